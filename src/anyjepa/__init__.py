@@ -1,0 +1,3 @@
+"""anyjepa: joint-embedding predictive pretraining."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,15 @@
+"""The base of every config: frozen, strict, with descriptions."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Config(BaseModel):
+    """A part's settings. Unknown keys are errors; a value never changes after validation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")

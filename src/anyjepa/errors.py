@@ -1,0 +1,28 @@
+"""One kind of error for everything a user can get wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class InputError(ValueError):
+    """Something given to anyjepa is wrong: a file, a key, a lead, a table.
+
+    The message is one line: where, what is wrong, what would be right. The command line prints it without a
+    traceback and exits with code 2.
+    """
+
+
+class DataWarning(UserWarning):
+    """The data can be used, but something about it looks wrong (a unit slip, a flat lead, an Einthoven violation)."""
+
+
+def did_you_mean(name: str, options: Iterable[str]) -> str:
+    """`'; did you mean 'x'?'` if an option is close to `name`, else the list of options."""
+    options = [str(option) for option in options]
+    lowered = {option.lower(): option for option in options}
+    close = get_close_matches(name.lower(), lowered, n=1)
+    if close:
+        return f"; did you mean '{lowered[close[0]]}'?"
+    return f"; there are: {', '.join(options)}" if options else ""
