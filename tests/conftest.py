@@ -8,6 +8,14 @@ from pathlib import Path
 import pytest
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With ANYJEPA_NO_SKIP set, a run in which any test skipped has failed."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")  # None in a worker of pytest-xdist
+    if os.environ.get("ANYJEPA_NO_SKIP") and reporter and reporter.stats.get("skipped"):
+        reporter.write_line("ANYJEPA_NO_SKIP is set and tests skipped: this run has failed.", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 @pytest.fixture(scope="session")
 def test_data() -> Path:
     """The folder of real records. Tests that use it carry the marker `realdata`."""
