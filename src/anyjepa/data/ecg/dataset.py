@@ -1,0 +1,105 @@
+"""Prepared ECGs in memory: whole records for evaluation, random crops for pretraining."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from anyjepa.data.ecg.preprocessing import EcgPreprocessing, absent_leads, derived_leads
+from anyjepa.data.ecg.recording import Recording
+from anyjepa.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class EcgDataset:
+    """Map-style: `dataset[i]` is record i whole, (L, T_i) float32, standardised; `crop` draws a part of it."""
+
+    ids: tuple[str, ...]
+    groups: tuple[str, ...]  # patients; the record's id where the patient is unknown
+    patients_known: bool
+    signals: list[np.ndarray]
+    preprocessing: EcgPreprocessing
+    statements: tuple[frozenset[str], ...]
+    source: tuple[str, ...]
+    skipped: dict[str, str] = field(default_factory=dict)  # id of a record left out: why
+    notes: dict[str, str] = field(default_factory=dict)  # id of a record: leads computed, leads set to zero
+
+    @classmethod
+    def from_recordings(
+        cls,
+        recordings: Iterable[Recording],
+        preprocessing: EcgPreprocessing,
+        *,
+        short: Literal["skip", "raise"] = "skip",
+        on_error: Literal["skip", "raise"] = "raise",
+    ) -> EcgDataset:
+        """Prepare every recording. `skipped` names those left out and why.
+
+        short: what to do with a record shorter than a crop, which is never padded.
+        on_error: what to do with one that cannot be prepared (a missing lead, a lead without a valid sample).
+        Raises InputError for an id given twice, and if nothing is left.
+        """
+        kept: list[Recording] = []
+        signals: list[np.ndarray] = []
+        seen: set[str] = set()
+        skipped: dict[str, str] = {}
+        for recording in recordings:
+            if recording.id in seen:
+                raise InputError(f"{recording.where}: id '{recording.id}' is given twice; ids must be unique")
+            seen.add(recording.id)
+            try:
+                signal = preprocessing.prepare(recording)
+            except InputError as error:
+                if on_error == "raise":
+                    raise
+                skipped[recording.id] = str(error)
+                continue
+            if signal.shape[1] < preprocessing.samples:
+                skipped[recording.id] = _too_short(recording, preprocessing)
+                if short == "raise":
+                    raise InputError(skipped[recording.id])
+                continue
+            kept.append(recording)
+            signals.append(signal)
+        if not kept:
+            reason = next(iter(skipped.values()), "none was given")
+            raise InputError(f"no usable record among {len(seen)}: {reason}")
+        return cls(
+            ids=tuple(r.id for r in kept),
+            groups=tuple(r.group for r in kept),
+            patients_known=all(r.patient is not None for r in kept),
+            signals=signals,
+            preprocessing=preprocessing,
+            statements=tuple(r.statements for r in kept),
+            source=tuple(r.source for r in kept),
+            skipped=skipped,
+            notes={r.id: note for r in kept if (note := _note(r, preprocessing))},
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.signals[index]
+
+    def crop(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
+        """A uniformly drawn part of record `index`: (L, preprocessing.samples) float32, and its first sample."""
+        signal, samples = self.signals[index], self.preprocessing.samples
+        start = int(rng.integers(signal.shape[1] - samples + 1))
+        return signal[:, start : start + samples], start
+
+
+def _too_short(recording: Recording, preprocessing: EcgPreprocessing) -> str:
+    return f"{recording.where}: {recording.duration_s:g} s long, a crop needs {preprocessing.duration_s:g} s"
+
+
+def _note(recording: Recording, preprocessing: EcgPreprocessing) -> str:
+    parts = []
+    if derived := derived_leads(recording, preprocessing.leads):
+        parts.append(f"computed from other limb leads: {', '.join(derived)}")
+    if absent := absent_leads(recording, preprocessing.leads):
+        parts.append(f"set to zero: {', '.join(absent)}")
+    return "; ".join(parts)

@@ -1,0 +1,39 @@
+"""Names of leads, and the exact algebra between the six limb leads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+
+# Each limb lead as (a, b) of a*I + b*II: Einthoven's law and Goldberger's augmented leads.
+LIMB = {"I": (1, 0), "II": (0, 1), "III": (-1, 1), "aVR": (-0.5, -0.5), "aVL": (1, -0.5), "aVF": (-0.5, 1)}
+
+_ALIASES = {lead.lower(): lead for lead in LEADS} | {"mlii": "II", "di": "I", "dii": "II", "diii": "III"}
+# A minus sign is no separator: '-aVR' is another signal than 'aVR'.
+_PREFIX = re.compile(r"^((mdc_)?(ecg|lead)[\s_:]*)+")
+
+
+def canonical_lead(name: str) -> str:
+    """The usual spelling of a lead: 'avf', 'ecg_aVF', 'Lead AVF' give 'aVF'. An unknown name stays as it is ('-aVR').
+
+    'MLII' (MIT-BIH: lead II with electrodes on the chest) counts as 'II'.
+    """
+    name = name.strip()
+    lowered = name.lower()
+    return _ALIASES.get(lowered) or _ALIASES.get(_PREFIX.sub("", lowered), name)
+
+
+def limb_source(lead: str, available: Sequence[str]) -> tuple[str, str] | None:
+    """The two limb leads from which `lead` follows exactly, or None. I and II are preferred."""
+    present = [name for name in LIMB if name in available and name != lead]
+    return (present[0], present[1]) if lead in LIMB and len(present) >= 2 else None
+
+
+def derive_limb(lead: str, first: str, second: str, signals: Mapping[str, np.ndarray]) -> np.ndarray:
+    """`lead` as the combination of two other limb leads; signals maps their names to arrays of any one shape."""
+    a, b = np.linalg.solve(np.array([LIMB[first], LIMB[second]], float).T, np.array(LIMB[lead], float))
+    return (a * signals[first].astype(np.float64) + b * signals[second]).astype(np.float32)

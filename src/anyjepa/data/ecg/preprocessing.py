@@ -1,0 +1,186 @@
+"""From a recording to what an encoder sees: leads by name, gaps filled, one rate, standardised, clipped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from typing import Literal, Self
+
+import numpy as np
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from anyjepa.config import Config
+from anyjepa.data.ecg.leads import LEADS, canonical_lead, derive_limb, limb_source
+from anyjepa.data.ecg.recording import Recording
+from anyjepa.errors import InputError, did_you_mean
+
+Gaps = Literal["interpolate", "refuse"]
+MissingLeads = Literal["refuse", "zero"]
+
+
+class EcgPreprocessing(Config):
+    """What a model was trained on, and all that is needed to prepare new recordings for it."""
+
+    kind: Literal["ecg"] = "ecg"
+    fs: PositiveFloat = Field(default=500.0, description="sampling rate that the encoder sees, Hz")
+    leads: tuple[str, ...] = Field(default=LEADS, min_length=1, description="leads in the encoder's order")
+    samples: PositiveInt = Field(default=5000, description="length of a training crop, samples at `fs`")
+    unit: Literal["mV"] = Field(default="mV", description="unit of mean and std")
+    mean: tuple[float, ...] = Field(description="mean of each lead over the training part, mV")
+    std: tuple[PositiveFloat, ...] = Field(description="standard deviation of each lead over the training part, mV")
+    clip: PositiveFloat = Field(
+        default=5.0, description="standardised values are cut at +- this many standard deviations"
+    )
+    gaps: Gaps = Field(default="interpolate", description="NaN gaps: linear interpolation within the lead, or an error")
+    missing_leads: MissingLeads = Field(
+        default="refuse",
+        description="a lead that the record lacks: an error, or zero (the lead's mean) after standardising",
+    )
+
+    @model_validator(mode="after")
+    def _one_constant_a_lead(self) -> Self:
+        if tuple(map(canonical_lead, self.leads)) != self.leads or len(set(self.leads)) < len(self.leads):
+            raise ValueError(f"leads must differ and be spelt as {', '.join(LEADS)}; given: {', '.join(self.leads)}")
+        if not len(self.leads) == len(self.mean) == len(self.std):
+            raise ValueError(f"{len(self.leads)} leads, but {len(self.mean)} means and {len(self.std)} stds")
+        return self
+
+    @property
+    def duration_s(self) -> float:
+        return self.samples / self.fs
+
+    @classmethod
+    def fit(
+        cls,
+        recordings: Iterable[Recording],
+        *,
+        fs: float = 500.0,
+        leads: Sequence[str] = LEADS,
+        duration_s: float = 10.0,
+        clip: float = 5.0,
+        gaps: Gaps = "interpolate",
+        missing_leads: MissingLeads = "refuse",
+    ) -> EcgPreprocessing:
+        """Constants of the given recordings. Give the training part only; duration_s: length of a crop."""
+        leads = tuple(map(canonical_lead, leads))
+        mean, std = fit_statistics(recordings, fs, leads, gaps, missing_leads)
+        samples = round(duration_s * fs)
+        return cls(
+            fs=fs, leads=leads, samples=samples, mean=mean, std=std, clip=clip, gaps=gaps, missing_leads=missing_leads
+        )
+
+    def prepare(self, recording: Recording) -> np.ndarray:
+        """(L, T) float32: the whole recording as the encoder sees it. InputError names the file and the lead."""
+        signal = align(recording, self.fs, self.leads, self.gaps, self.missing_leads)
+        mean, std = np.array(self.mean)[:, None], np.array(self.std)[:, None]
+        standardised = np.nan_to_num((signal - mean) / std, nan=0.0)  # NaN only where a missing lead counts as zero
+        return np.clip(standardised, -self.clip, self.clip).astype(np.float32)
+
+
+def align(
+    recording: Recording,
+    fs: float,
+    leads: Sequence[str],
+    gaps: Gaps = "interpolate",
+    missing_leads: MissingLeads = "refuse",
+) -> np.ndarray:
+    """(L, T) float32 in mV at `fs`, in the order of `leads`; a missing lead under policy 'zero' is a row of NaN.
+
+    A limb lead that the record lacks is computed where two others give it exactly (`derived_leads` names it).
+    """
+    rows = {lead: _fill_gaps(recording, lead, gaps) for lead in recording.leads if lead in _needed(recording, leads)}
+    for lead in leads:
+        if lead not in recording.leads and (pair := limb_source(lead, recording.leads)):
+            rows[lead] = derive_limb(lead, *pair, rows)
+        elif lead not in recording.leads and missing_leads == "refuse":
+            raise _missing(recording, lead, leads)
+    absent = np.full(recording.signal.shape[1], np.nan, np.float32)
+    return resample(np.stack([rows.get(lead, absent) for lead in leads]), recording.fs, fs)
+
+
+def derived_leads(recording: Recording, leads: Sequence[str]) -> tuple[str, ...]:
+    """The limb leads that `align` would compute from two others of the recording."""
+    return tuple(x for x in leads if x not in recording.leads and limb_source(x, recording.leads))
+
+
+def absent_leads(recording: Recording, leads: Sequence[str]) -> tuple[str, ...]:
+    """The leads that the recording neither has nor determines."""
+    return tuple(x for x in leads if x not in recording.leads and not limb_source(x, recording.leads))
+
+
+def resample(signal: np.ndarray, fs_from: float, fs_to: float) -> np.ndarray:
+    """(L, T) to (L, ceil(T * fs_to / fs_from)): polyphase filter, the signal's trend continued past its edges.
+
+    Each lead's offset is taken out meanwhile: the filter's phases differ in their gain at 0 Hz by about 1e-3.
+    """
+    if fs_from == fs_to:
+        return signal
+    from scipy.signal import resample_poly
+
+    ratio = Fraction(fs_to / fs_from).limit_denominator(1000)
+    offset = signal.mean(axis=1, keepdims=True, dtype=np.float64)
+    up, down = ratio.numerator, ratio.denominator
+    beyond = "antireflect" if signal.shape[1] > 1 else "edge"  # scipy's C code divides by T - 1
+    return (resample_poly(signal - offset, up, down, axis=1, padtype=beyond) + offset).astype(np.float32)
+
+
+def fit_statistics(
+    recordings: Iterable[Recording],
+    fs: float,
+    leads: Sequence[str],
+    gaps: Gaps = "interpolate",
+    missing_leads: MissingLeads = "refuse",
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each lead in mV at `fs`, streamed in float64 (Chan et al. 1983).
+
+    Give the training part only. InputError if a lead is flat or absent throughout, or if there is no recording.
+    """
+    count, mean, squares = np.zeros(len(leads)), np.zeros(len(leads)), np.zeros(len(leads))
+    for recording in recordings:
+        signal = align(recording, fs, leads, gaps, missing_leads).astype(np.float64)
+        there = ~np.isnan(signal[:, 0])
+        more = np.where(there, signal.shape[1], 0)
+        signal_mean = np.where(there, signal.mean(axis=1), 0.0)
+        signal_squares = np.where(there, signal.var(axis=1) * signal.shape[1], 0.0)
+        total = np.maximum(count + more, 1)
+        delta = signal_mean - mean
+        mean = mean + np.where(there, delta * more / total, 0.0)
+        squares = squares + signal_squares + np.where(there, delta**2 * count * more / total, 0.0)
+        count = count + more
+    std = np.sqrt(squares / np.maximum(count, 1))
+    for lead, n, deviation in zip(leads, count, std, strict=True):
+        if not n:
+            raise InputError(f"statistics: no training record has lead '{lead}'; leave it out by leads=[...]")
+        if deviation < 1e-6:
+            raise InputError(f"statistics: lead '{lead}' is flat in every training record; leave it out by leads=[...]")
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _needed(recording: Recording, leads: Sequence[str]) -> set[str]:
+    pairs = [limb_source(lead, recording.leads) or () for lead in leads if lead not in recording.leads]
+    return {*leads, *(lead for pair in pairs for lead in pair)}
+
+
+def _fill_gaps(recording: Recording, lead: str, gaps: Gaps) -> np.ndarray:
+    row = recording.signal[recording.leads.index(lead)]
+    invalid = np.isnan(row)
+    if not invalid.any():
+        return row
+    if invalid.all():
+        raise InputError(f"{recording.where}: lead '{lead}' has no valid sample")
+    if gaps == "refuse":
+        first_s = int(invalid.argmax()) / recording.fs
+        raise InputError(
+            f"{recording.where}: lead '{lead}' has {invalid.sum()} invalid samples, the first at {first_s:g} s; "
+            "gaps='interpolate' fills them"
+        )
+    times = np.arange(len(row))
+    return np.interp(times, times[~invalid], row[~invalid]).astype(np.float32)
+
+
+def _missing(recording: Recording, lead: str, leads: Sequence[str]) -> InputError:
+    hint = "" if lead in LEADS else did_you_mean(lead, LEADS)
+    return InputError(
+        f"{recording.where}: lead '{lead}' is missing ({len(leads)} are needed){hint}. "
+        f"Has: {', '.join(recording.leads)}. Train on fewer by leads=[...], or allow missing_leads='zero'"
+    )

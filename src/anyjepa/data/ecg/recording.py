@@ -1,0 +1,86 @@
+"""One ECG as it was read, whatever file it came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from anyjepa.data.ecg.leads import canonical_lead
+from anyjepa.errors import InputError, did_you_mean
+
+FS_RANGE = (25.0, 50_000.0)
+"""Sampling rates in Hz that an ECG can have; others are taken for a mistake."""
+
+_MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "nv": 1e-6, "v": 1e3}  # micro sign and Greek mu
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """One ECG as read. Lead names are made canonical; InputError if the parts do not fit together.
+
+    signal: (L, T) float32 in mV, NaN where the file says invalid; fs in Hz; age in years.
+    """
+
+    id: str  # unique in its source; for a file its path relative to the folder given, without suffix
+    signal: np.ndarray
+    fs: float
+    leads: tuple[str, ...]
+    patient: str | None = None  # None: unknown
+    statements: frozenset[str] = frozenset()  # diagnostic statements as the source names them
+    source: str = ""  # 'ludb', 'simulator', a folder's name
+    age: float | None = None
+    sex: str | None = None  # 'F', 'M'
+    file: str = ""  # where it was read from, for messages
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "leads", tuple(canonical_lead(lead) for lead in self.leads))
+        object.__setattr__(self, "signal", np.ascontiguousarray(self.signal, np.float32))
+        object.__setattr__(self, "fs", check_rate(self.fs, self.where))
+        if self.signal.ndim != 2 or len(self.signal) != len(self.leads):
+            raise InputError(
+                f"{self.where}: {len(self.leads)} leads are named, the signal has shape {self.signal.shape}; "
+                "it must be (leads, samples)"
+            )
+        if not self.signal.size:
+            raise InputError(f"{self.where}: the record is empty (signal of shape {self.signal.shape})")
+        if len(set(self.leads)) < len(self.leads):
+            twice = next(lead for lead in self.leads if self.leads.count(lead) > 1)
+            raise InputError(f"{self.where}: lead '{twice}' occurs more than once in {', '.join(self.leads)}")
+        if np.isinf(self.signal).any():
+            lead = self.leads[int(np.isinf(self.signal).any(axis=1).argmax())]
+            raise InputError(f"{self.where}: lead '{lead}' has infinite values; mark invalid samples by NaN")
+
+    @property
+    def where(self) -> str:
+        """The file, or the record's id: what an error message starts with."""
+        return self.file or f"record '{self.id}'"
+
+    @property
+    def duration_s(self) -> float:
+        return self.signal.shape[1] / self.fs
+
+    @property
+    def group(self) -> str:
+        """What must stay on one side of a split: the patient (of this source), or the record where it is unknown."""
+        return f"{self.source}/{self.patient}" if self.patient is not None else self.id
+
+
+def millivolts_per(unit: str | float, where: str) -> float:
+    """How many mV one unit is: 'mV', 'uV', 'V', 'nV' in any case, or already a number. InputError else."""
+    if isinstance(unit, str):
+        factor = _MILLIVOLTS.get(unit.strip().lower())
+        if factor is None:
+            raise InputError(f"{where}: unit '{unit}' is no voltage{did_you_mean(unit, ['mV', 'uV', 'V', 'nV'])}")
+        return factor
+    if not (np.isfinite(unit) and unit > 0):
+        raise InputError(f"{where}: unit {unit} must be a positive number of mV, or one of mV, uV, V, nV")
+    return float(unit)
+
+
+def check_rate(fs: float, where: str) -> float:
+    """fs in Hz if it can be the sampling rate of an ECG, else InputError."""
+    low, high = FS_RANGE
+    if not low <= float(fs) <= high:
+        raise InputError(f"{where}: the sampling rate is {fs:g} Hz; an ECG has {low:g} to {high:g} Hz")
+    return float(fs)
