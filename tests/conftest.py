@@ -12,6 +12,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """With ANYJEPA_NO_SKIP set, a run in which any test skipped has failed."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")  # None in a worker of pytest-xdist
     if os.environ.get("ANYJEPA_NO_SKIP") and reporter and reporter.stats.get("skipped"):
+        reporter.ensure_newline()
         reporter.write_line("ANYJEPA_NO_SKIP is set and tests skipped: this run has failed.", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
