@@ -1,1 +1,1 @@
-"""masks"""
+"""Who sees what: samplers of context and target tokens."""

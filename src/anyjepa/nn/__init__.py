@@ -1,1 +1,1 @@
-"""nn"""
+"""Building blocks: tokens, positions, transformer, encoder, predictor, pooling."""

@@ -1,1 +1,1 @@
-"""objectives"""
+"""Objectives: encode, predict, compare. Each reads in one screen."""

@@ -1,0 +1,34 @@
+"""Masks: which tokens are context and which are targets, as index tensors."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Masks(NamedTuple):
+    """One group of targets and the context it is predicted from.
+
+    context: (B, K) token numbers; targets: (B, M, T), M blocks a sample, each predicted on its own.
+    `*_valid`: bool, False where an entry only fills up a shorter row; None where every entry counts.
+    target_count: valid target tokens of this group in the whole optimiser batch (all ranks and micro-batches).
+    """
+
+    context: Tensor
+    targets: Tensor
+    context_valid: Tensor | None = None
+    targets_valid: Tensor | None = None
+    target_count: int | None = None
+
+    def of(self, values: Tensor) -> Tensor:
+        """The targets' rows of values (B, N, D), packed in the order of `targets`: (sum T, D)."""
+        index = self.targets.flatten(1)  # (B, M * T)
+        rows = values.gather(1, index.unsqueeze(-1).expand(-1, -1, values.shape[-1])).flatten(0, 1)
+        return rows if self.targets_valid is None else rows[self.targets_valid.flatten()]
+
+    def count(self) -> int:
+        """Valid target tokens in the optimiser batch, or in these rows where that is not known."""
+        if self.target_count is not None:
+            return self.target_count
+        return self.targets.numel() if self.targets_valid is None else int(self.targets_valid.sum())

@@ -1,0 +1,101 @@
+"""1-D span masks of ECG-JEPA: contiguous runs of time are hidden, all leads together."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, PositiveInt, model_validator
+
+from anyjepa.config import Config, Share
+from anyjepa.masks.base import Masks
+
+Uniforms = NDArray[np.float64]
+
+
+class SpanConfig(Config):
+    """Hide contiguous runs of time; all leads of a window are hidden together (Weimann & Conrad 2024, section 3)."""
+
+    kind: Literal["spans"] = "spans"
+    keep: tuple[Share, Share] = Field((0.15, 0.25), description="share of tokens left visible, drawn once a step")
+    min_span: PositiveInt = Field(10, description="shortest hidden run, tokens; 10 tokens of 50 ms hide a P wave whole")
+    edges: Literal["reference", "uniform"] = Field(
+        "reference",
+        description="reference: a record's ends are hidden less often than its middle (.23 against .91 at 200 tokens), as "
+        "published; uniform: each pattern is turned on a ring by a random offset, so every token is hidden equally often",
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> SpanConfig:
+        if not 0 < self.keep[0] <= self.keep[1] < 1:
+            raise ValueError(f"keep must be 0 < low <= high < 1, got {self.keep}")
+        return self
+
+
+def span_draws(config: SpanConfig, tokens: int) -> int:
+    """Uniform numbers a sample that `sample_spans` may use: three an interval that is drawn, one to turn the ring."""
+    return 3 * _most_rounds(config, tokens) + 1
+
+
+def sample_spans(config: SpanConfig, tokens: int, shared: float, uniforms: Uniforms) -> Masks:
+    """One block of targets a sample; every row hides exactly the same number of tokens.
+
+    tokens: N; shared: in [0, 1), sets the keep ratio of the whole batch; uniforms: (B, span_draws) in [0, 1).
+    A budget below `min_span` is hidden as one run of the budget's length (the reference fails there).
+    Raises ValueError if no token would stay visible or none would be hidden.
+    """
+    low, high = config.keep
+    kept = ceil((low + (high - low) * shared) * tokens)
+    if not 0 < kept < tokens:
+        raise ValueError(f"{tokens} tokens cannot be split into context and targets at a keep ratio of {low} to {high}")
+    visible = _visible(tokens, tokens - kept, min(config.min_span, tokens - kept), uniforms)
+    if config.edges == "uniform":
+        turn = (uniforms[:, -1:] * tokens).astype(np.int64)
+        visible = np.take_along_axis(visible, (np.arange(tokens) + turn) % tokens, axis=1)
+    places = np.broadcast_to(np.arange(tokens), visible.shape)
+    context = torch.from_numpy(places[visible].reshape(-1, kept))
+    targets = torch.from_numpy(places[~visible].reshape(-1, 1, tokens - kept))
+    return Masks(context, targets)
+
+
+def _visible(tokens: int, budget: int, min_span: int, uniforms: Uniforms) -> NDArray[np.bool_]:
+    """(B, tokens): the fact sheet's interval algorithm, one round a drawn interval, all samples at once."""
+    batch, rounds = len(uniforms), (uniforms.shape[1] - 1) // 3
+    rows = np.arange(batch)
+    starts, ends = np.zeros((2, batch, rounds + 1), np.int64)  # free intervals [start, end), empty ones are never drawn
+    ends[:, 0] = tokens
+    left = np.full(batch, budget)
+    for step in range(rounds):
+        if not left.any():
+            break
+        where, size_draw, place_draw = uniforms[:, 3 * step : 3 * step + 3].T
+        lengths = np.cumsum(ends[:, : step + 1] - starts[:, : step + 1], axis=1)
+        pick = (lengths <= (where * lengths[:, -1])[:, None]).sum(1)  # with probability proportional to length
+        start, end = starts[rows, pick], ends[rows, pick]
+        long_rest = left >= min_span
+        size = np.where(long_rest, min_span + (size_draw * (left - min_span + 1)).astype(np.int64), left)
+        size = np.minimum(size, end - start)
+        last = end - size  # the last place where the run can start
+        anywhere = start + (place_draw * (last - start + 1)).astype(np.int64)
+        # A short rest must touch hidden tokens: only an interval's ends do, and the record's own ends do not.
+        at_left = np.where(start == 0, False, np.where(end == tokens, True, place_draw < 0.5))
+        hidden = np.where(long_rest, anywhere, np.where(at_left, start, last))
+        done = left == 0
+        size = np.where(done, 0, size)
+        ends[rows, pick] = np.where(done, end, hidden)
+        starts[:, step + 1] = np.where(done, 0, hidden + size)
+        ends[:, step + 1] = np.where(done, 0, end)
+        left -= size
+    edges = np.zeros((batch, tokens + 1), np.int64)
+    np.add.at(edges, (rows[:, None], starts), 1)
+    np.add.at(edges, (rows[:, None], ends), -1)
+    return edges.cumsum(1)[:, :-1] > 0
+
+
+def _most_rounds(config: SpanConfig, tokens: int) -> int:
+    """Every round hides a whole interval or at least `min_span` tokens; one more for the rest."""
+    budget = tokens - ceil(config.keep[0] * tokens)
+    return 2 * (budget // min(config.min_span, max(budget, 1))) + 2

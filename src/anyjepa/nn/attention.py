@@ -1,0 +1,33 @@
+"""Scaled dot-product attention: one place that picks the fastest exact way for the device, type and length."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, valid: Tensor | None, causal: bool, dropout: float) -> Tensor:
+    """q, k, v: (B, H, L, head_dim); valid: (B, L) bool, False keys are not seen -> (B, H, L, head_dim).
+
+    The CPU's fused kernel is slow backwards in bfloat16, and at short lengths in float32; plain products win there.
+    """
+    if q.device.type == "cpu" and (q.dtype == torch.bfloat16 or q.shape[-2] <= 96) and dropout == 0:
+        return _products(q, k, v, valid, causal)
+    mask = None if valid is None else valid[:, None, None, :]
+    if causal and mask is not None:
+        mask = mask & _lower(q.shape[-2], q.device)
+    return F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal=causal and mask is None)
+
+
+def _products(q: Tensor, k: Tensor, v: Tensor, valid: Tensor | None, causal: bool) -> Tensor:
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)  # (B, H, L, L)
+    if valid is not None:
+        scores = scores.masked_fill(~valid[:, None, None, :], -torch.inf)
+    if causal:
+        scores = scores.masked_fill(~_lower(q.shape[-2], q.device), -torch.inf)
+    return scores.softmax(-1) @ v
+
+
+def _lower(length: int, device: torch.device) -> Tensor:
+    return torch.ones(length, length, dtype=torch.bool, device=device).tril()

@@ -1,0 +1,106 @@
+"""The encoder: patches in, one vector a token out, computing only the tokens that are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Literal
+
+import torch
+from pydantic import Field, NonNegativeInt, PositiveInt
+from torch import Tensor, nn
+
+from anyjepa.config import Config
+from anyjepa.nn.packing import Layout, Packed, gather_rows
+from anyjepa.nn.positions import AdditivePositions, PositionsConfig, Rotary, RotaryConfig, SinCosConfig
+from anyjepa.nn.tokens import patchify, token_grid
+from anyjepa.nn.transformer import BlockConfig, Transformer, initialise
+
+
+class EncoderConfig(Config):
+    """A vision transformer over 1, 2 or 3 axes. Channels and input size come from the data."""
+
+    patch: tuple[PositiveInt, ...] = Field(description="samples (pixels, frames) of a token along each axis")
+    dim: PositiveInt = Field(description="width D")
+    depth: PositiveInt = Field(description="blocks")
+    heads: PositiveInt = Field(description="attention heads")
+    positions: PositionsConfig = Field(SinCosConfig(), description="how a token knows its place")
+    block: BlockConfig = BlockConfig()
+    registers: NonNegativeInt = Field(0, description="learned tokens in front, without position, never masked")
+    cls: bool = Field(False, description="a CLS token before the registers")
+    causal: bool = Field(False, description="a token sees only itself and earlier ones")
+    init: Literal["scaled", "plain"] = Field(
+        "scaled", description="residual projections at .02 / sqrt(2 depth), or all at .02"
+    )
+
+
+class Encoder(nn.Module):
+    """Patch projection, positions, prefix tokens, transformer, final LayerNorm (ECG-JEPA, I-JEPA, V-JEPA).
+
+    channels: C; size: samples along each axis of a full input. Inputs may be shorter, by whole patches.
+    """
+
+    def __init__(self, config: EncoderConfig, channels: int, size: Sequence[int]):
+        super().__init__()
+        self.config, self.dim, self.channels, self.size = config, config.dim, channels, tuple(size)
+        self.grid = token_grid(self.size, config.patch)
+        self.project = nn.Linear(channels * prod(config.patch), config.dim, bias=config.block.bias)
+        self.prefix = nn.Parameter(torch.empty(config.cls + config.registers, config.dim))
+        self.positions, self.rotary = None, None
+        if isinstance(config.positions, RotaryConfig):
+            self.rotary = Rotary(config.positions, config.dim // config.heads, self.grid)
+        else:
+            self.positions = AdditivePositions(config.positions, config.dim, self.grid)
+        self.transformer = Transformer(config.block, config.dim, config.depth, config.heads)
+        self.norm = nn.LayerNorm(config.dim, config.block.norm_eps, bias=config.block.bias)
+        initialise(self, config.depth if config.init == "scaled" else None)
+        nn.init.trunc_normal_(self.prefix, std=0.02)
+
+    def forward(
+        self, x: Tensor, keep: Tensor | None = None, valid: Tensor | None = None, start: Tensor | None = None
+    ) -> Packed:
+        """x: (B, C, *samples) -> patch tokens, packed (sum K, D), without prefix tokens.
+
+        keep: (B, K) token numbers to encode, all if None; valid: (B, K) False where `keep` is padding;
+        start: (B,) the first token's place along the first axis, in tokens, 0 if None.
+        """
+        values, layout = self._encode(x, keep, valid, start)
+        prefix = len(self.prefix)
+        if prefix == 0:
+            return Packed(self.norm(values), layout)
+        inner = Layout(layout.batch, layout.length - prefix, valid)
+        return Packed(self.norm(inner.pack(layout.pad(values)[:, prefix:])), inner)
+
+    def features(self, x: Tensor, start: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """x: (B, C, *samples) -> prefix tokens (B, R, D) and patch tokens (B, N, D), all tokens encoded."""
+        values, layout = self._encode(x, None, None, start)
+        tokens = layout.pad(self.norm(values))
+        return tokens[:, : len(self.prefix)], tokens[:, len(self.prefix) :]
+
+    def _encode(self, x: Tensor, keep: Tensor | None, valid: Tensor | None, start: Tensor | None) -> Packed:
+        if x.shape[1] != self.channels:
+            raise ValueError(f"input has {x.shape[1]} channels, the encoder was built for {self.channels}")
+        patches = patchify(x, self.config.patch)  # (B, N, C * prod(patch))
+        grid = token_grid(x.shape[2:], self.config.patch)
+        if keep is not None:
+            patches = gather_rows(patches, keep)  # (B, K, ...)
+        layout = Layout(patches.shape[0], patches.shape[1], valid)
+        tokens = layout.pad(self.project(layout.pack(patches)))  # (B, K, D)
+        if self.positions is not None:
+            tokens = tokens + _rows(self.positions(grid, start), keep)
+        if len(self.prefix):
+            tokens = torch.cat([self.prefix.expand(layout.batch, -1, -1).to(tokens.dtype), tokens], dim=1)
+            layout = layout.with_prefix(len(self.prefix))
+        values = self.transformer(layout.pack(tokens), layout, self._angles(grid, start, keep), self.config.causal)
+        return Packed(values, layout)
+
+    def _angles(self, grid: tuple[int, ...], start: Tensor | None, keep: Tensor | None) -> Tensor | None:
+        if self.rotary is None:
+            return None
+        angles = _rows(self.rotary(grid, start), keep)  # (B, K, head_dim) or (N, head_dim)
+        angles = nn.functional.pad(angles, (0, 0, len(self.prefix), 0))  # prefix tokens: angle 0
+        return angles.unsqueeze(-3) if angles.ndim == 3 else angles[None, None]
+
+
+def _rows(table: Tensor, keep: Tensor | None) -> Tensor:
+    return table if keep is None else gather_rows(table, keep)

@@ -1,0 +1,69 @@
+"""From tokens to one vector or to class logits: mean, register and attentive heads."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from anyjepa.config import Config
+from anyjepa.nn.attention import attend
+
+
+class HeadConfig(Config):
+    """How a classifier reads an encoder."""
+
+    kind: Literal["mean", "register", "attentive"] = Field(
+        "mean", description="mean of patch tokens, first prefix token, or one learned query over all tokens"
+    )
+    bias: bool = Field(False, description="biases of the output (and of attention's q, k, v)")
+
+
+class AttentivePool(nn.Module):
+    """One learned query attends to all tokens and projects straight to the outputs: no norm, residual or MLP (ECG-JEPA)."""
+
+    def __init__(self, dim: int, heads: int, outputs: int, bias: bool = False):
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Parameter(torch.empty(dim))
+        self.q = nn.Linear(dim, dim, bias=bias)
+        self.kv = nn.Linear(dim, 2 * dim, bias=bias)
+        self.proj = nn.Linear(dim, outputs, bias=bias)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens: (B, L, D) -> (B, outputs)."""
+        batch = len(tokens)
+        k, v = self.kv(tokens).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, H, L, D / H)
+        q = self.q(self.query).view(1, self.heads, 1, -1).expand(batch, -1, -1, -1).to(k.dtype)
+        return self.proj(attend(q, k, v, None, False, 0.0).flatten(1))
+
+
+class Head(nn.Module):
+    """Class logits from an encoder's `features`. dim, heads: the encoder's; outputs: classes."""
+
+    def __init__(self, config: HeadConfig, dim: int, heads: int, outputs: int):
+        super().__init__()
+        self.config = config
+        if config.kind == "attentive":
+            self.read = AttentivePool(dim, heads, outputs, config.bias)
+        else:
+            self.read = nn.Linear(dim, outputs, bias=config.bias)
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)
+            else:
+                nn.init.trunc_normal_(parameter, std=0.02)
+
+    def forward(self, prefix: Tensor, patches: Tensor) -> Tensor:
+        """prefix: (B, R, D), patches: (B, N, D) -> logits (B, outputs). Raises ValueError without a prefix token to read."""
+        if self.config.kind == "attentive":
+            return self.read(torch.cat([prefix, patches], dim=1))
+        if self.config.kind == "mean":
+            return self.read(patches.mean(dim=1))
+        if prefix.shape[1] == 0:
+            raise ValueError(
+                "a register head needs an encoder with a register or CLS token; choose 'mean' or 'attentive'"
+            )
+        return self.read(prefix[:, 0])

@@ -1,0 +1,148 @@
+"""Where a token is: sin-cos and learned tables that are added, rotary angles that turn queries and keys.
+
+Token coordinates count tokens from the start of the input, along each axis. `start` shifts the first axis for a whole
+sample, so a crop can keep the absolute time that it has in its record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from math import ceil, pi, prod
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field, PositiveFloat
+from torch import Tensor, nn
+
+from anyjepa.config import Config
+
+
+class SinCosConfig(Config):
+    """Fixed sines and cosines of geometric frequencies (Vaswani et al. 2017), the dims divided between the axes."""
+
+    kind: Literal["sincos"] = "sincos"
+    layout: Literal["interleaved", "halves"] = Field(
+        "interleaved", description="sin and cos alternate (ECG-JEPA), or all sines then all cosines (I-JEPA, V-JEPA)"
+    )
+    base: PositiveFloat = Field(10000.0, description="wavelengths go from 2 pi to 2 pi x base tokens")
+    axes: Literal["even", "time_half"] = Field(
+        "even",
+        description="equal dims an axis (I-JEPA; V-JEPA's uniform_power), or half of them to time, a quarter to each other",
+    )
+
+
+class LearnedConfig(Config):
+    """A learned table, one row a token of the full grid, N(0, std^2) at the start."""
+
+    kind: Literal["learned"] = "learned"
+    std: PositiveFloat = Field(0.02, description="standard deviation of the initial rows")
+
+
+class RotaryConfig(Config):
+    """Rotary angles (Su et al. 2021) from coordinates that put the full grid on [-1, 1] (DINOv3, NEPA).
+
+    A shorter or shifted input keeps the angles its tokens have on the full grid.
+    """
+
+    kind: Literal["rotary"] = "rotary"
+    theta: PositiveFloat = Field(100.0, description="ratio of the fastest to the slowest frequency")
+
+
+PositionsConfig = Annotated[SinCosConfig | LearnedConfig | RotaryConfig, Field(discriminator="kind")]
+
+
+class AdditivePositions(nn.Module):
+    """A table of vectors to add to tokens; zeros for rotary positions, which act in attention instead."""
+
+    def __init__(self, config: SinCosConfig | LearnedConfig, dim: int, grid: Sequence[int]):
+        super().__init__()
+        self.config, self.dim, self.grid = config, dim, tuple(grid)
+        if isinstance(config, LearnedConfig):
+            self.learned = nn.Parameter(torch.randn(prod(grid), dim) * config.std)
+        else:
+            self.register_buffer("table", sincos_table(config, dim, self.grid), persistent=False)
+
+    def forward(self, grid: Sequence[int], start: Tensor | None = None) -> Tensor:
+        """(N, D), or (B, N, D) with `start` (B,): the first axis's coordinate of each sample's first token, in tokens.
+
+        Raises ValueError for learned positions on a grid they were not learned on (1-D may be shorter), or with `start`.
+        """
+        grid = tuple(grid)
+        if isinstance(self.config, LearnedConfig):
+            shorter = len(grid) == 1 and grid[0] <= self.grid[0]
+            if start is not None or not (grid == self.grid or shorter):
+                raise ValueError(
+                    f"learned positions of a {self.grid} grid cannot serve a {grid} grid or a shifted start"
+                )
+            return self.learned[: prod(grid)]
+        if start is not None:
+            return sincos(self.config, self.dim, coordinates(grid, start.device, start))
+        if grid == self.grid:
+            return self.table
+        return sincos_table(self.config, self.dim, grid).to(self.table)
+
+
+def coordinates(grid: Sequence[int], device: torch.device | None = None, start: Tensor | None = None) -> Tensor:
+    """Token coordinates of a grid in raster order, (N, axes), or (B, N, axes) with `start` (B,) on the first axis."""
+    axes = [torch.arange(n, device=device, dtype=torch.float32) for n in grid]
+    coords = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, -2)
+    if start is None:
+        return coords
+    shift = torch.zeros(len(start), 1, len(grid), device=device)
+    shift[:, 0, 0] = start
+    return coords + shift
+
+
+@lru_cache(maxsize=64)
+def sincos_table(config: SinCosConfig, dim: int, grid: tuple[int, ...]) -> Tensor:
+    """The table of a grid, (N, dim), computed in float64."""
+    return sincos(config, dim, coordinates(grid).double()).float()
+
+
+def sincos(config: SinCosConfig, dim: int, coords: Tensor) -> Tensor:
+    """coords: (..., axes) in tokens -> (..., dim). Blocks in the order of the axes, cut to `dim` where they do not divide it."""
+    blocks = []
+    for axis, size in enumerate(_dims_per_axis(dim, coords.shape[-1], config.axes)):
+        rates = config.base ** (-torch.arange(size // 2, device=coords.device, dtype=coords.dtype) * 2 / size)
+        angles = coords[..., axis, None] * rates
+        waves = torch.stack([angles.sin(), angles.cos()], dim=-1 if config.layout == "interleaved" else -2)
+        blocks.append(waves.flatten(-2))
+    return torch.cat(blocks, dim=-1)[..., :dim]
+
+
+def _dims_per_axis(dim: int, axes: int, rule: str) -> list[int]:
+    """Even numbers that add up to at least `dim`."""
+    if rule == "time_half" and axes == 3:
+        return [dim // 2, dim // 4, dim // 4]
+    return [2 * ceil(dim / (2 * axes))] * axes
+
+
+class Rotary(nn.Module):
+    """Cosines and sines that turn queries and keys of patch tokens; prefix tokens are not turned."""
+
+    def __init__(self, config: RotaryConfig, head_dim: int, grid: Sequence[int]):
+        super().__init__()
+        self.grid = tuple(grid)
+        if head_dim % (2 * len(self.grid)):
+            raise ValueError(
+                f"rotary positions on {len(self.grid)} axes need heads of a multiple of {2 * len(self.grid)} dims, got {head_dim}"
+            )
+        steps = torch.arange(head_dim // (2 * len(self.grid)), dtype=torch.float64)
+        self.register_buffer(
+            "rates", (config.theta ** (-steps * 2 * len(self.grid) / head_dim)).float(), persistent=False
+        )
+
+    def forward(self, grid: Sequence[int], start: Tensor | None = None) -> Tensor:
+        """Angles in radians, (N, head_dim), or (B, N, head_dim) with `start` (B,) in tokens on the first axis."""
+        coords = coordinates(grid, self.rates.device, start)
+        full = torch.tensor(self.grid, device=coords.device, dtype=coords.dtype)
+        angles = 2 * pi * ((2 * coords + 1) / full - 1)[..., None] * self.rates  # (..., N, axes, rates)
+        return angles.flatten(-2).repeat(*[1] * (coords.ndim - 1), 2)
+
+
+def rotate(x: Tensor, angles: Tensor) -> Tensor:
+    """x: (B, H, L, head_dim); angles: (B or 1, 1, L, head_dim). Pairs are (i, i + head_dim / 2)."""
+    first, second = x.chunk(2, dim=-1)
+    turned = torch.cat([-second, first], dim=-1)
+    return (x * angles.cos() + turned * angles.sin()).to(x.dtype)

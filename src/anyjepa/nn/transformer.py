@@ -1,0 +1,149 @@
+"""One pre-norm transformer for every model here, on packed tokens."""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, PositiveFloat
+from torch import Tensor, nn
+
+from anyjepa.config import Config, Share
+from anyjepa.nn.attention import attend
+from anyjepa.nn.packing import Layout
+from anyjepa.nn.positions import rotate
+
+
+class BlockConfig(Config):
+    """What the published models differ in; the defaults are ECG-JEPA's."""
+
+    mlp_ratio: PositiveFloat = Field(4.0, description="hidden width of the MLP / width")
+    mlp: Literal["gelu", "swiglu"] = Field("gelu", description="plain with exact GELU, or gated with SiLU")
+    bias: bool = Field(False, description="biases of Linear and LayerNorm, patch projection included")
+    qkv_bias: bool = Field(False, description="biases of the query, key and value projections")
+    qk_norm: Literal["off", "plain", "affine"] = Field(
+        "off", description="LayerNorm over each head's queries and keys; affine has a weight"
+    )
+    norm_eps: PositiveFloat = Field(1e-6, description="epsilon of every LayerNorm")
+    layer_scale: PositiveFloat | None = Field(
+        None, description="initial scale of each residual branch; none: no such parameter"
+    )
+    drop_path: Share = Field(
+        0.0, description="chance that the last block skips a sample's branch; earlier blocks linearly less"
+    )
+    dropout: Share = Field(0.0, description="after attention's projection and both MLP layers, in training only")
+    attention_dropout: Share = Field(0.0, description="on attention weights, in training only")
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over each sample's tokens."""
+
+    def __init__(self, config: BlockConfig, dim: int, heads: int):
+        super().__init__()
+        if dim % heads:
+            raise ValueError(f"width {dim} is not a multiple of {heads} heads")
+        self.heads, self.config = heads, config
+        self.qkv = nn.Linear(dim, 3 * dim, bias=config.qkv_bias)
+        self.proj = nn.Linear(dim, dim, bias=config.bias)
+        if config.qk_norm != "off":
+            affine = config.qk_norm == "affine"
+            self.q_norm = nn.LayerNorm(dim // heads, config.norm_eps, elementwise_affine=affine, bias=False)
+            self.k_norm = nn.LayerNorm(dim // heads, config.norm_eps, elementwise_affine=affine, bias=False)
+
+    def forward(self, x: Tensor, layout: Layout, angles: Tensor | None = None, causal: bool = False) -> Tensor:
+        """x: (S, D); angles: (B or 1, 1, L, D / heads) of rotary positions -> (S, D)."""
+        qkv = layout.pad(self.qkv(x)).unflatten(-1, (3, self.heads, -1))  # (B, L, 3, H, D / H)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        if self.config.qk_norm != "off":
+            q, k = self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype)
+        if angles is not None:
+            q, k = rotate(q, angles), rotate(k, angles)
+        dropout = self.config.attention_dropout if self.training else 0.0
+        out = attend(q, k, v, layout.valid, causal, dropout)  # (B, H, L, D / H)
+        return self.proj(layout.pack(out.transpose(1, 2).flatten(2)))
+
+
+class MLP(nn.Module):
+    """Two layers with GELU, or gated by SiLU (Shazeer 2020)."""
+
+    def __init__(self, config: BlockConfig, dim: int):
+        super().__init__()
+        hidden = int(dim * config.mlp_ratio)
+        self.gated = config.mlp == "swiglu"
+        self.fc1 = nn.Linear(dim, hidden * (2 if self.gated else 1), bias=config.bias)
+        self.fc2 = nn.Linear(hidden, dim, bias=config.bias)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.fc1(x)
+        if self.gated:
+            gate, x = x.chunk(2, dim=-1)
+            x = F.silu(gate) * x
+        else:
+            x = F.gelu(x)
+        return self.fc2(self.dropout(x))
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + MLP(norm(x)); LayerScale and DropPath on both branches."""
+
+    def __init__(self, config: BlockConfig, dim: int, heads: int, drop_path: float):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, config.norm_eps, bias=config.bias)
+        self.attn = Attention(config, dim, heads)
+        self.norm2 = nn.LayerNorm(dim, config.norm_eps, bias=config.bias)
+        self.mlp = MLP(config, dim)
+        self.dropout = nn.Dropout(config.dropout)
+        self.drop_path = drop_path
+        self.scale1 = self.scale2 = None
+        if config.layer_scale is not None:
+            self.scale1 = nn.Parameter(torch.full((dim,), config.layer_scale))
+            self.scale2 = nn.Parameter(torch.full((dim,), config.layer_scale))
+
+    def forward(self, x: Tensor, layout: Layout, angles: Tensor | None = None, causal: bool = False) -> Tensor:
+        """x: (S, D) -> (S, D)."""
+        x = x + self._branch(self.attn(self.norm1(x), layout, angles, causal), self.scale1, layout)
+        return x + self._branch(self.mlp(self.norm2(x)), self.scale2, layout)
+
+    def _branch(self, x: Tensor, scale: Tensor | None, layout: Layout) -> Tensor:
+        x = self.dropout(x)
+        if scale is not None:
+            x = x * scale
+        if self.training and self.drop_path > 0:
+            kept = torch.rand(layout.batch, 1, device=x.device) >= self.drop_path
+            x = x * layout.spread(kept / (1 - self.drop_path))
+        return x
+
+
+class Transformer(nn.Module):
+    """A stack of blocks. The final LayerNorm belongs to whoever owns the stack."""
+
+    def __init__(self, config: BlockConfig, dim: int, depth: int, heads: int):
+        super().__init__()
+        rates = torch.linspace(0, config.drop_path, depth).tolist()
+        self.blocks = nn.ModuleList(Block(config, dim, heads, rate) for rate in rates)
+
+    def forward(self, x: Tensor, layout: Layout, angles: Tensor | None = None, causal: bool = False) -> Tensor:
+        """x: (S, D) -> (S, D). With `causal` a token sees itself and earlier tokens of its sample."""
+        for block in self.blocks:
+            x = block(x, layout, angles, causal)
+        return x
+
+
+def initialise(module: nn.Module, residual_depth: int | None = None) -> None:
+    """Truncated normal .02 for every Linear, zero biases; LayerNorms keep 1 and 0.
+
+    residual_depth: the projections that end a residual branch get .02 / sqrt(2 x this depth) instead (ECG-JEPA).
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Linear):
+            nn.init.trunc_normal_(part.weight, std=0.02)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+    if residual_depth is not None:
+        for part in module.modules():
+            if isinstance(part, Block):
+                for last in (part.attn.proj, part.mlp.fc2):
+                    nn.init.trunc_normal_(last.weight, std=0.02 / sqrt(2 * residual_depth))

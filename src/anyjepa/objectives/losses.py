@@ -1,0 +1,52 @@
+"""Distances between predicted and target representations, and the losses an objective returns by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch.nn.functional as F
+from pydantic import Field, PositiveFloat
+from torch import Tensor
+
+from anyjepa.config import Config
+
+
+class DistanceConfig(Config):
+    """How far a prediction is from its target."""
+
+    kind: Literal["l1", "l2", "smooth_l1", "cosine"] = Field(
+        "l1", description="mean over dims of |d|, d^2 or smooth L1; or 1 - cosine similarity"
+    )
+    beta: PositiveFloat = Field(1.0, description="smooth L1 only: quadratic below this difference")
+
+
+def distance(config: DistanceConfig, predicted: Tensor, target: Tensor) -> Tensor:
+    """predicted, target: (S, D) -> the sum over tokens (S) of the mean over dims (D), float32."""
+    predicted, target = predicted.float(), target.float()
+    if config.kind == "cosine":
+        return (1 - F.cosine_similarity(predicted, target, dim=-1)).sum()
+    if config.kind == "l1":
+        total = F.l1_loss(predicted, target, reduction="sum")
+    elif config.kind == "l2":
+        total = F.mse_loss(predicted, target, reduction="sum")
+    else:
+        total = F.smooth_l1_loss(predicted, target, reduction="sum", beta=config.beta)
+    return total / predicted.shape[-1]
+
+
+@dataclass
+class Losses:
+    """Terms by name; the total is their sum. Values of several groups under one name are averaged."""
+
+    values: dict[str, list[Tensor]] = field(default_factory=dict)
+
+    def add(self, name: str, value: Tensor) -> None:
+        self.values.setdefault(name, []).append(value)
+
+    def terms(self) -> dict[str, Tensor]:
+        return {name: sum(values[1:], values[0]) / len(values) for name, values in self.values.items()}
+
+    def total(self) -> Tensor:
+        terms = list(self.terms().values())
+        return sum(terms[1:], terms[0])

@@ -1,0 +1,57 @@
+"""The EMA teacher: a slow copy of the student that sees everything and gets no gradient."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from anyjepa.config import Config, Share
+from anyjepa.nn.encoder import Encoder
+
+
+class TeacherConfig(Config):
+    """An exponential moving average of the student (Grill et al. 2020)."""
+
+    kind: Literal["teacher"] = "teacher"
+    momentum: tuple[Share, Share] = Field(
+        (0.998, 0.9995), description="share of itself a teacher keeps a step, from first to last step, linear"
+    )
+    update: Literal["before", "after"] = Field(
+        "before", description="before a step's forward (ECG-JEPA), or after the optimiser step (I-JEPA, V-JEPA)"
+    )
+    normalise: bool = Field(False, description="LayerNorm without parameters on the targets (I-JEPA, V-JEPA; eps 1e-5)")
+
+
+class Teacher(nn.Module):
+    """Targets from a deep copy of the student. Never in training mode; its parameters have no gradient."""
+
+    def __init__(self, config: TeacherConfig, student: Encoder):
+        super().__init__()
+        self.config = config
+        self.encoder = copy.deepcopy(student).requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> Teacher:
+        """Stays in evaluation mode: no dropout in targets."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, x: Tensor, start: Tensor | None = None) -> Tensor:
+        """x: (B, C, *samples) -> targets of all tokens (B, N, D), float32."""
+        targets = self.encoder(x, start=start).padded().float()
+        return F.layer_norm(targets, targets.shape[-1:]) if self.config.normalise else targets
+
+    def update(self, student: nn.Module, momentum: float) -> None:
+        """teacher <- momentum x teacher + (1 - momentum) x student."""
+        ema_update(list(self.encoder.parameters()), list(student.parameters()), momentum)
+
+
+@torch.no_grad()
+def ema_update(averages: Sequence[Tensor], values: Sequence[Tensor], momentum: float) -> None:
+    """In place: each average keeps `momentum` of itself and takes the rest from its value."""
+    torch._foreach_lerp_(list(averages), list(values), 1 - momentum)
