@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from anyjepa.data.labels import LabelTable, join, read_label_table
+from anyjepa.errors import InputError
+
+
+def table(**changes) -> LabelTable:
+    fields = {
+        "ids": ("r1", "r2", "r3", "r4"),
+        "classes": ("sinus", "AF"),
+        "values": [[1, 0], [0, 1], [1, 0], [1, 0]],
+        "groups": ("a", "a", "b", "c"),
+        "exclusive": True,
+    }
+    return LabelTable(**(fields | changes))
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text: str, name: str = "labels.csv"):
+        (tmp_path / name).write_text(text)
+        return tmp_path / name
+
+    return write
+
+
+def test_counts_and_select_keep_the_order_asked_for():
+    chosen = table(split=("train", "train", "test", "test")).select(["r3", "r2"])
+    assert chosen.ids == ("r3", "r2")
+    assert chosen.groups == ("b", "a")
+    assert chosen.split == ("test", "train")
+    assert chosen.values.tolist() == [[1, 0], [0, 1]]
+    assert table().counts() == {"sinus": 3, "AF": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ids": ("r1", "r2", "r1", "r4")}, "id 'r1' is there twice \\(rows 1 and 3\\)"),
+        ({"classes": ("AF", "AF")}, "class 'AF' is there twice"),
+        ({"values": [[1, 0]]}, "need \\(4, 2\\)"),
+        ({"groups": ("a",)}, "1 groups for 4 ids"),
+        ({"values": [[1, 0], [0, 1], [1, 0.5], [1, 0]]}, "row 3 \\(id 'r3'\\): class 'AF' is 0.5"),
+        ({"values": [[1, 0], [0, 1], [1, 0], [1, np.nan]]}, "row 4 \\(id 'r4'\\): class 'AF' is nan"),
+        (
+            {"values": [[1, 0], [1, 1], [1, 0], [1, 0]]},
+            "row 2 \\(id 'r2'\\): exactly one class is needed, found sinus, AF",
+        ),
+        ({"values": [[1, 0], [0, 0], [1, 0], [1, 0]]}, "found none"),
+        ({"split": ("train", "test", "test", "test")}, "group 'a' is in 'train' and in 'test'"),
+        ({"split": ("train", "train", "tset", "test")}, "split is 'tset'; did you mean 'test'"),
+    ],
+)
+def test_a_wrong_table_is_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        table(**changes)
+
+
+def test_drop_rare_from_an_exclusive_table_drops_the_records_too():
+    three = table(classes=("sinus", "AF", "flutter"), values=[[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
+    with pytest.raises(InputError, match="too few classes have 2 records or more; there are: sinus 2, AF 1, flutter 1"):
+        three.drop_rare(2)
+    four = table(classes=("sinus", "AF", "flutter"), values=[[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 1, 0]])
+    kept, dropped = four.drop_rare(1)
+    assert dropped == {"flutter": 0}
+    assert kept.classes == ("sinus", "AF")
+    assert len(kept) == 4
+    assert kept.exclusive
+
+
+def test_drop_rare_from_a_multi_label_table_keeps_the_records():
+    multi = table(classes=("lvh", "block"), values=[[1, 1], [1, 0], [0, 0], [0, 0]], exclusive=False)
+    kept, dropped = multi.drop_rare(2)
+    assert dropped == {"block": 1}
+    assert kept.values.tolist() == [[1], [1], [0], [0]]
+
+
+def test_join_reports_both_sides():
+    joined = join(table(), ["r4", "new", "r1"])
+    assert joined.table.ids == ("r4", "r1")
+    assert joined.index.tolist() == [0, 2]
+    assert joined.unlabelled == ("new",)
+    assert joined.absent == ("r2", "r3")
+    with pytest.raises(InputError, match="no id is common with the data; labels have 'r1', data have 'x/r1'"):
+        join(table(), ["x/r1"])
+
+
+def test_class_names_become_an_exclusive_table(write):
+    path = write("ecg,rhythm,patient,part\n001,sinus,p1,train\n002,AF,p1,train\n003,sinus,7,test\n")
+    read = read_label_table(path, id="ecg", target=["rhythm"], group="patient", split="part")
+    assert read.ids == ("001", "002", "003")
+    assert read.classes == ("AF", "sinus")
+    assert read.values.tolist() == [[0, 1], [1, 0], [0, 1]]
+    assert read.exclusive
+    assert read.groups == ("p1", "p1", "7")
+    assert read.split == ("train", "train", "test")
+
+
+def test_zero_one_columns_become_a_multi_label_table(tmp_path):
+    frame = pd.DataFrame({"id": [1, 2], "lvh": [0, 1], "block": [True, True], "patient": [3.0, 4.0]})
+    frame.to_parquet(tmp_path / "labels.parquet")
+    frame.to_csv(tmp_path / "labels.tsv", sep="\t", index=False)
+    for name in ("labels.parquet", "labels.tsv"):
+        read = read_label_table(tmp_path / name, id="id", target=["lvh", "block"], group="patient")
+        assert read.ids == ("1", "2")
+        assert read.values.tolist() == [[0, 1], [1, 1]]
+        assert not read.exclusive
+
+
+def test_one_zero_one_column_is_one_class_unless_told_otherwise(write):
+    path = write("id,af\na,0\nb,1\n")
+    assert read_label_table(path, "id", ["af"], split_by="record").classes == ("af",)
+    assert read_label_table(path, "id", ["af"], split_by="record", exclusive=True).classes == ("0", "1")
+
+
+def test_groups_may_come_from_the_data(write):
+    path = write("id,af\na,0\nb,1\n")
+    assert read_label_table(path, "id", ["af"], group={"a": "p", "b": "p"}).groups == ("p", "p")
+    with pytest.raises(InputError, match="no id is common"):
+        read_label_table(path, "id", ["af"], group={"z": "p"})
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "message"),
+    [
+        ("id,rythm,patient\na,x,p\n", {}, "no column 'rhythm'; did you mean 'rythm'"),
+        ("id,rhythm,patient\na,x,p\na,y,q\n", {}, "id 'a' is there twice \\(rows 1 and 2\\)"),
+        ("id,rhythm,patient\na,x,p\nb,,q\n", {}, "row 2: column 'rhythm' is empty"),
+        ("id,rhythm,patient\na,x,\nb,y,q\n", {}, "row 1: column 'patient' is empty"),
+        ("id,rhythm,patient\na,x,p\nb,x,q\n", {}, "column 'rhythm' has one class only: 'x'"),
+        ("id,rhythm,patient\n", {}, "no rows"),
+        ("", {}, "not readable as a table"),
+        ("id,rhythm,patient\na,x,p\n", {"group": None}, "--split-by record"),
+        ("id,rhythm,patient,s\na,x,p,train\nb,y,p,test\n", {"split": "s"}, "group 'p' is in 'train' and in 'test'"),
+        ("id,rhythm,patient\na,0,p\nb,2,q\n", {"exclusive": False}, "row 2 \\(id 'b'\\): column 'rhythm' is '2'"),
+    ],
+)
+def test_a_wrong_file_is_refused_in_one_line(write, text, arguments, message):
+    path = write(text)
+    with pytest.raises(InputError, match=message) as error:
+        read_label_table(path, **({"id": "id", "target": ["rhythm"], "group": "patient"} | arguments))
+    assert "\n" not in str(error.value)
+    assert "labels.csv" in str(error.value)
+
+
+def test_other_files_are_refused(tmp_path, write):
+    with pytest.raises(InputError, match=r"not '\.xlsx'"):
+        read_label_table(tmp_path / "labels.xlsx", "id", ["x"])
+    with pytest.raises(InputError, match="no such file"):
+        read_label_table(tmp_path / "labels.csv", "id", ["x"])
+    with pytest.raises(InputError, match="not readable as a table"):
+        read_label_table(write("not parquet", "labels.parquet"), "id", ["x"])
