@@ -1,4 +1,4 @@
-"""Random numbers by address: the same (seed, stream, position) gives the same numbers on any worker, rank or restart."""
+"""Random numbers by address: the same numbers on any worker, rank or restart."""
 
 from __future__ import annotations
 

@@ -20,12 +20,16 @@ class SpanConfig(Config):
     """Hide contiguous runs of time; all leads of a window are hidden together (Weimann & Conrad 2024, section 3)."""
 
     kind: Literal["spans"] = "spans"
-    keep: tuple[Share, Share] = Field((0.15, 0.25), description="share of tokens left visible, drawn once a step")
-    min_span: PositiveInt = Field(10, description="shortest hidden run, tokens; 10 tokens of 50 ms hide a P wave whole")
+    keep: tuple[Share, Share] = Field(
+        default=(0.15, 0.25), description="share of tokens left visible, drawn once a step"
+    )
+    min_span: PositiveInt = Field(
+        default=10, description="shortest hidden run, tokens; 10 tokens of 50 ms hide a P wave whole"
+    )
     edges: Literal["reference", "uniform"] = Field(
-        "reference",
-        description="reference: a record's ends are hidden less often than its middle (.23 against .91 at 200 tokens), as "
-        "published; uniform: each pattern is turned on a ring by a random offset, so every token is hidden equally often",
+        default="reference",
+        description="reference, as published: a record's ends are hidden less often than its middle (.23 : .91); "
+        "uniform: each pattern is turned on a ring by a random offset, so every token is hidden equally often",
     )
 
     @model_validator(mode="after")

@@ -24,13 +24,13 @@ class EncoderConfig(Config):
     dim: PositiveInt = Field(description="width D")
     depth: PositiveInt = Field(description="blocks")
     heads: PositiveInt = Field(description="attention heads")
-    positions: PositionsConfig = Field(SinCosConfig(), description="how a token knows its place")
+    positions: PositionsConfig = Field(default=SinCosConfig(), description="how a token knows its place")
     block: BlockConfig = BlockConfig()
-    registers: NonNegativeInt = Field(0, description="learned tokens in front, without position, never masked")
-    cls: bool = Field(False, description="a CLS token before the registers")
-    causal: bool = Field(False, description="a token sees only itself and earlier ones")
+    registers: NonNegativeInt = Field(default=0, description="learned tokens in front, without position, never masked")
+    cls: bool = Field(default=False, description="a CLS token before the registers")
+    causal: bool = Field(default=False, description="a token sees only itself and earlier ones")
     init: Literal["scaled", "plain"] = Field(
-        "scaled", description="residual projections at .02 / sqrt(2 depth), or all at .02"
+        default="scaled", description="residual projections at .02 / sqrt(2 depth), or all at .02"
     )
 
 

@@ -1,7 +1,7 @@
 """Ragged batches without wasted work: tokens of all samples in one (S, D) tensor, and where each belongs.
 
-LayerNorm, MLP and projections run on packed tokens; only attention needs the padded view. Where all samples have the same
-number of tokens, both views share memory and nothing is copied.
+LayerNorm, MLP and projections run on packed tokens; only attention needs the padded view. Where all samples have
+the same number of tokens, both views share memory and nothing is copied.
 """
 
 from __future__ import annotations

@@ -16,13 +16,13 @@ class HeadConfig(Config):
     """How a classifier reads an encoder."""
 
     kind: Literal["mean", "register", "attentive"] = Field(
-        "mean", description="mean of patch tokens, first prefix token, or one learned query over all tokens"
+        default="mean", description="mean of patch tokens, first prefix token, or one learned query over all tokens"
     )
-    bias: bool = Field(False, description="biases of the output (and of attention's q, k, v)")
+    bias: bool = Field(default=False, description="biases of the output (and of attention's q, k, v)")
 
 
 class AttentivePool(nn.Module):
-    """One learned query attends to all tokens and projects straight to the outputs: no norm, residual or MLP (ECG-JEPA)."""
+    """One learned query attends to all tokens and projects straight to the outputs (ECG-JEPA)."""
 
     def __init__(self, dim: int, heads: int, outputs: int, bias: bool = False):
         super().__init__()
@@ -57,7 +57,7 @@ class Head(nn.Module):
                 nn.init.trunc_normal_(parameter, std=0.02)
 
     def forward(self, prefix: Tensor, patches: Tensor) -> Tensor:
-        """prefix: (B, R, D), patches: (B, N, D) -> logits (B, outputs). Raises ValueError without a prefix token to read."""
+        """prefix: (B, R, D), patches: (B, N, D) -> logits (B, outputs). ValueError without a prefix to read."""
         if self.config.kind == "attentive":
             return self.read(torch.cat([prefix, patches], dim=1))
         if self.config.kind == "mean":

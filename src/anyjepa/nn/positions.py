@@ -23,12 +23,13 @@ class SinCosConfig(Config):
 
     kind: Literal["sincos"] = "sincos"
     layout: Literal["interleaved", "halves"] = Field(
-        "interleaved", description="sin and cos alternate (ECG-JEPA), or all sines then all cosines (I-JEPA, V-JEPA)"
+        default="interleaved",
+        description="sin and cos alternate (ECG-JEPA), or all sines then all cosines (I-JEPA, V-JEPA)",
     )
-    base: PositiveFloat = Field(10000.0, description="wavelengths go from 2 pi to 2 pi x base tokens")
+    base: PositiveFloat = Field(default=10000.0, description="wavelengths go from 2 pi to 2 pi x base tokens")
     axes: Literal["even", "time_half"] = Field(
-        "even",
-        description="equal dims an axis (I-JEPA; V-JEPA's uniform_power), or half of them to time, a quarter to each other",
+        default="even",
+        description="equal dims an axis (I-JEPA; V-JEPA's uniform_power), or half to time and a quarter to each other",
     )
 
 
@@ -36,7 +37,7 @@ class LearnedConfig(Config):
     """A learned table, one row a token of the full grid, N(0, std^2) at the start."""
 
     kind: Literal["learned"] = "learned"
-    std: PositiveFloat = Field(0.02, description="standard deviation of the initial rows")
+    std: PositiveFloat = Field(default=0.02, description="standard deviation of the initial rows")
 
 
 class RotaryConfig(Config):
@@ -46,7 +47,7 @@ class RotaryConfig(Config):
     """
 
     kind: Literal["rotary"] = "rotary"
-    theta: PositiveFloat = Field(100.0, description="ratio of the fastest to the slowest frequency")
+    theta: PositiveFloat = Field(default=100.0, description="ratio of the fastest to the slowest frequency")
 
 
 PositionsConfig = Annotated[SinCosConfig | LearnedConfig | RotaryConfig, Field(discriminator="kind")]
@@ -54,6 +55,8 @@ PositionsConfig = Annotated[SinCosConfig | LearnedConfig | RotaryConfig, Field(d
 
 class AdditivePositions(nn.Module):
     """A table of vectors to add to tokens; zeros for rotary positions, which act in attention instead."""
+
+    table: Tensor
 
     def __init__(self, config: SinCosConfig | LearnedConfig, dim: int, grid: Sequence[int]):
         super().__init__()
@@ -66,7 +69,7 @@ class AdditivePositions(nn.Module):
     def forward(self, grid: Sequence[int], start: Tensor | None = None) -> Tensor:
         """(N, D), or (B, N, D) with `start` (B,): the first axis's coordinate of each sample's first token, in tokens.
 
-        Raises ValueError for learned positions on a grid they were not learned on (1-D may be shorter), or with `start`.
+        Raises ValueError for learned positions on another grid than theirs (1-D may be shorter), or with `start`.
         """
         grid = tuple(grid)
         if isinstance(self.config, LearnedConfig):
@@ -101,7 +104,7 @@ def sincos_table(config: SinCosConfig, dim: int, grid: tuple[int, ...]) -> Tenso
 
 
 def sincos(config: SinCosConfig, dim: int, coords: Tensor) -> Tensor:
-    """coords: (..., axes) in tokens -> (..., dim). Blocks in the order of the axes, cut to `dim` where they do not divide it."""
+    """coords: (..., axes) in tokens -> (..., dim). Blocks in the axes' order, cut to `dim`."""
     blocks = []
     for axis, size in enumerate(_dims_per_axis(dim, coords.shape[-1], config.axes)):
         rates = config.base ** (-torch.arange(size // 2, device=coords.device, dtype=coords.dtype) * 2 / size)
@@ -121,12 +124,14 @@ def _dims_per_axis(dim: int, axes: int, rule: str) -> list[int]:
 class Rotary(nn.Module):
     """Cosines and sines that turn queries and keys of patch tokens; prefix tokens are not turned."""
 
+    rates: Tensor
+
     def __init__(self, config: RotaryConfig, head_dim: int, grid: Sequence[int]):
         super().__init__()
         self.grid = tuple(grid)
         if head_dim % (2 * len(self.grid)):
             raise ValueError(
-                f"rotary positions on {len(self.grid)} axes need heads of a multiple of {2 * len(self.grid)} dims, got {head_dim}"
+                f"rotary positions on {len(self.grid)} axes need a multiple of {2 * len(self.grid)} dims, got {head_dim}"
             )
         steps = torch.arange(head_dim // (2 * len(self.grid)), dtype=torch.float64)
         self.register_buffer(

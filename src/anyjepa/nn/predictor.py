@@ -21,18 +21,18 @@ class PredictorConfig(Config):
     depth: PositiveInt = Field(description="blocks")
     heads: PositiveInt = Field(description="attention heads")
     positions: SinCosConfig | LearnedConfig = Field(
-        SinCosConfig(), discriminator="kind", description="its own positions"
+        default=SinCosConfig(), discriminator="kind", description="its own positions"
     )
     block: BlockConfig = BlockConfig()
     mask_tokens: PositiveInt = Field(
-        1, description="learned mask tokens: one for all groups of targets, or one a group (V-JEPA)"
+        default=1, description="learned mask tokens: one for all groups of targets, or one a group (V-JEPA)"
     )
 
 
 class MaskedPredictor(nn.Module):
     """Predicts a vector of the encoder's width for every target token.
 
-    dim: the encoder's width; grid: its full token grid; residual_depth: see `initialise` (ECG-JEPA uses the ENCODER's depth).
+    dim: the encoder's width; grid: its full token grid; residual_depth: see `initialise` (ECG-JEPA: the encoder's).
     """
 
     def __init__(self, config: PredictorConfig, dim: int, grid: Sequence[int], residual_depth: int | None = None):
@@ -57,7 +57,7 @@ class MaskedPredictor(nn.Module):
         start: Tensor | None = None,
         group: int = 0,
     ) -> Tensor:
-        """context: (sum K, D) at context_index (B, K); target_index: (B, M, T), M blocks predicted independently -> (sum T, D).
+        """context: (sum K, D) at context_index (B, K); target_index: (B, M, T), M independent blocks -> (sum T, D).
 
         target_valid: (B, M, T), None where all are; group: which group of targets this is.
         """

@@ -20,7 +20,7 @@ def token_grid(samples: Sequence[int], patch: Sequence[int]) -> tuple[int, ...]:
 def patchify(x: Tensor, patch: Sequence[int]) -> Tensor:
     """(B, C, *samples) -> (B, N, C * prod(patch)).
 
-    Tokens in raster order (last axis fastest); features in the order of a convolution's weight (channel, *patch), so that a
+    Tokens in raster order (last axis fastest); features in the order of a convolution's weight (channel, *patch), so a
     Linear on patches equals a convolution with kernel and stride `patch`.
     """
     grid = token_grid(x.shape[2:], patch)

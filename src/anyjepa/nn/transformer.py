@@ -19,22 +19,24 @@ from anyjepa.nn.positions import rotate
 class BlockConfig(Config):
     """What the published models differ in; the defaults are ECG-JEPA's."""
 
-    mlp_ratio: PositiveFloat = Field(4.0, description="hidden width of the MLP / width")
-    mlp: Literal["gelu", "swiglu"] = Field("gelu", description="plain with exact GELU, or gated with SiLU")
-    bias: bool = Field(False, description="biases of Linear and LayerNorm, patch projection included")
-    qkv_bias: bool = Field(False, description="biases of the query, key and value projections")
+    mlp_ratio: PositiveFloat = Field(default=4.0, description="hidden width of the MLP / width")
+    mlp: Literal["gelu", "swiglu"] = Field(default="gelu", description="plain with exact GELU, or gated with SiLU")
+    bias: bool = Field(default=False, description="biases of Linear and LayerNorm, patch projection included")
+    qkv_bias: bool = Field(default=False, description="biases of the query, key and value projections")
     qk_norm: Literal["off", "plain", "affine"] = Field(
-        "off", description="LayerNorm over each head's queries and keys; affine has a weight"
+        default="off", description="LayerNorm over each head's queries and keys; affine has a weight"
     )
-    norm_eps: PositiveFloat = Field(1e-6, description="epsilon of every LayerNorm")
+    norm_eps: PositiveFloat = Field(default=1e-6, description="epsilon of every LayerNorm")
     layer_scale: PositiveFloat | None = Field(
-        None, description="initial scale of each residual branch; none: no such parameter"
+        default=None, description="initial scale of each residual branch; none: no such parameter"
     )
     drop_path: Share = Field(
-        0.0, description="chance that the last block skips a sample's branch; earlier blocks linearly less"
+        default=0.0, description="chance that the last block skips a sample's branch; earlier blocks linearly less"
     )
-    dropout: Share = Field(0.0, description="after attention's projection and both MLP layers, in training only")
-    attention_dropout: Share = Field(0.0, description="on attention weights, in training only")
+    dropout: Share = Field(
+        default=0.0, description="after attention's projection and both MLP layers, in training only"
+    )
+    attention_dropout: Share = Field(default=0.0, description="on attention weights, in training only")
 
 
 class Attention(nn.Module):

@@ -16,9 +16,9 @@ class DistanceConfig(Config):
     """How far a prediction is from its target."""
 
     kind: Literal["l1", "l2", "smooth_l1", "cosine"] = Field(
-        "l1", description="mean over dims of |d|, d^2 or smooth L1; or 1 - cosine similarity"
+        default="l1", description="mean over dims of |d|, d^2 or smooth L1; or 1 - cosine similarity"
     )
-    beta: PositiveFloat = Field(1.0, description="smooth L1 only: quadratic below this difference")
+    beta: PositiveFloat = Field(default=1.0, description="smooth L1 only: quadratic below this difference")
 
 
 def distance(config: DistanceConfig, predicted: Tensor, target: Tensor) -> Tensor:

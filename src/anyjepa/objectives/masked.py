@@ -24,7 +24,7 @@ class MaskedPredictionConfig(Config):
     kind: Literal["masked"] = "masked"
     encoder: EncoderConfig
     predictor: PredictorConfig
-    masks: SpanConfig = Field(SpanConfig(), description="which tokens are hidden")
+    masks: SpanConfig = Field(default=SpanConfig(), description="which tokens are hidden")
     target: TeacherConfig = TeacherConfig()
     distance: DistanceConfig = DistanceConfig()
 
@@ -47,8 +47,8 @@ class MaskedPrediction(nn.Module):
     def forward(self, x: Tensor, masks: Sequence[Masks], start: Tensor | None = None) -> Losses:
         """x: (B, C, *samples). One `Masks` for each group of targets; the loss is their mean.
 
-        Each group's loss is its sum over target tokens divided by their number in the optimiser batch (`Masks.count`), so
-        the sum over micro-batches and ranks is the loss of the whole batch.
+        Each group's loss is its sum over target tokens divided by their number in the optimiser batch (`Masks.count`),
+        so the sum over micro-batches and ranks is the loss of the whole batch.
         """
         grid = token_grid(x.shape[2:], self.config.encoder.patch)
         targets = self.target(x, start)  # (B, N, D), no gradient

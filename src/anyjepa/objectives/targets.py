@@ -20,12 +20,14 @@ class TeacherConfig(Config):
 
     kind: Literal["teacher"] = "teacher"
     momentum: tuple[Share, Share] = Field(
-        (0.998, 0.9995), description="share of itself a teacher keeps a step, from first to last step, linear"
+        default=(0.998, 0.9995), description="share of itself a teacher keeps a step, from first to last step, linear"
     )
     update: Literal["before", "after"] = Field(
-        "before", description="before a step's forward (ECG-JEPA), or after the optimiser step (I-JEPA, V-JEPA)"
+        default="before", description="before a step's forward (ECG-JEPA), or after the optimiser step (I-JEPA, V-JEPA)"
     )
-    normalise: bool = Field(False, description="LayerNorm without parameters on the targets (I-JEPA, V-JEPA; eps 1e-5)")
+    normalise: bool = Field(
+        default=False, description="LayerNorm without parameters on the targets (I-JEPA, V-JEPA; eps 1e-5)"
+    )
 
 
 class Teacher(nn.Module):
@@ -54,4 +56,4 @@ class Teacher(nn.Module):
 @torch.no_grad()
 def ema_update(averages: Sequence[Tensor], values: Sequence[Tensor], momentum: float) -> None:
     """In place: each average keeps `momentum` of itself and takes the rest from its value."""
-    torch._foreach_lerp_(list(averages), list(values), 1 - momentum)
+    torch._foreach_lerp_(list(averages), list(values), 1 - momentum)  # pyright: ignore[reportPrivateImportUsage]
