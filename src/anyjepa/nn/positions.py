@@ -7,7 +7,6 @@ sample, so a crop can keep the absolute time that it has in its record.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from math import ceil, pi, prod
 from typing import Annotated, Literal
 
@@ -97,7 +96,6 @@ def coordinates(grid: Sequence[int], device: torch.device | None = None, start: 
     return coords + shift
 
 
-@lru_cache(maxsize=64)
 def sincos_table(config: SinCosConfig, dim: int, grid: tuple[int, ...]) -> Tensor:
     """The table of a grid, (N, dim), computed in float64."""
     return sincos(config, dim, coordinates(grid).double()).float()
@@ -131,7 +129,7 @@ class Rotary(nn.Module):
         self.grid = tuple(grid)
         if head_dim % (2 * len(self.grid)):
             raise ValueError(
-                f"rotary positions on {len(self.grid)} axes need a multiple of {2 * len(self.grid)} dims, got {head_dim}"
+                f"rotary positions on {self.grid} need a multiple of {2 * len(self.grid)} dims a head, got {head_dim}"
             )
         steps = torch.arange(head_dim // (2 * len(self.grid)), dtype=torch.float64)
         self.register_buffer(
