@@ -1,0 +1,103 @@
+"""An ECG on ECG paper: 25 mm a second, 10 mm a millivolt, in true size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from anyjepa.data.ecg.leads import LEADS
+from anyjepa.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SPEED_MM_S = 25.0
+GAIN_MM_MV = 10.0
+_MARGIN_MM = 15.0  # left of the traces, for the calibration pulse
+_INK, _COARSE, _FINE = "#111111", "#e8a0a0", "#f6dada"
+
+Layout = Literal["3x4", "6x2", "rows"]
+
+
+def draw_ecg(
+    signal: np.ndarray,
+    fs: float,
+    leads: Sequence[str] = LEADS,
+    *,
+    layout: Layout = "3x4",
+    rhythm: str | None = "II",
+    duration_s: float = 10.0,
+    row_mm: float = 30.0,
+    title: str = "",
+) -> Figure:
+    """The first `duration_s` seconds of a record; NaN leaves a gap.
+
+    signal: (L, T) in mV; fs in Hz; layout: '3x4' or '6x2' cells of consecutive time as a standard printout, or 'rows',
+    one whole row a lead in the order given; rhythm: the lead drawn whole below the cells, or None. The figure's one
+    axes has mm for units, the origin at the lower left of the paper; save it with dpi to taste.
+    Raises InputError if a lead that the layout shows is missing.
+    """
+    from matplotlib.figure import Figure
+
+    signal, leads = np.asarray(signal, float), list(leads)
+    if signal.ndim != 2 or len(signal) != len(leads):
+        raise InputError(f"draw_ecg: {len(leads)} leads are named, the signal has shape {signal.shape}")
+    rows = _rows(layout, leads, rhythm)
+    absent = [lead for row in rows for lead in row if lead not in leads]
+    if absent:
+        raise InputError(f"draw_ecg: layout '{layout}' shows lead '{absent[0]}'{did_you_mean(absent[0], leads)}")
+    width, height = _whole_squares(_MARGIN_MM + duration_s * SPEED_MM_S + 5), _whole_squares(len(rows) * row_mm + 10)
+    figure = Figure(figsize=(width / 25.4, height / 25.4))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, width), ylim=(0, height), aspect="equal")
+    axes.axis("off")
+    _grid(axes, width, height)
+    for number, row in enumerate(rows):
+        baseline = height - 5 - row_mm * (number + 0.5)
+        _calibration(axes, baseline)
+        for cell, lead in enumerate(row):
+            _trace(axes, signal[leads.index(lead)], fs, cell, duration_s / len(row), baseline, lead)
+    note = f"{SPEED_MM_S:g} mm/s   {GAIN_MM_MV:g} mm/mV   {fs:g} Hz"
+    axes.text(width - 3, 1.5, note, ha="right", va="bottom", fontsize=7, color=_INK)
+    axes.text(3, height - 1.5, title, ha="left", va="top", fontsize=9, color=_INK)
+    return figure
+
+
+def _rows(layout: Layout, leads: list[str], rhythm: str | None) -> list[list[str]]:
+    """Which leads stand beside each other, top to bottom."""
+    if layout == "rows":
+        return [[lead] for lead in leads]
+    height = 3 if layout == "3x4" else 6
+    return [list(LEADS[row::height]) for row in range(height)] + ([[rhythm]] if rhythm else [])
+
+
+def _whole_squares(mm: float) -> float:
+    return 5 * np.ceil(mm / 5)
+
+
+def _grid(axes: Axes, width: float, height: float) -> None:
+    for step, colour, weight in ((1, _FINE, 0.4), (5, _COARSE, 0.6)):
+        axes.vlines(np.arange(0, width + 1, step), 0, height, colour, linewidth=weight, zorder=0)
+        axes.hlines(np.arange(0, height + 1, step), 0, width, colour, linewidth=weight, zorder=0)
+
+
+def _calibration(axes: Axes, baseline: float) -> None:
+    """The pulse of 1 mV and 200 ms."""
+    x, up = np.array([5, 7, 7, 12, 12, 14]), np.array([0, 0, 1, 1, 0, 0])
+    axes.plot(x, baseline + GAIN_MM_MV * up, color=_INK, linewidth=0.7)
+
+
+def _trace(
+    axes: Axes, values: np.ndarray, fs: float, cell: int, seconds: float, baseline: float, lead: str
+) -> None:  # values (T,) mV
+    first, last = round(cell * seconds * fs), round((cell + 1) * seconds * fs)
+    part = values[first : last + 1]
+    x = _MARGIN_MM + (first + np.arange(len(part))) / fs * SPEED_MM_S
+    axes.plot(x, baseline + GAIN_MM_MV * part, color=_INK, linewidth=0.7)
+    left = _MARGIN_MM + cell * seconds * SPEED_MM_S
+    if cell:
+        axes.plot([left, left], [baseline - 6, baseline - 3], color=_INK, linewidth=0.7)
+    axes.text(left + 1, baseline + 9, lead, fontsize=8, color=_INK, weight="bold")
