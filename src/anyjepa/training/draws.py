@@ -1,0 +1,118 @@
+"""What each step sees, as a pure function of (seed, step): records, crops and masks, for any number of workers and ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from anyjepa.masks.base import Masks
+from anyjepa.masks.spans import SpanConfig, sample_spans, span_draws
+from anyjepa.randomness import generator
+from anyjepa.training.config import TrainingConfig
+
+
+class Crops(Protocol):
+    """What pretraining needs of a data set."""
+
+    ids: Sequence[str]
+
+    def __len__(self) -> int: ...
+    def crop(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
+        """(C, *samples) float32 and the crop's first sample on the first axis."""
+        ...
+
+
+class Draw(NamedTuple):
+    """One sample of a run: which record, and its number among all draws of the run."""
+
+    index: int
+    position: int
+
+
+class Batch(NamedTuple):
+    """One micro-batch. `records` are numbers of the data set, `step` counts finished optimiser steps."""
+
+    x: Tensor  # (B, C, *samples)
+    masks: list[Masks]
+    start: Tensor | None  # (B,) first token's place in its record, in tokens
+    records: list[int]
+    step: int
+    micro: int
+
+
+class DrawSampler(Sampler[list[Draw]]):
+    """Yields micro-batches of draws from `first_step` to the end of the run. `len` counts those of the whole run."""
+
+    def __init__(self, config: TrainingConfig, records: int, first_step: int = 0, rank: int = 0, world: int = 1):
+        share = config.accumulation * world
+        if config.batch_size % share:
+            raise ValueError(f"batch_size {config.batch_size} is not a multiple of {share} (accumulation x devices)")
+        self.config, self.records, self.first_step = config, records, first_step
+        self.rank, self.world, self.micro_size = rank, world, config.batch_size // share
+
+    def __len__(self) -> int:
+        return self.config.steps * self.config.accumulation
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        for step in range(self.first_step, self.config.steps):
+            positions = step * self.config.batch_size + np.arange(self.config.batch_size)
+            indices = self._records(step, positions)
+            for micro in range(self.config.accumulation):
+                rows = self.rows(micro)
+                yield [Draw(int(i), int(p)) for i, p in zip(indices[rows], positions[rows], strict=True)]
+
+    def rows(self, micro: int) -> slice:
+        """This rank's rows of the optimiser batch in micro-batch `micro`."""
+        first = (micro * self.world + self.rank) * self.micro_size
+        return slice(first, first + self.micro_size)
+
+    def _records(self, step: int, positions: np.ndarray) -> np.ndarray:
+        seed = self.config.seed
+        if self.config.order == "replacement":
+            return generator(seed, "order", step).integers(self.records, size=len(positions))
+        epochs, places = np.divmod(positions, self.records)
+        orders = {int(e): generator(seed, "order", int(e)).permutation(self.records) for e in np.unique(epochs)}
+        return np.array([orders[int(e)][p] for e, p in zip(epochs, places, strict=True)])
+
+
+class DrawnCrops(Dataset[tuple[Draw, np.ndarray, int]]):
+    """A data set indexed by draws: the crop of a draw depends on nothing but the seed and its position."""
+
+    def __init__(self, crops: Crops, seed: int):
+        self.crops, self.seed = crops, seed
+
+    def __getitem__(self, draw: Draw) -> tuple[Draw, np.ndarray, int]:
+        x, start = self.crops.crop(draw.index, generator(self.seed, "crop", draw.position))
+        return draw, x, start
+
+
+class Collate:
+    """Stacks a micro-batch and samples its masks: the whole optimiser batch's numbers are drawn, this rank's rows kept.
+
+    grid: tokens along each axis; stride: samples of a token on the first axis, to give each crop its place in its record
+    (`start`), None for positions that begin at 0 in every crop.
+    """
+
+    def __init__(self, masks: SpanConfig, grid: Sequence[int], sampler: DrawSampler, stride: int | None = None):
+        self.masks, self.grid, self.sampler, self.stride = masks, tuple(grid), sampler, stride
+
+    def __call__(self, samples: list[tuple[Draw, np.ndarray, int]]) -> Batch:
+        draws, crops, starts = zip(*samples, strict=True)
+        config = self.sampler.config
+        step, place = divmod(draws[0].position, config.batch_size)
+        micro = place // (self.sampler.world * self.sampler.micro_size)
+        start = None if self.stride is None else torch.tensor(starts) / self.stride
+        masks = [self._sample(step, self.sampler.rows(micro))]
+        return Batch(torch.from_numpy(np.stack(crops)), masks, start, [d.index for d in draws], step, micro)
+
+    def _sample(self, step: int, rows: slice) -> Masks:
+        config, (tokens,) = self.sampler.config, self.grid
+        rng = generator(config.seed, "masks", step)
+        shared, uniforms = rng.random(), rng.random((config.batch_size, span_draws(self.masks, tokens)))
+        masks = sample_spans(self.masks, tokens, shared, uniforms[rows])
+        return masks._replace(target_count=config.batch_size * masks.targets.shape[-1])

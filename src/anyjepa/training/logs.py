@@ -1,0 +1,106 @@
+"""What a run says while it trains: metrics.csv, other loggers, and a progress line."""
+
+from __future__ import annotations
+
+import csv
+import time
+from pathlib import Path
+
+import lightning as L
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from anyjepa.diagnostics.collapse import collapse_metrics
+from anyjepa.training.draws import Batch
+from anyjepa.training.module import Pretraining
+
+
+class Log(L.Callback):
+    """A row of metrics.csv every `log_every` steps: loss terms, schedules, samples/s; collapse signs every `monitor_every`.
+
+    A resumed run first drops the rows that its checkpoint has not seen.
+    """
+
+    def __init__(self, path: Path, progress: bool = True):
+        self.path, self.progress = path, progress
+        self.names: list[str] = []  # columns; the first row has them all
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, Pretraining)
+        done = trainer.global_step
+        if trainer.is_global_zero:
+            self._drop_rows_after(done)
+        self._since, self._samples = time.perf_counter(), 0
+        self._bar = Progress(
+            TextColumn("pretraining"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[terms]}"),
+            TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True),
+            disable=not (self.progress and trainer.is_global_zero),
+        )  # fmt: skip
+        self._task = self._bar.add_task("", total=pl_module.config.steps, completed=done, terms="")
+        self._bar.start()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: Batch, batch_idx: int
+    ) -> None:
+        assert isinstance(pl_module, Pretraining)
+        config, step = pl_module.config, batch.step + 1
+        if batch.micro < config.accumulation - 1:
+            return
+        self._samples += config.batch_size
+        self._bar.update(self._task, completed=step)
+        if step % config.log_every == 0 or step in (1, config.steps) or not self.names:
+            self._write(trainer, pl_module, batch, step)
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if hasattr(self, "_bar"):
+            self._bar.stop()
+
+    def _write(self, trainer: L.Trainer, module: Pretraining, batch: Batch, step: int) -> None:
+        terms = {name: _over_ranks(trainer, value) for name, value in module.terms.items()}
+        now = time.perf_counter()
+        rate = self._samples / (now - self._since)
+        row = {"step": step, "loss": sum(terms.values()), **terms, **module.scheduled, "samples_per_s": rate}
+        if step % module.config.monitor_every == 0 or step == module.config.steps or not self.names:
+            row |= monitor(module, batch)
+        if trainer.is_global_zero:
+            self._append(row)
+        for logger in trainer.loggers:
+            logger.log_metrics({name: value for name, value in row.items() if name != "step"}, step=step)
+        self._bar.update(self._task, terms=f"loss {row['loss']:.4f}  {rate:.1f} samples/s")
+        self._since, self._samples = time.perf_counter(), 0
+
+    def _append(self, row: dict[str, float]) -> None:
+        new, self.names = not self.names, self.names or list(row)
+        with open(self.path, "a", newline="") as file:
+            writer = csv.DictWriter(file, self.names, restval="")
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+    def _drop_rows_after(self, step: int) -> None:
+        rows = [row for row in read_metrics(self.path) if row["step"] <= step]
+        self.path.unlink(missing_ok=True)
+        for row in rows:
+            self._append(row)
+
+
+@torch.no_grad()
+def monitor(module: Pretraining, batch: Batch) -> dict[str, float]:
+    """Collapse signs of the teacher's mean-pooled tokens on at most 256 samples of this batch."""
+    start = None if batch.start is None else batch.start[:256]
+    pooled = module.objective.target.encoder(batch.x[:256], start=start).padded().float().mean(1)  # (B, D)
+    return {f"teacher_{name}": value for name, value in collapse_metrics(pooled).items()}
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """Rows of a metrics.csv; a last line that was cut off is left out. No file: no rows."""
+    if not path.exists():
+        return []
+    with open(path, newline="") as file:
+        rows = [row for row in csv.DictReader(file) if None not in row.values()]
+    return [{name: float(value) for name, value in row.items() if value} for row in rows if row["step"]]
+
+
+def _over_ranks(trainer: L.Trainer, value: torch.Tensor) -> float:
+    return float(trainer.strategy.reduce(value.clone(), reduce_op="sum"))

@@ -1,0 +1,81 @@
+"""The LightningModule of every pretraining: schedules, EMA, the global loss, and a guard against non-finite losses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from anyjepa.objectives.masked import MaskedPrediction
+from anyjepa.randomness import torch_seed
+from anyjepa.training.config import TrainingConfig
+from anyjepa.training.draws import Batch
+from anyjepa.training.parameter_groups import decay_groups
+from anyjepa.training.schedules import cosine, linear, warmup_cosine
+
+
+class DivergedError(RuntimeError):
+    """The loss is no longer a finite number. The message names the step and the records."""
+
+
+class Pretraining(L.LightningModule):
+    """Trains an objective. `ids` names the data set's records in error messages.
+
+    Usable in any Trainer whose loader yields `Batch` and whose `accumulate_grad_batches` is the config's accumulation.
+    """
+
+    def __init__(self, objective: MaskedPrediction, config: TrainingConfig, ids: Sequence[str]):
+        super().__init__()
+        self.objective, self.config, self.ids = objective, config, ids
+        self.compute = torch.compile(objective) if config.compile else objective
+        self.terms: dict[str, Tensor] = {}  # of the current optimiser step, this rank's share
+        self.scheduled: dict[str, float] = {}
+        self._unchecked: tuple[Tensor, Batch] | None = None
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        config = self.config.optimiser
+        decayed, rest = decay_groups(self.objective, config.decay_rule)
+        groups = [{"params": list(decayed.values())}, {"params": list(rest.values()), "weight_decay": 0.0}]
+        return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        self.check_finite()
+        torch.manual_seed(torch_seed(self.config.seed, batch.step, batch.micro, self.global_rank))
+        if batch.micro == 0:
+            self._begin(batch.step)
+        losses = self.compute(batch.x, batch.masks, batch.start)
+        total = losses.total()
+        for name, value in losses.terms().items():
+            self.terms[name] = self.terms.get(name, 0) + value.detach()
+        self._unchecked = (total.detach(), batch)
+        # Lightning divides by the micro-batches, DDP by the ranks; the loss already counts the whole batch's targets.
+        return total * (self.config.accumulation * self.trainer.world_size)
+
+    def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
+        if batch.micro == self.config.accumulation - 1 and self.objective.config.target.update == "after":
+            self.objective.target.update(self.objective.student, self.scheduled["momentum"])
+
+    def check_finite(self) -> None:
+        """Raises DivergedError for the last micro-batch's loss. One step late, so a GPU is never waited for."""
+        if self._unchecked is None:
+            return
+        (loss, batch), self._unchecked = self._unchecked, None
+        if not torch.isfinite(loss):
+            names = ", ".join(self.ids[i] for i in batch.records[:8])
+            more = f" and {len(batch.records) - 8} more" if len(batch.records) > 8 else ""
+            raise DivergedError(f"the loss is {loss.item()} at step {batch.step + 1}; its records: {names}{more}")
+
+    def _begin(self, step: int) -> None:
+        """Set what follows the step, before its first micro-batch."""
+        config, steps = self.config.optimiser, self.config.steps
+        lr = warmup_cosine(step, steps, config.lr, config.start_lr, config.final_lr, config.warmup)
+        weight_decay = cosine(step, steps, *config.weight_decay)
+        momentum = linear(step, steps, *self.objective.config.target.momentum)
+        decayed, rest = self.trainer.optimizers[0].param_groups
+        decayed["lr"], rest["lr"], decayed["weight_decay"] = lr, lr, weight_decay
+        if self.objective.config.target.update == "before":
+            self.objective.target.update(self.objective.student, momentum)
+        self.terms = {}
+        self.scheduled = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum}

@@ -1,0 +1,20 @@
+"""Which number format a run computes in."""
+
+from __future__ import annotations
+
+import torch
+
+from anyjepa.training.config import Precision
+
+
+def lightning_precision(precision: Precision) -> str:
+    """The Trainer's name for it. `auto` is bf16 autocast on CUDA, and on CPUs with AVX512-BF16 or AMX; else float32."""
+    if precision == "auto":
+        fast_bf16 = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else _cpu_multiplies_bf16()
+        precision = "bf16" if fast_bf16 else "32"
+    return {"32": "32-true", "bf16": "bf16-mixed"}[precision]
+
+
+def _cpu_multiplies_bf16() -> bool:
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # torch has no public question for this
+    return any(getattr(torch.cpu, check, bool)() for check in checks)

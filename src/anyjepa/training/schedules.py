@@ -1,0 +1,23 @@
+"""Values that change over a run, as pure functions of the step (the number of finished optimiser steps)."""
+
+from __future__ import annotations
+
+from math import cos, pi
+
+
+def warmup_cosine(step: int, steps: int, peak: float, start: float, final: float, warmup: int) -> float:
+    """Linear from `start` to `peak` over `warmup` steps, then half a cosine to `final`, reached at the last step (ECG-JEPA)."""
+    if step < warmup:
+        return start + (peak - start) * step / warmup
+    return cosine(step - warmup, steps - warmup, peak, final)
+
+
+def cosine(step: int, steps: int, start: float, final: float) -> float:
+    """Half a cosine from `start` at step 0 to `final` at step `steps` - 1, then `final`."""
+    done = min(step / max(steps - 1, 1), 1.0)
+    return final + 0.5 * (1 + cos(pi * done)) * (start - final)
+
+
+def linear(step: int, steps: int, start: float, final: float) -> float:
+    """From `start` at step 0 to `final` at step `steps`, then `final`."""
+    return start + (final - start) * min(step / steps, 1.0)
