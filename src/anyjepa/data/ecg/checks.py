@@ -1,0 +1,137 @@
+"""What looks wrong in recordings that could be read: unit slips, lead mix-ups, flat leads. Nothing is repaired here."""
+
+from __future__ import annotations
+
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from anyjepa.data.ecg.leads import LEADS, LIMB, derive_limb
+from anyjepa.data.ecg.preprocessing import absent_leads
+from anyjepa.data.ecg.recording import Recording
+from anyjepa.errors import DataWarning
+
+USUAL_MV = 1.5
+"""Peak to peak in mV, median over the leads, of an ordinary 12-lead ECG."""
+
+_MEANING = {
+    "einthoven": "leads contradict III = II - I or Goldberger's laws: leads swapped, mislabelled or scaled apart",
+    "unit": "amplitudes are a power of ten away from those of an ECG in mV: wrong unit or gain",
+    "normalised": "all leads span the same range: they were scaled one by one, so amplitudes are not mV",
+    "flat": "leads are flat",
+    "no signal": "leads have no valid sample",
+    "missing leads": "leads are missing and do not follow from others",
+    "amplitude": "leads are implausibly large (over 20 mV peak to peak)",
+    "gaps": "leads have invalid samples",
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One kind of trouble: how many records have it, and the first ones with what exactly."""
+
+    kind: str
+    meaning: str
+    count: int
+    examples: tuple[str, ...]
+
+    def __str__(self) -> str:
+        more = ", ..." if self.count > len(self.examples) else ""
+        return f"{self.count} record{'s' * (self.count > 1)}: {self.meaning} ({'; '.join(self.examples)}{more})"
+
+
+def check(recordings: Sequence[Recording], examples: int = 3) -> list[Problem]:
+    """The problems of the recordings, one a kind, with at most `examples` examples each."""
+    expected = _expected_leads(recordings)
+    found: dict[str, list[str]] = defaultdict(list)
+    for recording in recordings:
+        for kind, detail in _problems_of(recording, expected[recording.source]).items():
+            found[kind].append(f"{recording.where}: {detail}")
+    return [
+        Problem(kind, _MEANING[kind], len(found[kind]), tuple(found[kind][:examples]))
+        for kind in _MEANING
+        if found[kind]
+    ]
+
+
+def warn_about(problems: Sequence[Problem]) -> None:
+    """One DataWarning a problem."""
+    for problem in problems:
+        warnings.warn(str(problem), DataWarning, stacklevel=3)
+
+
+def peak_to_peak(recording: Recording) -> np.ndarray:
+    """(L,) mV from the .1 to the 99.9 percentile of each lead, so that a spike does not count; NaN without samples."""
+    return _by_lead(recording, lambda row: float(np.subtract(*np.percentile(row, [99.9, 0.1]))))
+
+
+def _by_lead(recording: Recording, measure: Callable[[np.ndarray], float]) -> np.ndarray:
+    valid = [row[~np.isnan(row)] for row in recording.signal]
+    return np.array([measure(row) if len(row) else np.nan for row in valid])
+
+
+def _expected_leads(recordings: Sequence[Recording]) -> dict[str, tuple[str, ...]]:
+    """All twelve for a source that has at least six of them, else none."""
+    have: dict[str, set[str]] = defaultdict(set)
+    for recording in recordings:
+        have[recording.source].update(lead for lead in recording.leads if lead in LEADS)
+    return {source: LEADS if len(leads) >= 6 else () for source, leads in have.items()}
+
+
+def _problems_of(recording: Recording, expected: Sequence[str]) -> dict[str, str]:
+    problems = {}
+    ranges = _by_lead(recording, np.ptp)
+    usual = np.nan_to_num(np.nanmedian(ranges)) if np.isfinite(ranges).any() else 0.0
+    flat = ranges <= 1e-3 * usual
+    if empty := _names(recording, np.isnan(ranges)):
+        problems["no signal"] = empty
+    if flat.any():
+        problems["flat"] = _names(recording, flat)
+    if len(ranges) >= 6 and not flat.any() and ranges.max() < 1.02 * ranges.min():
+        problems["normalised"] = f"{ranges.max():.3g} mV peak to peak in all {len(ranges)} leads"
+    if absent := absent_leads(recording, expected):
+        problems["missing leads"] = ", ".join(absent)
+    invalid = np.isnan(recording.signal).any(axis=1) & ~np.isnan(ranges)
+    if invalid.any():
+        problems["gaps"] = _names(recording, invalid)
+    robust = peak_to_peak(recording)[~flat & ~np.isnan(ranges)]
+    typical = float(np.median(robust)) if len(robust) else 0.0
+    factor = _power_of_ten(typical / USUAL_MV)
+    if factor != 1:
+        problems["unit"] = f"{typical:.3g} mV peak to peak, about x{factor:g}"
+    elif len(robust) and robust.max() > 20:
+        problems["amplitude"] = f"{robust.max():.3g} mV peak to peak"
+    if broken := _broken_laws(recording):
+        problems["einthoven"] = broken
+    return problems
+
+
+def _power_of_ten(ratio: float) -> float:
+    """10, 1000, .1, ...: the factor by which an amplitude is off, or 1 within a factor of 6."""
+    if ratio <= 0 or 1 / 6 < ratio < 6:
+        return 1
+    return 10.0 ** (round(np.log10(ratio)) or np.sign(np.log10(ratio)))
+
+
+def _broken_laws(recording: Recording) -> str:
+    """The limb leads that are not what I and II make of them, with the root mean square of the difference."""
+    rows = dict(zip(recording.leads, recording.signal, strict=True))
+    if "I" not in rows or "II" not in rows:
+        return ""
+    broken = []
+    for lead in [name for name in LIMB if name in rows and name not in ("I", "II")]:
+        difference = rows[lead] - derive_limb(lead, "I", "II", rows)
+        valid = ~np.isnan(difference)
+        if not valid.any():
+            continue
+        size = np.std([rows["I"][valid], rows["II"][valid]], axis=1).max()
+        if (off := float(np.std(difference[valid]))) > 0.02 + 0.1 * size:
+            broken.append(f"{lead} by {off:.2g} mV")
+    return ", ".join(broken)
+
+
+def _names(recording: Recording, which: np.ndarray) -> str:
+    return ", ".join(lead for lead, chosen in zip(recording.leads, which, strict=True) if chosen)

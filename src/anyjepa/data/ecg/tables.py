@@ -1,0 +1,123 @@
+"""ECGs from tables: a `.csv` or `.parquet` file is one record, a column is one lead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anyjepa.data.ecg.leads import LEADS, canonical_lead
+from anyjepa.data.ecg.recording import Recording, millivolts_per
+from anyjepa.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FACTS = ("fs", "unit", "patient")
+
+
+def read_table(
+    path: Path,
+    id: str,
+    fs: float | None = None,
+    leads: Sequence[str] | None = None,
+    unit: str | float | None = None,
+    source: str = "",
+) -> Recording:
+    """One record: a row is a sample, a column a lead; empty cells are invalid samples.
+
+    fs (Hz), unit and patient come from the arguments, from columns of that name that hold one value, or from the
+    metadata of a Parquet file; fs also from a column `time_s` (s). leads: the lead columns to read, if they are not to
+    be recognised by their names. InputError for a column that is none of these.
+    """
+    table, facts = _load(path)
+    for name in FACTS:
+        if name in table.columns:
+            facts[name] = _single(table.pop(name), path)
+    if "time_s" in table.columns:
+        facts.setdefault("fs", _rate(table.pop("time_s").to_numpy(np.float64), path))
+    names = _lead_columns(table, leads, path)
+    fs = facts.get("fs") if fs is None else fs
+    unit = facts.get("unit") if unit is None else unit
+    for name, value in (("fs", fs), ("unit", unit)):
+        if value is None:
+            raise InputError(
+                f"{path}: '{name}' is neither in the table nor given; add a column '{name}' or pass {name}="
+            )
+    signal = np.stack([_numbers(table[name], path) for name in names])
+    return Recording(
+        id=id,
+        signal=signal * millivolts_per(_as_unit(unit), str(path)),
+        fs=_as_rate(fs, path),
+        leads=tuple(names),
+        patient=None if facts.get("patient") is None else str(facts["patient"]),
+        source=source,
+        file=str(path),
+    )
+
+
+def _load(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    import pandas as pd
+    import pyarrow.parquet as pq
+
+    try:
+        if path.suffix.lower() == ".csv":
+            return pd.read_csv(path), {}
+        table = pq.read_table(path)
+        metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+        return table.to_pandas(), {name: metadata[name] for name in FACTS if name in metadata}
+    except (OSError, ValueError) as error:  # pandas' and pyarrow's errors are ValueErrors
+        raise InputError(f"{path}: cannot be read as a table ({str(error).splitlines()[0][:200]})") from error
+
+
+def _single(column: pd.Series, path: Path) -> Any:
+    values = column.unique()
+    if len(values) != 1:
+        raise InputError(f"{path}: column '{column.name}' must hold one value, has {len(values)}; a file is one record")
+    return values[0]
+
+
+def _rate(times: np.ndarray, path: Path) -> float:
+    steps = np.diff(times)
+    if not len(steps) or not np.all(np.abs(steps - np.median(steps)) <= 0.01 * np.median(steps)):
+        raise InputError(f"{path}: column 'time_s' is not evenly spaced; resample it first")
+    return float(len(steps) / (times[-1] - times[0]))
+
+
+def _lead_columns(table: pd.DataFrame, leads: Sequence[str] | None, path: Path) -> list[str]:
+    columns = [str(column) for column in table.columns]
+    for lead in leads or ():
+        if lead not in columns:
+            raise InputError(f"{path}: there is no column '{lead}'{did_you_mean(lead, columns)}")
+    if leads is not None:
+        return list(leads)
+    for column in columns:
+        if canonical_lead(column) not in LEADS:
+            raise InputError(
+                f"{path}: column '{column}' is no lead{did_you_mean(column, (*LEADS, *FACTS, 'time_s'))}; "
+                "name the lead columns by leads=[...]"
+            )
+    return columns
+
+
+def _as_unit(unit: Any) -> str | float:
+    return unit if isinstance(unit, str) else float(unit)
+
+
+def _as_rate(fs: Any, path: Path) -> float:
+    try:
+        return float(fs)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: sampling rate '{fs}' is no number") from error
+
+
+def _numbers(column: Any, path: Path) -> np.ndarray:
+    import pandas as pd
+
+    numbers: Any = pd.to_numeric(column, errors="coerce")
+    if (wrong := (numbers.isna() & column.notna()).to_numpy()).any():
+        row = int(wrong.argmax())
+        raise InputError(f"{path}: column '{column.name}', row {row + 1}: '{column.iloc[row]}' is no number")
+    return numbers.to_numpy(np.float64, na_value=np.nan)
