@@ -13,7 +13,8 @@ def generator(seed: int, stream: str, position: int) -> np.random.Generator:
     stream: what the numbers are for ("crop", "masks", "order"); position: the sample's or step's number in the run.
     Distinct positions are 2**128 draws apart.
     """
-    return np.random.Generator(np.random.Philox(key=[seed % 2**64, _key(stream)], counter=[0, 0, position, 0]))
+    key = np.array([seed % 2**64, _key(stream)], np.uint64)  # a list of large integers would pass through float64
+    return np.random.Generator(np.random.Philox(key=key, counter=np.array([0, 0, position, 0], np.uint64)))
 
 
 def torch_seed(seed: int, *address: int) -> int:

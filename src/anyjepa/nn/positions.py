@@ -26,9 +26,10 @@ class SinCosConfig(Config):
         description="sin and cos alternate (ECG-JEPA), or all sines then all cosines (I-JEPA, V-JEPA)",
     )
     base: PositiveFloat = Field(default=10000.0, description="wavelengths go from 2 pi to 2 pi x base tokens")
-    axes: Literal["even", "time_half"] = Field(
+    axes: Literal["even", "last_first", "time_half"] = Field(
         default="even",
-        description="equal dims an axis (I-JEPA; V-JEPA's uniform_power), or half to time and a quarter to each other",
+        description="equal dims an axis, in their order (V-JEPA's uniform_power); equal, the last axis first (I-JEPA: "
+        "columns, then rows); or, of three axes, half to time and a quarter to each other",
     )
 
 
@@ -79,7 +80,7 @@ class AdditivePositions(nn.Module):
                 )
             return self.learned[: prod(grid)]
         if start is not None:
-            return sincos(self.config, self.dim, coordinates(grid, start.device, start))
+            return sincos(self.config, self.dim, coordinates(grid, start.device, start).double()).to(self.table)
         if grid == self.grid:
             return self.table
         return sincos_table(self.config, self.dim, grid).to(self.table)
@@ -97,12 +98,14 @@ def coordinates(grid: Sequence[int], device: torch.device | None = None, start: 
 
 
 def sincos_table(config: SinCosConfig, dim: int, grid: tuple[int, ...]) -> Tensor:
-    """The table of a grid, (N, dim), computed in float64."""
-    return sincos(config, dim, coordinates(grid).double()).float()
+    """The table of a grid, (N, dim), computed in float64. On the CPU, also for a model that is built on 'meta'."""
+    return sincos(config, dim, coordinates(grid, torch.device("cpu")).double()).float()
 
 
 def sincos(config: SinCosConfig, dim: int, coords: Tensor) -> Tensor:
-    """coords: (..., axes) in tokens -> (..., dim). Blocks in the axes' order, cut to `dim`."""
+    """coords: (..., axes) in tokens -> (..., dim). A block an axis, cut to `dim`."""
+    if config.axes == "last_first":
+        coords = coords.flip(-1)
     blocks = []
     for axis, size in enumerate(_dims_per_axis(dim, coords.shape[-1], config.axes)):
         rates = config.base ** (-torch.arange(size // 2, device=coords.device, dtype=coords.dtype) * 2 / size)
@@ -114,7 +117,9 @@ def sincos(config: SinCosConfig, dim: int, coords: Tensor) -> Tensor:
 
 def _dims_per_axis(dim: int, axes: int, rule: str) -> list[int]:
     """Even numbers that add up to at least `dim`."""
-    if rule == "time_half" and axes == 3:
+    if rule == "time_half":
+        if axes != 3 or dim % 8:
+            raise ValueError(f"time_half positions need three axes and a width of a multiple of 8, got {axes} and {dim}")
         return [dim // 2, dim // 4, dim // 4]
     return [2 * ceil(dim / (2 * axes))] * axes
 
@@ -131,7 +136,7 @@ class Rotary(nn.Module):
             raise ValueError(
                 f"rotary positions on {self.grid} need a multiple of {2 * len(self.grid)} dims a head, got {head_dim}"
             )
-        steps = torch.arange(head_dim // (2 * len(self.grid)), dtype=torch.float64)
+        steps = torch.arange(head_dim // (2 * len(self.grid)), dtype=torch.float64, device="cpu")  # also on 'meta'
         self.register_buffer(
             "rates", (config.theta ** (-steps * 2 * len(self.grid) / head_dim)).float(), persistent=False
         )
