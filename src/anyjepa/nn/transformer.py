@@ -124,7 +124,7 @@ class Transformer(nn.Module):
 
     def __init__(self, config: BlockConfig, dim: int, depth: int, heads: int):
         super().__init__()
-        rates = torch.linspace(0, config.drop_path, depth).tolist()
+        rates = [config.drop_path * number / max(depth - 1, 1) for number in range(depth)]
         self.blocks = nn.ModuleList(Block(config, dim, heads, rate) for rate in rates)
 
     def forward(self, x: Tensor, layout: Layout, angles: Tensor | None = None, causal: bool = False) -> Tensor:
