@@ -1,1 +1,1 @@
-"""recipes"""
+"""Recipes: one YAML file each, made of the parts' own configs."""

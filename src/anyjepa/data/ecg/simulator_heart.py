@@ -80,8 +80,8 @@ VENTRICLES = Waves.of(
 )
 LEFT_BUNDLE_BLOCK = Waves.of(
     (0.10, 0.05, 0.05, 0.10, 0.05, -0.10),  # right to left from the start: no septal q
-    (0.31, 0.13, 0.13, 0.75, 0.35, 0.05),  # two slow humps to the left: the notch of V5, V6, I
-    (0.66, 0.14, 0.11, 0.85, 0.10, 0.05),
+    (0.30, 0.12, 0.12, 0.78, 0.35, 0.05),  # two slow humps to the left: the notch of V5, V6, I
+    (0.67, 0.13, 0.11, 0.85, 0.12, 0.05),
     (0.50, 0.20, 0.18, 0.05, 0.10, 0.95),  # and to the back: QS in V1
 )
 RIGHT_BUNDLE_BLOCK = Waves.of(

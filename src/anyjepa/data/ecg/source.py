@@ -1,0 +1,79 @@
+"""Where a recipe's ECGs come from, and how they become what the encoder sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from pydantic import Field, PositiveFloat
+
+from anyjepa.config import Config
+from anyjepa.data.ecg.dataset import EcgDataset
+from anyjepa.data.ecg.leads import LEADS
+from anyjepa.data.ecg.preprocessing import EcgPreprocessing, Gaps, MissingLeads
+from anyjepa.data.ecg.reading import read
+from anyjepa.data.ecg.recording import Recording
+from anyjepa.data.ecg.simulator import SimulatorConfig, patient_split, simulate
+
+
+class Found(NamedTuple):
+    """Recordings, and what was left out: file -> reason."""
+
+    recordings: list[Recording]
+    skipped: dict[str, str]
+
+
+class EcgDataConfig(Config):
+    """ECGs for pretraining: files if paths are given, else the embedded simulator."""
+
+    kind: Literal["ecg"] = "ecg"
+    simulator: SimulatorConfig = Field(default=SimulatorConfig(), description="the embedded data set")
+    fs: PositiveFloat = Field(default=500.0, description="sampling rate that the encoder sees, Hz")
+    leads: tuple[str, ...] = Field(default=LEADS, min_length=1, description="leads, in the encoder's order")
+    duration_s: PositiveFloat = Field(default=10.0, description="length of a training crop, s")
+    clip: PositiveFloat = Field(default=5.0, description="standardised values are cut at +- this")
+    gaps: Gaps = Field(default="interpolate", description="NaN gaps: linear interpolation, or an error")
+    missing_leads: MissingLeads = Field(default="refuse", description="a lead that a record lacks: an error, or zero")
+    short: Literal["skip", "raise"] = Field(default="skip", description="a record shorter than a crop")
+    on_error: Literal["raise", "skip"] = Field(default="raise", description="a file that cannot be read or prepared")
+    absolute_time: bool = Field(
+        default=False, description="a crop's positions are its place in the record, not 0, 1, 2 ... as published"
+    )
+
+    @property
+    def channels(self) -> int:
+        return len(self.leads)
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Samples of a full input."""
+        return (round(self.fs * self.duration_s),)
+
+
+def find_recordings(config: EcgDataConfig, paths: Sequence[Path], part: str | None = None) -> Found:
+    """What `paths` hold; without paths the embedded set, of which only the patients of `part` if one is named."""
+    if paths:
+        reading = read(list(paths), on_error=config.on_error)
+        return Found(reading.recordings, reading.skipped)
+    parts = patient_split(config.simulator)
+    made = simulate(config.simulator)
+    return Found([r for r in made if part is None or parts[r.patient or ""] == part], {})
+
+
+def training_set(config: EcgDataConfig, found: Found) -> EcgDataset:
+    """Pretraining data, standardised by statistics of its own."""
+    preprocessing = EcgPreprocessing.fit(
+        found.recordings,
+        fs=config.fs,
+        leads=config.leads,
+        duration_s=config.duration_s,
+        clip=config.clip,
+        gaps=config.gaps,
+        missing_leads=config.missing_leads,
+    )
+    dataset = EcgDataset.from_recordings(
+        found.recordings, preprocessing, short=config.short, on_error=config.on_error
+    )
+    dataset.skipped.update(found.skipped)
+    return dataset

@@ -1,0 +1,163 @@
+"""What a recipe is, and how one is found, edited and validated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from anyjepa.config import Config
+from anyjepa.data.ecg.source import EcgDataConfig
+from anyjepa.errors import InputError, did_you_mean
+from anyjepa.evaluation.protocol import EvaluationConfig
+from anyjepa.nn.tokens import token_grid
+from anyjepa.objectives.masked import MaskedPredictionConfig
+from anyjepa.training.config import TrainingConfig
+
+
+class Recipe(Config):
+    """Everything that a run is made of."""
+
+    schema_version: Literal[1] = 1
+    name: str
+    description: str = Field(description="one line: what it is, and which publication it follows")
+    data: EcgDataConfig = EcgDataConfig()
+    objective: MaskedPredictionConfig
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        token_grid(self.data.size, self.objective.encoder.patch)
+        return self
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with the package."""
+    return sorted(file.name.removesuffix(".yaml") for file in _folder().iterdir() if file.name.endswith(".yaml"))
+
+
+def load_recipe(name: str | Path, edits: Sequence[str] = ()) -> tuple[Recipe, list[str]]:
+    """A recipe by name or YAML path, with `edits` of the form 'a.b=value', and notices about what an edit dropped.
+
+    Raises InputError in one line for an unknown name, broken YAML, unknown keys or values that do not fit.
+    """
+    plain, notices = _plain(name), []
+    for edit in edits:
+        notices += _apply(plain, edit)
+    return validate(plain, str(name)), notices
+
+
+def validate(plain: Mapping[str, Any], where: str) -> Recipe:
+    """A plain dictionary as a recipe. InputError names the first key that does not fit."""
+    try:
+        return Recipe.model_validate(plain)
+    except ValidationError as error:
+        raise InputError(f"{where}: {_first(error)}") from None
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """The recipe with every default filled in."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, width=100)
+
+
+def _folder() -> Any:
+    return resources.files("anyjepa.recipes")
+
+
+def _plain(name: str | Path) -> dict[str, Any]:
+    """The plain dictionary of a recipe, laid over that of its `base`, which has none itself."""
+    plain = _read(name)
+    if "base" not in plain:
+        return plain
+    base = _read(plain.pop("base"))
+    if "base" in base:
+        raise InputError(f"{name}: its base has a base itself; recipes inherit one level")
+    return _merge(base, plain)
+
+
+def _read(name: str | Path) -> dict[str, Any]:
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        text = _text(path)
+    elif str(name) in recipe_names():
+        text = _folder().joinpath(f"{name}.yaml").read_text()
+    else:
+        raise InputError(f"there is no recipe '{name}'{did_you_mean(str(name), recipe_names())}")
+    try:
+        plain = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{name}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(plain, dict):
+        raise InputError(f"{name}: a recipe is a table of keys, this is {type(plain).__name__}")
+    return plain
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a recipe ({error})") from None
+
+
+def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` laid over `base`, table by table. A table of another `kind` replaces the base's."""
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), dict)
+        same_kind = both and value.get("kind", merged[key].get("kind")) == merged[key].get("kind")
+        merged[key] = _merge(merged[key], value) if same_kind else value
+    return merged
+
+
+def _apply(plain: dict[str, Any], edit: str) -> list[str]:
+    """Set one dotted key. Changing a `kind` drops the keys that belonged to the old one; the notice says which."""
+    key, equals, text = edit.partition("=")
+    if not equals or not key:
+        raise InputError(f"--set {edit}: write it as key=value, e.g. training.steps=1000")
+    *tables, last = key.split(".")
+    for name in tables:
+        plain = plain.setdefault(name, {})
+        if not isinstance(plain, dict):
+            raise InputError(f"--set {edit}: '{name}' is a value, not a table")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = text
+    notices = []
+    if last == "kind" and plain.get("kind", value) != value:
+        dropped = [name for name in plain if name != "kind"]
+        for name in dropped:
+            del plain[name]
+        if dropped:
+            notices = [f"{key}={value} drops {', '.join(dropped)}, which belonged to the old kind"]
+    plain[last] = value
+    return notices
+
+
+def _first(error: ValidationError) -> str:
+    """One line for the first thing wrong: the key, what is the matter, what would be right."""
+    details = error.errors(include_url=False)
+    first = next((d for d in details if d["type"] == "extra_forbidden"), details[0])
+    *tables, last = (str(part) for part in first["loc"]) if first["loc"] else ("recipe",)
+    key = ".".join([*tables, last])
+    if first["type"] == "extra_forbidden":
+        return f"unknown key '{key}'{did_you_mean(last, _keys(tables))}"
+    given = "" if first["type"] == "missing" else f" (given: {str(first['input'])[:80]})"
+    return f"{key}: {first['msg'].removeprefix('Value error, ')}{given}"
+
+
+def _keys(tables: Sequence[str]) -> list[str]:
+    """The keys that a table of a recipe may have."""
+    model: Any = Recipe
+    for name in tables:
+        fields = getattr(model, "model_fields", {})
+        if name not in fields:
+            continue  # the name of a union's member
+        model = fields[name].annotation
+        model = getattr(model, "__origin__", model)
+    return list(getattr(model, "model_fields", {}))
