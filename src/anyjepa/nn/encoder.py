@@ -85,11 +85,11 @@ class Encoder(nn.Module):
         if keep is not None:
             patches = gather_rows(patches, keep)  # (B, K, ...)
         layout = Layout(patches.shape[0], patches.shape[1], valid)
-        tokens = layout.pad(self.project(layout.pack(patches)))  # (B, K, D)
+        tokens = layout.pad(self.project(layout.pack(patches)).to(self.prefix.dtype))  # (B, K, D), float32 in autocast
         if self.positions is not None:
             tokens = tokens + _rows(self.positions(grid, start), keep)
         if len(self.prefix):
-            tokens = torch.cat([self.prefix.expand(layout.batch, -1, -1).to(tokens.dtype), tokens], dim=1)
+            tokens = torch.cat([self.prefix.expand(layout.batch, -1, -1), tokens], dim=1)
             layout = layout.with_prefix(len(self.prefix))
         values = self.transformer(layout.pack(tokens), layout, self._angles(grid, start, keep), self.config.causal)
         return Packed(values, layout)

@@ -1,0 +1,63 @@
+"""Packed and padded views of a ragged batch."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from anyjepa.nn.packing import Layout, Packed, gather_rows
+
+MASKS = st.tuples(st.integers(1, 5), st.integers(1, 7), st.integers(0, 999)).map(
+    lambda case: torch.rand(case[0], case[1], generator=torch.Generator().manual_seed(case[2])) < 0.5
+)
+
+
+@given(valid=MASKS)
+@settings(deadline=None, max_examples=30)
+def test_pad_undoes_pack_and_fills_with_zeros(valid: Tensor) -> None:
+    layout = Layout(*valid.shape, valid)
+    padded = torch.randn(*valid.shape, 3)
+    packed = layout.pack(padded)
+    assert torch.equal(packed, padded[valid])
+    assert torch.equal(layout.pad(packed), padded * valid[..., None])
+    assert torch.equal(Packed(packed, layout).padded(), layout.pad(packed))
+
+
+@given(valid=MASKS, front=st.integers(0, 3))
+@settings(deadline=None, max_examples=30)
+def test_prefix_tokens_are_always_valid(valid: Tensor, front: int) -> None:
+    longer = Layout(*valid.shape, valid).with_prefix(front)
+    assert longer.valid is not None
+    assert longer.length == valid.shape[1] + front
+    assert longer.valid[:, :front].all()
+    assert torch.equal(longer.valid[:, front:], valid)
+
+
+@given(valid=MASKS)
+@settings(deadline=None, max_examples=30)
+def test_spread_gives_each_token_its_samples_value(valid: Tensor) -> None:
+    sample = torch.arange(len(valid), dtype=torch.float32)[:, None]
+    assert torch.equal(Layout(*valid.shape, valid).spread(sample), valid.nonzero()[:, :1].float())
+
+
+def test_equal_lengths_are_views() -> None:
+    layout, x = Layout(2, 3), torch.randn(2, 3, 4)
+    assert layout.pack(x).data_ptr() == x.data_ptr()
+    assert torch.equal(layout.pad(layout.pack(x)), x)
+    assert layout.with_prefix(2) == Layout(2, 5)
+
+
+def test_gradients_pass_through_both_ways() -> None:
+    valid = torch.tensor([[True, False, True], [False, True, False]])
+    layout = Layout(2, 3, valid)
+    x = torch.randn(2, 3, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: layout.pad(layout.pack(x).square()), x)
+
+
+def test_gather_rows() -> None:
+    values, index = torch.randn(2, 5, 3), torch.tensor([[[4, 0], [1, 1]], [[2, 3], [0, 4]]])
+    expected = torch.stack([values[b, index[b].flatten()].view(2, 2, 3) for b in range(2)])
+    assert torch.equal(gather_rows(values, index), expected)
+    assert torch.equal(gather_rows(values[0], index), values[0][index])
