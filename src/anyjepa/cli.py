@@ -1,0 +1,272 @@
+"""The command line. Nothing heavy is imported until a command runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import anyjepa
+from anyjepa.errors import DataWarning, InputError
+
+app = typer.Typer(
+    help="Joint-embedding predictive pretraining: learn representations by predicting the representation of what is hidden.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(help="What is in a data set, and what is wrong with it.", no_args_is_help=True)
+weights_app = typer.Typer(help="Look into weights, and import published ones.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+app.add_typer(weights_app, name="weights")
+
+Data = Annotated[list[Path] | None, typer.Option("--data", help="File or folder; may be repeated. Default: the recipe's embedded set.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Change one key of the recipe, e.g. training.steps=1000.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Recipe = Annotated[str, typer.Argument(help="Name of a recipe (see `anyjepa recipes`) or a YAML file.")]
+
+
+class Protocol(StrEnum):
+    linear = "linear"
+    knn = "knn"
+    attentive = "attentive"
+    finetune = "finetune"
+    supervised = "supervised"
+
+
+class Weights(StrEnum):
+    teacher = "teacher"
+    student = "student"
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Run folder to make.")] = Path("runs/demo"),
+    seed: Annotated[int, typer.Option(help="Of the simulated patients and of the training.")] = 0,
+) -> None:
+    """Simulate ECGs, pretrain on them, probe the encoder beside its controls, and write a report: minutes on two cores."""
+    from anyjepa.runs.demo import demo
+
+    report = demo(output, seed, progress=True)
+    typer.echo(f"report: {report}")
+
+
+@app.command()
+def recipes(name: Annotated[str | None, typer.Argument(help="Print this one with every default filled in.")] = None) -> None:
+    """List the recipes, or print one."""
+    from anyjepa.recipes.schema import load_recipe, recipe_names, to_yaml
+
+    if name is None:
+        for known in recipe_names():
+            typer.echo(f"{known:16} {load_recipe(known)[0].description}")
+    else:
+        typer.echo(to_yaml(load_recipe(name)[0]), nl=False)
+
+
+@app.command()
+def pretrain(
+    recipe: Recipe,
+    data: Data = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Run folder. Default: runs/<recipe>-<time>.")] = None,
+    edits: Set = None,
+    exclude: Annotated[
+        Path | None, typer.Option(help="Text file with ids of records to leave out, one a line: a test part, say.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output from its newest checkpoint.")] = False,
+    precision: Annotated[str | None, typer.Option(help="auto, 32 or bf16.")] = None,
+    devices: Annotated[int, typer.Option(help="GPUs, or processes on a CPU.")] = 1,
+    nodes: Annotated[int, typer.Option(help="Machines.")] = 1,
+    strategy: Annotated[str, typer.Option(help="auto, ddp or fsdp.")] = "auto",
+) -> None:
+    """Pretrain an encoder by a recipe; the run folder then holds the model and a report."""
+    from anyjepa.recipes.schema import load_recipe
+    from anyjepa.report.page import write_report
+    from anyjepa.runs.pretrain import pretrain
+
+    chosen, notices = load_recipe(recipe, [*(edits or []), *([f"training.precision={precision}"] if precision else [])])
+    for notice in notices:
+        typer.echo(f"notice: {notice}", err=True)
+    run = pretrain(
+        chosen,
+        data or [],
+        output,
+        exclude=_lines(exclude),
+        resume=resume,
+        devices=devices,
+        nodes=nodes,
+        strategy=strategy,
+        progress=True,
+    )
+    typer.echo(f"model: {run.model}")
+    typer.echo(f"report: {write_report(run.folder)}")
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Run folder, model folder or Hugging Face id.")],
+    data: Data = None,
+    protocol: Annotated[Protocol, typer.Option(help="What is trained on the labels.")] = Protocol.linear,
+    task: Annotated[str | None, typer.Option(help="A task that the data set names, e.g. rhythm.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="A table of labels (CSV, TSV, Parquet) instead of --task.")] = None,
+    id: Annotated[str, typer.Option(help="Its column of record ids.")] = "id",
+    target: Annotated[str | None, typer.Option(help="Its column of classes, or 0/1 columns: a,b,c.")] = None,
+    group: Annotated[str | None, typer.Option(help="Its column of patients.")] = None,
+    split: Annotated[str | None, typer.Option(help="Its column with train, validation and test.")] = None,
+    split_by: Annotated[str, typer.Option(help="'record' accepts labels without patients.")] = "group",
+    low_shot: Annotated[float | None, typer.Option(help="Labels a class (1, 2, 5 ...) or a share below 1.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Repetitions.")] = None,
+    folds: Annotated[int | None, typer.Option(help="Cross-validation parts; default: the source's own split, else 5.")] = None,
+    min_count: Annotated[int | None, typer.Option(help="Classes with fewer records are left out and named.")] = None,
+    weights: Annotated[Weights | None, typer.Option(help="Default: the teacher, where there is one.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Judge an encoder on labels, beside a random-init encoder, raw input and the same network trained from scratch."""
+    from anyjepa.evaluation.result import render
+    from anyjepa.runs.evaluate import LabelFile, evaluate
+
+    if labels is not None and target is None:
+        raise InputError(f"--labels {labels}: say which column holds the classes by --target")
+    table = LabelFile(labels, id, target.split(","), group, split, split_by) if labels and target else None
+    chosen = {"low_shot": low_shot, "seeds": seeds, "folds": folds, "min_count": min_count}
+    result = evaluate(
+        model,
+        data or [],
+        protocol=protocol.value,
+        task=task,
+        labels=table,
+        weights=weights.value if weights else None,
+        **{name: value for name, value in chosen.items() if value is not None},
+    )
+    if as_json:
+        typer.echo(result.to_json())
+    else:
+        _console().print(render(result))
+
+
+@app.command()
+def embed(
+    model: Annotated[str, typer.Argument(help="Run folder, model folder or Hugging Face id.")],
+    paths: Annotated[list[Path], typer.Argument(help="ECG files or folders.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help=".parquet, .npz or .csv")],
+    weights: Annotated[Weights | None, typer.Option(help="Default: the teacher, where there is one.")] = None,
+    skip_errors: Annotated[bool, typer.Option("--skip-errors", help="Leave out what cannot be read, and say so.")] = False,
+) -> None:
+    """One vector a record, into a table with the records' ids."""
+    from anyjepa.runs.embed import embed_files
+
+    count, skipped = embed_files(model, paths, output, weights.value if weights else None, skip_errors)
+    typer.echo(f"{output}: {count} records" + (f", {len(skipped)} skipped" if skipped else ""))
+    for reason in skipped.values():
+        typer.echo(f"skipped: {reason}", err=True)
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="Run folder.")]) -> None:
+    """Write a run's report.html anew."""
+    from anyjepa.report.page import write_report
+    from anyjepa.runs.folder import open_run
+
+    typer.echo(write_report(open_run(run).folder))
+
+
+@data_app.command("inspect")
+def data_inspect(
+    paths: Annotated[list[Path], typer.Argument(help="ECG files or folders.")], as_json: Json = False
+) -> None:
+    """Records, rates, leads, patients, statements and amplitudes of a data set, and every problem found."""
+    from anyjepa.data.ecg.inspection import inspect, render
+
+    found = inspect(paths)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        _console().print(render(found))
+
+
+@weights_app.command("inspect")
+def weights_inspect(path: Annotated[str, typer.Argument(help="Model folder, safetensors file or checkpoint.")], as_json: Json = False) -> None:
+    """What a weight file holds, and whether it fits."""
+    from anyjepa.weights.inspection import inspect_weights, render
+
+    found = inspect_weights(path)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        _console().print(render(found))
+
+
+@weights_app.command("import")
+def weights_import(
+    layout: Annotated[str, typer.Argument(help="Whose layout: ecg-jepa.")],
+    path: Annotated[Path, typer.Argument(help="The published checkpoint.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Model folder to make.")],
+) -> None:
+    """Turn a published checkpoint into a model folder."""
+    from anyjepa.errors import did_you_mean
+    from anyjepa.weights.ecg_jepa import import_ecg_jepa
+
+    if layout != "ecg-jepa":
+        raise InputError(f"weights import: layout '{layout}' is not known{did_you_mean(layout, ['ecg-jepa'])}")
+    typer.echo(f"model: {import_ecg_jepa(path, output)}")
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    if version:
+        typer.echo(anyjepa.__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Entry point. Wrong input: one line and exit code 2; a diverged training: one line and exit code 1."""
+    debug = "--debug" in sys.argv[1:]
+    sys.argv[1:] = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    warnings.showwarning = _one_line_warning
+    warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
+    try:
+        app()
+    except InputError as error:
+        _stop(error, 2, debug)
+    except RuntimeError as error:
+        if type(error).__name__ != "DivergedError":
+            raise
+        _stop(error, 1, debug)
+
+
+def _stop(error: Exception, code: int, debug: bool) -> None:
+    if debug:
+        raise error
+    typer.echo(f"anyjepa: {error}", err=True)
+    sys.exit(code)
+
+
+def _one_line_warning(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+    if issubclass(category, DataWarning):
+        typer.echo(f"warning: {message}", err=True)
+
+
+def _lines(path: Path | None) -> list[str]:
+    if path is None:
+        return []
+    try:
+        return [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console()
+
+
+if __name__ == "__main__":
+    main()

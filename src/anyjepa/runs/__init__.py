@@ -1,0 +1,1 @@
+"""A run folder, and what is done in it: pretrain, resume, evaluate, embed."""

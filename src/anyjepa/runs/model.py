@@ -1,0 +1,94 @@
+"""A trained encoder in use: raw recordings in, vectors out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from anyjepa.data.ecg.arrays import from_arrays
+from anyjepa.data.ecg.dataset import EcgDataset
+from anyjepa.data.ecg.preprocessing import EcgPreprocessing
+from anyjepa.data.ecg.recording import Recording
+from anyjepa.errors import InputError
+from anyjepa.evaluation.features import mean_features
+from anyjepa.evaluation.samples import ArraySamples, Windows
+from anyjepa.weights.folder import LoadedModel, load_model
+from anyjepa.weights.model import parse
+
+
+class Model:
+    """An encoder with the preprocessing that it was trained with."""
+
+    def __init__(self, loaded: LoadedModel):
+        self.loaded = loaded
+        self.encoder = loaded.encoder
+        self.preprocessing = parse(str(loaded.folder / "preprocessing.json"), EcgPreprocessing, loaded.preprocessing)
+        if loaded.encoder.channels != len(self.preprocessing.leads):
+            raise InputError(
+                f"{loaded.folder}: the encoder has {loaded.encoder.channels} channels, its preprocessing "
+                f"{len(self.preprocessing.leads)} leads"
+            )
+
+    @property
+    def dim(self) -> int:
+        """Width of the embeddings."""
+        return self.encoder.dim
+
+    def embed(
+        self,
+        raw: np.ndarray | Sequence[np.ndarray],
+        *,
+        fs: float,
+        leads: Sequence[str] | None = None,
+        unit: str | float = "mV",
+    ) -> np.ndarray:
+        """Raw ECGs to one vector each: (N, leads, samples), (leads, samples) or a list of those -> (N, D) float32.
+
+        fs: Hz; leads: names of the rows, by default the model's own; unit: 'mV', 'uV', 'V' or mV per unit. Leads may come in
+        any order. Records longer than the model's input are read in half-overlapping windows. Raises InputError for a
+        missing lead, a wrong shape or a record shorter than one token.
+        """
+        return self.embed_recordings(from_arrays(raw, fs=fs, leads=leads or self.preprocessing.leads, unit=unit))
+
+    def embed_recordings(self, recordings: Sequence[Recording]) -> np.ndarray:
+        """Mean of patch tokens of each recording, (N, D) float32."""
+        signals = [self.preprocessing.prepare(recording) for recording in recordings]
+        full, patch = self.preprocessing.samples, self.encoder.config.patch[0]
+        vectors = np.empty((len(signals), self.dim), np.float32)
+        long = np.array([signal.shape[1] > full for signal in signals], bool)
+        for rows, windows in ((np.flatnonzero(long), Windows(length=full)), (np.flatnonzero(~long), Windows())):
+            for row in rows:
+                if signals[row].shape[1] < patch:
+                    raise InputError(
+                        f"{recordings[row].where}: {recordings[row].duration_s:g} s long, one token is "
+                        f"{patch / self.preprocessing.fs:g} s"
+                    )
+            if len(rows):
+                samples = ArraySamples(tuple(recordings[r].id for r in rows), [signals[r] for r in rows])
+                vectors[rows] = mean_features(self.encoder, samples, windows)
+        return vectors
+
+    @torch.inference_mode()
+    def encode(self, x: Tensor) -> Tensor:
+        """Inputs that are prepared already, (B, leads, samples) -> patch tokens (B, N, D), without prefix tokens."""
+        return self.encoder.eval().features(x)[1]
+
+    def module(self) -> nn.Module:
+        """The encoder as a torch module, to build on."""
+        return self.encoder
+
+    def prepare(self, recordings: Sequence[Recording]) -> EcgDataset:
+        """Recordings as this model sees them, whole."""
+        whole = self.preprocessing.model_copy(update={"samples": 1})
+        return EcgDataset.from_recordings(recordings, whole)
+
+
+def load(path_or_id: str | Path, weights: Literal["teacher", "student"] | None = None) -> Model:
+    """A model by folder, by run folder or by Hugging Face id; the teacher's weights unless `weights` says otherwise."""
+    path = Path(path_or_id)
+    return Model(load_model(path / "model" if (path / "recipe.yaml").is_file() else path_or_id, weights))

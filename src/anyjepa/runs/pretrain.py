@@ -1,0 +1,141 @@
+"""Pretrain by a recipe: from data to a run folder with a model in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from anyjepa.data.ecg.dataset import EcgDataset
+from anyjepa.data.ecg.source import Found, find_recordings, training_set
+from anyjepa.errors import InputError
+from anyjepa.objectives.masked import MaskedPrediction
+from anyjepa.randomness import generator, torch_seed
+from anyjepa.recipes.schema import Recipe, load_recipe
+from anyjepa.runs.folder import Run, create_run, open_run
+from anyjepa.training.fit import fit
+from anyjepa.masks.spans import sample_spans, span_draws
+from anyjepa.weights.folder import save_pretrained
+from anyjepa.weights.model import Provenance, TrainingRecords
+
+
+def pretrain(
+    recipe: Recipe | str | Path,
+    data: Sequence[Path | str] | Path | str | Found = (),
+    output: Path | str | None = None,
+    *,
+    edits: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    resume: bool = False,
+    devices: int = 1,
+    nodes: int = 1,
+    strategy: str = "auto",
+    progress: bool = False,
+) -> Run:
+    """Pretrain and return the run, whose `model` is the saved encoder.
+
+    data: files or folders, the recipe's embedded set if none; edits: 'key=value' changes of the recipe; exclude: ids of
+    records to leave out (an evaluation's test part); resume: go on with the run in `output`, with the same numbers as if it
+    had never stopped. Raises InputError for wrong input, DivergedError if the loss stops being finite.
+    """
+    if not isinstance(recipe, Recipe):
+        recipe, _ = load_recipe(recipe, edits)
+    paths = [] if isinstance(data, Found) else [Path(p) for p in ([data] if isinstance(data, (str, Path)) else data)]
+    run = _continued(recipe, output) if resume else create_run(recipe, Path(output) if output else None)
+    found = data if isinstance(data, Found) else find_recordings(recipe.data, paths, part="train")
+    dataset = training_set(recipe.data, _without(found, exclude))
+    if not resume:
+        run.write_environment(_described(dataset, paths))
+    objective = build_objective(recipe)
+    _draw_masks(run, dataset)
+    fit(
+        objective,
+        recipe.training,
+        dataset,
+        run.folder,
+        resume=resume,
+        absolute_time=recipe.data.absolute_time,
+        devices=devices,
+        nodes=nodes,
+        strategy=strategy,
+        progress=progress,
+    )
+    save_pretrained(
+        run.model,
+        objective,
+        dataset.preprocessing.model_dump(mode="json"),
+        Provenance(steps=recipe.training.steps, data=_in_words(dataset), recipe=recipe.name),
+        TrainingRecords.of(dataset.ids, dataset.groups),
+    )
+    return run
+
+
+def build_objective(recipe: Recipe) -> MaskedPrediction:
+    """The untrained objective of a recipe, initialised by its seed."""
+    torch.manual_seed(torch_seed(recipe.training.seed))
+    return MaskedPrediction(recipe.objective, recipe.data.channels, recipe.data.size)
+
+
+def _continued(recipe: Recipe, output: Path | str | None) -> Run:
+    if output is None:
+        raise InputError("--resume needs --output, the folder of the run to go on with")
+    run = open_run(Path(output))
+    before, now = _flat(run.recipe.model_dump(mode="json")), _flat(recipe.model_dump(mode="json"))
+    for key in now:
+        if before.get(key) != now[key]:
+            raise InputError(f"{output}: was started with {key}={before.get(key)}, not {now[key]}; resume with the same recipe")
+    return run
+
+
+def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in table.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def _without(found: Found, exclude: Sequence[str]) -> Found:
+    unwanted = set(exclude)
+    if missing := unwanted - {r.id for r in found.recordings}:
+        raise InputError(f"records to exclude are not in the data: {', '.join(sorted(missing)[:5])}")
+    return found._replace(recordings=[r for r in found.recordings if r.id not in unwanted])
+
+
+def _described(dataset: EcgDataset, paths: Sequence[Path]) -> dict[str, Any]:
+    return {
+        "paths": [str(path) for path in paths] or ["embedded"],
+        "records": len(dataset),
+        "patients": len(set(dataset.groups)) if dataset.patients_known else None,
+        "skipped": len(dataset.skipped),
+        "skipped_examples": dict(list(dataset.skipped.items())[:10]),
+        "notes": len(dataset.notes),
+    }
+
+
+def _in_words(dataset: EcgDataset) -> str:
+    sources = ", ".join(sorted(set(dataset.source)))
+    return f"{len(dataset)} ECGs of {len(set(dataset.groups))} {'patients' if dataset.patients_known else 'records'} ({sources})"
+
+
+def _draw_masks(run: Run, dataset: EcgDataset) -> None:
+    """An example for the report: one crop and its first mask."""
+    seed, masks = run.recipe.training.seed, run.recipe.objective.masks
+    signal, _ = dataset.crop(0, generator(seed, "crop", 0))
+    patch = run.recipe.objective.encoder.patch[0]
+    tokens = signal.shape[1] // patch
+    rng = generator(seed, "masks", 0)
+    drawn = sample_spans(masks, tokens, rng.random(), rng.random((1, span_draws(masks, tokens))))
+    scale = np.array(dataset.preprocessing.std)[:, None], np.array(dataset.preprocessing.mean)[:, None]
+    run.artifacts.mkdir(exist_ok=True)
+    np.savez_compressed(
+        run.artifacts / "masks.npz",
+        signal=signal * scale[0] + scale[1],
+        fs=dataset.preprocessing.fs,
+        leads=np.array(dataset.preprocessing.leads),
+        context=drawn.context[0].numpy(),
+        targets=drawn.targets[0, 0].numpy(),
+        patch=patch,
+    )
