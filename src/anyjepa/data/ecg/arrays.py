@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from anyjepa.data.ecg.checks import check, warn_about
 from anyjepa.data.ecg.recording import Recording, millivolts_per
 from anyjepa.errors import InputError, did_you_mean
 
@@ -23,11 +24,13 @@ def from_arrays(
     patients: Sequence[str] | None = None,
     source: str = "array",
     file: str = "",
+    warn: bool = True,
 ) -> list[Recording]:
     """Recordings from an array (N, L, T), one record (L, T), or a list of (L, T) of any lengths.
 
     fs in Hz; leads: L names in the array's order; unit: 'mV', 'uV', 'V', 'nV', or the mV that one unit is.
-    ids default to '0', '1', ...; NaN marks invalid samples. InputError if shapes, names or units do not fit.
+    ids default to '0', '1', ...; NaN marks invalid samples. warn: tell what
+    `check` finds as DataWarnings. InputError if shapes, names or units do not fit.
     """
     records = _split(signals, tuple(leads), file or "signals")
     ids = [str(i) for i in range(len(records))] if ids is None else [str(i) for i in ids]
@@ -35,7 +38,7 @@ def from_arrays(
         if values is not None and len(values) != len(records):
             raise InputError(f"{file or 'signals'}: {len(records)} records, but {len(values)} {name}")
     factor = millivolts_per(unit, file or "signals")
-    return [
+    recordings = [
         Recording(
             id=id,
             signal=record * factor,
@@ -47,6 +50,9 @@ def from_arrays(
         )
         for number, (id, record) in enumerate(zip(ids, records, strict=True))
     ]
+    if warn:
+        warn_about(check(recordings))
+    return recordings
 
 
 def read_npz(
@@ -84,6 +90,7 @@ def read_npz(
         patients=_strings(stored, "patients"),
         source=source,
         file=str(path),
+        warn=False,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from anyjepa.data.ecg.preprocessing import EcgPreprocessing, absent_leads, derived_leads
+from anyjepa.data.ecg.preprocessing import EcgPreprocessing, OnError, absent_leads, derived_leads
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.errors import InputError
 
@@ -34,7 +34,7 @@ class EcgDataset:
         preprocessing: EcgPreprocessing,
         *,
         short: Literal["skip", "raise"] = "skip",
-        on_error: Literal["skip", "raise"] = "raise",
+        on_error: OnError = "raise",
     ) -> EcgDataset:
         """Prepare every recording. `skipped` names those left out and why.
 

@@ -16,6 +16,7 @@ from anyjepa.errors import InputError, did_you_mean
 
 Gaps = Literal["interpolate", "refuse"]
 MissingLeads = Literal["refuse", "zero"]
+OnError = Literal["raise", "skip"]
 
 
 class EcgPreprocessing(Config):
@@ -60,10 +61,11 @@ class EcgPreprocessing(Config):
         clip: float = 5.0,
         gaps: Gaps = "interpolate",
         missing_leads: MissingLeads = "refuse",
+        on_error: OnError = "raise",
     ) -> EcgPreprocessing:
         """Constants of the given recordings. Give the training part only; duration_s: length of a crop."""
         leads = tuple(map(canonical_lead, leads))
-        mean, std = fit_statistics(recordings, fs, leads, gaps, missing_leads)
+        mean, std = fit_statistics(recordings, fs, leads, gaps, missing_leads, on_error)
         samples = round(duration_s * fs)
         return cls(
             fs=fs, leads=leads, samples=samples, mean=mean, std=std, clip=clip, gaps=gaps, missing_leads=missing_leads
@@ -130,14 +132,21 @@ def fit_statistics(
     leads: Sequence[str],
     gaps: Gaps = "interpolate",
     missing_leads: MissingLeads = "refuse",
+    on_error: OnError = "raise",
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each lead in mV at `fs`, streamed in float64 (Chan et al. 1983).
 
     Give the training part only. InputError if a lead is flat or absent throughout, or if there is no recording.
+    on_error 'skip': a recording that `align` refuses does not count; building the dataset names it.
     """
     count, mean, squares = np.zeros(len(leads)), np.zeros(len(leads)), np.zeros(len(leads))
     for recording in recordings:
-        signal = align(recording, fs, leads, gaps, missing_leads).astype(np.float64)
+        try:
+            signal = align(recording, fs, leads, gaps, missing_leads).astype(np.float64)
+        except InputError:
+            if on_error == "raise":
+                raise
+            continue
         there = ~np.isnan(signal[:, 0])
         more = np.where(there, signal.shape[1], 0)
         signal_mean = np.where(there, signal.mean(axis=1), 0.0)

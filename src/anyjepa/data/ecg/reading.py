@@ -6,10 +6,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from anyjepa.data.ecg.arrays import read_npz
 from anyjepa.data.ecg.checks import Problem, check, warn_about
+from anyjepa.data.ecg.preprocessing import OnError
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.ecg.tables import read_table
 from anyjepa.data.ecg.wfdb_files import read_header, read_wfdb
@@ -33,7 +33,7 @@ def read(
     fs: float | None = None,
     leads: Sequence[str] | None = None,
     unit: str | float | None = None,
-    on_error: Literal["raise", "skip"] = "raise",
+    on_error: OnError = "raise",
     warn: bool = True,
 ) -> Reading:
     """All ECGs in files and folders, in mV.

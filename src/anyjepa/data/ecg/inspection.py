@@ -1,0 +1,122 @@
+"""What a set of ECGs holds and what is wrong with it, as a dictionary and as text for the terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anyjepa.data.ecg.checks import peak_to_peak
+from anyjepa.data.ecg.leads import LEADS
+from anyjepa.data.ecg.reading import read
+from anyjepa.data.ecg.recording import Recording
+from anyjepa.data.ecg.tasks import tasks_of
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+
+def inspect(
+    paths: Path | str | Sequence[Path | str],
+    *,
+    fs: float | None = None,
+    leads: Sequence[str] | None = None,
+    unit: str | float | None = None,
+) -> dict[str, Any]:
+    """Read everything under `paths` as `read` does, and describe it; files that cannot be read are listed as skipped.
+
+    JSON-able: records (count), sources, fs_hz, leads and statements (counts), duration_s, patients (None: unknown for
+    some record), tasks, amplitude_mv (for each lead), invalid_samples, problems, skipped.
+    """
+    reading = read(paths, fs=fs, leads=leads, unit=unit, on_error="skip", warn=False)
+    recordings = reading.recordings
+    patients_known = all(r.patient is not None for r in recordings)
+    return {
+        "records": len(recordings),
+        "sources": _counts(r.source for r in recordings),
+        "patients": len({r.group for r in recordings}) if patients_known else None,
+        "fs_hz": _counts(f"{r.fs:g}" for r in recordings),
+        "duration_s": _range([r.duration_s for r in recordings]),
+        "age_years": _range([r.age for r in recordings if r.age is not None]),
+        "sex": _counts(r.sex or "unknown" for r in recordings),
+        "leads": _counts(lead for r in recordings for lead in r.leads),
+        "amplitude_mv": _amplitudes(recordings),
+        "invalid_samples": int(sum(np.isnan(r.signal).sum() for r in recordings)),
+        "statements": _counts(statement for r in recordings for statement in r.statements),
+        "tasks": list(tasks_of(recordings)),
+        "problems": [
+            {"kind": p.kind, "meaning": p.meaning, "count": p.count, "examples": list(p.examples)}
+            for p in reading.problems
+        ],
+        "skipped": reading.skipped,
+    }
+
+
+def render(found: dict[str, Any], statements: int = 15) -> Group:
+    """The dictionary of `inspect` as a rich renderable; at most `statements` diagnostic statements, commonest first."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    facts = Table("", "", show_header=False, box=None)
+    facts.add_row("records", str(found["records"]))
+    for key in ("sources", "fs_hz", "sex"):
+        facts.add_row(key, ", ".join(f"{name} ({count})" for name, count in found[key].items()))
+    facts.add_row("patients", "unknown" if found["patients"] is None else str(found["patients"]))
+    for key in ("duration_s", "age_years"):
+        if values := found[key]:
+            facts.add_row(key, f"{values['median']:g} ({values['min']:g} to {values['max']:g})")
+    facts.add_row("tasks", ", ".join(found["tasks"]) or "none; give a table of labels")
+
+    leads = Table("lead", "records", "mean mV", "std mV", "peak to peak mV", box=None)
+    for lead, values in found["amplitude_mv"].items():
+        numbers = [f"{values[key]:.3f}" for key in ("mean", "std", "peak_to_peak")]
+        leads.add_row(lead, str(found["leads"][lead]), *numbers)
+
+    diagnoses = Table("statement", "records", box=None)
+    for name, count in list(found["statements"].items())[:statements]:
+        diagnoses.add_row(Text(name), str(count))
+    if (more := len(found["statements"]) - statements) > 0:
+        diagnoses.add_row(f"... and {more} more", "")
+
+    wrong: list[Text] = []
+    for problem in found["problems"]:
+        wrong.append(Text(f"{problem['kind']}: {problem['count']} records: {problem['meaning']}", style="yellow"))
+        wrong += [Text(f"  {example}") for example in problem["examples"]]
+    if found["skipped"]:
+        wrong.append(Text(f"skipped: {len(found['skipped'])} files", style="red"))
+        wrong += [Text(f"  {reason}") for reason in list(found["skipped"].values())[:10]]
+    return Group(facts, Text(), leads, Text(), diagnoses, Text(), *(wrong or [Text("no problem found", style="green")]))
+
+
+def _counts(values: Iterable[str]) -> dict[str, int]:
+    return dict(Counter(values).most_common())
+
+
+def _range(values: Sequence[float]) -> dict[str, float]:
+    if not values:
+        return {}
+    return {"min": float(min(values)), "median": float(np.median(values)), "max": float(max(values))}
+
+
+def _amplitudes(recordings: Sequence[Recording]) -> dict[str, dict[str, float]]:
+    """For each lead the mean and standard deviation over all samples, and the median peak to peak, mV."""
+    moments: dict[str, np.ndarray] = {}  # count, sum, sum of squares
+    ranges: dict[str, list[float]] = {}
+    for recording in recordings:
+        for lead, row, range_mv in zip(recording.leads, recording.signal, peak_to_peak(recording), strict=True):
+            valid = row[~np.isnan(row)].astype(np.float64)
+            if len(valid):
+                moments[lead] = moments.get(lead, np.zeros(3)) + np.array([len(valid), valid.sum(), (valid**2).sum()])
+                ranges.setdefault(lead, []).append(float(range_mv))
+    ordered = [*(lead for lead in LEADS if lead in moments), *(lead for lead in moments if lead not in LEADS)]
+    return {lead: _amplitude(moments[lead], ranges[lead]) for lead in ordered}
+
+
+def _amplitude(moments: np.ndarray, ranges: Sequence[float]) -> dict[str, float]:
+    count, total, squares = moments
+    variance = max(squares / count - (total / count) ** 2, 0.0)
+    return {"mean": float(total / count), "std": float(np.sqrt(variance)), "peak_to_peak": float(np.median(ranges))}
