@@ -112,13 +112,13 @@ class Join:
 def join(table: LabelTable, ids: Sequence[str]) -> Join:
     """Labels of the data whose ids are given. Raises InputError if no id is on both sides."""
     labelled, given = set(table.ids), set(ids)
-    index = np.array([place for place, name in enumerate(ids) if name in labelled], dtype=int)
-    if not len(index):
+    common = [place for place, name in enumerate(ids) if name in labelled]
+    if not common:
         example = f"labels have '{table.ids[0]}'" if table.ids else "the table is empty"
         raise InputError(f"labels: no id is common with the data; {example}, data have '{next(iter(ids), '')}'")
     return Join(
-        table=table.select([ids[place] for place in index.tolist()]),
-        index=index,
+        table=table.select([ids[place] for place in common]),
+        index=np.array(common),
         unlabelled=tuple(name for name in ids if name not in labelled),
         absent=tuple(name for name in table.ids if name not in given),
     )

@@ -1,0 +1,61 @@
+"""Features on disk, by what they were computed from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from torch import nn
+
+from anyjepa.evaluation.samples import Windows
+
+
+class FeatureCache:
+    """Arrays on disk by key, the latest also in memory. A file that cannot be read is computed again.
+
+    folder: None keeps the latest in memory only.
+    """
+
+    def __init__(self, folder: str | Path | None = None):
+        self.folder = None if folder is None else Path(folder)
+        self.latest: tuple[str, dict[str, np.ndarray]] = ("", {})
+
+    def get(self, key: str, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """The arrays under `key`, from memory, disk, or `compute`."""
+        if self.latest[0] != key:
+            self.latest = (key, self._read(key) or self._write(key, compute()))
+        return self.latest[1]
+
+    def _read(self, key: str) -> dict[str, np.ndarray] | None:
+        if self.folder is None:
+            return None
+        try:
+            with open(self.folder / f"{key}.npz", "rb") as file, np.load(file, allow_pickle=False) as arrays:
+                return dict(arrays)
+        except (OSError, ValueError, EOFError, BadZipFile):
+            return None
+
+    def _write(self, key: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            partial = self.folder / f"{key}.{os.getpid()}.partial.npz"
+            np.savez(partial, **arrays)  # pyright: ignore[reportArgumentType]
+            partial.replace(self.folder / f"{key}.npz")
+        return arrays
+
+
+def cache_key(kind: str, encoder: nn.Module, hashes: Sequence[str], windows: Windows) -> str:
+    """A digest of the kind of features, the encoder's config and weights, the signals in order, and the windows."""
+    digest = blake2b(digest_size=16)
+    settings = windows.model_dump_json(exclude={"batch"})
+    for text in (kind, repr(getattr(encoder, "config", "")), settings, *hashes):
+        digest.update(text.encode() + b"\0")
+    for name, tensor in encoder.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return f"{kind}-{digest.hexdigest()}"

@@ -1,0 +1,45 @@
+"""What every result stands beside: the same network with random weights, and the input itself."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+import torch
+from torch import nn
+
+from anyjepa.evaluation.samples import Samples
+from anyjepa.nn.encoder import Encoder
+from anyjepa.randomness import torch_seed
+
+
+def random_encoder(encoder: Encoder, seed: int, dropout: float | None = None) -> Encoder:
+    """A network of the same config with new weights, on the same device. dropout: in its blocks, else as configured."""
+    config = encoder.config
+    if dropout is not None:
+        config = config.model_copy(update={"block": config.block.model_copy(update={"dropout": dropout})})
+    with torch.random.fork_rng():
+        torch.manual_seed(torch_seed(seed))
+        return Encoder(config, encoder.channels, encoder.size).to(next(encoder.parameters()).device)
+
+
+def raw_features(samples: Samples, dimensions: int) -> dict[str, np.ndarray]:
+    """The input itself as features (N, D), by a name that says what they are: the controls that need no encoder.
+
+    Means over equal bins of the input, as fine as `dimensions` allows, and simple statistics of each channel.
+    """
+    shape = samples[0].shape
+    scale = min(1.0, (dimensions / prod(shape)) ** (1 / (len(shape) - 1)))
+    bins = tuple(max(1, int(size * scale + 1e-9)) for size in shape[1:])
+    pool = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)[len(bins) - 1](bins)
+    means, statistics = [], []
+    for i in range(len(samples)):
+        x = samples[i]
+        means.append(pool(torch.as_tensor(x)).numpy().ravel())
+        flat = x.reshape(x.shape[0], -1)
+        statistics.append(np.concatenate([flat.mean(1), flat.std(1), flat.min(1), flat.max(1)]))
+    drawn = " x ".join(map(str, (shape[0], *bins)))
+    return {
+        f"raw input ({drawn} bin means)": np.stack(means),
+        f"raw statistics (mean, std, min, max of {shape[0]} channels)": np.stack(statistics),
+    }

@@ -1,0 +1,76 @@
+"""Features of frozen encoders: a vector a record, or the tokens of its windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby, islice
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from anyjepa.errors import InputError
+from anyjepa.evaluation.samples import Samples, Windows, cut
+from anyjepa.nn.encoder import Encoder
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Encoded windows of all records, in the order of the records."""
+
+    prefix: np.ndarray  # (W, R, D) float16
+    patches: np.ndarray  # (W, N, D) float16
+    record: np.ndarray  # (W,) place of the window's record
+
+
+@torch.inference_mode()
+def mean_features(encoder: Encoder, samples: Samples, windows: Windows) -> np.ndarray:
+    """(N, D) float32: the mean over a record's patch tokens, then over its windows. Records may differ in length."""
+    total, count = np.zeros((len(samples), encoder.dim)), np.zeros((len(samples), 1))
+    for records, _, patches in _encoded(encoder, samples, windows):
+        np.add.at(total, records, patches.double().mean(1).cpu().numpy())
+        np.add.at(count, records, 1)
+    return (total / count).astype(np.float32)
+
+
+@torch.inference_mode()
+def token_features(encoder: Encoder, samples: Samples, windows: Windows) -> Tokens:
+    """Prefix and patch tokens of every window, in half precision. Raises InputError if windows differ in length."""
+    lengths = {samples[i].shape[1] for i in range(len(samples))}
+    if windows.length is None and len(lengths) > 1:
+        raise InputError(f"records have {min(lengths)} to {max(lengths)} samples: token features need a window length")
+    places, prefixes, patches = [], [], []
+    for records, prefix, patch in _encoded(encoder, samples, windows):
+        places.append(records)
+        prefixes.append(prefix.half().cpu().numpy())
+        patches.append(patch.half().cpu().numpy())
+    return Tokens(np.concatenate(prefixes), np.concatenate(patches), np.concatenate(places))
+
+
+def _encoded(encoder: Encoder, samples: Samples, windows: Windows) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
+    """(places of records (B,), prefix tokens (B, R, D), patch tokens (B, N, D)); a batch has windows of one length."""
+    device, patch = next(encoder.parameters()).device, encoder.config.patch[0]
+    was_training = encoder.training
+    encoder.eval()
+    for batch in _batches(samples, windows, patch):
+        inputs, places, starts = zip(*batch, strict=True)
+        x = torch.as_tensor(np.stack(inputs), dtype=torch.float32).to(device)
+        start = torch.tensor(starts, device=device) / patch if windows.absolute else None
+        try:
+            prefix, patches = encoder.features(x, start)
+        except ValueError as error:
+            raise InputError(f"record '{samples.ids[places[0]]}': {error}") from error
+        yield np.array(places), prefix, patches
+    encoder.train(was_training)
+
+
+def _batches(samples: Samples, windows: Windows, patch: int) -> Iterator[list[tuple[np.ndarray, int, int]]]:
+    """Lists of (window, place of its record, first sample), whole records of equal length together."""
+    places = list(range(len(samples)))
+    if windows.length is None:
+        places.sort(key=lambda place: samples[place].shape[1])
+    inputs = ((window, place, start) for place in places for window, start in cut(samples, place, windows, patch))
+    for _, same in groupby(inputs, key=lambda item: item[0].shape):
+        while batch := list(islice(same, windows.batch)):
+            yield batch

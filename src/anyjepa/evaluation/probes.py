@@ -1,0 +1,148 @@
+"""Probes on frozen features (N, D): logistic regression and nearest neighbours. Both give scores (N_test, C)."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from anyjepa.config import Config
+from anyjepa.evaluation.metrics import auroc, macro
+from anyjepa.evaluation.splits import Split
+
+
+class LinearProbe(Config):
+    """Logistic regression on standardised features: softmax for exclusive classes, else one sigmoid a class."""
+
+    kind: Literal["linear"] = "linear"
+    strengths: tuple[PositiveFloat, ...] = Field(
+        (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0),
+        min_length=1,
+        description="inverse L2 penalties (scikit-learn's C) to choose from by macro AUROC on the validation part",
+    )
+    balanced: bool = Field(False, description="weigh classes (or positives and negatives) as if equally frequent")
+    final_fit: Literal["train", "train+validation"] = Field(
+        "train", description="what the chosen probe that is tested was fitted on"
+    )
+
+
+class KnnProbe(Config):
+    """Votes of the most similar training records (Wu et al. 2018, section 3.4)."""
+
+    kind: Literal["knn"] = "knn"
+    neighbours: PositiveInt = Field(20, description="voters; all training records if there are fewer")
+    temperature: PositiveFloat = Field(0.07, description="a voter at cosine similarity s weighs exp(s / temperature)")
+
+
+class Probed(NamedTuple):
+    """Scores (N_test, C) of a probe, and what it chose on validation data."""
+
+    scores: np.ndarray
+    chosen: dict[str, float]
+
+
+def linear_probe(x: np.ndarray, values: np.ndarray, split: Split, exclusive: bool, config: LinearProbe) -> Probed:
+    """x: (N, D), values: (N, C) -> class probabilities of the test part.
+
+    Of equal strengths the smallest wins; if the validation part has no class with an AUROC, its log loss decides.
+    """
+    z = standardised(x, split.train)
+    weights, best, chosen = None, -np.inf, config.strengths[0]
+    for strength in sorted(config.strengths) if len(config.strengths) > 1 else ():
+        weights = fit_logistic(z[split.train], values[split.train], strength, exclusive, config.balanced, weights)
+        quality = selection_score(values[split.validation], probabilities(z[split.validation], weights, exclusive))
+        if quality > best:
+            best, chosen = quality, strength
+    if config.final_fit == "train+validation":
+        rows = np.concatenate([split.train, split.validation])
+        z = standardised(x, rows)
+    else:
+        rows = split.train
+    weights = fit_logistic(z[rows], values[rows], chosen, exclusive, config.balanced)
+    return Probed(probabilities(z[split.test], weights, exclusive), {"strength": chosen})
+
+
+def knn_probe(x: np.ndarray, values: np.ndarray, split: Split, config: KnnProbe) -> Probed:
+    """x: (N, D), values: (N, C) -> weighted share of votes for each class, by cosine of standardised features."""
+    z = standardised(x, split.train).astype(np.float32)
+    z /= np.linalg.norm(z, axis=1, keepdims=True).clip(1e-12)
+    count = min(config.neighbours, len(split.train))
+    bank, scores = z[split.train], []
+    for rows in np.array_split(split.test, max(1, len(split.test) // 1024)):
+        similarity = z[rows] @ bank.T  # (n, N_train)
+        near = np.argpartition(-similarity, count - 1, axis=1)[:, :count]
+        votes = np.exp((np.take_along_axis(similarity, near, 1) - 1) / config.temperature)  # (n, count)
+        scores.append(np.einsum("nk,nkc->nc", votes, values[split.train][near]) / votes.sum(1, keepdims=True))
+    return Probed(np.concatenate(scores), {"neighbours": count})
+
+
+def standardised(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """x (N, D) in float64 with mean 0 and standard deviation 1 over `rows`; dimensions constant there become 0."""
+    x = x.astype(np.float64)
+    mean, std = x[rows].mean(0), x[rows].std(0)
+    varies = std > 1e-7 * (np.abs(mean) + 1e-30)
+    return np.where(varies, (x - mean) / np.where(varies, std, 1), 0)
+
+
+def selection_score(values: np.ndarray, scores: np.ndarray) -> float:
+    """What a validation part says of probabilities (N, C): macro AUROC, or minus log loss where no class has one."""
+    area = float(macro(auroc(values, scores)))
+    if np.isfinite(area):
+        return area
+    return float(np.log(np.where(values == 1, scores, 1 - scores).clip(1e-12)).mean())
+
+
+def fit_logistic(
+    x: np.ndarray,
+    values: np.ndarray,
+    strength: float,
+    exclusive: bool,
+    balanced: bool = False,
+    start: np.ndarray | None = None,
+) -> np.ndarray:
+    """Weights (D + 1, C), bias last, of L2-penalised logistic regression by L-BFGS; the bias is not penalised.
+
+    x: (N, D), values: (N, C); strength: scikit-learn's C; start: weights to begin from.
+    """
+    from scipy.optimize import minimize
+    from threadpoolctl import threadpool_limits
+
+    (n, dim), classes = x.shape, values.shape[1]
+    weigh = _balance(values, exclusive) if balanced else np.ones((1, 1))  # (N, C), (N, 1) or (1, 1)
+
+    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        w = flat.reshape(dim + 1, classes)
+        z = x @ w[:-1] + w[-1]  # (N, C)
+        if exclusive:
+            log_p = z - np.logaddexp.reduce(z, axis=1, keepdims=True)
+            total, slope = -(weigh * values * log_p).sum(), weigh * (np.exp(log_p) - values)
+        else:
+            total, slope = (weigh * (np.logaddexp(0, z) - values * z)).sum(), weigh * (_sigmoid(z) - values)
+        penalty = (w[:-1] ** 2).sum() / (2 * strength)
+        gradient = np.vstack([x.T @ slope + w[:-1] / strength, slope.sum(0)])
+        return (total + penalty) / n, gradient.ravel() / n
+
+    flat = np.zeros((dim + 1) * classes) if start is None else start.ravel()
+    options = {"maxiter": 1000, "gtol": 1e-4, "ftol": 1e-8}
+    with threadpool_limits(1 if n * dim * classes < 2**24 else None, "blas"):  # threads slow small products down 20x
+        found = minimize(loss, flat, jac=True, method="L-BFGS-B", options=options)
+    return found.x.reshape(dim + 1, classes)
+
+
+def probabilities(x: np.ndarray, weights: np.ndarray, exclusive: bool) -> np.ndarray:
+    """(N, C) probabilities from features x (N, D) and weights (D + 1, C)."""
+    z = x @ weights[:-1] + weights[-1]
+    return np.exp(z - np.logaddexp.reduce(z, axis=1, keepdims=True)) if exclusive else _sigmoid(z)
+
+
+def _sigmoid(z: np.ndarray) -> np.ndarray:
+    return 0.5 * (1 + np.tanh(z / 2))
+
+
+def _balance(values: np.ndarray, exclusive: bool) -> np.ndarray:
+    """Loss weights: (N, 1) for exclusive classes, else (N, C); an absent class or side weighs nothing."""
+    n, positive = len(values), values.sum(0)
+    if exclusive:
+        return (values * n / (len(positive) * positive.clip(1))).sum(1, keepdims=True)
+    return np.where(values == 1, n / (2 * positive.clip(1)), n / (2 * (n - positive).clip(1)))

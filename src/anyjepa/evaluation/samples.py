@@ -1,0 +1,97 @@
+"""Records of any modality, and the windows that an encoder sees of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Protocol
+
+import numpy as np
+from pydantic import Field, PositiveInt
+
+from anyjepa.config import Config
+from anyjepa.errors import InputError
+
+
+class Samples(Protocol):
+    """Prepared records of any modality. Their first axis after the channels is time, where there is time."""
+
+    @property
+    def ids(self) -> tuple[str, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> np.ndarray:
+        """(C, *samples) float32."""
+        ...
+
+
+@dataclass(frozen=True)
+class ArraySamples:
+    """`Samples` held in memory."""
+
+    ids: tuple[str, ...]
+    signals: list[np.ndarray]  # (C, *samples) float32 each; lengths may differ
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.signals[index]
+
+
+class SelectedSamples:
+    """`Samples` at `index` of others, in that order."""
+
+    def __init__(self, samples: Samples, index: Sequence[int] | np.ndarray):
+        self.samples, self.index = samples, [int(i) for i in index]
+        self.ids = tuple(samples.ids[i] for i in self.index)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.samples[self.index[index]]
+
+
+class Windows(Config):
+    """How a record becomes inputs of the encoder."""
+
+    length: PositiveInt | None = Field(
+        None, description="samples along the first axis; none: the whole record, by whole patches"
+    )
+    stride: PositiveInt | None = Field(None, description="samples between starts of windows; none: half a window")
+    absolute: bool = Field(False, description="positions count from the record's start instead of the window's")
+    batch: PositiveInt = Field(64, description="windows encoded at a time")
+
+    def starts(self, samples: int) -> list[int]:
+        """First samples of a record's windows; the last window ends with the record, whatever the stride."""
+        if self.length is None:
+            return [0]
+        last = samples - self.length
+        starts = list(range(0, last + 1, self.stride or max(1, self.length // 2)))
+        return starts if starts[-1] == last else [*starts, last]
+
+
+def cut(samples: Samples, place: int, windows: Windows, patch: int) -> list[tuple[np.ndarray, int]]:
+    """A record's windows (C, length, ...) and their first samples. Raises InputError for a record under one window.
+
+    patch: samples of a token along the first axis; of a whole record an incomplete last patch is left out.
+    """
+    signal = samples[place]
+    length = windows.length or max(1, signal.shape[1] // patch) * patch
+    if signal.shape[1] < length:
+        raise InputError(f"record '{samples.ids[place]}' has {signal.shape[1]} samples; the encoder needs {length}")
+    return [(signal[:, start : start + length], start) for start in windows.starts(signal.shape[1])]
+
+
+def signal_hashes(samples: Samples) -> list[str]:
+    """A digest of each signal's shape and values."""
+    return [signal_hash(samples[i]) for i in range(len(samples))]
+
+
+def signal_hash(signal: np.ndarray) -> str:
+    """A digest of one signal's shape and float32 values; equal for equal signals of different ids."""
+    signal = np.ascontiguousarray(signal, dtype=np.float32)
+    return blake2b(repr(signal.shape).encode() + signal.tobytes(), digest_size=12).hexdigest()

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from anyjepa.evaluation.controls import random_encoder, raw_features
+from anyjepa.evaluation.samples import ArraySamples
+from anyjepa.nn.encoder import Encoder, EncoderConfig
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    torch.manual_seed(0)
+    config = EncoderConfig(patch=(5,), dim=16, depth=1, heads=2, registers=1)
+    return Encoder(config, channels=2, size=(40,)).eval()
+
+
+def test_random_encoders_differ_by_seed_only(encoder):
+    first, again, other = (random_encoder(encoder, seed).project.weight for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert not torch.equal(first, encoder.project.weight)
+    assert random_encoder(encoder, 0, dropout=0.3).transformer.blocks[0].dropout.p == 0.3
+    assert encoder.config.block.dropout == 0
+
+
+def test_random_encoders_leave_the_generator_alone(encoder):
+    state = torch.get_rng_state()
+    random_encoder(encoder, 0)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("shape", [(12, 5000), (3, 32, 32), (1, 16, 32, 32), (2, 7)])
+def test_raw_input_is_capped_and_named(shape):
+    samples = ArraySamples(("a", "b"), [np.ones(shape, np.float32), np.zeros(shape, np.float32)])
+    found = raw_features(samples, 1000)
+    (bins, means), (_, statistics) = found.items()
+    assert means.shape[1] <= 1000
+    assert means.shape[1] >= min(np.prod(shape), 600)
+    assert means.tolist() == [[1.0] * means.shape[1], [0.0] * means.shape[1]]
+    assert "x".join(map(str, bins.split("(")[1].split(" bin")[0].split(" x "))).startswith(f"{shape[0]}x")
+    assert statistics.shape == (2, 4 * shape[0])
+
+
+def test_small_inputs_stay_whole():
+    samples = ArraySamples(("a",), [np.random.default_rng(0).normal(size=(2, 40)).astype(np.float32)])
+    ((name, means), _) = raw_features(samples, 80).items()
+    assert name == "raw input (2 x 40 bin means)"
+    assert np.array_equal(means[0], samples.signals[0].ravel())

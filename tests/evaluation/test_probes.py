@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from anyjepa.evaluation.metrics import auroc, macro
+from anyjepa.evaluation.probes import (
+    KnnProbe,
+    LinearProbe,
+    fit_logistic,
+    knn_probe,
+    linear_probe,
+    probabilities,
+    selection_score,
+    standardised,
+)
+from anyjepa.evaluation.splits import Split
+
+
+def clusters(n: int, dim: int, classes: int, apart: float, seed: int = 0):
+    """Features (n, dim) around one centre a class, one-hot values, and a split in thirds."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % classes
+    x = apart * rng.normal(size=(classes, dim))[labels] + rng.normal(size=(n, dim))
+    order = rng.permutation(n)
+    return x, np.eye(classes)[labels], Split(order[: n // 3], order[n // 3 : 2 * n // 3], order[2 * n // 3 :], seed=0)
+
+
+def test_separable_classes_are_separated():
+    x, values, split = clusters(300, 8, 3, apart=10.0)
+    for scores in (
+        linear_probe(x, values, split, True, LinearProbe()).scores,
+        linear_probe(x, values, split, False, LinearProbe(balanced=True)).scores,
+        knn_probe(x, values, split, KnnProbe()).scores,
+    ):
+        assert auroc(values[split.test], scores).tolist() == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("probe", ["linear", "knn"])
+def test_shuffled_labels_give_chance(probe):
+    areas = []
+    for seed in range(10):
+        x, values, split = clusters(300, 8, 3, apart=1.0, seed=seed)
+        values = np.random.default_rng(seed).permutation(values)
+        if probe == "linear":
+            scores = linear_probe(x, values, split, True, LinearProbe()).scores
+        else:
+            scores = knn_probe(x, values, split, KnnProbe()).scores
+        areas.append(macro(auroc(values[split.test], scores)))
+    assert np.mean(areas) == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize("strength", [0.01, 1.0])
+@pytest.mark.parametrize("balanced", [False, True])
+def test_softmax_regression_equals_scikit_learn(strength, balanced):
+    x, values, _ = clusters(200, 6, 3, apart=0.5)
+    values[:30] = [1, 0, 0]  # unequal classes
+    theirs = LogisticRegression(C=strength, class_weight="balanced" if balanced else None, tol=1e-8, max_iter=5000)
+    theirs.fit(x, values.argmax(1))
+    ours = fit_logistic(x, values, strength, exclusive=True, balanced=balanced)
+    assert probabilities(x, ours, True) == pytest.approx(theirs.predict_proba(x), abs=2e-3)
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_one_versus_rest_equals_scikit_learn(balanced):
+    x, values, _ = clusters(200, 6, 3, apart=0.5)
+    values[:, 1] = np.maximum(values[:, 1], x[:, 0] > 1)  # some records have two classes
+    ours = probabilities(x, fit_logistic(x, values, 0.1, exclusive=False, balanced=balanced), False)
+    for c in range(3):
+        theirs = LogisticRegression(C=0.1, class_weight="balanced" if balanced else None, tol=1e-8, max_iter=5000)
+        theirs.fit(x, values[:, c])
+        assert ours[:, c] == pytest.approx(theirs.predict_proba(x)[:, 1], abs=2e-3)
+
+
+def test_strength_is_chosen_on_the_validation_part_alone():
+    x, values, split = clusters(150, 40, 3, apart=0.4)
+    config = LinearProbe()
+    result = linear_probe(x, values, split, True, config)
+    z = standardised(x, split.train)
+    quality = {
+        c: selection_score(
+            values[split.validation],
+            probabilities(z[split.validation], fit_logistic(z[split.train], values[split.train], c, True), True),
+        )
+        for c in config.strengths
+    }
+    assert quality[result.chosen["strength"]] == pytest.approx(max(quality.values()), abs=2e-3)
+    garbled = values.copy()
+    garbled[split.test] = np.random.default_rng(0).permutation(values[split.test])
+    assert np.array_equal(linear_probe(x, garbled, split, True, config).scores, result.scores)
+
+
+def test_final_fit_may_use_the_validation_part():
+    x, values, split = clusters(90, 20, 3, apart=0.4)
+    train = linear_probe(x, values, split, True, LinearProbe(strengths=(0.1,)))
+    both = linear_probe(x, values, split, True, LinearProbe(strengths=(0.1,), final_fit="train+validation"))
+    merged = Split(np.r_[split.train, split.validation], split.validation, split.test, seed=0)
+    same = linear_probe(x, values, merged, True, LinearProbe(strengths=(0.1,)))
+    assert not np.allclose(train.scores, both.scores)
+    assert np.array_equal(both.scores, same.scores)
+
+
+def test_standardising_uses_the_given_rows_and_survives_constants():
+    x = np.array([[1.0, 5.0], [3.0, 5.0], [100.0, 7.0]])
+    assert standardised(x, np.array([0, 1])).tolist() == [[-1, 0], [1, 0], [98, 0]]
+
+
+def test_knn_by_hand_and_with_few_records():
+    x = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0], [2.0, 0.1]])
+    values = np.eye(2)[[0, 1, 1, 1, 0]]
+    split = Split(np.arange(4), np.arange(0), np.array([4]), seed=0)
+    nearest = knn_probe(x, values, split, KnnProbe(neighbours=1))
+    assert nearest.scores.tolist() == [[1.0, 0.0]]
+    everybody = knn_probe(x, values, split, KnnProbe(neighbours=20, temperature=1e6))
+    assert everybody.chosen == {"neighbours": 4}
+    assert everybody.scores == pytest.approx(np.array([[0.25, 0.75]]))
+
+
+def test_degenerate_classes_do_not_stop_a_probe():
+    x, values, split = clusters(60, 4, 2, apart=10.0)
+    absent = np.c_[values, np.zeros(60), np.ones(60)]  # never and always true
+    for balanced in (False, True):
+        scores = linear_probe(x, absent, split, False, LinearProbe(balanced=balanced)).scores
+        assert np.isfinite(scores).all()
+        assert auroc(absent[split.test], scores)[:2].tolist() == [1.0, 1.0]
+    only = np.ones((60, 1))
+    assert np.isfinite(linear_probe(x, only, split, False, LinearProbe()).scores).all()
+
+
+def test_probing_is_fast():
+    x, values, split = clusters(800, 192, 11, apart=0.2)
+    linear_probe(x[:60], values[:60], Split(*np.split(np.arange(60), 3), seed=0), True, LinearProbe())  # imports
+    began = time.process_time()
+    linear_probe(x, values, split, True, LinearProbe())
+    assert time.process_time() - began < 2
