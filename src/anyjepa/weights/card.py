@@ -1,0 +1,75 @@
+"""The model card: README.md of a model folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from anyjepa.weights.model import ModelConfig
+
+WEIGHTS = {
+    "teacher": "the EMA teacher's (`student.safetensors` holds the student's, where it was kept)",
+    "student": "the student's; this model has no teacher",
+    "fine-tuned": "fine-tuned together with the classifier head",
+}
+
+
+def model_card(
+    name: str, config: ModelConfig, preprocessing: Mapping[str, object], parameters: Mapping[str, int]
+) -> str:
+    """Markdown. parameters: their number in each part."""
+    encoder, made = config.objective.encoder, config.provenance
+    size = " x ".join(map(str, config.size))
+    rows = [
+        ("weights", f"the encoder's are {WEIGHTS[config.weights]}"),
+        ("parameters", ", ".join(f"{part} {count:,}" for part, count in parameters.items())),
+        ("input", f"{config.channels} channels, {size} samples; shorter inputs are allowed in whole patches"),
+        ("token", f"{' x '.join(map(str, encoder.patch))} samples of all channels"),
+        ("encoder", f"width {encoder.dim}, {encoder.depth} blocks, {encoder.heads} heads"),
+        ("trained on", made.data),
+        ("optimiser steps", "unknown" if made.steps is None else f"{made.steps:,}"),
+        *([("recipe", made.recipe)] if made.recipe else []),
+        *([("imported from", made.origin)] if made.origin else []),
+        ("written by", f"anyjepa {config.anyjepa}"),
+    ]
+    if config.classifier is not None:
+        kind = "exactly one applies" if config.classifier.exclusive else "each on its own"
+        rows.append(("classes", f"{', '.join(config.classifier.classes)} ({kind})"))
+    return "\n".join(
+        [
+            "---\nlibrary_name: anyjepa\ntags: [self-supervised, jepa]\n---",
+            f"# {name}\n",
+            "An encoder pretrained by predicting representations of hidden tokens (a joint-embedding predictive architecture).\n",
+            *_table(rows),
+            "\n## Preprocessing\n\nThe input is prepared as `preprocessing.json` says:\n",
+            *_table([(key, _plain(value)) for key, value in preprocessing.items()]),
+            "\n## Use\n",
+            *_usage(name, preprocessing),
+            "\n## Limits\n",
+            *(f"- {note}" for note in made.notes),
+            "- Inputs prepared in another way (rate, unit, order of channels, constants) give meaningless results without an error.",
+            "- It knows what its training data held; nothing here says how well it does on other data. Evaluate it on yours.",
+            "- It is no medical device.\n",
+        ]
+    )
+
+
+def _usage(name: str, preprocessing: Mapping[str, object]) -> list[str]:
+    if preprocessing.get("kind") == "ecg":
+        call = 'vectors = model.embed(signals, fs=500, leads=leads, unit="mV")  # (records, leads, samples) as recorded'
+    else:
+        call = "tokens = model.encode(x)  # (B, C, *samples), already prepared, to (B, N, D)"
+    return ["```python", "import anyjepa", f'model = anyjepa.load("{name}")', call, "```"]
+
+
+def _table(rows: list[tuple[str, str]]) -> list[str]:
+    return ["| | |", "|---|---|", *(f"| {key} | {_cell(value)} |" for key, value in rows)]
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_plain, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,279 @@
+"""Checkpoints of the official ECG-JEPA code (Weimann & Conrad 2024, github.com/kweimann/ECG-JEPA) as model folders."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import ConfigDict
+from torch import Tensor
+
+from anyjepa.config import Config
+from anyjepa.data.ecg.leads import LEADS, canonical_lead
+from anyjepa.data.ecg.preprocessing import EcgPreprocessing
+from anyjepa.errors import InputError, did_you_mean
+from anyjepa.nn.pooling import HeadConfig
+from anyjepa.objectives.masked import MaskedPredictionConfig
+from anyjepa.weights.ecg_jepa_statistics import STATISTICS
+from anyjepa.weights.folder import save_model
+from anyjepa.weights.foreign import read_foreign
+from anyjepa.weights.model import ClassifierConfig, ModelConfig, Provenance, parse
+
+# Official names to ours. Patches are projected by a Linear here, so the convolution's weight is flattened.
+NAMES = (
+    (r"^(encoder|target_encoder)\.patch_embed\.proj\.", r"\1.project."),
+    (r"^(encoder|target_encoder)\.registers$", r"\1.prefix"),
+    (r"^(\w+)\.blocks\.", r"\1.transformer.blocks."),
+    (r"\.attn_ls\.weight$", ".scale1"),
+    (r"\.mlp_ls\.weight$", ".scale2"),
+    (r"^predictor\.mask_token$", "predictor.mask_tokens"),
+    (r"^attn_pool\.query_token$", "head.read.query"),
+    (r"^attn_pool\.cross_attention_block\.", "head.read."),
+    (r"^fc\.", "head.read."),
+)
+OLD_NORMS = "written before the official LayerNorms lost their biases: they are kept, Linear biases are zero"
+
+
+class OfficialConfig(Config):
+    """The keys of the official pretraining config that a model depends on; training settings are passed over."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    sampling_frequency: float
+    channels: tuple[str, ...]
+    channel_size: int
+    patch_size: int
+    min_block_size: int
+    min_keep_ratio: float
+    max_keep_ratio: float
+    datasets: dict[str, float]
+    dim: int
+    depth: int
+    num_heads: int
+    pred_dim: int
+    pred_depth: int
+    pred_num_heads: int
+    mlp_ratio: float
+    qkv_bias: bool
+    bias: bool
+    dropout: float
+    attn_dropout: float
+    num_registers: int
+    norm_eps: float
+    layer_scale_eps: float
+    encoder_momentum: float
+    final_encoder_momentum: float
+
+
+class OfficialClassifier(Config):
+    """The keys of the official evaluation config that a classifier depends on."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    num_classes: int
+    use_register: bool
+    attn_pooling: bool
+    crop_duration: float | None
+    crop_stride: float | None
+
+
+@dataclass(frozen=True)
+class Converted:
+    """An official checkpoint in this project's terms, with the arguments of `save_model`."""
+
+    official: OfficialConfig
+    config: ModelConfig
+    tensors: dict[str, Tensor]
+    student: dict[str, Tensor] | None
+
+
+def is_ecg_jepa(checkpoint: Mapping[str, object]) -> bool:
+    """Whether a foreign checkpoint has the official layout."""
+    model, config = checkpoint.get("model"), checkpoint.get("config")
+    return isinstance(model, dict) and isinstance(config, dict) and {"channel_size", "pred_dim"} <= config.keys()
+
+
+def import_ecg_jepa(path: Path | str, folder: Path | str, statistics: str | None = None) -> Path:
+    """Write an official checkpoint as a model folder: `chkpt_*.pt` (also minified), or a classifier's `*_best_chkpt.pt`.
+
+    statistics: the data set whose published constants standardise new recordings. Default: the one that the pretraining drew
+    from most. Classifiers carry their own constants. InputError for anything that does not fit.
+    """
+    checkpoint = read_foreign(path)
+    converted = convert(str(path), checkpoint)
+    config, preprocessing = converted.config, _preprocessing(str(path), checkpoint, converted, statistics)
+    if "preprocess" not in checkpoint:
+        name = _data_set(str(path), converted.official, statistics)
+        note = (
+            f"New recordings are standardised with the constants of {name}; in pretraining each data set had its own."
+        )
+        made = config.provenance.model_copy(update={"notes": (*config.provenance.notes, note)})
+        config = config.model_copy(update={"provenance": made})
+    return save_model(folder, config, converted.tensors, preprocessing, converted.student)
+
+
+def convert(where: str, checkpoint: Mapping[str, object]) -> Converted:
+    """The teacher (and the student) of a pretraining checkpoint, or the encoder and head of a fine-tuned classifier."""
+    if not is_ecg_jepa(checkpoint):
+        raise InputError(
+            f"{where}: is no official ECG-JEPA checkpoint; its keys: {', '.join(map(str, checkpoint))[:80]}"
+        )
+    official = parse(f"{where}: config", OfficialConfig, checkpoint["config"])
+    tensors = from_official(where, checkpoint["model"])  # type: ignore[arg-type]
+    classifier = _classifier(where, checkpoint, official) if "eval_config" in checkpoint else None
+    if classifier is not None:
+        main, student = _parts(tensors, "encoder", "head"), None
+    elif any(name.startswith("target_encoder.") for name in tensors):
+        main = _renamed(_parts(tensors, "target_encoder", "predictor"))
+        student = _parts(tensors, "encoder") or None
+    else:
+        raise InputError(f"{where}: holds no 'target_encoder', the teacher")
+    others = tensors.keys() - _parts(tensors, "encoder", "target_encoder", "predictor", "head").keys()
+    if others:
+        raise InputError(f"{where}: tensor '{min(others)}' does not belong to ECG-JEPA")
+    old = not official.bias and any(re.search(r"norm\d?\.bias$", name) for name in main)
+    step = checkpoint.get("step")
+    config = parse(
+        where,
+        ModelConfig,
+        {
+            "objective": _objective(where, official, official.bias or old),
+            "channels": len(official.channels),
+            "size": (official.channel_size,),
+            "weights": "teacher" if classifier is None else "fine-tuned",
+            "predictor": any(name.startswith("predictor.") for name in main),
+            "classifier": classifier,
+            "provenance": Provenance(
+                steps=step if isinstance(step, int) else None,
+                data=", ".join(f"{name} (share {share:.3g})" for name, share in official.datasets.items()),
+                origin=f"official ECG-JEPA checkpoint {Path(where).name}",
+                notes=(OLD_NORMS,) if old else (),
+            ),
+        },
+    )
+    if old:
+        main, student = _with_zero_biases(main), student and _with_zero_biases(student)
+    return Converted(official, config, main, student)
+
+
+def from_official(where: str, tensors: Mapping[str, object]) -> dict[str, Tensor]:
+    """Official tensors (or their gradients) under our names and in our shapes. Unknown names stay as they are."""
+    ours = {}
+    for name, tensor in tensors.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise InputError(f"{where}: '{name}' is a {type(tensor).__name__}; a tensor is expected")
+        for pattern, replacement in NAMES:
+            name = re.sub(pattern, replacement, name)
+        if tensor.ndim == 3:  # convolution (D, C, p), registers (1, R, D), mask token and query (1, 1, D)
+            tensor = tensor.flatten(1) if name.endswith("project.weight") else tensor.flatten(0, 1)
+        ours[name] = tensor[0] if name == "head.read.query" and len(tensor) == 1 else tensor
+    return ours
+
+
+def _objective(where: str, official: OfficialConfig, bias: bool) -> MaskedPredictionConfig:
+    block = {
+        "mlp_ratio": official.mlp_ratio,
+        "bias": bias,
+        "qkv_bias": official.qkv_bias,
+        "norm_eps": official.norm_eps,
+        "dropout": official.dropout,
+        "attention_dropout": official.attn_dropout,
+    }
+    encoder = {
+        "patch": (official.patch_size,),
+        "dim": official.dim,
+        "depth": official.depth,
+        "heads": official.num_heads,
+        "registers": official.num_registers,
+        "block": block | {"layer_scale": official.layer_scale_eps or None},
+    }
+    predictor = {
+        "dim": official.pred_dim,
+        "depth": official.pred_depth,
+        "heads": official.pred_num_heads,
+        "block": block,
+    }
+    masks = {"keep": (official.min_keep_ratio, official.max_keep_ratio), "min_span": official.min_block_size}
+    target = {"momentum": (official.encoder_momentum, official.final_encoder_momentum)}
+    raw = {"encoder": encoder, "predictor": predictor, "masks": masks, "target": target}
+    return parse(f"{where}: config", MaskedPredictionConfig, raw)
+
+
+def _classifier(where: str, checkpoint: Mapping[str, object], official: OfficialConfig) -> ClassifierConfig:
+    head = parse(f"{where}: eval_config", OfficialClassifier, checkpoint["eval_config"])
+    if head.attn_pooling and not head.use_register and official.num_registers:
+        raise InputError(f"{where}: an attentive head that does not see the registers is not supported")
+    kind = "attentive" if head.attn_pooling else "register" if head.use_register else "mean"
+    window = stride = None
+    if head.crop_duration is not None:  # the official code truncates
+        window = int(head.crop_duration * official.sampling_frequency)
+        stride = window if head.crop_stride is None else int(head.crop_stride * official.sampling_frequency)
+    biased = any(re.match(r"(attn_pool|fc)\..*\bbias$", str(name)) for name in checkpoint["model"])  # type: ignore[attr-defined]
+    return parse(
+        f"{where}: eval_config",
+        ClassifierConfig,
+        {
+            "head": HeadConfig(kind=kind, bias=biased),
+            "classes": tuple(f"class {number}" for number in range(head.num_classes)),  # the file has no names
+            "exclusive": Path(where).name.startswith(
+                "ST-MEM"
+            ),  # the only task with one class a record; not in the file
+            "window": window,
+            "stride": stride,
+        },
+    )
+
+
+def _preprocessing(
+    where: str, checkpoint: Mapping[str, object], converted: Converted, statistics: str | None
+) -> dict[str, object]:
+    official, classifier = converted.official, converted.config.classifier
+    leads = tuple(map(canonical_lead, official.channels))
+    if "preprocess" in checkpoint:
+        constants = checkpoint["preprocess"]
+        if not isinstance(constants, dict) or not all(
+            isinstance(constants.get(key), Tensor) and constants[key].shape == (len(LEADS),) for key in ("mean", "std")
+        ):
+            raise InputError(f"{where}: 'preprocess' must hold 'mean' and 'std' of {len(LEADS)} leads")
+        mean, std = constants["mean"].tolist(), constants["std"].tolist()  # in PTB-XL's order, whatever the channels'
+    else:
+        mean, std = STATISTICS[_data_set(where, official, statistics)]
+    unknown = [lead for lead in leads if lead not in LEADS]
+    if unknown:
+        raise InputError(f"{where}: config: lead '{unknown[0]}' is unknown{did_you_mean(unknown[0], LEADS)}")
+    raw = {
+        "fs": official.sampling_frequency,
+        "leads": leads,
+        "samples": official.channel_size if classifier is None or classifier.window is None else classifier.window,
+        "mean": [mean[LEADS.index(lead)] for lead in leads],
+        "std": [std[LEADS.index(lead)] for lead in leads],
+    }
+    return parse(where, EcgPreprocessing, raw).model_dump(mode="json")
+
+
+def _data_set(where: str, official: OfficialConfig, statistics: str | None) -> str:
+    name = statistics or max(official.datasets, key=lambda name: official.datasets[name], default="none")
+    if name not in STATISTICS:
+        raise InputError(f"{where}: there are no constants of data set '{name}'{did_you_mean(name, STATISTICS)}")
+    return name
+
+
+def _parts(tensors: Mapping[str, Tensor], *parts: str) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if name.partition(".")[0] in parts}
+
+
+def _renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix("target_"): tensor for name, tensor in tensors.items()}
+
+
+def _with_zero_biases(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """One flag switches all biases here: a Linear that had none gets zeros, which computes the same."""
+    biases = {
+        name.removesuffix("weight") + "bias": torch.zeros(len(tensor))
+        for name, tensor in tensors.items()
+        if name.endswith(".weight") and tensor.ndim == 2 and ".qkv." not in name
+    }
+    return biases | dict(tensors)

@@ -1,0 +1,247 @@
+"""A model folder: config, tensors, preprocessing and a card, written whole or not at all, never a pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from torch import Tensor, nn
+
+from anyjepa.errors import InputError
+from anyjepa.nn.encoder import Encoder
+from anyjepa.nn.pooling import Head
+from anyjepa.nn.predictor import MaskedPredictor
+from anyjepa.objectives.masked import MaskedPrediction
+from anyjepa.weights.card import model_card
+from anyjepa.weights.model import ModelConfig, Provenance, TrainingRecords, fit_parts, parse, parse_config
+from anyjepa.weights.tensors import dump_tensors, read_tensors
+
+CONFIG, TENSORS, STUDENT = "config.json", "model.safetensors", "student.safetensors"
+PREPROCESSING, RECORDS, CARD = "preprocessing.json", "training_records.json", "README.md"
+FILES = (CONFIG, TENSORS, STUDENT, PREPROCESSING, RECORDS, CARD)
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model as its folder holds it, in evaluation mode, on the CPU.
+
+    weights: which encoder this is; predictor, head: None where the folder has none; preprocessing: for the data floor
+    (its 'kind' says which); records: what the weights were trained on, None where the folder does not say.
+    """
+
+    folder: Path
+    config: ModelConfig
+    weights: str
+    encoder: Encoder
+    predictor: MaskedPredictor | None
+    head: Head | None
+    preprocessing: dict[str, object]
+    records: TrainingRecords | None
+
+    @property
+    def provenance(self) -> Provenance:
+        return self.config.provenance
+
+
+def save_pretrained(
+    folder: Path | str,
+    model: MaskedPrediction,
+    preprocessing: Mapping[str, object],
+    provenance: Provenance,
+    records: TrainingRecords | None = None,
+) -> Path:
+    """Write a pretrained objective: the teacher as the model, the student beside it. See `save_model`."""
+    encoder = model.student
+    config = ModelConfig(
+        objective=model.config, channels=encoder.channels, size=encoder.size, weights="teacher", provenance=provenance
+    )
+    tensors = nn.ModuleDict({"encoder": model.target.encoder, "predictor": model.predictor}).state_dict()
+    return save_model(folder, config, tensors, preprocessing, nn.ModuleDict({"encoder": encoder}).state_dict(), records)
+
+
+def save_model(
+    folder: Path | str,
+    config: ModelConfig,
+    tensors: Mapping[str, Tensor],
+    preprocessing: Mapping[str, object],
+    student: Mapping[str, Tensor] | None = None,
+    records: TrainingRecords | None = None,
+) -> Path:
+    """Write a model folder beside its place, then rename: a reader sees the old one or the new one, never half of one.
+
+    tensors: `encoder.*`, `predictor.*` and `head.*` as the config says; student: `encoder.*` of the student. InputError if
+    something does not fit, if it cannot be written (an old folder then stays as it is), or if the place holds other files.
+    """
+    folder = Path(folder).resolve()
+    _refuse_other_files(folder)
+    parts = fit_parts(str(folder), config, tensors)
+    if student is not None:
+        fit_parts(f"{folder} (student)", _encoder_only(config), student)
+    _check_preprocessing(str(folder), preprocessing)
+    parameters = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
+    card = model_card(folder.name, config, preprocessing, parameters)
+    metadata = {"anyjepa": json.dumps(config.architecture())}
+    new = folder.with_name(f".{folder.name}.{os.getpid()}.new")
+    try:
+        new.mkdir(parents=True)
+        _write(new / CONFIG, _json(config.model_dump(mode="json")))
+        _write(new / TENSORS, dump_tensors(tensors, metadata))
+        if student is not None:
+            _write(new / STUDENT, dump_tensors(student, metadata))
+        _write(new / PREPROCESSING, _json(dict(preprocessing)))
+        if records is not None:
+            _write(new / RECORDS, _json(records.model_dump(mode="json")))
+        _write(new / CARD, card.encode())
+        _put(new, folder)
+    except OSError as error:
+        raise InputError(f"{folder}: the model could not be written ({error.strerror or error})") from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    return folder
+
+
+def load_model(path_or_id: Path | str, weights: Literal["teacher", "student"] | None = None) -> LoadedModel:
+    """Read a model folder, or fetch it from the Hugging Face Hub by its id.
+
+    weights: None takes what the folder holds as its model (the teacher, where there is one). InputError, one line, for the
+    first thing that is missing or does not fit.
+    """
+    folder = find_model(path_or_id)
+    config = read_config(folder)
+    tensors, metadata = read_tensors(folder / TENSORS)
+    check_metadata(folder / TENSORS, config, metadata)
+    parts = fit_parts(str(folder / TENSORS), config, tensors)
+    encoder, kind = parts["encoder"], config.weights
+    if weights is not None and weights != config.weights:
+        if weights != "student" or not (folder / STUDENT).is_file():
+            raise InputError(f"{folder}: holds no {weights} weights, only {config.weights}")
+        tensors, metadata = read_tensors(folder / STUDENT)
+        check_metadata(folder / STUDENT, config, metadata)
+        encoder, kind = fit_parts(str(folder / STUDENT), _encoder_only(config), tensors)["encoder"], "student"
+    preprocessing = _check_preprocessing(str(folder / PREPROCESSING), _read_json(folder / PREPROCESSING))
+    records = folder / RECORDS
+    return LoadedModel(
+        folder=folder,
+        config=config,
+        weights=kind,
+        encoder=encoder,  # type: ignore[arg-type]
+        predictor=parts["predictor"] if "predictor" in parts else None,  # type: ignore[arg-type]
+        head=parts["head"] if "head" in parts else None,  # type: ignore[arg-type]
+        preprocessing=preprocessing,
+        records=parse(str(records), TrainingRecords, _read_json(records)) if records.exists() else None,
+    )
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """`config.json` of a model folder. InputError names the first wrong key."""
+    return parse_config(str(folder / CONFIG), _read_json(folder / CONFIG))
+
+
+def check_metadata(path: Path, config: ModelConfig, metadata: Mapping[str, str]) -> None:
+    """InputError if the tensors were saved with another architecture than config.json says, naming the first key.
+
+    Shapes do not show everything: the number of heads or a LayerNorm's epsilon changes none.
+    """
+    if "anyjepa" not in metadata:  # re-saved by another program; shapes and names are still compared
+        return
+    try:
+        saved = json.loads(metadata["anyjepa"])
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: its metadata is not JSON") from error
+    difference = _first_difference("", saved, config.architecture())
+    if difference:
+        raise InputError(f"{path}: was saved with another config: {difference}")
+
+
+def find_model(path_or_id: Path | str) -> Path:
+    """The local folder of a path or of a Hugging Face id (fetched, or taken from the local cache)."""
+    path, name = Path(path_or_id), str(path_or_id)
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise InputError(f"{name}: is a file; a model is a folder (foreign checkpoints: anyjepa weights import)")
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) or path.parent.exists():
+        raise InputError(f"{name}: there is no such model folder")
+    from huggingface_hub import snapshot_download  # imports slowly
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(FILES)))
+    except Exception as error:  # the hub's, httpx's or requests' own errors, by its version
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{name}: is no folder here, and the Hugging Face Hub did not give it: {reason}") from error
+
+
+def _encoder_only(config: ModelConfig) -> ModelConfig:
+    return config.model_copy(update={"predictor": False, "classifier": None})
+
+
+def _check_preprocessing(where: str, preprocessing: object) -> dict[str, object]:
+    if not isinstance(preprocessing, Mapping) or not isinstance(preprocessing.get("kind"), str):
+        raise InputError(f"{where}: preprocessing must be a JSON object whose 'kind' is a name, such as 'ecg'")
+    return dict(preprocessing)
+
+
+def _first_difference(key: str, saved: object, given: object) -> str | None:
+    """`key is GIVEN, was SAVED` for the first leaf that differs, None if all are equal."""
+    if isinstance(saved, dict) and isinstance(given, dict):
+        for name in dict.fromkeys([*given, *saved]):
+            inner = f"{key}.{name}" if key else str(name)
+            if difference := _first_difference(inner, saved.get(name), given.get(name)):
+                return difference
+        return None
+    return None if saved == given else f"{key} is {given}, was {saved}"
+
+
+def _read_json(path: Path) -> object:
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: is not JSON ({error})") from error
+
+
+def _json(value: object) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _refuse_other_files(folder: Path) -> None:
+    """A folder is replaced as a whole, so it must hold nothing else."""
+    if folder.is_dir():
+        other = sorted(entry.name for entry in folder.iterdir() if entry.name not in FILES)
+        if other:
+            raise InputError(f"{folder}: holds '{other[0]}', which is no part of a model; choose another place")
+    elif folder.exists():
+        raise InputError(f"{folder}: is a file; choose another place")
+
+
+def _write(path: Path, content: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _put(new: Path, folder: Path) -> None:
+    """`new` takes the place of `folder`. No system call exchanges folders portably, so the old one steps aside first."""
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    if folder.exists():
+        folder.rename(old)
+    try:
+        new.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+    parent = os.open(folder.parent, os.O_RDONLY)
+    try:
+        os.fsync(parent)
+    finally:
+        os.close(parent)

@@ -1,0 +1,127 @@
+"""What a weights file or model folder holds, and whether it can be used."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from anyjepa.errors import InputError
+from anyjepa.weights.ecg_jepa import convert, is_ecg_jepa
+from anyjepa.weights.folder import TENSORS, find_model, load_model, read_config
+from anyjepa.weights.foreign import read_foreign
+from anyjepa.weights.model import fit_parts
+from anyjepa.weights.tensors import read_tensors
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def inspect_weights(path_or_id: Path | str) -> dict[str, object]:
+    """A JSON-able report on a model folder or Hugging Face id, a safetensors file or a PyTorch checkpoint.
+
+    Keys: path; kind; fits (None where nothing can tell); problem (the first mismatch); importer (its name, where one is needed);
+    step; parameters (number in each part); tensors (name to shape and dtype); and what the file says about itself.
+    InputError if it cannot be read at all.
+    """
+    path = Path(path_or_id)
+    if not path.is_file():
+        return _folder(find_model(path_or_id))
+    return _safetensors(path) if path.suffix == ".safetensors" else _foreign(path)
+
+
+def render(report: Mapping[str, object]) -> RenderableType:
+    """The report as tables for the terminal."""
+    from rich.console import Group
+    from rich.markup import escape
+    from rich.table import Table
+
+    about = Table(show_header=False, box=None)
+    for key, value in report.items():
+        if key == "parameters" and isinstance(value, dict):
+            about.add_row(key, ", ".join(f"{part} {count:,}" for part, count in value.items()))
+        elif key != "tensors" and value is not None:
+            about.add_row(key, escape(json.dumps(value) if isinstance(value, (dict, list)) else str(value)))
+    tensors = Table("tensor", "shape", "type")
+    listed = report.get("tensors")
+    for name, tensor in listed.items() if isinstance(listed, dict) else ():
+        tensors.add_row(escape(name), " x ".join(map(str, tensor["shape"])), tensor["dtype"])
+    return Group(about, tensors)
+
+
+def _folder(folder: Path) -> dict[str, object]:
+    config = read_config(folder)
+    tensors, _ = read_tensors(folder / TENSORS)
+    try:
+        load_model(folder)
+        problem = None
+    except InputError as error:
+        problem = str(error)
+    about = config.model_dump(mode="json", exclude={"provenance"})
+    return {
+        **_report(folder, "anyjepa model folder", tensors, problem),
+        "step": config.provenance.steps,
+        "provenance": config.provenance.model_dump(mode="json"),
+        **about,
+    }
+
+
+def _safetensors(path: Path) -> dict[str, object]:
+    tensors, metadata = read_tensors(path)
+    ours = "anyjepa" in metadata
+    kind = "tensors of an anyjepa model folder" if ours else "safetensors of unknown origin"
+    return {**_report(path, kind, tensors, None), "fits": None, "metadata": metadata}
+
+
+def _foreign(path: Path) -> dict[str, object]:
+    checkpoint = read_foreign(path)
+    if not is_ecg_jepa(checkpoint):
+        tensors = _tensors_in(checkpoint)
+        return {**_report(path, "PyTorch checkpoint of unknown origin", tensors, None), "fits": None}
+    kind = "classifier" if "eval_config" in checkpoint else "pretraining checkpoint"
+    report = {
+        **_report(path, f"official ECG-JEPA {kind}", _tensors_in(checkpoint["model"]), None),
+        "importer": "ecg-jepa",
+    }
+    try:
+        converted = convert(str(path), checkpoint)
+        fit_parts(str(path), converted.config, converted.tensors)
+    except InputError as error:
+        return {**report, "fits": False, "problem": str(error)}
+    return {
+        **report,
+        "step": converted.config.provenance.steps,
+        "config": converted.official.model_dump(mode="json"),
+    }
+
+
+def _report(path: Path, kind: str, tensors: Mapping[str, Tensor], problem: str | None) -> dict[str, object]:
+    parameters: dict[str, int] = {}
+    for name, tensor in tensors.items():
+        part = name.partition(".")[0]
+        parameters[part] = parameters.get(part, 0) + tensor.numel()
+    shapes = {n: {"shape": list(t.shape), "dtype": str(t.dtype).removeprefix("torch.")} for n, t in tensors.items()}
+    return {
+        "path": str(path),
+        "kind": kind,
+        "fits": problem is None,
+        "problem": problem,
+        "importer": None,
+        "step": None,
+        "parameters": parameters,
+        "tensors": shapes,
+    }
+
+
+def _tensors_in(value: object, prefix: str = "") -> dict[str, Tensor]:
+    """Tensors of nested dictionaries, names joined by dots."""
+    if isinstance(value, Tensor):
+        return {prefix: value}
+    found: dict[str, Tensor] = {}
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            found |= _tensors_in(inner, f"{prefix}.{key}" if prefix else str(key))
+    return found

@@ -1,0 +1,173 @@
+"""What a saved model is: its config, and the modules that the config describes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+from math import prod
+from typing import Literal, Self, TypeVar
+
+import torch
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+from torch import Tensor, nn
+
+from anyjepa import __version__
+from anyjepa.config import Config
+from anyjepa.errors import InputError
+from anyjepa.nn.encoder import Encoder
+from anyjepa.nn.pooling import Head, HeadConfig
+from anyjepa.nn.predictor import MaskedPredictor
+from anyjepa.nn.tokens import token_grid
+from anyjepa.objectives.masked import MaskedPredictionConfig
+from anyjepa.weights.tensors import check_tensors
+
+SCHEMA_VERSION = 1
+ConfigT = TypeVar("ConfigT", bound=Config)
+LARGEST_TABLE = 2**28  # values of a position table; a config that asks for more is broken, and would fill the memory
+
+
+class ClassifierConfig(Config):
+    """A head on the encoder, and how a whole record is classified with it."""
+
+    head: HeadConfig
+    classes: tuple[str, ...] = Field(min_length=1, description="one output a class, in this order")
+    exclusive: bool = Field(description="exactly one class a sample (softmax), or each on its own (sigmoid)")
+    window: PositiveInt | None = Field(
+        default=None,
+        description="samples of a window; logits are averaged over windows; none: the whole record at once",
+    )
+    stride: PositiveInt | None = Field(default=None, description="samples from one window to the next")
+
+    @model_validator(mode="after")
+    def _window_and_stride(self) -> Self:
+        if (self.window is None) != (self.stride is None):
+            raise ValueError("window and stride come together")
+        return self
+
+
+class Provenance(Config):
+    """Where weights come from."""
+
+    steps: NonNegativeInt | None = Field(default=None, description="optimiser steps behind the weights; none: unknown")
+    data: str = Field(description="what they were trained on, in words")
+    recipe: str = Field(default="", description="name of the recipe")
+    origin: str = Field(default="", description="the file they were imported from")
+    notes: tuple[str, ...] = Field(default=(), description="what a user should know")
+
+
+class TrainingRecords(Config):
+    """Fingerprints of the records and groups (patients) that the weights have seen, to find leakage in an evaluation.
+
+    A fingerprint is short and unsalted: it recognises a name, it does not hide it from someone who tries all names.
+    """
+
+    ids: tuple[str, ...]
+    groups: tuple[str, ...]
+
+    @classmethod
+    def of(cls, ids: Iterable[str], groups: Iterable[str]) -> TrainingRecords:
+        return cls(ids=tuple(sorted(set(map(fingerprint, ids)))), groups=tuple(sorted(set(map(fingerprint, groups)))))
+
+    def saw_ids(self, ids: Iterable[str]) -> list[str]:
+        """Those of `ids` that were trained on."""
+        known = set(self.ids)
+        return [name for name in ids if fingerprint(name) in known]
+
+    def saw_groups(self, groups: Iterable[str]) -> list[str]:
+        """Those of `groups` that were trained on."""
+        known = set(self.groups)
+        return [name for name in groups if fingerprint(name) in known]
+
+
+def fingerprint(name: str) -> str:
+    """16 hex digits of a record's or group's name."""
+    return blake2b(name.encode(), digest_size=8).hexdigest()
+
+
+class ModelConfig(Config):
+    """`config.json` of a model folder."""
+
+    schema_version: Literal[1] = 1
+    anyjepa: str = Field(default=__version__, description="version that wrote the folder")
+    objective: MaskedPredictionConfig
+    channels: PositiveInt = Field(description="C of the input")
+    size: tuple[PositiveInt, ...] = Field(description="samples of a full input along each axis")
+    weights: Literal["teacher", "student", "fine-tuned"] = Field(
+        default="teacher", description="which encoder model.safetensors holds"
+    )
+    predictor: bool = Field(default=True, description="whether model.safetensors holds the predictor")
+    classifier: ClassifierConfig | None = None
+    provenance: Provenance
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        tokens = prod(token_grid(self.size, self.objective.encoder.patch))
+        if tokens * max(self.objective.encoder.dim, self.objective.predictor.dim) > LARGEST_TABLE:
+            raise ValueError(f"{tokens} tokens of an input of {self.size} are too many for these widths")
+        return self
+
+    def architecture(self) -> dict[str, object]:
+        """What the tensors depend on: all but the provenance and the versions."""
+        return self.model_dump(mode="json", exclude={"schema_version", "anyjepa", "provenance"})
+
+
+def parse_config(where: str, raw: object) -> ModelConfig:
+    """A `ModelConfig` from parsed JSON. InputError names the first wrong key, or a newer schema version."""
+    if not isinstance(raw, dict):
+        raise InputError(f"{where}: a JSON object is expected, not {type(raw).__name__}")
+    version = raw.get("schema_version")
+    if type(version) is not int or version < 1:
+        raise InputError(f"{where}: schema_version is {version!r}; 1 to {SCHEMA_VERSION} are known")
+    if version > SCHEMA_VERSION:
+        raise InputError(
+            f"{where}: schema_version {version} was written by a newer anyjepa ({raw.get('anyjepa')}); "
+            f"this one ({__version__}) reads up to {SCHEMA_VERSION}: update anyjepa"
+        )
+    return parse(where, ModelConfig, raw)
+
+
+def parse(where: str, kind: type[ConfigT], raw: object) -> ConfigT:
+    """Validation whose InputError is one line that names the first wrong key."""
+    try:
+        return kind.model_validate(raw)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        key = ".".join(map(str, problem["loc"]))
+        message = "unknown key" if problem["type"] == "extra_forbidden" else " ".join(problem["msg"].split())
+        raise InputError(f"{where}: {f'{key}: ' if key else ''}{message}") from error
+
+
+def fit_parts(where: str, config: ModelConfig, tensors: Mapping[str, Tensor]) -> nn.ModuleDict:
+    """The modules 'encoder', 'predictor' and 'head' that the config describes, filled with the tensors.
+
+    Nothing is computed to initialise them. InputError names the first mismatch between the config and the tensors.
+    """
+    for part, depth in _depths(config).items():
+        blocks = {found[1] for name in tensors if (found := re.match(rf"{part}\.transformer\.blocks\.(\d+)\.", name))}
+        if len(blocks) != depth:
+            raise InputError(f"{where}: its {part} has {len(blocks)} blocks, its config says {depth}")
+    try:
+        with torch.device("meta"):
+            parts = _build(config)
+    except (ValueError, TypeError, RuntimeError, OverflowError) as error:
+        raise InputError(f"{where}: its config describes no model: {str(error).splitlines()[0]}") from error
+    check_tensors(where, parts.state_dict(), tensors)
+    parts.load_state_dict(dict(tensors), assign=True)
+    return parts.eval()
+
+
+def _depths(config: ModelConfig) -> dict[str, int]:
+    depths = {"encoder": config.objective.encoder.depth}
+    return depths | {"predictor": config.objective.predictor.depth} if config.predictor else depths
+
+
+def _build(config: ModelConfig) -> nn.ModuleDict:
+    shape = config.objective.encoder
+    encoder = Encoder(shape, config.channels, config.size)
+    parts = nn.ModuleDict({"encoder": encoder})
+    if config.predictor:
+        parts["predictor"] = MaskedPredictor(config.objective.predictor, shape.dim, encoder.grid)
+    if config.classifier is not None:
+        parts["head"] = Head(config.classifier.head, shape.dim, shape.heads, len(config.classifier.classes))
+    return parts

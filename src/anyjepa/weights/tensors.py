@@ -1,0 +1,51 @@
+"""Safetensors files: read, written, and compared with what a model needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from anyjepa.errors import InputError
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors by name, and the file's metadata. InputError for a file that is missing, truncated or something else."""
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            names = file.keys()
+            # A copy, because the file is only mapped: someone may change it while the model is in use.
+            return {name: file.get_tensor(name).clone() for name in names}, file.metadata() or {}
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or 'no such file'})") from error
+    except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: truncated, or not a safetensors file ({str(error).splitlines()[0]})") from error
+
+
+def dump_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """The bytes of a safetensors file."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return save(plain, {"format": "pt", **metadata})
+
+
+def check_tensors(where: str, expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
+    """InputError for the first tensor that is missing, unknown, of another shape or type, or not finite."""
+    for name in expected:
+        if name not in given:
+            raise InputError(f"{where}: tensor '{name}' is missing")
+    for name in given:
+        if name not in expected:
+            raise InputError(f"{where}: tensor '{name}' does not belong to this model")
+    for name, tensor in expected.items():
+        if given[name].shape != tensor.shape:
+            raise InputError(
+                f"{where}: tensor '{name}' has shape {tuple(given[name].shape)}, {tuple(tensor.shape)} is expected"
+            )
+        if given[name].dtype != tensor.dtype:
+            raise InputError(f"{where}: tensor '{name}' is {given[name].dtype}, {tensor.dtype} is expected")
+        if not torch.isfinite(given[name]).all():
+            raise InputError(f"{where}: tensor '{name}' holds NaN or infinite values")
