@@ -66,12 +66,12 @@ def draw_ecg(
     return figure
 
 
-def _rows(layout: Layout, leads: list[str], rhythm: str | None) -> list[list[str]]:
+def _rows(layout: Layout, leads: list[str], rhythm: str | None) -> Sequence[Sequence[str]]:
     """Which leads stand beside each other, top to bottom."""
     if layout == "rows":
         return [[lead] for lead in leads]
     height = 3 if layout == "3x4" else 6
-    return [list(LEADS[row::height]) for row in range(height)] + ([[rhythm]] if rhythm else [])
+    return [*(LEADS[row::height] for row in range(height)), *([[rhythm]] if rhythm else [])]
 
 
 def _whole_squares(mm: float) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -127,7 +127,7 @@ def _rhythm(heart: Heart, duration_s: float, rng: np.random.Generator) -> tuple[
     onsets, ventricular = scheduled.copy(), np.zeros(len(scheduled), bool)
     if heart.ectopic:
         # The sinus node keeps its schedule: a premature beat takes the next one's place and a pause follows.
-        inside = np.flatnonzero((scheduled > 1.3 * mean_s) & (scheduled < duration_s - 1.3 * mean_s))
+        inside = np.flatnonzero((scheduled > 1.5 * mean_s) & (scheduled < duration_s - 1.5 * mean_s))
         places = inside[rng.integers(2) :: 2]  # every other beat, so never two in a row
         chosen = rng.permutation(places)[: max(2, round(heart.ectopics_per_s * duration_s))]
         onsets[chosen] = scheduled[chosen - 1] + heart.coupling * (scheduled[chosen] - scheduled[chosen - 1])
@@ -153,8 +153,10 @@ class _Canvas:
         self.time = np.arange(samples) / fs
         self.dipole = np.zeros((3, samples))
 
-    def draw(self, starts: np.ndarray, waves: Waves, stretch: np.ndarray | float = 1.0, gain: np.ndarray | float = 1.0):
-        """Add `waves` once from each start (s), its times multiplied by stretch, its size by gain (both (B,) or one)."""
+    def draw(
+        self, starts: np.ndarray, waves: Waves, stretch: np.ndarray | float = 1.0, gain: np.ndarray | float = 1.0
+    ) -> None:
+        """Add `waves` once from each of B starts (s), all times multiplied by stretch and all heights by gain."""
         stretch, gain = np.broadcast_to(stretch, starts.shape), np.broadcast_to(gain, starts.shape)
         reach = stretch.max(initial=1.0) * 5.0  # five standard deviations: what is cut off is under 0.01 uV per mV
         begin = min(0.0, reach / 5 * waves.centre.min() - reach * waves.rise.max())

@@ -8,7 +8,7 @@ project's own, chosen to meet textbook criteria: synthetic signals to learn and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import numpy as np
@@ -45,7 +45,7 @@ class Waves:
     def of(cls, *rows: tuple[float, ...]) -> Waves:
         """One row a bump: centre, rise, fall, x, y, z."""
         table = np.array(rows, float)
-        return cls(*table.T[:3], table[:, 3:])
+        return cls(table[:, 0], table[:, 1], table[:, 2], table[:, 3:])
 
     def lasting(self, seconds: float) -> Waves:
         """All times multiplied; a table of shares of a duration becomes a table in seconds."""
@@ -58,8 +58,7 @@ class Waves:
         return replace(self, centre=self.centre + seconds)
 
     def __add__(self, other: Waves) -> Waves:
-        parts = ((getattr(self, name), getattr(other, name)) for name in ("centre", "rise", "fall", "vector"))
-        return Waves(*map(np.concatenate, parts))
+        return Waves(*(np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in fields(Waves)))
 
     def at(self, time: np.ndarray) -> np.ndarray:
         """Height of each bump, (..., W), at times (...)."""
@@ -88,8 +87,8 @@ RIGHT_BUNDLE_BLOCK = Waves.of(
     (0.11, 0.050, 0.050, -0.12, -0.03, -0.28),
     (0.29, 0.075, 0.075, 1.00, 0.65, 0.10),  # the left ventricle as ever
     (0.41, 0.070, 0.070, 0.30, 0.10, 0.60),
-    (0.66, 0.120, 0.120, -0.55, -0.08, -0.65),  # the right one late: R' in V1, S in I and V6
-    (0.86, 0.070, 0.070, -0.15, 0.00, -0.20),
+    (0.66, 0.120, 0.120, -0.68, -0.08, -0.65),  # the right one late: R' in V1, S in I and V6
+    (0.86, 0.070, 0.070, -0.18, 0.00, -0.20),
 )
 # Seconds after the J point at 60 beats a minute.
 T_WAVE = Waves.of((0.200, 0.060, 0.040, 0.30, 0.22, -0.15))
@@ -138,11 +137,11 @@ class Chance:
 
 
 def draw_heart(condition: Condition, severity: float, chance: Chance) -> Heart:
-    """A patient of a class. severity: 0 just over the class's criterion, 1 marked. All else varies within the normal."""
+    """A patient of a class. severity: 0 just over its criterion, 1 marked. All else varies within the normal."""
     bundle = condition in ("LBBB", "RBBB")
     projection = _torso(chance)
     rate = _rate(condition, severity, chance)
-    pr_s = 0.215 + 0.13 * severity if condition == "AVB1" else chance.between(0.125, 0.185) * min(1, (60 / rate) ** 0.3)
+    pr_s = 0.215 + 0.13 * severity if condition == "AVB1" else min(chance.between(0.125, 0.185), 0.36 * 60 / rate)
     qrs_s = 0.128 + 0.04 * severity if bundle else chance.between(0.078, 0.108)
     table = {"LBBB": LEFT_BUNDLE_BLOCK, "RBBB": RIGHT_BUNDLE_BLOCK}.get(condition, VENTRICLES)
     shape = replace(table, vector=table.vector * np.exp(chance.normal(0.12, len(table.centre), 1)))
@@ -190,7 +189,7 @@ def _rate(condition: Condition, severity: float, chance: Chance) -> float:
 
 
 def _with_voltage(shape: Waves, condition: Condition, severity: float, projection: np.ndarray, chance: Chance) -> Waves:
-    """The QRS scaled to a Sokolow-Lyon index (S in V1 + R in V5 or V6; over 3.5 mV in LVH), or near 1 in bundle block."""
+    """The QRS scaled to a Sokolow-Lyon index (S in V1 + R in V5 or V6), over 3.5 mV in LVH; bundle block: freely."""
     if condition in ("LBBB", "RBBB"):
         return shape.times(chance.between(0.8, 1.25))
     index_mv = 3.75 + 1.6 * severity if condition == "LVH" else chance.between(1.5, 3.25)
