@@ -1,0 +1,113 @@
+"""What a run folder holds. A missing or damaged part is a note, never an error: then a report is wanted most."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import yaml
+
+from anyjepa.report.evaluations import Comparison, comparison
+
+T = TypeVar("T")
+
+
+class Curve(NamedTuple):
+    """A logged quantity; a cell left empty is no point, a cell 'nan' is one."""
+
+    step: np.ndarray  # (points,) increasing
+    values: np.ndarray  # (points,) float64
+
+
+@dataclass
+class Contents:
+    """The parts of a run folder; None or empty where a part is missing. `notes` says why, in order of reading."""
+
+    folder: Path
+    recipe: dict[str, Any] = field(default_factory=dict)
+    recipe_text: str = ""
+    environment: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Curve] = field(default_factory=dict)  # by the log's column
+    comparisons: list[Comparison] = field(default_factory=list)  # of the files in results/
+    masks: dict[str, np.ndarray] | None = None
+    embedding: dict[str, np.ndarray] | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def read_contents(run: Path) -> Contents:
+    """Everything of the run folder that the report shows."""
+    contents = Contents(run)
+
+    def read(name: str, reader: Callable[[Path], T], missing: T) -> T:
+        path = run / name
+        if not path.exists():
+            contents.notes.append(f"{name} is missing.")
+            return missing
+        try:
+            return reader(path)
+        except Exception as error:
+            reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
+            contents.notes.append(f"{name} is not readable: {reason[0]}")
+            return missing
+
+    contents.recipe_text = read("recipe.yaml", lambda path: path.read_text(encoding="utf-8"), "")
+    contents.recipe = read("recipe.yaml", _yaml, {}) if contents.recipe_text else {}
+    contents.environment = read("environment.json", _json, {})
+    contents.metrics = read("metrics.csv", lambda path: _metrics(path, contents.notes), {})
+    for path in sorted((run / "results").glob("*.json")):
+        contents.comparisons += read(f"results/{path.name}", lambda path: [comparison(_json(path))], [])
+    contents.masks = read("artifacts/masks.npz", _arrays, None)
+    contents.embedding = read("artifacts/embedding.npz", _arrays, None)
+    return contents
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    return _mapping(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return _mapping(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"it holds {type(value).__name__}, not names and values")
+    return value
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def _metrics(path: Path, notes: list[str]) -> dict[str, Curve]:
+    """The log's columns. Lines of a wrong length are left out and counted; of a step logged twice, the last counts."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    head, *rows = list(csv.reader(text.splitlines())) or [[]]
+    if rows and not text.endswith("\n"):
+        rows.pop()
+        notes.append("metrics.csv ends within a line; that line is left out.")
+    whole = [dict(zip(head, row, strict=True)) for row in rows if len(row) == len(head)]
+    if len(whole) < len(rows):
+        bad = len(rows) - len(whole)
+        notes.append(f"metrics.csv: {bad} of {len(rows)} lines have a wrong length and are left out.")
+    by_step = {_float(row.get("step", str(place))): row for place, row in enumerate(whole)}
+    steps = sorted(step for step in by_step if np.isfinite(step))
+    return {name: _curve(steps, [by_step[step][name] for step in steps]) for name in head if name != "step"}
+
+
+def _curve(steps: list[float], cells: list[str]) -> Curve:
+    logged = [(step, _float(cell)) for step, cell in zip(steps, cells, strict=True) if cell.strip()]
+    return Curve(*np.array(logged, dtype=float).reshape(-1, 2).T)
+
+
+def _float(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return float("nan")

@@ -1,0 +1,117 @@
+"""Training curves: one small panel a logged quantity."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from anyjepa.report.contents import Contents, Curve
+from anyjepa.report.drawing import SERIES, axes, blank, draw, scale
+from anyjepa.report.markup import Html, figure, join, note, number, tag
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_COLLAPSE = r"(^|_)(std|rank|uniformity)$"
+_SCHEDULE = r"^(lr|weight_decay|momentum|samples_per_s|grad_norm)$"
+_MEANING = {
+    "std": "Spread of each feature over a batch. Falling to 0: every input gets the same representation.",
+    "rank": "Effective number of dimensions in use. Falling to 1: collapse onto one direction.",
+    "uniformity": "Spread over the unit sphere. 0: all representations equal; more negative: spread out.",
+}
+_WINDOW = 25  # logged steps
+_POINTS = 600
+
+
+def training(run: Contents) -> Html:
+    """Loss terms, then rates, momentum and speed."""
+    columns = drawn_columns(run)
+    if not columns:
+        return note("No curves: metrics.csv is missing or has no complete line.")
+    losses = [name for name in columns if not re.search(f"{_SCHEDULE}|{_COLLAPSE}", name)]
+    schedules = [name for name in columns if re.search(_SCHEDULE, name)]
+    return join(
+        [
+            tag("h3", "Loss terms") if losses else note("metrics.csv has no loss term."),
+            _panels(run, losses, SERIES[0]),
+            tag("h3", "Schedules and speed") if schedules else "",
+            _panels(run, schedules, SERIES[1]),
+        ]
+    )
+
+
+def collapse(run: Contents) -> Html:
+    """Whether the representation kept its spread and its dimensions."""
+    columns = [name for name in drawn_columns(run) if re.search(_COLLAPSE, name)]
+    if not columns:
+        return note("Not logged: metrics.csv has no column for spread (std), rank or uniformity.")
+    return _panels(run, columns, SERIES[2])
+
+
+def drawn_columns(run: Contents) -> list[str]:
+    """Logged quantities with at least one value, in the log's order."""
+    total = run.metrics.get("loss")
+    return [
+        name
+        for name, curve in run.metrics.items()
+        if len(curve.step)
+        and not (name != "loss" and total is not None and _same(curve, total))  # the only term is the loss itself
+    ]
+
+
+def _same(a: Curve, b: Curve) -> bool:
+    return np.array_equal(a.step, b.step) and np.array_equal(a.values, b.values, equal_nan=True)
+
+
+def _panels(run: Contents, names: list[str], colour: str) -> Html:
+    return tag("div", *(_panel(name, run.metrics[name], colour) for name in names), class_="panels")
+
+
+def _panel(name: str, curve: Curve, colour: str) -> Html:
+    step, values = curve
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return note(f"{name}: none of {len(values)} values is a finite number.")
+    noisy = len(values) > 3 * _WINDOW
+
+    def make() -> Figure:
+        page = blank(340, 190)
+        plot = axes(page, left=54)
+        if noisy:
+            plot.plot(*_thin(step, values), color=colour, alpha=0.3, linewidth=0.8)
+        shown = _running_mean(values) if noisy else np.where(np.isfinite(values), values, np.nan)
+        plot.plot(*_thin(step, shown), color=colour, marker="o" if len(values) == 1 else None)
+        plot.set_ylim(*scale(finite))
+        plot.locator_params(nbins=4)
+        plot.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        plot.yaxis.set_major_formatter(lambda value, _: f"{value:.4g}")
+        plot.set_xlabel("step")
+        return page
+
+    span = f"from {number(finite[0])} to {number(finite[-1])}"
+    alt = f"{name} over {len(values)} logged steps, {span}, between {number(finite.min())} and {number(finite.max())}"
+    return figure(draw(alt, make), _caption(name, span, len(values) - finite.size, len(values)))
+
+
+def _caption(name: str, span: str, broken: int, count: int) -> Html:
+    parts: list[object] = [tag("strong", name), f" {span}"]
+    if broken:
+        parts.append(tag("span", f" {broken} of {count} values are not finite", class_="warn"))
+    parts += [tag("span", text, class_="meaning") for key, text in _MEANING.items() if name.endswith(key)]
+    return join(parts)
+
+
+def _running_mean(values: np.ndarray) -> np.ndarray:
+    """Mean of the finite values among the _WINDOW around each; NaN where there is none."""
+    finite = np.isfinite(values)
+    total = np.convolve(np.where(finite, values, 0.0), np.ones(_WINDOW), "same")
+    count = np.convolve(finite.astype(float), np.ones(_WINDOW), "same")
+    return np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0.5)
+
+
+def _thin(step: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """At most about twice _POINTS points: more are not seen in a panel."""
+    every = max(1, len(step) // _POINTS)
+    return step[::every], values[::every]

@@ -1,0 +1,106 @@
+"""Figures as inline SVG that follow the page's light or dark colours."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+import numpy as np
+
+from anyjepa.report.markup import Html, tag
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Each colour is the page's variable of that name; style.css gives its value in light and in dark. The series are
+# Okabe and Ito's (2008) hues, distinguishable with any colour vision, darkened to stand on white.
+INK, MUTED, RULE, SURFACE = "#1b2126", "#5d6872", "#dde1e5", "#fefefd"
+SERIES = ("#0067a9", "#c44f00", "#007a5a", "#9a4b92", "#8f6a00", "#3d8fc0", "#6b6f73", "#b3315d")
+MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
+_VARIABLES = {
+    INK: "ink", MUTED: "muted", RULE: "rule", SURFACE: "surface",
+    **{colour: f"series-{number}" for number, colour in enumerate(SERIES, 1)},
+}  # fmt: skip
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "anyjepa",
+    "text.parse_math": False,
+    "font.size": 12,
+    "text.color": INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": MUTED,
+    "axes.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.unicode_minus": False,
+    "grid.color": RULE,
+    "grid.linewidth": 0.8,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.major.size": 3,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "lines.solid_capstyle": "round",
+    "path.simplify_threshold": 0.3,
+}
+
+
+def draw(alt: str, make: Callable[[], Figure]) -> Html:
+    """The figure that `make` returns as inline SVG with alt text; `make` runs with the page's style in force."""
+    import matplotlib
+
+    out = StringIO()
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # the browser's font draws it
+        page = make()
+        page.patch.set_visible(False)
+        page.savefig(out, format="svg", dpi=72, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        width, height = (float(side) * 72 for side in page.get_size_inches())
+    return _inline(out.getvalue(), alt, width, height)
+
+
+def blank(width: int, height: int) -> Figure:
+    """An empty figure of this many pixels."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width / 72, height / 72), dpi=72)
+
+
+def axes(page: Figure, left: int, bottom: int = 36, right: int = 12, top: int = 10) -> Axes:
+    """The only axes of a figure, by margins in pixels."""
+    width, height = page.get_size_inches() * 72
+    return page.add_axes(
+        (left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height)
+    )
+
+
+def scale(finite: np.ndarray) -> tuple[float, float]:
+    """Limits of an axis that hold all values with a margin; a constant does not become a mountain range."""
+    low, high = float(finite.min()), float(finite.max())
+    margin = max(0.06 * (high - low), 1e-3 * max(abs(low), abs(high)), 1e-12)
+    return low - margin, high + margin
+
+
+def _inline(svg: str, alt: str, width: float, height: float) -> Html:
+    body = svg[svg.index("<defs>") : svg.rindex("</svg>")]  # past the prologue, whose addresses name outside resources
+    body = re.sub(r"<style.*?</style>", "", body, flags=re.DOTALL)  # it would style the whole page
+    body = re.sub(r"font-family: [^;\"]*; ?", "", body)  # text takes the page's font
+    body = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), body)  # hundredths of a pixel do
+    prefix = f"f{crc32((alt + body).encode()):x}-"  # ids of several pictures of a page must differ
+    body = re.sub(r'\bid="', f'id="{prefix}', body)
+    body = re.sub(r'(xlink:href="#|url\(#)', lambda found: found[0].replace("xlink:", "") + prefix, body)
+    for colour, name in _VARIABLES.items():
+        body = body.replace(colour, f"var(--{name})")
+    box = f"0 0 {width:.0f} {height:.0f}"
+    return tag(
+        "svg", tag("title", alt), Html(body), role="img", viewBox=box, aria_label=alt, style=f"width:{width:.0f}px"
+    )

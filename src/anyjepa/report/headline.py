@@ -1,0 +1,88 @@
+"""The top of the page: what was trained, on what, and what came of it in one sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from anyjepa.report.contents import Contents
+from anyjepa.report.evaluations import Comparison
+from anyjepa.report.markup import Html, join, number, tag
+
+
+def headline(run: Contents) -> tuple[str, Html]:
+    """The page's title, and the markup of its top."""
+    title = str(run.recipe.get("name") or run.folder.resolve().name)
+    parts: list[object] = [
+        tag("p", f"anyjepa run {run.folder.resolve().name}", class_="eyebrow"),
+        tag("h1", title),
+    ]
+    if run.recipe.get("description"):
+        parts.append(tag("p", run.recipe["description"]))
+    parts.append(tag("p", *finding(run), class_="lede"))
+    parts.append(tag("dl", *(_fact(*fact) for fact in facts(run)), class_="facts"))
+    return title, join(parts)
+
+
+def finding(run: Contents) -> list[object]:
+    """The result in one sentence: the first evaluation's macro AUROC against its best control."""
+    for one in run.comparisons:
+        main = next((row for row in one.rows if row.main and row.auroc.known), None)
+        if main:
+            return [
+                f"{one.title}{f', on {one.test}' if one.test else ''}: macro AUROC ",
+                tag("strong", f"{main.auroc.mean:.3f}"),
+                f" {main.auroc.range()}. {_against(one)}",
+            ]
+    return ["Trained, not evaluated yet: nothing on this page says whether the representation is useful."]
+
+
+def _against(one: Comparison) -> str:
+    controls = [row for row in one.rows if not row.main and row.auroc.known]
+    if not controls:
+        return "No control was evaluated beside it, so the number alone says little."
+    best = max(controls, key=lambda row: row.auroc.mean)
+    text = f"Best control: {best.title}, {best.auroc}."
+    gain = best.difference
+    if gain is None or not gain.known:
+        return text
+    verdict = "a clear gain" if gain.low > 0 else "the control is better" if gain.high < 0 else "no clear difference"
+    return f"{text} Difference {gain.mean:+.3f} {gain.range(signed=True)}: {verdict}."
+
+
+def facts(run: Contents) -> list[tuple[str, str, str]]:
+    """Short facts as (name, value, remark); those that are unknown are left out."""
+    recipe, found = run.recipe, []
+    loss = run.metrics.get("loss")
+    if loss is not None and len(loss.step):
+        found.append(("Steps trained", number(int(loss.step[-1])), _of(recipe, "training", "steps")))
+        found.append(("Loss", number(float(loss.values[-1])), f"from {number(float(loss.values[0]))}"))
+    speed = run.metrics.get("samples_per_s")
+    if speed is not None and np.isfinite(speed.values).any():
+        found.append(("Samples a second", number(int(np.nanmedian(speed.values))), "median"))
+    encoder = _at(recipe, "objective", "encoder")
+    if isinstance(encoder, dict) and {"dim", "depth", "heads"} <= encoder.keys():
+        size = f"{encoder['depth']} × {encoder['dim']}"
+        found.append(("Encoder", size, f"blocks × width, {encoder['heads']} heads"))
+    data = recipe.get("data")
+    if isinstance(data, dict) and {"fs", "duration_s"} <= data.keys():
+        leads = data.get("leads")
+        remark = f"{len(leads)} leads" if isinstance(leads, list) else ""
+        found.append(("Input", f"{data['duration_s']:g} s at {data['fs']:g} Hz", remark))
+    return found
+
+
+def _of(recipe: dict[str, Any], *keys: str) -> str:
+    value = _at(recipe, *keys)
+    return f"of {number(value)}" if isinstance(value, int) else ""
+
+
+def _at(values: Any, *keys: str) -> Any:
+    for key in keys:
+        values = values.get(key) if isinstance(values, dict) else None
+    return values
+
+
+def _fact(name: str, value: str, remark: str) -> Html:
+    return tag("div", tag("dt", name), tag("dd", value, *([tag("small", remark)] if remark else [])))

@@ -1,0 +1,65 @@
+"""HTML that is safe by construction: plain text is escaped where it enters, only `Html` passes as it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from html import escape
+
+
+class Html(str):
+    """Text that is markup already."""
+
+
+def tag(name: str, *children: object, **attributes: object) -> Html:
+    """An element. Children that are not `Html` are escaped; attribute `class_` is written `class`, None is left out."""
+    written = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"'
+        for key, value in attributes.items()
+        if value is not None
+    )
+    return Html(f"<{name}{written}>{join(children)}</{name}>")
+
+
+def join(children: Iterable[object]) -> Html:
+    """Children one after the other; what is not `Html` is escaped."""
+    return Html("".join(child if isinstance(child, Html) else escape(str(child)) for child in children))
+
+
+def table(head: Sequence[object], rows: Iterable[Sequence[object]], caption: object = None) -> Html:
+    """A table in a box that scrolls sideways. The first column names the row."""
+    return tag(
+        "div",
+        tag(
+            "table",
+            tag("caption", caption) if caption else Html(),
+            tag("thead", tag("tr", *(tag("th", cell, scope="col") for cell in head))),
+            tag(
+                "tbody",
+                *(tag("tr", tag("th", first, scope="row"), *(tag("td", c) for c in rest)) for first, *rest in rows),
+            ),
+        ),
+        class_="scroll",
+        tabindex=0,
+    )
+
+
+def figure(picture: Html, caption: object, class_: str | None = None) -> Html:
+    """A picture that scrolls sideways on a narrow screen, and its caption."""
+    return tag("figure", tag("div", picture, class_="scroll"), tag("figcaption", caption), class_=class_)
+
+
+def note(text: object) -> Html:
+    """What is missing, or needs care."""
+    return tag("p", text, class_="note")
+
+
+def number(value: object, digits: int = 3) -> str:
+    """A float with `digits` decimals, a large count with thin spaces, a dash for what is not a finite number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return "–" if value is None else str(value)
+    if not math.isfinite(value):
+        return "–"
+    if isinstance(value, int):
+        return f"{value:,}".replace(",", "\u202f")
+    return f"{value:.{digits}f}" if 10**-digits <= abs(value) < 1e4 or value == 0 else f"{value:.{digits}g}"

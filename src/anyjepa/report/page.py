@@ -1,0 +1,69 @@
+"""The page: sections in the order a reader asks."""
+
+from __future__ import annotations
+
+import os
+from importlib.resources import files
+from pathlib import Path
+
+from anyjepa import __version__
+from anyjepa.errors import InputError
+from anyjepa.report.contents import Contents, read_contents
+from anyjepa.report.curves import collapse, training
+from anyjepa.report.details import details
+from anyjepa.report.embedding import embedding_map
+from anyjepa.report.headline import headline
+from anyjepa.report.markup import Html, join, tag
+from anyjepa.report.masks import masks
+from anyjepa.report.results import per_class, probes
+
+_SECTIONS = (
+    ("probes", "Is the representation useful?", probes,
+     "A small classifier on the frozen features, beside controls that show what the pretraining itself added."),
+    ("classes", "Which classes?", per_class,
+     "Area under the ROC curve of each class: .5 is chance, 1 is perfect ranking."),
+    ("map", "How records lie to each other", embedding_map,
+     "Records near each other have similar representations. A map of two dimensions hides most of the structure."),
+    ("masks", "What had to be predicted", masks,
+     "One training sample. The student encodes the unshaded part; the teacher sees all of it."),
+    ("training", "Training", training, "Everything that was logged, by optimiser step."),
+    ("collapse", "Did it collapse?", collapse,
+     "A small loss proves nothing if all inputs get the same representation. These numbers would show it."),
+    ("details", "How to repeat it", details, "The settings and the machine."),
+)  # fmt: skip
+
+
+def write_report(run: str | Path) -> Path:
+    """Write `report.html` into a run folder from what the folder holds, and return its path.
+
+    The page needs no other file and no network. A missing or damaged part is named on the page.
+    Raises InputError if there is no such folder.
+    """
+    run = Path(run)
+    if not run.is_dir():
+        raise InputError(f"{run}: there is no such run folder")
+    path = run / "report.html"
+    written = path.with_suffix(".html.part")
+    written.write_text(page(read_contents(run)), encoding="utf-8")
+    os.replace(written, path)
+    return path
+
+
+def page(run: Contents) -> str:
+    """The whole HTML document."""
+    style = (files("anyjepa.report") / "style.css").read_text(encoding="utf-8")
+    title, top = headline(run)
+    head = tag(
+        "head",
+        Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
+        tag("title", title),
+        tag("style", Html(style)),
+    )
+    links = tag("nav", *(tag("a", name, href=f"#{key}") for key, name, *_ in _SECTIONS), aria_label="Sections")
+    body = [
+        tag("section", tag("h2", name), tag("p", intro, class_="intro"), section(run), id=key)
+        for key, name, section, intro in _SECTIONS
+    ]
+    footer = tag("footer", f"Written by anyjepa {__version__} from {run.folder.resolve().name}.")
+    document = tag("html", head, tag("body", tag("header", top, links), tag("main", join(body)), footer), lang="en")
+    return f"<!doctype html>\n{document}\n"
