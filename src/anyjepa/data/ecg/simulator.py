@@ -77,10 +77,16 @@ def simulate_patient(config: SimulatorConfig, patient: int) -> Iterator[tuple[Re
     for number in range(config.records_per_patient):
         beats, dipole = _record(heart, config, rng)
         signal = twelve_leads(heart.projection @ dipole + noise(rng, dipole.shape[1], config.fs, config.noise))
-        yield (
-            Recording(f"{name}-{number}", signal, config.fs, LEADS, name, frozenset([condition]), "simulator"),
-            beats,
+        recording = Recording(
+            id=f"{name}-{number}",
+            signal=signal,
+            fs=config.fs,
+            leads=LEADS,
+            patient=name,
+            statements=frozenset([condition]),
+            source="simulator",
         )
+        yield recording, beats
 
 
 def patient_split(config: SimulatorConfig) -> dict[str, str]:
@@ -140,7 +146,7 @@ def _fibrillation(time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """(3, T) fibrillatory waves of about 1 mV in V1: two wandering sources of 5 to 8 per second."""
     slow = 2 * np.pi * (rng.uniform(0.1, 0.4, (2, 1)) * time + rng.random((2, 1)))
     quick = 2 * np.pi * (rng.uniform(0.7, 1.6, (2, 1)) * time + rng.random((2, 1)))
-    phase = 2 * np.pi * (rng.uniform(5, 8, (2, 1)) * time + 0.5 * np.sin(slow) + 0.25 * np.sin(quick))
+    phase = 2 * np.pi * (rng.uniform(5, 8, (2, 1)) * time + 0.5 * np.sin(slow) + 0.15 * np.sin(quick))
     waves = (np.sin(phase) + 0.3 * np.sin(2 * phase)) * (1 + 0.3 * np.cos(slow) + 0.3 * np.cos(quick))
     return np.array([[-0.3, 0.3, -0.85], [0.15, 0.5, -0.2]]).T @ waves
 
