@@ -1,0 +1,52 @@
+"""The map: a projection that keeps what it says, and labels of any kind."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from anyjepa.report.contents import read_contents
+from anyjepa.report.embedding import embedding_map, principal_components
+
+
+def show(folder, **arrays):
+    np.savez(folder / "artifacts" / "embedding.npz", **arrays)
+    return embedding_map(read_contents(folder))
+
+
+def test_two_components_of_a_plane_keep_all_distances():
+    rng = np.random.default_rng(0)
+    plane = rng.normal(size=(40, 2)) @ rng.normal(size=(2, 9)) + 5
+    z, share = principal_components(plane)
+    distances = np.linalg.norm(plane[:, None] - plane, axis=-1)
+    np.testing.assert_allclose(np.linalg.norm(z[:, None] - z, axis=-1), distances, atol=1e-9)
+    assert share == pytest.approx(1)
+
+
+@pytest.mark.parametrize("shape", [(1, 8), (5, 1), (5, 8), (3, 2)])
+def test_few_records_or_dimensions_are_drawn(run, shape):
+    assert "<svg" in show(run, features=np.zeros(shape))
+
+
+def test_records_without_a_finite_embedding_are_counted(run):
+    z = np.random.default_rng(0).normal(size=(30, 2))
+    z[:3] = np.nan
+    assert "27 records (3 without a finite embedding are left out)" in show(run, z=z)
+
+
+def test_test_records_are_preferred(run):
+    split = np.resize(["train", "train", "test"], 30)
+    assert "10 test records" in show(run, z=np.random.default_rng(0).normal(size=(30, 2)), split=split)
+
+
+def test_many_records_and_labels_stay_readable(run):
+    rng = np.random.default_rng(0)
+    page = show(run, z=rng.normal(size=(9000, 2)), labels=rng.integers(0, 40, 9000).astype(str))
+    assert "2000 of them drawn" in page
+    assert "and others" in page
+    assert len(page) < 600_000
+
+
+@pytest.mark.parametrize("arrays", [{"z": np.zeros(3)}, {"z": np.zeros((0, 2))}, {"labels": np.array(["a"])}, {"q": 1}])
+def test_arrays_that_do_not_fit_are_named(run, arrays):
+    assert "does not fit" in show(run, **arrays)

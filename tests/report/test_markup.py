@@ -1,0 +1,33 @@
+"""Plain text is escaped wherever it enters."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anyjepa.report.markup import Html, number, table, tag
+
+
+@given(st.text())
+@settings(deadline=None)
+def test_no_text_opens_a_tag_or_leaves_an_attribute(text):
+    written = tag("p", text, title=text)
+    assert written.count("<") == written.count(">") == 2
+    assert written.count('"') == 2 + Html(written[written.index(">") :]).count('"')
+
+
+def test_markup_passes_and_attributes_are_named():
+    assert tag("p", tag("b", "x"), "<", class_="a", aria_label="b", id=None) == (
+        '<p class="a" aria-label="b"><b>x</b>&lt;</p>'
+    )
+
+
+def test_first_column_of_a_table_names_the_row():
+    written = table(["class", "n"], [["<a>", 1]])
+    assert '<th scope="row">&lt;a&gt;</th><td>1</td>' in written
+
+
+def test_numbers_read_well():
+    assert [number(v) for v in (0.1234, 0.0, 1e-5, 12345, 123456.7, None, float("nan"), float("inf"), True, "x")] == [
+        "0.123", "0.000", "1e-05", "12\u202f345", "1.23e+05", "–", "–", "–", "True", "x",
+    ]  # fmt: skip

@@ -1,0 +1,129 @@
+"""The page needs nothing but itself, holds up against damaged runs, and lets no text become markup."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from anyjepa.errors import InputError
+from anyjepa.report import write_report
+
+VOID = {"meta", "br", "img", "link", "use", "path"}
+HOSTILE = "<script>alert('x')</script>\"&$^"
+
+
+class Page(HTMLParser):
+    """Elements, attributes and text of a page; raises AssertionError where tags do not nest."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.text, self._open = "", []
+        self.feed(path.read_text(encoding="utf-8"))
+        assert not self._open, f"left open: {self._open}"
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self._open, f"</{tag}> closes nothing"
+            assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self._open:
+            self.text += data
+
+
+def test_page_is_self_contained(run):
+    page = Page(write_report(run))
+    assert not {"script", "link", "iframe", "object", "img"} & set(page.tags)
+    references = [value for _, name, value in page.attributes if name in ("src", "href", "xlink:href", "srcset")]
+    assert references
+    assert all(value.startswith(("#", "data:")) for value in references)
+    source = (run / "report.html").read_text()
+    assert not re.search(r"https?:|//[a-z]|@import|url\((?!#)", source)
+
+
+def test_every_picture_has_its_own_alt_text_and_ids(run):
+    page = Page(write_report(run))
+    pictures = page.tags.count("svg")
+    alts = [value for tag, name, value in page.attributes if tag == "svg" and name == "aria-label"]
+    assert pictures == len(alts) == len(set(alts)) == 8  # forest, classes, map, ECG, loss, lr, speed, std
+    ids = [value for _, name, value in page.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    targets = {value[1:] for _, name, value in page.attributes if name == "href"}
+    assert targets <= set(ids)
+
+
+def test_headline_gives_result_interval_and_control(run):
+    text = Page(write_report(run)).text
+    assert "0.930 (0.920 to 0.940)" in text
+    assert "Best control: random initialisation, 0.840 (0.830 to 0.850)" in text
+    assert "Difference +0.090 (+0.080 to +0.100): a clear gain." in text
+
+
+@pytest.mark.parametrize("part", ["recipe.yaml", "environment.json", "metrics.csv", "results", "artifacts"])
+def test_a_missing_part_is_named(run, part):
+    path = run / part
+    for file in [path] if path.is_file() else path.iterdir():
+        file.unlink()
+    text = Page(write_report(run)).text
+    assert {
+        "recipe.yaml": "recipe.yaml is missing",
+        "environment.json": "environment.json is missing",
+        "metrics.csv": "metrics.csv is missing",
+        "results": "not evaluated yet",
+        "artifacts": "masks.npz is missing",
+    }[part] in text
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\xff\xfe", b"[1, 2", b"{}", b"[]", b"step\n", b"a: [\n", b"null"])
+def test_damage_never_breaks_the_page(run, content):
+    for path in [p for p in run.rglob("*") if p.is_file()]:
+        path.write_bytes(content)
+    Page(write_report(run))
+
+
+def test_an_empty_folder_has_a_page(tmp_path):
+    assert "not evaluated yet" in Page(write_report(tmp_path)).text
+
+
+def test_no_folder_is_an_input_error(tmp_path):
+    with pytest.raises(InputError, match="no such run folder"):
+        write_report(tmp_path / "absent")
+
+
+def test_a_second_report_replaces_the_first_and_equals_it(run):
+    first = write_report(run).read_text()
+    assert write_report(run).read_text() == first
+    assert not list(run.glob("*.part"))
+
+
+def test_text_from_files_never_becomes_markup(run):
+    (run / "recipe.yaml").write_text(f"name: {json.dumps(HOSTILE)}\ndescription: {json.dumps(HOSTILE)}\n")
+    (run / "environment.json").write_text(json.dumps({HOSTILE: HOSTILE}))
+    (run / "metrics.csv").write_text('step,loss,"<script>x</script>"\n1,2,3\n2,2,4\n')
+    result = (run / "results" / "linear.json").read_text()
+    result = result.replace("AF", json.dumps(HOSTILE)[1:-1]).replace("Linear probe", json.dumps(HOSTILE)[1:-1])
+    (run / "results" / "linear.json").write_text(result)
+    masks = dict(np.load(run / "artifacts" / "masks.npz"))
+    np.savez(run / "artifacts" / "masks.npz", **masks | {"leads": np.array([HOSTILE, "II"])})
+    embedding = dict(np.load(run / "artifacts" / "embedding.npz"))
+    np.savez(run / "artifacts" / "embedding.npz", **embedding | {"labels": np.resize([HOSTILE, "b"], 60)})
+    page = Page(write_report(run))
+    assert "script" not in page.tags
+    assert page.text.count("alert") > 8
