@@ -13,7 +13,7 @@ from anyjepa.nn.attention import _products, attend
 
 
 def plain(q: Tensor, k: Tensor, v: Tensor, valid: Tensor | None, causal: bool) -> Tensor:
-    """Attention token by token in float64."""
+    """Attention token by token in float64, for every query given."""
     q, k, v = q.double(), k.double(), v.double()
     out = torch.zeros_like(q)
     for b in range(len(q)):
@@ -29,7 +29,7 @@ def plain(q: Tensor, k: Tensor, v: Tensor, valid: Tensor | None, causal: bool) -
 @given(
     length=st.integers(1, 12), masked=st.booleans(), causal=st.booleans(), seed=st.integers(0, 99), long=st.booleans()
 )
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=30)
 def test_equals_attention_token_by_token(length: int, masked: bool, causal: bool, seed: int, long: bool) -> None:
     """`long` pads with keys that are not seen, past the length where the other kernel is chosen."""
     draw = torch.Generator().manual_seed(seed)
@@ -39,8 +39,8 @@ def test_equals_attention_token_by_token(length: int, masked: bool, causal: bool
     if masked or long:
         valid = torch.rand(2, total, generator=draw) < 0.6
         valid[:, 0], valid[:, length:] = True, False
-    out = attend(q, k, v, valid, causal, 0.0)
-    torch.testing.assert_close(out.double(), plain(q, k, v, valid, causal), rtol=1e-5, atol=1e-5)
+    out = attend(q, k, v, valid, causal, 0.0)[:, :, :length]
+    torch.testing.assert_close(out.double(), plain(q[:, :, :length], k, v, valid, causal), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-5), (torch.bfloat16, 4e-2)])

@@ -1,0 +1,67 @@
+"""Heads that read an encoder."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from anyjepa.nn.pooling import AttentivePool, Head, HeadConfig
+
+
+def head(kind: str, bias: bool = False) -> Head:
+    torch.manual_seed(0)
+    return Head(HeadConfig(kind=kind, bias=bias), dim=8, heads=2, outputs=3)
+
+
+def test_mean_of_patches() -> None:
+    prefix, patches, model = torch.randn(2, 1, 8), torch.randn(2, 5, 8), head("mean")
+    torch.testing.assert_close(model(prefix, patches), patches.mean(1) @ model.read.weight.T)
+
+
+def test_first_prefix_token() -> None:
+    prefix, patches, model = torch.randn(2, 2, 8), torch.randn(2, 5, 8), head("register")
+    torch.testing.assert_close(model(prefix, patches), prefix[:, 0] @ model.read.weight.T)
+    with pytest.raises(ValueError, match="register or CLS"):
+        model(prefix[:, :0], patches)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_attentive_by_hand(bias: bool) -> None:
+    prefix, patches, model = torch.randn(2, 1, 8), torch.randn(2, 5, 8), head("attentive", bias)
+    pool = model.read
+    assert isinstance(pool, AttentivePool)
+    for parameter in pool.parameters():
+        parameter.data = torch.randn_like(parameter)
+    tokens, q = torch.cat([prefix, patches], 1), pool.q(pool.query)
+    k, v = pool.kv(tokens).split(8, dim=-1)
+    read = []
+    for h in range(2):
+        part = slice(4 * h, 4 * h + 4)
+        weights = (k[..., part] @ q[part] / 2).softmax(-1)  # sqrt of 4 dims a head
+        read.append((weights[..., None] * v[..., part]).sum(1))
+    torch.testing.assert_close(model(prefix, patches), pool.proj(torch.cat(read, -1)))
+
+
+def test_attentive_reads_tokens_as_a_set() -> None:
+    prefix, patches, model = torch.randn(2, 0, 8), torch.randn(2, 5, 8), head("attentive")
+    torch.testing.assert_close(model(prefix, patches), model(prefix, patches[:, [3, 1, 0, 4, 2]]))
+
+
+@pytest.mark.parametrize(("size", "parameters"), [((192, 4), 124_416), ((384, 6), 470_016), ((768, 12), 1_824_768)])
+def test_published_attentive_probes(size: tuple[int, int], parameters: int) -> None:
+    model = Head(HeadConfig(kind="attentive"), *size, outputs=71)
+    assert sum(parameter.numel() for parameter in model.parameters()) == parameters
+    assert all(p.std().item() == pytest.approx(0.02, rel=0.15) for p in model.parameters())
+
+
+def test_biases_start_at_zero() -> None:
+    biases = [p for kind in ("mean", "attentive") for n, p in head(kind, True).named_parameters() if "bias" in n]
+    assert len(biases) == 4
+    assert not any(bias.any() for bias in biases)
+
+
+def test_bfloat16_autocast() -> None:
+    prefix, patches, model = torch.randn(2, 1, 8), torch.randn(2, 5, 8), head("attentive", bias=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = model(prefix, patches)
+    torch.testing.assert_close(rounded.float(), model(prefix, patches), rtol=0.05, atol=0.01)
