@@ -54,6 +54,11 @@ def _against(one: Comparison) -> str:
 def facts(run: Contents) -> list[tuple[str, str, str]]:
     """Short facts as (name, value, remark); those that are unknown are left out."""
     recipe, found = run.recipe, []
+    data = run.environment.get("data")
+    if isinstance(data, dict) and isinstance(data.get("records"), int):
+        patients = f"of {number(data['patients'])} patients" if data.get("patients") else "patients unknown"
+        skipped = f", {number(data['skipped'])} skipped" if data.get("skipped") else ""
+        found.append(("Records trained on", number(data["records"]), patients + skipped))
     loss = run.metrics.get("loss")
     if loss is not None and len(loss.step):
         found.append(("Steps trained", number(int(loss.step[-1])), _of(recipe, "training", "steps")))
@@ -65,11 +70,11 @@ def facts(run: Contents) -> list[tuple[str, str, str]]:
     if isinstance(encoder, dict) and {"dim", "depth", "heads"} <= encoder.keys():
         size = f"{encoder['depth']} × {encoder['dim']}"
         found.append(("Encoder", size, f"blocks × width, {encoder['heads']} heads"))
-    data = recipe.get("data")
-    if isinstance(data, dict) and {"fs", "duration_s"} <= data.keys():
-        leads = data.get("leads")
+    signal = recipe.get("data")
+    if isinstance(signal, dict) and {"fs", "duration_s"} <= signal.keys():
+        leads = signal.get("leads")
         remark = f"{len(leads)} leads" if isinstance(leads, list) else ""
-        found.append(("Input", f"{data['duration_s']:g} s at {data['fs']:g} Hz", remark))
+        found.append(("Input", f"{signal['duration_s']} s at {signal['fs']} Hz", remark))
     return found
 
 
