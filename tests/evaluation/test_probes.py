@@ -87,10 +87,17 @@ def test_strength_is_chosen_on_the_validation_part_alone():
         )
         for c in config.strengths
     }
-    assert quality[result.chosen["strength"]] == pytest.approx(max(quality.values()), abs=2e-3)
+    assert quality[result.chosen["strength"]][0] == pytest.approx(max(quality.values())[0], abs=2e-3)
     garbled = values.copy()
     garbled[split.test] = np.random.default_rng(0).permutation(values[split.test])
     assert np.array_equal(linear_probe(x, garbled, split, True, config).scores, result.scores)
+
+
+def test_equal_areas_are_decided_by_log_loss():
+    values = np.array([[1.0], [0.0]])
+    sure, unsure, wrong = (np.array([[p], [1 - p]]) for p in (0.9, 0.6, 0.4))
+    assert selection_score(values, sure) > selection_score(values, unsure) > selection_score(values, wrong)
+    assert selection_score(values[:1], sure[:1]) > selection_score(values[:1], unsure[:1])  # no class has an AUROC
 
 
 def test_final_fit_may_use_the_validation_part():

@@ -28,7 +28,7 @@ class Tokens:
 def mean_features(encoder: Encoder, samples: Samples, windows: Windows) -> np.ndarray:
     """(N, D) float32: the mean over a record's patch tokens, then over its windows. Records may differ in length."""
     total, count = np.zeros((len(samples), encoder.dim)), np.zeros((len(samples), 1))
-    for records, _, patches in _encoded(encoder, samples, windows):
+    for records, _, patches in encoded(encoder, samples, windows):
         np.add.at(total, records, patches.double().mean(1).cpu().numpy())
         np.add.at(count, records, 1)
     return (total / count).astype(np.float32)
@@ -41,14 +41,14 @@ def token_features(encoder: Encoder, samples: Samples, windows: Windows) -> Toke
     if windows.length is None and len(lengths) > 1:
         raise InputError(f"records have {min(lengths)} to {max(lengths)} samples: token features need a window length")
     places, prefixes, patches = [], [], []
-    for records, prefix, patch in _encoded(encoder, samples, windows):
+    for records, prefix, patch in encoded(encoder, samples, windows):
         places.append(records)
         prefixes.append(prefix.half().cpu().numpy())
         patches.append(patch.half().cpu().numpy())
     return Tokens(np.concatenate(prefixes), np.concatenate(patches), np.concatenate(places))
 
 
-def _encoded(encoder: Encoder, samples: Samples, windows: Windows) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
+def encoded(encoder: Encoder, samples: Samples, windows: Windows) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
     """(places of records (B,), prefix tokens (B, R, D), patch tokens (B, N, D)); a batch has windows of one length."""
     device, patch = next(encoder.parameters()).device, encoder.config.patch[0]
     was_training = encoder.training

@@ -15,11 +15,10 @@ from anyjepa.evaluation.splits import Split
 class LinearProbe(Config):
     """Logistic regression on standardised features: softmax for exclusive classes, else one sigmoid a class."""
 
-    kind: Literal["linear"] = "linear"
     strengths: tuple[PositiveFloat, ...] = Field(
         (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0),
         min_length=1,
-        description="inverse L2 penalties (scikit-learn's C) to choose from by macro AUROC on the validation part",
+        description="inverse L2 penalties (scikit-learn's C) to choose from on the validation part",
     )
     balanced: bool = Field(False, description="weigh classes (or positives and negatives) as if equally frequent")
     final_fit: Literal["train", "train+validation"] = Field(
@@ -30,7 +29,6 @@ class LinearProbe(Config):
 class KnnProbe(Config):
     """Votes of the most similar training records (Wu et al. 2018, section 3.4)."""
 
-    kind: Literal["knn"] = "knn"
     neighbours: PositiveInt = Field(20, description="voters; all training records if there are fewer")
     temperature: PositiveFloat = Field(0.07, description="a voter at cosine similarity s weighs exp(s / temperature)")
 
@@ -43,12 +41,9 @@ class Probed(NamedTuple):
 
 
 def linear_probe(x: np.ndarray, values: np.ndarray, split: Split, exclusive: bool, config: LinearProbe) -> Probed:
-    """x: (N, D), values: (N, C) -> class probabilities of the test part.
-
-    Of equal strengths the smallest wins; if the validation part has no class with an AUROC, its log loss decides.
-    """
+    """x: (N, D), values: (N, C) -> class probabilities of the test part."""
     z = standardised(x, split.train)
-    weights, best, chosen = None, -np.inf, config.strengths[0]
+    weights, best, chosen = None, (-np.inf, -np.inf), config.strengths[0]
     for strength in sorted(config.strengths) if len(config.strengths) > 1 else ():
         weights = fit_logistic(z[split.train], values[split.train], strength, exclusive, config.balanced, weights)
         quality = selection_score(values[split.validation], probabilities(z[split.validation], weights, exclusive))
@@ -85,12 +80,14 @@ def standardised(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return np.where(varies, (x - mean) / np.where(varies, std, 1), 0)
 
 
-def selection_score(values: np.ndarray, scores: np.ndarray) -> float:
-    """What a validation part says of probabilities (N, C): macro AUROC, or minus log loss where no class has one."""
+def selection_score(values: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
+    """What a validation part says of probabilities (N, C), higher is better: macro AUROC, then minus the log loss.
+
+    Small validation parts tie often, and the log loss decides; also where no class has an AUROC.
+    """
     area = float(macro(auroc(values, scores)))
-    if np.isfinite(area):
-        return area
-    return float(np.log(np.where(values == 1, scores, 1 - scores).clip(1e-12)).mean())
+    log_loss = -float(np.log(np.where(values == 1, scores, 1 - scores).clip(1e-12)).mean())
+    return (area if np.isfinite(area) else -np.inf), -log_loss
 
 
 def fit_logistic(

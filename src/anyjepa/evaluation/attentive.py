@@ -1,0 +1,95 @@
+"""The attentive probe: one learned query reads the frozen tokens (what ECG-JEPA's paper calls linear evaluation)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from anyjepa.config import Config
+from anyjepa.evaluation.features import Tokens
+from anyjepa.evaluation.fitting import FitConfig, as_probabilities, fit_classifier, mean_by_record
+from anyjepa.evaluation.probes import Probed
+from anyjepa.evaluation.splits import Split
+from anyjepa.nn.encoder import Encoder
+from anyjepa.nn.pooling import Head, HeadConfig
+from anyjepa.randomness import torch_seed
+
+
+class AttentiveProbe(Config):
+    """An attentive head on standardised tokens, trained like ECG-JEPA's, but shorter."""
+
+    fit: FitConfig = FitConfig(lr=1e-3, final_lr=1e-3, weight_decay=0.1, betas=(0.9, 0.999), clip=1.0)
+
+
+def attentive_probe(
+    encoder: Encoder, tokens: Tokens, values: np.ndarray, split: Split, exclusive: bool, config: AttentiveProbe
+) -> Probed:
+    """Probabilities (N_test, C): trained on a random window a record, tested on the mean logits of a record's windows.
+
+    encoder: whose tokens they are, for its heads and its device; values: labels (N, C).
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(torch_seed(split.seed))
+        head = Head(HeadConfig(kind="attentive"), encoder.dim, encoder.config.heads, values.shape[1])
+    head = head.to(next(encoder.parameters()).device)
+    read = _Reader(tokens, split.train)
+    predict = partial(_predict, head, read, exclusive)
+    chosen = fit_classifier(head, read.random, predict, values, split, exclusive, config.fit)
+    return Probed(predict(split.test), chosen)
+
+
+class _Reader:
+    """Windows as standardised float32 tokens; mean and deviation are those of the training records."""
+
+    def __init__(self, tokens: Tokens, train: np.ndarray):
+        order = np.argsort(tokens.record, kind="stable")
+        self.tokens, self.order = tokens, order
+        self.count = np.bincount(tokens.record)  # (N,) windows a record
+        self.first = np.cumsum(self.count) - self.count  # (N,) into order
+        known = self.windows(train)[0]
+        self.moments = [_moments(part[known]) for part in (tokens.prefix, tokens.patches)]
+
+    def windows(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """All windows of records `rows`, (W,), and the place in `rows` that each belongs to, (W,)."""
+        windows = [self.order[self.first[row] : self.first[row] + self.count[row]] for row in rows]
+        return np.concatenate(windows), np.repeat(np.arange(len(rows)), self.count[rows])
+
+    def random(self, rows: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """One window of each record: prefix (B, R, D) and patch tokens (B, N, D)."""
+        return self.read(self.order[self.first[rows] + rng.integers(self.count[rows])])
+
+    def read(self, windows: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Prefix (W, R, D) and patch tokens (W, N, D)."""
+        parts = (self.tokens.prefix[windows], self.tokens.patches[windows])
+        prefix, patches = (
+            (torch.as_tensor(part).float() - mean) / std for part, (mean, std) in zip(parts, self.moments, strict=True)
+        )
+        return prefix, patches
+
+
+def _moments(part: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (D,) of tokens (W, n, D); 0 and 1 if there are none."""
+    if part.shape[1] == 0:
+        return torch.zeros(part.shape[-1]), torch.ones(part.shape[-1])
+    mean = part.mean((0, 1), dtype=np.float64)
+    square = np.zeros_like(mean)
+    for window in part:
+        square += ((window - mean) ** 2).sum(0)
+    std = np.sqrt(square / (part.shape[0] * part.shape[1])).clip(1e-4)
+    return torch.as_tensor(mean).float(), torch.as_tensor(std).float()
+
+
+@torch.inference_mode()
+def _predict(head: Head, read: _Reader, exclusive: bool, rows: np.ndarray) -> np.ndarray:
+    """Probabilities (n, C) of records `rows`."""
+    windows, record = read.windows(rows)
+    device = next(head.parameters()).device
+    logits = [
+        head(*(part.to(device) for part in read.read(batch)))
+        for batch in np.array_split(windows, len(windows) // 256 + 1)
+        if len(batch)
+    ]
+    return as_probabilities(mean_by_record(torch.cat(logits), record, len(rows)), exclusive)

@@ -1,0 +1,99 @@
+"""Attentive probe and fine-tuning on signals whose classes are frequencies."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from anyjepa.errors import InputError
+from anyjepa.evaluation.attentive import AttentiveProbe, attentive_probe
+from anyjepa.evaluation.features import token_features
+from anyjepa.evaluation.finetune import Finetune, finetune, random_crops
+from anyjepa.evaluation.fitting import FitConfig
+from anyjepa.evaluation.metrics import auroc, macro
+from anyjepa.evaluation.samples import ArraySamples, Windows
+from anyjepa.evaluation.splits import Split
+from anyjepa.nn.encoder import Encoder, EncoderConfig
+
+WINDOWS = Windows(length=40, stride=20)
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    torch.manual_seed(0)
+    return Encoder(EncoderConfig(patch=(10,), dim=32, depth=1, heads=2, registers=1), channels=1, size=(40,)).eval()
+
+
+@pytest.fixture(scope="module")
+def waves():
+    rng = np.random.default_rng(0)
+    labels = np.arange(120) % 2
+    time = np.arange(80)
+    signals = [
+        np.sin(time * (0.3, 0.9)[label] + rng.uniform(0, 6))[None].astype(np.float32)[:, : rng.choice([60, 80])]
+        for label in labels
+    ]
+    order = rng.permutation(120)
+    samples = ArraySamples(tuple(map(str, range(120))), signals)
+    return samples, np.eye(2, dtype=np.float32)[labels], Split(order[:60], order[60:80], order[80:], seed=0)
+
+
+def test_attentive_probe_separates(encoder, waves):
+    samples, values, split = waves
+    tokens = token_features(encoder, samples, WINDOWS)
+    config = AttentiveProbe(fit=FitConfig(steps=80, lr=3e-3, clip=1.0, precision="32"))
+    result = attentive_probe(encoder, tokens, values, split, True, config)
+    assert result.scores.shape == (40, 2)
+    assert result.scores.sum(1) == pytest.approx(np.ones(40), abs=1e-5)
+    assert macro(auroc(values[split.test], result.scores)) > 0.97
+    again = attentive_probe(encoder, tokens, values, split, True, config)
+    assert np.array_equal(result.scores, again.scores)
+
+
+def test_attentive_probe_never_sees_test_labels(encoder, waves):
+    samples, values, split = waves
+    tokens = token_features(encoder, samples, WINDOWS)
+    garbled = values.copy()
+    garbled[split.test] = 1 - garbled[split.test]
+    config = AttentiveProbe(fit=FitConfig(steps=5, precision="32"))
+    first, second = (attentive_probe(encoder, tokens, v, split, True, config).scores for v in (values, garbled))
+    assert np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("head", ["mean", "register", "attentive"])
+def test_finetuning_separates_and_leaves_the_encoder_alone(encoder, waves, head):
+    samples, values, split = waves
+    before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+    config = Finetune(head={"kind": head}, fit=FitConfig(steps=60, lr=3e-3, final_lr=1e-5, warmup=5, precision="32"))
+    result = finetune(encoder, samples, values, split, False, WINDOWS, config)
+    assert macro(auroc(values[split.test], result.scores)) > 0.95
+    assert all(torch.equal(tensor, before[name]) for name, tensor in encoder.state_dict().items())
+
+
+def test_from_scratch_ignores_the_weights(encoder, waves):
+    samples, values, split = waves
+    config = Finetune(fit=FitConfig(steps=3, validate_every=1, precision="32"))
+    other = Encoder(encoder.config, channels=1, size=(40,))
+    scratch = [finetune(e, samples, values, split, True, WINDOWS, config, True).scores for e in (encoder, other)]
+    tuned = [finetune(e, samples, values, split, True, WINDOWS, config).scores for e in (encoder, other)]
+    assert np.array_equal(*scratch)
+    assert not np.allclose(*tuned)
+
+
+def test_crops_lie_inside_and_know_their_start(waves):
+    samples, _, _ = waves
+    rows, rng = np.arange(50), np.random.default_rng(0)
+    x, start = random_crops(samples, Windows(length=40, absolute=True), 10, rows, rng)
+    for row in rows:
+        first = round(float(start[row]) * 10)
+        assert np.array_equal(x[row].numpy(), samples[row][:, first : first + 40])
+    assert len(random_crops(samples, WINDOWS, 10, rows, rng)) == 1
+
+
+def test_unequal_records_need_a_window(waves):
+    samples, _, _ = waves
+    with pytest.raises(InputError, match="60 to 80 samples: fine-tuning needs a window length"):
+        random_crops(samples, Windows(), 10, np.arange(50), np.random.default_rng(0))
+    with pytest.raises(InputError, match="has 60 samples; the encoder needs 70"):
+        random_crops(samples, Windows(length=70), 10, np.arange(50), np.random.default_rng(0))
