@@ -1,0 +1,23 @@
+"""Index tensors of context and targets."""
+
+from __future__ import annotations
+
+import torch
+
+from anyjepa.masks.base import Masks
+
+CONTEXT = torch.tensor([[0, 1], [2, 3]])
+TARGETS = torch.tensor([[[2, 3, 4], [4, 3, 0]], [[0, 1, 4], [4, 4, 0]]])
+VALID = torch.tensor([[[True, True, True], [True, False, False]], [[True, True, False], [False, False, True]]])
+
+
+def test_targets_are_packed_sample_by_sample_and_block_by_block() -> None:
+    values = torch.arange(10.0).view(2, 5, 1)
+    assert Masks(CONTEXT, TARGETS).of(values).flatten().tolist() == [2, 3, 4, 4, 3, 0, 5, 6, 9, 9, 9, 5]
+    assert Masks(CONTEXT, TARGETS, None, VALID).of(values).flatten().tolist() == [2, 3, 4, 4, 5, 6, 5]
+
+
+def test_count_is_the_optimiser_batchs_where_known() -> None:
+    assert Masks(CONTEXT, TARGETS).count() == 12
+    assert Masks(CONTEXT, TARGETS, None, VALID).count() == 7
+    assert Masks(CONTEXT, TARGETS, None, VALID, target_count=100).count() == 100
