@@ -4,9 +4,9 @@ from __future__ import annotations
 
 
 def window_starts(samples: int, size: int, stride: int) -> range:
-    """First sample of every whole window: 0, stride, 2 stride, ... A remainder shorter than `size` has no window (ECG-JEPA).
+    """First sample of every whole window: 0, stride, 2 stride, ... (ECG-JEPA)
 
-    Raises ValueError if the record is shorter than one window.
+    A remainder that is shorter than `size` has no window. Raises ValueError if the record is shorter than one window.
     """
     if samples < size:
         raise ValueError(f"{samples} samples are shorter than one window of {size}")

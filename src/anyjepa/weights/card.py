@@ -38,7 +38,7 @@ def model_card(
         [
             "---\nlibrary_name: anyjepa\ntags: [self-supervised, jepa]\n---",
             f"# {name}\n",
-            "An encoder pretrained by predicting representations of hidden tokens (a joint-embedding predictive architecture).\n",
+            "An encoder pretrained by predicting representations of hidden tokens (joint-embedding predictive).\n",
             *_table(rows),
             "\n## Preprocessing\n\nThe input is prepared as `preprocessing.json` says:\n",
             *_table([(key, _plain(value)) for key, value in preprocessing.items()]),
@@ -46,8 +46,8 @@ def model_card(
             *_usage(name, preprocessing),
             "\n## Limits\n",
             *(f"- {note}" for note in made.notes),
-            "- Inputs prepared in another way (rate, unit, order of channels, constants) give meaningless results without an error.",
-            "- It knows what its training data held; nothing here says how well it does on other data. Evaluate it on yours.",
+            "- Inputs with another rate, unit, order of channels or scale give meaningless results, without an error.",
+            "- It knows its training data; nothing here says how well it does on others. Evaluate it on yours.",
             "- It is no medical device.\n",
         ]
     )

@@ -97,10 +97,10 @@ def is_ecg_jepa(checkpoint: Mapping[str, object]) -> bool:
 
 
 def import_ecg_jepa(path: Path | str, folder: Path | str, statistics: str | None = None) -> Path:
-    """Write an official checkpoint as a model folder: `chkpt_*.pt` (also minified), or a classifier's `*_best_chkpt.pt`.
+    """Write an official `chkpt_*.pt` (also minified) or a classifier's `*_best_chkpt.pt` as a model folder.
 
-    statistics: the data set whose published constants standardise new recordings. Default: the one that the pretraining drew
-    from most. Classifiers carry their own constants. InputError for anything that does not fit.
+    statistics: the data set whose published constants standardise new recordings. Default: the one that the
+    pretraining drew from most. Classifiers carry their own constants. InputError for anything that does not fit.
     """
     checkpoint = read_foreign(path)
     converted = convert(str(path), checkpoint)

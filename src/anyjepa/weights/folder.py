@@ -73,10 +73,11 @@ def save_model(
     student: Mapping[str, Tensor] | None = None,
     records: TrainingRecords | None = None,
 ) -> Path:
-    """Write a model folder beside its place, then rename: a reader sees the old one or the new one, never half of one.
+    """Write a model folder beside its place, then rename: a reader sees the old one or the new one, never half.
 
-    tensors: `encoder.*`, `predictor.*` and `head.*` as the config says; student: `encoder.*` of the student. InputError if
-    something does not fit, if it cannot be written (an old folder then stays as it is), or if the place holds other files.
+    tensors: `encoder.*`, `predictor.*` and `head.*` as the config says; student: `encoder.*` of the student.
+    InputError if something does not fit, if it cannot be written (an old folder then stays as it is), or if the place
+    holds other files.
     """
     folder = Path(folder).resolve()
     _refuse_other_files(folder)
@@ -84,7 +85,7 @@ def save_model(
     if student is not None:
         fit_parts(f"{folder} (student)", _encoder_only(config), student)
     _check_preprocessing(str(folder), preprocessing)
-    parameters = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
+    parameters = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.named_children()}
     card = model_card(folder.name, config, preprocessing, parameters)
     metadata = {"anyjepa": json.dumps(config.architecture())}
     new = folder.with_name(f".{folder.name}.{os.getpid()}.new")
@@ -109,30 +110,30 @@ def save_model(
 def load_model(path_or_id: Path | str, weights: Literal["teacher", "student"] | None = None) -> LoadedModel:
     """Read a model folder, or fetch it from the Hugging Face Hub by its id.
 
-    weights: None takes what the folder holds as its model (the teacher, where there is one). InputError, one line, for the
-    first thing that is missing or does not fit.
+    weights: None takes what the folder holds as its model (the teacher, where there is one). InputError, one line, for
+    the first thing that is missing or does not fit.
     """
     folder = find_model(path_or_id)
     config = read_config(folder)
     tensors, metadata = read_tensors(folder / TENSORS)
     check_metadata(folder / TENSORS, config, metadata)
     parts = fit_parts(str(folder / TENSORS), config, tensors)
-    encoder, kind = parts["encoder"], config.weights
+    kind = config.weights
     if weights is not None and weights != config.weights:
         if weights != "student" or not (folder / STUDENT).is_file():
             raise InputError(f"{folder}: holds no {weights} weights, only {config.weights}")
         tensors, metadata = read_tensors(folder / STUDENT)
         check_metadata(folder / STUDENT, config, metadata)
-        encoder, kind = fit_parts(str(folder / STUDENT), _encoder_only(config), tensors)["encoder"], "student"
+        parts.encoder, kind = fit_parts(str(folder / STUDENT), _encoder_only(config), tensors).encoder, "student"
     preprocessing = _check_preprocessing(str(folder / PREPROCESSING), _read_json(folder / PREPROCESSING))
     records = folder / RECORDS
     return LoadedModel(
         folder=folder,
         config=config,
         weights=kind,
-        encoder=encoder,  # type: ignore[arg-type]
-        predictor=parts["predictor"] if "predictor" in parts else None,  # type: ignore[arg-type]
-        head=parts["head"] if "head" in parts else None,  # type: ignore[arg-type]
+        encoder=parts.encoder,
+        predictor=parts.predictor,
+        head=parts.head,
         preprocessing=preprocessing,
         records=parse(str(records), TrainingRecords, _read_json(records)) if records.exists() else None,
     )
@@ -229,7 +230,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _put(new: Path, folder: Path) -> None:
-    """`new` takes the place of `folder`. No system call exchanges folders portably, so the old one steps aside first."""
+    """`new` takes the place of `folder`. Nothing portable exchanges two folders, so the old one steps aside first."""
     old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     if folder.exists():
         folder.rename(old)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def inspect_weights(path_or_id: Path | str) -> dict[str, object]:
     """A JSON-able report on a model folder or Hugging Face id, a safetensors file or a PyTorch checkpoint.
 
-    Keys: path; kind; fits (None where nothing can tell); problem (the first mismatch); importer (its name, where one is needed);
-    step; parameters (number in each part); tensors (name to shape and dtype); and what the file says about itself.
+    Keys: path; kind; fits (None where nothing can tell); problem (the first mismatch); importer (its name, where one is
+    needed); step; parameters (number in each part); tensors (name to shape and dtype); and what it says of itself.
     InputError if it cannot be read at all.
     """
     path = Path(path_or_id)
@@ -82,10 +82,8 @@ def _foreign(path: Path) -> dict[str, object]:
         tensors = _tensors_in(checkpoint)
         return {**_report(path, "PyTorch checkpoint of unknown origin", tensors, None), "fits": None}
     kind = "classifier" if "eval_config" in checkpoint else "pretraining checkpoint"
-    report = {
-        **_report(path, f"official ECG-JEPA {kind}", _tensors_in(checkpoint["model"]), None),
-        "importer": "ecg-jepa",
-    }
+    report = _report(path, f"official ECG-JEPA {kind}", _tensors_in(checkpoint["model"]), None)
+    report["importer"] = "ecg-jepa"
     try:
         converted = convert(str(path), checkpoint)
         fit_parts(str(path), converted.config, converted.tensors)

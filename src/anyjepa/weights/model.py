@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
+from importlib.metadata import version
 from math import prod
 from typing import Literal, Self, TypeVar
 
@@ -12,7 +13,6 @@ import torch
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 from torch import Tensor, nn
 
-from anyjepa import __version__
 from anyjepa.config import Config
 from anyjepa.errors import InputError
 from anyjepa.nn.encoder import Encoder
@@ -89,7 +89,7 @@ class ModelConfig(Config):
     """`config.json` of a model folder."""
 
     schema_version: Literal[1] = 1
-    anyjepa: str = Field(default=__version__, description="version that wrote the folder")
+    anyjepa: str = Field(default_factory=lambda: version("anyjepa"), description="version that wrote the folder")
     objective: MaskedPredictionConfig
     channels: PositiveInt = Field(description="C of the input")
     size: tuple[PositiveInt, ...] = Field(description="samples of a full input along each axis")
@@ -116,13 +116,13 @@ def parse_config(where: str, raw: object) -> ModelConfig:
     """A `ModelConfig` from parsed JSON. InputError names the first wrong key, or a newer schema version."""
     if not isinstance(raw, dict):
         raise InputError(f"{where}: a JSON object is expected, not {type(raw).__name__}")
-    version = raw.get("schema_version")
-    if type(version) is not int or version < 1:
-        raise InputError(f"{where}: schema_version is {version!r}; 1 to {SCHEMA_VERSION} are known")
-    if version > SCHEMA_VERSION:
+    schema = raw.get("schema_version")
+    if type(schema) is not int or schema < 1:
+        raise InputError(f"{where}: schema_version is {schema!r}; 1 to {SCHEMA_VERSION} are known")
+    if schema > SCHEMA_VERSION:
         raise InputError(
-            f"{where}: schema_version {version} was written by a newer anyjepa ({raw.get('anyjepa')}); "
-            f"this one ({__version__}) reads up to {SCHEMA_VERSION}: update anyjepa"
+            f"{where}: schema_version {schema} was written by a newer anyjepa ({raw.get('anyjepa')}); "
+            f"this one reads up to {SCHEMA_VERSION}: update anyjepa"
         )
     return parse(where, ModelConfig, raw)
 
@@ -138,8 +138,22 @@ def parse(where: str, kind: type[ConfigT], raw: object) -> ConfigT:
         raise InputError(f"{where}: {f'{key}: ' if key else ''}{message}") from error
 
 
-def fit_parts(where: str, config: ModelConfig, tensors: Mapping[str, Tensor]) -> nn.ModuleDict:
-    """The modules 'encoder', 'predictor' and 'head' that the config describes, filled with the tensors.
+class Parts(nn.Module):
+    """The modules that a config describes; None where there is none."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        shape, settings = config.objective.encoder, config.classifier
+        self.encoder = Encoder(shape, config.channels, config.size)
+        self.predictor = self.head = None
+        if config.predictor:
+            self.predictor = MaskedPredictor(config.objective.predictor, shape.dim, self.encoder.grid)
+        if settings is not None:
+            self.head = Head(settings.head, shape.dim, shape.heads, len(settings.classes))
+
+
+def fit_parts(where: str, config: ModelConfig, tensors: Mapping[str, Tensor]) -> Parts:
+    """The modules that the config describes, filled with the tensors, in evaluation mode.
 
     Nothing is computed to initialise them. InputError names the first mismatch between the config and the tensors.
     """
@@ -149,7 +163,7 @@ def fit_parts(where: str, config: ModelConfig, tensors: Mapping[str, Tensor]) ->
             raise InputError(f"{where}: its {part} has {len(blocks)} blocks, its config says {depth}")
     try:
         with torch.device("meta"):
-            parts = _build(config)
+            parts = Parts(config)
     except (ValueError, TypeError, RuntimeError, OverflowError) as error:
         raise InputError(f"{where}: its config describes no model: {str(error).splitlines()[0]}") from error
     check_tensors(where, parts.state_dict(), tensors)
@@ -160,14 +174,3 @@ def fit_parts(where: str, config: ModelConfig, tensors: Mapping[str, Tensor]) ->
 def _depths(config: ModelConfig) -> dict[str, int]:
     depths = {"encoder": config.objective.encoder.depth}
     return depths | {"predictor": config.objective.predictor.depth} if config.predictor else depths
-
-
-def _build(config: ModelConfig) -> nn.ModuleDict:
-    shape = config.objective.encoder
-    encoder = Encoder(shape, config.channels, config.size)
-    parts = nn.ModuleDict({"encoder": encoder})
-    if config.predictor:
-        parts["predictor"] = MaskedPredictor(config.objective.predictor, shape.dim, encoder.grid)
-    if config.classifier is not None:
-        parts["head"] = Head(config.classifier.head, shape.dim, shape.heads, len(config.classifier.classes))
-    return parts

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from anyjepa.errors import InputError
+from anyjepa.weights.inspection import inspect_weights, render
+
+
+def shown(report: dict) -> str:
+    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    with console.file:
+        console.print(render(report))
+    return console.export_text()
+
+
+def test_model_folder(pristine: Path):
+    report = inspect_weights(pristine)
+    assert report["kind"] == "anyjepa model folder"
+    assert report["fits"] is True
+    assert report["step"] == 7
+    assert report["parameters"]["encoder"] == 1664
+    assert report["tensors"]["encoder.prefix"] == {"shape": [1, 8], "dtype": "float32"}
+    json.dumps(report)
+    text = shown(report)
+    assert "encoder 1,664" in text
+    assert "ten records" in text
+
+
+def test_a_folder_that_does_not_fit_says_why(folder: Path):
+    (folder / "preprocessing.json").unlink()
+    report = inspect_weights(folder)
+    assert report["fits"] is False
+    assert "preprocessing.json: cannot be read" in str(report["problem"])
+    assert "preprocessing.json" in shown(report)
+
+
+def test_safetensors(pristine: Path):
+    report = inspect_weights(pristine / "student.safetensors")
+    assert report["kind"] == "tensors of an anyjepa model folder"
+    assert report["fits"] is None
+    assert report["parameters"] == {"encoder": 1664}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "parts"),
+    [
+        ("chkpt_2", "pretraining checkpoint", {"encoder", "predictor", "target_encoder"}),
+        ("eval_attn_best_chkpt", "classifier", {"encoder", "attn_pool"}),
+        ("eval_fc_best_chkpt", "classifier", {"encoder", "fc"}),
+    ],
+)
+def test_official_ecg_jepa(name: str, kind: str, parts: set[str], golden: Path):
+    report = inspect_weights(golden / "ecg_jepa" / f"{name}.pt")
+    assert report["kind"] == f"official ECG-JEPA {kind}"
+    assert report["importer"] == "ecg-jepa"
+    assert report["fits"] is True
+    assert set(report["parameters"]) == parts
+    assert report["step"] == (2 if name == "chkpt_2" else None)
+    json.dumps(report)
+    assert "ecg-jepa" in shown(report)
+
+
+def test_other_checkpoints(tmp_path: Path, golden: Path):
+    torch.save({"state_dict": {"layer.weight": torch.ones(2, 3)}, "epoch": 4}, tmp_path / "other.pt")
+    report = inspect_weights(tmp_path / "other.pt")
+    assert report["kind"] == "PyTorch checkpoint of unknown origin"
+    assert report["tensors"] == {"state_dict.layer.weight": {"shape": [2, 3], "dtype": "float32"}}
+    assert report["importer"] is None
+    shown(report)
+
+    broken = torch.load(golden / "ecg_jepa" / "chkpt_2.pt", weights_only=True)
+    del broken["model"]["target_encoder.registers"]
+    torch.save(broken, tmp_path / "broken.pt")
+    report = inspect_weights(tmp_path / "broken.pt")
+    assert report["fits"] is False
+    assert "'encoder.prefix' is missing" in str(report["problem"])
+
+
+def test_nothing_to_inspect(tmp_path: Path):
+    with pytest.raises(InputError, match="there is no such model folder"):
+        inspect_weights(tmp_path / "missing.pt")
+    (tmp_path / "a.pt").write_text("text")
+    with pytest.raises(InputError, match="is no PyTorch checkpoint"):
+        inspect_weights(tmp_path / "a.pt")
+    (tmp_path / "a.safetensors").write_text("text")
+    with pytest.raises(InputError, match="not a safetensors file"):
+        inspect_weights(tmp_path / "a.safetensors")
