@@ -68,8 +68,9 @@ def read_npz(
     ids, patients optional. Pickled objects are refused.
     """
     try:
-        loaded = np.load(path, allow_pickle=False)
-        stored = {"signals": loaded} if isinstance(loaded, np.ndarray) else {key: loaded[key] for key in loaded.files}
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            stored = {"signals": loaded} if isinstance(loaded, np.ndarray) else {key: loaded[key] for key in loaded}
     except Exception as error:  # zipfile, zlib and NumPy each raise their own
         raise InputError(f"{path}: cannot be read as NumPy arrays ({str(error)[:200]})") from error
     for key in stored:

@@ -40,8 +40,8 @@ def read(
 
     A folder is searched recursively for WFDB headers; only if it has none, for the other `SUFFIXES`. fs (Hz), leads and
     unit are for arrays and tables that do not say so themselves; for WFDB, unit is what one ADC unit is, instead of the
-    header's gain and baseline (see `read_wfdb`). on_error: raise, or skip and list a file that cannot be read. warn: tell
-    what `check` finds as one DataWarning a kind. InputError if nothing can be read.
+    header's gain and baseline (see `read_wfdb`). on_error: raise, or skip and list a file that cannot be read.
+    warn: tell what `check` finds as one DataWarning a kind. InputError if nothing can be read.
     """
     paths = [paths] if isinstance(paths, (str, Path)) else paths
     recordings: dict[str, Recording] = {}

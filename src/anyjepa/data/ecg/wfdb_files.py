@@ -21,12 +21,12 @@ from anyjepa.data.ecg.recording import Recording, check_rate, millivolts_per
 from anyjepa.errors import InputError
 
 _RECORD_LINE = re.compile(
-    r"(?P<name>[-\w]+)(/(?P<segments>\d+))?\s+(?P<signals>\d+)\s+(?P<fs>[^\s/(]+)\S*(\s+(?P<samples>\d+))?"
+    r"(?P<name>[-\w]+)(/(?P<segments>\d{1,15}))?\s+(?P<signals>\d{1,15})\s+(?P<fs>[^\s/(]+)\S*(\s+(?P<samples>\d{1,15}))?"
 )
 _SIGNAL_LINE = re.compile(
-    r"(?P<file>\S+)\s+(?P<format>\d+)(x(?P<per_frame>\d+))?(:(?P<skew>\d+))?(\+(?P<offset>\d+))?"
-    r"(\s+(?P<gain>[-+.\deE]+)(\((?P<baseline>-?\d+)\))?(/(?P<unit>\S+))?"
-    r"(\s+\d+(\s+(?P<zero>-?\d+)(\s+-?\d+(\s+-?\d+(\s+-?\d+(\s+(?P<lead>.+))?)?)?)?)?)?)?"
+    r"(?P<file>\S+)\s+(?P<format>\d{1,15})(x(?P<per_frame>\d{1,15}))?(:(?P<skew>\d{1,15}))?(\+(?P<offset>\d{1,15}))?"
+    r"(\s+(?P<gain>[-+.\deE]+)(\((?P<baseline>-?\d{1,15})\))?(/(?P<unit>\S+))?"
+    r"(\s+\d+(\s+(?P<zero>-?\d{1,15})(\s+-?\d+(\s+-?\d+(\s+-?\d+(\s+(?P<lead>.+))?)?)?)?)?)?)?"
 )
 # Bytes a sample; the compressed formats 508, 516 and 524 have no fixed size.
 _BYTES = {"8": 1, "16": 2, "24": 3, "32": 4, "61": 2, "80": 1, "160": 2, "212": 1.5, "310": 4 / 3, "311": 4 / 3}
@@ -96,7 +96,7 @@ def read_header(path: Path) -> Header:
     lines = [line.strip() for line in text.splitlines()]
     comments = tuple(line[1:].strip() for line in lines if line.startswith("#"))
     lines = [line for line in lines if line and not line.startswith("#")]
-    record = _RECORD_LINE.match(lines[0]) if lines else None
+    record = _RECORD_LINE.match(lines[0]) if lines and "\0" not in text else None
     if record is None:
         raise InputError(f"{path}: is no WFDB header; the first line must be 'NAME SIGNALS RATE SAMPLES'")
     fs = check_rate(_number(record["fs"], path, "sampling rate"), str(path))
@@ -171,19 +171,22 @@ def _read_format_16(path: Path, header: Header, unit: str | float | None) -> tup
 
 
 def _read_by_wfdb(path: Path, header: Header, unit: str | float | None) -> tuple[np.ndarray, Sequence[str]]:
-    import wfdb
-
     for file in dict.fromkeys(s.file for s in header.signals):
         _check_size(path, header, [s for s in header.signals if s.file == file])
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore")  # importing wfdb 4.3 beside pandas 3 warns of what will be deprecated
+            import wfdb
+
             record: Any = wfdb.rdrecord(str(path.with_suffix("")))
-        signal, leads = record.p_signal, record.sig_name
+        signal = record.p_signal
+        leads = [s.lead for s in header.signals] or [str(name) for name in record.sig_name]
         if unit is None:
             scale = [millivolts_per(unit, f"{path}: '{lead}'") for unit, lead in zip(record.units, leads, strict=True)]
             return (signal * scale).T, leads
         return (signal * record.adc_gain + record.baseline).T * millivolts_per(unit, str(path)), leads
+    except ImportError as error:
+        raise InputError(f"{path}: its format needs the wfdb package: pip install 'anyjepa[ecg]'") from error
     except InputError:
         raise
     except Exception as error:  # wfdb raises whatever its parsing and NumPy raise
@@ -222,4 +225,4 @@ def _read_comments(comments: Sequence[str]) -> tuple[float | None, str | None, f
     else:
         statements = [code.strip() for code in fields.get("dx", "").split(",")]
     known_sex = sex[:1].upper() if sex[:1].upper() in ("F", "M") else None
-    return (float(age) if age.isdecimal() else None), known_sex, frozenset(filter(None, statements))
+    return (float(age) if re.fullmatch(r"\d{1,3}", age) else None), known_sex, frozenset(filter(None, statements))

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from anyjepa.data.ecg.arrays import from_arrays, read_npz
+from anyjepa.errors import DataWarning, InputError
+
+LEADS = ("II", "V1", "V5")
+
+
+def signals(records: int = 2, samples: int = 400) -> np.ndarray:
+    return np.random.default_rng(0).normal(0, 0.3, (records, 3, samples))
+
+
+def test_a_stack_one_record_and_a_list_of_any_lengths() -> None:
+    stack = signals()
+    assert len(from_arrays(stack, fs=250, leads=LEADS, unit="mV")) == 2
+    (one,) = from_arrays(stack[0], fs=250, leads=LEADS, unit="mV")
+    np.testing.assert_array_equal(one.signal, stack[0].astype(np.float32))
+    ragged = from_arrays([stack[0], stack[1, :, :99]], fs=250, leads=LEADS, unit="mV", patients=["p", "q"])
+    assert [r.signal.shape[1] for r in ragged] == [400, 99]
+    assert [r.group for r in ragged] == ["array/p", "array/q"]
+    assert [r.id for r in ragged] == ["0", "1"]
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("mV", 1), ("uV", 1e-3), ("µV", 1e-3), ("V", 1e3), (0.005, 0.005)])
+def test_units(unit: str | float, factor: float) -> None:
+    (recording,) = from_arrays(signals(1)[0] / factor, fs=250, leads=LEADS, unit=unit)
+    np.testing.assert_allclose(recording.signal, signals(1)[0], rtol=1e-6)
+
+
+def test_integers_are_numbers() -> None:
+    (recording,) = from_arrays((signals(1)[0] * 1000).astype(np.int16), fs=250, leads=LEADS, unit="uV")
+    np.testing.assert_allclose(recording.signal, signals(1)[0], atol=1e-3)
+
+
+def test_a_wrong_unit_warns() -> None:
+    with pytest.warns(DataWarning, match=r"1 record: amplitudes are a power of ten away .* about x1000"):
+        from_arrays(signals(1)[0] * 1000, fs=250, leads=LEADS, unit="mV")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"signals": signals().transpose(0, 2, 1)}, r"\(400, 3\) .* must be \(3, samples\); the samples come first"),
+        ({"signals": signals()[0].T}, r"swap the last two axes"),
+        ({"signals": signals()[:, :2]}, r"shape \(2, 400\) does not fit the 3 leads named; it must be \(3, samples\)$"),
+        ({"signals": np.zeros(5)}, r"shape \(5,\) must be \(records, leads, samples\)"),
+        ({"signals": [np.zeros((3, 9)), np.zeros((2, 9))]}, r"signals\[1\]: shape \(2, 9\)"),
+        ({"signals": signals().astype(str)}, "are no numbers"),
+        ({"signals": signals().astype(complex)}, "are no numbers"),
+        ({"unit": "mmHg"}, "unit 'mmHg' is no voltage"),
+        ({"unit": -1}, "must be a positive number"),
+        ({"fs": 0}, "sampling rate is 0 Hz"),
+        ({"ids": ["a"]}, "2 records, but 1 ids"),
+        ({"patients": ["a"] * 3}, "2 records, but 3 patients"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused(changes: dict, message: str) -> None:
+    given = {"signals": signals(), "fs": 250, "leads": LEADS, "unit": "mV"} | changes
+    with pytest.raises(InputError, match=message):
+        from_arrays(given.pop("signals"), **given)
+
+
+def test_npz_with_all_keys(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, signals=signals(), fs=250, leads=LEADS, unit="uV", ids=["x", "y"], patients=[7, 8])
+    recordings = read_npz(path, source="s")
+    np.testing.assert_allclose(recordings[1].signal, signals()[1] / 1000, rtol=1e-6)
+    assert (recordings[0].id, recordings[0].group, recordings[0].fs, recordings[0].leads) == ("x", "s/7", 250, LEADS)
+    assert recordings[0].where == f"{path}: record 'x'"
+
+
+def test_npy_needs_to_be_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, signals())
+    assert len(read_npz(path, fs=250, leads=LEADS, unit="mV")) == 2
+    with pytest.raises(InputError, match=r"a\.npy: 'leads' is neither in the file nor given; pass leads="):
+        read_npz(path, fs=250, unit="mV")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"signals": signals(), "lead": 3}, "unknown key 'lead'; did you mean 'leads'"),
+        ({"fs": 250, "leads": LEADS, "unit": "mV"}, "key 'signals' is missing"),
+        ({"signals": np.array([None, 1], object)}, "cannot be read as NumPy arrays"),
+    ],
+)
+def test_a_wrong_npz_is_named(tmp_path: Path, content: dict, message: str) -> None:
+    np.savez(tmp_path / "a.npz", **content)
+    with pytest.raises(InputError, match=rf"a\.npz: {message}"):
+        read_npz(tmp_path / "a.npz", fs=250, leads=LEADS, unit="mV")
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.npy"])
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no zip", b"text"])
+def test_a_file_that_is_no_array_is_named(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"{name}: cannot be read as NumPy arrays"):
+        read_npz(tmp_path / name, fs=250, leads=LEADS, unit="mV")

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from anyjepa.data.ecg.dataset import EcgDataset
+from anyjepa.data.ecg.preprocessing import EcgPreprocessing
+from anyjepa.data.ecg.recording import Recording
+from anyjepa.errors import InputError
+
+PREPROCESSING = EcgPreprocessing(fs=100, leads=("I", "II", "III"), samples=200, mean=(0, 0, 0), std=(1, 1, 1))
+
+
+def recording(id: str, samples: int = 300, leads: tuple[str, ...] = ("I", "II", "III"), **facts: object) -> Recording:
+    signal = np.random.default_rng(len(id)).normal(size=(len(leads), samples))
+    return Recording(id, signal, 100, leads, **facts)
+
+
+def test_whole_records_and_what_is_known_of_them() -> None:
+    known = recording("a", patient="7", source="ludb", statements=frozenset({"x"}))
+    dataset = EcgDataset.from_recordings([known, recording("bb", 250)], PREPROCESSING)
+    assert len(dataset) == 2
+    assert dataset[1].shape == (3, 250)
+    assert dataset[1].dtype == np.float32
+    assert dataset.groups == ("ludb/7", "bb")
+    assert not dataset.patients_known
+    assert dataset.statements[0] == {"x"}
+
+
+def test_every_start_of_a_crop_is_equally_likely_and_reached() -> None:
+    dataset = EcgDataset.from_recordings([recording("a", 203), recording("b", 200)], PREPROCESSING)
+    rng = np.random.default_rng(0)
+    starts = []
+    for _ in range(400):
+        crop, start = dataset.crop(0, rng)
+        np.testing.assert_array_equal(crop, dataset[0][:, start : start + 200])
+        starts.append(start)
+    assert min(np.bincount(starts, minlength=4)) > 70
+    assert dataset.crop(1, rng)[1] == 0
+
+
+def test_short_records_are_skipped_by_name_or_refused() -> None:
+    records = [recording("long"), recording("short", 199)]
+    dataset = EcgDataset.from_recordings(records, PREPROCESSING)
+    assert dataset.ids == ("long",)
+    assert dataset.skipped == {"short": "record 'short': 1.99 s long, a crop needs 2 s"}
+    with pytest.raises(InputError, match=r"1\.99 s long"):
+        EcgDataset.from_recordings(records, PREPROCESSING, short="raise")
+    with pytest.raises(InputError, match=r"no usable record among 1: record 'short': 1\.99 s"):
+        EcgDataset.from_recordings(records[1:], PREPROCESSING)
+
+
+def test_records_that_cannot_be_prepared_are_refused_or_skipped_by_name() -> None:
+    records = [recording("good"), recording("bad", leads=("I", "V1"))]
+    with pytest.raises(InputError, match="lead 'II' is missing"):
+        EcgDataset.from_recordings(records, PREPROCESSING)
+    dataset = EcgDataset.from_recordings(records, PREPROCESSING, on_error="skip")
+    assert dataset.ids == ("good",)
+    assert "lead 'II' is missing" in dataset.skipped["bad"]
+
+
+def test_computed_and_zeroed_leads_are_noted() -> None:
+    config = PREPROCESSING.model_copy(update={"missing_leads": "zero"})
+    records = [recording("a"), recording("bb", leads=("I", "II")), recording("ccc", leads=("I",))]
+    notes = EcgDataset.from_recordings(records, config).notes
+    assert notes == {"bb": "computed from other limb leads: III", "ccc": "set to zero: II, III"}
+
+
+def test_an_id_given_twice_is_refused() -> None:
+    with pytest.raises(InputError, match="id 'a' is given twice"):
+        EcgDataset.from_recordings([recording("a"), recording("a")], PREPROCESSING)

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from anyjepa.data.ecg import reading
+from anyjepa.data.ecg.leads import LEADS
+from anyjepa.data.ecg.reading import read
+from anyjepa.errors import DataWarning, InputError
+
+
+def write_wfdb(path: Path, seed: int = 0, leads: tuple[str, ...] = ("II", "V1")) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = np.random.default_rng(seed).integers(-500, 500, (600, len(leads))).astype("<i2")
+    samples.tofile(path.with_suffix(".dat"))
+    lines = [f"{path.stem}.dat 16 1000/mV 16 0 0 0 0 {lead}" for lead in leads]
+    path.with_suffix(".hea").write_text("\n".join([f"{path.stem} {len(leads)} 500 600", *lines]))
+
+
+def test_a_folder_is_searched_in_depth_and_ids_are_relative_to_it(tmp_path: Path) -> None:
+    for name in ("b/2", "a/1", "a/deep/3"):
+        write_wfdb(tmp_path / "set" / name)
+    found = read(tmp_path / "set")
+    assert [r.id for r in found.recordings] == ["a/1", "a/deep/3", "b/2"]
+    assert {r.source for r in found.recordings} == {"set"}
+    assert found.skipped == {}
+    assert [r.id for r in read([tmp_path / "set" / "b" / "2.hea", str(tmp_path / "set" / "a")]).recordings] == [
+        "2", "1", "deep/3",
+    ]  # fmt: skip
+
+
+def test_tables_beside_headers_are_no_records(tmp_path: Path) -> None:
+    write_wfdb(tmp_path / "1")
+    (tmp_path / "labels.csv").write_text("id,label\n1,x\n")
+    assert [r.id for r in read(tmp_path).recordings] == ["1"]
+
+
+def test_arrays_and_tables_in_one_folder(tmp_path: Path) -> None:
+    signal = np.random.default_rng(0).normal(0, 0.3, (2, 500))
+    np.savez(tmp_path / "a.npz", signals=signal, fs=250, leads=["II", "V1"], unit="mV", ids=["one"])
+    frame = pd.DataFrame({"II": signal[0], "V1": signal[1]})
+    frame.to_csv(tmp_path / "b.csv", index=False)
+    frame.to_parquet(tmp_path / "c.parquet")
+    np.save(tmp_path / "d.npy", signal[None])
+    found = read(tmp_path, fs=250, leads=["II", "V1"], unit="mV").recordings
+    assert [r.id for r in found] == ["one", "b", "c", "0"]
+    for recording in found[1:]:
+        np.testing.assert_allclose(recording.signal, found[0].signal)
+
+
+def test_a_part_of_a_multi_segment_record_is_no_record_of_its_own(tmp_path: Path) -> None:
+    write_wfdb(tmp_path / "part")
+    (tmp_path / "whole.hea").write_text("whole/2 2 500 1200\npart 600\npart 600\n")
+    assert [r.id for r in read(tmp_path).recordings] == ["whole"]
+
+
+def test_a_bad_file_stops_or_is_skipped_and_listed(tmp_path: Path) -> None:
+    write_wfdb(tmp_path / "1")
+    (tmp_path / "2.hea").write_text("no header")
+    with pytest.raises(InputError, match=r"2\.hea: is no WFDB header"):
+        read(tmp_path)
+    found = read(tmp_path, on_error="skip")
+    assert [r.id for r in found.recordings] == ["1"]
+    assert list(found.skipped) == [str(tmp_path / "2.hea")]
+    (tmp_path / "1.hea").unlink()
+    with pytest.raises(InputError, match=r"no ECG could be read \(1 files skipped\); the first: .*2\.hea"):
+        read(tmp_path, on_error="skip")
+
+
+def test_nothing_to_read_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no ECG"):
+        read(tmp_path)
+    with pytest.raises(InputError, match="there is no such file or folder"):
+        read(tmp_path / "none")
+    (tmp_path / "a.edf").write_text("")
+    with pytest.raises(InputError, match=r"a\.edf: files ending in '\.edf' are not read"):
+        read(tmp_path / "a.edf")
+    with pytest.raises(InputError, match="no path was given"):
+        read([])
+
+
+def test_the_same_id_from_two_folders_is_refused(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        write_wfdb(tmp_path / folder / "1")
+    with pytest.raises(InputError, match=r"b/1\.hea: id '1' is also that of .*a/1\.hea; read their common folder"):
+        read([tmp_path / "a", tmp_path / "b"])
+
+
+def test_an_unreadable_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def walk(path: Path, onerror):  # root may read everything, so permissions cannot be tested as they are
+        onerror(PermissionError(13, "Permission denied", str(path)))
+        return iter(())
+
+    monkeypatch.setattr(reading.os, "walk", walk)
+    with pytest.raises(InputError, match="the folder cannot be read \\(Permission denied\\)"):
+        read(tmp_path)
+
+
+def test_what_looks_wrong_is_warned_of_once(tmp_path: Path) -> None:
+    for name in "123":
+        write_wfdb(tmp_path / name, leads=("I", "II", "III"))
+    with pytest.warns(DataWarning, match="3 records: leads contradict") as caught:
+        found = read(tmp_path)
+    assert len(caught) == 1
+    assert [p.kind for p in found.problems] == ["einthoven"]
+    assert read(tmp_path, warn=False).problems == found.problems
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("name", "records", "problems"),
+    [("ludb", 200, ["einthoven", "normalised"]), ("chapman", 86, ["unit", "flat"]), ("cpsc2018", 15, [])],
+)
+def test_real_folders_are_read_whole(test_data: Path, name: str, records: int, problems: list[str]) -> None:
+    found = read(test_data / name, warn=False)
+    assert len(found.recordings) == records
+    assert {r.leads for r in found.recordings} == {LEADS}
+    assert [p.kind for p in found.problems] == problems
+    assert found.skipped == {}
+    assert all(r.source == name and r.statements for r in found.recordings)
+
+
+@pytest.mark.realdata
+def test_ludb_has_no_problem_if_its_unit_is_given(test_data: Path) -> None:
+    assert read(test_data / "ludb", unit="uV", warn=False).problems == []

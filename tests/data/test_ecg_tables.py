@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from anyjepa.data.ecg.tables import read_table
+from anyjepa.errors import InputError
+
+SIGNAL = np.random.default_rng(0).normal(size=(3, 250))
+
+
+def table(**more: object) -> pd.DataFrame:
+    return pd.DataFrame(dict(zip(["lead_i", "AVF", "v2"], SIGNAL, strict=True)) | more)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_table_written_by_pandas_is_read_back(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    frame = table(fs=250, unit="uV", patient="p7")
+    frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path)
+    recording = read_table(path, "a", source="s")
+    np.testing.assert_allclose(recording.signal, SIGNAL / 1000, rtol=1e-6)
+    assert recording.leads == ("I", "aVF", "V2")
+    assert (recording.fs, recording.patient, recording.id) == (250, "p7", "a")
+
+
+def test_parquet_metadata_tells_rate_and_unit(tmp_path: Path) -> None:
+    told = pa.Table.from_pandas(table()).replace_schema_metadata({"fs": "250", "unit": "V"})
+    pq.write_table(told, tmp_path / "a.parquet")
+    recording = read_table(tmp_path / "a.parquet", "a")
+    np.testing.assert_allclose(recording.signal, SIGNAL * 1000, rtol=1e-6)
+
+
+def test_the_rate_follows_from_times_and_arguments_come_first(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    table(time_s=np.arange(250) / 125).to_csv(path, index=False)
+    assert read_table(path, "a", unit="mV").fs == pytest.approx(125)
+    assert read_table(path, "a", unit="mV", fs=500).fs == 500
+
+
+def test_empty_cells_are_invalid_samples(tmp_path: Path) -> None:
+    frame = table()
+    frame.loc[3:5, "AVF"] = np.nan
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    recording = read_table(tmp_path / "a.csv", "a", fs=250, unit="mV")
+    assert np.flatnonzero(np.isnan(recording.signal[1])).tolist() == [3, 4, 5]
+
+
+def test_lead_columns_can_be_named(tmp_path: Path) -> None:
+    table(marker=0).to_csv(tmp_path / "a.csv", index=False)
+    assert read_table(tmp_path / "a.csv", "a", fs=250, leads=["v2"], unit="mV").leads == ("V2",)
+    with pytest.raises(InputError, match=r"a\.csv: there is no column 'v22'; did you mean 'v2'"):
+        read_table(tmp_path / "a.csv", "a", fs=250, leads=["v22"], unit="mV")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"marker": 0, "fs": 250, "unit": "mV"}, "column 'marker' is no lead"),
+        ({"fs": 250}, "'unit' is neither in the table nor given"),
+        ({"unit": "mV"}, "'fs' is neither in the table nor given"),
+        ({"fs": [250] * 249 + [500], "unit": "mV"}, "column 'fs' must hold one value, has 2"),
+        ({"fs": "fast", "unit": "mV"}, "sampling rate 'fast' is no number"),
+        ({"unit": "mV", "time_s": np.arange(250) ** 2}, "column 'time_s' is not evenly spaced"),
+        ({"fs": 250, "unit": "mV", "V1": ["1"] * 9 + ["x"] * 241}, "column 'V1', row 10: 'x' is no number"),
+    ],
+)
+def test_a_table_that_is_no_record_is_named(tmp_path: Path, more: dict, message: str) -> None:
+    table(**more).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(InputError, match=rf"a\.csv: {message}"):
+        read_table(tmp_path / "a.csv", "a")
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
+@pytest.mark.parametrize("content", [b"", b"\x00\xff\xfe\x01", b'"unclosed'])
+def test_a_file_that_is_no_table_is_named(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=name):
+        read_table(tmp_path / name, "a", fs=250, unit="mV")

@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import contextlib
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from anyjepa.data.ecg.recording import Recording
+from anyjepa.data.ecg.wfdb_files import read_header, read_wfdb
+from anyjepa.errors import InputError
+
+with warnings.catch_warnings(action="ignore"):  # wfdb 4.3 beside pandas 3
+    import wfdb
+
+pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword")
+LEADS = ["i", "ii", "avr", "V1"]
+
+
+def write(folder: Path, fmt: str = "16", samples: int = 600, units: str = "mV", **extra: object) -> np.ndarray:
+    """A record 'r' of four leads written by the wfdb package; returns (L, T) in its own units, as stored."""
+    digital = np.random.default_rng(0).integers(-100, 100, (samples, 4))
+    packed = {"310": pack_310, "311": pack_311}.get(fmt)  # wfdb reads these and does not write them
+    wfdb.wrsamp(
+        "r",
+        fs=500,
+        units=[units] * 4,
+        sig_name=LEADS,
+        d_signal=digital,
+        fmt=["16" if packed else fmt] * 4,
+        adc_gain=[100.0, 50, 100, 200],
+        baseline=[0, 3, -5, 0],
+        write_dir=str(folder),
+        **extra,
+    )
+    if packed:
+        packed(digital.ravel()).tofile(folder / "r.dat")
+        (folder / "r.hea").write_text((folder / "r.hea").read_text().replace("r.dat 16", f"r.dat {fmt}"))
+    return ((digital - [0, 3, -5, 0]) / [100.0, 50, 100, 200]).T
+
+
+def pack_310(samples: np.ndarray) -> np.ndarray:
+    """signal(5): two of three samples in bits 1-10 of a 16-bit word each, the third in both words' top bits."""
+    first, second, third = (samples.reshape(-1, 3) & 1023).T
+    words = np.stack([(third & 31) << 11 | first << 1, (third >> 5) << 11 | second << 1], axis=1)
+    return words.astype("<u2")
+
+
+def pack_311(samples: np.ndarray) -> np.ndarray:
+    """signal(5): three samples in the lower 30 bits of a 32-bit word, the first lowest."""
+    first, second, third = (samples.reshape(-1, 3) & 1023).T
+    return (third << 20 | second << 10 | first).astype("<u4")
+
+
+@pytest.mark.parametrize("fmt", ["16", "24", "32", "80", "212", "310", "311"])
+def test_every_format_is_read_back(tmp_path: Path, fmt: str) -> None:
+    signal = write(tmp_path, fmt)
+    recording = read_wfdb(tmp_path / "r.hea", "r", "s")
+    np.testing.assert_allclose(recording.signal, signal, atol=1e-6)
+    assert recording.leads == ("I", "II", "aVR", "V1")
+    assert recording.fs == 500
+
+
+@pytest.mark.parametrize(("units", "factor"), [("mV", 1.0), ("uV", 1e-3), ("V", 1e3), ("nV", 1e-6)])
+def test_units_of_the_header_become_mv(tmp_path: Path, units: str, factor: float) -> None:
+    signal = write(tmp_path, units=units)
+    np.testing.assert_allclose(read_wfdb(tmp_path / "r.hea", "r", "s").signal, signal * factor, rtol=1e-6)
+
+
+@pytest.mark.parametrize("fmt", ["16", "212"])
+def test_a_given_unit_replaces_gain_and_baseline(tmp_path: Path, fmt: str) -> None:
+    signal = write(tmp_path, fmt)
+    digital = signal * np.array([[100.0], [50], [100], [200]]) + np.array([[0], [3], [-5], [0]])
+    np.testing.assert_allclose(read_wfdb(tmp_path / "r.hea", "r", "s", "uV").signal, digital / 1000, atol=1e-6)
+
+
+@pytest.mark.parametrize(("fmt", "invalid"), [("16", -(2**15)), ("212", -(2**11))])
+def test_invalid_samples_become_nan(tmp_path: Path, fmt: str, invalid: int) -> None:
+    digital = np.zeros((50, 1), int)
+    digital[7] = invalid
+    wfdb.wrsamp(
+        "r", 500, ["mV"], ["I"], d_signal=digital, fmt=[fmt], adc_gain=[100.0], baseline=[0], write_dir=str(tmp_path)
+    )
+    assert np.flatnonzero(np.isnan(read_wfdb(tmp_path / "r.hea", "r", "s").signal[0])).tolist() == [7]
+
+
+def test_signals_in_several_files_are_read(tmp_path: Path) -> None:
+    write(tmp_path)
+    header = (tmp_path / "r.hea").read_text().splitlines()
+    first = (tmp_path / "r.dat").read_bytes()
+    interleaved = np.frombuffer(first, "<i2").reshape(-1, 4)
+    (tmp_path / "a.dat").write_bytes(interleaved[:, :2].tobytes())
+    (tmp_path / "b.dat").write_bytes(interleaved[:, 2:].tobytes())
+    lines = [line.replace("r.dat", name) for line, name in zip(header[1:], ["a.dat"] * 2 + ["b.dat"] * 2, strict=True)]
+    expected = read_wfdb(tmp_path / "r.hea", "r", "s").signal
+    (tmp_path / "r.hea").write_text("\n".join([header[0], *lines]))
+    np.testing.assert_allclose(read_wfdb(tmp_path / "r.hea", "r", "s").signal, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("date", ["12-May-2020 12:33:59", "2020/05/12", "99:99:99 99/99/9999", "00:00:00 31/02/2020"])
+def test_an_odd_date_does_not_matter(tmp_path: Path, date: str) -> None:
+    signal = write(tmp_path)
+    text = (tmp_path / "r.hea").read_text()
+    (tmp_path / "r.hea").write_text(text.replace("r 4 500 600", f"r 4 500 600 {date}"))
+    np.testing.assert_allclose(read_wfdb(tmp_path / "r.hea", "r", "s").signal, signal, atol=1e-6)
+
+
+def test_the_length_may_be_left_to_the_signal_file(tmp_path: Path) -> None:
+    signal = write(tmp_path)
+    text = (tmp_path / "r.hea").read_text()
+    (tmp_path / "r.hea").write_text(text.replace("r 4 500 600", "r 4 500"))
+    np.testing.assert_allclose(read_wfdb(tmp_path / "r.hea", "r", "s").signal, signal, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("comments", "age", "sex", "statements"),
+    [
+        (["Age: 47", "Sex: Male", "Dx: 426783006,59118001"], 47, "M", {"426783006", "59118001"}),
+        (["Age: NaN", "Sex: Unknown", "Dx: "], None, None, set()),
+        (["69 M 1085 1629 x1", "Aldomet"], 69, "M", set()),
+        (["<age>: >89", "<sex>: F", "<diagnoses>:", "Rhythm: Sinus rhythm.", "I degree AV block. "], None, "F",
+         {"Rhythm: Sinus rhythm", "I degree AV block"}),
+    ],
+)  # fmt: skip
+def test_age_sex_and_statements_are_in_the_comments(
+    tmp_path: Path, comments: list[str], age: float | None, sex: str | None, statements: set[str]
+) -> None:
+    write(tmp_path, comments=comments)
+    recording = read_wfdb(tmp_path / "r.hea", "r", "s")
+    assert (recording.age, recording.sex, recording.statements) == (age, sex, statements)
+
+
+BROKEN = {
+    "text": ("Dear reader, this is no header", "is no WFDB header"),
+    "zero bytes": ("r\0b 4 500 600", "is no WFDB header"),
+    "many digits": (f"r 4 500 {'9' * 5000}", "the file has 4800; it is truncated"),
+    "nothing": ("", "is no WFDB header"),
+    "comments": ("# only a comment", "is no WFDB header"),
+    "rate zero": ("r 4 0 600", "sampling rate is 0 Hz"),
+    "rate negative": ("r 4 -500 600", "sampling rate is -500 Hz"),
+    "rate absurd": ("r 4 5e9 600", "sampling rate is 5e"),
+    "rate no number": ("r 4 fast 600", "sampling rate 'fast' is no number"),
+    "twelve named": ("r 12 500 600", "announces 12 signals, describes 4"),
+    "too long": ("r 4 500 700", "r.dat: 4 leads of 700 samples in format 16 take 5600 bytes, the file has 4800; it is"),
+    "too short": ("r 4 500 100", "holds more leads or samples than r.hea says"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_record_line_is_named(tmp_path: Path, name: str) -> None:
+    line, message = BROKEN[name]
+    write(tmp_path)
+    rest = (tmp_path / "r.hea").read_text().splitlines()[1:] if line[:1] == "r" else []
+    (tmp_path / "r.hea").write_text("\n".join([line, *rest]))
+    with pytest.raises(InputError) as caught:
+        read_wfdb(tmp_path / "r.hea", "r", "s")
+    assert message in str(caught.value)
+    assert str(tmp_path / "r.") in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("r.dat 16 0(0)/mV 16 0 0 0 0 I", "'I' has no gain"),
+        ("r.dat 16", "'signal 1' has no gain"),
+        ("r.dat 16 100/mmHg 16 0 0 0 0 ABP", "'ABP': unit 'mmHg' is no voltage"),
+        ("../r.dat 16 100/mV 16 0 0 0 0 I", "not beside its header"),
+        ("none.dat 16 100/mV 16 0 0 0 0 I", "signal file none.dat cannot be read"),
+        ("r.dat sixteen", "signal 1 cannot be understood"),
+        ("r.dat 17 100/mV 16 0 0 0 0 I", "cannot be read by wfdb"),
+        ("r.dat 16 1e999/mV 16 0 0 0 0 I", "gain of 'I' '1e999' is no number"),
+    ],
+)
+def test_a_broken_signal_line_is_named(tmp_path: Path, line: str, message: str) -> None:
+    write(tmp_path)
+    (tmp_path / "r.hea").write_text(f"r 1 500 2400\n{line}\n")
+    with pytest.raises(InputError, match=r"r\.hea") as caught:
+        read_wfdb(tmp_path / "r.hea", "r", "s")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("fmt", ["16", "80", "212", "310"])
+@pytest.mark.parametrize("keep", [0, 100, -1])
+def test_a_truncated_signal_file_is_named(tmp_path: Path, fmt: str, keep: int) -> None:
+    write(tmp_path, fmt)
+    data = (tmp_path / "r.dat").read_bytes()
+    (tmp_path / "r.dat").write_bytes(data[:keep])
+    with pytest.raises(InputError, match=r"r\.dat.*truncated"):
+        read_wfdb(tmp_path / "r.hea", "r", "s")
+
+
+def test_eight_leads_in_the_file_of_twelve_are_named(tmp_path: Path) -> None:
+    np.zeros((5000, 8), "<i2").tofile(tmp_path / "r.dat")
+    lines = [f"r.dat 16 1000/mV 16 0 0 0 0 V{i}" for i in range(12)]
+    (tmp_path / "r.hea").write_text("\n".join(["r 12 500 5000", *lines]))
+    with pytest.raises(
+        InputError, match=r"12 leads of 5000 samples .* take 120000 bytes, the file has 80000; .* fewer"
+    ):
+        read_wfdb(tmp_path / "r.hea", "r", "s")
+
+
+@given(
+    cut=st.integers(0, 400),
+    at=st.integers(0, 300),
+    noise=st.one_of(
+        st.binary(max_size=12), st.sampled_from([b"", b"0", b"99", b"x", b"/", b"+", b"\n", b"\x00", b"-", b"("])
+    ),
+)
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.parametrize("fmt", ["16", "212"])
+def test_a_damaged_header_gives_a_recording_or_an_input_error(
+    tmp_path: Path, fmt: str, cut: int, at: int, noise: bytes
+) -> None:
+    if not (tmp_path / "original").exists():
+        write(tmp_path, fmt, samples=60)
+        (tmp_path / "r.hea").rename(tmp_path / "original")
+    text = (tmp_path / "original").read_bytes()
+    (tmp_path / "r.hea").write_bytes((text[:at] + noise + text[at + len(noise) // 2 :])[: max(cut, at + 10)])
+    with contextlib.suppress(InputError):
+        assert isinstance(read_wfdb(tmp_path / "r.hea", "r", "s"), Recording)
+
+
+@given(content=st.binary(max_size=200))
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_give_a_recording_or_an_input_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "r.hea").write_bytes(content)
+    with pytest.raises(InputError, match=r"r\.hea"):
+        read_wfdb(tmp_path / "r.hea", "r", "s")
+
+
+def test_a_multi_segment_record_is_read_whole(tmp_path: Path) -> None:
+    signal = write(tmp_path)
+    (tmp_path / "m.hea").write_text("m/2 4 500 1200\nr 600\nr 600\n")
+    assert read_header(tmp_path / "m.hea").segments == ("r", "r")
+    recording = read_wfdb(tmp_path / "m.hea", "m", "s")
+    np.testing.assert_allclose(recording.signal, np.concatenate([signal, signal], axis=1), atol=1e-6)
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("name", ["ludb/data/1", "ludb/data/200", "chapman/JS37196", "cpsc2018/A0001", "mitdb/100"])
+def test_real_records_equal_what_wfdb_reads(test_data: Path, name: str) -> None:
+    theirs = wfdb.rdrecord(str(test_data / name))
+    ours = read_wfdb(test_data / f"{name}.hea", name, "s")
+    np.testing.assert_allclose(ours.signal, theirs.p_signal.T, atol=1e-5)
+    assert ours.fs == theirs.fs
+
+
+@pytest.mark.realdata
+def test_ludb_obeys_einthoven_in_adc_units_but_not_by_its_gains(test_data: Path) -> None:
+    path = test_data / "ludb" / "data" / "1.hea"
+    for unit in (None, "uV"):
+        i, ii, iii = read_wfdb(path, "1", "ludb", unit).signal[:3]
+        assert (np.abs(iii - (ii - i)).max() < 0.002) == (unit == "uV")
