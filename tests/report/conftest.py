@@ -8,7 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from anyjepa.evaluation.metrics import Estimate
+from anyjepa.evaluation.result import Difference, Parts, Repeat, Result, Row
+
 CLASSES = ("normal", "AF", "LBBB")
+
+
+@pytest.fixture
+def result():
+    return evaluated
 
 
 @pytest.fixture
@@ -24,7 +32,7 @@ def run(tmp_path: Path) -> Path:
     rows = [f"{step},{1 / step},{1 / step},0.001,{'' if step % 5 else 0.5},{240 + step}" for step in range(1, 21)]
     head = "step,loss,prediction,lr,teacher_std,samples_per_s"
     (folder / "metrics.csv").write_text("\n".join([head, *rows]) + "\n")
-    (folder / "results" / "linear.json").write_text(json.dumps(result()))
+    evaluated().to_json(folder / "results" / "linear.json")
     rng = np.random.default_rng(0)
     np.savez(
         folder / "artifacts" / "masks.npz",
@@ -40,21 +48,44 @@ def run(tmp_path: Path) -> Path:
     return folder
 
 
-def interval(mean: float) -> dict[str, float]:
-    return {"mean": mean, "low": mean - 0.01, "high": mean + 0.01, "repeats": 5}
+def evaluated(encoder: float = 0.93, control: float = 0.84, repeats: int = 5, **changes: object) -> Result:
+    """What an evaluation writes; every class scores like the macro mean."""
+    rows = tuple(
+        Row(
+            name=name,
+            control=place > 0,
+            weights="random" if place else "teacher",
+            transductive=False,
+            repeats=(Repeat(seed=0, fold=0, metrics={}, class_auroc={}, chosen={}),) * repeats,
+            metrics={"macro_auroc": _around(value, repeats)},
+            class_auroc=dict.fromkeys(CLASSES, _around(value, repeats)),
+            bootstrap=(value - 0.02, value + 0.02),
+        )
+        for place, (name, value) in enumerate({"this encoder": encoder, "random init": control}.items())
+    )
+    result = Result(
+        task="rhythm",
+        data="60 ECGs",
+        protocol="linear",
+        settings={"low_shot": None},
+        exclusive=True,
+        classes=dict.fromkeys(CLASSES, 20),
+        dropped={},
+        unscored={},
+        records=60,
+        groups=60,
+        unlabelled=0,
+        absent=0,
+        parts=Parts(records=(36, 9, 15), groups=(36, 9, 15)),
+        rows=rows,
+        differences=(
+            Difference(minus="random init", metric="macro_auroc", estimate=_around(encoder - control, repeats)),
+        ),
+        notices=(),
+        environment={},
+    )
+    return result.model_copy(update=changes)
 
 
-def result(encoder: float = 0.93, control: float = 0.84) -> dict:
-    """What an evaluation writes."""
-    return {
-        "title": "Linear probe, diagnosis",
-        "systems": [
-            {
-                "name": name,
-                "metrics": {"macro_auroc": interval(value)},
-                "per_class": {label: interval(value) for label in CLASSES},
-                "difference": None if name == "this encoder" else interval(encoder - control),
-            }
-            for name, value in (("this encoder", encoder), ("random initialisation", control))
-        ],
-    }
+def _around(mean: float, repeats: int) -> Estimate:
+    return Estimate(mean, mean - 0.01, mean + 0.01, repeats) if repeats > 1 else Estimate(mean, None, None, 1)

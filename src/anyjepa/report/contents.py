@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import yaml
 
-from anyjepa.report.evaluations import Comparison, comparison
+from anyjepa.evaluation.result import Result
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ class Contents:
     recipe_text: str = ""
     environment: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Curve] = field(default_factory=dict)  # by the log's column
-    comparisons: list[Comparison] = field(default_factory=list)  # of the files in results/
+    results: list[Result] = field(default_factory=list)  # of the files in results/, by name
     masks: dict[str, np.ndarray] | None = None
     embedding: dict[str, np.ndarray] | None = None
     notes: list[str] = field(default_factory=list)
@@ -60,7 +60,7 @@ def read_contents(run: Path) -> Contents:
     contents.environment = read("environment.json", _json, {})
     contents.metrics = read("metrics.csv", lambda path: _metrics(path, contents.notes), {})
     for path in sorted((run / "results").glob("*.json")):
-        contents.comparisons += read(f"results/{path.name}", lambda path: [comparison(_json(path))], [])
+        contents.results += read(f"results/{path.name}", lambda path: [Result.from_json(path)], [])
     contents.masks = read("artifacts/masks.npz", _arrays, None)
     contents.embedding = read("artifacts/embedding.npz", _arrays, None)
     return contents

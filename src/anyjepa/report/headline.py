@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from anyjepa.evaluation.result import Result
 from anyjepa.report.contents import Contents
-from anyjepa.report.evaluations import Comparison
+from anyjepa.report.estimates import auroc, difference, mean_text, range_text, row_title, text, title
 from anyjepa.report.markup import Html, join, number, tag
 
 
@@ -26,29 +27,34 @@ def headline(run: Contents) -> tuple[str, Html]:
 
 
 def finding(run: Contents) -> list[object]:
-    """The result in one sentence: the first evaluation's macro AUROC against its best control."""
-    for one in run.comparisons:
-        main = next((row for row in one.rows if row.main and row.auroc.known), None)
-        if main:
+    """The result in one sentence: macro AUROC with its interval, against the best control."""
+    for result in sorted(run.results, key=lambda result: result.settings.get("low_shot") is not None):
+        first = result.rows[0]
+        if auroc(first).mean is not None:
             return [
-                f"{one.title}{f', on {one.test}' if one.test else ''}: macro AUROC ",
-                tag("strong", f"{main.auroc.mean:.3f}"),
-                f" {main.auroc.range()}. {_against(one)}",
+                f"{title(result)}: macro AUROC ",
+                tag("strong", mean_text(auroc(first))),
+                f" {range_text(auroc(first))}. {_against(result)}",
             ]
     return ["Trained, not evaluated yet: nothing on this page says whether the representation is useful."]
 
 
-def _against(one: Comparison) -> str:
-    controls = [row for row in one.rows if not row.main and row.auroc.known]
+def _against(result: Result) -> str:
+    controls = [row for row in result.rows[1:] if row.control and auroc(row).mean is not None]
     if not controls:
         return "No control was evaluated beside it, so the number alone says little."
-    best = max(controls, key=lambda row: row.auroc.mean)
-    text = f"Best control: {best.title}, {best.auroc}."
-    gain = best.difference
-    if gain is None or not gain.known:
-        return text
-    verdict = "a clear gain" if gain.low > 0 else "the control is better" if gain.high < 0 else "no clear difference"
-    return f"{text} Difference {gain.mean:+.3f} {gain.range(signed=True)}: {verdict}."
+    best = max(controls, key=lambda row: auroc(row).mean or 0.0)
+    said = f"Best control: {row_title(best)}, {text(auroc(best))}."
+    gain = difference(result, best)
+    if gain.mean is None:
+        return said
+    if gain.low is None or gain.high is None:
+        verdict = "one repeat, so without an interval"
+    else:
+        verdict = (
+            "a clear gain" if gain.low > 0 else "the control is better" if gain.high < 0 else "no clear difference"
+        )
+    return f"{said} Difference {text(gain, signed=True)}: {verdict}."
 
 
 def facts(run: Contents) -> list[tuple[str, str, str]]:

@@ -15,11 +15,11 @@ from anyjepa.report.embedding import embedding_map
 from anyjepa.report.headline import headline
 from anyjepa.report.markup import Html, join, tag
 from anyjepa.report.masks import masks
-from anyjepa.report.results import per_class, probes
+from anyjepa.report.results import evaluations, per_class
 
 _SECTIONS = (
-    ("probes", "Is the representation useful?", probes,
-     "A small classifier on the frozen features, beside controls that show what the pretraining itself added."),
+    ("results", "Is the representation useful?", evaluations,
+     "Labels predicted from the representation, beside controls that show what the pretraining itself added."),
     ("classes", "Which classes?", per_class,
      "Area under the ROC curve of each class: .5 is chance, 1 is perfect ranking."),
     ("map", "How records lie to each other", embedding_map,

@@ -1,0 +1,68 @@
+"""What the page says of an evaluation is what the result says."""
+
+from __future__ import annotations
+
+import pytest
+
+from anyjepa.report.contents import Contents, read_contents
+from anyjepa.report.headline import headline
+from anyjepa.report.results import evaluations, per_class
+
+
+def contents(tmp_path, *results):
+    return Contents(tmp_path, results=list(results))
+
+
+@pytest.mark.parametrize(
+    ("control", "verdict"),
+    [(0.84, "a clear gain"), (0.925, "no clear difference"), (0.96, "the control is better")],
+)
+def test_verdict_follows_the_interval(tmp_path, result, control, verdict):
+    assert verdict in headline(contents(tmp_path, result(control=control)))[1]
+
+
+def test_one_repeat_has_the_bootstrap_interval_and_no_verdict(tmp_path, result):
+    run = contents(tmp_path, result(repeats=1))
+    top = headline(run)[1]
+    assert "(0.910 to 0.950)" in top
+    assert "Difference +0.090: one repeat, so without an interval." in top
+    assert "over patients, by bootstrap" in evaluations(run)
+
+
+def test_headline_prefers_all_labels_to_few(tmp_path, result):
+    few = result(encoder=0.7, settings={"low_shot": 5})
+    top = headline(contents(tmp_path, few, result()))[1]
+    assert "0.930" in top
+    assert "5 labels a class" not in top
+    assert "5 labels a class" in evaluations(contents(tmp_path, few))
+
+
+def test_notices_and_classes_left_out_are_shown(tmp_path, result):
+    page = evaluations(contents(tmp_path, result(notices=("transductive: saw 5 test records",), dropped={"WPW": 3})))
+    assert "transductive: saw 5 test records" in page
+    assert "WPW (3)" in page
+
+
+def test_an_unknown_number_is_a_dash(tmp_path, result):
+    found = result()
+    first = found.rows[0]
+    unknown = first.metrics["macro_auroc"].__class__(None, None, None, 0)
+    empty = first.model_copy(update={"metrics": {"macro_auroc": unknown}, "class_auroc": {}, "bootstrap": None})
+    run = contents(tmp_path, found.model_copy(update={"rows": (empty, found.rows[1])}))
+    assert "–" in evaluations(run)
+    assert "–" in per_class(run)
+    assert "not evaluated yet" in headline(run)[1]
+
+
+def test_many_classes_are_all_in_the_table(tmp_path, result):
+    names = {f"class {number}": 10 for number in range(60)}
+    page = per_class(contents(tmp_path, result(classes=names)))
+    assert "The 40 best of 60 classes are drawn" in page
+    assert all(f">{name}<" in page for name in names)
+
+
+def test_a_result_that_does_not_fit_is_named(run):
+    (run / "results" / "linear.json").write_text('{"task": "rhythm"}')
+    found = read_contents(run)
+    assert not found.results
+    assert any("linear.json is not readable" in text for text in found.notes)
