@@ -19,7 +19,7 @@ def generator(seed: int, stream: str, position: int) -> np.random.Generator:
 
 def torch_seed(seed: int, *address: int) -> int:
     """One 63-bit seed for torch's own generator (dropout, DropPath) from (seed, step, micro-batch, rank)."""
-    digest = blake2b(repr((seed, *address)).encode(), digest_size=8).digest()
+    digest = blake2b(repr(tuple(map(int, (seed, *address)))).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
 

@@ -137,7 +137,7 @@ def test_fixed_tables_are_neither_trained_nor_saved() -> None:
 
 
 def test_rotary_frequencies() -> None:
-    """nepa.md 4 and 8: theta^-(0, 2/dh, ...) in one dimension, theta^-(0, 4/dh, ...) in two; patch centres on [-1, 1]."""
+    """NEPA: theta^-(0, 2/dh, ...) in one dimension, theta^-(0, 4/dh, ...) in two; patch centres on [-1, 1]."""
     angles = Rotary(RotaryConfig(theta=100.0), 64, (200,))((200,))
     assert angles.shape == (200, 64)
     assert torch.equal(angles[:, :32], angles[:, 32:])

@@ -94,9 +94,7 @@ def test_a_ragged_batch_is_each_block_alone(seed: int, layer_scale: float | None
             targets = hidden[b, m, hidden_valid[b, m]]
             if len(targets) == 0:
                 continue
-            alone = model(
-                Packed(own, Layout(1, len(own))), seen[b : b + 1, rows], targets[None, None], None, GRID
-            )
+            alone = model(Packed(own, Layout(1, len(own))), seen[b : b + 1, rows], targets[None, None], None, GRID)
             expected = together[place : place + len(targets)]
             torch.testing.assert_close(alone, expected, rtol=1e-4, atol=1e-5)
             place += len(targets)

@@ -119,7 +119,7 @@ def _dims_per_axis(dim: int, axes: int, rule: str) -> list[int]:
     """Even numbers that add up to at least `dim`."""
     if rule == "time_half":
         if axes != 3 or dim % 8:
-            raise ValueError(f"time_half positions need three axes and a width of a multiple of 8, got {axes} and {dim}")
+            raise ValueError(f"time_half positions need 3 axes and a width of a multiple of 8, got {axes} and {dim}")
         return [dim // 2, dim // 4, dim // 4]
     return [2 * ceil(dim / (2 * axes))] * axes
 

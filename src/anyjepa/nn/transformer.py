@@ -31,7 +31,9 @@ class BlockConfig(Config):
         default=None, description="initial scale of each residual branch; none: no such parameter"
     )
     drop_path: Share = Field(
-        default=0.0, lt=1, description="chance that the last block skips a sample's branch; earlier blocks linearly less"
+        default=0.0,
+        lt=1,
+        description="chance that the last block skips a sample's branch; earlier blocks linearly less",
     )
     dropout: Share = Field(
         default=0.0, description="after attention's projection and both MLP layers, in training only"
