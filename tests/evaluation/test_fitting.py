@@ -12,7 +12,7 @@ from anyjepa.evaluation.splits import Split
 def problem(n: int = 60):
     rng = np.random.default_rng(0)
     labels = np.arange(n) % 3
-    x = torch.as_tensor(rng.normal(size=(3, 5))[labels] + 0.3 * rng.normal(size=(n, 5)), dtype=torch.float32)
+    x = torch.as_tensor(2 * rng.normal(size=(3, 5))[labels] + 0.3 * rng.normal(size=(n, 5)), dtype=torch.float32)
     order = rng.permutation(n)
     return x, np.eye(3, dtype=np.float32)[labels], Split(order[:30], order[30:45], order[45:], seed=0)
 

@@ -16,21 +16,25 @@ class LinearProbe(Config):
     """Logistic regression on standardised features: softmax for exclusive classes, else one sigmoid a class."""
 
     strengths: tuple[PositiveFloat, ...] = Field(
-        (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0),
+        default=(1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0),
         min_length=1,
         description="inverse L2 penalties (scikit-learn's C) to choose from on the validation part",
     )
-    balanced: bool = Field(False, description="weigh classes (or positives and negatives) as if equally frequent")
+    balanced: bool = Field(
+        default=False, description="weigh classes (or positives and negatives) as if equally frequent"
+    )
     final_fit: Literal["train", "train+validation"] = Field(
-        "train", description="what the chosen probe that is tested was fitted on"
+        default="train", description="what the chosen probe that is tested was fitted on"
     )
 
 
 class KnnProbe(Config):
     """Votes of the most similar training records (Wu et al. 2018, section 3.4)."""
 
-    neighbours: PositiveInt = Field(20, description="voters; all training records if there are fewer")
-    temperature: PositiveFloat = Field(0.07, description="a voter at cosine similarity s weighs exp(s / temperature)")
+    neighbours: PositiveInt = Field(default=20, description="voters; all training records if there are fewer")
+    temperature: PositiveFloat = Field(
+        default=0.07, description="a voter at cosine similarity s weighs exp(s / temperature)"
+    )
 
 
 class Probed(NamedTuple):

@@ -23,8 +23,8 @@ class Folds(Config):
     """k folds, stratified by label; every record is tested once a seed."""
 
     kind: Literal["folds"] = "folds"
-    folds: int = Field(5, ge=2, description="test parts that together are all records")
-    validation: OpenShare = Field(0.2, description="share of the rest that chooses regularisation and stopping")
+    folds: int = Field(default=5, ge=2, description="test parts that together are all records")
+    validation: OpenShare = Field(default=0.2, description="share of the rest that chooses regularisation and stopping")
 
     @property
     def overlap(self) -> float:
@@ -36,8 +36,8 @@ class Holdout(Config):
     """One random test part a seed, stratified by label."""
 
     kind: Literal["holdout"] = "holdout"
-    test: OpenShare = Field(0.2, description="share of all records that is tested")
-    validation: OpenShare = Field(0.2, description="share of the rest that chooses regularisation and stopping")
+    test: OpenShare = Field(default=0.2, description="share of all records that is tested")
+    validation: OpenShare = Field(default=0.2, description="share of the rest that chooses regularisation and stopping")
 
     @property
     def overlap(self) -> float:
@@ -50,7 +50,7 @@ class Fixed(Config):
 
     kind: Literal["fixed"] = "fixed"
     validation: OpenShare = Field(
-        0.2, description="share of the training part, where the table names no validation part"
+        default=0.2, description="share of the training part, where the table names no validation part"
     )
 
     @property

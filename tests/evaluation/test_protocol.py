@@ -1,0 +1,233 @@
+"""`evaluate` end to end on signals whose classes are amplitudes, which features of any network see."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from anyjepa.data.labels import LabelTable
+from anyjepa.errors import InputError
+from anyjepa.evaluation import protocol
+from anyjepa.evaluation.attentive import AttentiveProbe
+from anyjepa.evaluation.finetune import Finetune
+from anyjepa.evaluation.fitting import FitConfig
+from anyjepa.evaluation.protocol import Candidate, EvaluationConfig, evaluate
+from anyjepa.evaluation.result import Result, render
+from anyjepa.evaluation.samples import ArraySamples, Windows
+from anyjepa.evaluation.splits import Fixed, Folds, Holdout
+from anyjepa.nn.encoder import Encoder, EncoderConfig
+from anyjepa.weights.model import TrainingRecords
+
+RECORDS = 90
+SHORT = FitConfig(steps=4, validate_every=2, precision="32")
+FAST = {
+    "seeds": 2,
+    "split": Folds(folds=3),
+    "bootstrap": 50,
+    "windows": Windows(length=20, stride=20),
+    "attentive": AttentiveProbe(fit=SHORT),
+    "finetune": Finetune(fit=SHORT),
+    "supervised": Finetune(fit=SHORT),
+}
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    torch.manual_seed(0)
+    return Encoder(EncoderConfig(patch=(5,), dim=16, depth=1, heads=2, registers=1), channels=2, size=(40,)).eval()
+
+
+@pytest.fixture(scope="module")
+def samples() -> ArraySamples:
+    rng = np.random.default_rng(0)
+    signals = [(1 + i % 3) * rng.normal(size=(2, 40)).astype(np.float32) for i in range(RECORDS)]
+    return ArraySamples(tuple(f"r{i}" for i in range(RECORDS)), signals)
+
+
+@pytest.fixture(scope="module")
+def labels() -> LabelTable:
+    values = np.eye(3)[np.arange(RECORDS) % 3]
+    groups = tuple(f"p{i // 2}" for i in range(RECORDS))
+    return LabelTable(tuple(f"r{i}" for i in range(RECORDS)), ("low", "mid", "high"), values, groups, exclusive=True)
+
+
+def names(result: Result) -> list[str]:
+    return [row.name for row in result.rows]
+
+
+def test_linear_probe_beside_its_controls(encoder, samples, labels):
+    result = evaluate({"pretrained": Candidate(encoder)}, samples, labels, EvaluationConfig(**FAST), task="amplitude")
+    assert names(result) == [
+        "pretrained",
+        "random init (same network)",
+        "raw input (2 x 40 bin means)",
+        "raw statistics (mean, std, min, max of 2 channels)",
+    ]
+    assert [row.control for row in result.rows] == [False, True, True, True]
+    assert [row.weights for row in result.rows] == ["teacher", "random", "none", "none"]
+    statistics = result.rows[3].metrics["macro_auroc"]
+    assert statistics.mean > 0.9 > result.rows[2].metrics["macro_auroc"].mean
+    assert statistics.low < statistics.mean < statistics.high
+    assert result.rows[3].bootstrap[0] < statistics.mean < result.rows[3].bootstrap[1]
+    assert [(r.seed, r.fold) for r in result.rows[0].repeats] == [(s, f) for s in range(2) for f in range(3)]
+    assert [d.minus for d in result.differences] == names(result)[1:]
+    means = [row.metrics["macro_auroc"].mean for row in result.rows]
+    assert result.differences[2].estimate.mean == pytest.approx(means[0] - means[3])
+    assert result.classes == {"low": 30, "mid": 30, "high": 30}
+    assert sum(result.parts.records) == RECORDS
+    assert result.notices == (
+        "pretrained: unknown whether pretraining saw test records: nothing is known about its data",
+    )
+
+
+def test_random_encoders_change_with_the_seed(encoder, samples, labels):
+    config = EvaluationConfig(**(FAST | {"split": Fixed()}))
+    fixed = replace(labels, split=("train",) * 40 + ("validation",) * 20 + ("test",) * 30)
+    result = evaluate({"pretrained": Candidate(encoder)}, samples, fixed, config)
+    pretrained, random = ([r.class_auroc for r in row.repeats] for row in result.rows[:2])
+    assert pretrained[0] == pretrained[1]
+    assert random[0] != random[1]
+
+
+def test_the_tables_own_split_is_the_default(encoder, samples, labels):
+    fixed = replace(labels, split=("train",) * 40 + ("validation",) * 20 + ("test",) * 30)
+    config = EvaluationConfig(**(FAST | {"split": None, "seeds": 1}))
+    assert evaluate({"pretrained": Candidate(encoder)}, samples, fixed, config).parts.records == (40, 20, 30)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        ("knn", ["pretrained", "random init (same network)", "raw input (2 x 40 bin means)"]),
+        ("attentive", ["pretrained", "random init (same network)", "raw input (2 x 40 bin means), linear probe"]),
+        (
+            "finetune",
+            [
+                "pretrained",
+                "from scratch (same network, labels only)",
+                "raw input (2 x 40 bin means), linear probe",
+            ],
+        ),
+        ("supervised", ["from scratch (same network, labels only)", "raw input (2 x 40 bin means), linear probe"]),
+    ],
+)
+def test_every_protocol_has_controls(encoder, samples, labels, chosen, expected):
+    config = EvaluationConfig(protocol=chosen, **(FAST | {"split": Holdout(test=0.3)}))
+    result = evaluate({"pretrained": Candidate(encoder)}, samples, labels, config)
+    assert names(result)[:-1] == expected
+    assert [row.control for row in result.rows] == [False] + [True] * len(expected)
+    assert all(np.isfinite(row.metrics["macro_auroc"].mean) for row in result.rows)
+
+
+def test_from_scratch_may_stand_beside_a_probe(encoder, samples, labels):
+    config = EvaluationConfig(from_scratch=True, low_shot=5, **(FAST | {"split": Holdout(test=0.3)}))
+    result = evaluate({"pretrained": Candidate(encoder)}, samples, labels, config)
+    assert names(result)[-1] == "from scratch (same network, labels only)"
+    assert result.parts.records[:2] == (15, 12)  # five a class, and all that validation has
+
+
+def test_shuffled_labels_give_chance(encoder, samples, labels):
+    shuffled = replace(labels, values=np.random.default_rng(0).permutation(labels.values))
+    config = EvaluationConfig(**(FAST | {"seeds": 4}))
+    result = evaluate({"pretrained": Candidate(encoder)}, samples, shuffled, config)
+    for row in result.rows:
+        assert row.metrics["macro_auroc"].mean == pytest.approx(0.5, abs=0.12)
+
+
+def test_pretraining_is_compared_with_every_test_part(encoder, samples, labels):
+    def without_test(split):
+        rest = np.setdiff1d(np.arange(RECORDS), split.test)
+        seen = TrainingRecords.of([labels.ids[i] for i in rest], [labels.groups[i] for i in rest])
+        return Candidate(encoder, "student", seen)
+
+    all_seen = Candidate(encoder, seen=TrainingRecords.of(labels.ids, labels.groups))
+    config = EvaluationConfig(**FAST)
+    result = evaluate({"honest": without_test, "saw all": all_seen}, samples, labels, config)
+    assert [row.transductive for row in result.rows] == [False, True, False, False, False]
+    assert result.rows[0].weights == "student"
+    assert result.notices == (
+        "saw all: TRANSDUCTIVE: pretraining saw 90 of 90 test records or their groups, unlabelled",
+    )
+    assert result.rows[0].repeats[0].metrics == result.rows[1].repeats[0].metrics  # the same encoder
+
+
+def test_features_are_computed_once(encoder, samples, labels, tmp_path, monkeypatch):
+    calls = []
+    compute = protocol.mean_features
+
+    def counted(*arguments):
+        calls.append(1)
+        return compute(*arguments)
+
+    monkeypatch.setattr(protocol, "mean_features", counted)
+    first = evaluate({"pretrained": Candidate(encoder)}, samples, labels, EvaluationConfig(**FAST), cache=tmp_path)
+    assert len(calls) == 1 + 2  # the encoder, and a random one a seed
+    second = evaluate({"pretrained": Candidate(encoder)}, samples, labels, EvaluationConfig(**FAST), cache=tmp_path)
+    assert len(calls) == 3
+    assert first == second
+
+
+def test_ids_and_classes_left_out_are_counted(encoder, samples, labels):
+    values = np.c_[labels.values, np.zeros(RECORDS)]
+    values[:4] = [0, 0, 0, 1]
+    more = LabelTable(
+        (*labels.ids[5:], "unknown", *labels.ids[:4]),
+        (*labels.classes, "rare"),
+        np.concatenate([values[5:], [[1, 0, 0, 0]], values[:4]]),
+        (*labels.groups[5:], "p", *labels.groups[:4]),
+        exclusive=True,
+    )
+    result = evaluate({"pretrained": Candidate(encoder)}, samples, more, EvaluationConfig(**FAST))
+    assert (result.unlabelled, result.absent, result.dropped) == (1, 1, {"rare": 4})
+    assert result.records == RECORDS - 5
+
+
+def test_a_class_missing_from_test_parts_is_named(encoder, samples, labels):
+    values = np.c_[np.arange(RECORDS) % 2, np.arange(RECORDS) == 7]
+    multi = replace(labels, classes=("odd", "once"), values=values, exclusive=False)
+    result = evaluate({"pretrained": Candidate(encoder)}, samples, multi, EvaluationConfig(min_count=1, **FAST))
+    assert result.unscored == {"once": 4}  # tested in one of three folds, twice
+    assert set(result.rows[0].metrics) == {"macro_auroc", "macro_auprc"}
+
+
+def test_a_result_survives_json(encoder, samples, labels, tmp_path):
+    result = evaluate({"pretrained": Candidate(encoder)}, samples, labels, EvaluationConfig(**FAST))
+    text = result.to_json(tmp_path / "linear.json")
+    assert Result.from_json(tmp_path / "linear.json") == result
+    assert json.loads(text)["rows"][0]["metrics"]["macro_auroc"].keys() == {"mean", "low", "high", "repeats"}
+    assert EvaluationConfig.model_validate(result.settings) == EvaluationConfig(**FAST)
+    schema = Result.model_json_schema()
+    assert set(schema["required"]) >= {"task", "rows", "notices"}
+    (tmp_path / "other.json").write_text('{"schema_version": 2}')
+    with pytest.raises(InputError, match=r"other\.json: not a result of anyjepa evaluate: schema_version"):
+        Result.from_json(tmp_path / "other.json")
+    with pytest.raises(InputError, match="No such file"):
+        Result.from_json(tmp_path / "absent.json")
+
+
+def test_the_table_shows_rows_controls_and_notices(encoder, samples, labels):
+    from rich.console import Console
+
+    result = evaluate({"[pre]trained": Candidate(encoder)}, samples, labels, EvaluationConfig(**FAST), task="amplitude")
+    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(render(result))
+    shown = console.export_text()
+    console.file.close()
+    for text in (
+        "amplitude: linear",
+        "[pre]trained (teacher)",
+        "random init",
+        "macro AUROC",
+        "unknown whether",
+        "low 30",
+    ):
+        assert text in shown
+
+
+def test_no_encoder_is_an_error(samples, labels):
+    with pytest.raises(InputError, match="no encoder"):
+        evaluate({}, samples, labels, EvaluationConfig(**FAST))
