@@ -54,3 +54,11 @@ def test_long_noisy_logs_stay_small(tmp_path):
     rng = np.random.default_rng(0)
     lines = [f"{step},{value}" for step, value in enumerate(rng.normal(size=20_000), 1)]
     assert len(training(write(tmp_path, "step,loss\n" + "\n".join(lines) + "\n"))) < 100_000
+
+
+def test_schedules_are_drawn_as_they_are(tmp_path):
+    lines = [f"{step},{step / 500 if step < 500 else 1}" for step in range(1000)]
+    smoothed = training(write(tmp_path, "step,loss\n" + "\n".join(lines) + "\n"))
+    exact = training(write(tmp_path, "step,lr\n" + "\n".join(lines) + "\n"))
+    assert smoothed.count("stroke: var(--series-") == 2  # the values, faint, and their mean
+    assert exact.count("stroke: var(--series-") == 1

@@ -28,6 +28,7 @@ def test_first_column_of_a_table_names_the_row():
 
 
 def test_numbers_read_well():
-    assert [number(v) for v in (0.1234, 0.0, 1e-5, 12345, 123456.7, None, float("nan"), float("inf"), True, "x")] == [
-        "0.123", "0.000", "1e-05", "12\u202f345", "1.23e+05", "–", "–", "–", "True", "x",
+    values = (0.12345, 0.9995, 0.0, 1e-5, 12345, 123456.7, 1e12, None, float("nan"), float("inf"), True, "x")
+    assert [number(value) for value in values] == [
+        "0.1235", "0.9995", "0", "1e-05", "12\u202f345", "123\u202f457", "1e+12", "–", "–", "–", "True", "x",
     ]  # fmt: skip

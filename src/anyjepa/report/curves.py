@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _COLLAPSE = r"(^|_)(std|rank|uniformity)$"
 _SCHEDULE = r"^(lr|weight_decay|momentum|samples_per_s|grad_norm)$"
+_EXACT = r"^(lr|weight_decay|momentum)$"
 _MEANING = {
     "std": "Spread of each feature over a batch. Falling to 0: every input gets the same representation.",
     "rank": "Effective number of dimensions in use. Falling to 1: collapse onto one direction.",
@@ -74,7 +75,7 @@ def _panel(name: str, curve: Curve, colour: str) -> Html:
     finite = values[np.isfinite(values)]
     if not finite.size:
         return note(f"{name}: none of {len(values)} values is a finite number.")
-    noisy = len(values) > 3 * _WINDOW
+    noisy = len(values) > 8 * _WINDOW and not re.search(_EXACT, name)
 
     def make() -> Figure:
         page = blank(340, 190)

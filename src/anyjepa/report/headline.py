@@ -22,6 +22,9 @@ def headline(run: Contents) -> tuple[str, Html]:
     if run.recipe.get("description"):
         parts.append(tag("p", run.recipe["description"]))
     parts.append(tag("p", *finding(run), class_="lede"))
+    parts += [
+        tag("p", notice, class_="note warn") for notice in dict.fromkeys(n for r in run.results for n in r.notices)
+    ]
     parts.append(tag("dl", *(_fact(*fact) for fact in facts(run)), class_="facts"))
     return title, join(parts)
 

@@ -54,12 +54,12 @@ def note(text: object) -> Html:
     return tag("p", text, class_="note")
 
 
-def number(value: object, digits: int = 3) -> str:
-    """A float with `digits` decimals, a large count with thin spaces, a dash for what is not a finite number."""
+def number(value: object) -> str:
+    """A float with four digits, a large number with thin spaces, a dash for what is not a finite number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return "–" if value is None else str(value)
     if not math.isfinite(value):
         return "–"
-    if isinstance(value, int):
-        return f"{value:,}".replace(",", "\u202f")
-    return f"{value:.{digits}f}" if 10**-digits <= abs(value) < 1e4 or value == 0 else f"{value:.{digits}g}"
+    if isinstance(value, int) or 1e4 <= abs(value) < 1e9:
+        return f"{value:,.0f}".replace(",", "\u202f")
+    return f"{value:.4g}"

@@ -59,8 +59,8 @@ def _tested(result: Result) -> str:
     """What was tested on what, and what was left out."""
     train, choose, test = (number(count) for count in result.parts.records)
     said = (
-        f"On {result.data}: {number(result.records)} records of {number(result.groups)} patients; in the first repeat "
-        f"{train} train the probe, {choose} choose its settings, {test} test it."
+        f"On {result.data}: {number(result.records)} records of {number(result.groups)} groups (patients, where known); "
+        f"in the first repeat {train} train the probe, {choose} choose its settings, {test} test it."
     )
     if result.dropped:
         said += f" Left out as too rare: {', '.join(f'{name} ({count})' for name, count in result.dropped.items())}."
