@@ -59,7 +59,7 @@ def _tested(result: Result) -> str:
     """What was tested on what, and what was left out."""
     train, choose, test = (number(count) for count in result.parts.records)
     said = (
-        f"On {result.data}: {number(result.records)} records of {number(result.groups)} groups (patients, where known); "
+        f"On {result.data}: {number(result.records)} records of {number(result.groups)} groups (patients, if known); "
         f"in the first repeat {train} train the probe, {choose} choose its settings, {test} test it."
     )
     if result.dropped:
