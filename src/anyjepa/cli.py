@@ -15,7 +15,7 @@ import anyjepa
 from anyjepa.errors import DataWarning, InputError
 
 app = typer.Typer(
-    help="Joint-embedding predictive pretraining: learn representations by predicting the representation of what is hidden.",
+    help="Joint-embedding predictive pretraining: predict the representation of what is hidden.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -25,9 +25,15 @@ weights_app = typer.Typer(help="Look into weights, and import published ones.", 
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
 
-Data = Annotated[list[Path] | None, typer.Option("--data", help="File or folder; may be repeated. Default: the recipe's embedded set.")]
+Data = Annotated[
+    list[Path] | None,
+    typer.Option("--data", help="File or folder; may be repeated. Default: the recipe's embedded set."),
+]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Change one key of the recipe, e.g. training.steps=1000.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Unit = Annotated[str | None, typer.Option(help="mV, uV, V or mV per unit, over what the files say.")]
+Rate = Annotated[float | None, typer.Option(help="Hz, for arrays and tables that do not say.")]
+Leads = Annotated[str | None, typer.Option(help="I,II,V1 ..., for arrays that do not say.")]
 Recipe = Annotated[str, typer.Argument(help="Name of a recipe (see `anyjepa recipes`) or a YAML file.")]
 
 
@@ -50,14 +56,21 @@ def demo(
     seed: Annotated[int, typer.Option(help="Of the simulated patients and of the training.")] = 0,
 ) -> None:
     """Simulate ECGs, pretrain on them, probe the encoder beside its controls, and write a report: minutes on two cores."""
+    from anyjepa.evaluation.result import Result, render
+    from anyjepa.report.page import write_report
     from anyjepa.runs.demo import demo
 
-    report = demo(output, seed, progress=True)
-    typer.echo(f"report: {report}")
+    run = demo(output, seed, progress=True)
+    for file in sorted(run.results.glob("*.json")):
+        _console().print(render(Result.from_json(file.read_text())))
+    typer.echo(f"model: {run.model}")
+    typer.echo(f"report: {write_report(run.folder)}")
 
 
 @app.command()
-def recipes(name: Annotated[str | None, typer.Argument(help="Print this one with every default filled in.")] = None) -> None:
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="Print this one with every default filled in.")] = None,
+) -> None:
     """List the recipes, or print one."""
     from anyjepa.recipes.schema import load_recipe, recipe_names, to_yaml
 
@@ -72,12 +85,16 @@ def recipes(name: Annotated[str | None, typer.Argument(help="Print this one with
 def pretrain(
     recipe: Recipe,
     data: Data = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Run folder. Default: runs/<recipe>-<time>.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Run folder. Default: runs/<recipe>-<time>.")
+    ] = None,
     edits: Set = None,
     exclude: Annotated[
         Path | None, typer.Option(help="Text file with ids of records to leave out, one a line: a test part, say.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output from its newest checkpoint.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --output from its newest checkpoint.")
+    ] = False,
     precision: Annotated[str | None, typer.Option(help="auto, 32 or bf16.")] = None,
     devices: Annotated[int, typer.Option(help="GPUs, or processes on a CPU.")] = 1,
     nodes: Annotated[int, typer.Option(help="Machines.")] = 1,
@@ -112,7 +129,9 @@ def evaluate(
     data: Data = None,
     protocol: Annotated[Protocol, typer.Option(help="What is trained on the labels.")] = Protocol.linear,
     task: Annotated[str | None, typer.Option(help="A task that the data set names, e.g. rhythm.")] = None,
-    labels: Annotated[Path | None, typer.Option(help="A table of labels (CSV, TSV, Parquet) instead of --task.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="A table of labels (CSV, TSV, Parquet) instead of --task.")
+    ] = None,
     id: Annotated[str, typer.Option(help="Its column of record ids.")] = "id",
     target: Annotated[str | None, typer.Option(help="Its column of classes, or 0/1 columns: a,b,c.")] = None,
     group: Annotated[str | None, typer.Option(help="Its column of patients.")] = None,
@@ -120,9 +139,12 @@ def evaluate(
     split_by: Annotated[str, typer.Option(help="'record' accepts labels without patients.")] = "group",
     low_shot: Annotated[float | None, typer.Option(help="Labels a class (1, 2, 5 ...) or a share below 1.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Repetitions.")] = None,
-    folds: Annotated[int | None, typer.Option(help="Cross-validation parts; default: the source's own split, else 5.")] = None,
+    folds: Annotated[
+        int | None, typer.Option(help="Cross-validation parts; default: the source's own split, else 5.")
+    ] = None,
     min_count: Annotated[int | None, typer.Option(help="Classes with fewer records are left out and named.")] = None,
     weights: Annotated[Weights | None, typer.Option(help="Default: the teacher, where there is one.")] = None,
+    unit: Unit = None,
     as_json: Json = False,
 ) -> None:
     """Judge an encoder on labels, beside a random-init encoder, raw input and the same network trained from scratch."""
@@ -140,6 +162,7 @@ def evaluate(
         task=task,
         labels=table,
         weights=weights.value if weights else None,
+        unit=unit,
         **{name: value for name, value in chosen.items() if value is not None},
     )
     if as_json:
@@ -154,12 +177,26 @@ def embed(
     paths: Annotated[list[Path], typer.Argument(help="ECG files or folders.")],
     output: Annotated[Path, typer.Option("--output", "-o", help=".parquet, .npz or .csv")],
     weights: Annotated[Weights | None, typer.Option(help="Default: the teacher, where there is one.")] = None,
-    skip_errors: Annotated[bool, typer.Option("--skip-errors", help="Leave out what cannot be read, and say so.")] = False,
+    fs: Rate = None,
+    leads: Leads = None,
+    unit: Unit = None,
+    skip_errors: Annotated[
+        bool, typer.Option("--skip-errors", help="Leave out what cannot be read, and say so.")
+    ] = False,
 ) -> None:
     """One vector a record, into a table with the records' ids."""
     from anyjepa.runs.embed import embed_files
 
-    count, skipped = embed_files(model, paths, output, weights.value if weights else None, skip_errors)
+    count, skipped = embed_files(
+        model,
+        paths,
+        output,
+        weights=weights.value if weights else None,
+        skip_errors=skip_errors,
+        fs=fs,
+        leads=leads.split(",") if leads else None,
+        unit=unit,
+    )
     typer.echo(f"{output}: {count} records" + (f", {len(skipped)} skipped" if skipped else ""))
     for reason in skipped.values():
         typer.echo(f"skipped: {reason}", err=True)
@@ -176,12 +213,16 @@ def report(run: Annotated[Path, typer.Argument(help="Run folder.")]) -> None:
 
 @data_app.command("inspect")
 def data_inspect(
-    paths: Annotated[list[Path], typer.Argument(help="ECG files or folders.")], as_json: Json = False
+    paths: Annotated[list[Path], typer.Argument(help="ECG files or folders.")],
+    fs: Rate = None,
+    leads: Leads = None,
+    unit: Unit = None,
+    as_json: Json = False,
 ) -> None:
     """Records, rates, leads, patients, statements and amplitudes of a data set, and every problem found."""
     from anyjepa.data.ecg.inspection import inspect, render
 
-    found = inspect(paths)
+    found = inspect(paths, fs=fs, leads=leads.split(",") if leads else None, unit=unit)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
@@ -189,7 +230,9 @@ def data_inspect(
 
 
 @weights_app.command("inspect")
-def weights_inspect(path: Annotated[str, typer.Argument(help="Model folder, safetensors file or checkpoint.")], as_json: Json = False) -> None:
+def weights_inspect(
+    path: Annotated[str, typer.Argument(help="Model folder, safetensors file or checkpoint.")], as_json: Json = False
+) -> None:
     """What a weight file holds, and whether it fits."""
     from anyjepa.weights.inspection import inspect_weights, render
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from anyjepa.data.ecg.arrays import from_arrays
 from anyjepa.data.ecg.dataset import EcgDataset
@@ -57,30 +57,29 @@ class Model:
 
     def embed_recordings(self, recordings: Sequence[Recording]) -> np.ndarray:
         """Mean of patch tokens of each recording, (N, D) float32."""
-        signals = [self.preprocessing.prepare(recording) for recording in recordings]
-        full, patch = self.preprocessing.samples, self.encoder.config.patch[0]
+        signals = [self.check(recording) for recording in recordings]
+        long = np.array([signal.shape[1] > self.preprocessing.samples for signal in signals], bool)
         vectors = np.empty((len(signals), self.dim), np.float32)
-        long = np.array([signal.shape[1] > full for signal in signals], bool)
-        for rows, windows in ((np.flatnonzero(long), Windows(length=full)), (np.flatnonzero(~long), Windows())):
-            for row in rows:
-                if signals[row].shape[1] < patch:
-                    raise InputError(
-                        f"{recordings[row].where}: {recordings[row].duration_s:g} s long, one token is "
-                        f"{patch / self.preprocessing.fs:g} s"
-                    )
+        for rows, window in ((np.flatnonzero(long), self.preprocessing.samples), (np.flatnonzero(~long), None)):
             if len(rows):
                 samples = ArraySamples(tuple(recordings[r].id for r in rows), [signals[r] for r in rows])
-                vectors[rows] = mean_features(self.encoder, samples, windows)
+                vectors[rows] = mean_features(self.encoder, samples, Windows(length=window))
         return vectors
+
+    def check(self, recording: Recording) -> np.ndarray:
+        """The recording as the encoder sees it, (leads, samples) float32. InputError if it cannot be embedded."""
+        signal = self.preprocessing.prepare(recording)
+        patch = self.encoder.config.patch[0]
+        if signal.shape[1] < patch:
+            raise InputError(
+                f"{recording.where}: {recording.duration_s:g} s long, one token is {patch / self.preprocessing.fs:g} s"
+            )
+        return signal
 
     @torch.inference_mode()
     def encode(self, x: Tensor) -> Tensor:
         """Inputs that are prepared already, (B, leads, samples) -> patch tokens (B, N, D), without prefix tokens."""
         return self.encoder.eval().features(x)[1]
-
-    def module(self) -> nn.Module:
-        """The encoder as a torch module, to build on."""
-        return self.encoder
 
     def prepare(self, recordings: Sequence[Recording]) -> EcgDataset:
         """Recordings as this model sees them, whole."""

@@ -12,12 +12,12 @@ import torch
 from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.source import Found, find_recordings, training_set
 from anyjepa.errors import InputError
+from anyjepa.masks.spans import sample_spans, span_draws
 from anyjepa.objectives.masked import MaskedPrediction
 from anyjepa.randomness import generator, torch_seed
 from anyjepa.recipes.schema import Recipe, load_recipe
 from anyjepa.runs.folder import Run, create_run, open_run
 from anyjepa.training.fit import fit
-from anyjepa.masks.spans import sample_spans, span_draws
 from anyjepa.weights.folder import save_pretrained
 from anyjepa.weights.model import Provenance, TrainingRecords
 
@@ -86,7 +86,9 @@ def _continued(recipe: Recipe, output: Path | str | None) -> Run:
     before, now = _flat(run.recipe.model_dump(mode="json")), _flat(recipe.model_dump(mode="json"))
     for key in now:
         if before.get(key) != now[key]:
-            raise InputError(f"{output}: was started with {key}={before.get(key)}, not {now[key]}; resume with the same recipe")
+            raise InputError(
+                f"{output}: was started with {key}={before.get(key)}, not {now[key]}; resume with the same recipe"
+            )
     return run
 
 

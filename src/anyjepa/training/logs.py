@@ -30,6 +30,7 @@ class Log(L.Callback):
         assert isinstance(pl_module, Pretraining)
         done = trainer.global_step
         if trainer.is_global_zero:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             self._drop_rows_after(done)
         self._since, self._samples = time.perf_counter(), 0
         self._bar = Progress(

@@ -37,6 +37,9 @@ class EcgDataConfig(Config):
     missing_leads: MissingLeads = Field(default="refuse", description="a lead that a record lacks: an error, or zero")
     short: Literal["skip", "raise"] = Field(default="skip", description="a record shorter than a crop")
     on_error: Literal["raise", "skip"] = Field(default="raise", description="a file that cannot be read or prepared")
+    unit: str | PositiveFloat | None = Field(
+        default=None, description="mV, uV, V or mV per unit, over what the files say; none: what they say"
+    )
     absolute_time: bool = Field(
         default=False, description="a crop's positions are its place in the record, not 0, 1, 2 ... as published"
     )
@@ -54,7 +57,7 @@ class EcgDataConfig(Config):
 def find_recordings(config: EcgDataConfig, paths: Sequence[Path], part: str | None = None) -> Found:
     """What `paths` hold; without paths the embedded set, of which only the patients of `part` if one is named."""
     if paths:
-        reading = read(list(paths), on_error=config.on_error)
+        reading = read(list(paths), on_error=config.on_error, unit=config.unit)
         return Found(reading.recordings, reading.skipped)
     parts = patient_split(config.simulator)
     made = simulate(config.simulator)
@@ -71,9 +74,8 @@ def training_set(config: EcgDataConfig, found: Found) -> EcgDataset:
         clip=config.clip,
         gaps=config.gaps,
         missing_leads=config.missing_leads,
+        on_error=config.on_error,
     )
-    dataset = EcgDataset.from_recordings(
-        found.recordings, preprocessing, short=config.short, on_error=config.on_error
-    )
+    dataset = EcgDataset.from_recordings(found.recordings, preprocessing, short=config.short, on_error=config.on_error)
     dataset.skipped.update(found.skipped)
     return dataset

@@ -1,0 +1,70 @@
+"""Files in, a table of embeddings out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from anyjepa.data.ecg.reading import read
+from anyjepa.errors import InputError
+from anyjepa.runs.model import load
+
+SUFFIXES = (".parquet", ".npz", ".csv")
+
+
+def embed_files(
+    model: str | Path,
+    paths: Sequence[Path],
+    output: Path,
+    *,
+    weights: Literal["teacher", "student"] | None = None,
+    skip_errors: bool = False,
+    fs: float | None = None,
+    leads: Sequence[str] | None = None,
+    unit: str | float | None = None,
+) -> tuple[int, dict[str, str]]:
+    """Write one vector a record; returns how many, and what was skipped with the reason.
+
+    .parquet and .csv: columns id, patient, z0 ... ; .npz: arrays id, patient, embedding (N, D). Raises InputError.
+    """
+    if output.suffix not in SUFFIXES:
+        raise InputError(f"{output}: embeddings are written as {', '.join(SUFFIXES)}")
+    encoder = load(model, weights)
+    reading = read(list(paths), fs=fs, leads=leads, unit=unit, on_error="skip" if skip_errors else "raise")
+    kept, skipped = [], dict(reading.skipped)
+    for recording in reading.recordings:
+        try:
+            encoder.check(recording)
+            kept.append(recording)
+        except InputError as error:
+            if not skip_errors:
+                raise
+            skipped[recording.id] = str(error)
+    if not kept:
+        raise InputError(f"no record could be embedded; the first: {next(iter(skipped.values()))}")
+    vectors = encoder.embed_recordings(kept)
+    _write(output, [r.id for r in kept], [r.patient or "" for r in kept], vectors)
+    return len(kept), skipped
+
+
+def _write(output: Path, ids: list[str], patients: list[str], vectors: np.ndarray) -> None:
+    import pandas as pd
+
+    part = output.with_name(f".{output.name}.part{output.suffix}")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        if output.suffix == ".npz":
+            np.savez_compressed(part, id=np.array(ids), patient=np.array(patients), embedding=vectors)
+        else:
+            table = pd.DataFrame(vectors, columns=[f"z{i}" for i in range(vectors.shape[1])])
+            table.insert(0, "id", ids)
+            table.insert(1, "patient", patients)
+            table.to_parquet(part) if output.suffix == ".parquet" else table.to_csv(part, index=False)
+        part.replace(output)
+    except OSError as error:
+        raise InputError(f"{output}: cannot be written ({error.strerror or error})") from error
+    finally:
+        part.unlink(missing_ok=True)

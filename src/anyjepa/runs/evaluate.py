@@ -1,0 +1,177 @@
+"""Judge a model on labels: data, task and model in, a result out (and into the run folder)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import ValidationError
+
+from anyjepa.data.ecg.dataset import EcgDataset
+from anyjepa.data.ecg.reading import read
+from anyjepa.data.ecg.recording import Recording
+from anyjepa.data.ecg.simulator import patient_split
+from anyjepa.data.ecg.source import find_recordings
+from anyjepa.data.ecg.tasks import task_table, tasks_of
+from anyjepa.data.labels import LabelTable, join, read_label_table
+from anyjepa.errors import InputError
+from anyjepa.evaluation import protocol as judging
+from anyjepa.evaluation.features import mean_features
+from anyjepa.evaluation.protocol import Candidate, EvaluationConfig
+from anyjepa.evaluation.result import Result
+from anyjepa.evaluation.samples import SelectedSamples, Windows
+from anyjepa.runs.folder import Run, open_run
+from anyjepa.runs.model import Model, load
+
+Protocol = Literal["linear", "knn", "attentive", "finetune", "supervised"]
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """A user's table of labels; see `read_label_table`."""
+
+    path: Path
+    id: str
+    target: Sequence[str]
+    group: str | None = None
+    split: str | None = None
+    split_by: str = "group"
+
+
+def evaluate(
+    model: str | Path | Run,
+    data: Sequence[Path | str] | Path | str = (),
+    *,
+    protocol: Protocol = "linear",
+    task: str | None = None,
+    labels: LabelFile | LabelTable | None = None,
+    weights: Literal["teacher", "student"] | None = None,
+    folds: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    unit: str | float | None = None,
+    name: str | None = None,
+    **changes: Any,
+) -> Result:
+    """Judge a run's or a folder's encoder beside its controls. A run keeps the result in `results/<name>.json`.
+
+    data: files or folders; a run without them is judged on its recipe's embedded set, training patients against test
+    patients. task: one that the data name; labels: a table instead. folds: cross-validation in that many parts.
+    unit: of the files, over what they say. settings: keys of `EvaluationConfig`, over the recipe's; changes: the same as keywords (seeds=, low_shot=, min_count=).
+    Raises InputError.
+    """
+    run = model if isinstance(model, Run) else _run(Path(model))
+    loaded = load(run.model if run else str(model), weights)
+    paths = [Path(p) for p in ([data] if isinstance(data, (str, Path)) else data)]
+    recordings = _recordings(run, paths, unit)
+    samples = loaded.prepare(recordings)
+    table = _table(recordings, labels, task, run if not paths else None)
+    config = _config(run, protocol, folds, {**(settings or {}), **changes}, samples, loaded)
+    task = task or (
+        labels.path.stem if isinstance(labels, LabelFile) else _only_task(recordings) if labels is None else "labels"
+    )
+    candidate = Candidate(loaded.encoder, loaded.loaded.weights, loaded.loaded.records)
+    result = judging.evaluate(
+        {f"pretrained ({loaded.loaded.weights})": candidate},
+        samples,
+        table,
+        config,
+        task=task,
+        data=", ".join(str(p) for p in paths) or "simulated ECGs",
+        cache=run.folder / "features" if run else None,
+    )
+    if run:
+        _keep(run, name or _name(config, task), result)
+        if protocol == "linear":
+            _map(run, loaded, samples, table)
+    return result
+
+
+def _run(path: Path) -> Run | None:
+    return open_run(path) if (path / "recipe.yaml").is_file() else None
+
+
+def _recordings(run: Run | None, paths: Sequence[Path], unit: str | float | None) -> list[Recording]:
+    if paths:
+        return read(list(paths), unit=unit).recordings
+    if run is None:
+        raise InputError("evaluate: a model folder needs --data; only a run knows its recipe's embedded set")
+    return find_recordings(run.recipe.data, []).recordings
+
+
+def _table(
+    recordings: list[Recording], labels: LabelFile | LabelTable | None, task: str | None, run: Run | None
+) -> LabelTable:
+    if isinstance(labels, LabelTable):
+        return labels
+    if isinstance(labels, LabelFile):
+        by: Any = labels.split_by
+        if by not in ("group", "record"):
+            raise InputError(f"--split-by {by}: it is 'group' or 'record'")
+        known = {r.id: r.group for r in recordings} if all(r.patient for r in recordings) else None
+        targets = labels.target[0] if len(labels.target) == 1 else labels.target
+        return read_label_table(labels.path, labels.id, targets, labels.group or known, labels.split, split_by=by)
+    table = task_table(recordings, task or _only_task(recordings))
+    if run is None:
+        return table
+    parts, patients = patient_split(run.recipe.data.simulator), {r.id: r.patient or "" for r in recordings}
+    return replace(table, split=tuple(parts[patients[id]] for id in table.ids))
+
+
+def _only_task(recordings: Sequence[Recording]) -> str:
+    names = tasks_of(recordings)
+    if len(names) != 1:
+        has = f"choose one by --task: {', '.join(names)}" if names else "give a table by --labels"
+        raise InputError(f"evaluate: which task? {has}")
+    return names[0]
+
+
+def _config(
+    run: Run | None,
+    protocol: Protocol,
+    folds: int | None,
+    changes: Mapping[str, Any],
+    samples: EcgDataset,
+    model: Model,
+) -> EvaluationConfig:
+    """The recipe's evaluation with what was asked for laid over it. Long records are read in windows of the model's length."""
+    plain = run.recipe.evaluation.model_dump() if run else EvaluationConfig().model_dump()
+    plain |= {"protocol": protocol, **changes}
+    if folds is not None:
+        plain["split"] = {"kind": "folds", "folds": folds}
+    low_shot = plain.get("low_shot")
+    if isinstance(low_shot, float) and low_shot >= 1:
+        plain["low_shot"] = int(low_shot)
+    full = model.preprocessing.samples
+    if plain["windows"]["length"] is None and max(signal.shape[1] for signal in samples.signals) > full:
+        plain["windows"] = {**plain["windows"], "length": full}
+    try:
+        return EvaluationConfig.model_validate(plain)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise InputError(f"evaluation.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def _name(config: EvaluationConfig, task: str) -> str:
+    few = "" if config.low_shot is None else f"-{config.low_shot}-{'labels' if config.low_shot >= 1 else 'share'}"
+    return f"{config.protocol}-{task}{few}"
+
+
+def _keep(run: Run, name: str, result: Result) -> None:
+    run.results.mkdir(exist_ok=True)
+    (run.results / f"{name}.json").write_text(result.to_json())
+
+
+def _map(run: Run, model: Model, samples: EcgDataset, table: LabelTable) -> None:
+    """Embeddings with labels, for the report's map."""
+    joined = join(table, samples.ids)
+    rows = joined.index[: min(len(joined.index), 2000)]
+    features = mean_features(model.encoder, SelectedSamples(samples, rows), Windows())
+    names = np.array([*joined.table.classes, "none"])
+    values = joined.table.values[: len(rows)]
+    labels = names[np.where(values.any(1), values.argmax(1), len(names) - 1)]
+    run.artifacts.mkdir(exist_ok=True)
+    split = np.array(joined.table.split[: len(rows)] if joined.table.split else ["all"] * len(rows))
+    np.savez_compressed(run.artifacts / "embedding.npz", features=features, labels=labels, split=split)

@@ -1,0 +1,34 @@
+"""Pretrain on arrays in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from anyjepa.data.ecg.arrays import from_arrays
+from anyjepa.data.ecg.source import Found
+from anyjepa.runs.model import Model, load
+from anyjepa.runs.pretrain import pretrain
+
+
+def fit(
+    signals: np.ndarray | Sequence[np.ndarray],
+    *,
+    fs: float,
+    leads: Sequence[str],
+    unit: str | float = "mV",
+    patients: Sequence[str] | None = None,
+    recipe: str | Path = "ecg-jepa-demo",
+    edits: Sequence[str] = (),
+    output: Path | str | None = None,
+    progress: bool = False,
+) -> Model:
+    """Raw ECGs to a pretrained model: (N, leads, samples) or a list of (leads, samples) arrays.
+
+    fs: Hz; leads: names of the rows; unit: 'mV', 'uV', 'V' or mV per unit; recipe, edits, output: as for `pretrain`. The
+    model has the leads of the recipe; fewer by edits=["data.leads=[I, II]"]. Raises InputError for wrong input.
+    """
+    found = Found(from_arrays(signals, fs=fs, leads=leads, unit=unit, patients=patients), {})
+    return load(pretrain(recipe, found, output, edits=edits, progress=progress).folder)

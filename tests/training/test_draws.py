@@ -1,0 +1,109 @@
+"""What a step sees depends on the seed and the step alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis.strategies import integers, sampled_from
+from torch.utils.data import DataLoader
+
+from anyjepa.masks.spans import SpanConfig
+from anyjepa.training.config import OptimiserConfig, TrainingConfig
+from anyjepa.training.draws import Batch, Collate, DrawnCrops, DrawSampler
+
+
+@dataclass
+class Records:
+    """Forty records of 3 leads; a sample's value is its place, so a crop shows where it begins."""
+
+    ids = tuple(f"r{i}" for i in range(40))
+
+    def __len__(self) -> int:
+        return 40
+
+    def crop(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
+        start = int(rng.integers(50))
+        return np.tile(np.arange(start, start + 60, dtype=np.float32), (3, 1)), start
+
+
+def config(**changes: object) -> TrainingConfig:
+    return TrainingConfig(
+        **{"steps": 7, "batch_size": 12, "optimiser": OptimiserConfig(warmup=1), "workers": 0, **changes}
+    )  # type: ignore[arg-type]
+
+
+def batches(settings: TrainingConfig, *, first_step: int = 0, rank: int = 0, world: int = 1) -> list[Batch]:
+    sampler = DrawSampler(settings, 40, first_step, rank, world)
+    collate = Collate(SpanConfig(min_span=2), (12,), sampler, stride=5)
+    loader = DataLoader(
+        DrawnCrops(Records(), settings.seed), batch_sampler=sampler, collate_fn=collate, num_workers=settings.workers
+    )
+    return list(loader)
+
+
+def equal(a: list[Batch], b: list[Batch]) -> None:
+    assert len(a) == len(b)
+    for x, y in zip(a, b, strict=True):
+        assert torch.equal(x.x, y.x)
+        assert torch.equal(x.masks[0].context, y.masks[0].context)
+        assert torch.equal(x.masks[0].targets, y.masks[0].targets)
+        assert (x.records, x.step, x.micro) == (y.records, y.step, y.micro)
+
+
+def joined(parts: list[Batch]) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
+    return (
+        torch.cat([p.x for p in parts]),
+        torch.cat([p.masks[0].targets for p in parts]),
+        [r for p in parts for r in p.records],
+    )
+
+
+def test_workers_change_nothing() -> None:
+    equal(batches(config()), batches(config(workers=2)))
+
+
+@given(first=integers(0, 6), order=sampled_from(["shuffle", "replacement"]))
+@settings(max_examples=10, deadline=None)
+def test_a_later_start_sees_the_same_steps(first: int, order: str) -> None:
+    equal(batches(config(order=order))[first:], batches(config(order=order), first_step=first))
+
+
+@pytest.mark.parametrize(("world", "accumulation"), [(2, 1), (1, 3), (2, 3)])
+def test_ranks_and_micro_batches_are_rows_of_one_batch(world: int, accumulation: int) -> None:
+    whole = batches(config())
+    ranks = [batches(config(accumulation=accumulation), rank=rank, world=world) for rank in range(world)]
+    for step, batch in enumerate(whole):
+        parts = [ranks[r][step * accumulation + m] for m in range(accumulation) for r in range(world)]
+        x, targets, records = joined(parts)
+        assert torch.equal(x, batch.x)
+        assert torch.equal(targets, batch.masks[0].targets)
+        assert records == batch.records
+        assert {p.masks[0].count() for p in parts} == {batch.masks[0].targets.numel()}
+
+
+def test_shuffle_sees_every_record_once_an_epoch() -> None:
+    drawn = [r for b in batches(config(steps=10)) for r in b.records]  # 120 draws of 40 records: three epochs
+    epochs = np.array(drawn).reshape(3, 40)
+    assert all(sorted(epoch) == list(range(40)) for epoch in epochs.tolist())
+    assert (epochs[0] != epochs[1]).any()
+
+
+def test_start_is_the_crops_place_in_tokens() -> None:
+    batch = batches(config())[0]
+    assert batch.start is not None
+    assert torch.equal(batch.start * 5, batch.x[:, 0, 0])
+
+
+def test_another_seed_sees_other_crops_and_masks() -> None:
+    a, b = batches(config())[0], batches(config(seed=1))[0]
+    assert not torch.equal(a.x, b.x)
+    assert a.records != b.records
+
+
+def test_batch_must_divide_by_ranks_and_micro_batches() -> None:
+    with pytest.raises(ValueError, match="batch_size 12 is not a multiple of 10"):
+        DrawSampler(config(), 40, world=10)

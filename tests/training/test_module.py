@@ -1,0 +1,176 @@
+"""The training step: global loss, EMA's place, decay groups, the guard against non-finite losses, checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from anyjepa.errors import InputError
+from anyjepa.masks.spans import SpanConfig
+from anyjepa.nn.encoder import EncoderConfig
+from anyjepa.nn.predictor import PredictorConfig
+from anyjepa.objectives.masked import MaskedPrediction, MaskedPredictionConfig
+from anyjepa.objectives.targets import TeacherConfig
+from anyjepa.training.checkpoints import list_checkpoints
+from anyjepa.training.config import OptimiserConfig, TrainingConfig
+from anyjepa.training.fit import fit
+from anyjepa.training.logs import read_metrics
+from anyjepa.training.module import DivergedError
+from anyjepa.training.parameter_groups import decay_groups
+from anyjepa.training.precision import lightning_precision
+
+
+class Noise:
+    """Twenty records of two leads."""
+
+    def __init__(self, bad: int | None = None):
+        self.signals = np.random.default_rng(0).standard_normal((20, 2, 120)).astype(np.float32)
+        if bad is not None:
+            self.signals[bad] = np.inf
+        self.ids = tuple(f"record-{i}" for i in range(20))
+
+    def __len__(self) -> int:
+        return 20
+
+    def crop(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
+        start = int(rng.integers(20))
+        return self.signals[index][:, start : start + 100], start
+
+
+def objective(update: str = "before") -> MaskedPrediction:
+    torch.manual_seed(0)
+    config = MaskedPredictionConfig(
+        encoder=EncoderConfig(patch=(5,), dim=16, depth=1, heads=2, registers=1),
+        predictor=PredictorConfig(dim=8, depth=1, heads=2),
+        masks=SpanConfig(min_span=2),
+        target=TeacherConfig(momentum=(0.5, 0.5), update=update),  # type: ignore[arg-type]
+    )
+    return MaskedPrediction(config, 2, (100,))
+
+
+def config(**changes: object) -> TrainingConfig:
+    optimiser = OptimiserConfig(lr=1e-2, warmup=1, start_lr=1e-2, weight_decay=(0.0, 0.0))
+    common = {"steps": 4, "batch_size": 8, "workers": 0, "precision": "32", "log_every": 1, "optimiser": optimiser}
+    return TrainingConfig(**{**common, "checkpoint_every": 2, **changes})  # type: ignore[arg-type]
+
+
+def trained(folder: Path, update: str = "before", **changes: object) -> MaskedPrediction:
+    model = objective(update)
+    fit(model, config(**changes), Noise(), folder, progress=False)
+    return model
+
+
+def test_accumulation_changes_nothing_but_rounding(tmp_path: Path) -> None:
+    one, four = trained(tmp_path / "a"), trained(tmp_path / "b", accumulation=4)
+    for name, value in one.state_dict().items():
+        torch.testing.assert_close(four.state_dict()[name], value, rtol=1e-3, atol=1e-4)
+    losses = [[row["loss"] for row in read_metrics(tmp_path / f / "metrics.csv")] for f in "ab"]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_two_ranks_change_nothing_but_rounding(tmp_path: Path) -> None:
+    """Two processes of four samples each against one of eight, global loss and all."""
+    import subprocess
+    import sys
+
+    one = trained(tmp_path / "one")
+    script = tmp_path / "two.py"
+    script.write_text(
+        "import sys, torch\nfrom pathlib import Path\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from test_module import Noise, config, fit, objective\n"
+        "if __name__ == '__main__':\n"
+        "    torch.set_num_threads(1)\n    model = objective()\n"
+        f"    fit(model, config(), Noise(), Path({str(tmp_path / 'two')!r}), devices=2, strategy='ddp', progress=False)\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", str(script)], capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stderr[-2000:]
+    saved = torch.load(tmp_path / "two/checkpoints/step-00000004.ckpt", weights_only=True)["state_dict"]
+    for name, value in one.state_dict().items():
+        torch.testing.assert_close(saved[f"objective.{name}"], value, rtol=1e-3, atol=1e-4)
+    losses = [[row["loss"] for row in read_metrics(tmp_path / f / "metrics.csv")] for f in ("one", "two")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+@pytest.mark.parametrize("update", ["before", "after"])
+def test_the_teachers_average_has_its_place(tmp_path: Path, update: str) -> None:
+    """After one step: before the forward the student had not moved yet, after the optimiser step it had."""
+    start = objective().state_dict()
+    model = trained(tmp_path, update, steps=1, optimiser=OptimiserConfig(lr=1e-2, start_lr=1e-2, warmup=0))
+    key = "transformer.blocks.0.mlp.fc1.weight"
+    student, teacher = model.state_dict()[f"student.{key}"], model.state_dict()[f"target.encoder.{key}"]
+    before = start[f"student.{key}"]
+    assert not torch.equal(student, before)
+    expected = before if update == "before" else (before + student) / 2
+    torch.testing.assert_close(teacher, expected)
+
+
+def test_decay_rules() -> None:
+    model = objective()
+    decayed, rest = decay_groups(model, "matrices")
+    assert set(decayed) | set(rest) == {n for n, p in model.named_parameters() if p.requires_grad}
+    assert {"student.project.weight", "predictor.proj.weight"} <= set(decayed)
+    assert {"student.prefix", "predictor.mask_tokens", "student.norm.weight"} <= set(rest)
+    decayed, rest = decay_groups(model, "not_1d")
+    assert {"student.prefix", "predictor.mask_tokens"} <= set(decayed)
+    assert all(p.ndim == 1 for p in rest.values())
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
+    model, data = objective(), Noise()
+    fit(model, config(), data, tmp_path, progress=False)
+    good = list_checkpoints(tmp_path / "checkpoints")
+    with pytest.raises(DivergedError, match=r"the loss is nan at step \d+; its records: .*record-\d+"):
+        fit(objective(), config(steps=8), Noise(bad=3), tmp_path, resume=True, progress=False)
+    kept = list_checkpoints(tmp_path / "checkpoints")
+    assert good[-1] in kept
+    state = torch.load(kept[-1], weights_only=True)["state_dict"]
+    assert all(torch.isfinite(v).all() for v in state.values())
+
+
+def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lightning import Trainer
+
+    trained(tmp_path)
+    good = list_checkpoints(tmp_path / "checkpoints")
+
+    def full(self: Trainer, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Trainer, "save_checkpoint", full)
+    with pytest.raises(
+        InputError, match=r"could not be written .*No space left.*last good checkpoint is .*step-00000004"
+    ):
+        fit(objective(), config(steps=8), Noise(), tmp_path, resume=True, progress=False)
+    assert sorted((tmp_path / "checkpoints").iterdir()) == good
+
+
+def test_only_the_newest_checkpoints_stay(tmp_path: Path) -> None:
+    trained(tmp_path, steps=8, keep_checkpoints=2)
+    assert [p.name for p in list_checkpoints(tmp_path / "checkpoints")] == ["step-00000006.ckpt", "step-00000008.ckpt"]
+
+
+def test_metrics_hold_terms_schedules_and_collapse_signs(tmp_path: Path) -> None:
+    trained(tmp_path)
+    rows = read_metrics(tmp_path / "metrics.csv")
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    assert {"loss", "prediction", "lr", "weight_decay", "momentum", "samples_per_s"} <= rows[1].keys()
+    assert {"teacher_std", "teacher_rank"} <= rows[0].keys()
+
+
+def test_tensorboard_by_name(tmp_path: Path) -> None:
+    trained(tmp_path, loggers=("tensorboard",))
+    assert list(tmp_path.glob("tensorboard/**/events*"))
+
+
+def test_auto_precision_asks_the_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for fast, expected in ((True, "bf16-mixed"), (False, "32-true")):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda fast=fast: fast)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+        assert lightning_precision("auto") == expected
+    assert lightning_precision("bf16") == "bf16-mixed"

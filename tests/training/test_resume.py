@@ -1,0 +1,129 @@
+"""A run that was killed and resumed equals one that was not, bit for bit."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from anyjepa.training.logs import read_metrics
+
+RECIPE = """
+name: tiny
+description: everything random is switched on
+data:
+  fs: 100
+  duration_s: 4
+  simulator: {patients: 30, fs: 100, duration_s: 6}
+objective:
+  encoder: {patch: [10], dim: 16, depth: 2, heads: 2, registers: 1, block: {dropout: 0.1, drop_path: 0.2}}
+  predictor: {dim: 8, depth: 2, heads: 2, block: {dropout: 0.1}}
+  masks: {min_span: 3}
+training:
+  steps: 40
+  batch_size: 8
+  accumulation: 2
+  precision: "32"
+  log_every: 1
+  checkpoint_every: 20
+  monitor_every: 20
+  optimiser: {warmup: 5}
+"""
+
+SLOW = """
+import sys, time
+from anyjepa.training.checkpoints import Checkpoints
+save = Checkpoints.save
+def slow(self, trainer, step):
+    save(self, trainer, step)
+    time.sleep(60)  # the parent kills this process here, after the checkpoint of step 20
+Checkpoints.save = slow
+"""
+
+
+def train(folder: Path, recipe: Path, workers: int, resume: bool = False, prelude: str = "") -> subprocess.Popen[bytes]:
+    code = (
+        f"{prelude}\nimport torch\ntorch.set_num_threads(1)\nfrom anyjepa.runs.pretrain import pretrain\n"
+        f"pretrain({str(recipe)!r}, output={str(folder)!r}, edits=['training.workers={workers}'], resume={resume})"
+    )
+    return subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], stderr=subprocess.PIPE)
+
+
+def finish(process: subprocess.Popen[bytes]) -> None:
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors.decode()[-2000:]
+
+
+def same(a: object, b: object, where: str = "") -> None:
+    """Equal to the last bit, whatever is nested in what."""
+    if isinstance(a, torch.Tensor):
+        assert isinstance(b, torch.Tensor)
+        assert torch.equal(a, b), where
+    elif isinstance(a, dict):
+        assert isinstance(b, dict)
+        assert a.keys() == b.keys(), where
+        for key in a:
+            same(a[key], b[key], f"{where}.{key}")
+    elif isinstance(a, (list, tuple)):
+        assert isinstance(b, (list, tuple))
+        assert len(a) == len(b), where
+        for i, (x, y) in enumerate(zip(a, b, strict=True)):
+            same(x, y, f"{where}[{i}]")
+    else:
+        assert a == b, where
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("unbroken")
+    (folder / "tiny.yaml").write_text(RECIPE)
+    finish(train(folder / "run", folder / "tiny.yaml", workers=0))
+    return folder
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_killed_and_resumed_equals_unbroken(unbroken: Path, tmp_path: Path, workers: int) -> None:
+    """Student, teacher, optimiser state and the logged losses of steps 21 to 40: dropout, DropPath, crops, accumulation."""
+    run, recipe = tmp_path / "run", unbroken / "tiny.yaml"
+    process = train(run, recipe, workers, prelude=SLOW)
+    deadline = time.time() + 120
+    while not (run / "checkpoints" / "step-00000020.ckpt").exists():
+        assert process.poll() is None, process.communicate()[1].decode()[-2000:]
+        assert time.time() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert len(read_metrics(run / "metrics.csv")) == 20
+    with open(run / "metrics.csv", "a") as file:
+        file.write("21,0.5,0.")  # a row that was cut off by the kill
+
+    finish(train(run, recipe, workers, resume=True))
+
+    whole = torch.load(unbroken / "run/checkpoints/step-00000040.ckpt", weights_only=True)
+    resumed = torch.load(run / "checkpoints/step-00000040.ckpt", weights_only=True)
+    names = whole["state_dict"].keys()
+    assert any("student" in name for name in names)
+    assert any("target" in name for name in names)
+    same(whole["state_dict"], resumed["state_dict"])
+    same(whole["optimizer_states"], resumed["optimizer_states"])
+    before, after = (read_metrics(folder / "metrics.csv") for folder in (unbroken / "run", run))
+    assert [row["step"] for row in after] == list(range(1, 41))
+    assert [row["loss"] for row in before] == [row["loss"] for row in after]
+
+
+def test_resume_refuses_another_recipe(unbroken: Path) -> None:
+    from anyjepa.errors import InputError
+    from anyjepa.runs.pretrain import pretrain
+
+    with pytest.raises(InputError, match=r"was started with training\.seed=0, not 1"):
+        pretrain(
+            unbroken / "tiny.yaml",
+            output=unbroken / "run",
+            edits=["training.seed=1", "training.workers=0"],
+            resume=True,
+        )
