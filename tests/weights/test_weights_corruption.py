@@ -47,7 +47,6 @@ numbers = st.sampled_from(
 def test_wild_numbers_in_the_config(data: st.DataObject, pristine: Path, tmp_path: Path):
     """A number of the config is replaced; without the saved architecture, so that shapes alone must show it."""
 
-
     text = (pristine / "config.json").read_text()
     found = list(re.finditer(r"-?\d+(\.\d+)?(e-?\d+)?", text))
     place = data.draw(st.sampled_from(found))
