@@ -28,7 +28,7 @@ def try_to_load(pristine: Path, copy: Path, name: str, content: bytes) -> None:
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "preprocessing.json", "training_records.json"])
 @given(edits=edits, header=st.booleans(), keep=st.none() | st.floats(0, 1))
-@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_changed_bytes(name: str, pristine: Path, tmp_path: Path, edits: list, header: bool, keep: float | None):
     content = bytearray((pristine / name).read_bytes())
     span = min(len(content), 300) if header else len(content)
@@ -43,7 +43,7 @@ numbers = st.sampled_from(
 
 
 @given(data=st.data())
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_wild_numbers_in_the_config(data: st.DataObject, pristine: Path, tmp_path: Path):
     """A number of the config is replaced; without the saved architecture, so that shapes alone must show it."""
 
