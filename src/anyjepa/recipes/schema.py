@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -46,10 +46,13 @@ def load_recipe(name: str | Path, edits: Sequence[str] = ()) -> tuple[Recipe, li
 
     Raises InputError in one line for an unknown name, broken YAML, unknown keys or values that do not fit.
     """
-    plain, notices = _plain(name), []
-    for edit in edits:
-        notices += _apply(plain, edit)
-    return validate(plain, str(name)), notices
+    recipe, notices = validate(_plain(name), str(name)), []
+    if edits:
+        plain = recipe.model_dump(mode="json")  # every default filled in, so that any key can be edited
+        for edit in edits:
+            notices += _apply(plain, edit)
+        recipe = validate(plain, str(name))
+    return recipe, notices
 
 
 def validate(plain: Mapping[str, Any], where: str) -> Recipe:
@@ -152,12 +155,17 @@ def _first(error: ValidationError) -> str:
 
 
 def _keys(tables: Sequence[str]) -> list[str]:
-    """The keys that a table of a recipe may have."""
-    model: Any = Recipe
+    """The keys that a table of a recipe may have; of a union those of the member that the path names."""
+    models: list[type[Config]] = [Recipe]
     for name in tables:
-        fields = getattr(model, "model_fields", {})
-        if name not in fields:
-            continue  # the name of a union's member
-        model = fields[name].annotation
-        model = getattr(model, "__origin__", model)
-    return list(getattr(model, "model_fields", {}))
+        fields = [model.model_fields[name] for model in models if name in model.model_fields]
+        tagged = [m for m in models if "kind" in m.model_fields and m.model_fields["kind"].default == name]
+        models = [m for field in fields for m in _configs(field.annotation)] if fields else tagged
+    return [key for model in models for key in model.model_fields]
+
+
+def _configs(annotation: Any) -> list[type[Config]]:
+    """The config classes in a type, however it is wrapped."""
+    if isinstance(annotation, type) and issubclass(annotation, Config):
+        return [annotation]
+    return [config for part in get_args(annotation) for config in _configs(part)]

@@ -1,0 +1,138 @@
+"""Recipes: the published numbers, edits, and one-line errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from anyjepa.errors import InputError
+from anyjepa.objectives.masked import MaskedPrediction
+from anyjepa.recipes.schema import load_recipe, recipe_names, to_yaml
+from anyjepa.runs.pretrain import build_objective
+
+
+def count(model: MaskedPrediction, part: str) -> int:
+    return sum(p.numel() for p in getattr(model, part).parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "encoder", "predictor"),
+    [
+        ("ecg-jepa-xs", 3_600_000, 923_328),
+        ("ecg-jepa-s", 14_277_888, 3_689_856),
+        ("ecg-jepa-b", 85_185_024, 21_833_472),
+    ],
+)
+def test_published_sizes(name: str, encoder: int, predictor: int) -> None:
+    model = build_objective(load_recipe(name)[0])
+    assert (count(model, "student"), count(model, "predictor")) == (encoder, predictor)
+
+
+@pytest.mark.parametrize(("name", "batch", "micro"), [("xs", 2048, 1), ("s", 2048, 1), ("b", 1024, 2)])
+def test_published_settings(name: str, batch: int, micro: int) -> None:
+    recipe = load_recipe(f"ecg-jepa-{name}")[0]
+    training, optimiser = recipe.training, recipe.training.optimiser
+    assert (training.steps, training.batch_size, training.accumulation) == (100_000, batch, micro)
+    assert (training.order, training.checkpoint_every) == ("replacement", 10_000)
+    assert (optimiser.lr, optimiser.start_lr, optimiser.final_lr, optimiser.warmup) == (1e-3, 1e-6, 1e-6, 10_000)
+    assert (optimiser.weight_decay, optimiser.betas, optimiser.eps) == ((0.01, 0.1), (0.9, 0.99), 1e-6)
+    assert (optimiser.clip, optimiser.decay_rule) == (None, "matrices")
+    assert (recipe.data.fs, recipe.data.size, recipe.data.channels, recipe.data.clip) == (500, (5000,), 12, 5)
+    assert recipe.data.leads == ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+    assert not recipe.data.absolute_time
+    objective = recipe.objective
+    assert (objective.masks.keep, objective.masks.min_span, objective.masks.edges) == ((0.15, 0.25), 10, "reference")
+    assert (objective.target.momentum, objective.target.update) == ((0.998, 0.9995), "before")
+    assert not objective.target.normalise
+    assert objective.distance.kind == "l1"
+    for block in (objective.encoder.block, objective.predictor.block):
+        assert (block.mlp_ratio, block.bias, block.qkv_bias, block.norm_eps) == (4, False, False, 1e-6)
+        assert (block.dropout, block.attention_dropout, block.drop_path, block.layer_scale) == (0, 0, 0, None)
+    assert objective.encoder.positions == objective.predictor.positions
+    assert (objective.encoder.positions.kind, objective.encoder.registers) == ("sincos", 1)
+    assert objective.encoder.init == "scaled"
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_printed_recipe_is_the_recipe(name: str, tmp_path: Path) -> None:
+    recipe = load_recipe(name)[0]
+    (tmp_path / "copy.yaml").write_text(to_yaml(recipe))
+    assert load_recipe(tmp_path / "copy.yaml")[0] == recipe
+
+
+def test_edits_are_typed_values() -> None:
+    recipe, notices = load_recipe(
+        "ecg-jepa-demo", ["training.steps=700", "objective.masks.keep=[0.3, 0.4]", "data.missing_leads=zero"]
+    )
+    assert recipe.training.steps == 700
+    assert recipe.objective.masks.keep == (0.3, 0.4)
+    assert recipe.data.missing_leads == "zero"
+    assert notices == []
+
+
+def test_another_kind_drops_its_siblings_with_a_notice() -> None:
+    recipe, notices = load_recipe("ecg-jepa-xs", ["objective.encoder.positions.kind=learned"])
+    assert recipe.objective.encoder.positions.kind == "learned"
+    assert notices == [
+        "objective.encoder.positions.kind=learned drops layout, base, axes, which belonged to the old kind"
+    ]
+
+
+def test_a_recipe_is_laid_over_its_base(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("base: ecg-jepa-xs\nname: mine\ntraining: {steps: 50000}\n")
+    recipe = load_recipe(tmp_path / "mine.yaml")[0]
+    assert (recipe.name, recipe.training.steps, recipe.objective.encoder.dim) == ("mine", 50_000, 192)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        ("training.stepz=5", r"unknown key 'training\.stepz'; did you mean 'steps'\?"),
+        ("objective.masks.min_spam=5", r"unknown key 'objective\.masks\.min_spam'; did you mean 'min_span'\?"),
+        ("objective.encoder.positions.layoutt=halves", r"unknown key .*layoutt.*did you mean 'layout'"),
+        ("training.steps=-1", r"training\.steps: Input should be greater than 0 \(given: -1\)"),
+        ("training.steps=ten", r"training\.steps: .*valid integer.*\(given: ten\)"),
+        ("training.accumulation=7", r"batch_size 2048 is not a multiple of accumulation 7"),
+        ("training.optimiser.warmup=100000", r"warmup 100000 must be shorter than steps 100000"),
+        ("data.duration_s=0.03", r"not a positive multiple of the patch"),
+        ("objective.masks.kind=blobs", r"objective\.masks"),
+        ("objective.masks.keep=[0.9, 0.1]", r"keep must be 0 < low <= high < 1"),
+        ("nonsense", r"--set nonsense: write it as key=value"),
+        ("name.x=1", r"'name' is a value, not a table"),
+    ],
+)
+def test_a_wrong_edit_is_one_line(edit: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        load_recipe("ecg-jepa-xs", [edit])
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [1,", "not YAML"),
+        ("just words", "a recipe is a table of keys"),
+        ("name: x\ndescription: y\n", "objective: Field required"),
+        ("base: ecg-jepa-s\n", "recipes inherit one level"),
+        ("base: nothing\n", "there is no recipe 'nothing'"),
+    ],
+)
+def test_a_broken_file_is_one_line(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "broken.yaml").write_text(text)
+    with pytest.raises(InputError, match=message) as error:
+        load_recipe(tmp_path / "broken.yaml")
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_name_has_a_suggestion() -> None:
+    with pytest.raises(InputError, match="there is no recipe 'ecg-jepa-x'; did you mean 'ecg-jepa-xs'"):
+        load_recipe("ecg-jepa-x")
+    with pytest.raises(InputError, match="cannot be read as a recipe"):
+        load_recipe("absent.yaml")
+
+
+def test_every_key_has_a_place_in_the_printed_yaml() -> None:
+    plain = yaml.safe_load(to_yaml(load_recipe("ecg-jepa-demo")[0]))
+    assert set(plain) == {"schema_version", "name", "description", "data", "objective", "training", "evaluation"}
