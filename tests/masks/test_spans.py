@@ -134,6 +134,32 @@ def test_a_rank_draws_its_rows_of_the_batch(
     assert whole.context.equal(sample_spans(config, tokens, shared, uniforms.copy()).context)
 
 
+def test_one_run_by_hand() -> None:
+    """The first draw's size is uniform on min_span..budget, both ends, and its place on all that fit, both ends."""
+    config, tokens = SpanConfig(keep=(0.25, 0.25), min_span=10), 40  # 30 tokens to hide, in 31 - size + 10 places
+    for size_draw, place_draw, size, start in [
+        (ALMOST_ONE, 0.0, 30, 0),
+        (ALMOST_ONE, ALMOST_ONE, 30, 10),
+        (20 / 21, 0.5, 30, 5),
+        (0.0, 0.0, 10, 0),
+        (0.0, ALMOST_ONE, 10, 30),
+    ]:
+        uniforms = np.full((1, span_draws(config, tokens)), 0.99)
+        uniforms[0, :3] = 0.3, size_draw, place_draw
+        (row,) = hidden_of(sample_spans(config, tokens, 0.0, uniforms), tokens)
+        assert row[start : start + size].all()
+        assert size == 10 or row.sum() == size
+
+
+def test_a_budget_below_the_shortest_run_is_one_run_anywhere() -> None:
+    config = SpanConfig(keep=(0.9, 0.9))
+    hidden = hidden_of(sample_spans(config, 50, 0.0, draw(config, 50, 3000, 0)), 50)
+    assert all(runs(row) == [5] for row in hidden)
+    starts = np.bincount(hidden.argmax(1), minlength=46)
+    assert len(starts) == 46
+    assert np.abs(starts - 3000 / 46).max() < 4.5 * (3000 / 46) ** 0.5
+
+
 def sample_many(config: SpanConfig, tokens: int = 200, steps: int = 40, rows: int = 150) -> list[NDArray[np.bool_]]:
     rng = np.random.default_rng(0)
     draws = span_draws(config, tokens)

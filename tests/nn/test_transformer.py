@@ -103,6 +103,12 @@ def test_dropout_in_training_only(key: str) -> None:
     assert torch.equal(model(x, layout), first)
 
 
+def test_dropout_inside_the_mlp() -> None:
+    mlp, x = MLP(BlockConfig(dropout=0.5), 16).train(), torch.randn(10, 16)
+    assert not torch.equal(mlp(x), mlp(x))
+    assert torch.equal(mlp.eval()(x), mlp(x))
+
+
 def test_drop_path_skips_whole_branches_of_whole_samples() -> None:
     """A sample's branch is either absent or scaled by 1 / (1 - rate), whatever its number of tokens."""
     torch.manual_seed(0)
