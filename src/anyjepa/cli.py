@@ -142,6 +142,9 @@ def evaluate(
     folds: Annotated[
         int | None, typer.Option(help="Cross-validation parts; default: the source's own split, else 5.")
     ] = None,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Also train the same network on the labels alone (slow).")
+    ] = False,
     min_count: Annotated[int | None, typer.Option(help="Classes with fewer records are left out and named.")] = None,
     weights: Annotated[Weights | None, typer.Option(help="Default: the teacher, where there is one.")] = None,
     unit: Unit = None,
@@ -154,7 +157,13 @@ def evaluate(
     if labels is not None and target is None:
         raise InputError(f"--labels {labels}: say which column holds the classes by --target")
     table = LabelFile(labels, id, target.split(","), group, split, split_by) if labels and target else None
-    chosen = {"low_shot": low_shot, "seeds": seeds, "folds": folds, "min_count": min_count}
+    chosen = {
+        "low_shot": low_shot,
+        "seeds": seeds,
+        "folds": folds,
+        "min_count": min_count,
+        "from_scratch": from_scratch or None,
+    }
     result = evaluate(
         model,
         data or [],
