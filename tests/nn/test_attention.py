@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,7 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from anyjepa.nn import attention
 from anyjepa.nn.attention import _products, attend
+
+
+@pytest.fixture(params=[False, True], ids=["fused", "products"], autouse=True, scope="module")
+def kernel(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test runs as on a CPU without AVX-512 and on one with it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attention, "AVX512", request.param)
+        yield
 
 
 def plain(q: Tensor, k: Tensor, v: Tensor, valid: Tensor | None, causal: bool) -> Tensor:

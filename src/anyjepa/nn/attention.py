@@ -6,13 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+AVX512 = torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2")
+
 
 def attend(q: Tensor, k: Tensor, v: Tensor, valid: Tensor | None, causal: bool, dropout: float) -> Tensor:
     """q, k, v: (B, H, L, head_dim); valid: (B, L) bool, False keys are not seen -> (B, H, L, head_dim).
 
-    The CPU's fused kernel is slow backwards in bfloat16, and at short lengths in float32; plain products win there.
+    On CPUs with AVX-512 the fused kernel is slow backwards in bfloat16, and at short lengths in float32; plain products
+    win there. Without AVX-512 the fused kernel wins.
     """
-    if q.device.type == "cpu" and (q.dtype == torch.bfloat16 or q.shape[-2] <= 96) and dropout == 0:
+    if q.device.type == "cpu" and AVX512 and (q.dtype == torch.bfloat16 or q.shape[-2] <= 96) and dropout == 0:
         return _products(q, k, v, valid, causal)
     mask = None if valid is None else valid[:, None, None, :]
     if causal and mask is not None:
