@@ -80,6 +80,7 @@ def test_t_interval_by_hand():
     half = 4.302653 * 0.1 / np.sqrt(3)  # t(.975, 2 degrees of freedom)
     assert (found.mean, found.low, found.high, found.repeats) == pytest.approx((0.8, 0.8 - half, 0.8 + half, 3))
     wider = estimate([0.7, 0.8, 0.9], overlap=0.25)
+    assert estimate([0.7, 1.0], limits=(0, 1)).high == 1
     assert wider.high - wider.mean == pytest.approx(4.302653 * 0.1 * np.sqrt(1 / 3 + 0.25))
 
 

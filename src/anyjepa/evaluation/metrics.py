@@ -95,12 +95,15 @@ def macro(per_class: np.ndarray) -> np.ndarray:
         return np.asarray(np.nanmean(per_class, axis=-1))
 
 
-def estimate(values: Sequence[float], overlap: float = 0.0) -> Estimate:
+def estimate(
+    values: Sequence[float], overlap: float = 0.0, limits: tuple[float, float] = (-np.inf, np.inf)
+) -> Estimate:
     """Mean and 95 % t interval over repeats; NaN repeats are left out, fewer than two give no interval.
 
     overlap: test records for each training record, where repeats draw both from the same records (1 / (k - 1) in k
     folds). The variance of the mean is then s² (1 / n + overlap), for plain s² / n takes overlapping training sets for
     independent ones (Nadeau and Bengio 2003, section 3; Bouckaert and Frank 2004 for repeated folds).
+    limits: what the metric can be; the interval is cut there.
     """
     known = np.array([value for value in values if np.isfinite(value)])
     if not len(known):
@@ -111,7 +114,7 @@ def estimate(values: Sequence[float], overlap: float = 0.0) -> Estimate:
     from scipy.stats import t
 
     half = float(t.ppf(0.975, len(known) - 1) * known.std(ddof=1) * np.sqrt(1 / len(known) + overlap))
-    return Estimate(mean, mean - half, mean + half, len(known))
+    return Estimate(mean, max(mean - half, limits[0]), min(mean + half, limits[1]), len(known))
 
 
 def paired_difference(a: Sequence[float], b: Sequence[float], overlap: float = 0.0) -> Estimate:

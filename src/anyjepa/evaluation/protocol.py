@@ -205,8 +205,8 @@ class Study:
             weights=judged[0].weights,
             transductive=seen.transductive,
             repeats=tuple(repeats),
-            metrics={m: estimate([_float(r.metrics[m]) for r in repeats], overlap) for m in some.metrics},
-            class_auroc={c: estimate([_float(r.class_auroc[c]) for r in repeats], overlap) for c in classes},
+            metrics={m: estimate([_float(r.metrics[m]) for r in repeats], overlap, (0, 1)) for m in some.metrics},
+            class_auroc={c: estimate([_float(r.class_auroc[c]) for r in repeats], overlap, (0, 1)) for c in classes},
             bootstrap=bootstrap(tests, self.config.bootstrap) if self.config.bootstrap else None,
         )
 

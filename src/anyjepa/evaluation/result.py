@@ -125,7 +125,8 @@ def render(result: Result) -> Group:
         cells = [_cell(row.metrics[name]) for name in metrics]
         if differences:
             cells.append(_cell(differences[row.name], signed=True) if row.name in differences else "")
-        weights = "" if row.weights in ("none", "random") else f" ({row.weights})"
+        named = row.weights in ("none", "random") or row.weights in row.name
+        weights = "" if named else f" ({row.weights})"
         table.add_row(escape(row.name + weights), *cells, style="dim" if row.control else "bold")
     notices = [Text(notice, style="bold yellow") for notice in result.notices]
     return Group(*notices, table, Text(_footnote(result)))
