@@ -48,7 +48,9 @@ def run(tmp_path: Path) -> Path:
     return folder
 
 
-def evaluated(encoder: float = 0.93, control: float = 0.84, repeats: int = 5, **changes: object) -> Result:
+def evaluated(
+    encoder: float = 0.93, control: float = 0.84, repeats: int = 5, spread: float = 0.01, **changes: object
+) -> Result:
     """What an evaluation writes; every class scores like the macro mean."""
     rows = tuple(
         Row(
@@ -57,8 +59,8 @@ def evaluated(encoder: float = 0.93, control: float = 0.84, repeats: int = 5, **
             weights="random" if place else "teacher",
             transductive=False,
             repeats=(Repeat(seed=0, fold=0, metrics={}, class_auroc={}, chosen={}),) * repeats,
-            metrics={"macro_auroc": _around(value, repeats)},
-            class_auroc=dict.fromkeys(CLASSES, _around(value, repeats)),
+            metrics={"macro_auroc": _around(value, repeats, spread)},
+            class_auroc=dict.fromkeys(CLASSES, _around(value, repeats, spread)),
             bootstrap=(value - 0.02, value + 0.02),
         )
         for place, (name, value) in enumerate({"this encoder": encoder, "random init": control}.items())
@@ -79,7 +81,7 @@ def evaluated(encoder: float = 0.93, control: float = 0.84, repeats: int = 5, **
         parts=Parts(records=(36, 9, 15), groups=(36, 9, 15)),
         rows=rows,
         differences=(
-            Difference(minus="random init", metric="macro_auroc", estimate=_around(encoder - control, repeats)),
+            Difference(minus="random init", metric="macro_auroc", estimate=_around(encoder - control, repeats, spread)),
         ),
         notices=(),
         environment={},
@@ -87,5 +89,5 @@ def evaluated(encoder: float = 0.93, control: float = 0.84, repeats: int = 5, **
     return result.model_copy(update=changes)
 
 
-def _around(mean: float, repeats: int) -> Estimate:
-    return Estimate(mean, mean - 0.01, mean + 0.01, repeats) if repeats > 1 else Estimate(mean, None, None, 1)
+def _around(mean: float, repeats: int, spread: float) -> Estimate:
+    return Estimate(mean, mean - spread, mean + spread, repeats) if repeats > 1 else Estimate(mean, None, None, 1)

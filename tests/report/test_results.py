@@ -21,12 +21,14 @@ def test_verdict_follows_the_interval(tmp_path, result, control, verdict):
     assert verdict in headline(contents(tmp_path, result(control=control)))[1]
 
 
-def test_one_repeat_has_the_bootstrap_interval_and_no_verdict(tmp_path, result):
-    run = contents(tmp_path, result(repeats=1))
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_repeats_on_one_test_part_are_no_interval(tmp_path, result, repeats):
+    run = contents(tmp_path, result(repeats=repeats, spread=0.0))
     top = headline(run)[1]
-    assert "(0.910 to 0.950)" in top
-    assert "Difference +0.090: one repeat, so without an interval." in top
-    assert "over patients, by bootstrap" in evaluations(run)
+    assert "(0.910 to 0.950)" in top  # the bootstrap's
+    assert "Difference +0.090: one test part, so without an interval." in top
+    assert "over patients (bootstrap)" in evaluations(run)
+    assert "over 3 repeats" not in evaluations(run) + per_class(run)
 
 
 def test_headline_prefers_all_labels_to_few(tmp_path, result):

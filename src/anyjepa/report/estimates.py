@@ -29,26 +29,38 @@ def title(result: Result) -> str:
 
 def row_title(row: Row) -> str:
     """Its name, and which weights of a pretrained encoder were used."""
-    return row.name if row.weights in ("none", "random") else f"{row.name} ({row.weights})"
+    return row.name if row.weights in ("none", "random") or row.weights in row.name else f"{row.name} ({row.weights})"
 
 
-def auroc(row: Row) -> Estimate:
-    """Macro AUROC. A single repeat takes its interval from the bootstrap over patients."""
-    found = row.metrics.get("macro_auroc", UNKNOWN)
-    if found.low is None and row.bootstrap is not None:
-        return Estimate(found.mean, *row.bootstrap, found.repeats)
-    return found
+def same_repeats(result: Result) -> bool:
+    """Whether the repeats say nothing about spread: there is one, or all tested the same probe on the same records."""
+    first = result.rows[0].metrics.get("macro_auroc", UNKNOWN)
+    return first.low is None or first.low == first.high
+
+
+def metric(result: Result, row: Row, name: str) -> Estimate:
+    """A metric of a row. Where repeats say nothing about spread, macro AUROC has the bootstrap's interval instead."""
+    found = row.metrics.get(name, UNKNOWN)
+    if not same_repeats(result):
+        return found
+    low, high = (row.bootstrap if name == "macro_auroc" else None) or (None, None)
+    return Estimate(found.mean, low, high, found.repeats)
+
+
+def auroc(result: Result, row: Row) -> Estimate:
+    """Macro AUROC of a row."""
+    return metric(result, row, "macro_auroc")
 
 
 def difference(result: Result, row: Row) -> Estimate:
     """Macro AUROC of the first row minus this one, paired; unknown for the first row itself."""
-    return next((d.estimate for d in result.differences if d.minus == row.name), UNKNOWN)
+    found = next((d.estimate for d in result.differences if d.minus == row.name), UNKNOWN)
+    return Estimate(found.mean, None, None, found.repeats) if same_repeats(result) else found
 
 
 def basis(result: Result) -> str:
-    """What an interval is over."""
-    repeats = len(result.rows[0].repeats)
-    return f"over {repeats} repeats" if repeats > 1 else "over patients, by bootstrap"
+    """What the intervals of macro AUROC are over."""
+    return "over patients (bootstrap)" if same_repeats(result) else f"over {len(result.rows[0].repeats)} repeats"
 
 
 def mean_text(value: Estimate, signed: bool = False) -> str:

@@ -33,26 +33,26 @@ def finding(run: Contents) -> list[object]:
     """The result in one sentence: macro AUROC with its interval, against the best control."""
     for result in sorted(run.results, key=lambda result: result.settings.get("low_shot") is not None):
         first = result.rows[0]
-        if auroc(first).mean is not None:
+        if auroc(result, first).mean is not None:
             return [
                 f"{title(result)}: macro AUROC ",
-                tag("strong", mean_text(auroc(first))),
-                f" {range_text(auroc(first))}. {_against(result)}",
+                tag("strong", mean_text(auroc(result, first))),
+                f" {range_text(auroc(result, first))}. {_against(result)}",
             ]
     return ["Trained, not evaluated yet: nothing on this page says whether the representation is useful."]
 
 
 def _against(result: Result) -> str:
-    controls = [row for row in result.rows[1:] if row.control and auroc(row).mean is not None]
+    controls = [row for row in result.rows[1:] if row.control and auroc(result, row).mean is not None]
     if not controls:
         return "No control was evaluated beside it, so the number alone says little."
-    best = max(controls, key=lambda row: auroc(row).mean or 0.0)
-    said = f"Best control: {row_title(best)}, {text(auroc(best))}."
+    best = max(controls, key=lambda row: auroc(result, row).mean or 0.0)
+    said = f"Best control: {row_title(best)}, {text(auroc(result, best))}."
     gain = difference(result, best)
     if gain.mean is None:
         return said
     if gain.low is None or gain.high is None:
-        verdict = "one repeat, so without an interval"
+        verdict = "one test part, so without an interval"
     else:
         verdict = (
             "a clear gain" if gain.low > 0 else "the control is better" if gain.high < 0 else "no clear difference"
@@ -78,12 +78,12 @@ def facts(run: Contents) -> list[tuple[str, str, str]]:
     encoder = _at(recipe, "objective", "encoder")
     if isinstance(encoder, dict) and {"dim", "depth", "heads"} <= encoder.keys():
         size = f"{encoder['depth']} × {encoder['dim']}"
-        found.append(("Encoder", size, f"blocks × width, {encoder['heads']} heads"))
+        found.append(("Encoder", size, "blocks × width"))
     signal = recipe.get("data")
     if isinstance(signal, dict) and {"fs", "duration_s"} <= signal.keys():
         leads = signal.get("leads")
-        remark = f"{len(leads)} leads" if isinstance(leads, list) else ""
-        found.append(("Input", f"{signal['duration_s']} s at {signal['fs']} Hz", remark))
+        remark = f", {len(leads)} leads" if isinstance(leads, list) else ""
+        found.append(("Input", f"{number(signal['duration_s'])} s", f"{number(signal['fs'])} Hz{remark}"))
     return found
 
 

@@ -10,7 +10,19 @@ from anyjepa.evaluation.metrics import Estimate
 from anyjepa.evaluation.result import TITLES, Result, Row
 from anyjepa.report.contents import Contents
 from anyjepa.report.drawing import INK, MARKERS, MUTED, SERIES, SURFACE, axes, blank, draw
-from anyjepa.report.estimates import UNKNOWN, auroc, basis, difference, mean_text, range_text, row_title, text, title
+from anyjepa.report.estimates import (
+    UNKNOWN,
+    auroc,
+    basis,
+    difference,
+    mean_text,
+    metric,
+    range_text,
+    row_title,
+    same_repeats,
+    text,
+    title,
+)
 from anyjepa.report.markup import Html, figure, join, note, number, table, tag
 
 if TYPE_CHECKING:
@@ -39,19 +51,21 @@ def _evaluation(result: Result) -> Html:
     head = ["", *(TITLES[name] for name in metrics), "first row minus this"]
     cells = []
     for row in result.rows:
-        values = (auroc(row) if name == "macro_auroc" else row.metrics.get(name, UNKNOWN) for name in metrics)
+        values = (metric(result, row, name) for name in metrics)
         cells.append([row_title(row), *map(_cell, values), _cell(difference(result, row), signed=True)])
     parts = [
         tag("h3", title(result)),
         *(tag("p", notice, class_="note warn") for notice in result.notices),
         tag("p", _tested(result)),
-        table(head, cells, f"Mean and 95 % interval {basis(result)}. The difference is of macro AUROC, paired."),
+        table(head, cells, _table_caption(result)),
     ]
-    drawn = [row for row in result.rows if auroc(row).mean is not None]
+    drawn = [row for row in result.rows if auroc(result, row).mean is not None]
     if drawn:
-        alt = f"{title(result)}, macro AUROC: " + "; ".join(f"{row_title(row)} {text(auroc(row))}" for row in drawn)
+        alt = f"{title(result)}, macro AUROC: " + "; ".join(
+            f"{row_title(row)} {text(auroc(result, row))}" for row in drawn
+        )
         caption = f"Macro AUROC with its 95 % interval {basis(result)}. Grey: controls."
-        parts.append(figure(draw(alt, lambda: _forest(drawn)), caption))
+        parts.append(figure(draw(alt, lambda: _forest(result, drawn)), caption))
     return join(parts)
 
 
@@ -69,16 +83,24 @@ def _tested(result: Result) -> str:
     return said
 
 
+def _table_caption(result: Result) -> str:
+    if same_repeats(result):
+        said = f"Macro AUROC with its 95 % interval {basis(result)}; the rest are means."
+    else:
+        said = f"Means with 95 % intervals {basis(result)}."
+    return f"{said} The difference is of macro AUROC, paired."
+
+
 def _cell(value: Estimate, signed: bool = False) -> Html:
     return join([mean_text(value, signed), tag("span", range_text(value, signed), class_="range")])
 
 
-def _forest(rows: list[Row]) -> Figure:
+def _forest(result: Result, rows: list[Row]) -> Figure:
     page = blank(900, 56 + 30 * len(rows))
     plot = axes(page, left=290, right=24)
     for place, row in enumerate(rows):
         colour, width, size = (MUTED, 2, 6) if row.control else (SERIES[0], 3, 8)
-        mean, low, high = _numbers(auroc(row))
+        mean, low, high = _numbers(auroc(result, row))
         plot.plot([low, high], [place, place], color=colour, linewidth=width)
         plot.plot(mean, place, "o", color=colour, markersize=size, markeredgecolor=SURFACE)
     _name_rows(plot, [_short(row_title(row), 42) for row in rows])
@@ -93,7 +115,7 @@ def _classes(result: Result) -> Html:
     alt = f"{title(result)}, AUROC of {len(names)} classes: "
     alt += "; ".join(f"{name} {text(_of(first, name))}" for name in drawn)
     more = f" The {_CLASSES} best of {len(names)} classes are drawn." if len(names) > _CLASSES else ""
-    over = f", with 95 % intervals {basis(result)}" if len(first.repeats) > 1 else ""
+    over = f", with 95 % intervals {basis(result)}" if not same_repeats(result) else ""
     caption = f"Bars: {row_title(first)}{over}. Marks: the other rows.{more}"
     head = ["class", "records", *map(row_title, result.rows)]
     cells = [[name, number(result.classes[name]), *(_cell(_of(row, name)) for row in result.rows)] for name in names]
