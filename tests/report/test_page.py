@@ -98,6 +98,12 @@ def test_damage_never_breaks_the_page(run, content):
     Page(write_report(run))
 
 
+def test_numbers_out_of_range_never_break_the_page(run):
+    rows = "\n".join(f"{step},{value},inf,{value}" for step, value in enumerate(["1e300", "-inf", "nan", "1e-300"]))
+    (run / "metrics.csv").write_text(f"step,loss,samples_per_s,teacher_rank\n{rows}\n")
+    assert "values are not finite" in Page(write_report(run)).text
+
+
 def test_an_empty_folder_has_a_page(tmp_path):
     assert "not evaluated yet" in Page(write_report(tmp_path)).text
 

@@ -63,8 +63,10 @@ def test_many_classes_are_all_in_the_table(tmp_path, result):
     assert all(f">{name}<" in page for name in names)
 
 
-def test_a_result_that_does_not_fit_is_named(run):
-    (run / "results" / "linear.json").write_text('{"task": "rhythm"}')
+@pytest.mark.parametrize("rows", [None, ()])
+def test_a_result_that_does_not_fit_is_named(run, result, rows):
+    text = '{"task": "rhythm"}' if rows is None else result(rows=rows).to_json()
+    (run / "results" / "linear.json").write_text(text)
     found = read_contents(run)
     assert not found.results
     assert any("linear.json is not readable" in text for text in found.notes)

@@ -60,10 +60,17 @@ def read_contents(run: Path) -> Contents:
     contents.environment = read("environment.json", _json, {})
     contents.metrics = read("metrics.csv", lambda path: _metrics(path, contents.notes), {})
     for path in sorted((run / "results").glob("*.json")):
-        contents.results += read(f"results/{path.name}", lambda path: [Result.from_json(path)], [])
+        contents.results += read(f"results/{path.name}", lambda path: [_result(path)], [])
     contents.masks = read("artifacts/masks.npz", _arrays, None)
     contents.embedding = read("artifacts/embedding.npz", _arrays, None)
     return contents
+
+
+def _result(path: Path) -> Result:
+    result = Result.from_json(path)
+    if not result.rows:
+        raise ValueError("it has no rows")
+    return result
 
 
 def _yaml(path: Path) -> dict[str, Any]:

@@ -74,7 +74,8 @@ def facts(run: Contents) -> list[tuple[str, str, str]]:
         found.append(("Loss", number(float(loss.values[-1])), f"from {number(float(loss.values[0]))}"))
     speed = run.metrics.get("samples_per_s")
     if speed is not None and np.isfinite(speed.values).any():
-        found.append(("Samples a second", number(int(np.nanmedian(speed.values))), "median"))
+        median = np.median(speed.values[np.isfinite(speed.values)])
+        found.append(("Samples a second", number(round(float(median))), "median"))
     encoder = _at(recipe, "objective", "encoder")
     if isinstance(encoder, dict) and {"dim", "depth", "heads"} <= encoder.keys():
         size = f"{encoder['depth']} × {encoder['dim']}"
