@@ -47,13 +47,18 @@ def main() -> None:
         for name, result in (("5 labels a class", few), ("all labels", whole)):
             for row, area in areas(result).items():
                 found[name].setdefault(row, []).append(area)
-        print(json.dumps({"seed": seed, **{name: {r: a[-1] for r, a in rows.items()} for name, rows in found.items()}}), flush=True)
+        print(
+            json.dumps({"seed": seed, **{name: {r: a[-1] for r, a in rows.items()} for name, rows in found.items()}}),
+            flush=True,
+        )
     for name, rows in found.items():
         print(f"\n{name}: macro AUROC over {args.seeds} seeds, and what pretraining gains")
         main_row = next(iter(rows.values()))
         for row, values in rows.items():
             mean, gain = estimate(values), paired_difference(main_row, values)
-            print(f"  {row:60} {mean.mean:.3f} [{mean.low:.3f}, {mean.high:.3f}]   {gain.mean:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]")
+            print(
+                f"  {row:60} {mean.mean:.3f} [{mean.low:.3f}, {mean.high:.3f}]   {gain.mean:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
+            )
     print(json.dumps({"macro_auroc": found, "machine": environment()}))
 
 

@@ -111,7 +111,11 @@ def main() -> None:
     row = {f"{name}_samples_per_s": round(args.batch / statistics.median(s), 2) for name, s in seconds.items()}
     if args.reference:
         ratios = [b / a for a, b in zip(seconds["anyjepa"], seconds["reference"], strict=True)]
-        row |= {"ratio": round(statistics.median(ratios), 2), "ratio_min": round(min(ratios), 2), "ratio_max": round(max(ratios), 2)}
+        row |= {
+            "ratio": round(statistics.median(ratios), 2),
+            "ratio_min": round(min(ratios), 2),
+            "ratio_max": round(max(ratios), 2),
+        }
     row |= {"size": args.size, "batch": args.batch, "precision": lightning_precision(args.precision)}
     print(json.dumps(row | {"machine": environment()}))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,13 +18,13 @@ from anyjepa.data.ecg.simulator import patient_split
 from anyjepa.data.ecg.source import find_recordings
 from anyjepa.data.ecg.tasks import task_table, tasks_of
 from anyjepa.data.labels import LabelTable, join, read_label_table
-from anyjepa.errors import InputError
+from anyjepa.errors import DataWarning, InputError
 from anyjepa.evaluation import protocol as judging
 from anyjepa.evaluation.features import mean_features
 from anyjepa.evaluation.protocol import Candidate, EvaluationConfig
 from anyjepa.evaluation.result import Result
 from anyjepa.evaluation.samples import SelectedSamples, Windows
-from anyjepa.runs.folder import Run, open_run
+from anyjepa.runs.folder import Run, find_run
 from anyjepa.runs.model import Model, load
 
 Protocol = Literal["linear", "knn", "attentive", "finetune", "supervised"]
@@ -42,7 +43,7 @@ class LabelFile:
 
 
 def evaluate(
-    model: str | Path | Run,
+    model: str | Path | Run | Model,
     data: Sequence[Path | str] | Path | str = (),
     *,
     protocol: Protocol = "linear",
@@ -53,17 +54,19 @@ def evaluate(
     settings: Mapping[str, Any] | None = None,
     unit: str | float | None = None,
     name: str | None = None,
+    progress: Callable[[str], None] = lambda row: None,
     **changes: Any,
 ) -> Result:
-    """Judge a run's or a folder's encoder beside its controls. A run keeps the result in `results/<name>.json`.
+    """Judge an encoder beside its controls: of a run, of a model folder or Hugging Face id, or a loaded one.
 
-    data: files or folders; a run without them is judged on its recipe's embedded set, training patients against test
-    patients. task: one that the data name; labels: a table instead. folds: cross-validation in that many parts.
-    unit: of the files, over what they say. settings: keys of `EvaluationConfig`, over the recipe's; changes: the same as keywords (seeds=, low_shot=, min_count=).
-    Raises InputError.
+    A run keeps the result in `results/<name>.json`. data: files or folders; a run without them is judged on its recipe's
+    embedded set, training patients against test patients. task: one that the data name; labels: a table instead. folds:
+    cross-validation in that many parts. unit: of the files, over what they say. settings: keys of `EvaluationConfig`, over
+    the recipe's; changes: the same as keywords (seeds=, low_shot=, min_count=). progress: told each row's name before it
+    is computed. Raises InputError.
     """
-    run = model if isinstance(model, Run) else _run(Path(model))
-    loaded = load(run.model if run else str(model), weights)
+    run = model if isinstance(model, Run) else None if isinstance(model, Model) else find_run(Path(model))
+    loaded = model if isinstance(model, Model) else load(run.model if run else str(model), weights)
     paths = [Path(p) for p in ([data] if isinstance(data, (str, Path)) else data)]
     recordings = _recordings(run, paths, unit)
     samples = loaded.prepare(recordings)
@@ -81,16 +84,13 @@ def evaluate(
         task=task,
         data=", ".join(str(p) for p in paths) or "simulated ECGs",
         cache=run.folder / "features" if run else None,
+        progress=progress,
     )
     if run:
-        _keep(run, name or _name(config, task), result)
+        _keep(run, name or _name(config, task, paths, loaded.loaded.weights), result)
         if protocol == "linear":
             _map(run, loaded, samples, table)
     return result
-
-
-def _run(path: Path) -> Run | None:
-    return open_run(path) if (path / "recipe.yaml").is_file() else None
 
 
 def _recordings(run: Run | None, paths: Sequence[Path], unit: str | float | None) -> list[Recording]:
@@ -98,6 +98,12 @@ def _recordings(run: Run | None, paths: Sequence[Path], unit: str | float | None
         return read(list(paths), unit=unit).recordings
     if run is None:
         raise InputError("evaluate: a model folder needs --data; only a run knows its recipe's embedded set")
+    if (origin := run.environment()["data"]["paths"]) != ["embedded"]:
+        warnings.warn(
+            f"pretrained on {', '.join(origin)}, but judged on simulated ECGs; --data names others",
+            DataWarning,
+            stacklevel=3,
+        )
     return find_recordings(run.recipe.data, []).recordings
 
 
@@ -154,9 +160,11 @@ def _config(
         raise InputError(f"evaluation.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
-def _name(config: EvaluationConfig, task: str) -> str:
-    few = "" if config.low_shot is None else f"-{config.low_shot}-{'labels' if config.low_shot >= 1 else 'share'}"
-    return f"{config.protocol}-{task}{few}"
+def _name(config: EvaluationConfig, task: str, paths: Sequence[Path], weights: str) -> str:
+    """Such that evaluations that differ in protocol, task, labels, data or weights do not overwrite each other."""
+    few = "" if config.low_shot is None else f"{config.low_shot}-{'labels' if config.low_shot >= 1 else 'share'}"
+    data = "-".join(path.resolve().stem for path in paths)
+    return "-".join(filter(None, (config.protocol, task, few, data, weights if weights == "student" else "")))
 
 
 def _keep(run: Run, name: str, result: Result) -> None:

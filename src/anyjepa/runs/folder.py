@@ -36,31 +36,42 @@ class Run:
         return self.folder / "artifacts"
 
     def environment(self) -> dict[str, Any]:
-        """What `environment.json` holds: machine, versions, command, and the data that was trained on."""
-        return json.loads((self.folder / "environment.json").read_text())
+        """What `environment.json` holds: machine, versions, command, and the data that was trained on. Raises InputError."""
+        path = self.folder / "environment.json"
+        try:
+            return json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: cannot be read ({error})") from error
 
-    def write_environment(self, data: dict[str, Any]) -> None:
-        (self.folder / "environment.json").write_text(json.dumps(environment() | {"data": data}, indent=2) + "\n")
+    def start(self, data: dict[str, Any]) -> None:
+        """Make the folder and write down what goes in: the recipe, and the environment with a description of the data."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "recipe.yaml").write_text(to_yaml(self.recipe))
+            (self.folder / "environment.json").write_text(json.dumps(environment() | {"data": data}, indent=2) + "\n")
+        except OSError as error:
+            raise InputError(f"{self.folder}: a run cannot be written here ({error.strerror})") from error
 
 
-def create_run(recipe: Recipe, output: Path | None) -> Run:
-    """A new run folder, `runs/<recipe>-<time>` unless `output` says otherwise. InputError if it holds something already."""
+def new_run(recipe: Recipe, output: Path | None) -> Run:
+    """A run that is to be made in `output`, or in `runs/<recipe>-<time>`. InputError if the folder is in use."""
     folder = output or Path("runs") / f"{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
-    try:
-        if folder.exists() and any(folder.iterdir()):
-            raise InputError(f"{folder}: is not empty; give another --output, or --resume to go on with that run")
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "recipe.yaml").write_text(to_yaml(recipe))
-    except OSError as error:
-        raise InputError(f"{folder}: a run cannot be written here ({error.strerror})") from error
+    if folder.is_dir() and any(folder.iterdir()):
+        raise InputError(f"{folder}: is not empty; give another --output, or --resume to go on with that run")
     return Run(folder, recipe)
+
+
+def find_run(folder: Path) -> Run | None:
+    """The run in a folder, None if it is no run folder. InputError if its recipe cannot be read."""
+    recipe = folder / "recipe.yaml"
+    return Run(folder, load_recipe(recipe)[0]) if recipe.is_file() else None
 
 
 def open_run(folder: Path) -> Run:
     """A run that exists. InputError if the folder is none."""
-    if not (folder / "recipe.yaml").is_file():
-        raise InputError(f"{folder}: is no run folder, it has no recipe.yaml")
-    return Run(folder, load_recipe(folder / "recipe.yaml")[0])
+    if run := find_run(folder):
+        return run
+    raise InputError(f"{folder}: is no run folder, it has no recipe.yaml")
 
 
 def environment() -> dict[str, Any]:

@@ -17,6 +17,7 @@ from anyjepa.data.ecg.recording import Recording
 from anyjepa.errors import InputError
 from anyjepa.evaluation.features import mean_features
 from anyjepa.evaluation.samples import ArraySamples, Windows
+from anyjepa.runs.folder import find_run
 from anyjepa.weights.folder import LoadedModel, load_model
 from anyjepa.weights.model import parse
 
@@ -89,5 +90,5 @@ class Model:
 
 def load(path_or_id: str | Path, weights: Literal["teacher", "student"] | None = None) -> Model:
     """A model by folder, by run folder or by Hugging Face id; the teacher's weights unless `weights` says otherwise."""
-    path = Path(path_or_id)
-    return Model(load_model(path / "model" if (path / "recipe.yaml").is_file() else path_or_id, weights))
+    run = find_run(Path(path_or_id))
+    return Model(load_model(run.model if run else path_or_id, weights))

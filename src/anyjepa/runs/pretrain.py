@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 
 from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.source import Found, find_recordings, training_set
-from anyjepa.errors import InputError
+from anyjepa.errors import DataWarning, InputError
 from anyjepa.masks.spans import sample_spans, span_draws
 from anyjepa.objectives.masked import MaskedPrediction
 from anyjepa.randomness import generator, torch_seed
 from anyjepa.recipes.schema import Recipe, load_recipe
-from anyjepa.runs.folder import Run, create_run, open_run
+from anyjepa.runs.folder import Run, new_run, open_run
 from anyjepa.training.fit import fit
 from anyjepa.weights.folder import save_pretrained
 from anyjepa.weights.model import Provenance, TrainingRecords
@@ -44,13 +47,14 @@ def pretrain(
     if not isinstance(recipe, Recipe):
         recipe, _ = load_recipe(recipe, edits)
     paths = [] if isinstance(data, Found) else [Path(p) for p in ([data] if isinstance(data, (str, Path)) else data)]
-    run = _continued(recipe, output) if resume else create_run(recipe, Path(output) if output else None)
+    run = _run(recipe, Path(output) if output else None, resume, devices * nodes)
     found = data if isinstance(data, Found) else find_recordings(recipe.data, paths, part="train")
     dataset = training_set(recipe.data, _without(found, exclude))
-    if not resume:
-        run.write_environment(_described(dataset, paths))
     objective = build_objective(recipe)
-    _draw_masks(run, dataset)
+    if rank_zero_only.rank == 0:
+        _tell_skipped(dataset)
+        _start(run, _described(dataset, paths or (["arrays"] if isinstance(data, Found) else ["embedded"])), resume)
+        _draw_masks(run, dataset)
     fit(
         objective,
         recipe.training,
@@ -63,26 +67,42 @@ def pretrain(
         strategy=strategy,
         progress=progress,
     )
-    save_pretrained(
-        run.model,
-        objective,
-        dataset.preprocessing.model_dump(mode="json"),
-        Provenance(steps=recipe.training.steps, data=_in_words(dataset), recipe=recipe.name),
-        TrainingRecords.of(dataset.ids, dataset.groups),
-    )
+    if rank_zero_only.rank == 0:
+        save_pretrained(
+            run.model,
+            objective,
+            dataset.preprocessing.model_dump(mode="json"),
+            Provenance(steps=recipe.training.steps, data=_in_words(dataset), recipe=recipe.name),
+            TrainingRecords.of(dataset.ids, dataset.groups),
+        )
     return run
 
 
 def build_objective(recipe: Recipe) -> MaskedPrediction:
-    """The untrained objective of a recipe, initialised by its seed."""
+    """The untrained objective of a recipe, initialised by its seed. InputError if its sizes do not fit together."""
     torch.manual_seed(torch_seed(recipe.training.seed))
-    return MaskedPrediction(recipe.objective, recipe.data.channels, recipe.data.size)
+    try:
+        return MaskedPrediction(recipe.objective, recipe.data.channels, recipe.data.size)
+    except ValueError as error:
+        raise InputError(f"recipe {recipe.name}: {error}") from error
 
 
-def _continued(recipe: Recipe, output: Path | str | None) -> Run:
+def _run(recipe: Recipe, output: Path | None, resume: bool, processes: int) -> Run:
+    """The run to make or to go on with; nothing is written yet."""
+    batch, share = recipe.training.batch_size, recipe.training.accumulation * processes
+    if batch % share:
+        raise InputError(f"training.batch_size {batch} is not a multiple of {share} (accumulation x devices x nodes)")
+    if output is None and processes > 1:
+        raise InputError("training in several processes needs --output, so that all of them know the run folder")
+    if output and rank_zero_only.rank > 0:  # the first process has made or checked it
+        return Run(output, recipe)
+    return _continued(recipe, output) if resume else new_run(recipe, output)
+
+
+def _continued(recipe: Recipe, output: Path | None) -> Run:
     if output is None:
         raise InputError("--resume needs --output, the folder of the run to go on with")
-    run = open_run(Path(output))
+    run = open_run(output)
     before, now = _flat(run.recipe.model_dump(mode="json")), _flat(recipe.model_dump(mode="json"))
     for key in now:
         if before.get(key) != now[key]:
@@ -90,6 +110,24 @@ def _continued(recipe: Recipe, output: Path | str | None) -> Run:
                 f"{output}: was started with {key}={before.get(key)}, not {now[key]}; resume with the same recipe"
             )
     return run
+
+
+def _start(run: Run, data: dict[str, Any], resume: bool) -> None:
+    """Write down what goes into a new run; a resumed one must get the records that it began with."""
+    before = run.environment()["data"] if resume else None
+    if before is None:
+        run.start(data)
+    elif before["fingerprint"] != data["fingerprint"]:
+        raise InputError(
+            f"{run.folder}: was started on other records: {before['records']} of {', '.join(before['paths'])}, "
+            f"now {data['records']} of {', '.join(data['paths'])}; resume with the same --data and --exclude"
+        )
+
+
+def _tell_skipped(dataset: EcgDataset) -> None:
+    if dataset.skipped:
+        reason = next(iter(dataset.skipped.values()))
+        warnings.warn(f"{len(dataset.skipped)} records are left out; the first: {reason}", DataWarning, stacklevel=3)
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -106,10 +144,11 @@ def _without(found: Found, exclude: Sequence[str]) -> Found:
     return found._replace(recordings=[r for r in found.recordings if r.id not in unwanted])
 
 
-def _described(dataset: EcgDataset, paths: Sequence[Path]) -> dict[str, Any]:
+def _described(dataset: EcgDataset, origin: Sequence[Path | str]) -> dict[str, Any]:
     return {
-        "paths": [str(path) for path in paths] or ["embedded"],
+        "paths": [str(path) for path in origin],
         "records": len(dataset),
+        "fingerprint": blake2b("\n".join(dataset.ids).encode(), digest_size=8).hexdigest(),
         "patients": len(set(dataset.groups)) if dataset.patients_known else None,
         "skipped": len(dataset.skipped),
         "skipped_examples": dict(list(dataset.skipped.items())[:10]),
