@@ -2,9 +2,9 @@
 
     python benchmarks/demo_quality.py [--seeds 5] [--output runs/demo-quality]
 
-For each seed: new patients, new weights, the recipe `ecg-jepa-demo` as it is. Judged on the simulator's test patients with five labels a
-class and with all labels: the probe on the pretrained teacher, on a random-init encoder, on raw input, and the same network trained
-from scratch on the five labels a class. Prints a table and one JSON line.
+For each seed: new patients, new weights, the recipe `ecg-jepa-demo` as it is. Judged on the simulator's test patients
+with five labels a class and with all labels: the probe on the pretrained teacher, on a random-init encoder, on raw
+input, and the same network trained from scratch on the five labels a class. Prints a table and one JSON line.
 """
 
 from __future__ import annotations

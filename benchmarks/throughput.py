@@ -2,8 +2,9 @@
 
     python benchmarks/throughput.py --reference PATH/TO/ECG-JEPA [--size s] [--batch 16] [--rounds 7]
 
-The reference runs as shipped (float32, its own attention choice for the device, unfused AdamW on CPUs). Without --reference only
-this library is timed. Prints one JSON line: medians in samples/s, the median of the round-by-round ratios, and the machine.
+The reference runs as shipped (float32, its own attention choice for the device, unfused AdamW on CPUs). Without
+--reference only this library is timed. Prints one JSON line: medians in samples/s, the median of the round-by-round
+ratios, and the machine.
 """
 
 from __future__ import annotations

@@ -45,6 +45,11 @@ class Protocol(StrEnum):
     supervised = "supervised"
 
 
+class SplitBy(StrEnum):
+    group = "group"
+    record = "record"
+
+
 class Weights(StrEnum):
     teacher = "teacher"
     student = "student"
@@ -62,7 +67,7 @@ def demo(
 
     run = demo(output, seed, progress=True)
     for file in sorted(run.results.glob("*.json")):
-        _console().print(render(Result.from_json(file.read_text())))
+        _show(render(Result.from_json(file)))
     typer.echo(f"model: {run.model}")
     typer.echo(f"report: {write_report(run.folder)}")
 
@@ -75,8 +80,12 @@ def recipes(
     from anyjepa.recipes.schema import load_recipe, recipe_names, to_yaml
 
     if name is None:
+        from rich.table import Table
+
+        table = Table.grid(padding=(0, 2))
         for known in recipe_names():
-            typer.echo(f"{known:16} {load_recipe(known)[0].description}")
+            table.add_row(known, load_recipe(known)[0].description)
+        _show(table)
     else:
         typer.echo(to_yaml(load_recipe(name)[0]), nl=False)
 
@@ -121,6 +130,7 @@ def pretrain(
     )
     typer.echo(f"model: {run.model}")
     typer.echo(f"report: {write_report(run.folder)}")
+    typer.echo(f"next: anyjepa evaluate {run.folder}", err=True)
 
 
 @app.command()
@@ -136,7 +146,7 @@ def evaluate(
     target: Annotated[str | None, typer.Option(help="Its column of classes, or 0/1 columns: a,b,c.")] = None,
     group: Annotated[str | None, typer.Option(help="Its column of patients.")] = None,
     split: Annotated[str | None, typer.Option(help="Its column with train, validation and test.")] = None,
-    split_by: Annotated[str, typer.Option(help="'record' accepts labels without patients.")] = "group",
+    split_by: Annotated[SplitBy, typer.Option(help="'record' accepts labels without patients.")] = SplitBy.group,
     low_shot: Annotated[float | None, typer.Option(help="Labels a class (1, 2, 5 ...) or a share below 1.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Repetitions.")] = None,
     folds: Annotated[
@@ -152,11 +162,13 @@ def evaluate(
 ) -> None:
     """Judge an encoder on labels, beside a random-init encoder, raw input and the same network trained from scratch."""
     from anyjepa.evaluation.result import render
+    from anyjepa.report.page import write_report
     from anyjepa.runs.evaluate import LabelFile, evaluate
+    from anyjepa.runs.folder import find_run
 
     if labels is not None and target is None:
         raise InputError(f"--labels {labels}: say which column holds the classes by --target")
-    table = LabelFile(labels, id, target.split(","), group, split, split_by) if labels and target else None
+    table = LabelFile(labels, id, target.split(","), group, split, split_by.value) if labels and target else None
     chosen = {
         "low_shot": low_shot,
         "seeds": seeds,
@@ -164,20 +176,25 @@ def evaluate(
         "min_count": min_count,
         "from_scratch": from_scratch or None,
     }
-    result = evaluate(
-        model,
-        data or [],
-        protocol=protocol.value,
-        task=task,
-        labels=table,
-        weights=weights.value if weights else None,
-        unit=unit,
-        **{name: value for name, value in chosen.items() if value is not None},
-    )
+    with _console(stderr=True).status("reading") as status:
+        result = evaluate(
+            model,
+            data or [],
+            protocol=protocol.value,
+            task=task,
+            labels=table,
+            weights=weights.value if weights else None,
+            unit=unit,
+            progress=status.update,
+            **{name: value for name, value in chosen.items() if value is not None},
+        )
+    report = write_report(run.folder) if (run := find_run(Path(model))) else None
     if as_json:
-        typer.echo(result.to_json())
-    else:
-        _console().print(render(result))
+        typer.echo(result.to_json(), nl=False)
+        return
+    _show(render(result))
+    if report:
+        typer.echo(f"report: {report}")
 
 
 @app.command()
@@ -206,7 +223,7 @@ def embed(
         leads=leads.split(",") if leads else None,
         unit=unit,
     )
-    typer.echo(f"{output}: {count} records" + (f", {len(skipped)} skipped" if skipped else ""))
+    typer.echo(f"{output}: {count} records" + (f", {len(skipped)} left out" if skipped else ""))
     for reason in skipped.values():
         typer.echo(f"skipped: {reason}", err=True)
 
@@ -235,7 +252,7 @@ def data_inspect(
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
-        _console().print(render(found))
+        _show(render(found))
 
 
 @weights_app.command("inspect")
@@ -249,7 +266,7 @@ def weights_inspect(
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
-        _console().print(render(found))
+        _show(render(found))
 
 
 @weights_app.command("import")
@@ -278,15 +295,20 @@ def _options(
 
 
 def main() -> None:
-    """Entry point. Wrong input: one line and exit code 2; a diverged training: one line and exit code 1."""
+    """Entry point. Wrong input, a full disk: one line and exit code 2; a diverged training: one line and exit code 1."""
     debug = "--debug" in sys.argv[1:]
-    sys.argv[1:] = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    warnings.showwarning = _one_line_warning
-    warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        app()
+        with warnings.catch_warnings():
+            warnings.showwarning = _one_line_warning
+            warnings.simplefilter("always", DataWarning)
+            warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
+            app(arguments)
     except InputError as error:
         _stop(error, 2, debug)
+    except OSError as error:
+        reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        _stop(InputError(reason), 2, debug)
     except RuntimeError as error:
         if type(error).__name__ != "DivergedError":
             raise
@@ -314,10 +336,14 @@ def _lines(path: Path | None) -> list[str]:
         raise InputError(f"{path}: cannot be read ({error})") from error
 
 
-def _console() -> Any:
+def _show(renderable: Any) -> None:
+    _console().print(renderable)
+
+
+def _console(stderr: bool = False) -> Any:
     from rich.console import Console
 
-    return Console()
+    return Console(stderr=stderr)
 
 
 if __name__ == "__main__":

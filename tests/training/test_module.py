@@ -84,7 +84,8 @@ def test_two_ranks_change_nothing_but_rounding(tmp_path: Path) -> None:
         "from test_module import Noise, config, fit, objective\n"
         "if __name__ == '__main__':\n"
         "    torch.set_num_threads(1)\n    model = objective()\n"
-        f"    fit(model, config(), Noise(), Path({str(tmp_path / 'two')!r}), devices=2, strategy='ddp', progress=False)\n"
+        f"    folder = Path({str(tmp_path / 'two')!r})\n"
+        "    fit(model, config(), Noise(), folder, devices=2, strategy='ddp', progress=False)\n"
     )
     done = subprocess.run([sys.executable, "-W", "ignore", str(script)], capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr[-2000:]

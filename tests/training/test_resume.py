@@ -88,7 +88,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_killed_and_resumed_equals_unbroken(unbroken: Path, tmp_path: Path, workers: int) -> None:
-    """Student, teacher, optimiser state and the logged losses of steps 21 to 40: dropout, DropPath, crops, accumulation."""
+    """Student, teacher, optimiser and the losses of steps 21 to 40, with dropout, DropPath, crops, accumulation."""
     run, recipe = tmp_path / "run", unbroken / "tiny.yaml"
     process = train(run, recipe, workers, prelude=SLOW)
     deadline = time.time() + 120

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis.strategies import floats, integers
-from pytest import approx
 
 from anyjepa.training.schedules import cosine, linear, warmup_cosine
 
@@ -12,10 +12,10 @@ from anyjepa.training.schedules import cosine, linear, warmup_cosine
 def test_warmup_ends_at_the_peak_and_the_last_step_at_the_floor() -> None:
     values = [warmup_cosine(k, 100, peak=1e-3, start=1e-6, final=1e-5, warmup=10) for k in range(101)]
     assert values[0] == 1e-6
-    assert values[10] == approx(1e-3)
-    assert values[99] == approx(1e-5)
-    assert values[100] == approx(1e-5)
-    assert max(values) == approx(1e-3)
+    assert values[10] == pytest.approx(1e-3)
+    assert values[99] == pytest.approx(1e-5)
+    assert values[100] == pytest.approx(1e-5)
+    assert max(values) == pytest.approx(1e-3)
 
 
 def test_no_warmup_starts_at_the_peak() -> None:
@@ -28,7 +28,7 @@ def test_ramps_stay_between_their_ends(steps: int, a: float, b: float) -> None:
     for ramp in (cosine, linear):
         values = [ramp(k, steps, a, b) for k in (0, steps // 3, steps - 1, steps, 2 * steps)]
         assert all(low <= v <= high for v in values)
-        assert values[-1] == approx(b)
+        assert values[-1] == pytest.approx(b)
     assert linear(0, steps, a, b) == a
 
 

@@ -1,4 +1,4 @@
-"""What each step sees, as a pure function of (seed, step): records, crops and masks, for any number of workers and ranks."""
+"""What each step sees, a pure function of (seed, step): records, crops and masks, for any workers and ranks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from anyjepa.training.config import TrainingConfig
 class Crops(Protocol):
     """What pretraining needs of a data set."""
 
-    ids: Sequence[str]
+    @property
+    def ids(self) -> tuple[str, ...]: ...
 
     def __len__(self) -> int: ...
     def crop(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
@@ -92,7 +93,7 @@ class DrawnCrops(Dataset[tuple[Draw, np.ndarray, int]]):
 
 
 class Collate:
-    """Stacks a micro-batch and samples its masks: the whole optimiser batch's numbers are drawn, this rank's rows kept.
+    """Stacks a micro-batch and samples its masks: the whole batch's numbers are drawn, this rank's rows kept.
 
     grid: tokens along each axis; stride: samples of a token on the first axis, to give each crop its place in its record
     (`start`), None for positions that begin at 0 in every crop.

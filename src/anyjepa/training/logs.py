@@ -17,7 +17,7 @@ from anyjepa.training.module import Pretraining
 
 
 class Log(L.Callback):
-    """A row of metrics.csv every `log_every` steps: loss terms, schedules, samples/s; collapse signs every `monitor_every`.
+    """A row of metrics.csv every `log_every` steps; collapse signs every `monitor_every`.
 
     A resumed run first drops the rows that its checkpoint has not seen.
     """

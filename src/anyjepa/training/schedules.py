@@ -6,7 +6,7 @@ from math import cos, pi
 
 
 def warmup_cosine(step: int, steps: int, peak: float, start: float, final: float, warmup: int) -> float:
-    """Linear from `start` to `peak` over `warmup` steps, then half a cosine to `final`, reached at the last step (ECG-JEPA)."""
+    """Linear from `start` to `peak` over `warmup` steps, then half a cosine to `final` at the last step (ECG-JEPA)."""
     if step < warmup:
         return start + (peak - start) * step / warmup
     return cosine(step - warmup, steps - warmup, peak, final)

@@ -28,16 +28,22 @@ class SimulatorConfig(Config):
     """How many patients, how long, how hard. Patient i does not depend on how many there are."""
 
     kind: Literal["simulator"] = "simulator"
-    patients: int = Field(1100, ge=1, description="patients; classes take turns, so all are equally frequent")
-    records_per_patient: int = Field(1, ge=1, description="records of a patient; they share heart and torso")
-    fs: float = Field(500.0, ge=80, le=2000, description="sampling rate, Hz")
-    duration_s: float = Field(10.0, ge=5, description="length of a record, s")
-    classes: tuple[Condition, ...] = Field(CLASSES, min_length=1, description="which diagnoses occur")
-    severity: tuple[Share, Share] = Field((0.0, 1.0), description="range: 0 just over the class's criterion, 1 marked")
-    variety: float = Field(1.0, ge=0, le=1.5, description="spread between patients: 0 all alike, 1 a population")
-    noise: float = Field(1.0, ge=0, description="muscle noise, wander and mains; 0 none, 1 an ordinary clinic")
-    shares: tuple[Share, Share, Share] = Field((0.7, 0.15, 0.15), description="train, validation, test; of patients")
-    seed: int = Field(0, description="other seeds give other patients")
+    patients: int = Field(default=1100, ge=1, description="patients; classes take turns, so all are equally frequent")
+    records_per_patient: int = Field(default=1, ge=1, description="records of a patient; they share heart and torso")
+    fs: float = Field(default=500.0, ge=80, le=2000, description="sampling rate, Hz")
+    duration_s: float = Field(default=10.0, ge=5, description="length of a record, s")
+    classes: tuple[Condition, ...] = Field(default=CLASSES, min_length=1, description="which diagnoses occur")
+    severity: tuple[Share, Share] = Field(
+        default=(0.0, 1.0), description="range: 0 just over the class's criterion, 1 marked"
+    )
+    variety: float = Field(
+        default=1.0, ge=0, le=1.5, description="spread between patients: 0 all alike, 1 a population"
+    )
+    noise: float = Field(default=1.0, ge=0, description="muscle noise, wander and mains; 0 none, 1 an ordinary clinic")
+    shares: tuple[Share, Share, Share] = Field(
+        default=(0.7, 0.15, 0.15), description="train, validation, test; of patients"
+    )
+    seed: int = Field(default=0, description="other seeds give other patients")
 
     @model_validator(mode="after")
     def _ordered(self) -> SimulatorConfig:
