@@ -50,7 +50,7 @@ class Fixed(Config):
 
     kind: Literal["fixed"] = "fixed"
     validation: OpenShare = Field(
-       default= default=0.2, description="share of the training part, where the table names no validation part"
+        default=0.2, description="share of the training part, where the table names no validation part"
     )
 
     @property
