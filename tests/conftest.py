@@ -2,10 +2,67 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
 
 import pytest
+
+from anyjepa.cli import main
+
+TINY = """
+name: tiny
+description: ECG-JEPA in seconds, for the tests
+data:
+  fs: 100
+  duration_s: 4
+  simulator: {patients: 44, fs: 100, duration_s: 6}
+objective:
+  encoder: {patch: [10], dim: 16, depth: 1, heads: 2, registers: 1}
+  predictor: {dim: 8, depth: 1, heads: 2}
+  masks: {min_span: 3}
+training:
+  steps: 4
+  batch_size: 8
+  workers: 0
+  precision: "32"
+  log_every: 1
+  monitor_every: 2
+  checkpoint_every: 2
+  optimiser: {warmup: 2}
+evaluation:
+  seeds: 1
+  min_count: 1
+  bootstrap: 20
+  attentive: {fit: {steps: 3, validate_every: 3}}
+  finetune: {fit: {steps: 3, warmup: 1, validate_every: 3}}
+  supervised: {fit: {steps: 3, warmup: 1, validate_every: 3}}
+"""
+
+
+class Done(NamedTuple):
+    """What a command left: exit code, standard output, standard error."""
+
+    code: int
+    out: str
+    err: str
+
+
+Cli = Callable[..., Done]
+
+
+def run_cli(*arguments: object) -> Done:
+    """The command line in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    argv = mock.patch.object(sys, "argv", ["anyjepa", *map(str, arguments)])
+    with argv, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as exit:
+        main()
+    return Done(int(exit.value.code or 0), out.getvalue(), err.getvalue())
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -30,3 +87,26 @@ def test_data() -> Path:
 def golden() -> Path:
     """The folder of reference vectors."""
     return Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="session")
+def cli() -> Cli:
+    """The command line as a function: `cli("pretrain", recipe)` gives exit code, output and errors."""
+    return run_cli
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recipe that trains in seconds."""
+    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_run(cli: Cli, tiny_recipe: Path) -> Path:
+    """A run of `tiny_recipe` on its simulated ECGs. Tests may add results to it, nothing else."""
+    folder = tiny_recipe.parent / "run"
+    done = cli("pretrain", tiny_recipe, "--output", folder)
+    assert done.code == 0, done.err
+    return folder

@@ -20,15 +20,15 @@ class LinearProbe(Config):
     """Logistic regression on standardised features: softmax for exclusive classes, else one sigmoid a class."""
 
     strengths: tuple[PositiveFloat, ...] = Field(
-       default= default=(1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0),
+        default=(1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0),
         min_length=1,
         description="inverse L2 penalties (scikit-learn's C) to choose from on the validation part",
     )
     balanced: bool = Field(
-       default= default=False, description="weigh classes (or positives and negatives) as if equally frequent"
+        default=False, description="weigh classes (or positives and negatives) as if equally frequent"
     )
     final_fit: Literal["train", "train+validation"] = Field(
-       default= default="train", description="what the chosen probe that is tested was fitted on"
+        default="train", description="what the chosen probe that is tested was fitted on"
     )
 
 
@@ -37,7 +37,7 @@ class KnnProbe(Config):
 
     neighbours: PositiveInt = Field(default=20, description="voters; all training records if there are fewer")
     temperature: PositiveFloat = Field(
-       default= default=0.07, description="a voter at cosine similarity s weighs exp(s / temperature)"
+        default=0.07, description="a voter at cosine similarity s weighs exp(s / temperature)"
     )
 
 

@@ -31,17 +31,17 @@ class EvaluationConfig(Config):
     """How encoders are judged on labels. Settings of protocols that are not chosen have no effect."""
 
     protocol: Literal["linear", "knn", "attentive", "finetune", "supervised"] = Field(
-       default= default="linear",
+        default="linear",
         description="what is trained on the labels; supervised: the network itself, from random weights",
     )
     split: SplitConfig | None = Field(default=None, description="none: the label table's own split, else 5 folds")
     seeds: PositiveInt = Field(default=3, description="repeats: new folds, low-shot draws and random encoders each")
     low_shot: PositiveInt | OpenShare | None = Field(
-       default= default=None, description="labels a class (integer) or a share of the training part; none: all"
+        default=None, description="labels a class (integer) or a share of the training part; none: all"
     )
     min_count: NonNegativeInt = Field(default=10, description="classes with fewer records are left out and named")
     from_scratch: bool = Field(
-       default= default=False, description="the same network trained on the labels alone as one more row"
+        default=False, description="the same network trained on the labels alone as one more row"
     )
     windows: Windows = Windows()
     linear: LinearProbe = LinearProbe()

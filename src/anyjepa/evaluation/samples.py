@@ -59,10 +59,10 @@ class Windows(Config):
     """How a record becomes inputs of the encoder."""
 
     length: PositiveInt | None = Field(
-       default= default=None, description="samples along the first axis; none: the whole record, by whole patches"
+        default=None, description="samples along the first axis; none: the whole record, by whole patches"
     )
     stride: PositiveInt | None = Field(
-       default= default=None, description="samples between starts of windows; none: half a window"
+        default=None, description="samples between starts of windows; none: half a window"
     )
     absolute: bool = Field(default=False, description="positions count from the record's start instead of the window's")
     batch: PositiveInt = Field(default=64, description="windows encoded at a time")
