@@ -42,7 +42,7 @@ def main() -> None:
     found: dict[str, dict[str, list[float]]] = {"5 labels a class": {}, "all labels": {}}
     for seed in range(args.seeds):
         run = trained(seed, args.output / str(seed))
-        few = evaluate(run, protocol="linear", low_shot=5, from_scratch=True)
+        few = evaluate(run, protocol="linear", low_shot=5, from_scratch=True, seeds=2)
         whole = evaluate(run, protocol="linear")
         for name, result in (("5 labels a class", few), ("all labels", whole)):
             for row, area in areas(result).items():
