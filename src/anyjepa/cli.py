@@ -60,7 +60,7 @@ def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Run folder to make.")] = Path("runs/demo"),
     seed: Annotated[int, typer.Option(help="Of the simulated patients and of the training.")] = 0,
 ) -> None:
-    """Simulate ECGs, pretrain on them, probe the encoder beside its controls, and write a report: minutes on two cores."""
+    """Simulate ECGs, pretrain on them, probe the encoder beside its controls, write a report: minutes on two cores."""
     from anyjepa.evaluation.result import Result, render
     from anyjepa.report.page import write_report
     from anyjepa.runs.demo import demo
@@ -295,7 +295,7 @@ def _options(
 
 
 def main() -> None:
-    """Entry point. Wrong input, a full disk: one line and exit code 2; a diverged training: one line and exit code 1."""
+    """Entry point. Wrong input or a full disk: one line and exit code 2; a diverged training: one line and code 1."""
     debug = "--debug" in sys.argv[1:]
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:

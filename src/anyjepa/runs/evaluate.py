@@ -59,11 +59,11 @@ def evaluate(
 ) -> Result:
     """Judge an encoder beside its controls: of a run, of a model folder or Hugging Face id, or a loaded one.
 
-    A run keeps the result in `results/<name>.json`. data: files or folders; a run without them is judged on its recipe's
-    embedded set, training patients against test patients. task: one that the data name; labels: a table instead. folds:
-    cross-validation in that many parts. unit: of the files, over what they say. settings: keys of `EvaluationConfig`, over
-    the recipe's; changes: the same as keywords (seeds=, low_shot=, min_count=). progress: told each row's name before it
-    is computed. Raises InputError.
+    A run keeps the result in `results/<name>.json`. data: files or folders; a run without them is judged on its
+    recipe's embedded set, training patients against test patients. task: one that the data name; labels: a table
+    instead. folds: cross-validation in that many parts. unit: of the files, over what they say. settings: keys of
+    `EvaluationConfig`, over the recipe's; changes: the same as keywords (seeds=, low_shot=, min_count=). progress: told
+    each row's name before it is computed. Raises InputError.
     """
     run = model if isinstance(model, Run) else None if isinstance(model, Model) else find_run(Path(model))
     loaded = model if isinstance(model, Model) else load(run.model if run else str(model), weights)
@@ -142,7 +142,7 @@ def _config(
     samples: EcgDataset,
     model: Model,
 ) -> EvaluationConfig:
-    """The recipe's evaluation with what was asked for laid over it. Long records are read in windows of the model's length."""
+    """The recipe's evaluation with what was asked for laid over it; long records in windows of the model's length."""
     plain = run.recipe.evaluation.model_dump() if run else EvaluationConfig().model_dump()
     plain |= {"protocol": protocol, **changes}
     if folds is not None:

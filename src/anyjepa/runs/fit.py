@@ -27,8 +27,8 @@ def fit(
 ) -> Model:
     """Raw ECGs to a pretrained model: (N, leads, samples) or a list of (leads, samples) arrays.
 
-    fs: Hz; leads: names of the rows; unit: 'mV', 'uV', 'V' or mV per unit; recipe, edits, output: as for `pretrain`. The
-    model has the leads of the recipe; fewer by edits=["data.leads=[I, II]"]. Raises InputError for wrong input.
+    fs: Hz; leads: names of the rows; unit: 'mV', 'uV', 'V' or mV per unit; recipe, edits, output: as for `pretrain`.
+    The model has the leads of the recipe; fewer by edits=["data.leads=[I, II]"]. Raises InputError for wrong input.
     """
     found = Found(from_arrays(signals, fs=fs, leads=leads, unit=unit, patients=patients), {})
     return load(pretrain(recipe, found, output, edits=edits, progress=progress).folder)

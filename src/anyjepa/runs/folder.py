@@ -1,4 +1,4 @@
-"""A run folder: `recipe.yaml`, `environment.json`, `checkpoints/`, `metrics.csv`, `model/`, `results/*.json`, `report.html`."""
+"""A run folder: recipe.yaml, environment.json, checkpoints/, metrics.csv, model/, results/*.json, report.html."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Run:
         return self.folder / "artifacts"
 
     def environment(self) -> dict[str, Any]:
-        """What `environment.json` holds: machine, versions, command, and the data that was trained on. Raises InputError."""
+        """`environment.json`: machine, versions, command, and the data that was trained on. Raises InputError."""
         path = self.folder / "environment.json"
         try:
             return json.loads(path.read_text())
@@ -44,7 +44,7 @@ class Run:
             raise InputError(f"{path}: cannot be read ({error})") from error
 
     def start(self, data: dict[str, Any]) -> None:
-        """Make the folder and write down what goes in: the recipe, and the environment with a description of the data."""
+        """Make the folder and write down what goes in: recipe, environment, a description of the data."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / "recipe.yaml").write_text(to_yaml(self.recipe))

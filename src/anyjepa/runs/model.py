@@ -50,9 +50,9 @@ class Model:
     ) -> np.ndarray:
         """Raw ECGs to one vector each: (N, leads, samples), (leads, samples) or a list of those -> (N, D) float32.
 
-        fs: Hz; leads: names of the rows, by default the model's own; unit: 'mV', 'uV', 'V' or mV per unit. Leads may come in
-        any order. Records longer than the model's input are read in half-overlapping windows. Raises InputError for a
-        missing lead, a wrong shape or a record shorter than one token.
+        fs: Hz; leads: names of the rows, by default the model's own; unit: 'mV', 'uV', 'V' or mV per unit. Leads may
+        come in any order. Records longer than the model's input are read in half-overlapping windows. Raises InputError
+        for a missing lead, a wrong shape or a record shorter than one token.
         """
         return self.embed_recordings(from_arrays(raw, fs=fs, leads=leads or self.preprocessing.leads, unit=unit))
 
@@ -61,7 +61,10 @@ class Model:
         signals = [self.check(recording) for recording in recordings]
         long = np.array([signal.shape[1] > self.preprocessing.samples for signal in signals], bool)
         vectors = np.empty((len(signals), self.dim), np.float32)
-        for rows, window in ((np.flatnonzero(long), self.preprocessing.samples), (np.flatnonzero(~long), None)):
+        for rows, window in (
+            (np.flatnonzero(long).tolist(), self.preprocessing.samples),
+            (np.flatnonzero(~long).tolist(), None),
+        ):
             if len(rows):
                 samples = ArraySamples(tuple(recordings[r].id for r in rows), [signals[r] for r in rows])
                 vectors[rows] = mean_features(self.encoder, samples, Windows(length=window))

@@ -41,8 +41,8 @@ def pretrain(
     """Pretrain and return the run, whose `model` is the saved encoder.
 
     data: files or folders, the recipe's embedded set if none; edits: 'key=value' changes of the recipe; exclude: ids of
-    records to leave out (an evaluation's test part); resume: go on with the run in `output`, with the same numbers as if it
-    had never stopped. Raises InputError for wrong input, DivergedError if the loss stops being finite.
+    records to leave out (an evaluation's test part); resume: go on with the run in `output`, with the same numbers as
+    if it had never stopped. Raises InputError for wrong input, DivergedError if the loss stops being finite.
     """
     if not isinstance(recipe, Recipe):
         recipe, _ = load_recipe(recipe, edits)
@@ -158,7 +158,8 @@ def _described(dataset: EcgDataset, origin: Sequence[Path | str]) -> dict[str, A
 
 def _in_words(dataset: EcgDataset) -> str:
     sources = ", ".join(sorted(set(dataset.source)))
-    return f"{len(dataset)} ECGs of {len(set(dataset.groups))} {'patients' if dataset.patients_known else 'records'} ({sources})"
+    who = "patients" if dataset.patients_known else "records"
+    return f"{len(dataset)} ECGs of {len(set(dataset.groups))} {who} ({sources})"
 
 
 def _draw_masks(run: Run, dataset: EcgDataset) -> None:

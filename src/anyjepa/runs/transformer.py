@@ -15,8 +15,8 @@ from anyjepa.runs.model import load
 class EmbeddingTransformer(TransformerMixin, BaseEstimator):
     """Raw ECGs (N, leads, samples) to embeddings (N, D), to stand in front of any scikit-learn estimator.
 
-    model: folder or Hugging Face id; fs: Hz; leads: names of the rows, the model's own if None; unit: 'mV', 'uV', 'V' or mV
-    per unit.
+    model: folder or Hugging Face id; fs: Hz; leads: names of the rows, the model's own if None; unit: 'mV', 'uV', 'V'
+    or mV per unit.
     """
 
     def __init__(

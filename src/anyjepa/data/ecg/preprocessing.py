@@ -159,9 +159,9 @@ def fit_statistics(
     std = np.sqrt(squares / np.maximum(count, 1))
     for lead, n, deviation in zip(leads, count, std, strict=True):
         if not n:
-            raise InputError(f"statistics: no training record has lead '{lead}'; leave it out by leads=[...]")
+            raise InputError(f"statistics: no training record has lead '{lead}'; leave it out of data.leads")
         if deviation < 1e-6:
-            raise InputError(f"statistics: lead '{lead}' is flat in every training record; leave it out by leads=[...]")
+            raise InputError(f"statistics: lead '{lead}' is flat in every training record; leave it out of data.leads")
     return tuple(mean.tolist()), tuple(std.tolist())
 
 
@@ -191,5 +191,6 @@ def _missing(recording: Recording, lead: str, leads: Sequence[str]) -> InputErro
     hint = "" if lead in LEADS else did_you_mean(lead, LEADS)
     return InputError(
         f"{recording.where}: lead '{lead}' is missing ({len(leads)} are needed){hint}. "
-        f"Has: {', '.join(recording.leads)}. Train on fewer by leads=[...], or allow missing_leads='zero'"
+        f"Has: {', '.join(recording.leads)}. "
+        "Train on fewer by data.leads=[...], or set it to zero by data.missing_leads=zero"
     )

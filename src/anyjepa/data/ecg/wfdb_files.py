@@ -160,7 +160,8 @@ def _read_format_16(path: Path, header: Header, unit: str | float | None) -> tup
     file = path.with_name(signals[0].file)
     size = _check_size(path, header, signals)
     samples = header.samples or (size - signals[0].offset) // (2 * len(signals))
-    raw = np.fromfile(file, "<i2", count=samples * len(signals), offset=signals[0].offset).reshape(samples, -1)
+    raw = np.fromfile(file, "<i2", count=samples * len(signals), offset=signals[0].offset)
+    raw = raw.reshape(samples, len(signals))
     if unit is None:
         scale = np.array([millivolts_per(s.unit, f"{path}: '{s.lead}'") / s.gain for s in signals])
         signal = (raw - np.array([s.baseline for s in signals], np.float64)) * scale

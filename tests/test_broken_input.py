@@ -1,0 +1,208 @@
+"""What is wrong, the command, its message, its exit code: the table of docs/broken-input.md is what happens."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shlex
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from anyjepa.data.ecg.leads import LEADS
+from anyjepa.data.ecg.simulator import SimulatorConfig, simulate
+from anyjepa.errors import InputError
+from anyjepa.training.checkpoints import Checkpoints
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "broken-input.md"
+PRETRAIN = "anyjepa pretrain tiny.yaml --data records -o new"
+EMBED = "anyjepa embed run records -o out.csv"
+
+
+def write_record(
+    name: str, leads: tuple[str, ...] = LEADS, fs: float = 100, change: Callable[[np.ndarray], None] = lambda uv: None
+) -> None:
+    """A WFDB record of 6 s in `records`, in uV; `change` spoils its samples (600, leads)."""
+    (recording,) = simulate(SimulatorConfig(patients=1, fs=100, duration_s=6, seed=ord(name)))
+    uv = (recording.signal[: len(leads)].T * 1000).round().astype("<i2")
+    change(uv)
+    lines = [f"{name} {len(leads)} {fs:g} {len(uv)}", *(f"{name}.dat 16 1000/mV 16 0 0 0 0 {lead}" for lead in leads)]
+    Path("records", f"{name}.hea").write_text("\n".join(lines) + "\n")
+    Path("records", f"{name}.dat").write_bytes(uv.tobytes())
+
+
+def truncate() -> None:
+    path = Path("records/b.dat")
+    path.write_bytes(path.read_bytes()[:9000])
+
+
+def eight_of_twelve() -> None:
+    samples = np.fromfile("records/b.dat", "<i2").reshape(-1, 12)
+    Path("records/b.dat").write_bytes(samples[:, :8].tobytes())
+
+
+def invalid(uv: np.ndarray) -> None:
+    uv[:, LEADS.index("V2")] = -32768
+
+
+def flat(uv: np.ndarray) -> None:
+    uv[:, LEADS.index("V2")] = 0
+
+
+def empty() -> None:
+    header = Path("records/b.hea")
+    header.write_text(header.read_text().replace("b 12 100 600", "b 12 100 0"))
+    Path("records/b.dat").write_bytes(b"")
+
+
+def lose_a_tensor() -> None:
+    path = Path("run/model/model.safetensors")
+    tensors = load_file(path)
+    del tensors["encoder.norm.weight"]
+    save_file(tensors, path)
+
+
+@contextmanager
+def unreadable() -> Iterator[None]:
+    """Without permission to list `records`; root may list anything, so for root the system call is made to refuse."""
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path) == "records":
+            raise PermissionError(13, "Permission denied", "records")
+        return scandir(path)
+
+    if os.geteuid() == 0:
+        with mock.patch.object(os, "scandir", refuse):
+            yield
+    else:
+        Path("records").chmod(0)
+        try:
+            yield
+        finally:
+            Path("records").chmod(0o700)
+
+
+@contextmanager
+def disk_full(free: int = 256) -> Iterator[None]:
+    """No file can grow beyond `free` bytes: the kernel fails the write."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def disk_full_at_step_4() -> Iterator[None]:
+    save = Checkpoints.save
+
+    def on_a_full_disk(self: Checkpoints, trainer: object, step: int) -> None:
+        with disk_full() if step == 4 else nullcontext():
+            save(self, trainer, step)  # type: ignore[arg-type]
+
+    with mock.patch.object(Checkpoints, "save", on_a_full_disk):
+        yield
+
+
+@dataclass(frozen=True)
+class Case:
+    """A row: what is wrong, how it is made so, and the command."""
+
+    name: str
+    command: str
+    spoil: Callable[[], None] = lambda: None
+    during: Callable[[], AbstractContextManager[None]] = nullcontext
+    code: int = 2
+
+
+CASES = [
+    Case("truncated `.dat`", PRETRAIN, truncate),
+    Case("12 leads named, 8 in the file", PRETRAIN, eight_of_twelve),
+    Case("8 leads where the model has 12", EMBED, lambda: write_record("b", LEADS[:8])),
+    Case("a lead without a valid sample (NaN)", EMBED, lambda: write_record("b", change=invalid)),
+    Case("a flat lead in one record", EMBED, lambda: write_record("b", change=flat), code=0),
+    Case("a lead flat in every record", PRETRAIN, lambda: [write_record(n, change=flat) for n in "ab"] and None),
+    Case("impossible sampling rate", PRETRAIN, lambda: write_record("b", fs=5)),
+    Case("empty record", PRETRAIN, empty),
+    Case(
+        "a text file named as a header", PRETRAIN, lambda: Path("records/b.hea").write_text("Dear reader,\n") and None
+    ),
+    Case("a text file", "anyjepa embed run tiny.yaml -o out.csv"),
+    Case("a folder without ECGs", "anyjepa data inspect run/model"),
+    Case("unreadable folder", PRETRAIN, during=unreadable),
+    Case("no such folder", "anyjepa pretrain tiny.yaml --data recrods -o new"),
+    Case("unknown recipe", "anyjepa pretrain ecg-jepa-sm"),
+    Case("unknown recipe key", "anyjepa pretrain tiny.yaml --set training.optimizer.lr=0.1"),
+    Case("unknown lead in the recipe", f"{PRETRAIN} --set data.leads=[I,V7]"),
+    Case("unknown lead in a record", EMBED, lambda: write_record("b", (*LEADS[:-1], "V7"))),
+    Case("model folder without one of its tensors", EMBED, lose_a_tensor),
+    Case("run folder in use", "anyjepa pretrain tiny.yaml -o run"),
+    Case("disk full during a checkpoint", PRETRAIN, during=disk_full_at_step_4),
+    Case("disk full while embeddings are written", "anyjepa embed run records -o out.npz", during=disk_full),
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tiny_recipe: Path, tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a recipe, a run, two records of 6 s and embeddings made earlier."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(tiny_recipe, tmp_path)
+    shutil.copytree(tiny_run, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
+    for output in ("out.csv", "out.npz"):
+        Path(output).write_text("made earlier")
+    Path("records").mkdir()
+    for name in "ab":
+        write_record(name)
+    return tmp_path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_row_of_the_table(case, cli, folder):
+    case.spoil()
+    before = contents(folder)
+    arguments = shlex.split(case.command)[1:]
+    with case.during():
+        done = cli(*arguments)
+    said = [line for line in done.err.splitlines() if not line.startswith("pretraining ")]  # the progress bar
+    assert done.code == case.code, done.err
+    errors = [line for line in said if not line.startswith("warning: ")]
+    assert len(errors) == (case.code != 0), done.err
+    message = said[-1]
+    row = f"| {case.name} | `{case.command}` | `{message}` | {case.code} |"
+    assert row in DOCUMENT.read_text().splitlines(), f"{DOCUMENT.name} needs this row:\n{row}"
+    if case.code:  # existing files are as before, and no new one is left outside of a new run
+        lost = {name for name, content in before.items() if contents(folder).get(name) != content}
+        left = {name for name in contents(folder).keys() - before.keys() if not name.startswith("new/")}
+        assert (lost, left, done.out) == (set(), set(), "")
+        with case.during(), pytest.raises(InputError):
+            cli("--debug", *(argument.replace("new", "new2") for argument in arguments))
+
+
+def test_the_table_has_no_other_rows():
+    names = [line.split(" | ")[0].removeprefix("| ") for line in DOCUMENT.read_text().splitlines() if " | `" in line]
+    assert names == [case.name for case in CASES]
+
+
+def test_after_a_full_disk_the_run_goes_on_where_it_was(cli, folder):
+    with disk_full_at_step_4():
+        assert cli(*shlex.split(PRETRAIN)[1:]).code == 2
+    assert [path.name for path in Path("new/checkpoints").iterdir()] == ["step-00000002.ckpt"]
+    assert torch.load("new/checkpoints/step-00000002.ckpt", weights_only=True)["global_step"] == 2
+    assert not Path("new/model").exists()
+    done = cli(*shlex.split(PRETRAIN)[1:], "--resume")
+    assert done.code == 0, done.err
+    assert Path("new/model/model.safetensors").exists()
