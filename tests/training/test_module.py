@@ -175,3 +175,32 @@ def test_auto_precision_asks_the_hardware(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
         assert lightning_precision("auto") == expected
     assert lightning_precision("bf16") == "bf16-mixed"
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    trained(tmp_path)
+    newest = list_checkpoints(tmp_path / "checkpoints")[-1]
+    newest.write_bytes(newest.read_bytes()[:1000])
+    with pytest.raises(InputError, match=r"step-00000004\.ckpt: is damaged; delete it"):
+        fit(objective(), config(steps=8), Noise(), tmp_path, resume=True, progress=False)
+
+
+def test_module_and_data_work_in_a_trainer_of_ones_own(tmp_path: Path) -> None:
+    from lightning import Trainer
+
+    from anyjepa.training.datamodule import PretrainingData
+    from anyjepa.training.module import Pretraining
+    from anyjepa.training.quiet import quiet_lightning
+
+    ours, theirs = trained(tmp_path), objective()
+    with quiet_lightning():
+        off = {
+            "logger": False,
+            "enable_checkpointing": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+        }
+        trainer = Trainer(accelerator="cpu", max_steps=4, **off)
+        trainer.fit(Pretraining(theirs, config(), Noise().ids), datamodule=PretrainingData(config(), Noise(), theirs))
+    for name, value in ours.state_dict().items():
+        assert torch.equal(theirs.state_dict()[name], value)

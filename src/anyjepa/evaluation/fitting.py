@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import copy
-import logging
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
@@ -24,6 +21,7 @@ from anyjepa.randomness import generator
 from anyjepa.training.config import Precision
 from anyjepa.training.parameter_groups import decay_groups
 from anyjepa.training.precision import lightning_precision
+from anyjepa.training.quiet import quiet_lightning
 from anyjepa.training.schedules import warmup_cosine
 
 
@@ -63,7 +61,7 @@ def fit_classifier(
     device = next(network.parameters()).device
     best = _KeepBest(network, lambda: selection_score(values[split.validation], predict(split.validation)), config)
     trainer_settings: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    with _quiet(), torch.random.fork_rng():
+    with quiet_lightning(), torch.random.fork_rng():
         torch.manual_seed(split.seed)
         trainer = L.Trainer(
             accelerator="cpu" if device.type == "cpu" else "auto",
@@ -152,21 +150,3 @@ class _KeepBest(L.Callback):
             self.best, self.step, self.state = quality, step, copy.deepcopy(self.network.state_dict())
         elif self.config.patience is not None and step - self.step >= self.config.patience:
             trainer.should_stop = True
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Lightning without its notes on hardware, workers and the end of training: probes are many and short."""
-    names = ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric")
-    levels = {name: logging.getLogger(name).level for name in names}
-    for name in names:
-        logging.getLogger(name).setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)  # lightning 2.6 on torch 2.13
-            warnings.filterwarnings("ignore", ".*does not have many workers.*")
-            warnings.filterwarnings("ignore", ".*GPU available but not used.*")
-            yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from anyjepa.errors import InputError
 from anyjepa.masks.base import Masks
 from anyjepa.masks.spans import SpanConfig, sample_spans, span_draws
 from anyjepa.randomness import generator
@@ -52,7 +53,7 @@ class DrawSampler(Sampler[list[Draw]]):
     def __init__(self, config: TrainingConfig, records: int, first_step: int = 0, rank: int = 0, world: int = 1):
         share = config.accumulation * world
         if config.batch_size % share:
-            raise ValueError(f"batch_size {config.batch_size} is not a multiple of {share} (accumulation x devices)")
+            raise InputError(f"batch_size {config.batch_size} is not a multiple of {share} (accumulation x devices)")
         self.config, self.records, self.first_step = config, records, first_step
         self.rank, self.world, self.micro_size = rank, world, config.batch_size // share
 
@@ -95,8 +96,8 @@ class DrawnCrops(Dataset[tuple[Draw, np.ndarray, int]]):
 class Collate:
     """Stacks a micro-batch and samples its masks: the whole batch's numbers are drawn, this rank's rows kept.
 
-    grid: tokens along each axis; stride: samples of a token on the first axis, to give each crop its place in its record
-    (`start`), None for positions that begin at 0 in every crop.
+    grid: tokens along each axis; stride: samples of a token on the first axis, to give each crop its place in its
+    record (`start`), None for positions that begin at 0 in every crop.
     """
 
     def __init__(self, masks: SpanConfig, grid: Sequence[int], sampler: DrawSampler, stride: int | None = None):

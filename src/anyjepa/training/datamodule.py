@@ -1,0 +1,45 @@
+"""The data of a run as a LightningDataModule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+from torch.utils.data import DataLoader
+
+from anyjepa.objectives.masked import MaskedPrediction
+from anyjepa.training.config import TrainingConfig
+from anyjepa.training.draws import Collate, Crops, DrawnCrops, DrawSampler
+
+
+class PretrainingData(L.LightningDataModule):
+    """Micro-batches of a run from `first_step` on, this rank's share of them; for our Trainer or one of yours.
+
+    absolute: crops keep their place in the record as positions.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        crops: Crops,
+        objective: MaskedPrediction,
+        first_step: int = 0,
+        absolute: bool = False,
+    ):
+        super().__init__()
+        self.config, self.crops, self.first_step = config, crops, first_step
+        self.masks, self.grid = objective.config.masks, objective.student.grid
+        self.stride = objective.config.encoder.patch[0] if absolute else None
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        assert self.trainer is not None
+        rank, world = self.trainer.global_rank, self.trainer.world_size
+        sampler = DrawSampler(self.config, len(self.crops), self.first_step, rank, world)
+        return DataLoader(
+            DrawnCrops(self.crops, self.config.seed),
+            batch_sampler=sampler,
+            collate_fn=Collate(self.masks, self.grid, sampler, self.stride),
+            num_workers=self.config.workers,
+            persistent_workers=self.config.workers > 0,
+            pin_memory=self.trainer.strategy.root_device.type == "cuda",
+        )
