@@ -17,6 +17,7 @@ from anyjepa.evaluation.metrics import (
     estimate,
     macro,
     paired_difference,
+    percentiles,
 )
 
 
@@ -101,18 +102,54 @@ def test_bootstrap_over_groups():
     labels = rng.integers(0, 2, 200)
     scores = labels + rng.normal(size=200)
     own = Scored(labels[:, None], scores[:, None], np.arange(200).astype(str))
-    low, high = bootstrap([own], 400)
+    low, high = percentiles(bootstrap([own], 400))
     area = auroc(own.values, own.scores)[0]
     standard_error = np.sqrt(area * (1 - area) / 100)  # rough size (Hanley and McNeil)
     assert low < area < high
     assert 1.5 * standard_error < high - low < 5 * standard_error
     # ten records of each patient carry the information of one: the interval must not shrink
     repeated = Scored(np.repeat(own.values, 10, 0), np.repeat(own.scores, 10, 0), np.repeat(own.groups, 10))
-    assert bootstrap([repeated], 400) == pytest.approx((low, high))
-    assert bootstrap([own, own], 400) == pytest.approx((low, high))
+    assert percentiles(bootstrap([repeated], 400)) == pytest.approx((low, high))
+    assert percentiles(bootstrap([own, own], 400)) == pytest.approx((low, high))
+
+
+def test_bootstrap_of_a_difference_is_paired_by_patient():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 200)
+    groups = np.array([f"p{i // 2}" for i in range(200)])
+    noise = rng.normal(size=200)
+
+    def scored(scores: np.ndarray) -> Scored:
+        return Scored(labels[:, None], scores[:, None], groups)
+
+    worse, better = scored(labels + 2 * noise), scored(labels + 2 * noise + 0.5 * (labels - 0.5))
+    first, second = bootstrap([better], 400), bootstrap([worse], 400)
+    assert percentiles(first - first) == (0, 0)
+    low, high = percentiles(first - second)
+    assert 0 < low < auroc(better.values, better.scores)[0] - auroc(worse.values, worse.scores)[0] < high
+    assert percentiles(second - first) == pytest.approx((-high, -low))
+    independent = percentiles(first - bootstrap([worse], 400, seed=1))
+    assert independent[0] < 0  # the same gain is lost in what patients share
+    assert high - low < 0.3 * (independent[1] - independent[0])
+
+
+def test_bootstrap_of_a_difference_by_hand():
+    """Four patients; the control has one pair in the wrong order, so a resample gains if it holds both of that pair."""
+    values, groups = np.array([[1], [1], [0], [0]]), np.array(list("abcd"))
+    right, wrong = np.array([[4.0], [3.0], [2.0], [1.0]]), np.array([[4.0], [2.0], [3.0], [1.0]])
+    gains = bootstrap([Scored(values, right, groups)], 2000) - bootstrap([Scored(values, wrong, groups)], 2000)
+    known = gains[np.isfinite(gains)]
+    # by hand over the 4^4 draws: counts (a, b, c, d) gain b c / ((a + b) (c + d)), none without both labels
+    draws = np.stack([(np.indices((4,) * 4).reshape(4, -1) == who).sum(0) for who in range(4)])
+    a, b, c, d = draws[:, ((draws[0] + draws[1]) % 4 > 0)]
+    exact = b * c / ((a + b) * (c + d))
+    assert set(np.round(known, 6)) == set(np.round(exact, 6))
+    assert known.mean() == pytest.approx(exact.mean(), abs=0.03)
+    assert percentiles(gains) == (0, 1)
 
 
 def test_bootstrap_of_degenerate_tests():
     zeros = Scored(np.zeros((4, 1)), np.arange(4.0)[:, None], np.array(list("abcd")))
-    assert bootstrap([zeros], 10) is None
-    assert bootstrap([Scored(np.eye(2), np.eye(2), np.array(["a", "a"]))], 10) is None
+    assert percentiles(bootstrap([zeros], 10)) is None
+    assert percentiles(bootstrap([Scored(np.eye(2), np.eye(2), np.array(["a", "a"]))], 10)) is None
+    assert percentiles(bootstrap([Scored(np.eye(2), np.eye(2), np.array(["a", "b"]))], 0)) is None

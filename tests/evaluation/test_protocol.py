@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from io import StringIO
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from anyjepa.data.labels import LabelTable
 from anyjepa.errors import InputError
@@ -59,6 +62,13 @@ def names(result: Result) -> list[str]:
     return [row.name for row in result.rows]
 
 
+def printed(result: Result) -> str:
+    """As a terminal of 80 columns shows it."""
+    console = Console(width=80, file=StringIO())
+    console.print(render(result))
+    return console.file.getvalue()
+
+
 def test_linear_probe_beside_its_controls(encoder, samples, labels):
     result = evaluate({"pretrained": Candidate(encoder)}, samples, labels, EvaluationConfig(**FAST), task="amplitude")
     assert names(result) == [
@@ -97,6 +107,38 @@ def test_the_tables_own_split_is_the_default(encoder, samples, labels):
     fixed = replace(labels, split=("train",) * 40 + ("validation",) * 20 + ("test",) * 30)
     config = EvaluationConfig(**(FAST | {"split": None, "seeds": 1}))
     assert evaluate({"pretrained": Candidate(encoder)}, samples, fixed, config).parts.records == (40, 20, 30)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_on_one_test_part_intervals_are_over_patients(encoder, samples, labels, seeds):
+    fixed = replace(labels, split=("train",) * 40 + ("validation",) * 20 + ("test",) * 30)
+    config = EvaluationConfig(**(FAST | {"split": None, "seeds": seeds}))
+    result = evaluate({"pretrained": Candidate(encoder)}, samples, fixed, config)
+    first, *others = result.rows
+    assert result.intervals == "patients"
+    assert (result.metric(first, "macro_auroc").low, result.metric(first, "macro_auroc").high) == first.bootstrap
+    assert result.metric(first, "accuracy").low is None
+    assert result.difference(first).mean is None
+    for row in others:
+        gain = result.difference(row)
+        assert gain.low <= gain.mean <= gain.high
+    shown = printed(result)
+    assert "Intervals: 95 % over patients (bootstrap)" in shown
+    low, high = result.differences[0].bootstrap
+    assert f"{low:+.3f} to {high:+.3f}" in shown  # on one line
+    assert not re.search(r"([-+]?\d\.\d{3}) to \1", shown)
+
+
+def test_one_holdout_has_intervals_over_patients(encoder, samples, labels):
+    config = EvaluationConfig(**(FAST | {"split": Holdout(test=0.3), "seeds": 1}))
+    assert evaluate({"pretrained": Candidate(encoder)}, samples, labels, config).intervals == "patients"
+
+
+def test_without_resamples_there_is_no_interval_over_patients(encoder, samples, labels):
+    config = EvaluationConfig(**(FAST | {"split": Holdout(test=0.3), "seeds": 1, "bootstrap": 0}))
+    result = evaluate({"pretrained": Candidate(encoder)}, samples, labels, config)
+    assert result.rows[0].bootstrap is result.differences[0].bootstrap is None
+    assert " to " not in printed(result)
 
 
 @pytest.mark.parametrize(
@@ -199,6 +241,8 @@ def test_a_result_survives_json(encoder, samples, labels, tmp_path):
     text = result.to_json(tmp_path / "linear.json")
     assert Result.from_json(tmp_path / "linear.json") == result
     assert json.loads(text)["rows"][0]["metrics"]["macro_auroc"].keys() == {"mean", "low", "high", "repeats"}
+    assert json.loads(text)["differences"][0].keys() == {"minus", "metric", "estimate", "bootstrap"}
+    assert result.differences[0].bootstrap is not None
     assert EvaluationConfig.model_validate(result.settings) == EvaluationConfig(**FAST)
     schema = Result.model_json_schema()
     assert set(schema["required"]) >= {"task", "rows", "notices"}
@@ -210,19 +254,17 @@ def test_a_result_survives_json(encoder, samples, labels, tmp_path):
 
 
 def test_the_table_shows_rows_controls_and_notices(encoder, samples, labels):
-    from rich.console import Console
-
     result = evaluate({"[pre]trained": Candidate(encoder)}, samples, labels, EvaluationConfig(**FAST), task="amplitude")
-    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(render(result))
-    shown = console.export_text()
-    console.file.close()
+    assert result.intervals == "repeats"
+    shown = printed(result)
     for text in (
         "amplitude: linear",
-        "[pre]trained (teacher)",
+        "[pre]trained",
+        "(teacher)",
         "random init",
-        "macro AUROC",
+        "AUROC",
         "unknown whether",
+        "Intervals: 95 % t over 6 repeats",
         "low 30",
     ):
         assert text in shown

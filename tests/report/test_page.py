@@ -73,7 +73,7 @@ def test_headline_gives_result_interval_and_control(run):
     text = Page(write_report(run)).text
     assert "0.930 (0.920 to 0.940)" in text
     assert "Best control: random init, 0.840 (0.830 to 0.850)" in text
-    assert "Difference +0.090 (+0.080 to +0.100): a clear gain." in text
+    assert "Difference +0.090 (+0.080 to +0.100): a clear gain. Intervals: 95 % t over 5 repeats." in text
 
 
 @pytest.mark.parametrize("part", ["recipe.yaml", "environment.json", "metrics.csv", "results", "artifacts"])

@@ -22,13 +22,29 @@ def test_verdict_follows_the_interval(tmp_path, result, control, verdict):
 
 
 @pytest.mark.parametrize("repeats", [1, 3])
-def test_repeats_on_one_test_part_are_no_interval(tmp_path, result, repeats):
-    run = contents(tmp_path, result(repeats=repeats, spread=0.0))
+@pytest.mark.parametrize(
+    ("control", "said"),
+    [
+        (0.84, "Difference +0.090 (+0.070 to +0.110): a clear gain."),
+        (0.92, "Difference +0.010 (-0.010 to +0.030): no clear difference."),
+        (0.96, "Difference -0.030 (-0.050 to -0.010): the control is better."),
+    ],
+)
+def test_on_one_test_part_the_verdict_is_over_patients(tmp_path, result, repeats, control, said):
+    run = contents(tmp_path, result(control=control, repeats=repeats, spread=0.0, intervals="patients"))
     top = headline(run)[1]
-    assert "(0.910 to 0.950)" in top  # the bootstrap's
-    assert "Difference +0.090: one test part, so without an interval." in top
-    assert "over patients (bootstrap)" in evaluations(run)
-    assert "over 3 repeats" not in evaluations(run) + per_class(run)
+    assert "(0.910 to 0.950)" in top
+    assert f"{said} Intervals: 95 % over patients (bootstrap)." in top
+    tables = evaluations(run) + per_class(run)
+    assert "95 % over patients (bootstrap)" in tables
+    assert "t over" not in tables
+    assert "0.930 to 0.930" not in tables
+
+
+def test_an_interval_without_width_is_not_shown(tmp_path, result):
+    run = contents(tmp_path, result(spread=0.0))
+    assert "Difference +0.090: without an interval, so no verdict." in headline(run)[1]
+    assert " to " not in evaluations(run).split("</table>")[0].split("<table>")[1]
 
 
 def test_headline_prefers_all_labels_to_few(tmp_path, result):

@@ -21,6 +21,9 @@ class Estimate:
     repeats: int
 
 
+UNKNOWN = Estimate(None, None, None, 0)
+
+
 @dataclass(frozen=True)
 class Scored:
     """Scores of one test part: what a metric is computed from."""
@@ -107,7 +110,7 @@ def estimate(
     """
     known = np.array([value for value in values if np.isfinite(value)])
     if not len(known):
-        return Estimate(None, None, None, 0)
+        return UNKNOWN
     mean = float(known.mean())
     if len(known) == 1:
         return Estimate(mean, None, None, 1)
@@ -118,25 +121,30 @@ def estimate(
 
 
 def paired_difference(a: Sequence[float], b: Sequence[float], overlap: float = 0.0) -> Estimate:
-    """`estimate` of a - b over the same repeats, so that what repeats share (folds, seeds) cancels."""
-    return estimate([x - y for x, y in zip(a, b, strict=True)], overlap)
+    """`estimate` of a - b, metrics in 0 to 1, over the same repeats: what repeats share (folds, seeds) cancels."""
+    return estimate([x - y for x, y in zip(a, b, strict=True)], overlap, (-1, 1))
 
 
-def bootstrap(tests: Sequence[Scored], resamples: int, seed: int = 0) -> tuple[float, float] | None:
-    """95 % percentile interval of the macro AUROC, mean over `tests`, when groups (patients) are drawn anew.
+def bootstrap(tests: Sequence[Scored], resamples: int, seed: int = 0) -> np.ndarray:
+    """(R,) macro AUROC, mean over `tests`, each time the groups (patients) are drawn anew; empty for a single group.
 
     A patient brings all records, in every test part at once. A class that a resample lacks is left out of that macro
-    mean instead of drawing again, which would favour rare classes. None if fewer than two groups or no finite value.
+    mean instead of drawing again, which would favour rare classes; NaN if it lacks all. The draws depend on the groups
+    and the seed only, so for two scorings of the same test parts a - b resamples their difference, paired by patient.
     """
     names, groups = np.unique(np.concatenate([test.groups for test in tests]), return_inverse=True)
     if len(names) < 2:
-        return None
+        return np.empty(0)
     drawn = generator(seed, "bootstrap", 0).multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
     ends = np.cumsum([len(test.groups) for test in tests])[:-1]
     areas = [
         macro(auroc(test.values, test.scores, weights=drawn[:, group].astype(float)))
         for test, group in zip(tests, np.split(groups, ends), strict=True)
     ]
-    means = macro(np.stack(areas, axis=1))  # (resamples,)
-    means = means[np.isfinite(means)]
-    return (float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))) if len(means) else None
+    return macro(np.stack(areas, axis=1))
+
+
+def percentiles(resampled: np.ndarray) -> tuple[float, float] | None:
+    """95 % percentile interval of what `bootstrap` gives, or of the difference of two; None without a finite value."""
+    known = resampled[np.isfinite(resampled)]
+    return (float(np.quantile(known, 0.025)), float(np.quantile(known, 0.975))) if len(known) else None

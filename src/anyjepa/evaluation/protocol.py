@@ -18,7 +18,7 @@ from anyjepa.evaluation.cache import FeatureCache, cache_key
 from anyjepa.evaluation.controls import random_encoder, raw_features
 from anyjepa.evaluation.features import Tokens, mean_features, token_features
 from anyjepa.evaluation.finetune import Finetune, finetune
-from anyjepa.evaluation.metrics import Scored, all_metrics, auroc, bootstrap, estimate, paired_difference
+from anyjepa.evaluation.metrics import Scored, all_metrics, auroc, bootstrap, estimate, paired_difference, percentiles
 from anyjepa.evaluation.overlap import Exposure, Nothing, Seen, exposure
 from anyjepa.evaluation.probes import KnnProbe, LinearProbe, Probed, knn_probe, linear_probe
 from anyjepa.evaluation.result import Difference, Parts, Repeat, Result, Row, environment
@@ -103,7 +103,8 @@ def evaluate(
     main = next(iter(judged))
     own = set(candidates) if config.protocol != "supervised" else {main}
     exposures = {name: exposure((one.seen for one in ones), study.repeats, table) for name, ones in judged.items()}
-    rows = [study.row(name, ones, name not in own, exposures[name]) for name, ones in judged.items()]
+    resampled = {name: study.resampled(ones) for name, ones in judged.items()}
+    rows = [study.row(name, ones, resampled[name], name not in own, exposures[name]) for name, ones in judged.items()]
     return Result(
         task=task,
         data=data or f"{len(table)} records",
@@ -119,7 +120,8 @@ def evaluate(
         absent=len(joined.absent),
         parts=_parts(study.repeats[0], table),
         rows=tuple(rows),
-        differences=_differences(rows, study.split.overlap),
+        intervals="patients" if isinstance(study.split, Fixed) or len(study.repeats) == 1 else "repeats",
+        differences=_differences(rows, resampled, study.split.overlap),
         notices=tuple(
             f"{name}: {found}" for name, found in exposures.items() if name in own and found.transductive is not False
         ),
@@ -179,10 +181,18 @@ class Study:
             encoder, self.samples, values, split, exclusive, self.config.windows, settings, from_scratch=from_scratch
         )
 
-    def row(self, name: str, judged: Sequence[_Judged], control: bool, seen: Exposure) -> Row:
+    def resampled(self, judged: Sequence[_Judged]) -> np.ndarray:
+        """(R,) macro AUROC of a row with patients drawn anew; the same draws for every row."""
+        values, groups = self.table.values, np.array(self.table.groups)
+        tests = [
+            Scored(values[split.test], one.probed.scores, groups[split.test])
+            for split, one in zip(self.repeats, judged, strict=True)
+        ]
+        return bootstrap(tests, self.config.bootstrap)
+
+    def row(self, name: str, judged: Sequence[_Judged], resampled: np.ndarray, control: bool, seen: Exposure) -> Row:
         """A row's metrics over all repeats."""
         values, classes = self.table.values, self.table.classes
-        scores = [one.probed.scores for one in judged]
         repeats = []
         for split, one in zip(self.repeats, judged, strict=True):
             found = all_metrics(values[split.test], one.probed.scores, self.table.exclusive)
@@ -196,8 +206,6 @@ class Study:
                     chosen=one.probed.chosen,
                 )
             )
-        groups = np.array(self.table.groups)
-        tests = [Scored(values[s.test], x, groups[s.test]) for s, x in zip(self.repeats, scores, strict=True)]
         overlap, some = self.split.overlap, repeats[0]
         return Row(
             name=name,
@@ -207,7 +215,7 @@ class Study:
             repeats=tuple(repeats),
             metrics={m: estimate([_float(r.metrics[m]) for r in repeats], overlap, (0, 1)) for m in some.metrics},
             class_auroc={c: estimate([_float(r.class_auroc[c]) for r in repeats], overlap, (0, 1)) for c in classes},
-            bootstrap=bootstrap(tests, self.config.bootstrap) if self.config.bootstrap else None,
+            bootstrap=percentiles(resampled),
         )
 
     @property
@@ -246,15 +254,19 @@ class Study:
         return self.cache.get(cache_key(kind, encoder, self.hashes, self.config.windows), compute)
 
 
-def _differences(rows: Sequence[Row], overlap: float) -> tuple[Difference, ...]:
+def _differences(rows: Sequence[Row], resampled: Mapping[str, np.ndarray], overlap: float) -> tuple[Difference, ...]:
     """Macro AUROC of the first row minus each other."""
 
     def areas(row: Row) -> list[float]:
         return [_float(repeat.metrics["macro_auroc"]) for repeat in row.repeats]
 
+    first = rows[0]
     return tuple(
         Difference(
-            minus=row.name, metric="macro_auroc", estimate=paired_difference(areas(rows[0]), areas(row), overlap)
+            minus=row.name,
+            metric="macro_auroc",
+            estimate=paired_difference(areas(first), areas(row), overlap),
+            bootstrap=percentiles(resampled[first.name] - resampled[row.name]),
         )
         for row in rows[1:]
     )

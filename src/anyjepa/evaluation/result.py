@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from anyjepa.config import Config
 from anyjepa.errors import InputError
-from anyjepa.evaluation.metrics import Estimate
+from anyjepa.evaluation.metrics import UNKNOWN, Estimate
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -46,13 +46,22 @@ class Row(Config):
     class_auroc: dict[str, Estimate]
     bootstrap: tuple[float, float] | None = Field(description="95 % interval of macro AUROC over groups (patients)")
 
+    @property
+    def title(self) -> str:
+        """Its name, and which weights of a pretrained encoder were used."""
+        named = self.weights in ("none", "random") or self.weights in self.name
+        return self.name if named else f"{self.name} ({self.weights})"
+
 
 class Difference(Config):
-    """The first row minus another, paired by seed and fold."""
+    """The first row minus another."""
 
     minus: str
     metric: str
-    estimate: Estimate
+    estimate: Estimate = Field(description="mean and 95 % t interval over repeats, paired by seed and fold")
+    bootstrap: tuple[float, float] | None = Field(
+        default=None, description="95 % interval over groups (patients), paired: the same draws of groups for both rows"
+    )
 
 
 class Parts(Config):
@@ -80,9 +89,40 @@ class Result(Config):
     absent: int = Field(description="labelled ids without data")
     parts: Parts
     rows: tuple[Row, ...]
+    intervals: Literal["repeats", "patients"] = Field(
+        default="repeats",
+        description="what 95 % intervals of macro AUROC to show: t over repeats, or where all repeats have the same "
+        "test part the bootstrap over groups (patients)",
+    )
     differences: tuple[Difference, ...]
     notices: tuple[str, ...] = Field(description="what a reader must know first, transductive pretraining above all")
     environment: dict[str, str]
+
+    @property
+    def basis(self) -> str:
+        """What the intervals shown are, as '95 % t over 15 repeats'."""
+        if self.intervals == "patients":
+            return "95 % over patients (bootstrap)"
+        return f"95 % t over {len(self.rows[0].repeats)} repeats"
+
+    def metric(self, row: Row, name: str) -> Estimate:
+        """A metric of a row with the interval to show."""
+        return self.shown(row.metrics.get(name, UNKNOWN), row.bootstrap if name == "macro_auroc" else None)
+
+    def difference(self, row: Row) -> Estimate:
+        """Macro AUROC of the first row minus this one with the interval to show; unknown for the first row itself."""
+        found = next((difference for difference in self.differences if difference.minus == row.name), None)
+        return self.shown(found.estimate, found.bootstrap) if found else UNKNOWN
+
+    def shown(self, estimate: Estimate, bootstrap: tuple[float, float] | None = None) -> Estimate:
+        """The estimate with the interval that `intervals` names, none where that has no width.
+
+        Equal repeats on one test part have a t interval without width that would pass for certainty.
+        """
+        low, high = (bootstrap or (None, None)) if self.intervals == "patients" else (estimate.low, estimate.high)
+        if low is None or high is None or high - low < 1e-9:
+            low = high = None
+        return Estimate(estimate.mean, low, high, estimate.repeats)
 
     def to_json(self, path: str | Path | None = None) -> str:
         """The result as JSON text, also written to `path` if one is given."""
@@ -110,41 +150,42 @@ def environment() -> dict[str, str]:
 
 def render(result: Result) -> Group:
     """The result for a terminal: notices, a table of rows, and what is behind it."""
+    from rich import box
     from rich.console import Group
     from rich.markup import escape
     from rich.table import Table
     from rich.text import Text
 
-    metrics = [name for name in TITLES if name in result.rows[0].metrics]
-    table = Table(title=escape(f"{result.task}: {result.protocol} on {result.data}"), title_justify="left")
+    others = [name for name in TITLES if name in result.rows[0].metrics and name != "macro_auroc"]
+    title = escape(f"{result.task}: {result.protocol} on {result.data}")
+    table = Table(title=title, title_justify="left", box=box.HORIZONTALS, show_lines=True, collapse_padding=True)
     table.add_column("")
-    differences = {difference.minus: difference.estimate for difference in result.differences}
-    for heading in (*(TITLES[name] for name in metrics), *(["first row minus this"] if differences else [])):
-        table.add_column(heading, justify="right")
+    for heading in ("macro\nAUROC", "first row\nminus this", *(TITLES[name].replace(" ", "\n") for name in others)):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in result.rows:
-        cells = [_cell(row.metrics[name]) for name in metrics]
-        if differences:
-            cells.append(_cell(differences[row.name], signed=True) if row.name in differences else "")
-        named = row.weights in ("none", "random") or row.weights in row.name
-        weights = "" if named else f" ({row.weights})"
-        table.add_row(escape(row.name + weights), *cells, style="dim" if row.control else "bold")
+        cells = [_cell(result.metric(row, "macro_auroc")), _cell(result.difference(row), signed=True)]
+        cells += [_mean(row.metrics[name]) for name in others]
+        table.add_row(escape(row.title), *cells, style="dim" if row.control else "bold")
     notices = [Text(notice, style="bold yellow") for notice in result.notices]
     return Group(*notices, table, Text(_footnote(result)))
 
 
 def _cell(estimate: Estimate, signed: bool = False) -> str:
-    if estimate.mean is None:
-        return "-"
+    """Mean, and on a line of its own the interval, so that 80 columns hold the table."""
     sign = "+" if signed else ""
-    mean = f"{estimate.mean:{sign}.3f}"
-    return mean if estimate.low is None else f"{mean} ({estimate.low:{sign}.3f} to {estimate.high:{sign}.3f})"
+    interval = "" if estimate.low is None else f"\n{estimate.low:{sign}.3f} to {estimate.high:{sign}.3f}"
+    return _mean(estimate, sign) + interval
+
+
+def _mean(estimate: Estimate, sign: str = "") -> str:
+    return "-" if estimate.mean is None else f"{estimate.mean:{sign}.3f}"
 
 
 def _footnote(result: Result) -> str:
     train, validation, test = result.parts.records
     lines = [
-        f"{result.records} records of {result.groups} groups; {train} train, {validation} choose, {test} test; "
-        f"mean and 95 % interval over {len(result.rows[0].repeats)} repeats.",
+        f"{result.records} records of {result.groups} groups; {train} train, {validation} choose, {test} test.",
+        f"Repeats: {len(result.rows[0].repeats)}. Intervals: {result.basis}; differences are paired.",
         "Classes: " + ", ".join(f"{name} {count}" for name, count in result.classes.items()),
     ]
     if result.dropped:

@@ -8,7 +8,7 @@ import numpy as np
 
 from anyjepa.evaluation.result import Result
 from anyjepa.report.contents import Contents
-from anyjepa.report.estimates import auroc, difference, mean_text, range_text, row_title, text, title
+from anyjepa.report.estimates import auroc, mean_text, range_text, text, title
 from anyjepa.report.markup import Html, join, number, tag
 
 
@@ -47,17 +47,15 @@ def _against(result: Result) -> str:
     if not controls:
         return "No control was evaluated beside it, so the number alone says little."
     best = max(controls, key=lambda row: auroc(result, row).mean or 0.0)
-    said = f"Best control: {row_title(best)}, {text(auroc(result, best))}."
-    gain = difference(result, best)
+    said = f"Best control: {best.title}, {text(auroc(result, best))}."
+    gain = result.difference(best)
     if gain.mean is None:
         return said
+    said = f"{said} Difference {text(gain, signed=True)}"
     if gain.low is None or gain.high is None:
-        verdict = "one test part, so without an interval"
-    else:
-        verdict = (
-            "a clear gain" if gain.low > 0 else "the control is better" if gain.high < 0 else "no clear difference"
-        )
-    return f"{said} Difference {text(gain, signed=True)}: {verdict}."
+        return f"{said}: without an interval, so no verdict."
+    verdict = "a clear gain" if gain.low > 0 else "the control is better" if gain.high < 0 else "no clear difference"
+    return f"{said}: {verdict}. Intervals: {result.basis}."
 
 
 def facts(run: Contents) -> list[tuple[str, str, str]]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anyjepa.data.ecg.paper import _MARGIN_MM, SPEED_MM_S, draw_ecg
+from anyjepa.data.ecg.paper import MARGIN_MM, SPEED_MM_S, draw_ecg
 from anyjepa.report.contents import Contents
 from anyjepa.report.drawing import draw
 from anyjepa.report.markup import Html, figure, note
@@ -43,7 +43,7 @@ def _masks(
         page = draw_ecg(signal, rate, [str(lead) for lead in leads], layout="rows", duration_s=duration, row_mm=18)
         paper = page.axes[0]
         for first, stop in hidden:
-            left, right = (_MARGIN_MM + min(edge * patch_s, duration) * SPEED_MM_S for edge in (first, stop))
+            left, right = (MARGIN_MM + min(edge * patch_s, duration) * SPEED_MM_S for edge in (first, stop))
             paper.axvspan(left, right, color=_HIDDEN, alpha=0.28, linewidth=0, zorder=1)
         return page
 

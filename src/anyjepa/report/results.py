@@ -6,23 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anyjepa.evaluation.metrics import Estimate
+from anyjepa.evaluation.metrics import UNKNOWN, Estimate
 from anyjepa.evaluation.result import TITLES, Result, Row
 from anyjepa.report.contents import Contents
 from anyjepa.report.drawing import INK, MARKERS, MUTED, SERIES, SURFACE, axes, blank, draw
-from anyjepa.report.estimates import (
-    UNKNOWN,
-    auroc,
-    basis,
-    difference,
-    mean_text,
-    metric,
-    range_text,
-    row_title,
-    same_repeats,
-    text,
-    title,
-)
+from anyjepa.report.estimates import auroc, mean_text, range_text, text, title
 from anyjepa.report.markup import Html, figure, join, note, number, table, tag
 
 if TYPE_CHECKING:
@@ -51,20 +39,18 @@ def _evaluation(result: Result) -> Html:
     head = ["", *(TITLES[name] for name in metrics), "first row minus this"]
     cells = []
     for row in result.rows:
-        values = (metric(result, row, name) for name in metrics)
-        cells.append([row_title(row), *map(_cell, values), _cell(difference(result, row), signed=True)])
+        values = (result.metric(row, name) for name in metrics)
+        cells.append([row.title, *map(_cell, values), _cell(result.difference(row), signed=True)])
     parts = [
         tag("h3", title(result)),
         *(tag("p", notice, class_="note warn") for notice in result.notices),
         tag("p", _tested(result)),
-        table(head, cells, _table_caption(result)),
+        table(head, cells, f"Means; intervals: {result.basis}. The difference is of macro AUROC, paired."),
     ]
     drawn = [row for row in result.rows if auroc(result, row).mean is not None]
     if drawn:
-        alt = f"{title(result)}, macro AUROC: " + "; ".join(
-            f"{row_title(row)} {text(auroc(result, row))}" for row in drawn
-        )
-        caption = f"Macro AUROC with its 95 % interval {basis(result)}. Grey: controls."
+        alt = f"{title(result)}, macro AUROC: " + "; ".join(f"{row.title} {text(auroc(result, row))}" for row in drawn)
+        caption = f"Macro AUROC, interval {result.basis}. Grey: controls."
         parts.append(figure(draw(alt, lambda: _forest(result, drawn)), caption))
     return join(parts)
 
@@ -83,14 +69,6 @@ def _tested(result: Result) -> str:
     return said
 
 
-def _table_caption(result: Result) -> str:
-    if same_repeats(result):
-        said = f"Macro AUROC with its 95 % interval {basis(result)}; the rest are means."
-    else:
-        said = f"Means with 95 % intervals {basis(result)}."
-    return f"{said} The difference is of macro AUROC, paired."
-
-
 def _cell(value: Estimate, signed: bool = False) -> Html:
     return join([mean_text(value, signed), tag("span", range_text(value, signed), class_="range")])
 
@@ -103,43 +81,45 @@ def _forest(result: Result, rows: list[Row]) -> Figure:
         mean, low, high = _numbers(auroc(result, row))
         plot.plot([low, high], [place, place], color=colour, linewidth=width)
         plot.plot(mean, place, "o", color=colour, markersize=size, markeredgecolor=SURFACE)
-    _name_rows(plot, [_short(row_title(row), 42) for row in rows])
+    _name_rows(plot, [_short(row.title, 42) for row in rows])
     plot.set_xlabel("macro AUROC")
     return page
 
 
 def _classes(result: Result) -> Html:
     first = result.rows[0]
-    names = sorted(result.classes, key=lambda name: -np.nan_to_num(_numbers(_of(first, name))[0], nan=-1))
+    names = sorted(result.classes, key=lambda name: -np.nan_to_num(_numbers(_of(result, first, name))[0], nan=-1))
     drawn = names[:_CLASSES]
     alt = f"{title(result)}, AUROC of {len(names)} classes: "
-    alt += "; ".join(f"{name} {text(_of(first, name))}" for name in drawn)
+    alt += "; ".join(f"{name} {text(_of(result, first, name))}" for name in drawn)
     more = f" The {_CLASSES} best of {len(names)} classes are drawn." if len(names) > _CLASSES else ""
-    over = f", with 95 % intervals {basis(result)}" if not same_repeats(result) else ""
-    caption = f"Bars: {row_title(first)}{over}. Marks: the other rows.{more}"
-    head = ["class", "records", *map(row_title, result.rows)]
-    cells = [[name, number(result.classes[name]), *(_cell(_of(row, name)) for row in result.rows)] for name in names]
+    over = f", intervals {result.basis}" if any(_of(result, first, name).low is not None for name in drawn) else ""
+    caption = f"Bars: {first.title}{over}. Marks: the other rows.{more}"
+    head = ["class", "records", *(row.title for row in result.rows)]
+    cells = [
+        [name, number(result.classes[name]), *(_cell(_of(result, row, name)) for row in result.rows)] for name in names
+    ]
     return join(
         [
             tag("h3", title(result)),
-            figure(draw(alt, lambda: _bars(result.rows, drawn)), caption),
+            figure(draw(alt, lambda: _bars(result, drawn)), caption),
             tag("details", tag("summary", "The same as a table"), table(head, cells)),
         ]
     )
 
 
-def _bars(rows: tuple[Row, ...], names: list[str]) -> Figure:
+def _bars(result: Result, names: list[str]) -> Figure:
     """The first row as bars from chance, the others as marks."""
-    first, *others = rows
-    top = 30 + 20 * ((len(rows) + 2) // 3)
+    first, *others = result.rows
+    top = 30 + 20 * ((len(result.rows) + 2) // 3)
     page = blank(900, 46 + top + 26 * len(names))
     plot = axes(page, left=200, right=24, top=top)
     places = np.arange(len(names))
-    values = np.array([_numbers(_of(first, name)) for name in names])
+    values = np.array([_numbers(_of(result, first, name)) for name in names])
     handles: list = [plot.barh(places, values[:, 0] - 0.5, left=0.5, height=0.62, color=SERIES[0])]
     plot.hlines(places, values[:, 1], values[:, 2], color=INK, linewidth=1.2)
     for order, row in enumerate(others):
-        means = [_numbers(_of(row, name))[0] for name in names]
+        means = [_numbers(_of(result, row, name))[0] for name in names]
         marker, colour = MARKERS[1 + order % 7], SERIES[1 + order % 7]
         handles += plot.plot(
             means, places, marker=marker, color=colour, markersize=7, markeredgecolor=SURFACE, linestyle="none"
@@ -147,13 +127,14 @@ def _bars(rows: tuple[Row, ...], names: list[str]) -> Figure:
     plot.axvline(0.5, color=MUTED, linewidth=1)
     _name_rows(plot, [_short(name, 30) for name in names])
     plot.set_xlabel("AUROC; chance is 0.5")
-    labels = [_short(row_title(row), 42) for row in rows]
+    labels = [_short(row.title, 42) for row in result.rows]
     page.legend(handles, labels, loc="upper left", bbox_to_anchor=(0, 1), ncols=3, labelcolor=INK, columnspacing=1.4)
     return page
 
 
-def _of(row: Row, name: str) -> Estimate:
-    return row.class_auroc.get(name, UNKNOWN)
+def _of(result: Result, row: Row, name: str) -> Estimate:
+    """AUROC of a class; over patients there is no interval of it."""
+    return result.shown(row.class_auroc.get(name, UNKNOWN))
 
 
 def _numbers(value: Estimate) -> tuple[float, float, float]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SPEED_MM_S = 25.0
 GAIN_MM_MV = 10.0
-_MARGIN_MM = 15.0  # left of the traces, for the calibration pulse
+MARGIN_MM = 15.0  # left of the traces, for the calibration pulse
 _INK, _COARSE, _FINE = "#111111", "#e8a0a0", "#f6dada"
 
 Layout = Literal["3x4", "6x2", "rows"]
@@ -49,7 +49,7 @@ def draw_ecg(
     absent = [lead for row in rows for lead in row if lead not in leads]
     if absent:
         raise InputError(f"draw_ecg: layout '{layout}' shows lead '{absent[0]}'{did_you_mean(absent[0], leads)}")
-    width, height = _whole_squares(_MARGIN_MM + duration_s * SPEED_MM_S + 5), _whole_squares(len(rows) * row_mm + 10)
+    width, height = _whole_squares(MARGIN_MM + duration_s * SPEED_MM_S + 5), _whole_squares(len(rows) * row_mm + 10)
     figure = Figure(figsize=(width / 25.4, height / 25.4))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, width), ylim=(0, height), aspect="equal")
@@ -95,9 +95,9 @@ def _trace(
 ) -> None:  # values (T,) mV
     first, last = round(cell * seconds * fs), round((cell + 1) * seconds * fs)
     part = values[first : last + 1]
-    x = _MARGIN_MM + (first + np.arange(len(part))) / fs * SPEED_MM_S
+    x = MARGIN_MM + (first + np.arange(len(part))) / fs * SPEED_MM_S
     axes.plot(x, baseline + GAIN_MM_MV * part, color=_INK, linewidth=0.7)
-    left = _MARGIN_MM + cell * seconds * SPEED_MM_S
+    left = MARGIN_MM + cell * seconds * SPEED_MM_S
     if cell:
         axes.plot([left, left], [baseline - 6, baseline - 3], color=_INK, linewidth=0.7)
     axes.text(left + 1, baseline + 9, lead, fontsize=8, color=_INK, weight="bold")
