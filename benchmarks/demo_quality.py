@@ -56,9 +56,8 @@ def main() -> None:
         main_row = next(iter(rows.values()))
         for row, values in rows.items():
             mean, gain = estimate(values), paired_difference(main_row, values)
-            print(
-                f"  {row:60} {mean.mean:.3f} [{mean.low:.3f}, {mean.high:.3f}]   {gain.mean:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
-            )
+            print(f"  {row:60} {mean.mean:.3f} [{mean.low:.3f}, {mean.high:.3f}]", end="   ")
+            print(f"{gain.mean:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]")
     print(json.dumps({"macro_auroc": found, "machine": environment()}))
 
 
