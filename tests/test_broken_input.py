@@ -63,6 +63,15 @@ def empty() -> None:
     Path("records/b.dat").write_bytes(b"")
 
 
+def prose() -> None:
+    Path("records/b.hea").write_text("Dear reader,\n")
+
+
+def flat_in_all() -> None:
+    for name in "ab":
+        write_record(name, change=flat)
+
+
 def lose_a_tensor() -> None:
     path = Path("run/model/model.safetensors")
     tensors = load_file(path)
@@ -131,12 +140,10 @@ CASES = [
     Case("8 leads where the model has 12", EMBED, lambda: write_record("b", LEADS[:8])),
     Case("a lead without a valid sample (NaN)", EMBED, lambda: write_record("b", change=invalid)),
     Case("a flat lead in one record", EMBED, lambda: write_record("b", change=flat), code=0),
-    Case("a lead flat in every record", PRETRAIN, lambda: [write_record(n, change=flat) for n in "ab"] and None),
+    Case("a lead flat in every record", PRETRAIN, flat_in_all),
     Case("impossible sampling rate", PRETRAIN, lambda: write_record("b", fs=5)),
     Case("empty record", PRETRAIN, empty),
-    Case(
-        "a text file named as a header", PRETRAIN, lambda: Path("records/b.hea").write_text("Dear reader,\n") and None
-    ),
+    Case("a text file named as a header", PRETRAIN, prose),
     Case("a text file", "anyjepa embed run tiny.yaml -o out.csv"),
     Case("a folder without ECGs", "anyjepa data inspect run/model"),
     Case("unreadable folder", PRETRAIN, during=unreadable),

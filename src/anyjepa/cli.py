@@ -110,6 +110,8 @@ def pretrain(
     strategy: Annotated[str, typer.Option(help="auto, ddp or fsdp.")] = "auto",
 ) -> None:
     """Pretrain an encoder by a recipe; the run folder then holds the model and a report."""
+    from lightning.pytorch.utilities import rank_zero_only
+
     from anyjepa.recipes.schema import load_recipe
     from anyjepa.report.page import write_report
     from anyjepa.runs.pretrain import pretrain
@@ -128,6 +130,8 @@ def pretrain(
         strategy=strategy,
         progress=True,
     )
+    if rank_zero_only.rank > 0:
+        return
     typer.echo(f"model: {run.model}")
     typer.echo(f"report: {write_report(run.folder)}")
     typer.echo(f"next: anyjepa evaluate {run.folder}", err=True)
