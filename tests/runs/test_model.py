@@ -217,3 +217,22 @@ def test_two_runs_of_a_recipe_are_equal(tiny_recipe, tiny_run, tmp_path):
     run = anyjepa.pretrain(load_recipe(tiny_recipe)[0], output=tmp_path / "run")
     ours, theirs = (anyjepa.load(folder).encoder.state_dict() for folder in (run.folder, tiny_run))
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+# --- absolute time
+
+
+def test_absolute_time_is_kept_in_the_model_and_used_for_windows(tmp_path, tiny_recipe):
+    """A long record's second window is encoded at its place in the record, not from 0."""
+    run = anyjepa.pretrain(tiny_recipe, output=tmp_path / "run", edits=["data.absolute_time=true"])
+    model = anyjepa.load(run.folder)
+    assert model.preprocessing.absolute_time
+    full = model.preprocessing.samples
+    seconds = 2 * full / model.preprocessing.fs
+    long = simulate(SimulatorConfig(patients=1, fs=model.preprocessing.fs, duration_s=seconds))[0]
+    x = torch.from_numpy(model.prepare([long])[0])[None]
+    patch = model.encoder.config.patch[0]
+    starts = [0, full // 2, full]
+    expected = [model.encoder.features(x[..., s : s + full], torch.tensor([s / patch]))[1].mean(1) for s in starts]
+    found = model.embed(long.signal, fs=long.fs)
+    np.testing.assert_allclose(found, torch.stack(expected).mean(0).detach().numpy(), rtol=1e-4, atol=1e-5)

@@ -151,6 +151,7 @@ def _config(
     if isinstance(low_shot, float) and low_shot >= 1:
         plain["low_shot"] = int(low_shot)
     full = model.preprocessing.samples
+    plain["windows"] = {**plain["windows"], "absolute": model.preprocessing.absolute_time}
     if plain["windows"]["length"] is None and max(signal.shape[1] for signal in samples.signals) > full:
         plain["windows"] = {**plain["windows"], "length": full}
     try:

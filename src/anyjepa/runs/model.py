@@ -67,7 +67,9 @@ class Model:
         ):
             if len(rows):
                 samples = ArraySamples(tuple(recordings[r].id for r in rows), [signals[r] for r in rows])
-                vectors[rows] = mean_features(self.encoder, samples, Windows(length=window))
+                vectors[rows] = mean_features(
+                    self.encoder, samples, Windows(length=window, absolute=self.preprocessing.absolute_time)
+                )
         return vectors
 
     def check(self, recording: Recording) -> np.ndarray:

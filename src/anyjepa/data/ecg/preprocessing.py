@@ -38,6 +38,10 @@ class EcgPreprocessing(Config):
         description="a lead that the record lacks: an error, or zero (the lead's mean) after standardising",
     )
 
+    absolute_time: bool = Field(
+        default=False, description="positions are places in the record; else every crop and window starts at 0"
+    )
+
     @model_validator(mode="after")
     def _one_constant_a_lead(self) -> Self:
         if tuple(map(canonical_lead, self.leads)) != self.leads or len(set(self.leads)) < len(self.leads):

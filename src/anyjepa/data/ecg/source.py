@@ -75,7 +75,7 @@ def training_set(config: EcgDataConfig, found: Found) -> EcgDataset:
         gaps=config.gaps,
         missing_leads=config.missing_leads,
         on_error=config.on_error,
-    )
+    ).model_copy(update={"absolute_time": config.absolute_time})
     dataset = EcgDataset.from_recordings(found.recordings, preprocessing, short=config.short, on_error=config.on_error)
     dataset.skipped.update(found.skipped)
     return dataset
