@@ -182,6 +182,15 @@ def test_a_recipe_that_does_not_fit_is_one_line_and_leaves_no_folder(cli, tiny_r
     assert not (tmp_path / "run").exists()
 
 
+def test_a_diverged_training_names_step_and_records_and_exits_with_1(cli, tiny_recipe, tmp_path):
+    done = cli("pretrain", tiny_recipe, "-o", tmp_path / "run", "--set", "training.optimiser.lr=1e30")
+    assert done.code == 1
+    (message,) = (line for line in done.err.splitlines() if not line.startswith("pretraining "))
+    assert message.startswith("anyjepa: the loss is nan at step ")
+    assert "its records: sim0-000" in message
+    assert not (tmp_path / "run/model").exists()
+
+
 # --- evaluate
 
 
