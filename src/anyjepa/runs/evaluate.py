@@ -89,7 +89,7 @@ def evaluate(
     if run:
         _keep(run, name or _name(config, task, paths, loaded.loaded.weights), result)
         if protocol == "linear":
-            _map(run, loaded, samples, table)
+            _map(run, loaded, samples, table, config.windows)
     return result
 
 
@@ -173,11 +173,11 @@ def _keep(run: Run, name: str, result: Result) -> None:
     (run.results / f"{name}.json").write_text(result.to_json())
 
 
-def _map(run: Run, model: Model, samples: EcgDataset, table: LabelTable) -> None:
+def _map(run: Run, model: Model, samples: EcgDataset, table: LabelTable, windows: Windows) -> None:
     """Embeddings with labels, for the report's map."""
     joined = join(table, samples.ids)
     rows = joined.index[: min(len(joined.index), 2000)]
-    features = mean_features(model.encoder, SelectedSamples(samples, rows), Windows())
+    features = mean_features(model.encoder, SelectedSamples(samples, rows), windows)
     names = np.array([*joined.table.classes, "none"])
     values = joined.table.values[: len(rows)]
     labels = names[np.where(values.any(1), values.argmax(1), len(names) - 1)]
