@@ -3,8 +3,8 @@
     python benchmarks/ludb.py --data DATA [--output runs/ludb] [--scratch-steps 40]
 
 DATA holds the folders ludb, chapman and cpsc2018. The network of `ecg-jepa-xs`; EDITS are what differs from the
-published settings. Pretraining sees all records without their labels, so the result is headed transductive. The probe is
-judged in 5 patient folds x 3 seeds beside its controls; the network trained from scratch (few steps: it is slow) in 5
+published settings. Pretraining sees all records without their labels, so the result is headed transductive. The probe
+is judged in 5 patient folds x 3 seeds beside its controls; the network trained from scratch (few steps: it is slow) in 5
 folds of one seed.
 """
 
