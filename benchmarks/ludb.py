@@ -4,8 +4,8 @@
 
 DATA holds the folders ludb, chapman and cpsc2018. The network of `ecg-jepa-xs`; EDITS are what differs from the
 published settings. Pretraining sees all records without their labels, so the result is headed transductive. The probe
-is judged in 5 patient folds x 3 seeds beside its controls; the network trained from scratch (few steps: it is slow) in 5
-folds of one seed.
+is judged in 5 patient folds x 3 seeds beside its controls; the network trained from scratch (few steps: it is slow) in
+5 folds of one seed.
 """
 
 from __future__ import annotations
