@@ -107,7 +107,7 @@ def pretrain(
     precision: Annotated[str | None, typer.Option(help="auto, 32 or bf16.")] = None,
     devices: Annotated[int, typer.Option(help="GPUs, or processes on a CPU.")] = 1,
     nodes: Annotated[int, typer.Option(help="Machines.")] = 1,
-    strategy: Annotated[str, typer.Option(help="auto, ddp or fsdp.")] = "auto",
+    strategy: Annotated[str, typer.Option(help="auto or ddp.")] = "auto",
 ) -> None:
     """Pretrain an encoder by a recipe; the run folder then holds the model and a report."""
     from lightning.pytorch.utilities import rank_zero_only

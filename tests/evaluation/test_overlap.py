@@ -34,3 +34,11 @@ def test_unknown_pretraining_is_said_to_be_unknown():
     assert "unknown" in str(found)
     assert exposure([None, TrainingRecords.of(["r1"], [])], SPLITS, TABLE).transductive
     assert exposure([Nothing()] * 2, SPLITS, TABLE).transductive is False
+
+
+def test_a_record_is_found_again_under_another_name():
+    """Ids and groups depend on the folder that was given; the signal does not."""
+    digests = [f"digest {row}" for row in range(len(TABLE))]
+    known = TrainingRecords.of(["elsewhere/r0"], ["elsewhere/a"], digests[:1])
+    assert exposure([known] * 2, SPLITS, TABLE).transductive is False
+    assert exposure([known] * 2, SPLITS, TABLE, digests).seen == 1

@@ -98,6 +98,7 @@ def test_a_recipe_is_laid_over_its_base(tmp_path: Path) -> None:
         ("training.optimiser.warmup=100000", r"warmup 100000 must be shorter than steps 100000"),
         ("data.duration_s=0.03", r"not a positive multiple of the patch"),
         ("objective.masks.kind=blobs", r"objective\.masks"),
+        ("objective.masks.keep=[0.999, 0.9999]", r"200 tokens cannot be split into context and targets"),
         ("objective.masks.keep=[0.9, 0.1]", r"keep must be 0 < low <= high < 1"),
         ("nonsense", r"--set nonsense: write it as key=value"),
         ("name.x=1", r"'name' is a value, not a table"),
@@ -136,3 +137,17 @@ def test_an_unknown_name_has_a_suggestion() -> None:
 def test_every_key_has_a_place_in_the_printed_yaml() -> None:
     plain = yaml.safe_load(to_yaml(load_recipe("ecg-jepa-demo")[0]))
     assert set(plain) == {"schema_version", "name", "description", "data", "objective", "training", "evaluation"}
+
+
+def test_learned_positions_have_no_absolute_time() -> None:
+    with pytest.raises(InputError, match=r"data\.absolute_time needs positions that go on"):
+        load_recipe("ecg-jepa-demo", ["data.absolute_time=true"])
+
+
+def test_a_base_file_lies_beside_its_recipe(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(to_yaml(load_recipe("ecg-jepa-demo")[0]))
+    (tmp_path / "mine.yaml").write_text("base: base.yaml\nname: mine\n")
+    assert load_recipe(tmp_path / "mine.yaml")[0].objective == load_recipe("ecg-jepa-demo")[0].objective
+    (tmp_path / "wrong.yaml").write_text("base: [1]\nname: mine\n")
+    with pytest.raises(InputError, match="base is the name of a recipe"):
+        load_recipe(tmp_path / "wrong.yaml")

@@ -40,10 +40,10 @@ class Noise:
         return self.signals[index][:, start : start + 100], start
 
 
-def objective(update: str = "before") -> MaskedPrediction:
+def objective(update: str = "before", registers: int = 1) -> MaskedPrediction:
     torch.manual_seed(0)
     config = MaskedPredictionConfig(
-        encoder=EncoderConfig(patch=(5,), dim=16, depth=1, heads=2, registers=1),
+        encoder=EncoderConfig(patch=(5,), dim=16, depth=1, heads=2, registers=registers),
         predictor=PredictorConfig(dim=8, depth=1, heads=2),
         masks=SpanConfig(min_span=2),
         target=TeacherConfig(momentum=(0.5, 0.5), update=update),  # type: ignore[arg-type]
@@ -71,29 +71,44 @@ def test_accumulation_changes_nothing_but_rounding(tmp_path: Path) -> None:
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
-def test_two_ranks_change_nothing_but_rounding(tmp_path: Path) -> None:
-    """Two processes of four samples each against one of eight, global loss and all."""
+@pytest.mark.parametrize(("registers", "log_every"), [(1, 1), (0, 3)])
+def test_two_ranks_change_nothing_but_rounding(tmp_path: Path, registers: int, log_every: int) -> None:
+    """Two processes of four samples each against one of eight: global loss, logging now and then, no unused parameter."""
     import subprocess
     import sys
 
-    one = trained(tmp_path / "one")
+    one = objective(registers=registers)
+    fit(one, config(log_every=log_every), Noise(), tmp_path / "one", progress=False)
     script = tmp_path / "two.py"
     script.write_text(
-        "import sys, torch\nfrom pathlib import Path\n"
-        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from test_module import Noise, config, fit, objective\n"
-        "if __name__ == '__main__':\n"
-        "    torch.set_num_threads(1)\n    model = objective()\n"
-        f"    folder = Path({str(tmp_path / 'two')!r})\n"
-        "    fit(model, config(), Noise(), folder, devices=2, strategy='ddp', progress=False)\n"
+        f"""
+import sys, torch
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_module import Noise, config, fit, objective
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    folder = Path({str(tmp_path / "two")!r})
+    settings = config(log_every={log_every})
+    fit(objective(registers={registers}), settings, Noise(), folder, devices=2, strategy="ddp", progress=False)
+"""
     )
     done = subprocess.run([sys.executable, "-W", "ignore", str(script)], capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr[-2000:]
     saved = torch.load(tmp_path / "two/checkpoints/step-00000004.ckpt", weights_only=True)["state_dict"]
+    assert saved.keys() == {f"objective.{name}" for name in one.state_dict()}
     for name, value in one.state_dict().items():
         torch.testing.assert_close(saved[f"objective.{name}"], value, rtol=1e-3, atol=1e-4)
     losses = [[row["loss"] for row in read_metrics(tmp_path / f / "metrics.csv")] for f in ("one", "two")]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_bf16_can_clip(tmp_path: Path) -> None:
+    optimiser = OptimiserConfig(lr=1e-2, start_lr=1e-2, warmup=0, clip=1e-9, weight_decay=(0.0, 0.0))
+    start, model = objective().state_dict(), trained(tmp_path, precision="bf16", steps=1, optimiser=optimiser)
+    # A gradient of norm 1e-9 is far below AdamW's eps, so almost nothing moves.
+    key = "student.transformer.blocks.0.mlp.fc1.weight"
+    torch.testing.assert_close(model.state_dict()[key], start[key], rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("update", ["before", "after"])

@@ -24,6 +24,7 @@ objective:
   encoder: {patch: [10], dim: 16, depth: 2, heads: 2, registers: 1, block: {dropout: 0.1, drop_path: 0.2}}
   predictor: {dim: 8, depth: 2, heads: 2, block: {dropout: 0.1}}
   masks: {min_span: 3}
+  target: {update: UPDATE}
 training:
   steps: 40
   batch_size: 8
@@ -78,10 +79,10 @@ def same(a: object, b: object, where: str = "") -> None:
         assert a == b, where
 
 
-@pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["before", "after"])
+def unbroken(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("unbroken")
-    (folder / "tiny.yaml").write_text(RECIPE)
+    (folder / "tiny.yaml").write_text(RECIPE.replace("UPDATE", request.param))
     finish(train(folder / "run", folder / "tiny.yaml", workers=0))
     return folder
 

@@ -53,16 +53,18 @@ def encoded(encoder: Encoder, samples: Samples, windows: Windows) -> Iterator[tu
     device, patch = next(encoder.parameters()).device, encoder.config.patch[0]
     was_training = encoder.training
     encoder.eval()
-    for batch in _batches(samples, windows, patch):
-        inputs, places, starts = zip(*batch, strict=True)
-        x = torch.as_tensor(np.stack(inputs), dtype=torch.float32).to(device)
-        start = torch.tensor(starts, device=device) / patch if windows.absolute else None
-        try:
-            prefix, patches = encoder.features(x, start)
-        except ValueError as error:
-            raise InputError(f"record '{samples.ids[places[0]]}': {error}") from error
-        yield np.array(places), prefix, patches
-    encoder.train(was_training)
+    try:
+        for batch in _batches(samples, windows, patch):
+            inputs, places, starts = zip(*batch, strict=True)
+            x = torch.as_tensor(np.stack(inputs), dtype=torch.float32).to(device)
+            start = torch.tensor(starts, device=device) / patch if windows.absolute else None
+            try:
+                prefix, patches = encoder.features(x, start)
+            except ValueError as error:
+                raise InputError(f"record '{samples.ids[places[0]]}': {error}") from error
+            yield np.array(places), prefix, patches
+    finally:
+        encoder.train(was_training)
 
 
 def _batches(samples: Samples, windows: Windows, patch: int) -> Iterator[list[tuple[np.ndarray, int, int]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,6 +23,10 @@ class Seen(Protocol):
         """Those of `groups` that were trained on."""
         ...
 
+    def saw_signals(self, digests: Iterable[str]) -> list[str]:
+        """Those of the records' digests (`signal_hash`) that were trained on, under whatever name."""
+        ...
+
 
 class Nothing:
     """`Seen` of random weights."""
@@ -31,6 +35,9 @@ class Nothing:
         return []
 
     def saw_groups(self, groups: Iterable[str]) -> list[str]:
+        return []
+
+    def saw_signals(self, digests: Iterable[str]) -> list[str]:
         return []
 
 
@@ -55,8 +62,13 @@ class Exposure:
         return f"pretraining saw none of {self.tested} test records or their groups"
 
 
-def exposure(seen: Iterable[Seen | None], splits: Iterable[Split], table: LabelTable) -> Exposure:
-    """`seen`: for each split what its encoder was pretrained on, None where that is unknown."""
+def exposure(
+    seen: Iterable[Seen | None], splits: Iterable[Split], table: LabelTable, digests: Sequence[str] = ()
+) -> Exposure:
+    """`seen`: for each split what its encoder was pretrained on, None where that is unknown.
+
+    digests: of each record's signal, which find a record again whose name or folder changed.
+    """
     tested: set[int] = set()
     met: set[int] = set()
     unknown = False
@@ -65,11 +77,16 @@ def exposure(seen: Iterable[Seen | None], splits: Iterable[Split], table: LabelT
         if known is None:
             unknown = True
         else:
-            met.update(_met(known, table, split.test))
+            met.update(_met(known, table, split.test, digests))
     return Exposure(None if unknown and not met else len(met), len(tested))
 
 
-def _met(seen: Seen, table: LabelTable, rows: np.ndarray) -> list[int]:
+def _met(seen: Seen, table: LabelTable, rows: np.ndarray, digests: Sequence[str]) -> list[int]:
     ids = set(seen.saw_ids(table.ids[row] for row in rows))
     groups = set(seen.saw_groups({table.groups[row] for row in rows}))
-    return [row for row in rows.tolist() if table.ids[row] in ids or table.groups[row] in groups]
+    signals = set(seen.saw_signals[digests[row] for row in rows.tolist()] if len(digests) else [])
+    return [
+        row
+        for row in rows.tolist()
+        if table.ids[row] in ids or table.groups[row] in groups or (len(digests) and digests[row] in signals)
+    ]

@@ -102,7 +102,9 @@ def evaluate(
         judged[name] = [judge(split) for split in study.repeats]
     main = next(iter(judged))
     own = set(candidates) if config.protocol != "supervised" else {main}
-    exposures = {name: exposure((one.seen for one in ones), study.repeats, table) for name, ones in judged.items()}
+    exposures = {
+        name: exposure((one.seen for one in ones), study.repeats, table, study.hashes) for name, ones in judged.items()
+    }
     resampled = {name: study.resampled(ones) for name, ones in judged.items()}
     rows = [study.row(name, ones, resampled[name], name not in own, exposures[name]) for name, ones in judged.items()]
     return Result(

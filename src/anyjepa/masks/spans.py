@@ -38,6 +38,14 @@ class SpanConfig(Config):
             raise ValueError(f"keep must be 0 < low <= high < 1, got {self.keep}")
         return self
 
+    def check(self, tokens: int) -> None:
+        """Raises ValueError if some keep ratio would leave no token visible, or hide none, of `tokens`."""
+        low, high = self.keep
+        if not 0 < ceil(low * tokens) <= ceil(high * tokens) < tokens:
+            raise ValueError(
+                f"{tokens} tokens cannot be split into context and targets at a keep ratio of {low} to {high}"
+            )
+
 
 def span_draws(config: SpanConfig, tokens: int) -> int:
     """Uniform numbers a sample that `sample_spans` may use: three an interval that is drawn, one to turn the ring."""
@@ -51,10 +59,9 @@ def sample_spans(config: SpanConfig, tokens: int, shared: float, uniforms: Unifo
     A budget below `min_span` is hidden as one run of the budget's length (the reference fails there).
     Raises ValueError if no token would stay visible or none would be hidden.
     """
+    config.check(tokens)
     low, high = config.keep
     kept = ceil((low + (high - low) * shared) * tokens)
-    if not 0 < kept < tokens:
-        raise ValueError(f"{tokens} tokens cannot be split into context and targets at a keep ratio of {low} to {high}")
     visible = _visible(tokens, tokens - kept, min(config.min_span, tokens - kept), uniforms)
     if config.edges == "uniform":
         turn = (uniforms[:, -1:] * tokens).astype(np.int64)

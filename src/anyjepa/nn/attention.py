@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-AVX512 = torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2")
+AVX512 = torch.backends.cpu.get_cpu_capability().startswith(("AVX512", "AMX"))
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, valid: Tensor | None, causal: bool, dropout: float) -> Tensor:

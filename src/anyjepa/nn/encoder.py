@@ -45,7 +45,8 @@ class Encoder(nn.Module):
         self.config, self.dim, self.channels, self.size = config, config.dim, channels, tuple(size)
         self.grid = token_grid(self.size, config.patch)
         self.project = nn.Linear(channels * prod(config.patch), config.dim, bias=config.block.bias)
-        self.prefix = nn.Parameter(torch.empty(config.cls + config.registers, config.dim))
+        prefix = config.cls + config.registers
+        self.prefix = nn.Parameter(torch.empty(prefix, config.dim), requires_grad=prefix > 0)
         self.positions, self.rotary = None, None
         if isinstance(config.positions, RotaryConfig):
             self.rotary = Rotary(config.positions, config.dim // config.heads, self.grid)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from math import prod
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -32,7 +33,11 @@ class Recipe(Config):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        token_grid(self.data.size, self.objective.encoder.patch)
+        tokens = prod(token_grid(self.data.size, self.objective.encoder.patch))
+        self.objective.masks.check(tokens)
+        learned = "learned" in (self.objective.encoder.positions.kind, self.objective.predictor.positions.kind)
+        if self.data.absolute_time and learned:
+            raise ValueError("data.absolute_time needs positions that go on: sincos or rotary, not learned")
         return self
 
 
@@ -46,13 +51,15 @@ def load_recipe(name: str | Path, edits: Sequence[str] = ()) -> tuple[Recipe, li
 
     Raises InputError in one line for an unknown name, broken YAML, unknown keys or values that do not fit.
     """
-    recipe, notices = validate(_plain(name), str(name)), []
-    if edits:
-        plain = recipe.model_dump(mode="json")  # every default filled in, so that any key can be edited
-        for edit in edits:
-            notices += _apply(plain, edit)
-        recipe = validate(plain, str(name))
-    return recipe, notices
+    recipe = validate(_plain(name), str(name))
+    return edited(recipe, edits, str(name)) if edits else (recipe, [])
+
+
+def edited(recipe: Recipe, edits: Sequence[str], where: str = "") -> tuple[Recipe, list[str]]:
+    """A recipe after edits of the form 'a.b=value', and notices about what they dropped. Raises InputError."""
+    plain = recipe.model_dump(mode="json")  # every default filled in, so that any key can be edited
+    notices = [notice for edit in edits for notice in _apply(plain, edit)]
+    return validate(plain, where or recipe.name), notices
 
 
 def validate(plain: Mapping[str, Any], where: str) -> Recipe:
@@ -77,10 +84,17 @@ def _plain(name: str | Path) -> dict[str, Any]:
     plain = _read(name)
     if "base" not in plain:
         return plain
-    base = _read(plain.pop("base"))
+    base = _read(_beside(name, plain.pop("base")))
     if "base" in base:
         raise InputError(f"{name}: its base has a base itself; recipes inherit one level")
     return _merge(base, plain)
+
+
+def _beside(name: str | Path, base: object) -> str | Path:
+    """A base given as a file is looked up beside the recipe that names it."""
+    if not isinstance(base, str):
+        raise InputError(f"{name}: base is the name of a recipe or of a YAML file, this is {type(base).__name__}")
+    return Path(name).parent / base if base.endswith((".yaml", ".yml")) else base
 
 
 def _read(name: str | Path) -> dict[str, Any]:

@@ -149,6 +149,8 @@ def _config(
         plain["split"] = {"kind": "folds", "folds": folds}
     low_shot = plain.get("low_shot")
     if isinstance(low_shot, float) and low_shot >= 1:
+        if not low_shot.is_integer():
+            raise InputError(f"low_shot {low_shot}: labels a class are whole, a share is below 1")
         plain["low_shot"] = int(low_shot)
     full = model.preprocessing.samples
     plain["windows"] = {**plain["windows"], "absolute": model.preprocessing.absolute_time}

@@ -27,7 +27,7 @@ class Model:
 
     def __init__(self, loaded: LoadedModel):
         self.loaded = loaded
-        self.encoder = loaded.encoder
+        self.encoder = loaded.encoder.to("cuda" if torch.cuda.is_available() else "cpu")
         self.preprocessing = parse(str(loaded.folder / "preprocessing.json"), EcgPreprocessing, loaded.preprocessing)
         if loaded.encoder.channels != len(self.preprocessing.leads):
             raise InputError(
@@ -85,7 +85,7 @@ class Model:
     @torch.inference_mode()
     def encode(self, x: Tensor) -> Tensor:
         """Inputs that are prepared already, (B, leads, samples) -> patch tokens (B, N, D), without prefix tokens."""
-        return self.encoder.eval().features(x)[1]
+        return self.encoder.eval().features(x.to(self.encoder.project.weight.device))[1]
 
     def prepare(self, recordings: Sequence[Recording]) -> EcgDataset:
         """Recordings as this model sees them, whole."""

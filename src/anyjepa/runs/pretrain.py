@@ -15,10 +15,11 @@ from lightning.pytorch.utilities import rank_zero_only
 from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.source import Found, find_recordings, training_set
 from anyjepa.errors import DataWarning, InputError
+from anyjepa.evaluation.samples import signal_hashes
 from anyjepa.masks.spans import sample_spans, span_draws
 from anyjepa.objectives.masked import MaskedPrediction
 from anyjepa.randomness import generator, torch_seed
-from anyjepa.recipes.schema import Recipe, load_recipe
+from anyjepa.recipes.schema import Recipe, edited, load_recipe
 from anyjepa.runs.folder import Run, new_run, open_run
 from anyjepa.training.fit import fit
 from anyjepa.weights.folder import save_pretrained
@@ -46,10 +47,14 @@ def pretrain(
     """
     if not isinstance(recipe, Recipe):
         recipe, _ = load_recipe(recipe, edits)
+    elif edits:
+        recipe, _ = edited(recipe, edits)
     paths = [] if isinstance(data, Found) else [Path(p) for p in ([data] if isinstance(data, (str, Path)) else data)]
-    run = _run(recipe, Path(output) if output else None, resume, devices * nodes)
-    found = data if isinstance(data, Found) else find_recordings(recipe.data, paths, part="train")
-    dataset = training_set(recipe.data, _without(found, exclude))
+    run = _run(recipe, Path(output) if output else None, resume, devices * nodes, strategy)
+    dataset = training_set(
+        recipe.data,
+        _without(data if isinstance(data, Found) else find_recordings(recipe.data, paths, part="train"), exclude),
+    )
     objective = build_objective(recipe)
     if rank_zero_only.rank == 0:
         _tell_skipped(dataset)
@@ -73,7 +78,7 @@ def pretrain(
             objective,
             dataset.preprocessing.model_dump(mode="json"),
             Provenance(steps=recipe.training.steps, data=_in_words(dataset), recipe=recipe.name),
-            TrainingRecords.of(dataset.ids, dataset.groups),
+            TrainingRecords.of(dataset.ids, dataset.groups, signal_hashes(dataset)),
         )
     return run
 
@@ -87,8 +92,10 @@ def build_objective(recipe: Recipe) -> MaskedPrediction:
         raise InputError(f"recipe {recipe.name}: {error}") from error
 
 
-def _run(recipe: Recipe, output: Path | None, resume: bool, processes: int) -> Run:
+def _run(recipe: Recipe, output: Path | None, resume: bool, processes: int, strategy: str) -> Run:
     """The run to make or to go on with; nothing is written yet."""
+    if strategy not in ("auto", "ddp"):
+        raise InputError(f"strategy '{strategy}' is not known; there are: auto, ddp")
     batch, share = recipe.training.batch_size, recipe.training.accumulation * processes
     if batch % share:
         raise InputError(f"training.batch_size {batch} is not a multiple of {share} (accumulation x devices x nodes)")

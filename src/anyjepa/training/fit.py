@@ -54,7 +54,6 @@ def fit(
             precision=lightning_precision(config.precision),  # type: ignore[arg-type]
             max_steps=config.steps,
             accumulate_grad_batches=config.accumulation,
-            gradient_clip_val=config.optimiser.clip,
             use_distributed_sampler=False,
             enable_checkpointing=False,
             enable_progress_bar=False,

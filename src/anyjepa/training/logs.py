@@ -25,6 +25,7 @@ class Log(L.Callback):
     def __init__(self, path: Path, progress: bool = True):
         self.path, self.progress = path, progress
         self.names: list[str] = []  # columns; the first row has them all
+        self.started = False  # on every rank: whether this process has taken part in a row
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, Pretraining)
@@ -50,7 +51,7 @@ class Log(L.Callback):
             return
         self._samples += config.batch_size
         self._bar.update(self._task, completed=step)
-        if step % config.log_every == 0 or step in (1, config.steps) or not self.names:
+        if step % config.log_every == 0 or step == config.steps or not self.started:
             self._write(trainer, pl_module, batch, step)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -62,10 +63,10 @@ class Log(L.Callback):
         now = time.perf_counter()
         rate = self._samples / (now - self._since)
         row = {"step": step, "loss": sum(terms.values()), **terms, **module.scheduled, "samples_per_s": rate}
-        if step % module.config.monitor_every == 0 or step == module.config.steps or not self.names:
-            row |= monitor(module, batch)
+        due = step % module.config.monitor_every == 0 or step == module.config.steps or not self.started
+        self.started = True
         if trainer.is_global_zero:
-            self._append(row)
+            self._append(row | monitor(module, batch) if due else row)
         for logger in trainer.loggers:
             logger.log_metrics({name: value for name, value in row.items() if name != "step"}, step=step)
         self._bar.update(self._task, terms=f"loss {row['loss']:.4f}  {rate:.1f} samples/s")

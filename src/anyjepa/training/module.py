@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import lightning as L
 import torch
@@ -29,7 +30,8 @@ class Pretraining(L.LightningModule):
     def __init__(self, objective: MaskedPrediction, config: TrainingConfig, ids: Sequence[str]):
         super().__init__()
         self.objective, self.config, self.ids = objective, config, ids
-        self.compute = torch.compile(objective) if config.compile else objective
+        if config.compile:
+            objective.compile()
         self.terms: dict[str, Tensor] = {}  # of the current optimiser step, this rank's share
         self.scheduled: dict[str, float] = {}
         self._unchecked: tuple[Tensor, Batch] | None = None
@@ -45,7 +47,7 @@ class Pretraining(L.LightningModule):
         torch.manual_seed(torch_seed(self.config.seed, batch.step, batch.micro, self.global_rank))
         if batch.micro == 0:
             self._begin(batch.step)
-        losses = self.compute(batch.x, batch.masks, batch.start)
+        losses = self.objective(batch.x, batch.masks, batch.start)
         total = losses.total()
         for name, value in losses.terms().items():
             self.terms[name] = self.terms.get(name, 0) + value.detach()
@@ -53,9 +55,16 @@ class Pretraining(L.LightningModule):
         # Lightning divides by the micro-batches, DDP by the ranks; the loss already counts the whole batch's targets.
         return total * (self.config.accumulation * self.trainer.world_size)
 
-    def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
-        if batch.micro == self.config.accumulation - 1 and self.objective.config.target.update == "after":
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """The teacher follows here: a hook after the batch would come after the callback that saves checkpoints."""
+        super().optimizer_step(*args, **kwargs)
+        if self.objective.config.target.update == "after":
             self.objective.target.update(self.objective.student, self.scheduled["momentum"])
+
+    def configure_gradient_clipping(self, optimizer: torch.optim.Optimizer, *_: Any, **__: Any) -> None:
+        """By ourselves: under autocast Lightning refuses to clip for a fused optimiser, gradient scaler or not."""
+        if self.config.optimiser.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.objective.parameters(), self.config.optimiser.clip)
 
     def check_finite(self) -> None:
         """Raises DivergedError for the last micro-batch's loss. One step late, so a GPU is never waited for."""

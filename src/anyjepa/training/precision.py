@@ -10,7 +10,11 @@ from anyjepa.training.config import Precision
 def lightning_precision(precision: Precision) -> str:
     """The Trainer's name for it. `auto` is bf16 autocast on CUDA, and on CPUs with AVX512-BF16 or AMX; else float32."""
     if precision == "auto":
-        fast_bf16 = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else _cpu_multiplies_bf16()
+        fast_bf16 = (
+            torch.cuda.is_bf16_supported(including_emulation=False)
+            if torch.cuda.is_available()
+            else _cpu_multiplies_bf16()
+        )
         precision = "bf16" if fast_bf16 else "32"
     return {"32": "32-true", "bf16": "bf16-mixed"}[precision]
 

@@ -64,10 +64,17 @@ class TrainingRecords(Config):
 
     ids: tuple[str, ...]
     groups: tuple[str, ...]
+    signals: tuple[str, ...] = Field(default=(), description="digests of the prepared records, whatever their names")
 
     @classmethod
-    def of(cls, ids: Iterable[str], groups: Iterable[str]) -> TrainingRecords:
-        return cls(ids=tuple(sorted(set(map(fingerprint, ids)))), groups=tuple(sorted(set(map(fingerprint, groups)))))
+    def of(cls, ids: Iterable[str], groups: Iterable[str], signals: Iterable[str] = ()) -> TrainingRecords:
+        ids, groups, signals = (tuple(sorted(set(map(fingerprint, names)))) for names in (ids, groups, signals))
+        return cls(ids=ids, groups=groups, signals=signals)
+
+    def saw_signals(self, digests: Iterable[str]) -> list[str]:
+        """Those of the digests whose record was trained on."""
+        known = set(self.signals)
+        return [digest for digest in digests if fingerprint(digest) in known]
 
     def saw_ids(self, ids: Iterable[str]) -> list[str]:
         """Those of `ids` that were trained on."""
