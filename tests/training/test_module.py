@@ -73,7 +73,7 @@ def test_accumulation_changes_nothing_but_rounding(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("registers", "log_every"), [(1, 1), (0, 3)])
 def test_two_ranks_change_nothing_but_rounding(tmp_path: Path, registers: int, log_every: int) -> None:
-    """Two processes of four samples each against one of eight: global loss, logging now and then, no unused parameter."""
+    """Two processes of four samples each against one of eight, also with rare logging and without a prefix."""
     import subprocess
     import sys
 

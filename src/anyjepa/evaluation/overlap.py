@@ -84,7 +84,7 @@ def exposure(
 def _met(seen: Seen, table: LabelTable, rows: np.ndarray, digests: Sequence[str]) -> list[int]:
     ids = set(seen.saw_ids(table.ids[row] for row in rows))
     groups = set(seen.saw_groups({table.groups[row] for row in rows}))
-    signals = set(seen.saw_signals[digests[row] for row in rows.tolist()] if len(digests) else [])
+    signals = set(seen.saw_signals([digests[row] for row in rows.tolist()] if len(digests) else []))
     return [
         row
         for row in rows.tolist()
