@@ -84,9 +84,10 @@ def exposure(
 def _met(seen: Seen, table: LabelTable, rows: np.ndarray, digests: Sequence[str]) -> list[int]:
     ids = set(seen.saw_ids(table.ids[row] for row in rows))
     groups = set(seen.saw_groups({table.groups[row] for row in rows}))
-    signals = set(seen.saw_signals([digests[row] for row in rows.tolist()] if len(digests) else []))
+    known = [digests[int(row)] for row in rows] if digests else []
+    signals = set(seen.saw_signals(known))
     return [
         row
         for row in rows.tolist()
-        if table.ids[row] in ids or table.groups[row] in groups or (len(digests) and digests[row] in signals)
+        if table.ids[row] in ids or table.groups[row] in groups or (known and digests[row] in signals)
     ]

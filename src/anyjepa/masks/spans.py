@@ -59,9 +59,10 @@ def sample_spans(config: SpanConfig, tokens: int, shared: float, uniforms: Unifo
     A budget below `min_span` is hidden as one run of the budget's length (the reference fails there).
     Raises ValueError if no token would stay visible or none would be hidden.
     """
-    config.check(tokens)
     low, high = config.keep
     kept = ceil((low + (high - low) * shared) * tokens)
+    if not 0 < kept < tokens:
+        raise ValueError(f"{tokens} tokens cannot be split into context and targets at a keep ratio of {low} to {high}")
     visible = _visible(tokens, tokens - kept, min(config.min_span, tokens - kept), uniforms)
     if config.edges == "uniform":
         turn = (uniforms[:, -1:] * tokens).astype(np.int64)
