@@ -105,8 +105,8 @@ def pretrain(
         bool, typer.Option("--resume", help="Go on with the run in --output from its newest checkpoint.")
     ] = False,
     precision: Annotated[str | None, typer.Option(help="auto, 32 or bf16.")] = None,
-    devices: Annotated[int, typer.Option(help="GPUs, or processes on a CPU.")] = 1,
-    nodes: Annotated[int, typer.Option(help="Machines.")] = 1,
+    devices: Annotated[int, typer.Option(min=1, help="GPUs, or processes on a CPU.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Machines.")] = 1,
     strategy: Annotated[str, typer.Option(help="auto or ddp.")] = "auto",
 ) -> None:
     """Pretrain an encoder by a recipe; the run folder then holds the model and a report."""

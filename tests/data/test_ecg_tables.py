@@ -82,3 +82,10 @@ def test_a_file_that_is_no_table_is_named(tmp_path: Path, name: str, content: by
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=name):
         read_table(tmp_path / name, "a", fs=250, unit="mV")
+
+
+def test_a_row_with_more_cells_than_the_header_is_refused(tmp_path):
+    """pandas would take the first column for an index and shift every lead by one."""
+    (tmp_path / "shifted.csv").write_text("I,II\n" + "1,2,3\n" * 100)
+    with pytest.raises(InputError, match="cannot be read as a table"):
+        read_table(tmp_path / "shifted.csv", "shifted", fs=500, unit="mV")

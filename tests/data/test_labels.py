@@ -154,3 +154,10 @@ def test_other_files_are_refused(tmp_path, write):
         read_label_table(tmp_path / "labels.csv", "id", ["x"])
     with pytest.raises(InputError, match="not readable as a table"):
         read_label_table(write("not parquet", "labels.parquet"), "id", ["x"])
+
+
+def test_a_row_with_more_cells_than_the_header_is_refused(tmp_path):
+    """pandas would take the first column for an index and shift all others."""
+    (tmp_path / "labels.csv").write_text("id,x,patient\na,1,p,9\nb,0,q,9\n")
+    with pytest.raises(InputError, match="not readable as a table"):
+        read_label_table(tmp_path / "labels.csv", "id", "x", "patient")

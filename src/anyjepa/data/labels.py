@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -178,8 +179,13 @@ def _read_frame(path: Path) -> pd.DataFrame:
         if path.suffix.lower() == ".parquet":
             return pd.read_parquet(path)
         separator = "\t" if path.suffix.lower() == ".tsv" else ","
-        return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, na_values=["", "NA", "NaN", "nan"])
-    except (ValueError, OSError) as error:  # pandas' parser errors and Arrow's are ValueErrors
+        missing = ["", "NA", "NaN", "nan"]
+        with warnings.catch_warnings():  # pandas only warns of rows with more cells than the header
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            return pd.read_csv(
+                path, sep=separator, index_col=False, dtype=str, keep_default_na=False, na_values=missing
+            )
+    except (ValueError, OSError, pd.errors.ParserWarning) as error:  # pandas' parser errors and Arrow's are ValueErrors
         raise InputError(f"{path}: not readable as a table: {str(error).splitlines()[0]}") from None
 
 

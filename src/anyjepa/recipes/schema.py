@@ -24,7 +24,7 @@ class Recipe(Config):
     """Everything that a run is made of."""
 
     schema_version: Literal[1] = 1
-    name: str
+    name: str = Field(pattern=r"^[\w.-]+$", description="letters, digits, dots and dashes; names the run folder")
     description: str = Field(description="one line: what it is, and which publication it follows")
     data: EcgDataConfig = EcgDataConfig()
     objective: MaskedPredictionConfig
@@ -107,7 +107,7 @@ def _read(name: str | Path) -> dict[str, Any]:
         raise InputError(f"there is no recipe '{name}'{did_you_mean(str(name), recipe_names())}")
     try:
         plain = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # PyYAML lets odd dates and depths through
         raise InputError(f"{name}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(plain, dict):
         raise InputError(f"{name}: a recipe is a table of keys, this is {type(plain).__name__}")
@@ -143,7 +143,7 @@ def _apply(plain: dict[str, Any], edit: str) -> list[str]:
             raise InputError(f"--set {edit}: '{name}' is a value, not a table")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         value = text
     notices = []
     if last == "kind" and plain.get("kind", value) != value:

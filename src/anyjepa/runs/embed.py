@@ -32,6 +32,8 @@ def embed_files(
     """
     if output.suffix not in SUFFIXES:
         raise InputError(f"{output}: embeddings are written as {', '.join(SUFFIXES)}")
+    if output.exists() and any(path.is_file() and output.samefile(path) for path in paths):
+        raise InputError(f"{output}: is one of the recordings; give another place for the embeddings")
     encoder = load(model, weights)
     reading = read(list(paths), fs=fs, leads=leads, unit=unit, on_error="skip" if skip_errors else "raise")
     kept, skipped = [], dict(reading.skipped)

@@ -70,6 +70,8 @@ def millivolts_per(unit: str | float, where: str) -> float:
     """How many mV one unit is: 'mV', 'uV', 'V', 'nV' in any case, or already a number. InputError else."""
     if isinstance(unit, str):
         factor = _MILLIVOLTS.get(unit.strip().lower())
+        if factor is None and unit.strip().replace(".", "", 1).isdecimal():
+            return millivolts_per(float(unit), where)
         if factor is None:
             raise InputError(f"{where}: unit '{unit}' is no voltage{did_you_mean(unit, ['mV', 'uV', 'V', 'nV'])}")
         return factor

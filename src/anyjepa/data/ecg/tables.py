@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,7 +53,7 @@ def read_table(
         signal=signal * millivolts_per(_as_unit(unit), str(path)),
         fs=_as_rate(fs, path),
         leads=tuple(names),
-        patient=None if facts.get("patient") is None else str(facts["patient"]),
+        patient=_name(facts.get("patient")),
         source=source,
         file=str(path),
     )
@@ -64,11 +65,13 @@ def _load(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
 
     try:
         if path.suffix.lower() == ".csv":
-            return pd.read_csv(path), {}
+            with warnings.catch_warnings():  # pandas only warns of rows with more cells than the header
+                warnings.simplefilter("error", pd.errors.ParserWarning)
+                return pd.read_csv(path, index_col=False, dtype={"patient": str}), {}
         table = pq.read_table(path)
         metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
         return table.to_pandas(), {name: metadata[name] for name in FACTS if name in metadata}
-    except (OSError, ValueError) as error:  # pandas' and pyarrow's errors are ValueErrors
+    except (OSError, ValueError, pd.errors.ParserWarning) as error:  # pandas' and pyarrow's errors are ValueErrors
         raise InputError(f"{path}: cannot be read as a table ({str(error).splitlines()[0][:200]})") from error
 
 
@@ -121,3 +124,8 @@ def _numbers(column: Any, path: Path) -> np.ndarray:
         row = int(wrong.argmax())
         raise InputError(f"{path}: column '{column.name}', row {row + 1}: '{column.iloc[row]}' is no number")
     return numbers.to_numpy(np.float64, na_value=np.nan)
+
+
+def _name(cell: Any) -> str | None:
+    """A cell as a name; None where it is empty, which pandas gives as NaN."""
+    return None if cell is None or cell != cell else str(cell)
