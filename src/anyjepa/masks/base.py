@@ -27,6 +27,16 @@ class Masks(NamedTuple):
         rows = values.gather(1, index.unsqueeze(-1).expand(-1, -1, values.shape[-1])).flatten(0, 1)
         return rows if self.targets_valid is None else rows[self.targets_valid.flatten()]
 
+    def rows(self, rows: slice) -> Masks:
+        """Some samples of an optimiser batch, which `target_count` goes on counting whole."""
+        return Masks(
+            self.context[rows],
+            self.targets[rows],
+            None if self.context_valid is None else self.context_valid[rows],
+            None if self.targets_valid is None else self.targets_valid[rows],
+            self.count(),
+        )
+
     def count(self) -> int:
         """Valid target tokens in the optimiser batch, or in these rows where that is not known."""
         if self.target_count is not None:

@@ -38,9 +38,11 @@ class SpanConfig(Config):
             raise ValueError(f"keep must be 0 < low <= high < 1, got {self.keep}")
         return self
 
-    def check(self, tokens: int) -> None:
-        """Raises ValueError if some keep ratio would leave no token visible, or hide none, of `tokens`."""
-        low, high = self.keep
+    def check(self, grid: tuple[int, ...]) -> None:
+        """Raises ValueError if some keep ratio would leave no token visible, or hide none; or for several axes."""
+        if len(grid) != 1:
+            raise ValueError(f"spans hide time, one axis; the grid has {len(grid)}")
+        (tokens,), (low, high) = grid, self.keep
         if not 0 < ceil(low * tokens) <= ceil(high * tokens) < tokens:
             raise ValueError(
                 f"{tokens} tokens cannot be split into context and targets at a keep ratio of {low} to {high}"

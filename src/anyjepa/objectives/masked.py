@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from anyjepa.config import Config
 from anyjepa.masks.base import Masks
+from anyjepa.masks.sampling import MasksConfig
 from anyjepa.masks.spans import SpanConfig
 from anyjepa.nn.encoder import Encoder, EncoderConfig
 from anyjepa.nn.predictor import MaskedPredictor, PredictorConfig
@@ -24,7 +25,7 @@ class MaskedPredictionConfig(Config):
     kind: Literal["masked"] = "masked"
     encoder: EncoderConfig
     predictor: PredictorConfig
-    masks: SpanConfig = Field(default=SpanConfig(), description="which tokens are hidden")
+    masks: MasksConfig = Field(default=SpanConfig(), description="which tokens are hidden")
     target: TeacherConfig = TeacherConfig()
     distance: DistanceConfig = DistanceConfig()
 

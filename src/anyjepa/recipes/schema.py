@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from math import prod
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -33,8 +32,7 @@ class Recipe(Config):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        tokens = prod(token_grid(self.data.size, self.objective.encoder.patch))
-        self.objective.masks.check(tokens)
+        self.objective.masks.check(token_grid(self.data.size, self.objective.encoder.patch))
         learned = "learned" in (self.objective.encoder.positions.kind, self.objective.predictor.positions.kind)
         if self.data.absolute_time and learned:
             raise ValueError("data.absolute_time needs positions that go on: sincos or rotary, not learned")
@@ -67,7 +65,7 @@ def validate(plain: Mapping[str, Any], where: str) -> Recipe:
     try:
         return Recipe.model_validate(plain)
     except ValidationError as error:
-        raise InputError(f"{where}: {_first(error)}") from None
+        raise InputError(f"{where}: {_first(error, plain)}") from None
 
 
 def to_yaml(recipe: Recipe) -> str:
@@ -156,16 +154,27 @@ def _apply(plain: dict[str, Any], edit: str) -> list[str]:
     return notices
 
 
-def _first(error: ValidationError) -> str:
+def _first(error: ValidationError, plain: Mapping[str, Any]) -> str:
     """One line for the first thing wrong: the key, what is the matter, what would be right."""
     details = error.errors(include_url=False)
     first = next((d for d in details if d["type"] == "extra_forbidden"), details[0])
     *tables, last = (str(part) for part in first["loc"]) if first["loc"] else ("recipe",)
-    key = ".".join([*tables, last])
+    key = ".".join([*_written(tables, plain), last])
     if first["type"] == "extra_forbidden":
         return f"unknown key '{key}'{did_you_mean(last, _keys(tables))}"
     given = "" if first["type"] == "missing" or not first["loc"] else f" (given: {str(first['input'])[:80]})"
     return f"{key}: {first['msg'].removeprefix('Value error, ')}{given}"
+
+
+def _written(tables: Sequence[str], plain: Any) -> list[str]:
+    """The path as a recipe has it: pydantic also names the `kind` of a table that has one."""
+    written = []
+    for name in tables:
+        if isinstance(plain, Mapping) and name not in plain and plain.get("kind") == name:
+            continue
+        written.append(name)
+        plain = plain.get(name) if isinstance(plain, Mapping) else None
+    return written
 
 
 def _keys(tables: Sequence[str]) -> list[str]:

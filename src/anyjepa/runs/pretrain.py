@@ -17,7 +17,7 @@ from anyjepa.data.ecg.source import Found, find_recordings, training_set
 from anyjepa.data.ecg.tasks import tasks_of
 from anyjepa.errors import DataWarning, InputError
 from anyjepa.evaluation.samples import signal_hashes
-from anyjepa.masks.spans import sample_spans, span_draws
+from anyjepa.masks.sampling import draws, sample
 from anyjepa.objectives.masked import MaskedPrediction
 from anyjepa.randomness import generator, torch_seed
 from anyjepa.recipes.schema import Recipe, edited, load_recipe
@@ -211,9 +211,9 @@ def _draw_masks(run: Run, dataset: EcgDataset) -> None:
     seed, masks = run.recipe.training.seed, run.recipe.objective.masks
     signal, _ = dataset.crop(0, generator(seed, "crop", 0))
     patch = run.recipe.objective.encoder.patch[0]
-    tokens = signal.shape[1] // patch
-    rng = generator(seed, "masks", 0)
-    drawn = sample_spans(masks, tokens, rng.random(), rng.random((1, span_draws(masks, tokens))))
+    grid = (signal.shape[1] // patch,)
+    rng, (shared, own) = generator(seed, "masks", 0), draws(masks, grid)
+    drawn = sample(masks, grid, rng.random(shared), rng.random((1, own)))[0]
     scale = np.array(dataset.preprocessing.std)[:, None], np.array(dataset.preprocessing.mean)[:, None]
     run.artifacts.mkdir(exist_ok=True)
     np.savez_compressed(

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, Sampler
 
 from anyjepa.errors import InputError
 from anyjepa.masks.base import Masks
-from anyjepa.masks.spans import SpanConfig, sample_spans, span_draws
+from anyjepa.masks.sampling import MasksConfig, draws, sample
 from anyjepa.randomness import generator
 from anyjepa.training.config import TrainingConfig
 
@@ -107,21 +107,17 @@ class Collate:
     record (`start`), None for positions that begin at 0 in every crop.
     """
 
-    def __init__(self, masks: SpanConfig, grid: Sequence[int], sampler: DrawSampler, stride: int | None = None):
+    def __init__(self, masks: MasksConfig, grid: Sequence[int], sampler: DrawSampler, stride: int | None = None):
         self.masks, self.grid, self.sampler, self.stride = masks, tuple(grid), sampler, stride
 
     def __call__(self, samples: list[tuple[Draw, np.ndarray, int]]) -> Batch:
-        draws, crops, starts = zip(*samples, strict=True)
+        drawn, crops, starts = zip(*samples, strict=True)
         config = self.sampler.config
-        step, place = divmod(draws[0].position, config.batch_size)
+        step, place = divmod(drawn[0].position, config.batch_size)
         micro = place // (self.sampler.world * self.sampler.micro_size)
         start = None if self.stride is None else torch.tensor(starts) / self.stride
-        masks = [self._sample(step, self.sampler.rows(micro))]
-        return Batch(torch.from_numpy(np.stack(crops)), masks, start, [d.index for d in draws], step, micro)
-
-    def _sample(self, step: int, rows: slice) -> Masks:
-        config, (tokens,) = self.sampler.config, self.grid
         rng = generator(config.seed, "masks", step)
-        shared, uniforms = rng.random(), rng.random((config.batch_size, span_draws(self.masks, tokens)))
-        masks = sample_spans(self.masks, tokens, shared, uniforms[rows])
-        return masks._replace(target_count=config.batch_size * masks.targets.shape[-1])
+        shared, own = draws(self.masks, self.grid)
+        groups = sample(self.masks, self.grid, rng.random(shared), rng.random((config.batch_size, own)))
+        masks = [group.rows(self.sampler.rows(micro)) for group in groups]
+        return Batch(torch.from_numpy(np.stack(crops)), masks, start, [d.index for d in drawn], step, micro)

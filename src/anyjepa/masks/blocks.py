@@ -1,0 +1,176 @@
+"""2-D block masks of I-JEPA: a few rectangles are targets, one large rectangle without them is the context."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from anyjepa.config import Config, Share
+from anyjepa.masks.base import Masks
+
+Uniforms = NDArray[np.float64]
+Map = NDArray[np.bool_]
+
+TRIES = 20  # of the published collator, before a context may overlap one target more
+
+
+class BlocksConfig(Config):
+    """Target rectangles and a context rectangle without them (I-JEPA; Assran et al. 2023, section 3)."""
+
+    kind: Literal["blocks"] = "blocks"
+    targets: PositiveInt = Field(default=4, description="target blocks an image; they may overlap each other")
+    scale: tuple[Share, Share] = Field(default=(0.15, 0.2), description="share of the tokens in a target block")
+    aspect: tuple[PositiveFloat, PositiveFloat] = Field(default=(0.75, 1.5), description="a target's width / height")
+    context_scale: tuple[Share, Share] = Field(
+        default=(0.85, 1.0), description="share of the tokens in the (square) context block, before targets are removed"
+    )
+    mode: Literal["exact", "reference"] = Field(
+        default="exact",
+        description="exact: sizes and places of every image its own, every token can be context and target; reference: "
+        "the published collator: one size a batch, last row and column never used, contexts cut to the shortest",
+    )
+    min_keep: PositiveInt = Field(
+        default=10, description="reference only: a block has more tokens than this, or is drawn again"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> BlocksConfig:
+        for name in ("scale", "aspect", "context_scale"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise ValueError(f"{name} must be 0 < low <= high, got {(low, high)}")
+        return self
+
+    def check(self, grid: tuple[int, ...]) -> None:
+        """Raises ValueError if `grid` (rows, columns) has no room for context and targets."""
+        if len(grid) != 2 or min(grid) < 2:
+            raise ValueError(f"block masks need a grid of at least 2 x 2 tokens, got {' x '.join(map(str, grid))}")
+        if self.mode == "reference":
+            shares = np.linspace(0, 1, 1001)
+            area = np.floor(between(self.scale, shares) * grid[0] * grid[1])
+            height, width = _shrunk(*sides(area, between(self.aspect, shares)), grid)
+            if (smallest := int((height * width).min())) <= self.min_keep:
+                raise ValueError(
+                    f"a target block of {smallest} tokens does not exceed min_keep {self.min_keep}, and the published "
+                    f"collator would search for ever; lower min_keep below {smallest}"
+                )
+
+
+def block_draws(config: BlocksConfig) -> tuple[int, int]:
+    """Uniform numbers that `sample_blocks` uses: for the whole batch, and a sample."""
+    if config.mode == "reference":
+        return 2, 2 * (config.targets + TRIES * (config.targets + 1))
+    return 0, 4 * config.targets + 3
+
+
+def sample_blocks(config: BlocksConfig, grid: tuple[int, int], shared: Uniforms, uniforms: Uniforms) -> Masks:
+    """M target blocks a sample, each predicted on its own, and their context; token numbers ascend.
+
+    grid: rows and columns of tokens; shared: (S,) in [0, 1), of the whole batch; uniforms: (B, R) in [0, 1), with S
+    and R as `block_draws` says. Raises ValueError for a grid without room (`BlocksConfig.check`).
+    """
+    config.check(grid)
+    make = _reference if config.mode == "reference" else _exact
+    context, targets = make(config, grid, shared, uniforms)
+    context_index, context_valid = indices(context.reshape(len(uniforms), -1))
+    flat, valid = indices(targets.reshape(len(uniforms) * config.targets, -1))
+    shape = (len(uniforms), config.targets, -1)
+    if config.mode == "reference":  # cut to the shortest, in raster order, as published
+        shortest = context_valid.sum(1).min()
+        context_index, context_valid = context_index[:, :shortest], context_valid[:, :shortest]
+    return Masks(
+        torch.from_numpy(context_index),
+        torch.from_numpy(flat.reshape(shape)),
+        None if context_valid.all() else torch.from_numpy(context_valid),
+        None if valid.all() else torch.from_numpy(valid.reshape(shape)),
+    )
+
+
+def _exact(config: BlocksConfig, grid: tuple[int, int], _: Uniforms, uniforms: Uniforms) -> tuple[Map, Map]:
+    """Context (B, rows, columns) and targets (B, M, rows, columns); sizes, aspects and places drawn independently."""
+    tokens = grid[0] * grid[1]
+    scale, aspect, down, along = np.split(uniforms[:, : 4 * config.targets], 4, axis=1)  # (B, M) each
+    height, width = sides(between(config.scale, scale) * tokens, 1 / between(config.aspect, aspect))
+    targets = rectangles(grid, np.clip(height, 1, grid[0]), np.clip(width, 1, grid[1]), down, along)
+    scale, down, along = uniforms[:, 4 * config.targets :].T
+    height, width = sides(between(config.context_scale, scale) * tokens, np.ones(()))
+    block = rectangles(grid, np.clip(height, 1, grid[0]), np.clip(width, 1, grid[1]), down, along)
+    hidden = targets.any(1)
+    context = block & ~hidden
+    for row in np.flatnonzero(~context.any((1, 2))):  # rare: look at the whole image, then shrink the targets
+        if hidden[row].all():
+            targets[row] = False
+            targets[row, :, 0, 0] = True
+        context[row] = ~targets[row].any(0)
+    return context, targets
+
+
+def _reference(config: BlocksConfig, grid: tuple[int, int], shared: Uniforms, uniforms: Uniforms) -> tuple[Map, Map]:
+    """As `_exact`, by the published collator: a batch has one size of targets and one of contexts."""
+    batch, tokens = len(uniforms), grid[0] * grid[1]
+    # One number sets both scale and aspect, which is height / width here.
+    area = np.floor(between(config.scale, shared[0]) * tokens)
+    size = _shrunk(*sides(area, between(config.aspect, shared[0])), grid)
+    places = uniforms[:, : 2 * config.targets].reshape(batch, config.targets, 2)
+    targets = rectangles(grid, *size, places[..., 0], places[..., 1], last=False)
+    area = np.floor(between(config.context_scale, shared[1]) * tokens)
+    size = _shrunk(*sides(area, np.ones(())), grid)
+    context = np.zeros((batch, *grid), bool)
+    tries = uniforms[:, 2 * config.targets :].reshape(batch, config.targets + 1, TRIES, 2)
+    open_rows = np.arange(batch)
+    for level, attempt in np.ndindex(config.targets + 1, TRIES):
+        if not len(open_rows):
+            return context, targets
+        place = tries[open_rows, level, attempt]
+        free = rectangles(grid, *size, place[:, 0], place[:, 1], last=False)
+        free &= ~targets[open_rows, : config.targets - level].any(1)
+        found = free.sum((1, 2)) > config.min_keep
+        context[open_rows[found]] = free[found]
+        open_rows = open_rows[~found]
+    raise ValueError(f"a context block of {size[0]} x {size[1]} tokens never exceeds min_keep {config.min_keep}")
+
+
+def between(limits: tuple[float, float], uniform: Uniforms) -> Uniforms:
+    return limits[0] + uniform * (limits[1] - limits[0])
+
+
+def sides(area: Uniforms, aspect: Uniforms) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Height and width, whole tokens, of rectangles of about `area` tokens; aspect: height / width."""
+    return np.round(np.sqrt(area * aspect)).astype(np.int64), np.round(np.sqrt(area / aspect)).astype(np.int64)
+
+
+def _shrunk(
+    height: NDArray[np.int64], width: NDArray[np.int64], grid: tuple[int, ...]
+) -> tuple[NDArray[np.int64], ...]:
+    """The published collator makes every block smaller than the grid on both axes."""
+    return np.minimum(height, grid[0] - 1), np.minimum(width, grid[1] - 1)
+
+
+def rectangles(
+    grid: tuple[int, int],
+    height: NDArray[np.int64],
+    width: NDArray[np.int64],
+    down: Uniforms,
+    along: Uniforms,
+    last: bool = True,
+) -> Map:
+    """(..., rows, columns): rectangles at uniformly drawn places; without `last` never at the last possible one."""
+    rows, columns = (
+        ((start := (place * (size - side + last)).astype(np.int64))[..., None] <= (line := np.arange(size)))
+        & (line < (start + side)[..., None])
+        for size, side, place in zip(grid, (height, width), (down, along), strict=True)
+    )
+    return rows[..., :, None] & columns[..., None, :]
+
+
+def indices(member: Map) -> tuple[NDArray[np.int64], Map]:
+    """member: (R, N) -> token numbers in rising order (R, most), and which of them count (R, most), 0 elsewhere."""
+    counts = member.sum(1)
+    valid = np.arange(counts.max(initial=0)) < counts[:, None]
+    index = np.zeros(valid.shape, np.int64)
+    index[valid] = np.nonzero(member)[1]
+    return index, valid

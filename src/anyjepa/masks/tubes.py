@@ -1,0 +1,100 @@
+"""Space-time masks of V-JEPA: rectangles through all frames are targets, what is left is the context."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from anyjepa.config import Config, Share
+from anyjepa.masks.base import Masks
+from anyjepa.masks.blocks import Uniforms, between, indices, rectangles, sides
+
+
+class TubeGroup(Config):
+    """One group of targets: the union of some blocks of one size."""
+
+    blocks: PositiveInt = Field(description="blocks a clip; they may overlap")
+    scale: tuple[Share, Share] = Field(description="share of a frame's tokens in a block")
+    aspect: tuple[PositiveFloat, PositiveFloat] = Field(default=(0.75, 1.5), description="a block's height / width")
+
+
+class TubesConfig(Config):
+    """Blocks through all frames; several groups, each with a context of its own (Bardes et al. 2024, section 3.2)."""
+
+    kind: Literal["tubes"] = "tubes"
+    groups: tuple[TubeGroup, ...] = Field(
+        default=(TubeGroup(blocks=8, scale=(0.15, 0.15)), TubeGroup(blocks=2, scale=(0.7, 0.7))),
+        min_length=1,
+        description="short-range and long-range targets, as published",
+    )
+    context_frames: PositiveInt | None = Field(
+        default=None, description="tokens of time that a context may use, from the first; none: all"
+    )
+    mode: Literal["exact", "reference"] = Field(
+        default="exact",
+        description="exact: samples differ in length; reference, as published: cut to the batch's shortest in raster "
+        "order, so that late frames are seldom context",
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> TubesConfig:
+        for group in self.groups:
+            if not 0 < group.scale[0] <= group.scale[1] < 1 or group.aspect[0] > group.aspect[1]:
+                raise ValueError(f"a group needs 0 < scale < 1 and rising limits, got {group.scale}, {group.aspect}")
+        return self
+
+    def check(self, grid: tuple[int, ...]) -> None:
+        """Raises ValueError unless `grid` is (frames, rows, columns) with room for context and targets."""
+        if len(grid) != 3 or min(grid[1:]) < 2:
+            raise ValueError(f"tubes need a grid of frames x at least 2 x 2 tokens, got {' x '.join(map(str, grid))}")
+
+
+def tube_draws(config: TubesConfig) -> tuple[int, int]:
+    """Uniform numbers that `sample_tubes` uses: for the whole batch, and a sample."""
+    return 2 * len(config.groups), 2 * sum(group.blocks for group in config.groups)
+
+
+def sample_tubes(config: TubesConfig, grid: tuple[int, int, int], shared: Uniforms, uniforms: Uniforms) -> list[Masks]:
+    """One `Masks` a group, its targets one block (the union). A batch has one block size a group, as published.
+
+    grid: frames, rows and columns of tokens; shared: (S,), uniforms: (B, R) in [0, 1), with S and R as `tube_draws`.
+    """
+    config.check(grid)
+    frames, area = grid[0], grid[1] * grid[2]
+    used = np.split(uniforms, np.cumsum([2 * group.blocks for group in config.groups])[:-1], axis=1)
+    masks = []
+    for group, (scale, aspect), places in zip(config.groups, shared.reshape(-1, 2), used, strict=True):
+        height, width = sides(between(group.scale, scale) * area, between(group.aspect, aspect))
+        size = np.clip(height, 1, grid[1]), np.clip(width, 1, grid[2])
+        blocks = rectangles(grid[1:], *size, places[:, ::2], places[:, 1::2])
+        # A frame wholly hidden leaves no context: respect one block fewer, the first always.
+        for keep in range(group.blocks - 1, 0, -1):
+            full = blocks.any(1).all((1, 2))
+            if not full.any():
+                break
+            blocks[full, keep] = False
+        hidden = blocks.any(1)
+        if hidden.all((1, 2)).any():
+            hidden[hidden.all((1, 2)), -1] = False  # one block over the whole frame: its last row is seen
+        hidden = np.repeat(hidden[:, None], frames, axis=1)  # (B, frames, rows, columns)
+        seen = ~hidden
+        if config.context_frames is not None:
+            seen[:, config.context_frames :] = False
+        masks.append(_masks(seen.reshape(len(seen), -1), hidden.reshape(len(seen), -1), config.mode == "reference"))
+    return masks
+
+
+def _masks(seen: np.ndarray, hidden: np.ndarray, cut: bool) -> Masks:
+    (context, context_valid), (targets, targets_valid) = indices(seen), indices(hidden)
+    if cut:
+        context, targets = context[:, : context_valid.sum(1).min()], targets[:, : targets_valid.sum(1).min()]
+        return Masks(torch.from_numpy(context), torch.from_numpy(targets[:, None]))
+    return Masks(
+        torch.from_numpy(context),
+        torch.from_numpy(targets[:, None]),
+        None if context_valid.all() else torch.from_numpy(context_valid),
+        None if targets_valid.all() else torch.from_numpy(targets_valid[:, None]),
+    )
