@@ -80,6 +80,10 @@ class Encoder(nn.Module):
         tokens = layout.pad(self.norm(values))
         return tokens[:, : len(self.prefix)], tokens[:, len(self.prefix) :]
 
+    def embed(self, x: Tensor) -> Tensor:
+        """x: (B, C, *samples) -> projected patches (B, N, D): what enters the transformer, without positions."""
+        return self.project(patchify(x, self.config.patch))
+
     def _encode(self, x: Tensor, keep: Tensor | None, valid: Tensor | None, start: Tensor | None) -> Packed:
         if x.shape[1] != self.channels:
             raise ValueError(f"input has {x.shape[1]} channels, the encoder was built for {self.channels}")

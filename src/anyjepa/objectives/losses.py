@@ -37,9 +37,13 @@ def distance(config: DistanceConfig, predicted: Tensor, target: Tensor) -> Tenso
 
 @dataclass
 class Losses:
-    """Terms by name; the total is their sum. Values of several groups under one name are averaged."""
+    """Terms by name; the total is their sum. Values of several groups under one name are averaged.
+
+    `watched` is logged beside the terms and is no part of the total.
+    """
 
     values: dict[str, list[Tensor]] = field(default_factory=dict)
+    watched: dict[str, Tensor] = field(default_factory=dict)
 
     def add(self, name: str, value: Tensor) -> None:
         self.values.setdefault(name, []).append(value)

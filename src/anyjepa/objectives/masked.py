@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from anyjepa.config import Config
 from anyjepa.masks.base import Masks
@@ -15,6 +15,7 @@ from anyjepa.masks.spans import SpanConfig
 from anyjepa.nn.encoder import Encoder, EncoderConfig
 from anyjepa.nn.predictor import MaskedPredictor, PredictorConfig
 from anyjepa.nn.tokens import token_grid
+from anyjepa.objectives.base import Objective
 from anyjepa.objectives.losses import DistanceConfig, Losses, distance
 from anyjepa.objectives.targets import Teacher, TeacherConfig
 
@@ -30,7 +31,7 @@ class MaskedPredictionConfig(Config):
     distance: DistanceConfig = DistanceConfig()
 
 
-class MaskedPrediction(nn.Module):
+class MaskedPrediction(Objective):
     """Predict the target's representation of hidden tokens from the visible ones.
 
     ECG-JEPA (Weimann & Conrad 2024), I-JEPA (Assran et al. 2023) and V-JEPA (Bardes et al. 2024) are settings of it.
@@ -45,7 +46,9 @@ class MaskedPrediction(nn.Module):
         self.predictor = MaskedPredictor(config.predictor, config.encoder.dim, self.student.grid, depth)
         self.target = Teacher(config.target, self.student)
 
-    def forward(self, x: Tensor, masks: Sequence[Masks], start: Tensor | None = None) -> Losses:
+    def forward(
+        self, x: Tensor, masks: Sequence[Masks], start: Tensor | None = None, samples: int | None = None
+    ) -> Losses:
         """x: (B, C, *samples). One `Masks` for each group of targets; the loss is their mean.
 
         Each group's loss is its sum over target tokens divided by their number in the optimiser batch (`Masks.count`),
@@ -61,3 +64,16 @@ class MaskedPrediction(nn.Module):
             )  # (sum T, D)
             losses.add("prediction", distance(self.config.distance, predicted, group.of(targets)) / group.count())
         return losses
+
+    def encoders(self) -> dict[str, Encoder]:
+        return {"teacher": self.target.encoder, "student": self.student}
+
+    def begin_step(self, step: int, steps: int) -> dict[str, float]:
+        self._momentum = self.config.target.momentum_at(step, steps)
+        if self.config.target.update == "before":
+            self.target.update(self.student, self._momentum)
+        return {"momentum": self._momentum}
+
+    def end_step(self) -> None:
+        if self.config.target.update == "after":
+            self.target.update(self.student, self._momentum)

@@ -29,6 +29,11 @@ class TeacherConfig(Config):
         default=False, description="LayerNorm without parameters on the targets (I-JEPA, V-JEPA; eps 1e-5)"
     )
 
+    def momentum_at(self, step: int, steps: int) -> float:
+        """From the first value at step 0 to the last at step `steps`, then the last."""
+        start, final = self.momentum
+        return start + (final - start) * min(step / steps, 1.0)
+
 
 class Teacher(nn.Module):
     """Targets from a deep copy of the student. Never in training mode; its parameters have no gradient."""

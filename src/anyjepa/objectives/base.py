@@ -1,0 +1,44 @@
+"""What training asks of every objective."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from anyjepa.masks.base import Masks
+from anyjepa.nn.encoder import Encoder
+from anyjepa.objectives.losses import Losses
+
+
+class Objective(nn.Module):
+    """An encoder in training. Subclasses set `student`, the encoder that gets the gradient, and define `forward`."""
+
+    student: Encoder
+
+    def forward(
+        self, x: Tensor, masks: Sequence[Masks], start: Tensor | None = None, samples: int | None = None
+    ) -> Losses:
+        """x: (B, C, *samples), masks: the groups of this batch -> losses that add up over micro-batches and ranks.
+
+        start: (B,) first token's place on the first axis; samples: of the whole optimiser batch, None: these B.
+        """
+        raise NotImplementedError
+
+    def encoders(self) -> dict[str, Encoder]:
+        """The encoders that a model folder may hold, by the name of their weights; the first is the model."""
+        return {"student": self.student}
+
+    def begin_step(self, step: int, steps: int) -> dict[str, float]:
+        """Before an optimiser step's first forward; returns what follows a schedule, for the log."""
+        return {}
+
+    def end_step(self) -> None:
+        """After the optimiser step."""
+
+    @torch.no_grad()
+    def representations(self, x: Tensor, start: Tensor | None = None) -> dict[str, Tensor]:
+        """What collapse would show in, by name: (S, D) each. Here the mean of the model's patch tokens of each sample."""
+        name, encoder = next(iter(self.encoders().items()))
+        return {name: encoder(x, start=start).padded().float().mean(1)}

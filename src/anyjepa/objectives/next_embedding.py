@@ -1,0 +1,74 @@
+"""Next-embedding prediction (NEPA): a causal encoder predicts the embedding of the next patch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, PositiveInt, model_validator
+from torch import Tensor
+
+from anyjepa.config import Config
+from anyjepa.masks.base import Masks
+from anyjepa.nn.encoder import Encoder, EncoderConfig
+from anyjepa.objectives.base import Objective
+from anyjepa.objectives.losses import Losses
+
+
+class NextEmbeddingConfig(Config):
+    """Encoder and horizon of a next-embedding model. No teacher, no predictor, no mask."""
+
+    kind: Literal["next_embedding"] = "next_embedding"
+    encoder: EncoderConfig
+    horizon: PositiveInt = Field(default=1, description="patches ahead that are predicted")
+
+    @model_validator(mode="after")
+    def _causal(self) -> NextEmbeddingConfig:
+        if not self.encoder.causal:
+            raise ValueError("encoder.causal must be true: a token that sees the next one has nothing to predict")
+        if not (self.encoder.cls or self.encoder.registers):
+            raise ValueError("encoder.cls must be true: the token in front predicts the first patch")
+        return self
+
+
+class NextEmbeddingPrediction(Objective):
+    """The output at each place is pulled to the projected patch `horizon` places on (Xu et al. 2025, section 3).
+
+    Targets are the encoder's own projected patches, before positions and without gradient; only that stop-gradient
+    resists collapse. The last token in front of the patches (CLS) predicts patch `horizon` and is never a target.
+    channels: C; size: samples along each axis of a full input.
+    """
+
+    def __init__(self, config: NextEmbeddingConfig, channels: int, size: Sequence[int]):
+        super().__init__()
+        self.config = config
+        self.student = Encoder(config.encoder, channels, size)
+
+    def forward(
+        self, x: Tensor, masks: Sequence[Masks] = (), start: Tensor | None = None, samples: int | None = None
+    ) -> Losses:
+        """Negative cosine similarity, mean over pairs: -1 is perfect, or collapsed.
+
+        Watched beside it: what repeating the current patch, and the batch's mean patch, would score.
+        """
+        prefix, patches = self.student.features(x, start)  # (B, R, D), (B, N, D)
+        with torch.no_grad():
+            embedded = self.student.embed(x).float()  # (B, N, D)
+        ahead = self.config.horizon
+        predicted = torch.cat([prefix[:, -1:], patches], 1)[:, :-ahead].float()  # (B, N + 1 - horizon, D)
+        pairs = (samples or len(x)) * predicted.shape[1]
+        losses = Losses()
+        losses.add("prediction", -F.cosine_similarity(predicted, embedded[:, ahead - 1 :], dim=-1).sum() / pairs)
+        repeated = F.cosine_similarity(embedded[:, :-ahead], embedded[:, ahead:], dim=-1).sum()
+        mean = F.cosine_similarity(embedded.mean((0, 1)), embedded, dim=-1).sum()
+        count = (samples or len(x)) * embedded.shape[1]
+        losses.watched = {"repeat": -repeated / (count - (samples or len(x)) * ahead), "mean": -mean / count}
+        return losses
+
+    @torch.no_grad()
+    def representations(self, x: Tensor, start: Tensor | None = None) -> dict[str, Tensor]:
+        """Projected patches, in which collapse begins here, and pooled outputs."""
+        embedded = self.student.embed(x).float().flatten(0, 1)
+        return {"embedding": embedded[:: max(1, len(embedded) // 2048)], **super().representations(x, start)}
