@@ -21,7 +21,7 @@ from anyjepa.objectives.targets import ema_update
 from anyjepa.training.config import OptimiserConfig, TrainingConfig
 from anyjepa.training.module import Pretraining
 from anyjepa.training.parameter_groups import decay_groups
-from anyjepa.training.schedules import cosine, linear, warmup_cosine
+from anyjepa.training.schedules import cosine, warmup_cosine
 from anyjepa.weights.ecg_jepa import convert, from_official, import_ecg_jepa
 from anyjepa.weights.folder import LoadedModel, load_model
 from anyjepa.weights.foreign import read_foreign
@@ -181,7 +181,7 @@ def test_schedules(ecg: Golden):
         ours = {
             "lr": warmup_cosine(step, total, peak=1e-3, start=1e-6, final=1e-6, warmup=10_000),
             "weight_decay": cosine(step, total, 0.01, 0.1),
-            "momentum": linear(step, total, 0.998, 0.9995),
+            "momentum": TeacherConfig(momentum=(0.998, 0.9995)).momentum_at(step, total),
         }
         for name, value in ours.items():
             assert value == pytest.approx(ecg.vectors[f"schedule/{name}"][i], rel=1e-5), (name, step)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis.strategies import floats, integers
 
-from anyjepa.training.schedules import cosine, linear, warmup_cosine
+from anyjepa.objectives.targets import TeacherConfig
+from anyjepa.training.schedules import cosine, warmup_cosine
 
 
 def test_warmup_ends_at_the_peak_and_the_last_step_at_the_floor() -> None:
@@ -25,13 +26,12 @@ def test_no_warmup_starts_at_the_peak() -> None:
 @given(steps=integers(1, 1000), a=floats(0, 1), b=floats(0, 1))
 def test_ramps_stay_between_their_ends(steps: int, a: float, b: float) -> None:
     low, high = min(a, b) - 1e-9, max(a, b) + 1e-9
-    for ramp in (cosine, linear):
-        values = [ramp(k, steps, a, b) for k in (0, steps // 3, steps - 1, steps, 2 * steps)]
+    for ramp in (lambda k: cosine(k, steps, a, b), lambda k: TeacherConfig(momentum=(a, b)).momentum_at(k, steps)):
+        values = [ramp(k) for k in (0, steps // 3, steps - 1, steps, 2 * steps)]
         assert all(low <= v <= high for v in values)
+        assert values[0] == pytest.approx(a)
         assert values[-1] == pytest.approx(b)
-    assert linear(0, steps, a, b) == a
 
 
 def test_a_run_of_one_step_is_defined() -> None:
     assert cosine(0, 1, 0.3, 0.1) == 0.3
-    assert linear(0, 1, 0.3, 0.1) == 0.3

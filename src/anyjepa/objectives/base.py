@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from anyjepa.masks.base import Masks
+from anyjepa.masks.sampling import MasksConfig
 from anyjepa.nn.encoder import Encoder
 from anyjepa.objectives.losses import Losses
 
+Weights = Literal["teacher", "student"]
+
 
 class Objective(nn.Module):
-    """An encoder in training. Subclasses set `student`, the encoder that gets the gradient, and define `forward`."""
+    """An encoder in training. Subclasses set `student`, the encoder that gets the gradient, and define `forward`.
 
+    masks: what hides tokens, None where nothing does.
+    """
+
+    config: Any
     student: Encoder
+    masks: MasksConfig | None = None
 
     def forward(
         self, x: Tensor, masks: Sequence[Masks], start: Tensor | None = None, samples: int | None = None
@@ -26,9 +35,13 @@ class Objective(nn.Module):
         """
         raise NotImplementedError
 
-    def encoders(self) -> dict[str, Encoder]:
+    def encoders(self) -> dict[Weights, Encoder]:
         """The encoders that a model folder may hold, by the name of their weights; the first is the model."""
         return {"student": self.student}
+
+    def parts(self) -> dict[str, nn.Module]:
+        """What a model folder holds, by name."""
+        return {"encoder": next(iter(self.encoders().values()))}
 
     def begin_step(self, step: int, steps: int) -> dict[str, float]:
         """Before an optimiser step's first forward; returns what follows a schedule, for the log."""
@@ -39,6 +52,6 @@ class Objective(nn.Module):
 
     @torch.no_grad()
     def representations(self, x: Tensor, start: Tensor | None = None) -> dict[str, Tensor]:
-        """What collapse would show in, by name: (S, D) each. Here the mean of the model's patch tokens of each sample."""
+        """What collapse would show in, by name: (S, D) each. Here the model's mean patch token of each sample."""
         name, encoder = next(iter(self.encoders().items()))
         return {name: encoder(x, start=start).padded().float().mean(1)}

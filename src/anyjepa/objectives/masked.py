@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from anyjepa.config import Config
 from anyjepa.masks.base import Masks
@@ -15,7 +15,7 @@ from anyjepa.masks.spans import SpanConfig
 from anyjepa.nn.encoder import Encoder, EncoderConfig
 from anyjepa.nn.predictor import MaskedPredictor, PredictorConfig
 from anyjepa.nn.tokens import token_grid
-from anyjepa.objectives.base import Objective
+from anyjepa.objectives.base import Objective, Weights
 from anyjepa.objectives.losses import DistanceConfig, Losses, distance
 from anyjepa.objectives.targets import Teacher, TeacherConfig
 
@@ -40,7 +40,7 @@ class MaskedPrediction(Objective):
 
     def __init__(self, config: MaskedPredictionConfig, channels: int, size: Sequence[int]):
         super().__init__()
-        self.config = config
+        self.config, self.masks = config, config.masks
         self.student = Encoder(config.encoder, channels, size)
         depth = config.encoder.depth if config.encoder.init == "scaled" else None
         self.predictor = MaskedPredictor(config.predictor, config.encoder.dim, self.student.grid, depth)
@@ -65,8 +65,11 @@ class MaskedPrediction(Objective):
             losses.add("prediction", distance(self.config.distance, predicted, group.of(targets)) / group.count())
         return losses
 
-    def encoders(self) -> dict[str, Encoder]:
+    def encoders(self) -> dict[Weights, Encoder]:
         return {"teacher": self.target.encoder, "student": self.student}
+
+    def parts(self) -> dict[str, nn.Module]:
+        return {**super().parts(), "predictor": self.predictor}
 
     def begin_step(self, step: int, steps: int) -> dict[str, float]:
         self._momentum = self.config.target.momentum_at(step, steps)

@@ -32,6 +32,14 @@ class NextEmbeddingConfig(Config):
             raise ValueError("encoder.cls must be true: the token in front predicts the first patch")
         return self
 
+    @property
+    def masks(self) -> None:
+        """Nothing is hidden."""
+
+    @property
+    def predictor(self) -> None:
+        """The causal encoder predicts by itself."""
+
 
 class NextEmbeddingPrediction(Objective):
     """The output at each place is pulled to the projected patch `horizon` places on (Xu et al. 2025, section 3).

@@ -15,7 +15,7 @@ from anyjepa.data.ecg.source import EcgDataConfig
 from anyjepa.errors import InputError, did_you_mean
 from anyjepa.evaluation.protocol import EvaluationConfig
 from anyjepa.nn.tokens import token_grid
-from anyjepa.objectives.masked import MaskedPredictionConfig
+from anyjepa.objectives.build import ObjectiveConfig
 from anyjepa.training.config import TrainingConfig
 
 
@@ -26,14 +26,17 @@ class Recipe(Config):
     name: str = Field(pattern=r"^[\w.-]+$", description="letters, digits, dots and dashes; names the run folder")
     description: str = Field(description="one line: what it is, and which publication it follows")
     data: EcgDataConfig = EcgDataConfig()
-    objective: MaskedPredictionConfig
+    objective: ObjectiveConfig
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        self.objective.masks.check(token_grid(self.data.size, self.objective.encoder.patch))
-        learned = "learned" in (self.objective.encoder.positions.kind, self.objective.predictor.positions.kind)
+        encoder, predictor = self.objective.encoder, self.objective.predictor
+        grid = token_grid(self.data.size, encoder.patch)
+        if self.objective.masks is not None:
+            self.objective.masks.check(grid)
+        learned = "learned" in (part.positions.kind for part in (encoder, predictor) if part is not None)
         if self.data.absolute_time and learned:
             raise ValueError("data.absolute_time needs positions that go on: sincos or rotary, not learned")
         return self

@@ -18,7 +18,8 @@ from anyjepa.data.ecg.tasks import tasks_of
 from anyjepa.errors import DataWarning, InputError
 from anyjepa.evaluation.samples import signal_hashes
 from anyjepa.masks.sampling import draws, sample
-from anyjepa.objectives.masked import MaskedPrediction
+from anyjepa.objectives.base import Objective
+from anyjepa.objectives.build import build
 from anyjepa.randomness import generator, torch_seed
 from anyjepa.recipes.schema import Recipe, edited, load_recipe
 from anyjepa.runs.folder import Run, new_run, open_run
@@ -98,11 +99,11 @@ def pretrain(
     return run
 
 
-def build_objective(recipe: Recipe) -> MaskedPrediction:
+def build_objective(recipe: Recipe) -> Objective:
     """The untrained objective of a recipe, initialised by its seed. InputError if its sizes do not fit together."""
     torch.manual_seed(torch_seed(recipe.training.seed))
     try:
-        return MaskedPrediction(recipe.objective, recipe.data.channels, recipe.data.size)
+        return build(recipe.objective, recipe.data.channels, recipe.data.size)
     except ValueError as error:
         raise InputError(f"recipe {recipe.name}: {error}") from error
 
@@ -209,11 +210,13 @@ def _in_words(dataset: EcgDataset) -> str:
 def _draw_masks(run: Run, dataset: EcgDataset) -> None:
     """An example for the report: one crop and its first mask."""
     seed, masks = run.recipe.training.seed, run.recipe.objective.masks
+    if masks is None:
+        return
     signal, _ = dataset.crop(0, generator(seed, "crop", 0))
     patch = run.recipe.objective.encoder.patch[0]
     grid = (signal.shape[1] // patch,)
     rng, (shared, own) = generator(seed, "masks", 0), draws(masks, grid)
-    drawn = sample(masks, grid, rng.random(shared), rng.random((1, own)))[0]
+    (drawn, *_) = sample(masks, grid, rng.random(shared), rng.random((1, own)))
     scale = np.array(dataset.preprocessing.std)[:, None], np.array(dataset.preprocessing.mean)[:, None]
     run.artifacts.mkdir(exist_ok=True)
     np.savez_compressed(

@@ -7,7 +7,7 @@ from typing import Any
 import lightning as L
 from torch.utils.data import DataLoader
 
-from anyjepa.objectives.masked import MaskedPrediction
+from anyjepa.objectives.base import Objective
 from anyjepa.training.config import TrainingConfig
 from anyjepa.training.draws import Collate, Crops, DrawnCrops, DrawSampler
 from anyjepa.training.interrupt import ignore_interrupts
@@ -23,14 +23,14 @@ class PretrainingData(L.LightningDataModule):
         self,
         config: TrainingConfig,
         crops: Crops,
-        objective: MaskedPrediction,
+        objective: Objective,
         first_step: int = 0,
         absolute: bool = False,
     ):
         super().__init__()
         self.config, self.crops, self.first_step = config, crops, first_step
-        self.masks, self.grid = objective.config.masks, objective.student.grid
-        self.stride = objective.config.encoder.patch[0] if absolute else None
+        self.masks, self.grid = objective.masks, objective.student.grid
+        self.stride = objective.student.config.patch[0] if absolute else None
 
     def train_dataloader(self) -> DataLoader[Any]:
         assert self.trainer is not None

@@ -107,7 +107,7 @@ class Collate:
     record (`start`), None for positions that begin at 0 in every crop.
     """
 
-    def __init__(self, masks: MasksConfig, grid: Sequence[int], sampler: DrawSampler, stride: int | None = None):
+    def __init__(self, masks: MasksConfig | None, grid: Sequence[int], sampler: DrawSampler, stride: int | None = None):
         self.masks, self.grid, self.sampler, self.stride = masks, tuple(grid), sampler, stride
 
     def __call__(self, samples: list[tuple[Draw, np.ndarray, int]]) -> Batch:
@@ -116,8 +116,12 @@ class Collate:
         step, place = divmod(drawn[0].position, config.batch_size)
         micro = place // (self.sampler.world * self.sampler.micro_size)
         start = None if self.stride is None else torch.tensor(starts) / self.stride
-        rng = generator(config.seed, "masks", step)
-        shared, own = draws(self.masks, self.grid)
-        groups = sample(self.masks, self.grid, rng.random(shared), rng.random((config.batch_size, own)))
-        masks = [group.rows(self.sampler.rows(micro)) for group in groups]
+        masks = [group.rows(self.sampler.rows(micro)) for group in self._sample(step)]
         return Batch(torch.from_numpy(np.stack(crops)), masks, start, [d.index for d in drawn], step, micro)
+
+    def _sample(self, step: int) -> list[Masks]:
+        if self.masks is None:
+            return []
+        config = self.sampler.config
+        rng, (shared, own) = generator(config.seed, "masks", step), draws(self.masks, self.grid)
+        return sample(self.masks, self.grid, rng.random(shared), rng.random((config.batch_size, own)))

@@ -7,7 +7,7 @@ from typing import Any
 
 import lightning as L
 
-from anyjepa.objectives.masked import MaskedPrediction
+from anyjepa.objectives.base import Objective
 from anyjepa.training.checkpoints import Checkpoints, check_checkpoint, newest_checkpoint, step_of
 from anyjepa.training.config import TrainingConfig
 from anyjepa.training.datamodule import PretrainingData
@@ -20,7 +20,7 @@ from anyjepa.training.quiet import quiet_lightning
 
 
 def fit(
-    objective: MaskedPrediction,
+    objective: Objective,
     config: TrainingConfig,
     crops: Crops,
     folder: Path,

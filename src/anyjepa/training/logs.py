@@ -62,7 +62,8 @@ class Log(L.Callback):
         terms = {name: _over_ranks(trainer, value) for name, value in module.terms.items()}
         now = time.perf_counter()
         rate = self._samples / (now - self._since)
-        row = {"step": step, "loss": sum(terms.values()), **terms, **module.scheduled, "samples_per_s": rate}
+        watched = {name: _over_ranks(trainer, value) for name, value in module.watched.items()}
+        row = {"step": step, "loss": sum(terms.values()), **terms, **watched, **module.scheduled, "samples_per_s": rate}
         due = step % module.config.monitor_every == 0 or step == module.config.steps or not self.started
         self.started = True
         if trainer.is_global_zero:
@@ -89,10 +90,10 @@ class Log(L.Callback):
 
 @torch.no_grad()
 def monitor(module: Pretraining, batch: Batch) -> dict[str, float]:
-    """Collapse signs of the teacher's mean-pooled tokens on at most 256 samples of this batch."""
+    """Collapse signs of the objective's representations on at most 256 samples of this batch."""
     start = None if batch.start is None else batch.start[:256]
-    pooled = module.objective.target.encoder(batch.x[:256], start=start).padded().float().mean(1)  # (B, D)
-    return {f"teacher_{name}": value for name, value in collapse_metrics(pooled).items()}
+    found = module.objective.representations(batch.x[:256], start)
+    return {f"{kind}_{name}": v for kind, rows in found.items() for name, v in collapse_metrics(rows).items()}
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:

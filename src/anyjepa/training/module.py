@@ -9,12 +9,12 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from anyjepa.objectives.masked import MaskedPrediction
+from anyjepa.objectives.base import Objective
 from anyjepa.randomness import torch_seed
 from anyjepa.training.config import TrainingConfig
 from anyjepa.training.draws import Batch
 from anyjepa.training.parameter_groups import decay_groups
-from anyjepa.training.schedules import cosine, linear, warmup_cosine
+from anyjepa.training.schedules import cosine, warmup_cosine
 
 
 class DivergedError(RuntimeError):
@@ -27,12 +27,13 @@ class Pretraining(L.LightningModule):
     Usable in any Trainer whose loader yields `Batch` and whose `accumulate_grad_batches` is the config's accumulation.
     """
 
-    def __init__(self, objective: MaskedPrediction, config: TrainingConfig, ids: Sequence[str]):
+    def __init__(self, objective: Objective, config: TrainingConfig, ids: Sequence[str]):
         super().__init__()
         self.objective, self.config, self.ids = objective, config, ids
         if config.compile:
             objective.compile()
         self.terms: dict[str, Tensor] = {}  # of the current optimiser step, this rank's share
+        self.watched: dict[str, Tensor] = {}  # the same, no part of the loss
         self.scheduled: dict[str, float] = {}
         self._unchecked: tuple[Tensor, Batch] | None = None
 
@@ -47,10 +48,11 @@ class Pretraining(L.LightningModule):
         torch.manual_seed(torch_seed(self.config.seed, batch.step, batch.micro, self.global_rank))
         if batch.micro == 0:
             self._begin(batch.step)
-        losses = self.objective(batch.x, batch.masks, batch.start)
+        losses = self.objective(batch.x, batch.masks, batch.start, self.config.batch_size)
         total = losses.total()
-        for name, value in losses.terms().items():
-            self.terms[name] = self.terms.get(name, 0) + value.detach()
+        for sums, values in ((self.terms, losses.terms()), (self.watched, losses.watched)):
+            for name, value in values.items():
+                sums[name] = sums.get(name, 0) + value.detach()
         self._unchecked = (total.detach(), batch)
         # Lightning divides by the micro-batches, DDP by the ranks; the loss already counts the whole batch's targets.
         return total * (self.config.accumulation * self.trainer.world_size)
@@ -58,8 +60,7 @@ class Pretraining(L.LightningModule):
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """The teacher follows here: a hook after the batch would come after the callback that saves checkpoints."""
         super().optimizer_step(*args, **kwargs)
-        if self.objective.config.target.update == "after":
-            self.objective.target.update(self.objective.student, self.scheduled["momentum"])
+        self.objective.end_step()
 
     def configure_gradient_clipping(self, optimizer: torch.optim.Optimizer, *_: Any, **__: Any) -> None:
         """By ourselves: under autocast Lightning refuses to clip for a fused optimiser, gradient scaler or not."""
@@ -81,10 +82,7 @@ class Pretraining(L.LightningModule):
         config, steps = self.config.optimiser, self.config.steps
         lr = warmup_cosine(step, steps, config.lr, config.start_lr, config.final_lr, config.warmup)
         weight_decay = cosine(step, steps, *config.weight_decay)
-        momentum = linear(step, steps, *self.objective.config.target.momentum)
         decayed, rest = self.trainer.optimizers[0].param_groups
         decayed["lr"], rest["lr"], decayed["weight_decay"] = lr, lr, weight_decay
-        if self.objective.config.target.update == "before":
-            self.objective.target.update(self.objective.student, momentum)
-        self.terms = {}
-        self.scheduled = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum}
+        self.terms, self.watched = {}, {}
+        self.scheduled = {"lr": lr, "weight_decay": weight_decay, **self.objective.begin_step(step, steps)}

@@ -16,8 +16,3 @@ def cosine(step: int, steps: int, start: float, final: float) -> float:
     """Half a cosine from `start` at step 0 to `final` at step `steps` - 1, then `final`."""
     done = min(step / max(steps - 1, 1), 1.0)
     return final + 0.5 * (1 + cos(pi * done)) * (start - final)
-
-
-def linear(step: int, steps: int, start: float, final: float) -> float:
-    """From `start` at step 0 to `final` at step `steps`, then `final`."""
-    return start + (final - start) * min(step / steps, 1.0)

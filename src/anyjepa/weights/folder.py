@@ -17,7 +17,7 @@ from anyjepa.errors import InputError
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.pooling import Head
 from anyjepa.nn.predictor import MaskedPredictor
-from anyjepa.objectives.masked import MaskedPrediction
+from anyjepa.objectives.base import Objective
 from anyjepa.weights.card import model_card
 from anyjepa.weights.model import ModelConfig, Provenance, TrainingRecords, fit_parts, parse, parse_config
 from anyjepa.weights.tensors import dump_tensors, read_tensors
@@ -51,18 +51,23 @@ class LoadedModel:
 
 def save_pretrained(
     folder: Path | str,
-    model: MaskedPrediction,
+    model: Objective,
     preprocessing: Mapping[str, object],
     provenance: Provenance,
     records: TrainingRecords | None = None,
 ) -> Path:
-    """Write a pretrained objective: the teacher as the model, the student beside it. See `save_model`."""
-    encoder = model.student
+    """Write a pretrained objective: the teacher as the model, if there is one, and the student. See `save_model`."""
+    parts, student = model.parts(), model.student
     config = ModelConfig(
-        objective=model.config, channels=encoder.channels, size=encoder.size, weights="teacher", provenance=provenance
+        objective=model.config,
+        channels=student.channels,
+        size=student.size,
+        weights=next(iter(model.encoders())),
+        predictor="predictor" in parts,
+        provenance=provenance,
     )
-    tensors = nn.ModuleDict({"encoder": model.target.encoder, "predictor": model.predictor}).state_dict()
-    return save_model(folder, config, tensors, preprocessing, nn.ModuleDict({"encoder": encoder}).state_dict(), records)
+    beside = None if parts["encoder"] is student else nn.ModuleDict({"encoder": student}).state_dict()
+    return save_model(folder, config, nn.ModuleDict(parts).state_dict(), preprocessing, beside, records)
 
 
 def save_model(

@@ -19,7 +19,7 @@ from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.pooling import Head, HeadConfig
 from anyjepa.nn.predictor import MaskedPredictor
 from anyjepa.nn.tokens import token_grid
-from anyjepa.objectives.masked import MaskedPredictionConfig
+from anyjepa.objectives.build import ObjectiveConfig
 from anyjepa.weights.tensors import check_tensors
 
 SCHEMA_VERSION = 1
@@ -99,7 +99,7 @@ class ModelConfig(Config):
 
     schema_version: Literal[1] = 1
     anyjepa: str = Field(default_factory=lambda: version("anyjepa"), description="version that wrote the folder")
-    objective: MaskedPredictionConfig
+    objective: ObjectiveConfig
     channels: PositiveInt = Field(description="C of the input")
     size: tuple[PositiveInt, ...] = Field(description="samples of a full input along each axis")
     weights: Literal["teacher", "student", "fine-tuned"] = Field(
@@ -112,8 +112,11 @@ class ModelConfig(Config):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         tokens = prod(token_grid(self.size, self.objective.encoder.patch))
-        if tokens * max(self.objective.encoder.dim, self.objective.predictor.dim) > LARGEST_TABLE:
+        parts = (self.objective.encoder, self.objective.predictor)
+        if tokens * max(part.dim for part in parts if part is not None) > LARGEST_TABLE:
             raise ValueError(f"{tokens} tokens of an input of {self.size} are too many for these widths")
+        if self.predictor and self.objective.predictor is None:
+            raise ValueError(f"predictor is true, but a {self.objective.kind} model has none")
         return self
 
     def architecture(self) -> dict[str, object]:
@@ -155,7 +158,7 @@ class Parts(nn.Module):
         shape, settings = config.objective.encoder, config.classifier
         self.encoder = Encoder(shape, config.channels, config.size)
         self.predictor = self.head = None
-        if config.predictor:
+        if config.predictor and config.objective.predictor is not None:
             self.predictor = MaskedPredictor(config.objective.predictor, shape.dim, self.encoder.grid)
         if settings is not None:
             self.head = Head(settings.head, shape.dim, shape.heads, len(settings.classes))
@@ -181,5 +184,5 @@ def fit_parts(where: str, config: ModelConfig, tensors: Mapping[str, Tensor]) ->
 
 
 def _depths(config: ModelConfig) -> dict[str, int]:
-    depths = {"encoder": config.objective.encoder.depth}
-    return depths | {"predictor": config.objective.predictor.depth} if config.predictor else depths
+    parts = {"encoder": config.objective.encoder, "predictor": config.objective.predictor if config.predictor else None}
+    return {name: part.depth for name, part in parts.items() if part is not None}
