@@ -21,6 +21,7 @@ from anyjepa.objectives.targets import ema_update
 from anyjepa.training.config import OptimiserConfig, TrainingConfig
 from anyjepa.training.module import Pretraining
 from anyjepa.training.parameter_groups import decay_groups
+from anyjepa.objectives.targets import TeacherConfig
 from anyjepa.training.schedules import cosine, warmup_cosine
 from anyjepa.weights.ecg_jepa import convert, from_official, import_ecg_jepa
 from anyjepa.weights.folder import LoadedModel, load_model

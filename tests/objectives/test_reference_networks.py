@@ -15,13 +15,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from anyjepa.masks.base import Masks
-from anyjepa.nn.encoder import Encoder, EncoderConfig
+from anyjepa.nn.encoder import EncoderConfig
 from anyjepa.nn.positions import RotaryConfig, SinCosConfig
 from anyjepa.nn.predictor import PredictorConfig
 from anyjepa.nn.tokens import patchify
 from anyjepa.nn.transformer import BlockConfig
 from anyjepa.objectives.losses import DistanceConfig
 from anyjepa.objectives.masked import MaskedPrediction, MaskedPredictionConfig
+from anyjepa.objectives.next_embedding import NextEmbeddingConfig, NextEmbeddingPrediction
 from anyjepa.objectives.targets import TeacherConfig
 
 BIASED = BlockConfig(bias=True, qkv_bias=True)
@@ -180,7 +181,25 @@ def test_nepa(golden: Path, model: str, patch: tuple, channels: int, size: tuple
     config = EncoderConfig(
         patch=patch, dim=48, depth=2, heads=4, positions=RotaryConfig(), block=NEPA, cls=True, causal=True
     )
-    encoder = Encoder(config, channels, size)
-    load(encoder, renamed(weights, "vit_nepa.", NEPA_NAMES))
-    prefix, patches = encoder.features(torch.from_numpy(vectors["x"]))
+    objective = NextEmbeddingPrediction(NextEmbeddingConfig(encoder=config), channels, size)
+    load(objective.student, renamed(weights, "vit_nepa.", NEPA_NAMES))
+    x = torch.from_numpy(vectors["x"])
+    prefix, patches = objective.student.features(x)
     assert matches(torch.cat([prefix, patches], 1), vectors["static/encoder_out"])
+    assert matches(objective.student.embed(x), vectors["static/embeddings"][:, 1:])
+    loss = objective(x).total()
+    assert loss.item() == pytest.approx(vectors["static/loss"], rel=1e-5)
+    loss.backward()
+    own = dict(objective.student.named_parameters())
+    for key in (key for key in vectors.files if key.startswith("grad/")):
+        (name,) = renamed({key: torch.empty(0)}, "grad/vit_nepa.", NEPA_NAMES)
+        if ".attention.attention." in name:
+            layer, _, rest = name.partition(".attention.attention.")
+            part, kind = rest.split(".")
+            place = ("query", "key", "value").index(part)
+            grad = own[f"{layer}.attn.qkv.{kind}"].grad.chunk(3)[place]
+        else:
+            grad = own[name].grad
+        expected = vectors[key]
+        if not name.endswith("key.bias"):  # rounding noise
+            assert matches(grad.reshape(expected.shape), expected), name
