@@ -1,0 +1,116 @@
+"""Laws of next-embedding prediction (NEPA)."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from pydantic import ValidationError
+
+from anyjepa.nn.encoder import EncoderConfig
+from anyjepa.nn.positions import RotaryConfig
+from anyjepa.nn.transformer import BlockConfig
+from anyjepa.objectives.next_embedding import NextEmbeddingConfig, NextEmbeddingPrediction
+from anyjepa.recipes.schema import load_recipe
+from anyjepa.runs.pretrain import build_objective
+from anyjepa.training.parameter_groups import decay_groups
+
+BLOCK = BlockConfig(bias=True, qkv_bias=True, qk_norm="plain", layer_scale=0.1)
+
+
+def encoder(**changes) -> EncoderConfig:
+    plain = {"patch": (5,), "dim": 16, "depth": 2, "heads": 2, "positions": RotaryConfig(), "block": BLOCK}
+    return EncoderConfig(**(plain | {"cls": True, "causal": True} | changes))
+
+
+@pytest.fixture
+def objective() -> NextEmbeddingPrediction:
+    torch.manual_seed(0)
+    return NextEmbeddingPrediction(NextEmbeddingConfig(encoder=encoder()), 2, (40,))
+
+
+def test_the_loss_is_the_negative_cosine_of_each_output_with_the_next_patch(objective) -> None:
+    x = torch.randn(3, 2, 15)  # 3 tokens
+    prefix, patches = objective.student.features(x)
+    outputs = torch.cat([prefix, patches], 1)
+    embedded = objective.student.embed(x)
+    pairs = [F.cosine_similarity(outputs[b, t], embedded[b, t], dim=0) for b in range(3) for t in range(3)]
+    assert objective(x).total().item() == pytest.approx(-torch.stack(pairs).mean().item(), rel=1e-6)
+
+
+def test_a_longer_horizon_predicts_later_patches() -> None:
+    torch.manual_seed(0)
+    objective = NextEmbeddingPrediction(NextEmbeddingConfig(encoder=encoder(), horizon=3), 2, (40,))
+    x = torch.randn(2, 2, 40)
+    prefix, patches = objective.student.features(x)
+    outputs = torch.cat([prefix, patches], 1)  # 9 places; place 0 predicts patch 2
+    expected = -F.cosine_similarity(outputs[:, :6], objective.student.embed(x)[:, 2:], dim=-1).mean()
+    assert objective(x).total().item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_no_gradient_flows_through_targets(objective) -> None:
+    x = torch.randn(2, 2, 40)
+    objective(x).total().backward()
+    taught = objective.student.project.weight.grad.clone()
+    objective.zero_grad()
+    target = objective.student.embed(x).detach()
+    prefix, patches = objective.student.features(x)
+    predicted = torch.cat([prefix, patches], 1)[:, :-1]
+    (-F.cosine_similarity(predicted, target, dim=-1).mean()).backward()
+    assert torch.allclose(taught, objective.student.project.weight.grad, atol=1e-7)
+
+
+def test_an_output_does_not_see_later_patches(objective) -> None:
+    x = torch.randn(1, 2, 40)
+    changed = x.clone()
+    changed[..., 20:] += 1  # tokens 4 to 7
+    before, after = objective.student.features(x), objective.student.features(changed)
+    assert torch.equal(before[0], after[0])
+    assert torch.equal(before[1][:, :4], after[1][:, :4])
+    assert not torch.allclose(before[1][:, 4:], after[1][:, 4:])
+
+
+def test_micro_batches_add_up_to_the_batch(objective) -> None:
+    x = torch.randn(4, 2, 40)
+    whole = objective(x)
+    parts = [objective(half, samples=4) for half in x.split(2)]
+    assert sum(p.total() for p in parts).item() == pytest.approx(whole.total().item(), rel=1e-5)
+    assert sum(p.watched["repeat"] for p in parts).item() == pytest.approx(whole.watched["repeat"].item(), rel=1e-5)
+
+
+def test_repeating_the_patch_is_perfect_on_a_repeating_signal(objective) -> None:
+    losses = objective(torch.randn(2, 2, 1).expand(2, 2, 40))
+    assert losses.watched["repeat"].item() == pytest.approx(-1, abs=1e-5)
+
+
+def test_a_crop_keeps_the_angles_that_it_has_in_its_record(objective) -> None:
+    rotary = objective.student.rotary
+    whole, crop = rotary((8,)), rotary((4,), torch.tensor([2.0]))
+    assert torch.allclose(whole[2:6], crop[0], atol=1e-6)
+
+
+def test_two_embeddings_of_one_record_are_equal_bit_for_bit(objective) -> None:
+    x = torch.randn(2, 2, 40)
+    assert torch.equal(objective.eval().student.features(x)[1], objective.student.features(x)[1])
+
+
+def test_queries_have_the_length_that_qk_norm_gives(objective) -> None:
+    attention = objective.student.transformer.blocks[0].attn
+    q = attention.q_norm(torch.randn(100, 8))
+    assert torch.allclose(q.norm(dim=-1), torch.full((100,), 8**0.5), atol=1e-3)
+
+
+def test_the_small_ecg_model_has_the_published_parameters() -> None:
+    recipe, _ = load_recipe("ecg-nepa-s")
+    with torch.device("meta"):
+        objective = build_objective(recipe)
+    assert sum(p.numel() for p in objective.parameters()) == 14_318_592
+    decayed, rest = decay_groups(objective, "not_1d")
+    assert any(name.endswith("project.weight") for name in decayed)
+    assert all(".scale" in name or ".norm" in name or name.endswith("bias") for name in rest)
+
+
+@pytest.mark.parametrize("missing", [{"causal": False}, {"cls": False}])
+def test_a_model_that_cannot_predict_is_refused(missing) -> None:
+    with pytest.raises(ValidationError, match="must be true"):
+        NextEmbeddingConfig(encoder=encoder(**missing))
