@@ -119,7 +119,7 @@ def test_a_given_unit_replaces_the_sensitivity(dataset: Any, tmp_path: Path) -> 
         (None, "II", "II"),
     ],
 )
-def test_names_of_leads(dataset: Any, tmp_path: Path, source: tuple[str, str, str] | None, label: str, lead: str) -> None:
+def test_names_of_leads(dataset: Any, tmp_path: Path, source: tuple[str, ...] | None, label: str, lead: str) -> None:
     group = dataset.WaveformSequence[0]
     group.ChannelDefinitionSequence = list(group.ChannelDefinitionSequence)[:1]
     group.NumberOfWaveformChannels, group.NumberOfWaveformSamples = 1, 500
@@ -204,8 +204,11 @@ def test_other_files(tmp_path: Path) -> None:
         read_dicom(tmp_path / "text.dcm", "r")
     with pytest.raises(InputError, match=r"CT_small\.dcm: holds no waveform \(CT Image Storage\)"):
         read_dicom(IMAGE, "r")
-    with pytest.raises(InputError, match=r"none\.dcm: cannot be read"):
+    with pytest.raises(InputError, match=r"none\.dcm: cannot be read as DICOM \(No such file"):
         read_dicom(tmp_path / "none.dcm", "r")
+    (tmp_path / "cut.dcm").write_bytes(BYTES[:200_000])
+    with pytest.raises(InputError, match=r"cut\.dcm: cannot be read as DICOM \(it is truncated"):
+        read_dicom(tmp_path / "cut.dcm", "r")
 
 
 def test_without_pydicom(monkeypatch: pytest.MonkeyPatch) -> None:

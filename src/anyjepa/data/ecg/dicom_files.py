@@ -43,17 +43,21 @@ def read_dicom(path: Path, id: str, source: str = "", unit: str | float | None =
         raise InputError(f'{path}: DICOM needs the pydicom package: pip install "anyjepa[ecg]"') from error
     except InputError:
         raise
+    except (EOFError, OSError) as error:  # both are what pydicom raises where a file ends early
+        reason = getattr(error, "strerror", None) or f"it is truncated: {error}"
+        raise InputError(f"{path}: cannot be read as DICOM ({reason})") from error
     except Exception as error:  # pydicom raises whatever its parsing raises, also when a value is looked at
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: cannot be read as DICOM ({type(error).__name__}: {reason})") from error
 
 
 def _read(path: Path, id: str, source: str, unit: str | float | None) -> Recording:
-    import pydicom
+    from pydicom import dcmread
+    from pydicom.errors import InvalidDicomError
 
     try:
-        dataset = pydicom.dcmread(path)
-    except pydicom.errors.InvalidDicomError as error:
+        dataset = dcmread(path)
+    except InvalidDicomError as error:
         raise InputError(f"{path}: is no DICOM file: 'DICM' is missing at byte 128") from error
     if not dataset.file_meta.TransferSyntaxUID.is_little_endian:
         raise InputError(f"{path}: is stored in big endian, which DICOM has retired; convert it to little endian")
@@ -74,7 +78,7 @@ def _read(path: Path, id: str, source: str, unit: str | float | None) -> Recordi
 
 def _rhythm(dataset: Dataset, path: Path) -> list[Dataset]:
     """The original multiplex groups; InputError unless they can be put side by side."""
-    groups = list(dataset.get("WaveformSequence") or ())
+    groups: list[Dataset] = list(dataset.get("WaveformSequence") or ())
     if not groups:
         kind = f" ({dataset.SOPClassUID.name})" if "SOPClassUID" in dataset else ""
         raise InputError(f"{path}: holds no waveform{kind}; an ECG has a Waveform Sequence (5400,0100)")

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from ecgdatakit import ECGRecord, Lead
 
 MAX_BYTES = 64 * 2**20
-"""Largest file read: half an hour of 12 leads at 500 Hz as XML. A tree of XML takes many times its file's memory."""
+"""Largest file read: half an hour of 12 leads at 500 Hz as XML."""
+
+MAX_ELEMENTS = 500_000
+"""Of an XML file: half an hour's beats with all their waves. An element takes 200 bytes and more, and 20 us."""
 
 
 def read_xml(path: Path, id: str, source: str = "", unit: str | float | None = None) -> Recording:
@@ -66,22 +69,22 @@ def read_scp(path: Path, id: str, source: str = "", unit: str | float | None = N
 def _load(path: Path) -> bytes:
     try:
         if (size := path.stat().st_size) > MAX_BYTES:
-            raise InputError(
-                f"{path}: has {size >> 20} MiB; up to {MAX_BYTES >> 20} MiB are read. Cut it, or convert it"
-            )
+            raise InputError(f"{path}: has {size >> 10} KiB; up to {MAX_BYTES >> 10} KiB are read")
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _root(content: bytes, path: Path) -> str:
-    """Name of the root element of well-formed XML that declares no entity."""
-    names: list[str] = []
+    """Name of the root element of well-formed XML that declares no entity and has a bounded number of elements."""
+    root, count = "", 0
     parser = expat.ParserCreate(namespace_separator=" ")
 
     def start(name: str, _: object) -> None:
-        names.append(name.rpartition(" ")[2])
-        parser.StartElementHandler = None
+        nonlocal root, count
+        root, count = root or name.rpartition(" ")[2], count + 1
+        if count > MAX_ELEMENTS:
+            raise InputError(f"{path}: has more than {MAX_ELEMENTS} XML elements; is it an ECG?")
 
     def refuse(*_: object) -> NoReturn:
         raise InputError(f"{path}: declares XML entities, which are refused because they can hide or bloat content")
@@ -96,11 +99,11 @@ def _root(content: bytes, path: Path) -> str:
         raise InputError(
             f"{path}: is no well-formed XML ({error}); it is truncated, damaged, or not in the encoding it declares"
         ) from error
-    return names[0]
+    return root
 
 
 def _recording(parse: Callable[[], ECGRecord], path: Path, id: str, source: str, unit: str | float | None) -> Recording:
-    record = _parsed(parse, path)
+    record, notes = _parsed(parse, path)
     signal = [_millivolts(lead, path, unit) for lead in record.leads]
     spans = {(len(lead.samples), lead.sampling_rate, lead.annotations.get("start_sample")) for lead in record.leads}
     if len(spans) != 1:
@@ -108,7 +111,7 @@ def _recording(parse: Callable[[], ECGRecord], path: Path, id: str, source: str,
         raise InputError(f"{path}: its leads do not cover the same time (samples: {found})")
     texts = (" ".join(part for part in statement if part).strip() for statement in record.interpretation.statements)
     patient = record.patient
-    return Recording(
+    recording = Recording(
         id=id,
         signal=np.stack(signal),
         fs=record.leads[0].sampling_rate,
@@ -120,10 +123,13 @@ def _recording(parse: Callable[[], ECGRecord], path: Path, id: str, source: str,
         sex=patient.sex if patient.sex in ("F", "M") else None,
         file=str(path),
     )
+    for note in notes:
+        warnings.warn(f"{path}: {note}", DataWarning, stacklevel=4)
+    return recording
 
 
-def _parsed(parse: Callable[[], ECGRecord], path: Path) -> ECGRecord:
-    """What ecgdatakit makes of the file; a wrong checksum is an error, its other warnings are DataWarnings."""
+def _parsed(parse: Callable[[], ECGRecord], path: Path) -> tuple[ECGRecord, list[str]]:
+    """What ecgdatakit makes of the file, and what it warns of; a wrong checksum is an error."""
     try:
         from ecgdatakit import ChecksumWarning
 
@@ -135,13 +141,12 @@ def _parsed(parse: Callable[[], ECGRecord], path: Path) -> ECGRecord:
             f'{path}: its format needs the ecgdatakit package: pip install "anyjepa[ecg-formats]"'
         ) from error
     except Exception as error:  # ecgdatakit's own errors, and whatever its parsing raises
-        raise InputError(f"{path}: cannot be read ({type(error).__name__}: {_line(error)})") from error
+        reason = _line(error).replace(f" in {path}", "")
+        raise InputError(f"{path}: cannot be read ({type(error).__name__}: {reason})") from error
     for warning in caught:
         if issubclass(warning.category, ChecksumWarning):
             raise InputError(f"{path}: is damaged or was changed: {_line(warning.message)}")
-    for warning in caught:
-        warnings.warn(f"{path}: {_line(warning.message)}", DataWarning, stacklevel=4)
-    return record
+    return record, [_line(warning.message) for warning in caught]
 
 
 def _line(message: object) -> str:
