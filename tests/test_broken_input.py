@@ -15,6 +15,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
+from pydicom.data import get_testdata_file
 from safetensors.torch import load_file, save_file
 
 from anyjepa.data.ecg.leads import LEADS
@@ -65,6 +66,23 @@ def empty() -> None:
 
 def prose() -> None:
     Path("records/b.hea").write_text("Dear reader,\n")
+
+
+def dicom_without_waveform() -> None:
+    shutil.copy(str(get_testdata_file("CT_small.dcm", download=False)), "scan.dcm")
+
+
+def truncated_dicom() -> None:
+    path = Path(str(get_testdata_file("waveform_ecg.dcm", download=False)))
+    Path("ecg.dcm").write_bytes(path.read_bytes()[:99_999])
+
+
+def other_xml() -> None:
+    Path("ecg.xml").write_text("<restingecgdata/>")
+
+
+def entities() -> None:
+    Path("ecg.xml").write_text('<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]><RestingECG>&b;</RestingECG>')
 
 
 def flat_in_all() -> None:
@@ -146,6 +164,10 @@ CASES = [
     Case("a text file named as a header", PRETRAIN, prose),
     Case("a text file", "anyjepa embed run tiny.yaml -o out.csv"),
     Case("a folder without ECGs", "anyjepa data inspect run/model"),
+    Case("a DICOM image", "anyjepa embed run scan.dcm -o out.csv", dicom_without_waveform),
+    Case("truncated DICOM", "anyjepa embed run ecg.dcm -o out.csv", truncated_dicom),
+    Case("XML that is no ECG", "anyjepa embed run ecg.xml -o out.csv", other_xml),
+    Case("XML with entities", "anyjepa embed run ecg.xml -o out.csv", entities),
     Case("unreadable folder", PRETRAIN, during=unreadable),
     Case("no such folder", "anyjepa pretrain tiny.yaml --data recrods -o new"),
     Case("unknown recipe", "anyjepa pretrain ecg-jepa-sm"),

@@ -1,4 +1,4 @@
-"""Read ECGs from files and folders: WFDB, NumPy, CSV, Parquet."""
+"""Read ECGs from files and folders: WFDB, NumPy, CSV, Parquet, DICOM, SCP-ECG, GE MUSE and HL7 aECG."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from pathlib import Path
 
 from anyjepa.data.ecg.arrays import read_npz
 from anyjepa.data.ecg.checks import Problem, check, warn_about
+from anyjepa.data.ecg.dicom_files import read_dicom
 from anyjepa.data.ecg.preprocessing import OnError
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.ecg.tables import read_table
+from anyjepa.data.ecg.vendor_files import read_scp, read_xml
 from anyjepa.data.ecg.wfdb_files import read_header, read_wfdb
 from anyjepa.errors import InputError
 
-SUFFIXES = (".hea", ".npz", ".npy", ".csv", ".parquet")
+SUFFIXES = (".hea", ".npz", ".npy", ".csv", ".parquet", ".dcm", ".scp", ".xml")
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,8 @@ def read(
     """All ECGs in files and folders, in mV.
 
     A folder is searched recursively for WFDB headers; only if it has none, for the other `SUFFIXES`. fs (Hz), leads and
-    unit are for arrays and tables that do not say so themselves; for WFDB, unit is what one ADC unit is, instead of the
-    header's gain and baseline (see `read_wfdb`). on_error: raise, or skip and list a file that cannot be read.
+    unit are for arrays and tables that do not say so themselves; for the others, unit is what one ADC unit is, instead
+    of the file's gain and baseline (see `read_wfdb`). on_error: raise, or skip and list a file that cannot be read.
     warn: tell what `check` finds as one DataWarning a kind. InputError if nothing can be read.
     """
     paths = [paths] if isinstance(paths, (str, Path)) else paths
@@ -113,4 +115,10 @@ def _read_file(
             return read_npz(path, fs, leads, unit, source)
         case ".csv" | ".parquet":
             return [read_table(path, id, fs, leads, unit, source)]
+        case ".dcm":
+            return [read_dicom(path, id, source, unit)]
+        case ".scp":
+            return [read_scp(path, id, source, unit)]
+        case ".xml":
+            return [read_xml(path, id, source, unit)]
     raise InputError(f"{path}: files ending in '{path.suffix}' are not read; known are {', '.join(SUFFIXES)}")
