@@ -90,6 +90,21 @@ def flat_in_all() -> None:
         write_record(name, change=flat)
 
 
+def arrays(**wrong: object) -> None:
+    """`ecg.npz` with one record of zeros."""
+    facts = {"signals": np.zeros((12, 600)), "fs": 100, "leads": LEADS, "unit": "mV"}
+    np.savez("ecg.npz", **{**facts, **wrong})  # type: ignore[arg-type]
+
+
+def segments(of: str, parts: str) -> None:
+    Path("records", f"{of}.hea").write_text(f"{of}/1 12 100 600\n{parts} 600\n")
+
+
+def impossible_rate() -> None:
+    path = Path("run/model/preprocessing.json")
+    path.write_text(path.read_text().replace('"fs": 100.0', '"fs": 1e12'))
+
+
 def lose_a_tensor() -> None:
     path = Path("run/model/model.safetensors")
     tensors = load_file(path)
@@ -147,7 +162,7 @@ class Case:
 
     name: str
     command: str
-    spoil: Callable[[], None] = lambda: None
+    spoil: Callable[[], object] = lambda: None
     during: Callable[[], AbstractContextManager[None]] = nullcontext
     code: int = 2
 
@@ -162,6 +177,27 @@ CASES = [
     Case("impossible sampling rate", PRETRAIN, lambda: write_record("b", fs=5)),
     Case("empty record", PRETRAIN, empty),
     Case("a text file named as a header", PRETRAIN, prose),
+    Case(
+        "a header with a FIFO for a signal file",
+        PRETRAIN,
+        lambda: (Path("records/b.dat").unlink(), os.mkfifo("records/b.dat")),
+    ),
+    Case("a FIFO, socket or device among the records", PRETRAIN, lambda: os.mkfifo("records/c.hea")),
+    Case("a record that is a segment of itself", PRETRAIN, lambda: segments("b", "b")),
+    Case("a segment in another folder", PRETRAIN, lambda: segments("b", "../other/b")),
+    Case("`fs` of an `.npz` is a list", "anyjepa embed run ecg.npz -o out.csv", lambda: arrays(fs=[100, 100])),
+    Case("`leads` of an `.npz` are numbers", "anyjepa embed run ecg.npz -o out.csv", lambda: arrays(leads=[1, 2])),
+    Case("`unit` of an `.npz` is a list", "anyjepa embed run ecg.npz -o out.csv", lambda: arrays(unit=["mV", "mV"])),
+    Case(
+        "a `time_s` column of text",
+        "anyjepa embed run ecg.csv -o out.csv",
+        lambda: Path("ecg.csv").write_text("time_s,I,unit\nfirst,0.1,mV\n"),
+    ),
+    Case(
+        "control characters in a name",
+        "anyjepa embed run ecg.csv -o out.csv",
+        lambda: Path("ecg.csv").write_text("\x1b[2JI,fs,unit\n0.1,100,mV\n"),
+    ),
     Case("a text file", "anyjepa embed run tiny.yaml -o out.csv"),
     Case("a folder without ECGs", "anyjepa data inspect run/model"),
     Case("a DICOM image", "anyjepa embed run scan.dcm -o out.csv", dicom_without_waveform),
@@ -170,11 +206,15 @@ CASES = [
     Case("XML with entities", "anyjepa embed run ecg.xml -o out.csv", entities),
     Case("unreadable folder", PRETRAIN, during=unreadable),
     Case("no such folder", "anyjepa pretrain tiny.yaml --data recrods -o new"),
+    Case("an empty path", "anyjepa pretrain tiny.yaml --data '' -o new"),
     Case("unknown recipe", "anyjepa pretrain ecg-jepa-sm"),
     Case("unknown recipe key", "anyjepa pretrain tiny.yaml --set training.optimizer.lr=0.1"),
+    Case("impossible sampling rate in the recipe", f"{PRETRAIN} --set data.fs=1e12"),
+    Case("a lead twice in the recipe", f"{PRETRAIN} --set data.leads=[I,I]"),
     Case("unknown lead in the recipe", f"{PRETRAIN} --set data.leads=[I,V7]"),
     Case("unknown lead in a record", EMBED, lambda: write_record("b", (*LEADS[:-1], "V7"))),
     Case("model folder without one of its tensors", EMBED, lose_a_tensor),
+    Case("model folder with an impossible sampling rate", EMBED, impossible_rate),
     Case("run folder in use", "anyjepa pretrain tiny.yaml -o run"),
     Case("disk full during a checkpoint", PRETRAIN, during=disk_full_at_step_4),
     Case("disk full while embeddings are written", "anyjepa embed run records -o out.npz", during=disk_full),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import warnings
 from enum import StrEnum
@@ -307,6 +308,7 @@ def main() -> None:
             warnings.showwarning = _one_line_warning
             warnings.simplefilter("always", DataWarning)
             warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
+            _refuse_empty(arguments)
             app(arguments)
     except InputError as error:
         _stop(error, 2, debug)
@@ -317,6 +319,15 @@ def main() -> None:
         if type(error).__name__ != "DivergedError":
             raise
         _stop(error, 1, debug)
+
+
+def _refuse_empty(arguments: list[str]) -> None:
+    """`--data "$UNSET"` would read the current folder: Path("") is Path(".")."""
+    for before, argument in zip(["anyjepa", *arguments], arguments, strict=False):
+        if re.fullmatch(r"(--[\w-]+=)?", argument):
+            raise InputError(
+                f"what follows '{argument or before}' is empty; leave it out, or say what is meant ('.' is this folder)"
+            )
 
 
 def _stop(error: Exception, code: int, debug: bool) -> None:

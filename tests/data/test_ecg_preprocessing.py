@@ -184,6 +184,9 @@ def test_preprocessing_survives_json_and_refuses_what_does_not_fit() -> None:
     for changes in ({"mean": (0.0,)}, {"leads": ("I", "I"), "mean": (0, 0), "std": (1, 1)}, {"std": (0.0,) * 12}):
         with pytest.raises(ValidationError):
             preprocessing(**changes)
+    for changes in ({"fs": 1e12}, {"fs": 1}, {"fs": np.nan}, {"mean": (np.nan,) * 12}, {"std": (np.inf,) * 12}):
+        with pytest.raises(ValidationError):
+            preprocessing(**changes)
     with pytest.raises(ValidationError, match="spelt"):
         preprocessing(("avf",))
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from anyjepa.data.windows import window_starts
+from anyjepa.evaluation.samples import Windows
 from anyjepa.masks.base import Masks
 from anyjepa.nn.encoder import Encoder, EncoderConfig
 from anyjepa.nn.pooling import Head, HeadConfig
@@ -219,8 +219,8 @@ def check_classifier(ecg: Golden, section: str, loaded: LoadedModel, head: Head)
     assert settings is not None
     assert settings.window is not None
     assert settings.stride is not None
-    starts = window_starts(signal.shape[-1], settings.window, settings.stride)
-    assert list(starts) == ecg.vectors["eval/crop_starts"].tolist()
+    starts = Windows(length=settings.window, stride=settings.stride, tail="drop").starts(signal.shape[-1])
+    assert starts == ecg.vectors["eval/crop_starts"].tolist()
     crops = [signal[..., start : start + settings.window] for start in starts]
     with torch.no_grad():
         crop_logits = torch.stack([head(*loaded.encoder.features(crop)) for crop in crops], dim=1)

@@ -27,6 +27,15 @@ def canonical_lead(name: str) -> str:
     return _ALIASES.get(lowered) or _ALIASES.get(_PREFIX.sub("", lowered), name)
 
 
+def check_distinct(leads: Sequence[str]) -> tuple[str, ...]:
+    """The leads if they differ. Raises ValueError for one that is named twice, in whatever spelling."""
+    names = [canonical_lead(lead) for lead in leads]
+    for lead in names:
+        if names.count(lead) > 1:
+            raise ValueError(f"lead '{lead}' is named twice")
+    return tuple(leads)
+
+
 def limb_source(lead: str, available: Sequence[str]) -> tuple[str, str] | None:
     """The two limb leads from which `lead` follows exactly, or None. I and II are preferred."""
     present = [name for name in LIMB if name in available and name != lead]

@@ -4,34 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, FiniteFloat, PositiveFloat, PositiveInt, model_validator
 
 from anyjepa.config import Config
-from anyjepa.data.ecg.leads import LEADS, canonical_lead, derive_limb, limb_source
-from anyjepa.data.ecg.recording import Recording
+from anyjepa.data.ecg.leads import LEADS, canonical_lead, check_distinct, derive_limb, limb_source
+from anyjepa.data.ecg.recording import Rate, Recording
 from anyjepa.errors import InputError, did_you_mean
 
 Gaps = Literal["interpolate", "refuse"]
 MissingLeads = Literal["refuse", "zero"]
 OnError = Literal["raise", "skip"]
+Leads = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(check_distinct)]
+Positive = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
 
 
 class EcgPreprocessing(Config):
     """What a model was trained on, and all that is needed to prepare new recordings for it."""
 
     kind: Literal["ecg"] = "ecg"
-    fs: PositiveFloat = Field(default=500.0, description="sampling rate that the encoder sees, Hz")
-    leads: tuple[str, ...] = Field(default=LEADS, min_length=1, description="leads in the encoder's order")
+    fs: Rate = Field(default=500.0, description="sampling rate that the encoder sees, Hz")
+    leads: Leads = Field(default=LEADS, description="leads in the encoder's order")
     samples: PositiveInt = Field(default=5000, description="length of a training crop, samples at `fs`")
     unit: Literal["mV"] = Field(default="mV", description="unit of mean and std")
-    mean: tuple[float, ...] = Field(description="mean of each lead over the training part, mV")
-    std: tuple[PositiveFloat, ...] = Field(description="standard deviation of each lead over the training part, mV")
-    clip: PositiveFloat = Field(
-        default=5.0, description="standardised values are cut at +- this many standard deviations"
-    )
+    mean: tuple[FiniteFloat, ...] = Field(description="mean of each lead over the training part, mV")
+    std: tuple[Positive, ...] = Field(description="standard deviation of each lead over the training part, mV")
+    clip: Positive = Field(default=5.0, description="standardised values are cut at +- this many standard deviations")
     gaps: Gaps = Field(default="interpolate", description="NaN gaps: linear interpolation within the lead, or an error")
     missing_leads: MissingLeads = Field(
         default="refuse",
@@ -44,8 +44,8 @@ class EcgPreprocessing(Config):
 
     @model_validator(mode="after")
     def _one_constant_a_lead(self) -> Self:
-        if tuple(map(canonical_lead, self.leads)) != self.leads or len(set(self.leads)) < len(self.leads):
-            raise ValueError(f"leads must differ and be spelt as {', '.join(LEADS)}; given: {', '.join(self.leads)}")
+        if tuple(map(canonical_lead, self.leads)) != self.leads:
+            raise ValueError(f"leads must be spelt as {', '.join(LEADS)}; given: {', '.join(self.leads)}")
         if not len(self.leads) == len(self.mean) == len(self.std):
             raise ValueError(f"{len(self.leads)} leads, but {len(self.mean)} means and {len(self.std)} stds")
         return self

@@ -15,6 +15,7 @@ from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.ecg.tables import read_table
 from anyjepa.data.ecg.vendor_files import read_scp, read_xml
 from anyjepa.data.ecg.wfdb_files import read_header, read_wfdb
+from anyjepa.data.files import regular_size
 from anyjepa.errors import InputError
 
 SUFFIXES = (".hea", ".npz", ".npy", ".csv", ".parquet", ".dcm", ".scp", ".xml")
@@ -46,6 +47,8 @@ def read(
     warn: tell what `check` finds as one DataWarning a kind. InputError if nothing can be read.
     """
     paths = [paths] if isinstance(paths, (str, Path)) else paths
+    if "" in paths:
+        raise InputError("a path is empty; give a file or a folder ('.' is this folder)")
     recordings: dict[str, Recording] = {}
     skipped: dict[str, str] = {}
     for path, root in (found for given in paths for found in _find(Path(given))):
@@ -62,8 +65,10 @@ def read(
                     f"{recording.where}: id '{recording.id}' is also that of {other.where}; read their common folder"
                 )
     if not recordings:
-        reason = next(iter(skipped.values()), "no path was given")
-        raise InputError(f"no ECG could be read ({len(skipped)} files skipped); the first: {reason}")
+        if not skipped:
+            raise InputError("no ECG could be read: no path was given")
+        files = f"{len(skipped)} file{'s' * (len(skipped) > 1)}"
+        raise InputError(f"no ECG could be read ({files} skipped); the first: {next(iter(skipped.values()))}")
     problems = check(list(recordings.values()))
     if warn:
         warn_about(problems)
@@ -72,10 +77,9 @@ def read(
 
 def _find(path: Path) -> list[tuple[Path, Path]]:
     """(file, root that its id is relative to) for each record under `path`, in order."""
-    if path.is_file():
+    if not os.path.isdir(path):  # unlike Path.is_dir it takes any name
+        regular_size(path)
         return [(path, path.parent)]
-    if not path.is_dir():
-        raise InputError(f"{path}: there is no such file or folder")
     by_suffix: dict[str, list[Path]] = {suffix: [] for suffix in SUFFIXES}
     for folder, _, names in os.walk(path, onerror=_unreadable):
         for file in (Path(folder, name) for name in names):
@@ -93,14 +97,18 @@ def _unreadable(error: OSError) -> None:
 
 
 def _without_segments(headers: list[Path]) -> list[Path]:
-    """The headers that are not merely a part of a multi-segment record."""
+    """The headers that are not merely a part of a multi-segment record; such a record is never a part itself."""
     parts: set[Path] = set()
+    wholes: set[Path] = set()
     for path in headers:
         try:
-            parts.update(path.with_name(f"{name}.hea") for name in read_header(path).segments if name != "~")
+            segments = read_header(path).segments
         except InputError:
             continue  # told when the record itself is read
-    return [path for path in headers if path not in parts]
+        if segments:
+            wholes.add(path)
+            parts.update(path.with_name(f"{name}.hea") for name in segments if name != "~")
+    return [path for path in headers if path not in parts - wholes]
 
 
 def _read_file(

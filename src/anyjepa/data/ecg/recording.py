@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from anyjepa.data.ecg.leads import canonical_lead
 from anyjepa.errors import InputError, did_you_mean
 
 FS_RANGE = (25.0, 50_000.0)
 """Sampling rates in Hz that an ECG can have; others are taken for a mistake."""
+
+Rate = Annotated[float, Field(ge=FS_RANGE[0], le=FS_RANGE[1])]
+"""A sampling rate in a config."""
 
 _MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "nv": 1e-6, "v": 1e3}  # micro sign and Greek mu
 
@@ -66,7 +72,7 @@ class Recording:
         return f"{self.source}/{self.patient}" if self.patient is not None else self.id
 
 
-def millivolts_per(unit: str | float, where: str) -> float:
+def millivolts_per(unit: object, where: str) -> float:
     """How many mV one unit is: 'mV', 'uV', 'V', 'nV' in any case, or already a number. InputError else."""
     if isinstance(unit, str):
         factor = _MILLIVOLTS.get(unit.strip().lower())
@@ -75,14 +81,19 @@ def millivolts_per(unit: str | float, where: str) -> float:
         if factor is None:
             raise InputError(f"{where}: unit '{unit}' is no voltage{did_you_mean(unit, ['mV', 'uV', 'V', 'nV'])}")
         return factor
-    if not (np.isfinite(unit) and unit > 0):
+    factor = float(unit) if isinstance(unit, Real) and not isinstance(unit, bool) else np.nan
+    if not 0 < factor < np.inf:
         raise InputError(f"{where}: unit {unit} must be a positive number of mV, or one of mV, uV, V, nV")
-    return float(unit)
+    return factor
 
 
-def check_rate(fs: float, where: str) -> float:
+def check_rate(fs: Any, where: str) -> float:
     """fs in Hz if it can be the sampling rate of an ECG, else InputError."""
     low, high = FS_RANGE
-    if not low <= float(fs) <= high:
-        raise InputError(f"{where}: the sampling rate is {fs:g} Hz; an ECG has {low:g} to {high:g} Hz")
-    return float(fs)
+    try:
+        rate = float(fs)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{where}: sampling rate '{fs}' is no number of Hz") from error
+    if not low <= rate <= high:
+        raise InputError(f"{where}: the sampling rate is {rate:g} Hz; an ECG has {low:g} to {high:g} Hz")
+    return rate

@@ -11,9 +11,9 @@ from pydantic import Field, PositiveFloat
 from anyjepa.config import Config
 from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.leads import LEADS
-from anyjepa.data.ecg.preprocessing import EcgPreprocessing, Gaps, MissingLeads
+from anyjepa.data.ecg.preprocessing import EcgPreprocessing, Gaps, Leads, MissingLeads, Positive
 from anyjepa.data.ecg.reading import read
-from anyjepa.data.ecg.recording import Recording
+from anyjepa.data.ecg.recording import Rate, Recording
 from anyjepa.data.ecg.simulator import SimulatorConfig, patient_split, simulate
 
 
@@ -29,10 +29,10 @@ class EcgDataConfig(Config):
 
     kind: Literal["ecg"] = "ecg"
     simulator: SimulatorConfig = Field(default=SimulatorConfig(), description="the embedded data set")
-    fs: PositiveFloat = Field(default=500.0, description="sampling rate that the encoder sees, Hz")
-    leads: tuple[str, ...] = Field(default=LEADS, min_length=1, description="leads, in the encoder's order")
-    duration_s: PositiveFloat = Field(default=10.0, description="length of a training crop, s")
-    clip: PositiveFloat = Field(default=5.0, description="standardised values are cut at +- this")
+    fs: Rate = Field(default=500.0, description="sampling rate that the encoder sees, Hz")
+    leads: Leads = Field(default=LEADS, description="leads, in the encoder's order")
+    duration_s: PositiveFloat = Field(default=10.0, le=3600, description="length of a training crop, s")
+    clip: Positive = Field(default=5.0, description="standardised values are cut at +- this")
     gaps: Gaps = Field(default="interpolate", description="NaN gaps: linear interpolation, or an error")
     missing_leads: MissingLeads = Field(default="refuse", description="a lead that a record lacks: an error, or zero")
     short: Literal["skip", "raise"] = Field(default="skip", description="a record shorter than a crop")
