@@ -293,9 +293,7 @@ def weights_import(
     output: Annotated[Path, typer.Option("--output", "-o", help="Model folder to make.")],
     statistics: Annotated[
         str | None,
-        typer.Option(
-            help="Data set whose constants standardise new records, e.g. ptb-xl. Default: most of pretraining."
-        ),
+        typer.Option(help="Data set whose constants standardise new records, e.g. ptb-xl. Default: the largest."),
     ] = None,
 ) -> None:
     """Turn a published checkpoint into a model folder."""
@@ -358,7 +356,7 @@ def _evaluation(run: Run) -> list[str]:
         return command
     command += [word for path in data["paths"] for word in ("--data", path)]
     command += ["--unit", str(unit)] if unit is not None else []
-    if data["tasks"]:
+    if data.get("tasks"):
         return [*command, "--task", data["tasks"][0]]
     return [*command, "--labels", "labels.csv", "--id", "record", "--target", "diagnosis", "--group", "patient"]
 

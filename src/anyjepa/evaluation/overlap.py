@@ -79,7 +79,7 @@ def exposure(
         if known is None:
             unknown = "nothing is known about its data"
             continue
-        signals = known.saw_signals(digests[row] for row in split.test.tolist()) if digests else []
+        signals = known.saw_signals([digests[int(row)] for row in split.test]) if digests else []
         if signals is None:
             unknown = unknown or "its model folder knows records by name only, not by signal"
         met.update(_met(known, table, split.test, digests, set(signals or ())))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
@@ -20,9 +20,7 @@ from anyjepa.nn.transformer import BlockConfig, Transformer, initialise
 class EncoderConfig(Config):
     """A vision transformer over 1, 2 or 3 axes. Channels and input size come from the data."""
 
-    patch: tuple[Annotated[PositiveInt, Field(le=2**16)], ...] = Field(
-        description="samples (pixels, frames) of a token along each axis"
-    )
+    patch: tuple[Width, ...] = Field(description="samples (pixels, frames) of a token along each axis")
     dim: Width = Field(description="width D")
     depth: Depth = Field(description="blocks")
     heads: PositiveInt = Field(description="attention heads")

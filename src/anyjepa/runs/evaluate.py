@@ -64,9 +64,9 @@ def evaluate(
 
     A run keeps the result in `results/<name>.json`, by default one file a question. data: files or folders; a run
     without them is judged on its recipe's embedded set, training patients against test patients. task: one that the
-    data name; labels: a table instead. folds: cross-validation in that many parts. unit: of the files, over what they say. settings: keys of
-    `EvaluationConfig`, over the recipe's; changes: the same as keywords (seeds=, low_shot=, min_count=). progress: told
-    each row's name before it is computed. Raises InputError.
+    data name; labels: a table instead. folds: cross-validation in that many parts. unit: of the files, over what they
+    say. settings: keys of `EvaluationConfig`, laid over the recipe's table by table; changes: the same as keywords
+    (seeds=, low_shot=, min_count=). progress: told each row's name before it is computed. Raises InputError.
     """
     run = model if isinstance(model, Run) else None if isinstance(model, Model) else find_run(Path(model))
     loaded = model if isinstance(model, Model) else load(run.model if run else str(model), weights)
@@ -195,10 +195,11 @@ def _hidden(
     elif labels is not None:
         table = {**vars(labels), "values": labels.values.tolist()}
     settings, plain = (c.model_dump(exclude={"protocol", "low_shot"}) for c in (asked, usual))
-    if table is None and not paths and unit is None and settings == plain:
+    others = {key: value for key, value in settings.items() if value != plain[key]}
+    if table is None and not paths and unit is None and not others:
         return ""
-    asked_for = (table, [path.resolve() for path in paths], unit, settings)
-    return blake2b(repr(asked_for).encode(), digest_size=4).hexdigest()
+    question = (table, [path.resolve() for path in paths], unit, others)
+    return blake2b(repr(question).encode(), digest_size=4).hexdigest()
 
 
 def _keep(run: Run, name: str, result: Result) -> None:
