@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 import warnings
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import anyjepa
 from anyjepa.errors import DataWarning, InputError
+
+if TYPE_CHECKING:
+    from anyjepa.runs.folder import Run
 
 app = typer.Typer(
     help="Joint-embedding predictive pretraining: predict the representation of what is hidden.",
@@ -116,26 +120,35 @@ def pretrain(
     from anyjepa.recipes.schema import load_recipe
     from anyjepa.report.page import write_report
     from anyjepa.runs.pretrain import pretrain
+    from anyjepa.training.interrupt import Interrupted
 
     chosen, notices = load_recipe(recipe, [*(edits or []), *([f"training.precision={precision}"] if precision else [])])
     for notice in notices:
         typer.echo(f"notice: {notice}", err=True)
-    run = pretrain(
-        chosen,
-        data or [],
-        output,
-        exclude=_lines(exclude),
-        resume=resume,
-        devices=devices,
-        nodes=nodes,
-        strategy=strategy,
-        progress=True,
-    )
+    try:
+        run = pretrain(
+            chosen,
+            data or [],
+            output,
+            exclude=_lines(exclude),
+            resume=resume,
+            devices=devices,
+            nodes=nodes,
+            strategy=strategy,
+            progress=True,
+        )
+    except Interrupted as stop:
+        if rank_zero_only.rank > 0:
+            return
+        more = [*([] if output else ["--output", str(stop.folder)]), *([] if resume else ["--resume"])]
+        again = shlex.join(["anyjepa", *sys.argv[1:], *more])
+        typer.echo(f"stopped after step {stop.step} of {chosen.training.steps}; go on by: {again}", err=True)
+        raise typer.Exit(130) from None
     if rank_zero_only.rank > 0:
         return
     typer.echo(f"model: {run.model}")
     typer.echo(f"report: {write_report(run.folder)}")
-    typer.echo(f"next: anyjepa evaluate {run.folder}", err=True)
+    typer.echo(f"next: {shlex.join(_evaluation(run))}", err=True)
 
 
 @app.command()
@@ -279,6 +292,10 @@ def weights_import(
     layout: Annotated[str, typer.Argument(help="Whose layout: ecg-jepa.")],
     path: Annotated[Path, typer.Argument(help="The published checkpoint.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Model folder to make.")],
+    statistics: Annotated[
+        str | None,
+        typer.Option(help="Data set whose constants standardise new records, e.g. ptb-xl. Default: the largest."),
+    ] = None,
 ) -> None:
     """Turn a published checkpoint into a model folder."""
     from anyjepa.errors import did_you_mean
@@ -286,7 +303,7 @@ def weights_import(
 
     if layout != "ecg-jepa":
         raise InputError(f"weights import: layout '{layout}' is not known{did_you_mean(layout, ['ecg-jepa'])}")
-    typer.echo(f"model: {import_ecg_jepa(path, output)}")
+    typer.echo(f"model: {import_ecg_jepa(path, output, statistics)}")
 
 
 @app.callback(invoke_without_command=True)
@@ -340,6 +357,19 @@ def _stop(error: Exception, code: int, debug: bool) -> None:
 def _one_line_warning(message: Warning | str, category: type[Warning], *rest: Any) -> None:
     if issubclass(category, DataWarning):
         typer.echo(f"warning: {message}", err=True)
+
+
+def _evaluation(run: Run) -> list[str]:
+    """The command that judges a run on what it was trained on."""
+    data, unit = run.environment()["data"], run.recipe.data.unit
+    command = ["anyjepa", "evaluate", str(run.folder)]
+    if data["paths"] == ["embedded"]:
+        return command
+    command += [word for path in data["paths"] for word in ("--data", path)]
+    command += ["--unit", str(unit)] if unit is not None else []
+    if data.get("tasks"):
+        return [*command, "--task", data["tasks"][0]]
+    return [*command, "--labels", "labels.csv", "--id", "record", "--target", "diagnosis", "--group", "patient"]
 
 
 def _lines(path: Path | None) -> list[str]:

@@ -39,6 +39,9 @@ def test_unknown_pretraining_is_said_to_be_unknown():
 def test_a_record_is_found_again_under_another_name():
     """Ids and groups depend on the folder that was given; the signal does not."""
     digests = [f"digest {row}" for row in range(len(TABLE))]
+    unsigned = TrainingRecords.of(["elsewhere/r0"], ["elsewhere/a"])  # as older model folders are
+    assert str(exposure([unsigned] * 2, SPLITS, TABLE, digests)).startswith("unknown whether pretraining saw test")
+    assert exposure([TrainingRecords.of(["r0"], [])] * 2, SPLITS, TABLE, digests).seen == 1
     known = TrainingRecords.of(["elsewhere/r0"], ["elsewhere/a"], digests[:1])
     assert exposure([known] * 2, SPLITS, TABLE).transductive is False
     assert exposure([known] * 2, SPLITS, TABLE, digests).seen == 1

@@ -92,6 +92,15 @@ def test_shuffle_sees_every_record_once_an_epoch() -> None:
     assert (epochs[0] != epochs[1]).any()
 
 
+@pytest.mark.parametrize(("batch_size", "checksum"), [(12, 71444), (30, 429665), (100, 4736390)])
+def test_the_order_is_what_it_always_was(batch_size: int, checksum: int) -> None:
+    """Epochs that end within a step, or begin several times in one."""
+    drawn = [draw.index for batch in DrawSampler(config(batch_size=batch_size), 40) for draw in batch]
+    assert drawn[:12] == [30, 8, 20, 28, 14, 9, 33, 4, 39, 23, 10, 21]
+    assert drawn[36:48] == [35, 32, 3, 6, 25, 14, 11, 7, 16, 1, 8, 38]
+    assert sum(place * index for place, index in enumerate(drawn)) == checksum
+
+
 def test_start_is_the_crops_place_in_tokens() -> None:
     batch = batches(config())[0]
     assert batch.start is not None

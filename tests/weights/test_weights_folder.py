@@ -20,6 +20,16 @@ from anyjepa.weights.folder import LoadedModel, load_model, read_config, save_mo
 from anyjepa.weights.model import ClassifierConfig, Provenance
 
 
+def test_a_model_saved_again_has_the_same_bytes(pristine: Path, objective: MaskedPrediction, tmp_path: Path):
+    model = load_model(pristine)
+    for attempt in range(6):
+        again = save_pretrained(
+            tmp_path / str(attempt) / "model", objective, model.preprocessing, model.provenance, model.records
+        )
+        for path in pristine.iterdir():
+            assert (again / path.name).read_bytes() == path.read_bytes(), path.name
+
+
 def test_round_trip(pristine: Path, objective: MaskedPrediction):
     model, x = load_model(pristine), torch.randn(3, 2, 50)
     assert model.weights == "teacher"

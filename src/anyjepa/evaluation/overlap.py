@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,8 +24,8 @@ class Seen(Protocol):
         """Those of `groups` that were trained on."""
         ...
 
-    def saw_signals(self, digests: Iterable[str]) -> list[str]:
-        """Those of the records' digests (`signal_hash`) that were trained on, under whatever name."""
+    def saw_signals(self, digests: Iterable[str]) -> list[str] | None:
+        """Those of the records' digests (`signal_hash`) that were trained on, under whatever name; None: unknown."""
         ...
 
 
@@ -47,6 +48,7 @@ class Exposure:
 
     seen: int | None
     tested: int
+    unknown: str = ""  # why
 
     @property
     def transductive(self) -> bool | None:
@@ -54,7 +56,7 @@ class Exposure:
 
     def __str__(self) -> str:
         if self.seen is None:
-            return "unknown whether pretraining saw test records: nothing is known about its data"
+            return f"unknown whether pretraining saw test records: {self.unknown}"
         if self.seen:
             return (
                 f"TRANSDUCTIVE: pretraining saw {self.seen} of {self.tested} test records or their groups, unlabelled"
@@ -71,23 +73,26 @@ def exposure(
     """
     tested: set[int] = set()
     met: set[int] = set()
-    unknown = False
+    unknown = ""
     for known, split in zip(seen, splits, strict=True):
         tested.update(split.test.tolist())
         if known is None:
-            unknown = True
-        else:
-            met.update(_met(known, table, split.test, digests))
-    return Exposure(None if unknown and not met else len(met), len(tested))
+            unknown = "nothing is known about its data"
+            continue
+        signals = known.saw_signals([digests[int(row)] for row in split.test]) if digests else []
+        if signals is None:
+            unknown = unknown or "its model folder knows records by name only, not by signal"
+        met.update(_met(known, table, split.test, digests, set(signals or ())))
+    return Exposure(None if unknown and not met else len(met), len(tested), unknown)
 
 
-def _met(seen: Seen, table: LabelTable, rows: np.ndarray, digests: Sequence[str]) -> list[int]:
+def _met(
+    seen: Seen, table: LabelTable, rows: np.ndarray, digests: Sequence[str], signals: AbstractSet[str]
+) -> list[int]:
     ids = set(seen.saw_ids(table.ids[row] for row in rows))
     groups = set(seen.saw_groups({table.groups[row] for row in rows}))
-    known = [digests[int(row)] for row in rows] if digests else []
-    signals = set(seen.saw_signals(known))
     return [
         row
         for row in rows.tolist()
-        if table.ids[row] in ids or table.groups[row] in groups or (known and digests[row] in signals)
+        if table.ids[row] in ids or table.groups[row] in groups or (signals and digests[row] in signals)
     ]

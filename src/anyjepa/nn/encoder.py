@@ -10,7 +10,7 @@ import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from anyjepa.config import Config
+from anyjepa.config import Config, Depth, Width
 from anyjepa.nn.packing import Layout, Packed, gather_rows
 from anyjepa.nn.positions import AdditivePositions, PositionsConfig, Rotary, RotaryConfig, SinCosConfig
 from anyjepa.nn.tokens import patchify, token_grid
@@ -20,9 +20,9 @@ from anyjepa.nn.transformer import BlockConfig, Transformer, initialise
 class EncoderConfig(Config):
     """A vision transformer over 1, 2 or 3 axes. Channels and input size come from the data."""
 
-    patch: tuple[PositiveInt, ...] = Field(description="samples (pixels, frames) of a token along each axis")
-    dim: PositiveInt = Field(description="width D")
-    depth: PositiveInt = Field(description="blocks")
+    patch: tuple[Width, ...] = Field(description="samples (pixels, frames) of a token along each axis")
+    dim: Width = Field(description="width D")
+    depth: Depth = Field(description="blocks")
     heads: PositiveInt = Field(description="attention heads")
     positions: PositionsConfig = Field(default=SinCosConfig(), description="how a token knows its place")
     block: BlockConfig = BlockConfig()

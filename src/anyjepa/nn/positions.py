@@ -54,7 +54,7 @@ PositionsConfig = Annotated[SinCosConfig | LearnedConfig | RotaryConfig, Field(d
 
 
 class AdditivePositions(nn.Module):
-    """A table of vectors to add to tokens; zeros for rotary positions, which act in attention instead."""
+    """A table of vectors to add to tokens, fixed or learned."""
 
     table: Tensor
 

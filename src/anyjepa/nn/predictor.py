@@ -8,7 +8,7 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from anyjepa.config import Config
+from anyjepa.config import Config, Depth, Width
 from anyjepa.nn.packing import Layout, Packed, gather_rows
 from anyjepa.nn.positions import AdditivePositions, LearnedConfig, SinCosConfig
 from anyjepa.nn.transformer import BlockConfig, Transformer, initialise
@@ -17,8 +17,8 @@ from anyjepa.nn.transformer import BlockConfig, Transformer, initialise
 class PredictorConfig(Config):
     """Size and flavour of the masked-token predictor."""
 
-    dim: PositiveInt = Field(description="width, narrower than the encoder's")
-    depth: PositiveInt = Field(description="blocks")
+    dim: Width = Field(description="width, narrower than the encoder's")
+    depth: Depth = Field(description="blocks")
     heads: PositiveInt = Field(description="attention heads")
     positions: SinCosConfig | LearnedConfig = Field(
         default=SinCosConfig(), discriminator="kind", description="its own positions"

@@ -87,7 +87,7 @@ def _plain(name: str | Path) -> dict[str, Any]:
     base = _read(_beside(name, plain.pop("base")))
     if "base" in base:
         raise InputError(f"{name}: its base has a base itself; recipes inherit one level")
-    return _merge(base, plain)
+    return merge(base, plain)
 
 
 def _beside(name: str | Path, base: object) -> str | Path:
@@ -121,13 +121,13 @@ def _text(path: Path) -> str:
         raise InputError(f"{path}: cannot be read as a recipe ({error})") from None
 
 
-def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`over` laid over `base`, table by table. A table of another `kind` replaces the base's."""
     merged = dict(base)
     for key, value in over.items():
         both = isinstance(value, Mapping) and isinstance(merged.get(key), dict)
         same_kind = both and value.get("kind", merged[key].get("kind")) == merged[key].get("kind")
-        merged[key] = _merge(merged[key], value) if same_kind else value
+        merged[key] = merge(merged[key], value) if same_kind else value
     return merged
 
 

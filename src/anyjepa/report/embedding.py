@@ -24,8 +24,8 @@ def embedding_map(run: Contents) -> Html:
         return note("Not drawn: artifacts/embedding.npz is missing or not readable.")
     try:
         return _map(**run.embedding)
-    except (ValueError, TypeError, IndexError, np.linalg.LinAlgError) as error:
-        return note(f"Not drawn: artifacts/embedding.npz does not fit: {error}")
+    except Exception as error:  # arrays of someone else's can fail anywhere in NumPy or Matplotlib
+        return note(f"Not drawn: artifacts/embedding.npz does not fit: {str(error) or type(error).__name__}")
 
 
 def principal_components(features: np.ndarray) -> tuple[np.ndarray, float]:

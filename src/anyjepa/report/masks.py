@@ -28,14 +28,17 @@ def masks(run: Contents) -> Html:
         return note("Not drawn: artifacts/masks.npz is missing or not readable.")
     try:
         return _masks(**{name: run.masks[name] for name in ("signal", "fs", "leads", "context", "targets", "patch")})
-    except (KeyError, ValueError, TypeError, IndexError) as error:
-        return note(f"Not drawn: artifacts/masks.npz does not fit: {error}")
+    except Exception as error:  # arrays of someone else's can fail anywhere in NumPy or Matplotlib
+        return note(f"Not drawn: artifacts/masks.npz does not fit: {str(error) or type(error).__name__}")
 
 
 def _masks(
     signal: np.ndarray, fs: np.ndarray, leads: np.ndarray, context: np.ndarray, targets: np.ndarray, patch: np.ndarray
 ) -> Html:
-    rate, patch_s = float(fs), float(patch) / float(fs)
+    rate, samples = float(fs), float(patch)
+    if not (0 < rate < 1e6 and 0 < samples < 1e6):
+        raise ValueError(f"fs is {rate:g} Hz, a patch {samples:g} samples")
+    patch_s = samples / rate
     duration = min(signal.shape[-1] / rate, _LONGEST_S)
     hidden = spans(np.unique(targets))
 

@@ -36,10 +36,10 @@ def embed_files(
         raise InputError(f"{output}: is one of the recordings; give another place for the embeddings")
     encoder = load(model, weights)
     reading = read(list(paths), fs=fs, leads=leads, unit=unit, on_error="skip" if skip_errors else "raise")
-    kept, skipped = [], dict(reading.skipped)
+    kept, signals, skipped = [], [], dict(reading.skipped)
     for recording in reading.recordings:
         try:
-            encoder.check(recording)
+            signals.append(encoder.check(recording))
             kept.append(recording)
         except InputError as error:
             if not skip_errors:
@@ -47,8 +47,9 @@ def embed_files(
             skipped[recording.id] = str(error)
     if not kept:
         raise InputError(f"no record could be embedded; the first: {next(iter(skipped.values()))}")
-    vectors = encoder.embed_recordings(kept)
-    _write(output, [r.id for r in kept], [r.patient or "" for r in kept], vectors)
+    ids = [recording.id for recording in kept]
+    vectors = encoder.embed_prepared(ids, signals)
+    _write(output, ids, [r.patient or "" for r in kept], vectors)
     return len(kept), skipped
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +26,7 @@ from anyjepa.evaluation.features import mean_features
 from anyjepa.evaluation.protocol import Candidate, EvaluationConfig
 from anyjepa.evaluation.result import Result
 from anyjepa.evaluation.samples import SelectedSamples, Windows
+from anyjepa.recipes.schema import merge
 from anyjepa.runs.folder import Run, find_run
 from anyjepa.runs.model import Model, load
 
@@ -59,11 +62,11 @@ def evaluate(
 ) -> Result:
     """Judge an encoder beside its controls: of a run, of a model folder or Hugging Face id, or a loaded one.
 
-    A run keeps the result in `results/<name>.json`. data: files or folders; a run without them is judged on its
-    recipe's embedded set, training patients against test patients. task: one that the data name; labels: a table
-    instead. folds: cross-validation in that many parts. unit: of the files, over what they say. settings: keys of
-    `EvaluationConfig`, over the recipe's; changes: the same as keywords (seeds=, low_shot=, min_count=). progress: told
-    each row's name before it is computed. Raises InputError.
+    A run keeps the result in `results/<name>.json`, by default one file a question. data: files or folders; a run
+    without them is judged on its recipe's embedded set, training patients against test patients. task: one that the
+    data name; labels: a table instead. folds: cross-validation in that many parts. unit: of the files, over what they
+    say. settings: keys of `EvaluationConfig`, laid over the recipe's table by table; changes: the same as keywords
+    (seeds=, low_shot=, min_count=). progress: told each row's name before it is computed. Raises InputError.
     """
     run = model if isinstance(model, Run) else None if isinstance(model, Model) else find_run(Path(model))
     loaded = model if isinstance(model, Model) else load(run.model if run else str(model), weights)
@@ -71,10 +74,10 @@ def evaluate(
     recordings = _recordings(run, paths, unit)
     samples = loaded.prepare(recordings)
     table = _table(recordings, labels, task, run if not paths else None)
-    config = _config(run, protocol, folds, {**(settings or {}), **changes}, samples, loaded)
-    task = task or (
-        labels.path.stem if isinstance(labels, LabelFile) else _only_task(recordings) if labels is None else "labels"
-    )
+    usual = run.recipe.evaluation if run else EvaluationConfig()
+    asked = _config(usual, protocol, folds, merge(merge({}, settings or {}), changes))
+    config = asked.model_copy(update={"windows": _windows(asked.windows, samples, loaded)})
+    task = task or _title(labels, recordings)
     candidate = Candidate(loaded.encoder, loaded.loaded.weights, loaded.loaded.records)
     result = judging.evaluate(
         {f"pretrained ({loaded.loaded.weights})": candidate},
@@ -87,7 +90,8 @@ def evaluate(
         progress=progress,
     )
     if run:
-        _keep(run, name or _name(config, task, paths, loaded.loaded.weights), result)
+        hidden = _hidden(asked, usual, labels, paths, unit)
+        _keep(run, name or _name(asked, task, paths, loaded.loaded.weights, hidden), result)
         if protocol == "linear":
             _map(run, loaded, samples, table, config.windows)
     return result
@@ -134,17 +138,19 @@ def _only_task(recordings: Sequence[Recording]) -> str:
     return names[0]
 
 
+def _title(labels: LabelFile | LabelTable | None, recordings: Sequence[Recording]) -> str:
+    if labels is None:
+        return _only_task(recordings)
+    if isinstance(labels, LabelTable):
+        return "labels"
+    return f"{labels.target[0]} ({labels.path.stem})" if len(labels.target) == 1 else labels.path.stem
+
+
 def _config(
-    run: Run | None,
-    protocol: Protocol,
-    folds: int | None,
-    changes: Mapping[str, Any],
-    samples: EcgDataset,
-    model: Model,
+    usual: EvaluationConfig, protocol: Protocol, folds: int | None, changes: Mapping[str, Any]
 ) -> EvaluationConfig:
-    """The recipe's evaluation with what was asked for laid over it; long records in windows of the model's length."""
-    plain = run.recipe.evaluation.model_dump() if run else EvaluationConfig().model_dump()
-    plain |= {"protocol": protocol, **changes}
+    """The recipe's evaluation with what was asked for laid over it."""
+    plain = merge(usual.model_dump(), {**changes, "protocol": protocol})
     if folds is not None:
         plain["split"] = {"kind": "folds", "folds": folds}
     low_shot = plain.get("low_shot")
@@ -152,10 +158,6 @@ def _config(
         if not low_shot.is_integer():
             raise InputError(f"low_shot {low_shot}: labels a class are whole, a share is below 1")
         plain["low_shot"] = int(low_shot)
-    full = model.preprocessing.samples
-    plain["windows"] = {**plain["windows"], "absolute": model.preprocessing.absolute_time}
-    if plain["windows"]["length"] is None and max(signal.shape[1] for signal in samples.signals) > full:
-        plain["windows"] = {**plain["windows"], "length": full}
     try:
         return EvaluationConfig.model_validate(plain)
     except ValidationError as error:
@@ -163,11 +165,41 @@ def _config(
         raise InputError(f"evaluation.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
-def _name(config: EvaluationConfig, task: str, paths: Sequence[Path], weights: str) -> str:
-    """Such that evaluations that differ in protocol, task, labels, data or weights do not overwrite each other."""
+def _windows(windows: Windows, samples: EcgDataset, model: Model) -> Windows:
+    """Long records in windows of the model's length."""
+    full = model.preprocessing.samples
+    long = windows.length is None and max(signal.shape[1] for signal in samples.signals) > full
+    length = full if long else windows.length
+    return windows.model_copy(update={"length": length, "absolute": model.preprocessing.absolute_time})
+
+
+def _name(config: EvaluationConfig, task: str, paths: Sequence[Path], weights: str, hidden: str) -> str:
+    """Such that two questions never share a file, and one asked again replaces its answer."""
     few = "" if config.low_shot is None else f"{config.low_shot}-{'labels' if config.low_shot >= 1 else 'share'}"
     data = "-".join(path.resolve().stem for path in paths)
-    return "-".join(filter(None, (config.protocol, task, few, data, weights if weights == "student" else "")))
+    shown = "-".join(filter(None, (config.protocol, task, few, data, weights if weights == "student" else "")))
+    return "-".join(filter(None, (re.sub(r"[^\w.]+", "-", shown).strip("-")[:100], hidden)))
+
+
+def _hidden(
+    asked: EvaluationConfig,
+    usual: EvaluationConfig,
+    labels: LabelFile | LabelTable | None,
+    paths: Sequence[Path],
+    unit: str | float | None,
+) -> str:
+    """A digest of what the name does not spell out: folders, columns, splits, settings; nothing if all is usual."""
+    table: Any = None
+    if isinstance(labels, LabelFile):
+        table = {**vars(labels), "path": labels.path.resolve(), "target": tuple(labels.target)}
+    elif labels is not None:
+        table = {**vars(labels), "values": labels.values.tolist()}
+    settings, plain = (c.model_dump(exclude={"protocol", "low_shot"}) for c in (asked, usual))
+    others = {key: value for key, value in settings.items() if value != plain[key]}
+    if table is None and not paths and unit is None and not others:
+        return ""
+    question = (table, [path.resolve() for path in paths], unit, others)
+    return blake2b(repr(question).encode(), digest_size=4).hexdigest()
 
 
 def _keep(run: Run, name: str, result: Result) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,26 +43,63 @@ class Run:
         """`environment.json`: machine, versions, command, and the data that was trained on. Raises InputError."""
         path = self.folder / "environment.json"
         try:
-            return json.loads(path.read_text())
-        except (OSError, ValueError) as error:
+            found = json.loads(path.read_text())
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{path}: cannot be read ({error})") from error
+        data = found.get("data") if isinstance(found, dict) else None
+        paths = data.get("paths") if isinstance(data, dict) and {"records", "fingerprint"} <= data.keys() else None
+        if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+            raise InputError(f"{path}: was not written by a run: it does not say what was trained on")
+        return found
 
     def start(self, data: dict[str, Any]) -> None:
-        """Make the folder and write down what goes in: recipe, environment, a description of the data."""
+        """Write down what goes into a new run: recipe, environment, a description of the data."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / "recipe.yaml").write_text(to_yaml(self.recipe))
+            with open(self.folder / "recipe.yaml", "x") as file:  # of two that start at once, one gets here
+                file.write(to_yaml(self.recipe))
             (self.folder / "environment.json").write_text(json.dumps(environment() | {"data": data}, indent=2) + "\n")
+        except FileExistsError:
+            raise in_use(self.folder) from None
         except OSError as error:
             raise InputError(f"{self.folder}: a run cannot be written here ({error.strerror})") from error
+
+    def renew(self) -> None:
+        """Write the recipe again: a resumed run may have other evaluation or logging settings."""
+        part = self.folder / "recipe.yaml.part"
+        part.write_text(to_yaml(self.recipe))
+        part.replace(self.folder / "recipe.yaml")
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Make the folder if need be, and let no other process train in it meanwhile. InputError if one does.
+
+        The lock is the process's own: neither its workers hold it nor a crash, and on file systems without locks
+        there is none.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = open(self.folder / ".lock", "a")  # noqa: SIM115
+        except OSError as error:
+            raise InputError(f"{self.folder}: a run cannot be written here ({error.strerror})") from error
+        with lock:
+            try:
+                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno in (errno.EACCES, errno.EAGAIN):
+                    raise InputError(f"{self.folder}: another process is training here; wait for its end") from None
+            yield
 
 
 def new_run(recipe: Recipe, output: Path | None) -> Run:
     """A run that is to be made in `output`, or in `runs/<recipe>-<time>`. InputError if the folder is in use."""
     folder = output or Path("runs") / f"{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
-    if folder.is_dir() and any(folder.iterdir()):
-        raise InputError(f"{folder}: is not empty; give another --output, or --resume to go on with that run")
+    if folder.is_dir() and any(entry.name != ".lock" for entry in folder.iterdir()):
+        raise in_use(folder)
     return Run(folder, recipe)
+
+
+def in_use(folder: Path) -> InputError:
+    return InputError(f"{folder}: is not empty; give another --output, or --resume to go on with that run")
 
 
 def find_run(folder: Path) -> Run | None:

@@ -58,7 +58,10 @@ class Model:
 
     def embed_recordings(self, recordings: Sequence[Recording]) -> np.ndarray:
         """Mean of patch tokens of each recording, (N, D) float32."""
-        signals = [self.check(recording) for recording in recordings]
+        return self.embed_prepared([r.id for r in recordings], [self.check(recording) for recording in recordings])
+
+    def embed_prepared(self, ids: Sequence[str], signals: Sequence[np.ndarray]) -> np.ndarray:
+        """The same of what `check` made of recordings, (leads, samples) each. ids: for error messages."""
         long = np.array([signal.shape[1] > self.preprocessing.samples for signal in signals], bool)
         vectors = np.empty((len(signals), self.dim), np.float32)
         for rows, window in (
@@ -66,7 +69,7 @@ class Model:
             (np.flatnonzero(~long).tolist(), None),
         ):
             if len(rows):
-                samples = ArraySamples(tuple(recordings[r].id for r in rows), [signals[r] for r in rows])
+                samples = ArraySamples(tuple(ids[r] for r in rows), [signals[r] for r in rows])
                 vectors[rows] = mean_features(
                     self.encoder, samples, Windows(length=window, absolute=self.preprocessing.absolute_time)
                 )

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch.utilities import rank_zero_only
 
 from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.source import Found, find_recordings, training_set
+from anyjepa.data.ecg.tasks import tasks_of
 from anyjepa.errors import DataWarning, InputError
 from anyjepa.evaluation.samples import signal_hashes
 from anyjepa.masks.spans import sample_spans, span_draws
@@ -21,9 +22,20 @@ from anyjepa.objectives.masked import MaskedPrediction
 from anyjepa.randomness import generator, torch_seed
 from anyjepa.recipes.schema import Recipe, edited, load_recipe
 from anyjepa.runs.folder import Run, new_run, open_run
+from anyjepa.training.cluster import check_nodes, is_first
 from anyjepa.training.fit import fit
 from anyjepa.weights.folder import save_pretrained
 from anyjepa.weights.model import Provenance, TrainingRecords
+
+FREE = (  # what may differ when a run goes on: its numbers depend on none of these
+    "evaluation.",
+    "training.workers",
+    "training.log_every",
+    "training.monitor_every",
+    "training.checkpoint_every",
+    "training.keep_checkpoints",
+    "training.loggers",
+)
 
 
 def pretrain(
@@ -43,43 +55,46 @@ def pretrain(
 
     data: files or folders, the recipe's embedded set if none; edits: 'key=value' changes of the recipe; exclude: ids of
     records to leave out (an evaluation's test part); resume: go on with the run in `output`, with the same numbers as
-    if it had never stopped. Raises InputError for wrong input, DivergedError if the loss stops being finite.
+    if it had never stopped. Raises InputError for wrong input, DivergedError if the loss stops being finite, and
+    Interrupted (a KeyboardInterrupt) after Ctrl-C, with a checkpoint to resume from.
     """
     if not isinstance(recipe, Recipe):
         recipe, _ = load_recipe(recipe, edits)
     elif edits:
         recipe, _ = edited(recipe, edits)
     paths = [] if isinstance(data, Found) else [Path(p) for p in ([data] if isinstance(data, (str, Path)) else data)]
-    run = _run(recipe, Path(output) if output else None, resume, devices * nodes, strategy)
-    dataset = training_set(
-        recipe.data,
-        _without(data if isinstance(data, Found) else find_recordings(recipe.data, paths, part="train"), exclude),
-    )
+    check_nodes(nodes)
+    first = is_first(nodes)
+    run = _run(recipe, Path(output) if output else None, resume, devices * nodes, strategy, first)
+    dataset, tasks = _data(recipe, data if isinstance(data, Found) else paths, exclude)
     objective = build_objective(recipe)
-    if rank_zero_only.rank == 0:
-        _tell_skipped(dataset)
-        _start(run, _described(dataset, paths or (["arrays"] if isinstance(data, Found) else ["embedded"])), resume)
-        _draw_masks(run, dataset)
-    fit(
-        objective,
-        recipe.training,
-        dataset,
-        run.folder,
-        resume=resume,
-        absolute_time=recipe.data.absolute_time,
-        devices=devices,
-        nodes=nodes,
-        strategy=strategy,
-        progress=progress,
-    )
-    if rank_zero_only.rank == 0:
-        save_pretrained(
-            run.model,
+    hashes = signal_hashes(dataset) if first else []
+    with run.claimed() if first else nullcontext():
+        if first:
+            _tell_skipped(dataset)
+            origin = paths or (["arrays"] if isinstance(data, Found) else ["embedded"])
+            _start(run, _described(dataset, hashes, origin, tasks), resume)
+            _draw_masks(run, dataset)
+        fit(
             objective,
-            dataset.preprocessing.model_dump(mode="json"),
-            Provenance(steps=recipe.training.steps, data=_in_words(dataset), recipe=recipe.name),
-            TrainingRecords.of(dataset.ids, dataset.groups, signal_hashes(dataset)),
+            recipe.training,
+            dataset,
+            run.folder,
+            resume=resume,
+            absolute_time=recipe.data.absolute_time,
+            devices=devices,
+            nodes=nodes,
+            strategy=strategy,
+            progress=progress,
         )
+        if first:
+            save_pretrained(
+                run.model,
+                objective,
+                dataset.preprocessing.model_dump(mode="json"),
+                Provenance(steps=recipe.training.steps, data=_in_words(dataset), recipe=recipe.name),
+                TrainingRecords.of(dataset.ids, dataset.groups, hashes),
+            )
     return run
 
 
@@ -92,7 +107,14 @@ def build_objective(recipe: Recipe) -> MaskedPrediction:
         raise InputError(f"recipe {recipe.name}: {error}") from error
 
 
-def _run(recipe: Recipe, output: Path | None, resume: bool, processes: int, strategy: str) -> Run:
+def _data(recipe: Recipe, data: Sequence[Path] | Found, exclude: Sequence[str]) -> tuple[EcgDataset, tuple[str, ...]]:
+    """What is trained on, and the names of the tasks that its records know. The raw recordings are let go."""
+    found = data if isinstance(data, Found) else find_recordings(recipe.data, data, part="train")
+    found = _without(found, exclude)
+    return training_set(recipe.data, found), tasks_of(found.recordings)
+
+
+def _run(recipe: Recipe, output: Path | None, resume: bool, processes: int, strategy: str, first: bool) -> Run:
     """The run to make or to go on with; nothing is written yet."""
     if strategy not in ("auto", "ddp"):
         raise InputError(f"strategy '{strategy}' is not known; there are: auto, ddp")
@@ -101,7 +123,7 @@ def _run(recipe: Recipe, output: Path | None, resume: bool, processes: int, stra
         raise InputError(f"training.batch_size {batch} is not a multiple of {share} (accumulation x devices x nodes)")
     if output is None and processes > 1:
         raise InputError("training in several processes needs --output, so that all of them know the run folder")
-    if output and rank_zero_only.rank > 0:  # the first process has made or checked it
+    if output and not first:  # the first process has made or checked it
         return Run(output, recipe)
     return _continued(recipe, output) if resume else new_run(recipe, output)
 
@@ -112,23 +134,30 @@ def _continued(recipe: Recipe, output: Path | None) -> Run:
     run = open_run(output)
     before, now = _flat(run.recipe.model_dump(mode="json")), _flat(recipe.model_dump(mode="json"))
     for key in now:
-        if before.get(key) != now[key]:
+        if before.get(key) != now[key] and not key.startswith(FREE):
             raise InputError(
                 f"{output}: was started with {key}={before.get(key)}, not {now[key]}; resume with the same recipe"
             )
-    return run
+    return Run(output, recipe)
 
 
 def _start(run: Run, data: dict[str, Any], resume: bool) -> None:
-    """Write down what goes into a new run; a resumed one must get the records that it began with."""
-    before = run.environment()["data"] if resume else None
-    if before is None:
+    """Write down what goes into a new run; a resumed one must get the records and signals that it began with."""
+    if not resume:
         run.start(data)
-    elif before["fingerprint"] != data["fingerprint"]:
+        return
+    before = run.environment()["data"]
+    if before["fingerprint"] != data["fingerprint"]:
         raise InputError(
             f"{run.folder}: was started on other records: {before['records']} of {', '.join(before['paths'])}, "
             f"now {data['records']} of {', '.join(data['paths'])}; resume with the same --data and --exclude"
         )
+    if before.get("signals", data["signals"]) != data["signals"]:
+        raise InputError(
+            f"{run.folder}: the signals of {', '.join(data['paths'])} have changed since it was started; resume with "
+            "the files as they were, or start a new run"
+        )
+    run.renew()
 
 
 def _tell_skipped(dataset: EcgDataset) -> None:
@@ -151,16 +180,24 @@ def _without(found: Found, exclude: Sequence[str]) -> Found:
     return found._replace(recordings=[r for r in found.recordings if r.id not in unwanted])
 
 
-def _described(dataset: EcgDataset, origin: Sequence[Path | str]) -> dict[str, Any]:
+def _described(
+    dataset: EcgDataset, hashes: Sequence[str], origin: Sequence[Path | str], tasks: Sequence[str]
+) -> dict[str, Any]:
     return {
         "paths": [str(path) for path in origin],
         "records": len(dataset),
-        "fingerprint": blake2b("\n".join(dataset.ids).encode(), digest_size=8).hexdigest(),
+        "fingerprint": _digest(dataset.ids),
+        "signals": _digest(hashes),
+        "tasks": list(tasks),
         "patients": len(set(dataset.groups)) if dataset.patients_known else None,
         "skipped": len(dataset.skipped),
         "skipped_examples": dict(list(dataset.skipped.items())[:10]),
         "notes": len(dataset.notes),
     }
+
+
+def _digest(lines: Sequence[str]) -> str:
+    return blake2b("\n".join(lines).encode(), digest_size=8).hexdigest()
 
 
 def _in_words(dataset: EcgDataset) -> str:

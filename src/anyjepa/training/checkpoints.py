@@ -4,29 +4,47 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import lightning as L
+from torch import Tensor
 
 from anyjepa.errors import InputError
 from anyjepa.training.draws import Batch
+from anyjepa.training.interrupt import StopRequest
 from anyjepa.training.module import Pretraining
+from anyjepa.weights.foreign import read_foreign
 
 
 class Checkpoints(L.Callback):
-    """Writes `step-00001000.ckpt` every `every` steps and at the end; keeps the newest `keep`."""
+    """Writes `step-00001000.ckpt` every `every` steps, at the end and at a stop; keeps the newest `keep`.
 
-    def __init__(self, folder: Path, every: int, keep: int):
-        self.folder, self.every, self.keep = folder, every, keep
+    stopped: the step after which training stopped before its end; None if it did not.
+    """
+
+    def __init__(self, folder: Path, every: int, keep: int, stop: StopRequest):
+        self.folder, self.every, self.keep, self.stop = folder, every, keep, stop
+        self.stopped: int | None = None
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: Batch, batch_idx: int
     ) -> None:
         assert isinstance(pl_module, Pretraining)
         step, config = batch.step + 1, pl_module.config
-        if batch.micro == config.accumulation - 1 and (step % self.every == 0 or step == config.steps):
+        if batch.micro < config.accumulation - 1:
+            return
+        if step < config.steps and self._stops(trainer, step, config.log_every):
+            self.stopped, trainer.should_stop = step, True
+        if step % self.every == 0 or step == config.steps or self.stopped:
             pl_module.check_finite()
             self.save(trainer, step)
+
+    def _stops(self, trainer: L.Trainer, step: int, log_every: int) -> bool:
+        """Whether a stop is asked for. Ranks agree on the step, and talk about it where they talk anyway."""
+        if trainer.world_size == 1:
+            return self.stop.asked
+        return step % log_every == 0 and trainer.strategy.reduce_boolean_decision(self.stop.asked, all=False)
 
     def save(self, trainer: L.Trainer, step: int) -> None:
         """Write under another name, then rename: a reader never sees half a file. A full disk raises InputError."""
@@ -53,6 +71,28 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 def newest_checkpoint(folder: Path) -> Path | None:
     return next(reversed(list_checkpoints(folder)), None)
+
+
+def check_checkpoint(path: Path, module: Pretraining) -> None:
+    """InputError unless the file is a checkpoint of this training at the step that its name says."""
+    advice = "delete it to go on from the checkpoint before"
+    try:
+        saved = read_foreign(path)
+    except InputError as error:
+        raise InputError(f"{error}; {advice}") from error
+    tensors, wanted = saved.get("state_dict"), module.state_dict()
+    if not {"optimizer_states", "loops"} <= saved.keys() or not isinstance(tensors, dict):
+        raise InputError(f"{path}: is no checkpoint of a training; {advice}")
+    if _shapes(tensors) != _shapes(wanted) or saved.get("global_step") != step_of(path):
+        raise InputError(f"{path}: is a checkpoint of another training or step; {advice}")
+
+
+def step_of(checkpoint: Path) -> int:
+    return int(checkpoint.stem.removeprefix("step-"))
+
+
+def _shapes(tensors: Mapping[str, object]) -> dict[str, object]:
+    return {name: tensor.shape if isinstance(tensor, Tensor) else None for name, tensor in tensors.items()}
 
 
 def _flush(path: Path) -> None:

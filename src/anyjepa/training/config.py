@@ -37,7 +37,7 @@ class TrainingConfig(Config):
 
     steps: PositiveInt = Field(default=100_000, description="optimiser steps")
     batch_size: PositiveInt = Field(
-        default=2048, description="samples an optimiser step, over all ranks and micro-batches"
+        default=2048, le=2**20, description="samples an optimiser step, over all ranks and micro-batches"
     )
     accumulation: PositiveInt = Field(default=1, description="micro-batches an optimiser step")
     order: Literal["shuffle", "replacement"] = Field(
@@ -49,7 +49,7 @@ class TrainingConfig(Config):
     )
     compile: bool = Field(default=False, description="torch.compile the objective")
     seed: NonNegativeInt = 0
-    workers: NonNegativeInt = Field(default=2, description="processes that load data; never changes a number")
+    workers: NonNegativeInt = Field(default=2, le=256, description="processes that load data; never changes a number")
     log_every: PositiveInt = Field(default=10, description="steps between rows of metrics.csv")
     monitor_every: PositiveInt = Field(default=100, description="steps between measurements of collapse")
     checkpoint_every: PositiveInt = Field(default=1000, description="steps between checkpoints")

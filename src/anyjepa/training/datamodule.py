@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 from anyjepa.objectives.masked import MaskedPrediction
 from anyjepa.training.config import TrainingConfig
 from anyjepa.training.draws import Collate, Crops, DrawnCrops, DrawSampler
+from anyjepa.training.interrupt import ignore_interrupts
 
 
 class PretrainingData(L.LightningDataModule):
@@ -40,6 +41,7 @@ class PretrainingData(L.LightningDataModule):
             batch_sampler=sampler,
             collate_fn=Collate(self.masks, self.grid, sampler, self.stride),
             num_workers=self.config.workers,
+            worker_init_fn=ignore_interrupts,
             persistent_workers=self.config.workers > 0,
             pin_memory=self.trainer.strategy.root_device.type == "cuda",
         )

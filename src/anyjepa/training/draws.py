@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -78,8 +79,14 @@ class DrawSampler(Sampler[list[Draw]]):
         if self.config.order == "replacement":
             return generator(seed, "order", step).integers(self.records, size=len(positions))
         epochs, places = np.divmod(positions, self.records)
-        orders = {int(e): generator(seed, "order", int(e)).permutation(self.records) for e in np.unique(epochs)}
-        return np.array([orders[int(e)][p] for e, p in zip(epochs, places, strict=True)])
+        parts = [_order(seed, epoch, self.records)[places[epochs == epoch]] for epoch in np.unique(epochs).tolist()]
+        return np.concatenate(parts)
+
+
+@lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, records: int) -> np.ndarray:
+    """The records of an epoch in their order, (records,). Kept, because an epoch has many steps."""
+    return generator(seed, "order", epoch).permutation(records)
 
 
 class DrawnCrops(Dataset[tuple[Draw, np.ndarray, int]]):

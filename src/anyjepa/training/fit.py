@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 
-from anyjepa.errors import InputError
 from anyjepa.objectives.masked import MaskedPrediction
-from anyjepa.training.checkpoints import Checkpoints, newest_checkpoint
+from anyjepa.training.checkpoints import Checkpoints, check_checkpoint, newest_checkpoint, step_of
 from anyjepa.training.config import TrainingConfig
 from anyjepa.training.datamodule import PretrainingData
 from anyjepa.training.draws import Crops
+from anyjepa.training.interrupt import Interrupted, StopRequest
 from anyjepa.training.logs import Log
 from anyjepa.training.module import Pretraining
 from anyjepa.training.precision import lightning_precision
@@ -37,15 +36,17 @@ def fit(
 
     resume: go on from the newest checkpoint; the numbers are those of a run that was never stopped.
     absolute_time: a crop's positions are its place in the record, instead of starting at 0 (ECG-JEPA).
-    Raises DivergedError if the loss stops being finite, InputError if a checkpoint cannot be written.
+    Raises DivergedError if the loss stops being finite, InputError if a checkpoint cannot be read or written, and
+    Interrupted after Ctrl-C, once the step is finished and saved.
     """
     checkpoints = folder / "checkpoints"
     newest = newest_checkpoint(checkpoints) if resume else None
-    if newest and not zipfile.is_zipfile(newest):
-        raise InputError(f"{newest}: is damaged; delete it to go on from the checkpoint before")
     first_step = step_of(newest) if newest else 0
     module = Pretraining(objective, config, crops.ids)
-    with quiet_lightning():
+    if newest:
+        check_checkpoint(newest, module)
+    with quiet_lightning(), StopRequest() as stop:
+        saving = Checkpoints(checkpoints, config.checkpoint_every, config.keep_checkpoints, stop)
         trainer = L.Trainer(
             accelerator="auto",
             devices=devices,
@@ -59,19 +60,14 @@ def fit(
             enable_progress_bar=False,
             enable_model_summary=False,
             logger=[_logger(name, folder) for name in config.loggers] or False,
-            callbacks=[
-                Log(folder / "metrics.csv", progress),
-                Checkpoints(checkpoints, config.checkpoint_every, config.keep_checkpoints),
-            ],
+            callbacks=[Log(folder / "metrics.csv", progress), saving],
             default_root_dir=folder,
         )
         loader = PretrainingData(config, crops, objective, first_step, absolute_time)
         trainer.fit(module, datamodule=loader, ckpt_path=newest, weights_only=True)
+    if saving.stopped:
+        raise Interrupted(folder, saving.stopped)
     module.check_finite()
-
-
-def step_of(checkpoint: Path) -> int:
-    return int(checkpoint.stem.removeprefix("step-"))
 
 
 def _logger(name: str, folder: Path) -> Any:

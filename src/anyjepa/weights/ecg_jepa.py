@@ -233,6 +233,8 @@ def _preprocessing(
     official, classifier = converted.official, converted.config.classifier
     leads = tuple(map(canonical_lead, official.channels))
     if "preprocess" in checkpoint:
+        if statistics is not None:
+            raise InputError(f"{where}: a classifier carries its own constants; leave the data set '{statistics}' out")
         constants = checkpoint["preprocess"]
         if not isinstance(constants, dict) or not all(
             isinstance(constants.get(key), Tensor) and constants[key].shape == (len(LEADS),) for key in ("mean", "std")

@@ -71,8 +71,10 @@ class TrainingRecords(Config):
         ids, groups, signals = (tuple(sorted(set(map(fingerprint, names)))) for names in (ids, groups, signals))
         return cls(ids=ids, groups=groups, signals=signals)
 
-    def saw_signals(self, digests: Iterable[str]) -> list[str]:
-        """Those of the digests whose record was trained on."""
+    def saw_signals(self, digests: Iterable[str]) -> list[str] | None:
+        """Those of the digests whose record was trained on; None where no digests were kept."""
+        if not self.signals:
+            return None
         known = set(self.signals)
         return [digest for digest in digests if fingerprint(digest) in known]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,9 +28,16 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def dump_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """The bytes of a safetensors file."""
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    return save(plain, {"format": "pt", **metadata})
+    """The bytes of a safetensors file, the same for the same tensors and metadata.
+
+    The library orders metadata by chance, so its header (8 bytes of length, then JSON) is written again in order.
+    """
+    raw = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    end = 8 + int.from_bytes(raw[:8], "little")
+    about = {"__metadata__": {"format": "pt", **metadata}}
+    header = json.dumps(about | json.loads(raw[8:end]), separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # tensors begin at a multiple of 8
+    return b"".join([len(header).to_bytes(8, "little"), header, memoryview(raw)[end:]])
 
 
 def check_tensors(where: str, expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
