@@ -218,7 +218,8 @@ def test_a_foreign_checkpoint_is_one_line_and_nothing_falls_back(cli, tiny_recip
 def test_one_process_trains_in_a_folder_at_a_time(cli, tiny_recipe, tiny_run, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run)
-    hold = "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=True); input()"
+    hold = "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=True); "
+    hold += "input()"
     new = tmp_path / "new"
     new.mkdir()
     for folder, more in ((run, ["--resume"]), (new, [])):

@@ -153,8 +153,12 @@ BROKEN = {
     ),
     "gigantic size": (edit_json("config.json", lambda c: c.update(size=[5e12])), "tokens of an input of"),
     "more blocks": (
+        edit_json("config.json", lambda c: c["objective"]["encoder"].update(depth=1000)),
+        "was saved with another config: objective.encoder.depth is 1000, was 2",
+    ),
+    "absurdly many blocks": (
         edit_json("config.json", lambda c: c["objective"]["encoder"].update(depth=10**12)),
-        "was saved with another config: objective.encoder.depth is 1000000000000, was 2",
+        "config.json: objective.encoder.depth: Input should be less than or equal to 1000",
     ),
     "other heads": (  # no shape shows it
         edit_json("config.json", lambda c: c["objective"]["encoder"].update(heads=4)),
