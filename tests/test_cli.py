@@ -276,6 +276,16 @@ def test_the_next_command_names_a_task_of_the_data(cli, tiny_recipe, tmp_path):
     assert line == f"next: anyjepa evaluate {tmp_path / 'run'} --data {tmp_path} --task rhythm"
 
 
+def test_an_interrupted_demo_says_how_its_training_goes_on(cli, tiny_recipe, tmp_path):
+    from anyjepa.runs import demo
+    from anyjepa.training.interrupt import Interrupted
+
+    with mock.patch.object(demo, "pretrain", side_effect=Interrupted(tmp_path / "run", 3)):
+        done = cli("demo", "-o", tmp_path / "run")
+    again = f"anyjepa pretrain {tmp_path}/run/recipe.yaml --output {tmp_path}/run --resume"
+    assert done == (130, "", f"stopped after step 3; go on by: {again}\n")
+
+
 def test_several_machines_must_know_each_other(cli, tiny_recipe, tmp_path, monkeypatch):
     for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK"):
         monkeypatch.delenv(name, raising=False)

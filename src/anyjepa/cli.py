@@ -9,7 +9,7 @@ import sys
 import warnings
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -18,6 +18,7 @@ from anyjepa.errors import DataWarning, InputError
 
 if TYPE_CHECKING:
     from anyjepa.runs.folder import Run
+    from anyjepa.training.interrupt import Interrupted
 
 app = typer.Typer(
     help="Joint-embedding predictive pretraining: predict the representation of what is hidden.",
@@ -69,8 +70,12 @@ def demo(
     from anyjepa.evaluation.result import Result, render
     from anyjepa.report.page import write_report
     from anyjepa.runs.demo import demo
+    from anyjepa.training.interrupt import Interrupted
 
-    run = demo(output, seed, progress=True)
+    try:
+        run = demo(output, seed, progress=True)
+    except Interrupted as stop:
+        _stopped(stop, ["pretrain", str(stop.folder / "recipe.yaml"), "--output", str(stop.folder), "--resume"])
     for file in sorted(run.results.glob("*.json")):
         _show(render(Result.from_json(file)))
     typer.echo(f"model: {run.model}")
@@ -141,9 +146,7 @@ def pretrain(
         if rank_zero_only.rank > 0:
             return
         more = [*([] if output else ["--output", str(stop.folder)]), *([] if resume else ["--resume"])]
-        again = shlex.join(["anyjepa", *sys.argv[1:], *more])
-        typer.echo(f"stopped after step {stop.step} of {chosen.training.steps}; go on by: {again}", err=True)
-        raise typer.Exit(130) from None
+        _stopped(stop, [*sys.argv[1:], *more])
     if rank_zero_only.rank > 0:
         return
     typer.echo(f"model: {run.model}")
@@ -357,6 +360,11 @@ def _stop(error: Exception, code: int, debug: bool) -> None:
 def _one_line_warning(message: Warning | str, category: type[Warning], *rest: Any) -> None:
     if issubclass(category, DataWarning):
         typer.echo(f"warning: {message}", err=True)
+
+
+def _stopped(stop: Interrupted, command: list[str]) -> NoReturn:
+    typer.echo(f"stopped after step {stop.step}; go on by: {shlex.join(['anyjepa', *command])}", err=True)
+    raise typer.Exit(130) from None
 
 
 def _evaluation(run: Run) -> list[str]:
