@@ -82,7 +82,7 @@ def test_linear_probe_beside_its_controls(encoder, samples, labels):
     statistics = result.rows[3].metrics["macro_auroc"]
     assert statistics.mean > 0.9 > result.rows[2].metrics["macro_auroc"].mean
     assert statistics.low < statistics.mean < statistics.high
-    assert result.rows[3].bootstrap[0] < statistics.mean < result.rows[3].bootstrap[1]
+    assert statistics.bootstrap[0] < statistics.mean < statistics.bootstrap[1]
     assert [(r.seed, r.fold) for r in result.rows[0].repeats] == [(s, f) for s in range(2) for f in range(3)]
     assert [d.minus for d in result.differences] == names(result)[1:]
     means = [row.metrics["macro_auroc"].mean for row in result.rows]
@@ -98,7 +98,7 @@ def test_random_encoders_change_with_the_seed(encoder, samples, labels):
     config = EvaluationConfig(**(FAST | {"split": Fixed()}))
     fixed = replace(labels, split=("train",) * 40 + ("validation",) * 20 + ("test",) * 30)
     result = evaluate({"pretrained": Candidate(encoder)}, samples, fixed, config)
-    pretrained, random = ([r.class_auroc for r in row.repeats] for row in result.rows[:2])
+    pretrained, random = ([r.class_metrics["auroc"] for r in row.repeats] for row in result.rows[:2])
     assert pretrained[0] == pretrained[1]
     assert random[0] != random[1]
 
@@ -116,15 +116,17 @@ def test_on_one_test_part_intervals_are_over_patients(encoder, samples, labels, 
     result = evaluate({"pretrained": Candidate(encoder)}, samples, fixed, config)
     first, *others = result.rows
     assert result.intervals == "patients"
-    assert (result.metric(first, "macro_auroc").low, result.metric(first, "macro_auroc").high) == first.bootstrap
-    assert result.metric(first, "accuracy").low is None
+    shown = result.metric(first, "macro_auroc")
+    assert (shown.low, shown.high) == first.metrics["macro_auroc"].bootstrap
+    assert result.metric(first, "accuracy").low is not None
+    assert result.metric(first, "auroc", "low").low is not None
     assert result.difference(first).mean is None
     for row in others:
         gain = result.difference(row)
         assert gain.low <= gain.mean <= gain.high
     shown = printed(result)
     assert "Intervals: 95 % over patients (bootstrap)" in shown
-    low, high = result.differences[0].bootstrap
+    low, high = result.differences[0].estimate.bootstrap
     assert f"{low:+.3f} to {high:+.3f}" in shown  # on one line
     assert not re.search(r"([-+]?\d\.\d{3}) to \1", shown)
 
@@ -137,7 +139,7 @@ def test_one_holdout_has_intervals_over_patients(encoder, samples, labels):
 def test_without_resamples_there_is_no_interval_over_patients(encoder, samples, labels):
     config = EvaluationConfig(**(FAST | {"split": Holdout(test=0.3), "seeds": 1, "bootstrap": 0}))
     result = evaluate({"pretrained": Candidate(encoder)}, samples, labels, config)
-    assert result.rows[0].bootstrap is result.differences[0].bootstrap is None
+    assert result.rows[0].metrics["macro_auroc"].bootstrap is result.differences[0].estimate.bootstrap is None
     assert " to " not in printed(result)
 
 
@@ -145,7 +147,15 @@ def test_without_resamples_there_is_no_interval_over_patients(encoder, samples, 
     ("chosen", "expected"),
     [
         ("knn", ["pretrained", "random init (same network)", "raw input (2 x 40 bin means)"]),
-        ("attentive", ["pretrained", "random init (same network)", "raw input (2 x 40 bin means), linear probe"]),
+        (
+            "attentive",
+            [
+                "pretrained",
+                "pretrained, linear probe",
+                "random init (same network)",
+                "raw input (2 x 40 bin means), linear probe",
+            ],
+        ),
         (
             "finetune",
             [
@@ -161,7 +171,8 @@ def test_every_protocol_has_controls(encoder, samples, labels, chosen, expected)
     config = EvaluationConfig(protocol=chosen, **(FAST | {"split": Holdout(test=0.3)}))
     result = evaluate({"pretrained": Candidate(encoder)}, samples, labels, config)
     assert names(result)[:-1] == expected
-    assert [row.control for row in result.rows] == [False] + [True] * len(expected)
+    own = [row.name.startswith("pretrained") or row.name == names(result)[0] for row in result.rows]
+    assert [row.control for row in result.rows] == [not one for one in own]
     assert all(np.isfinite(row.metrics["macro_auroc"].mean) for row in result.rows)
 
 
@@ -233,21 +244,23 @@ def test_a_class_missing_from_test_parts_is_named(encoder, samples, labels):
     multi = replace(labels, classes=("odd", "once"), values=values, exclusive=False)
     result = evaluate({"pretrained": Candidate(encoder)}, samples, multi, EvaluationConfig(min_count=1, **FAST))
     assert result.unscored == {"once": 4}  # tested in one of three folds, twice
-    assert set(result.rows[0].metrics) == {"macro_auroc", "macro_auprc"}
+    assert set(result.rows[0].metrics) == {f"macro_{name}" for name in ("auroc", "auprc", "f1", "ece", "brier")}
 
 
 def test_a_result_survives_json(encoder, samples, labels, tmp_path):
     result = evaluate({"pretrained": Candidate(encoder)}, samples, labels, EvaluationConfig(**FAST))
     text = result.to_json(tmp_path / "linear.json")
     assert Result.from_json(tmp_path / "linear.json") == result
-    assert json.loads(text)["rows"][0]["metrics"]["macro_auroc"].keys() == {"mean", "low", "high", "repeats"}
-    assert json.loads(text)["differences"][0].keys() == {"minus", "metric", "estimate", "bootstrap"}
-    assert result.differences[0].bootstrap is not None
+    assert json.loads(text)["rows"][0]["metrics"]["macro_auroc"].keys() == {
+        "mean", "low", "high", "repeats", "bootstrap",
+    }  # fmt: skip
+    assert json.loads(text)["differences"][0].keys() == {"minus", "metric", "estimate"}
+    assert result.differences[0].estimate.bootstrap is not None
     assert EvaluationConfig.model_validate(result.settings) == EvaluationConfig(**FAST)
     schema = Result.model_json_schema()
     assert set(schema["required"]) >= {"task", "rows", "notices"}
-    (tmp_path / "other.json").write_text('{"schema_version": 2}')
-    with pytest.raises(InputError, match=r"other\.json: not a result of anyjepa evaluate: schema_version"):
+    (tmp_path / "other.json").write_text('{"schema_version": 3}')
+    with pytest.raises(InputError, match=r"other\.json: schema_version 3 was written by a newer anyjepa"):
         Result.from_json(tmp_path / "other.json")
     with pytest.raises(InputError, match="No such file"):
         Result.from_json(tmp_path / "absent.json")
@@ -258,7 +271,7 @@ def test_the_table_shows_rows_controls_and_notices(encoder, samples, labels):
     assert result.intervals == "repeats"
     shown = printed(result)
     for text in (
-        "amplitude: linear",
+        "amplitude: linear probe",
         "[pre]trained",
         "(teacher)",
         "random init",

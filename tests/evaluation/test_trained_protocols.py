@@ -8,6 +8,7 @@ import torch
 
 from anyjepa.errors import InputError
 from anyjepa.evaluation.attentive import AttentiveProbe, attentive_probe
+from anyjepa.evaluation.controls import random_encoder
 from anyjepa.evaluation.features import token_features
 from anyjepa.evaluation.finetune import Finetune, finetune, random_crops
 from anyjepa.evaluation.fitting import FitConfig
@@ -75,7 +76,8 @@ def test_from_scratch_ignores_the_weights(encoder, waves):
     samples, values, split = waves
     config = Finetune(fit=FitConfig(steps=3, validate_every=1, precision="32"))
     other = Encoder(encoder.config, channels=1, size=(40,))
-    scratch = [finetune(e, samples, values, split, True, WINDOWS, config, True).scores for e in (encoder, other)]
+    starts = [random_encoder(e, split.seed) for e in (encoder, other)]
+    scratch = [finetune(e, samples, values, split, True, WINDOWS, config).scores for e in starts]
     tuned = [finetune(e, samples, values, split, True, WINDOWS, config).scores for e in (encoder, other)]
     assert np.array_equal(*scratch)
     assert not np.allclose(*tuned)

@@ -15,16 +15,22 @@ from anyjepa.data.labels import LabelTable, join
 from anyjepa.errors import InputError
 from anyjepa.evaluation.attentive import AttentiveProbe, attentive_probe
 from anyjepa.evaluation.cache import FeatureCache, cache_key
+from anyjepa.evaluation.calibration import reliability
 from anyjepa.evaluation.controls import random_encoder, raw_features
+from anyjepa.evaluation.decisions import UNCHOSEN, best_thresholds, decide
 from anyjepa.evaluation.features import Tokens, mean_features, token_features
 from anyjepa.evaluation.finetune import Finetune, finetune
-from anyjepa.evaluation.metrics import Scored, all_metrics, auroc, bootstrap, estimate, paired_difference, percentiles
+from anyjepa.evaluation.intervals import Estimate, Resampled, bootstrap, estimate, paired_difference, percentiles
+from anyjepa.evaluation.metrics import Scored
 from anyjepa.evaluation.overlap import Exposure, Nothing, Seen, exposure
 from anyjepa.evaluation.probes import KnnProbe, LinearProbe, Probed, knn_probe, linear_probe
 from anyjepa.evaluation.result import Difference, Parts, Repeat, Result, Row, environment
 from anyjepa.evaluation.samples import Samples, SelectedSamples, Windows, signal_hashes
 from anyjepa.evaluation.splits import Fixed, Folds, OpenShare, Split, SplitConfig, check_leakage, low_shot, splits
 from anyjepa.nn.encoder import Encoder
+from anyjepa.nn.pooling import Head, HeadConfig
+
+PARTS = ("train", "validation", "test")
 
 
 class EvaluationConfig(Config):
@@ -34,6 +40,7 @@ class EvaluationConfig(Config):
         default="linear",
         description="what is trained on the labels; supervised: the network itself, from random weights",
     )
+    preset: str = Field(default="", description="name of the published protocol whose settings these are")
     split: SplitConfig | None = Field(default=None, description="none: the label table's own split, else 5 folds")
     seeds: PositiveInt = Field(default=3, description="repeats: new folds, low-shot draws and random encoders each")
     low_shot: PositiveInt | OpenShare | None = Field(
@@ -66,10 +73,29 @@ class Candidate:
 Source = Candidate | Callable[[Split], Candidate]
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """A classifier that was trained on one split, and what is known about it."""
+
+    encoder: Encoder
+    head: Head
+    trained: bool  # the encoder on the labels too
+    classes: tuple[str, ...]
+    exclusive: bool
+    thresholds: tuple[float, ...] | None  # one a class; None: exclusive
+    unchosen: tuple[str, ...]  # classes that validation data chose no threshold for
+    windows: Windows
+    split: Split
+    table: LabelTable
+    digests: tuple[str, ...]  # of the signals, in the table's order
+    macro_auroc: float  # on the split's test part
+
+
 class _Judged(NamedTuple):
     probed: Probed
     weights: str
     seen: Seen | None
+    encoder: Encoder | None = None
 
 
 Judge = Callable[[Split], _Judged]
@@ -85,48 +111,58 @@ def evaluate(
     data: str = "",
     cache: str | Path | None = None,
     progress: Callable[[str], None] = lambda row: None,
+    keep: Callable[[Fitted], None] | None = None,
 ) -> Result:
     """Judge each candidate and the controls on the same splits; differences are taken against the first row.
 
     Controls: the same probe on the first candidate's network with random weights (new ones a seed), a probe on the
-    raw input, and where asked for the same network trained from scratch. task, data: what the result calls them.
-    cache: folder for features; progress: told each row's name before it is computed. Raises InputError.
+    raw input, and where asked for the same network trained from scratch. An attentive probe stands beside a linear one.
+    task, data: what the result calls them. cache: folder for features; progress: told each row's name before it is
+    computed; keep: given the first row's classifier of the first split. Raises InputError.
     """
+    if keep and config.protocol == "knn":
+        raise InputError("evaluate: nearest neighbours are no classifier to keep; choose another protocol")
     joined = join(labels, samples.ids)
     table, dropped = joined.table.drop_rare(config.min_count)
     place = dict(zip(joined.table.ids, joined.index, strict=True))
     study = Study(SelectedSamples(samples, [place[name] for name in table.ids]), table, config, FeatureCache(cache))
-    judged: dict[str, list[_Judged]] = {}
-    for name, judge in study.judges(candidates).items():
+    rows: list[Row] = []
+    resampled: dict[str, Resampled] = {}
+    notices = []
+    for name, (judge, control) in study.judges(candidates).items():
         progress(name)
-        judged[name] = [judge(split) for split in study.repeats]
-    main = next(iter(judged))
-    own = set(candidates) if config.protocol != "supervised" else {main}
-    exposures = {
-        name: exposure((one.seen for one in ones), study.repeats, table, study.hashes) for name, ones in judged.items()
-    }
-    resampled = {name: study.resampled(ones) for name, ones in judged.items()}
-    rows = [study.row(name, ones, resampled[name], name not in own, exposures[name]) for name, ones in judged.items()]
+        judged = []
+        for split in study.repeats:
+            one = judge(split)
+            if keep and not rows and not judged:
+                keep(study.fitted(one, split))
+            judged.append(one._replace(probed=one.probed._replace(head=None, encoder=None), encoder=None))
+        found = exposure((one.seen for one in judged), study.repeats, table, study.hashes)
+        row, resampled[name] = study.row(name, judged, control, found)
+        rows.append(row)
+        if name in candidates and found.transductive is not False:
+            notices.append(f"{name}: {found}")
     return Result(
         task=task,
         data=data or f"{len(table)} records",
         protocol=config.protocol,
+        preset=config.preset,
         settings=config.model_dump(mode="json"),
         exclusive=table.exclusive,
         classes=table.counts(),
         dropped=dropped,
         unscored=_unscored(rows[0]),
+        without_positives=_without_positives(study.repeats, table),
         records=len(table),
         groups=len(set(table.groups)),
         unlabelled=len(joined.unlabelled),
         absent=len(joined.absent),
+        examples={"unlabelled": joined.unlabelled[:5], "absent": joined.absent[:5]},
         parts=_parts(study.repeats[0], table),
         rows=tuple(rows),
         intervals="patients" if isinstance(study.split, Fixed) or len(study.repeats) == 1 else "repeats",
         differences=_differences(rows, resampled, study.split.overlap),
-        notices=tuple(
-            f"{name}: {found}" for name, found in exposures.items() if name in own and found.transductive is not False
-        ),
+        notices=tuple(notices),
         environment=environment(),
     )
 
@@ -144,94 +180,141 @@ class Study:
         if config.low_shot is not None:
             self.repeats = [low_shot(table, split, config.low_shot) for split in whole]
 
-    def judges(self, candidates: Mapping[str, Source]) -> dict[str, Judge]:
-        """Every row by name, the candidates first."""
+    def judges(self, candidates: Mapping[str, Source]) -> dict[str, tuple[Judge, bool]]:
+        """Every row by name, and whether it is a control; the candidates first."""
         if not candidates:
             raise InputError("evaluate: no encoder is given")
         protocol = self.config.protocol
         first = next(iter(candidates.values()))
         network = (first if isinstance(first, Candidate) else first(self.repeats[0])).encoder
-        scratch: dict[str, Judge] = {
-            "from scratch (same network, labels only)": lambda split: _Judged(
-                self.train(network, split, from_scratch=True), "random", Nothing()
-            )
-        }
+        scratch = {"from scratch (same network, labels only)": self._random(network, self.train)}
+        raw = self._raw()
         if protocol == "supervised":
-            return scratch | self._raw()
-        rows: dict[str, Judge] = {name: self._judge(source) for name, source in candidates.items()}
+            return _named(scratch, False) | _named(raw, True)
+        judge = self.train if protocol == "finetune" else self.probe
+        rows = _named({name: self._judge(source, judge) for name, source in candidates.items()}, False)
         if protocol == "finetune":
-            return rows | scratch | self._raw()
-        rows["random init (same network)"] = lambda split: _Judged(
-            self.probe(random_encoder(network, split.seed), split), "random", Nothing()
-        )
-        return rows | self._raw() | (scratch if self.config.from_scratch else {})
+            return rows | _named(scratch | raw, True)
+        if protocol == "attentive":
+            linear = {f"{name}, linear probe": self._judge(source, self.linear) for name, source in candidates.items()}
+            rows |= _named(linear, False)
+        controls = {"random init (same network)": self._random(network, self.probe)} | raw
+        return rows | _named(controls | (scratch if self.config.from_scratch else {}), True)
 
     def probe(self, encoder: Encoder, split: Split) -> Probed:
         """The chosen probe on the frozen encoder."""
-        if self.config.protocol == "attentive":
-            tokens = Tokens(**self._cached("tokens", encoder, lambda: vars(token_features(encoder, *self._inputs))))
-            values, exclusive = self.table.values, self.table.exclusive
-            return attentive_probe(encoder, tokens, values, split, exclusive, self.config.attentive)
+        config, values, exclusive = self.config.attentive, self.table.values, self.table.exclusive
+        if self.config.protocol in ("linear", "knn"):
+            return self.linear(encoder, split)
+        if config.crops == "random":
+            settings = Finetune(head=HeadConfig(kind="attentive"), dropout=0, fit=config.fit)
+            windows = self.config.windows
+            return finetune(encoder, self.samples, values, split, exclusive, windows, settings, frozen=True)
+        tokens = Tokens(**self._cached("tokens", encoder, lambda: vars(token_features(encoder, *self._inputs))))
+        return attentive_probe(encoder, tokens, values, split, exclusive, config)
+
+    def linear(self, encoder: Encoder, split: Split) -> Probed:
+        """A probe on the mean of the frozen encoder's tokens."""
         x = self._cached("mean", encoder, lambda: {"x": mean_features(encoder, *self._inputs)})["x"]
         return self._probe_vectors(x, split)
 
-    def train(self, encoder: Encoder, split: Split, from_scratch: bool) -> Probed:
-        """The whole network, fine-tuned or from scratch; beside fine-tuning, from scratch has the same settings."""
-        values, exclusive = self.table.values, self.table.exclusive
+    def train(self, encoder: Encoder, split: Split) -> Probed:
+        """The whole network; beside fine-tuning, training from scratch has the same settings."""
         settings = self.config.finetune if self.config.protocol == "finetune" else self.config.supervised
-        return finetune(
-            encoder, self.samples, values, split, exclusive, self.config.windows, settings, from_scratch=from_scratch
+        values, exclusive, windows = self.table.values, self.table.exclusive, self.config.windows
+        head = self.probe(encoder, split).head if settings.after == "attentive" else None
+        return finetune(encoder, self.samples, values, split, exclusive, windows, settings, head=head)
+
+    def fitted(self, judged: _Judged, split: Split) -> Fitted:
+        """A row's classifier of one split, to be kept."""
+        probed, (scored, thresholds) = judged.probed, self._decided(judged.probed, split)
+        encoder = probed.encoder or judged.encoder
+        assert encoder is not None, "raw input is never the first row"
+        assert probed.head is not None, "nearest neighbours are refused before"
+        unchosen = np.zeros(len(self.table.classes), bool) if thresholds is None else np.isnan(thresholds)
+        return Fitted(
+            encoder=encoder,
+            head=probed.head,
+            trained=probed.encoder is not None,
+            classes=self.table.classes,
+            exclusive=self.table.exclusive,
+            thresholds=None if thresholds is None else tuple(np.where(unchosen, UNCHOSEN, thresholds).tolist()),
+            unchosen=tuple(label for label, missing in zip(self.table.classes, unchosen, strict=True) if missing),
+            windows=self.config.windows,
+            split=split,
+            table=self.table,
+            digests=tuple(self.hashes),
+            macro_auroc=float(scored.measure()[0]["macro_auroc"][0]),
         )
 
-    def resampled(self, judged: Sequence[_Judged]) -> np.ndarray:
-        """(R,) macro AUROC of a row with patients drawn anew; the same draws for every row."""
-        values, groups = self.table.values, np.array(self.table.groups)
-        tests = [
-            Scored(values[split.test], one.probed.scores, groups[split.test])
-            for split, one in zip(self.repeats, judged, strict=True)
+    def row(self, name: str, judged: Sequence[_Judged], control: bool, seen: Exposure) -> tuple[Row, Resampled]:
+        """A row's metrics over all repeats, and over resamples of the patients: the same draws for every row."""
+        decided = [self._decided(one.probed, split) for split, one in zip(self.repeats, judged, strict=True)]
+        tests = [scored for scored, _ in decided]
+        resampled = bootstrap(tests, self.config.bootstrap)
+        repeats = [
+            self._repeat(split, one.probed, *found)
+            for split, one, found in zip(self.repeats, judged, decided, strict=True)
         ]
-        return bootstrap(tests, self.config.bootstrap)
+        classes = self.table.classes
 
-    def row(self, name: str, judged: Sequence[_Judged], resampled: np.ndarray, control: bool, seen: Exposure) -> Row:
-        """A row's metrics over all repeats."""
-        values, classes = self.table.values, self.table.classes
-        repeats = []
-        for split, one in zip(self.repeats, judged, strict=True):
-            found = all_metrics(values[split.test], one.probed.scores, self.table.exclusive)
-            areas = dict(zip(classes, auroc(values[split.test], one.probed.scores).tolist(), strict=True))
-            repeats.append(
-                Repeat(
-                    seed=split.seed,
-                    fold=split.fold,
-                    metrics={metric: _known(value) for metric, value in found.items()},
-                    class_auroc={label: _known(value) for label, value in areas.items()},
-                    chosen=one.probed.chosen,
-                )
-            )
-        overlap, some = self.split.overlap, repeats[0]
-        return Row(
+        def over(metric: str, label: str | None = None) -> Estimate:
+            of = [r.metrics[metric] if label is None else r.class_metrics[metric][label] for r in repeats]
+            draws = resampled.overall.get(metric) if label is None else None
+            if label is not None and metric in resampled.classes:
+                draws = resampled.classes[metric][:, classes.index(label)]
+            return estimate([_float(value) for value in of], self.split.overlap, (0, 1), percentiles(draws))
+
+        values, scores = (np.concatenate(parts) for parts in zip(*((t.values, t.scores) for t in tests), strict=True))
+        row = Row(
             name=name,
             control=control,
             weights=judged[0].weights,
             transductive=seen.transductive,
             repeats=tuple(repeats),
-            metrics={m: estimate([_float(r.metrics[m]) for r in repeats], overlap, (0, 1)) for m in some.metrics},
-            class_auroc={c: estimate([_float(r.class_auroc[c]) for r in repeats], overlap, (0, 1)) for c in classes},
-            bootstrap=percentiles(resampled),
+            metrics={metric: over(metric) for metric in repeats[0].metrics},
+            class_metrics={m: {label: over(m, label) for label in classes} for m in repeats[0].class_metrics},
+            reliability=reliability(values, scores),
+            class_reliability={label: reliability(values[:, c], scores[:, c]) for c, label in enumerate(classes)},
         )
+        return row, resampled
+
+    def _decided(self, probed: Probed, split: Split) -> tuple[Scored, np.ndarray | None]:
+        """The test part with decisions by thresholds that validation data choose, and those thresholds (C,)."""
+        values, exclusive = self.table.values, self.table.exclusive
+        thresholds = None if exclusive else best_thresholds(values[split.validation], probed.validation)
+        groups, decided = np.array(self.table.groups)[split.test], decide(probed.scores, thresholds)
+        return Scored(values[split.test], probed.scores, groups, decided, exclusive), thresholds
+
+    def _repeat(self, split: Split, probed: Probed, scored: Scored, thresholds: np.ndarray | None) -> Repeat:
+        overall, of_classes = scored.measure()
+        return Repeat(
+            seed=split.seed,
+            fold=split.fold,
+            metrics={metric: _known(float(value[0])) for metric, value in overall.items()},
+            class_metrics={metric: self._by_class(values[0]) for metric, values in of_classes.items()},
+            thresholds=None if thresholds is None else self._by_class(thresholds),
+            chosen=probed.chosen,
+        )
+
+    def _by_class(self, values: np.ndarray) -> dict[str, float | None]:
+        return {label: _known(value) for label, value in zip(self.table.classes, values.tolist(), strict=True)}
 
     @property
     def _inputs(self) -> tuple[Samples, Windows]:
         return self.samples, self.config.windows
 
-    def _judge(self, source: Source) -> Judge:
+    def _judge(self, source: Source, probe: Callable[[Encoder, Split], Probed]) -> Judge:
         def judge(split: Split) -> _Judged:
             candidate = source if isinstance(source, Candidate) else source(split)
-            if self.config.protocol == "finetune":
-                probed = self.train(candidate.encoder, split, from_scratch=False)
-            else:
-                probed = self.probe(candidate.encoder, split)
-            return _Judged(probed, candidate.weights, candidate.seen)
+            return _Judged(probe(candidate.encoder, split), candidate.weights, candidate.seen, candidate.encoder)
+
+        return judge
+
+    def _random(self, network: Encoder, probe: Callable[[Encoder, Split], Probed]) -> Judge:
+        def judge(split: Split) -> _Judged:
+            encoder = random_encoder(network, split.seed)
+            return _Judged(probe(encoder, split), "random", Nothing(), encoder)
 
         return judge
 
@@ -256,27 +339,41 @@ class Study:
         return self.cache.get(cache_key(kind, encoder, self.hashes, self.config.windows), compute)
 
 
-def _differences(rows: Sequence[Row], resampled: Mapping[str, np.ndarray], overlap: float) -> tuple[Difference, ...]:
+def _named(judges: Mapping[str, Judge], control: bool) -> dict[str, tuple[Judge, bool]]:
+    return {name: (judge, control) for name, judge in judges.items()}
+
+
+def _differences(rows: Sequence[Row], resampled: Mapping[str, Resampled], overlap: float) -> tuple[Difference, ...]:
     """Macro AUROC of the first row minus each other."""
+    metric = "macro_auroc"
 
-    def areas(row: Row) -> list[float]:
-        return [_float(repeat.metrics["macro_auroc"]) for repeat in row.repeats]
+    def of(row: Row) -> tuple[list[float], np.ndarray]:
+        return [_float(r.metrics[metric]) for r in row.repeats], resampled[row.name].overall.get(metric, np.empty(0))
 
-    first = rows[0]
+    areas, draws = of(rows[0])
+    others = [(row.name, *of(row)) for row in rows[1:]]
     return tuple(
         Difference(
-            minus=row.name,
-            metric="macro_auroc",
-            estimate=paired_difference(areas(first), areas(row), overlap),
-            bootstrap=percentiles(resampled[first.name] - resampled[row.name]),
+            minus=name, metric=metric, estimate=paired_difference(areas, theirs, overlap, percentiles(draws - drawn))
         )
-        for row in rows[1:]
+        for name, theirs, drawn in others
     )
 
 
 def _unscored(row: Row) -> dict[str, int]:
-    counts = {name: sum(r.class_auroc[name] is None for r in row.repeats) for name in row.repeats[0].class_auroc}
+    areas = [repeat.class_metrics["auroc"] for repeat in row.repeats]
+    counts = {name: sum(area[name] is None for area in areas) for name in areas[0]}
     return {name: count for name, count in counts.items() if count}
+
+
+def _without_positives(repeats: Sequence[Split], table: LabelTable) -> dict[str, dict[str, int]]:
+    """By part, the classes that are true of none of its records, and in how many repeats."""
+    counts = {part: sum(~table.values[getattr(split, part)].any(0) for split in repeats) for part in PARTS}
+    named = {
+        part: {name: int(n) for name, n in zip(table.classes, found, strict=True) if n}  # type: ignore[arg-type]
+        for part, found in counts.items()
+    }
+    return {part: classes for part, classes in named.items() if classes}
 
 
 def _parts(split: Split, table: LabelTable) -> Parts:

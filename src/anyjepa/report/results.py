@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anyjepa.evaluation.metrics import UNKNOWN, Estimate
+from anyjepa.evaluation.intervals import Estimate
 from anyjepa.evaluation.result import TITLES, Result, Row
 from anyjepa.report.contents import Contents
 from anyjepa.report.drawing import INK, MARKERS, MUTED, SERIES, SURFACE, axes, blank, draw
@@ -133,8 +133,8 @@ def _bars(result: Result, names: list[str]) -> Figure:
 
 
 def _of(result: Result, row: Row, name: str) -> Estimate:
-    """AUROC of a class; over patients there is no interval of it."""
-    return result.shown(row.class_auroc.get(name, UNKNOWN))
+    """AUROC of a class."""
+    return result.metric(row, "auroc", name)
 
 
 def _numbers(value: Estimate) -> tuple[float, float, float]:
