@@ -43,14 +43,6 @@ Leads = Annotated[str | None, typer.Option(help="I,II,V1 ..., for arrays that do
 Recipe = Annotated[str, typer.Argument(help="Name of a recipe (see `anyjepa recipes`) or a YAML file.")]
 
 
-class Protocol(StrEnum):
-    linear = "linear"
-    knn = "knn"
-    attentive = "attentive"
-    finetune = "finetune"
-    supervised = "supervised"
-
-
 class SplitBy(StrEnum):
     group = "group"
     record = "record"
@@ -86,7 +78,8 @@ def demo(
 def recipes(
     name: Annotated[str | None, typer.Argument(help="Print this one with every default filled in.")] = None,
 ) -> None:
-    """List the recipes, or print one."""
+    """List the recipes and the published evaluation protocols, or print one."""
+    from anyjepa.recipes.presets import load_preset, preset_names, preset_yaml
     from anyjepa.recipes.schema import load_recipe, recipe_names, to_yaml
 
     if name is None:
@@ -95,7 +88,11 @@ def recipes(
         table = Table.grid(padding=(0, 2))
         for known in recipe_names():
             table.add_row(known, load_recipe(known)[0].description)
+        for known in preset_names():
+            table.add_row(f"--protocol {known}", load_preset(known).description)
         _show(table)
+    elif name in preset_names():
+        typer.echo(preset_yaml(name), nl=False)
     else:
         typer.echo(to_yaml(load_recipe(name)[0]), nl=False)
 
@@ -158,7 +155,13 @@ def pretrain(
 def evaluate(
     model: Annotated[str, typer.Argument(help="Run folder, model folder or Hugging Face id.")],
     data: Data = None,
-    protocol: Annotated[Protocol, typer.Option(help="What is trained on the labels.")] = Protocol.linear,
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="What is trained on the labels: linear, knn, attentive, finetune, supervised, or a published one by "
+            "name (see `anyjepa recipes`)."
+        ),
+    ] = "linear",
     task: Annotated[str | None, typer.Option(help="A task that the data set names, e.g. rhythm.")] = None,
     labels: Annotated[
         Path | None, typer.Option(help="A table of labels (CSV, TSV, Parquet) instead of --task.")
@@ -178,6 +181,9 @@ def evaluate(
     ] = False,
     min_count: Annotated[int | None, typer.Option(help="Classes with fewer records are left out and named.")] = None,
     weights: Annotated[Weights | None, typer.Option(help="Default: the teacher, where there is one.")] = None,
+    save_classifier: Annotated[
+        Path | None, typer.Option(help="Model folder for the encoder with its head of the first split, for `predict`.")
+    ] = None,
     unit: Unit = None,
     as_json: Json = False,
 ) -> None:
@@ -201,11 +207,12 @@ def evaluate(
         result = evaluate(
             model,
             data or [],
-            protocol=protocol.value,
+            protocol=protocol,
             task=task,
             labels=table,
             weights=weights.value if weights else None,
             unit=unit,
+            save_classifier=save_classifier,
             progress=status.update,
             **{name: value for name, value in chosen.items() if value is not None},
         )
@@ -216,6 +223,37 @@ def evaluate(
     _show(render(result))
     if report:
         typer.echo(f"report: {report}")
+    if save_classifier:
+        typer.echo(f"classifier: {save_classifier}")
+
+
+@app.command()
+def predict(
+    model: Annotated[str, typer.Argument(help="Model folder or Hugging Face id, with a classifier in it.")],
+    paths: Annotated[list[Path], typer.Argument(help="ECG files or folders.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help=".parquet or .csv, one row a record")],
+    windows: Annotated[Path | None, typer.Option(help="Another .parquet or .csv, one row a window.")] = None,
+    fs: Rate = None,
+    leads: Leads = None,
+    unit: Unit = None,
+    skip_errors: Annotated[
+        bool, typer.Option("--skip-errors", help="Leave out what cannot be read, and say so.")
+    ] = False,
+) -> None:
+    """Probabilities and decisions of a classifier that `evaluate --save-classifier` kept, and what drove them."""
+    from anyjepa.runs.predict import predict_files
+
+    count, skipped = predict_files(
+        model,
+        paths,
+        output,
+        windows=windows,
+        skip_errors=skip_errors,
+        fs=fs,
+        leads=leads.split(",") if leads else None,
+        unit=unit,
+    )
+    _told(output, count, skipped)
 
 
 @app.command()
@@ -244,9 +282,7 @@ def embed(
         leads=leads.split(",") if leads else None,
         unit=unit,
     )
-    typer.echo(f"{output}: {count} records" + (f", {len(skipped)} left out" if skipped else ""))
-    for reason in skipped.values():
-        typer.echo(f"skipped: {reason}", err=True)
+    _told(output, count, skipped)
 
 
 @app.command()
@@ -365,6 +401,12 @@ def _one_line_warning(message: Warning | str, category: type[Warning], *rest: An
 def _stopped(stop: Interrupted, command: list[str]) -> NoReturn:
     typer.echo(f"stopped after step {stop.step}; go on by: {shlex.join(['anyjepa', *command])}", err=True)
     raise typer.Exit(130) from None
+
+
+def _told(output: Path, count: int, skipped: dict[str, str]) -> None:
+    typer.echo(f"{output}: {count} records" + (f", {len(skipped)} left out" if skipped else ""))
+    for reason in skipped.values():
+        typer.echo(f"skipped: {reason}", err=True)
 
 
 def _evaluation(run: Run) -> list[str]:

@@ -24,7 +24,7 @@ from anyjepa.evaluation.intervals import Estimate, Resampled, bootstrap, estimat
 from anyjepa.evaluation.metrics import Scored
 from anyjepa.evaluation.overlap import Exposure, Nothing, Seen, exposure
 from anyjepa.evaluation.probes import KnnProbe, LinearProbe, Probed, knn_probe, linear_probe
-from anyjepa.evaluation.result import Difference, Parts, Repeat, Result, Row, environment
+from anyjepa.evaluation.result import PROTOCOLS, Difference, Parts, Repeat, Result, Row, environment
 from anyjepa.evaluation.samples import Samples, SelectedSamples, Windows, signal_hashes
 from anyjepa.evaluation.splits import Fixed, Folds, OpenShare, Split, SplitConfig, check_leakage, low_shot, splits
 from anyjepa.nn.encoder import Encoder
@@ -58,6 +58,11 @@ class EvaluationConfig(Config):
     supervised: Finetune = Finetune()
     raw_dimensions: PositiveInt = Field(default=1000, description="largest size of raw input as features")
     bootstrap: NonNegativeInt = Field(default=500, description="resamples of the groups for an interval; 0: none")
+
+    @property
+    def title(self) -> str:
+        """'attentive probe (ecg-linear)'."""
+        return PROTOCOLS[self.protocol] + (f" ({self.preset})" if self.preset else "")
 
 
 @dataclass(frozen=True)
@@ -109,16 +114,18 @@ def evaluate(
     *,
     task: str = "labels",
     data: str = "",
+    sources: Mapping[str, str] | None = None,
     cache: str | Path | None = None,
     progress: Callable[[str], None] = lambda row: None,
-    keep: Callable[[Fitted], None] | None = None,
+    keep: Callable[[Fitted], object] | None = None,
 ) -> Result:
     """Judge each candidate and the controls on the same splits; differences are taken against the first row.
 
     Controls: the same probe on the first candidate's network with random weights (new ones a seed), a probe on the
     raw input, and where asked for the same network trained from scratch. An attentive probe stands beside a linear one.
-    task, data: what the result calls them. cache: folder for features; progress: told each row's name before it is
-    computed; keep: given the first row's classifier of the first split. Raises InputError.
+    task, data: what the result calls them; sources: of ids, the name of their data set or folder. cache: folder for
+    features; progress: told each row's name before it is computed; keep: given the first row's classifier of the first
+    split. Raises InputError.
     """
     if keep and config.protocol == "knn":
         raise InputError("evaluate: nearest neighbours are no classifier to keep; choose another protocol")
@@ -126,6 +133,7 @@ def evaluate(
     table, dropped = joined.table.drop_rare(config.min_count)
     place = dict(zip(joined.table.ids, joined.index, strict=True))
     study = Study(SelectedSamples(samples, [place[name] for name in table.ids]), table, config, FeatureCache(cache))
+    origins = [(sources or {}).get(name, "") for name in table.ids]
     rows: list[Row] = []
     resampled: dict[str, Resampled] = {}
     notices = []
@@ -137,7 +145,7 @@ def evaluate(
             if keep and not rows and not judged:
                 keep(study.fitted(one, split))
             judged.append(one._replace(probed=one.probed._replace(head=None, encoder=None), encoder=None))
-        found = exposure((one.seen for one in judged), study.repeats, table, study.hashes)
+        found = exposure((one.seen for one in judged), study.repeats, table, study.hashes, origins)
         row, resampled[name] = study.row(name, judged, control, found)
         rows.append(row)
         if name in candidates and found.transductive is not False:

@@ -93,7 +93,7 @@ def pretrain(
                 objective,
                 dataset.preprocessing.model_dump(mode="json"),
                 Provenance(steps=recipe.training.steps, data=_in_words(dataset), recipe=recipe.name),
-                TrainingRecords.of(dataset.ids, dataset.groups, hashes),
+                TrainingRecords.of(dataset.ids, dataset.groups, hashes, dataset.source),
             )
     return run
 

@@ -223,6 +223,7 @@ def _classifier(where: str, checkpoint: Mapping[str, object], official: Official
             ),  # the only task with one class a record; not in the file
             "window": window,
             "stride": stride,
+            "tail": "drop",
         },
     )
 
