@@ -26,6 +26,9 @@ from anyjepa.training.checkpoints import Checkpoints
 DOCUMENT = Path(__file__).parent.parent / "docs" / "broken-input.md"
 PRETRAIN = "anyjepa pretrain tiny.yaml --data records -o new"
 EMBED = "anyjepa embed run records -o out.csv"
+EVALUATE = (
+    "anyjepa evaluate run --data records --labels labels.csv --id record --target AF --group patient --split part"
+)
 
 
 def write_record(
@@ -83,6 +86,17 @@ def other_xml() -> None:
 
 def entities() -> None:
     Path("ecg.xml").write_text('<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]><RestingECG>&b;</RestingECG>')
+
+
+def labels(*rows: str) -> Callable[[], None]:
+    """Writes `labels.csv` with columns record, AF, patient, part."""
+
+    def write() -> None:
+        Path("labels.csv").write_text("
+".join(["record,AF,patient,part", *rows]) + "
+")
+
+    return write
 
 
 def flat_in_all() -> None:
@@ -215,6 +229,13 @@ CASES = [
     Case("unknown lead in a record", EMBED, lambda: write_record("b", (*LEADS[:-1], "V7"))),
     Case("model folder without one of its tensors", EMBED, lose_a_tensor),
     Case("model folder with an impossible sampling rate", EMBED, impossible_rate),
+    Case("a record twice in the labels", EVALUATE, labels("a,0,p,train", "b,1,q,test", "a,1,p,train")),
+    Case("a patient in two parts", EVALUATE, labels("a,0,p,train", "b,1,p,test")),
+    Case("a label that is neither 0 nor 1", EVALUATE, labels("a,0,p,train", "b,2,q,test")),
+    Case("labels of other records", EVALUATE, labels("c,0,p,train", "d,1,q,test")),
+    Case("labels without patients", EVALUATE.replace(" --group patient", ""), labels("a,0,p,train", "b,1,q,test")),
+    Case("a model without a classifier", "anyjepa predict run records -o out.csv"),
+    Case("an unknown protocol", "anyjepa evaluate run --protocol ecg-liner"),
     Case("run folder in use", "anyjepa pretrain tiny.yaml -o run"),
     Case("disk full during a checkpoint", PRETRAIN, during=disk_full_at_step_4),
     Case("disk full while embeddings are written", "anyjepa embed run records -o out.npz", during=disk_full),

@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from io import StringIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -236,6 +237,8 @@ def test_ids_and_classes_left_out_are_counted(encoder, samples, labels):
     )
     result = evaluate({"pretrained": Candidate(encoder)}, samples, more, EvaluationConfig(**FAST))
     assert (result.unlabelled, result.absent, result.dropped) == (1, 1, {"rare": 4})
+    assert result.examples == {"unlabelled": ("r4",), "absent": ("unknown",)}
+    assert "1 records without a label: r4." in printed(result)
     assert result.records == RECORDS - 5
 
 
@@ -244,6 +247,9 @@ def test_a_class_missing_from_test_parts_is_named(encoder, samples, labels):
     multi = replace(labels, classes=("odd", "once"), values=values, exclusive=False)
     result = evaluate({"pretrained": Candidate(encoder)}, samples, multi, EvaluationConfig(min_count=1, **FAST))
     assert result.unscored == {"once": 4}  # tested in one of three folds, twice
+    assert result.without_positives["test"] == {"once": 4}
+    assert set(result.without_positives) == {"train", "validation", "test"}
+    assert "Without positives in some train parts: once (" in printed(result)
     assert set(result.rows[0].metrics) == {f"macro_{name}" for name in ("auroc", "auprc", "f1", "ece", "brier")}
 
 
@@ -264,6 +270,47 @@ def test_a_result_survives_json(encoder, samples, labels, tmp_path):
         Result.from_json(tmp_path / "other.json")
     with pytest.raises(InputError, match="No such file"):
         Result.from_json(tmp_path / "absent.json")
+
+
+def test_a_result_of_version_1_is_still_read():
+    result = Result.from_json(Path(__file__).parent / "result_v1.json")
+    first = result.rows[0]
+    assert (result.schema_version, len(first.repeats)) == (2, 2)
+    area = first.metrics["macro_auroc"]
+    assert area.bootstrap[0] < area.mean < area.bootstrap[1]
+    assert set(first.class_metrics["auroc"]) == {"low", "high"} == set(first.repeats[0].class_metrics["auroc"])
+    assert result.differences[0].estimate.bootstrap is not None
+    assert first.reliability is first.repeats[0].thresholds is None
+    assert "amplitude: linear probe" in printed(result)
+
+
+def test_a_damaged_result_of_version_1_is_one_line(tmp_path):
+    (tmp_path / "old.json").write_text('{"schema_version": 1, "rows": [{"name": "x"}], "differences": []}')
+    with pytest.raises(InputError, match=r"not a result of anyjepa evaluate: damaged version 1 \(KeyError"):
+        Result.from_json(tmp_path / "old.json")
+
+
+def test_calibration_and_thresholds_are_in_the_result(encoder, samples, labels):
+    multi = replace(labels, exclusive=False)
+    result = evaluate({"pretrained": Candidate(encoder)}, samples, multi, EvaluationConfig(**FAST))
+    row = result.rows[3]  # statistics, which know the classes
+    assert set(row.class_metrics) == {"auroc", "auprc", "f1", "ece", "brier"}
+    assert all(0 <= value <= 1 for value in row.repeats[0].thresholds.values())
+    assert sum(row.reliability.counts) == 2 * RECORDS * 3  # every record once a seed, for each class
+    assert sum(row.class_reliability["mid"].counts) == 2 * RECORDS
+    for metric in ("macro_f1", "macro_ece", "macro_brier"):
+        assert row.metrics[metric].bootstrap[0] <= row.metrics[metric].bootstrap[1]
+    assert row.metrics["macro_f1"].mean > result.rows[2].metrics["macro_f1"].mean
+    assert result.rows[0].class_metrics["brier"]["low"].low is not None
+
+
+def test_contamination_by_source_heads_the_result(encoder, samples, labels):
+    known = Candidate(encoder, seen=TrainingRecords.of(["x"], ["y"], ["z"], ["challenge-2021"]))
+    sources = dict.fromkeys(labels.ids, "ptb-xl")
+    result = evaluate({"pretrained": known}, samples, labels, EvaluationConfig(**FAST), sources=sources)
+    assert result.rows[0].transductive
+    assert result.notices[0].startswith("pretrained: CONTAMINATED: pretraining and this evaluation both use ptb-xl (in")
+    assert "CONTAMINATED" in printed(result).splitlines()[0]
 
 
 def test_the_table_shows_rows_controls_and_notices(encoder, samples, labels):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from anyjepa.evaluation.calibration import reliability
 from anyjepa.evaluation.intervals import Estimate
 from anyjepa.evaluation.result import Difference, Parts, Repeat, Result, Row
 
@@ -62,6 +63,7 @@ def evaluated(
             repeats=(Repeat(seed=0, fold=0, metrics={}, class_metrics={}, chosen={}),) * repeats,
             metrics={"macro_auroc": _around(value, repeats, spread)},
             class_metrics={"auroc": dict.fromkeys(CLASSES, _around(value, repeats, spread))},
+            reliability=reliability(np.array([0, 0, 1, 1]), np.array([0.1, 0.3, 0.6, value])),
         )
         for place, (name, value) in enumerate({"this encoder": encoder, "random init": control}.items())
     )

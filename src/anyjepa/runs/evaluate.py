@@ -68,9 +68,9 @@ def evaluate(
     without them is judged on its recipe's embedded set, training patients against test patients. protocol: linear, knn,
     attentive, finetune, supervised, or a published one by name (`anyjepa recipes` lists them). task: one that the data
     name; labels: a table instead. folds: cross-validation in that many parts. unit: of the files, over what they say.
-    settings: keys of `EvaluationConfig`, laid over the recipe's or the protocol's; changes: the same as keywords (seeds=,
-    low_shot=, min_count=). save_classifier: a model folder for the encoder and its head of the first split, which
-    `anyjepa predict` uses. progress: told each row's name before it is computed. Raises InputError.
+    settings: keys of `EvaluationConfig`, laid over the recipe's or the protocol's; changes: the same as keywords
+    (seeds=, low_shot=, min_count=). save_classifier: a model folder for the encoder and its head of the first split,
+    which `anyjepa predict` uses. progress: told each row's name before it is computed. Raises InputError.
     """
     run = model if isinstance(model, Run) else None if isinstance(model, Model) else find_run(Path(model))
     loaded = model if isinstance(model, Model) else load(run.model if run else str(model), weights)
