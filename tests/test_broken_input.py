@@ -92,9 +92,7 @@ def labels(*rows: str) -> Callable[[], None]:
     """Writes `labels.csv` with columns record, AF, patient, part."""
 
     def write() -> None:
-        Path("labels.csv").write_text("
-".join(["record,AF,patient,part", *rows]) + "
-")
+        Path("labels.csv").write_text("\n".join(["record,AF,patient,part", *rows]) + "\n")
 
     return write
 
@@ -231,7 +229,6 @@ CASES = [
     Case("model folder with an impossible sampling rate", EMBED, impossible_rate),
     Case("a record twice in the labels", EVALUATE, labels("a,0,p,train", "b,1,q,test", "a,1,p,train")),
     Case("a patient in two parts", EVALUATE, labels("a,0,p,train", "b,1,p,test")),
-    Case("a label that is neither 0 nor 1", EVALUATE, labels("a,0,p,train", "b,2,q,test")),
     Case("labels of other records", EVALUATE, labels("c,0,p,train", "d,1,q,test")),
     Case("labels without patients", EVALUATE.replace(" --group patient", ""), labels("a,0,p,train", "b,1,q,test")),
     Case("a model without a classifier", "anyjepa predict run records -o out.csv"),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 import anyjepa
+from anyjepa.cli_records import Json, Leads, Rate, Unit, Weights, embed, predict
 from anyjepa.errors import DataWarning, InputError
 
 if TYPE_CHECKING:
@@ -36,21 +37,12 @@ Data = Annotated[
     typer.Option("--data", help="File or folder; may be repeated. Default: the recipe's embedded set."),
 ]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Change one key of the recipe, e.g. training.steps=1000.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-Unit = Annotated[str | None, typer.Option(help="mV, uV, V or mV per unit, over what the files say.")]
-Rate = Annotated[float | None, typer.Option(help="Hz, for arrays and tables that do not say.")]
-Leads = Annotated[str | None, typer.Option(help="I,II,V1 ..., for arrays that do not say.")]
 Recipe = Annotated[str, typer.Argument(help="Name of a recipe (see `anyjepa recipes`) or a YAML file.")]
 
 
 class SplitBy(StrEnum):
     group = "group"
     record = "record"
-
-
-class Weights(StrEnum):
-    teacher = "teacher"
-    student = "student"
 
 
 @app.command()
@@ -227,62 +219,8 @@ def evaluate(
         typer.echo(f"classifier: {save_classifier}")
 
 
-@app.command()
-def predict(
-    model: Annotated[str, typer.Argument(help="Model folder or Hugging Face id, with a classifier in it.")],
-    paths: Annotated[list[Path], typer.Argument(help="ECG files or folders.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help=".parquet or .csv, one row a record")],
-    windows: Annotated[Path | None, typer.Option(help="Another .parquet or .csv, one row a window.")] = None,
-    fs: Rate = None,
-    leads: Leads = None,
-    unit: Unit = None,
-    skip_errors: Annotated[
-        bool, typer.Option("--skip-errors", help="Leave out what cannot be read, and say so.")
-    ] = False,
-) -> None:
-    """Probabilities and decisions of a classifier that `evaluate --save-classifier` kept, and what drove them."""
-    from anyjepa.runs.predict import predict_files
-
-    count, skipped = predict_files(
-        model,
-        paths,
-        output,
-        windows=windows,
-        skip_errors=skip_errors,
-        fs=fs,
-        leads=leads.split(",") if leads else None,
-        unit=unit,
-    )
-    _told(output, count, skipped)
-
-
-@app.command()
-def embed(
-    model: Annotated[str, typer.Argument(help="Run folder, model folder or Hugging Face id.")],
-    paths: Annotated[list[Path], typer.Argument(help="ECG files or folders.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help=".parquet, .npz or .csv")],
-    weights: Annotated[Weights | None, typer.Option(help="Default: the teacher, where there is one.")] = None,
-    fs: Rate = None,
-    leads: Leads = None,
-    unit: Unit = None,
-    skip_errors: Annotated[
-        bool, typer.Option("--skip-errors", help="Leave out what cannot be read, and say so.")
-    ] = False,
-) -> None:
-    """One vector a record, into a table with the records' ids."""
-    from anyjepa.runs.embed import embed_files
-
-    count, skipped = embed_files(
-        model,
-        paths,
-        output,
-        weights=weights.value if weights else None,
-        skip_errors=skip_errors,
-        fs=fs,
-        leads=leads.split(",") if leads else None,
-        unit=unit,
-    )
-    _told(output, count, skipped)
+app.command()(predict)
+app.command()(embed)
 
 
 @app.command()
@@ -401,12 +339,6 @@ def _one_line_warning(message: Warning | str, category: type[Warning], *rest: An
 def _stopped(stop: Interrupted, command: list[str]) -> NoReturn:
     typer.echo(f"stopped after step {stop.step}; go on by: {shlex.join(['anyjepa', *command])}", err=True)
     raise typer.Exit(130) from None
-
-
-def _told(output: Path, count: int, skipped: dict[str, str]) -> None:
-    typer.echo(f"{output}: {count} records" + (f", {len(skipped)} left out" if skipped else ""))
-    for reason in skipped.values():
-        typer.echo(f"skipped: {reason}", err=True)
 
 
 def _evaluation(run: Run) -> list[str]:

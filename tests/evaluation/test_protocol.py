@@ -15,13 +15,13 @@ from rich.console import Console
 
 from anyjepa.data.labels import LabelTable
 from anyjepa.errors import InputError
-from anyjepa.evaluation import protocol
+from anyjepa.evaluation import study
 from anyjepa.evaluation.attentive import AttentiveProbe
 from anyjepa.evaluation.finetune import Finetune
 from anyjepa.evaluation.fitting import FitConfig
 from anyjepa.evaluation.protocol import Candidate, EvaluationConfig, evaluate
 from anyjepa.evaluation.result import Result, render
-from anyjepa.evaluation.samples import ArraySamples, Windows
+from anyjepa.evaluation.samples import ArraySamples, Windows, signal_hashes
 from anyjepa.evaluation.splits import Fixed, Folds, Holdout
 from anyjepa.nn.encoder import Encoder, EncoderConfig
 from anyjepa.weights.model import TrainingRecords
@@ -193,12 +193,14 @@ def test_shuffled_labels_give_chance(encoder, samples, labels):
 
 
 def test_pretraining_is_compared_with_every_test_part(encoder, samples, labels):
+    hashes = signal_hashes(samples)
+
     def without_test(split):
         rest = np.setdiff1d(np.arange(RECORDS), split.test)
         seen = TrainingRecords.of([labels.ids[i] for i in rest], [labels.groups[i] for i in rest])
         return Candidate(encoder, "student", seen)
 
-    all_seen = Candidate(encoder, seen=TrainingRecords.of(labels.ids, labels.groups))
+    all_seen = Candidate(encoder, seen=TrainingRecords.of(labels.ids, labels.groups, hashes))
     config = EvaluationConfig(**FAST)
     result = evaluate({"honest": without_test, "saw all": all_seen}, samples, labels, config)
     assert [row.transductive for row in result.rows] == [False, True, False, False, False]
@@ -211,13 +213,13 @@ def test_pretraining_is_compared_with_every_test_part(encoder, samples, labels):
 
 def test_features_are_computed_once(encoder, samples, labels, tmp_path, monkeypatch):
     calls = []
-    compute = protocol.mean_features
+    compute = study.mean_features
 
     def counted(*arguments):
         calls.append(1)
         return compute(*arguments)
 
-    monkeypatch.setattr(protocol, "mean_features", counted)
+    monkeypatch.setattr(study, "mean_features", counted)
     first = evaluate({"pretrained": Candidate(encoder)}, samples, labels, EvaluationConfig(**FAST), cache=tmp_path)
     assert len(calls) == 1 + 2  # the encoder, and a random one a seed
     second = evaluate({"pretrained": Candidate(encoder)}, samples, labels, EvaluationConfig(**FAST), cache=tmp_path)

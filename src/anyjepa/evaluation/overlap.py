@@ -128,9 +128,10 @@ def _shared(
         return {}
     members = [data_sets(source) for source in sources]
     of_test = {name for row in tested.tolist() for name in members[row]} & used.keys()
-    rows = np.array([row for row in range(len(table)) if members[row] & of_test])
-    signals = seen.saw_signals([digests[row] for row in rows.tolist()]) if digests and len(rows) else []
-    known = {name for row in _met(seen, table, rows, digests, set(signals or ())) for name in members[row]}
+    rows = [row for row in range(len(table)) if members[row] & of_test]
+    signals = seen.saw_signals([digests[row] for row in rows]) if digests else []
+    met = _met(seen, table, np.array(rows, int), digests, set(signals or ()))
+    known = {name for row in met for name in members[row]}
     return {name: used[name] for name in of_test - known}
 
 
