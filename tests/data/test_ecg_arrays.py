@@ -58,7 +58,6 @@ def test_a_wrong_unit_warns() -> None:
         ({"fs": 0}, "sampling rate is 0 Hz"),
         ({"fs": [250]}, "sampling rate '\\[250\\]' is no number of Hz"),
         ({"leads": "II"}, "leads are 'II'; they must be a list of names"),
-        ({"signals": []}, "there is no record in it"),
         ({"ids": ["a"]}, "2 records, but 1 ids"),
         ({"patients": ["a"] * 3}, "2 records, but 3 patients"),
     ],

@@ -87,7 +87,7 @@ def read_npz(
             raise InputError(f"{path}: '{key}' is neither in the file nor given; pass {key}=")
     if "signals" not in stored:
         raise InputError(f"{path}: key 'signals' is missing; there are: {', '.join(stored)}")
-    return from_arrays(
+    recordings = from_arrays(
         stored["signals"],
         **given,
         ids=_strings(stored, "ids", path),
@@ -96,6 +96,9 @@ def read_npz(
         file=str(path),
         warn=False,
     )
+    if not recordings:
+        raise InputError(f"{path}: there is no record in it")
+    return recordings
 
 
 def _strings(stored: dict[str, np.ndarray], key: str, path: Path) -> list[str] | None:
@@ -122,8 +125,6 @@ def _split(signals: np.ndarray | Sequence[np.ndarray], leads: tuple[str, ...], w
     if isinstance(signals, np.ndarray) and signals.ndim not in (2, 3):
         raise InputError(f"{where}: shape {signals.shape} must be (records, leads, samples) or (leads, samples)")
     records = [signals] if isinstance(signals, np.ndarray) and signals.ndim == 2 else list(signals)
-    if not records:
-        raise InputError(f"{where}: there is no record in it")
     return [
         _as_record(record, leads, f"{where}[{i}]" if len(records) > 1 else where) for i, record in enumerate(records)
     ]

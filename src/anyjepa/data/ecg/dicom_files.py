@@ -14,6 +14,7 @@ import numpy as np
 
 from anyjepa.data.ecg.leads import LEADS, canonical_lead
 from anyjepa.data.ecg.recording import Recording, millivolts_per
+from anyjepa.data.files import regular_size
 from anyjepa.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def read_dicom(path: Path, id: str, source: str = "", unit: str | float | None =
     are joined. unit: what one stored unit is, instead of the channels' sensitivity and baseline. Statements are the
     free-text annotations.
     """
+    regular_size(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom warns of malformed identifiers, which are not read here

@@ -57,6 +57,7 @@ EQUIVALENT = {
 # Frequent codes that it does not score.
 UNSCORED = {
     "164951009": Diagnosis("abQRS", "abnormal QRS"),
+    "713422000": Diagnosis("ATach", "atrial tachycardia"),
     "67741000119109": Diagnosis("LAE", "left atrial enlargement"),
     "164873001": Diagnosis("LVH", "left ventricular hypertrophy"),
     "55827005": Diagnosis("LVHV", "left ventricular high voltage"),
@@ -64,6 +65,8 @@ UNSCORED = {
     "164861001": Diagnosis("MIs", "myocardial ischemia"),
     "428750005": Diagnosis("NSSTTA", "nonspecific ST-T abnormality"),
     "164867002": Diagnosis("OldMI", "old myocardial infarction"),
+    "425856008": Diagnosis("PVT", "paroxysmal ventricular tachycardia"),
+    "89792004": Diagnosis("RVH", "right ventricular hypertrophy"),
     "55930002": Diagnosis("STC", "ST changes"),
     "429622005": Diagnosis("STD", "ST depression"),
     "164931005": Diagnosis("STE", "ST elevation"),

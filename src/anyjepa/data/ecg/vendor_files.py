@@ -16,6 +16,7 @@ from xml.parsers import expat
 import numpy as np
 
 from anyjepa.data.ecg.recording import Recording, millivolts_per
+from anyjepa.data.files import regular_size
 from anyjepa.errors import DataWarning, InputError
 
 if TYPE_CHECKING:
@@ -67,12 +68,9 @@ def read_scp(path: Path, id: str, source: str = "", unit: str | float | None = N
 
 
 def _load(path: Path) -> bytes:
-    try:
-        if (size := path.stat().st_size) > MAX_BYTES:
-            raise InputError(f"{path}: has {size >> 10} KiB; up to {MAX_BYTES >> 10} KiB are read")
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    if (size := regular_size(path)) > MAX_BYTES:
+        raise InputError(f"{path}: has {size >> 10} KiB; up to {MAX_BYTES >> 10} KiB are read")
+    return path.read_bytes()
 
 
 def _root(content: bytes, path: Path) -> str:
