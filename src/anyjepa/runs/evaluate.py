@@ -13,6 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import ValidationError
 
+from anyjepa.data.ecg.beats import TASKS as BEAT_TASKS
+from anyjepa.data.ecg.beats import beat_windows
 from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.reading import read
 from anyjepa.data.ecg.recording import Recording
@@ -74,10 +76,19 @@ def evaluate(
     recordings = _recordings(run, paths, unit)
     samples = loaded.prepare(recordings)
     table = _table(recordings, labels, task, run if not paths else None)
+<<<<<<< HEAD
     usual = run.recipe.evaluation if run else EvaluationConfig()
     asked = _config(usual, protocol, folds, merge(merge({}, settings or {}), changes))
     config = asked.model_copy(update={"windows": _windows(asked.windows, samples, loaded)})
     task = task or _title(labels, recordings)
+=======
+    if task in BEAT_TASKS:
+        samples = beat_windows(samples, recordings)
+    config = _config(run, protocol, folds, {**(settings or {}), **changes}, samples, loaded)
+    task = task or (
+        labels.path.stem if isinstance(labels, LabelFile) else _only_task(recordings) if labels is None else "labels"
+    )
+>>>>>>> 25dafb2 (ECG data sets in their published layouts, read lazily; PTB-XL's tasks, MIT-BIH's beats, a high-pass filter, one table of facts)
     candidate = Candidate(loaded.encoder, loaded.loaded.weights, loaded.loaded.records)
     result = judging.evaluate(
         {f"pretrained ({loaded.loaded.weights})": candidate},
