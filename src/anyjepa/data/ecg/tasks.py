@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -26,6 +27,15 @@ class Task:
     classes: dict[str, tuple[str, ...]]
     exclusive: bool
     labelled: bool = False
+
+    @cached_property
+    def meaning(self) -> dict[str, list[str]]:
+        """The classes that a statement makes true."""
+        meaning: dict[str, list[str]] = {}
+        for label, statements in self.classes.items():
+            for statement in statements:
+                meaning.setdefault(statement, []).append(label)
+        return meaning
 
     def takes(self, row: Sequence[bool]) -> bool:
         """Whether a record with these classes is in the table."""
@@ -115,7 +125,8 @@ def task_table(recordings: Sequence[Recording], name: str) -> LabelTable:
         task = next((task for speaks, task in chosen if speaks(recording)), None)
         if task is None:
             continue
-        row = [bool(recording.statements & set(task.classes.get(label, ()))) for label in classes]
+        true = {label for statement in recording.statements for label in task.meaning.get(statement, ())}
+        row = [label in true for label in classes]
         if task.takes(row):
             kept.append(recording)
             rows.append(row)

@@ -45,7 +45,7 @@ def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:
     facts = [field for field in Row._fields[1:] if field != "abnormalities"]
     index = read_index(folder / TABLE, "exam_id", [*facts, *ABNORMALITIES])
     rows = index[["exam_id", *facts, *ABNORMALITIES]].itertuples(index=False, name=None)
-    exams = {row[0]: Row(*row[:5], row[5:]) for row in rows}
+    exams = {row[0]: Row._make((*row[:5], row[5:])) for row in rows}
     for part in sorted(folder.glob("*.hdf5")):
         ids = _exam_ids(part)
         for place, exam in enumerate(ids):
