@@ -142,7 +142,9 @@ def test_missing_and_unlisted_files_can_be_skipped(folder: Path) -> None:
 
 def test_a_rate_that_was_not_downloaded(tmp_path: Path, records: list[Recording]) -> None:
     folder = write_miniature(tmp_path, records[:1], codes=CODES[:1], rates=(100,))
-    with pytest.raises(InputError, match=r"no folder 'records500' in this PTB-XL; give .*records100 to read records100"):
+    with pytest.raises(
+        InputError, match=r"no folder 'records500' in this PTB-XL; give .*records100 to read records100"
+    ):
         read(folder)
 
 

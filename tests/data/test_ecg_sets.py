@@ -42,7 +42,9 @@ def mimic(tmp_path: Path) -> Path:
     index.assign(file_name=index.study_id, ecg_time="2180-07-23 08:44:00", path=paths).to_csv(
         tmp_path / "record_list.csv", index=False
     )
-    reports = pd.DataFrame({"study_id": index.study_id[::-1], "report_0": ["Sinus rhythm", "Atrial fibrillation", None]})
+    reports = pd.DataFrame(
+        {"study_id": index.study_id[::-1], "report_0": ["Sinus rhythm", "Atrial fibrillation", None]}
+    )
     reports.assign(report_1=[None, "Abnormal ECG", None], rr_interval=800).to_csv(
         tmp_path / "machine_measurements.csv", index=False
     )
@@ -62,7 +64,9 @@ def test_mimic_leads_go_by_name_and_patients_by_the_list(mimic: Path) -> None:
 def test_mimic_without_reports_and_with_a_missing_record(mimic: Path) -> None:
     (mimic / "machine_measurements.csv").unlink()
     (mimic / "files/p1000/p10000032/s44458630/44458630.hea").unlink()
-    with pytest.raises(InputError, match=r"44458630.hea: is listed in record_list.csv \(study_id 44458630\), but there"):
+    with pytest.raises(
+        InputError, match=r"44458630.hea: is listed in record_list.csv \(study_id 44458630\), but there"
+    ):
         read(mimic)
     found = read(mimic, on_error="skip", warn=False)
     assert (len(found.recordings), len(found.skipped)) == (2, 1)
