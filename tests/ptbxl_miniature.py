@@ -1,7 +1,7 @@
 """A small PTB-XL in the official layout, made of any recordings: the same tables, folders and two rates.
 
-Written by wfdb and pandas, which the reader of this layout does not use for it. For tests, and to try on few records the
-commands that reproduce published results on the real one.
+Written by wfdb, whose reading this project does not use for it. For tests, and to try on few records the commands that
+reproduce published results on the real one.
 """
 
 from __future__ import annotations

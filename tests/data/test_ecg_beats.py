@@ -25,8 +25,8 @@ BEATS = ((20, "N"), (400, "+"), (720, "V"), (1500, "A"), (2000, "/"), (2600, "F"
 @pytest.fixture
 def mitdb(tmp_path: Path) -> Path:
     """Records 101 and 201 of DS1, 100 and 202 of DS2, paced 102; each beat a spike in lead II."""
-    for name, leads in (("100", ("MLII", "V5")), ("101", ("MLII", "V1")), ("102", ("V5", "V2")), ("201", ("V1", "MLII")),
-                        ("202", ("MLII", "V1"))):  # fmt: skip
+    leads_of = {"100": "MLII V5", "101": "MLII V1", "102": "V5 V2", "201": "V1 MLII", "202": "MLII V1"}
+    for name, leads in ((name, leads.split()) for name, leads in leads_of.items()):
         signal = np.zeros((2, SAMPLES))
         signal[leads.index("MLII") if "MLII" in leads else 0, [sample for sample, _ in BEATS]] = 1
         signal[:, ::7] += 0.01
@@ -106,7 +106,7 @@ def copy_annotations(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda folder: (folder / "100.atr").unlink(), "100.atr: there is no such annotation file"),
+        (lambda folder: (folder / "100.atr").unlink(), r"100.atr: there is no such file"),
         (lambda folder: (folder / "100.atr").write_bytes(b""), "100.atr: (is no annotation file|holds no annotation)"),
         (copy_annotations, "100.atr: annotates samples 5 to 3610, the record has 3600; it belongs to another record"),
         (

@@ -77,7 +77,7 @@ def test_records_are_read_when_their_turn_comes(folder: Path) -> None:
     (folder / "records500/00000/00002_hr.dat").write_bytes(b"")
     records = iterate(folder)
     assert next(records).id.endswith("1")
-    with pytest.raises(InputError, match="00002_hr.dat"):
+    with pytest.raises(InputError, match=r"00002_hr\.dat"):
         next(records)
 
 

@@ -76,19 +76,12 @@ def evaluate(
     recordings = _recordings(run, paths, unit)
     samples = loaded.prepare(recordings)
     table = _table(recordings, labels, task, run if not paths else None)
-<<<<<<< HEAD
+    if task in BEAT_TASKS:
+        samples = beat_windows(samples, recordings)
     usual = run.recipe.evaluation if run else EvaluationConfig()
     asked = _config(usual, protocol, folds, merge(merge({}, settings or {}), changes))
     config = asked.model_copy(update={"windows": _windows(asked.windows, samples, loaded)})
     task = task or _title(labels, recordings)
-=======
-    if task in BEAT_TASKS:
-        samples = beat_windows(samples, recordings)
-    config = _config(run, protocol, folds, {**(settings or {}), **changes}, samples, loaded)
-    task = task or (
-        labels.path.stem if isinstance(labels, LabelFile) else _only_task(recordings) if labels is None else "labels"
-    )
->>>>>>> 25dafb2 (ECG data sets in their published layouts, read lazily; PTB-XL's tasks, MIT-BIH's beats, a high-pass filter, one table of facts)
     candidate = Candidate(loaded.encoder, loaded.loaded.weights, loaded.loaded.records)
     result = judging.evaluate(
         {f"pretrained ({loaded.loaded.weights})": candidate},

@@ -19,6 +19,7 @@ MissingLeads = Literal["refuse", "zero"]
 OnError = Literal["raise", "skip"]
 Leads = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(check_distinct)]
 Positive = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
+Highpass = Annotated[float, Field(gt=0, le=5)]
 
 
 class EcgPreprocessing(Config):
@@ -37,7 +38,7 @@ class EcgPreprocessing(Config):
         default="refuse",
         description="a lead that the record lacks: an error, or zero (the lead's mean) after standardising",
     )
-    highpass_hz: PositiveFloat | None = Field(
+    highpass_hz: Highpass | None = Field(
         default=None, description="baseline wander below this is taken out, Hz; see `highpass`. None: no filter"
     )
     absolute_time: bool = Field(

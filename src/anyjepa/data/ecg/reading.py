@@ -1,4 +1,7 @@
-"""Read ECGs from files and folders: published data sets in their layouts, WFDB, NumPy, CSV, Parquet, DICOM, SCP-ECG, GE MUSE and HL7 aECG."""
+"""Read ECGs from files and folders.
+
+Published data sets in their layouts; WFDB, NumPy, CSV, Parquet, DICOM, SCP-ECG, GE MUSE and HL7 aECG.
+"""
 
 from __future__ import annotations
 

@@ -11,11 +11,11 @@ from pydantic import Field, PositiveFloat
 from anyjepa.config import Config
 from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.leads import LEADS
-from anyjepa.data.ecg.preprocessing import EcgPreprocessing, Gaps, Leads, MissingLeads, Positive
+from anyjepa.data.ecg.preprocessing import EcgPreprocessing, Gaps, Highpass, Leads, MissingLeads, Positive
 from anyjepa.data.ecg.reading import read
 from anyjepa.data.ecg.recording import Rate, Recording
 from anyjepa.data.ecg.simulator import SimulatorConfig, patient_split, simulate
-from anyjepa.data.labels import PARTS
+from anyjepa.errors import InputError
 
 
 class Found(NamedTuple):
@@ -36,7 +36,7 @@ class EcgDataConfig(Config):
     clip: Positive = Field(default=5.0, description="standardised values are cut at +- this")
     gaps: Gaps = Field(default="interpolate", description="NaN gaps: linear interpolation, or an error")
     missing_leads: MissingLeads = Field(default="refuse", description="a lead that a record lacks: an error, or zero")
-    highpass_hz: PositiveFloat | None = Field(
+    highpass_hz: Highpass | None = Field(
         default=None, description="baseline wander below this is taken out, Hz (CODE-15, St. Petersburg: 0.5)"
     )
     part: Literal["train", "all"] = Field(
@@ -68,9 +68,13 @@ def find_recordings(config: EcgDataConfig, paths: Sequence[Path], part: str | No
         made = simulate(config.simulator)
         return Found([r for r in made if part is None or parts[r.patient or ""] == part], {})
     reading = read(list(paths), on_error=config.on_error, unit=config.unit)
-    wanted = (None, part) if part and config.part == "train" else (None, *PARTS)
-    others = {r.id: _published_elsewhere(r) for r in reading.recordings if r.split not in wanted}
-    return Found([r for r in reading.recordings if r.id not in others], reading.skipped | others)
+    if part is None or config.part == "all":
+        return Found(reading.recordings, reading.skipped)
+    kept = [r for r in reading.recordings if r.split in (None, part)]
+    others = {r.id: _published_elsewhere(r) for r in reading.recordings if r.split not in (None, part)}
+    if not kept:
+        raise InputError(f"no record is left to train on; the first: {next(iter(others.values()))}")
+    return Found(kept, reading.skipped | others)
 
 
 def _published_elsewhere(recording: Recording) -> str:

@@ -10,9 +10,10 @@ import numpy as np
 
 from anyjepa.data.ecg import beats
 from anyjepa.data.ecg.recording import Recording
-from anyjepa.data.ecg.sets.challenge import SCORED, is_snomed
+from anyjepa.data.ecg.sets.challenge import is_snomed
 from anyjepa.data.ecg.sets.code15 import ABNORMALITIES
 from anyjepa.data.ecg.sets.ptbxl_statements import STATEMENTS, classes_of
+from anyjepa.data.ecg.snomed import EQUIVALENT, SCORED
 from anyjepa.data.labels import LabelTable
 from anyjepa.errors import InputError, did_you_mean
 
@@ -71,7 +72,13 @@ _LUDB = {
     ),
 }
 
-# SNOMED CT codes of the PhysioNet Challenges 2020 and 2021 (chapman, ningbo, cpsc2018, ...).
+# SNOMED CT codes of the PhysioNet Challenges 2020 and 2021 (chapman, ningbo, cpsc2018, ...); codes that the Challenge
+# scores as one are one class.
+_SCORED = {
+    diagnosis.name: (code, *(other for other, same in EQUIVALENT.items() if same == code))
+    for code, diagnosis in SCORED.items()
+    if code not in EQUIVALENT
+}
 _SNOMED = {
     "rhythm": Task(
         {
@@ -85,7 +92,7 @@ _SNOMED = {
         },
         exclusive=True,
     ),
-    "challenge": Task(SCORED, exclusive=False),
+    "challenge": Task(_SCORED, exclusive=False),
 }
 
 # PTB-XL's six levels (Strodthoff et al. 2020), and the task with one class a record (Na et al. 2024, ST-MEM).

@@ -37,34 +37,3 @@ def with_origin(recording: Recording) -> Recording:
     if prefix == "HR":
         return replace(recording, source="ptb-xl", id=record_id(number))
     return replace(recording, source=_SOURCES[prefix])
-
-
-# The 26 scored classes of the Challenge 2021 and their codes; four pairs count as one class.
-SCORED = {
-    "atrial fibrillation": ("164889003",),
-    "atrial flutter": ("164890007",),
-    "bundle branch block": ("6374002",),
-    "bradycardia": ("426627000",),
-    "complete left bundle branch block": ("733534002", "164909002"),
-    "complete right bundle branch block": ("713427006", "59118001"),
-    "first-degree AV block": ("270492004",),
-    "incomplete right bundle branch block": ("713426002",),
-    "left axis deviation": ("39732003",),
-    "left anterior fascicular block": ("445118002",),
-    "low QRS voltages": ("251146004",),
-    "nonspecific intraventricular conduction disorder": ("698252002",),
-    "sinus rhythm": ("426783006",),
-    "premature atrial contraction": ("284470004", "63593006"),
-    "pacing rhythm": ("10370003",),
-    "poor R wave progression": ("365413008",),
-    "premature ventricular contractions": ("427172004", "17338001"),
-    "prolonged PR interval": ("164947007",),
-    "prolonged QT interval": ("111975006",),
-    "Q wave abnormal": ("164917005",),
-    "right axis deviation": ("47665007",),
-    "sinus arrhythmia": ("427393009",),
-    "sinus bradycardia": ("426177001",),
-    "sinus tachycardia": ("427084000",),
-    "T wave abnormal": ("164934002",),
-    "T wave inversion": ("59931005",),
-}
