@@ -106,7 +106,10 @@ def copy_annotations(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda folder: (folder / "100.atr").unlink(), r"100.atr: there is no such file"),
+        (
+            lambda folder: (folder / "100.atr").unlink(),
+            "100.atr: there is no such file; it must hold the annotations of record 100",
+        ),
         (lambda folder: (folder / "100.atr").write_bytes(b""), "100.atr: (is no annotation file|holds no annotation)"),
         (copy_annotations, "100.atr: annotates samples 5 to 3610, the record has 3600; it belongs to another record"),
         (

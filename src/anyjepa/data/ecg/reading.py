@@ -168,6 +168,7 @@ def _without_segments(headers: list[Path]) -> list[Path]:
 def _read_file(
     path: Path, root: Path, fs: float | None, leads: Sequence[str] | None, unit: str | float | None
 ) -> list[Recording]:
+    regular_size(path)
     id = path.relative_to(root).with_suffix("").as_posix()
     source = root.resolve().name
     match path.suffix.lower():

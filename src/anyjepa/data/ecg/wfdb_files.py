@@ -91,6 +91,8 @@ def read_wfdb(path: Path, id: str, source: str, unit: str | float | None = None)
 
 def read_annotations(path: Path, samples: int) -> Annotations:
     """An annotation file, as `100.atr`, of a record of so many samples. InputError if it is missing or another's."""
+    if not path.exists():
+        raise InputError(f"{path}: there is no such file; it must hold the annotations of record {path.stem}")
     regular_size(path)
     try:
         with warnings.catch_warnings():

@@ -7,6 +7,7 @@ abnormalities it shows. Parts that were not downloaded are passed over.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
@@ -38,7 +39,7 @@ class Row(NamedTuple):
 
 
 def recognise(folder: Path) -> bool:
-    return (folder / TABLE).is_file() and any(folder.glob("*.hdf5"))
+    return os.path.isfile(folder / TABLE) and any(folder.glob("*.hdf5"))
 
 
 def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:
@@ -112,4 +113,5 @@ def _opened(part: Path) -> Iterator[Any]:
     except InputError:
         raise
     except (OSError, RuntimeError, TypeError, ValueError) as error:  # whatever h5py and HDF5 raise
-        raise InputError(f"{part}: cannot be read as HDF5 ({str(error).splitlines()[0][:200]})") from error
+        reason = "it is truncated" if "truncated" in str(error) else str(error).splitlines()[0][:200]
+        raise InputError(f"{part}: cannot be read as HDF5 ({reason})") from error

@@ -7,6 +7,7 @@ Its files have aVF before aVL; leads go by name everywhere here, so nothing foll
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -20,7 +21,7 @@ TABLE, REPORTS = "record_list.csv", "machine_measurements.csv"
 
 
 def recognise(folder: Path) -> bool:
-    return (folder / TABLE).is_file() and (folder / "files").is_dir()
+    return os.path.isfile(folder / TABLE) and os.path.isdir(folder / "files")
 
 
 def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:

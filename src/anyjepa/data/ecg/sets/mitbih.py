@@ -7,6 +7,7 @@ the four records with pacemakers are in neither. 201 is in DS1, 202 in DS2: see 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -27,7 +28,7 @@ SAME_PERSON = {"202": "201"}
 
 def recognise(folder: Path) -> bool:
     """By the first record's rate, too: other databases have records called 100."""
-    first = next((folder / f"{name}.hea" for name in RECORDS if (folder / f"{name}.hea").is_file()), None)
+    first = next((folder / f"{name}.hea" for name in RECORDS if os.path.isfile(folder / f"{name}.hea")), None)
     try:
         return first is not None and read_header(first).fs == 360
     except InputError:

@@ -78,11 +78,11 @@ def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:
 
 def _root(folder: Path) -> Path | None:
     """The folder that holds the table, if `folder` is that or lies in one of its two folders of records."""
-    if (folder / TABLE).is_file():
+    if os.path.isfile(folder / TABLE):
         return folder
     here = folder.resolve()
     for depth, parent in enumerate(here.parents[:2], 1):
-        if here.parts[-depth] in FILES and (parent / TABLE).is_file():
+        if here.parts[-depth] in FILES and os.path.isfile(parent / TABLE):
             return parent
     return None
 
