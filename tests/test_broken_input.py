@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
+import h5py
 import numpy as np
 import pytest
 import torch
+from ptbxl_miniature import write_miniature
 from pydicom.data import get_testdata_file
 from safetensors.torch import load_file, save_file
 
@@ -117,6 +119,33 @@ def impossible_rate() -> None:
     path.write_text(path.read_text().replace('"fs": 100.0', '"fs": 1e12'))
 
 
+def ptb_xl() -> Path:
+    """PTB-XL's layout with two records of 6 s."""
+    records = simulate(SimulatorConfig(patients=2, fs=100, duration_s=6))
+    return write_miniature(Path("ptb-xl"), records, rates=(500,))
+
+
+def without_a_column() -> None:
+    table = ptb_xl() / "ptbxl_database.csv"
+    table.write_text(table.read_text().replace("patient_id", "patient", 1))
+
+
+def truncated_hdf5() -> None:
+    Path("code-15").mkdir()
+    columns = "exam_id,age,is_male,patient_id,trace_file,1dAVb,RBBB,LBBB,SB,ST,AF"
+    Path("code-15/exams.csv").write_text(f"{columns}\n7,50,True,1,exams_part0.hdf5{',False' * 6}\n")
+    with h5py.File("code-15/exams_part0.hdf5", "w") as file:
+        file["exam_id"], file["tracings"] = [7], np.ones((1, 4096, 12), np.float32)
+    os.truncate("code-15/exams_part0.hdf5", 5000)
+
+
+def no_annotations() -> None:
+    """Record `a` as record 100 of MIT-BIH, without its beats."""
+    Path("mitdb").mkdir()
+    Path("mitdb/100.hea").write_text(Path("records/a.hea").read_text().replace("a 12 100", "100 12 360"))
+    Path("records/a.dat").rename("mitdb/a.dat")
+
+
 def lose_a_tensor() -> None:
     path = Path("run/model/model.safetensors")
     tensors = load_file(path)
@@ -216,6 +245,14 @@ CASES = [
     Case("truncated DICOM", "anyjepa embed run ecg.dcm -o out.csv", truncated_dicom),
     Case("XML that is no ECG", "anyjepa embed run ecg.xml -o out.csv", other_xml),
     Case("XML with entities", "anyjepa embed run ecg.xml -o out.csv", entities),
+    Case("PTB-XL's table without a column", PRETRAIN.replace("records", "ptb-xl"), without_a_column),
+    Case(
+        "a record that PTB-XL's table lists is missing",
+        PRETRAIN.replace("records", "ptb-xl"),
+        lambda: (ptb_xl() / "records500/00000/00002_hr.hea").unlink(),
+    ),
+    Case("a part of CODE-15 that was not downloaded whole", PRETRAIN.replace("records", "code-15"), truncated_hdf5),
+    Case("a record of MIT-BIH without annotations", PRETRAIN.replace("records", "mitdb"), no_annotations),
     Case("unreadable folder", PRETRAIN, during=unreadable),
     Case("no such folder", "anyjepa pretrain tiny.yaml --data recrods -o new"),
     Case("an empty path", "anyjepa pretrain tiny.yaml --data '' -o new"),

@@ -18,11 +18,11 @@ import torch
 from safetensors.torch import load_file
 
 import anyjepa
+from anyjepa.data.ecg.sets.catalogue import CATALOGUE
 from anyjepa.data.ecg.simulator import SimulatorConfig, simulate
 from anyjepa.evaluation.result import Result
 from anyjepa.recipes.schema import load_recipe
 from anyjepa.training.logs import read_metrics
-from anyjepa.weights.ecg_jepa_statistics import STATISTICS
 
 COMMANDS = [
     [], ["demo"], ["recipes"], ["pretrain"], ["evaluate"], ["embed"], ["report"],
@@ -516,7 +516,7 @@ def test_a_published_checkpoint_is_imported_and_embeds(cli, golden, ecgs, tmp_pa
 def test_import_takes_the_constants_of_a_named_data_set(cli, golden, tmp_path):
     command = ["weights", "import", "ecg-jepa", golden / "ecg_jepa/chkpt_2.pt", "-o", tmp_path / "model"]
     assert cli(*command, "--statistics", "cpsc").code == 0
-    assert tuple(json.loads((tmp_path / "model/preprocessing.json").read_text())["std"]) == STATISTICS["cpsc"][1]
+    assert tuple(json.loads((tmp_path / "model/preprocessing.json").read_text())["std"]) == CATALOGUE["cpsc"].std
     assert "did you mean 'ptb-xl'?" in cli(*command, "--statistics", "ptbxl").err
     command[3] = golden / "ecg_jepa/eval_fc_best_chkpt.pt"
     assert "a classifier carries its own constants" in cli(*command, "--statistics", "cpsc").err

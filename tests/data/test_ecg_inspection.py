@@ -77,8 +77,8 @@ def test_names_from_files_cannot_write_on_the_terminal(tmp_path: Path) -> None:
 def test_real_folders(test_data: Path) -> None:
     found = inspect([test_data / "chapman", test_data / "cpsc2018"])
     assert found["records"] == 101
-    assert found["sources"] == {"chapman": 86, "cpsc2018": 15}
-    assert found["tasks"] == ["rhythm"]
+    assert found["sources"] == {"ningbo": 66, "chapman-shaoxing": 20, "cpsc": 15}
+    assert found["tasks"] == ["rhythm", "challenge"]
     assert found["statements"]["426177001"] == 25
     assert found["statement_names"]["426177001"] == "sinus bradycardia (SB)"
     assert "426177001 sinus bradycardia (SB)" in as_text(found)

@@ -23,6 +23,8 @@ def count(model: MaskedPrediction, part: str) -> int:
         ("ecg-jepa-xs", 3_600_000, 923_328),
         ("ecg-jepa-s", 14_277_888, 3_689_856),
         ("ecg-jepa-b", 85_185_024, 21_833_472),
+        ("ecg-jepa-xs-1lead", 3_547_200, 923_328),  # 25 x 11 x 192 fewer in the patches' projection
+        ("ecg-jepa-xs-2lead", 3_552_000, 923_328),
     ],
 )
 def test_published_sizes(name: str, encoder: int, predictor: int) -> None:

@@ -14,6 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import ValidationError
 
+from anyjepa.data.ecg.beats import TASKS as BEAT_TASKS
+from anyjepa.data.ecg.beats import beat_windows
 from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.reading import read
 from anyjepa.data.ecg.recording import Recording
@@ -78,6 +80,8 @@ def evaluate(
     recordings = _recordings(run, paths, unit)
     samples = loaded.prepare(recordings)
     table = _table(recordings, labels, task, run if not paths else None)
+    if task in BEAT_TASKS:
+        samples = beat_windows(samples, recordings)
     usual = _protocol(protocol, run.recipe.evaluation if run else EvaluationConfig(), loaded)
     asked = _config(usual, folds, merge(merge({}, settings or {}), changes))
     config = asked.model_copy(update={"windows": _windows(asked.windows, samples, loaded)})

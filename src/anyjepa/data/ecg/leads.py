@@ -12,7 +12,9 @@ LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V
 # Each limb lead as (a, b) of a*I + b*II: Einthoven's law and Goldberger's augmented leads.
 LIMB = {"I": (1, 0), "II": (0, 1), "III": (-1, 1), "aVR": (-0.5, -0.5), "aVL": (1, -0.5), "aVF": (-0.5, 1)}
 
-_ALIASES = {lead.lower(): lead for lead in LEADS} | {"mlii": "II", "di": "I", "dii": "II", "diii": "III"}
+FRANK = ("Vx", "Vy", "Vz")  # Frank's orthogonal leads
+
+_ALIASES = {lead.lower(): lead for lead in (*LEADS, *FRANK)} | {"mlii": "II", "di": "I", "dii": "II", "diii": "III"}
 # A minus sign is no separator: '-aVR' is another signal than 'aVR'.
 _PREFIX = re.compile(r"^((mdc_)?(ecg|lead)[\s_:]*)+")
 

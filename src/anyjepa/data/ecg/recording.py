@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from numbers import Real
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -19,6 +20,17 @@ Rate = Annotated[float, Field(ge=FS_RANGE[0], le=FS_RANGE[1])]
 """A sampling rate in a config."""
 
 _MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "nv": 1e-6, "v": 1e3}  # micro sign and Greek mu
+
+
+Part = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True, eq=False)
+class Annotations:
+    """Marks in time, of beats for example: sample numbers at the recording's own rate, symbols as the source writes."""
+
+    samples: np.ndarray  # (n,) int64
+    symbols: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +49,9 @@ class Recording:
     source: str = ""  # 'ludb', 'simulator', a folder's name
     age: float | None = None
     sex: str | None = None  # 'F', 'M'
+    split: Part | None = None  # the part that the source publishes it in
+    likelihoods: Mapping[str, float] = field(default_factory=dict)  # of statements, percent, where the source says
+    annotations: Annotations | None = None
     file: str = ""  # where it was read from, for messages
 
     def __post_init__(self) -> None:

@@ -11,10 +11,11 @@ from pydantic import Field, PositiveFloat
 from anyjepa.config import Config
 from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.leads import LEADS
-from anyjepa.data.ecg.preprocessing import EcgPreprocessing, Gaps, Leads, MissingLeads, Positive
+from anyjepa.data.ecg.preprocessing import EcgPreprocessing, Gaps, Highpass, Leads, MissingLeads, Positive
 from anyjepa.data.ecg.reading import read
 from anyjepa.data.ecg.recording import Rate, Recording
 from anyjepa.data.ecg.simulator import SimulatorConfig, patient_split, simulate
+from anyjepa.errors import InputError
 
 
 class Found(NamedTuple):
@@ -35,6 +36,12 @@ class EcgDataConfig(Config):
     clip: Positive = Field(default=5.0, description="standardised values are cut at +- this")
     gaps: Gaps = Field(default="interpolate", description="NaN gaps: linear interpolation, or an error")
     missing_leads: MissingLeads = Field(default="refuse", description="a lead that a record lacks: an error, or zero")
+    highpass_hz: Highpass | None = Field(
+        default=None, description="baseline wander below this is taken out, Hz (CODE-15, St. Petersburg: 0.5)"
+    )
+    part: Literal["train", "all"] = Field(
+        default="train", description="records in a published split (PTB-XL, MIT-BIH): its training part, or all"
+    )
     short: Literal["skip", "raise"] = Field(default="skip", description="a record shorter than a crop")
     on_error: Literal["raise", "skip"] = Field(default="raise", description="a file that cannot be read or prepared")
     unit: str | PositiveFloat | None = Field(
@@ -55,13 +62,23 @@ class EcgDataConfig(Config):
 
 
 def find_recordings(config: EcgDataConfig, paths: Sequence[Path], part: str | None = None) -> Found:
-    """What `paths` hold; without paths the embedded set, of which only the patients of `part` if one is named."""
-    if paths:
-        reading = read(list(paths), on_error=config.on_error, unit=config.unit)
+    """What `paths` hold; without paths the embedded set. part: of a set with a published split that part only."""
+    if not paths:
+        parts = patient_split(config.simulator)
+        made = simulate(config.simulator)
+        return Found([r for r in made if part is None or parts[r.patient or ""] == part], {})
+    reading = read(list(paths), on_error=config.on_error, unit=config.unit)
+    if part is None or config.part == "all":
         return Found(reading.recordings, reading.skipped)
-    parts = patient_split(config.simulator)
-    made = simulate(config.simulator)
-    return Found([r for r in made if part is None or parts[r.patient or ""] == part], {})
+    kept = [r for r in reading.recordings if r.split in (None, part)]
+    others = {r.id: _published_elsewhere(r) for r in reading.recordings if r.split not in (None, part)}
+    if not kept:
+        raise InputError(f"no record is left to train on; the first: {next(iter(others.values()))}")
+    return Found(kept, reading.skipped | others)
+
+
+def _published_elsewhere(recording: Recording) -> str:
+    return f"{recording.where}: is in the {recording.split} part of its source; data.part=all takes every part"
 
 
 def training_set(config: EcgDataConfig, found: Found) -> EcgDataset:
@@ -74,6 +91,7 @@ def training_set(config: EcgDataConfig, found: Found) -> EcgDataset:
         clip=config.clip,
         gaps=config.gaps,
         missing_leads=config.missing_leads,
+        highpass_hz=config.highpass_hz,
         on_error=config.on_error,
     ).model_copy(update={"absolute_time": config.absolute_time})
     dataset = EcgDataset.from_recordings(found.recordings, preprocessing, short=config.short, on_error=config.on_error)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from anyjepa.data.ecg.recording import Recording, check_rate, millivolts_per
+from anyjepa.data.ecg.recording import Annotations, Recording, check_rate, millivolts_per
 from anyjepa.data.files import regular_size
 from anyjepa.errors import InputError
 
@@ -87,6 +87,32 @@ def read_wfdb(path: Path, id: str, source: str, unit: str | float | None = None)
         sex=sex,
         file=str(path),
     )
+
+
+def read_annotations(path: Path, samples: int) -> Annotations:
+    """An annotation file, as `100.atr`, of a record of so many samples. InputError if it is missing or another's."""
+    if not path.exists():
+        raise InputError(f"{path}: there is no such file; it must hold the annotations of record {path.stem}")
+    regular_size(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import wfdb
+
+            marks: Any = wfdb.rdann(str(path.with_suffix("")), path.suffix[1:])
+        places, symbols = np.asarray(marks.sample, np.int64), tuple(map(str, marks.symbol))
+    except ImportError as error:
+        raise InputError(f"{path}: needs the wfdb package: pip install 'anyjepa[ecg]'") from error
+    except Exception as error:  # wfdb raises whatever its parsing and NumPy raise
+        raise InputError(f"{path}: is no annotation file ({type(error).__name__}: {str(error)[:200]})") from error
+    if not len(places):
+        raise InputError(f"{path}: holds no annotation")
+    if places.min() < 0 or places.max() >= samples or (np.diff(places) < 0).any():
+        raise InputError(
+            f"{path}: annotates samples {places.min()} to {places.max()}, the record has {samples}; "
+            "it belongs to another record, or is damaged"
+        )
+    return Annotations(places, symbols)
 
 
 def read_header(path: Path) -> Header:
@@ -240,9 +266,14 @@ def _check_size(path: Path, header: Header, signals: Sequence[Signal]) -> int:
     return size
 
 
+def comment_fields(comments: Sequence[str]) -> dict[str, str]:
+    """'Age: 81' or '<age>: 81' as {'age': '81'}."""
+    return {key.strip(" <>").lower(): value.strip() for key, _, value in (c.partition(":") for c in comments)}
+
+
 def _read_comments(comments: Sequence[str]) -> tuple[float | None, str | None, frozenset[str]]:
     """Age, sex and statements as LUDB, the PhysioNet Challenges (SNOMED codes after 'Dx') and MIT-BIH write them."""
-    fields = {key.strip(" <>").lower(): value.strip() for key, _, value in (c.partition(":") for c in comments)}
+    fields = comment_fields(comments)
     age, sex = fields.get("age", ""), fields.get("sex", "")
     if mitbih := re.match(r"(\d+) ([MF]) \d+ ", comments[0] if comments else ""):
         age, sex = mitbih.groups()
@@ -251,4 +282,5 @@ def _read_comments(comments: Sequence[str]) -> tuple[float | None, str | None, f
     else:
         statements = [code.strip() for code in fields.get("dx", "").split(",")]
     known_sex = sex[:1].upper() if sex[:1].upper() in ("F", "M") else None
-    return (float(age) if re.fullmatch(r"\d{1,3}", age) else None), known_sex, frozenset(filter(None, statements))
+    known_age = float(age) if re.fullmatch(r"\d{1,3}", age) and int(age) <= 120 else None  # 300 stands for 'over 89'
+    return known_age, known_sex, frozenset(filter(None, statements))

@@ -1,0 +1,63 @@
+"""From a data set's folder to a result: PTB-XL's split is kept in pretraining and in evaluation; beats of MIT-BIH."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import Cli
+from ptbxl_miniature import write_miniature
+
+from anyjepa.data.ecg.simulator import SimulatorConfig, simulate
+from anyjepa.data.ecg.source import EcgDataConfig, find_recordings
+
+CODES = ({"NORM": 100.0, "SR": 0.0}, {"IMI": 100.0, "SR": 0.0})
+
+
+@pytest.fixture(scope="module")
+def ptbxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty patients in ten folds, normal and infarction in turns of ten."""
+    records = simulate(SimulatorConfig(patients=40, fs=100, duration_s=6))
+    codes = [CODES[patient // 10 % 2] for patient in range(40)]
+    folder = tmp_path_factory.mktemp("ptb-xl")
+    return write_miniature(folder, records, codes=codes, patients=range(40), rates=(100,))
+
+
+def test_pretraining_takes_the_training_part_of_a_published_split(ptbxl: Path) -> None:
+    found = find_recordings(EcgDataConfig(), [ptbxl / "records100"], part="train")
+    assert {r.split for r in found.recordings} == {"train"}
+    assert (len(found.recordings), len(found.skipped)) == (32, 8)
+    assert "part of its source; data.part=all takes every part" in next(iter(found.skipped.values()))
+    everything = find_recordings(EcgDataConfig(part="all"), [ptbxl / "records100"], part="train")
+    assert (len(everything.recordings), everything.skipped) == (40, {})
+
+
+def test_pretraining_and_judging_on_ptb_xl(ptbxl: Path, tmp_path: Path, tiny_recipe: Path, cli: Cli) -> None:
+    data = ptbxl / "records100"
+    done = cli("pretrain", tiny_recipe, "--data", data, "-o", tmp_path / "run")
+    assert done.code == 0, done.err
+    assert "8 records are left out" in done.err
+    done = cli("evaluate", tmp_path / "run", "--data", data, "--task", "superdiagnostic-single", "--json")
+    assert done.code == 0, done.err
+    result = json.loads(done.out)
+    assert result["classes"] == {"NORM": 20, "MI": 20}
+    assert "TRANSDUCTIVE" not in done.out + done.err
+
+
+def test_an_unknown_task_names_those_there_are(ptbxl: Path, tiny_run: Path, cli: Cli) -> None:
+    done = cli("evaluate", tiny_run, "--data", ptbxl / "records100", "--task", "superdiagnostics")
+    assert (done.code, "did you mean 'superdiagnostic'?" in done.err) == (2, True)
+
+
+@pytest.mark.realdata
+def test_judging_beats_of_mit_bih(test_data: Path, tmp_path: Path, tiny_recipe: Path, cli: Cli) -> None:
+    for name in ("101", "106", "112", "114", "119", "200"):
+        for suffix in ("hea", "dat", "atr"):
+            (tmp_path / f"{name}.{suffix}").symlink_to(test_data / "mitdb" / f"{name}.{suffix}")
+    run = tmp_path / "run"
+    done = cli("pretrain", tiny_recipe, "--data", tmp_path, "-o", run, "--set", "data.leads=[II]")
+    assert done.code == 0, done.err
+    done = cli("evaluate", run, "--data", tmp_path, "--task", "beats", "--min-count", 20, "--json")
+    assert done.code == 0, done.err
+    assert list(json.loads(done.out)["classes"]) == ["N", "S", "V"]
