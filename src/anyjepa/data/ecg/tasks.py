@@ -170,7 +170,7 @@ def _is_ludb(recording: Recording) -> bool:
 
 
 def _is_ptb_xl(recording: Recording) -> bool:
-    return bool(recording.statements) and recording.statements <= STATEMENTS.keys()
+    return bool(recording.statements) and not _is_simulated(recording) and recording.statements <= STATEMENTS.keys()
 
 
 def _is_code_15(recording: Recording) -> bool:
