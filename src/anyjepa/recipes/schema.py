@@ -35,6 +35,8 @@ class Recipe(Config):
     def _fits(self) -> Self:
         tokens = prod(token_grid(self.data.size, self.objective.encoder.patch))
         self.objective.masks.check(tokens)
+        if (self.data.mixture or self.data.sampling == "time") and self.training.order != "replacement":
+            raise ValueError("data.mixture and data.sampling=time need training.order=replacement")
         learned = "learned" in (self.objective.encoder.positions.kind, self.objective.predictor.positions.kind)
         if self.data.absolute_time and learned:
             raise ValueError("data.absolute_time needs positions that go on: sincos or rotary, not learned")

@@ -88,10 +88,14 @@ class EcgPreprocessing(Config):
 
     def prepare(self, recording: Recording) -> np.ndarray:
         """(L, T) float32: the whole recording as the encoder sees it. InputError names the file and the lead."""
-        signal = align(recording, self.fs, self.leads, self.gaps, self.missing_leads, self.highpass_hz)
+        return self.standardise(align(recording, self.fs, self.leads, self.gaps, self.missing_leads, self.highpass_hz))
+
+    def standardise(self, signal: np.ndarray) -> np.ndarray:
+        """(L, T) float32 in mV, as `align` gives it, to (L, T) float32 as the encoder sees it."""
         mean, std = np.array(self.mean)[:, None], np.array(self.std)[:, None]
-        standardised = np.nan_to_num((signal - mean) / std, nan=0.0)  # NaN only where a missing lead counts as zero
-        return np.clip(standardised, -self.clip, self.clip).astype(np.float32)
+        standardised = (signal - mean) / std
+        standardised[np.isnan(signal[:, 0])] = 0.0  # a missing lead, NaN throughout, counts as zero
+        return np.clip(standardised, -self.clip, self.clip, out=standardised).astype(np.float32)
 
 
 def align(
@@ -105,8 +109,9 @@ def align(
     """(L, T) float32 in mV at `fs`, in the order of `leads`; a missing lead under policy 'zero' is a row of NaN.
 
     A limb lead that the record lacks is computed where two others give it exactly (`derived_leads` names it). Gaps are
-    filled first, then the filter acts, at the record's own rate.
+    filled first, then the filter acts, at the record's own rate; not a second time on what has been through it.
     """
+    highpass_hz = None if recording.highpass_hz == highpass_hz else highpass_hz
     rows = {lead: _fill_gaps(recording, lead, gaps) for lead in recording.leads if lead in _needed(recording, leads)}
     for lead in leads:
         if lead not in recording.leads and (pair := limb_source(lead, recording.leads)):
@@ -173,20 +178,35 @@ def fit_statistics(
     count, mean, squares = np.zeros(len(leads)), np.zeros(len(leads)), np.zeros(len(leads))
     for recording in recordings:
         try:
-            signal = align(recording, fs, leads, gaps, missing_leads, highpass_hz).astype(np.float64)
+            signal = align(recording, fs, leads, gaps, missing_leads, highpass_hz)
         except InputError:
             if on_error == "raise":
                 raise
             continue
         there = ~np.isnan(signal[:, 0])
         more = np.where(there, signal.shape[1], 0)
-        signal_mean = np.where(there, signal.mean(axis=1), 0.0)
-        signal_squares = np.where(there, signal.var(axis=1) * signal.shape[1], 0.0)
+        signal_mean, signal_squares = (np.where(there, values, 0.0) for values in deviations(signal))
         total = np.maximum(count + more, 1)
         delta = signal_mean - mean
         mean = mean + np.where(there, delta * more / total, 0.0)
         squares = squares + signal_squares + np.where(there, delta**2 * count * more / total, 0.0)
         count = count + more
+    return constants(leads, count, mean, squares)
+
+
+def deviations(signal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(L, T) to the mean (L,) and the sum of squared deviations from it (L,), in float64; NaN for a lead of NaN."""
+    signal = signal.astype(np.float64)
+    return signal.mean(axis=1), signal.var(axis=1) * signal.shape[1]
+
+
+def constants(
+    leads: Sequence[str], count: np.ndarray, mean: np.ndarray, squares: np.ndarray
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each lead from its samples (L,), their mean and their sum of squared deviations.
+
+    InputError if a lead has no sample or is flat.
+    """
     std = np.sqrt(squares / np.maximum(count, 1))
     for lead, n, deviation in zip(leads, count, std, strict=True):
         if not n:

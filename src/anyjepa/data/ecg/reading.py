@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from anyjepa.data.ecg import store
 from anyjepa.data.ecg.arrays import read_npz
 from anyjepa.data.ecg.checks import Problem, check, warn_about
 from anyjepa.data.ecg.dicom_files import read_dicom
@@ -26,7 +27,7 @@ from anyjepa.data.files import regular_size
 from anyjepa.errors import InputError
 
 SUFFIXES = (".hea", ".npz", ".npy", ".csv", ".parquet", ".dcm", ".scp", ".xml")
-LAYOUTS: tuple[Layout, ...] = (ptbxl, mimic, code15, mitbih, ptb, st_petersburg)
+LAYOUTS: tuple[Layout, ...] = (store, ptbxl, mimic, code15, mitbih, ptb, st_petersburg)
 
 
 @dataclass(frozen=True)

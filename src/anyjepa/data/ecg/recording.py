@@ -52,6 +52,7 @@ class Recording:
     split: Part | None = None  # the part that the source publishes it in
     likelihoods: Mapping[str, float] = field(default_factory=dict)  # of statements, percent, where the source says
     annotations: Annotations | None = None
+    highpass_hz: float | None = None  # the filter (`preprocessing.highpass`) that the signal has been through
     file: str = ""  # where it was read from, for messages
 
     def __post_init__(self) -> None:
