@@ -111,7 +111,7 @@ def test_a_lead_that_a_record_lacks_is_zero_or_refused(make: Make, tmp_path: Pat
     np.testing.assert_allclose(dataset.preprocessing.std, memory.preprocessing.std, rtol=1e-12)
     np.testing.assert_allclose(dataset[1], memory[1], rtol=0, atol=5e-7)
     assert (dataset[1][1] == 0).all()
-    assert dataset.notes == memory.notes == {"few": "set to zero: II"}
+    assert dataset.notes == memory.notes == {"few": "missing: II"}
     assert len(train_on(CONFIG, [store])) == 1
 
 

@@ -37,6 +37,8 @@ class Recipe(Config):
         self.objective.masks.check(tokens)
         if (self.data.mixture or self.data.sampling == "time") and self.training.order != "replacement":
             raise ValueError("data.mixture and data.sampling=time need training.order=replacement")
+        if (self.data.missing_leads == "mask") != self.objective.encoder.absent:
+            raise ValueError("data.missing_leads=mask and objective.encoder.absent=true go together")
         learned = "learned" in (self.objective.encoder.positions.kind, self.objective.predictor.positions.kind)
         if self.data.absolute_time and learned:
             raise ValueError("data.absolute_time needs positions that go on: sincos or rotary, not learned")

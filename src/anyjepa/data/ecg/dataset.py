@@ -25,8 +25,9 @@ class EcgDataset:
     statements: tuple[frozenset[str], ...]
     source: tuple[str, ...]
     skipped: dict[str, str] = field(default_factory=dict)  # id of a record left out: why
-    notes: dict[str, str] = field(default_factory=dict)  # id of a record: leads computed, leads set to zero
+    notes: dict[str, str] = field(default_factory=dict)  # id of a record: leads computed, leads that are missing
     checksums: tuple[str, ...] = ()  # of the files that the signals stay in; none for signals in memory
+    hide_leads: float = 0.0  # chance that a lead of a crop is masked though it is there
     shares: np.ndarray | None = None  # (N,) what share of the crops each record gets, up to a factor; None: the same
 
     @classmethod
@@ -91,7 +92,15 @@ class EcgDataset:
         """A uniformly drawn part of record `index`: (L, preprocessing.samples) float32, and its first sample."""
         signal, samples = self.signals[index], self.preprocessing.samples
         start = int(rng.integers(signal.shape[1] - samples + 1))
-        return signal[:, start : start + samples], start
+        return self.mask_leads(signal[:, start : start + samples], rng), start
+
+    def mask_leads(self, crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The crop with each lead NaN by a chance of `hide_leads`; one that is there always stays."""
+        if not self.hide_leads:
+            return crop
+        hidden = rng.random(len(crop)) < self.hide_leads
+        hidden[rng.choice(np.flatnonzero(~np.isnan(crop[:, 0])))] = False
+        return np.where(hidden[:, None], np.float32(np.nan), crop)
 
 
 def _too_short(recording: Recording, preprocessing: EcgPreprocessing) -> str:
@@ -105,5 +114,5 @@ def _note(recording: Recording, leads: Sequence[str]) -> str:
 def leads_note(derived: Sequence[str], absent: Sequence[str]) -> str:
     """What is to be known of a record's leads; '' for nothing."""
     computed, zero = ", ".join(derived), ", ".join(absent)
-    parts = (computed and f"computed from other limb leads: {computed}", zero and f"set to zero: {zero}")
+    parts = (computed and f"computed from other limb leads: {computed}", zero and f"missing: {zero}")
     return "; ".join(filter(None, parts))

@@ -15,7 +15,7 @@ from anyjepa.data.ecg.recording import Rate, Recording
 from anyjepa.errors import InputError, did_you_mean
 
 Gaps = Literal["interpolate", "refuse"]
-MissingLeads = Literal["refuse", "zero"]
+MissingLeads = Literal["refuse", "zero", "mask"]
 OnError = Literal["raise", "skip"]
 Leads = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(check_distinct)]
 Positive = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
@@ -36,7 +36,8 @@ class EcgPreprocessing(Config):
     gaps: Gaps = Field(default="interpolate", description="NaN gaps: linear interpolation within the lead, or an error")
     missing_leads: MissingLeads = Field(
         default="refuse",
-        description="a lead that the record lacks: an error, or zero (the lead's mean) after standardising",
+        description="a lead that the record lacks: an error; zero (the mean) after standardising; or NaN, for an "
+        "encoder that knows absent channels (encoder.absent)",
     )
     highpass_hz: Highpass | None = Field(
         default=None, description="baseline wander below this is taken out, Hz; see `highpass`. None: no filter"
@@ -94,7 +95,8 @@ class EcgPreprocessing(Config):
         """(L, T) float32 in mV, as `align` gives it, to (L, T) float32 as the encoder sees it."""
         mean, std = np.array(self.mean)[:, None], np.array(self.std)[:, None]
         standardised = (signal - mean) / std
-        standardised[np.isnan(signal[:, 0])] = 0.0  # a missing lead, NaN throughout, counts as zero
+        if self.missing_leads != "mask":
+            standardised[np.isnan(signal[:, 0])] = 0.0  # a missing lead, NaN throughout, counts as zero
         return np.clip(standardised, -self.clip, self.clip, out=standardised).astype(np.float32)
 
 

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, Self
 import numpy as np
 from pydantic import Field, PositiveFloat, model_validator
 
-from anyjepa.config import Config
+from anyjepa.config import Config, Share
 from anyjepa.data.ecg.checks import added_up, warn_about
 from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.leads import LEADS
@@ -44,7 +44,13 @@ class EcgDataConfig(Config):
     duration_s: PositiveFloat = Field(default=10.0, le=3600, description="length of a training crop, s")
     clip: Positive = Field(default=5.0, description="standardised values are cut at +- this")
     gaps: Gaps = Field(default="interpolate", description="NaN gaps: linear interpolation, or an error")
-    missing_leads: MissingLeads = Field(default="refuse", description="a lead that a record lacks: an error, or zero")
+    missing_leads: MissingLeads = Field(
+        default="refuse",
+        description="a lead that a record lacks: an error, zero, or masked (the encoder is told; needs encoder.absent)",
+    )
+    hide_leads: Share = Field(
+        default=0.0, lt=1, description="chance that a lead of a training crop is masked though it is there"
+    )
     highpass_hz: Highpass | None = Field(
         default=None, description="baseline wander below this is taken out, Hz (CODE-15, St. Petersburg: 0.5)"
     )
@@ -68,6 +74,12 @@ class EcgDataConfig(Config):
     absolute_time: bool = Field(
         default=False, description="a crop's positions are its place in the record, not 0, 1, 2 ... as published"
     )
+
+    @model_validator(mode="after")
+    def _hidden_leads_are_masked(self) -> Self:
+        if self.hide_leads and self.missing_leads != "mask":
+            raise ValueError("hide_leads needs missing_leads=mask, so that the encoder is told")
+        return self
 
     @model_validator(mode="after")
     def _shares_make_a_whole(self) -> Self:
@@ -173,6 +185,6 @@ def training_set(config: EcgDataConfig, found: Found) -> EcgDataset:
     ).model_copy(update={"absolute_time": config.absolute_time})
     dataset = EcgDataset.from_recordings(found.recordings, preprocessing, short=config.short, on_error=config.on_error)
     dataset.skipped.update(found.skipped)
-    if config.sampling == "time":
-        return replace(dataset, shares=np.array([signal.shape[1] for signal in dataset.signals], float))
-    return dataset
+    by_time = config.sampling == "time"
+    shares = np.array([signal.shape[1] for signal in dataset.signals], float) if by_time else None
+    return replace(dataset, shares=shares, hide_leads=config.hide_leads)

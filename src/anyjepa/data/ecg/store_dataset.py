@@ -70,7 +70,7 @@ class StoredDataset(EcgDataset):
 
     def crop(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
         start = int(rng.integers(self.signals.lengths[index] - self.preprocessing.samples + 1))
-        return self.signals.crop(index, start), start
+        return self.mask_leads(self.signals.crop(index, start), rng), start
 
 
 def stored_set(config: EcgDataConfig, stores: Sequence[Store], exclude: Sequence[str] = ()) -> StoredDataset:
@@ -94,6 +94,7 @@ def stored_set(config: EcgDataConfig, stores: Sequence[Store], exclude: Sequence
     names = tuple(names[row] for names, chosen in zip(ids, rows, strict=True) for row in chosen)
     source, patient = (_column(parts, name) for name in ("source", "patient"))
     return StoredDataset(
+        hide_leads=config.hide_leads,
         ids=names,
         groups=tuple(f"{s}/{p}" if p is not None else id for s, p, id in zip(source, patient, names, strict=True)),
         patients_known=None not in patient,
