@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from anyjepa.weights.ecg_jepa_statistics import STATISTICS
 from safetensors.torch import load_file
 
 import anyjepa
