@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Cli
 from ptbxl_miniature import write_miniature
 
 from anyjepa.data.ecg.simulator import SimulatorConfig, simulate
 from anyjepa.data.ecg.source import EcgDataConfig, find_recordings
+
+if TYPE_CHECKING:
+    from conftest import Cli
 
 CODES = ({"NORM": 100.0, "SR": 0.0}, {"IMI": 100.0, "SR": 0.0})
 
