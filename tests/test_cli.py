@@ -352,7 +352,7 @@ def test_evaluate_prints_json_that_the_schema_reads(cli, tiny_run, protocol):
     done = cli("evaluate", tiny_run, "--protocol", protocol, "--json")
     assert done.code == 0, done.err
     printed = json.loads(done.out)
-    assert printed["schema_version"] == 1
+    assert printed["schema_version"] == 2
     assert Result.from_json(tiny_run / "results" / f"{protocol}-diagnosis.json") == Result.model_validate(printed)
     assert printed["protocol"] == protocol
     assert printed["records"] == 44

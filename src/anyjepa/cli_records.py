@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -79,3 +79,13 @@ def _told(output: Path, count: int, skipped: dict[str, str]) -> None:
     typer.echo(f"{output}: {count} records" + (f", {len(skipped)} left out" if skipped else ""))
     for reason in skipped.values():
         typer.echo(f"skipped: {reason}", err=True)
+
+
+def show(renderable: Any) -> None:
+    console().print(renderable)
+
+
+def console(stderr: bool = False) -> Any:
+    from rich.console import Console
+
+    return Console(stderr=stderr)

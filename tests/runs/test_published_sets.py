@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from ptbxl_miniature import write_miniature
 
+from anyjepa.data.ecg.reading import read
 from anyjepa.data.ecg.simulator import SimulatorConfig, simulate
 from anyjepa.data.ecg.source import EcgDataConfig, find_recordings
+from anyjepa.runs.evaluate import evaluate
 
 if TYPE_CHECKING:
     from conftest import Cli
@@ -64,3 +66,23 @@ def test_judging_beats_of_mit_bih(test_data: Path, tmp_path: Path, tiny_recipe: 
     done = cli("evaluate", run, "--data", tmp_path, "--task", "beats", "--min-count", 20, "--json")
     assert done.code == 0, done.err
     assert list(json.loads(done.out)["classes"]) == ["N", "S", "V"]
+
+
+@pytest.mark.realdata
+@pytest.mark.filterwarnings("ignore::anyjepa.errors.DataWarning")  # flat leads and a wrong unit among them
+def test_the_commands_for_the_published_table_run_on_a_small_ptb_xl(test_data: Path, tmp_path: Path, cli: Cli) -> None:
+    """docs/evaluation.md: the network and the protocols as published, on real records, cut to a few steps."""
+    real = [r for r in read(test_data / "chapman", on_error="skip", warn=False).recordings if r.duration_s == 10]
+    folder = write_miniature(tmp_path / "ptb-xl", real[:60])
+    run = tmp_path / "run"
+    short = ["training.steps=2", "training.batch_size=4", "training.optimiser.warmup=1", "training.workers=0"]
+    done = cli("pretrain", "ecg-jepa-xs", "--data", folder, "-o", run, *(a for s in short for a in ("--set", s)))
+    assert done.code == 0, done.err
+    few = {"steps": 2, "batch": 8, "validate_every": 1}
+    for protocol, key in (("ecg-linear", "attentive"), ("ecg-finetune", "finetune")):
+        settings = {key: {"fit": few}, "min_count": 1, "seeds": 1}
+        result = evaluate(run, folder, task="all", protocol=protocol, settings=settings)
+        assert (result.preset, result.protocol) == (f"{protocol}, changed", key)
+        assert result.settings["windows"]["length"] == 1250
+        assert result.settings["windows"]["stride"] == 625
+        assert "macro_auroc" in result.rows[0].metrics

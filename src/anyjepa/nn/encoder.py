@@ -87,9 +87,11 @@ class Encoder(nn.Module):
     def _encode(self, x: Tensor, keep: Tensor | None, valid: Tensor | None, start: Tensor | None) -> Packed:
         if x.shape[1] != self.channels:
             raise ValueError(f"input has {x.shape[1]} channels, the encoder was built for {self.channels}")
-        absent = x.isnan().flatten(2).all(2) if self.absent is not None else None  # (B, C)
-        if absent is not None:
-            x = x.masked_fill(absent.view(*absent.shape, *[1] * (x.ndim - 2)), 0.0)
+        absent = None
+        if self.absent is not None:
+            missing = x.isnan().flatten(2).all(2)  # (B, C)
+            x = x.masked_fill(missing.view(*missing.shape, *[1] * (x.ndim - 2)), 0.0)
+            absent = missing.to(self.absent.dtype) @ self.absent  # (B, D)
         patches = patchify(x, self.config.patch)  # (B, N, C * prod(patch))
         grid = token_grid(x.shape[2:], self.config.patch)
         if keep is not None:
@@ -97,7 +99,7 @@ class Encoder(nn.Module):
         layout = Layout(patches.shape[0], patches.shape[1], valid)
         tokens = layout.pad(self.project(layout.pack(patches)).to(self.prefix.dtype))  # (B, K, D), float32 in autocast
         if absent is not None:
-            tokens = tokens + (absent.to(tokens.dtype) @ self.absent).unsqueeze(1)
+            tokens = tokens + absent.unsqueeze(1)
         if self.positions is not None:
             tokens = tokens + _rows(self.positions(grid, start), keep)
         if len(self.prefix):
