@@ -13,7 +13,7 @@ import argparse
 import json
 from pathlib import Path
 
-from anyjepa.evaluation.metrics import estimate, paired_difference
+from anyjepa.evaluation.intervals import estimate, paired_difference
 from anyjepa.runs.evaluate import evaluate
 from anyjepa.runs.folder import Run, environment, open_run
 from anyjepa.runs.pretrain import pretrain
