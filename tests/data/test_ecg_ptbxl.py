@@ -194,6 +194,8 @@ def test_tables_equal_those_of_the_release(
     assert table.split is not None
     assert tuple(table.split.count(part) for part in ("train", "validation", "test")) == sizes
     np.testing.assert_array_equal(table.values, frame[list(table.classes)].to_numpy())
+    if task == "superdiagnostic":
+        assert len(task_table(records, "superdiagnostic-single")) == (table.values.sum(1) == 1).sum() == 16244
 
 
 @pytest.mark.realdata

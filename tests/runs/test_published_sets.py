@@ -12,6 +12,7 @@ from ptbxl_miniature import write_miniature
 from anyjepa.data.ecg.reading import read
 from anyjepa.data.ecg.simulator import SimulatorConfig, simulate
 from anyjepa.data.ecg.source import EcgDataConfig, find_recordings
+from anyjepa.errors import InputError
 from anyjepa.runs.evaluate import evaluate
 
 if TYPE_CHECKING:
@@ -36,6 +37,13 @@ def test_pretraining_takes_the_training_part_of_a_published_split(ptbxl: Path) -
     assert "part of its source; data.part=all takes every part" in next(iter(found.skipped.values()))
     everything = find_recordings(EcgDataConfig(part="all"), [ptbxl / "records100"], part="train")
     assert (len(everything.recordings), everything.skipped) == (40, {})
+
+
+def test_without_a_training_part_nothing_is_left(tmp_path: Path) -> None:
+    records = simulate(SimulatorConfig(patients=1, fs=100, duration_s=6))
+    folder = write_miniature(tmp_path, records, codes=CODES[:1], patients=[9], rates=(500,))
+    with pytest.raises(InputError, match=r"no record is left to train on; the first: .*is in the test part"):
+        find_recordings(EcgDataConfig(), [folder], part="train")
 
 
 def test_pretraining_and_judging_on_ptb_xl(ptbxl: Path, tmp_path: Path, tiny_recipe: Path, cli: Cli) -> None:
