@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import sys
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 import anyjepa
-from anyjepa.cli_records import Json, Leads, Rate, Unit, Weights, embed, predict
+from anyjepa.cli_data import data_app
+from anyjepa.cli_records import Json, Unit, Weights, console, embed, predict, show
 from anyjepa.errors import DataWarning, InputError
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="What is in a data set, and what is wrong with it.", no_args_is_help=True)
 weights_app = typer.Typer(help="Look into weights, and import published ones.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
@@ -44,16 +43,6 @@ Recipe = Annotated[str, typer.Argument(help="Name of a recipe (see `anyjepa reci
 class SplitBy(StrEnum):
     group = "group"
     record = "record"
-
-
-class MissingLeads(StrEnum):
-    refuse = "refuse"
-    zero = "zero"
-
-
-class OnError(StrEnum):
-    raise_ = "raise"
-    skip = "skip"
 
 
 @app.command()
@@ -72,7 +61,7 @@ def demo(
     except Interrupted as stop:
         _stopped(stop, ["pretrain", str(stop.folder / "recipe.yaml"), "--output", str(stop.folder), "--resume"])
     for file in sorted(run.results.glob("*.json")):
-        _show(render(Result.from_json(file)))
+        show(render(Result.from_json(file)))
     typer.echo(f"model: {run.model}")
     typer.echo(f"report: {write_report(run.folder)}")
 
@@ -93,7 +82,7 @@ def recipes(
             table.add_row(known, load_recipe(known)[0].description)
         for known in preset_names():
             table.add_row(f"--protocol {known}", load_preset(known).description)
-        _show(table)
+        show(table)
     elif name in preset_names():
         typer.echo(preset_yaml(name), nl=False)
     else:
@@ -206,7 +195,7 @@ def evaluate(
         "min_count": min_count,
         "from_scratch": from_scratch or None,
     }
-    with _console(stderr=True).status("reading") as status:
+    with console(stderr=True).status("reading") as status:
         result = evaluate(
             model,
             data or [],
@@ -223,7 +212,7 @@ def evaluate(
     if as_json:
         typer.echo(result.to_json(), nl=False)
         return
-    _show(render(result))
+    show(render(result))
     if report:
         typer.echo(f"report: {report}")
     if save_classifier:
@@ -243,66 +232,6 @@ def report(run: Annotated[Path, typer.Argument(help="Run folder.")]) -> None:
     typer.echo(write_report(open_run(run).folder))
 
 
-@data_app.command("inspect")
-def data_inspect(
-    paths: Annotated[list[Path], typer.Argument(help="ECG files or folders.")],
-    fs: Rate = None,
-    leads: Leads = None,
-    unit: Unit = None,
-    as_json: Json = False,
-) -> None:
-    """Records, rates, leads, patients, statements and amplitudes of a data set, and every problem found."""
-    from anyjepa.data.ecg.inspection import inspect, render
-
-    found = inspect(paths, fs=fs, leads=leads.split(",") if leads else None, unit=unit)
-    if as_json:
-        typer.echo(json.dumps(found, indent=2))
-    else:
-        _show(render(found))
-
-
-@data_app.command("prepare")
-def data_prepare(
-    paths: Annotated[list[Path], typer.Argument(help="ECG files or folders.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the store to make.")],
-    fs: Annotated[float, typer.Option(help="Hz that all records are brought to.")] = 500.0,
-    leads: Annotated[str | None, typer.Option(help="I,II,V1 ... in this order. Default: the standard twelve.")] = None,
-    missing_leads: Annotated[
-        MissingLeads, typer.Option(help="A lead that a record lacks: an error, or nothing, read as zero.")
-    ] = MissingLeads.refuse,
-    highpass_hz: Annotated[
-        float | None, typer.Option(help="Take out baseline wander below this, Hz (CODE-15, St. Petersburg: 0.5).")
-    ] = None,
-    unit: Unit = None,
-    on_error: Annotated[
-        OnError, typer.Option(help="A file that cannot be read or prepared: stop, or leave it out.")
-    ] = OnError.raise_,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes. Default: one a core.")] = None,
-) -> None:
-    """Write ECGs as a store, which --data reads as it reads a folder. Stopped, the same command goes on with it."""
-    from anyjepa.data.ecg.checks import warn_about
-    from anyjepa.data.ecg.leads import LEADS
-    from anyjepa.data.ecg.store_writing import prepare_store
-
-    store = prepare_store(
-        paths,
-        output,
-        fs=fs,
-        leads=leads.split(",") if leads else LEADS,
-        missing_leads=missing_leads.value,
-        highpass_hz=highpass_hz,
-        unit=unit,
-        on_error=on_error.value,
-        workers=workers or os.cpu_count() or 1,
-        progress=True,
-    )
-    warn_about(store.problems)
-    skipped = store.manifest.skipped
-    typer.echo(f"{output}: {len(store)} records" + (f", {len(skipped)} left out" if skipped else ""))
-    for reason in skipped.values():
-        typer.echo(f"skipped: {reason}", err=True)
-
-
 @weights_app.command("inspect")
 def weights_inspect(
     path: Annotated[str, typer.Argument(help="Model folder, safetensors file or checkpoint.")], as_json: Json = False
@@ -314,7 +243,7 @@ def weights_inspect(
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
-        _show(render(found))
+        show(render(found))
 
 
 @weights_app.command("import")
@@ -414,16 +343,6 @@ def _lines(path: Path | None) -> list[str]:
         return [line.strip() for line in path.read_text().splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
-
-
-def _show(renderable: Any) -> None:
-    _console().print(renderable)
-
-
-def _console(stderr: bool = False) -> Any:
-    from rich.console import Console
-
-    return Console(stderr=stderr)
 
 
 if __name__ == "__main__":

@@ -197,7 +197,7 @@ def test_pretraining_is_compared_with_every_test_part(encoder, samples, labels):
 
     def without_test(split):
         rest = np.setdiff1d(np.arange(RECORDS), split.test)
-        seen = TrainingRecords.of([labels.ids[i] for i in rest], [labels.groups[i] for i in rest])
+        seen = TrainingRecords.of(*([column[i] for i in rest] for column in (labels.ids, labels.groups, hashes)))
         return Candidate(encoder, "student", seen)
 
     all_seen = Candidate(encoder, seen=TrainingRecords.of(labels.ids, labels.groups, hashes))
