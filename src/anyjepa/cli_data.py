@@ -1,4 +1,4 @@
-"""The commands on data sets: look into them, and prepare them."""
+"""The commands on data sets: `anyjepa data ...`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
-from anyjepa.cli_records import Json, Leads, Rate, Unit, show
+from anyjepa.cli_records import Json, Leads, Rate, Unit, show, told
 
-data_app = typer.Typer(help="What is in a data set and what is wrong with it; make it fast.", no_args_is_help=True)
+data_app = typer.Typer(help="What is in a data set, and what is wrong with it.", no_args_is_help=True)
 
 
 class MissingLeads(StrEnum):
@@ -79,7 +79,4 @@ def data_prepare(
         progress=True,
     )
     warn_about(store.problems)
-    skipped = store.manifest.skipped
-    typer.echo(f"{output}: {len(store)} records" + (f", {len(skipped)} left out" if skipped else ""))
-    for reason in skipped.values():
-        typer.echo(f"skipped: {reason}", err=True)
+    told(output, len(store), store.manifest.skipped)

@@ -1,7 +1,8 @@
-"""The commands that take a model to records, and the options that commands share."""
+"""The commands that take a model to records; the options and the printing that all commands share."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -44,7 +45,7 @@ def predict(
         leads=leads.split(",") if leads else None,
         unit=unit,
     )
-    _told(output, count, skipped)
+    told(output, count, skipped)
 
 
 def embed(
@@ -72,20 +73,23 @@ def embed(
         leads=leads.split(",") if leads else None,
         unit=unit,
     )
-    _told(output, count, skipped)
+    told(output, count, skipped)
 
 
-def _told(output: Path, count: int, skipped: dict[str, str]) -> None:
+def told(output: Path, count: int, skipped: Mapping[str, str]) -> None:
+    """How many records are in the output, and why others are not."""
     typer.echo(f"{output}: {count} records" + (f", {len(skipped)} left out" if skipped else ""))
     for reason in skipped.values():
         typer.echo(f"skipped: {reason}", err=True)
 
 
 def show(renderable: Any) -> None:
+    """Print what rich can render."""
     console().print(renderable)
 
 
 def console(stderr: bool = False) -> Any:
+    """Of rich, which is imported only now."""
     from rich.console import Console
 
     return Console(stderr=stderr)

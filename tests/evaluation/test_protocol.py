@@ -197,8 +197,8 @@ def test_pretraining_is_compared_with_every_test_part(encoder, samples, labels):
 
     def without_test(split):
         rest = np.setdiff1d(np.arange(RECORDS), split.test)
-        ids, groups, signals = ([known[i] for i in rest] for known in (labels.ids, labels.groups, hashes))
-        return Candidate(encoder, "student", TrainingRecords.of(ids, groups, signals))
+        seen = TrainingRecords.of(*([column[i] for i in rest] for column in (labels.ids, labels.groups, hashes)))
+        return Candidate(encoder, "student", seen)
 
     all_seen = Candidate(encoder, seen=TrainingRecords.of(labels.ids, labels.groups, hashes))
     config = EvaluationConfig(**FAST)

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -156,8 +155,6 @@ def check_metadata(path: Path, config: ModelConfig, metadata: Mapping[str, str])
         saved = json.loads(metadata["anyjepa"])
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: its metadata is not JSON") from error
-    with suppress(TypeError, ValueError):  # a folder of an older version lacks the keys that are new
-        saved = ModelConfig.model_validate(saved | {"provenance": {"data": ""}}).architecture()
     difference = _first_difference("", saved, config.architecture())
     if difference:
         raise InputError(f"{path}: was saved with another config: {difference}")
