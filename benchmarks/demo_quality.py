@@ -13,7 +13,7 @@ import argparse
 import json
 from pathlib import Path
 
-from anyjepa.evaluation.metrics import estimate, paired_difference
+from anyjepa.evaluation.intervals import estimate, paired_difference
 from anyjepa.evaluation.result import Result
 from anyjepa.recipes.schema import load_recipe
 from anyjepa.runs.evaluate import evaluate

@@ -1,4 +1,4 @@
-"""Pretrain on small real data, probe on LUDB: rhythm, left ventricular hypertrophy, any conduction disorder.
+"""Pretrain on small real data; probe LUDB (rhythm, LVH, any conduction disorder) and chapman (rhythm).
 
     python benchmarks/ludb.py --data DATA [--output runs/ludb] [--scratch-steps 40]
 
@@ -21,7 +21,7 @@ from anyjepa.runs.evaluate import evaluate
 from anyjepa.runs.folder import environment, open_run
 from anyjepa.runs.pretrain import pretrain
 
-TASKS = ("rhythm", "lvh", "conduction")
+TASKS = (("rhythm", "ludb"), ("lvh", "ludb"), ("conduction", "ludb"), ("rhythm", "chapman"))
 EDITS = [
     "training.batch_size=64",
     "training.steps=1000",
@@ -54,15 +54,15 @@ def main() -> None:
     if not (args.output / "model").exists():
         folders = [args.data / name for name in ("ludb", "chapman", "cpsc2018")]
         pretrain("ecg-jepa-xs", folders, args.output, edits=EDITS, progress=True)
-    run, ludb = open_run(args.output), args.data / "ludb"
+    run = open_run(args.output)
 
-    def judge(task: str, **changes: object) -> Result:
+    def judge(task: str, folder: str, **changes: object) -> Result:
         settings = {"linear": {"balanced": True}, **changes}
-        result = evaluate(run, ludb, task=task, unit="uV", folds=5, settings=settings)
+        result = evaluate(run, args.data / folder, task=task, unit="uV", folds=5, settings=settings)
         Console(width=110).print(render(result))
         return result
 
-    results = [judge(task) for task in TASKS]
+    results = [judge(*task) for task in TASKS]
     if args.scratch_steps:
         fit = {
             "steps": args.scratch_steps,
@@ -72,9 +72,11 @@ def main() -> None:
             "lr": 1e-3,
             "final_lr": 1e-5,
         }
-        results += [judge(task, seeds=1, from_scratch=True, supervised={"fit": fit}) for task in TASKS]
+        results += [judge(*task, seeds=1, from_scratch=True, supervised={"fit": fit}) for task in TASKS]
     rows = {
-        f"{r.task} ({r.settings['seeds']} seeds)": {row.name: row.metrics["macro_auroc"].mean for row in r.rows}
+        f"{r.task} on {r.data} ({r.settings['seeds']} seeds)": {
+            row.name: row.metrics["macro_auroc"].mean for row in r.rows
+        }
         for r in results
     }
     print(json.dumps({"macro_auroc": rows, "machine": environment()}))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import pickle
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -15,8 +18,10 @@ import torch
 from safetensors.torch import load_file
 
 import anyjepa
+from anyjepa.data.ecg.sets.catalogue import CATALOGUE
 from anyjepa.data.ecg.simulator import SimulatorConfig, simulate
 from anyjepa.evaluation.result import Result
+from anyjepa.recipes.schema import load_recipe
 from anyjepa.training.logs import read_metrics
 
 COMMANDS = [
@@ -149,6 +154,154 @@ def assert_same_weights(run: Path, other: Path) -> None:
         assert all(torch.equal(weights[key], others[key]) for key in weights)
 
 
+def test_resume_refuses_signals_that_changed_under_the_same_ids(cli, tiny_recipe, ecgs, tmp_path):
+    data, run = tmp_path / "mine.npz", tmp_path / "run"
+    shutil.copy(ecgs, data)
+    asked = ["pretrain", tiny_recipe, "--data", data, "-o", run]
+    assert cli(*asked).code == 0
+    arrays = dict(np.load(data))
+    np.savez(data, **arrays | {"signals": arrays["signals"][::-1]})
+    done = cli(*asked, "--resume")
+    assert (done.code, len(done.err.splitlines())) == (2, 1)
+    assert f"{run}: the signals of {data} have changed since it was started" in done.err
+    np.savez(data, **arrays)
+    assert cli(*asked, "--resume").code == 0
+
+
+def test_resume_takes_other_settings_that_change_no_number(cli, tiny_recipe, tiny_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    (run / "checkpoints/step-00000004.ckpt").unlink()
+    edits = ["training.workers=1", "training.log_every=2", "training.checkpoint_every=3", "evaluation.seeds=2"]
+    done = cli("pretrain", tiny_recipe, "-o", run, "--resume", *(word for edit in edits for word in ("--set", edit)))
+    assert done.code == 0, done.err
+    assert_same_weights(run, tiny_run)
+    assert load_recipe(run / "recipe.yaml")[0].evaluation.seeds == 2
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", "[]", '{"data": {"paths": [1], "records": 1, "fingerprint": ""}}', "[" * 10_000]
+)
+def test_a_foreign_environment_is_one_line(cli, tiny_recipe, tiny_run, tmp_path, text):
+    shutil.copytree(tiny_run, tmp_path / "run")
+    (tmp_path / "run/environment.json").write_text(text)
+    for command in (["pretrain", tiny_recipe, "--resume", "-o"], ["evaluate"]):
+        done = cli(*command, tmp_path / "run")
+        assert (done.code, len(done.err.splitlines())) == (2, 1), done.err
+        assert "run/environment.json: " in done.err
+
+
+@pytest.mark.parametrize("kind", ["zip", "pickle", "other keys", "other tensors", "other step"])
+def test_a_foreign_checkpoint_is_one_line_and_nothing_falls_back(cli, tiny_recipe, tiny_run, tmp_path, kind):
+    run, newest = tmp_path / "run", tmp_path / "run/checkpoints/step-00000004.ckpt"
+    shutil.copytree(tiny_run, run)
+    saved = torch.load(newest, weights_only=True)
+    if kind == "zip":
+        np.savez(run / "x.npz", x=np.zeros(3))
+        (run / "x.npz").rename(newest)
+    elif kind == "pickle":
+        newest.write_bytes(pickle.dumps(Path("x")))
+    elif kind == "other keys":
+        torch.save({"model": saved["state_dict"]}, newest)
+    elif kind == "other tensors":
+        torch.save(saved | {"state_dict": {"a": torch.zeros(2)}}, newest)
+    else:
+        shutil.copy(run / "checkpoints/step-00000002.ckpt", newest)
+    done = cli("pretrain", tiny_recipe, "-o", run, "--resume")
+    assert (done.code, len(done.err.splitlines())) == (2, 1), done.err
+    assert f"{newest}: " in done.err
+    assert "delete it to go on from the checkpoint before" in done.err
+    newest.unlink()
+    assert cli("pretrain", tiny_recipe, "-o", run, "--resume").code == 0
+
+
+def test_one_process_trains_in_a_folder_at_a_time(cli, tiny_recipe, tiny_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    hold = "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=True); "
+    hold += "input()"
+    new = tmp_path / "new"
+    new.mkdir()
+    for folder, more in ((run, ["--resume"]), (new, [])):
+        holder = subprocess.Popen(
+            [sys.executable, "-c", hold, folder / ".lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        done = cli("pretrain", tiny_recipe, "-o", folder, *more)
+        assert (done.code, done.err) == (2, f"anyjepa: {folder}: another process is training here; wait for its end\n")
+        holder.communicate("\n")
+        assert cli("pretrain", tiny_recipe, "-o", folder, *more).code == 0
+
+
+def test_of_two_that_start_at_once_one_gets_the_folder(cli, tiny_recipe, tmp_path):
+    """The folder is free when the recipe is checked, and taken when the data are read."""
+    from anyjepa.runs import pretrain
+
+    def taken(*arguments):
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run/recipe.yaml").write_text("of the other process")
+        return tmp_path / "run"
+
+    with mock.patch.object(pretrain, "build_objective", taken):
+        done = cli("pretrain", tiny_recipe, "-o", tmp_path / "run")
+    assert (done.code, len(done.err.splitlines())) == (2, 1), done.err
+    assert "run: is not empty" in done.err
+    assert (tmp_path / "run/recipe.yaml").read_text() == "of the other process"
+
+
+def test_the_next_command_can_be_pasted(cli, tiny_recipe, ecgs, tmp_path):
+    done = cli("pretrain", tiny_recipe, "--data", ecgs, "-o", tmp_path / "my run", "--set", "data.unit=mV")
+    (line,) = (line for line in done.err.splitlines() if line.startswith("next: "))
+    *command, labels, table, _, id, _, target, _, group = shlex.split(line.removeprefix("next: anyjepa "))
+    assert command == ["evaluate", str(tmp_path / "my run"), "--data", str(ecgs), "--unit", "mV"]
+    assert (labels, table) == ("--labels", "labels.csv")
+    ids = np.load(ecgs)["ids"]
+    pd.DataFrame({id: ids, target: ["a", "b"] * 10, group: range(20)}).to_csv(tmp_path / table, index=False)
+    done = cli(*command, labels, tmp_path / table, "--id", id, "--target", target, "--group", group)
+    assert done.code == 0, done.err
+
+
+def test_the_next_command_names_a_task_of_the_data(cli, tiny_recipe, tmp_path):
+    records = simulate(SimulatorConfig(patients=20, fs=100, duration_s=6, seed=7))
+    for number, record in enumerate(records):
+        samples = (record.signal.T * 1000).round().astype("<i2")
+        leads = "".join(f"r{number}.dat 16 1000/mV 16 0 0 0 0 {lead}\n" for lead in record.leads)
+        rhythm = ("426783006", "164889003")[number % 2]
+        header = f"r{number} 12 100 {len(samples)}\n{leads}# Dx: {rhythm}\n"
+        (tmp_path / f"r{number}.hea").write_text(header)
+        (tmp_path / f"r{number}.dat").write_bytes(samples.tobytes())
+    done = cli("pretrain", tiny_recipe, "--data", tmp_path, "-o", tmp_path / "run")
+    (line,) = (line for line in done.err.splitlines() if line.startswith("next: "))
+    assert line == f"next: anyjepa evaluate {tmp_path / 'run'} --data {tmp_path} --task rhythm"
+
+
+def test_an_interrupted_demo_says_how_its_training_goes_on(cli, tiny_recipe, tmp_path):
+    from anyjepa.runs import demo
+    from anyjepa.training.interrupt import Interrupted
+
+    with mock.patch.object(demo, "pretrain", side_effect=Interrupted(tmp_path / "run", 3)):
+        done = cli("demo", "-o", tmp_path / "run")
+    again = f"anyjepa pretrain {tmp_path}/run/recipe.yaml --output {tmp_path}/run --resume"
+    assert done == (130, "", f"stopped after step 3; go on by: {again}\n")
+
+
+def test_several_machines_must_know_each_other(cli, tiny_recipe, tmp_path, monkeypatch):
+    for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    asked = ["pretrain", tiny_recipe, "-o", tmp_path / "run", "--nodes", 2]
+    message = (
+        "anyjepa: --nodes 2: start by torchrun or srun, or set on each machine MASTER_ADDR (the first machine), "
+        "MASTER_PORT (a free port there), NODE_RANK (0 to 1)\n"
+    )
+    assert cli(*asked) == (2, "", message)
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", "29500")
+    monkeypatch.setenv("NODE_RANK", "2")
+    assert cli(*asked) == (2, "", "anyjepa: --nodes 2: NODE_RANK is '2'; it is 0 to 1\n")
+    assert not (tmp_path / "run").exists()
+
+
 def test_resume_refuses_other_records(cli, tiny_recipe, tiny_run, tmp_path):
     shutil.copytree(tiny_run, tmp_path / "run")
     (tmp_path / "out.txt").write_text("sim0-00000-0\n")
@@ -199,7 +352,7 @@ def test_evaluate_prints_json_that_the_schema_reads(cli, tiny_run, protocol):
     done = cli("evaluate", tiny_run, "--protocol", protocol, "--json")
     assert done.code == 0, done.err
     printed = json.loads(done.out)
-    assert printed["schema_version"] == 1
+    assert printed["schema_version"] == 2
     assert Result.from_json(tiny_run / "results" / f"{protocol}-diagnosis.json") == Result.model_validate(printed)
     assert printed["protocol"] == protocol
     assert printed["records"] == 44
@@ -233,7 +386,33 @@ def test_evaluate_with_a_table_of_labels(cli, tiny_run, ecgs, tmp_path):
         done = cli(*asked, "--target", "kind", *grouping, "--folds", 2, "--seeds", 1, "--min-count", 1, "--json")
         assert done.code == 0, done.err
         result = json.loads(done.out)
-        assert (result["task"], result["classes"], result["records"]) == ("mine", {"a": 10, "b": 10}, 20)
+        assert (result["task"], result["classes"], result["records"]) == ("kind (mine)", {"a": 10, "b": 10}, 20)
+
+
+def test_evaluations_that_differ_do_not_overwrite_each_other(cli, tiny_recipe, tiny_run, ecgs, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("results"))
+    ids = np.load(ecgs)["ids"]
+    table = pd.DataFrame({"id": ids, "a/b": ["x", "y"] * 10, "c": ["x"] * 10 + ["y"] * 10, "who": range(20)})
+    table.to_csv(tmp_path / "mine.csv", index=False)
+    labels = ["--data", ecgs, "--labels", tmp_path / "mine.csv", "--folds", 2]
+    differing = [
+        [*labels, "--target", "a/b", "--group", "who"],
+        [*labels, "--target", "c", "--group", "who"],
+        [*labels, "--target", "c", "--split-by", "record"],
+        [*labels[:-1], 3, "--target", "c", "--group", "who"],
+        [*labels, "--target", "c", "--group", "who", "--seeds", 2],
+        ["--low-shot", 1],
+        [],
+    ]
+    for count, options in enumerate(differing, start=1):
+        assert cli("evaluate", run, *options).code == 0
+        assert len(list((run / "results").iterdir())) == count, options
+    before = {path.name for path in (run / "results").iterdir()}
+    assert {"linear-diagnosis.json", "linear-diagnosis-1-labels.json"} <= before
+    assert sum(name.startswith("linear-c-mine-ecgs-") for name in before) == 4
+    assert cli("evaluate", run, *differing[0]).code == 0
+    assert {path.name for path in (run / "results").iterdir()} == before  # asked again: renewed
 
 
 def test_a_model_folder_needs_data_and_a_task_must_be_known(cli, tiny_run):
@@ -334,6 +513,15 @@ def test_a_published_checkpoint_is_imported_and_embeds(cli, golden, ecgs, tmp_pa
     assert len(embeddings(tmp_path / "z.npz")[1]) == 20
 
 
+def test_import_takes_the_constants_of_a_named_data_set(cli, golden, tmp_path):
+    command = ["weights", "import", "ecg-jepa", golden / "ecg_jepa/chkpt_2.pt", "-o", tmp_path / "model"]
+    assert cli(*command, "--statistics", "cpsc").code == 0
+    assert tuple(json.loads((tmp_path / "model/preprocessing.json").read_text())["std"]) == CATALOGUE["cpsc"].std
+    assert "did you mean 'ptb-xl'?" in cli(*command, "--statistics", "ptbxl").err
+    command[3] = golden / "ecg_jepa/eval_fc_best_chkpt.pt"
+    assert "a classifier carries its own constants" in cli(*command, "--statistics", "cpsc").err
+
+
 @pytest.mark.long
 def test_demo_pretrains_judges_and_reports(tmp_path):
     done = shell("demo", "-o", tmp_path / "run", timeout=1500)
@@ -369,7 +557,7 @@ def test_from_real_files_to_a_report(cli, tiny_recipe, test_data, tmp_path):
     assert set(result["classes"]) == {"sinus rhythm", "sinus bradycardia", "atrial fibrillation"}
     assert len(result["rows"][0]["repeats"]) == 5
     assert result["notices"][0].startswith("pretrained (teacher): TRANSDUCTIVE: pretraining saw")
-    assert (run / "results/linear-rhythm-ludb.json").exists()
+    assert len(list((run / "results").glob("linear-rhythm-ludb-*.json"))) == 1
     assert "TRANSDUCTIVE" in (run / "report.html").read_text()
     done = cli(*asked)
     assert "warning: 200 records: all leads span the same range" in done.err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from anyjepa.errors import DataWarning, InputError, did_you_mean
+from anyjepa.errors import LONGEST, DataWarning, InputError, did_you_mean
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,16 @@ def test_did_you_mean(name: str, options: list[str], says: str) -> None:
 def test_kinds() -> None:
     assert issubclass(InputError, ValueError)
     assert issubclass(DataWarning, UserWarning)
+
+
+@pytest.mark.parametrize("kind", [InputError, DataWarning])
+def test_a_message_is_one_line_that_a_terminal_takes_as_it_is(kind: type[Exception]) -> None:
+    assert str(kind("a\nb\x1b[31m\u202ec\udcff µV")) == r"a\nb\x1b[31m\u202ec\udcff µV"
+
+
+def test_an_endless_name_is_cut_in_its_middle() -> None:
+    text = str(InputError(f"records/a.csv: column '{'x' * 10**6}' is no lead"))
+    assert len(text) < LONGEST + 10
+    assert text.startswith("records/a.csv: column 'xxx")
+    assert text.endswith("xxx' is no lead")
+    assert str(InputError("y" * LONGEST)) == "y" * LONGEST

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 import warnings
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 import anyjepa
+from anyjepa.cli_data import data_app
+from anyjepa.cli_records import Json, Unit, Weights, console, embed, predict, show
 from anyjepa.errors import DataWarning, InputError
 
 if TYPE_CHECKING:
     from anyjepa.runs.folder import Run
+    from anyjepa.training.interrupt import Interrupted
 
 app = typer.Typer(
     help="Joint-embedding predictive pretraining: predict the representation of what is hidden.",
@@ -24,7 +28,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="What is in a data set, and what is wrong with it.", no_args_is_help=True)
 weights_app = typer.Typer(help="Look into weights, and import published ones.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
@@ -34,29 +37,12 @@ Data = Annotated[
     typer.Option("--data", help="File or folder; may be repeated. Default: the recipe's embedded set."),
 ]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Change one key of the recipe, e.g. training.steps=1000.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-Unit = Annotated[str | None, typer.Option(help="mV, uV, V or mV per unit, over what the files say.")]
-Rate = Annotated[float | None, typer.Option(help="Hz, for arrays and tables that do not say.")]
-Leads = Annotated[str | None, typer.Option(help="I,II,V1 ..., for arrays that do not say.")]
 Recipe = Annotated[str, typer.Argument(help="Name of a recipe (see `anyjepa recipes`) or a YAML file.")]
-
-
-class Protocol(StrEnum):
-    linear = "linear"
-    knn = "knn"
-    attentive = "attentive"
-    finetune = "finetune"
-    supervised = "supervised"
 
 
 class SplitBy(StrEnum):
     group = "group"
     record = "record"
-
-
-class Weights(StrEnum):
-    teacher = "teacher"
-    student = "student"
 
 
 @app.command()
@@ -68,10 +54,14 @@ def demo(
     from anyjepa.evaluation.result import Result, render
     from anyjepa.report.page import write_report
     from anyjepa.runs.demo import demo
+    from anyjepa.training.interrupt import Interrupted
 
-    run = demo(output, seed, progress=True)
+    try:
+        run = demo(output, seed, progress=True)
+    except Interrupted as stop:
+        _stopped(stop, ["pretrain", str(stop.folder / "recipe.yaml"), "--output", str(stop.folder), "--resume"])
     for file in sorted(run.results.glob("*.json")):
-        _show(render(Result.from_json(file)))
+        show(render(Result.from_json(file)))
     typer.echo(f"model: {run.model}")
     typer.echo(f"report: {write_report(run.folder)}")
 
@@ -80,7 +70,8 @@ def demo(
 def recipes(
     name: Annotated[str | None, typer.Argument(help="Print this one with every default filled in.")] = None,
 ) -> None:
-    """List the recipes, or print one."""
+    """List the recipes and the published evaluation protocols, or print one."""
+    from anyjepa.recipes.presets import load_preset, preset_names, preset_yaml
     from anyjepa.recipes.schema import load_recipe, recipe_names, to_yaml
 
     if name is None:
@@ -89,7 +80,11 @@ def recipes(
         table = Table.grid(padding=(0, 2))
         for known in recipe_names():
             table.add_row(known, load_recipe(known)[0].description)
-        _show(table)
+        for known in preset_names():
+            table.add_row(f"--protocol {known}", load_preset(known).description)
+        show(table)
+    elif name in preset_names():
+        typer.echo(preset_yaml(name), nl=False)
     else:
         typer.echo(to_yaml(load_recipe(name)[0]), nl=False)
 
@@ -140,9 +135,7 @@ def pretrain(
         if rank_zero_only.rank > 0:
             return
         more = [*([] if output else ["--output", str(stop.folder)]), *([] if resume else ["--resume"])]
-        again = shlex.join(["anyjepa", *sys.argv[1:], *more])
-        typer.echo(f"stopped after step {stop.step} of {chosen.training.steps}; go on by: {again}", err=True)
-        raise typer.Exit(130) from None
+        _stopped(stop, [*sys.argv[1:], *more])
     if rank_zero_only.rank > 0:
         return
     typer.echo(f"model: {run.model}")
@@ -154,7 +147,13 @@ def pretrain(
 def evaluate(
     model: Annotated[str, typer.Argument(help="Run folder, model folder or Hugging Face id.")],
     data: Data = None,
-    protocol: Annotated[Protocol, typer.Option(help="What is trained on the labels.")] = Protocol.linear,
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="What is trained on the labels: linear, knn, attentive, finetune, supervised, or a published one by "
+            "name (see `anyjepa recipes`)."
+        ),
+    ] = "linear",
     task: Annotated[str | None, typer.Option(help="A task that the data set names, e.g. rhythm.")] = None,
     labels: Annotated[
         Path | None, typer.Option(help="A table of labels (CSV, TSV, Parquet) instead of --task.")
@@ -174,6 +173,9 @@ def evaluate(
     ] = False,
     min_count: Annotated[int | None, typer.Option(help="Classes with fewer records are left out and named.")] = None,
     weights: Annotated[Weights | None, typer.Option(help="Default: the teacher, where there is one.")] = None,
+    save_classifier: Annotated[
+        Path | None, typer.Option(help="Model folder for the encoder with its head of the first split, for `predict`.")
+    ] = None,
     unit: Unit = None,
     as_json: Json = False,
 ) -> None:
@@ -193,15 +195,16 @@ def evaluate(
         "min_count": min_count,
         "from_scratch": from_scratch or None,
     }
-    with _console(stderr=True).status("reading") as status:
+    with console(stderr=True).status("reading") as status:
         result = evaluate(
             model,
             data or [],
-            protocol=protocol.value,
+            protocol=protocol,
             task=task,
             labels=table,
             weights=weights.value if weights else None,
             unit=unit,
+            save_classifier=save_classifier,
             progress=status.update,
             **{name: value for name, value in chosen.items() if value is not None},
         )
@@ -209,40 +212,15 @@ def evaluate(
     if as_json:
         typer.echo(result.to_json(), nl=False)
         return
-    _show(render(result))
+    show(render(result))
     if report:
         typer.echo(f"report: {report}")
+    if save_classifier:
+        typer.echo(f"classifier: {save_classifier}")
 
 
-@app.command()
-def embed(
-    model: Annotated[str, typer.Argument(help="Run folder, model folder or Hugging Face id.")],
-    paths: Annotated[list[Path], typer.Argument(help="ECG files or folders.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help=".parquet, .npz or .csv")],
-    weights: Annotated[Weights | None, typer.Option(help="Default: the teacher, where there is one.")] = None,
-    fs: Rate = None,
-    leads: Leads = None,
-    unit: Unit = None,
-    skip_errors: Annotated[
-        bool, typer.Option("--skip-errors", help="Leave out what cannot be read, and say so.")
-    ] = False,
-) -> None:
-    """One vector a record, into a table with the records' ids."""
-    from anyjepa.runs.embed import embed_files
-
-    count, skipped = embed_files(
-        model,
-        paths,
-        output,
-        weights=weights.value if weights else None,
-        skip_errors=skip_errors,
-        fs=fs,
-        leads=leads.split(",") if leads else None,
-        unit=unit,
-    )
-    typer.echo(f"{output}: {count} records" + (f", {len(skipped)} left out" if skipped else ""))
-    for reason in skipped.values():
-        typer.echo(f"skipped: {reason}", err=True)
+app.command()(predict)
+app.command()(embed)
 
 
 @app.command()
@@ -252,24 +230,6 @@ def report(run: Annotated[Path, typer.Argument(help="Run folder.")]) -> None:
     from anyjepa.runs.folder import open_run
 
     typer.echo(write_report(open_run(run).folder))
-
-
-@data_app.command("inspect")
-def data_inspect(
-    paths: Annotated[list[Path], typer.Argument(help="ECG files or folders.")],
-    fs: Rate = None,
-    leads: Leads = None,
-    unit: Unit = None,
-    as_json: Json = False,
-) -> None:
-    """Records, rates, leads, patients, statements and amplitudes of a data set, and every problem found."""
-    from anyjepa.data.ecg.inspection import inspect, render
-
-    found = inspect(paths, fs=fs, leads=leads.split(",") if leads else None, unit=unit)
-    if as_json:
-        typer.echo(json.dumps(found, indent=2))
-    else:
-        _show(render(found))
 
 
 @weights_app.command("inspect")
@@ -283,7 +243,7 @@ def weights_inspect(
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
-        _show(render(found))
+        show(render(found))
 
 
 @weights_app.command("import")
@@ -293,9 +253,7 @@ def weights_import(
     output: Annotated[Path, typer.Option("--output", "-o", help="Model folder to make.")],
     statistics: Annotated[
         str | None,
-        typer.Option(
-            help="Data set whose constants standardise new records, e.g. ptb-xl. Default: most of pretraining."
-        ),
+        typer.Option(help="Data set whose constants standardise new records, e.g. ptb-xl. Default: the largest."),
     ] = None,
 ) -> None:
     """Turn a published checkpoint into a model folder."""
@@ -326,6 +284,7 @@ def main() -> None:
             warnings.showwarning = _one_line_warning
             warnings.simplefilter("always", DataWarning)
             warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
+            _refuse_empty(arguments)
             app(arguments)
     except InputError as error:
         _stop(error, 2, debug)
@@ -336,6 +295,15 @@ def main() -> None:
         if type(error).__name__ != "DivergedError":
             raise
         _stop(error, 1, debug)
+
+
+def _refuse_empty(arguments: list[str]) -> None:
+    """`--data "$UNSET"` would read the current folder: Path("") is Path(".")."""
+    for before, argument in zip(["anyjepa", *arguments], arguments, strict=False):
+        if re.fullmatch(r"(--[\w-]+=)?", argument):
+            raise InputError(
+                f"what follows '{argument or before}' is empty; leave it out, or say what is meant ('.' is this folder)"
+            )
 
 
 def _stop(error: Exception, code: int, debug: bool) -> None:
@@ -350,6 +318,11 @@ def _one_line_warning(message: Warning | str, category: type[Warning], *rest: An
         typer.echo(f"warning: {message}", err=True)
 
 
+def _stopped(stop: Interrupted, command: list[str]) -> NoReturn:
+    typer.echo(f"stopped after step {stop.step}; go on by: {shlex.join(['anyjepa', *command])}", err=True)
+    raise typer.Exit(130) from None
+
+
 def _evaluation(run: Run) -> list[str]:
     """The command that judges a run on what it was trained on."""
     data, unit = run.environment()["data"], run.recipe.data.unit
@@ -358,7 +331,7 @@ def _evaluation(run: Run) -> list[str]:
         return command
     command += [word for path in data["paths"] for word in ("--data", path)]
     command += ["--unit", str(unit)] if unit is not None else []
-    if data["tasks"]:
+    if data.get("tasks"):
         return [*command, "--task", data["tasks"][0]]
     return [*command, "--labels", "labels.csv", "--id", "record", "--target", "diagnosis", "--group", "patient"]
 
@@ -370,16 +343,6 @@ def _lines(path: Path | None) -> list[str]:
         return [line.strip() for line in path.read_text().splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
-
-
-def _show(renderable: Any) -> None:
-    _console().print(renderable)
-
-
-def _console(stderr: bool = False) -> Any:
-    from rich.console import Console
-
-    return Console(stderr=stderr)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0, le=1)]
 # Far above any network in use: a slip of the keyboard ends in a line, not in a full memory.
-Width = Annotated[int, Field(gt=0, le=2**16)]
+Width = Annotated[int, Field(gt=0, le=2**16)]  # of a network, or of a patch in samples
 Depth = Annotated[int, Field(gt=0, le=1000)]
 
 

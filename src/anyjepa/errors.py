@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LONGEST = 1000
+"""Characters of a message; of a longer one the middle is left out."""
+
 
 class InputError(ValueError):
     """Something given to anyjepa is wrong: a file, a key, a lead, a table.
@@ -13,9 +16,22 @@ class InputError(ValueError):
     traceback and exits with code 2.
     """
 
+    def __init__(self, message: str):
+        super().__init__(one_line(message))
+
 
 class DataWarning(UserWarning):
     """The data can be used, but something about it looks wrong (a unit slip, a flat lead, an Einthoven violation)."""
+
+    def __init__(self, message: str):
+        super().__init__(one_line(message))
+
+
+def one_line(text: str) -> str:
+    """Text that holds names from files, fit to be shown: control characters escaped, an endless middle left out."""
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:

@@ -54,7 +54,10 @@ def test_a_wrong_unit_warns() -> None:
         ({"signals": signals().astype(complex)}, "are no numbers"),
         ({"unit": "mmHg"}, "unit 'mmHg' is no voltage"),
         ({"unit": -1}, "must be a positive number"),
+        ({"unit": None}, "unit None must be a positive number of mV, or one of mV"),
         ({"fs": 0}, "sampling rate is 0 Hz"),
+        ({"fs": [250]}, "sampling rate '\\[250\\]' is no number of Hz"),
+        ({"leads": "II"}, "leads are 'II'; they must be a list of names"),
         ({"ids": ["a"]}, "2 records, but 1 ids"),
         ({"patients": ["a"] * 3}, "2 records, but 3 patients"),
     ],
@@ -94,6 +97,32 @@ def test_a_wrong_npz_is_named(tmp_path: Path, content: dict, message: str) -> No
     np.savez(tmp_path / "a.npz", **content)
     with pytest.raises(InputError, match=rf"a\.npz: {message}"):
         read_npz(tmp_path / "a.npz", fs=250, leads=LEADS, unit="mV")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"fs": [250, 250]}, r"sampling rate '\[250, 250\]' is no number of Hz"),
+        ({"fs": "fast"}, "sampling rate 'fast' is no number of Hz"),
+        ({"fs": 3j}, "sampling rate '3j' is no number of Hz"),
+        ({"leads": [1, 2, 3]}, r"leads are \[1, 2, 3\]; they must be a list of names, as \['I', 'II', 'V1'\]"),
+        ({"leads": 3}, "leads are 3; they must be"),
+        ({"leads": "abc"}, "leads are 'abc'; they must be"),
+        ({"leads": [b"II", b"V1", b"V5"]}, "leads are .* they must be"),
+        ({"unit": ["mV", "mV"]}, r"unit \['mV', 'mV'\] must be a positive number of mV, or one of mV, uV, V, nV"),
+        ({"unit": b"mV"}, "unit b'mV' must be"),
+        ({"unit": True}, "unit True must be"),
+        ({"unit": []}, r"unit \[\] must be"),
+        ({"ids": [["a", "b"]]}, r"'ids' has shape \(1, 2\) and type <U1; it must be a list of texts or whole numbers"),
+        ({"patients": [1.5, np.nan]}, r"'patients' has shape \(2,\) and type float64"),
+        ({"signals": np.zeros((0, 3, 9))}, "there is no record in it"),
+        ({"\x1b[2J\n": 1}, r"unknown key '\\x1b\[2J\\n'"),
+    ],
+)
+def test_a_wrong_type_in_an_npz_is_named(tmp_path: Path, content: dict, message: str) -> None:
+    np.savez(tmp_path / "a.npz", **{"signals": signals(), "fs": 250, "leads": LEADS, "unit": "mV"} | content)
+    with pytest.raises(InputError, match=rf"a\.npz: {message}"):
+        read_npz(tmp_path / "a.npz")
 
 
 @pytest.mark.parametrize("name", ["a.npz", "a.npy"])

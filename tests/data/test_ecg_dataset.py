@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -63,7 +65,18 @@ def test_computed_and_zeroed_leads_are_noted() -> None:
     config = PREPROCESSING.model_copy(update={"missing_leads": "zero"})
     records = [recording("a"), recording("bb", leads=("I", "II")), recording("ccc", leads=("I",))]
     notes = EcgDataset.from_recordings(records, config).notes
-    assert notes == {"bb": "computed from other limb leads: III", "ccc": "set to zero: II, III"}
+    assert notes == {"bb": "computed from other limb leads: III", "ccc": "missing: II, III"}
+
+
+def test_missing_and_hidden_leads_are_nan_for_an_encoder_that_is_told() -> None:
+    config = PREPROCESSING.model_copy(update={"missing_leads": "mask"})
+    dataset = EcgDataset.from_recordings([recording("a"), recording("b", leads=("I", "II"))], config)
+    dataset = replace(dataset, hide_leads=0.6)
+    rng = np.random.default_rng(0)
+    hidden = np.array([np.isnan(dataset.crop(0, rng)[0]).all(1) for _ in range(300)])
+    assert not hidden.all(1).any()
+    assert set(hidden.sum(1)) == {0, 1, 2}
+    assert not np.isnan(dataset[0]).any()
 
 
 def test_an_id_given_twice_is_refused() -> None:

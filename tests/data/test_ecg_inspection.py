@@ -39,6 +39,7 @@ def test_what_is_there_and_what_is_wrong(folder: Path) -> None:
     found = inspect(folder)
     assert found == json.loads(json.dumps(found))
     assert found["records"] == 4
+    assert found["ids"] == ["a0", "a1", "b0", "b1"]
     assert found["patients"] is None
     assert found["fs_hz"] == {"250": 2, "500": 2}
     assert found["leads"] == {"II": 4, "V1": 4}
@@ -59,15 +60,26 @@ def test_amplitudes_are_those_of_the_samples(tmp_path: Path) -> None:
 
 def test_the_terminal_shows_it(folder: Path) -> None:
     text = as_text(inspect(folder))
-    for expected in ("records", "250 (2)", "V1", "unit: 2 records", "about x1000", "skipped: 1 files", "c.npz"):
+    for expected in ("records", "250 (2)", "V1", "unit: 2 records", "about x1000", "skipped: 1 file", "c.npz"):
         assert expected in text
+
+
+def test_names_from_files_cannot_write_on_the_terminal(tmp_path: Path) -> None:
+    (tmp_path / "r.dat").write_bytes(bytes(2 * 600))
+    (tmp_path / "r.hea").write_text("r 1 500 600\nr.dat 16 1000/mV 16 0 0 0 0 [/red]\x1b[2J\n# Dx: [/]\x1b[31m\n")
+    text = as_text(inspect(tmp_path))
+    assert "\x1b" not in text
+    assert r"[/red]\x1b[2J" in text
+    assert r"[/]\x1b[31m" in text
 
 
 @pytest.mark.realdata
 def test_real_folders(test_data: Path) -> None:
     found = inspect([test_data / "chapman", test_data / "cpsc2018"])
     assert found["records"] == 101
-    assert found["sources"] == {"chapman": 86, "cpsc2018": 15}
-    assert found["tasks"] == ["rhythm"]
+    assert found["sources"] == {"ningbo": 66, "chapman-shaoxing": 20, "cpsc": 15}
+    assert found["tasks"] == ["rhythm", "challenge"]
     assert found["statements"]["426177001"] == 25
+    assert found["statement_names"]["426177001"] == "sinus bradycardia (SB)"
+    assert "426177001 sinus bradycardia (SB)" in as_text(found)
     assert "JS23463" in as_text(found)

@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from anyjepa.data.ecg.leads import LEADS, LIMB, canonical_lead, derive_limb, limb_source
+from anyjepa.data.ecg.leads import LEADS, LIMB, canonical_lead, check_distinct, derive_limb, limb_source
 
 
 @pytest.mark.parametrize("lead", LEADS)
@@ -36,3 +36,9 @@ def test_any_two_limb_leads_give_the_other_four() -> None:
 def test_chest_leads_follow_from_nothing() -> None:
     assert limb_source("V1", LEADS) is None
     assert limb_source("aVF", ["I", "V1"]) is None
+
+
+def test_a_lead_named_twice_is_refused_in_any_spelling() -> None:
+    assert check_distinct(["i", "V1"]) == ("i", "V1")
+    with pytest.raises(ValueError, match="lead 'II' is named twice"):
+        check_distinct(["II", "V1", "Lead ii"])

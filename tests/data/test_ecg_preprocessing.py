@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from anyjepa.data.ecg.arrays import from_arrays
 from anyjepa.data.ecg.leads import LEADS, LIMB
-from anyjepa.data.ecg.preprocessing import EcgPreprocessing, align, derived_leads, fit_statistics, resample
+from anyjepa.data.ecg.preprocessing import EcgPreprocessing, align, derived_leads, fit_statistics, highpass, resample
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.errors import InputError
 
@@ -184,6 +184,9 @@ def test_preprocessing_survives_json_and_refuses_what_does_not_fit() -> None:
     for changes in ({"mean": (0.0,)}, {"leads": ("I", "I"), "mean": (0, 0), "std": (1, 1)}, {"std": (0.0,) * 12}):
         with pytest.raises(ValidationError):
             preprocessing(**changes)
+    for changes in ({"fs": 1e12}, {"fs": 1}, {"fs": np.nan}, {"mean": (np.nan,) * 12}, {"std": (np.inf,) * 12}):
+        with pytest.raises(ValidationError):
+            preprocessing(**changes)
     with pytest.raises(ValidationError, match="spelt"):
         preprocessing(("avf",))
 
@@ -205,3 +208,30 @@ def test_preprocessing_survives_json_and_refuses_what_does_not_fit() -> None:
 def test_a_recording_whose_parts_do_not_fit_is_refused(changes: dict, message: str) -> None:
     with pytest.raises(InputError, match=f"^record 'a'.*{message}"):
         Recording(**{"id": "a", "signal": np.zeros((2, 5)), "fs": 500, "leads": ("I", "II")} | changes)
+
+
+def test_the_high_pass_takes_wander_out_and_leaves_the_rest_in_place() -> None:
+    """Against the difference equation run forward and backward, as the official code runs it."""
+    from scipy.signal import butter, filtfilt
+
+    time_s = np.arange(0, 20, 1 / 400)
+    beats, wander = np.sin(2 * np.pi * 5 * time_s), 3 + np.sin(2 * np.pi * 0.1 * time_s)
+    filtered = highpass(np.stack([beats + wander, beats]).astype(np.float32), 400, 0.5)
+    middle = slice(1600, -1600)
+    np.testing.assert_allclose(filtered[0][middle], beats[middle], atol=0.01)
+    np.testing.assert_allclose(filtered[0], filtfilt(*butter(4, 0.5, "highpass", fs=400), beats + wander), atol=1e-3)
+    assert np.isnan(highpass(np.full((1, 50), np.nan, np.float32), 400, 0.5)).all()  # a missing lead stays missing
+    assert highpass(np.ones((2, 1), np.float32), 400, 0.5).shape == (2, 1)
+
+
+def test_the_high_pass_is_a_setting_and_acts_at_the_records_own_rate() -> None:
+    signal = ecg_like(2, 4000) + np.linspace(0, 9, 4000, dtype=np.float32)
+    drifting = recording(signal, ("I", "II"), fs=400)
+    aligned = align(drifting, 500, ("I", "II"), highpass_hz=0.5)
+    np.testing.assert_array_equal(aligned, resample(highpass(signal, 400, 0.5), 400, 500))
+    fitted = EcgPreprocessing.fit([drifting], leads=("I", "II"), duration_s=1, highpass_hz=0.5)
+    assert EcgPreprocessing.model_validate_json(fitted.model_dump_json()) == fitted
+    assert fitted.std == pytest.approx(aligned.std(axis=1), rel=1e-4)
+    prepared = fitted.prepare(drifting)
+    assert abs(float(prepared.mean())) < 0.01
+    assert EcgPreprocessing.fit([drifting], leads=("I", "II"), duration_s=1).std > fitted.std

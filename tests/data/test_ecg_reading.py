@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +68,7 @@ def test_a_bad_file_stops_or_is_skipped_and_listed(tmp_path: Path) -> None:
     assert [r.id for r in found.recordings] == ["1"]
     assert list(found.skipped) == [str(tmp_path / "2.hea")]
     (tmp_path / "1.hea").unlink()
-    with pytest.raises(InputError, match=r"no ECG could be read \(1 files skipped\); the first: .*2\.hea"):
+    with pytest.raises(InputError, match=r"no ECG could be read \(1 file skipped\); the first: .*2\.hea"):
         read(tmp_path, on_error="skip")
 
 
@@ -80,6 +82,33 @@ def test_nothing_to_read_is_said(tmp_path: Path) -> None:
         read(tmp_path / "a.edf")
     with pytest.raises(InputError, match="no path was given"):
         read([])
+
+
+def test_an_empty_path_is_not_the_current_folder() -> None:
+    for paths in ("", ["records", ""]):
+        with pytest.raises(InputError, match="a path is empty"):
+            read(paths)
+
+
+@pytest.mark.parametrize("suffix", reading.SUFFIXES)
+def test_a_fifo_is_never_waited_for(tmp_path: Path, suffix: str) -> None:
+    fifo = tmp_path / f"x{suffix}"
+    os.mkfifo(fifo)
+    for path in (tmp_path, fifo):
+        with pytest.raises(InputError, match=rf"x\{suffix}: is a FIFO; only regular files are read"):
+            read(path)
+    np.savez(tmp_path / "good.npz", signals=np.ones((1, 9)), fs=250, leads=["II"], unit="mV")
+    if suffix != ".hea":  # a folder with headers is read for them alone
+        found = read(tmp_path, on_error="skip", warn=False)
+        assert (len(found.recordings), list(found.skipped)) == (1, [str(fifo)])
+
+
+def test_headers_that_list_each_other_are_read_and_refused(tmp_path: Path) -> None:
+    for name, segment in (("m", "n"), ("n", "m")):
+        (tmp_path / f"{name}.hea").write_text(f"{name}/1 2 500 600\n{segment} 600\n")
+    (tmp_path / "labels.csv").write_text("id,label\nm,x\n")
+    with pytest.raises(InputError, match=r"m\.hea: segment 'n' is made of segments itself"):
+        read(tmp_path)
 
 
 def test_the_same_id_from_two_folders_is_refused(tmp_path: Path) -> None:
@@ -111,16 +140,20 @@ def test_what_looks_wrong_is_warned_of_once(tmp_path: Path) -> None:
 
 @pytest.mark.realdata
 @pytest.mark.parametrize(
-    ("name", "records", "problems"),
-    [("ludb", 200, ["einthoven", "normalised"]), ("chapman", 86, ["unit", "flat"]), ("cpsc2018", 15, [])],
+    ("name", "sources", "problems"),
+    [
+        ("ludb", {"ludb": 200}, ["einthoven", "normalised"]),
+        ("chapman", {"chapman-shaoxing": 20, "ningbo": 66}, ["unit", "flat"]),
+        ("cpsc2018", {"cpsc": 15}, []),
+    ],
 )
-def test_real_folders_are_read_whole(test_data: Path, name: str, records: int, problems: list[str]) -> None:
+def test_real_folders_are_read_whole(test_data: Path, name: str, sources: dict, problems: list[str]) -> None:
     found = read(test_data / name, warn=False)
-    assert len(found.recordings) == records
     assert {r.leads for r in found.recordings} == {LEADS}
     assert [p.kind for p in found.problems] == problems
     assert found.skipped == {}
-    assert all(r.source == name and r.statements for r in found.recordings)
+    assert Counter(r.source for r in found.recordings) == sources
+    assert all(r.statements for r in found.recordings)
 
 
 @pytest.mark.realdata

@@ -65,6 +65,9 @@ def test_lead_columns_can_be_named(tmp_path: Path) -> None:
         ({"fs": 250}, "'unit' is neither in the table nor given"),
         ({"unit": "mV"}, "'fs' is neither in the table nor given"),
         ({"fs": [250] * 249 + [500], "unit": "mV"}, "column 'fs' must hold one value, has 2"),
+        ({"unit": "mV", "time_s": ["x"] * 250}, "column 'time_s', row 1: 'x' is no number"),
+        ({"unit": "mV", "time_s": 1.0}, "column 'time_s' is not evenly spaced"),
+        ({"fs": 250, "unit": True}, "unit True must be a positive number of mV"),
         ({"fs": "fast", "unit": "mV"}, "sampling rate 'fast' is no number"),
         ({"unit": "mV", "time_s": np.arange(250) ** 2}, "column 'time_s' is not evenly spaced"),
         ({"fs": 250, "unit": "mV", "V1": ["1"] * 9 + ["x"] * 241}, "column 'V1', row 10: 'x' is no number"),
@@ -74,6 +77,47 @@ def test_a_table_that_is_no_record_is_named(tmp_path: Path, more: dict, message:
     table(**more).to_csv(tmp_path / "a.csv", index=False)
     with pytest.raises(InputError, match=rf"a\.csv: {message}"):
         read_table(tmp_path / "a.csv", "a")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"fs": [[250]] * 250, "unit": "mV"}, "column 'fs' must hold one text or number"),
+        ({"fs": 250, "unit": [{"a": 1}] * 250}, "column 'unit' must hold one text or number"),
+        ({"fs": 250, "unit": b"mV"}, "unit b'mV' must be a positive number of mV"),
+        ({"fs": pd.Timestamp("2020"), "unit": "mV"}, "sampling rate '2020.*' is no number of Hz"),
+        (
+            {"unit": "mV", "time_s": pd.date_range("2020", periods=250)},
+            "column 'time_s' holds datetime64.*, not numbers",
+        ),
+        ({"fs": 250, "unit": "mV", "V1": True}, "column 'V1' holds bool, not numbers"),
+    ],
+)
+def test_a_wrong_type_in_a_parquet_column_is_named(tmp_path: Path, more: dict, message: str) -> None:
+    table(**more).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=rf"a\.parquet: {message}"):
+        read_table(tmp_path / "a.parquet", "a")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"fs": "[250]", "unit": "mV"}, r"sampling rate '\[250\]' is no number of Hz"),
+        ({"fs": "", "unit": "mV"}, "sampling rate '' is no number of Hz"),
+        ({"fs": "250", "unit": ""}, "unit '' is no voltage"),
+        ({"fs": "250", "unit": b"\xff"}, "unit '.' is no voltage"),
+    ],
+)
+def test_wrong_parquet_metadata_is_named(tmp_path: Path, metadata: dict, message: str) -> None:
+    pq.write_table(pa.Table.from_pandas(table()).replace_schema_metadata(metadata), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=rf"a\.parquet: {message}"):
+        read_table(tmp_path / "a.parquet", "a")
+
+
+def test_metadata_of_others_may_be_any_bytes(tmp_path: Path) -> None:
+    told = pa.Table.from_pandas(table()).replace_schema_metadata({"fs": "250", "unit": "mV", b"\xff": b"\xff"})
+    pq.write_table(told, tmp_path / "a.parquet")
+    assert read_table(tmp_path / "a.parquet", "a").fs == 250
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.parquet"])

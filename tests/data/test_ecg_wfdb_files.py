@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import warnings
 from pathlib import Path
 
@@ -169,7 +170,7 @@ def test_a_broken_record_line_is_named(tmp_path: Path, name: str) -> None:
         ("r.dat 16", "'signal 1' has no gain"),
         ("r.dat 16 100/mmHg 16 0 0 0 0 ABP", "'ABP': unit 'mmHg' is no voltage"),
         ("../r.dat 16 100/mV 16 0 0 0 0 I", "not beside its header"),
-        ("none.dat 16 100/mV 16 0 0 0 0 I", "signal file none.dat cannot be read"),
+        ("none.dat 16 100/mV 16 0 0 0 0 I", "its signal file cannot be read: "),
         ("r.dat sixteen", "signal 1 cannot be understood"),
         ("r.dat 17 100/mV 16 0 0 0 0 I", "cannot be read by wfdb"),
         ("r.dat 16 1e999/mV 16 0 0 0 0 I", "gain of 'I' '1e999' is no number"),
@@ -238,6 +239,59 @@ def test_a_multi_segment_record_is_read_whole(tmp_path: Path) -> None:
     assert read_header(tmp_path / "m.hea").segments == ("r", "r")
     recording = read_wfdb(tmp_path / "m.hea", "m", "s")
     np.testing.assert_allclose(recording.signal, np.concatenate([signal, signal], axis=1), atol=1e-6)
+
+
+@pytest.mark.parametrize("segment", ["../other/r 600", "sub/r 600", "/etc/passwd 600", ".. 600", ". 600", "r", "r x"])
+def test_a_segment_that_is_no_record_beside_the_header_is_refused(tmp_path: Path, segment: str) -> None:
+    write(tmp_path)
+    (tmp_path / "m.hea").write_text(f"m/2 4 500 1200\nr 600\n{segment}\n")
+    with pytest.raises(InputError, match=r"m\.hea: segment 2 cannot be understood: .* must be 'NAME SAMPLES'"):
+        read_header(tmp_path / "m.hea")
+
+
+def test_a_record_that_is_made_of_itself_is_refused_at_once(tmp_path: Path) -> None:
+    for name, segment in (("self", "self"), ("m", "n"), ("n", "m")):
+        (tmp_path / f"{name}.hea").write_text(f"{name}/1 4 500 600\n{segment} 600\n")
+    for name, segment in (("self", "self"), ("m", "n")):
+        with pytest.raises(InputError, match=rf"{name}\.hea: segment '{segment}' is made of segments itself"):
+            read_wfdb(tmp_path / f"{name}.hea", name, "s")
+
+
+def test_what_is_wrong_with_a_segment_is_said(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "m.hea").write_text("m/1 4 500 600\nr 600\n")
+    data = (tmp_path / "r.dat").read_bytes()
+    (tmp_path / "r.dat").write_bytes(data[:100])
+    with pytest.raises(InputError, match=r"r\.dat: .* the file has 100; it is truncated"):
+        read_wfdb(tmp_path / "m.hea", "m", "s")
+    (tmp_path / "r.hea").unlink()
+    with pytest.raises(InputError, match=r"m\.hea: its segment 'r' cannot be read: .*r\.hea: there is no such file"):
+        read_wfdb(tmp_path / "m.hea", "m", "s")
+
+
+def test_a_gap_between_segments_is_invalid(tmp_path: Path) -> None:
+    write(tmp_path)
+    lines = [f"~ 0 100/mV 16 0 0 0 0 {lead}" for lead in LEADS]
+    (tmp_path / "m_layout.hea").write_text("\n".join(["m_layout 4 500 0", *lines]))
+    (tmp_path / "m.hea").write_text("m/4 4 500 1300\nm_layout 0\nr 600\n~ 100\nr 600\n")
+    invalid = np.isnan(read_wfdb(tmp_path / "m.hea", "m", "s").signal[0])
+    assert np.flatnonzero(invalid).tolist() == list(range(600, 700))
+
+
+@pytest.mark.parametrize("fmt", ["16", "212"])
+def test_a_signal_file_that_is_no_regular_file_is_refused(tmp_path: Path, fmt: str) -> None:
+    write(tmp_path, fmt)
+    (tmp_path / "r.dat").unlink()
+    os.mkfifo(tmp_path / "r.dat")
+    with pytest.raises(InputError, match=r"r\.hea: its signal file cannot be read: .*r\.dat: is a FIFO; only regular"):
+        read_wfdb(tmp_path / "r.hea", "r", "s")
+
+
+def test_an_offset_beyond_the_file_is_an_empty_record(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "r.hea").write_text("r 1 500\nr.dat 16+9999 100/mV 16 0 0 0 0 I\n")
+    with pytest.raises(InputError, match="the record is empty"):
+        read_wfdb(tmp_path / "r.hea", "r", "s")
 
 
 @pytest.mark.realdata

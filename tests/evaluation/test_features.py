@@ -58,6 +58,7 @@ def test_absolute_positions_start_where_the_window_starts(encoder):
 def test_windows_cover_the_record():
     assert Windows(length=1250, stride=625).starts(5000) == [0, 625, 1250, 1875, 2500, 3125, 3750]
     assert Windows(length=10, stride=8).starts(20) == [0, 8, 10]
+    assert Windows(length=10, stride=8, tail="drop").starts(20) == [0, 8]
     assert Windows(length=10).starts(20) == [0, 5, 10]
     assert Windows(length=10).starts(10) == [0]
     assert Windows().starts(77) == [0]

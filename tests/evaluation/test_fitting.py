@@ -5,8 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from anyjepa.evaluation.fitting import FitConfig, as_probabilities, fit_classifier, mean_by_record
+from anyjepa.errors import InputError
+from anyjepa.evaluation.classifier import Classifier, WindowLogits, as_probabilities
+from anyjepa.evaluation.fitting import FitConfig, fit_classifier, parameter_groups
 from anyjepa.evaluation.splits import Split
+from anyjepa.nn.encoder import Encoder, EncoderConfig
+from anyjepa.nn.pooling import Head, HeadConfig
 
 
 def problem(n: int = 60):
@@ -29,7 +33,7 @@ def run(config: FitConfig, exclusive: bool = True, validation=None):
 
     def predict(rows):
         with torch.no_grad():
-            return as_probabilities(network(x[rows]), exclusive)
+            return as_probabilities(network(x[rows]).numpy(), exclusive)
 
     chosen = fit_classifier(network, inputs, validation or predict, values, split, exclusive, config)
     return network, chosen, used, predict, values, split
@@ -80,6 +84,53 @@ def test_the_same_seed_gives_the_same_weights():
     assert torch.equal(run(config)[0].weight, run(config)[0].weight)
 
 
-def test_logits_are_averaged_by_record():
-    logits = torch.tensor([[1.0, 2.0], [3.0, 4.0], [9.0, 9.0]])
-    assert mean_by_record(logits, np.array([1, 1, 0]), 2).tolist() == [[9, 9], [2, 3]]
+def test_windows_of_a_record_are_averaged_and_the_strongest_found():
+    logits = np.array([[9, 9], [1, 4], [3, 2]], np.float32)
+    found = WindowLogits(logits, np.array([0, 1, 1]), np.array([0, 0, 20]))
+    assert found.mean(2).tolist() == [[9, 9], [2, 3]]
+    assert found.strongest(2).tolist() == [[0, 0], [20, 0]]
+
+
+def test_the_last_batch_of_an_epoch_may_be_left_out():
+    _, _, used, *_ = run(FitConfig(steps=4, batch=16, drop_last=True, precision="32"))
+    assert [len(set(rows)) for rows in used] == [16] * 4  # 14 of each epoch of 30 are left out
+    assert not np.array_equal(used[0], used[1])
+
+
+def test_positive_labels_may_weigh_more():
+    means = []
+    for weight in (None, "balanced", 50):  # two false labels of a class for each true one
+        *_, predict, _, split = run(FitConfig(steps=5, lr=0.05, pos_weight=weight, precision="32"), exclusive=False)
+        means.append(predict(split.train).mean())
+    assert means[0] < means[1] < means[2]
+    with pytest.raises(InputError, match="pos_weight weighs each class's true labels"):
+        run(FitConfig(steps=1, pos_weight=2, precision="32"), exclusive=True)
+
+
+def test_an_average_of_the_weights_is_validated_and_kept():
+    plain, *_ = run(FitConfig(steps=1, validate_every=1, precision="32"))
+    averaged, *_ = run(FitConfig(steps=1, validate_every=1, ema=0.99, precision="32"))
+    assert torch.equal(plain.weight, averaged.weight)  # of one state
+    two, *_ = run(FitConfig(steps=2, validate_every=2, precision="32"))
+    mean, *_ = run(FitConfig(steps=2, validate_every=2, ema=0.99, precision="32"))
+    assert torch.allclose(mean.weight, plain.weight + (1 - 3 / 12) * (two.weight - plain.weight))
+
+
+def test_lower_layers_may_learn_more_slowly():
+    encoder = Encoder(EncoderConfig(patch=(5,), dim=8, depth=2, heads=2, registers=1), channels=1, size=(20,))
+    network = Classifier(encoder, Head(HeadConfig(), 8, 2, 3))
+    groups = parameter_groups(network, FitConfig(layer_decay=0.5, weight_decay=0.1))
+    factor = {id(p): factor for (_, factor), parameters in groups.items() for p in parameters}
+    blocks = encoder.transformer.blocks
+    parts = (encoder.project.weight, encoder.prefix, blocks[0].norm1.weight, blocks[1].attn.qkv.weight)
+    assert [factor[id(p)] for p in parts] == [0.125, 0.125, 0.25, 0.5]
+    assert factor[id(encoder.norm.weight)] == factor[id(network.head.read.weight)] == 1
+    assert len(factor) == len(list(network.parameters()))
+    assert set(parameter_groups(network, FitConfig(weight_decay=0.1))) == {(0.1, 1.0), (0.0, 1.0)}
+
+
+def test_a_frozen_encoder_stays_in_evaluation_mode():
+    encoder = Encoder(EncoderConfig(patch=(5,), dim=8, depth=1, heads=2), channels=1, size=(20,))
+    network = Classifier(encoder, Head(HeadConfig(), 8, 2, 3), frozen=True).train()
+    assert (encoder.training, network.head.training) == (False, True)
+    assert [name for name, p in network.named_parameters() if p.requires_grad] == ["head.read.weight"]

@@ -39,6 +39,43 @@ def test_unknown_pretraining_is_said_to_be_unknown():
 def test_a_record_is_found_again_under_another_name():
     """Ids and groups depend on the folder that was given; the signal does not."""
     digests = [f"digest {row}" for row in range(len(TABLE))]
+    unsigned = TrainingRecords.of(["elsewhere/r0"], ["elsewhere/a"])  # as older model folders are
+    assert str(exposure([unsigned] * 2, SPLITS, TABLE, digests)).startswith("unknown whether pretraining saw test")
+    assert exposure([TrainingRecords.of(["r0"], [])] * 2, SPLITS, TABLE, digests).seen == 1
     known = TrainingRecords.of(["elsewhere/r0"], ["elsewhere/a"], digests[:1])
     assert exposure([known] * 2, SPLITS, TABLE).transductive is False
     assert exposure([known] * 2, SPLITS, TABLE, digests).seen == 1
+
+
+PTB_XL = ["ptb-xl"] * 4
+
+
+def test_a_collection_contaminates_where_no_record_can_be_compared():
+    """PhysioNet Challenge 2021 holds PTB-XL's test fold, under other names."""
+    known = TrainingRecords.of(["a"], ["a"], ["another digest"], ["challenge-2021"])
+    found = exposure([known] * 2, SPLITS, TABLE, ["d0", "d1", "d2", "d3"], PTB_XL)
+    assert (found.transductive, found.seen, found.shared) == (True, 0, {"ptb-xl": "challenge-2021"})
+    assert str(found) == (
+        "CONTAMINATED: pretraining and this evaluation both use ptb-xl (in challenge-2021); no record is known again "
+        "by name, patient or signal, so which of the 3 tested ones it saw cannot be told"
+    )
+    for sources in (["ludb"] * 4, [""] * 4, ()):
+        assert exposure([known] * 2, SPLITS, TABLE, ["d0", "d1", "d2", "d3"], sources).transductive is False
+
+
+def test_the_same_set_does_not_contaminate_where_names_can_be_compared():
+    """Pretrained on the training folds: they are known again, so that the test folds are not says something."""
+    split = [Split(np.array([0, 1]), np.array([2]), np.array([3]), seed=0)]
+    known = TrainingRecords.of(["r0", "r1"], ["p", "q"], ["d0", "d1"], ["ptb-xl"])
+    found = exposure([known], split, TABLE, ["d0", "d1", "d2", "d3"], PTB_XL)
+    assert (found.transductive, found.shared) == (False, {})
+    other = TrainingRecords.of(["x"], ["y"], ["z"], ["ptb-xl"])
+    assert "both use ptb-xl; no record" in str(exposure([other], split, TABLE, ["d0", "d1", "d2", "d3"], PTB_XL))
+
+
+def test_records_that_were_seen_are_counted_before_sources():
+    known = TrainingRecords.of(["r3"], ["s"], ["d3"], ["ptb-xl"])
+    split = [Split(np.array([0, 1]), np.array([2]), np.array([3]), seed=0)]
+    assert str(exposure([known], split, TABLE, ["d0", "d1", "d2", "d3"], PTB_XL)).startswith(
+        "TRANSDUCTIVE: pretraining saw 1"
+    )

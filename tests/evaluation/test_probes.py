@@ -77,7 +77,7 @@ def test_strength_is_chosen_on_the_validation_part_alone():
     x, values, split = clusters(150, 40, 3, apart=0.4)
     config = LinearProbe()
     result = linear_probe(x, values, split, True, config)
-    z = standardised(x, split.train)
+    z, _ = standardised(x, split.train)
     quality = {
         c: selection_score(
             values[split.validation],
@@ -110,7 +110,7 @@ def test_final_fit_may_use_the_validation_part():
 
 def test_standardising_uses_the_given_rows_and_survives_constants():
     x = np.array([[1.0, 5.0], [3.0, 5.0], [100.0, 7.0]])
-    assert standardised(x, np.array([0, 1])).tolist() == [[-1, 0], [1, 0], [98, 0]]
+    assert standardised(x, np.array([0, 1]))[0].tolist() == [[-1, 0], [1, 0], [98, 0]]
 
 
 def test_knn_by_hand_and_with_few_records():

@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from io import StringIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,13 +15,13 @@ from rich.console import Console
 
 from anyjepa.data.labels import LabelTable
 from anyjepa.errors import InputError
-from anyjepa.evaluation import protocol
+from anyjepa.evaluation import study
 from anyjepa.evaluation.attentive import AttentiveProbe
 from anyjepa.evaluation.finetune import Finetune
 from anyjepa.evaluation.fitting import FitConfig
 from anyjepa.evaluation.protocol import Candidate, EvaluationConfig, evaluate
 from anyjepa.evaluation.result import Result, render
-from anyjepa.evaluation.samples import ArraySamples, Windows
+from anyjepa.evaluation.samples import ArraySamples, Windows, signal_hashes
 from anyjepa.evaluation.splits import Fixed, Folds, Holdout
 from anyjepa.nn.encoder import Encoder, EncoderConfig
 from anyjepa.weights.model import TrainingRecords
@@ -82,7 +83,7 @@ def test_linear_probe_beside_its_controls(encoder, samples, labels):
     statistics = result.rows[3].metrics["macro_auroc"]
     assert statistics.mean > 0.9 > result.rows[2].metrics["macro_auroc"].mean
     assert statistics.low < statistics.mean < statistics.high
-    assert result.rows[3].bootstrap[0] < statistics.mean < result.rows[3].bootstrap[1]
+    assert statistics.bootstrap[0] < statistics.mean < statistics.bootstrap[1]
     assert [(r.seed, r.fold) for r in result.rows[0].repeats] == [(s, f) for s in range(2) for f in range(3)]
     assert [d.minus for d in result.differences] == names(result)[1:]
     means = [row.metrics["macro_auroc"].mean for row in result.rows]
@@ -98,7 +99,7 @@ def test_random_encoders_change_with_the_seed(encoder, samples, labels):
     config = EvaluationConfig(**(FAST | {"split": Fixed()}))
     fixed = replace(labels, split=("train",) * 40 + ("validation",) * 20 + ("test",) * 30)
     result = evaluate({"pretrained": Candidate(encoder)}, samples, fixed, config)
-    pretrained, random = ([r.class_auroc for r in row.repeats] for row in result.rows[:2])
+    pretrained, random = ([r.class_metrics["auroc"] for r in row.repeats] for row in result.rows[:2])
     assert pretrained[0] == pretrained[1]
     assert random[0] != random[1]
 
@@ -116,15 +117,17 @@ def test_on_one_test_part_intervals_are_over_patients(encoder, samples, labels, 
     result = evaluate({"pretrained": Candidate(encoder)}, samples, fixed, config)
     first, *others = result.rows
     assert result.intervals == "patients"
-    assert (result.metric(first, "macro_auroc").low, result.metric(first, "macro_auroc").high) == first.bootstrap
-    assert result.metric(first, "accuracy").low is None
+    shown = result.metric(first, "macro_auroc")
+    assert (shown.low, shown.high) == first.metrics["macro_auroc"].bootstrap
+    assert result.metric(first, "accuracy").low is not None
+    assert result.metric(first, "auroc", "low").low is not None
     assert result.difference(first).mean is None
     for row in others:
         gain = result.difference(row)
         assert gain.low <= gain.mean <= gain.high
     shown = printed(result)
     assert "Intervals: 95 % over patients (bootstrap)" in shown
-    low, high = result.differences[0].bootstrap
+    low, high = result.differences[0].estimate.bootstrap
     assert f"{low:+.3f} to {high:+.3f}" in shown  # on one line
     assert not re.search(r"([-+]?\d\.\d{3}) to \1", shown)
 
@@ -137,7 +140,7 @@ def test_one_holdout_has_intervals_over_patients(encoder, samples, labels):
 def test_without_resamples_there_is_no_interval_over_patients(encoder, samples, labels):
     config = EvaluationConfig(**(FAST | {"split": Holdout(test=0.3), "seeds": 1, "bootstrap": 0}))
     result = evaluate({"pretrained": Candidate(encoder)}, samples, labels, config)
-    assert result.rows[0].bootstrap is result.differences[0].bootstrap is None
+    assert result.rows[0].metrics["macro_auroc"].bootstrap is result.differences[0].estimate.bootstrap is None
     assert " to " not in printed(result)
 
 
@@ -145,7 +148,15 @@ def test_without_resamples_there_is_no_interval_over_patients(encoder, samples, 
     ("chosen", "expected"),
     [
         ("knn", ["pretrained", "random init (same network)", "raw input (2 x 40 bin means)"]),
-        ("attentive", ["pretrained", "random init (same network)", "raw input (2 x 40 bin means), linear probe"]),
+        (
+            "attentive",
+            [
+                "pretrained",
+                "pretrained, linear probe",
+                "random init (same network)",
+                "raw input (2 x 40 bin means), linear probe",
+            ],
+        ),
         (
             "finetune",
             [
@@ -161,7 +172,8 @@ def test_every_protocol_has_controls(encoder, samples, labels, chosen, expected)
     config = EvaluationConfig(protocol=chosen, **(FAST | {"split": Holdout(test=0.3)}))
     result = evaluate({"pretrained": Candidate(encoder)}, samples, labels, config)
     assert names(result)[:-1] == expected
-    assert [row.control for row in result.rows] == [False] + [True] * len(expected)
+    own = [row.name.startswith("pretrained") or row.name == names(result)[0] for row in result.rows]
+    assert [row.control for row in result.rows] == [not one for one in own]
     assert all(np.isfinite(row.metrics["macro_auroc"].mean) for row in result.rows)
 
 
@@ -181,12 +193,14 @@ def test_shuffled_labels_give_chance(encoder, samples, labels):
 
 
 def test_pretraining_is_compared_with_every_test_part(encoder, samples, labels):
+    hashes = signal_hashes(samples)
+
     def without_test(split):
         rest = np.setdiff1d(np.arange(RECORDS), split.test)
-        seen = TrainingRecords.of([labels.ids[i] for i in rest], [labels.groups[i] for i in rest])
+        seen = TrainingRecords.of(*([column[i] for i in rest] for column in (labels.ids, labels.groups, hashes)))
         return Candidate(encoder, "student", seen)
 
-    all_seen = Candidate(encoder, seen=TrainingRecords.of(labels.ids, labels.groups))
+    all_seen = Candidate(encoder, seen=TrainingRecords.of(labels.ids, labels.groups, hashes))
     config = EvaluationConfig(**FAST)
     result = evaluate({"honest": without_test, "saw all": all_seen}, samples, labels, config)
     assert [row.transductive for row in result.rows] == [False, True, False, False, False]
@@ -199,13 +213,13 @@ def test_pretraining_is_compared_with_every_test_part(encoder, samples, labels):
 
 def test_features_are_computed_once(encoder, samples, labels, tmp_path, monkeypatch):
     calls = []
-    compute = protocol.mean_features
+    compute = study.mean_features
 
     def counted(*arguments):
         calls.append(1)
         return compute(*arguments)
 
-    monkeypatch.setattr(protocol, "mean_features", counted)
+    monkeypatch.setattr(study, "mean_features", counted)
     first = evaluate({"pretrained": Candidate(encoder)}, samples, labels, EvaluationConfig(**FAST), cache=tmp_path)
     assert len(calls) == 1 + 2  # the encoder, and a random one a seed
     second = evaluate({"pretrained": Candidate(encoder)}, samples, labels, EvaluationConfig(**FAST), cache=tmp_path)
@@ -225,6 +239,8 @@ def test_ids_and_classes_left_out_are_counted(encoder, samples, labels):
     )
     result = evaluate({"pretrained": Candidate(encoder)}, samples, more, EvaluationConfig(**FAST))
     assert (result.unlabelled, result.absent, result.dropped) == (1, 1, {"rare": 4})
+    assert result.examples == {"unlabelled": ("r4",), "absent": ("unknown",)}
+    assert "1 records without a label: r4." in printed(result)
     assert result.records == RECORDS - 5
 
 
@@ -233,24 +249,70 @@ def test_a_class_missing_from_test_parts_is_named(encoder, samples, labels):
     multi = replace(labels, classes=("odd", "once"), values=values, exclusive=False)
     result = evaluate({"pretrained": Candidate(encoder)}, samples, multi, EvaluationConfig(min_count=1, **FAST))
     assert result.unscored == {"once": 4}  # tested in one of three folds, twice
-    assert set(result.rows[0].metrics) == {"macro_auroc", "macro_auprc"}
+    assert result.without_positives["test"] == {"once": 4}
+    assert set(result.without_positives) == {"train", "validation", "test"}
+    assert "Without positives in some train parts: once (" in printed(result)
+    assert set(result.rows[0].metrics) == {f"macro_{name}" for name in ("auroc", "auprc", "f1", "ece", "brier")}
 
 
 def test_a_result_survives_json(encoder, samples, labels, tmp_path):
     result = evaluate({"pretrained": Candidate(encoder)}, samples, labels, EvaluationConfig(**FAST))
     text = result.to_json(tmp_path / "linear.json")
     assert Result.from_json(tmp_path / "linear.json") == result
-    assert json.loads(text)["rows"][0]["metrics"]["macro_auroc"].keys() == {"mean", "low", "high", "repeats"}
-    assert json.loads(text)["differences"][0].keys() == {"minus", "metric", "estimate", "bootstrap"}
-    assert result.differences[0].bootstrap is not None
+    assert json.loads(text)["rows"][0]["metrics"]["macro_auroc"].keys() == {
+        "mean", "low", "high", "repeats", "bootstrap",
+    }  # fmt: skip
+    assert json.loads(text)["differences"][0].keys() == {"minus", "metric", "estimate"}
+    assert result.differences[0].estimate.bootstrap is not None
     assert EvaluationConfig.model_validate(result.settings) == EvaluationConfig(**FAST)
     schema = Result.model_json_schema()
     assert set(schema["required"]) >= {"task", "rows", "notices"}
-    (tmp_path / "other.json").write_text('{"schema_version": 2}')
-    with pytest.raises(InputError, match=r"other\.json: not a result of anyjepa evaluate: schema_version"):
+    (tmp_path / "other.json").write_text('{"schema_version": 3}')
+    with pytest.raises(InputError, match=r"other\.json: schema_version 3 was written by a newer anyjepa"):
         Result.from_json(tmp_path / "other.json")
     with pytest.raises(InputError, match="No such file"):
         Result.from_json(tmp_path / "absent.json")
+
+
+def test_a_result_of_version_1_is_still_read():
+    result = Result.from_json(Path(__file__).parent / "result_v1.json")
+    first = result.rows[0]
+    assert (result.schema_version, len(first.repeats)) == (2, 2)
+    area = first.metrics["macro_auroc"]
+    assert area.bootstrap[0] < area.mean < area.bootstrap[1]
+    assert set(first.class_metrics["auroc"]) == {"low", "high"} == set(first.repeats[0].class_metrics["auroc"])
+    assert result.differences[0].estimate.bootstrap is not None
+    assert first.reliability is first.repeats[0].thresholds is None
+    assert "amplitude: linear probe" in printed(result)
+
+
+def test_a_damaged_result_of_version_1_is_one_line(tmp_path):
+    (tmp_path / "old.json").write_text('{"schema_version": 1, "rows": [{"name": "x"}], "differences": []}')
+    with pytest.raises(InputError, match=r"not a result of anyjepa evaluate: damaged version 1 \(KeyError"):
+        Result.from_json(tmp_path / "old.json")
+
+
+def test_calibration_and_thresholds_are_in_the_result(encoder, samples, labels):
+    multi = replace(labels, exclusive=False)
+    result = evaluate({"pretrained": Candidate(encoder)}, samples, multi, EvaluationConfig(**FAST))
+    row = result.rows[3]  # statistics, which know the classes
+    assert set(row.class_metrics) == {"auroc", "auprc", "f1", "ece", "brier"}
+    assert all(0 <= value <= 1 for value in row.repeats[0].thresholds.values())
+    assert sum(row.reliability.counts) == 2 * RECORDS * 3  # every record once a seed, for each class
+    assert sum(row.class_reliability["mid"].counts) == 2 * RECORDS
+    for metric in ("macro_f1", "macro_ece", "macro_brier"):
+        assert row.metrics[metric].bootstrap[0] <= row.metrics[metric].bootstrap[1]
+    assert row.metrics["macro_f1"].mean > result.rows[2].metrics["macro_f1"].mean
+    assert result.rows[0].class_metrics["brier"]["low"].low is not None
+
+
+def test_contamination_by_source_heads_the_result(encoder, samples, labels):
+    known = Candidate(encoder, seen=TrainingRecords.of(["x"], ["y"], ["z"], ["challenge-2021"]))
+    sources = dict.fromkeys(labels.ids, "ptb-xl")
+    result = evaluate({"pretrained": known}, samples, labels, EvaluationConfig(**FAST), sources=sources)
+    assert result.rows[0].transductive
+    assert result.notices[0].startswith("pretrained: CONTAMINATED: pretraining and this evaluation both use ptb-xl (in")
+    assert "CONTAMINATED" in printed(result).splitlines()[0]
 
 
 def test_the_table_shows_rows_controls_and_notices(encoder, samples, labels):
@@ -258,7 +320,7 @@ def test_the_table_shows_rows_controls_and_notices(encoder, samples, labels):
     assert result.intervals == "repeats"
     shown = printed(result)
     for text in (
-        "amplitude: linear",
+        "amplitude: linear probe",
         "[pre]trained",
         "(teacher)",
         "random init",

@@ -8,6 +8,7 @@ import torch
 
 from anyjepa.errors import InputError
 from anyjepa.evaluation.attentive import AttentiveProbe, attentive_probe
+from anyjepa.evaluation.controls import random_encoder
 from anyjepa.evaluation.features import token_features
 from anyjepa.evaluation.finetune import Finetune, finetune, random_crops
 from anyjepa.evaluation.fitting import FitConfig
@@ -75,10 +76,32 @@ def test_from_scratch_ignores_the_weights(encoder, waves):
     samples, values, split = waves
     config = Finetune(fit=FitConfig(steps=3, validate_every=1, precision="32"))
     other = Encoder(encoder.config, channels=1, size=(40,))
-    scratch = [finetune(e, samples, values, split, True, WINDOWS, config, True).scores for e in (encoder, other)]
+    starts = [random_encoder(e, split.seed) for e in (encoder, other)]
+    scratch = [finetune(e, samples, values, split, True, WINDOWS, config).scores for e in starts]
     tuned = [finetune(e, samples, values, split, True, WINDOWS, config).scores for e in (encoder, other)]
     assert np.array_equal(*scratch)
     assert not np.allclose(*tuned)
+
+
+def test_options_of_the_training_work_together(encoder, waves):
+    samples, values, split = waves
+    fit = FitConfig(steps=60, lr=3e-3, layer_decay=0.7, ema=0.9, pos_weight="balanced", drop_last=True, precision="32")
+    result = finetune(encoder, samples, values, split, False, WINDOWS, Finetune(fit=fit))
+    assert macro(auroc(values[split.test], result.scores)) > 0.95
+
+
+def test_finetuning_may_begin_where_a_probe_ended(encoder, waves):
+    """Without a step of its own worth the name, it scores what the probe scored."""
+    samples, values, split = waves
+    fit = FitConfig(steps=20, lr=3e-3, precision="32")
+    settings = Finetune(head={"kind": "attentive"}, dropout=0, fit=fit)
+    probed = finetune(encoder, samples, values, split, True, WINDOWS, settings, frozen=True)
+    assert probed.encoder is None
+    still = Finetune(head={"kind": "attentive"}, after="attentive", fit=FitConfig(steps=1, lr=1e-12, precision="32"))
+    begun = finetune(encoder, samples, values, split, True, WINDOWS, still, head=probed.head)
+    assert np.allclose(begun.scores, probed.scores, atol=1e-5)
+    with pytest.raises(ValueError, match="after 'attentive' the head is attentive, not 'mean'"):
+        Finetune(after="attentive")
 
 
 def test_crops_lie_inside_and_know_their_start(waves):

@@ -11,17 +11,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from anyjepa.data.windows import window_starts
+from anyjepa.evaluation.samples import Windows
 from anyjepa.masks.base import Masks
 from anyjepa.nn.encoder import Encoder, EncoderConfig
 from anyjepa.nn.pooling import Head, HeadConfig
 from anyjepa.nn.tokens import patchify
 from anyjepa.objectives.masked import MaskedPrediction
-from anyjepa.objectives.targets import ema_update
+from anyjepa.objectives.targets import TeacherConfig, ema_update
 from anyjepa.training.config import OptimiserConfig, TrainingConfig
 from anyjepa.training.module import Pretraining
 from anyjepa.training.parameter_groups import decay_groups
-from anyjepa.objectives.targets import TeacherConfig
 from anyjepa.training.schedules import cosine, warmup_cosine
 from anyjepa.weights.ecg_jepa import convert, from_official, import_ecg_jepa
 from anyjepa.weights.folder import LoadedModel, load_model
@@ -220,8 +219,8 @@ def check_classifier(ecg: Golden, section: str, loaded: LoadedModel, head: Head)
     assert settings is not None
     assert settings.window is not None
     assert settings.stride is not None
-    starts = window_starts(signal.shape[-1], settings.window, settings.stride)
-    assert list(starts) == ecg.vectors["eval/crop_starts"].tolist()
+    starts = Windows(length=settings.window, stride=settings.stride, tail="drop").starts(signal.shape[-1])
+    assert starts == ecg.vectors["eval/crop_starts"].tolist()
     crops = [signal[..., start : start + settings.window] for start in starts]
     with torch.no_grad():
         crop_logits = torch.stack([head(*loaded.encoder.features(crop)) for crop in crops], dim=1)

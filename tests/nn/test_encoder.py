@@ -35,6 +35,34 @@ CONFIGS = st.builds(
 )
 
 
+def absent_encoder() -> Encoder:
+    torch.manual_seed(0)
+    config = EncoderConfig(patch=(5,), dim=16, depth=2, heads=2, absent=True)
+    return Encoder(config, 3, (20,))
+
+
+def test_an_absent_channel_is_a_learned_vector_not_a_flat_line() -> None:
+    encoder, x = absent_encoder(), torch.randn(2, 3, 20)
+    flat = x.clone()
+    flat[0, 1] = 0
+    missing = x.clone()
+    missing[0, 1] = float("nan")
+    assert torch.equal(encoder(missing).values, encoder(flat).values)  # the vector starts at zero
+    nn.init.normal_(encoder.absent)
+    told, silent = encoder(missing).padded(), encoder(flat).padded()
+    assert not torch.allclose(told[0], silent[0])
+    assert torch.allclose(told[1], silent[1], atol=1e-6)
+    told.sum().backward()
+    assert encoder.absent.grad[1].abs().sum() > 0
+    assert encoder.absent.grad[[0, 2]].abs().sum() == 0
+
+
+def test_a_nan_gap_is_not_an_absent_channel() -> None:
+    x = torch.randn(1, 3, 20)
+    x[0, 1, 3] = float("nan")
+    assert absent_encoder()(x).values.isnan().any()
+
+
 def count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 

@@ -23,6 +23,8 @@ def count(model: MaskedPrediction, part: str) -> int:
         ("ecg-jepa-xs", 3_600_000, 923_328),
         ("ecg-jepa-s", 14_277_888, 3_689_856),
         ("ecg-jepa-b", 85_185_024, 21_833_472),
+        ("ecg-jepa-xs-1lead", 3_547_200, 923_328),  # 25 x 11 x 192 fewer in the patches' projection
+        ("ecg-jepa-xs-2lead", 3_552_000, 923_328),
     ],
 )
 def test_published_sizes(name: str, encoder: int, predictor: int) -> None:
@@ -94,6 +96,13 @@ def test_a_recipe_is_laid_over_its_base(tmp_path: Path) -> None:
         ("objective.encoder.positions.layoutt=halves", r"unknown key .*layoutt.*did you mean 'layout'"),
         ("training.steps=-1", r"training\.steps: Input should be greater than 0 \(given: -1\)"),
         ("training.steps=ten", r"training\.steps: .*valid integer.*\(given: ten\)"),
+        ("training.batch_size=10000000", r"training\.batch_size: Input should be less than or equal to 1048576"),
+        ("training.workers=100000", r"training\.workers: Input should be less than or equal to 256"),
+        ("objective.encoder.dim=1000000000", r"objective\.encoder\.dim: Input should be less than or equal to 65536"),
+        ("objective.encoder.depth=100000", r"objective\.encoder\.depth: Input should be less than or equal to 1000"),
+        ("objective.encoder.patch=[100000000]", r"objective\.encoder\.patch\.0: Input should be less than or equal"),
+        ("objective.predictor.dim=1000000000", r"objective\.predictor\.dim: Input should be less than or equal"),
+        ("objective.predictor.depth=100000", r"objective\.predictor\.depth: Input should be less than or equal"),
         ("training.accumulation=7", r"batch_size 2048 is not a multiple of accumulation 7"),
         ("training.optimiser.warmup=100000", r"warmup 100000 must be shorter than steps 100000"),
         ("data.duration_s=0.03", r"not a positive multiple of the patch"),

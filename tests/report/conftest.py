@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anyjepa.evaluation.metrics import Estimate
+from anyjepa.evaluation.calibration import reliability
+from anyjepa.evaluation.intervals import Estimate
 from anyjepa.evaluation.result import Difference, Parts, Repeat, Result, Row
 
 CLASSES = ("normal", "AF", "LBBB")
@@ -59,10 +60,10 @@ def evaluated(
             control=place > 0,
             weights="random" if place else "teacher",
             transductive=False,
-            repeats=(Repeat(seed=0, fold=0, metrics={}, class_auroc={}, chosen={}),) * repeats,
+            repeats=(Repeat(seed=0, fold=0, metrics={}, class_metrics={}, chosen={}),) * repeats,
             metrics={"macro_auroc": _around(value, repeats, spread)},
-            class_auroc=dict.fromkeys(CLASSES, _around(value, repeats, spread)),
-            bootstrap=(value - 0.02, value + 0.02),
+            class_metrics={"auroc": dict.fromkeys(CLASSES, _around(value, repeats, spread))},
+            reliability=reliability(np.array([0, 0, 1, 1]), np.array([0.1, 0.3, 0.6, value])),
         )
         for place, (name, value) in enumerate({"this encoder": encoder, "random init": control}.items())
     )
@@ -86,7 +87,6 @@ def evaluated(
                 minus="random init",
                 metric="macro_auroc",
                 estimate=_around(gain, repeats, spread),
-                bootstrap=(gain - 0.02, gain + 0.02),
             ),
         ),
         notices=(),
@@ -96,4 +96,5 @@ def evaluated(
 
 
 def _around(mean: float, repeats: int, spread: float) -> Estimate:
-    return Estimate(mean, mean - spread, mean + spread, repeats) if repeats > 1 else Estimate(mean, None, None, 1)
+    low, high = (mean - spread, mean + spread) if repeats > 1 else (None, None)
+    return Estimate(mean, low, high, repeats, bootstrap=(mean - 0.02, mean + 0.02))

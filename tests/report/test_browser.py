@@ -39,5 +39,5 @@ def test_page_fits_the_window_and_loads_nothing(run, tmp_path, width):
     assert title, found.stderr[-500:]
     measured = json.loads(title[1])
     assert measured["content"] <= measured["width"]
-    assert measured["drawn"] == 8
+    assert measured["drawn"] == 9
     assert measured["external"] == 0

@@ -62,7 +62,7 @@ def test_every_picture_has_its_own_alt_text_and_ids(run):
     page = Page(write_report(run))
     pictures = page.tags.count("svg")
     alts = [value for tag, name, value in page.attributes if tag == "svg" and name == "aria-label"]
-    assert pictures == len(alts) == len(set(alts)) == 8  # forest, classes, map, ECG, loss, lr, speed, std
+    assert pictures == len(alts) == len(set(alts)) == 9  # forest, classes, reliability, map, ECG, loss, lr, speed, std
     ids = [value for _, name, value in page.attributes if name == "id"]
     assert len(ids) == len(set(ids))
     targets = {value[1:] for _, name, value in page.attributes if name == "href"}

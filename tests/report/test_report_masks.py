@@ -37,6 +37,13 @@ def test_arrays_that_do_not_fit_are_named(run):
     arrays = dict(np.load(run / "artifacts" / "masks.npz"))
     np.savez(run / "artifacts" / "masks.npz", **arrays | {"leads": np.array(["I"])})
     assert "does not fit" in masks(read_contents(run))
+    foreign = {"fs": 0, "patch": "ten", "signal": np.zeros(3), "targets": np.array(["a"])}
+    for name, value in {**foreign, "leads": 1, "context": 1j * np.ones((2, 2))}.items():
+        np.savez(run / "artifacts" / "masks.npz", **arrays | {name: value})
+        masks(read_contents(run))  # no exception
+    for name, value in {"fs": 0, "patch": -1}.items():
+        np.savez(run / "artifacts" / "masks.npz", **arrays | {name: value})
+        assert "does not fit: fs is" in masks(read_contents(run))
     del arrays["fs"]
     np.savez(run / "artifacts" / "masks.npz", **arrays)
     assert "does not fit" in masks(read_contents(run))

@@ -65,7 +65,7 @@ def test_an_unknown_number_is_a_dash(tmp_path, result):
     found = result()
     first = found.rows[0]
     unknown = first.metrics["macro_auroc"].__class__(None, None, None, 0)
-    empty = first.model_copy(update={"metrics": {"macro_auroc": unknown}, "class_auroc": {}, "bootstrap": None})
+    empty = first.model_copy(update={"metrics": {"macro_auroc": unknown}, "class_metrics": {}})
     run = contents(tmp_path, found.model_copy(update={"rows": (empty, found.rows[1])}))
     assert "–" in evaluations(run)
     assert "–" in per_class(run)

@@ -219,6 +219,25 @@ def test_two_runs_of_a_recipe_are_equal(tiny_recipe, tiny_run, tmp_path):
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
+def test_settings_are_laid_over_the_recipes_table_by_table(tiny_run):
+    settings = {"supervised": {"fit": {"lr": 0.5}}, "windows": {"stride": 7}}
+    result = anyjepa.evaluate(tiny_run, settings=settings, supervised={"fit": {"warmup": 0}}, name="merged")
+    fit = result.settings["supervised"]["fit"]
+    assert (fit["steps"], fit["lr"], fit["warmup"]) == (3, 0.5, 0)  # steps: the recipe's
+    assert (result.settings["windows"]["stride"], result.settings["windows"]["length"]) == (7, 400)
+
+
+def test_embedding_files_prepares_each_record_once(model, tiny_run, files, tmp_path, monkeypatch):
+    from anyjepa.data.ecg.preprocessing import EcgPreprocessing
+    from anyjepa.runs.embed import embed_files
+
+    prepared, prepare = [], EcgPreprocessing.prepare
+    counting = lambda self, recording: (prepared.append(recording.id), prepare(self, recording))[1]  # noqa: E731
+    monkeypatch.setattr(EcgPreprocessing, "prepare", counting)
+    assert embed_files(tiny_run, [files], tmp_path / "z.npz")[0] == 22
+    assert len(prepared) == 22
+
+
 # --- absolute time
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis.strategies import integers, sampled_from
 from torch.utils.data import DataLoader
 
+from anyjepa.errors import InputError
 from anyjepa.masks.spans import SpanConfig
 from anyjepa.training.config import OptimiserConfig, TrainingConfig
 from anyjepa.training.draws import Batch, Collate, DrawnCrops, DrawSampler
@@ -36,8 +37,10 @@ def config(**changes: object) -> TrainingConfig:
     )  # type: ignore[arg-type]
 
 
-def batches(settings: TrainingConfig, *, first_step: int = 0, rank: int = 0, world: int = 1) -> list[Batch]:
-    sampler = DrawSampler(settings, 40, first_step, rank, world)
+def batches(
+    settings: TrainingConfig, *, first_step: int = 0, rank: int = 0, world: int = 1, shares: np.ndarray | None = None
+) -> list[Batch]:
+    sampler = DrawSampler(settings, 40, first_step, rank, world, shares)
     collate = Collate(SpanConfig(min_span=2), (12,), sampler, stride=5)
     loader = DataLoader(
         DrawnCrops(Records(), settings.seed), batch_sampler=sampler, collate_fn=collate, num_workers=settings.workers
@@ -92,6 +95,15 @@ def test_shuffle_sees_every_record_once_an_epoch() -> None:
     assert (epochs[0] != epochs[1]).any()
 
 
+@pytest.mark.parametrize(("batch_size", "checksum"), [(12, 71444), (30, 429665), (100, 4736390)])
+def test_the_order_is_what_it_always_was(batch_size: int, checksum: int) -> None:
+    """Epochs that end within a step, or begin several times in one."""
+    drawn = [draw.index for batch in DrawSampler(config(batch_size=batch_size), 40) for draw in batch]
+    assert drawn[:12] == [30, 8, 20, 28, 14, 9, 33, 4, 39, 23, 10, 21]
+    assert drawn[36:48] == [35, 32, 3, 6, 25, 14, 11, 7, 16, 1, 8, 38]
+    assert sum(place * index for place, index in enumerate(drawn)) == checksum
+
+
 def test_start_is_the_crops_place_in_tokens() -> None:
     batch = batches(config())[0]
     assert batch.start is not None
@@ -107,3 +119,41 @@ def test_another_seed_sees_other_crops_and_masks() -> None:
 def test_batch_must_divide_by_ranks_and_micro_batches() -> None:
     with pytest.raises(ValueError, match="batch_size 12 is not a multiple of 10"):
         DrawSampler(config(), 40, world=10)
+
+
+SHARES = np.arange(40.0)  # the first record never
+
+
+def test_shared_draws_depend_on_the_step_alone() -> None:
+    settings = config(order="replacement")
+    whole = batches(settings, shares=SHARES)
+    equal(whole, batches(config(order="replacement", workers=2), shares=SHARES))
+    equal(whole[3:], batches(settings, first_step=3, shares=SHARES))
+    ranks = [batches(config(order="replacement", accumulation=3), rank=r, world=2, shares=SHARES) for r in (0, 1)]
+    for step, batch in enumerate(whole):
+        parts = [ranks[r][step * 3 + m] for m in range(3) for r in (0, 1)]
+        assert joined(parts)[2] == batch.records
+
+
+def test_records_are_drawn_by_their_shares() -> None:
+    sampler = DrawSampler(config(order="replacement", steps=20, batch_size=1000), 40, shares=SHARES)
+    drawn = np.array([draw.index for batch in sampler for draw in batch])
+    counts, expected = np.bincount(drawn, minlength=40), SHARES / SHARES.sum() * len(drawn)
+    assert counts[0] == 0
+    assert ((counts - expected)[1:] ** 2 / expected[1:]).sum() < 73  # chi square of 38 degrees: exceeded once in 2,000
+
+
+def test_shares_need_draws_with_replacement() -> None:
+    with pytest.raises(InputError, match=r"training\.order=replacement"):
+        DrawSampler(config(), 40, shares=SHARES)
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        ("shuffle", [30, 8, 20, 28, 14, 9, 33, 4, 39, 23, 10, 21]),
+        ("replacement", [9, 18, 8, 3, 39, 13, 14, 35, 22, 3, 4, 26]),
+    ],
+)
+def test_draws_stay_what_they_were(order: str, expected: list[int]) -> None:
+    assert batches(config(order=order))[0].records == expected

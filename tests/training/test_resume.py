@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from anyjepa.training.checkpoints import newest_checkpoint
 from anyjepa.training.logs import read_metrics
 
 RECIPE = """
@@ -114,6 +118,39 @@ def test_killed_and_resumed_equals_unbroken(unbroken: Path, tmp_path: Path, work
     same(whole["optimizer_states"], resumed["optimizer_states"])
     before, after = (read_metrics(folder / "metrics.csv") for folder in (unbroken / "run", run))
     assert [row["step"] for row in after] == list(range(1, 41))
+    assert [row["loss"] for row in before] == [row["loss"] for row in after]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_interrupted_and_resumed_equals_unbroken(unbroken: Path, tmp_path: Path, workers: int) -> None:
+    """Ctrl-C reaches the workers too. The command that is printed resumes."""
+    run, metrics = tmp_path / "run", tmp_path / "run/metrics.csv"
+    arguments = ["pretrain", str(unbroken / "tiny.yaml"), "-o", str(run), "--set", f"training.workers={workers}"]
+    command = [sys.executable, "-W", "ignore", "-m", "anyjepa.cli", *arguments]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.time() + 120
+    while not (metrics.exists() and metrics.read_text().count("\n") > 3):
+        assert process.poll() is None, process.communicate()[1][-2000:]
+        assert time.time() < deadline
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors[-2000:]
+    (said,) = (line for line in errors.splitlines() if not line.startswith("pretraining "))  # the progress bar
+    step = int(re.fullmatch(r"stopped after step (\d+); go on by: anyjepa (.*)", said)[1])  # type: ignore[index]
+    assert 3 <= step < 40
+    assert newest_checkpoint(run / "checkpoints") == run / f"checkpoints/step-{step:08d}.ckpt"
+    assert not (run / "model").exists()
+
+    again = shlex.split(said.partition("go on by: anyjepa ")[2])
+    assert again == [*arguments, "--resume"]
+    subprocess.run([*command[:5], *again], check=True, capture_output=True, timeout=120)
+
+    whole = torch.load(unbroken / "run/checkpoints/step-00000040.ckpt", weights_only=True)
+    resumed = torch.load(run / "checkpoints/step-00000040.ckpt", weights_only=True)
+    same(whole["state_dict"], resumed["state_dict"])
+    same(whole["optimizer_states"], resumed["optimizer_states"])
+    before, after = (read_metrics(folder / "metrics.csv") for folder in (unbroken / "run", run))
     assert [row["loss"] for row in before] == [row["loss"] for row in after]
 
 

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing
+from anyjepa.data.ecg.sets.catalogue import CATALOGUE
 from anyjepa.errors import InputError
 from anyjepa.weights.ecg_jepa import convert, import_ecg_jepa
-from anyjepa.weights.ecg_jepa_statistics import STATISTICS
 from anyjepa.weights.folder import load_model
 from anyjepa.weights.foreign import read_foreign
 
@@ -34,7 +34,7 @@ def test_pretraining_checkpoint(official: dict, tmp_path: Path):
     assert (tmp_path / "model" / "student.safetensors").exists()
     preprocessing = EcgPreprocessing.model_validate(model.preprocessing)
     assert (preprocessing.fs, preprocessing.samples, preprocessing.leads) == (50, 500, LEADS)
-    assert (preprocessing.mean, preprocessing.std) == STATISTICS["ptb-xl"]
+    assert (preprocessing.mean, preprocessing.std) == CATALOGUE["ptb-xl"].constants()
 
 
 def test_minified_checkpoint(official: dict, tmp_path: Path):
@@ -75,9 +75,9 @@ def test_st_mem_classes_exclude_each_other(golden: Path, tmp_path: Path):
 def test_statistics_of_the_largest_share_or_by_name(official: dict, tmp_path: Path):
     official["config"]["datasets"] = {"georgia": 0.3, "mimic-iv-ecg": 0.7}
     model = imported(official, tmp_path)
-    assert tuple(model.preprocessing["mean"]) == STATISTICS["mimic-iv-ecg"][0]
+    assert tuple(model.preprocessing["mean"]) == CATALOGUE["mimic-iv-ecg"].constants()[0]
     assert "mimic-iv-ecg" in model.provenance.notes[-1]
-    assert tuple(imported(official, tmp_path, statistics="georgia").preprocessing["std"]) == STATISTICS["georgia"][1]
+    assert tuple(imported(official, tmp_path, statistics="georgia").preprocessing["std"]) == CATALOGUE["georgia"].std
     with pytest.raises(InputError, match="no constants of data set 'gorgia'; did you mean 'georgia'"):
         imported(official, tmp_path, statistics="gorgia")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from anyjepa.data.files import regular_size
 from anyjepa.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -173,8 +174,7 @@ def _read_frame(path: Path) -> pd.DataFrame:
 
     if path.suffix.lower() not in (".csv", ".tsv", ".parquet"):
         raise InputError(f"{path}: a label table is a .csv, .tsv or .parquet file, not '{path.suffix}'")
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file")
+    regular_size(path)
     try:
         if path.suffix.lower() == ".parquet":
             return pd.read_parquet(path)

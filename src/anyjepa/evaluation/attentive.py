@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from anyjepa.config import Config
+from anyjepa.evaluation.classifier import WindowLogits, as_probabilities
 from anyjepa.evaluation.features import Tokens
-from anyjepa.evaluation.fitting import FitConfig, as_probabilities, fit_classifier, mean_by_record
+from anyjepa.evaluation.fitting import FitConfig, fit_classifier
 from anyjepa.evaluation.probes import Probed
 from anyjepa.evaluation.splits import Split
 from anyjepa.nn.encoder import Encoder
-from anyjepa.nn.pooling import Head, HeadConfig
+from anyjepa.nn.pooling import Head, HeadConfig, Standardise
 from anyjepa.randomness import torch_seed
 
 
 class AttentiveProbe(Config):
-    """An attentive head on standardised tokens, trained like ECG-JEPA's, but shorter."""
+    """An attentive head on a frozen encoder."""
 
+    crops: Literal["windows", "random"] = Field(
+        default="windows",
+        description="what it trains on: the windows of the records, encoded once, their tokens standardised; or random "
+        "crops of that length, encoded in each step, tokens as they are (ECG-JEPA)",
+    )
     fit: FitConfig = FitConfig(lr=1e-3, final_lr=1e-3, weight_decay=0.1, betas=(0.9, 0.999), clip=1.0)
 
 
@@ -33,24 +41,26 @@ def attentive_probe(
     """
     with torch.random.fork_rng():
         torch.manual_seed(torch_seed(split.seed))
-        head = Head(HeadConfig(kind="attentive"), encoder.dim, encoder.config.heads, values.shape[1])
+        settings = HeadConfig(kind="attentive", standardise=True)
+        head = Head(settings, encoder.dim, encoder.config.heads, values.shape[1])
+    read = _Reader(tokens)
+    known = read.windows(split.train)[0]
+    _set_moments(head.prefix, tokens.prefix[known])
+    _set_moments(head.patches, tokens.patches[known])
     head = head.to(next(encoder.parameters()).device)
-    read = _Reader(tokens, split.train)
     predict = partial(_predict, head, read, exclusive)
     chosen = fit_classifier(head, read.random, predict, values, split, exclusive, config.fit)
-    return Probed(predict(split.test), chosen)
+    return Probed(predict(split.test), predict(split.validation), chosen, head)
 
 
 class _Reader:
-    """Windows as standardised float32 tokens; mean and deviation are those of the training records."""
+    """Windows as float32 tokens."""
 
-    def __init__(self, tokens: Tokens, train: np.ndarray):
+    def __init__(self, tokens: Tokens):
         order = np.argsort(tokens.record, kind="stable")
         self.tokens, self.order = tokens, order
         self.count = np.bincount(tokens.record)  # (N,) windows a record
         self.first = np.cumsum(self.count) - self.count  # (N,) into order
-        known = self.windows(train)[0]
-        self.moments = [_moments(part[known]) for part in (tokens.prefix, tokens.patches)]
 
     def windows(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """All windows of records `rows`, (W,), and the place in `rows` that each belongs to, (W,)."""
@@ -63,23 +73,21 @@ class _Reader:
 
     def read(self, windows: np.ndarray) -> tuple[Tensor, Tensor]:
         """Prefix (W, R, D) and patch tokens (W, N, D)."""
-        parts = (self.tokens.prefix[windows], self.tokens.patches[windows])
-        prefix, patches = (
-            (torch.as_tensor(part).float() - mean) / std for part, (mean, std) in zip(parts, self.moments, strict=True)
-        )
-        return prefix, patches
+        prefix, patches = self.tokens.prefix[windows], self.tokens.patches[windows]
+        return torch.as_tensor(prefix).float(), torch.as_tensor(patches).float()
 
 
-def _moments(part: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (D,) of tokens (W, n, D); 0 and 1 if there are none."""
+def _set_moments(standardise: Standardise, part: np.ndarray) -> None:
+    """Mean and standard deviation (D,) of tokens (W, n, D), if there are any."""
     if part.shape[1] == 0:
-        return torch.zeros(part.shape[-1]), torch.ones(part.shape[-1])
+        return
     mean = part.mean((0, 1), dtype=np.float64)
     square = np.zeros_like(mean)
     for window in part:
         square += ((window - mean) ** 2).sum(0)
     std = np.sqrt(square / (part.shape[0] * part.shape[1])).clip(1e-4)
-    return torch.as_tensor(mean).float(), torch.as_tensor(std).float()
+    standardise.mean.copy_(torch.as_tensor(mean))
+    standardise.std.copy_(torch.as_tensor(std))
 
 
 @torch.inference_mode()
@@ -88,8 +96,8 @@ def _predict(head: Head, read: _Reader, exclusive: bool, rows: np.ndarray) -> np
     windows, record = read.windows(rows)
     device = next(head.parameters()).device
     logits = [
-        head(*(part.to(device) for part in read.read(batch)))
+        head(*(part.to(device) for part in read.read(batch))).float().cpu().numpy()
         for batch in np.array_split(windows, len(windows) // 256 + 1)
         if len(batch)
     ]
-    return as_probabilities(mean_by_record(torch.cat(logits), record, len(rows)), exclusive)
+    return as_probabilities(WindowLogits(np.concatenate(logits), record, windows).mean(len(rows)), exclusive)

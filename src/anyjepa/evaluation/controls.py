@@ -34,7 +34,7 @@ def raw_features(samples: Samples, dimensions: int) -> dict[str, np.ndarray]:
     pool = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)[len(bins) - 1](bins)
     means, statistics = [], []
     for i in range(len(samples)):
-        x = samples[i]
+        x = np.nan_to_num(samples[i])  # an absent channel counts as its mean
         means.append(pool(torch.as_tensor(x)).numpy().ravel())
         flat = x.reshape(x.shape[0], -1)
         statistics.append(np.concatenate([flat.mean(1), flat.std(1), flat.min(1), flat.max(1)]))

@@ -28,7 +28,7 @@ class Tokens:
 def mean_features(encoder: Encoder, samples: Samples, windows: Windows) -> np.ndarray:
     """(N, D) float32: the mean over a record's patch tokens, then over its windows. Records may differ in length."""
     total, count = np.zeros((len(samples), encoder.dim)), np.zeros((len(samples), 1))
-    for records, _, patches in encoded(encoder, samples, windows):
+    for records, _, _, patches in encoded(encoder, samples, windows):
         np.add.at(total, records, patches.double().mean(1).cpu().numpy())
         np.add.at(count, records, 1)
     return (total / count).astype(np.float32)
@@ -41,15 +41,20 @@ def token_features(encoder: Encoder, samples: Samples, windows: Windows) -> Toke
     if windows.length is None and len(lengths) > 1:
         raise InputError(f"records have {min(lengths)} to {max(lengths)} samples: token features need a window length")
     places, prefixes, patches = [], [], []
-    for records, prefix, patch in encoded(encoder, samples, windows):
+    for records, _, prefix, patch in encoded(encoder, samples, windows):
         places.append(records)
         prefixes.append(prefix.half().cpu().numpy())
         patches.append(patch.half().cpu().numpy())
     return Tokens(np.concatenate(prefixes), np.concatenate(patches), np.concatenate(places))
 
 
-def encoded(encoder: Encoder, samples: Samples, windows: Windows) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
-    """(places of records (B,), prefix tokens (B, R, D), patch tokens (B, N, D)); a batch has windows of one length."""
+def encoded(
+    encoder: Encoder, samples: Samples, windows: Windows
+) -> Iterator[tuple[np.ndarray, np.ndarray, Tensor, Tensor]]:
+    """Places of records (B,), first samples of windows (B,), prefix tokens (B, R, D) and patch tokens (B, N, D).
+
+    A batch has windows of one length.
+    """
     device, patch = next(encoder.parameters()).device, encoder.config.patch[0]
     was_training = encoder.training
     encoder.eval()
@@ -62,7 +67,7 @@ def encoded(encoder: Encoder, samples: Samples, windows: Windows) -> Iterator[tu
                 prefix, patches = encoder.features(x, start)
             except ValueError as error:
                 raise InputError(f"record '{samples.ids[places[0]]}': {error}") from error
-            yield np.array(places), prefix, patches
+            yield np.array(places), np.array(starts), prefix, patches
     finally:
         encoder.train(was_training)
 

@@ -1,19 +1,21 @@
-"""Train the whole network on labels: from pretrained weights, or from scratch as a control."""
+"""Train the whole network on labels, or only a head on crops that a frozen encoder sees."""
 
 from __future__ import annotations
 
+import copy
 from functools import partial
+from typing import Literal, Self
 
 import numpy as np
 import torch
-from pydantic import Field
-from torch import Tensor, nn
+from pydantic import Field, model_validator
+from torch import Tensor
 
 from anyjepa.config import Config, Share
 from anyjepa.errors import InputError
+from anyjepa.evaluation.classifier import Classifier, as_probabilities, window_logits
 from anyjepa.evaluation.controls import random_encoder
-from anyjepa.evaluation.features import encoded
-from anyjepa.evaluation.fitting import FitConfig, as_probabilities, fit_classifier, mean_by_record
+from anyjepa.evaluation.fitting import FitConfig, fit_classifier
 from anyjepa.evaluation.probes import Probed
 from anyjepa.evaluation.samples import Samples, SelectedSamples, Windows
 from anyjepa.evaluation.splits import Split
@@ -26,20 +28,17 @@ class Finetune(Config):
     """Encoder and head trained together on random crops of the windows' length."""
 
     head: HeadConfig = Field(default=HeadConfig(bias=True), description="how the tokens become logits")
+    after: Literal["attentive"] | None = Field(
+        default=None, description="attentive: the head begins as the attentive probe that its settings give"
+    )
     dropout: Share = Field(default=0.05, description="dropout in the encoder's blocks")
     fit: FitConfig = FitConfig(lr=1e-3, final_lr=1e-5, warmup=20, weight_decay=0.01)
 
-
-class Classifier(nn.Module):
-    """Encoder and head."""
-
-    def __init__(self, encoder: Encoder, head: Head):
-        super().__init__()
-        self.encoder, self.head = encoder, head
-
-    def forward(self, x: Tensor, start: Tensor | None = None) -> Tensor:
-        """x: (B, C, *samples) -> logits (B, classes)."""
-        return self.head(*self.encoder.features(x, start))
+    @model_validator(mode="after")
+    def _same_head(self) -> Self:
+        if self.after == "attentive" and self.head.kind != "attentive":
+            raise ValueError(f"after 'attentive' the head is attentive, not '{self.head.kind}'")
+        return self
 
 
 def finetune(
@@ -50,17 +49,23 @@ def finetune(
     exclusive: bool,
     windows: Windows,
     config: Finetune,
-    from_scratch: bool = False,
+    *,
+    head: Head | None = None,
+    frozen: bool = False,
 ) -> Probed:
     """Probabilities (N_test, C): trained on random crops, tested on the mean logits of a record's windows.
 
-    The encoder given stays as it is. from_scratch: take its config only, with new weights by the split's seed.
+    The encoder given stays as it is. head: what the head begins as, else a new one; frozen: train the head only.
     """
-    classifier = _classifier(encoder, values.shape[1], config, split.seed, from_scratch)
+    network = random_encoder(encoder, split.seed, config.dropout)
+    network.load_state_dict(encoder.state_dict())
+    head = copy.deepcopy(head) or _new_head(config.head, encoder, values.shape[1], split.seed)
+    classifier = Classifier(network, head.to(next(network.parameters()).device), frozen)
     predict = partial(_predict, classifier, samples, windows, exclusive)
     inputs = partial(random_crops, samples, windows, encoder.config.patch[0])
     chosen = fit_classifier(classifier, inputs, predict, values, split, exclusive, config.fit)
-    return Probed(predict(split.test), chosen)
+    scores, validation = predict(split.test), predict(split.validation)
+    return Probed(scores, validation, chosen, classifier.head, None if frozen else classifier.encoder)
 
 
 def random_crops(
@@ -80,23 +85,15 @@ def random_crops(
     return (x, torch.as_tensor(starts, dtype=torch.float32) / patch) if windows.absolute else (x,)
 
 
-def _classifier(encoder: Encoder, classes: int, config: Finetune, seed: int, from_scratch: bool) -> Classifier:
-    network = random_encoder(encoder, seed, config.dropout)
-    if not from_scratch:
-        network.load_state_dict(encoder.state_dict())
+def _new_head(config: HeadConfig, encoder: Encoder, classes: int, seed: int) -> Head:
     with torch.random.fork_rng():
         torch.manual_seed(torch_seed(seed, 1))
-        head = Head(config.head, encoder.dim, encoder.config.heads, classes)
-    return Classifier(network, head.to(next(network.parameters()).device))
+        return Head(config, encoder.dim, encoder.config.heads, classes)
 
 
-@torch.inference_mode()
 def _predict(
     classifier: Classifier, samples: Samples, windows: Windows, exclusive: bool, rows: np.ndarray
 ) -> np.ndarray:
     """Probabilities (n, C) of records `rows`."""
-    logits, record = [], []
-    for places, prefix, patches in encoded(classifier.encoder, SelectedSamples(samples, rows), windows):
-        logits.append(classifier.head(prefix, patches))
-        record.append(places)
-    return as_probabilities(mean_by_record(torch.cat(logits), np.concatenate(record), len(rows)), exclusive)
+    found = window_logits(classifier.encoder, classifier.head, SelectedSamples(samples, rows), windows)
+    return as_probabilities(found.mean(len(rows)), exclusive)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from typing import Any
+from contextlib import contextmanager
+from typing import Annotated, Any, Literal
 
 import lightning as L
 import numpy as np
@@ -15,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from anyjepa.config import Config, Share
+from anyjepa.errors import InputError
 from anyjepa.evaluation.probes import selection_score
 from anyjepa.evaluation.splits import Split
 from anyjepa.randomness import generator
@@ -35,6 +39,24 @@ class FitConfig(Config):
     warmup: NonNegativeInt = Field(default=0, description="steps from a learning rate of 0 to the peak")
     weight_decay: NonNegativeFloat = Field(default=0.01, description="of Linear weights")
     betas: tuple[Share, Share] = (0.9, 0.99)
+    eps: PositiveFloat = 1e-8
+    layer_decay: Annotated[Share, Field(gt=0)] = Field(
+        default=1.0, description="learning rate of a block over that of the next; the head's is `lr` (BEiT)"
+    )
+    pos_weight: PositiveFloat | Literal["balanced"] | None = Field(
+        default=None,
+        description="weight of a true label in the loss of classes that are not exclusive; balanced: false labels of "
+        "the class for each true one in the training part",
+    )
+    ema: Share | None = Field(
+        default=None,
+        lt=1,
+        description="decay of an average of the weights, which is validated and kept in their place; in the first "
+        "steps at most (1 + step) / (10 + step)",
+    )
+    drop_last: bool = Field(
+        default=False, description="leave out the end of an epoch that fills no batch, else it begins the next batch"
+    )
     clip: PositiveFloat | None = Field(default=None, description="largest gradient norm; none: no clipping")
     validate_every: PositiveInt = Field(default=25, description="steps between validations; the best state is kept")
     patience: PositiveInt | None = Field(default=None, description="steps without a better validation that end it")
@@ -59,6 +81,7 @@ def fit_classifier(
     labels (N, C). The best state is that of the best validation AUROC; of equals, of the smallest log loss.
     """
     device = next(network.parameters()).device
+    pos_weight = _pos_weight(config, values[split.train], exclusive)
     best = _KeepBest(network, lambda: selection_score(values[split.validation], predict(split.validation)), config)
     trainer_settings: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     with quiet_lightning(), torch.random.fork_rng():
@@ -74,39 +97,32 @@ def fit_classifier(
             **trainer_settings,
         )
         batches = DataLoader(_Batches(inputs, values, split, config), batch_size=None)
-        trainer.fit(_Classifier(network, config, exclusive), batches)
+        trainer.fit(_Classifier(network, config, exclusive, pos_weight), batches)
     network.load_state_dict(best.state)
     network.to(device).eval()  # Lightning leaves it on the CPU
     return {"steps": float(best.step)}
 
 
-def as_probabilities(logits: Tensor, exclusive: bool) -> np.ndarray:
-    """Logits (N, C) as probabilities, (N, C) float32."""
-    return (logits.softmax(-1) if exclusive else logits.sigmoid()).float().cpu().numpy()
-
-
-def mean_by_record(logits: Tensor, record: np.ndarray, records: int) -> Tensor:
-    """Logits of windows (W, C) averaged over those of each record, whose place is `record` (W,) -> (records, C)."""
-    place = torch.as_tensor(record, device=logits.device)
-    total = torch.zeros(records, logits.shape[1], device=logits.device).index_add_(0, place, logits.float())
-    return total / torch.bincount(place, minlength=records)[:, None]
-
-
 class _Classifier(L.LightningModule):
-    def __init__(self, network: nn.Module, config: FitConfig, exclusive: bool):
+    def __init__(self, network: nn.Module, config: FitConfig, exclusive: bool, pos_weight: Tensor | None):
         super().__init__()
         self.network, self.config, self.exclusive = network, config, exclusive
+        self.register_buffer("pos_weight", pos_weight)
 
     def training_step(self, batch: list[Tensor], _: int) -> Tensor:
         *inputs, target = batch
         logits = self.network(*inputs).float()
-        return F.cross_entropy(logits, target) if self.exclusive else F.binary_cross_entropy_with_logits(logits, target)
+        if self.exclusive:
+            return F.cross_entropy(logits, target)
+        return F.binary_cross_entropy_with_logits(logits, target, pos_weight=self.pos_weight)  # type: ignore[arg-type]
 
     def configure_optimizers(self) -> Any:
         config = self.config
-        decayed, rest = (list(group.values()) for group in decay_groups(self.network, "matrices"))
-        groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-        optimiser = torch.optim.AdamW(groups, lr=config.lr, betas=config.betas)
+        groups = [
+            {"params": parameters, "weight_decay": decay, "lr": config.lr * factor}
+            for (decay, factor), parameters in parameter_groups(self.network, config).items()
+        ]
+        optimiser = torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps)
 
         def factor(step: int) -> float:
             if step < config.warmup:
@@ -117,11 +133,46 @@ class _Classifier(L.LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
+def parameter_groups(network: nn.Module, config: FitConfig) -> dict[tuple[float, float], list[nn.Parameter]]:
+    """Trainable parameters by (weight decay, factor of the learning rate).
+
+    The factor is layer_decay to the power of the layers above: of patches and positions all blocks, of the last block
+    one, of the final norm and the head none.
+    """
+    groups: defaultdict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
+    depth = len({found[1] for name, _ in network.named_parameters() if (found := _BLOCK.match(name))})
+    for parameters, decay in zip(decay_groups(network, "matrices"), (config.weight_decay, 0.0), strict=True):
+        for name, parameter in parameters.items():
+            block = _BLOCK.match(name)
+            above = depth - int(block[1]) if block else depth + 1 if _INPUT.match(name) else 0
+            groups[decay, config.layer_decay**above].append(parameter)
+    return groups
+
+
+_BLOCK, _INPUT = (
+    re.compile(r"encoder\.transformer\.blocks\.(\d+)\."),
+    re.compile(r"encoder\.(project|prefix|positions)"),
+)
+
+
+def _pos_weight(config: FitConfig, values: np.ndarray, exclusive: bool) -> Tensor | None:
+    """(C,) from labels (N, C) of the training part; 1 for a class that is true of none of them."""
+    if config.pos_weight is None:
+        return None
+    if exclusive:
+        raise InputError("pos_weight weighs each class's true labels; of exclusive classes each record has exactly one")
+    positives = values.sum(0)
+    balanced = np.where(positives > 0, (len(values) - positives) / positives.clip(1), 1)
+    weights = balanced if config.pos_weight == "balanced" else np.full(values.shape[1], config.pos_weight)
+    return torch.as_tensor(weights, dtype=torch.float32)
+
+
 class _Batches(IterableDataset[list[Tensor]]):
     """Shuffled epochs of the training part, one batch a step."""
 
     def __init__(self, inputs: Inputs, values: np.ndarray, split: Split, config: FitConfig):
         self.inputs, self.rows, self.seed, self.steps = inputs, split.train, split.seed, config.steps
+        self.drop_last = config.drop_last
         self.values, self.batch = torch.as_tensor(values, dtype=torch.float32), min(config.batch, len(split.train))
 
     def __iter__(self) -> Iterator[list[Tensor]]:
@@ -129,7 +180,7 @@ class _Batches(IterableDataset[list[Tensor]]):
         for step in range(self.steps):
             if len(waiting) < self.batch:
                 order = generator(self.seed, "probe order", epoch).permutation(self.rows)
-                waiting, epoch = np.concatenate([waiting, order]), epoch + 1
+                waiting, epoch = order if self.drop_last else np.concatenate([waiting, order]), epoch + 1
             rows, waiting = waiting[: self.batch], waiting[self.batch :]
             yield [*self.inputs(rows, generator(self.seed, "probe inputs", step)), self.values[rows]]
 
@@ -138,15 +189,37 @@ class _KeepBest(L.Callback):
     def __init__(self, network: nn.Module, validate: Callable[[], tuple[float, float]], config: FitConfig):
         self.network, self.validate, self.config = network, validate, config
         self.best, self.step, self.state = (-np.inf, -np.inf), 0, copy.deepcopy(network.state_dict())
+        self.average: dict[str, Tensor] | None = None
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         step = trainer.global_step
+        if self.config.ema is not None:
+            self._follow(min(self.config.ema, (1 + step) / (10 + step)))
         if step % self.config.validate_every and step != self.config.steps:
             return
-        self.network.eval()
-        quality = self.validate()
-        self.network.train()
-        if quality > self.best:
-            self.best, self.step, self.state = quality, step, copy.deepcopy(self.network.state_dict())
-        elif self.config.patience is not None and step - self.step >= self.config.patience:
+        with self._averaged():
+            self.network.eval()
+            quality = self.validate()
+            if quality > self.best:
+                self.best, self.step, self.state = quality, step, copy.deepcopy(self.network.state_dict())
+            self.network.train()
+        if self.config.patience is not None and step - self.step >= self.config.patience:
             trainer.should_stop = True
+
+    def _follow(self, decay: float) -> None:
+        now = self.network.state_dict()
+        if self.average is None:
+            self.average = copy.deepcopy(now)
+        for name, tensor in self.average.items():
+            tensor.lerp_(now[name], 1 - decay)
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The averaged weights in the network's place, where there are any."""
+        if self.average is None:
+            yield
+            return
+        trained = copy.deepcopy(self.network.state_dict())
+        self.network.load_state_dict(self.average)
+        yield
+        self.network.load_state_dict(trained)

@@ -1,27 +1,16 @@
-"""Metrics of scores (N, C) against labels (N, C), and what can be said about them over repeats and patients."""
+"""Metrics of probabilities (N, C) against labels (N, C), each for every bootstrap resample at once.
+
+weights: (R, N), how often each record counts in each of R resamples; one row of ones gives the metric itself.
+"""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from anyjepa.randomness import generator
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over repeats with its 95 % interval; None where there is no such number."""
-
-    mean: float | None
-    low: float | None
-    high: float | None
-    repeats: int
-
-
-UNKNOWN = Estimate(None, None, None, 0)
+from anyjepa.evaluation.calibration import brier, calibration_error
 
 
 @dataclass(frozen=True)
@@ -29,66 +18,73 @@ class Scored:
     """Scores of one test part: what a metric is computed from."""
 
     values: np.ndarray  # (N, C) in {0, 1}
-    scores: np.ndarray  # (N, C), higher: more likely
+    scores: np.ndarray  # (N, C) probabilities; those that only rank need no more than an order
     groups: np.ndarray  # (N,) patient of each record
+    decided: np.ndarray  # (N, C) whether the class is said to apply
+    exclusive: bool = False
+
+    def measure(self, weights: np.ndarray | None = None) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Every metric by name: overall, (R,), and of each class, (R, C).
+
+        Overall are the means over the classes that have a number ('macro_auroc' of 'auroc'), and accuracies.
+        """
+        weights = np.ones((1, len(self.values))) if weights is None else weights
+        ranks, precisions = areas(self.values, self.scores, weights)
+        classes = {
+            "auroc": ranks,
+            "auprc": precisions,
+            "f1": f1(self.values, self.decided, weights),
+            "ece": calibration_error(self.values, self.scores, weights),
+            "brier": brier(self.values, self.scores, weights),
+        }
+        overall = {f"macro_{name}": macro(found) for name, found in classes.items()}
+        if self.exclusive:
+            right = self.scores.argmax(1) == self.values.argmax(1)
+            overall["accuracy"] = _share(weights, right[:, None], np.ones((len(right), 1)))[:, 0]
+            overall["balanced_accuracy"] = macro(_share(weights, right[:, None] * self.values, self.values))
+        return overall, classes
 
 
-def auroc(values: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """Area under the ROC curve of each class, (C,) or (R, C) for weights (R, N); ties count half.
+def auroc(values: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Area under the ROC curve of each class, (C,); ties count half.
 
     The share of (positive, negative) pairs in the right order (Mann-Whitney). NaN for a class without positives or
-    without negatives. weights: how often each record counts, for the bootstrap.
+    without negatives.
     """
-    counted = np.ones((1, len(values))) if weights is None else weights  # (R, N)
-    areas = [_area(values[:, c], scores[:, c], counted) for c in range(values.shape[1])]
-    stacked = np.stack(areas, axis=1)  # (R, C)
-    return stacked[0] if weights is None else stacked
+    return areas(values, scores, np.ones((1, len(values))))[0][0]
 
 
-def _area(value: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(R,) areas of one class: for each distinct score, its positives times the negatives below."""
-    order = np.argsort(score, kind="stable")
-    ranked = score[order]
-    ties = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
-    positive = np.add.reduceat(weights[:, order] * value[order], ties, axis=1)  # (R, distinct scores)
-    negative = np.add.reduceat(weights[:, order] * (1 - value[order]), ties, axis=1)
-    below = np.cumsum(negative, axis=1) - negative / 2
-    with np.errstate(invalid="ignore"):
-        return (positive * below).sum(1) / (positive.sum(1) * negative.sum(1))
+def areas(values: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """AUROC and AUPRC of each class, (R, C) both; NaN where a resample has no positives (AUROC: or no negatives).
+
+    AUPRC is the average precision: the sum over thresholds of precision times the step in recall.
+    """
+    found = [_areas(values[:, c], scores[:, c], weights) for c in range(values.shape[1])]
+    ranks, precisions = zip(*found, strict=True)
+    return np.stack(ranks, axis=1), np.stack(precisions, axis=1)
 
 
-def auprc(values: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """(C,) average precision: the sum over thresholds of precision times the step in recall. NaN without positives."""
-    return np.array([_average_precision(values[:, c], scores[:, c]) for c in range(values.shape[1])])
-
-
-def _average_precision(value: np.ndarray, score: np.ndarray) -> float:
-    if value.sum() == 0:
-        return float("nan")
+def _areas(value: np.ndarray, score: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(R,) areas of one class, from what lies at or above each distinct score."""
     order = np.argsort(-score, kind="stable")
     ranked = score[order]
-    ends = np.flatnonzero(np.r_[ranked[1:] != ranked[:-1], True])  # last record of each distinct score
-    hits = np.cumsum(value[order])[ends]
-    return float((np.diff(hits, prepend=0) * hits / (ends + 1)).sum() / value.sum())
+    ties = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
+    counted = weights[:, order]  # (R, N)
+    positive = np.add.reduceat(counted * value[order], ties, axis=1)  # (R, distinct scores)
+    negative = np.add.reduceat(counted * (1 - value[order]), ties, axis=1)
+    hits, misses = np.cumsum(positive, axis=1), np.cumsum(negative, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ranks = (negative * (hits - positive / 2)).sum(1) / (hits[:, -1] * misses[:, -1])
+        precision = hits / np.maximum(hits + misses, np.finfo(float).tiny)
+        return ranks, (positive * precision).sum(1) / hits[:, -1]
 
 
-def accuracy(values: np.ndarray, scores: np.ndarray) -> float:
-    """Share of records whose highest score is at their class; for exclusive classes."""
-    return float((scores.argmax(1) == values.argmax(1)).mean())
-
-
-def balanced_accuracy(values: np.ndarray, scores: np.ndarray) -> float:
-    """Mean over the classes present of the share of their records found; for exclusive classes."""
-    right = scores.argmax(1) == values.argmax(1)
-    return float(np.mean([right[values[:, c] == 1].mean() for c in range(values.shape[1]) if values[:, c].any()]))
-
-
-def all_metrics(values: np.ndarray, scores: np.ndarray, exclusive: bool) -> dict[str, float]:
-    """Every metric of the task by name; macro means leave out the classes that have no number (NaN if none has)."""
-    metrics = {"macro_auroc": float(macro(auroc(values, scores))), "macro_auprc": float(macro(auprc(values, scores)))}
-    if exclusive:
-        metrics |= {"accuracy": accuracy(values, scores), "balanced_accuracy": balanced_accuracy(values, scores)}
-    return metrics
+def f1(values: np.ndarray, decided: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(R, C) harmonic mean of precision and recall of the decisions; NaN where a resample has no positives."""
+    both = weights @ (values * decided)
+    positives = weights @ values
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(positives > 0, 2 * both / (positives + weights @ decided.astype(float)), np.nan)
 
 
 def macro(per_class: np.ndarray) -> np.ndarray:
@@ -98,53 +94,7 @@ def macro(per_class: np.ndarray) -> np.ndarray:
         return np.asarray(np.nanmean(per_class, axis=-1))
 
 
-def estimate(
-    values: Sequence[float], overlap: float = 0.0, limits: tuple[float, float] = (-np.inf, np.inf)
-) -> Estimate:
-    """Mean and 95 % t interval over repeats; NaN repeats are left out, fewer than two give no interval.
-
-    overlap: test records for each training record, where repeats draw both from the same records (1 / (k - 1) in k
-    folds). The variance of the mean is then s² (1 / n + overlap), for plain s² / n takes overlapping training sets for
-    independent ones (Nadeau and Bengio 2003, section 3; Bouckaert and Frank 2004 for repeated folds).
-    limits: what the metric can be; the interval is cut there.
-    """
-    known = np.array([value for value in values if np.isfinite(value)])
-    if not len(known):
-        return UNKNOWN
-    mean = float(known.mean())
-    if len(known) == 1:
-        return Estimate(mean, None, None, 1)
-    from scipy.stats import t
-
-    half = float(t.ppf(0.975, len(known) - 1) * known.std(ddof=1) * np.sqrt(1 / len(known) + overlap))
-    return Estimate(mean, max(mean - half, limits[0]), min(mean + half, limits[1]), len(known))
-
-
-def paired_difference(a: Sequence[float], b: Sequence[float], overlap: float = 0.0) -> Estimate:
-    """`estimate` of a - b, metrics in 0 to 1, over the same repeats: what repeats share (folds, seeds) cancels."""
-    return estimate([x - y for x, y in zip(a, b, strict=True)], overlap, (-1, 1))
-
-
-def bootstrap(tests: Sequence[Scored], resamples: int, seed: int = 0) -> np.ndarray:
-    """(R,) macro AUROC, mean over `tests`, each time the groups (patients) are drawn anew; empty for a single group.
-
-    A patient brings all records, in every test part at once. A class that a resample lacks is left out of that macro
-    mean instead of drawing again, which would favour rare classes; NaN if it lacks all. The draws depend on the groups
-    and the seed only, so for two scorings of the same test parts a - b resamples their difference, paired by patient.
-    """
-    names, groups = np.unique(np.concatenate([test.groups for test in tests]), return_inverse=True)
-    if len(names) < 2:
-        return np.empty(0)
-    drawn = generator(seed, "bootstrap", 0).multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
-    ends = np.cumsum([len(test.groups) for test in tests])[:-1]
-    areas = [
-        macro(auroc(test.values, test.scores, weights=drawn[:, group].astype(float)))
-        for test, group in zip(tests, np.split(groups, ends), strict=True)
-    ]
-    return macro(np.stack(areas, axis=1))
-
-
-def percentiles(resampled: np.ndarray) -> tuple[float, float] | None:
-    """95 % percentile interval of what `bootstrap` gives, or of the difference of two; None without a finite value."""
-    known = resampled[np.isfinite(resampled)]
-    return (float(np.quantile(known, 0.025)), float(np.quantile(known, 0.975))) if len(known) else None
+def _share(weights: np.ndarray, part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """(R, C) weighted count of `part` over that of `whole`, (N, C) both; NaN where there is no whole."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (weights @ part) / (weights @ whole)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
+from anyjepa.data.families import data_sets
 from anyjepa.data.labels import LabelTable
 from anyjepa.evaluation.splits import Split
 
 
 class Seen(Protocol):
     """What an encoder was pretrained on; `weights.model.TrainingRecords` is one."""
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the data sets or folders, as far as they are known."""
+        ...
 
     def saw_ids(self, ids: Iterable[str]) -> list[str]:
         """Those of `ids` that were trained on."""
@@ -32,6 +38,8 @@ class Seen(Protocol):
 class Nothing:
     """`Seen` of random weights."""
 
+    sources: tuple[str, ...] = ()
+
     def saw_ids(self, ids: Iterable[str]) -> list[str]:
         return []
 
@@ -44,17 +52,31 @@ class Nothing:
 
 @dataclass(frozen=True)
 class Exposure:
-    """How many of the tested records pretraining saw, themselves or by another record of their group; None: unknown."""
+    """How many of the tested records pretraining saw, themselves or by another record of their group; None: unknown.
+
+    shared: data sets that both come from, where nothing tells the records apart, and what pretraining's was called.
+    """
 
     seen: int | None
     tested: int
     unknown: str = ""  # why
+    shared: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def transductive(self) -> bool | None:
+        if self.shared:
+            return True
         return None if self.seen is None else self.seen > 0
 
     def __str__(self) -> str:
+        if self.shared and not self.seen:
+            both = ", ".join(
+                name if name == source else f"{name} (in {source})" for name, source in sorted(self.shared.items())
+            )
+            return (
+                f"CONTAMINATED: pretraining and this evaluation both use {both}; no record is known again by name, "
+                f"patient or signal, so which of the {self.tested} tested ones it saw cannot be told"
+            )
         if self.seen is None:
             return f"unknown whether pretraining saw test records: {self.unknown}"
         if self.seen:
@@ -65,25 +87,52 @@ class Exposure:
 
 
 def exposure(
-    seen: Iterable[Seen | None], splits: Iterable[Split], table: LabelTable, digests: Sequence[str] = ()
+    seen: Iterable[Seen | None],
+    splits: Iterable[Split],
+    table: LabelTable,
+    digests: Sequence[str] = (),
+    sources: Sequence[str] = (),
 ) -> Exposure:
     """`seen`: for each split what its encoder was pretrained on, None where that is unknown.
 
-    digests: of each record's signal, which find a record again whose name or folder changed.
+    digests: of each record's signal, which find a record again whose name or folder changed. sources: of each record,
+    the name of its data set or folder.
     """
     tested: set[int] = set()
     met: set[int] = set()
     unknown = ""
+    shared: dict[str, str] = {}
     for known, split in zip(seen, splits, strict=True):
         tested.update(split.test.tolist())
         if known is None:
             unknown = "nothing is known about its data"
             continue
-        signals = known.saw_signals(digests[row] for row in split.test.tolist()) if digests else []
+        signals = known.saw_signals([digests[int(row)] for row in split.test]) if digests else []
         if signals is None:
             unknown = unknown or "its model folder knows records by name only, not by signal"
         met.update(_met(known, table, split.test, digests, set(signals or ())))
-    return Exposure(None if unknown and not met else len(met), len(tested), unknown)
+        shared |= _shared(known, table, split.test, digests, sources)
+    return Exposure(None if unknown and not met else len(met), len(tested), unknown, shared)
+
+
+def _shared(
+    seen: Seen, table: LabelTable, tested: np.ndarray, digests: Sequence[str], sources: Sequence[str]
+) -> dict[str, str]:
+    """Data sets of tested records that pretraining used as well, with its own name for the source.
+
+    Not those of which it knows any record of this evaluation, of whatever part: then names or signals can be compared,
+    and say of the tested records what there is to say.
+    """
+    used = {name: source for source in seen.sources for name in data_sets(source)}
+    if not used or not sources:
+        return {}
+    members = [data_sets(source) for source in sources]
+    of_test = {name for row in tested.tolist() for name in members[row]} & used.keys()
+    rows = [row for row in range(len(table)) if members[row] & of_test]
+    signals = seen.saw_signals([digests[row] for row in rows]) if digests else []
+    met = _met(seen, table, np.array(rows, int), digests, set(signals or ()))
+    known = {name for row in met for name in members[row]}
+    return {name: used[name] for name in of_test - known}
 
 
 def _met(

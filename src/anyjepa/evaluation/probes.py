@@ -6,11 +6,14 @@ from functools import cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
+import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from anyjepa.config import Config
 from anyjepa.evaluation.metrics import auroc, macro
 from anyjepa.evaluation.splits import Split
+from anyjepa.nn.encoder import Encoder
+from anyjepa.nn.pooling import Head, HeadConfig
 
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
@@ -42,50 +45,76 @@ class KnnProbe(Config):
 
 
 class Probed(NamedTuple):
-    """Scores (N_test, C) of a probe, and what it chose on validation data."""
+    """Scores of a probe on the test part (N_test, C) and the validation part, and what it chose on the latter.
+
+    head: what classifies an encoder's tokens, where there is such a thing; encoder: where it was trained too.
+    """
 
     scores: np.ndarray
+    validation: np.ndarray
     chosen: dict[str, float]
+    head: Head | None = None
+    encoder: Encoder | None = None
 
 
 def linear_probe(x: np.ndarray, values: np.ndarray, split: Split, exclusive: bool, config: LinearProbe) -> Probed:
     """x: (N, D), values: (N, C) -> class probabilities of the test part."""
-    z = standardised(x, split.train)
+    z, scale = standardised(x, split.train)
     weights, best, chosen = None, (-np.inf, -np.inf), config.strengths[0]
     for strength in sorted(config.strengths) if len(config.strengths) > 1 else ():
         weights = fit_logistic(z[split.train], values[split.train], strength, exclusive, config.balanced, weights)
         quality = selection_score(values[split.validation], probabilities(z[split.validation], weights, exclusive))
         if quality > best:
             best, chosen = quality, strength
+    weights = fit_logistic(z[split.train], values[split.train], chosen, exclusive, config.balanced)
+    validation = probabilities(z[split.validation], weights, exclusive)
     if config.final_fit == "train+validation":
         rows = np.concatenate([split.train, split.validation])
-        z = standardised(x, rows)
-    else:
-        rows = split.train
-    weights = fit_logistic(z[rows], values[rows], chosen, exclusive, config.balanced)
-    return Probed(probabilities(z[split.test], weights, exclusive), {"strength": chosen})
+        z, scale = standardised(x, rows)
+        weights = fit_logistic(z[rows], values[rows], chosen, exclusive, config.balanced)
+    scores = probabilities(z[split.test], weights, exclusive)
+    return Probed(scores, validation, {"strength": chosen}, _as_head(weights, *scale))
+
+
+def _as_head(weights: np.ndarray, mean: np.ndarray, std: np.ndarray) -> Head:
+    """The probe (D + 1, C) of standardised features as a linear head on the mean of patch tokens."""
+    linear = (weights[:-1] / std[:, None]).T  # (C, D)
+    tensors = {"read.weight": linear, "read.bias": weights[-1] - linear @ mean}
+    with torch.device("meta"):  # nothing to initialise
+        head = Head(HeadConfig(kind="mean", bias=True), linear.shape[1], 1, len(linear))
+    head.load_state_dict({name: torch.as_tensor(x, dtype=torch.float32) for name, x in tensors.items()}, assign=True)
+    return head.eval()
 
 
 def knn_probe(x: np.ndarray, values: np.ndarray, split: Split, config: KnnProbe) -> Probed:
     """x: (N, D), values: (N, C) -> weighted share of votes for each class, by cosine of standardised features."""
-    z = standardised(x, split.train).astype(np.float32)
+    z = standardised(x, split.train)[0].astype(np.float32)
     z /= np.linalg.norm(z, axis=1, keepdims=True).clip(1e-12)
     count = min(config.neighbours, len(split.train))
-    bank, scores = z[split.train], []
-    for rows in np.array_split(split.test, max(1, len(split.test) // 1024)):
+    bank, voted = z[split.train], values[split.train]
+
+    def votes(rows: np.ndarray) -> np.ndarray:
         similarity = z[rows] @ bank.T  # (n, N_train)
         near = np.argpartition(-similarity, count - 1, axis=1)[:, :count]
         votes = np.exp((np.take_along_axis(similarity, near, 1) - 1) / config.temperature)  # (n, count)
-        scores.append(np.einsum("nk,nkc->nc", votes, values[split.train][near]) / votes.sum(1, keepdims=True))
-    return Probed(np.concatenate(scores), {"neighbours": count})
+        return np.einsum("nk,nkc->nc", votes, voted[near]) / votes.sum(1, keepdims=True)
+
+    scores, validation = (
+        np.concatenate([votes(rows) for rows in np.array_split(part, max(1, len(part) // 1024))])
+        for part in (split.test, split.validation)
+    )
+    return Probed(scores, validation, {"neighbours": count})
 
 
-def standardised(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """x (N, D) in float64 with mean 0 and standard deviation 1 over `rows`; dimensions constant there become 0."""
+def standardised(x: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """x (N, D) in float64 with mean 0 and deviation 1 over `rows`, and that mean and deviation (D,).
+
+    Dimensions constant there become 0: their deviation counts as infinite.
+    """
     x = x.astype(np.float64)
     mean, std = x[rows].mean(0), x[rows].std(0)
-    varies = std > 1e-7 * (np.abs(mean) + 1e-30)
-    return np.where(varies, (x - mean) / np.where(varies, std, 1), 0)
+    std = np.where(std > 1e-7 * (np.abs(mean) + 1e-30), std, np.inf)
+    return (x - mean) / std, (mean, std)
 
 
 def selection_score(values: np.ndarray, scores: np.ndarray) -> tuple[float, float]:

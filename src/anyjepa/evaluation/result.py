@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib import metadata
 from pathlib import Path
 from platform import platform, python_version
@@ -11,17 +12,30 @@ from pydantic import Field, ValidationError
 
 from anyjepa.config import Config
 from anyjepa.errors import InputError
-from anyjepa.evaluation.metrics import UNKNOWN, Estimate
+from anyjepa.evaluation.calibration import Reliability
+from anyjepa.evaluation.intervals import UNKNOWN, Estimate
 
 if TYPE_CHECKING:
     from rich.console import Group
 
+SCHEMA_VERSION = 2
 TITLES = {
     "macro_auroc": "macro AUROC",
     "macro_auprc": "macro AUPRC",
+    "macro_f1": "macro F1",
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
+    "macro_ece": "macro ECE",
+    "macro_brier": "macro Brier",
 }
+PROTOCOLS = {
+    "linear": "linear probe",
+    "knn": "nearest neighbours",
+    "attentive": "attentive probe",
+    "finetune": "fine-tuning",
+    "supervised": "training from scratch",
+}
+_IN_TERMINAL = ("macro_auprc", "macro_f1", "macro_ece")  # 80 columns hold no more; the report has all
 
 
 class Repeat(Config):
@@ -30,7 +44,12 @@ class Repeat(Config):
     seed: int
     fold: int
     metrics: dict[str, float | None]
-    class_auroc: dict[str, float | None]
+    class_metrics: dict[str, dict[str, float | None]] = Field(description="of each class, by metric")
+    thresholds: dict[str, float | None] | None = Field(
+        default=None,
+        description="of each class, with the largest F1 on validation data; none: it has no positives there and .5 is "
+        "used; none for all: the most probable class applies",
+    )
     chosen: dict[str, float] = Field(description="what validation data chose: strength, steps")
 
 
@@ -42,9 +61,10 @@ class Row(Config):
     weights: str = Field(description="teacher, student, random or none")
     transductive: bool | None = Field(description="pretraining saw test records; none: unknown")
     repeats: tuple[Repeat, ...]
-    metrics: dict[str, Estimate] = Field(description="mean and 95 % t interval over repeats")
-    class_auroc: dict[str, Estimate]
-    bootstrap: tuple[float, float] | None = Field(description="95 % interval of macro AUROC over groups (patients)")
+    metrics: dict[str, Estimate] = Field(description="mean, 95 % t interval over repeats, and over groups (patients)")
+    class_metrics: dict[str, dict[str, Estimate]] = Field(description="the same of each class, by metric")
+    reliability: Reliability | None = Field(default=None, description="of all classes and test parts together")
+    class_reliability: dict[str, Reliability] = Field(default={}, description="of all test parts together")
 
     @property
     def title(self) -> str:
@@ -58,9 +78,8 @@ class Difference(Config):
 
     minus: str
     metric: str
-    estimate: Estimate = Field(description="mean and 95 % t interval over repeats, paired by seed and fold")
-    bootstrap: tuple[float, float] | None = Field(
-        default=None, description="95 % interval over groups (patients), paired: the same draws of groups for both rows"
+    estimate: Estimate = Field(
+        description="paired by seed and fold, the interval over groups (patients) by draws of groups"
     )
 
 
@@ -74,24 +93,29 @@ class Parts(Config):
 class Result(Config):
     """One evaluation: a protocol on a task, with the controls beside."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = SCHEMA_VERSION
     task: str
     data: str = Field(description="what was evaluated on, in words")
     protocol: str
+    preset: str = Field(default="", description="name of the published protocol whose settings these are")
     settings: dict[str, Any] = Field(description="the evaluation's config in full")
     exclusive: bool = Field(description="each record has exactly one class")
     classes: dict[str, int] = Field(description="records of each class that was evaluated")
     dropped: dict[str, int] = Field(description="classes left out for having too few records, with their number")
     unscored: dict[str, int] = Field(description="classes without an AUROC in some test parts, and in how many")
+    without_positives: dict[str, dict[str, int]] = Field(
+        default={}, description="part (train, validation, test): classes without positives, and in how many repeats"
+    )
     records: int
     groups: int
     unlabelled: int = Field(description="records of the data without a label")
     absent: int = Field(description="labelled ids without data")
+    examples: dict[str, tuple[str, ...]] = Field(default={}, description="the first unlabelled and absent ids")
     parts: Parts
     rows: tuple[Row, ...]
     intervals: Literal["repeats", "patients"] = Field(
         default="repeats",
-        description="what 95 % intervals of macro AUROC to show: t over repeats, or where all repeats have the same "
+        description="what 95 % intervals to show: t over repeats, or where all repeats have the same "
         "test part the bootstrap over groups (patients)",
     )
     differences: tuple[Difference, ...]
@@ -105,21 +129,28 @@ class Result(Config):
             return "95 % over patients (bootstrap)"
         return f"95 % t over {len(self.rows[0].repeats)} repeats"
 
-    def metric(self, row: Row, name: str) -> Estimate:
-        """A metric of a row with the interval to show."""
-        return self.shown(row.metrics.get(name, UNKNOWN), row.bootstrap if name == "macro_auroc" else None)
+    @property
+    def title(self) -> str:
+        """'attentive probe (ecg-linear)'."""
+        return PROTOCOLS.get(self.protocol, self.protocol) + (f" ({self.preset})" if self.preset else "")
+
+    def metric(self, row: Row, name: str, label: str | None = None) -> Estimate:
+        """A metric of a row, overall or of one class, with the interval to show."""
+        found = row.metrics if label is None else row.class_metrics.get(name, {})
+        return self.shown(found.get(label or name, UNKNOWN))
 
     def difference(self, row: Row) -> Estimate:
         """Macro AUROC of the first row minus this one with the interval to show; unknown for the first row itself."""
         found = next((difference for difference in self.differences if difference.minus == row.name), None)
-        return self.shown(found.estimate, found.bootstrap) if found else UNKNOWN
+        return self.shown(found.estimate) if found else UNKNOWN
 
-    def shown(self, estimate: Estimate, bootstrap: tuple[float, float] | None = None) -> Estimate:
+    def shown(self, estimate: Estimate) -> Estimate:
         """The estimate with the interval that `intervals` names, none where that has no width.
 
         Equal repeats on one test part have a t interval without width that would pass for certainty.
         """
-        low, high = (bootstrap or (None, None)) if self.intervals == "patients" else (estimate.low, estimate.high)
+        over_patients = self.intervals == "patients"
+        low, high = (estimate.bootstrap or (None, None)) if over_patients else (estimate.low, estimate.high)
         if low is None or high is None or high - low < 1e-9:
             low = high = None
         return Estimate(estimate.mean, low, high, estimate.repeats)
@@ -133,13 +164,51 @@ class Result(Config):
 
     @classmethod
     def from_json(cls, path: str | Path) -> Result:
-        """Read a result file. Raises InputError with the first thing that does not fit."""
+        """Read a result file, also of an older schema. Raises InputError with the first thing that does not fit."""
+        where = f"{path}: not a result of anyjepa evaluate"
         try:
-            return cls.model_validate_json(Path(path).read_text())
-        except (OSError, ValidationError) as error:
-            first = error.errors()[0] if isinstance(error, ValidationError) else None
-            reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else str(error)
-            raise InputError(f"{path}: not a result of anyjepa evaluate: {reason}") from None
+            raw = json.loads(Path(path).read_text())
+            version = raw.get("schema_version") if isinstance(raw, dict) else None
+            if isinstance(version, int) and version > SCHEMA_VERSION:
+                raise InputError(f"{path}: schema_version {version} was written by a newer anyjepa: update anyjepa")
+            return cls.model_validate(_from_version_1(raw) if version == 1 else raw)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise InputError(f"{where}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        except InputError:
+            raise
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(f"{where}: {error}") from None
+
+
+def _from_version_1(raw: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 knew of AUROC only for classes and for intervals over patients, which it kept beside the estimates."""
+    try:
+        rows = [
+            {key: value for key, value in row.items() if key not in ("class_auroc", "bootstrap")}
+            | {
+                "metrics": row["metrics"] | {"macro_auroc": _with_bootstrap(row["metrics"]["macro_auroc"], row)},
+                "class_metrics": {"auroc": row["class_auroc"]},
+                "repeats": [
+                    {key: value for key, value in repeat.items() if key != "class_auroc"}
+                    | {"class_metrics": {"auroc": repeat["class_auroc"]}}
+                    for repeat in row["repeats"]
+                ],
+            }
+            for row in raw["rows"]
+        ]
+        differences = [
+            {key: value for key, value in found.items() if key != "bootstrap"}
+            | {"estimate": _with_bootstrap(found["estimate"], found)}
+            for found in raw["differences"]
+        ]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"damaged version 1 ({error!r})") from None
+    return raw | {"schema_version": SCHEMA_VERSION, "rows": rows, "differences": differences}
+
+
+def _with_bootstrap(estimate: dict[str, Any], holder: dict[str, Any]) -> dict[str, Any]:
+    return estimate | {"bootstrap": holder.get("bootstrap")}
 
 
 def environment() -> dict[str, str]:
@@ -156,8 +225,8 @@ def render(result: Result) -> Group:
     from rich.table import Table
     from rich.text import Text
 
-    others = [name for name in TITLES if name in result.rows[0].metrics and name != "macro_auroc"]
-    title = escape(f"{result.task}: {result.protocol} on {result.data}")
+    others = [name for name in _IN_TERMINAL if name in result.rows[0].metrics]
+    title = escape(f"{result.task}: {result.title} on {result.data}")
     table = Table(title=title, title_justify="left", box=box.HORIZONTALS, show_lines=True, collapse_padding=True)
     table.add_column("")
     for heading in ("macro\nAUROC", "first row\nminus this", *(TITLES[name].replace(" ", "\n") for name in others)):
@@ -192,6 +261,20 @@ def _footnote(result: Result) -> str:
         lines.append("Too rare: " + ", ".join(f"{name} {count}" for name, count in result.dropped.items()))
     if result.unscored:
         lines.append("Without AUROC in some test parts: " + ", ".join(f"{k} ({n})" for k, n in result.unscored.items()))
-    if result.unlabelled or result.absent:
-        lines.append(f"{result.unlabelled} records without a label, {result.absent} labels without a record.")
+    lines += [
+        f"Without positives in some {part} parts: " + ", ".join(f"{name} ({count})" for name, count in classes.items())
+        for part, classes in result.without_positives.items()
+        if part != "test"
+    ]
+    for count, what, kind in (
+        (result.unlabelled, "records without a label", "unlabelled"),
+        (result.absent, "labels without a record", "absent"),
+    ):
+        if count:
+            lines.append(f"{count} {what}{first_of(result.examples.get(kind, ()), count)}")
     return "\n".join(lines)
+
+
+def first_of(names: tuple[str, ...], count: int) -> str:
+    """': a, b, ...' for the first of `count` names, '.' without any."""
+    return f": {', '.join(names)}{', ...' if count > len(names) else '.'}" if names else "."

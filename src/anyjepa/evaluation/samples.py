@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from pydantic import Field, PositiveInt
@@ -64,16 +64,21 @@ class Windows(Config):
     stride: PositiveInt | None = Field(
         default=None, description="samples between starts of windows; none: half a window"
     )
+    tail: Literal["cover", "drop"] = Field(
+        default="cover",
+        description="a remainder shorter than a window: covered by a last window that ends with the record, or dropped "
+        "(ECG-JEPA as published)",
+    )
     absolute: bool = Field(default=False, description="positions count from the record's start instead of the window's")
     batch: PositiveInt = Field(default=64, description="windows encoded at a time")
 
     def starts(self, samples: int) -> list[int]:
-        """First samples of a record's windows; the last window ends with the record, whatever the stride."""
+        """First samples of a record's windows: 0, stride, 2 stride ..., and what `tail` says of the record's end."""
         if self.length is None:
             return [0]
         last = samples - self.length
         starts = list(range(0, last + 1, self.stride or max(1, self.length // 2)))
-        return starts if starts[-1] == last else [*starts, last]
+        return starts if self.tail == "drop" or starts[-1] == last else [*starts, last]
 
 
 def cut(samples: Samples, place: int, windows: Windows, patch: int) -> list[tuple[np.ndarray, int]]:

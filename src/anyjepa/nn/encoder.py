@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
@@ -20,9 +20,7 @@ from anyjepa.nn.transformer import BlockConfig, Transformer, initialise
 class EncoderConfig(Config):
     """A vision transformer over 1, 2 or 3 axes. Channels and input size come from the data."""
 
-    patch: tuple[Annotated[PositiveInt, Field(le=2**16)], ...] = Field(
-        description="samples (pixels, frames) of a token along each axis"
-    )
+    patch: tuple[Width, ...] = Field(description="samples (pixels, frames) of a token along each axis")
     dim: Width = Field(description="width D")
     depth: Depth = Field(description="blocks")
     heads: PositiveInt = Field(description="attention heads")
@@ -30,6 +28,11 @@ class EncoderConfig(Config):
     block: BlockConfig = BlockConfig()
     registers: NonNegativeInt = Field(default=0, description="learned tokens in front, without position, never masked")
     cls: bool = Field(default=False, description="a CLS token before the registers")
+    absent: bool = Field(
+        default=False,
+        description="channels that are NaN throughout are known as absent: they count as zero, and a learned vector of "
+        "each is added to every token",
+    )
     causal: bool = Field(default=False, description="a token sees only itself and earlier ones")
     init: Literal["scaled", "plain"] = Field(
         default="scaled", description="residual projections at .02 / sqrt(2 depth), or all at .02"
@@ -49,6 +52,7 @@ class Encoder(nn.Module):
         self.project = nn.Linear(channels * prod(config.patch), config.dim, bias=config.block.bias)
         prefix = config.cls + config.registers
         self.prefix = nn.Parameter(torch.empty(prefix, config.dim), requires_grad=prefix > 0)
+        self.absent = nn.Parameter(torch.zeros(channels, config.dim)) if config.absent else None
         self.positions, self.rotary = None, None
         if isinstance(config.positions, RotaryConfig):
             self.rotary = Rotary(config.positions, config.dim // config.heads, self.grid)
@@ -87,12 +91,19 @@ class Encoder(nn.Module):
     def _encode(self, x: Tensor, keep: Tensor | None, valid: Tensor | None, start: Tensor | None) -> Packed:
         if x.shape[1] != self.channels:
             raise ValueError(f"input has {x.shape[1]} channels, the encoder was built for {self.channels}")
+        absent = None
+        if self.absent is not None:
+            missing = x.isnan().flatten(2).all(2)  # (B, C)
+            x = x.masked_fill(missing.view(*missing.shape, *[1] * (x.ndim - 2)), 0.0)
+            absent = missing.to(self.absent.dtype) @ self.absent  # (B, D)
         patches = patchify(x, self.config.patch)  # (B, N, C * prod(patch))
         grid = token_grid(x.shape[2:], self.config.patch)
         if keep is not None:
             patches = gather_rows(patches, keep)  # (B, K, ...)
         layout = Layout(patches.shape[0], patches.shape[1], valid)
         tokens = layout.pad(self.project(layout.pack(patches)).to(self.prefix.dtype))  # (B, K, D), float32 in autocast
+        if absent is not None:
+            tokens = tokens + absent.unsqueeze(1)
         if self.positions is not None:
             tokens = tokens + _rows(self.positions(grid, start), keep)
         if len(self.prefix):

@@ -19,6 +19,9 @@ class HeadConfig(Config):
         default="mean", description="mean of patch tokens, first prefix token, or one learned query over all tokens"
     )
     bias: bool = Field(default=False, description="biases of the output (and of attention's q, k, v)")
+    standardise: bool = Field(
+        default=False, description="tokens by fixed means and deviations, one of prefix tokens and one of patch tokens"
+    )
 
 
 class AttentivePool(nn.Module):
@@ -40,6 +43,21 @@ class AttentivePool(nn.Module):
         return self.proj(attend(q, k, v, None, False, 0.0).flatten(1))
 
 
+class Standardise(nn.Module):
+    """Mean 0 and deviation 1 over the training tokens, (D,) each; 0 and 1 until they are set."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("std", torch.ones(dim))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return (tokens - self.mean) / self.std
+
+
 class Head(nn.Module):
     """Class logits from an encoder's `features`. dim, heads: the encoder's; outputs: classes."""
 
@@ -50,6 +68,8 @@ class Head(nn.Module):
             self.read = AttentivePool(dim, heads, outputs, config.bias)
         else:
             self.read = nn.Linear(dim, outputs, bias=config.bias)
+        if config.standardise:
+            self.prefix, self.patches = Standardise(dim), Standardise(dim)
         for name, parameter in self.named_parameters():
             if name.endswith("bias"):
                 nn.init.zeros_(parameter)
@@ -58,6 +78,8 @@ class Head(nn.Module):
 
     def forward(self, prefix: Tensor, patches: Tensor) -> Tensor:
         """prefix: (B, R, D), patches: (B, N, D) -> logits (B, outputs). ValueError without a prefix to read."""
+        if self.config.standardise:
+            prefix, patches = self.prefix(prefix), self.patches(patches)
         if self.config.kind == "attentive":
             return self.read(torch.cat([prefix, patches], dim=1))
         if self.config.kind == "mean":

@@ -36,6 +36,10 @@ class Recipe(Config):
         grid = token_grid(self.data.size, encoder.patch)
         if self.objective.masks is not None:
             self.objective.masks.check(grid)
+        if (self.data.mixture or self.data.sampling == "time") and self.training.order != "replacement":
+            raise ValueError("data.mixture and data.sampling=time need training.order=replacement")
+        if (self.data.missing_leads == "mask") != encoder.absent:
+            raise ValueError("data.missing_leads=mask and objective.encoder.absent=true go together")
         learned = "learned" in (part.positions.kind for part in (encoder, predictor) if part is not None)
         if self.data.absolute_time and learned:
             raise ValueError("data.absolute_time needs positions that go on: sincos or rotary, not learned")

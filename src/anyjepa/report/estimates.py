@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-from anyjepa.evaluation.metrics import Estimate
+from anyjepa.evaluation.intervals import Estimate
 from anyjepa.evaluation.result import Result, Row
-
-_PROTOCOLS = {
-    "linear": "Linear probe",
-    "knn": "Nearest neighbours",
-    "attentive": "Attentive probe",
-    "finetune": "Fine-tuning",
-    "supervised": "Training from scratch",
-}
 
 
 def title(result: Result) -> str:
@@ -23,7 +15,7 @@ def title(result: Result) -> str:
         labels = f", {low_shot} labels a class"
     else:
         labels = f", {low_shot:.0%} of the labels"
-    return f"{_PROTOCOLS.get(result.protocol, result.protocol)} of {result.task}{labels}"
+    return f"{result.title[:1].upper() + result.title[1:]} of {result.task}{labels}"
 
 
 def auroc(result: Result, row: Row) -> Estimate:

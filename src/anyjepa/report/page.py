@@ -8,6 +8,7 @@ from pathlib import Path
 
 from anyjepa import __version__
 from anyjepa.errors import InputError
+from anyjepa.report.calibration import calibration
 from anyjepa.report.contents import Contents, read_contents
 from anyjepa.report.curves import collapse, training
 from anyjepa.report.details import details
@@ -22,6 +23,8 @@ _SECTIONS = (
      "Labels predicted from the representation, beside controls that show what the pretraining itself added."),
     ("classes", "Which classes?", per_class,
      "Area under the ROC curve of each class: .5 is chance, 1 is perfect ranking."),
+    ("calibration", "Can the probabilities be believed?", calibration,
+     "Of the records said to have a class with 30 %, 30 % should have it; ECE is how far off that is on average."),
     ("map", "How records lie to each other", embedding_map,
      "Records near each other have similar representations. A map of two dimensions hides most of the structure."),
     ("masks", "What had to be predicted", masks,

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anyjepa.evaluation.metrics import UNKNOWN, Estimate
-from anyjepa.evaluation.result import TITLES, Result, Row
+from anyjepa.evaluation.intervals import Estimate
+from anyjepa.evaluation.result import TITLES, Result, Row, first_of
 from anyjepa.report.contents import Contents
 from anyjepa.report.drawing import INK, MARKERS, MUTED, SERIES, SURFACE, axes, blank, draw
 from anyjepa.report.estimates import auroc, mean_text, range_text, text, title
@@ -64,8 +64,12 @@ def _tested(result: Result) -> str:
     )
     if result.dropped:
         said += f" Left out as too rare: {', '.join(f'{name} ({count})' for name, count in result.dropped.items())}."
-    if result.unscored:
-        said += f" Absent from some test parts: {', '.join(result.unscored)}."
+    for part, classes in result.without_positives.items():
+        said += f" True of no {part} record in some repeats: {', '.join(classes)}."
+    for kind, count in (("unlabelled", result.unlabelled), ("absent", result.absent)):
+        if count:
+            what = "records have no label" if kind == "unlabelled" else "labels have no record"
+            said += f" {number(count)} {what}{first_of(result.examples.get(kind, ()), count)}"
     return said
 
 
@@ -133,8 +137,8 @@ def _bars(result: Result, names: list[str]) -> Figure:
 
 
 def _of(result: Result, row: Row, name: str) -> Estimate:
-    """AUROC of a class; over patients there is no interval of it."""
-    return result.shown(row.class_auroc.get(name, UNKNOWN))
+    """AUROC of a class."""
+    return result.metric(row, "auroc", name)
 
 
 def _numbers(value: Estimate) -> tuple[float, float, float]:

@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import ValidationError
 
+from anyjepa.data.ecg.beats import TASKS as BEAT_TASKS
+from anyjepa.data.ecg.beats import beat_windows
 from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.reading import read
 from anyjepa.data.ecg.recording import Recording
@@ -20,17 +23,17 @@ from anyjepa.data.ecg.simulator import patient_split
 from anyjepa.data.ecg.source import find_recordings
 from anyjepa.data.ecg.tasks import task_table, tasks_of
 from anyjepa.data.labels import LabelTable, join, read_label_table
-from anyjepa.errors import DataWarning, InputError
+from anyjepa.errors import DataWarning, InputError, did_you_mean
 from anyjepa.evaluation import protocol as judging
 from anyjepa.evaluation.features import mean_features
 from anyjepa.evaluation.protocol import Candidate, EvaluationConfig
-from anyjepa.evaluation.result import Result
+from anyjepa.evaluation.result import PROTOCOLS, Result
 from anyjepa.evaluation.samples import SelectedSamples, Windows
+from anyjepa.recipes.presets import load_preset, preset_names
 from anyjepa.recipes.schema import merge
+from anyjepa.runs.classifier import write_classifier
 from anyjepa.runs.folder import Run, find_run
 from anyjepa.runs.model import Model, load
-
-Protocol = Literal["linear", "knn", "attentive", "finetune", "supervised"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ def evaluate(
     model: str | Path | Run | Model,
     data: Sequence[Path | str] | Path | str = (),
     *,
-    protocol: Protocol = "linear",
+    protocol: str = "linear",
     task: str | None = None,
     labels: LabelFile | LabelTable | None = None,
     weights: Literal["teacher", "student"] | None = None,
@@ -57,16 +60,19 @@ def evaluate(
     settings: Mapping[str, Any] | None = None,
     unit: str | float | None = None,
     name: str | None = None,
+    save_classifier: str | Path | None = None,
     progress: Callable[[str], None] = lambda row: None,
     **changes: Any,
 ) -> Result:
     """Judge an encoder beside its controls: of a run, of a model folder or Hugging Face id, or a loaded one.
 
     A run keeps the result in `results/<name>.json`, by default one file a question. data: files or folders; a run
-    without them is judged on its recipe's embedded set, training patients against test patients. task: one that the
-    data name; labels: a table instead. folds: cross-validation in that many parts. unit: of the files, over what they say. settings: keys of
-    `EvaluationConfig`, over the recipe's; changes: the same as keywords (seeds=, low_shot=, min_count=). progress: told
-    each row's name before it is computed. Raises InputError.
+    without them is judged on its recipe's embedded set, training patients against test patients. protocol: linear, knn,
+    attentive, finetune, supervised, or a published one by name (`anyjepa recipes` lists them). task: one that the data
+    name; labels: a table instead. folds: cross-validation in that many parts. unit: of the files, over what they say.
+    settings: keys of `EvaluationConfig`, laid over the recipe's or the protocol's; changes: the same as keywords
+    (seeds=, low_shot=, min_count=). save_classifier: a model folder for the encoder and its head of the first split,
+    which `anyjepa predict` uses. progress: told each row's name before it is computed. Raises InputError.
     """
     run = model if isinstance(model, Run) else None if isinstance(model, Model) else find_run(Path(model))
     loaded = model if isinstance(model, Model) else load(run.model if run else str(model), weights)
@@ -74,11 +80,18 @@ def evaluate(
     recordings = _recordings(run, paths, unit)
     samples = loaded.prepare(recordings)
     table = _table(recordings, labels, task, run if not paths else None)
-    usual = run.recipe.evaluation if run else EvaluationConfig()
-    asked = _config(usual, protocol, folds, merge(merge({}, settings or {}), changes))
+    if task in BEAT_TASKS:
+        samples = beat_windows(samples, recordings)
+    usual = _protocol(protocol, run.recipe.evaluation if run else EvaluationConfig(), loaded)
+    asked = _config(usual, folds, merge(merge({}, settings or {}), changes))
     config = asked.model_copy(update={"windows": _windows(asked.windows, samples, loaded)})
     task = task or _title(labels, recordings)
     candidate = Candidate(loaded.encoder, loaded.loaded.weights, loaded.loaded.records)
+    keep = (
+        partial(write_classifier, Path(save_classifier), loaded, f"{asked.title} of {task}")
+        if save_classifier
+        else None
+    )
     result = judging.evaluate(
         {f"pretrained ({loaded.loaded.weights})": candidate},
         samples,
@@ -86,13 +99,15 @@ def evaluate(
         config,
         task=task,
         data=", ".join(str(p) for p in paths) or "simulated ECGs",
+        sources=dict(zip(samples.ids, samples.source, strict=True)),
         cache=run.folder / "features" if run else None,
         progress=progress,
+        keep=keep,
     )
     if run:
         hidden = _hidden(asked, usual, labels, paths, unit)
         _keep(run, name or _name(asked, task, paths, loaded.loaded.weights, hidden), result)
-        if protocol == "linear":
+        if config.protocol == "linear":
             _map(run, loaded, samples, table, config.windows)
     return result
 
@@ -146,11 +161,18 @@ def _title(labels: LabelFile | LabelTable | None, recordings: Sequence[Recording
     return f"{labels.target[0]} ({labels.path.stem})" if len(labels.target) == 1 else labels.path.stem
 
 
-def _config(
-    usual: EvaluationConfig, protocol: Protocol, folds: int | None, changes: Mapping[str, Any]
-) -> EvaluationConfig:
-    """The recipe's evaluation with what was asked for laid over it."""
-    plain = merge(usual.model_dump(), {**changes, "protocol": protocol})
+def _protocol(name: str, usual: EvaluationConfig, model: Model) -> EvaluationConfig:
+    """The recipe's evaluation by this protocol; a published one brings all its values."""
+    if name in PROTOCOLS:
+        return _config(usual, None, {"protocol": name})
+    if name not in preset_names():
+        raise InputError(f"evaluate: there is no protocol '{name}'{did_you_mean(name, [*PROTOCOLS, *preset_names()])}")
+    return _config(usual, None, load_preset(name).settings(model.preprocessing.fs, model.encoder.config.patch[0]))
+
+
+def _config(usual: EvaluationConfig, folds: int | None, changes: Mapping[str, Any]) -> EvaluationConfig:
+    """`usual` with what was asked for laid over it."""
+    plain = merge(usual.model_dump(), changes)
     if folds is not None:
         plain["split"] = {"kind": "folds", "folds": folds}
     low_shot = plain.get("low_shot")
@@ -159,10 +181,14 @@ def _config(
             raise InputError(f"low_shot {low_shot}: labels a class are whole, a share is below 1")
         plain["low_shot"] = int(low_shot)
     try:
-        return EvaluationConfig.model_validate(plain)
+        config = EvaluationConfig.model_validate(plain)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise InputError(f"evaluation.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    of_preset = ("protocol", "windows", "attentive", "finetune")
+    if usual.preset and any(getattr(config, key) != getattr(usual, key) for key in of_preset):
+        return config.model_copy(update={"preset": f"{usual.preset}, changed"})
+    return config
 
 
 def _windows(windows: Windows, samples: EcgDataset, model: Model) -> Windows:
@@ -177,7 +203,9 @@ def _name(config: EvaluationConfig, task: str, paths: Sequence[Path], weights: s
     """Such that two questions never share a file, and one asked again replaces its answer."""
     few = "" if config.low_shot is None else f"{config.low_shot}-{'labels' if config.low_shot >= 1 else 'share'}"
     data = "-".join(path.resolve().stem for path in paths)
-    shown = "-".join(filter(None, (config.protocol, task, few, data, weights if weights == "student" else "")))
+    shown = "-".join(
+        filter(None, (config.preset or config.protocol, task, few, data, weights if weights == "student" else ""))
+    )
     return "-".join(filter(None, (re.sub(r"[^\w.]+", "-", shown).strip("-")[:100], hidden)))
 
 
@@ -195,10 +223,11 @@ def _hidden(
     elif labels is not None:
         table = {**vars(labels), "values": labels.values.tolist()}
     settings, plain = (c.model_dump(exclude={"protocol", "low_shot"}) for c in (asked, usual))
-    if table is None and not paths and unit is None and settings == plain:
+    others = {key: value for key, value in settings.items() if value != plain[key]}
+    if table is None and not paths and unit is None and not others:
         return ""
-    asked_for = (table, [path.resolve() for path in paths], unit, settings)
-    return blake2b(repr(asked_for).encode(), digest_size=4).hexdigest()
+    question = (table, [path.resolve() for path in paths], unit, others)
+    return blake2b(repr(question).encode(), digest_size=4).hexdigest()
 
 
 def _keep(run: Run, name: str, result: Result) -> None:

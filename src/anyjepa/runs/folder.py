@@ -47,8 +47,8 @@ class Run:
         except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{path}: cannot be read ({error})") from error
         data = found.get("data") if isinstance(found, dict) else None
-        whole = isinstance(data, dict) and data.keys() >= {"paths", "records", "fingerprint"}
-        if not whole or not isinstance(data["paths"], list) or not all(isinstance(p, str) for p in data["paths"]):
+        paths = data.get("paths") if isinstance(data, dict) and {"records", "fingerprint"} <= data.keys() else None
+        if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
             raise InputError(f"{path}: was not written by a run: it does not say what was trained on")
         return found
 
@@ -78,7 +78,7 @@ class Run:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = open(self.folder / ".lock", "a")  # noqa: SIM115: closed below
+            lock = open(self.folder / ".lock", "a")  # noqa: SIM115
         except OSError as error:
             raise InputError(f"{self.folder}: a run cannot be written here ({error.strerror})") from error
         with lock:

@@ -17,6 +17,7 @@ from anyjepa.data.ecg.recording import Recording
 from anyjepa.errors import InputError
 from anyjepa.evaluation.features import mean_features
 from anyjepa.evaluation.samples import ArraySamples, Windows
+from anyjepa.runs.classifier import Predictions, classifier_of, classify
 from anyjepa.runs.folder import find_run
 from anyjepa.weights.folder import LoadedModel, load_model
 from anyjepa.weights.model import parse
@@ -27,7 +28,9 @@ class Model:
 
     def __init__(self, loaded: LoadedModel):
         self.loaded = loaded
-        self.encoder = loaded.encoder.to("cuda" if torch.cuda.is_available() else "cpu")
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.encoder = loaded.encoder.to(device)
+        self.head = None if loaded.head is None else loaded.head.to(device)
         self.preprocessing = parse(str(loaded.folder / "preprocessing.json"), EcgPreprocessing, loaded.preprocessing)
         if loaded.encoder.channels != len(self.preprocessing.leads):
             raise InputError(
@@ -74,6 +77,22 @@ class Model:
                     self.encoder, samples, Windows(length=window, absolute=self.preprocessing.absolute_time)
                 )
         return vectors
+
+    def predict_classes(
+        self,
+        raw: np.ndarray | Sequence[np.ndarray],
+        *,
+        fs: float,
+        leads: Sequence[str] | None = None,
+        unit: str | float = "mV",
+    ) -> Predictions:
+        """What the model's classifier says of raw ECGs, given as to `embed`: probabilities and decisions of N records.
+
+        Raises InputError if the model has no classifier.
+        """
+        classifier_of(self.loaded)
+        recordings = from_arrays(raw, fs=fs, leads=leads or self.preprocessing.leads, unit=unit)
+        return classify(self, [r.id for r in recordings], [self.check(recording) for recording in recordings])
 
     def check(self, recording: Recording) -> np.ndarray:
         """The recording as the encoder sees it, (leads, samples) float32. InputError if it cannot be embedded."""

@@ -13,8 +13,7 @@ import numpy as np
 import torch
 
 from anyjepa.data.ecg.dataset import EcgDataset
-from anyjepa.data.ecg.source import Found, find_recordings, training_set
-from anyjepa.data.ecg.tasks import tasks_of
+from anyjepa.data.ecg.source import Found, training_data
 from anyjepa.errors import DataWarning, InputError
 from anyjepa.evaluation.samples import signal_hashes
 from anyjepa.masks.sampling import draws, sample
@@ -67,14 +66,14 @@ def pretrain(
     check_nodes(nodes)
     first = is_first(nodes)
     run = _run(recipe, Path(output) if output else None, resume, devices * nodes, strategy, first)
-    dataset, tasks = _data(recipe, data if isinstance(data, Found) else paths, exclude)
+    dataset, tasks = training_data(recipe.data, data if isinstance(data, Found) else paths, exclude)
     objective = build_objective(recipe)
-    hashes = signal_hashes(dataset) if first else []
+    hashes = signal_hashes(dataset) if first and not dataset.checksums else []
     with run.claimed() if first else nullcontext():
         if first:
             _tell_skipped(dataset)
             origin = paths or (["arrays"] if isinstance(data, Found) else ["embedded"])
-            _start(run, _described(dataset, hashes, origin, tasks), resume)
+            _start(run, _described(dataset, dataset.checksums or hashes, origin, tasks), resume)
             _draw_masks(run, dataset)
         fit(
             objective,
@@ -83,6 +82,7 @@ def pretrain(
             run.folder,
             resume=resume,
             absolute_time=recipe.data.absolute_time,
+            shares=dataset.shares,
             devices=devices,
             nodes=nodes,
             strategy=strategy,
@@ -94,7 +94,7 @@ def pretrain(
                 objective,
                 dataset.preprocessing.model_dump(mode="json"),
                 Provenance(steps=recipe.training.steps, data=_in_words(dataset), recipe=recipe.name),
-                TrainingRecords.of(dataset.ids, dataset.groups, hashes),
+                TrainingRecords.of(dataset.ids, dataset.groups, hashes or signal_hashes(dataset), dataset.source),
             )
     return run
 
@@ -106,13 +106,6 @@ def build_objective(recipe: Recipe) -> Objective:
         return build(recipe.objective, recipe.data.channels, recipe.data.size)
     except ValueError as error:
         raise InputError(f"recipe {recipe.name}: {error}") from error
-
-
-def _data(recipe: Recipe, data: Sequence[Path] | Found, exclude: Sequence[str]) -> tuple[EcgDataset, tuple[str, ...]]:
-    """What is trained on, and the names of the tasks that its records know. The raw recordings are let go."""
-    found = data if isinstance(data, Found) else find_recordings(recipe.data, data, part="train")
-    found = _without(found, exclude)
-    return training_set(recipe.data, found), tasks_of(found.recordings)
 
 
 def _run(recipe: Recipe, output: Path | None, resume: bool, processes: int, strategy: str, first: bool) -> Run:
@@ -174,21 +167,14 @@ def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _without(found: Found, exclude: Sequence[str]) -> Found:
-    unwanted = set(exclude)
-    if missing := unwanted - {r.id for r in found.recordings}:
-        raise InputError(f"records to exclude are not in the data: {', '.join(sorted(missing)[:5])}")
-    return found._replace(recordings=[r for r in found.recordings if r.id not in unwanted])
-
-
 def _described(
-    dataset: EcgDataset, hashes: Sequence[str], origin: Sequence[Path | str], tasks: Sequence[str]
+    dataset: EcgDataset, signals: Sequence[str], origin: Sequence[Path | str], tasks: Sequence[str]
 ) -> dict[str, Any]:
     return {
         "paths": [str(path) for path in origin],
         "records": len(dataset),
         "fingerprint": _digest(dataset.ids),
-        "signals": _digest(hashes),
+        "signals": _digest(signals),
         "tasks": list(tasks),
         "patients": len(set(dataset.groups)) if dataset.patients_known else None,
         "skipped": len(dataset.skipped),

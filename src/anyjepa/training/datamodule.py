@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import lightning as L
+import numpy as np
 from torch.utils.data import DataLoader
 
 from anyjepa.objectives.base import Objective
@@ -16,7 +17,7 @@ from anyjepa.training.interrupt import ignore_interrupts
 class PretrainingData(L.LightningDataModule):
     """Micro-batches of a run from `first_step` on, this rank's share of them; for our Trainer or one of yours.
 
-    absolute: crops keep their place in the record as positions.
+    absolute: crops keep their place in the record as positions. shares: of the draws for each record; None: the same.
     """
 
     def __init__(
@@ -26,16 +27,17 @@ class PretrainingData(L.LightningDataModule):
         objective: Objective,
         first_step: int = 0,
         absolute: bool = False,
+        shares: np.ndarray | None = None,
     ):
         super().__init__()
-        self.config, self.crops, self.first_step = config, crops, first_step
+        self.config, self.crops, self.first_step, self.shares = config, crops, first_step, shares
         self.masks, self.grid = objective.masks, objective.student.grid
         self.stride = objective.student.config.patch[0] if absolute else None
 
     def train_dataloader(self) -> DataLoader[Any]:
         assert self.trainer is not None
         rank, world = self.trainer.global_rank, self.trainer.world_size
-        sampler = DrawSampler(self.config, len(self.crops), self.first_step, rank, world)
+        sampler = DrawSampler(self.config, len(self.crops), self.first_step, rank, world, self.shares)
         return DataLoader(
             DrawnCrops(self.crops, self.config.seed),
             batch_sampler=sampler,

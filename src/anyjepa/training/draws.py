@@ -49,14 +49,28 @@ class Batch(NamedTuple):
 
 
 class DrawSampler(Sampler[list[Draw]]):
-    """Yields micro-batches of draws from `first_step` to the end of the run. `len` counts those of the whole run."""
+    """Yields micro-batches of draws from `first_step` to the end of the run. `len` counts those of the whole run.
 
-    def __init__(self, config: TrainingConfig, records: int, first_step: int = 0, rank: int = 0, world: int = 1):
+    shares: (records,) probability of each record, up to a factor, for order 'replacement'; None: the same for all.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        records: int,
+        first_step: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        shares: np.ndarray | None = None,
+    ):
         share = config.accumulation * world
         if config.batch_size % share:
             raise InputError(f"batch_size {config.batch_size} is not a multiple of {share} (accumulation x devices)")
         self.config, self.records, self.first_step = config, records, first_step
         self.rank, self.world, self.micro_size = rank, world, config.batch_size // share
+        self.ends = None if shares is None else np.cumsum(shares) / np.sum(shares)  # of each record's part of [0, 1)
+        if shares is not None and config.order != "replacement":
+            raise InputError("records with shares of their own are drawn with replacement: training.order=replacement")
 
     def __len__(self) -> int:
         return self.config.steps * self.config.accumulation
@@ -76,6 +90,9 @@ class DrawSampler(Sampler[list[Draw]]):
 
     def _records(self, step: int, positions: np.ndarray) -> np.ndarray:
         seed = self.config.seed
+        if self.ends is not None:
+            places = generator(seed, "order", step).random(len(positions))
+            return np.searchsorted(self.ends[:-1], places, side="right")  # the last end may be rounded below 1
         if self.config.order == "replacement":
             return generator(seed, "order", step).integers(self.records, size=len(positions))
         epochs, places = np.divmod(positions, self.records)

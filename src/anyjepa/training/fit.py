@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 
 from anyjepa.objectives.base import Objective
 from anyjepa.training.checkpoints import Checkpoints, check_checkpoint, newest_checkpoint, step_of
@@ -27,6 +28,7 @@ def fit(
     *,
     resume: bool = False,
     absolute_time: bool = False,
+    shares: np.ndarray | None = None,
     devices: int = 1,
     nodes: int = 1,
     strategy: str = "auto",
@@ -36,6 +38,7 @@ def fit(
 
     resume: go on from the newest checkpoint; the numbers are those of a run that was never stopped.
     absolute_time: a crop's positions are its place in the record, instead of starting at 0 (ECG-JEPA).
+    shares: (N,) of the draws for each record, up to a factor; None: the same for all.
     Raises DivergedError if the loss stops being finite, InputError if a checkpoint cannot be read or written, and
     Interrupted after Ctrl-C, once the step is finished and saved.
     """
@@ -63,7 +66,7 @@ def fit(
             callbacks=[Log(folder / "metrics.csv", progress), saving],
             default_root_dir=folder,
         )
-        loader = PretrainingData(config, crops, objective, first_step, absolute_time)
+        loader = PretrainingData(config, crops, objective, first_step, absolute_time, shares)
         trainer.fit(module, datamodule=loader, ckpt_path=newest, weights_only=True)
     if saving.stopped:
         raise Interrupted(folder, saving.stopped)

@@ -34,6 +34,8 @@ def model_card(
     if config.classifier is not None:
         kind = "exactly one applies" if config.classifier.exclusive else "each on its own"
         rows.append(("classes", f"{', '.join(config.classifier.classes)} ({kind})"))
+        if config.classifier.thresholds is not None:
+            rows.append(("thresholds", _plain(config.classifier.thresholds)))
     return "\n".join(
         [
             "---\nlibrary_name: anyjepa\ntags: [self-supervised, jepa]\n---",
@@ -43,7 +45,7 @@ def model_card(
             "\n## Preprocessing\n\nThe input is prepared as `preprocessing.json` says:\n",
             *_table([(key, _plain(value)) for key, value in preprocessing.items()]),
             "\n## Use\n",
-            *_usage(name, preprocessing),
+            *_usage(name, preprocessing, config.classifier is not None),
             "\n## Limits\n",
             *(f"- {note}" for note in made.notes),
             "- Inputs with another rate, unit, order of channels or scale give meaningless results, without an error.",
@@ -53,8 +55,12 @@ def model_card(
     )
 
 
-def _usage(name: str, preprocessing: Mapping[str, object]) -> list[str]:
-    if preprocessing.get("kind") == "ecg":
+def _usage(name: str, preprocessing: Mapping[str, object], classifier: bool) -> list[str]:
+    if preprocessing.get("kind") == "ecg" and classifier:
+        call = (
+            'found = model.predict_classes(signals, fs=500, leads=leads, unit="mV")  # found.table() has one row each'
+        )
+    elif preprocessing.get("kind") == "ecg":
         call = 'vectors = model.embed(signals, fs=500, leads=leads, unit="mV")  # (records, leads, samples) as recorded'
     else:
         call = "tokens = model.encode(x)  # (B, C, *samples), already prepared, to (B, N, D)"

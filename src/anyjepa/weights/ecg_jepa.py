@@ -14,10 +14,10 @@ from torch import Tensor
 from anyjepa.config import Config
 from anyjepa.data.ecg.leads import LEADS, canonical_lead
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing
+from anyjepa.data.ecg.sets.catalogue import CATALOGUE
 from anyjepa.errors import InputError, did_you_mean
 from anyjepa.nn.pooling import HeadConfig
 from anyjepa.objectives.masked import MaskedPredictionConfig
-from anyjepa.weights.ecg_jepa_statistics import STATISTICS
 from anyjepa.weights.folder import save_model
 from anyjepa.weights.foreign import read_foreign
 from anyjepa.weights.model import ClassifierConfig, ModelConfig, Provenance, parse
@@ -223,6 +223,7 @@ def _classifier(where: str, checkpoint: Mapping[str, object], official: Official
             ),  # the only task with one class a record; not in the file
             "window": window,
             "stride": stride,
+            "tail": "drop",
         },
     )
 
@@ -242,7 +243,7 @@ def _preprocessing(
             raise InputError(f"{where}: 'preprocess' must hold 'mean' and 'std' of {len(LEADS)} leads")
         mean, std = constants["mean"].tolist(), constants["std"].tolist()  # in PTB-XL's order, whatever the channels'
     else:
-        mean, std = STATISTICS[_data_set(where, official, statistics)]
+        mean, std = CATALOGUE[_data_set(where, official, statistics)].constants()
     unknown = [lead for lead in leads if lead not in LEADS]
     if unknown:
         raise InputError(f"{where}: config: lead '{unknown[0]}' is unknown{did_you_mean(unknown[0], LEADS)}")
@@ -258,8 +259,8 @@ def _preprocessing(
 
 def _data_set(where: str, official: OfficialConfig, statistics: str | None) -> str:
     name = statistics or max(official.datasets, key=lambda name: official.datasets[name], default="none")
-    if name not in STATISTICS:
-        raise InputError(f"{where}: there are no constants of data set '{name}'{did_you_mean(name, STATISTICS)}")
+    if name not in CATALOGUE:
+        raise InputError(f"{where}: there are no constants of data set '{name}'{did_you_mean(name, CATALOGUE)}")
     return name
 
 

@@ -196,7 +196,7 @@ def _check_preprocessing(where: str, preprocessing: object) -> dict[str, object]
 def _first_difference(key: str, saved: object, given: object) -> str | None:
     """`key is GIVEN, was SAVED` for the first leaf that differs, None if all are equal."""
     if isinstance(saved, dict) and isinstance(given, dict):
-        for name in dict.fromkeys([*given, *saved]):
+        for name in saved:  # a key that it lacks was added later; its default is what the older code did
             inner = f"{key}.{name}" if key else str(name)
             if difference := _first_difference(inner, saved.get(name), given.get(name)):
                 return difference

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 from torch import Tensor, nn
 
-from anyjepa.config import Config
+from anyjepa.config import Config, Share
 from anyjepa.errors import InputError
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.pooling import Head, HeadConfig
@@ -38,11 +38,21 @@ class ClassifierConfig(Config):
         description="samples of a window; logits are averaged over windows; none: the whole record at once",
     )
     stride: PositiveInt | None = Field(default=None, description="samples from one window to the next")
+    tail: Literal["cover", "drop"] = Field(
+        default="cover", description="a remainder shorter than a window: covered by a last one, or dropped"
+    )
+    thresholds: tuple[Share, ...] | None = Field(
+        default=None,
+        description="of each class, by its probability, where it is said to apply; none: the most probable class "
+        "applies if they are exclusive, else .5",
+    )
 
     @model_validator(mode="after")
-    def _window_and_stride(self) -> Self:
+    def _fits(self) -> Self:
         if (self.window is None) != (self.stride is None):
             raise ValueError("window and stride come together")
+        if self.thresholds is not None and len(self.thresholds) != len(self.classes):
+            raise ValueError(f"{len(self.classes)} classes, but {len(self.thresholds)} thresholds")
         return self
 
 
@@ -65,11 +75,19 @@ class TrainingRecords(Config):
     ids: tuple[str, ...]
     groups: tuple[str, ...]
     signals: tuple[str, ...] = Field(default=(), description="digests of the prepared records, whatever their names")
+    sources: tuple[str, ...] = Field(default=(), description="names of the data sets or folders, as they are")
 
     @classmethod
-    def of(cls, ids: Iterable[str], groups: Iterable[str], signals: Iterable[str] = ()) -> TrainingRecords:
+    def of(
+        cls, ids: Iterable[str], groups: Iterable[str], signals: Iterable[str] = (), sources: Iterable[str] = ()
+    ) -> TrainingRecords:
         ids, groups, signals = (tuple(sorted(set(map(fingerprint, names)))) for names in (ids, groups, signals))
-        return cls(ids=ids, groups=groups, signals=signals)
+        return cls(ids=ids, groups=groups, signals=signals, sources=tuple(sorted(set(sources))))
+
+    def __or__(self, other: TrainingRecords) -> TrainingRecords:
+        """What either has seen."""
+        both = {name: tuple(sorted({*getattr(self, name), *getattr(other, name)})) for name in type(self).model_fields}
+        return TrainingRecords(**both)
 
     def saw_signals(self, digests: Iterable[str]) -> list[str] | None:
         """Those of the digests whose record was trained on; None where no digests were kept."""
@@ -120,8 +138,9 @@ class ModelConfig(Config):
         return self
 
     def architecture(self) -> dict[str, object]:
-        """What the tensors depend on: all but the provenance and the versions."""
-        return self.model_dump(mode="json", exclude={"schema_version", "anyjepa", "provenance"})
+        """What the tensors depend on: all but the provenance, the versions and the thresholds, which may be chosen."""
+        other = {"schema_version": True, "anyjepa": True, "provenance": True, "classifier": {"thresholds"}}
+        return self.model_dump(mode="json", exclude=other)
 
 
 def parse_config(where: str, raw: object) -> ModelConfig:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from anyjepa.data.ecg.checks import check, warn_about
-from anyjepa.data.ecg.recording import Recording, millivolts_per
+from anyjepa.data.ecg.recording import Recording, check_rate, millivolts_per
+from anyjepa.data.files import regular_size
 from anyjepa.errors import InputError, did_you_mean
 
 NPZ_KEYS = ("signals", "fs", "leads", "unit", "ids", "patients")
@@ -32,7 +33,8 @@ def from_arrays(
     ids default to '0', '1', ...; NaN marks invalid samples. warn: tell what
     `check` finds as DataWarnings. InputError if shapes, names or units do not fit.
     """
-    records = _split(signals, tuple(leads), file or "signals")
+    fs, leads = check_rate(fs, file or "signals"), _lead_names(leads, file or "signals")
+    records = _split(signals, leads, file or "signals")
     ids = [str(i) for i in range(len(records))] if ids is None else [str(i) for i in ids]
     for name, values in (("ids", ids), ("patients", patients)):
         if values is not None and len(values) != len(records):
@@ -43,7 +45,7 @@ def from_arrays(
             id=id,
             signal=record * factor,
             fs=fs,
-            leads=tuple(leads),
+            leads=leads,
             patient=None if patients is None else str(patients[number]),
             source=source,
             file=f"{file}: record '{id}'" if file else "",
@@ -67,6 +69,7 @@ def read_npz(
     signals (N, L, T) or (L, T); fs, leads, unit as in `from_arrays`: from the file, or by argument where it lacks them;
     ids, patients optional. Pickled objects are refused.
     """
+    regular_size(path)
     try:
         with path.open("rb") as file:
             loaded = np.load(file, allow_pickle=False)
@@ -84,19 +87,37 @@ def read_npz(
             raise InputError(f"{path}: '{key}' is neither in the file nor given; pass {key}=")
     if "signals" not in stored:
         raise InputError(f"{path}: key 'signals' is missing; there are: {', '.join(stored)}")
-    return from_arrays(
+    recordings = from_arrays(
         stored["signals"],
         **given,
-        ids=_strings(stored, "ids"),
-        patients=_strings(stored, "patients"),
+        ids=_strings(stored, "ids", path),
+        patients=_strings(stored, "patients", path),
         source=source,
         file=str(path),
         warn=False,
     )
+    if not recordings:
+        raise InputError(f"{path}: there is no record in it")
+    return recordings
 
 
-def _strings(stored: dict[str, np.ndarray], key: str) -> list[str] | None:
-    return [str(value) for value in np.atleast_1d(stored[key])] if key in stored else None
+def _strings(stored: dict[str, np.ndarray], key: str, path: Path) -> list[str] | None:
+    if key not in stored:
+        return None
+    values = np.atleast_1d(stored[key])
+    if values.ndim > 1 or values.dtype.kind not in "Uiu":
+        raise InputError(
+            f"{path}: '{key}' has shape {values.shape} and type {values.dtype}; "
+            "it must be a list of texts or whole numbers, one a record"
+        )
+    return [str(value) for value in values]
+
+
+def _lead_names(leads: object, where: str) -> tuple[str, ...]:
+    names = tuple(leads) if isinstance(leads, Iterable) and not isinstance(leads, str) else ()
+    if not names or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{where}: leads are {leads!r}; they must be a list of names, as ['I', 'II', 'V1']")
+    return names
 
 
 def _split(signals: np.ndarray | Sequence[np.ndarray], leads: tuple[str, ...], where: str) -> list[np.ndarray]:

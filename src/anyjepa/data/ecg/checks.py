@@ -57,6 +57,23 @@ def check(recordings: Sequence[Recording], examples: int = 3) -> list[Problem]:
     ]
 
 
+def added_up(problems: Sequence[Problem], examples: int = 3) -> list[Problem]:
+    """One problem a kind from those of several `check`s, with at most `examples` examples each."""
+    found: dict[str, list[Problem]] = defaultdict(list)
+    for problem in problems:
+        found[problem.kind].append(problem)
+    return [
+        Problem(
+            kind,
+            _MEANING[kind],
+            sum(p.count for p in found[kind]),
+            tuple(example for p in found[kind] for example in p.examples)[:examples],
+        )
+        for kind in _MEANING
+        if found[kind]
+    ]
+
+
 def warn_about(problems: Sequence[Problem]) -> None:
     """One DataWarning a problem."""
     for problem in problems:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -20,12 +20,15 @@ class EcgDataset:
     ids: tuple[str, ...]
     groups: tuple[str, ...]  # patients; the record's id where the patient is unknown
     patients_known: bool
-    signals: list[np.ndarray]
+    signals: Sequence[np.ndarray]
     preprocessing: EcgPreprocessing
     statements: tuple[frozenset[str], ...]
     source: tuple[str, ...]
     skipped: dict[str, str] = field(default_factory=dict)  # id of a record left out: why
-    notes: dict[str, str] = field(default_factory=dict)  # id of a record: leads computed, leads set to zero
+    notes: dict[str, str] = field(default_factory=dict)  # id of a record: leads computed, leads that are missing
+    checksums: tuple[str, ...] = ()  # of the files that the signals stay in; none for signals in memory
+    hide_leads: float = 0.0  # chance that a lead of a crop is masked though it is there
+    shares: np.ndarray | None = None  # (N,) what share of the crops each record gets, up to a factor; None: the same
 
     @classmethod
     def from_recordings(
@@ -76,7 +79,7 @@ class EcgDataset:
             statements=tuple(r.statements for r in kept),
             source=tuple(r.source for r in kept),
             skipped=skipped,
-            notes={r.id: note for r in kept if (note := _note(r, preprocessing))},
+            notes={r.id: note for r in kept if (note := _note(r, preprocessing.leads))},
         )
 
     def __len__(self) -> int:
@@ -89,17 +92,27 @@ class EcgDataset:
         """A uniformly drawn part of record `index`: (L, preprocessing.samples) float32, and its first sample."""
         signal, samples = self.signals[index], self.preprocessing.samples
         start = int(rng.integers(signal.shape[1] - samples + 1))
-        return signal[:, start : start + samples], start
+        return self.mask_leads(signal[:, start : start + samples], rng), start
+
+    def mask_leads(self, crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The crop with each lead NaN by a chance of `hide_leads`; one that is there always stays."""
+        if not self.hide_leads:
+            return crop
+        hidden = rng.random(len(crop)) < self.hide_leads
+        hidden[rng.choice(np.flatnonzero(~np.isnan(crop[:, 0])))] = False
+        return np.where(hidden[:, None], np.float32(np.nan), crop)
 
 
 def _too_short(recording: Recording, preprocessing: EcgPreprocessing) -> str:
     return f"{recording.where}: {recording.duration_s:g} s long, a crop needs {preprocessing.duration_s:g} s"
 
 
-def _note(recording: Recording, preprocessing: EcgPreprocessing) -> str:
-    parts = []
-    if derived := derived_leads(recording, preprocessing.leads):
-        parts.append(f"computed from other limb leads: {', '.join(derived)}")
-    if absent := absent_leads(recording, preprocessing.leads):
-        parts.append(f"set to zero: {', '.join(absent)}")
-    return "; ".join(parts)
+def _note(recording: Recording, leads: Sequence[str]) -> str:
+    return leads_note(derived_leads(recording, leads), absent_leads(recording, leads))
+
+
+def leads_note(derived: Sequence[str], absent: Sequence[str]) -> str:
+    """What is to be known of a record's leads; '' for nothing."""
+    computed, zero = ", ".join(derived), ", ".join(absent)
+    parts = (computed and f"computed from other limb leads: {computed}", zero and f"missing: {zero}")
+    return "; ".join(filter(None, parts))

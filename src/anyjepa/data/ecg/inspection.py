@@ -13,7 +13,9 @@ from anyjepa.data.ecg.checks import peak_to_peak
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.reading import read
 from anyjepa.data.ecg.recording import Recording
+from anyjepa.data.ecg.snomed import DIAGNOSES
 from anyjepa.data.ecg.tasks import tasks_of
+from anyjepa.errors import one_line
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -28,14 +30,17 @@ def inspect(
 ) -> dict[str, Any]:
     """Read everything under `paths` as `read` does, and describe it; files that cannot be read are listed as skipped.
 
-    JSON-able: records (count), sources, fs_hz, leads and statements (counts), duration_s, patients (None: unknown for
-    some record), tasks, amplitude_mv (for each lead), invalid_samples, problems, skipped.
+    JSON-able: records (count), ids, sources, fs_hz, leads and statements (counts), statement_names (of SNOMED codes),
+    duration_s, patients (None: unknown for some record), tasks, amplitude_mv (for each lead), invalid_samples,
+    problems, skipped.
     """
     reading = read(paths, fs=fs, leads=leads, unit=unit, on_error="skip", warn=False)
     recordings = reading.recordings
     patients_known = all(r.patient is not None for r in recordings)
+    statements = _counts(statement for r in recordings for statement in r.statements)
     return {
         "records": len(recordings),
+        "ids": [r.id for r in recordings],
         "sources": _counts(r.source for r in recordings),
         "patients": len({r.group for r in recordings}) if patients_known else None,
         "fs_hz": _counts(f"{r.fs:g}" for r in recordings),
@@ -45,7 +50,8 @@ def inspect(
         "leads": _counts(lead for r in recordings for lead in r.leads),
         "amplitude_mv": _amplitudes(recordings),
         "invalid_samples": int(sum(np.isnan(r.signal).sum() for r in recordings)),
-        "statements": _counts(statement for r in recordings for statement in r.statements),
+        "statements": statements,
+        "statement_names": {code: _named(code) for code in statements if code in DIAGNOSES},
         "tasks": list(tasks_of(recordings)),
         "problems": [
             {"kind": p.kind, "meaning": p.meaning, "count": p.count, "examples": list(p.examples)}
@@ -61,10 +67,13 @@ def render(found: dict[str, Any], statements: int = 15) -> Group:
     from rich.table import Table
     from rich.text import Text
 
+    def shown(text: str) -> Text:  # names from files: no markup, no control characters
+        return Text(one_line(text))
+
     facts = Table("", "", show_header=False, box=None)
     facts.add_row("records", str(found["records"]))
     for key in ("sources", "fs_hz", "sex"):
-        facts.add_row(key, ", ".join(f"{name} ({count})" for name, count in found[key].items()))
+        facts.add_row(key, shown(", ".join(f"{name} ({count})" for name, count in found[key].items())))
     facts.add_row("patients", "unknown" if found["patients"] is None else str(found["patients"]))
     for key in ("duration_s", "age_years"):
         if values := found[key]:
@@ -74,22 +83,31 @@ def render(found: dict[str, Any], statements: int = 15) -> Group:
     leads = Table("lead", "records", "mean mV", "std mV", "peak to peak mV", box=None)
     for lead, values in found["amplitude_mv"].items():
         numbers = [f"{values[key]:.3f}" for key in ("mean", "std", "peak_to_peak")]
-        leads.add_row(lead, str(found["leads"][lead]), *numbers)
+        leads.add_row(shown(lead), str(found["leads"][lead]), *numbers)
 
     diagnoses = Table("statement", "records", box=None)
     for name, count in list(found["statements"].items())[:statements]:
-        diagnoses.add_row(Text(name), str(count))
+        diagnoses.add_row(shown(f"{name} {found['statement_names'].get(name, '')}".rstrip()), str(count))
     if (more := len(found["statements"]) - statements) > 0:
         diagnoses.add_row(f"... and {more} more", "")
 
     wrong: list[Text] = []
     for problem in found["problems"]:
-        wrong.append(Text(f"{problem['kind']}: {problem['count']} records: {problem['meaning']}", style="yellow"))
-        wrong += [Text(f"  {example}") for example in problem["examples"]]
+        records = _number(problem["count"], "record")
+        wrong.append(Text(f"{problem['kind']}: {records}: {problem['meaning']}", style="yellow"))
+        wrong += [shown(f"  {example}") for example in problem["examples"]]
     if found["skipped"]:
-        wrong.append(Text(f"skipped: {len(found['skipped'])} files", style="red"))
+        wrong.append(Text(f"skipped: {_number(len(found['skipped']), 'file')}", style="red"))
         wrong += [Text(f"  {reason}") for reason in list(found["skipped"].values())[:10]]
     return Group(facts, Text(), leads, Text(), diagnoses, Text(), *(wrong or [Text("no problem found", style="green")]))
+
+
+def _named(code: str) -> str:
+    return f"{DIAGNOSES[code].name} ({DIAGNOSES[code].abbreviation})"
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _counts(values: Iterable[str]) -> dict[str, int]:

@@ -12,7 +12,9 @@ LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V
 # Each limb lead as (a, b) of a*I + b*II: Einthoven's law and Goldberger's augmented leads.
 LIMB = {"I": (1, 0), "II": (0, 1), "III": (-1, 1), "aVR": (-0.5, -0.5), "aVL": (1, -0.5), "aVF": (-0.5, 1)}
 
-_ALIASES = {lead.lower(): lead for lead in LEADS} | {"mlii": "II", "di": "I", "dii": "II", "diii": "III"}
+FRANK = ("Vx", "Vy", "Vz")  # Frank's orthogonal leads
+
+_ALIASES = {lead.lower(): lead for lead in (*LEADS, *FRANK)} | {"mlii": "II", "di": "I", "dii": "II", "diii": "III"}
 # A minus sign is no separator: '-aVR' is another signal than 'aVR'.
 _PREFIX = re.compile(r"^((mdc_)?(ecg|lead)[\s_:]*)+")
 
@@ -25,6 +27,15 @@ def canonical_lead(name: str) -> str:
     name = name.strip()
     lowered = name.lower()
     return _ALIASES.get(lowered) or _ALIASES.get(_PREFIX.sub("", lowered), name)
+
+
+def check_distinct(leads: Sequence[str]) -> tuple[str, ...]:
+    """The leads if they differ. Raises ValueError for one that is named twice, in whatever spelling."""
+    names = [canonical_lead(lead) for lead in leads]
+    for lead in names:
+        if names.count(lead) > 1:
+            raise ValueError(f"lead '{lead}' is named twice")
+    return tuple(leads)
 
 
 def limb_source(lead: str, available: Sequence[str]) -> tuple[str, str] | None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from numbers import Real
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from anyjepa.data.ecg.leads import canonical_lead
 from anyjepa.errors import InputError, did_you_mean
@@ -12,7 +16,21 @@ from anyjepa.errors import InputError, did_you_mean
 FS_RANGE = (25.0, 50_000.0)
 """Sampling rates in Hz that an ECG can have; others are taken for a mistake."""
 
+Rate = Annotated[float, Field(ge=FS_RANGE[0], le=FS_RANGE[1])]
+"""A sampling rate in a config."""
+
 _MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "nv": 1e-6, "v": 1e3}  # micro sign and Greek mu
+
+
+Part = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True, eq=False)
+class Annotations:
+    """Marks in time, of beats for example: sample numbers at the recording's own rate, symbols as the source writes."""
+
+    samples: np.ndarray  # (n,) int64
+    symbols: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +49,10 @@ class Recording:
     source: str = ""  # 'ludb', 'simulator', a folder's name
     age: float | None = None
     sex: str | None = None  # 'F', 'M'
+    split: Part | None = None  # the part that the source publishes it in
+    likelihoods: Mapping[str, float] = field(default_factory=dict)  # of statements, percent, where the source says
+    annotations: Annotations | None = None
+    highpass_hz: float | None = None  # the filter (`preprocessing.highpass`) that the signal has been through
     file: str = ""  # where it was read from, for messages
 
     def __post_init__(self) -> None:
@@ -66,7 +88,7 @@ class Recording:
         return f"{self.source}/{self.patient}" if self.patient is not None else self.id
 
 
-def millivolts_per(unit: str | float, where: str) -> float:
+def millivolts_per(unit: object, where: str) -> float:
     """How many mV one unit is: 'mV', 'uV', 'V', 'nV' in any case, or already a number. InputError else."""
     if isinstance(unit, str):
         factor = _MILLIVOLTS.get(unit.strip().lower())
@@ -75,14 +97,19 @@ def millivolts_per(unit: str | float, where: str) -> float:
         if factor is None:
             raise InputError(f"{where}: unit '{unit}' is no voltage{did_you_mean(unit, ['mV', 'uV', 'V', 'nV'])}")
         return factor
-    if not (np.isfinite(unit) and unit > 0):
+    factor = float(unit) if isinstance(unit, Real) and not isinstance(unit, bool) else np.nan
+    if not 0 < factor < np.inf:
         raise InputError(f"{where}: unit {unit} must be a positive number of mV, or one of mV, uV, V, nV")
-    return float(unit)
+    return factor
 
 
-def check_rate(fs: float, where: str) -> float:
+def check_rate(fs: Any, where: str) -> float:
     """fs in Hz if it can be the sampling rate of an ECG, else InputError."""
     low, high = FS_RANGE
-    if not low <= float(fs) <= high:
-        raise InputError(f"{where}: the sampling rate is {fs:g} Hz; an ECG has {low:g} to {high:g} Hz")
-    return float(fs)
+    try:
+        rate = float(fs)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{where}: sampling rate '{fs}' is no number of Hz") from error
+    if not low <= rate <= high:
+        raise InputError(f"{where}: the sampling rate is {rate:g} Hz; an ECG has {low:g} to {high:g} Hz")
+    return rate

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import isclose
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
-from pydantic import Field, PositiveFloat
+import numpy as np
+from pydantic import Field, PositiveFloat, model_validator
 
-from anyjepa.config import Config
+from anyjepa.config import Config, Share
+from anyjepa.data.ecg.checks import added_up, warn_about
 from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.leads import LEADS
-from anyjepa.data.ecg.preprocessing import EcgPreprocessing, Gaps, MissingLeads
+from anyjepa.data.ecg.preprocessing import EcgPreprocessing, Gaps, Highpass, Leads, MissingLeads, Positive
 from anyjepa.data.ecg.reading import read
-from anyjepa.data.ecg.recording import Recording
+from anyjepa.data.ecg.recording import Rate, Recording
+from anyjepa.data.ecg.sets.catalogue import CATALOGUE
 from anyjepa.data.ecg.simulator import SimulatorConfig, patient_split, simulate
+from anyjepa.data.ecg.store import Store, recognise, stores_in
+from anyjepa.data.ecg.store_dataset import check_excluded, published_elsewhere, stored_set
+from anyjepa.data.ecg.tasks import tasks_of
+from anyjepa.errors import DataWarning, InputError
 
 
 class Found(NamedTuple):
@@ -29,20 +39,53 @@ class EcgDataConfig(Config):
 
     kind: Literal["ecg"] = "ecg"
     simulator: SimulatorConfig = Field(default=SimulatorConfig(), description="the embedded data set")
-    fs: PositiveFloat = Field(default=500.0, description="sampling rate that the encoder sees, Hz")
-    leads: tuple[str, ...] = Field(default=LEADS, min_length=1, description="leads, in the encoder's order")
-    duration_s: PositiveFloat = Field(default=10.0, description="length of a training crop, s")
-    clip: PositiveFloat = Field(default=5.0, description="standardised values are cut at +- this")
+    fs: Rate = Field(default=500.0, description="sampling rate that the encoder sees, Hz")
+    leads: Leads = Field(default=LEADS, description="leads, in the encoder's order")
+    duration_s: PositiveFloat = Field(default=10.0, le=3600, description="length of a training crop, s")
+    clip: Positive = Field(default=5.0, description="standardised values are cut at +- this")
     gaps: Gaps = Field(default="interpolate", description="NaN gaps: linear interpolation, or an error")
-    missing_leads: MissingLeads = Field(default="refuse", description="a lead that a record lacks: an error, or zero")
+    missing_leads: MissingLeads = Field(
+        default="refuse",
+        description="a lead that a record lacks: an error, zero, or masked (the encoder is told; needs encoder.absent)",
+    )
+    hide_leads: Share = Field(
+        default=0.0, lt=1, description="chance that a lead of a training crop is masked though it is there"
+    )
+    highpass_hz: Highpass | None = Field(
+        default=None, description="baseline wander below this is taken out, Hz (CODE-15, St. Petersburg: 0.5)"
+    )
+    part: Literal["train", "all"] = Field(
+        default="train", description="records in a published split (PTB-XL, MIT-BIH): its training part, or all"
+    )
     short: Literal["skip", "raise"] = Field(default="skip", description="a record shorter than a crop")
     on_error: Literal["raise", "skip"] = Field(default="raise", description="a file that cannot be read or prepared")
     unit: str | PositiveFloat | None = Field(
         default=None, description="mV, uV, V or mV per unit, over what the files say; none: what they say"
     )
+    mixture: dict[str, PositiveFloat] | None = Field(
+        default=None, description="stores in the folder given as data, or paths: share of the crops drawn from each"
+    )
+    sampling: Literal["record", "time"] = Field(
+        default="record", description="crops drawn alike from every record, or by duration"
+    )
+    standardise: Literal["together", "each"] = Field(
+        default="together", description="constants of all records, or each store's own (ECG-JEPA)"
+    )
     absolute_time: bool = Field(
         default=False, description="a crop's positions are its place in the record, not 0, 1, 2 ... as published"
     )
+
+    @model_validator(mode="after")
+    def _hidden_leads_are_masked(self) -> Self:
+        if self.hide_leads and self.missing_leads != "mask":
+            raise ValueError("hide_leads needs missing_leads=mask, so that the encoder is told")
+        return self
+
+    @model_validator(mode="after")
+    def _shares_make_a_whole(self) -> Self:
+        if self.mixture and not isclose(total := sum(self.mixture.values()), 1, abs_tol=1e-6):
+            raise ValueError(f"mixture: the shares make {total:g}; they must make 1")
+        return self
 
     @property
     def channels(self) -> int:
@@ -54,14 +97,77 @@ class EcgDataConfig(Config):
         return (round(self.fs * self.duration_s),)
 
 
+def training_data(
+    config: EcgDataConfig, data: Sequence[Path] | Found, exclude: Sequence[str] = ()
+) -> tuple[EcgDataset, tuple[str, ...]]:
+    """What a recipe trains on, and the names of the tasks that its records know.
+
+    Stores stay on disk; files are read into memory; without paths it is the embedded set's training part. exclude: ids
+    to leave out. Raises InputError.
+    """
+    if not isinstance(data, Found) and (stores := find_stores(config, data)):
+        warn_about(added_up([problem for store in stores for problem in store.problems]))
+        return stored_set(config, stores, exclude), tasks_of([r for store in stores for r in store[:1000]])
+    found = data if isinstance(data, Found) else find_recordings(config, data, part="train")
+    found = without(found, exclude)
+    return training_set(config, found), tasks_of(found.recordings)
+
+
+def find_stores(config: EcgDataConfig, paths: Sequence[Path]) -> list[Store]:
+    """The stores that the mixture names, else those that `paths` are or hold; none if they hold other files."""
+    if config.mixture:
+        return _mixed(config.mixture, paths)
+    found = {path: stores_in(path) for path in paths}
+    if any(found.values()) and (other := next((path for path in found if not found[path]), None)):
+        raise InputError(f"{other}: is no store, other data are; `anyjepa data prepare {other} -o STORE` makes one")
+    return [Store(store) for stores in found.values() for store in stores]
+
+
+def _mixed(mixture: Mapping[str, float], paths: Sequence[Path]) -> list[Store]:
+    if len(paths) != 1:
+        raise InputError(f"data.mixture: give one folder as data, the one that holds the stores {', '.join(mixture)}")
+    wanted = [paths[0] / name for name in mixture]  # a name that is an absolute path stays one
+    if missing := [path for path in wanted if not recognise(path)]:
+        names = ", ".join(path.name for path in missing)
+        filtered = [f"{path.name} with --highpass-hz {hz:g}" for path in missing if (hz := _highpass(path))]
+        raise InputError(
+            f"{paths[0]}: data.mixture needs stores that are not there: {names}. Make each by: anyjepa data prepare "
+            f"FOLDER -o {missing[0]}" + (f" ({', '.join(filtered)})" if filtered else "")
+        )
+    stores = [Store(path) for path in wanted]
+    for store in stores:
+        if (needed := _highpass(store.path)) and store.manifest.settings.highpass_hz != needed:
+            text = f"{store.path}: was prepared without --highpass-hz {needed:g}, with which it was published"
+            warnings.warn(text, DataWarning, stacklevel=3)
+    return stores
+
+
+def _highpass(path: Path) -> float | None:
+    """The filter that a published data set of this name needs before training, Hz."""
+    return CATALOGUE[path.name].highpass_hz if path.name in CATALOGUE else None
+
+
 def find_recordings(config: EcgDataConfig, paths: Sequence[Path], part: str | None = None) -> Found:
-    """What `paths` hold; without paths the embedded set, of which only the patients of `part` if one is named."""
-    if paths:
-        reading = read(list(paths), on_error=config.on_error, unit=config.unit)
+    """What `paths` hold; without paths the embedded set. part: of a set with a published split that part only."""
+    if not paths:
+        parts = patient_split(config.simulator)
+        made = simulate(config.simulator)
+        return Found([r for r in made if part is None or parts[r.patient or ""] == part], {})
+    reading = read(list(paths), on_error=config.on_error, unit=config.unit)
+    if part is None or config.part == "all":
         return Found(reading.recordings, reading.skipped)
-    parts = patient_split(config.simulator)
-    made = simulate(config.simulator)
-    return Found([r for r in made if part is None or parts[r.patient or ""] == part], {})
+    kept = [r for r in reading.recordings if r.split in (None, part)]
+    others = {r.id: published_elsewhere(r.where, r.split) for r in reading.recordings if r.split not in (None, part)}
+    if not kept:
+        raise InputError(f"no record is left to train on; the first: {next(iter(others.values()))}")
+    return Found(kept, reading.skipped | others)
+
+
+def without(found: Found, exclude: Sequence[str]) -> Found:
+    """Leave out these ids. InputError for one that is not there."""
+    check_excluded(exclude, [r.id for r in found.recordings])
+    unwanted = set(exclude)
+    return found._replace(recordings=[r for r in found.recordings if r.id not in unwanted])
 
 
 def training_set(config: EcgDataConfig, found: Found) -> EcgDataset:
@@ -74,8 +180,11 @@ def training_set(config: EcgDataConfig, found: Found) -> EcgDataset:
         clip=config.clip,
         gaps=config.gaps,
         missing_leads=config.missing_leads,
+        highpass_hz=config.highpass_hz,
         on_error=config.on_error,
     ).model_copy(update={"absolute_time": config.absolute_time})
     dataset = EcgDataset.from_recordings(found.recordings, preprocessing, short=config.short, on_error=config.on_error)
     dataset.skipped.update(found.skipped)
-    return dataset
+    by_time = config.sampling == "time"
+    shares = np.array([signal.shape[1] for signal in dataset.signals], float) if by_time else None
+    return replace(dataset, shares=shares, hide_leads=config.hide_leads)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anyjepa.data.ecg.leads import LEADS, canonical_lead
-from anyjepa.data.ecg.recording import Recording, millivolts_per
+from anyjepa.data.ecg.recording import Recording, check_rate, millivolts_per
+from anyjepa.data.files import regular_size
 from anyjepa.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def read_table(
         if name in table.columns:
             facts[name] = _single(table.pop(name), path)
     if "time_s" in table.columns:
-        facts.setdefault("fs", _rate(table.pop("time_s").to_numpy(np.float64), path))
+        facts.setdefault("fs", _rate(_numbers(table.pop("time_s"), path), path))
     names = _lead_columns(table, leads, path)
     fs = facts.get("fs") if fs is None else fs
     unit = facts.get("unit") if unit is None else unit
@@ -50,8 +51,8 @@ def read_table(
     signal = np.stack([_numbers(table[name], path) for name in names])
     return Recording(
         id=id,
-        signal=signal * millivolts_per(_as_unit(unit), str(path)),
-        fs=_as_rate(fs, path),
+        signal=signal * millivolts_per(unit, str(path)),
+        fs=check_rate(fs, str(path)),
         leads=tuple(names),
         patient=_name(facts.get("patient")),
         source=source,
@@ -63,20 +64,26 @@ def _load(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     import pandas as pd
     import pyarrow.parquet as pq
 
+    regular_size(path)
     try:
         if path.suffix.lower() == ".csv":
             with warnings.catch_warnings():  # pandas only warns of rows with more cells than the header
                 warnings.simplefilter("error", pd.errors.ParserWarning)
                 return pd.read_csv(path, index_col=False, dtype={"patient": str}), {}
         table = pq.read_table(path)
-        metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
-        return table.to_pandas(), {name: metadata[name] for name in FACTS if name in metadata}
-    except (OSError, ValueError, pd.errors.ParserWarning) as error:  # pandas' and pyarrow's errors are ValueErrors
-        raise InputError(f"{path}: cannot be read as a table ({str(error).splitlines()[0][:200]})") from error
+        told = table.schema.metadata or {}
+        facts = {name: told[name.encode()].decode(errors="replace") for name in FACTS if name.encode() in told}
+        return table.to_pandas(), facts
+    except Exception as error:  # pandas and pyarrow each raise their own
+        reason = str(error).partition("\n")[0][:200]
+        raise InputError(f"{path}: cannot be read as a table ({reason})") from error
 
 
 def _single(column: pd.Series, path: Path) -> Any:
-    values = column.unique()
+    try:
+        values = column.unique()
+    except TypeError as error:  # cells that are lists or tables
+        raise InputError(f"{path}: column '{column.name}' must hold one text or number") from error
     if len(values) != 1:
         raise InputError(f"{path}: column '{column.name}' must hold one value, has {len(values)}; a file is one record")
     return values[0]
@@ -84,7 +91,8 @@ def _single(column: pd.Series, path: Path) -> Any:
 
 def _rate(times: np.ndarray, path: Path) -> float:
     steps = np.diff(times)
-    if not len(steps) or not np.all(np.abs(steps - np.median(steps)) <= 0.01 * np.median(steps)):
+    usual = np.median(steps) if len(steps) else 0.0
+    if not usual > 0 or not np.all(np.abs(steps - usual) <= 0.01 * usual):
         raise InputError(f"{path}: column 'time_s' is not evenly spaced; resample it first")
     return float(len(steps) / (times[-1] - times[0]))
 
@@ -105,20 +113,11 @@ def _lead_columns(table: pd.DataFrame, leads: Sequence[str] | None, path: Path) 
     return columns
 
 
-def _as_unit(unit: Any) -> str | float:
-    return unit if isinstance(unit, str) else float(unit)
-
-
-def _as_rate(fs: Any, path: Path) -> float:
-    try:
-        return float(fs)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: sampling rate '{fs}' is no number") from error
-
-
 def _numbers(column: Any, path: Path) -> np.ndarray:
     import pandas as pd
 
+    if column.dtype.kind in "bmM":
+        raise InputError(f"{path}: column '{column.name}' holds {column.dtype}, not numbers")
     numbers: Any = pd.to_numeric(column, errors="coerce")
     if (wrong := (numbers.isna() & column.notna()).to_numpy()).any():
         row = int(wrong.argmax())

@@ -4,20 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from anyjepa.data.ecg import beats
 from anyjepa.data.ecg.recording import Recording
+from anyjepa.data.ecg.sets.challenge import is_snomed
+from anyjepa.data.ecg.sets.code15 import ABNORMALITIES
+from anyjepa.data.ecg.sets.ptbxl_statements import STATEMENTS, classes_of
+from anyjepa.data.ecg.snomed import EQUIVALENT, SCORED
 from anyjepa.data.labels import LabelTable
 from anyjepa.errors import InputError, did_you_mean
 
 
 @dataclass(frozen=True)
 class Task:
-    """Which statements make which class. exclusive: records without exactly one class are left out of the table."""
+    """Which statements make which class.
+
+    exclusive: records without exactly one class are left out of the table; labelled: those without any class.
+    """
 
     classes: dict[str, tuple[str, ...]]
     exclusive: bool
+    labelled: bool = False
+
+    @cached_property
+    def meaning(self) -> dict[str, list[str]]:
+        """The classes that a statement makes true."""
+        meaning: dict[str, list[str]] = {}
+        for label, statements in self.classes.items():
+            for statement in statements:
+                meaning.setdefault(statement, []).append(label)
+        return meaning
+
+    def takes(self, row: Sequence[bool]) -> bool:
+        """Whether a record with these classes is in the table."""
+        return sum(row) == 1 if self.exclusive else any(row) or not self.labelled
 
 
 # LUDB (Kalyakulina et al. 2020), statements as its headers write them.
@@ -49,7 +72,13 @@ _LUDB = {
     ),
 }
 
-# SNOMED CT codes of the PhysioNet Challenges 2020 and 2021 (chapman, ningbo, cpsc2018, ...).
+# SNOMED CT codes of the PhysioNet Challenges 2020 and 2021 (chapman, ningbo, cpsc2018, ...); codes that the Challenge
+# scores as one are one class.
+_SCORED = {
+    diagnosis.name: (code, *(other for other, same in EQUIVALENT.items() if same == code))
+    for code, diagnosis in SCORED.items()
+    if code not in EQUIVALENT
+}
 _SNOMED = {
     "rhythm": Task(
         {
@@ -63,45 +92,62 @@ _SNOMED = {
         },
         exclusive=True,
     ),
+    "challenge": Task(_SCORED, exclusive=False),
 }
+
+# PTB-XL's six levels (Strodthoff et al. 2020), and the task with one class a record (Na et al. 2024, ST-MEM).
+_LEVELS = ("all", "diagnostic", "subdiagnostic", "superdiagnostic", "form", "rhythm")
+_PTB_XL = {level: Task(classes_of(level), exclusive=False, labelled=True) for level in _LEVELS}
+_PTB_XL["superdiagnostic-single"] = Task(classes_of("superdiagnostic"), exclusive=True)
+
+_CODE_15 = {"abnormalities": Task({name: (name,) for name in ABNORMALITIES}, exclusive=False)}
 
 
 def tasks_of(recordings: Sequence[Recording]) -> tuple[str, ...]:
-    """The names of the tasks that the statements of these recordings allow; none if they carry no known statements."""
-    return tuple(dict.fromkeys(name for speaks, tasks in _vocabularies(recordings) for name in tasks))
+    """The names of the tasks that these recordings allow; none if they carry no known statements and no beats."""
+    names = [name for _, tasks in _vocabularies(recordings) for name in tasks]
+    return tuple(dict.fromkeys(names + list(beats.TASKS) * any(r.annotations for r in recordings)))
 
 
 def task_table(recordings: Sequence[Recording], name: str) -> LabelTable:
     """The labels of a named task, in the recordings' order; rare classes are kept.
 
-    Left out are recordings without statements of a vocabulary that has the task and, where the task is exclusive, those
-    without exactly one of its classes: `len(recordings) - len(table)` of them. InputError for an unknown task.
+    Left out are recordings without statements of a vocabulary that has the task and those that it does not take:
+    `len(recordings) - len(table)` of them. The split is the published one where every record is in one. Tasks on beats
+    have a row a beat; see `beats.beat_table`. InputError for an unknown task.
     """
     names = tasks_of(recordings)
     if not names:
         raise InputError(f"task '{name}': the records carry no statements of a known source; give a table of labels")
     if name not in names:
         raise InputError(f"task '{name}' is unknown for these records{did_you_mean(name, names)}")
+    if name in beats.TASKS:
+        return beats.beat_table(recordings, name)
     chosen = [(speaks, tasks[name]) for speaks, tasks in _vocabularies(recordings) if name in tasks]
     classes = tuple(dict.fromkeys(label for _, task in chosen for label in task.classes))
-    exclusive = chosen[0][1].exclusive
+    if len({task.exclusive for _, task in chosen}) > 1:
+        raise InputError(f"task '{name}': in one of these sources a record has one class, in another several; give one")
     kept, rows = [], []
     for recording in recordings:
         task = next((task for speaks, task in chosen if speaks(recording)), None)
         if task is None:
             continue
-        row = [bool(recording.statements & set(task.classes.get(label, ()))) for label in classes]
-        if not exclusive or sum(row) == 1:
+        true = {label for statement in recording.statements for label in task.meaning.get(statement, ())}
+        row = [label in true for label in classes]
+        if task.takes(row):
             kept.append(recording)
             rows.append(row)
     if not kept:
-        raise InputError(f"task '{name}': none of {len(recordings)} records has exactly one of {', '.join(classes)}")
+        one = "exactly one" if chosen[0][1].exclusive else "any"
+        raise InputError(f"task '{name}': none of {len(recordings)} records has {one} of {', '.join(classes)}")
+    split = tuple(r.split for r in kept if r.split)
     return LabelTable(
         ids=tuple(r.id for r in kept),
         classes=classes,
         values=np.array(rows, np.float32),
         groups=tuple(r.group for r in kept),
-        exclusive=exclusive,
+        exclusive=chosen[0][1].exclusive,
+        split=split if len(split) == len(kept) else None,
     )
 
 
@@ -109,7 +155,13 @@ def _vocabularies(recordings: Sequence[Recording]) -> list[tuple[Callable[[Recor
     """For each vocabulary that occurs: whether a recording speaks it, and its tasks."""
     simulated = sorted({s for r in recordings if _is_simulated(r) for s in r.statements})
     diagnosis = {"diagnosis": Task({name: (name,) for name in simulated}, exclusive=True)}
-    known = [(_is_ludb, _LUDB), (_is_snomed, _SNOMED), (_is_simulated, diagnosis)]
+    known = [
+        (_is_ludb, _LUDB),
+        (is_snomed, _SNOMED),
+        (_is_ptb_xl, _PTB_XL),
+        (_is_code_15, _CODE_15),
+        (_is_simulated, diagnosis),
+    ]
     return [(speaks, tasks) for speaks, tasks in known if any(map(speaks, recordings))]
 
 
@@ -117,8 +169,12 @@ def _is_ludb(recording: Recording) -> bool:
     return any(s.startswith("Rhythm: ") for s in recording.statements)
 
 
-def _is_snomed(recording: Recording) -> bool:
-    return bool(recording.statements) and all(s.isdecimal() for s in recording.statements)
+def _is_ptb_xl(recording: Recording) -> bool:
+    return bool(recording.statements) and not _is_simulated(recording) and recording.statements <= STATEMENTS.keys()
+
+
+def _is_code_15(recording: Recording) -> bool:
+    return recording.source == "code-15"
 
 
 def _is_simulated(recording: Recording) -> bool:

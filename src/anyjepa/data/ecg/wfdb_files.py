@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from anyjepa.data.ecg.recording import Recording, check_rate, millivolts_per
+from anyjepa.data.ecg.recording import Annotations, Recording, check_rate, millivolts_per
+from anyjepa.data.files import regular_size
 from anyjepa.errors import InputError
 
 _RECORD_LINE = re.compile(
@@ -28,6 +29,7 @@ _SIGNAL_LINE = re.compile(
     r"(\s+(?P<gain>[-+.\deE]+)(\((?P<baseline>-?\d{1,15})\))?(/(?P<unit>\S+))?"
     r"(\s+\d+(\s+(?P<zero>-?\d{1,15})(\s+-?\d+(\s+-?\d+(\s+-?\d+(\s+(?P<lead>.+))?)?)?)?)?)?)?"
 )
+_SEGMENT_LINE = re.compile(r"(?P<name>~|[-\w]+)\s+\d{1,15}")
 # Bytes a sample; the compressed formats 508, 516 and 524 have no fixed size.
 _BYTES = {"8": 1, "16": 2, "24": 3, "32": 4, "61": 2, "80": 1, "160": 2, "212": 1.5, "310": 4 / 3, "311": 4 / 3}
 _SLACK = 512  # bytes that a signal file may hold beyond what its header describes
@@ -87,12 +89,36 @@ def read_wfdb(path: Path, id: str, source: str, unit: str | float | None = None)
     )
 
 
+def read_annotations(path: Path, samples: int) -> Annotations:
+    """An annotation file, as `100.atr`, of a record of so many samples. InputError if it is missing or another's."""
+    if not path.exists():
+        raise InputError(f"{path}: there is no such file; it must hold the annotations of record {path.stem}")
+    regular_size(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import wfdb
+
+            marks: Any = wfdb.rdann(str(path.with_suffix("")), path.suffix[1:])
+        places, symbols = np.asarray(marks.sample, np.int64), tuple(map(str, marks.symbol))
+    except ImportError as error:
+        raise InputError(f"{path}: needs the wfdb package: pip install 'anyjepa[ecg]'") from error
+    except Exception as error:  # wfdb raises whatever its parsing and NumPy raise
+        raise InputError(f"{path}: is no annotation file ({type(error).__name__}: {str(error)[:200]})") from error
+    if not len(places):
+        raise InputError(f"{path}: holds no annotation")
+    if places.min() < 0 or places.max() >= samples or (np.diff(places) < 0).any():
+        raise InputError(
+            f"{path}: annotates samples {places.min()} to {places.max()}, the record has {samples}; "
+            "it belongs to another record, or is damaged"
+        )
+    return Annotations(places, symbols)
+
+
 def read_header(path: Path) -> Header:
     """Parse a `.hea` file; a date or time after the record's length is not looked at. InputError names the file."""
-    try:
-        text = path.read_bytes().decode("latin-1")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    regular_size(path)
+    text = path.read_bytes().decode("latin-1")
     lines = [line.strip() for line in text.splitlines()]
     comments = tuple(line[1:].strip() for line in lines if line.startswith("#"))
     lines = [line for line in lines if line and not line.startswith("#")]
@@ -103,7 +129,7 @@ def read_header(path: Path) -> Header:
     samples = int(record["samples"]) if record["samples"] and int(record["samples"]) else None
     described = lines[1:]
     if record["segments"]:
-        segments = tuple(line.split()[0] for line in described)
+        segments = tuple(_parse_segment(line, number, path) for number, line in enumerate(described, 1))
         if len(segments) != int(record["segments"]):
             raise InputError(f"{path}: announces {record['segments']} segments, describes {len(segments)}")
         return Header(record["name"], fs, samples, (), segments, comments)
@@ -113,6 +139,16 @@ def read_header(path: Path) -> Header:
         raise InputError(f"{path}: the record is empty: it has no signals")
     signals = tuple(_parse_signal(line, number, path) for number, line in enumerate(described, 1))
     return Header(record["name"], fs, samples, signals, (), comments)
+
+
+def _parse_segment(line: str, number: int, path: Path) -> str:
+    found = _SEGMENT_LINE.fullmatch(line)
+    if found is None:
+        raise InputError(
+            f"{path}: segment {number} cannot be understood: '{line[:80]}'; "
+            "it must be 'NAME SAMPLES', of a record beside this header"
+        )
+    return found["name"]
 
 
 def _parse_signal(line: str, number: int, path: Path) -> Signal:
@@ -159,7 +195,7 @@ def _read_format_16(path: Path, header: Header, unit: str | float | None) -> tup
     signals = header.signals
     file = path.with_name(signals[0].file)
     size = _check_size(path, header, signals)
-    samples = header.samples or (size - signals[0].offset) // (2 * len(signals))
+    samples = header.samples or max(0, size - signals[0].offset) // (2 * len(signals))
     raw = np.fromfile(file, "<i2", count=samples * len(signals), offset=signals[0].offset)
     raw = raw.reshape(samples, len(signals))
     if unit is None:
@@ -172,8 +208,7 @@ def _read_format_16(path: Path, header: Header, unit: str | float | None) -> tup
 
 
 def _read_by_wfdb(path: Path, header: Header, unit: str | float | None) -> tuple[np.ndarray, Sequence[str]]:
-    for file in dict.fromkeys(s.file for s in header.signals):
-        _check_size(path, header, [s for s in header.signals if s.file == file])
+    _check_files(path, header)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # importing wfdb 4.3 beside pandas 3 warns of what will be deprecated
@@ -194,14 +229,30 @@ def _read_by_wfdb(path: Path, header: Header, unit: str | float | None) -> tuple
         raise InputError(f"{path}: cannot be read by wfdb ({type(error).__name__}: {str(error)[:200]})") from error
 
 
+def _check_files(path: Path, header: Header) -> None:
+    """InputError unless the signal files of a record and of its segments hold what the headers describe."""
+    for name in header.segments:
+        if name == "~":  # a gap
+            continue
+        segment = path.with_name(f"{name}.hea")
+        try:
+            inner = read_header(segment)
+        except InputError as error:
+            raise InputError(f"{path}: its segment '{name}' cannot be read: {error}") from error
+        if inner.segments:
+            raise InputError(f"{path}: segment '{name}' is made of segments itself; a segment must be a plain record")
+        _check_files(segment, inner)
+    for file in dict.fromkeys(s.file for s in header.signals if s.file != "~"):  # ~: a layout, without samples
+        _check_size(path, header, [s for s in header.signals if s.file == file])
+
+
 def _check_size(path: Path, header: Header, signals: Sequence[Signal]) -> int:
     """Size of the file of these signals in bytes; InputError unless it holds what the header describes."""
     file = path.with_name(signals[0].file)
     try:
-        size = file.stat().st_size
-        file.open("rb").close()
-    except OSError as error:
-        raise InputError(f"{path}: its signal file {file.name} cannot be read ({error.strerror})") from error
+        size = regular_size(file)
+    except InputError as error:
+        raise InputError(f"{path}: its signal file cannot be read: {error}") from error
     if signals[0].format not in _BYTES or header.samples is None:
         return size
     needed = signals[0].offset + ceil(header.samples * sum(s.per_frame for s in signals) * _BYTES[signals[0].format])
@@ -215,9 +266,14 @@ def _check_size(path: Path, header: Header, signals: Sequence[Signal]) -> int:
     return size
 
 
+def comment_fields(comments: Sequence[str]) -> dict[str, str]:
+    """'Age: 81' or '<age>: 81' as {'age': '81'}."""
+    return {key.strip(" <>").lower(): value.strip() for key, _, value in (c.partition(":") for c in comments)}
+
+
 def _read_comments(comments: Sequence[str]) -> tuple[float | None, str | None, frozenset[str]]:
     """Age, sex and statements as LUDB, the PhysioNet Challenges (SNOMED codes after 'Dx') and MIT-BIH write them."""
-    fields = {key.strip(" <>").lower(): value.strip() for key, _, value in (c.partition(":") for c in comments)}
+    fields = comment_fields(comments)
     age, sex = fields.get("age", ""), fields.get("sex", "")
     if mitbih := re.match(r"(\d+) ([MF]) \d+ ", comments[0] if comments else ""):
         age, sex = mitbih.groups()
@@ -226,4 +282,5 @@ def _read_comments(comments: Sequence[str]) -> tuple[float | None, str | None, f
     else:
         statements = [code.strip() for code in fields.get("dx", "").split(",")]
     known_sex = sex[:1].upper() if sex[:1].upper() in ("F", "M") else None
-    return (float(age) if re.fullmatch(r"\d{1,3}", age) else None), known_sex, frozenset(filter(None, statements))
+    known_age = float(age) if re.fullmatch(r"\d{1,3}", age) and int(age) <= 120 else None  # 300 stands for 'over 89'
+    return known_age, known_sex, frozenset(filter(None, statements))

@@ -1,0 +1,39 @@
+"""PhysioNet Challenges 2020 and 2021 (Perez Alday et al. 2020, Reyna et al. 2021): which set a record came from.
+
+WFDB records with SNOMED CT codes after `#Dx:`. The name says the origin; chapman-shaoxing and ningbo have one record of
+each patient, the other sets do not say.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from anyjepa.data.ecg.recording import Recording
+from anyjepa.data.ecg.sets.ptbxl import record_id
+
+_NAME = re.compile(r"(A|Q|I|S|HR|E|JS)(\d{4,5})")
+_SOURCES = {"A": "cpsc", "Q": "cpsc-extra", "I": "st-petersburg", "S": "ptb", "HR": "ptb-xl", "E": "georgia"}
+_LAST_CHAPMAN = 10646  # JS10647 and later are from Ningbo
+
+
+def is_snomed(recording: Recording) -> bool:
+    return bool(recording.statements) and all(s.isdecimal() for s in recording.statements)
+
+
+def with_origin(recording: Recording) -> Recording:
+    """A record with SNOMED CT codes and a name of the Challenges gets its source, and its patient where there is one.
+
+    A record of PTB-XL gets the id that it has there, so that one and the same record is known again.
+    """
+    name = Path(recording.file).stem
+    found = _NAME.fullmatch(name)
+    if found is None or not is_snomed(recording):
+        return recording
+    prefix, number = found[1], int(found[2])
+    if prefix == "JS":
+        return replace(recording, source="chapman-shaoxing" if number <= _LAST_CHAPMAN else "ningbo", patient=name)
+    if prefix == "HR":
+        return replace(recording, source="ptb-xl", id=record_id(number))
+    return replace(recording, source=_SOURCES[prefix])

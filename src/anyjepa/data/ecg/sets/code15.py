@@ -1,0 +1,117 @@
+"""CODE-15% (Ribeiro et al. 2021): 345,779 exams of 233,770 patients, 12 leads, 400 Hz, in `exams_part*.hdf5`.
+
+A part holds `exam_id` (N,) and `tracings` (N, 4096, 12) in mV; exams of 7 s are padded by zeros on both sides, which
+are cut off here. The last row of a part is no exam (id 0). `exams.csv` says whose exam it is, and which of six
+abnormalities it shows. Parts that were not downloaded are passed over.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from anyjepa.data.ecg.leads import LEADS
+from anyjepa.data.ecg.recording import Recording, millivolts_per
+from anyjepa.data.ecg.sets.layout import Entry, read_index, refused, whole, years
+from anyjepa.errors import InputError
+
+TABLE = "exams.csv"
+ABNORMALITIES = ("1dAVb", "RBBB", "LBBB", "SB", "ST", "AF")
+FS = 400.0
+_BLOCK = 64  # exams read at a time, 12 MiB: a part may be compressed in chunks of many exams
+
+
+class Row(NamedTuple):
+    """A line of the table, as text."""
+
+    exam_id: str
+    patient_id: str
+    age: str
+    is_male: str
+    trace_file: str
+    abnormalities: tuple[str, ...]  # 'True' or 'False'
+
+
+def recognise(folder: Path) -> bool:
+    return os.path.isfile(folder / TABLE) and any(folder.glob("*.hdf5"))
+
+
+def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:
+    facts = [field for field in Row._fields[1:] if field != "abnormalities"]
+    index = read_index(folder / TABLE, "exam_id", [*facts, *ABNORMALITIES])
+    rows = index[["exam_id", *facts, *ABNORMALITIES]].itertuples(index=False, name=None)
+    exams = {row[0]: Row._make((*row[:5], row[5:])) for row in rows}
+    for part in sorted(folder.glob("*.hdf5")):
+        ids = _exam_ids(part)
+        for place, exam in enumerate(ids):
+            where = f"{part}: exam {exam}"
+            if exam in exams:
+                yield Entry(where, partial(_read, part, place, exams[exam], unit, where))
+            elif exam != "0":
+                yield refused(where, f"is not listed in {TABLE}")
+        held = set(ids)
+        for row in exams.values():
+            if row.trace_file == part.name and row.exam_id not in held:
+                yield refused(f"{part}: exam {row.exam_id}", f"is listed in {TABLE}, but not in this file")
+
+
+def _exam_ids(part: Path) -> list[str]:
+    with _opened(part) as file:
+        ids, shape = file["exam_id"][:], file["tracings"].shape
+    if len(shape) != 3 or shape[0] != len(ids) or shape[2] != len(LEADS):
+        raise InputError(f"{part}: 'tracings' have shape {shape}; {len(ids)} exams need ({len(ids)}, samples, 12)")
+    return [str(int(exam)) for exam in ids]
+
+
+def _read(part: Path, place: int, row: Row, unit: str | float | None, where: str) -> Sequence[Recording]:
+    start = place // _BLOCK * _BLOCK
+    trace = _block(part, start)[place - start]  # (samples, 12)
+    there = np.flatnonzero(trace.any(axis=1))
+    if not len(there):
+        raise InputError(f"{where}: the trace is empty (zeros only)")
+    recording = Recording(
+        id=f"code-15/{row.exam_id}",
+        signal=trace[there[0] : there[-1] + 1].T * millivolts_per(unit or "mV", where),
+        fs=FS,
+        leads=LEADS,
+        patient=whole(row.patient_id) or None,
+        statements=frozenset(n for n, cell in zip(ABNORMALITIES, row.abnormalities, strict=True) if cell == "True"),
+        source="code-15",
+        age=years(row.age),
+        sex={"True": "M", "False": "F"}.get(row.is_male),
+        file=where,
+    )
+    return [recording]
+
+
+@lru_cache(maxsize=2)
+def _block(part: Path, start: int) -> np.ndarray:
+    """(up to _BLOCK, samples, 12): exams of one part. The file is open only meanwhile: processes may share it."""
+    with _opened(part) as file:
+        return file["tracings"][start : start + _BLOCK]
+
+
+@contextmanager
+def _opened(part: Path) -> Iterator[Any]:
+    """An HDF5 file that has the two arrays of a part; errors of h5py as InputErrors."""
+    try:
+        import h5py
+
+        with h5py.File(part) as file:
+            for name in ("exam_id", "tracings"):
+                if name not in file:
+                    raise InputError(f"{part}: holds no '{name}'; it has: {', '.join(file) or 'nothing'}")
+            yield file
+    except ImportError as error:
+        raise InputError(f"{part}: needs the h5py package: pip install 'anyjepa[ecg]'") from error
+    except InputError:
+        raise
+    except (OSError, RuntimeError, TypeError, ValueError) as error:  # whatever h5py and HDF5 raise
+        reason = "it is truncated" if "truncated" in str(error) else str(error).splitlines()[0][:200]
+        raise InputError(f"{part}: cannot be read as HDF5 ({reason})") from error

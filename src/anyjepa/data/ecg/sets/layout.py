@@ -1,0 +1,86 @@
+"""What a published data set's folder must tell: whether this is it, and which records it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from anyjepa.data.ecg.recording import Recording
+from anyjepa.data.files import regular_size
+from anyjepa.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Entry(NamedTuple):
+    """What was found but not yet read: a file, or a record of one. Can be pickled."""
+
+    where: str
+    read: Callable[[], Sequence[Recording]]  # raises InputError
+
+
+class Layout(Protocol):
+    """A data set's folder; a module with these two functions is one."""
+
+    def recognise(self, folder: Path, /) -> bool:
+        """Whether the folder is this data set, or a part of it. Asked of every folder, so it must be quick."""
+        ...
+
+    def entries(self, folder: Path, unit: str | float | None, /) -> Iterator[Entry]:
+        """Its records, in a fixed order. unit: over what the files say. InputError if its tables are broken."""
+        ...
+
+
+def refused(where: str, message: str) -> Entry:
+    """A record that cannot be read: the error is raised when its turn comes, so that the caller's policy decides."""
+    return Entry(where, _Refusal(f"{where}: {message}"))
+
+
+class _Refusal(NamedTuple):
+    message: str
+
+    def __call__(self) -> Sequence[Recording]:
+        raise InputError(self.message)
+
+
+def read_index(path: Path, key: str, columns: Sequence[str], prefix: str | None = None) -> pd.DataFrame:
+    """The table that lists a data set's records: `key` and `columns` as text, empty cells ''; no key twice.
+
+    prefix: further columns are those that begin so. InputError names the file and the column or row.
+    """
+    import pandas as pd
+
+    regular_size(path)
+    wanted = (key, *columns)
+    try:
+        header = list(pd.read_csv(path, nrows=0).columns)
+        for column in wanted:
+            if column not in header:
+                raise InputError(f"{path}: column '{column}' is missing{did_you_mean(column, header)}")
+        more = [column for column in header if prefix and column.startswith(prefix)]
+        table = pd.read_csv(path, usecols=[*wanted, *more], dtype=str, keep_default_na=False)
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+        raise InputError(f"{path}: cannot be read as a table ({str(error).splitlines()[0][:200]})") from error
+    twice = table[key].duplicated().to_numpy()
+    if twice.any():
+        row = int(twice.argmax())
+        raise InputError(f"{path}: row {row + 1}: {key} '{table[key].iloc[row]}' is there twice")
+    return table
+
+
+def whole(text: str) -> str:
+    """'15709.0' as '15709', which an empty cell elsewhere has made of it."""
+    return text.removesuffix(".0")
+
+
+def years(text: str) -> float | None:
+    """An age; None where it is unknown or replaced (300 stands for 'over 89' in PTB-XL and the Challenges)."""
+    try:
+        age = float(text)
+    except ValueError:
+        return None
+    return age if 0 <= age <= 120 else None

@@ -1,0 +1,46 @@
+"""MIMIC-IV-ECG (Gow et al. 2023): 800,035 WFDB records of 161,352 patients, 12 leads, 500 Hz, 10 s.
+
+Its files have aVF before aVL; leads go by name everywhere here, so nothing follows from that. The records are those of
+`record_list.csv`, under `files/p1000/p10000032/s40689238/40689238`; what the cart's software said of them,
+`machine_measurements.csv`, is read where it is there, each line of a report as a statement.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from anyjepa.data.ecg.recording import Recording
+from anyjepa.data.ecg.sets.layout import Entry, read_index, refused
+from anyjepa.data.ecg.wfdb_files import read_wfdb
+
+TABLE, REPORTS = "record_list.csv", "machine_measurements.csv"
+
+
+def recognise(folder: Path) -> bool:
+    return os.path.isfile(folder / TABLE) and os.path.isdir(folder / "files")
+
+
+def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:
+    index = read_index(folder / TABLE, "study_id", ["subject_id", "path"])
+    if (folder / REPORTS).is_file():
+        index = index.merge(read_index(folder / REPORTS, "study_id", [], prefix="report_"), how="left", on="study_id")
+    lines = [column for column in index.columns if column.startswith("report_")]
+    rows = index[["study_id", "subject_id", "path", *lines]].itertuples(index=False, name=None)
+    for study, patient, path, *report in rows:
+        file = folder / f"{path}.hea"
+        if file.exists():
+            statements = frozenset(line.strip() for line in report if isinstance(line, str) and line.strip())
+            yield Entry(str(file), partial(_read, file, study, patient, statements, unit))
+        else:
+            yield refused(str(file), f"is listed in {TABLE} (study_id {study}), but there is no such file")
+
+
+def _read(
+    file: Path, study: str, patient: str, statements: frozenset[str], unit: str | float | None
+) -> Sequence[Recording]:
+    recording = read_wfdb(file, f"mimic-iv-ecg/s{study}", "mimic-iv-ecg", unit)
+    return [replace(recording, patient=patient, statements=statements)]

@@ -1,0 +1,125 @@
+"""PTB-XL (Wagner et al. 2020) in its official layout: two folders of WFDB records, and a table of what they are.
+
+21,799 records of 18,869 patients, 12 leads, 10 s, at 500 Hz (`records500`) and at 100 Hz (`records100`). The folder is
+read at 500 Hz, its part `records100` at 100 Hz. Folds 1-8 train, 9 validates, 10 tests; patients keep to one fold.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from anyjepa.data.ecg.recording import Part, Recording
+from anyjepa.data.ecg.sets.layout import Entry, read_index, refused, whole, years
+from anyjepa.data.ecg.sets.ptbxl_statements import STATEMENTS
+from anyjepa.data.ecg.wfdb_files import read_wfdb
+from anyjepa.errors import InputError, did_you_mean
+
+TABLE = "ptbxl_database.csv"
+FILES = {"records500": "filename_hr", "records100": "filename_lr"}
+PARTS: dict[str, Part] = {**{str(fold): "train" for fold in range(1, 9)}, "9": "validation", "10": "test"}
+
+
+class Row(NamedTuple):
+    """A line of the table, as text."""
+
+    ecg_id: str
+    patient_id: str
+    age: str
+    sex: str
+    scp_codes: str
+    strat_fold: str
+    file: str
+
+
+def record_id(ecg_id: int) -> str:
+    """One name for a record at both rates, and in the PhysioNet Challenges, which call it HR00001."""
+    return f"ptb-xl/{ecg_id // 1000 * 1000:05d}/{ecg_id:05d}"
+
+
+def recognise(folder: Path) -> bool:
+    return _root(folder) is not None
+
+
+def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:
+    root = _root(folder)
+    assert root is not None
+    part = Path("records500") if folder == root else folder.resolve().relative_to(root)
+    if not (root / part).is_dir():
+        there = [name for name in FILES if (root / name).is_dir()]
+        hint = f"give {root / there[0]} to read {there[0]}" if there else "download records500"
+        raise InputError(f"{root}: there is no folder '{part}' in this PTB-XL; {hint}")
+    column = FILES[part.parts[0]]
+    table = root / TABLE
+    index = read_index(table, "ecg_id", [*Row._fields[1:-1], column])
+    listed = set()
+    for number, row in enumerate(map(Row._make, index[[*Row._fields[:-1], column]].itertuples(index=False)), 1):
+        file = root / f"{row.file}.hea"
+        listed.add(file)
+        if not row.file.startswith(f"{part.as_posix()}/"):
+            continue
+        if row.strat_fold not in PARTS:
+            raise InputError(f"{table}: row {number} (ecg_id {row.ecg_id}): fold '{row.strat_fold}' is not 1 to 10")
+        if file.exists():
+            yield Entry(str(file), partial(_read, file, row, unit, f"{table}: row {number} (ecg_id {row.ecg_id})"))
+        else:
+            yield refused(str(file), f"is listed in {TABLE} (ecg_id {row.ecg_id}), but there is no such file")
+    for here, subfolders, names in os.walk(root / part):
+        subfolders.sort()
+        for file in (Path(here, name) for name in sorted(names) if name.endswith(".hea")):
+            if file not in listed:
+                yield refused(str(file), f"is not listed in {TABLE}")
+
+
+def _root(folder: Path) -> Path | None:
+    """The folder that holds the table, if `folder` is that or lies in one of its two folders of records."""
+    if os.path.isfile(folder / TABLE):
+        return folder
+    here = folder.resolve()
+    for depth, parent in enumerate(here.parents[:2], 1):
+        if here.parts[-depth] in FILES and os.path.isfile(parent / TABLE):
+            return parent
+    return None
+
+
+def _read(file: Path, row: Row, unit: str | float | None, where: str) -> Sequence[Recording]:
+    codes = _codes(row.scp_codes, where)
+    recording = replace(
+        read_wfdb(file, record_id(_number(row.ecg_id, where)), "ptb-xl", unit),
+        patient=whole(row.patient_id) or None,
+        statements=frozenset(codes),
+        likelihoods=codes,
+        age=years(row.age),
+        sex={"0": "M", "1": "F"}.get(whole(row.sex)),
+        split=PARTS[row.strat_fold],
+    )
+    return [recording]
+
+
+def _number(text: str, where: str) -> int:
+    if not text.isdecimal():
+        raise InputError(f"{where}: the id must be a whole number")
+    return int(text)
+
+
+def _codes(text: str, where: str) -> dict[str, float]:
+    """The cell "{'NORM': 80.0, 'SR': 0.0}": statements and their likelihoods in percent."""
+    try:
+        codes = ast.literal_eval(text)
+        likelihoods = {str(code): float(percent) for code, percent in codes.items()}
+    except (SyntaxError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{where}: scp_codes '{text[:60]}' must be as {{'NORM': 80.0, 'SR': 0.0}}") from error
+    for code in likelihoods:
+        if code not in STATEMENTS:
+            raise InputError(f"{where}: statement '{code}' is none of PTB-XL's {len(STATEMENTS)}" + _like(code))
+    return likelihoods
+
+
+def _like(code: str) -> str:
+    hint = did_you_mean(code, STATEMENTS)
+    return hint if "mean" in hint else ""

@@ -1,0 +1,279 @@
+"""A store: ECGs with their leads in order, gaps filled and one sampling rate, in memory-mapped files.
+
+STORE/manifest.json    settings, shards with sizes and checksums, statistics, what was left out
+STORE/index.parquet    a row a record: what is known of it, where its samples are, mean and deviations of each lead
+STORE/shards/*.f32     float32 in mV, record after record, (leads, samples) each
+
+Nothing in it is standardised: the constants are computed at reading, for the records that are then used.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import numpy as np
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+
+from anyjepa.config import Config
+from anyjepa.data.ecg.checks import Problem
+from anyjepa.data.ecg.preprocessing import MissingLeads, OnError
+from anyjepa.data.ecg.recording import FS_RANGE, Annotations, Recording
+from anyjepa.data.ecg.sets.layout import Entry
+from anyjepa.errors import InputError
+
+VERSION = 1
+MANIFEST, INDEX, SHARDS = "manifest.json", "index.parquet", "shards"
+FACTS = [
+    "patient", "source", "statements", "likelihoods", "age", "sex", "split", "marks", "symbols", "derived",
+]  # fmt: skip
+_KIND = "anyjepa-ecg-store"
+
+
+class StoreSettings(Config):
+    """How the signals of a store were prepared."""
+
+    fs: PositiveFloat = Field(description="sampling rate, Hz")
+    leads: tuple[str, ...] = Field(min_length=1, description="leads, in this order")
+    missing_leads: MissingLeads = Field(description="a lead that a record lacks: an error, or none")
+    highpass_hz: PositiveFloat | None = Field(
+        lt=FS_RANGE[0] / 2, description="baseline wander below this was taken out, Hz"
+    )
+    unit: str | PositiveFloat | None = Field(description="of the files, over what they say")
+    on_error: OnError = Field(description="a file that cannot be read or prepared")
+
+
+class Shard(Config):
+    """One file of signals. checksum: CRC-32, which finds damage, not forgery."""
+
+    file: str
+    bytes: NonNegativeInt
+    checksum: str
+
+
+class LeadStatistics(Config):
+    """Over all records of a store: samples, their mean (mV) and the sum of squared deviations from it (mV^2)."""
+
+    count: NonNegativeInt
+    mean: float
+    squares: float
+
+
+class Manifest(Config):
+    """`manifest.json`."""
+
+    kind: Literal["anyjepa-ecg-store"] = _KIND
+    version: Literal[1] = VERSION
+    anyjepa: str = Field(description="version that wrote the store")
+    paths: tuple[str, ...] = Field(description="what was prepared")
+    settings: StoreSettings
+    records: PositiveInt
+    statistics: dict[str, LeadStatistics] = Field(description="of each lead")
+    index: str = Field(description="checksum of the index")
+    shards: tuple[Shard, ...]
+    skipped: dict[str, str] = Field(description="file or record that was left out: why")
+    problems: tuple[Problem, ...] = Field(description="what looks wrong in the records: one a kind")
+
+
+class StoredRecording(Recording):
+    """A record of a store; its signal is a memory map. What `Recording` checks was checked when the store was made."""
+
+    def __post_init__(self) -> None: ...
+
+
+class Store(Sequence[Recording]):
+    """A store on disk, opened without reading a signal; the records are made as they are asked for.
+
+    Raises InputError unless manifest, index and the sizes of the shards fit together. The checksum of a shard is
+    compared when it is first used.
+    """
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+        self.manifest = _read_manifest(self.path)
+        table = _read_index(self.path, self.manifest)
+        self.leads = self.manifest.settings.leads
+        self.ids: tuple[str, ...] = tuple(table["id"].to_pylist())
+        self._facts = table.select(FACTS)
+        self.lengths = table["samples"].to_numpy()  # (N,) samples
+        self._shard, self._offset = table["shard"].to_numpy(), table["offset"].to_numpy()
+        self.mean, self.squares = (_matrix(table[name]) for name in ("mean", "squares"))  # (N, L); NaN: lead absent
+        self._check_bounds()
+        self._maps: dict[int, np.ndarray] = {}
+
+    @property
+    def name(self) -> str:
+        return self.path.resolve().name
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What looked wrong in the records when they were read; see `checks.check`."""
+        return self.manifest.problems
+
+    @property
+    def checksums(self) -> tuple[str, ...]:
+        """Of the index and of every shard: stores that agree in them hold the same."""
+        return (self.manifest.index, *(shard.checksum for shard in self.manifest.shards))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, index: int) -> Recording: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Recording]: ...
+    def __getitem__(self, index: int | slice) -> Recording | list[Recording]:
+        """The record in mV, without the leads that it lacks."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        facts = self.facts(index)
+        likelihoods = zip(facts["statements"], facts["likelihoods"], strict=True)
+        there = ~np.isnan(self.mean[index])
+        signal = self.signal(index)
+        return StoredRecording(
+            id=self.ids[index],
+            signal=signal if there.all() else signal[there],
+            fs=self.manifest.settings.fs,
+            leads=tuple(lead for lead, has in zip(self.leads, there, strict=True) if has),
+            patient=facts["patient"],
+            statements=frozenset(facts["statements"]),
+            source=facts["source"],
+            age=facts["age"],
+            sex=facts["sex"],
+            split=facts["split"],
+            likelihoods={statement: percent for statement, percent in likelihoods if percent is not None},
+            annotations=_annotations(facts["marks"], facts["symbols"]),
+            highpass_hz=self.manifest.settings.highpass_hz,
+            file=f"{self.path}: record '{self.ids[index]}'",
+        )
+
+    def facts(self, index: int) -> dict[str, Any]:
+        """What is known of a record: the columns `FACTS` of the index."""
+        return self._facts.slice(range(len(self))[index], 1).to_pylist()[0]
+
+    def column(self, name: str, rows: np.ndarray) -> list[Any]:
+        """One of the facts of the records at `rows`."""
+        return self._facts[name].take(rows).to_pylist()
+
+    def signal(self, index: int) -> np.ndarray:
+        """(L, T) float32 in mV, read-only, on disk; rows of NaN for leads that the record lacks."""
+        first, samples = self._offset[index], self.lengths[index]
+        return self._map(int(self._shard[index]))[first : first + len(self.leads) * samples].reshape(-1, samples)
+
+    def verify(self) -> None:
+        """Compare all checksums, reading every shard. InputError for one that does not fit."""
+        for number in np.unique(self._shard).tolist():
+            self._map(number)
+
+    def _map(self, number: int) -> np.ndarray:
+        """A shard's samples in mV, on disk."""
+        if number not in self._maps:
+            path = self.path / SHARDS / self.manifest.shards[number].file
+            samples = np.asarray(np.memmap(path, "<f4", mode="r"))
+            if checksum(samples.data) != self.manifest.shards[number].checksum:
+                raise InputError(f"{path}: is damaged, its checksum is not that of {MANIFEST}; prepare the store anew")
+            self._maps[number] = samples
+        return self._maps[number]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the maps: pickled, they would be copies of the files."""
+        return self.__dict__ | {"_maps": {}}
+
+    def _check_bounds(self) -> None:
+        sizes = []
+        for shard in self.manifest.shards:
+            path = self.path / SHARDS / shard.file
+            try:
+                size = path.stat().st_size
+            except OSError as error:
+                raise InputError(f"{path}: cannot be read ({error.strerror}); prepare the store anew") from error
+            if size != shard.bytes:
+                raise InputError(f"{path}: is damaged, it has {size} bytes instead of {shard.bytes}")
+            sizes.append(size // 4)
+        where = self.path / INDEX
+        shard, ends = self._shard, self._offset + len(self.leads) * self.lengths
+        if len(self) != self.manifest.records or self.mean.shape != (len(self), len(self.leads)):
+            raise InputError(f"{where}: does not fit {MANIFEST}, which has {self.manifest.records} records")
+        wrong = (shard < 0) | (shard >= len(sizes)) | (self.lengths < 1) | (self._offset < 0)
+        wrong |= ends > np.array([*sizes, 0])[np.where(wrong, len(sizes), shard)]
+        if wrong.any():
+            raise InputError(f"{where}: record '{self.ids[int(wrong.argmax())]}' lies beyond the end of its shard")
+
+
+def recognise(folder: Path) -> bool:
+    """Whether a folder is a store, whole or damaged."""
+    return (folder / SHARDS).is_dir() and any((folder / name).is_file() for name in (MANIFEST, INDEX))
+
+
+def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:
+    """The whole store as one entry; a store is a `Layout`. InputError for a unit, which is mV."""
+    if unit is not None:
+        raise InputError(f"{folder}: is a store and holds mV; give the unit to `anyjepa data prepare`")
+    yield Entry(str(folder), partial(Store, folder))
+
+
+def stores_in(path: Path) -> list[Path]:
+    """The path itself if it is a store, else the stores that lie directly in it, by name."""
+    if recognise(path):
+        return [path]
+    return sorted(child for child in path.iterdir() if recognise(child)) if path.is_dir() else []
+
+
+def pooled(count: np.ndarray, mean: np.ndarray, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pool n parts: samples, their mean and the sum of squared deviations from it, of each lead.
+
+    (n, L) each to (L,) each; count may be (n, 1). A lead whose mean is NaN is absent from that part.
+    """
+    count = np.where(np.isnan(mean), 0, count)
+    total = count.sum(0)
+    overall = (count * np.nan_to_num(mean)).sum(0) / np.maximum(total, 1)
+    return total, overall, np.nansum(squares + count * (mean - overall) ** 2, axis=0)
+
+
+def checksum(content: Any) -> str:
+    return f"{zlib.crc32(content):08x}"
+
+
+def _read_manifest(path: Path) -> Manifest:
+    file = path / MANIFEST
+    try:
+        plain = json.loads(file.read_text())
+        if not isinstance(plain, dict) or plain.get("kind") != _KIND:
+            raise InputError(f"{file}: is not the manifest of a store")
+        if isinstance(version := plain.get("version"), int) and version > VERSION:
+            raise InputError(f"{file}: has version {version}, this anyjepa reads up to {VERSION}; update anyjepa")
+        return Manifest.model_validate(plain)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise InputError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: cannot be read as the manifest of a store ({str(error)[:200]})") from None
+
+
+def _read_index(path: Path, manifest: Manifest) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = path / INDEX
+    try:
+        content = file.read_bytes()
+        if checksum(content) != manifest.index:
+            raise InputError(f"{file}: is damaged, its checksum is not that of {MANIFEST}; prepare the store anew")
+        return pq.read_table(pa.BufferReader(content))
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error})") from None
+
+
+def _annotations(marks: list[int] | None, symbols: list[str]) -> Annotations | None:
+    return None if marks is None else Annotations(np.array(marks, np.int64), tuple(symbols))
+
+
+def _matrix(column: Any) -> np.ndarray:
+    """A column of lists of equal length as (N, L)."""
+    return column.combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)

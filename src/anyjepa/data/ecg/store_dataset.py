@@ -1,0 +1,242 @@
+"""Stores as a training set: joined, drawn by weight, standardised when a crop is drawn."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from anyjepa.data.ecg.dataset import EcgDataset, leads_note
+from anyjepa.data.ecg.leads import canonical_lead
+from anyjepa.data.ecg.preprocessing import EcgPreprocessing, constants
+from anyjepa.data.ecg.store import Store, pooled
+from anyjepa.errors import InputError
+
+if TYPE_CHECKING:
+    from anyjepa.data.ecg.source import EcgDataConfig
+
+
+class Chosen(NamedTuple):
+    """Those records of a store that are used, and the share of the draws that they get together."""
+
+    store: Store
+    rows: np.ndarray  # (n,) places in the store
+    weight: float
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(n,) samples."""
+        return self.store.lengths[self.rows]
+
+
+class StoredSignals(Sequence[np.ndarray]):
+    """Prepared signals of stores, read when they are asked for: whole by the model's constants, crops by `own`.
+
+    own: preprocessing of each store.
+    """
+
+    def __init__(self, parts: Sequence[Chosen], preprocessing: EcgPreprocessing, own: Sequence[EcgPreprocessing]):
+        self.stores, self.preprocessing, self.own = [part.store for part in parts], preprocessing, own
+        self.rows = np.concatenate([part.rows for part in parts])
+        self.lengths = np.concatenate([part.lengths for part in parts])
+        self.part = np.repeat(np.arange(len(parts)), [len(part.rows) for part in parts])
+        self.leads = [[part.store.leads.index(lead) for lead in preprocessing.leads] for part in parts]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> np.ndarray:  # type: ignore[override]
+        return self.preprocessing.standardise(self._cut(index, 0, self.lengths[index]))
+
+    def crop(self, index: int, start: int) -> np.ndarray:
+        """(L, samples of a crop) float32."""
+        cut = self._cut(index, start, start + self.preprocessing.samples)
+        return self.own[self.part[index]].standardise(cut)
+
+    def _cut(self, index: int, start: int, stop: int) -> np.ndarray:
+        part = self.part[index]
+        return self.stores[part].signal(self.rows[index])[self.leads[part], start:stop]
+
+
+@dataclass(frozen=True, eq=False)
+class StoredDataset(EcgDataset):
+    """An `EcgDataset` on disk: no more than the crops in use is in memory."""
+
+    signals: StoredSignals
+
+    def crop(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
+        start = int(rng.integers(self.signals.lengths[index] - self.preprocessing.samples + 1))
+        return self.mask_leads(self.signals.crop(index, start), rng), start
+
+
+def stored_set(config: EcgDataConfig, stores: Sequence[Store], exclude: Sequence[str] = ()) -> StoredDataset:
+    """Pretraining data in stores, without the ids in `exclude`; only what is in use is read into memory.
+
+    Raises InputError for a store that was prepared otherwise than the recipe needs, or that is damaged.
+    """
+    ids = joined_ids(stores)
+    check_excluded(exclude, [id for part in ids for id in part])
+    skipped: dict[str, str] = {}
+    rows = [_usable(config, store, names, set(exclude), skipped) for store, names in zip(stores, ids, strict=True)]
+    parts = [Chosen(*part) for part in zip(stores, rows, _weights(config, stores, rows), strict=True) if len(part[1])]
+    if len(parts) < (len(stores) if config.mixture else 1):
+        empty = next(store.path for store, chosen in zip(stores, rows, strict=True) if not len(chosen))
+        raise InputError(f"{empty}: no usable record: {next(iter(skipped.values()), 'all are excluded')}")
+    for store in stores:
+        store.verify()
+    settings = config.model_dump(include={"fs", "clip", "gaps", "missing_leads", "highpass_hz", "absolute_time"})
+    settings |= {"leads": tuple(map(canonical_lead, config.leads)), "samples": config.size[0]}
+    preprocessing, own = _fitted(parts, settings, config.standardise == "each")
+    names = tuple(names[row] for names, chosen in zip(ids, rows, strict=True) for row in chosen)
+    source, patient = (_column(parts, name) for name in ("source", "patient"))
+    return StoredDataset(
+        hide_leads=config.hide_leads,
+        ids=names,
+        groups=tuple(f"{s}/{p}" if p is not None else id for s, p, id in zip(source, patient, names, strict=True)),
+        patients_known=None not in patient,
+        signals=StoredSignals(parts, preprocessing, own),
+        preprocessing=preprocessing,
+        statements=tuple(map(frozenset, _column(parts, "statements"))),
+        source=tuple(map(sys.intern, source)),
+        skipped=skipped,
+        notes={id: note for id, note in zip(names, _notes(parts, settings["leads"]), strict=True) if note},
+        checksums=tuple(text for store in stores for text in store.checksums),
+        shares=_shares(config, parts),
+    )
+
+
+def check_excluded(exclude: Sequence[str], ids: Sequence[str]) -> None:
+    """InputError for an id to exclude that is not there."""
+    if missing := set(exclude) - set(ids):
+        raise InputError(f"records to exclude are not in the data: {', '.join(sorted(missing)[:5])}")
+
+
+def published_elsewhere(where: str, part: str) -> str:
+    """Why a record of a published split is left out of training."""
+    return f"{where}: is in the {part} part of its source; data.part=all takes every part"
+
+
+def _usable(
+    config: EcgDataConfig, store: Store, ids: Sequence[str], exclude: set[str], skipped: dict[str, str]
+) -> np.ndarray:
+    """Places of the records that can be trained on; the others are added to `skipped`, or refused."""
+    _check_settings(config, store)
+    absent = np.isnan(store.mean[:, [store.leads.index(canonical_lead(lead)) for lead in config.leads]])
+    lacking = np.any(absent, axis=1) & (config.missing_leads == "refuse")
+    short = np.asarray(store.lengths) < config.size[0]
+    wanted = np.array([id not in exclude for id in ids])
+    split = store.column("split", np.arange(len(store)))
+    elsewhere = np.array([part not in (None, "train") for part in split]) & (config.part == "train")
+    for row in np.flatnonzero(wanted & (elsewhere | lacking | short)).tolist():
+        where = f"{store.path}: record '{store.ids[row]}'"
+        if elsewhere[row]:
+            skipped[ids[row]] = published_elsewhere(where, split[row])
+            continue
+        if lacking[row]:
+            reason = f"{where}: lead '{config.leads[int(absent[row].argmax())]}' is missing"
+        else:
+            reason = f"{where}: {store.lengths[row] / config.fs:g} s long, a crop needs {config.duration_s:g} s"
+        if (config.on_error if lacking[row] else config.short) == "raise":
+            raise InputError(reason)
+        skipped[ids[row]] = reason
+    return np.flatnonzero(wanted & ~elsewhere & ~lacking & ~short)
+
+
+def _check_settings(config: EcgDataConfig, store: Store) -> None:
+    """InputError unless the store was prepared as the recipe needs it."""
+    settings = store.manifest.settings
+    if settings.fs != config.fs:
+        raise InputError(
+            f"{store.path}: is at {settings.fs:g} Hz, the recipe at {config.fs:g} Hz; set data.fs={settings.fs:g}, or "
+            f"prepare a store by --fs {config.fs:g}"
+        )
+    if settings.highpass_hz != config.highpass_hz and not config.mixture:
+        raise InputError(
+            f"{store.path}: was prepared with highpass_hz {settings.highpass_hz}, the recipe has {config.highpass_hz}; "
+            "set data.highpass_hz to that of the store, or prepare it anew"
+        )
+    for lead in map(canonical_lead, config.leads):
+        if lead not in settings.leads:
+            raise InputError(f"{store.path}: has no lead '{lead}'; it has {', '.join(settings.leads)}")
+    if config.gaps == "refuse":
+        raise InputError(f"{store.path}: gaps are filled in a store already; data.gaps=refuse needs the files")
+    if config.unit is not None:
+        raise InputError(f"{store.path}: a store holds mV; give the unit to `anyjepa data prepare`, not as data.unit")
+
+
+def _weights(config: EcgDataConfig, stores: Sequence[Store], rows: Sequence[np.ndarray]) -> list[float]:
+    """The mixture's share of each store, else its share of the samples."""
+    if config.mixture:
+        return list(config.mixture.values())
+    samples = [float(store.lengths[chosen].sum()) for store, chosen in zip(stores, rows, strict=True)]
+    return [size / max(sum(samples), 1) for size in samples]
+
+
+def _shares(config: EcgDataConfig, parts: Sequence[Chosen]) -> np.ndarray | None:
+    """(N,) probability of each record; None if all have the same."""
+    if config.mixture is None and config.sampling == "record":
+        return None
+    sizes = [part.lengths if config.sampling == "time" else np.ones(len(part.rows)) for part in parts]
+    if config.mixture is None:
+        return np.concatenate(sizes) / sum(size.sum() for size in sizes)
+    return np.concatenate([part.weight * size / size.sum() for part, size in zip(parts, sizes, strict=True)])
+
+
+def _notes(parts: Sequence[Chosen], leads: Sequence[str]) -> Iterator[str]:
+    """What is to be known of each record's leads."""
+    for part, places in zip(parts, ([part.store.leads.index(lead) for lead in leads] for part in parts), strict=True):
+        absent = np.isnan(part.store.mean[part.rows][:, places])
+        for derived, row in zip(part.store.column("derived", part.rows), absent, strict=True):
+            lacking = [lead for lead, lacks in zip(leads, row, strict=True) if lacks]
+            yield leads_note([lead for lead in leads if lead in derived], lacking)
+
+
+def _column(parts: Sequence[Chosen], name: str) -> list[Any]:
+    return [value for part in parts for value in part.store.column(name, part.rows)]
+
+
+def joined_ids(stores: Sequence[Store]) -> list[tuple[str, ...]]:
+    """The ids of each store; one that several stores have gets its store's name before it: 'ptb/0'."""
+    if len(stores) == 1:
+        return [stores[0].ids]
+    times = Counter(id for store in stores for id in store.ids)
+    ids = [tuple(id if times[id] == 1 else f"{store.name}/{id}" for id in store.ids) for store in stores]
+    for id, count in Counter(id for part in ids for id in part).items():
+        if count > 1:
+            raise InputError(f"id '{id}' is in several stores of the same name; rename one of {_names(stores)}")
+    return ids
+
+
+def _fitted(
+    parts: Sequence[Chosen], settings: dict[str, Any], each: bool
+) -> tuple[EcgPreprocessing, list[EcgPreprocessing]]:
+    """Preprocessing with the constants of these records, in which a store counts by its weight; and that of each store.
+
+    each: a store has its own constants, instead of the common ones.
+    """
+    moments = [_moments(part, settings["leads"]) for part in parts]
+    samples = sum(part.lengths.sum() for part in parts)
+    scale = np.array([[part.weight * samples / part.lengths.sum()] for part in parts])  # (stores, 1)
+    count, mean, squares = (np.stack(column) for column in zip(*moments, strict=True))  # (stores, L)
+    common = _preprocessing(settings, pooled(scale * count, mean, scale * squares))
+    return common, [_preprocessing(settings, own) for own in moments] if each else [common] * len(parts)
+
+
+def _preprocessing(settings: dict[str, Any], moments: tuple[np.ndarray, np.ndarray, np.ndarray]) -> EcgPreprocessing:
+    mean, std = constants(settings["leads"], *moments)
+    return EcgPreprocessing(**settings, mean=mean, std=std)
+
+
+def _moments(part: Chosen, leads: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Samples, their mean and squared deviations of each of `leads` over the chosen records."""
+    columns = [part.store.leads.index(lead) for lead in leads]
+    mean, squares = (values[part.rows][:, columns] for values in (part.store.mean, part.store.squares))
+    return pooled(part.lengths[:, None], mean, squares)
+
+
+def _names(stores: Sequence[Store]) -> str:
+    return ", ".join(str(store.path) for store in stores)

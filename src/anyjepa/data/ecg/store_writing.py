@@ -1,0 +1,343 @@
+"""Make a store: recordings are read, prepared and written shard by shard, by several processes.
+
+A shard is made of a fixed part of the files, whoever makes it and in whatever order. It counts as done when the file
+that describes it is there, under a name that holds a digest of what it was made of. So a run that was stopped, by
+whatever means, is gone on with by the same command, and gives the same bytes as one that never stopped.
+
+STORE.part/store/    what becomes the store, by being renamed
+STORE.part/done/     what there is to know of each finished shard
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import multiprocessing
+import os
+import shutil
+import threading
+import zlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict
+from hashlib import blake2b
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from anyjepa.data.ecg.checks import Problem, added_up, check
+from anyjepa.data.ecg.leads import LEADS, canonical_lead
+from anyjepa.data.ecg.preprocessing import MissingLeads, OnError, align, derived_leads, deviations
+from anyjepa.data.ecg.reading import find
+from anyjepa.data.ecg.recording import Recording, check_rate
+from anyjepa.data.ecg.sets.layout import Entry
+from anyjepa.data.ecg.store import (
+    INDEX,
+    MANIFEST,
+    SHARDS,
+    LeadStatistics,
+    Manifest,
+    Shard,
+    Store,
+    StoreSettings,
+    checksum,
+    pooled,
+)  # fmt: skip
+from anyjepa.errors import InputError
+
+ENTRIES_PER_SHARD = 128  # records of 10 s at 500 Hz make 31 MB: a unit of parallel work, and what a kill loses
+_INDEX_ROWS = 20_000  # a row group of the index; never more rows are held in memory
+
+
+class Work(NamedTuple):
+    """Where a store is being made, and how."""
+
+    folder: Path
+    settings: StoreSettings
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "store"
+
+    def done(self, shard: str) -> Path:
+        return self.folder / "done" / f"{shard}.json"
+
+    def begin(self, shards: Sequence[str]) -> None:
+        """Make the folders, and take away what does not belong to these shards."""
+        try:
+            for folder in (self.store / SHARDS, self.folder / "done"):
+                folder.mkdir(parents=True, exist_ok=True)
+            whole = {self.done(shard) for shard in shards}
+            files = {self.store / SHARDS / f"{shard[:6]}.f32" for shard in shards}
+            for file in [*self.folder.glob("done/*"), *self.folder.glob("store/shards/*")]:
+                if file not in whole | files:
+                    file.unlink()
+        except OSError as error:
+            raise InputError(f"{self.folder}: a store cannot be written here ({error.strerror})") from error
+
+
+def prepare_store(
+    paths: Sequence[Path | str],
+    output: Path | str,
+    *,
+    fs: float = 500.0,
+    leads: Sequence[str] = LEADS,
+    missing_leads: MissingLeads = "refuse",
+    highpass_hz: float | None = None,
+    unit: str | float | None = None,
+    on_error: OnError = "raise",
+    workers: int = 1,
+    progress: bool = False,
+) -> Store:
+    """Read all ECGs under `paths` and write the store `output`; goes on where a stopped call with the same input was.
+
+    fs (Hz), leads: of all records in the store. missing_leads 'zero': a record may lack some, which are then read as
+    zero. highpass_hz: see `preprocessing.highpass`. unit: over what the files say. on_error 'skip': a file or record
+    that cannot be read or prepared is left out and listed in the manifest. workers: processes.
+
+    Until all is done the work lies in `output`.part; shards there of other files or settings are made anew. Raises
+    InputError for wrong input, and if `output` exists. What looks wrong in the records is told by `Store.problems`.
+    """
+    paths, output = [Path(path) for path in paths], Path(output)
+    if output.exists():
+        raise InputError(f"{output}: exists already; delete it, or give another place for the store")
+    settings = _settings(
+        fs=check_rate(fs, "fs"),
+        leads=_canonical(leads),
+        missing_leads=missing_leads,
+        highpass_hz=highpass_hz,
+        unit=unit,
+        on_error=on_error,
+    )
+    work = Work(output.with_name(f"{output.name}.part"), settings)
+    names = [name for name, _ in _shards(paths, settings)]
+    work.begin(names)
+    _write_shards(work, _shards(paths, settings), len(names), workers, progress)
+    _write_index(work, paths, names)
+    work.store.rename(output)
+    shutil.rmtree(work.folder, ignore_errors=True)
+    return Store(output)
+
+
+def _settings(**values: object) -> StoreSettings:
+    try:
+        return StoreSettings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise InputError(f"{first['loc'][0]}: {first['msg']} (given: {first['input']})") from None
+
+
+def _canonical(leads: Sequence[str]) -> tuple[str, ...]:
+    leads = tuple(map(canonical_lead, leads))
+    if twice := [lead for lead in leads if leads.count(lead) > 1]:
+        raise InputError(f"leads: '{twice[0]}' is given twice")
+    return leads
+
+
+def _shards(paths: Sequence[Path], settings: StoreSettings) -> Iterator[tuple[str, list[Entry]]]:
+    """Name and entries of each shard: '000012-<digest of all that it depends on>'."""
+    entries = find(paths, unit=settings.unit)
+    for number in itertools.count():
+        if not (group := list(islice(entries, ENTRIES_PER_SHARD))):
+            return
+        digest = blake2b(settings.model_dump_json(exclude={"on_error"}).encode(), digest_size=8)
+        for entry in group:
+            digest.update(f"\n{entry.where}".encode())
+            if (file := Path(entry.where)).is_file():
+                facts = file.stat()
+                digest.update(f"\n{facts.st_size}\n{facts.st_mtime_ns}".encode())
+        yield f"{number:06}-{digest.hexdigest()}", group
+
+
+def _write_shards(
+    work: Work, shards: Iterator[tuple[str, list[Entry]]], count: int, workers: int, progress: bool
+) -> None:
+    """All shards that are not done yet."""
+    columns = (
+        TextColumn("shards"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    missing = ((name, entries) for name, entries in shards if not work.done(name).exists())
+    with Progress(*columns, console=Console(stderr=True), disable=not progress) as bar:
+        task = bar.add_task("", total=count, completed=len(list(work.folder.glob("done/*.json"))))
+        for _ in _each(work, missing, workers):
+            bar.advance(task)
+
+
+def _each(work: Work, shards: Iterator[tuple[str, list[Entry]]], workers: int) -> Iterator[None]:
+    """Write the shards in this process, or by `workers` others; yields after each."""
+    if workers == 1:
+        for shard in shards:
+            yield _write_shard(work, *shard)
+        return
+    spawned = multiprocessing.get_context("spawn")  # a fork would copy the progress bar's thread half
+    with ProcessPoolExecutor(workers, spawned, initializer=_end_with_parent) as pool:
+        waiting = {pool.submit(_write_shard, work, *shard) for shard in islice(shards, 2 * workers)}
+        try:
+            while waiting:
+                finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                waiting |= {pool.submit(_write_shard, work, *shard) for shard in islice(shards, len(finished))}
+                for future in finished:
+                    yield future.result()
+        except BrokenProcessPool as error:
+            raise InputError(
+                f"{work.folder}: a process was killed, out of memory perhaps; the same with fewer --workers goes on"
+            ) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+
+
+def _write_shard(work: Work, name: str, entries: list[Entry]) -> None:
+    """The signals of these entries as one shard and, when that is whole, what there is to know of it."""
+    settings, number = work.settings, int(name[:6])
+    data = work.store / SHARDS / f"{number:06}.f32"
+    partial = data.with_suffix(f".{os.getpid()}.tmp")
+    rows: list[dict[str, Any]] = []
+    skipped: dict[str, str] = {}
+    problems: list[Problem] = []
+    crc, size = 0, 0
+    with partial.open("wb") as out:
+        for recording in _recordings(entries, settings, skipped):
+            try:
+                signal = align(
+                    recording,
+                    settings.fs,
+                    settings.leads,
+                    missing_leads=settings.missing_leads,
+                    highpass_hz=settings.highpass_hz,
+                )
+            except InputError as error:
+                _skip(settings, skipped, recording.id, error)
+                continue
+            content = np.ascontiguousarray(signal, "<f4").data.cast("B")
+            out.write(content)
+            rows.append(_row(recording, signal, settings) | {"shard": number, "offset": size // 4})
+            problems = added_up([*problems, *check([recording])])
+            crc, size = zlib.crc32(content, crc), size + len(content)
+    partial.replace(data)
+    shard = Shard(file=data.name, bytes=size, checksum=f"{crc:08x}").model_dump()
+    facts = {"shard": shard, "rows": rows, "skipped": skipped, "problems": [asdict(problem) for problem in problems]}
+    partial = work.done(name).with_suffix(f".{os.getpid()}.tmp")
+    partial.write_text(json.dumps(facts))
+    partial.replace(work.done(name))
+
+
+def _recordings(entries: list[Entry], settings: StoreSettings, skipped: dict[str, str]) -> Iterator[Recording]:
+    for entry in entries:
+        try:
+            yield from entry.read()
+        except InputError as error:
+            _skip(settings, skipped, entry.where, error)
+
+
+def _skip(settings: StoreSettings, skipped: dict[str, str], name: str, error: InputError) -> None:
+    if settings.on_error == "raise":
+        raise error
+    skipped[name] = str(error)
+
+
+def _row(recording: Recording, signal: np.ndarray, settings: StoreSettings) -> dict[str, Any]:
+    mean, squares = deviations(signal)
+    statements = sorted(recording.statements)
+    marks = recording.annotations
+    return {
+        "id": recording.id,
+        "patient": recording.patient,
+        "source": recording.source,
+        "statements": statements,
+        "likelihoods": [recording.likelihoods.get(statement) for statement in statements],
+        "age": recording.age,
+        "sex": recording.sex,
+        "split": recording.split,
+        "marks": np.round(marks.samples * (settings.fs / recording.fs)).astype(int).tolist() if marks else None,
+        "symbols": marks.symbols if marks else None,
+        "derived": derived_leads(recording, settings.leads),
+        "samples": signal.shape[1],
+        "mean": mean.tolist(),
+        "squares": squares.tolist(),
+    }
+
+
+def _write_index(work: Work, paths: Sequence[Path], names: Sequence[str]) -> None:
+    """Index and manifest from what is known of the shards. InputError for an id given twice."""
+    shards: list[Shard] = []
+    skipped: dict[str, str] = {}
+    problems: list[Problem] = []
+    index, settings = work.store / INDEX, work.settings
+    records, moments = _write_rows(index, _rows(work, names, shards, skipped, problems), settings)
+    if skipped and settings.on_error == "raise":  # shards that an earlier call made under 'skip'
+        raise InputError(next(iter(skipped.values())))
+    if not records:
+        reason = next(iter(skipped.values()), "no path was given")
+        raise InputError(f"no ECG could be prepared ({len(skipped)} left out); the first: {reason}")
+    manifest = Manifest(
+        anyjepa=version("anyjepa"),
+        paths=tuple(map(str, paths)),
+        settings=settings,
+        records=records,
+        statistics={
+            lead: LeadStatistics(count=int(count), mean=mean, squares=squares)
+            for lead, count, mean, squares in zip(settings.leads, *moments.tolist(), strict=True)
+        },
+        index=checksum(index.read_bytes()),
+        shards=tuple(shards),
+        skipped=skipped,
+        problems=tuple(problems),
+    )
+    (work.store / MANIFEST).write_text(manifest.model_dump_json(indent=1))
+
+
+def _rows(
+    work: Work, names: Sequence[str], shards: list[Shard], skipped: dict[str, str], problems: list[Problem]
+) -> Iterator[dict[str, Any]]:
+    """The rows of all shards in order; fills the lists and the dictionary on the way."""
+    for name in names:
+        facts = json.loads(work.done(name).read_text())
+        shards.append(Shard(**facts["shard"]))
+        skipped.update(facts["skipped"])
+        problems[:] = added_up([*problems, *(Problem(**problem) for problem in facts["problems"])])
+        yield from facts["rows"]
+
+
+def _write_rows(file: Path, rows: Iterator[dict[str, Any]], settings: StoreSettings) -> tuple[int, np.ndarray]:
+    """Write the index; returns the number of records, and (3, L) samples, mean and squared deviations of each lead."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    text, number, whole = pa.string(), pa.float64(), pa.int64()
+    schema = pa.schema(
+        {
+            "id": text, "patient": text, "source": text, "statements": pa.list_(text),
+            "likelihoods": pa.list_(number), "age": number, "sex": text, "split": text,
+            "marks": pa.list_(whole), "symbols": pa.list_(text), "derived": pa.list_(text),
+            "shard": pa.int32(), "offset": whole, "samples": whole,
+            "mean": pa.list_(number), "squares": pa.list_(number),
+        }
+    )  # fmt: skip
+    seen: set[str] = set()
+    groups = []
+    with pq.ParquetWriter(file, schema) as writer:
+        while group := list(islice(rows, _INDEX_ROWS)):
+            for row in group:
+                if row["id"] in seen:
+                    raise InputError(f"id '{row['id']}' is given twice; prepare the common folder of its files")
+                seen.add(row["id"])
+            writer.write_table(pa.Table.from_pylist(group, schema))
+            count, mean, squares = (np.array([row[key] for row in group]) for key in ("samples", "mean", "squares"))
+            groups.append(pooled(count[:, None], mean, squares))
+    if not groups:
+        return 0, np.zeros((3, len(settings.leads)))
+    return len(seen), np.stack(pooled(*(np.stack(column) for column in zip(*groups, strict=True))))

@@ -1,0 +1,160 @@
+"""GE MUSE XML, HL7 aECG and SCP-ECG files, through ecgdatakit.
+
+The package decodes; here a file is checked before, and what came out after: XML without entities, checksums, voltage
+units, leads of one length and rate. MUSE exports hold eight leads; the other four follow from I and II where they are
+needed (`EcgPreprocessing`).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+from xml.parsers import expat
+
+import numpy as np
+
+from anyjepa.data.ecg.recording import Recording, millivolts_per
+from anyjepa.data.files import regular_size
+from anyjepa.errors import DataWarning, InputError
+
+if TYPE_CHECKING:
+    from ecgdatakit import ECGRecord, Lead
+
+MAX_BYTES = 64 * 2**20
+"""Largest file read: half an hour of 12 leads at 500 Hz as XML."""
+
+MAX_ELEMENTS = 500_000
+"""Of an XML file: half an hour's beats with all their waves. An element takes 200 bytes and more, and 20 us."""
+
+
+def read_xml(path: Path, id: str, source: str = "", unit: str | float | None = None) -> Recording:
+    """The rhythm of a GE MUSE ('RestingECG') or HL7 aECG ('AnnotatedECG') file in mV, told apart by the root element.
+
+    Entities are refused and nothing outside the file is looked up. unit: what one stored unit is, instead of the
+    file's scale. InputError names the file for anything else.
+    """
+    root = _root(_load(path), path)
+    if root not in ("RestingECG", "AnnotatedECG"):
+        raise InputError(
+            f"{path}: is XML of another kind, its root is '{root[:80]}'; GE MUSE ('RestingECG') and HL7 aECG "
+            "('AnnotatedECG') are read"
+        )
+
+    def parse() -> ECGRecord:
+        if root == "RestingECG":
+            from ecgdatakit.parsing.parsers.ge_muse_xml import GEMuseXMLParser as Parser
+        else:
+            from ecgdatakit.parsing.parsers.hl7_aecg import HL7aECGParser as Parser
+        return Parser().parse(path)
+
+    return _recording(parse, path, id, source, unit)
+
+
+def read_scp(path: Path, id: str, source: str = "", unit: str | float | None = None) -> Recording:
+    """The rhythm of an SCP-ECG file (EN 1064, ISO 11073-91064) in mV; unit as in `read_xml`. InputError else.
+
+    Compressed files take .1 s and more: their Huffman codes are decoded bit by bit.
+    """
+    _load(path)
+
+    def parse() -> ECGRecord:
+        from ecgdatakit.parsing.parsers.scp_ecg import SCPECGParser
+
+        return SCPECGParser().parse(path)
+
+    return _recording(parse, path, id, source, unit)
+
+
+def _load(path: Path) -> bytes:
+    if (size := regular_size(path)) > MAX_BYTES:
+        raise InputError(f"{path}: has {size >> 10} KiB; up to {MAX_BYTES >> 10} KiB are read")
+    return path.read_bytes()
+
+
+def _root(content: bytes, path: Path) -> str:
+    """Name of the root element of well-formed XML that declares no entity and has a bounded number of elements."""
+    root, count = "", 0
+    parser = expat.ParserCreate(namespace_separator=" ")
+
+    def start(name: str, _: object) -> None:
+        nonlocal root, count
+        root, count = root or name.rpartition(" ")[2], count + 1
+        if count > MAX_ELEMENTS:
+            raise InputError(f"{path}: has more than {MAX_ELEMENTS} XML elements; is it an ECG?")
+
+    def refuse(*_: object) -> NoReturn:
+        raise InputError(f"{path}: declares XML entities, which are refused because they can hide or bloat content")
+
+    parser.StartElementHandler = start
+    parser.EntityDeclHandler = refuse
+    try:
+        parser.Parse(content, True)
+    except InputError:
+        raise
+    except (expat.ExpatError, LookupError, ValueError) as error:  # the latter two for unknown encodings
+        raise InputError(
+            f"{path}: is no well-formed XML ({error}); it is truncated, damaged, or not in the encoding it declares"
+        ) from error
+    return root
+
+
+def _recording(parse: Callable[[], ECGRecord], path: Path, id: str, source: str, unit: str | float | None) -> Recording:
+    record, notes = _parsed(parse, path)
+    signal = [_millivolts(lead, path, unit) for lead in record.leads]
+    spans = {(len(lead.samples), lead.sampling_rate, lead.annotations.get("start_sample")) for lead in record.leads}
+    if len(spans) != 1:
+        found = ", ".join(f"{lead.label} {len(lead.samples)} at {lead.sampling_rate} Hz" for lead in record.leads)
+        raise InputError(f"{path}: its leads do not cover the same time (samples: {found})")
+    texts = (" ".join(part for part in statement if part).strip() for statement in record.interpretation.statements)
+    patient = record.patient
+    recording = Recording(
+        id=id,
+        signal=np.stack(signal),
+        fs=record.leads[0].sampling_rate,
+        leads=tuple(lead.label for lead in record.leads),
+        patient=patient.patient_id.strip() or None,
+        statements=frozenset(filter(None, texts)),
+        source=source,
+        age=None if patient.age is None else float(patient.age),
+        sex=patient.sex if patient.sex in ("F", "M") else None,
+        file=str(path),
+    )
+    for note in notes:
+        warnings.warn(f"{path}: {note}", DataWarning, stacklevel=4)
+    return recording
+
+
+def _parsed(parse: Callable[[], ECGRecord], path: Path) -> tuple[ECGRecord, list[str]]:
+    """What ecgdatakit makes of the file, and what it warns of; a wrong checksum is an error."""
+    try:
+        from ecgdatakit import ChecksumWarning
+
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            record = parse()
+    except ImportError as error:
+        raise InputError(
+            f'{path}: its format needs the ecgdatakit package: pip install "anyjepa[ecg-formats]"'
+        ) from error
+    except Exception as error:  # ecgdatakit's own errors, and whatever its parsing raises
+        reason = _line(error).replace(f" in {path}", "")
+        raise InputError(f"{path}: cannot be read ({type(error).__name__}: {reason})") from error
+    for warning in caught:
+        if issubclass(warning.category, ChecksumWarning):
+            raise InputError(f"{path}: is damaged or was changed: {_line(warning.message)}")
+    return record, [_line(warning.message) for warning in caught]
+
+
+def _line(message: object) -> str:
+    return " ".join(str(message).split())[:200]
+
+
+def _millivolts(lead: Lead, path: Path, unit: str | float | None) -> np.ndarray:
+    """(T,) float64. ecgdatakit leaves stored values as they are and says what one of them is."""
+    if unit is not None:
+        return lead.samples * millivolts_per(unit, str(path))
+    if not lead.resolution_unit:
+        raise InputError(f"{path}: '{lead.label}' has no voltage unit; give --unit")
+    return (lead.samples * lead.resolution + lead.offset) * millivolts_per(lead.resolution_unit, str(path))

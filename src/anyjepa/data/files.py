@@ -1,0 +1,30 @@
+"""What is read from a file system: regular files."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from anyjepa.errors import InputError
+
+_KINDS = {
+    stat.S_IFDIR: "folder",
+    stat.S_IFIFO: "FIFO",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFCHR: "device",
+    stat.S_IFBLK: "device",
+}
+
+
+def regular_size(path: Path) -> int:
+    """Bytes of a regular file. InputError for anything else: a FIFO or a device may never come to an end."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"{path}: is a {_KINDS[stat.S_IFMT(status.st_mode)]}; only regular files are read")
+        path.open("rb").close()
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there is no such file or folder") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    return status.st_size

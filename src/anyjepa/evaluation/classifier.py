@@ -1,0 +1,72 @@
+"""An encoder and a head in use: logits of every window of a record, and what they say of the record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from anyjepa.evaluation.features import encoded
+from anyjepa.evaluation.samples import Samples, Windows
+from anyjepa.nn.encoder import Encoder
+from anyjepa.nn.pooling import Head
+
+
+class Classifier(nn.Module):
+    """Encoder and head. A frozen encoder has no gradient and no dropout."""
+
+    def __init__(self, encoder: Encoder, head: Head, frozen: bool = False):
+        super().__init__()
+        self.encoder, self.head, self.frozen = encoder, head, frozen
+        if frozen:
+            encoder.requires_grad_(False)
+
+    def forward(self, x: Tensor, start: Tensor | None = None) -> Tensor:
+        """x: (B, C, *samples) -> logits (B, classes)."""
+        return self.head(*self.encoder.features(x, start))
+
+    def train(self, mode: bool = True) -> Classifier:
+        super().train(mode)
+        self.encoder.train(mode and not self.frozen)
+        return self
+
+
+@dataclass(frozen=True)
+class WindowLogits:
+    """Logits of every window of N records, in the order of the records."""
+
+    logits: np.ndarray  # (W, C) float32
+    record: np.ndarray  # (W,) place of the window's record
+    start: np.ndarray  # (W,) its first sample in the record
+
+    def mean(self, records: int) -> np.ndarray:
+        """Mean over the windows of each record, (records, C)."""
+        total = np.zeros((records, self.logits.shape[1]))
+        np.add.at(total, self.record, self.logits)
+        return (total / np.bincount(self.record, minlength=records)[:, None]).astype(np.float32)
+
+    def strongest(self, records: int) -> np.ndarray:
+        """First sample of the window with the highest logit of each class, (records, C)."""
+        ends = np.cumsum(np.bincount(self.record, minlength=records))[:-1]
+        parts = zip(np.split(self.logits, ends), np.split(self.start, ends), strict=True)
+        return np.stack([start[logits.argmax(0)] for logits, start in parts])
+
+
+@torch.inference_mode()
+def window_logits(encoder: Encoder, head: Head, samples: Samples, windows: Windows) -> WindowLogits:
+    """What the head says of each window; the encoder is used in evaluation mode, as the head must be."""
+    found = [
+        (head(prefix, patches).float().cpu().numpy(), places, starts)
+        for places, starts, prefix, patches in encoded(encoder, samples, windows)
+    ]
+    logits, record, start = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    order = np.argsort(record, kind="stable")
+    return WindowLogits(logits[order], record[order], start[order])
+
+
+def as_probabilities(logits: np.ndarray, exclusive: bool) -> np.ndarray:
+    """Logits (N, C) as probabilities, (N, C) float32."""
+    tensor = torch.as_tensor(logits)
+    return (tensor.softmax(-1) if exclusive else tensor.sigmoid()).float().numpy()

@@ -1,0 +1,257 @@
+"""Labelled records, their splits, and how each row of a result is computed on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from anyjepa.data.labels import LabelTable
+from anyjepa.errors import InputError
+from anyjepa.evaluation.attentive import attentive_probe
+from anyjepa.evaluation.cache import FeatureCache, cache_key
+from anyjepa.evaluation.calibration import reliability
+from anyjepa.evaluation.config import EvaluationConfig
+from anyjepa.evaluation.controls import random_encoder, raw_features
+from anyjepa.evaluation.decisions import UNCHOSEN, best_thresholds, decide
+from anyjepa.evaluation.features import Tokens, mean_features, token_features
+from anyjepa.evaluation.finetune import Finetune, finetune
+from anyjepa.evaluation.intervals import Estimate, Resampled, bootstrap, estimate, percentiles
+from anyjepa.evaluation.metrics import Scored
+from anyjepa.evaluation.overlap import Exposure, Nothing, Seen
+from anyjepa.evaluation.probes import Probed, knn_probe, linear_probe
+from anyjepa.evaluation.result import Repeat, Row
+from anyjepa.evaluation.samples import Samples, Windows, signal_hashes
+from anyjepa.evaluation.splits import Fixed, Folds, Split, check_leakage, low_shot, splits
+from anyjepa.nn.encoder import Encoder
+from anyjepa.nn.pooling import Head, HeadConfig
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An encoder to be judged."""
+
+    encoder: Encoder
+    weights: str = "teacher"  # or 'student', 'random'
+    seen: Seen | None = None  # what it was pretrained on; None: unknown
+
+
+# A function where pretraining left out the split's test part; it should remember what it made, for it is asked again.
+Source = Candidate | Callable[[Split], Candidate]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A classifier that was trained on one split, and what is known about it."""
+
+    encoder: Encoder
+    head: Head
+    trained: bool  # the encoder on the labels too
+    classes: tuple[str, ...]
+    exclusive: bool
+    thresholds: tuple[float, ...] | None  # one a class; None: exclusive
+    unchosen: tuple[str, ...]  # classes that validation data chose no threshold for
+    windows: Windows
+    split: Split
+    table: LabelTable
+    digests: tuple[str, ...]  # of the signals, in the table's order
+    macro_auroc: float  # on the split's test part
+
+
+class Judged(NamedTuple):
+    """One row on one split."""
+
+    probed: Probed
+    weights: str
+    seen: Seen | None
+    encoder: Encoder | None = None
+
+
+Judge = Callable[[Split], Judged]
+
+
+class Study:
+    """Labelled records, their splits, and how a row is computed on them."""
+
+    def __init__(self, samples: Samples, table: LabelTable, config: EvaluationConfig, cache: FeatureCache):
+        self.samples, self.table, self.config, self.cache = samples, table, config, cache
+        self.hashes = signal_hashes(samples)
+        self.split = config.split or (Fixed() if table.split is not None else Folds())
+        whole = [split for seed in range(config.seeds) for split in splits(table, self.split, seed)]
+        check_leakage(whole, table.groups, self.hashes)
+        self.repeats = whole
+        if config.low_shot is not None:
+            self.repeats = [low_shot(table, split, config.low_shot) for split in whole]
+
+    def judges(self, candidates: Mapping[str, Source]) -> dict[str, tuple[Judge, bool]]:
+        """Every row by name, and whether it is a control; the candidates first."""
+        if not candidates:
+            raise InputError("evaluate: no encoder is given")
+        protocol = self.config.protocol
+        first = next(iter(candidates.values()))
+        network = (first if isinstance(first, Candidate) else first(self.repeats[0])).encoder
+        scratch = {"from scratch (same network, labels only)": self._random(network, self.train)}
+        raw = self._raw()
+        if protocol == "supervised":
+            return _named(scratch, False) | _named(raw, True)
+        judge = self.train if protocol == "finetune" else self.probe
+        rows = _named({name: self._judge(source, judge) for name, source in candidates.items()}, False)
+        if protocol == "finetune":
+            return rows | _named(scratch | raw, True)
+        if protocol == "attentive":
+            linear = {f"{name}, linear probe": self._judge(source, self.linear) for name, source in candidates.items()}
+            rows |= _named(linear, False)
+        controls = {"random init (same network)": self._random(network, self.probe)} | raw
+        return rows | _named(controls | (scratch if self.config.from_scratch else {}), True)
+
+    def probe(self, encoder: Encoder, split: Split) -> Probed:
+        """The chosen probe on the frozen encoder."""
+        config, values, exclusive = self.config.attentive, self.table.values, self.table.exclusive
+        if self.config.protocol in ("linear", "knn"):
+            return self.linear(encoder, split)
+        if config.crops == "random":
+            settings = Finetune(head=HeadConfig(kind="attentive"), dropout=0, fit=config.fit)
+            windows = self.config.windows
+            return finetune(encoder, self.samples, values, split, exclusive, windows, settings, frozen=True)
+        tokens = Tokens(**self._cached("tokens", encoder, lambda: vars(token_features(encoder, *self._inputs))))
+        return attentive_probe(encoder, tokens, values, split, exclusive, config)
+
+    def linear(self, encoder: Encoder, split: Split) -> Probed:
+        """A probe on the mean of the frozen encoder's tokens."""
+        x = self._cached("mean", encoder, lambda: {"x": mean_features(encoder, *self._inputs)})["x"]
+        return self._probe_vectors(x, split)
+
+    def train(self, encoder: Encoder, split: Split) -> Probed:
+        """The whole network; beside fine-tuning, training from scratch has the same settings."""
+        settings = self.config.finetune if self.config.protocol == "finetune" else self.config.supervised
+        values, exclusive, windows = self.table.values, self.table.exclusive, self.config.windows
+        head = self.probe(encoder, split).head if settings.after == "attentive" else None
+        return finetune(encoder, self.samples, values, split, exclusive, windows, settings, head=head)
+
+    def fitted(self, judged: Judged, split: Split) -> Fitted:
+        """A row's classifier of one split, to be kept."""
+        probed, (scored, thresholds) = judged.probed, self._decided(judged.probed, split)
+        encoder = probed.encoder or judged.encoder
+        assert encoder is not None, "raw input is never the first row"
+        assert probed.head is not None, "nearest neighbours are refused before"
+        unchosen = np.zeros(len(self.table.classes), bool) if thresholds is None else np.isnan(thresholds)
+        return Fitted(
+            encoder=encoder,
+            head=probed.head,
+            trained=probed.encoder is not None,
+            classes=self.table.classes,
+            exclusive=self.table.exclusive,
+            thresholds=None if thresholds is None else tuple(np.where(unchosen, UNCHOSEN, thresholds).tolist()),
+            unchosen=tuple(label for label, missing in zip(self.table.classes, unchosen, strict=True) if missing),
+            windows=self.config.windows,
+            split=split,
+            table=self.table,
+            digests=tuple(self.hashes),
+            macro_auroc=float(scored.measure()[0]["macro_auroc"][0]),
+        )
+
+    def row(self, name: str, judged: Sequence[Judged], control: bool, seen: Exposure) -> tuple[Row, Resampled]:
+        """A row's metrics over all repeats, and over resamples of the patients: the same draws for every row."""
+        decided = [self._decided(one.probed, split) for split, one in zip(self.repeats, judged, strict=True)]
+        tests = [scored for scored, _ in decided]
+        resampled = bootstrap(tests, self.config.bootstrap)
+        repeats = [
+            self._repeat(split, one.probed, *found)
+            for split, one, found in zip(self.repeats, judged, decided, strict=True)
+        ]
+        classes = self.table.classes
+
+        def over(metric: str, label: str | None = None) -> Estimate:
+            of = [r.metrics[metric] if label is None else r.class_metrics[metric][label] for r in repeats]
+            draws = resampled.overall.get(metric) if label is None else None
+            if label is not None and metric in resampled.classes:
+                draws = resampled.classes[metric][:, classes.index(label)]
+            return estimate([number(value) for value in of], self.split.overlap, (0, 1), percentiles(draws))
+
+        values, scores = (np.concatenate(parts) for parts in zip(*((t.values, t.scores) for t in tests), strict=True))
+        row = Row(
+            name=name,
+            control=control,
+            weights=judged[0].weights,
+            transductive=seen.transductive,
+            repeats=tuple(repeats),
+            metrics={metric: over(metric) for metric in repeats[0].metrics},
+            class_metrics={m: {label: over(m, label) for label in classes} for m in repeats[0].class_metrics},
+            reliability=reliability(values, scores),
+            class_reliability={label: reliability(values[:, c], scores[:, c]) for c, label in enumerate(classes)},
+        )
+        return row, resampled
+
+    def _decided(self, probed: Probed, split: Split) -> tuple[Scored, np.ndarray | None]:
+        """The test part with decisions by thresholds that validation data choose, and those thresholds (C,)."""
+        values, exclusive = self.table.values, self.table.exclusive
+        thresholds = None if exclusive else best_thresholds(values[split.validation], probed.validation)
+        groups, decided = np.array(self.table.groups)[split.test], decide(probed.scores, thresholds)
+        return Scored(values[split.test], probed.scores, groups, decided, exclusive), thresholds
+
+    def _repeat(self, split: Split, probed: Probed, scored: Scored, thresholds: np.ndarray | None) -> Repeat:
+        overall, of_classes = scored.measure()
+        return Repeat(
+            seed=split.seed,
+            fold=split.fold,
+            metrics={metric: _known(float(value[0])) for metric, value in overall.items()},
+            class_metrics={metric: self._by_class(values[0]) for metric, values in of_classes.items()},
+            thresholds=None if thresholds is None else self._by_class(thresholds),
+            chosen=probed.chosen,
+        )
+
+    def _by_class(self, values: np.ndarray) -> dict[str, float | None]:
+        return {label: _known(value) for label, value in zip(self.table.classes, values.tolist(), strict=True)}
+
+    @property
+    def _inputs(self) -> tuple[Samples, Windows]:
+        return self.samples, self.config.windows
+
+    def _judge(self, source: Source, probe: Callable[[Encoder, Split], Probed]) -> Judge:
+        def judge(split: Split) -> Judged:
+            candidate = source if isinstance(source, Candidate) else source(split)
+            return Judged(probe(candidate.encoder, split), candidate.weights, candidate.seen, candidate.encoder)
+
+        return judge
+
+    def _random(self, network: Encoder, probe: Callable[[Encoder, Split], Probed]) -> Judge:
+        def judge(split: Split) -> Judged:
+            encoder = random_encoder(network, split.seed)
+            return Judged(probe(encoder, split), "random", Nothing(), encoder)
+
+        return judge
+
+    def _raw(self) -> dict[str, Judge]:
+        """Rows on the input itself; a linear probe where the protocol needs tokens or a network."""
+        suffix = "" if self.config.protocol in ("linear", "knn") else ", linear probe"
+
+        def judge(x: np.ndarray) -> Judge:
+            return lambda split: Judged(self._probe_vectors(x, split), "none", Nothing())
+
+        found = raw_features(self.samples, self.config.raw_dimensions)
+        return {name + suffix: judge(x) for name, x in found.items()}
+
+    def _probe_vectors(self, x: np.ndarray, split: Split) -> Probed:
+        if self.config.protocol == "knn":
+            return knn_probe(x, self.table.values, split, self.config.knn)
+        return linear_probe(x, self.table.values, split, self.table.exclusive, self.config.linear)
+
+    def _cached(
+        self, kind: str, encoder: Encoder, compute: Callable[[], dict[str, np.ndarray]]
+    ) -> dict[str, np.ndarray]:
+        return self.cache.get(cache_key(kind, encoder, self.hashes, self.config.windows), compute)
+
+
+def _named(judges: Mapping[str, Judge], control: bool) -> dict[str, tuple[Judge, bool]]:
+    return {name: (judge, control) for name, judge in judges.items()}
+
+
+def _known(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def number(value: float | None) -> float:
+    """NaN for a number that there is none of."""
+    return float("nan") if value is None else value

@@ -1,0 +1,160 @@
+"""Classifiers kept from an evaluation, and what they say of records."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import nn
+
+from anyjepa.errors import DataWarning, InputError
+from anyjepa.evaluation.classifier import WindowLogits, as_probabilities, window_logits
+from anyjepa.evaluation.decisions import UNCHOSEN, decide
+from anyjepa.evaluation.samples import ArraySamples, Windows
+from anyjepa.weights.folder import LoadedModel, save_model
+from anyjepa.weights.model import ClassifierConfig, TrainingRecords
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from anyjepa.evaluation.protocol import Fitted
+    from anyjepa.runs.model import Model
+
+
+def write_classifier(folder: Path, model: Model, what: str, fitted: Fitted) -> Path:
+    """Write a classifier that an evaluation of `model` trained as a model folder. InputError if it cannot be written.
+
+    what: the protocol and the task in words, for the model card.
+    """
+    loaded, windows, split, table = model.loaded, fitted.windows, fitted.split, fitted.table
+    classifier = ClassifierConfig(
+        head=fitted.head.config,
+        classes=fitted.classes,
+        exclusive=fitted.exclusive,
+        window=windows.length,
+        stride=windows.length and (windows.stride or max(1, windows.length // 2)),
+        tail=windows.tail,
+        thresholds=fitted.thresholds,
+    )
+    notes = [
+        f"Its head is the {what}, trained on {len(split.train)} records, chosen on {len(split.validation)}; on "
+        f"{len(split.test)} others its macro AUROC is {fitted.macro_auroc:.3f} (seed {split.seed}, fold {split.fold})."
+    ]
+    if fitted.unchosen:
+        notes.append(
+            f"Decided at {UNCHOSEN}, for want of positives to choose a threshold: {', '.join(fitted.unchosen)}."
+        )
+    made = loaded.config.provenance.model_copy(update={"notes": (*loaded.config.provenance.notes, *notes)})
+    weights = "fine-tuned" if fitted.trained else loaded.weights
+    changes = {"weights": weights, "predictor": False, "classifier": classifier, "provenance": made}
+    rows = np.concatenate([split.train, split.validation])
+    ids, groups, digests = ([column[row] for row in rows] for column in (table.ids, table.groups, fitted.digests))
+    return save_model(
+        folder,
+        loaded.config.model_copy(update=changes),
+        nn.ModuleDict({"encoder": fitted.encoder, "head": fitted.head}).state_dict(),
+        loaded.preprocessing,
+        records=loaded.records and loaded.records | TrainingRecords.of(ids, groups, digests),
+    )
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a classifier says of N records."""
+
+    ids: tuple[str, ...]
+    config: ClassifierConfig
+    probabilities: np.ndarray  # (N, C)
+    decisions: np.ndarray  # (N, C) whether each class is said to apply
+    windows: WindowLogits  # of every window; a record's probabilities come from the mean
+    fs: float  # Hz, of the windows' starts
+
+    @property
+    def driven_by_s(self) -> np.ndarray:
+        """(N, C) start in s of the window that speaks most for each class."""
+        return self.windows.strongest(len(self.ids)) / self.fs
+
+    def table(self) -> pd.DataFrame:
+        """One row a record: id, windows (their number), of exclusive classes the one decided, and of each class its
+        probability, of others its decision, and the start in s of the window that speaks most for it.
+        """
+        import pandas as pd
+
+        classes = self.config.classes
+        columns: dict[str, object] = {"id": self.ids}
+        if self.config.exclusive:
+            columns["class"] = [classes[place] for place in self.decisions.argmax(1)]
+        driven = self.driven_by_s
+        for place, name in enumerate(classes):
+            columns[f"{name}.probability"] = self.probabilities[:, place]
+            if not self.config.exclusive:
+                columns[f"{name}.decision"] = self.decisions[:, place]
+            columns[f"{name}.window_s"] = driven[:, place]
+        columns["windows"] = np.bincount(self.windows.record, minlength=len(self.ids))
+        return pd.DataFrame(columns)
+
+    def window_table(self) -> pd.DataFrame:
+        """One row a window: id, start_s, and the logit of each class; a record's logit is their mean."""
+        import pandas as pd
+
+        found = self.windows
+        columns = {"id": [self.ids[place] for place in found.record], "start_s": found.start / self.fs}
+        logits = {f"{name}.logit": found.logits[:, place] for place, name in enumerate(self.config.classes)}
+        return pd.DataFrame(columns | logits)
+
+
+def classify(model: Model, ids: Sequence[str], signals: Sequence[np.ndarray]) -> Predictions:
+    """Prepared signals (leads, samples) of any length. Raises InputError if the model has no classifier.
+
+    Records are read in the classifier's windows, those that are shorter whole; without windows of its own, records
+    longer than the model's input are read in half-overlapping ones.
+    """
+    config, head = classifier_of(model.loaded), model.head
+    assert head is not None
+    limit = config.window or model.preprocessing.samples
+    lengths = np.array([signal.shape[1] for signal in signals])
+    whole = lengths < limit if config.window else lengths <= limit
+    if config.window and whole.any():
+        warnings.warn(
+            f"{whole.sum()} of {len(ids)} records are shorter than the classifier's windows of "
+            f"{limit / model.preprocessing.fs:g} s and are read whole; the first: {ids[int(whole.argmax())]}",
+            DataWarning,
+            stacklevel=3,
+        )
+    absolute, parts = model.preprocessing.absolute_time, []
+    of_long = Windows(length=limit, stride=config.stride, tail=config.tail, absolute=absolute)
+    for rows, windows in ((np.flatnonzero(~whole), of_long), (np.flatnonzero(whole), Windows(absolute=absolute))):
+        if len(rows):
+            chosen = rows.tolist()
+            samples = ArraySamples(tuple(ids[row] for row in chosen), [signals[row] for row in chosen])
+            found = window_logits(model.encoder, head, samples, windows)
+            parts.append((found.logits, rows[found.record], found.start))
+    logits, record, start = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    order = np.argsort(record, kind="stable")
+    found = WindowLogits(logits[order], record[order], start[order])
+    probabilities = as_probabilities(found.mean(len(ids)), config.exclusive)
+    decisions = decide(probabilities, _thresholds(config))
+    return Predictions(tuple(ids), config, probabilities, decisions, found, model.preprocessing.fs)
+
+
+def classifier_of(loaded: LoadedModel) -> ClassifierConfig:
+    """A model's classifier. Raises InputError if it has none."""
+    if loaded.config.classifier is None:
+        raise InputError(
+            f"{loaded.folder}: this model has no classifier, it only embeds; anyjepa evaluate ... --save-classifier "
+            "trains and keeps one"
+        )
+    return loaded.config.classifier
+
+
+def _thresholds(config: ClassifierConfig) -> np.ndarray | None:
+    if config.exclusive:
+        return None
+    if config.thresholds is None:
+        warnings.warn(f"the classifier has no thresholds of its own; classes apply from {UNCHOSEN}", DataWarning, 4)
+        return np.full(len(config.classes), UNCHOSEN)
+    return np.array(config.thresholds)

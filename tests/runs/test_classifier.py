@@ -1,0 +1,250 @@
+"""A classifier that an evaluation kept says of the test records what the evaluation said."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.torch import load_file, save_file
+
+import anyjepa
+from anyjepa.data.ecg.leads import LEADS
+from anyjepa.data.ecg.simulator import SimulatorConfig, simulate
+from anyjepa.data.labels import LabelTable
+from anyjepa.errors import DataWarning, InputError
+from anyjepa.evaluation.metrics import auroc, macro
+from anyjepa.runs.evaluate import LabelFile
+
+SIMULATED = SimulatorConfig(patients=44, fs=100, duration_s=6)  # the tiny recipe's
+FIT = {"steps": 4, "batch": 16, "warmup": 1, "validate_every": 2, "precision": "32"}
+
+
+@pytest.fixture(scope="module")
+def records():
+    return simulate(SIMULATED)
+
+
+@pytest.fixture(scope="module")
+def labels(records) -> LabelTable:
+    """Two classes that are not exclusive, and one that no validation record has."""
+    split = tuple(("test", "validation", "train", "train")[i % 4] for i in range(len(records)))
+    values = np.array([[i // 4 % 2, i % 3 == 0, split[i] != "validation" and i % 5 > 0] for i in range(len(records))])
+    return LabelTable(
+        tuple(r.id for r in records), ("odd", "third", "rest"), values, tuple(r.group for r in records), False, split
+    )
+
+
+@pytest.fixture(scope="module")
+def kept(tiny_run: Path, labels: LabelTable, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("kept") / "linear"
+    anyjepa.evaluate(tiny_run, labels=labels, min_count=0, name="kept", save_classifier=folder)
+    return folder
+
+
+def raw(records) -> list[np.ndarray]:
+    return [r.signal for r in records]
+
+
+SETTINGS = {
+    "linear": {},
+    "attentive": {"attentive": {"fit": FIT}},
+    "ecg-linear": {"attentive": {"fit": FIT}},
+    "finetune": {"finetune": {"fit": FIT}},
+    "ecg-finetune": {"finetune": {"fit": FIT}},
+    "ecg-finetune-after-linear": {"attentive": {"fit": FIT}, "finetune": {"fit": FIT}},
+    "supervised": {"supervised": {"fit": FIT}},
+}
+
+
+@pytest.mark.parametrize("protocol", SETTINGS)
+def test_it_gives_the_scores_of_the_evaluation(tiny_run, labels, records, tmp_path, protocol):
+    result = anyjepa.evaluate(
+        tiny_run,
+        labels=labels,
+        protocol=protocol,
+        settings={"bootstrap": 0, "min_count": 0, **SETTINGS[protocol]},
+        name="kept",
+        save_classifier=tmp_path / "classifier",
+    )
+    model = anyjepa.load(tmp_path / "classifier")
+    test = [place for place, part in enumerate(labels.split) if part == "test"]
+    found = model.predict_classes([records[place].signal for place in test], fs=100)
+    first = result.rows[0].repeats[0]
+    tolerance = 0.02 if protocol == "attentive" else 1e-6  # its tokens are kept in half precision
+    area = float(macro(auroc(labels.values[test], found.probabilities)))
+    assert area == pytest.approx(first.metrics["macro_auroc"], abs=tolerance)
+    chosen = model.loaded.config.classifier.thresholds
+    assert chosen == pytest.approx([value if value is not None else 0.5 for value in first.thresholds.values()])
+    assert first.thresholds["rest"] is None
+    assert np.array_equal(found.decisions, found.probabilities >= np.array(chosen))
+    assert result.without_positives == {"validation": {"rest": 1}}
+    assert result.preset == (f"{protocol}, changed" if protocol.startswith("ecg") else "")
+    own = [row.name for row in result.rows if not row.control]
+    expected = {
+        "attentive": ["pretrained (teacher)", "pretrained (teacher), linear probe"],
+        "supervised": ["from scratch (same network, labels only)"],
+    }
+    kind = {"ecg-linear": "attentive"}.get(protocol, protocol)
+    assert own == expected.get(kind, ["pretrained (teacher)"])
+    assert result.title.startswith({"ecg-linear": "attentive probe (ecg-linear"}.get(protocol, ""))
+
+
+def test_its_folder_says_what_it_is(kept, tiny_run, labels):
+    model = anyjepa.load(kept)
+    config, before = model.loaded.config, anyjepa.load(tiny_run).loaded
+    assert sorted(path.name for path in kept.iterdir()) == [
+        "README.md", "config.json", "model.safetensors", "preprocessing.json", "training_records.json",
+    ]  # fmt: skip
+    assert (config.weights, config.predictor, config.classifier.classes) == ("teacher", False, labels.classes)
+    card = (kept / "README.md").read_text()
+    assert "Its head is the linear probe of labels, trained on" in card
+    assert "Decided at 0.5, for want of positives to choose a threshold: rest." in card
+    assert "predict_classes" in card
+    used = [name for name, part in zip(labels.ids, labels.split, strict=True) if part != "test"]
+    new = set(used) - set(before.records.saw_ids(used))
+    assert new
+    assert model.loaded.records.saw_ids(used) == used  # the head has seen what it was trained on and chosen by
+    assert set(before.records.ids) < set(model.loaded.records.ids)
+    assert (before.records.sources, model.loaded.records.sources) == (("simulator",), ("simulator",))
+
+
+def test_windows_explain_a_records_probability(kept, records):
+    model = anyjepa.load(kept)
+    config = model.loaded.config.classifier
+    assert (config.window, config.stride) == (400, 200)
+    long = np.concatenate([r.signal for r in records[:3]], axis=1)  # 18 s
+    found = model.predict_classes([records[5].signal, long], fs=100, leads=LEADS)
+    windows, table = found.window_table(), found.table()
+    assert table["windows"].tolist() == [2, 8]
+    own = windows[windows["id"] == found.ids[1]]
+    assert own["start_s"].tolist() == [0, 2, 4, 6, 8, 10, 12, 14]
+    logit = own["odd.logit"].to_numpy()
+    assert table["odd.probability"][1] == pytest.approx(1 / (1 + np.exp(-logit.mean())), abs=1e-6)
+    assert table["odd.window_s"][1] == own["start_s"].to_numpy()[logit.argmax()]
+    assert found.driven_by_s[1, 0] == table["odd.window_s"][1]
+
+
+def test_records_of_any_length_keep_their_places(kept, records):
+    model = anyjepa.load(kept)
+    signals = [records[0].signal, records[1].signal[:, :250], records[2].signal[:, :400]]
+    with pytest.warns(DataWarning, match=r"1 of 3 records are shorter than the classifier's windows of 4 s"):
+        found = model.predict_classes(signals, fs=100)
+    assert np.bincount(found.windows.record).tolist() == [2, 1, 1]
+    for place in (0, 2):
+        alone = model.predict_classes(signals[place], fs=100).probabilities
+        np.testing.assert_allclose(found.probabilities[place], alone[0], atol=1e-6)
+    with pytest.raises(InputError, match="one token is"):
+        model.predict_classes(20 * records[0].signal[:, :5], fs=100)
+
+
+def test_of_exclusive_classes_the_most_probable_is_decided(tiny_run, records, tmp_path):
+    anyjepa.evaluate(tiny_run, bootstrap=0, name="kept", save_classifier=tmp_path / "exclusive")
+    found = anyjepa.load(tmp_path / "exclusive").predict_classes(raw(records[:5]), fs=100)
+    table = found.table()
+    assert found.probabilities.sum(1) == pytest.approx(np.ones(5), abs=1e-5)
+    assert table["class"].tolist() == [found.config.classes[place] for place in found.probabilities.argmax(1)]
+    assert not [name for name in table if name.endswith(".decision")]
+
+
+def test_a_model_without_a_classifier_is_refused(tiny_run, records, cli, tmp_path):
+    with pytest.raises(InputError, match="this model has no classifier, it only embeds"):
+        anyjepa.load(tiny_run).predict_classes(raw(records[:1]), fs=100)
+    done = cli("predict", tiny_run, tmp_path, "-o", tmp_path / "out.csv")
+    assert done.code == 2
+    assert done.err.count("\n") == 1
+
+
+def test_nearest_neighbours_are_not_kept(tiny_run, tmp_path):
+    with pytest.raises(InputError, match="nearest neighbours are no classifier to keep"):
+        anyjepa.evaluate(tiny_run, protocol="knn", name="kept", save_classifier=tmp_path / "knn")
+
+
+def edited(change):
+    def spoil(folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text())
+        change(config)
+        (folder / "config.json").write_text(json.dumps(config))
+
+    return spoil
+
+
+def without_the_head(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["head.read.bias"]
+    save_file(tensors, folder / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (without_the_head, r"model\.safetensors: tensor 'head\.read\.bias' is missing"),
+        (edited(lambda c: c["classifier"]["thresholds"].pop()), "3 classes, but 2 thresholds"),
+        (
+            edited(lambda c: c["classifier"]["thresholds"].__setitem__(0, 1.5)),
+            r"classifier\.thresholds\.0: Input should be",
+        ),
+        (edited(lambda c: c["classifier"]["classes"].pop()), "3 thresholds"),
+        (
+            edited(lambda c: c["classifier"]["classes"].reverse()),
+            "was saved with another config: classifier.classes is",
+        ),
+        (edited(lambda c: c["classifier"].pop("head")), r"config\.json: classifier\.head: Field required"),
+        (edited(lambda c: c["classifier"].update(window=7, stride=None)), "window and stride come together"),
+    ],
+)
+def test_a_spoilt_classifier_is_one_clear_line(kept, tmp_path, spoil, said):
+    shutil.copytree(kept, tmp_path / "spoilt")
+    spoil(tmp_path / "spoilt")
+    with pytest.raises(InputError, match=said) as error:
+        anyjepa.load(tmp_path / "spoilt")
+    assert "\n" not in str(error.value)
+
+
+def test_thresholds_may_be_chosen_by_hand(kept, records, tmp_path):
+    shutil.copytree(kept, tmp_path / "strict")
+    edited(lambda c: c["classifier"].update(thresholds=[1.0, 0.0, 0.5]))(tmp_path / "strict")
+    found = anyjepa.load(tmp_path / "strict").predict_classes(raw(records[:4]), fs=100)
+    assert found.decisions[:, :2].tolist() == [[False, True]] * 4
+    edited(lambda c: c["classifier"].update(thresholds=None))(tmp_path / "strict")
+    with pytest.warns(DataWarning, match="has no thresholds of its own; classes apply from 0.5"):
+        again = anyjepa.load(tmp_path / "strict").predict_classes(raw(records[:4]), fs=100)
+    assert np.array_equal(again.decisions, again.probabilities >= 0.5)
+
+
+def test_the_command_line(cli, tiny_run, records, tmp_path):
+    kept = tmp_path / "classifier"
+    done = cli("evaluate", tiny_run, "--seeds", "1", "--save-classifier", kept)
+    assert done.code == 0, done.err
+    assert f"classifier: {kept}" in done.out
+    ids = np.array([r.id for r in records[:4]])
+    np.savez(
+        tmp_path / "four.npz", signals=np.stack(raw(records[:4])), fs=100, leads=np.array(LEADS), unit="mV", ids=ids
+    )
+    done = cli("predict", kept, tmp_path / "four.npz", "-o", tmp_path / "out.csv", "--windows", tmp_path / "w.parquet")
+    assert done.code == 0, done.err
+    assert "out.csv: 4 records" in done.out
+    table, windows = pd.read_csv(tmp_path / "out.csv"), pd.read_parquet(tmp_path / "w.parquet")
+    assert list(table.columns[:3]) == ["id", "patient", "class"]
+    assert len(windows) == 4 * 2
+    assert cli("predict", kept, tmp_path / "four.npz", "-o", tmp_path / "out.npz").err == (
+        f"anyjepa: {tmp_path / 'out.npz'}: predictions are written as .parquet, .csv\n"
+    )
+    assert cli("evaluate", tiny_run, "--protocol", "ecg-linaer").err == (
+        "anyjepa: evaluate: there is no protocol 'ecg-linaer'; did you mean 'ecg-linear'?\n"
+    )
+    listed = cli("recipes").out
+    assert "--protocol ecg-finetune-after-linear" in listed
+    assert cli("recipes", "ecg-linear").out.startswith("name: ecg-linear\n")
+
+
+def test_a_table_of_labels_may_be_a_file(tiny_run, records, tmp_path):
+    frame = pd.DataFrame({"id": [r.id for r in records], "AF": [i % 2 for i in range(len(records))]})
+    frame.to_csv(tmp_path / "labels.csv", index=False)
+    labels = LabelFile(tmp_path / "labels.csv", "id", ["AF"], split_by="record")
+    result = anyjepa.evaluate(tiny_run, labels=labels, folds=2, name="kept", save_classifier=tmp_path / "af")
+    assert len(result.rows[0].repeats[0].thresholds) == 1
+    assert anyjepa.load(tmp_path / "af").loaded.config.classifier.classes == ("AF",)
