@@ -12,6 +12,7 @@ import typer
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Unit = Annotated[str | None, typer.Option(help="mV, uV, V or mV per unit, over what the files say.")]
 Rate = Annotated[float | None, typer.Option(help="Hz, for arrays and tables that do not say.")]
+SkipErrors = Annotated[bool, typer.Option("--skip-errors", help="Leave out what cannot be read or used, and say so.")]
 Leads = Annotated[str | None, typer.Option(help="I,II,V1 ..., for arrays that do not say.")]
 
 
@@ -28,9 +29,7 @@ def predict(
     fs: Rate = None,
     leads: Leads = None,
     unit: Unit = None,
-    skip_errors: Annotated[
-        bool, typer.Option("--skip-errors", help="Leave out what cannot be read, and say so.")
-    ] = False,
+    skip_errors: SkipErrors = False,
 ) -> None:
     """Probabilities and decisions of a classifier that `evaluate --save-classifier` kept, and what drove them."""
     from anyjepa.runs.predict import predict_files
@@ -56,9 +55,7 @@ def embed(
     fs: Rate = None,
     leads: Leads = None,
     unit: Unit = None,
-    skip_errors: Annotated[
-        bool, typer.Option("--skip-errors", help="Leave out what cannot be read, and say so.")
-    ] = False,
+    skip_errors: SkipErrors = False,
 ) -> None:
     """One vector a record, into a table with the records' ids."""
     from anyjepa.runs.embed import embed_files

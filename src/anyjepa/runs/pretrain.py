@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 from hashlib import blake2b
@@ -12,9 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from anyjepa.data.ecg.checks import tell_skipped
 from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.source import Found, training_data
-from anyjepa.errors import DataWarning, InputError
+from anyjepa.errors import InputError
 from anyjepa.evaluation.samples import signal_hashes
 from anyjepa.masks.spans import sample_spans, span_draws
 from anyjepa.objectives.masked import MaskedPrediction
@@ -70,7 +70,7 @@ def pretrain(
     hashes = signal_hashes(dataset) if first and not dataset.checksums else []
     with run.claimed() if first else nullcontext():
         if first:
-            _tell_skipped(dataset)
+            tell_skipped(dataset.skipped)
             origin = paths or (["arrays"] if isinstance(data, Found) else ["embedded"])
             _start(run, _described(dataset, dataset.checksums or hashes, origin, tasks), resume)
             _draw_masks(run, dataset)
@@ -151,12 +151,6 @@ def _start(run: Run, data: dict[str, Any], resume: bool) -> None:
             "the files as they were, or start a new run"
         )
     run.renew()
-
-
-def _tell_skipped(dataset: EcgDataset) -> None:
-    if dataset.skipped:
-        reason = next(iter(dataset.skipped.values()))
-        warnings.warn(f"{len(dataset.skipped)} records are left out; the first: {reason}", DataWarning, stacklevel=3)
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:

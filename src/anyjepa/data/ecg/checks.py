@@ -80,6 +80,13 @@ def warn_about(problems: Sequence[Problem]) -> None:
         warnings.warn(str(problem), DataWarning, stacklevel=3)
 
 
+def tell_skipped(skipped: Mapping[str, str]) -> None:
+    """One DataWarning for what is left out: its number, and the first reason."""
+    if skipped:
+        count = "1 record is" if len(skipped) == 1 else f"{len(skipped)} records are"
+        warnings.warn(f"{count} left out; the first: {next(iter(skipped.values()))}", DataWarning, stacklevel=3)
+
+
 def peak_to_peak(recording: Recording) -> np.ndarray:
     """(L,) mV from the .1 to the 99.9 percentile of each lead, so that a spike does not count; NaN without samples."""
     return _by_lead(recording, lambda row: float(np.subtract(*np.percentile(row, [99.9, 0.1]))))
