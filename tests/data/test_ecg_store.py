@@ -222,7 +222,9 @@ def test_memory_does_not_grow_with_the_data(tmp_path: Path) -> None:
         for number in range(1, 25 * times):  # 1 MB each, all from one file
             (folder / f"r{number}.hea").write_text(header)
         command = [sys.executable, "-c", MEMORY, folder, tmp_path / f"store{times}"]
-        peaks.append(int(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        peaks.append(int(done.stdout))
     assert len(Store(tmp_path / "store4")) == 100
     assert peaks[1] - peaks[0] < 8_000  # kB; the data grew by 72,000
 
@@ -314,7 +316,7 @@ SHARD = "shards/000000.f32"
         (lambda s: flip(s / "index.parquet"), r"index\.parquet: is damaged, its checksum"),
         (lambda s: (s / "index.parquet").unlink(), r"index\.parquet: cannot be read"),
         (shift_index, r"index\.parquet: record 'r1' lies beyond the end of its shard"),
-        (lambda s: (s / "manifest.json").unlink(), r"manifest\.json: cannot be read as the manifest"),
+        (lambda s: (s / "manifest.json").unlink(), r"manifest\.json: cannot be read \(No such file"),
         (lambda s: cut(s / "manifest.json"), r"manifest\.json: cannot be read as the manifest"),
         (lambda s: rewrite_manifest(s, version=2), r"manifest\.json: has version 2, this anyjepa reads up to 1"),
         (lambda s: rewrite_manifest(s, kind="x"), r"manifest\.json: is not the manifest of a store"),
@@ -364,7 +366,7 @@ def test_everything_known_of_a_record_is_kept(tmp_path: Path, monkeypatch: pytes
 
 def test_a_store_has_its_unit(tmp_path: Path) -> None:
     prepare_store([write_records(tmp_path / "set", 1)], tmp_path / "store", leads=LEADS)
-    with pytest.raises(InputError, match="is a store and holds mV; give the unit to `anyjepa data prepare`"):
+    with pytest.raises(InputError, match="is a store and holds mV; give the unit to anyjepa data prepare"):
         read(tmp_path / "store", unit="uV")
 
 

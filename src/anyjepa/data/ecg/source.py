@@ -119,7 +119,7 @@ def find_stores(config: EcgDataConfig, paths: Sequence[Path]) -> list[Store]:
         return _mixed(config.mixture, paths)
     found = {path: stores_in(path) for path in paths}
     if any(found.values()) and (other := next((path for path in found if not found[path]), None)):
-        raise InputError(f"{other}: is no store, other data are; `anyjepa data prepare {other} -o STORE` makes one")
+        raise InputError(f"{other}: is no store, other data are; make one by: anyjepa data prepare {other} -o STORE")
     return [Store(store) for stores in found.values() for store in stores]
 
 

@@ -192,7 +192,8 @@ class Store(Sequence[Recording]):
             except OSError as error:
                 raise InputError(f"{path}: cannot be read ({error.strerror}); prepare the store anew") from error
             if size != shard.bytes:
-                raise InputError(f"{path}: is damaged, it has {size} bytes instead of {shard.bytes}")
+                found = f"it has {size} bytes instead of {shard.bytes}"
+                raise InputError(f"{path}: is damaged, {found}; prepare the store anew")
             sizes.append(size // 4)
         where = self.path / INDEX
         shard, ends = self._shard, self._offset + len(self.leads) * self.lengths
@@ -201,7 +202,8 @@ class Store(Sequence[Recording]):
         wrong = (shard < 0) | (shard >= len(sizes)) | (self.lengths < 1) | (self._offset < 0)
         wrong |= ends > np.array([*sizes, 0])[np.where(wrong, len(sizes), shard)]
         if wrong.any():
-            raise InputError(f"{where}: record '{self.ids[int(wrong.argmax())]}' lies beyond the end of its shard")
+            record = self.ids[int(wrong.argmax())]
+            raise InputError(f"{where}: record '{record}' lies beyond the end of its shard; prepare the store anew")
 
 
 def recognise(folder: Path) -> bool:
@@ -212,7 +214,7 @@ def recognise(folder: Path) -> bool:
 def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:
     """The whole store as one entry; a store is a `Layout`. InputError for a unit, which is mV."""
     if unit is not None:
-        raise InputError(f"{folder}: is a store and holds mV; give the unit to `anyjepa data prepare`")
+        raise InputError(f"{folder}: is a store and holds mV; give the unit to anyjepa data prepare")
     yield Entry(str(folder), partial(Store, folder))
 
 
@@ -252,7 +254,9 @@ def _read_manifest(path: Path) -> Manifest:
         raise InputError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     except InputError:
         raise
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror}); without it a store is not whole") from None
+    except ValueError as error:
         raise InputError(f"{file}: cannot be read as the manifest of a store ({str(error)[:200]})") from None
 
 
@@ -265,9 +269,10 @@ def _read_index(path: Path, manifest: Manifest) -> Any:
         content = file.read_bytes()
         if checksum(content) != manifest.index:
             raise InputError(f"{file}: is damaged, its checksum is not that of {MANIFEST}; prepare the store anew")
-        return pq.read_table(pa.BufferReader(content))
+        # By one thread: a process that ends soon after pyarrow has read by several sometimes aborts (pyarrow 26).
+        return pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
     except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error})") from None
+        raise InputError(f"{file}: cannot be read ({error.strerror or error}); prepare the store anew") from None
 
 
 def _annotations(marks: list[int] | None, symbols: list[str]) -> Annotations | None:

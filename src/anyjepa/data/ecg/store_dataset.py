@@ -165,7 +165,7 @@ def _check_settings(config: EcgDataConfig, store: Store) -> None:
     if config.gaps == "refuse":
         raise InputError(f"{store.path}: gaps are filled in a store already; data.gaps=refuse needs the files")
     if config.unit is not None:
-        raise InputError(f"{store.path}: a store holds mV; give the unit to `anyjepa data prepare`, not as data.unit")
+        raise InputError(f"{store.path}: a store holds mV; give the unit to anyjepa data prepare, not as data.unit")
 
 
 def _weights(config: EcgDataConfig, stores: Sequence[Store], rows: Sequence[np.ndarray]) -> list[float]:
