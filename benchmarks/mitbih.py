@@ -52,7 +52,7 @@ def main() -> None:
         found: dict[str, dict[str, list[float]]] = {}
         for seed in range(args.seeds):
             run = trained(seed, task, args.data, args.output)
-            settings = {"linear": {"balanced": True}, "from_scratch": True, "seed": seed, "seeds": 1}
+            settings = {"linear": {"balanced": True}, "from_scratch": True, "seeds": 1}
             result = evaluate(run, args.data, task=task, settings=settings, on_error="skip")
             for row in result.rows:
                 for metric in METRICS:
