@@ -15,7 +15,8 @@ import typer
 
 import anyjepa
 from anyjepa.cli_data import data_app
-from anyjepa.cli_records import Json, SkipErrors, Unit, Weights, console, embed, predict, show
+from anyjepa.cli_options import Json, SkipErrors, Unit, Weights, console, show
+from anyjepa.cli_records import embed, predict
 from anyjepa.errors import DataWarning, InputError
 
 if TYPE_CHECKING:

@@ -126,11 +126,10 @@ def _continued(recipe: Recipe, output: Path | None) -> Run:
         raise InputError("--resume needs --output, the folder of the run to go on with")
     run = open_run(output)
     before, now = _flat(run.recipe.model_dump(mode="json")), _flat(recipe.model_dump(mode="json"))
-    for key in now:
-        if before.get(key) != now[key] and not key.startswith(FREE):
-            raise InputError(
-                f"{output}: was started with {key}={before.get(key)}, not {now[key]}; resume with the same recipe"
-            )
+    for key in dict.fromkeys([*now, *before]):
+        was, given = before.get(key, "nothing"), now.get(key, "nothing")
+        if was != given and not key.startswith(FREE):
+            raise InputError(f"{output}: was started with {key}={was}, not {given}; resume with the same recipe")
     return Run(output, recipe)
 
 
