@@ -126,7 +126,7 @@ def _continued(recipe: Recipe, output: Path | None) -> Run:
         raise InputError("--resume needs --output, the folder of the run to go on with")
     run = open_run(output)
     before, now = _flat(run.recipe.model_dump(mode="json")), _flat(recipe.model_dump(mode="json"))
-    for key in dict.fromkeys([*now, *before]):
+    for key in dict.fromkeys([*before, *now]):
         was, given = before.get(key, "nothing"), now.get(key, "nothing")
         if was != given and not key.startswith(FREE):
             raise InputError(f"{output}: was started with {key}={was}, not {given}; resume with the same recipe")
