@@ -340,8 +340,11 @@ def _evaluation(run: Run) -> list[str]:
 
 
 def _lines(path: Path | None) -> list[str]:
+    from anyjepa.data.files import regular_size
+
     if path is None:
         return []
+    regular_size(path)
     try:
         return [line.strip() for line in path.read_text().splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:

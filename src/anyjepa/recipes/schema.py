@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from anyjepa.config import Config
 from anyjepa.data.ecg.source import EcgDataConfig
+from anyjepa.data.files import regular_size
 from anyjepa.errors import InputError, did_you_mean
 from anyjepa.evaluation.protocol import EvaluationConfig
 from anyjepa.nn.tokens import token_grid
@@ -119,6 +120,7 @@ def _read(name: str | Path) -> dict[str, Any]:
 
 
 def _text(path: Path) -> str:
+    regular_size(path)
     try:
         return path.read_text()
     except (OSError, UnicodeDecodeError) as error:

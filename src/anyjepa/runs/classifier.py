@@ -15,7 +15,7 @@ from anyjepa.errors import DataWarning, InputError
 from anyjepa.evaluation.classifier import WindowLogits, as_probabilities, window_logits
 from anyjepa.evaluation.decisions import UNCHOSEN, decide
 from anyjepa.evaluation.samples import ArraySamples, Windows
-from anyjepa.weights.folder import LoadedModel, save_model
+from anyjepa.weights.folder import LoadedModel, read_config, save_model
 from anyjepa.weights.model import ClassifierConfig, TrainingRecords
 
 if TYPE_CHECKING:
@@ -60,6 +60,12 @@ def write_classifier(folder: Path, model: Model, what: str, fitted: Fitted) -> P
         loaded.preprocessing,
         records=loaded.records and loaded.records | TrainingRecords.of(ids, groups, digests),
     )
+
+
+def refuse_other_model(folder: Path) -> None:
+    """InputError where a model stands that is no kept classifier: a run's own, or somebody's encoder."""
+    if (folder / "config.json").exists() and read_config(folder).classifier is None:
+        raise InputError(f"{folder}: holds a model without a classifier, which would be replaced; give another place")
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from anyjepa.evaluation.result import PROTOCOLS, Result
 from anyjepa.evaluation.samples import SelectedSamples, Windows
 from anyjepa.recipes.presets import load_preset, preset_names
 from anyjepa.recipes.schema import merge
-from anyjepa.runs.classifier import write_classifier
+from anyjepa.runs.classifier import refuse_other_model, write_classifier
 from anyjepa.runs.folder import Run, find_run
 from anyjepa.runs.model import Model, load
 
@@ -81,6 +81,8 @@ def evaluate(
     run = model if isinstance(model, Run) else None if isinstance(model, Model) else find_run(Path(model))
     loaded = model if isinstance(model, Model) else load(run.model if run else str(model), weights)
     paths = [Path(p) for p in ([data] if isinstance(data, (str, Path)) else data)]
+    if save_classifier:
+        refuse_other_model(Path(save_classifier))
     recordings = _recordings(run, paths, unit, on_error)
     samples = loaded.prepare(recordings, on_error)
     tell_skipped(samples.skipped)

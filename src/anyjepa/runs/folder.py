@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import anyjepa
+from anyjepa.data.files import regular_size
 from anyjepa.errors import InputError
 from anyjepa.recipes.schema import Recipe, load_recipe, to_yaml
 
@@ -42,6 +43,7 @@ class Run:
     def environment(self) -> dict[str, Any]:
         """`environment.json`: machine, versions, command, and the data that was trained on. Raises InputError."""
         path = self.folder / "environment.json"
+        regular_size(path)
         try:
             found = json.loads(path.read_text())
         except (OSError, ValueError, RecursionError) as error:
