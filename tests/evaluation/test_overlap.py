@@ -47,6 +47,14 @@ def test_a_record_is_found_again_under_another_name():
     assert exposure([known] * 2, SPLITS, TABLE, digests).seen == 1
 
 
+def test_a_patient_is_found_again_however_the_groups_are_spelt():
+    known = TrainingRecords.of(["elsewhere"], ["mine/1"], ["another digest"], ["mine"])
+    patients = ["mine/1", "mine/2", "mine/1", "mine/3"]
+    digests = [f"digest {row}" for row in range(len(TABLE))]
+    assert exposure([known] * 2, SPLITS, TABLE, digests).transductive is False
+    assert exposure([known] * 2, SPLITS, TABLE, digests, ["mine"] * 4, patients).seen == 2
+
+
 PTB_XL = ["ptb-xl"] * 4
 
 

@@ -106,6 +106,7 @@ def evaluate(
         task=task,
         data=", ".join(str(p) for p in paths) or "simulated ECGs",
         sources=dict(zip(samples.ids, samples.source, strict=True)),
+        patients=dict(zip(samples.ids, samples.groups, strict=True)),
         cache=run.folder / "features" if run else None,
         progress=progress,
         keep=keep,
