@@ -20,6 +20,8 @@ def test_a_seen_record_or_group_makes_it_transductive():
     assert str(found) == "TRANSDUCTIVE: pretraining saw 1 of 3 test records or their groups, unlabelled"
     found = exposure([TrainingRecords.of(["x"], ["q"])] * 2, SPLITS, TABLE)
     assert found.seen == 2
+    found = exposure([TrainingRecords.of(["x"], ["q"])] * 2, SPLITS, TABLE, labelled=True)
+    assert str(found).startswith("CONTAMINATED: pretraining or fine-tuning saw 2 of 3 test records or their groups, ")
 
 
 def test_what_counts_is_the_pretraining_of_that_split():

@@ -61,6 +61,7 @@ class Exposure:
     tested: int
     unknown: str = ""  # why
     shared: Mapping[str, str] = field(default_factory=dict)
+    labelled: bool = False  # the encoder was fine-tuned, so that it may know their labels
 
     @property
     def transductive(self) -> bool | None:
@@ -79,6 +80,11 @@ class Exposure:
             )
         if self.seen is None:
             return f"unknown whether pretraining saw test records: {self.unknown}"
+        if self.seen and self.labelled:
+            return (
+                f"CONTAMINATED: pretraining or fine-tuning saw {self.seen} of {self.tested} test records or their "
+                "groups, perhaps with their labels"
+            )
         if self.seen:
             return (
                 f"TRANSDUCTIVE: pretraining saw {self.seen} of {self.tested} test records or their groups, unlabelled"
@@ -93,12 +99,13 @@ def exposure(
     digests: Sequence[str] = (),
     sources: Sequence[str] = (),
     patients: Sequence[str] = (),
+    labelled: bool = False,
 ) -> Exposure:
     """`seen`: for each split what its encoder was pretrained on, None where that is unknown.
 
     digests: of each record's signal, which find a record again whose name or folder changed. sources: of each record,
     the name of its data set or folder. patients: of each record, as pretraining would name them; the table's groups may
-    be spelt in another way, or be no patients.
+    be spelt in another way, or be no patients. labelled: the encoder was trained on labels too.
     """
     people = [set(names) for names in zip(table.groups, patients or table.groups, strict=True)]
     tested: set[int] = set()
@@ -115,7 +122,7 @@ def exposure(
             unknown = unknown or "its model folder knows records by name only, not by signal"
         met.update(_met(known, table, split.test, digests, set(signals or ()), people))
         shared |= _shared(known, table, split.test, digests, sources, people)
-    return Exposure(None if unknown and not met else len(met), len(tested), unknown, shared)
+    return Exposure(None if unknown and not met else len(met), len(tested), unknown, shared, labelled)
 
 
 def _shared(

@@ -64,7 +64,8 @@ def evaluate(
             if keep and not rows and not judged:
                 keep(study.fitted(one, split))
             judged.append(one._replace(probed=one.probed._replace(head=None, encoder=None), encoder=None))
-        found = exposure((one.seen for one in judged), study.repeats, table, study.hashes, origins, people)
+        labelled = any(one.weights == "fine-tuned" for one in judged)
+        found = exposure((one.seen for one in judged), study.repeats, table, study.hashes, origins, people, labelled)
         row, resampled[name] = study.row(name, judged, control, found)
         rows.append(row)
         if name in candidates and found.transductive is not False:

@@ -94,7 +94,7 @@ def evaluate(
     task = task or _title(labels, recordings)
     candidate = Candidate(loaded.encoder, loaded.loaded.weights, loaded.loaded.records)
     keep = (
-        partial(write_classifier, Path(save_classifier), loaded, f"{asked.title} of {task}")
+        partial(write_classifier, Path(save_classifier), loaded, f"{asked.title} of {task}", samples)
         if save_classifier
         else None
     )
