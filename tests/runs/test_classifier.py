@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +149,19 @@ def test_of_exclusive_classes_the_most_probable_is_decided(tiny_run, records, tm
     assert found.probabilities.sum(1) == pytest.approx(np.ones(5), abs=1e-5)
     assert table["class"].tolist() == [found.config.classes[place] for place in found.probabilities.argmax(1)]
     assert not [name for name in table if name.endswith(".decision")]
+
+
+def test_a_fine_tuned_model_knows_its_labelled_records_and_where_they_are_from(tiny_run, labels, records, tmp_path):
+    arrays = {"signals": np.stack(raw(records)), "ids": [r.id for r in records], "patients": range(len(records))}
+    np.savez(tmp_path / "mine.npz", fs=100, leads=LEADS, unit="mV", **arrays)
+    asked = {"labels": labels, "protocol": "finetune", "min_count": 0, "seeds": 1}
+    anyjepa.evaluate(anyjepa.load(tiny_run), tmp_path / "mine.npz", **asked, save_classifier=tmp_path / "tuned")
+    tuned = anyjepa.load(tmp_path / "tuned")
+    assert tuned.loaded.records.sources == ("mine", "simulator")
+    assert "mine/2" in tuned.loaded.records.saw_groups(["mine/2"])
+    swapped = replace(labels, split=tuple({"test": "train", "train": "test"}.get(part, part) for part in labels.split))
+    result = anyjepa.evaluate(tuned, tmp_path / "mine.npz", labels=swapped, min_count=0, seeds=1)
+    assert "CONTAMINATED: pretraining or fine-tuning saw" in result.notices[0]
 
 
 def test_a_model_without_a_classifier_is_refused(tiny_run, records, cli, tmp_path):

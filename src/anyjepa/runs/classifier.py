@@ -21,14 +21,15 @@ from anyjepa.weights.model import ClassifierConfig, TrainingRecords
 if TYPE_CHECKING:
     import pandas as pd
 
+    from anyjepa.data.ecg.dataset import EcgDataset
     from anyjepa.evaluation.protocol import Fitted
     from anyjepa.runs.model import Model
 
 
-def write_classifier(folder: Path, model: Model, what: str, fitted: Fitted) -> Path:
+def write_classifier(folder: Path, model: Model, what: str, samples: EcgDataset, fitted: Fitted) -> Path:
     """Write a classifier that an evaluation of `model` trained as a model folder. InputError if it cannot be written.
 
-    what: the protocol and the task in words, for the model card.
+    what: the protocol and the task in words, for the model card; samples: what was evaluated on.
     """
     loaded, windows, split, table = model.loaded, fitted.windows, fitted.split, fitted.table
     classifier = ClassifierConfig(
@@ -53,12 +54,15 @@ def write_classifier(folder: Path, model: Model, what: str, fitted: Fitted) -> P
     changes = {"weights": weights, "predictor": False, "classifier": classifier, "provenance": made}
     rows = np.concatenate([split.train, split.validation])
     ids, groups, digests = ([column[row] for row in rows] for column in (table.ids, table.groups, fitted.digests))
+    place = {name: i for i, name in enumerate(samples.ids)}
+    patients, sources = ([column[place[name]] for name in ids] for column in (samples.groups, samples.source))
+    used = TrainingRecords.of(ids, [*groups, *patients], digests, sources)
     return save_model(
         folder,
         loaded.config.model_copy(update=changes),
         nn.ModuleDict({"encoder": fitted.encoder, "head": fitted.head}).state_dict(),
         loaded.preprocessing,
-        records=loaded.records and loaded.records | TrainingRecords.of(ids, groups, digests),
+        records=loaded.records and loaded.records | used,
     )
 
 

@@ -96,7 +96,7 @@ def evaluate(
     task = task or _title(labels, recordings)
     candidate = Candidate(loaded.encoder, loaded.loaded.weights, loaded.loaded.records)
     keep = (
-        partial(write_classifier, Path(save_classifier), loaded, f"{asked.title} of {task}")
+        partial(write_classifier, Path(save_classifier), loaded, f"{asked.title} of {task}", samples)
         if save_classifier
         else None
     )
@@ -108,6 +108,7 @@ def evaluate(
         task=task,
         data=", ".join(str(p) for p in paths) or "simulated ECGs",
         sources=dict(zip(samples.ids, samples.source, strict=True)),
+        patients=dict(zip(samples.ids, samples.groups, strict=True)),
         cache=run.folder / "features" if run else None,
         progress=progress,
         keep=keep,
