@@ -10,7 +10,15 @@ from pydantic import ValidationError
 
 from anyjepa.data.ecg.arrays import from_arrays
 from anyjepa.data.ecg.leads import LEADS, LIMB
-from anyjepa.data.ecg.preprocessing import EcgPreprocessing, align, derived_leads, fit_statistics, highpass, resample
+from anyjepa.data.ecg.preprocessing import (
+    EcgPreprocessing,
+    MissingLeads,
+    align,
+    derived_leads,
+    fit_statistics,
+    highpass,
+    resample,
+)
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.errors import InputError
 
@@ -128,6 +136,12 @@ def test_a_missing_lead_can_be_zero_after_standardising() -> None:
     assert (prepared[-1] == 0).all()
     full = preprocessing(LEADS[:-1]).prepare(recording(signal, LEADS[:-1], fs=400.0))
     np.testing.assert_array_equal(prepared[:-1], full)
+
+
+@pytest.mark.parametrize("policy", ["refuse", "zero", "mask"])
+def test_a_record_with_none_of_the_leads_is_refused(policy: MissingLeads) -> None:
+    with pytest.raises(InputError, match=r"lead 'V1' is missing|has none of the leads V1, V2; it has I, aVR"):
+        align(recording(ecg_like(2), ("I", "aVR")), 500.0, ("V1", "V2"), missing_leads=policy)
 
 
 def test_values_are_standardised_and_clipped() -> None:

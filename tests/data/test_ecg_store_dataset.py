@@ -113,6 +113,10 @@ def test_a_lead_that_a_record_lacks_is_zero_or_refused(make: Make, tmp_path: Pat
     assert (dataset[1][1] == 0).all()
     assert dataset.notes == memory.notes == {"few": "missing: II"}
     assert len(train_on(CONFIG, [store])) == 1
+    other = CONFIG.model_copy(update={"leads": ("I", "II"), "missing_leads": "mask"})  # 'few' has neither
+    for paths, reason in (([tmp_path / "b"], "lead 'I' is missing"), ([tmp_path / "few.npz"], "has none of the leads")):
+        with pytest.raises(InputError, match=reason):
+            train_on(other, paths)
 
 
 def test_several_stores_are_joined_and_ids_told_apart(make: Make) -> None:

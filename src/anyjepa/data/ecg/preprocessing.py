@@ -111,7 +111,8 @@ def align(
     """(L, T) float32 in mV at `fs`, in the order of `leads`; a missing lead under policy 'zero' is a row of NaN.
 
     A limb lead that the record lacks is computed where two others give it exactly (`derived_leads` names it). Gaps are
-    filled first, then the filter acts, at the record's own rate; not a second time on what has been through it.
+    filled first, then the filter acts, at the record's own rate; not a second time on what has been through it. Raises
+    InputError for a missing lead under 'refuse', for a record with none of `leads`, and for what cannot be filled.
     """
     highpass_hz = None if recording.highpass_hz == highpass_hz else highpass_hz
     rows = {lead: _fill_gaps(recording, lead, gaps) for lead in recording.leads if lead in _needed(recording, leads)}
@@ -120,6 +121,10 @@ def align(
             rows[lead] = derive_limb(lead, *pair, rows)
         elif lead not in recording.leads and missing_leads == "refuse":
             raise _missing(recording, lead, leads)
+    if not any(lead in rows for lead in leads):
+        raise InputError(
+            f"{recording.where}: has none of the leads {', '.join(leads)}; it has {', '.join(recording.leads)}"
+        )
     absent = np.full(recording.signal.shape[1], np.nan, np.float32)
     signal = np.stack([rows.get(lead, absent) for lead in leads])
     return resample(signal if highpass_hz is None else highpass(signal, recording.fs, highpass_hz), recording.fs, fs)
