@@ -211,3 +211,14 @@ def test_arrays_in_memory_keep_their_path() -> None:
     dataset = training_set(CONFIG, Found([Recording("x", signal, 100, LEADS)], {}))
     assert type(dataset) is EcgDataset
     assert dataset.shares is None
+
+
+def test_what_only_stores_can_do_is_refused_for_other_data(make: Make, tmp_path: Path) -> None:
+    make("a", (300,))
+    found = Found([Recording("x", np.random.default_rng(0).normal(size=(3, 300)), 100, LEADS)], {})
+    each = CONFIG.model_copy(update={"standardise": "each"})
+    for data in (found, [tmp_path / "a0.npz"]):
+        with pytest.raises(InputError, match=r"data\.standardise=each is for stores, the data are files or arrays"):
+            training_data(each, data)
+    with pytest.raises(InputError, match=r"data\.mixture draws from stores, the data are files or arrays"):
+        training_data(CONFIG.model_copy(update={"mixture": {"a": 1.0}}), found)
