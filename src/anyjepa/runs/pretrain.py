@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -88,13 +89,13 @@ def pretrain(
             progress=progress,
         )
         if first:
-            save_pretrained(
-                run.model,
-                objective,
-                dataset.preprocessing.model_dump(mode="json"),
-                Provenance(steps=recipe.training.steps, data=_in_words(dataset), recipe=recipe.name),
-                TrainingRecords.of(dataset.ids, dataset.groups, hashes or signal_hashes(dataset), dataset.source),
-            )
+            provenance = Provenance(steps=recipe.training.steps, data=_in_words(dataset), recipe=recipe.name)
+            preprocessing = dataset.preprocessing.model_dump(mode="json")
+            save = partial(save_pretrained, run.model, objective, preprocessing, provenance)
+            if not hashes:  # reading all signals of a store takes long, and the model is there meanwhile
+                save()
+                hashes = signal_hashes(dataset)
+            save(TrainingRecords.of(dataset.ids, dataset.groups, hashes, dataset.source))
     return run
 
 

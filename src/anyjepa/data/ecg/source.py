@@ -176,9 +176,7 @@ def training_set(config: EcgDataConfig, found: Found) -> EcgDataset:
     if config.mixture:
         raise InputError(f"data.mixture draws from stores, the data are files or arrays; {make}, or leave it out")
     if config.standardise == "each":
-        raise InputError(
-            f"data.standardise=each is for stores, the data are files or arrays; {make}, or set data.standardise=together"
-        )
+        raise InputError(f"data.standardise=each is for stores, the data are files or arrays; {make}, or leave it out")
     preprocessing = EcgPreprocessing.fit(
         found.recordings,
         fs=config.fs,
