@@ -194,7 +194,8 @@ def _draw_masks(run: Run, dataset: EcgDataset) -> None:
     tokens = signal.shape[1] // patch
     rng = generator(seed, "masks", 0)
     drawn = sample_spans(masks, tokens, rng.random(), rng.random((1, span_draws(masks, tokens))))
-    scale = np.array(dataset.preprocessing.std)[:, None], np.array(dataset.preprocessing.mean)[:, None]
+    own = dataset.preprocessing.for_source(dataset.source[0])
+    scale = np.array(own.std)[:, None], np.array(own.mean)[:, None]
     run.artifacts.mkdir(exist_ok=True)
     np.savez_compressed(
         run.artifacts / "masks.npz",
