@@ -122,7 +122,8 @@ def test_a_missing_lead_is_named_with_what_there_is() -> None:
     without = recording(ecg_like(11), LEADS[:-1])
     expected = (
         r"records/r\.hea: lead 'V6' is missing \(12 are needed\)\. Has: I, II, .*, V5\. "
-        r"Train on fewer by data\.leads=\[\.\.\.\], or set it to zero by data\.missing_leads=zero"
+        r"Train on fewer by data\.leads=\[\.\.\.\], set it to zero by data\.missing_leads=zero, "
+        r"or mask it by data\.missing_leads=mask with objective\.encoder\.absent=true"
     )
     with pytest.raises(InputError, match=expected):
         align(without, 500.0, LEADS)

@@ -131,7 +131,7 @@ def align(
     missing_leads: MissingLeads = "refuse",
     highpass_hz: float | None = None,
 ) -> np.ndarray:
-    """(L, T) float32 in mV at `fs`, in the order of `leads`; a missing lead under policy 'zero' is a row of NaN.
+    """(L, T) float32 in mV at `fs`, in the order of `leads`; a missing lead under 'zero' and 'mask' is a row of NaN.
 
     A limb lead that the record lacks is computed where two others give it exactly (`derived_leads` names it). Gaps are
     filled first, then the filter acts, at the record's own rate; not a second time on what has been through it. Raises
@@ -273,5 +273,6 @@ def _missing(recording: Recording, lead: str, leads: Sequence[str]) -> InputErro
     return InputError(
         f"{recording.where}: lead '{lead}' is missing ({len(leads)} are needed){hint}. "
         f"Has: {', '.join(recording.leads)}. "
-        "Train on fewer by data.leads=[...], or set it to zero by data.missing_leads=zero"
+        "Train on fewer by data.leads=[...], set it to zero by data.missing_leads=zero, "
+        "or mask it by data.missing_leads=mask with objective.encoder.absent=true"
     )
