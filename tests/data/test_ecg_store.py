@@ -14,14 +14,17 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis.strategies import integers, lists
+from ptbxl_miniature import write_miniature
 
 from anyjepa.data.ecg import store_writing
 from anyjepa.data.ecg.inspection import inspect
+from anyjepa.data.ecg.leads import LEADS as ALL_LEADS
 from anyjepa.data.ecg.preprocessing import align, deviations
 from anyjepa.data.ecg.reading import read
 from anyjepa.data.ecg.recording import Annotations, Recording
@@ -185,13 +188,43 @@ def test_only_shards_of_these_files_and_settings_are_kept(tmp_path: Path, monkey
     with pytest.raises(InputError, match=r"r3\.dat: .* truncated"):
         prepare_store([folder], output, leads=LEADS)
     (folder / "r3.dat").write_bytes(whole)
-    (folder / "r3.hea").touch()
     (folder / "r4.hea").unlink()
     written.clear()
     prepare_store([folder], output, leads=LEADS)
     assert written == ["000001"]
     prepare_store([folder], tmp_path / "other", leads=LEADS)
     assert contents(output) == contents(tmp_path / "other")
+
+
+def test_a_table_or_a_signal_that_changed_makes_its_shards_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_writing, "ENTRIES_PER_SHARD", 1)
+    rng = np.random.default_rng(0)
+    records = [Recording(str(number), rng.normal(0, 0.2, (12, 1000)), 500, ALL_LEADS) for number in range(3)]
+    folder, output = write_miniature(tmp_path / "ptb-xl", records, rates=(500,)), tmp_path / "store"
+    written = count_shards(monkeypatch)
+
+    def interrupted() -> list[str]:
+        written.clear()
+        with mock.patch.object(Path, "rename", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+            prepare_store([folder], output)
+        return list(written)
+
+    assert interrupted() == ["000000", "000001", "000002"]
+    assert interrupted() == []
+    table = pd.read_csv(folder / "ptbxl_database.csv")
+    table.loc[1, "strat_fold"] = 10
+    table.to_csv(folder / "ptbxl_database.csv", index=False)
+    assert interrupted() == ["000001"]
+    (file,) = folder.rglob("00003_hr.dat")
+    content = bytearray(file.read_bytes())
+    content[100] ^= 1
+    file.write_bytes(content)
+    assert interrupted() == ["000002"]
+    monkeypatch.setattr(store_writing, "version", lambda _: "0.0.0")
+    assert interrupted() == ["000000", "000001", "000002"]
+    assert prepare_store([folder], output).facts(1)["split"] == "test"
 
 
 @pytest.mark.parametrize("change", [{"fs": 250}, {"unit": "uV"}, {"leads": ("I",)}])

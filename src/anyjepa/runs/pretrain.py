@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -88,13 +89,13 @@ def pretrain(
             progress=progress,
         )
         if first:
-            save_pretrained(
-                run.model,
-                objective,
-                dataset.preprocessing.model_dump(mode="json"),
-                Provenance(steps=recipe.training.steps, data=_in_words(dataset), recipe=recipe.name),
-                TrainingRecords.of(dataset.ids, dataset.groups, hashes or signal_hashes(dataset), dataset.source),
-            )
+            provenance = Provenance(steps=recipe.training.steps, data=_in_words(dataset), recipe=recipe.name)
+            preprocessing = dataset.preprocessing.model_dump(mode="json")
+            save = partial(save_pretrained, run.model, objective, preprocessing, provenance)
+            if not hashes:  # reading all signals of a store takes long, and the model is there meanwhile
+                save()
+                hashes = signal_hashes(dataset)
+            save(TrainingRecords.of(dataset.ids, dataset.groups, hashes, dataset.source))
     return run
 
 
@@ -193,7 +194,8 @@ def _draw_masks(run: Run, dataset: EcgDataset) -> None:
     tokens = signal.shape[1] // patch
     rng = generator(seed, "masks", 0)
     drawn = sample_spans(masks, tokens, rng.random(), rng.random((1, span_draws(masks, tokens))))
-    scale = np.array(dataset.preprocessing.std)[:, None], np.array(dataset.preprocessing.mean)[:, None]
+    own = dataset.preprocessing.for_source(dataset.source[0])
+    scale = np.array(own.std)[:, None], np.array(own.mean)[:, None]
     run.artifacts.mkdir(exist_ok=True)
     np.savez_compressed(
         run.artifacts / "masks.npz",

@@ -215,7 +215,7 @@ def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:
     """The whole store as one entry; a store is a `Layout`. InputError for a unit, which is mV."""
     if unit is not None:
         raise InputError(f"{folder}: is a store and holds mV; give the unit to anyjepa data prepare")
-    yield Entry(str(folder), partial(Store, folder))
+    yield Entry(str(folder), partial(Store, folder), (folder / MANIFEST,))  # which has the checksums of the others
 
 
 def stores_in(path: Path) -> list[Path]:

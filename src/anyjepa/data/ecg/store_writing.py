@@ -50,6 +50,7 @@ from anyjepa.data.ecg.store import (
     checksum,
     pooled,
 )  # fmt: skip
+from anyjepa.data.ecg.wfdb_files import record_files
 from anyjepa.errors import InputError
 
 ENTRIES_PER_SHARD = 128  # records of 10 s at 500 Hz make 31 MB: a unit of parallel work, and what a kill loses
@@ -148,12 +149,19 @@ def _shards(paths: Sequence[Path], settings: StoreSettings) -> Iterator[tuple[st
         if not (group := list(islice(entries, ENTRIES_PER_SHARD))):
             return
         digest = blake2b(settings.model_dump_json(exclude={"on_error"}).encode(), digest_size=8)
+        digest.update(version("anyjepa").encode())
         for entry in group:
-            digest.update(f"\n{entry.where}".encode())
-            if (file := Path(entry.where)).is_file():
-                facts = file.stat()
-                digest.update(f"\n{facts.st_size}\n{facts.st_mtime_ns}".encode())
+            digest.update(f"\n{entry.where}\n{entry.facts}".encode())
+            for file in _files(entry):
+                if file.is_file():
+                    facts = file.stat()
+                    digest.update(f"\n{file}\n{facts.st_size}\n{facts.st_mtime_ns}".encode())
         yield f"{number:06}-{digest.hexdigest()}", group
+
+
+def _files(entry: Entry) -> Iterator[Path]:
+    for file in entry.files:
+        yield from record_files(file) if file.suffix == ".hea" else [file]
 
 
 def _write_shards(

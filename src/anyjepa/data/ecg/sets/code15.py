@@ -52,7 +52,8 @@ def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:
         for place, exam in enumerate(ids):
             where = f"{part}: exam {exam}"
             if exam in exams:
-                yield Entry(where, partial(_read, part, place, exams[exam], unit, where))
+                row = exams[exam]
+                yield Entry(where, partial(_read, part, place, row, unit, where), (part,), str(row))
             elif exam != "0":
                 yield refused(where, f"is not listed in {TABLE}")
         held = set(ids)

@@ -19,6 +19,8 @@ class Entry(NamedTuple):
 
     where: str
     read: Callable[[], Sequence[Recording]]  # raises InputError
+    files: tuple[Path, ...] = ()  # what it is read from, beside the signal files that a WFDB header names
+    facts: str = ""  # what else it is made of, as the data set's table says it
 
 
 class Layout(Protocol):
@@ -35,7 +37,7 @@ class Layout(Protocol):
 
 def refused(where: str, message: str) -> Entry:
     """A record that cannot be read: the error is raised when its turn comes, so that the caller's policy decides."""
-    return Entry(where, _Refusal(f"{where}: {message}"))
+    return Entry(where, _Refusal(f"{where}: {message}"), facts=message)
 
 
 class _Refusal(NamedTuple):

@@ -34,7 +34,8 @@ def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:
         file = folder / f"{path}.hea"
         if file.exists():
             statements = frozenset(line.strip() for line in report if isinstance(line, str) and line.strip())
-            yield Entry(str(file), partial(_read, file, study, patient, statements, unit))
+            read = partial(_read, file, study, patient, statements, unit)
+            yield Entry(str(file), read, (file,), str((study, patient, report)))
         else:
             yield refused(str(file), f"is listed in {TABLE} (study_id {study}), but there is no such file")
 

@@ -66,7 +66,8 @@ def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:
         if row.strat_fold not in PARTS:
             raise InputError(f"{table}: row {number} (ecg_id {row.ecg_id}): fold '{row.strat_fold}' is not 1 to 10")
         if file.exists():
-            yield Entry(str(file), partial(_read, file, row, unit, f"{table}: row {number} (ecg_id {row.ecg_id})"))
+            read = partial(_read, file, row, unit, f"{table}: row {number} (ecg_id {row.ecg_id})")
+            yield Entry(str(file), read, (file,), str(row))
         else:
             yield refused(str(file), f"is listed in {TABLE} (ecg_id {row.ecg_id}), but there is no such file")
     for here, subfolders, names in os.walk(root / part):
