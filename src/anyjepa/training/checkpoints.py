@@ -85,7 +85,9 @@ def check_checkpoint(path: Path, module: Pretraining) -> None:
     except InputError as error:
         raise InputError(f"{error}; {advice}") from error
     tensors, wanted = saved.get("state_dict"), module.state_dict()
-    if not saved.keys() >= PARTS or not isinstance(tensors, dict) or "fit_loop" not in (saved["loops"] or ()):
+    loops = saved.get("loops")
+    whole = saved.keys() >= PARTS and isinstance(loops, dict) and "fit_loop" in loops
+    if not whole or not isinstance(tensors, dict):
         raise InputError(f"{path}: is no checkpoint of a training; {advice}")
     if _shapes(tensors) != _shapes(wanted) or saved.get("global_step") != step_of(path):
         raise InputError(f"{path}: is a checkpoint of another training or step; {advice}")

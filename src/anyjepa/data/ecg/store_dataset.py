@@ -138,7 +138,7 @@ def _usable(
     short = np.asarray(store.lengths) < config.size[0]
     wanted = np.array([id not in exclude for id in ids])
     split = store.column("split", np.arange(len(store)))
-    elsewhere = np.array([part not in (None, "train") for part in split]) & (config.part == "train")
+    elsewhere = np.array([config.part == "train" and part not in (None, "train") for part in split], bool)
     for row in np.flatnonzero(wanted & (elsewhere | lacking | short)).tolist():
         where = f"{store.path}: record '{store.ids[row]}'"
         if elsewhere[row]:
