@@ -117,6 +117,8 @@ def cell(row: int, column: str, value: object) -> Callable[[pd.DataFrame], objec
         (lambda t: t.drop(columns="scp_codes"), "ptbxl_database.csv: column 'scp_codes' is missing; there are: ecg_id"),
         (lambda t: t.rename(columns={"strat_fold": "stratfold"}), "'strat_fold' is missing; did you mean 'stratfold'?"),
         (cell(3, "strat_fold", 11), r"row 4 \(ecg_id 4\): fold '11' is not 1 to 10"),
+        (cell(3, "sex", 2), r"row 4: column 'sex' is '2'; it must be 0 \(male\), 1 \(female\) or empty"),
+        (cell(3, "age", "old"), "row 4: column 'age' is 'old'; it must be a number of years, or empty"),
         (cell(3, "ecg_id", 1), "row 4: ecg_id '1' is there twice"),
         (cell(3, "ecg_id", "x"), r"row 4 \(ecg_id x\): the id must be a whole number"),
         (cell(0, "scp_codes", "NORM, SR"), r"row 1 \(ecg_id 1\): scp_codes 'NORM, SR' must be as \{'NORM': 80.0"),
@@ -130,6 +132,11 @@ def test_a_broken_table_is_named(folder: Path, do: Callable[[pd.DataFrame], obje
     with pytest.raises(InputError, match=message) as caught:
         read(folder, warn=False)
     assert "\n" not in str(caught.value)
+
+
+def test_age_and_sex_may_be_empty(folder: Path) -> None:
+    change(folder, lambda table: table.assign(age="", sex=""))
+    assert {(r.age, r.sex) for r in read(folder, warn=False).recordings} == {(None, None)}
 
 
 def test_missing_and_unlisted_files_can_be_skipped(folder: Path) -> None:

@@ -129,6 +129,29 @@ def test_code15_traces_lose_their_padding(code15: Path) -> None:
     np.testing.assert_allclose(in_uv.signal, TWELVE * 1e-3, rtol=1e-5)
 
 
+@pytest.mark.parametrize("words", [("True", "False"), ("TRUE", "FALSE"), ("true", "false"), ("1", "0"), ("1.0", "0.0")])
+def test_code15_truth_in_every_spelling(code15: Path, words: tuple[str, str]) -> None:
+    table = (code15 / "exams.csv").read_text().replace("True", words[0]).replace("False", words[1])
+    (code15 / "exams.csv").write_text(table.replace("\n", ",\n").replace(",\n", "\n", 1))  # rows end in a comma
+    found = read(code15, warn=False).recordings
+    assert [r.statements for r in found] == [{"AF", "RBBB"}, set(), {"ST"}]
+    assert [(r.patient, r.sex) for r in found] == [("7", "M"), ("7", "M"), ("8", "M")]
+
+
+def cell(folder: Path, column: str, value: str) -> None:
+    table = pd.read_csv(folder / "exams.csv", dtype=str)
+    table.loc[1, column] = value
+    table.to_csv(folder / "exams.csv", index=False)
+
+
+def more_cells(folder: Path) -> None:
+    (folder / "exams.csv").write_text((folder / "exams.csv").read_text().replace("\n", ",9\n").replace(",9", "", 1))
+
+
+def two_columns(folder: Path) -> None:
+    (folder / "exams.csv").write_text((folder / "exams.csv").read_text().replace("\n", ",AF\n", 1))
+
+
 def drop_tracings(folder: Path) -> None:
     with h5py.File(folder / "exams_part0.hdf5", "a") as file:
         del file["tracings"]
@@ -162,6 +185,15 @@ def eight_leads(folder: Path) -> None:
         (truncate, r"exams_part0.hdf5: cannot be read as HDF5 \(it is truncated\)"),
         (eight_leads, r"exams_part0.hdf5: 'tracings' have shape \(3, 4096, 8\); 3 exams need \(3, samples, 12\)"),
         (lambda folder: no_list(folder, "patient_id"), "exams.csv: column 'patient_id' is missing; there are: exam_id"),
+        (lambda folder: cell(folder, "AF", "yes"), "row 2: column 'AF' is 'yes'; it must be True or False"),
+        (lambda folder: cell(folder, "AF", ""), "row 2: column 'AF' is ''; it must be True or False"),
+        (
+            lambda folder: cell(folder, "is_male", "2"),
+            "row 2: column 'is_male' is '2'; it must be True, False or empty",
+        ),
+        (lambda folder: cell(folder, "age", "old"), "row 2: column 'age' is 'old'; it must be a number of years"),
+        (more_cells, r"exams.csv: cannot be read as a table \(Length of header"),
+        (two_columns, "exams.csv: column 'AF' is there twice"),
         (lambda folder: no_list(folder, "AF"), "exams.csv: column 'AF' is missing"),
         (rename_exam, r"exams_part0.hdf5: exam 12: is not listed in exams.csv"),
     ],

@@ -304,6 +304,41 @@ def test_ids_are_unique_and_the_place_is_free(tmp_path: Path) -> None:
         prepare_store([one], tmp_path / "store", leads=("I", "i"))
 
 
+def test_a_folder_of_other_content_is_not_worked_in(tmp_path: Path) -> None:
+    folder, mine = write_records(tmp_path / "set", 1), tmp_path / "store.part" / "done" / "mine.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("precious")
+    with pytest.raises(InputError, match=r"store\.part: is needed for the work and holds something else"):
+        prepare_store([folder], tmp_path / "store", leads=LEADS)
+    assert mine.read_text() == "precious"
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(InputError, match="link: exists already"):
+        prepare_store([folder], tmp_path / "link", leads=LEADS)
+    assert not (tmp_path / "link.part").exists()
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from anyjepa.data.ecg.store_writing import Work
+with Work(Path(sys.argv[1]), None).claimed():
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_one_process_at_a_time_makes_a_store(tmp_path: Path) -> None:
+    folder, output = write_records(tmp_path / "set", 1), tmp_path / "store"
+    command = [sys.executable, "-c", HOLD, tmp_path / "store.part"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match=r"store\.part: another process makes this store; wait for its end"):
+            prepare_store([folder], output, leads=LEADS)
+        other.kill()
+    assert len(prepare_store([folder], output, leads=LEADS)) == 1
+
+
 def test_a_pickled_store_leaves_its_maps_behind(tmp_path: Path) -> None:
     store = prepare_store([write_records(tmp_path / "set", 2, samples=50_000)], tmp_path / "store", leads=LEADS)
     first = np.array(store.signal(0))

@@ -6,10 +6,13 @@ whatever means, is gone on with by the same command, and gives the same bytes as
 
 STORE.part/store/    what becomes the store, by being renamed
 STORE.part/done/     what there is to know of each finished shard
+STORE.part/LOCK      held by the process that makes the store; a folder without it is not ours
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import itertools
 import json
 import multiprocessing
@@ -20,6 +23,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict
 from hashlib import blake2b
 from importlib.metadata import version
@@ -54,6 +58,7 @@ from anyjepa.data.ecg.wfdb_files import record_files
 from anyjepa.errors import InputError
 
 ENTRIES_PER_SHARD = 128  # records of 10 s at 500 Hz make 31 MB: a unit of parallel work, and what a kill loses
+LOCK = "anyjepa-store.lock"
 _INDEX_ROWS = 20_000  # a row group of the index; never more rows are held in memory
 
 
@@ -69,6 +74,27 @@ class Work(NamedTuple):
 
     def done(self, shard: str) -> Path:
         return self.folder / "done" / f"{shard}.json"
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Make the folder if need be, and let no other process work in it meanwhile. InputError if one does.
+
+        InputError, too, for a folder with other content than ours. On file systems without locks there is none.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not (self.folder / LOCK).is_file() and any(self.folder.iterdir()):
+                raise InputError(f"{self.folder}: is needed for the work and holds something else; move it away")
+            lock = open(self.folder / LOCK, "a")  # noqa: SIM115
+        except OSError as error:
+            raise InputError(f"{self.folder}: a store cannot be written here ({error.strerror})") from error
+        with lock:
+            try:
+                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno in (errno.EACCES, errno.EAGAIN):
+                    raise InputError(f"{self.folder}: another process makes this store; wait for its end") from None
+            yield
 
     def begin(self, shards: Sequence[str]) -> None:
         """Make the folders, and take away what does not belong to these shards."""
@@ -107,8 +133,7 @@ def prepare_store(
     InputError for wrong input, and if `output` exists. What looks wrong in the records is told by `Store.problems`.
     """
     paths, output = [Path(path) for path in paths], Path(output)
-    if output.exists():
-        raise InputError(f"{output}: exists already; delete it, or give another place for the store")
+    _check_free(output)
     settings = _settings(
         fs=check_rate(fs, "fs"),
         leads=_canonical(leads),
@@ -119,12 +144,19 @@ def prepare_store(
     )
     work = Work(output.with_name(f"{output.name}.part"), settings)
     names = [name for name, _ in _shards(paths, settings)]
-    work.begin(names)
-    _write_shards(work, _shards(paths, settings), len(names), workers, progress)
-    _write_index(work, paths, names)
-    work.store.rename(output)
-    shutil.rmtree(work.folder, ignore_errors=True)
+    with work.claimed():
+        _check_free(output)  # another process may have made it since
+        work.begin(names)
+        _write_shards(work, _shards(paths, settings), len(names), workers, progress)
+        _write_index(work, paths, names)
+        work.store.rename(output)
+        shutil.rmtree(work.folder, ignore_errors=True)
     return Store(output)
+
+
+def _check_free(output: Path) -> None:
+    if os.path.lexists(output):  # a symlink to nothing, too
+        raise InputError(f"{output}: exists already; delete it, or give another place for the store")
 
 
 def _settings(**values: object) -> StoreSettings:

@@ -18,12 +18,14 @@ import numpy as np
 
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.recording import Recording, millivolts_per
-from anyjepa.data.ecg.sets.layout import Entry, read_index, refused, whole, years
+from anyjepa.data.ecg.sets.layout import AGE, Entry, check_cells, read_index, refused, whole, years
 from anyjepa.errors import InputError
 
 TABLE = "exams.csv"
 ABNORMALITIES = ("1dAVb", "RBBB", "LBBB", "SB", "ST", "AF")
 FS = 400.0
+_TRUE = ("true", "1", "1.0")  # and upper case
+_TRUTH = r"(?i)true|false|[01](\.0)?"
 _BLOCK = 64  # exams read at a time, 12 MiB: a part may be compressed in chunks of many exams
 
 
@@ -35,7 +37,7 @@ class Row(NamedTuple):
     age: str
     is_male: str
     trace_file: str
-    abnormalities: tuple[str, ...]  # 'True' or 'False'
+    abnormalities: tuple[str, ...]
 
 
 def recognise(folder: Path) -> bool:
@@ -45,6 +47,10 @@ def recognise(folder: Path) -> bool:
 def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:
     facts = [field for field in Row._fields[1:] if field != "abnormalities"]
     index = read_index(folder / TABLE, "exam_id", [*facts, *ABNORMALITIES])
+    for column in ABNORMALITIES:
+        check_cells(index, folder / TABLE, column, _TRUTH, "True or False")
+    check_cells(index, folder / TABLE, "is_male", f"{_TRUTH}|", "True, False or empty")
+    check_cells(index, folder / TABLE, "age", *AGE)
     rows = index[["exam_id", *facts, *ABNORMALITIES]].itertuples(index=False, name=None)
     exams = {row[0]: Row._make((*row[:5], row[5:])) for row in rows}
     for part in sorted(folder.glob("*.hdf5")):
@@ -82,10 +88,12 @@ def _read(part: Path, place: int, row: Row, unit: str | float | None, where: str
         fs=FS,
         leads=LEADS,
         patient=whole(row.patient_id) or None,
-        statements=frozenset(n for n, cell in zip(ABNORMALITIES, row.abnormalities, strict=True) if cell == "True"),
+        statements=frozenset(
+            n for n, cell in zip(ABNORMALITIES, row.abnormalities, strict=True) if cell.lower() in _TRUE
+        ),
         source="code-15",
         age=years(row.age),
-        sex={"True": "M", "False": "F"}.get(row.is_male),
+        sex=("M" if row.is_male.lower() in _TRUE else "F") if row.is_male else None,
         file=where,
     )
     return [recording]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -48,7 +50,7 @@ class _Refusal(NamedTuple):
 
 
 def read_index(path: Path, key: str, columns: Sequence[str], prefix: str | None = None) -> pd.DataFrame:
-    """The table that lists a data set's records: `key` and `columns` as text, empty cells ''; no key twice.
+    """The table that lists a data set's records: `key` and `columns` as text, empty cells ''; no key or column twice.
 
     prefix: further columns are those that begin so. InputError names the file and the column or row.
     """
@@ -57,16 +59,20 @@ def read_index(path: Path, key: str, columns: Sequence[str], prefix: str | None 
     regular_size(path)
     wanted = (key, *columns)
     try:
-        header = list(pd.read_csv(path, nrows=0).columns)
+        header = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0].tolist()
         for column in wanted:
-            if column not in header:
-                raise InputError(f"{path}: column '{column}' is missing{did_you_mean(column, header)}")
+            if header.count(column) != 1:
+                problem = "there twice" if column in header else f"missing{did_you_mean(column, header)}"
+                raise InputError(f"{path}: column '{column}' is {problem}")
         more = [column for column in header if prefix and column.startswith(prefix)]
-        table = pd.read_csv(path, usecols=[*wanted, *more], dtype=str, keep_default_na=False)
+        with warnings.catch_warnings():  # pandas only warns of rows with more cells than the header
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            table = pd.read_csv(path, index_col=False, dtype=str, keep_default_na=False, na_values=[""])
     except InputError:
         raise
-    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+    except (OSError, ValueError, pd.errors.ParserWarning) as error:  # pandas' own errors are ValueErrors
         raise InputError(f"{path}: cannot be read as a table ({str(error).splitlines()[0][:200]})") from error
+    table = table[[*wanted, *more]].fillna("")
     twice = table[key].duplicated().to_numpy()
     if twice.any():
         row = int(twice.argmax())
@@ -74,9 +80,20 @@ def read_index(path: Path, key: str, columns: Sequence[str], prefix: str | None 
     return table
 
 
+def check_cells(table: pd.DataFrame, path: Path, column: str, pattern: str, right: str) -> None:
+    """InputError for the first cell of a column that does not match; right: what a cell must be, in words."""
+    for cell in table[column].unique():
+        if not re.fullmatch(pattern, cell):
+            row = int((table[column] == cell).to_numpy().argmax())
+            raise InputError(f"{path}: row {row + 1}: column '{column}' is '{cell[:60]}'; it must be {right}")
+
+
 def whole(text: str) -> str:
     """'15709.0' as '15709', which an empty cell elsewhere has made of it."""
     return text.removesuffix(".0")
+
+
+AGE = (r"([0-9]{1,3}(\.[0-9]*)?)?", "a number of years, or empty")  # of `check_cells`
 
 
 def years(text: str) -> float | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from anyjepa.data.ecg.recording import Part, Recording
-from anyjepa.data.ecg.sets.layout import Entry, read_index, refused, whole, years
+from anyjepa.data.ecg.sets.layout import AGE, Entry, check_cells, read_index, refused, whole, years
 from anyjepa.data.ecg.sets.ptbxl_statements import STATEMENTS
 from anyjepa.data.ecg.wfdb_files import read_wfdb
 from anyjepa.errors import InputError, did_you_mean
@@ -57,6 +57,8 @@ def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:
     column = FILES[part.parts[0]]
     table = root / TABLE
     index = read_index(table, "ecg_id", [*Row._fields[1:-1], column])
+    check_cells(index, table, "age", *AGE)
+    check_cells(index, table, "sex", r"([01](\.0)?)?", "0 (male), 1 (female) or empty")
     listed = set()
     for number, row in enumerate(map(Row._make, index[[*Row._fields[:-1], column]].itertuples(index=False)), 1):
         file = root / f"{row.file}.hea"
