@@ -170,7 +170,11 @@ def _first(error: ValidationError) -> str:
     key = ".".join([*tables, last])
     if first["type"] == "extra_forbidden":
         return f"unknown key '{key}'{did_you_mean(last, _keys(tables))}"
-    given = "" if first["type"] == "missing" or not first["loc"] else f" (given: {str(first['input'])[:80]})"
+    given = (
+        ""
+        if first["type"] == "missing" or isinstance(first["input"], Mapping)
+        else f" (given: {str(first['input'])[:80]})"
+    )
     return f"{key}: {first['msg'].removeprefix('Value error, ')}{given}"
 
 

@@ -134,7 +134,7 @@ def _usable(
     """Places of the records that can be trained on; the others are added to `skipped`, or refused."""
     _check_settings(config, store)
     absent = np.isnan(store.mean[:, [store.leads.index(canonical_lead(lead)) for lead in config.leads]])
-    lacking = absent.any(axis=1) if config.missing_leads == "refuse" else absent.all(axis=1)
+    lacking = np.asarray(absent.any(axis=1) if config.missing_leads == "refuse" else absent.all(axis=1))
     short = np.asarray(store.lengths) < config.size[0]
     wanted = np.array([id not in exclude for id in ids])
     split = store.column("split", np.arange(len(store)))

@@ -72,11 +72,11 @@ def read_index(path: Path, key: str, columns: Sequence[str], prefix: str | None 
         raise
     except (OSError, ValueError, pd.errors.ParserWarning) as error:  # pandas' own errors are ValueErrors
         raise InputError(f"{path}: cannot be read as a table ({str(error).splitlines()[0][:200]})") from error
-    table = table[[*wanted, *more]].fillna("")
-    twice = table[key].duplicated().to_numpy()
+    table = pd.DataFrame(table, columns=[*wanted, *more]).fillna("")
+    twice = table.duplicated(subset=[key]).to_numpy()
     if twice.any():
         row = int(twice.argmax())
-        raise InputError(f"{path}: row {row + 1}: {key} '{table[key].iloc[row]}' is there twice")
+        raise InputError(f"{path}: row {row + 1}: {key} '{table.at[row, key]}' is there twice")
     return table
 
 
