@@ -198,6 +198,16 @@ def test_broken_files(spoil: Any, message: str, dataset: Any, tmp_path: Path) ->
     assert "\n" not in str(error.value)
 
 
+def test_deflated_files(dataset: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    np.testing.assert_array_equal(read_changed(dataset, tmp_path).signal, read_dicom(REAL, "r").signal)
+    monkeypatch.setattr("anyjepa.data.ecg.dicom_files.MAX_BYTES", 200 * 2**10)
+    with pytest.raises(InputError, match=r"changed.dcm: is deflated from more than 200 KiB"):
+        read_changed(dataset, tmp_path)
+    with pytest.raises(InputError, match=r"waveform_ecg.dcm: has .* KiB; up to 200 KiB are read"):
+        read_dicom(REAL, "r")
+
+
 def test_other_files(tmp_path: Path) -> None:
     (tmp_path / "text.dcm").write_text("Dear reader,\n" * 100)
     with pytest.raises(InputError, match=r"text\.dcm: is no DICOM file"):

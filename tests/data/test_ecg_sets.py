@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -152,6 +153,23 @@ def two_columns(folder: Path) -> None:
     (folder / "exams.csv").write_text((folder / "exams.csv").read_text().replace("\n", ",AF\n", 1))
 
 
+def fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def other(folder: Path, name: str, value: object) -> None:
+    with h5py.File(folder / "exams_part0.hdf5", "a") as file:
+        del file[name]
+        file[name] = value
+
+
+def external(folder: Path) -> None:
+    with h5py.File(folder / "exams_part0.hdf5", "a") as file:
+        del file["tracings"]
+        file.create_dataset("tracings", (3, 4096, 12), "f4", external=[(folder / "raw", 0, h5py.h5f.UNLIMITED)])
+
+
 def drop_tracings(folder: Path) -> None:
     with h5py.File(folder / "exams_part0.hdf5", "a") as file:
         del file["tracings"]
@@ -182,6 +200,17 @@ def eight_leads(folder: Path) -> None:
     ("spoil", "message"),
     [
         (drop_tracings, r"exams_part0.hdf5: holds no 'tracings'; it has: exam_id"),
+        (lambda folder: fifo(folder / "exams_part0.hdf5"), "exams_part0.hdf5: is a FIFO; only regular files are read"),
+        (lambda folder: fifo(folder / "exams.csv"), "exams.csv: is a FIFO; only regular files are read"),
+        (lambda folder: other(folder, "exam_id", [[1], [2], [0]]), r"'exam_id' has shape \(3, 1\)"),
+        (lambda folder: other(folder, "exam_id", [11, np.nan, 0]), "row 2: exam_id nan is no whole number"),
+        (lambda folder: other(folder, "exam_id", [11, 12.5, 0]), "row 2: exam_id 12.5 is no whole number"),
+        (lambda folder: other(folder, "exam_id", ["a", "b", "c"]), "'exam_id' is no array of numbers"),
+        (lambda folder: other(folder, "tracings", h5py.Empty("f4")), "'tracings' is no array of numbers"),
+        (lambda folder: other(folder, "tracings", np.ones((3, 9, 12), complex)), "'tracings' is no array of numbers"),
+        (lambda folder: other(folder, "tracings", h5py.ExternalLink("x", "y")), "exams_part0.hdf5: "),
+        (lambda folder: other(folder, "tracings", h5py.SoftLink("/exam_id")), "'tracings' is a link"),
+        (external, "'tracings' has its values in other files"),
         (truncate, r"exams_part0.hdf5: cannot be read as HDF5 \(it is truncated\)"),
         (eight_leads, r"exams_part0.hdf5: 'tracings' have shape \(3, 4096, 8\); 3 exams need \(3, samples, 12\)"),
         (lambda folder: no_list(folder, "patient_id"), "exams.csv: column 'patient_id' is missing; there are: exam_id"),

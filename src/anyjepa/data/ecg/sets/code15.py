@@ -19,6 +19,7 @@ import numpy as np
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.recording import Recording, millivolts_per
 from anyjepa.data.ecg.sets.layout import AGE, Entry, check_cells, read_index, refused, whole, years
+from anyjepa.data.files import regular_size
 from anyjepa.errors import InputError
 
 TABLE = "exams.csv"
@@ -41,7 +42,7 @@ class Row(NamedTuple):
 
 
 def recognise(folder: Path) -> bool:
-    return os.path.isfile(folder / TABLE) and any(folder.glob("*.hdf5"))
+    return os.path.lexists(folder / TABLE) and any(folder.glob("*.hdf5"))
 
 
 def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:
@@ -70,7 +71,11 @@ def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:
 
 def _exam_ids(part: Path) -> list[str]:
     with _opened(part) as file:
-        ids, shape = file["exam_id"][:], file["tracings"].shape
+        ids, shape = file["exam_id"][()], file["tracings"].shape
+    if ids.ndim != 1:
+        raise InputError(f"{part}: 'exam_id' has shape {ids.shape}; it must be one number an exam")
+    for place in np.flatnonzero(~np.isfinite(ids) | (ids != np.floor(ids)))[:1]:
+        raise InputError(f"{part}: row {place + 1}: exam_id {ids[place]} is no whole number")
     if len(shape) != 3 or shape[0] != len(ids) or shape[2] != len(LEADS):
         raise InputError(f"{part}: 'tracings' have shape {shape}; {len(ids)} exams need ({len(ids)}, samples, 12)")
     return [str(int(exam)) for exam in ids]
@@ -112,15 +117,30 @@ def _opened(part: Path) -> Iterator[Any]:
     try:
         import h5py
 
+        regular_size(part)
         with h5py.File(part) as file:
             for name in ("exam_id", "tracings"):
                 if name not in file:
                     raise InputError(f"{part}: holds no '{name}'; it has: {', '.join(file) or 'nothing'}")
+                if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+                    raise InputError(f"{part}: '{name}' is a link; it must be in this file itself")
+                array = file[name]
+                if not isinstance(array, h5py.Dataset) or array.shape is None or array.dtype.kind not in "iuf":
+                    raise InputError(f"{part}: '{name}' is no array of numbers")
+                if array.external or array.is_virtual:
+                    raise InputError(f"{part}: '{name}' has its values in other files; they must be in this one")
             yield file
     except ImportError as error:
         raise InputError(f"{part}: needs the h5py package: pip install 'anyjepa[ecg]'") from error
     except InputError:
         raise
-    except (OSError, RuntimeError, TypeError, ValueError) as error:  # whatever h5py and HDF5 raise
-        reason = "it is truncated" if "truncated" in str(error) else str(error).splitlines()[0][:200]
+    except (
+        OSError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        KeyError,
+        MemoryError,
+    ) as error:  # whatever h5py and HDF5 raise
+        reason = "it is truncated" if "truncated" in str(error) else " ".join(str(error).split())[:200]
         raise InputError(f"{part}: cannot be read as HDF5 ({reason})") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from anyjepa.data.ecg.recording import Recording
@@ -78,6 +78,12 @@ def read_index(path: Path, key: str, columns: Sequence[str], prefix: str | None 
         row = int(twice.argmax())
         raise InputError(f"{path}: row {row + 1}: {key} '{table.at[row, key]}' is there twice")
     return table
+
+
+def lies_in(folder: str, path: str) -> bool:
+    """Whether a relative path of a table leads into a subfolder of the data set, and not out of it again."""
+    parts = PurePosixPath(path).parts
+    return len(parts) > 1 and parts[0] == folder and ".." not in parts
 
 
 def check_cells(table: pd.DataFrame, path: Path, column: str, pattern: str, right: str) -> None:
