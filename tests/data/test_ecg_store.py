@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import pickle
 import signal
@@ -302,6 +303,46 @@ def test_ids_are_unique_and_the_place_is_free(tmp_path: Path) -> None:
         prepare_store([one], tmp_path / "store", highpass_hz=-1)
     with pytest.raises(InputError, match="leads: 'I' is given twice"):
         prepare_store([one], tmp_path / "store", leads=("I", "i"))
+
+
+def done_file(parts: Path) -> Path:
+    return sorted(parts.glob("done/*"))[0]
+
+
+@pytest.mark.usefixtures("small_shards")
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda parts: done_file(parts).write_text(""),
+        lambda parts: cut(done_file(parts)),
+        lambda parts: flip(done_file(parts)),
+        lambda parts: cut(parts / "store" / SHARD),
+        lambda parts: flip(parts / "store" / SHARD),
+        lambda parts: (parts / "store" / SHARD).unlink(),
+    ],
+)
+def test_a_damaged_shard_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil) -> None:
+    folder, output = write_records(tmp_path / "set", 3), tmp_path / "store"
+    with mock.patch.object(Path, "rename", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        prepare_store([folder], output, leads=LEADS)
+    spoil(tmp_path / "store.part")
+    (tmp_path / "store.part" / "store" / "index.1.tmp").write_text("of a process that was killed")
+    written = count_shards(monkeypatch)
+    store = prepare_store([folder], output, leads=LEADS)
+    assert written == ["000000"]
+    store.verify()
+    assert {file.name for file in output.iterdir()} == {"manifest.json", "index.parquet", "shards"}
+
+
+def test_a_full_disk_is_told_and_gone_on_from(tmp_path: Path) -> None:
+    folder, output = write_records(tmp_path / "set", 1), tmp_path / "store"
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with (
+        mock.patch("os.fsync", side_effect=full),
+        pytest.raises(InputError, match=r"000000\.f32: cannot be written \(No space left.* the same command goes on"),
+    ):
+        prepare_store([folder], output, leads=LEADS)
+    assert len(prepare_store([folder], output, leads=LEADS)) == 1
 
 
 def test_a_folder_of_other_content_is_not_worked_in(tmp_path: Path) -> None:
