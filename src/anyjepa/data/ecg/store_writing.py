@@ -52,6 +52,7 @@ from anyjepa.data.ecg.store import (
     Store,
     StoreSettings,
     checksum,
+    index_schema,
     pooled,
 )  # fmt: skip
 from anyjepa.data.ecg.wfdb_files import record_files
@@ -399,16 +400,7 @@ def _write_rows(file: Path, rows: Iterator[dict[str, Any]], settings: StoreSetti
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    text, number, whole = pa.string(), pa.float64(), pa.int64()
-    schema = pa.schema(
-        {
-            "id": text, "patient": text, "source": text, "statements": pa.list_(text),
-            "likelihoods": pa.list_(number), "age": number, "sex": text, "split": text,
-            "marks": pa.list_(whole), "symbols": pa.list_(text), "derived": pa.list_(text),
-            "shard": pa.int32(), "offset": whole, "samples": whole,
-            "mean": pa.list_(number), "squares": pa.list_(number),
-        }
-    )  # fmt: skip
+    schema = index_schema()
     seen: set[str] = set()
     groups = []
     with _whole(file) as out, pq.ParquetWriter(out, schema) as writer:
