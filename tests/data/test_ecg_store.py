@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import pickle
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -304,6 +307,46 @@ def test_ids_are_unique_and_the_place_is_free(tmp_path: Path) -> None:
         prepare_store([one], tmp_path / "store", leads=("I", "i"))
 
 
+def done_file(parts: Path) -> Path:
+    return sorted(parts.glob("done/*"))[0]
+
+
+@pytest.mark.usefixtures("small_shards")
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda parts: done_file(parts).write_text(""),
+        lambda parts: cut(done_file(parts)),
+        lambda parts: flip(done_file(parts)),
+        lambda parts: cut(parts / "store" / SHARD),
+        lambda parts: flip(parts / "store" / SHARD),
+        lambda parts: (parts / "store" / SHARD).unlink(),
+    ],
+)
+def test_a_damaged_shard_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil) -> None:
+    folder, output = write_records(tmp_path / "set", 3), tmp_path / "store"
+    with mock.patch.object(Path, "rename", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        prepare_store([folder], output, leads=LEADS)
+    spoil(tmp_path / "store.part")
+    (tmp_path / "store.part" / "store" / "index.1.tmp").write_text("of a process that was killed")
+    written = count_shards(monkeypatch)
+    store = prepare_store([folder], output, leads=LEADS)
+    assert written == ["000000"]
+    store.verify()
+    assert {file.name for file in output.iterdir()} == {"manifest.json", "index.parquet", "shards"}
+
+
+def test_a_full_disk_is_told_and_gone_on_from(tmp_path: Path) -> None:
+    folder, output = write_records(tmp_path / "set", 1), tmp_path / "store"
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with (
+        mock.patch("os.fsync", side_effect=full),
+        pytest.raises(InputError, match=r"000000\.f32: cannot be written \(No space left.* the same command goes on"),
+    ):
+        prepare_store([folder], output, leads=LEADS)
+    assert len(prepare_store([folder], output, leads=LEADS)) == 1
+
+
 def test_a_folder_of_other_content_is_not_worked_in(tmp_path: Path) -> None:
     folder, mine = write_records(tmp_path / "set", 1), tmp_path / "store.part" / "done" / "mine.txt"
     mine.parent.mkdir(parents=True)
@@ -363,12 +406,43 @@ def cut(path: Path) -> None:
 
 
 def shift_index(store: Path) -> None:
+    rewrite_index(store, "offset", lambda offset: offset + 1)
+
+
+def rewrite_index(store: Path, name: str, change: Callable[[Any], object], type: Any = None) -> None:
+    """The column `name` with its values changed and its type, if none is given, kept."""
     table = pq.read_table(store / "index.parquet")
-    column = table.schema.get_field_index("offset")
-    pq.write_table(
-        table.set_column(column, "offset", pa.array([o + 1 for o in table["offset"].to_pylist()])),
-        store / "index.parquet",
-    )
+    values = pa.array([change(value) for value in table[name].to_pylist()], type or table[name].type)
+    table = table.set_column(table.schema.get_field_index(name), name, values)
+    pq.write_table(table, store / "index.parquet")
+    rewrite_checksum(store)
+
+
+def drop_column(store: Path) -> None:
+    pq.write_table(pq.read_table(store / "index.parquet").drop_columns("samples"), store / "index.parquet")
+    rewrite_checksum(store)
+
+
+def no_parquet(store: Path) -> None:
+    (store / "index.parquet").write_text("id,patient\n")
+    rewrite_checksum(store)
+
+
+def as_fifo(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+def rewrite_settings(store: Path, **changes: object) -> None:
+    rewrite_manifest(store, settings=json.loads((store / "manifest.json").read_text())["settings"] | changes)
+
+
+def rename_shard(store: Path, name: str) -> None:
+    (shard,) = json.loads((store / "manifest.json").read_text())["shards"]
+    rewrite_manifest(store, shards=[shard | {"file": name}])
+
+
+def rewrite_checksum(store: Path) -> None:
     rewrite_manifest(store, index=checksum((store / "index.parquet").read_bytes()))
 
 
@@ -390,6 +464,27 @@ SHARD = "shards/000000.f32"
         (lambda s: rewrite_manifest(s, kind="x"), r"manifest\.json: is not the manifest of a store"),
         (lambda s: rewrite_manifest(s, records=7), r"index\.parquet: does not fit manifest\.json, which has 7 records"),
         (lambda s: rewrite_manifest(s, settings={}), r"manifest\.json: settings\.fs: Field required"),
+        (lambda s: rewrite_manifest(s, version=True), r"manifest\.json: version must be a whole number, not True"),
+        (lambda s: rewrite_manifest(s, version=None), r"manifest\.json: version must be a whole number, not None"),
+        (lambda s: (s / "manifest.json").write_text("[" * 10**6), r"manifest\.json: cannot be read as the manifest"),
+        (lambda s: as_fifo(s / "manifest.json"), r"manifest\.json: is a FIFO"),
+        (lambda s: as_fifo(s / "index.parquet"), r"index\.parquet: is a FIFO"),
+        (lambda s: rewrite_settings(s, fs=5), r"manifest\.json: settings\.fs: Input should be greater"),
+        (lambda s: rewrite_settings(s, fs=float("nan")), r"manifest\.json: settings\.fs: Input should be"),
+        (lambda s: rewrite_settings(s, fs=float("inf")), r"manifest\.json: settings\.fs: Input should be"),
+        (lambda s: rewrite_settings(s, leads=["I", "I", "V1"]), r"settings\.leads: .* a lead is given twice"),
+        (lambda s: rename_shard(s, "../000000.f32"), r"manifest\.json: shards\.0\.file: String should match"),
+        (lambda s: rename_shard(s, "/000000.f32"), r"manifest\.json: shards\.0\.file: String should match"),
+        (lambda s: rename_shard(s, "0\0.f32"), r"manifest\.json: shards\.0\.file: String should match"),
+        (no_parquet, r"index\.parquet: cannot be read as Parquet"),
+        (drop_column, r"index\.parquet: is no index of a store: it needs one column 'samples'"),
+        (lambda s: rewrite_index(s, "samples", str, pa.string()), r"column 'samples' is string instead of int64"),
+        (lambda s: rewrite_index(s, "samples", lambda _: None), r"column 'samples' has gaps"),
+        (lambda s: rewrite_index(s, "samples", lambda _: 2**62), r"record 'r0' lies beyond the end of its shard"),
+        (lambda s: rewrite_index(s, "split", lambda _: "dev"), r"split 'dev' is none of train, validation, test"),
+        (lambda s: rewrite_index(s, "likelihoods", lambda _: []), r"'statements' and 'likelihoods' differ in length"),
+        (lambda s: rewrite_index(s, "marks", lambda _: [1]), r"'marks' and 'symbols' differ in length"),
+        (lambda s: rewrite_index(s, "mean", lambda m: m[1:]), r"'mean' needs one value for each of 3 leads"),
     ],
 )  # fmt: skip
 def test_a_damaged_store_is_one_line(tmp_path: Path, spoil, message: str) -> None:

@@ -29,7 +29,7 @@ from hashlib import blake2b
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from pydantic import ValidationError
@@ -52,12 +52,14 @@ from anyjepa.data.ecg.store import (
     Store,
     StoreSettings,
     checksum,
+    index_schema,
     pooled,
 )  # fmt: skip
 from anyjepa.data.ecg.wfdb_files import record_files
 from anyjepa.errors import InputError
 
 ENTRIES_PER_SHARD = 128  # records of 10 s at 500 Hz make 31 MB: a unit of parallel work, and what a kill loses
+_BLOCK = 2**20
 LOCK = "anyjepa-store.lock"
 _INDEX_ROWS = 20_000  # a row group of the index; never more rows are held in memory
 
@@ -74,6 +76,21 @@ class Work(NamedTuple):
 
     def done(self, shard: str) -> Path:
         return self.folder / "done" / f"{shard}.json"
+
+    def finished(self, shard: str) -> dict[str, Any] | None:
+        """What there is to know of a shard, if that and its signals are there and whole; reads all of it."""
+        try:
+            crc, content = self.done(shard).read_bytes().split(b"\n", 1)
+            if crc.decode() != checksum(content):
+                return None
+            facts = json.loads(content)
+            size, crc = 0, 0
+            with (self.store / SHARDS / facts["shard"]["file"]).open("rb") as signals:
+                while block := signals.read(_BLOCK):
+                    size, crc = size + len(block), zlib.crc32(block, crc)
+        except (OSError, ValueError):
+            return None
+        return facts if (size, f"{crc:08x}") == (facts["shard"]["bytes"], facts["shard"]["checksum"]) else None
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
@@ -97,14 +114,18 @@ class Work(NamedTuple):
             yield
 
     def begin(self, shards: Sequence[str]) -> None:
-        """Make the folders, and take away what does not belong to these shards."""
+        """Make the folders, and take away what does not belong to these shards or is damaged."""
         try:
             for folder in (self.store / SHARDS, self.folder / "done"):
                 folder.mkdir(parents=True, exist_ok=True)
-            whole = {self.done(shard) for shard in shards}
+            whole = {self.done(shard) for shard in shards if self.finished(shard)}
             files = {self.store / SHARDS / f"{shard[:6]}.f32" for shard in shards}
-            for file in [*self.folder.glob("done/*"), *self.folder.glob("store/shards/*")]:
-                if file not in whole | files:
+            for file in [
+                *self.folder.glob("done/*"),
+                *self.folder.glob("store/*"),
+                *self.folder.glob("store/shards/*"),
+            ]:
+                if file not in whole | files | {self.store / SHARDS}:
                     file.unlink()
         except OSError as error:
             raise InputError(f"{self.folder}: a store cannot be written here ({error.strerror})") from error
@@ -149,7 +170,13 @@ def prepare_store(
         work.begin(names)
         _write_shards(work, _shards(paths, settings), len(names), workers, progress)
         _write_index(work, paths, names)
-        work.store.rename(output)
+        Store(work.store)  # index and shards fit together
+        try:
+            work.store.rename(output)
+        except OSError as error:
+            raise InputError(
+                f"{output}: the store cannot be put here ({error.strerror}); it is {work.store}"
+            ) from error
         shutil.rmtree(work.folder, ignore_errors=True)
     return Store(output)
 
@@ -244,12 +271,11 @@ def _write_shard(work: Work, name: str, entries: list[Entry]) -> None:
     """The signals of these entries as one shard and, when that is whole, what there is to know of it."""
     settings, number = work.settings, int(name[:6])
     data = work.store / SHARDS / f"{number:06}.f32"
-    partial = data.with_suffix(f".{os.getpid()}.tmp")
     rows: list[dict[str, Any]] = []
     skipped: dict[str, str] = {}
     problems: list[Problem] = []
     crc, size = 0, 0
-    with partial.open("wb") as out:
+    with _whole(data) as out:
         for recording in _recordings(entries, settings, skipped):
             try:
                 signal = align(
@@ -267,12 +293,27 @@ def _write_shard(work: Work, name: str, entries: list[Entry]) -> None:
             rows.append(_row(recording, signal, settings) | {"shard": number, "offset": size // 4})
             problems = added_up([*problems, *check([recording])])
             crc, size = zlib.crc32(content, crc), size + len(content)
-    partial.replace(data)
     shard = Shard(file=data.name, bytes=size, checksum=f"{crc:08x}").model_dump()
     facts = {"shard": shard, "rows": rows, "skipped": skipped, "problems": [asdict(problem) for problem in problems]}
-    partial = work.done(name).with_suffix(f".{os.getpid()}.tmp")
-    partial.write_text(json.dumps(facts))
-    partial.replace(work.done(name))
+    content = json.dumps(facts).encode()
+    with _whole(work.done(name)) as out:
+        out.write(f"{checksum(content)}\n".encode() + content)
+
+
+@contextmanager
+def _whole(file: Path) -> Iterator[BinaryIO]:
+    """Write a file that is there when it is whole and on the disk, or not at all. InputError if that fails."""
+    partial = file.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        with partial.open("wb") as out:
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+        partial.replace(file)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        reason = error.strerror or error
+        raise InputError(f"{file}: cannot be written ({reason}); after a remedy the same command goes on") from error
 
 
 def _recordings(entries: list[Entry], settings: StoreSettings, skipped: dict[str, str]) -> Iterator[Recording]:
@@ -337,7 +378,8 @@ def _write_index(work: Work, paths: Sequence[Path], names: Sequence[str]) -> Non
         skipped=skipped,
         problems=tuple(problems),
     )
-    (work.store / MANIFEST).write_text(manifest.model_dump_json(indent=1))
+    with _whole(work.store / MANIFEST) as out:
+        out.write(manifest.model_dump_json(indent=1).encode())
 
 
 def _rows(
@@ -345,7 +387,8 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     """The rows of all shards in order; fills the lists and the dictionary on the way."""
     for name in names:
-        facts = json.loads(work.done(name).read_text())
+        if (facts := work.finished(name)) is None:
+            raise InputError(f"{work.done(name)}: the shard or its files changed meanwhile; the same command goes on")
         shards.append(Shard(**facts["shard"]))
         skipped.update(facts["skipped"])
         problems[:] = added_up([*problems, *(Problem(**problem) for problem in facts["problems"])])
@@ -357,19 +400,10 @@ def _write_rows(file: Path, rows: Iterator[dict[str, Any]], settings: StoreSetti
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    text, number, whole = pa.string(), pa.float64(), pa.int64()
-    schema = pa.schema(
-        {
-            "id": text, "patient": text, "source": text, "statements": pa.list_(text),
-            "likelihoods": pa.list_(number), "age": number, "sex": text, "split": text,
-            "marks": pa.list_(whole), "symbols": pa.list_(text), "derived": pa.list_(text),
-            "shard": pa.int32(), "offset": whole, "samples": whole,
-            "mean": pa.list_(number), "squares": pa.list_(number),
-        }
-    )  # fmt: skip
+    schema = index_schema()
     seen: set[str] = set()
     groups = []
-    with pq.ParquetWriter(file, schema) as writer:
+    with _whole(file) as out, pq.ParquetWriter(out, schema) as writer:
         while group := list(islice(rows, _INDEX_ROWS)):
             for row in group:
                 if row["id"] in seen:
