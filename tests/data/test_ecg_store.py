@@ -363,7 +363,7 @@ def test_a_folder_of_other_content_is_not_worked_in(tmp_path: Path) -> None:
 HOLD = """
 import sys, time
 from pathlib import Path
-from anyjepa.data.ecg.store_writing import Work
+from anyjepa.data.ecg.store_work import Work
 with Work(Path(sys.argv[1]), None).claimed():
     print("held", flush=True)
     time.sleep(60)

@@ -170,11 +170,8 @@ def _first(error: ValidationError) -> str:
     key = ".".join([*tables, last])
     if first["type"] == "extra_forbidden":
         return f"unknown key '{key}'{did_you_mean(last, _keys(tables))}"
-    given = (
-        ""
-        if first["type"] == "missing" or isinstance(first["input"], Mapping)
-        else f" (given: {str(first['input'])[:80]})"
-    )
+    silent = first["type"] == "missing" or isinstance(first["input"], Mapping)
+    given = "" if silent else f" (given: {str(first['input'])[:80]})"
     return f"{key}: {first['msg'].removeprefix('Value error, ')}{given}"
 
 

@@ -329,11 +329,12 @@ def _wrong_with(table: Any, leads: int) -> str | None:
         if field.name not in _UNKNOWN and column.null_count:
             return f"column '{field.name}' has gaps"
     for name in ("statements", "marks", "symbols", "derived", "mean", "squares"):
-        if pc.list_flatten(table[name]).null_count:
+        if pc.list_flatten(table[name]).null_count:  # pyright: ignore[reportAttributeAccessIssue]
             return f"column '{name}' has gaps in its lists"
     if strange := set(table["split"].unique().to_pylist()) - {None, *get_args(Part)}:
         return f"split '{min(strange)}' is none of {', '.join(get_args(Part))}"
-    lengths = {name: pc.list_value_length(table[name]).fill_null(-1).to_numpy() for name in _LISTS}
+    measure = pc.list_value_length  # pyright: ignore[reportAttributeAccessIssue]
+    lengths = {name: measure(table[name]).fill_null(-1).to_numpy() for name in _LISTS}
     for one, other in (("statements", "likelihoods"), ("marks", "symbols")):
         if (lengths[one] != lengths[other]).any():
             return f"lists in the columns '{one}' and '{other}' differ in length"

@@ -3,16 +3,10 @@
 A shard is made of a fixed part of the files, whoever makes it and in whatever order. It counts as done when the file
 that describes it is there, under a name that holds a digest of what it was made of. So a run that was stopped, by
 whatever means, is gone on with by the same command, and gives the same bytes as one that never stopped.
-
-STORE.part/store/    what becomes the store, by being renamed
-STORE.part/done/     what there is to know of each finished shard
-STORE.part/LOCK      held by the process that makes the store; a folder without it is not ours
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import itertools
 import json
 import multiprocessing
@@ -23,13 +17,12 @@ import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import asdict
 from hashlib import blake2b
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -55,80 +48,12 @@ from anyjepa.data.ecg.store import (
     index_schema,
     pooled,
 )  # fmt: skip
+from anyjepa.data.ecg.store_work import Work, written_whole
 from anyjepa.data.ecg.wfdb_files import record_files
 from anyjepa.errors import InputError
 
 ENTRIES_PER_SHARD = 128  # records of 10 s at 500 Hz make 31 MB: a unit of parallel work, and what a kill loses
-_BLOCK = 2**20
-LOCK = "anyjepa-store.lock"
 _INDEX_ROWS = 20_000  # a row group of the index; never more rows are held in memory
-
-
-class Work(NamedTuple):
-    """Where a store is being made, and how."""
-
-    folder: Path
-    settings: StoreSettings
-
-    @property
-    def store(self) -> Path:
-        return self.folder / "store"
-
-    def done(self, shard: str) -> Path:
-        return self.folder / "done" / f"{shard}.json"
-
-    def finished(self, shard: str) -> dict[str, Any] | None:
-        """What there is to know of a shard, if that and its signals are there and whole; reads all of it."""
-        try:
-            crc, content = self.done(shard).read_bytes().split(b"\n", 1)
-            if crc.decode() != checksum(content):
-                return None
-            facts = json.loads(content)
-            size, crc = 0, 0
-            with (self.store / SHARDS / facts["shard"]["file"]).open("rb") as signals:
-                while block := signals.read(_BLOCK):
-                    size, crc = size + len(block), zlib.crc32(block, crc)
-        except (OSError, ValueError):
-            return None
-        return facts if (size, f"{crc:08x}") == (facts["shard"]["bytes"], facts["shard"]["checksum"]) else None
-
-    @contextmanager
-    def claimed(self) -> Iterator[None]:
-        """Make the folder if need be, and let no other process work in it meanwhile. InputError if one does.
-
-        InputError, too, for a folder with other content than ours. On file systems without locks there is none.
-        """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if not (self.folder / LOCK).is_file() and any(self.folder.iterdir()):
-                raise InputError(f"{self.folder}: is needed for the work and holds something else; move it away")
-            lock = open(self.folder / LOCK, "a")  # noqa: SIM115
-        except OSError as error:
-            raise InputError(f"{self.folder}: a store cannot be written here ({error.strerror})") from error
-        with lock:
-            try:
-                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                if error.errno in (errno.EACCES, errno.EAGAIN):
-                    raise InputError(f"{self.folder}: another process makes this store; wait for its end") from None
-            yield
-
-    def begin(self, shards: Sequence[str]) -> None:
-        """Make the folders, and take away what does not belong to these shards or is damaged."""
-        try:
-            for folder in (self.store / SHARDS, self.folder / "done"):
-                folder.mkdir(parents=True, exist_ok=True)
-            whole = {self.done(shard) for shard in shards if self.finished(shard)}
-            files = {self.store / SHARDS / f"{shard[:6]}.f32" for shard in shards}
-            for file in [
-                *self.folder.glob("done/*"),
-                *self.folder.glob("store/*"),
-                *self.folder.glob("store/shards/*"),
-            ]:
-                if file not in whole | files | {self.store / SHARDS}:
-                    file.unlink()
-        except OSError as error:
-            raise InputError(f"{self.folder}: a store cannot be written here ({error.strerror})") from error
 
 
 def prepare_store(
@@ -275,7 +200,7 @@ def _write_shard(work: Work, name: str, entries: list[Entry]) -> None:
     skipped: dict[str, str] = {}
     problems: list[Problem] = []
     crc, size = 0, 0
-    with _whole(data) as out:
+    with written_whole(data) as out:
         for recording in _recordings(entries, settings, skipped):
             try:
                 signal = align(
@@ -296,24 +221,8 @@ def _write_shard(work: Work, name: str, entries: list[Entry]) -> None:
     shard = Shard(file=data.name, bytes=size, checksum=f"{crc:08x}").model_dump()
     facts = {"shard": shard, "rows": rows, "skipped": skipped, "problems": [asdict(problem) for problem in problems]}
     content = json.dumps(facts).encode()
-    with _whole(work.done(name)) as out:
+    with written_whole(work.done(name)) as out:
         out.write(f"{checksum(content)}\n".encode() + content)
-
-
-@contextmanager
-def _whole(file: Path) -> Iterator[BinaryIO]:
-    """Write a file that is there when it is whole and on the disk, or not at all. InputError if that fails."""
-    partial = file.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        with partial.open("wb") as out:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
-        partial.replace(file)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        reason = error.strerror or error
-        raise InputError(f"{file}: cannot be written ({reason}); after a remedy the same command goes on") from error
 
 
 def _recordings(entries: list[Entry], settings: StoreSettings, skipped: dict[str, str]) -> Iterator[Recording]:
@@ -378,7 +287,7 @@ def _write_index(work: Work, paths: Sequence[Path], names: Sequence[str]) -> Non
         skipped=skipped,
         problems=tuple(problems),
     )
-    with _whole(work.store / MANIFEST) as out:
+    with written_whole(work.store / MANIFEST) as out:
         out.write(manifest.model_dump_json(indent=1).encode())
 
 
@@ -403,7 +312,7 @@ def _write_rows(file: Path, rows: Iterator[dict[str, Any]], settings: StoreSetti
     schema = index_schema()
     seen: set[str] = set()
     groups = []
-    with _whole(file) as out, pq.ParquetWriter(out, schema) as writer:
+    with written_whole(file) as out, pq.ParquetWriter(out, schema) as writer:
         while group := list(islice(rows, _INDEX_ROWS)):
             for row in group:
                 if row["id"] in seen:
