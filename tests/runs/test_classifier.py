@@ -153,14 +153,16 @@ def test_of_exclusive_classes_the_most_probable_is_decided(tiny_run, records, tm
 
 def test_a_fine_tuned_model_knows_its_labelled_records_and_where_they_are_from(tiny_run, labels, records, tmp_path):
     arrays = {"signals": np.stack(raw(records)), "ids": [r.id for r in records], "patients": range(len(records))}
-    np.savez(tmp_path / "mine.npz", fs=100, leads=LEADS, unit="mV", **arrays)
+    data = tmp_path / "mine" / "a.npz"  # a file's source is its folder
+    data.parent.mkdir()
+    np.savez(data, fs=100, leads=LEADS, unit="mV", **arrays)
     asked = {"labels": labels, "protocol": "finetune", "min_count": 0, "seeds": 1}
-    anyjepa.evaluate(anyjepa.load(tiny_run), tmp_path / "mine.npz", **asked, save_classifier=tmp_path / "tuned")
+    anyjepa.evaluate(anyjepa.load(tiny_run), data, **asked, save_classifier=tmp_path / "tuned")
     tuned = anyjepa.load(tmp_path / "tuned")
     assert tuned.loaded.records.sources == ("mine", "simulator")
     assert "mine/2" in tuned.loaded.records.saw_groups(["mine/2"])
     swapped = replace(labels, split=tuple({"test": "train", "train": "test"}.get(part, part) for part in labels.split))
-    result = anyjepa.evaluate(tuned, tmp_path / "mine.npz", labels=swapped, min_count=0, seeds=1)
+    result = anyjepa.evaluate(tuned, data, labels=swapped, min_count=0, seeds=1)
     assert "CONTAMINATED: pretraining or fine-tuning saw" in result.notices[0]
 
 
