@@ -95,11 +95,9 @@ def evaluate(
     config = asked.model_copy(update={"windows": _windows(asked.windows, samples, loaded)})
     task = task or _title(labels, recordings)
     candidate = Candidate(loaded.encoder, loaded.loaded.weights, loaded.loaded.records)
-    keep = (
-        partial(write_classifier, Path(save_classifier), loaded, f"{asked.title} of {task}", samples)
-        if save_classifier
-        else None
-    )
+    where = ", ".join(path.name for path in paths) or "simulated ECGs"
+    what = f"{asked.title} of {task} on {where}"
+    keep = partial(write_classifier, Path(save_classifier), loaded, what, samples) if save_classifier else None
     result = judging.evaluate(
         {f"pretrained ({loaded.loaded.weights})": candidate},
         samples,
