@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from ecgdatakit import FileParser
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
@@ -48,7 +49,7 @@ def test_a_real_file() -> None:
 
 
 def test_another_reader_agrees() -> None:
-    record = pytest.importorskip("ecgdatakit").FileParser.parse(REAL)
+    record = FileParser.parse(REAL)
     recording = read_dicom(REAL, "r")
     assert [lead.label for lead in record.leads] == list(recording.leads)
     np.testing.assert_allclose(recording.signal, [lead.samples for lead in record.leads], atol=1e-6)

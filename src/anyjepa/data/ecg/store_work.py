@@ -7,8 +7,6 @@ STORE.part/LOCK      held by the process that makes the store; a folder without 
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import os
 import zlib
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from anyjepa.data.ecg.store import SHARDS, StoreSettings, checksum
+from anyjepa.data.files import held
 from anyjepa.errors import InputError
 
 _BLOCK = 2**20
@@ -56,21 +55,16 @@ class Work(NamedTuple):
     def claimed(self) -> Iterator[None]:
         """Make the folder if need be, and let no other process work in it meanwhile. InputError if one does.
 
-        InputError, too, for a folder with other content than ours. On file systems without locks there is none.
+        InputError, too, for a folder with other content than ours.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not (self.folder / LOCK).is_file() and any(self.folder.iterdir()):
                 raise InputError(f"{self.folder}: is needed for the work and holds something else; move it away")
-            lock = open(self.folder / LOCK, "a")  # noqa: SIM115
+            (self.folder / LOCK).touch()
         except OSError as error:
             raise InputError(f"{self.folder}: a store cannot be written here ({error.strerror})") from error
-        with lock:
-            try:
-                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                if error.errno in (errno.EACCES, errno.EAGAIN):
-                    raise InputError(f"{self.folder}: another process makes this store; wait for its end") from None
+        with held(self.folder / LOCK, f"{self.folder}: another process makes this store; wait for its end"):
             yield
 
     def begin(self, shards: Sequence[str]) -> None:
