@@ -13,9 +13,15 @@ import argparse
 import json
 from pathlib import Path
 
-from anyjepa.evaluation.intervals import estimate, paired_difference
-from anyjepa.runs.evaluate import evaluate
+from rich.console import Console
+
+from anyjepa.data.ecg.beats import beat_windows
+from anyjepa.data.ecg.reading import read
+from anyjepa.data.ecg.tasks import task_table
+from anyjepa.evaluation.protocol import Candidate, EvaluationConfig, evaluate
+from anyjepa.evaluation.result import Result, render
 from anyjepa.runs.folder import Run, environment, open_run
+from anyjepa.runs.model import load
 from anyjepa.runs.pretrain import pretrain
 
 EDITS = [
@@ -30,7 +36,6 @@ EDITS = [
 ]
 PACED = ["mit-bih/107", "mit-bih/217"]  # in neither part; the other two have no lead II
 TASKS = {"beats": [*PACED, "mit-bih/201"], "beats-published": PACED}  # what pretraining leaves out
-METRICS = ("macro_auroc", "macro_auprc", "balanced_accuracy")
 
 
 def trained(seed: int, task: str, data: Path, output: Path) -> Run:
@@ -42,6 +47,25 @@ def trained(seed: int, task: str, data: Path, output: Path) -> Run:
     return pretrain("ecg-jepa-demo", data, folder, edits=edits, exclude=TASKS[task])
 
 
+def judged(task: str, runs: list[Run], data: Path) -> Result:
+    """Each repeat has a pretraining, random weights, and a training from scratch of its own seed."""
+    models = [load(run.model) for run in runs]  # all with the same constants: those of DS1
+    samples = models[0].prepare(recordings := read(data, warn=False).recordings, on_error="skip")
+    recordings = [recording for recording in recordings if recording.id not in samples.skipped]
+    candidates = [Candidate(model.encoder, "teacher", model.loaded.records) for model in models]
+    plain = runs[0].recipe.evaluation.model_dump()
+    plain |= {"protocol": "linear", "linear": {"balanced": True}, "from_scratch": True, "seeds": len(runs)}
+    return evaluate(
+        {"pretrained (teacher)": lambda split: candidates[split.seed]},
+        beat_windows(samples, recordings),
+        task_table(recordings, task),
+        EvaluationConfig.model_validate(plain),
+        task=task,
+        data="MIT-BIH, DS1 to DS2",
+        progress=lambda row: print(row, flush=True),
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
@@ -49,24 +73,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("runs/mit-bih"))
     args = parser.parse_args()
     for task in TASKS:
-        found: dict[str, dict[str, list[float]]] = {}
-        for seed in range(args.seeds):
-            run = trained(seed, task, args.data, args.output)
-            settings = {"linear": {"balanced": True}, "from_scratch": True, "seed": seed, "seeds": 1}
-            result = evaluate(run, args.data, task=task, settings=settings)
-            for row in result.rows:
-                for metric in METRICS:
-                    found.setdefault(row.name, {}).setdefault(metric, []).append(row.metrics[metric].mean)
-            rows = {name: values["macro_auroc"][-1] for name, values in found.items()}
-            print(json.dumps({"task": task, "seed": seed, "rows": rows}), flush=True)
-        first = next(iter(found.values()))
-        print(f"\n{task}: over {args.seeds} seeds, and what pretraining gains in macro AUROC")
-        for row, values in found.items():
-            means = "  ".join(f"{metric} {estimate(values[metric]).mean:.3f}" for metric in METRICS)
-            area = estimate(values["macro_auroc"])
-            gain = paired_difference(first["macro_auroc"], values["macro_auroc"])
-            spread = f"[{area.low or 0:.3f}, {area.high or 0:.3f}]"
-            print(f"  {row:52} {means} {spread}  {gain.mean:+.3f} [{gain.low or 0:+.3f}, {gain.high or 0:+.3f}]")
+        runs = [trained(seed, task, args.data, args.output) for seed in range(args.seeds)]
+        result = judged(task, runs, args.data)
+        args.output.joinpath(f"{task}.json").write_text(result.to_json())
+        Console(width=110).print(render(result))
     print(json.dumps({"machine": environment()}))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shlex
@@ -10,10 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import h5py
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import torch
 from ptbxl_miniature import write_miniature
@@ -22,11 +26,15 @@ from safetensors.torch import load_file, save_file
 
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.simulator import SimulatorConfig, simulate
+from anyjepa.data.ecg.store import checksum
+from anyjepa.data.ecg.store_writing import prepare_store
 from anyjepa.errors import InputError
 from anyjepa.training.checkpoints import Checkpoints
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "broken-input.md"
 PRETRAIN = "anyjepa pretrain tiny.yaml --data records -o new"
+STORED = "anyjepa pretrain tiny.yaml --data store -o new"
+SHARD = "shards/000000.f32"
 EMBED = "anyjepa embed run records -o out.csv"
 EVALUATE = (
     "anyjepa evaluate run --data records --labels labels.csv --id record --target AF --group patient --split part"
@@ -153,6 +161,32 @@ def lose_a_tensor() -> None:
     save_file(tensors, path)
 
 
+def store(spoil: Callable[[Path], object] = lambda store: None, **settings: Any) -> None:
+    """`store`, made of `records`, and spoilt."""
+    prepare_store(["records"], "store", **{"fs": 100, **settings})
+    spoil(Path("store"))
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def newer(store: Path) -> None:
+    manifest = store / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"version": 1', '"version": 2'))
+
+
+def shift_samples(store: Path) -> None:
+    index = pq.ParquetFile(store / "index.parquet").read(use_threads=False)
+    place = index.schema.get_field_index("offset")
+    pq.write_table(index.set_column(place, "offset", pc.add(index["offset"], 1)), store / "index.parquet")
+    manifest = json.loads((store / "manifest.json").read_text())
+    manifest["index"] = checksum((store / "index.parquet").read_bytes())
+    (store / "manifest.json").write_text(json.dumps(manifest))
+
+
 @contextmanager
 def unreadable() -> Iterator[None]:
     """Without permission to list `records`; root may list anything, so for root the system call is made to refuse."""
@@ -253,6 +287,17 @@ CASES = [
     ),
     Case("a part of CODE-15 that was not downloaded whole", PRETRAIN.replace("records", "code-15"), truncated_hdf5),
     Case("a record of MIT-BIH without annotations", PRETRAIN.replace("records", "mitdb"), no_annotations),
+    Case("a shard of a store with a wrong bit", STORED, lambda: store(lambda s: flip_a_bit(s / SHARD))),
+    Case("a truncated shard", STORED, lambda: store(lambda s: os.truncate(s / SHARD, 9000))),
+    Case("a store's index with a wrong bit", STORED, lambda: store(lambda s: flip_a_bit(s / "index.parquet"))),
+    Case("a store's index that names samples beyond a shard", STORED, lambda: store(shift_samples)),
+    Case("a store without its manifest", STORED, lambda: store(lambda s: (s / "manifest.json").unlink())),
+    Case("a store of a newer version", STORED, lambda: store(newer)),
+    Case("a store at another rate than the recipe", STORED, lambda: store(fs=250)),
+    Case("a store and files together", f"{STORED} --data records", store),
+    Case("a unit for a store", "anyjepa data inspect store --unit uV", store),
+    Case("a mixture whose stores are not there", "anyjepa pretrain ecg-jepa-xs-all --data records -o new"),
+    Case("the place of a store is taken", "anyjepa data prepare records -o run"),
     Case("unreadable folder", PRETRAIN, during=unreadable),
     Case("no such folder", "anyjepa pretrain tiny.yaml --data recrods -o new"),
     Case("an empty path", "anyjepa pretrain tiny.yaml --data '' -o new"),

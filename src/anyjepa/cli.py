@@ -15,7 +15,8 @@ import typer
 
 import anyjepa
 from anyjepa.cli_data import data_app
-from anyjepa.cli_records import Json, Unit, Weights, console, embed, predict, show
+from anyjepa.cli_options import Json, SkipErrors, Unit, Weights, console, show
+from anyjepa.cli_records import embed, predict
 from anyjepa.errors import DataWarning, InputError
 
 if TYPE_CHECKING:
@@ -177,6 +178,7 @@ def evaluate(
         Path | None, typer.Option(help="Model folder for the encoder with its head of the first split, for `predict`.")
     ] = None,
     unit: Unit = None,
+    skip_errors: SkipErrors = False,
     as_json: Json = False,
 ) -> None:
     """Judge an encoder on labels, beside a random-init encoder, raw input and the same network trained from scratch."""
@@ -204,6 +206,7 @@ def evaluate(
             labels=table,
             weights=weights.value if weights else None,
             unit=unit,
+            on_error="skip" if skip_errors else "raise",
             save_classifier=save_classifier,
             progress=status.update,
             **{name: value for name, value in chosen.items() if value is not None},
@@ -337,8 +340,11 @@ def _evaluation(run: Run) -> list[str]:
 
 
 def _lines(path: Path | None) -> list[str]:
+    from anyjepa.data.files import regular_size
+
     if path is None:
         return []
+    regular_size(path)
     try:
         return [line.strip() for line in path.read_text().splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from anyjepa.cli_records import Json, Leads, Rate, Unit, show, told
+from anyjepa.cli_options import Json, Leads, Rate, Unit, show, told
 
 data_app = typer.Typer(help="What is in a data set, and what is wrong with it.", no_args_is_help=True)
 

@@ -1,23 +1,13 @@
-"""The commands that take a model to records; the options and the printing that all commands share."""
+"""The commands that take a model to records: `predict` and `embed`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-Unit = Annotated[str | None, typer.Option(help="mV, uV, V or mV per unit, over what the files say.")]
-Rate = Annotated[float | None, typer.Option(help="Hz, for arrays and tables that do not say.")]
-Leads = Annotated[str | None, typer.Option(help="I,II,V1 ..., for arrays that do not say.")]
-
-
-class Weights(StrEnum):
-    teacher = "teacher"
-    student = "student"
+from anyjepa.cli_options import Leads, Rate, SkipErrors, Unit, Weights, told
 
 
 def predict(
@@ -28,9 +18,7 @@ def predict(
     fs: Rate = None,
     leads: Leads = None,
     unit: Unit = None,
-    skip_errors: Annotated[
-        bool, typer.Option("--skip-errors", help="Leave out what cannot be read, and say so.")
-    ] = False,
+    skip_errors: SkipErrors = False,
 ) -> None:
     """Probabilities and decisions of a classifier that `evaluate --save-classifier` kept, and what drove them."""
     from anyjepa.runs.predict import predict_files
@@ -56,9 +44,7 @@ def embed(
     fs: Rate = None,
     leads: Leads = None,
     unit: Unit = None,
-    skip_errors: Annotated[
-        bool, typer.Option("--skip-errors", help="Leave out what cannot be read, and say so.")
-    ] = False,
+    skip_errors: SkipErrors = False,
 ) -> None:
     """One vector a record, into a table with the records' ids."""
     from anyjepa.runs.embed import embed_files
@@ -74,22 +60,3 @@ def embed(
         unit=unit,
     )
     told(output, count, skipped)
-
-
-def told(output: Path, count: int, skipped: Mapping[str, str]) -> None:
-    """How many records are in the output, and why others are not."""
-    typer.echo(f"{output}: {count} records" + (f", {len(skipped)} left out" if skipped else ""))
-    for reason in skipped.values():
-        typer.echo(f"skipped: {reason}", err=True)
-
-
-def show(renderable: Any) -> None:
-    """Print what rich can render."""
-    console().print(renderable)
-
-
-def console(stderr: bool = False) -> Any:
-    """Of rich, which is imported only now."""
-    from rich.console import Console
-
-    return Console(stderr=stderr)

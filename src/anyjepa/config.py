@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0, le=1)]
 # Far above any network in use: a slip of the keyboard ends in a line, not in a full memory.
@@ -16,3 +16,12 @@ class Config(BaseModel):
     """A part's settings. Unknown keys are errors; a value never changes after validation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def usual_kind(kind: str) -> BeforeValidator:
+    """In a union by `kind`: which one a table means that names none."""
+
+    def named(value: Any) -> Any:
+        return {"kind": kind, **value} if isinstance(value, dict) else value
+
+    return BeforeValidator(named)

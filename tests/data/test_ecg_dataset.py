@@ -77,6 +77,8 @@ def test_missing_and_hidden_leads_are_nan_for_an_encoder_that_is_told() -> None:
     assert not hidden.all(1).any()
     assert set(hidden.sum(1)) == {0, 1, 2}
     assert not np.isnan(dataset[0]).any()
+    nothing = np.full((3, 200), np.nan, np.float32)
+    assert np.isnan(dataset.mask_leads(nothing, rng)).all()
 
 
 def test_an_id_given_twice_is_refused() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from ecgdatakit import FileParser
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
@@ -48,7 +49,7 @@ def test_a_real_file() -> None:
 
 
 def test_another_reader_agrees() -> None:
-    record = pytest.importorskip("ecgdatakit").FileParser.parse(REAL)
+    record = FileParser.parse(REAL)
     recording = read_dicom(REAL, "r")
     assert [lead.label for lead in record.leads] == list(recording.leads)
     np.testing.assert_allclose(recording.signal, [lead.samples for lead in record.leads], atol=1e-6)
@@ -196,6 +197,16 @@ def test_broken_files(spoil: Any, message: str, dataset: Any, tmp_path: Path) ->
     with pytest.raises(InputError, match=rf"changed\.dcm: {message}") as error:
         read_changed(dataset, tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_deflated_files(dataset: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    np.testing.assert_array_equal(read_changed(dataset, tmp_path).signal, read_dicom(REAL, "r").signal)
+    monkeypatch.setattr("anyjepa.data.ecg.dicom_files.MAX_BYTES", 200 * 2**10)
+    with pytest.raises(InputError, match=r"changed.dcm: is deflated from more than 200 KiB"):
+        read_changed(dataset, tmp_path)
+    with pytest.raises(InputError, match=r"waveform_ecg.dcm: has .* KiB; up to 200 KiB are read"):
+        read_dicom(REAL, "r")
 
 
 def test_other_files(tmp_path: Path) -> None:

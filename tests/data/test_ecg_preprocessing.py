@@ -10,7 +10,15 @@ from pydantic import ValidationError
 
 from anyjepa.data.ecg.arrays import from_arrays
 from anyjepa.data.ecg.leads import LEADS, LIMB
-from anyjepa.data.ecg.preprocessing import EcgPreprocessing, align, derived_leads, fit_statistics, highpass, resample
+from anyjepa.data.ecg.preprocessing import (
+    EcgPreprocessing,
+    MissingLeads,
+    align,
+    derived_leads,
+    fit_statistics,
+    highpass,
+    resample,
+)
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.errors import InputError
 
@@ -114,7 +122,8 @@ def test_a_missing_lead_is_named_with_what_there_is() -> None:
     without = recording(ecg_like(11), LEADS[:-1])
     expected = (
         r"records/r\.hea: lead 'V6' is missing \(12 are needed\)\. Has: I, II, .*, V5\. "
-        r"Train on fewer by data\.leads=\[\.\.\.\], or set it to zero by data\.missing_leads=zero"
+        r"Train on fewer by data\.leads=\[\.\.\.\], set it to zero by data\.missing_leads=zero, "
+        r"or mask it by data\.missing_leads=mask with objective\.encoder\.absent=true"
     )
     with pytest.raises(InputError, match=expected):
         align(without, 500.0, LEADS)
@@ -128,6 +137,12 @@ def test_a_missing_lead_can_be_zero_after_standardising() -> None:
     assert (prepared[-1] == 0).all()
     full = preprocessing(LEADS[:-1]).prepare(recording(signal, LEADS[:-1], fs=400.0))
     np.testing.assert_array_equal(prepared[:-1], full)
+
+
+@pytest.mark.parametrize("policy", ["refuse", "zero", "mask"])
+def test_a_record_with_none_of_the_leads_is_refused(policy: MissingLeads) -> None:
+    with pytest.raises(InputError, match=r"lead 'V1' is missing|has none of the leads V1, V2; it has I, aVR"):
+        align(recording(ecg_like(2), ("I", "aVR")), 500.0, ("V1", "V2"), missing_leads=policy)
 
 
 def test_values_are_standardised_and_clipped() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -117,11 +118,28 @@ def cell(row: int, column: str, value: object) -> Callable[[pd.DataFrame], objec
         (lambda t: t.drop(columns="scp_codes"), "ptbxl_database.csv: column 'scp_codes' is missing; there are: ecg_id"),
         (lambda t: t.rename(columns={"strat_fold": "stratfold"}), "'strat_fold' is missing; did you mean 'stratfold'?"),
         (cell(3, "strat_fold", 11), r"row 4 \(ecg_id 4\): fold '11' is not 1 to 10"),
+        (cell(3, "sex", 2), r"row 4: column 'sex' is '2'; it must be 0 \(male\), 1 \(female\) or empty"),
+        (cell(3, "age", "old"), "row 4: column 'age' is 'old'; it must be a number of years, or empty"),
         (cell(3, "ecg_id", 1), "row 4: ecg_id '1' is there twice"),
         (cell(3, "ecg_id", "x"), r"row 4 \(ecg_id x\): the id must be a whole number"),
         (cell(0, "scp_codes", "NORM, SR"), r"row 1 \(ecg_id 1\): scp_codes 'NORM, SR' must be as \{'NORM': 80.0"),
         (cell(0, "scp_codes", "{'NROM': 100.0}"), "statement 'NROM' is none of PTB-XL's 71; did you mean 'NORM'?"),
         (cell(0, "filename_hr", "records500/00000/9_hr"), r"9_hr.hea: is listed in .* \(ecg_id 1\), but there is no"),
+        (
+            cell(0, "filename_hr", "records500/../../x"),
+            r"row 1 \(ecg_id 1\): filename_hr '.*/x' is no file in records500",
+        ),
+        (cell(0, "filename_hr", "/records500/00000/00001_hr"), "is no file in records500"),
+        (cell(0, "filename_hr", ""), "filename_hr '' is no file in records500"),
+        (cell(0, "filename_hr", f"records500/{'x' * 300}"), "but there is no such file"),
+        (cell(1, "filename_hr", "records500/00000//00001_hr"), r"row 2 \(ecg_id 2\): filename_hr .* that of row 1"),
+        (cell(0, "ecg_id", "9" * 5000), "the id must be a whole number"),
+        (cell(0, "scp_codes", "{'NORM': -5}"), "statement 'NORM' has likelihood '-5'; it must be 0 to 100"),
+        (cell(0, "scp_codes", "{'NORM': 1e999}"), "has likelihood 'inf'"),
+        (cell(0, "scp_codes", "{'NORM': True}"), "has likelihood 'True'"),
+        (cell(0, "scp_codes", "{'NORM': '80'}"), "has likelihood '80'"),
+        (cell(0, "scp_codes", "(" * 900), "scp_codes '.*' must be as"),
+        (cell(0, "scp_codes", "-" * 10**6 + "1"), "scp_codes '.*' must be as"),
         (lambda t: t.drop(index=4), r"00005_hr.hea: is not listed in ptbxl_database.csv"),
     ],
 )
@@ -132,12 +150,32 @@ def test_a_broken_table_is_named(folder: Path, do: Callable[[pd.DataFrame], obje
     assert "\n" not in str(caught.value)
 
 
+def test_age_and_sex_may_be_empty(folder: Path) -> None:
+    change(folder, lambda table: table.assign(age="", sex=""))
+    assert {(r.age, r.sex) for r in read(folder, warn=False).recordings} == {(None, None)}
+
+
 def test_missing_and_unlisted_files_can_be_skipped(folder: Path) -> None:
     change(folder, lambda table: table.drop(index=4))
     (folder / "records500/00000/00002_hr.hea").unlink()
     found = read(folder, on_error="skip", warn=False)
     assert len(found.recordings) == len(CODES) - 2
     assert [Path(name).name for name in found.skipped] == ["00002_hr.hea", "00005_hr.hea"]
+
+
+def test_a_row_without_a_file_is_counted(folder: Path) -> None:
+    change(folder, cell(1, "filename_hr", "elsewhere/00002_hr"))
+    (folder / "records500/00000/00002_hr.hea").unlink()
+    found = read(folder, on_error="skip", warn=False)
+    assert (len(found.recordings), len(found.skipped)) == (len(CODES) - 1, 1)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_table_that_is_no_regular_file(folder: Path, make: Callable[[Path], None]) -> None:
+    (folder / "ptbxl_database.csv").unlink()
+    make(folder / "ptbxl_database.csv")
+    with pytest.raises(InputError, match=r"ptbxl_database.csv: is a (FIFO|folder); only regular files are read"):
+        read(folder)
 
 
 def test_a_rate_that_was_not_downloaded(tmp_path: Path, records: list[Recording]) -> None:

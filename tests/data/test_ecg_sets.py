@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -129,6 +130,46 @@ def test_code15_traces_lose_their_padding(code15: Path) -> None:
     np.testing.assert_allclose(in_uv.signal, TWELVE * 1e-3, rtol=1e-5)
 
 
+@pytest.mark.parametrize("words", [("True", "False"), ("TRUE", "FALSE"), ("true", "false"), ("1", "0"), ("1.0", "0.0")])
+def test_code15_truth_in_every_spelling(code15: Path, words: tuple[str, str]) -> None:
+    table = (code15 / "exams.csv").read_text().replace("True", words[0]).replace("False", words[1])
+    (code15 / "exams.csv").write_text(table.replace("\n", ",\n").replace(",\n", "\n", 1))  # rows end in a comma
+    found = read(code15, warn=False).recordings
+    assert [r.statements for r in found] == [{"AF", "RBBB"}, set(), {"ST"}]
+    assert [(r.patient, r.sex) for r in found] == [("7", "M"), ("7", "M"), ("8", "M")]
+
+
+def cell(folder: Path, column: str, value: str) -> None:
+    table = pd.read_csv(folder / "exams.csv", dtype=str)
+    table.loc[1, column] = value
+    table.to_csv(folder / "exams.csv", index=False)
+
+
+def more_cells(folder: Path) -> None:
+    (folder / "exams.csv").write_text((folder / "exams.csv").read_text().replace("\n", ",9\n").replace(",9", "", 1))
+
+
+def two_columns(folder: Path) -> None:
+    (folder / "exams.csv").write_text((folder / "exams.csv").read_text().replace("\n", ",AF\n", 1))
+
+
+def fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def other(folder: Path, name: str, value: object) -> None:
+    with h5py.File(folder / "exams_part0.hdf5", "a") as file:
+        del file[name]
+        file[name] = value
+
+
+def external(folder: Path) -> None:
+    with h5py.File(folder / "exams_part0.hdf5", "a") as file:
+        del file["tracings"]
+        file.create_dataset("tracings", (3, 4096, 12), "f4", external=[(folder / "raw", 0, h5py.h5f.UNLIMITED)])
+
+
 def drop_tracings(folder: Path) -> None:
     with h5py.File(folder / "exams_part0.hdf5", "a") as file:
         del file["tracings"]
@@ -159,9 +200,29 @@ def eight_leads(folder: Path) -> None:
     ("spoil", "message"),
     [
         (drop_tracings, r"exams_part0.hdf5: holds no 'tracings'; it has: exam_id"),
+        (lambda folder: fifo(folder / "exams_part0.hdf5"), "exams_part0.hdf5: is a FIFO; only regular files are read"),
+        (lambda folder: fifo(folder / "exams.csv"), "exams.csv: is a FIFO; only regular files are read"),
+        (lambda folder: other(folder, "exam_id", [[1], [2], [0]]), r"'exam_id' has shape \(3, 1\)"),
+        (lambda folder: other(folder, "exam_id", [11, np.nan, 0]), "row 2: exam_id nan is no whole number"),
+        (lambda folder: other(folder, "exam_id", [11, 12.5, 0]), "row 2: exam_id 12.5 is no whole number"),
+        (lambda folder: other(folder, "exam_id", ["a", "b", "c"]), "'exam_id' is no array of numbers"),
+        (lambda folder: other(folder, "tracings", h5py.Empty("f4")), "'tracings' is no array of numbers"),
+        (lambda folder: other(folder, "tracings", np.ones((3, 9, 12), complex)), "'tracings' is no array of numbers"),
+        (lambda folder: other(folder, "tracings", h5py.ExternalLink("x", "y")), "exams_part0.hdf5: "),
+        (lambda folder: other(folder, "tracings", h5py.SoftLink("/exam_id")), "'tracings' is a link"),
+        (external, "'tracings' has its values in other files"),
         (truncate, r"exams_part0.hdf5: cannot be read as HDF5 \(it is truncated\)"),
         (eight_leads, r"exams_part0.hdf5: 'tracings' have shape \(3, 4096, 8\); 3 exams need \(3, samples, 12\)"),
         (lambda folder: no_list(folder, "patient_id"), "exams.csv: column 'patient_id' is missing; there are: exam_id"),
+        (lambda folder: cell(folder, "AF", "yes"), "row 2: column 'AF' is 'yes'; it must be True or False"),
+        (lambda folder: cell(folder, "AF", ""), "row 2: column 'AF' is ''; it must be True or False"),
+        (
+            lambda folder: cell(folder, "is_male", "2"),
+            "row 2: column 'is_male' is '2'; it must be True, False or empty",
+        ),
+        (lambda folder: cell(folder, "age", "old"), "row 2: column 'age' is 'old'; it must be a number of years"),
+        (more_cells, r"exams.csv: cannot be read as a table \(Length of header"),
+        (two_columns, "exams.csv: column 'AF' is there twice"),
         (lambda folder: no_list(folder, "AF"), "exams.csv: column 'AF' is missing"),
         (rename_exam, r"exams_part0.hdf5: exam 12: is not listed in exams.csv"),
     ],

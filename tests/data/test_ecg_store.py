@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import pickle
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis.strategies import integers, lists
+from ptbxl_miniature import write_miniature
 
 from anyjepa.data.ecg import store_writing
 from anyjepa.data.ecg.inspection import inspect
+from anyjepa.data.ecg.leads import LEADS as ALL_LEADS
 from anyjepa.data.ecg.preprocessing import align, deviations
 from anyjepa.data.ecg.reading import read
 from anyjepa.data.ecg.recording import Annotations, Recording
@@ -185,13 +191,43 @@ def test_only_shards_of_these_files_and_settings_are_kept(tmp_path: Path, monkey
     with pytest.raises(InputError, match=r"r3\.dat: .* truncated"):
         prepare_store([folder], output, leads=LEADS)
     (folder / "r3.dat").write_bytes(whole)
-    (folder / "r3.hea").touch()
     (folder / "r4.hea").unlink()
     written.clear()
     prepare_store([folder], output, leads=LEADS)
     assert written == ["000001"]
     prepare_store([folder], tmp_path / "other", leads=LEADS)
     assert contents(output) == contents(tmp_path / "other")
+
+
+def test_a_table_or_a_signal_that_changed_makes_its_shards_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_writing, "ENTRIES_PER_SHARD", 1)
+    rng = np.random.default_rng(0)
+    records = [Recording(str(number), rng.normal(0, 0.2, (12, 1000)), 500, ALL_LEADS) for number in range(3)]
+    folder, output = write_miniature(tmp_path / "ptb-xl", records, rates=(500,)), tmp_path / "store"
+    written = count_shards(monkeypatch)
+
+    def interrupted() -> list[str]:
+        written.clear()
+        with mock.patch.object(Path, "rename", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+            prepare_store([folder], output)
+        return list(written)
+
+    assert interrupted() == ["000000", "000001", "000002"]
+    assert interrupted() == []
+    table = pd.read_csv(folder / "ptbxl_database.csv")
+    table.loc[1, "strat_fold"] = 10
+    table.to_csv(folder / "ptbxl_database.csv", index=False)
+    assert interrupted() == ["000001"]
+    (file,) = folder.rglob("00003_hr.dat")
+    content = bytearray(file.read_bytes())
+    content[100] ^= 1
+    file.write_bytes(content)
+    assert interrupted() == ["000002"]
+    monkeypatch.setattr(store_writing, "version", lambda _: "0.0.0")
+    assert interrupted() == ["000000", "000001", "000002"]
+    assert prepare_store([folder], output).facts(1)["split"] == "test"
 
 
 @pytest.mark.parametrize("change", [{"fs": 250}, {"unit": "uV"}, {"leads": ("I",)}])
@@ -222,7 +258,9 @@ def test_memory_does_not_grow_with_the_data(tmp_path: Path) -> None:
         for number in range(1, 25 * times):  # 1 MB each, all from one file
             (folder / f"r{number}.hea").write_text(header)
         command = [sys.executable, "-c", MEMORY, folder, tmp_path / f"store{times}"]
-        peaks.append(int(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        peaks.append(int(done.stdout))
     assert len(Store(tmp_path / "store4")) == 100
     assert peaks[1] - peaks[0] < 8_000  # kB; the data grew by 72,000
 
@@ -269,6 +307,81 @@ def test_ids_are_unique_and_the_place_is_free(tmp_path: Path) -> None:
         prepare_store([one], tmp_path / "store", leads=("I", "i"))
 
 
+def done_file(parts: Path) -> Path:
+    return sorted(parts.glob("done/*"))[0]
+
+
+@pytest.mark.usefixtures("small_shards")
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda parts: done_file(parts).write_text(""),
+        lambda parts: cut(done_file(parts)),
+        lambda parts: flip(done_file(parts)),
+        lambda parts: cut(parts / "store" / SHARD),
+        lambda parts: flip(parts / "store" / SHARD),
+        lambda parts: (parts / "store" / SHARD).unlink(),
+    ],
+)
+def test_a_damaged_shard_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil) -> None:
+    folder, output = write_records(tmp_path / "set", 3), tmp_path / "store"
+    with mock.patch.object(Path, "rename", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        prepare_store([folder], output, leads=LEADS)
+    spoil(tmp_path / "store.part")
+    (tmp_path / "store.part" / "store" / "index.1.tmp").write_text("of a process that was killed")
+    written = count_shards(monkeypatch)
+    store = prepare_store([folder], output, leads=LEADS)
+    assert written == ["000000"]
+    store.verify()
+    assert {file.name for file in output.iterdir()} == {"manifest.json", "index.parquet", "shards"}
+
+
+def test_a_full_disk_is_told_and_gone_on_from(tmp_path: Path) -> None:
+    folder, output = write_records(tmp_path / "set", 1), tmp_path / "store"
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with (
+        mock.patch("os.fsync", side_effect=full),
+        pytest.raises(InputError, match=r"000000\.f32: cannot be written \(No space left.* the same command goes on"),
+    ):
+        prepare_store([folder], output, leads=LEADS)
+    assert len(prepare_store([folder], output, leads=LEADS)) == 1
+
+
+def test_a_folder_of_other_content_is_not_worked_in(tmp_path: Path) -> None:
+    folder, mine = write_records(tmp_path / "set", 1), tmp_path / "store.part" / "done" / "mine.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("precious")
+    with pytest.raises(InputError, match=r"store\.part: is needed for the work and holds something else"):
+        prepare_store([folder], tmp_path / "store", leads=LEADS)
+    assert mine.read_text() == "precious"
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(InputError, match="link: exists already"):
+        prepare_store([folder], tmp_path / "link", leads=LEADS)
+    assert not (tmp_path / "link.part").exists()
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from anyjepa.data.ecg.store_work import Work
+with Work(Path(sys.argv[1]), None).claimed():
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_one_process_at_a_time_makes_a_store(tmp_path: Path) -> None:
+    folder, output = write_records(tmp_path / "set", 1), tmp_path / "store"
+    command = [sys.executable, "-c", HOLD, tmp_path / "store.part"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match=r"store\.part: another process makes this store; wait for its end"):
+            prepare_store([folder], output, leads=LEADS)
+        other.kill()
+    assert len(prepare_store([folder], output, leads=LEADS)) == 1
+
+
 def test_a_pickled_store_leaves_its_maps_behind(tmp_path: Path) -> None:
     store = prepare_store([write_records(tmp_path / "set", 2, samples=50_000)], tmp_path / "store", leads=LEADS)
     first = np.array(store.signal(0))
@@ -293,12 +406,43 @@ def cut(path: Path) -> None:
 
 
 def shift_index(store: Path) -> None:
+    rewrite_index(store, "offset", lambda offset: offset + 1)
+
+
+def rewrite_index(store: Path, name: str, change: Callable[[Any], object], type: Any = None) -> None:
+    """The column `name` with its values changed and its type, if none is given, kept."""
     table = pq.read_table(store / "index.parquet")
-    column = table.schema.get_field_index("offset")
-    pq.write_table(
-        table.set_column(column, "offset", pa.array([o + 1 for o in table["offset"].to_pylist()])),
-        store / "index.parquet",
-    )
+    values = pa.array([change(value) for value in table[name].to_pylist()], type or table[name].type)
+    table = table.set_column(table.schema.get_field_index(name), name, values)
+    pq.write_table(table, store / "index.parquet")
+    rewrite_checksum(store)
+
+
+def drop_column(store: Path) -> None:
+    pq.write_table(pq.read_table(store / "index.parquet").drop_columns("samples"), store / "index.parquet")
+    rewrite_checksum(store)
+
+
+def no_parquet(store: Path) -> None:
+    (store / "index.parquet").write_text("id,patient\n")
+    rewrite_checksum(store)
+
+
+def as_fifo(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+def rewrite_settings(store: Path, **changes: object) -> None:
+    rewrite_manifest(store, settings=json.loads((store / "manifest.json").read_text())["settings"] | changes)
+
+
+def rename_shard(store: Path, name: str) -> None:
+    (shard,) = json.loads((store / "manifest.json").read_text())["shards"]
+    rewrite_manifest(store, shards=[shard | {"file": name}])
+
+
+def rewrite_checksum(store: Path) -> None:
     rewrite_manifest(store, index=checksum((store / "index.parquet").read_bytes()))
 
 
@@ -314,12 +458,33 @@ SHARD = "shards/000000.f32"
         (lambda s: flip(s / "index.parquet"), r"index\.parquet: is damaged, its checksum"),
         (lambda s: (s / "index.parquet").unlink(), r"index\.parquet: cannot be read"),
         (shift_index, r"index\.parquet: record 'r1' lies beyond the end of its shard"),
-        (lambda s: (s / "manifest.json").unlink(), r"manifest\.json: cannot be read as the manifest"),
+        (lambda s: (s / "manifest.json").unlink(), r"manifest\.json: cannot be read \(No such file"),
         (lambda s: cut(s / "manifest.json"), r"manifest\.json: cannot be read as the manifest"),
         (lambda s: rewrite_manifest(s, version=2), r"manifest\.json: has version 2, this anyjepa reads up to 1"),
         (lambda s: rewrite_manifest(s, kind="x"), r"manifest\.json: is not the manifest of a store"),
         (lambda s: rewrite_manifest(s, records=7), r"index\.parquet: does not fit manifest\.json, which has 7 records"),
         (lambda s: rewrite_manifest(s, settings={}), r"manifest\.json: settings\.fs: Field required"),
+        (lambda s: rewrite_manifest(s, version=True), r"manifest\.json: version must be a whole number, not True"),
+        (lambda s: rewrite_manifest(s, version=None), r"manifest\.json: version must be a whole number, not None"),
+        (lambda s: (s / "manifest.json").write_text("[" * 10**6), r"manifest\.json: cannot be read as the manifest"),
+        (lambda s: as_fifo(s / "manifest.json"), r"manifest\.json: is a FIFO"),
+        (lambda s: as_fifo(s / "index.parquet"), r"index\.parquet: is a FIFO"),
+        (lambda s: rewrite_settings(s, fs=5), r"manifest\.json: settings\.fs: Input should be greater"),
+        (lambda s: rewrite_settings(s, fs=float("nan")), r"manifest\.json: settings\.fs: Input should be"),
+        (lambda s: rewrite_settings(s, fs=float("inf")), r"manifest\.json: settings\.fs: Input should be"),
+        (lambda s: rewrite_settings(s, leads=["I", "I", "V1"]), r"settings\.leads: .* a lead is given twice"),
+        (lambda s: rename_shard(s, "../000000.f32"), r"manifest\.json: shards\.0\.file: String should match"),
+        (lambda s: rename_shard(s, "/000000.f32"), r"manifest\.json: shards\.0\.file: String should match"),
+        (lambda s: rename_shard(s, "0\0.f32"), r"manifest\.json: shards\.0\.file: String should match"),
+        (no_parquet, r"index\.parquet: cannot be read as Parquet"),
+        (drop_column, r"index\.parquet: is no index of a store: it needs one column 'samples'"),
+        (lambda s: rewrite_index(s, "samples", str, pa.string()), r"column 'samples' is string instead of int64"),
+        (lambda s: rewrite_index(s, "samples", lambda _: None), r"column 'samples' has gaps"),
+        (lambda s: rewrite_index(s, "samples", lambda _: 2**62), r"record 'r0' lies beyond the end of its shard"),
+        (lambda s: rewrite_index(s, "split", lambda _: "dev"), r"split 'dev' is none of train, validation, test"),
+        (lambda s: rewrite_index(s, "likelihoods", lambda _: []), r"'statements' and 'likelihoods' differ in length"),
+        (lambda s: rewrite_index(s, "marks", lambda _: [1]), r"'marks' and 'symbols' differ in length"),
+        (lambda s: rewrite_index(s, "mean", lambda m: m[1:]), r"'mean' needs one value for each of 3 leads"),
     ],
 )  # fmt: skip
 def test_a_damaged_store_is_one_line(tmp_path: Path, spoil, message: str) -> None:
@@ -364,7 +529,7 @@ def test_everything_known_of_a_record_is_kept(tmp_path: Path, monkeypatch: pytes
 
 def test_a_store_has_its_unit(tmp_path: Path) -> None:
     prepare_store([write_records(tmp_path / "set", 1)], tmp_path / "store", leads=LEADS)
-    with pytest.raises(InputError, match="is a store and holds mV; give the unit to `anyjepa data prepare`"):
+    with pytest.raises(InputError, match="is a store and holds mV; give the unit to anyjepa data prepare"):
         read(tmp_path / "store", unit="uV")
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from anyjepa.data.ecg import store_writing
 from anyjepa.data.ecg.dataset import EcgDataset
+from anyjepa.data.ecg.preprocessing import EcgPreprocessing
+from anyjepa.data.ecg.reading import read
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.ecg.sets.layout import Entry
 from anyjepa.data.ecg.source import EcgDataConfig, Found, training_data, training_set
@@ -113,6 +115,10 @@ def test_a_lead_that_a_record_lacks_is_zero_or_refused(make: Make, tmp_path: Pat
     assert (dataset[1][1] == 0).all()
     assert dataset.notes == memory.notes == {"few": "missing: II"}
     assert len(train_on(CONFIG, [store])) == 1
+    other = CONFIG.model_copy(update={"leads": ("I", "II"), "missing_leads": "mask"})  # 'few' has neither
+    for paths, reason in (([tmp_path / "b"], "lead 'I' is missing"), ([tmp_path / "few.npz"], "has none of the leads")):
+        with pytest.raises(InputError, match=reason):
+            train_on(other, paths)
 
 
 def test_several_stores_are_joined_and_ids_told_apart(make: Make) -> None:
@@ -159,6 +165,30 @@ def test_each_store_by_its_own_constants(make: Make) -> None:
     np.testing.assert_array_equal(dataset[0], model.standardise(dataset.signals.stores[0].signal(0)[[2, 1]]))
 
 
+def test_a_model_prepares_a_source_as_its_store_was(tmp_path: Path) -> None:
+    rng, paths, files = np.random.default_rng(0), [], []
+    for name, scale, highpass in (("a", 0.1, None), ("b", 0.5, 0.5)):
+        (tmp_path / name).mkdir()
+        files.append(tmp_path / name / f"{name}.npz")
+        signal = rng.normal(1, scale, (1, len(LEADS), 3000))
+        np.savez(files[-1], signals=signal, fs=100, leads=LEADS, unit="mV", ids=[name])
+        paths.append(tmp_path / "root" / name)
+        prepare_store([files[-1]], paths[-1], fs=100, leads=LEADS, highpass_hz=highpass)
+    changes = {"mixture": {"a": 0.8, "b": 0.2}, "standardise": "each", "clip": 50.0}
+    dataset = train_on(EcgDataConfig(**CONFIG.model_dump() | changes), [tmp_path / "root"])
+    saved = EcgPreprocessing.model_validate_json(dataset.preprocessing.model_dump_json())
+    assert {source: own.highpass_hz for source, own in saved.per_source.items()} == {"a": None, "b": 0.5}
+    for index, (file, store) in enumerate(zip(files, paths, strict=True)):
+        crop, start = dataset.crop(index, rng)
+        np.testing.assert_array_equal(crop, dataset[index][:, start : start + 200])
+        for place in (file, store):
+            np.testing.assert_allclose(saved.prepare(read(place).recordings[0]), dataset[index], rtol=0, atol=5e-6)
+    together = train_on(
+        EcgDataConfig(**CONFIG.model_dump() | changes | {"standardise": "together"}), [tmp_path / "root"]
+    )
+    assert list(together.preprocessing.per_source) == ["b"]  # for its filter
+
+
 def test_a_store_that_does_not_fit_the_recipe_is_refused(make: Make, tmp_path: Path) -> None:
     store = make("a", (300,))
     for changes, message in (
@@ -170,7 +200,7 @@ def test_a_store_that_does_not_fit_the_recipe_is_refused(make: Make, tmp_path: P
     ):
         with pytest.raises(InputError, match=message):
             train_on(CONFIG.model_copy(update=changes), [store, store] if "mixture" in changes else [store])
-    with pytest.raises(InputError, match=r"a0\.npz: is no store, other data are; `anyjepa data prepare"):
+    with pytest.raises(InputError, match=r"a0\.npz: is no store, other data are; make one by: anyjepa data prepare"):
         train_on(CONFIG, [store, tmp_path / "a0.npz"])
     mixed = CONFIG.model_copy(update={"mixture": {"a": 0.5, "ptb": 0.25, "code-15": 0.25}})
     message = (
@@ -207,3 +237,14 @@ def test_arrays_in_memory_keep_their_path() -> None:
     dataset = training_set(CONFIG, Found([Recording("x", signal, 100, LEADS)], {}))
     assert type(dataset) is EcgDataset
     assert dataset.shares is None
+
+
+def test_what_only_stores_can_do_is_refused_for_other_data(make: Make, tmp_path: Path) -> None:
+    make("a", (300,))
+    found = Found([Recording("x", np.random.default_rng(0).normal(size=(3, 300)), 100, LEADS)], {})
+    each = CONFIG.model_copy(update={"standardise": "each"})
+    for data in (found, [tmp_path / "a0.npz"]):
+        with pytest.raises(InputError, match=r"data\.standardise=each is for stores, the data are files or arrays"):
+            training_data(each, data)
+    with pytest.raises(InputError, match=r"data\.mixture draws from stores, the data are files or arrays"):
+        training_data(CONFIG.model_copy(update={"mixture": {"a": 1.0}}), found)

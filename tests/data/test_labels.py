@@ -132,6 +132,7 @@ def test_groups_may_come_from_the_data(write):
         ("id,rhythm,patient\na,x,p\nb,,q\n", {}, "row 2: column 'rhythm' is empty"),
         ("id,rhythm,patient\na,x,\nb,y,q\n", {}, "row 1: column 'patient' is empty"),
         ("id,rhythm,patient\na,x,p\nb,x,q\n", {}, "column 'rhythm' has one class only: 'x'"),
+        ("id,rhythm,patient,rhythm\na,x,p,y\n", {}, "column 'rhythm' is there twice"),
         ("id,rhythm,patient\n", {}, "no rows"),
         ("", {}, "not readable as a table"),
         ("id,rhythm,patient\na,x,p\n", {"group": None}, "--split-by record"),

@@ -9,11 +9,12 @@ from hypothesis.strategies import floats, integers
 from torchmetrics.functional.classification import binary_calibration_error
 
 from anyjepa.evaluation.calibration import BINS, bins, brier, calibration_error, reliability
+from anyjepa.evaluation.metrics import once
 
 probabilities = arrays(np.float64, 20, elements=floats(0, 1))
 labels = integers(0, 2**20 - 1)
 LAWS = settings(deadline=None, max_examples=60)
-ONCE = np.ones((1, 20))
+ONCE = once(20)
 
 
 def bits(number: int) -> np.ndarray:
@@ -24,7 +25,7 @@ def bits(number: int) -> np.ndarray:
 @LAWS
 def test_errors_lie_in_0_to_1_and_calibration_never_costs_more_than_all(score, number):
     value = bits(number)[:, None]
-    ece, score_of_brier = calibration_error(value, score[:, None], ONCE), brier(value, score[:, None], ONCE)
+    ece, score_of_brier = calibration_error(value, score[:, None], *ONCE), brier(value, score[:, None], *ONCE)
     assert 0 <= ece <= 1
     assert 0 <= score_of_brier <= 1
     assert ece**2 <= score_of_brier + 1e-12  # Jensen, bin by bin
@@ -35,7 +36,7 @@ def test_errors_lie_in_0_to_1_and_calibration_never_costs_more_than_all(score, n
 def test_ece_equals_torchmetrics(number, seed):
     score = np.random.default_rng(seed).random(20)  # off the edges, which torchmetrics gives to the bin below
     expected = binary_calibration_error(torch.as_tensor(score), torch.as_tensor(bits(number)), n_bins=BINS, norm="l1")
-    assert calibration_error(bits(number)[:, None], score[:, None], ONCE)[0, 0] == pytest.approx(float(expected))
+    assert calibration_error(bits(number)[:, None], score[:, None], *ONCE)[0, 0] == pytest.approx(float(expected))
 
 
 @given(places=arrays(int, 20, elements=integers(0, BINS - 1)), number=labels)
@@ -51,8 +52,8 @@ def test_the_curve_decomposes_the_brier_score(places, number):
     )
     rate = value.mean()
     parts = share @ (forecast - observed) ** 2 - share @ (observed - rate) ** 2 + rate * (1 - rate)
-    assert brier(value[:, None], score[:, None], ONCE)[0, 0] == pytest.approx(parts, abs=1e-12)
-    assert calibration_error(value[:, None], score[:, None], ONCE)[0, 0] == pytest.approx(
+    assert brier(value[:, None], score[:, None], *ONCE)[0, 0] == pytest.approx(parts, abs=1e-12)
+    assert calibration_error(value[:, None], score[:, None], *ONCE)[0, 0] == pytest.approx(
         share @ np.abs(forecast - observed)
     )
 

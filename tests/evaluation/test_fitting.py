@@ -129,6 +129,17 @@ def test_lower_layers_may_learn_more_slowly():
     assert set(parameter_groups(network, FitConfig(weight_decay=0.1))) == {(0.1, 1.0), (0.0, 1.0)}
 
 
+@pytest.mark.parametrize("positions", ["sincos", "learned"])
+def test_all_that_is_below_the_blocks_learns_as_the_input_does(positions):
+    config = EncoderConfig(patch=(5,), dim=8, depth=2, heads=2, registers=1, absent=True, positions={"kind": positions})
+    encoder = Encoder(config, channels=2, size=(20,))
+    groups = parameter_groups(Classifier(encoder, Head(HeadConfig(), 8, 2, 3)), FitConfig(layer_decay=0.5))
+    factor = {id(p): factor for (_, factor), parameters in groups.items() for p in parameters}
+    below = [p for name, p in encoder.named_parameters() if not name.startswith(("transformer.blocks.", "norm."))]
+    assert len(below) == 3 + (positions == "learned")
+    assert {factor[id(p)] for p in below} == {0.125}
+
+
 def test_a_frozen_encoder_stays_in_evaluation_mode():
     encoder = Encoder(EncoderConfig(patch=(5,), dim=8, depth=1, heads=2), channels=1, size=(20,))
     network = Classifier(encoder, Head(HeadConfig(), 8, 2, 3), frozen=True).train()

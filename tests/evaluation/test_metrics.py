@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from unittest import mock
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from sklearn.metrics import average_precision_score, balanced_accuracy_score, br
 from torchmetrics.functional.classification import multilabel_auroc, multilabel_average_precision
 
 from anyjepa.evaluation.decisions import decide
-from anyjepa.evaluation.metrics import Scored, areas, auroc, macro
+from anyjepa.evaluation.metrics import Scored, areas, auroc, macro, once
 
 LAWS = settings(deadline=None, max_examples=40)
 
@@ -33,7 +35,7 @@ def test_auroc_by_hand():
 
 def test_auprc_by_hand():
     values = np.array([[1], [0], [1], [0]])
-    found = areas(values, np.array([[4.0], [3.0], [2.0], [1.0]]), np.ones((1, 4)))[1]
+    found = areas(values, np.array([[4.0], [3.0], [2.0], [1.0]]), *once(4))[1]
     assert found.tolist() == [[pytest.approx((1 + 2 / 3) / 2)]]
 
 
@@ -70,6 +72,36 @@ def test_weights_equal_repeated_records(exclusive, seed):
         for name, value in weighted[part].items():
             assert value[0] == pytest.approx(repeated[part][name][0]), name
             assert value[1] == pytest.approx(plain[part][name][0]), name
+
+
+def direct(value, score, counts):
+    """AUROC and AUPRC of one class from how often each record counts, score by score."""
+    levels = np.unique(score)[::-1]
+    positive, negative = (np.array([counts[(score == s) & (value == v)].sum() for s in levels]) for v in (1, 0))
+    hits, misses = np.cumsum(positive), np.cumsum(negative)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        precision = hits / np.maximum(hits + misses, 1)
+        ranks = (negative * (hits - positive / 2)).sum() / (hits[-1] * misses[-1])
+        return ranks, (positive * precision).sum() / hits[-1]
+
+
+@given(seed=integers(0, 10_000), block=integers(1, 300))
+@settings(deadline=None, max_examples=20)
+def test_resamples_of_groups_in_blocks_equal_records_one_by_one(seed, block):
+    values, scores = random_case(seed)
+    rng = np.random.default_rng(seed)
+    group, weights = rng.integers(0, 6, len(values)), rng.integers(0, 3, (9, 6)).astype(float)
+    with mock.patch("anyjepa.evaluation.metrics.BLOCK", block):
+        found = np.stack(areas(values, scores, weights, group), axis=-1)  # (R, C, 2)
+    expected = [[direct(v, s, w) for v, s in zip(values.T, scores.T, strict=True)] for w in weights[:, group]]
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    group[:6] = np.arange(6)
+    grouped, single = (
+        Scored(values, scores, names, scores > 0.5).measure(counts)[1]
+        for names, counts in ((group, weights), (np.arange(len(values)), weights[:, group]))
+    )
+    for name, value in grouped.items():
+        np.testing.assert_allclose(value, single[name], rtol=1e-12, err_msg=name)
 
 
 def test_a_class_without_positives_or_negatives_has_no_number():

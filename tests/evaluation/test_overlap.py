@@ -20,6 +20,8 @@ def test_a_seen_record_or_group_makes_it_transductive():
     assert str(found) == "TRANSDUCTIVE: pretraining saw 1 of 3 test records or their groups, unlabelled"
     found = exposure([TrainingRecords.of(["x"], ["q"])] * 2, SPLITS, TABLE)
     assert found.seen == 2
+    found = exposure([TrainingRecords.of(["x"], ["q"])] * 2, SPLITS, TABLE, labelled=True)
+    assert str(found).startswith("CONTAMINATED: pretraining or fine-tuning saw 2 of 3 test records or their groups, ")
 
 
 def test_what_counts_is_the_pretraining_of_that_split():
@@ -45,6 +47,14 @@ def test_a_record_is_found_again_under_another_name():
     known = TrainingRecords.of(["elsewhere/r0"], ["elsewhere/a"], digests[:1])
     assert exposure([known] * 2, SPLITS, TABLE).transductive is False
     assert exposure([known] * 2, SPLITS, TABLE, digests).seen == 1
+
+
+def test_a_patient_is_found_again_however_the_groups_are_spelt():
+    known = TrainingRecords.of(["elsewhere"], ["mine/1"], ["another digest"], ["mine"])
+    patients = ["mine/1", "mine/2", "mine/1", "mine/3"]
+    digests = [f"digest {row}" for row in range(len(TABLE))]
+    assert exposure([known] * 2, SPLITS, TABLE, digests).transductive is False
+    assert exposure([known] * 2, SPLITS, TABLE, digests, ["mine"] * 4, patients).seen == 2
 
 
 PTB_XL = ["ptb-xl"] * 4

@@ -98,16 +98,6 @@ def test_equal_areas_are_decided_by_log_loss():
     assert selection_score(values[:1], sure[:1]) > selection_score(values[:1], unsure[:1])  # no class has an AUROC
 
 
-def test_final_fit_may_use_the_validation_part():
-    x, values, split = clusters(90, 20, 3, apart=0.4)
-    train = linear_probe(x, values, split, True, LinearProbe(strengths=(0.1,)))
-    both = linear_probe(x, values, split, True, LinearProbe(strengths=(0.1,), final_fit="train+validation"))
-    merged = Split(np.r_[split.train, split.validation], split.validation, split.test, seed=0)
-    same = linear_probe(x, values, merged, True, LinearProbe(strengths=(0.1,)))
-    assert not np.allclose(train.scores, both.scores)
-    assert np.array_equal(both.scores, same.scores)
-
-
 def test_standardising_uses_the_given_rows_and_survives_constants():
     x = np.array([[1.0, 5.0], [3.0, 5.0], [100.0, 7.0]])
     assert standardised(x, np.array([0, 1]))[0].tolist() == [[-1, 0], [1, 0], [98, 0]]

@@ -142,7 +142,7 @@ def test_a_broken_file_is_one_line(text: str, message: str, tmp_path: Path) -> N
 def test_an_unknown_name_has_a_suggestion() -> None:
     with pytest.raises(InputError, match="there is no recipe 'ecg-jepa-x'; did you mean 'ecg-jepa-xs'"):
         load_recipe("ecg-jepa-x")
-    with pytest.raises(InputError, match="cannot be read as a recipe"):
+    with pytest.raises(InputError, match="there is no such file or folder"):
         load_recipe("absent.yaml")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +102,7 @@ def test_its_folder_says_what_it_is(kept, tiny_run, labels):
     ]  # fmt: skip
     assert (config.weights, config.predictor, config.classifier.classes) == ("teacher", False, labels.classes)
     card = (kept / "README.md").read_text()
-    assert "Its head is the linear probe of labels, trained on" in card
+    assert "Its head is the linear probe of labels on simulated ECGs, trained on" in card
     assert "Decided at 0.5, for want of positives to choose a threshold: rest." in card
     assert "predict_classes" in card
     used = [name for name, part in zip(labels.ids, labels.split, strict=True) if part != "test"]
@@ -148,6 +149,21 @@ def test_of_exclusive_classes_the_most_probable_is_decided(tiny_run, records, tm
     assert found.probabilities.sum(1) == pytest.approx(np.ones(5), abs=1e-5)
     assert table["class"].tolist() == [found.config.classes[place] for place in found.probabilities.argmax(1)]
     assert not [name for name in table if name.endswith(".decision")]
+
+
+def test_a_fine_tuned_model_knows_its_labelled_records_and_where_they_are_from(tiny_run, labels, records, tmp_path):
+    arrays = {"signals": np.stack(raw(records)), "ids": [r.id for r in records], "patients": range(len(records))}
+    data = tmp_path / "mine" / "a.npz"  # a file's source is its folder
+    data.parent.mkdir()
+    np.savez(data, fs=100, leads=LEADS, unit="mV", **arrays)
+    asked = {"labels": labels, "protocol": "finetune", "min_count": 0, "seeds": 1}
+    anyjepa.evaluate(anyjepa.load(tiny_run), data, **asked, save_classifier=tmp_path / "tuned")
+    tuned = anyjepa.load(tmp_path / "tuned")
+    assert tuned.loaded.records.sources == ("mine", "simulator")
+    assert "mine/2" in tuned.loaded.records.saw_groups(["mine/2"])
+    swapped = replace(labels, split=tuple({"test": "train", "train": "test"}.get(part, part) for part in labels.split))
+    result = anyjepa.evaluate(tuned, data, labels=swapped, min_count=0, seeds=1)
+    assert "CONTAMINATED: pretraining or fine-tuning saw" in result.notices[0]
 
 
 def test_a_model_without_a_classifier_is_refused(tiny_run, records, cli, tmp_path):

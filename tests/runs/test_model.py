@@ -206,7 +206,7 @@ def test_the_embedded_set_is_judged_on_patients_that_were_not_trained_on(tiny_ru
 
 def test_left_out_records_are_told(tiny_recipe, signals, tmp_path):
     short = [*signals, signals[0, :, :300]]
-    with pytest.warns(DataWarning, match=r"1 records are left out; the first: record '6': 3 s long, a crop needs 4 s"):
+    with pytest.warns(DataWarning, match=r"1 record is left out; the first: record '6': 3 s long, a crop needs 4 s"):
         anyjepa.fit(
             short, fs=100, leads=LEADS, recipe=tiny_recipe, output=tmp_path / "run",
             edits=["training.batch_size=4", "training.steps=2", "training.optimiser.warmup=1"],

@@ -6,14 +6,17 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from ptbxl_miniature import write_miniature
+from wfdb_writing import write_annotations, write_record
 
 from anyjepa.data.ecg.reading import read
 from anyjepa.data.ecg.simulator import SimulatorConfig, simulate
 from anyjepa.data.ecg.source import EcgDataConfig, find_recordings
 from anyjepa.errors import InputError
 from anyjepa.runs.evaluate import evaluate
+from anyjepa.runs.pretrain import pretrain
 
 if TYPE_CHECKING:
     from conftest import Cli
@@ -61,6 +64,21 @@ def test_pretraining_and_judging_on_ptb_xl(ptbxl: Path, tmp_path: Path, tiny_rec
 def test_an_unknown_task_names_those_there_are(ptbxl: Path, tiny_run: Path, cli: Cli) -> None:
     done = cli("evaluate", tiny_run, "--data", ptbxl / "records100", "--task", "superdiagnostics")
     assert (done.code, "did you mean 'superdiagnostic'?" in done.err) == (2, True)
+
+
+def test_a_patient_is_known_again_by_another_record(tmp_path: Path, tiny_recipe: Path) -> None:
+    """MIT-BIH's 201 and 202 are one person; the groups of 'beats-published' are records."""
+    rng = np.random.default_rng(0)
+    beats = range(200, 3500, 200)
+    for name in ("100", "101", "201", "202"):
+        write_record(tmp_path / "mitdb" / name, rng.normal(size=(1, 3600)), 360, ["MLII"])
+        write_annotations(tmp_path / "mitdb" / f"{name}.atr", beats, ["NV"[beat % 400 // 200] for beat in beats])
+    others = [f"mit-bih/{name}" for name in ("100", "101", "202")]
+    edits = ["data.part=all", "data.leads=[II]", "training.batch_size=1"]
+    run = pretrain(tiny_recipe, tmp_path / "mitdb", tmp_path / "run", exclude=others, edits=edits)
+    halves = {"split": {"kind": "fixed", "validation": 0.5}}
+    result = evaluate(run, tmp_path / "mitdb", task="beats-published", settings=halves)
+    assert f"TRANSDUCTIVE: pretraining saw {len(beats)} of {2 * len(beats)} test records" in result.notices[0]
 
 
 @pytest.mark.realdata

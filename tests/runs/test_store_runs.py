@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from anyjepa.errors import InputError
 from anyjepa.recipes.schema import load_recipe
 from anyjepa.runs.pretrain import pretrain
 from anyjepa.training.logs import read_metrics
+from anyjepa.weights.folder import load_model
 
 
 class Place(NamedTuple):
@@ -80,6 +82,16 @@ def test_evaluating_and_embedding_a_store(place: Place, run: Path, tmp_path: Pat
         tables.append((tmp_path / f"{number}.csv").read_text())
     assert scores[0] == scores[1]
     assert tables[0] == tables[1]
+
+
+def test_the_model_is_there_before_the_digests_of_its_records(place: Place, tiny_recipe: Path, tmp_path: Path) -> None:
+    killed = mock.patch("anyjepa.runs.pretrain.signal_hashes", side_effect=KeyboardInterrupt)
+    with killed, pytest.raises(KeyboardInterrupt):
+        pretrain(tiny_recipe, place.store, tmp_path / "run")
+    assert load_model(tmp_path / "run" / "model").records is None
+    pretrain(tiny_recipe, place.store, tmp_path / "run", resume=True)
+    records = load_model(tmp_path / "run" / "model").records
+    assert records is not None
 
 
 def test_inspecting_a_store(place: Place, cli) -> None:

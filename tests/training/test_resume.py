@@ -165,3 +165,15 @@ def test_resume_refuses_another_recipe(unbroken: Path) -> None:
             edits=["training.seed=1", "training.workers=0"],
             resume=True,
         )
+
+
+def test_resume_notices_a_table_that_was_dropped(unbroken: Path, tmp_path: Path) -> None:
+    from anyjepa.errors import InputError
+    from anyjepa.recipes.schema import edited, load_recipe, to_yaml
+    from anyjepa.runs.pretrain import pretrain
+
+    recipe, _ = load_recipe(unbroken / "tiny.yaml")
+    mixed, _ = edited(recipe, ["data.mixture={a: 0.5, b: 0.5}", "training.order=replacement"])
+    (tmp_path / "recipe.yaml").write_text(to_yaml(mixed))
+    with pytest.raises(InputError, match=r"was started with data\.mixture\.a=0\.5, not nothing"):
+        pretrain(edited(mixed, ["data.mixture=null"])[0], output=tmp_path, resume=True)

@@ -1,8 +1,12 @@
-"""What is read from a file system: regular files."""
+"""What is read from a file system, regular files; and a file that one process holds."""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from anyjepa.errors import InputError
@@ -28,3 +32,19 @@ def regular_size(path: Path) -> int:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     return status.st_size
+
+
+@contextmanager
+def held(file: Path, busy: str) -> Iterator[None]:
+    """Let no other process hold `file` meanwhile; it is made if need be. InputError `busy` if one does, else OSError.
+
+    The lock is the process's own: neither its workers hold it nor a crash, and on file systems without locks there is
+    none.
+    """
+    with open(file, "a") as lock:
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                raise InputError(busy) from None
+        yield

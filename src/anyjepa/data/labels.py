@@ -182,9 +182,14 @@ def _read_frame(path: Path) -> pd.DataFrame:
         missing = ["", "NA", "NaN", "nan"]
         with warnings.catch_warnings():  # pandas only warns of rows with more cells than the header
             warnings.simplefilter("error", pd.errors.ParserWarning)
+            header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str).iloc[0].dropna()
+            if header.duplicated().any():
+                raise InputError(f"{path}: column '{header[header.duplicated()].iloc[0]}' is there twice")
             return pd.read_csv(
                 path, sep=separator, index_col=False, dtype=str, keep_default_na=False, na_values=missing
             )
+    except InputError:
+        raise
     except (ValueError, OSError, pd.errors.ParserWarning) as error:  # pandas' parser errors and Arrow's are ValueErrors
         raise InputError(f"{path}: not readable as a table: {str(error).splitlines()[0]}") from None
 

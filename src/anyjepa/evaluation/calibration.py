@@ -34,25 +34,33 @@ def reliability(values: np.ndarray, scores: np.ndarray) -> Reliability:
     )
 
 
-def calibration_error(values: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def calibration_error(values: np.ndarray, scores: np.ndarray, weights: np.ndarray, group: np.ndarray) -> np.ndarray:
     """(R, C) ECE of each class against the rest: |how often it is true - mean forecast|, over bins by their forecasts.
 
-    values, scores: (N, C); weights: (R, N). For exclusive classes this is the classwise ECE (Nixon et al. 2019).
+    values, scores: (N, C); weights, group: see `metrics`. For exclusive classes this is the classwise ECE (Nixon et
+    al. 2019).
     """
-    total = weights.sum(1)
+    total = counted(weights, group, np.ones((len(group), 1)))[:, 0]
     errors = []
     for value, score in zip(values.T, scores.T, strict=True):
         gap = np.zeros((len(score), BINS))
         gap[np.arange(len(score)), bins(score)] = value - score
         with np.errstate(invalid="ignore"):  # a resample may hold none of these records
-            errors.append(np.abs(weights @ gap).sum(1) / total)
+            errors.append(np.abs(counted(weights, group, gap)).sum(1) / total)
     return np.stack(errors, axis=1)
 
 
-def brier(values: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def brier(values: np.ndarray, scores: np.ndarray, weights: np.ndarray, group: np.ndarray) -> np.ndarray:
     """(R, C) mean squared difference of probability and label of each class (Brier 1950, who adds the classes)."""
+    squares, total = (values.astype(float) - scores) ** 2, np.ones((len(group), 1))
     with np.errstate(invalid="ignore"):  # a resample may hold none of these records
-        return weights @ (values.astype(float) - scores) ** 2 / weights.sum(1, keepdims=True)
+        return counted(weights, group, squares) / counted(weights, group, total)
+
+
+def counted(weights: np.ndarray, group: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """(R, S) sums of columns (N, S) over the records, each as often as its group counts; see `metrics`."""
+    sums = [np.bincount(group, column, minlength=weights.shape[1]) for column in columns.T]  # (S, G)
+    return weights @ np.stack(sums, axis=1)
 
 
 def bins(score: np.ndarray) -> np.ndarray:

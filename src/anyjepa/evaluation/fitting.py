@@ -151,7 +151,7 @@ def parameter_groups(network: nn.Module, config: FitConfig) -> dict[tuple[float,
 
 _BLOCK, _INPUT = (
     re.compile(r"encoder\.transformer\.blocks\.(\d+)\."),
-    re.compile(r"encoder\.(project|prefix|positions)"),
+    re.compile(r"encoder\.(project|prefix|positions|absent)"),
 )
 
 

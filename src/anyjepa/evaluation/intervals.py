@@ -77,15 +77,12 @@ def bootstrap(tests: Sequence[Scored], resamples: int, seed: int = 0) -> Resampl
     mean instead of drawing again, which would favour rare classes; NaN if it lacks all. The draws depend on the groups
     and the seed only, so for two scorings of the same test parts a - b resamples their difference, paired by patient.
     """
-    names, groups = np.unique(np.concatenate([test.groups for test in tests]), return_inverse=True)
+    names = np.unique(np.concatenate([test.groups for test in tests]))
     if len(names) < 2 or not resamples:
         return Resampled({}, {})
     drawn = generator(seed, "bootstrap", 0).multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
-    ends = np.cumsum([len(test.groups) for test in tests])[:-1]
-    measured = [
-        test.measure(weights=drawn[:, group].astype(float))
-        for test, group in zip(tests, np.split(groups, ends), strict=True)
-    ]
+    weights = drawn.astype(float)
+    measured = [test.measure(weights[:, np.isin(names, test.groups)]) for test in tests]
     overall, classes = (
         {name: macro(np.stack([found[part][name] for found in measured], axis=-1)) for name in measured[0][part]}
         for part in (0, 1)

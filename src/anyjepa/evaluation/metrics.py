@@ -1,6 +1,7 @@
 """Metrics of probabilities (N, C) against labels (N, C), each for every bootstrap resample at once.
 
-weights: (R, N), how often each record counts in each of R resamples; one row of ones gives the metric itself.
+weights: (R, G), how often each group's records count in each of R resamples; group: (N,) the group of each record, as
+a place in 0 to G - 1. One group that counts once gives the metric itself.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anyjepa.evaluation.calibration import brier, calibration_error
+from anyjepa.evaluation.calibration import brier, calibration_error, counted
+
+BLOCK = 2**20  # weights (8 MB) that are looked at together; more are no faster, and 500 resamples would fill the memory
 
 
 @dataclass(frozen=True)
@@ -26,22 +29,28 @@ class Scored:
     def measure(self, weights: np.ndarray | None = None) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Every metric by name: overall, (R,), and of each class, (R, C).
 
-        Overall are the means over the classes that have a number ('macro_auroc' of 'auroc'), and accuracies.
+        Overall are the means over the classes that have a number ('macro_auroc' of 'auroc'), and accuracies. weights:
+        (R, G) of the groups in sorted order; none: every record once.
         """
-        weights = np.ones((1, len(self.values))) if weights is None else weights
-        ranks, precisions = areas(self.values, self.scores, weights)
+        if weights is None:
+            weights, group = once(len(self.values))
+        else:
+            group = np.unique(self.groups, return_inverse=True)[1]
+        ranks, precisions = areas(self.values, self.scores, weights, group)
         classes = {
             "auroc": ranks,
             "auprc": precisions,
-            "f1": f1(self.values, self.decided, weights),
-            "ece": calibration_error(self.values, self.scores, weights),
-            "brier": brier(self.values, self.scores, weights),
+            "f1": f1(self.values, self.decided, weights, group),
+            "ece": calibration_error(self.values, self.scores, weights, group),
+            "brier": brier(self.values, self.scores, weights, group),
         }
         overall = {f"macro_{name}": macro(found) for name, found in classes.items()}
         if self.exclusive:
             right = self.scores.argmax(1) == self.values.argmax(1)
-            overall["accuracy"] = _share(weights, right[:, None], np.ones((len(right), 1)))[:, 0]
-            overall["balanced_accuracy"] = macro(_share(weights, right[:, None] * self.values, self.values))
+            hits, records = (counted(weights, group, x[:, None])[:, 0] for x in (right, np.ones(len(right))))
+            of_class, known = (counted(weights, group, x) for x in (right[:, None] * self.values, self.values))
+            with np.errstate(invalid="ignore"):  # a resample may hold none of these records, or none of a class
+                overall["accuracy"], overall["balanced_accuracy"] = hits / records, macro(of_class / known)
         return overall, classes
 
 
@@ -51,40 +60,69 @@ def auroc(values: np.ndarray, scores: np.ndarray) -> np.ndarray:
     The share of (positive, negative) pairs in the right order (Mann-Whitney). NaN for a class without positives or
     without negatives.
     """
-    return areas(values, scores, np.ones((1, len(values))))[0][0]
+    return areas(values, scores, *once(len(values)))[0][0]
 
 
-def areas(values: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def once(records: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (1, 1) and groups (N,) by which every record counts once."""
+    return np.ones((1, 1)), np.zeros(records, int)
+
+
+def areas(
+    values: np.ndarray, scores: np.ndarray, weights: np.ndarray, group: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """AUROC and AUPRC of each class, (R, C) both; NaN where a resample has no positives (AUROC: or no negatives).
 
     AUPRC is the average precision: the sum over thresholds of precision times the step in recall.
     """
-    found = [_areas(values[:, c], scores[:, c], weights) for c in range(values.shape[1])]
+    found = [_areas(values[:, c], scores[:, c], weights, group) for c in range(values.shape[1])]
     ranks, precisions = zip(*found, strict=True)
     return np.stack(ranks, axis=1), np.stack(precisions, axis=1)
 
 
-def _areas(value: np.ndarray, score: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(R,) areas of one class, from what lies at or above each distinct score."""
+def _areas(
+    value: np.ndarray, score: np.ndarray, weights: np.ndarray, group: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(R,) areas of one class, from what lies at or above each distinct score that a positive has."""
     order = np.argsort(-score, kind="stable")
-    ranked = score[order]
+    ranked, true, member = score[order], value[order] > 0, group[order]
     ties = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
-    counted = weights[:, order]  # (R, N)
-    positive = np.add.reduceat(counted * value[order], ties, axis=1)  # (R, distinct scores)
-    negative = np.add.reduceat(counted * (1 - value[order]), ties, axis=1)
-    hits, misses = np.cumsum(positive, axis=1), np.cumsum(negative, axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ranks = (negative * (hits - positive / 2)).sum(1) / (hits[:, -1] * misses[:, -1])
-        precision = hits / np.maximum(hits + misses, np.finfo(float).tiny)
-        return ranks, (positive * precision).sum(1) / hits[:, -1]
+    held = np.logical_or.reduceat(true, ties)
+    start, end = ties[held], np.r_[ties[1:], len(order)][held]  # (K,) ranks
+    positives = np.cumsum(true)[end - 1]  # (K,) at or above
+    blocks = np.array_split(weights, -(-weights.shape[0] * len(order) // BLOCK))
+    found = [_of_ranked(block[:, member], true, start, end, positives) for block in blocks]
+    ranks, precisions = zip(*found, strict=True)
+    return np.concatenate(ranks), np.concatenate(precisions)
 
 
-def f1(values: np.ndarray, decided: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _of_ranked(
+    counts: np.ndarray, true: np.ndarray, start: np.ndarray, end: np.ndarray, positives: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The areas of resamples from how often records count, best score first, (R, N)."""
+    hits = _before(counts[:, true])[:, np.r_[0, positives]]  # (R, K + 1)
+    step = np.diff(hits, axis=1)  # (R, K) positives at each score
+    above = _before(counts)
+    known, everything = hits[:, -1], above[:, -1]
+    worse = above[:, start] + above[:, end] - hits[:, :-1] - hits[:, 1:]  # (R, K) negatives above, twice; of a tie half
+    pairs = known * (everything - known)
+    with np.errstate(invalid="ignore"):
+        precision = hits[:, 1:] / np.maximum(above[:, end], np.finfo(float).tiny)
+        return (pairs - (step * worse).sum(1) / 2) / pairs, (step * precision).sum(1) / known
+
+
+def _before(counts: np.ndarray) -> np.ndarray:
+    """(R, N + 1) sums of the first 0, 1, ... N columns."""
+    sums = np.zeros((len(counts), counts.shape[1] + 1))
+    np.cumsum(counts, axis=1, out=sums[:, 1:])
+    return sums
+
+
+def f1(values: np.ndarray, decided: np.ndarray, weights: np.ndarray, group: np.ndarray) -> np.ndarray:
     """(R, C) harmonic mean of precision and recall of the decisions; NaN where a resample has no positives."""
-    both = weights @ (values * decided)
-    positives = weights @ values
+    both, positives, said = (counted(weights, group, x) for x in (values * decided, values, decided))
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(positives > 0, 2 * both / (positives + weights @ decided.astype(float)), np.nan)
+        return np.where(positives > 0, 2 * both / (positives + said), np.nan)
 
 
 def macro(per_class: np.ndarray) -> np.ndarray:
@@ -92,9 +130,3 @@ def macro(per_class: np.ndarray) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
         return np.asarray(np.nanmean(per_class, axis=-1))
-
-
-def _share(weights: np.ndarray, part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """(R, C) weighted count of `part` over that of `whole`, (N, C) both; NaN where there is no whole."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (weights @ part) / (weights @ whole)

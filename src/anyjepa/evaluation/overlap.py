@@ -61,6 +61,7 @@ class Exposure:
     tested: int
     unknown: str = ""  # why
     shared: Mapping[str, str] = field(default_factory=dict)
+    labelled: bool = False  # the encoder was fine-tuned, so that it may know their labels
 
     @property
     def transductive(self) -> bool | None:
@@ -79,6 +80,11 @@ class Exposure:
             )
         if self.seen is None:
             return f"unknown whether pretraining saw test records: {self.unknown}"
+        if self.seen and self.labelled:
+            return (
+                f"CONTAMINATED: pretraining or fine-tuning saw {self.seen} of {self.tested} test records or their "
+                "groups, perhaps with their labels"
+            )
         if self.seen:
             return (
                 f"TRANSDUCTIVE: pretraining saw {self.seen} of {self.tested} test records or their groups, unlabelled"
@@ -92,12 +98,16 @@ def exposure(
     table: LabelTable,
     digests: Sequence[str] = (),
     sources: Sequence[str] = (),
+    patients: Sequence[str] = (),
+    labelled: bool = False,
 ) -> Exposure:
     """`seen`: for each split what its encoder was pretrained on, None where that is unknown.
 
     digests: of each record's signal, which find a record again whose name or folder changed. sources: of each record,
-    the name of its data set or folder.
+    the name of its data set or folder. patients: of each record, as pretraining would name them; the table's groups may
+    be spelt in another way, or be no patients. labelled: the encoder was trained on labels too.
     """
+    people = [set(names) for names in zip(table.groups, patients or table.groups, strict=True)]
     tested: set[int] = set()
     met: set[int] = set()
     unknown = ""
@@ -110,13 +120,18 @@ def exposure(
         signals = known.saw_signals([digests[int(row)] for row in split.test]) if digests else []
         if signals is None:
             unknown = unknown or "its model folder knows records by name only, not by signal"
-        met.update(_met(known, table, split.test, digests, set(signals or ())))
-        shared |= _shared(known, table, split.test, digests, sources)
-    return Exposure(None if unknown and not met else len(met), len(tested), unknown, shared)
+        met.update(_met(known, table, split.test, digests, set(signals or ()), people))
+        shared |= _shared(known, table, split.test, digests, sources, people)
+    return Exposure(None if unknown and not met else len(met), len(tested), unknown, shared, labelled)
 
 
 def _shared(
-    seen: Seen, table: LabelTable, tested: np.ndarray, digests: Sequence[str], sources: Sequence[str]
+    seen: Seen,
+    table: LabelTable,
+    tested: np.ndarray,
+    digests: Sequence[str],
+    sources: Sequence[str],
+    people: Sequence[AbstractSet[str]],
 ) -> dict[str, str]:
     """Data sets of tested records that pretraining used as well, with its own name for the source.
 
@@ -130,18 +145,23 @@ def _shared(
     of_test = {name for row in tested.tolist() for name in members[row]} & used.keys()
     rows = [row for row in range(len(table)) if members[row] & of_test]
     signals = seen.saw_signals([digests[row] for row in rows]) if digests else []
-    met = _met(seen, table, np.array(rows, int), digests, set(signals or ()))
+    met = _met(seen, table, np.array(rows, int), digests, set(signals or ()), people)
     known = {name for row in met for name in members[row]}
     return {name: used[name] for name in of_test - known}
 
 
 def _met(
-    seen: Seen, table: LabelTable, rows: np.ndarray, digests: Sequence[str], signals: AbstractSet[str]
+    seen: Seen,
+    table: LabelTable,
+    rows: np.ndarray,
+    digests: Sequence[str],
+    signals: AbstractSet[str],
+    people: Sequence[AbstractSet[str]],
 ) -> list[int]:
     ids = set(seen.saw_ids(table.ids[row] for row in rows))
-    groups = set(seen.saw_groups({table.groups[row] for row in rows}))
+    groups = set(seen.saw_groups({name for row in rows for name in people[row]}))
     return [
         row
         for row in rows.tolist()
-        if table.ids[row] in ids or table.groups[row] in groups or (signals and digests[row] in signals)
+        if table.ids[row] in ids or people[row] & groups or (signals and digests[row] in signals)
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -29,9 +29,6 @@ class LinearProbe(Config):
     )
     balanced: bool = Field(
         default=False, description="weigh classes (or positives and negatives) as if equally frequent"
-    )
-    final_fit: Literal["train", "train+validation"] = Field(
-        default="train", description="what the chosen probe that is tested was fitted on"
     )
 
 
@@ -68,10 +65,6 @@ def linear_probe(x: np.ndarray, values: np.ndarray, split: Split, exclusive: boo
             best, chosen = quality, strength
     weights = fit_logistic(z[split.train], values[split.train], chosen, exclusive, config.balanced)
     validation = probabilities(z[split.validation], weights, exclusive)
-    if config.final_fit == "train+validation":
-        rows = np.concatenate([split.train, split.validation])
-        z, scale = standardised(x, rows)
-        weights = fit_logistic(z[rows], values[rows], chosen, exclusive, config.balanced)
     scores = probabilities(z[split.test], weights, exclusive)
     return Probed(scores, validation, {"strength": chosen}, _as_head(weights, *scale))
 

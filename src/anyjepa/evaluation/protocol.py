@@ -32,6 +32,7 @@ def evaluate(
     task: str = "labels",
     data: str = "",
     sources: Mapping[str, str] | None = None,
+    patients: Mapping[str, str] | None = None,
     cache: str | Path | None = None,
     progress: Callable[[str], None] = lambda row: None,
     keep: Callable[[Fitted], object] | None = None,
@@ -40,9 +41,9 @@ def evaluate(
 
     Controls: the same probe on the first candidate's network with random weights (new ones a seed), a probe on the
     raw input, and where asked for the same network trained from scratch. An attentive probe stands beside a linear one.
-    task, data: what the result calls them; sources: of ids, the name of their data set or folder. cache: folder for
-    features; progress: told each row's name before it is computed; keep: given the first row's classifier of the first
-    split. Raises InputError.
+    task, data: what the result calls them; sources: of ids, the name of their data set or folder; patients: of ids, as
+    pretraining names them, where the labels' groups do not. cache: folder for features; progress: told each row's name
+    before it is computed; keep: given the first row's classifier of the first split. Raises InputError.
     """
     if keep and config.protocol == "knn":
         raise InputError("evaluate: nearest neighbours are no classifier to keep; choose another protocol")
@@ -51,6 +52,7 @@ def evaluate(
     place = dict(zip(joined.table.ids, joined.index, strict=True))
     study = Study(SelectedSamples(samples, [place[name] for name in table.ids]), table, config, FeatureCache(cache))
     origins = [(sources or {}).get(name, "") for name in table.ids]
+    people = [(patients or {}).get(name, group) for name, group in zip(table.ids, table.groups, strict=True)]
     rows: list[Row] = []
     resampled: dict[str, Resampled] = {}
     notices = []
@@ -62,7 +64,8 @@ def evaluate(
             if keep and not rows and not judged:
                 keep(study.fitted(one, split))
             judged.append(one._replace(probed=one.probed._replace(head=None, encoder=None), encoder=None))
-        found = exposure((one.seen for one in judged), study.repeats, table, study.hashes, origins)
+        labelled = any(one.weights == "fine-tuned" for one in judged)
+        found = exposure((one.seen for one in judged), study.repeats, table, study.hashes, origins, people, labelled)
         row, resampled[name] = study.row(name, judged, control, found)
         rows.append(row)
         if name in candidates and found.transductive is not False:

@@ -28,7 +28,7 @@ class Folds(Config):
 
     @property
     def overlap(self) -> float:
-        """Test records for each training record; see `metrics.estimate`."""
+        """Test records for each training record; see `intervals.estimate`."""
         return 1 / (self.folds - 1)
 
 
@@ -41,7 +41,7 @@ class Holdout(Config):
 
     @property
     def overlap(self) -> float:
-        """Test records for each training record; see `metrics.estimate`."""
+        """Test records for each training record; see `intervals.estimate`."""
         return self.test / (1 - self.test)
 
 

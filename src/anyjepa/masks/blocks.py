@@ -99,10 +99,10 @@ def _exact(config: BlocksConfig, grid: tuple[int, int], _: Uniforms, uniforms: U
     scale, down, along = uniforms[:, 4 * config.targets :].T
     height, width = sides(between(config.context_scale, scale) * tokens, np.ones(()))
     block = rectangles(grid, np.clip(height, 1, grid[0]), np.clip(width, 1, grid[1]), down, along)
-    hidden = targets.any(1)
+    hidden = np.any(targets, axis=1)
     context = block & ~hidden
     for row in np.flatnonzero(~context.any((1, 2))):  # rare: look at the whole image, then shrink the targets
-        if hidden[row].all():
+        if np.all(hidden[row]):
             targets[row] = False
             targets[row, :, 0, 0] = True
         context[row] = ~targets[row].any(0)
@@ -145,7 +145,7 @@ def sides(area: Uniforms, aspect: Uniforms) -> tuple[NDArray[np.int64], NDArray[
 
 def _shrunk(
     height: NDArray[np.int64], width: NDArray[np.int64], grid: tuple[int, ...]
-) -> tuple[NDArray[np.int64], ...]:
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The published collator makes every block smaller than the grid on both axes."""
     return np.minimum(height, grid[0] - 1), np.minimum(width, grid[1] - 1)
 

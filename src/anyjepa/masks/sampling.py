@@ -6,13 +6,16 @@ from typing import Annotated
 
 from pydantic import Field
 
+from anyjepa.config import usual_kind
 from anyjepa.masks.base import Masks
 from anyjepa.masks.blocks import BlocksConfig, Uniforms, block_draws, sample_blocks
 from anyjepa.masks.spans import SpanConfig, sample_spans, span_draws
 from anyjepa.masks.temporal import PastFutureConfig, past_future
 from anyjepa.masks.tubes import TubesConfig, sample_tubes, tube_draws
 
-MasksConfig = Annotated[SpanConfig | BlocksConfig | TubesConfig | PastFutureConfig, Field(discriminator="kind")]
+MasksConfig = Annotated[
+    SpanConfig | BlocksConfig | TubesConfig | PastFutureConfig, Field(discriminator="kind"), usual_kind("spans")
+]
 
 
 def draws(config: MasksConfig, grid: tuple[int, ...]) -> tuple[int, int]:

@@ -72,13 +72,12 @@ def sample_tubes(config: TubesConfig, grid: tuple[int, int, int], shared: Unifor
         blocks = rectangles(grid[1:], *size, places[:, ::2], places[:, 1::2])
         # A frame wholly hidden leaves no context: respect one block fewer, the first always.
         for keep in range(group.blocks - 1, 0, -1):
-            full = blocks.any(1).all((1, 2))
+            full = np.all(np.any(blocks, axis=1), axis=(1, 2))
             if not full.any():
                 break
             blocks[full, keep] = False
-        hidden = blocks.any(1)
-        if hidden.all((1, 2)).any():
-            hidden[hidden.all((1, 2)), -1] = False  # one block over the whole frame: its last row is seen
+        hidden = np.any(blocks, axis=1)
+        hidden[np.all(hidden, axis=(1, 2)), -1] = False  # one block over the whole frame: its last row is seen
         hidden = np.repeat(hidden[:, None], frames, axis=1)  # (B, frames, rows, columns)
         seen = ~hidden
         if config.context_frames is not None:

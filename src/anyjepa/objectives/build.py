@@ -7,11 +7,14 @@ from typing import Annotated
 
 from pydantic import Field
 
+from anyjepa.config import usual_kind
 from anyjepa.objectives.base import Objective
 from anyjepa.objectives.masked import MaskedPrediction, MaskedPredictionConfig
 from anyjepa.objectives.next_embedding import NextEmbeddingConfig, NextEmbeddingPrediction
 
-ObjectiveConfig = Annotated[MaskedPredictionConfig | NextEmbeddingConfig, Field(discriminator="kind")]
+ObjectiveConfig = Annotated[
+    MaskedPredictionConfig | NextEmbeddingConfig, Field(discriminator="kind"), usual_kind("masked")
+]
 
 
 def build(config: ObjectiveConfig, channels: int, size: Sequence[int]) -> Objective:

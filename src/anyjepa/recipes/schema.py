@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from anyjepa.config import Config
 from anyjepa.data.ecg.source import EcgDataConfig
+from anyjepa.data.files import regular_size
 from anyjepa.errors import InputError, did_you_mean
 from anyjepa.evaluation.protocol import EvaluationConfig
 from anyjepa.nn.tokens import token_grid
@@ -120,6 +121,7 @@ def _read(name: str | Path) -> dict[str, Any]:
 
 
 def _text(path: Path) -> str:
+    regular_size(path)
     try:
         return path.read_text()
     except (OSError, UnicodeDecodeError) as error:
@@ -169,7 +171,8 @@ def _first(error: ValidationError, plain: Mapping[str, Any]) -> str:
     key = ".".join([*_written(tables, plain), last])
     if first["type"] == "extra_forbidden":
         return f"unknown key '{key}'{did_you_mean(last, _keys(tables))}"
-    given = "" if first["type"] == "missing" or not first["loc"] else f" (given: {str(first['input'])[:80]})"
+    silent = first["type"] == "missing" or isinstance(first["input"], Mapping)
+    given = "" if silent else f" (given: {str(first['input'])[:80]})"
     return f"{key}: {first['msg'].removeprefix('Value error, ')}{given}"
 
 

@@ -21,25 +21,29 @@ def headline(run: Contents) -> tuple[str, Html]:
     ]
     if run.recipe.get("description"):
         parts.append(tag("p", run.recipe["description"]))
-    parts.append(tag("p", *finding(run), class_="lede"))
-    parts += [
-        tag("p", notice, class_="note warn") for notice in dict.fromkeys(n for r in run.results for n in r.notices)
-    ]
+    quoted = _quoted(run)
+    parts.append(tag("p", *finding(quoted), class_="lede"))
+    parts += [tag("p", notice, class_="note warn") for notice in (quoted.notices if quoted else ())]
     parts.append(tag("dl", *(_fact(*fact) for fact in facts(run)), class_="facts"))
     return title, join(parts)
 
 
-def finding(run: Contents) -> list[object]:
+def _quoted(run: Contents) -> Result | None:
+    """The result that stands for the run: the first with a number, those with all labels before those with few."""
+    known = [result for result in run.results if auroc(result, result.rows[0]).mean is not None]
+    return min(known, key=lambda result: result.settings.get("low_shot") is not None, default=None)
+
+
+def finding(result: Result | None) -> list[object]:
     """The result in one sentence: macro AUROC with its interval, against the best control."""
-    for result in sorted(run.results, key=lambda result: result.settings.get("low_shot") is not None):
-        first = result.rows[0]
-        if auroc(result, first).mean is not None:
-            return [
-                f"{title(result)}: macro AUROC ",
-                tag("strong", mean_text(auroc(result, first))),
-                f" {range_text(auroc(result, first))}. {_against(result)}",
-            ]
-    return ["Trained, not evaluated yet: nothing on this page says whether the representation is useful."]
+    if result is None:
+        return ["Trained, not evaluated yet: nothing on this page says whether the representation is useful."]
+    first = auroc(result, result.rows[0])
+    return [
+        f"{title(result)} on {result.data}: macro AUROC ",
+        tag("strong", mean_text(first)),
+        f" {range_text(first)}. {_against(result)}",
+    ]
 
 
 def _against(result: Result) -> str:

@@ -15,20 +15,21 @@ from anyjepa.errors import DataWarning, InputError
 from anyjepa.evaluation.classifier import WindowLogits, as_probabilities, window_logits
 from anyjepa.evaluation.decisions import UNCHOSEN, decide
 from anyjepa.evaluation.samples import ArraySamples, Windows
-from anyjepa.weights.folder import LoadedModel, save_model
+from anyjepa.weights.folder import LoadedModel, read_config, save_model
 from anyjepa.weights.model import ClassifierConfig, TrainingRecords
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from anyjepa.data.ecg.dataset import EcgDataset
     from anyjepa.evaluation.protocol import Fitted
     from anyjepa.runs.model import Model
 
 
-def write_classifier(folder: Path, model: Model, what: str, fitted: Fitted) -> Path:
+def write_classifier(folder: Path, model: Model, what: str, samples: EcgDataset, fitted: Fitted) -> Path:
     """Write a classifier that an evaluation of `model` trained as a model folder. InputError if it cannot be written.
 
-    what: the protocol and the task in words, for the model card.
+    what: the protocol and the task in words, for the model card; samples: what was evaluated on.
     """
     loaded, windows, split, table = model.loaded, fitted.windows, fitted.split, fitted.table
     classifier = ClassifierConfig(
@@ -53,13 +54,22 @@ def write_classifier(folder: Path, model: Model, what: str, fitted: Fitted) -> P
     changes = {"weights": weights, "predictor": False, "classifier": classifier, "provenance": made}
     rows = np.concatenate([split.train, split.validation])
     ids, groups, digests = ([column[row] for row in rows] for column in (table.ids, table.groups, fitted.digests))
+    place = {name: i for i, name in enumerate(samples.ids)}
+    patients, sources = ([column[place[name]] for name in ids] for column in (samples.groups, samples.source))
+    used = TrainingRecords.of(ids, [*groups, *patients], digests, sources)
     return save_model(
         folder,
         loaded.config.model_copy(update=changes),
         nn.ModuleDict({"encoder": fitted.encoder, "head": fitted.head}).state_dict(),
         loaded.preprocessing,
-        records=loaded.records and loaded.records | TrainingRecords.of(ids, groups, digests),
+        records=loaded.records and loaded.records | used,
     )
+
+
+def refuse_other_model(folder: Path) -> None:
+    """InputError where a model stands that is no kept classifier: a run's own, or somebody's encoder."""
+    if (folder / "config.json").exists() and read_config(folder).classifier is None:
+        raise InputError(f"{folder}: holds a model without a classifier, which would be replaced; give another place")
 
 
 @dataclass(frozen=True)

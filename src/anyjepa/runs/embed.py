@@ -46,8 +46,9 @@ def embed_files(
 
 
 def refuse_input_as_output(output: Path, paths: Sequence[Path]) -> None:
-    if output.exists() and any(path.is_file() and output.samefile(path) for path in paths):
-        raise InputError(f"{output}: is one of the recordings; give another place for the output")
+    """InputError for an output that would replace a file that is given, or one in a folder that is given."""
+    if output.exists() and any(output.resolve().is_relative_to(path.resolve()) for path in paths):
+        raise InputError(f"{output}: is one of the files that are read; give another place for the output")
 
 
 def read_for(

@@ -16,7 +16,9 @@ from pydantic import ValidationError
 
 from anyjepa.data.ecg.beats import TASKS as BEAT_TASKS
 from anyjepa.data.ecg.beats import beat_windows
+from anyjepa.data.ecg.checks import tell_skipped
 from anyjepa.data.ecg.dataset import EcgDataset
+from anyjepa.data.ecg.preprocessing import OnError
 from anyjepa.data.ecg.reading import read
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.ecg.simulator import patient_split
@@ -31,7 +33,7 @@ from anyjepa.evaluation.result import PROTOCOLS, Result
 from anyjepa.evaluation.samples import SelectedSamples, Windows
 from anyjepa.recipes.presets import load_preset, preset_names
 from anyjepa.recipes.schema import merge
-from anyjepa.runs.classifier import write_classifier
+from anyjepa.runs.classifier import refuse_other_model, write_classifier
 from anyjepa.runs.folder import Run, find_run
 from anyjepa.runs.model import Model, load
 
@@ -59,6 +61,7 @@ def evaluate(
     folds: int | None = None,
     settings: Mapping[str, Any] | None = None,
     unit: str | float | None = None,
+    on_error: OnError = "raise",
     name: str | None = None,
     save_classifier: str | Path | None = None,
     progress: Callable[[str], None] = lambda row: None,
@@ -70,6 +73,7 @@ def evaluate(
     without them is judged on its recipe's embedded set, training patients against test patients. protocol: linear, knn,
     attentive, finetune, supervised, or a published one by name (`anyjepa recipes` lists them). task: one that the data
     name; labels: a table instead. folds: cross-validation in that many parts. unit: of the files, over what they say.
+    on_error: a record that cannot be read or prepared (a missing lead): an error, or left out, with a warning.
     settings: keys of `EvaluationConfig`, laid over the recipe's or the protocol's; changes: the same as keywords
     (seeds=, low_shot=, min_count=). save_classifier: a model folder for the encoder and its head of the first split,
     which `anyjepa predict` uses. progress: told each row's name before it is computed. Raises InputError.
@@ -77,8 +81,12 @@ def evaluate(
     run = model if isinstance(model, Run) else None if isinstance(model, Model) else find_run(Path(model))
     loaded = model if isinstance(model, Model) else load(run.model if run else str(model), weights)
     paths = [Path(p) for p in ([data] if isinstance(data, (str, Path)) else data)]
-    recordings = _recordings(run, paths, unit)
-    samples = loaded.prepare(recordings)
+    if save_classifier:
+        refuse_other_model(Path(save_classifier))
+    recordings = _recordings(run, paths, unit, on_error)
+    samples = loaded.prepare(recordings, on_error)
+    tell_skipped(samples.skipped)
+    recordings = [recording for recording in recordings if recording.id not in samples.skipped]
     table = _table(recordings, labels, task, run if not paths else None)
     if task in BEAT_TASKS:
         samples = beat_windows(samples, recordings)
@@ -87,11 +95,9 @@ def evaluate(
     config = asked.model_copy(update={"windows": _windows(asked.windows, samples, loaded)})
     task = task or _title(labels, recordings)
     candidate = Candidate(loaded.encoder, loaded.loaded.weights, loaded.loaded.records)
-    keep = (
-        partial(write_classifier, Path(save_classifier), loaded, f"{asked.title} of {task}")
-        if save_classifier
-        else None
-    )
+    where = ", ".join(path.name for path in paths) or "simulated ECGs"
+    what = f"{asked.title} of {task} on {where}"
+    keep = partial(write_classifier, Path(save_classifier), loaded, what, samples) if save_classifier else None
     result = judging.evaluate(
         {f"pretrained ({loaded.loaded.weights})": candidate},
         samples,
@@ -100,6 +106,7 @@ def evaluate(
         task=task,
         data=", ".join(str(p) for p in paths) or "simulated ECGs",
         sources=dict(zip(samples.ids, samples.source, strict=True)),
+        patients=dict(zip(samples.ids, samples.groups, strict=True)),
         cache=run.folder / "features" if run else None,
         progress=progress,
         keep=keep,
@@ -112,9 +119,11 @@ def evaluate(
     return result
 
 
-def _recordings(run: Run | None, paths: Sequence[Path], unit: str | float | None) -> list[Recording]:
+def _recordings(run: Run | None, paths: Sequence[Path], unit: str | float | None, on_error: OnError) -> list[Recording]:
     if paths:
-        return read(list(paths), unit=unit).recordings
+        reading = read(list(paths), unit=unit, on_error=on_error)
+        tell_skipped(reading.skipped)
+        return reading.recordings
     if run is None:
         raise InputError("evaluate: a model folder needs --data; only a run knows its recipe's embedded set")
     if (origin := run.environment()["data"]["paths"]) != ["embedded"]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import os
 import platform
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import anyjepa
+from anyjepa.data.files import held, regular_size
 from anyjepa.errors import InputError
 from anyjepa.recipes.schema import Recipe, load_recipe, to_yaml
 
@@ -42,6 +41,7 @@ class Run:
     def environment(self) -> dict[str, Any]:
         """`environment.json`: machine, versions, command, and the data that was trained on. Raises InputError."""
         path = self.folder / "environment.json"
+        regular_size(path)
         try:
             found = json.loads(path.read_text())
         except (OSError, ValueError, RecursionError) as error:
@@ -71,22 +71,13 @@ class Run:
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Make the folder if need be, and let no other process train in it meanwhile. InputError if one does.
-
-        The lock is the process's own: neither its workers hold it nor a crash, and on file systems without locks
-        there is none.
-        """
+        """Make the folder if need be, and let no other process train in it meanwhile. InputError if one does."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = open(self.folder / ".lock", "a")  # noqa: SIM115
+            (self.folder / ".lock").touch()
         except OSError as error:
             raise InputError(f"{self.folder}: a run cannot be written here ({error.strerror})") from error
-        with lock:
-            try:
-                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                if error.errno in (errno.EACCES, errno.EAGAIN):
-                    raise InputError(f"{self.folder}: another process is training here; wait for its end") from None
+        with held(self.folder / ".lock", f"{self.folder}: another process is training here; wait for its end"):
             yield
 
 

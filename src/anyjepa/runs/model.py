@@ -12,7 +12,7 @@ from torch import Tensor
 
 from anyjepa.data.ecg.arrays import from_arrays
 from anyjepa.data.ecg.dataset import EcgDataset
-from anyjepa.data.ecg.preprocessing import EcgPreprocessing
+from anyjepa.data.ecg.preprocessing import EcgPreprocessing, OnError
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.errors import InputError
 from anyjepa.evaluation.features import mean_features
@@ -109,10 +109,10 @@ class Model:
         """Inputs that are prepared already, (B, leads, samples) -> patch tokens (B, N, D), without prefix tokens."""
         return self.encoder.eval().features(x.to(self.encoder.project.weight.device))[1]
 
-    def prepare(self, recordings: Sequence[Recording]) -> EcgDataset:
-        """Recordings as this model sees them, whole."""
+    def prepare(self, recordings: Sequence[Recording], on_error: OnError = "raise") -> EcgDataset:
+        """Recordings as this model sees them, whole; on_error: one that cannot be prepared."""
         whole = self.preprocessing.model_copy(update={"samples": 1})
-        return EcgDataset.from_recordings(recordings, whole)
+        return EcgDataset.from_recordings(recordings, whole, on_error=on_error)
 
 
 def load(path_or_id: str | Path, weights: Literal["teacher", "student"] | None = None) -> Model:

@@ -32,6 +32,8 @@ def predict_files(
         if place.suffix not in SUFFIXES:
             raise InputError(f"{place}: predictions are written as {', '.join(SUFFIXES)}")
         refuse_input_as_output(place, paths)
+    if windows is not None and windows.resolve() == output.resolve():
+        raise InputError(f"{windows}: is the output, too; give the windows a file of their own")
     loaded = load(model)
     classifier_of(loaded.loaded)
     kept, signals, skipped = read_for(loaded, paths, skip_errors, fs, leads, unit)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from anyjepa.data.ecg.checks import tell_skipped
 from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.source import Found, training_data
-from anyjepa.errors import DataWarning, InputError
+from anyjepa.errors import InputError
 from anyjepa.evaluation.samples import signal_hashes
 from anyjepa.masks.sampling import draws, sample
 from anyjepa.objectives.base import Objective
@@ -71,7 +72,7 @@ def pretrain(
     hashes = signal_hashes(dataset) if first and not dataset.checksums else []
     with run.claimed() if first else nullcontext():
         if first:
-            _tell_skipped(dataset)
+            tell_skipped(dataset.skipped)
             origin = paths or (["arrays"] if isinstance(data, Found) else ["embedded"])
             _start(run, _described(dataset, dataset.checksums or hashes, origin, tasks), resume)
             _draw_masks(run, dataset)
@@ -89,13 +90,13 @@ def pretrain(
             progress=progress,
         )
         if first:
-            save_pretrained(
-                run.model,
-                objective,
-                dataset.preprocessing.model_dump(mode="json"),
-                Provenance(steps=recipe.training.steps, data=_in_words(dataset), recipe=recipe.name),
-                TrainingRecords.of(dataset.ids, dataset.groups, hashes or signal_hashes(dataset), dataset.source),
-            )
+            provenance = Provenance(steps=recipe.training.steps, data=_in_words(dataset), recipe=recipe.name)
+            preprocessing = dataset.preprocessing.model_dump(mode="json")
+            save = partial(save_pretrained, run.model, objective, preprocessing, provenance)
+            if not hashes:  # reading all signals of a store takes long, and the model is there meanwhile
+                save()
+                hashes = signal_hashes(dataset)
+            save(TrainingRecords.of(dataset.ids, dataset.groups, hashes, dataset.source))
     return run
 
 
@@ -127,11 +128,10 @@ def _continued(recipe: Recipe, output: Path | None) -> Run:
         raise InputError("--resume needs --output, the folder of the run to go on with")
     run = open_run(output)
     before, now = _flat(run.recipe.model_dump(mode="json")), _flat(recipe.model_dump(mode="json"))
-    for key in now:
-        if before.get(key) != now[key] and not key.startswith(FREE):
-            raise InputError(
-                f"{output}: was started with {key}={before.get(key)}, not {now[key]}; resume with the same recipe"
-            )
+    for key in dict.fromkeys([*before, *now]):
+        was, given = before.get(key, "nothing"), now.get(key, "nothing")
+        if was != given and not key.startswith(FREE):
+            raise InputError(f"{output}: was started with {key}={was}, not {given}; resume with the same recipe")
     return Run(output, recipe)
 
 
@@ -152,12 +152,6 @@ def _start(run: Run, data: dict[str, Any], resume: bool) -> None:
             "the files as they were, or start a new run"
         )
     run.renew()
-
-
-def _tell_skipped(dataset: EcgDataset) -> None:
-    if dataset.skipped:
-        reason = next(iter(dataset.skipped.values()))
-        warnings.warn(f"{len(dataset.skipped)} records are left out; the first: {reason}", DataWarning, stacklevel=3)
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -203,7 +197,8 @@ def _draw_masks(run: Run, dataset: EcgDataset) -> None:
     grid = (signal.shape[1] // patch,)
     rng, (shared, own) = generator(seed, "masks", 0), draws(masks, grid)
     (drawn, *_) = sample(masks, grid, rng.random(shared), rng.random((1, own)))
-    scale = np.array(dataset.preprocessing.std)[:, None], np.array(dataset.preprocessing.mean)[:, None]
+    source = dataset.preprocessing.for_source(dataset.source[0])
+    scale = np.array(source.std)[:, None], np.array(source.mean)[:, None]
     run.artifacts.mkdir(exist_ok=True)
     np.savez_compressed(
         run.artifacts / "masks.npz",

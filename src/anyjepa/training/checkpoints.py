@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import lightning as L
+import torch
 from torch import Tensor
 
 from anyjepa.errors import InputError
@@ -15,6 +16,9 @@ from anyjepa.training.draws import Batch
 from anyjepa.training.interrupt import StopRequest
 from anyjepa.training.module import Pretraining
 from anyjepa.weights.foreign import read_foreign
+
+# What Lightning and a resumed run need of a checkpoint.
+PARTS = {"state_dict", "optimizer_states", "lr_schedulers", "loops", "global_step", "pytorch-lightning_version"}
 
 
 class Checkpoints(L.Callback):
@@ -81,10 +85,16 @@ def check_checkpoint(path: Path, module: Pretraining) -> None:
     except InputError as error:
         raise InputError(f"{error}; {advice}") from error
     tensors, wanted = saved.get("state_dict"), module.state_dict()
-    if not {"optimizer_states", "loops"} <= saved.keys() or not isinstance(tensors, dict):
+    loops = saved.get("loops")
+    whole = saved.keys() >= PARTS and isinstance(loops, dict) and "fit_loop" in loops
+    if not whole or not isinstance(tensors, dict):
         raise InputError(f"{path}: is no checkpoint of a training; {advice}")
     if _shapes(tensors) != _shapes(wanted) or saved.get("global_step") != step_of(path):
         raise InputError(f"{path}: is a checkpoint of another training or step; {advice}")
+    if not all(torch.isfinite(tensor).all() for tensor in tensors.values() if tensor.is_floating_point()):
+        raise InputError(f"{path}: holds weights that are no finite numbers; {advice}")
+    if _moments(saved["optimizer_states"]) != sorted(p.shape for p in module.parameters() if p.requires_grad):
+        raise InputError(f"{path}: lacks a part of the optimiser's state; {advice}")
 
 
 def step_of(checkpoint: Path) -> int:
@@ -93,6 +103,16 @@ def step_of(checkpoint: Path) -> int:
 
 def _shapes(tensors: Mapping[str, object]) -> dict[str, object]:
     return {name: tensor.shape if isinstance(tensor, Tensor) else None for name, tensor in tensors.items()}
+
+
+def _moments(states: object) -> list[torch.Size] | None:
+    """Shapes of the first moments of the one optimiser, None where it is not what AdamW writes."""
+    try:
+        (state,) = states  # type: ignore[misc]
+        moments = [(one["exp_avg"].shape, one["exp_avg_sq"].shape) for one in state["state"].values()]
+    except (TypeError, ValueError, KeyError, AttributeError):
+        return None
+    return sorted(first for first, _ in moments) if all(a == b for a, b in moments) else None
 
 
 def _flush(path: Path) -> None:

@@ -61,5 +61,7 @@ class TrainingConfig(Config):
         if self.batch_size % self.accumulation:
             raise ValueError(f"batch_size {self.batch_size} is not a multiple of accumulation {self.accumulation}")
         if self.optimiser.warmup >= self.steps:
-            raise ValueError(f"optimiser.warmup {self.optimiser.warmup} must be shorter than steps {self.steps}")
+            raise ValueError(
+                f"optimiser.warmup {self.optimiser.warmup} must be shorter than steps {self.steps}; set it, too"
+            )
         return self

@@ -78,4 +78,6 @@ def _cell(text: str) -> str:
 def _plain(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(_plain, value))
+    if isinstance(value, Mapping):
+        return ", ".join(value) or "None"
     return f"{value:.6g}" if isinstance(value, float) else str(value)

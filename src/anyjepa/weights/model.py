@@ -51,6 +51,8 @@ class ClassifierConfig(Config):
     def _fits(self) -> Self:
         if (self.window is None) != (self.stride is None):
             raise ValueError("window and stride come together")
+        if len(set(self.classes)) < len(self.classes) or not all(name.strip() for name in self.classes):
+            raise ValueError("classes must have names of their own")
         if self.thresholds is not None and len(self.thresholds) != len(self.classes):
             raise ValueError(f"{len(self.classes)} classes, but {len(self.thresholds)} thresholds")
         return self

@@ -96,10 +96,11 @@ class EcgDataset:
 
     def mask_leads(self, crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The crop with each lead NaN by a chance of `hide_leads`; one that is there always stays."""
-        if not self.hide_leads:
+        there = np.flatnonzero(~np.isnan(crop[:, 0]))
+        if not self.hide_leads or not len(there):
             return crop
         hidden = rng.random(len(crop)) < self.hide_leads
-        hidden[rng.choice(np.flatnonzero(~np.isnan(crop[:, 0])))] = False
+        hidden[rng.choice(there)] = False
         return np.where(hidden[:, None], np.float32(np.nan), crop)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import warnings
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from anyjepa.errors import InputError
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+MAX_BYTES = 64 * 2**20
 _TYPES = {(8, "SB"): "i1", (8, "UB"): "u1", (16, "SS"): "<i2", (16, "US"): "<u2", (32, "SL"): "<i4", (32, "UL"): "<u4"}
 # The codes of MDC ('2:61') and of SCP-ECG ('5.6.3-9-61') number the leads alike.
 _CODE = re.compile(r"(?:2:|5\.6\.3-9-)(\d+)")
@@ -36,7 +38,8 @@ def read_dicom(path: Path, id: str, source: str = "", unit: str | float | None =
     are joined. unit: what one stored unit is, instead of the channels' sensitivity and baseline. Statements are the
     free-text annotations.
     """
-    regular_size(path)
+    if (size := regular_size(path)) > MAX_BYTES:
+        raise InputError(f"{path}: has {size >> 10} KiB; up to {MAX_BYTES >> 10} KiB are read")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom warns of malformed identifiers, which are not read here
@@ -58,6 +61,7 @@ def _read(path: Path, id: str, source: str, unit: str | float | None) -> Recordi
     from pydicom.errors import InvalidDicomError
 
     try:
+        _check_inflated(path)
         dataset = dcmread(path)
     except InvalidDicomError as error:
         raise InputError(f"{path}: is no DICOM file: 'DICM' is missing at byte 128") from error
@@ -76,6 +80,20 @@ def _read(path: Path, id: str, source: str, unit: str | float | None) -> Recordi
         sex=sex if (sex := dataset.get("PatientSex")) in ("F", "M") else None,
         file=str(path),
     )
+
+
+def _check_inflated(path: Path) -> None:
+    """InputError if a deflated data set is larger than a file may be: pydicom inflates it whole."""
+    from pydicom.filereader import read_dataset, read_preamble
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    with path.open("rb") as file:
+        read_preamble(file, force=False)
+        meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
+        if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(file.read(), MAX_BYTES + 1)
+            if len(inflated) > MAX_BYTES:
+                raise InputError(f"{path}: is deflated from more than {MAX_BYTES >> 10} KiB; up to that are read")
 
 
 def _rhythm(dataset: Dataset, path: Path) -> list[Dataset]:

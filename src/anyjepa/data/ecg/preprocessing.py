@@ -22,6 +22,14 @@ Positive = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
 Highpass = Annotated[float, Field(gt=0, le=5)]
 
 
+class SourceConstants(Config):
+    """What recordings of one source are prepared by, instead of the common values."""
+
+    mean: tuple[FiniteFloat, ...] = Field(description="mean of each lead, mV")
+    std: tuple[Positive, ...] = Field(description="standard deviation of each lead, mV")
+    highpass_hz: Positive | None = Field(description="baseline wander below this is taken out, Hz; None: no filter")
+
+
 class EcgPreprocessing(Config):
     """What a model was trained on, and all that is needed to prepare new recordings for it."""
 
@@ -46,12 +54,19 @@ class EcgPreprocessing(Config):
         default=False, description="positions are places in the record; else every crop and window starts at 0"
     )
 
+    per_source: dict[str, SourceConstants] = Field(
+        default={}, description="for recordings of these sources, instead of mean, std and highpass_hz"
+    )
+
     @model_validator(mode="after")
     def _one_constant_a_lead(self) -> Self:
         if tuple(map(canonical_lead, self.leads)) != self.leads:
             raise ValueError(f"leads must be spelt as {', '.join(LEADS)}; given: {', '.join(self.leads)}")
         if not len(self.leads) == len(self.mean) == len(self.std):
             raise ValueError(f"{len(self.leads)} leads, but {len(self.mean)} means and {len(self.std)} stds")
+        for source, own in self.per_source.items():
+            if not len(self.leads) == len(own.mean) == len(own.std):
+                raise ValueError(f"per_source.{source}: {len(self.leads)} leads need as many means and stds")
         return self
 
     @property
@@ -89,7 +104,15 @@ class EcgPreprocessing(Config):
 
     def prepare(self, recording: Recording) -> np.ndarray:
         """(L, T) float32: the whole recording as the encoder sees it. InputError names the file and the lead."""
-        return self.standardise(align(recording, self.fs, self.leads, self.gaps, self.missing_leads, self.highpass_hz))
+        own = self.for_source(recording.source)
+        return own.standardise(
+            align(recording, own.fs, own.leads, own.gaps, own.missing_leads, highpass_hz=own.highpass_hz)
+        )
+
+    def for_source(self, source: str) -> EcgPreprocessing:
+        """With the constants and the filter of this source, if it has its own."""
+        own = self.per_source.get(source)
+        return self.model_copy(update=dict(own)) if own else self
 
     def standardise(self, signal: np.ndarray) -> np.ndarray:
         """(L, T) float32 in mV, as `align` gives it, to (L, T) float32 as the encoder sees it."""
@@ -108,10 +131,11 @@ def align(
     missing_leads: MissingLeads = "refuse",
     highpass_hz: float | None = None,
 ) -> np.ndarray:
-    """(L, T) float32 in mV at `fs`, in the order of `leads`; a missing lead under policy 'zero' is a row of NaN.
+    """(L, T) float32 in mV at `fs`, in the order of `leads`; a missing lead under 'zero' and 'mask' is a row of NaN.
 
     A limb lead that the record lacks is computed where two others give it exactly (`derived_leads` names it). Gaps are
-    filled first, then the filter acts, at the record's own rate; not a second time on what has been through it.
+    filled first, then the filter acts, at the record's own rate; not a second time on what has been through it. Raises
+    InputError for a missing lead under 'refuse', for a record with none of `leads`, and for what cannot be filled.
     """
     highpass_hz = None if recording.highpass_hz == highpass_hz else highpass_hz
     rows = {lead: _fill_gaps(recording, lead, gaps) for lead in recording.leads if lead in _needed(recording, leads)}
@@ -120,6 +144,10 @@ def align(
             rows[lead] = derive_limb(lead, *pair, rows)
         elif lead not in recording.leads and missing_leads == "refuse":
             raise _missing(recording, lead, leads)
+    if not any(lead in rows for lead in leads):
+        raise InputError(
+            f"{recording.where}: has none of the leads {', '.join(leads)}; it has {', '.join(recording.leads)}"
+        )
     absent = np.full(recording.signal.shape[1], np.nan, np.float32)
     signal = np.stack([rows.get(lead, absent) for lead in leads])
     return resample(signal if highpass_hz is None else highpass(signal, recording.fs, highpass_hz), recording.fs, fs)
@@ -245,5 +273,6 @@ def _missing(recording: Recording, lead: str, leads: Sequence[str]) -> InputErro
     return InputError(
         f"{recording.where}: lead '{lead}' is missing ({len(leads)} are needed){hint}. "
         f"Has: {', '.join(recording.leads)}. "
-        "Train on fewer by data.leads=[...], or set it to zero by data.missing_leads=zero"
+        "Train on fewer by data.leads=[...], set it to zero by data.missing_leads=zero, "
+        "or mask it by data.missing_leads=mask with objective.encoder.absent=true"
     )

@@ -121,7 +121,7 @@ def find(
             yield from _find_in(path, read_one, unit)
         else:
             regular_size(path)
-            yield Entry(str(path), partial(read_one, path, path.parent))
+            yield Entry(str(path), partial(read_one, path, path.parent), (path,))
 
 
 def _find_in(
@@ -144,7 +144,7 @@ def _find_in(
         if not files:
             raise InputError(f"{root}: holds no ECG; files ending in {', '.join(SUFFIXES)} are read")
     for file in files:
-        yield Entry(str(file), partial(read_one, file, root))
+        yield Entry(str(file), partial(read_one, file, root), (file,), str(root))
 
 
 def _unreadable(error: OSError) -> None:

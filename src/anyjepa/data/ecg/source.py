@@ -119,7 +119,7 @@ def find_stores(config: EcgDataConfig, paths: Sequence[Path]) -> list[Store]:
         return _mixed(config.mixture, paths)
     found = {path: stores_in(path) for path in paths}
     if any(found.values()) and (other := next((path for path in found if not found[path]), None)):
-        raise InputError(f"{other}: is no store, other data are; `anyjepa data prepare {other} -o STORE` makes one")
+        raise InputError(f"{other}: is no store, other data are; make one by: anyjepa data prepare {other} -o STORE")
     return [Store(store) for stores in found.values() for store in stores]
 
 
@@ -171,7 +171,12 @@ def without(found: Found, exclude: Sequence[str]) -> Found:
 
 
 def training_set(config: EcgDataConfig, found: Found) -> EcgDataset:
-    """Pretraining data, standardised by statistics of its own."""
+    """Pretraining data in memory, standardised by statistics of its own. InputError for what only stores can do."""
+    make = "make them by anyjepa data prepare"
+    if config.mixture:
+        raise InputError(f"data.mixture draws from stores, the data are files or arrays; {make}, or leave it out")
+    if config.standardise == "each":
+        raise InputError(f"data.standardise=each is for stores, the data are files or arrays; {make}, or leave it out")
     preprocessing = EcgPreprocessing.fit(
         found.recordings,
         fs=config.fs,

@@ -14,16 +14,17 @@ import zlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, get_args, overload
 
 import numpy as np
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, field_validator
 
 from anyjepa.config import Config
 from anyjepa.data.ecg.checks import Problem
 from anyjepa.data.ecg.preprocessing import MissingLeads, OnError
-from anyjepa.data.ecg.recording import FS_RANGE, Annotations, Recording
+from anyjepa.data.ecg.recording import FS_RANGE, Annotations, Part, Rate, Recording
 from anyjepa.data.ecg.sets.layout import Entry
+from anyjepa.data.files import regular_size
 from anyjepa.errors import InputError
 
 VERSION = 1
@@ -31,13 +32,15 @@ MANIFEST, INDEX, SHARDS = "manifest.json", "index.parquet", "shards"
 FACTS = [
     "patient", "source", "statements", "likelihoods", "age", "sex", "split", "marks", "symbols", "derived",
 ]  # fmt: skip
+_UNKNOWN = ["patient", "age", "sex", "split", "marks", "symbols"]  # columns that may have no value
+_LISTS = ["statements", "likelihoods", "marks", "symbols", "mean", "squares"]
 _KIND = "anyjepa-ecg-store"
 
 
 class StoreSettings(Config):
     """How the signals of a store were prepared."""
 
-    fs: PositiveFloat = Field(description="sampling rate, Hz")
+    fs: Rate = Field(description="sampling rate, Hz")
     leads: tuple[str, ...] = Field(min_length=1, description="leads, in this order")
     missing_leads: MissingLeads = Field(description="a lead that a record lacks: an error, or none")
     highpass_hz: PositiveFloat | None = Field(
@@ -46,11 +49,18 @@ class StoreSettings(Config):
     unit: str | PositiveFloat | None = Field(description="of the files, over what they say")
     on_error: OnError = Field(description="a file that cannot be read or prepared")
 
+    @field_validator("leads")
+    @classmethod
+    def _once_each(cls, leads: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(leads)) < len(leads):
+            raise ValueError(f"a lead is given twice: {', '.join(leads)}")
+        return leads
+
 
 class Shard(Config):
     """One file of signals. checksum: CRC-32, which finds damage, not forgery."""
 
-    file: str
+    file: str = Field(pattern=r"^[0-9]+\.f32$")
     bytes: NonNegativeInt
     checksum: str
 
@@ -173,7 +183,10 @@ class Store(Sequence[Recording]):
         """A shard's samples in mV, on disk."""
         if number not in self._maps:
             path = self.path / SHARDS / self.manifest.shards[number].file
-            samples = np.asarray(np.memmap(path, "<f4", mode="r"))
+            try:
+                samples = np.asarray(np.memmap(path, "<f4", mode="r"))
+            except OSError as error:
+                raise InputError(f"{path}: cannot be read ({error.strerror}); prepare the store anew") from error
             if checksum(samples.data) != self.manifest.shards[number].checksum:
                 raise InputError(f"{path}: is damaged, its checksum is not that of {MANIFEST}; prepare the store anew")
             self._maps[number] = samples
@@ -192,16 +205,18 @@ class Store(Sequence[Recording]):
             except OSError as error:
                 raise InputError(f"{path}: cannot be read ({error.strerror}); prepare the store anew") from error
             if size != shard.bytes:
-                raise InputError(f"{path}: is damaged, it has {size} bytes instead of {shard.bytes}")
+                found = f"it has {size} bytes instead of {shard.bytes}"
+                raise InputError(f"{path}: is damaged, {found}; prepare the store anew")
             sizes.append(size // 4)
         where = self.path / INDEX
-        shard, ends = self._shard, self._offset + len(self.leads) * self.lengths
-        if len(self) != self.manifest.records or self.mean.shape != (len(self), len(self.leads)):
+        if len(self) != self.manifest.records:
             raise InputError(f"{where}: does not fit {MANIFEST}, which has {self.manifest.records} records")
-        wrong = (shard < 0) | (shard >= len(sizes)) | (self.lengths < 1) | (self._offset < 0)
-        wrong |= ends > np.array([*sizes, 0])[np.where(wrong, len(sizes), shard)]
+        wrong = (self._shard < 0) | (self._shard >= len(sizes)) | (self.lengths < 1) | (self._offset < 0)
+        rest = np.array([*sizes, 0])[np.where(wrong, len(sizes), self._shard)] - self._offset
+        wrong |= self.lengths > rest // len(self.leads)  # a product of the lengths might overflow
         if wrong.any():
-            raise InputError(f"{where}: record '{self.ids[int(wrong.argmax())]}' lies beyond the end of its shard")
+            record = self.ids[int(wrong.argmax())]
+            raise InputError(f"{where}: record '{record}' lies beyond the end of its shard; prepare the store anew")
 
 
 def recognise(folder: Path) -> bool:
@@ -212,8 +227,8 @@ def recognise(folder: Path) -> bool:
 def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:
     """The whole store as one entry; a store is a `Layout`. InputError for a unit, which is mV."""
     if unit is not None:
-        raise InputError(f"{folder}: is a store and holds mV; give the unit to `anyjepa data prepare`")
-    yield Entry(str(folder), partial(Store, folder))
+        raise InputError(f"{folder}: is a store and holds mV; give the unit to anyjepa data prepare")
+    yield Entry(str(folder), partial(Store, folder), (folder / MANIFEST,))  # which has the checksums of the others
 
 
 def stores_in(path: Path) -> list[Path]:
@@ -241,10 +256,14 @@ def checksum(content: Any) -> str:
 def _read_manifest(path: Path) -> Manifest:
     file = path / MANIFEST
     try:
+        if file.exists():
+            regular_size(file)
         plain = json.loads(file.read_text())
         if not isinstance(plain, dict) or plain.get("kind") != _KIND:
             raise InputError(f"{file}: is not the manifest of a store")
-        if isinstance(version := plain.get("version"), int) and version > VERSION:
+        if type(version := plain.get("version")) is not int:
+            raise InputError(f"{file}: version must be a whole number, not {version!r}")
+        if version > VERSION:
             raise InputError(f"{file}: has version {version}, this anyjepa reads up to {VERSION}; update anyjepa")
         return Manifest.model_validate(plain)
     except ValidationError as error:
@@ -252,7 +271,9 @@ def _read_manifest(path: Path) -> Manifest:
         raise InputError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     except InputError:
         raise
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror}); without it a store is not whole") from None
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{file}: cannot be read as the manifest of a store ({str(error)[:200]})") from None
 
 
@@ -262,12 +283,65 @@ def _read_index(path: Path, manifest: Manifest) -> Any:
 
     file = path / INDEX
     try:
+        if file.exists():
+            regular_size(file)
         content = file.read_bytes()
         if checksum(content) != manifest.index:
             raise InputError(f"{file}: is damaged, its checksum is not that of {MANIFEST}; prepare the store anew")
-        return pq.read_table(pa.BufferReader(content))
+        # By one thread: a process that ends soon after pyarrow has read by several sometimes aborts (pyarrow 26).
+        table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
     except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error})") from None
+        raise InputError(f"{file}: cannot be read ({error.strerror or error}); prepare the store anew") from None
+    except pa.ArrowException as error:
+        reason = str(error).partition("\n")[0][:200]
+        raise InputError(f"{file}: cannot be read as Parquet ({reason}); prepare the store anew") from None
+    if wrong := _wrong_with(table, len(manifest.settings.leads)):
+        raise InputError(f"{file}: is no index of a store: {wrong}; prepare the store anew")
+    return table
+
+
+def index_schema() -> Any:
+    """The columns of the index."""
+    import pyarrow as pa
+
+    text, number, whole = pa.string(), pa.float64(), pa.int64()
+    return pa.schema(
+        {
+            "id": text, "patient": text, "source": text, "statements": pa.list_(text),
+            "likelihoods": pa.list_(number), "age": number, "sex": text, "split": text,
+            "marks": pa.list_(whole), "symbols": pa.list_(text), "derived": pa.list_(text),
+            "shard": pa.int32(), "offset": whole, "samples": whole,
+            "mean": pa.list_(number), "squares": pa.list_(number),
+        }
+    )  # fmt: skip
+
+
+def _wrong_with(table: Any, leads: int) -> str | None:
+    """Why a table cannot be the index of a store of so many leads."""
+    import pyarrow.compute as pc
+
+    for field in index_schema():
+        if table.column_names.count(field.name) != 1:
+            return f"it needs one column '{field.name}'"
+        column = table[field.name]
+        if column.type != field.type:
+            return f"column '{field.name}' is {column.type} instead of {field.type}"
+        if field.name not in _UNKNOWN and column.null_count:
+            return f"column '{field.name}' has gaps"
+    for name in ("statements", "marks", "symbols", "derived", "mean", "squares"):
+        if pc.list_flatten(table[name]).null_count:  # pyright: ignore[reportAttributeAccessIssue]
+            return f"column '{name}' has gaps in its lists"
+    if strange := set(table["split"].unique().to_pylist()) - {None, *get_args(Part)}:
+        return f"split '{min(strange)}' is none of {', '.join(get_args(Part))}"
+    measure = pc.list_value_length  # pyright: ignore[reportAttributeAccessIssue]
+    lengths = {name: measure(table[name]).fill_null(-1).to_numpy() for name in _LISTS}
+    for one, other in (("statements", "likelihoods"), ("marks", "symbols")):
+        if (lengths[one] != lengths[other]).any():
+            return f"lists in the columns '{one}' and '{other}' differ in length"
+    for name in ("mean", "squares"):
+        if (lengths[name] != leads).any():
+            return f"column '{name}' needs one value for each of {leads} leads"
+    return None
 
 
 def _annotations(marks: list[int] | None, symbols: list[str]) -> Annotations | None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from anyjepa.data.ecg.dataset import EcgDataset, leads_note
 from anyjepa.data.ecg.leads import canonical_lead
-from anyjepa.data.ecg.preprocessing import EcgPreprocessing, constants
+from anyjepa.data.ecg.preprocessing import EcgPreprocessing, SourceConstants, constants
 from anyjepa.data.ecg.store import Store, pooled
 from anyjepa.errors import InputError
 
@@ -34,13 +34,20 @@ class Chosen(NamedTuple):
 
 
 class StoredSignals(Sequence[np.ndarray]):
-    """Prepared signals of stores, read when they are asked for: whole by the model's constants, crops by `own`.
+    """Prepared signals of stores, read when they are asked for: whole as the model would prepare them, crops by `own`.
 
-    own: preprocessing of each store.
+    own: preprocessing of each store; sources: of each record.
     """
 
-    def __init__(self, parts: Sequence[Chosen], preprocessing: EcgPreprocessing, own: Sequence[EcgPreprocessing]):
+    def __init__(
+        self,
+        parts: Sequence[Chosen],
+        preprocessing: EcgPreprocessing,
+        own: Sequence[EcgPreprocessing],
+        sources: Sequence[str],
+    ):
         self.stores, self.preprocessing, self.own = [part.store for part in parts], preprocessing, own
+        self.sources = sources
         self.rows = np.concatenate([part.rows for part in parts])
         self.lengths = np.concatenate([part.lengths for part in parts])
         self.part = np.repeat(np.arange(len(parts)), [len(part.rows) for part in parts])
@@ -50,7 +57,8 @@ class StoredSignals(Sequence[np.ndarray]):
         return len(self.rows)
 
     def __getitem__(self, index: int) -> np.ndarray:  # type: ignore[override]
-        return self.preprocessing.standardise(self._cut(index, 0, self.lengths[index]))
+        own = self.preprocessing.for_source(self.sources[index])
+        return own.standardise(self._cut(index, 0, self.lengths[index]))
 
     def crop(self, index: int, start: int) -> np.ndarray:
         """(L, samples of a crop) float32."""
@@ -92,16 +100,16 @@ def stored_set(config: EcgDataConfig, stores: Sequence[Store], exclude: Sequence
     settings |= {"leads": tuple(map(canonical_lead, config.leads)), "samples": config.size[0]}
     preprocessing, own = _fitted(parts, settings, config.standardise == "each")
     names = tuple(names[row] for names, chosen in zip(ids, rows, strict=True) for row in chosen)
-    source, patient = (_column(parts, name) for name in ("source", "patient"))
+    source, patient = tuple(map(sys.intern, _column(parts, "source"))), _column(parts, "patient")
     return StoredDataset(
         hide_leads=config.hide_leads,
         ids=names,
         groups=tuple(f"{s}/{p}" if p is not None else id for s, p, id in zip(source, patient, names, strict=True)),
         patients_known=None not in patient,
-        signals=StoredSignals(parts, preprocessing, own),
+        signals=StoredSignals(parts, preprocessing, own, source),
         preprocessing=preprocessing,
         statements=tuple(map(frozenset, _column(parts, "statements"))),
-        source=tuple(map(sys.intern, source)),
+        source=source,
         skipped=skipped,
         notes={id: note for id, note in zip(names, _notes(parts, settings["leads"]), strict=True) if note},
         checksums=tuple(text for store in stores for text in store.checksums),
@@ -126,11 +134,11 @@ def _usable(
     """Places of the records that can be trained on; the others are added to `skipped`, or refused."""
     _check_settings(config, store)
     absent = np.isnan(store.mean[:, [store.leads.index(canonical_lead(lead)) for lead in config.leads]])
-    lacking = np.any(absent, axis=1) & (config.missing_leads == "refuse")
+    lacking = np.asarray(absent.any(axis=1) if config.missing_leads == "refuse" else absent.all(axis=1))
     short = np.asarray(store.lengths) < config.size[0]
     wanted = np.array([id not in exclude for id in ids])
     split = store.column("split", np.arange(len(store)))
-    elsewhere = np.array([part not in (None, "train") for part in split]) & (config.part == "train")
+    elsewhere = np.array([config.part == "train" and part not in (None, "train") for part in split], bool)
     for row in np.flatnonzero(wanted & (elsewhere | lacking | short)).tolist():
         where = f"{store.path}: record '{store.ids[row]}'"
         if elsewhere[row]:
@@ -165,7 +173,7 @@ def _check_settings(config: EcgDataConfig, store: Store) -> None:
     if config.gaps == "refuse":
         raise InputError(f"{store.path}: gaps are filled in a store already; data.gaps=refuse needs the files")
     if config.unit is not None:
-        raise InputError(f"{store.path}: a store holds mV; give the unit to `anyjepa data prepare`, not as data.unit")
+        raise InputError(f"{store.path}: a store holds mV; give the unit to anyjepa data prepare, not as data.unit")
 
 
 def _weights(config: EcgDataConfig, stores: Sequence[Store], rows: Sequence[np.ndarray]) -> list[float]:
@@ -216,19 +224,37 @@ def _fitted(
 ) -> tuple[EcgPreprocessing, list[EcgPreprocessing]]:
     """Preprocessing with the constants of these records, in which a store counts by its weight; and that of each store.
 
-    each: a store has its own constants, instead of the common ones.
+    each: a store has its own constants, instead of the common ones. What differs from the common ones, the filter too,
+    the first knows for the sources that are in one store only.
     """
     moments = [_moments(part, settings["leads"]) for part in parts]
     samples = sum(part.lengths.sum() for part in parts)
     scale = np.array([[part.weight * samples / part.lengths.sum()] for part in parts])  # (stores, 1)
     count, mean, squares = (np.stack(column) for column in zip(*moments, strict=True))  # (stores, L)
-    common = _preprocessing(settings, pooled(scale * count, mean, scale * squares))
-    return common, [_preprocessing(settings, own) for own in moments] if each else [common] * len(parts)
+    overall = pooled(scale * count, mean, scale * squares)
+    known = [
+        _constants(part, settings["leads"], own if each else overall) for part, own in zip(parts, moments, strict=True)
+    ]
+    mean, std = constants(settings["leads"], *overall)
+    common = EcgPreprocessing(**settings, mean=mean, std=std)
+    sources = [set(part.store.column("source", part.rows)) for part in parts]
+    times = Counter(source for names in sources for source in names)
+    usual = SourceConstants(mean=mean, std=std, highpass_hz=common.highpass_hz)
+    per_source = {
+        source: own
+        for own, names in zip(known, sources, strict=True)
+        for source in sorted(names)
+        if own != usual and times[source] == 1
+    }
+    own = [common.model_copy(update=dict(values)) for values in known]
+    return common.model_copy(update={"per_source": per_source}), own
 
 
-def _preprocessing(settings: dict[str, Any], moments: tuple[np.ndarray, np.ndarray, np.ndarray]) -> EcgPreprocessing:
-    mean, std = constants(settings["leads"], *moments)
-    return EcgPreprocessing(**settings, mean=mean, std=std)
+def _constants(
+    part: Chosen, leads: Sequence[str], moments: tuple[np.ndarray, np.ndarray, np.ndarray]
+) -> SourceConstants:
+    mean, std = constants(leads, *moments)
+    return SourceConstants(mean=mean, std=std, highpass_hz=part.store.manifest.settings.highpass_hz)
 
 
 def _moments(part: Chosen, leads: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

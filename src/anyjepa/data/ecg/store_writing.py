@@ -3,9 +3,6 @@
 A shard is made of a fixed part of the files, whoever makes it and in whatever order. It counts as done when the file
 that describes it is there, under a name that holds a digest of what it was made of. So a run that was stopped, by
 whatever means, is gone on with by the same command, and gives the same bytes as one that never stopped.
-
-STORE.part/store/    what becomes the store, by being renamed
-STORE.part/done/     what there is to know of each finished shard
 """
 
 from __future__ import annotations
@@ -25,7 +22,7 @@ from hashlib import blake2b
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -48,39 +45,15 @@ from anyjepa.data.ecg.store import (
     Store,
     StoreSettings,
     checksum,
+    index_schema,
     pooled,
 )  # fmt: skip
+from anyjepa.data.ecg.store_work import Work, written_whole
+from anyjepa.data.ecg.wfdb_files import record_files
 from anyjepa.errors import InputError
 
 ENTRIES_PER_SHARD = 128  # records of 10 s at 500 Hz make 31 MB: a unit of parallel work, and what a kill loses
 _INDEX_ROWS = 20_000  # a row group of the index; never more rows are held in memory
-
-
-class Work(NamedTuple):
-    """Where a store is being made, and how."""
-
-    folder: Path
-    settings: StoreSettings
-
-    @property
-    def store(self) -> Path:
-        return self.folder / "store"
-
-    def done(self, shard: str) -> Path:
-        return self.folder / "done" / f"{shard}.json"
-
-    def begin(self, shards: Sequence[str]) -> None:
-        """Make the folders, and take away what does not belong to these shards."""
-        try:
-            for folder in (self.store / SHARDS, self.folder / "done"):
-                folder.mkdir(parents=True, exist_ok=True)
-            whole = {self.done(shard) for shard in shards}
-            files = {self.store / SHARDS / f"{shard[:6]}.f32" for shard in shards}
-            for file in [*self.folder.glob("done/*"), *self.folder.glob("store/shards/*")]:
-                if file not in whole | files:
-                    file.unlink()
-        except OSError as error:
-            raise InputError(f"{self.folder}: a store cannot be written here ({error.strerror})") from error
 
 
 def prepare_store(
@@ -106,8 +79,7 @@ def prepare_store(
     InputError for wrong input, and if `output` exists. What looks wrong in the records is told by `Store.problems`.
     """
     paths, output = [Path(path) for path in paths], Path(output)
-    if output.exists():
-        raise InputError(f"{output}: exists already; delete it, or give another place for the store")
+    _check_free(output)
     settings = _settings(
         fs=check_rate(fs, "fs"),
         leads=_canonical(leads),
@@ -118,12 +90,25 @@ def prepare_store(
     )
     work = Work(output.with_name(f"{output.name}.part"), settings)
     names = [name for name, _ in _shards(paths, settings)]
-    work.begin(names)
-    _write_shards(work, _shards(paths, settings), len(names), workers, progress)
-    _write_index(work, paths, names)
-    work.store.rename(output)
-    shutil.rmtree(work.folder, ignore_errors=True)
+    with work.claimed():
+        _check_free(output)  # another process may have made it since
+        work.begin(names)
+        _write_shards(work, _shards(paths, settings), len(names), workers, progress)
+        _write_index(work, paths, names)
+        Store(work.store)  # index and shards fit together
+        try:
+            work.store.rename(output)
+        except OSError as error:
+            raise InputError(
+                f"{output}: the store cannot be put here ({error.strerror}); it is {work.store}"
+            ) from error
+        shutil.rmtree(work.folder, ignore_errors=True)
     return Store(output)
+
+
+def _check_free(output: Path) -> None:
+    if os.path.lexists(output):  # a symlink to nothing, too
+        raise InputError(f"{output}: exists already; delete it, or give another place for the store")
 
 
 def _settings(**values: object) -> StoreSettings:
@@ -148,12 +133,19 @@ def _shards(paths: Sequence[Path], settings: StoreSettings) -> Iterator[tuple[st
         if not (group := list(islice(entries, ENTRIES_PER_SHARD))):
             return
         digest = blake2b(settings.model_dump_json(exclude={"on_error"}).encode(), digest_size=8)
+        digest.update(version("anyjepa").encode())
         for entry in group:
-            digest.update(f"\n{entry.where}".encode())
-            if (file := Path(entry.where)).is_file():
-                facts = file.stat()
-                digest.update(f"\n{facts.st_size}\n{facts.st_mtime_ns}".encode())
+            digest.update(f"\n{entry.where}\n{entry.facts}".encode())
+            for file in _files(entry):
+                if file.is_file():
+                    facts = file.stat()
+                    digest.update(f"\n{file}\n{facts.st_size}\n{facts.st_mtime_ns}".encode())
         yield f"{number:06}-{digest.hexdigest()}", group
+
+
+def _files(entry: Entry) -> Iterator[Path]:
+    for file in entry.files:
+        yield from record_files(file) if file.suffix == ".hea" else [file]
 
 
 def _write_shards(
@@ -204,12 +196,11 @@ def _write_shard(work: Work, name: str, entries: list[Entry]) -> None:
     """The signals of these entries as one shard and, when that is whole, what there is to know of it."""
     settings, number = work.settings, int(name[:6])
     data = work.store / SHARDS / f"{number:06}.f32"
-    partial = data.with_suffix(f".{os.getpid()}.tmp")
     rows: list[dict[str, Any]] = []
     skipped: dict[str, str] = {}
     problems: list[Problem] = []
     crc, size = 0, 0
-    with partial.open("wb") as out:
+    with written_whole(data) as out:
         for recording in _recordings(entries, settings, skipped):
             try:
                 signal = align(
@@ -227,12 +218,11 @@ def _write_shard(work: Work, name: str, entries: list[Entry]) -> None:
             rows.append(_row(recording, signal, settings) | {"shard": number, "offset": size // 4})
             problems = added_up([*problems, *check([recording])])
             crc, size = zlib.crc32(content, crc), size + len(content)
-    partial.replace(data)
     shard = Shard(file=data.name, bytes=size, checksum=f"{crc:08x}").model_dump()
     facts = {"shard": shard, "rows": rows, "skipped": skipped, "problems": [asdict(problem) for problem in problems]}
-    partial = work.done(name).with_suffix(f".{os.getpid()}.tmp")
-    partial.write_text(json.dumps(facts))
-    partial.replace(work.done(name))
+    content = json.dumps(facts).encode()
+    with written_whole(work.done(name)) as out:
+        out.write(f"{checksum(content)}\n".encode() + content)
 
 
 def _recordings(entries: list[Entry], settings: StoreSettings, skipped: dict[str, str]) -> Iterator[Recording]:
@@ -297,7 +287,8 @@ def _write_index(work: Work, paths: Sequence[Path], names: Sequence[str]) -> Non
         skipped=skipped,
         problems=tuple(problems),
     )
-    (work.store / MANIFEST).write_text(manifest.model_dump_json(indent=1))
+    with written_whole(work.store / MANIFEST) as out:
+        out.write(manifest.model_dump_json(indent=1).encode())
 
 
 def _rows(
@@ -305,7 +296,8 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     """The rows of all shards in order; fills the lists and the dictionary on the way."""
     for name in names:
-        facts = json.loads(work.done(name).read_text())
+        if (facts := work.finished(name)) is None:
+            raise InputError(f"{work.done(name)}: the shard or its files changed meanwhile; the same command goes on")
         shards.append(Shard(**facts["shard"]))
         skipped.update(facts["skipped"])
         problems[:] = added_up([*problems, *(Problem(**problem) for problem in facts["problems"])])
@@ -317,19 +309,10 @@ def _write_rows(file: Path, rows: Iterator[dict[str, Any]], settings: StoreSetti
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    text, number, whole = pa.string(), pa.float64(), pa.int64()
-    schema = pa.schema(
-        {
-            "id": text, "patient": text, "source": text, "statements": pa.list_(text),
-            "likelihoods": pa.list_(number), "age": number, "sex": text, "split": text,
-            "marks": pa.list_(whole), "symbols": pa.list_(text), "derived": pa.list_(text),
-            "shard": pa.int32(), "offset": whole, "samples": whole,
-            "mean": pa.list_(number), "squares": pa.list_(number),
-        }
-    )  # fmt: skip
+    schema = index_schema()
     seen: set[str] = set()
     groups = []
-    with pq.ParquetWriter(file, schema) as writer:
+    with written_whole(file) as out, pq.ParquetWriter(out, schema) as writer:
         while group := list(islice(rows, _INDEX_ROWS)):
             for row in group:
                 if row["id"] in seen:

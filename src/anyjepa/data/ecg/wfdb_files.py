@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -139,6 +140,18 @@ def read_header(path: Path) -> Header:
         raise InputError(f"{path}: the record is empty: it has no signals")
     signals = tuple(_parse_signal(line, number, path) for number, line in enumerate(described, 1))
     return Header(record["name"], fs, samples, signals, (), comments)
+
+
+def record_files(path: Path) -> list[Path]:
+    """All files that the record of a `.hea` file is made of, there or not; itself first."""
+    headers, signals = [path], []
+    for header in headers:
+        with suppress(InputError, OSError):  # told when the record is read
+            known = read_header(header)
+            signals += [path.with_name(signal.file) for signal in known.signals]
+            if header is path:
+                headers += [path.with_name(f"{name}.hea") for name in known.segments]
+    return list(dict.fromkeys([*headers, *signals]))
 
 
 def _parse_segment(line: str, number: int, path: Path) -> str:

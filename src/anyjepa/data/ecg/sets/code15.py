@@ -18,12 +18,15 @@ import numpy as np
 
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.recording import Recording, millivolts_per
-from anyjepa.data.ecg.sets.layout import Entry, read_index, refused, whole, years
+from anyjepa.data.ecg.sets.layout import AGE, Entry, check_cells, read_index, refused, whole, years
+from anyjepa.data.files import regular_size
 from anyjepa.errors import InputError
 
 TABLE = "exams.csv"
 ABNORMALITIES = ("1dAVb", "RBBB", "LBBB", "SB", "ST", "AF")
 FS = 400.0
+_TRUE = ("true", "1", "1.0")  # and upper case
+_TRUTH = r"(?i)true|false|[01](\.0)?"
 _BLOCK = 64  # exams read at a time, 12 MiB: a part may be compressed in chunks of many exams
 
 
@@ -35,16 +38,20 @@ class Row(NamedTuple):
     age: str
     is_male: str
     trace_file: str
-    abnormalities: tuple[str, ...]  # 'True' or 'False'
+    abnormalities: tuple[str, ...]
 
 
 def recognise(folder: Path) -> bool:
-    return os.path.isfile(folder / TABLE) and any(folder.glob("*.hdf5"))
+    return os.path.lexists(folder / TABLE) and any(folder.glob("*.hdf5"))
 
 
 def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:
     facts = [field for field in Row._fields[1:] if field != "abnormalities"]
     index = read_index(folder / TABLE, "exam_id", [*facts, *ABNORMALITIES])
+    for column in ABNORMALITIES:
+        check_cells(index, folder / TABLE, column, _TRUTH, "True or False")
+    check_cells(index, folder / TABLE, "is_male", f"{_TRUTH}|", "True, False or empty")
+    check_cells(index, folder / TABLE, "age", *AGE)
     rows = index[["exam_id", *facts, *ABNORMALITIES]].itertuples(index=False, name=None)
     exams = {row[0]: Row._make((*row[:5], row[5:])) for row in rows}
     for part in sorted(folder.glob("*.hdf5")):
@@ -52,7 +59,8 @@ def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:
         for place, exam in enumerate(ids):
             where = f"{part}: exam {exam}"
             if exam in exams:
-                yield Entry(where, partial(_read, part, place, exams[exam], unit, where))
+                row = exams[exam]
+                yield Entry(where, partial(_read, part, place, row, unit, where), (part,), str(row))
             elif exam != "0":
                 yield refused(where, f"is not listed in {TABLE}")
         held = set(ids)
@@ -63,7 +71,11 @@ def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:
 
 def _exam_ids(part: Path) -> list[str]:
     with _opened(part) as file:
-        ids, shape = file["exam_id"][:], file["tracings"].shape
+        ids, shape = file["exam_id"][()], file["tracings"].shape
+    if ids.ndim != 1:
+        raise InputError(f"{part}: 'exam_id' has shape {ids.shape}; it must be one number an exam")
+    for place in np.flatnonzero(~np.isfinite(ids) | (ids != np.floor(ids)))[:1]:
+        raise InputError(f"{part}: row {place + 1}: exam_id {ids[place]} is no whole number")
     if len(shape) != 3 or shape[0] != len(ids) or shape[2] != len(LEADS):
         raise InputError(f"{part}: 'tracings' have shape {shape}; {len(ids)} exams need ({len(ids)}, samples, 12)")
     return [str(int(exam)) for exam in ids]
@@ -81,10 +93,12 @@ def _read(part: Path, place: int, row: Row, unit: str | float | None, where: str
         fs=FS,
         leads=LEADS,
         patient=whole(row.patient_id) or None,
-        statements=frozenset(n for n, cell in zip(ABNORMALITIES, row.abnormalities, strict=True) if cell == "True"),
+        statements=frozenset(
+            n for n, cell in zip(ABNORMALITIES, row.abnormalities, strict=True) if cell.lower() in _TRUE
+        ),
         source="code-15",
         age=years(row.age),
-        sex={"True": "M", "False": "F"}.get(row.is_male),
+        sex=("M" if row.is_male.lower() in _TRUE else "F") if row.is_male else None,
         file=where,
     )
     return [recording]
@@ -103,15 +117,30 @@ def _opened(part: Path) -> Iterator[Any]:
     try:
         import h5py
 
+        regular_size(part)
         with h5py.File(part) as file:
             for name in ("exam_id", "tracings"):
                 if name not in file:
                     raise InputError(f"{part}: holds no '{name}'; it has: {', '.join(file) or 'nothing'}")
+                if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+                    raise InputError(f"{part}: '{name}' is a link; it must be in this file itself")
+                array = file[name]
+                if not isinstance(array, h5py.Dataset) or array.shape is None or array.dtype.kind not in "iuf":
+                    raise InputError(f"{part}: '{name}' is no array of numbers")
+                if array.external or array.is_virtual:
+                    raise InputError(f"{part}: '{name}' has its values in other files; they must be in this one")
             yield file
     except ImportError as error:
         raise InputError(f"{part}: needs the h5py package: pip install 'anyjepa[ecg]'") from error
     except InputError:
         raise
-    except (OSError, RuntimeError, TypeError, ValueError) as error:  # whatever h5py and HDF5 raise
-        reason = "it is truncated" if "truncated" in str(error) else str(error).splitlines()[0][:200]
+    except (
+        OSError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        KeyError,
+        MemoryError,
+    ) as error:  # whatever h5py and HDF5 raise
+        reason = "it is truncated" if "truncated" in str(error) else " ".join(str(error).split())[:200]
         raise InputError(f"{part}: cannot be read as HDF5 ({reason})") from error

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from anyjepa.data.ecg.recording import Recording
@@ -19,6 +21,8 @@ class Entry(NamedTuple):
 
     where: str
     read: Callable[[], Sequence[Recording]]  # raises InputError
+    files: tuple[Path, ...] = ()  # what it is read from, beside the signal files that a WFDB header names
+    facts: str = ""  # what else it is made of, as the data set's table says it
 
 
 class Layout(Protocol):
@@ -35,7 +39,7 @@ class Layout(Protocol):
 
 def refused(where: str, message: str) -> Entry:
     """A record that cannot be read: the error is raised when its turn comes, so that the caller's policy decides."""
-    return Entry(where, _Refusal(f"{where}: {message}"))
+    return Entry(where, _Refusal(f"{where}: {message}"), facts=message)
 
 
 class _Refusal(NamedTuple):
@@ -46,7 +50,7 @@ class _Refusal(NamedTuple):
 
 
 def read_index(path: Path, key: str, columns: Sequence[str], prefix: str | None = None) -> pd.DataFrame:
-    """The table that lists a data set's records: `key` and `columns` as text, empty cells ''; no key twice.
+    """The table that lists a data set's records: `key` and `columns` as text, empty cells ''; no key or column twice.
 
     prefix: further columns are those that begin so. InputError names the file and the column or row.
     """
@@ -55,26 +59,47 @@ def read_index(path: Path, key: str, columns: Sequence[str], prefix: str | None 
     regular_size(path)
     wanted = (key, *columns)
     try:
-        header = list(pd.read_csv(path, nrows=0).columns)
+        header = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0].tolist()
         for column in wanted:
-            if column not in header:
-                raise InputError(f"{path}: column '{column}' is missing{did_you_mean(column, header)}")
+            if header.count(column) != 1:
+                problem = "there twice" if column in header else f"missing{did_you_mean(column, header)}"
+                raise InputError(f"{path}: column '{column}' is {problem}")
         more = [column for column in header if prefix and column.startswith(prefix)]
-        table = pd.read_csv(path, usecols=[*wanted, *more], dtype=str, keep_default_na=False)
+        with warnings.catch_warnings():  # pandas only warns of rows with more cells than the header
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            table = pd.read_csv(path, index_col=False, dtype=str, keep_default_na=False, na_values=[""])
     except InputError:
         raise
-    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+    except (OSError, ValueError, pd.errors.ParserWarning) as error:  # pandas' own errors are ValueErrors
         raise InputError(f"{path}: cannot be read as a table ({str(error).splitlines()[0][:200]})") from error
-    twice = table[key].duplicated().to_numpy()
+    table = pd.DataFrame(table, columns=[*wanted, *more]).fillna("")
+    twice = table.duplicated(subset=[key]).to_numpy()
     if twice.any():
         row = int(twice.argmax())
-        raise InputError(f"{path}: row {row + 1}: {key} '{table[key].iloc[row]}' is there twice")
+        raise InputError(f"{path}: row {row + 1}: {key} '{table.at[row, key]}' is there twice")
     return table
+
+
+def lies_in(folder: str, path: str) -> bool:
+    """Whether a relative path of a table leads into a subfolder of the data set, and not out of it again."""
+    parts = PurePosixPath(path).parts
+    return len(parts) > 1 and parts[0] == folder and ".." not in parts
+
+
+def check_cells(table: pd.DataFrame, path: Path, column: str, pattern: str, right: str) -> None:
+    """InputError for the first cell of a column that does not match; right: what a cell must be, in words."""
+    for cell in table[column].unique():
+        if not re.fullmatch(pattern, cell):
+            row = int((table[column] == cell).to_numpy().argmax())
+            raise InputError(f"{path}: row {row + 1}: column '{column}' is '{cell[:60]}'; it must be {right}")
 
 
 def whole(text: str) -> str:
     """'15709.0' as '15709', which an empty cell elsewhere has made of it."""
     return text.removesuffix(".0")
+
+
+AGE = (r"([0-9]{1,3}(\.[0-9]*)?)?", "a number of years, or empty")  # of `check_cells`
 
 
 def years(text: str) -> float | None:

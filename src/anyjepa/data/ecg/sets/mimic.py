@@ -14,27 +14,30 @@ from functools import partial
 from pathlib import Path
 
 from anyjepa.data.ecg.recording import Recording
-from anyjepa.data.ecg.sets.layout import Entry, read_index, refused
+from anyjepa.data.ecg.sets.layout import Entry, lies_in, read_index, refused
 from anyjepa.data.ecg.wfdb_files import read_wfdb
 
 TABLE, REPORTS = "record_list.csv", "machine_measurements.csv"
 
 
 def recognise(folder: Path) -> bool:
-    return os.path.isfile(folder / TABLE) and os.path.isdir(folder / "files")
+    return os.path.lexists(folder / TABLE) and os.path.isdir(folder / "files")
 
 
 def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:
     index = read_index(folder / TABLE, "study_id", ["subject_id", "path"])
-    if (folder / REPORTS).is_file():
+    if os.path.lexists(folder / REPORTS):
         index = index.merge(read_index(folder / REPORTS, "study_id", [], prefix="report_"), how="left", on="study_id")
     lines = [column for column in index.columns if column.startswith("report_")]
     rows = index[["study_id", "subject_id", "path", *lines]].itertuples(index=False, name=None)
     for study, patient, path, *report in rows:
         file = folder / f"{path}.hea"
-        if file.exists():
+        if not lies_in("files", path):
+            yield refused(f"{folder / TABLE}: study_id {study}", f"path '{path}' is no file in files")
+        elif os.path.exists(file):  # unlike Path.exists it takes any name
             statements = frozenset(line.strip() for line in report if isinstance(line, str) and line.strip())
-            yield Entry(str(file), partial(_read, file, study, patient, statements, unit))
+            read = partial(_read, file, study, patient, statements, unit)
+            yield Entry(str(file), read, (file,), str((study, patient, report)))
         else:
             yield refused(str(file), f"is listed in {TABLE} (study_id {study}), but there is no such file")
 

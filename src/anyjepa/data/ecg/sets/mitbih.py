@@ -38,7 +38,7 @@ def recognise(folder: Path) -> bool:
 def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:
     for file in sorted(folder.glob("*.hea")):
         if file.stem in RECORDS:
-            yield Entry(str(file), partial(_read, file, unit))
+            yield Entry(str(file), partial(_read, file, unit), (file, file.with_suffix(".atr")))
         else:
             yield refused(str(file), "is none of the 48 records of the MIT-BIH database, which this folder is")
 

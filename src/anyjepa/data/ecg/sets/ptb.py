@@ -25,7 +25,7 @@ def recognise(folder: Path) -> bool:
 
 def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:
     for file in sorted(folder.glob(f"{_PATIENTS}/*.hea")):
-        yield Entry(str(file), partial(_read, file, unit))
+        yield Entry(str(file), partial(_read, file, unit), (file,))
 
 
 def _read(file: Path, unit: str | float | None) -> Sequence[Recording]:

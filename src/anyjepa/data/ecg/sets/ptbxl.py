@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from anyjepa.data.ecg.recording import Part, Recording
-from anyjepa.data.ecg.sets.layout import Entry, read_index, refused, whole, years
+from anyjepa.data.ecg.sets.layout import AGE, Entry, check_cells, lies_in, read_index, refused, whole, years
 from anyjepa.data.ecg.sets.ptbxl_statements import STATEMENTS
 from anyjepa.data.ecg.wfdb_files import read_wfdb
 from anyjepa.errors import InputError, did_you_mean
@@ -23,6 +24,9 @@ from anyjepa.errors import InputError, did_you_mean
 TABLE = "ptbxl_database.csv"
 FILES = {"records500": "filename_hr", "records100": "filename_lr"}
 PARTS: dict[str, Part] = {**{str(fold): "train" for fold in range(1, 9)}, "9": "validation", "10": "test"}
+
+
+_LONGEST = 2000  # characters of scp_codes; all 71 statements take 1000
 
 
 class Row(NamedTuple):
@@ -57,32 +61,39 @@ def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:
     column = FILES[part.parts[0]]
     table = root / TABLE
     index = read_index(table, "ecg_id", [*Row._fields[1:-1], column])
-    listed = set()
+    check_cells(index, table, "age", *AGE)
+    check_cells(index, table, "sex", r"([01](\.0)?)?", "0 (male), 1 (female) or empty")
+    rows: dict[Path, int] = {}
     for number, row in enumerate(map(Row._make, index[[*Row._fields[:-1], column]].itertuples(index=False)), 1):
+        where = f"{table}: row {number} (ecg_id {row.ecg_id})"
+        if not lies_in(part.parts[0], row.file):
+            yield refused(where, f"{column} '{row.file}' is no file in {part.parts[0]}")
+            continue
         file = root / f"{row.file}.hea"
-        listed.add(file)
-        if not row.file.startswith(f"{part.as_posix()}/"):
+        if rows.setdefault(file, number) != number:
+            raise InputError(f"{where}: {column} '{row.file}' is also that of row {rows[file]}")
+        if not file.is_relative_to(root / part):
             continue
         if row.strat_fold not in PARTS:
-            raise InputError(f"{table}: row {number} (ecg_id {row.ecg_id}): fold '{row.strat_fold}' is not 1 to 10")
-        if file.exists():
-            yield Entry(str(file), partial(_read, file, row, unit, f"{table}: row {number} (ecg_id {row.ecg_id})"))
+            raise InputError(f"{where}: fold '{row.strat_fold}' is not 1 to 10")
+        if os.path.exists(file):  # unlike Path.exists it takes any name
+            yield Entry(str(file), partial(_read, file, row, unit, where), (file,), str(row))
         else:
             yield refused(str(file), f"is listed in {TABLE} (ecg_id {row.ecg_id}), but there is no such file")
     for here, subfolders, names in os.walk(root / part):
         subfolders.sort()
         for file in (Path(here, name) for name in sorted(names) if name.endswith(".hea")):
-            if file not in listed:
+            if file not in rows:
                 yield refused(str(file), f"is not listed in {TABLE}")
 
 
 def _root(folder: Path) -> Path | None:
     """The folder that holds the table, if `folder` is that or lies in one of its two folders of records."""
-    if os.path.isfile(folder / TABLE):
+    if os.path.lexists(folder / TABLE):  # reading it refuses what is no regular file
         return folder
     here = folder.resolve()
     for depth, parent in enumerate(here.parents[:2], 1):
-        if here.parts[-depth] in FILES and os.path.isfile(parent / TABLE):
+        if here.parts[-depth] in FILES and os.path.lexists(parent / TABLE):
             return parent
     return None
 
@@ -102,7 +113,7 @@ def _read(file: Path, row: Row, unit: str | float | None, where: str) -> Sequenc
 
 
 def _number(text: str, where: str) -> int:
-    if not text.isdecimal():
+    if not re.fullmatch("[0-9]{1,9}", text):
         raise InputError(f"{where}: the id must be a whole number")
     return int(text)
 
@@ -110,14 +121,19 @@ def _number(text: str, where: str) -> int:
 def _codes(text: str, where: str) -> dict[str, float]:
     """The cell "{'NORM': 80.0, 'SR': 0.0}": statements and their likelihoods in percent."""
     try:
-        codes = ast.literal_eval(text)
-        likelihoods = {str(code): float(percent) for code, percent in codes.items()}
-    except (SyntaxError, ValueError, TypeError, AttributeError) as error:
+        if len(text) > _LONGEST:
+            raise ValueError("too long")
+        likelihoods = {str(code): percent for code, percent in ast.literal_eval(text).items()}
+    except (SyntaxError, ValueError, TypeError, AttributeError, MemoryError, RecursionError) as error:
         raise InputError(f"{where}: scp_codes '{text[:60]}' must be as {{'NORM': 80.0, 'SR': 0.0}}") from error
-    for code in likelihoods:
+    for code, percent in likelihoods.items():
+        if type(percent) not in (int, float) or not 0 <= percent <= 100:
+            raise InputError(
+                f"{where}: statement '{code[:60]}' has likelihood {str(percent)[:60]!r}; it must be 0 to 100"
+            )
         if code not in STATEMENTS:
             raise InputError(f"{where}: statement '{code}' is none of PTB-XL's {len(STATEMENTS)}" + _like(code))
-    return likelihoods
+    return {code: float(percent) for code, percent in likelihoods.items()}
 
 
 def _like(code: str) -> str:

@@ -33,7 +33,7 @@ def recognise(folder: Path) -> bool:
 
 def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:
     for file in sorted(folder.glob(_RECORDS)):
-        yield Entry(str(file), partial(_read, file, unit))
+        yield Entry(str(file), partial(_read, file, unit), (file,))
 
 
 def _read(file: Path, unit: str | float | None) -> Sequence[Recording]:
