@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -25,3 +26,14 @@ def usual_kind(kind: str) -> BeforeValidator:
         return {"kind": kind, **value} if isinstance(value, dict) else value
 
     return BeforeValidator(named)
+
+
+def written(tables: Sequence[str], plain: Any) -> list[str]:
+    """The path of a table as its author wrote it: pydantic names the member of a union on the way, too."""
+    path = []
+    for name in tables:
+        if isinstance(plain, Mapping) and name not in plain:
+            continue
+        path.append(name)
+        plain = plain.get(name) if isinstance(plain, Mapping) else None
+    return path

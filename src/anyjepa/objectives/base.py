@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from anyjepa.objectives.losses import Losses
 Weights = Literal["teacher", "student"]
 
 
-class Objective(nn.Module):
+class Objective(nn.Module, ABC):
     """An encoder in training. Subclasses set `student`, the encoder that gets the gradient, and define `forward`.
 
     masks: what hides tokens, None where nothing does.
@@ -26,6 +27,7 @@ class Objective(nn.Module):
     student: Encoder
     masks: MasksConfig | None = None
 
+    @abstractmethod
     def forward(
         self, x: Tensor, masks: Sequence[Masks], start: Tensor | None = None, samples: int | None = None
     ) -> Losses:
@@ -33,7 +35,6 @@ class Objective(nn.Module):
 
         start: (B,) first token's place on the first axis; samples: of the whole optimiser batch, None: these B.
         """
-        raise NotImplementedError
 
     def encoders(self) -> dict[Weights, Encoder]:
         """The encoders that a model folder may hold, by the name of their weights; the first is the model."""

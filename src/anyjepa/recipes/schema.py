@@ -10,7 +10,7 @@ from typing import Any, Literal, Self, get_args
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from anyjepa.config import Config
+from anyjepa.config import Config, written
 from anyjepa.data.ecg.source import EcgDataConfig
 from anyjepa.data.files import regular_size
 from anyjepa.errors import InputError, did_you_mean
@@ -168,23 +168,12 @@ def _first(error: ValidationError, plain: Mapping[str, Any]) -> str:
     details = error.errors(include_url=False)
     first = next((d for d in details if d["type"] == "extra_forbidden"), details[0])
     *tables, last = (str(part) for part in first["loc"]) if first["loc"] else ("recipe",)
-    key = ".".join([*_written(tables, plain), last])
+    key = ".".join([*written(tables, plain), last])
     if first["type"] == "extra_forbidden":
         return f"unknown key '{key}'{did_you_mean(last, _keys(tables))}"
     silent = first["type"] == "missing" or isinstance(first["input"], Mapping)
     given = "" if silent else f" (given: {str(first['input'])[:80]})"
     return f"{key}: {first['msg'].removeprefix('Value error, ')}{given}"
-
-
-def _written(tables: Sequence[str], plain: Any) -> list[str]:
-    """The path as a recipe has it: pydantic also names the `kind` of a table that has one."""
-    written = []
-    for name in tables:
-        if isinstance(plain, Mapping) and name not in plain and plain.get("kind") == name:
-            continue
-        written.append(name)
-        plain = plain.get(name) if isinstance(plain, Mapping) else None
-    return written
 
 
 def _keys(tables: Sequence[str]) -> list[str]:

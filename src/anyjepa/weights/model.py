@@ -13,7 +13,7 @@ import torch
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 from torch import Tensor, nn
 
-from anyjepa.config import Config, Share
+from anyjepa.config import Config, Share, written
 from anyjepa.errors import InputError
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.pooling import Head, HeadConfig
@@ -166,7 +166,8 @@ def parse(where: str, kind: type[ConfigT], raw: object) -> ConfigT:
         return kind.model_validate(raw)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
-        key = ".".join(map(str, problem["loc"]))
+        *tables, last = map(str, problem["loc"] or ("",))
+        key = ".".join([*written(tables, raw), last])
         message = "unknown key" if problem["type"] == "extra_forbidden" else " ".join(problem["msg"].split())
         raise InputError(f"{where}: {f'{key}: ' if key else ''}{message}") from error
 
