@@ -25,7 +25,7 @@ def test_whole_records_and_what_is_known_of_them() -> None:
     assert dataset[1].shape == (3, 250)
     assert dataset[1].dtype == np.float32
     assert dataset.groups == ("ludb/7", "bb")
-    assert not dataset.patients_known
+    assert not dataset.groups_known
     assert dataset.statements[0] == {"x"}
 
 

@@ -59,7 +59,7 @@ def test_a_store_trains_on_the_same_numbers_as_its_files(make: Make) -> None:
     store = make("a", (300, 250, 200, 420), scale=0.3, offset=0.7)
     stored, memory = train_on(CONFIG, [store]), in_memory(store)
     assert isinstance(stored, StoredDataset)
-    for fact in ("ids", "groups", "patients_known", "statements", "source", "notes"):
+    for fact in ("ids", "groups", "groups_known", "statements", "source", "notes"):
         assert getattr(stored, fact) == getattr(memory, fact)
     assert stored.preprocessing.model_dump(exclude={"mean", "std"}) == memory.preprocessing.model_dump(
         exclude={"mean", "std"}

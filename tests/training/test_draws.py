@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,9 +27,9 @@ class Records:
     def __len__(self) -> int:
         return 40
 
-    def crop(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
-        start = int(rng.integers(50))
-        return np.tile(np.arange(start, start + 60, dtype=np.float32), (3, 1)), start
+    def crops(self, indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
+        starts = np.array([rng.integers(50) for rng in rngs])
+        return np.stack([np.tile(np.arange(start, start + 60, dtype=np.float32), (3, 1)) for start in starts]), starts
 
 
 def config(**changes: object) -> TrainingConfig:

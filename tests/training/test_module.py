@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,9 +36,9 @@ class Noise:
     def __len__(self) -> int:
         return 20
 
-    def crop(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
-        start = int(rng.integers(20))
-        return self.signals[index][:, start : start + 100], start
+    def crops(self, indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
+        starts = np.array([rng.integers(20) for rng in rngs])
+        return np.stack([self.signals[i][:, s : s + 100] for i, s in zip(indices, starts, strict=True)]), starts
 
 
 def objective(update: str = "before", registers: int = 1) -> MaskedPrediction:

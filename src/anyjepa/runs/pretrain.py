@@ -170,7 +170,7 @@ def _described(
         "fingerprint": _digest(dataset.ids),
         "signals": _digest(signals),
         "tasks": list(tasks),
-        "patients": len(set(dataset.groups)) if dataset.patients_known else None,
+        "patients": len(set(dataset.groups)) if dataset.groups_known else None,
         "skipped": len(dataset.skipped),
         "skipped_examples": dict(list(dataset.skipped.items())[:10]),
         "notes": len(dataset.notes),
@@ -183,7 +183,7 @@ def _digest(lines: Sequence[str]) -> str:
 
 def _in_words(dataset: EcgDataset) -> str:
     sources = ", ".join(sorted(set(dataset.source)))
-    who = "patients" if dataset.patients_known else "records"
+    who = "patients" if dataset.groups_known else "records"
     return f"{len(dataset)} ECGs of {len(set(dataset.groups))} {who} ({sources})"
 
 
@@ -192,7 +192,7 @@ def _draw_masks(run: Run, dataset: EcgDataset) -> None:
     seed, masks = run.recipe.training.seed, run.recipe.objective.masks
     if masks is None:
         return
-    signal, _ = dataset.crop(0, generator(seed, "crop", 0))
+    (signal,), _ = dataset.crops([0], [generator(seed, "crop", 0)])
     patch = run.recipe.objective.encoder.patch[0]
     grid = (signal.shape[1] // patch,)
     rng, (shared, own) = generator(seed, "masks", 0), draws(masks, grid)

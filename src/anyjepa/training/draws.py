@@ -25,8 +25,8 @@ class Crops(Protocol):
     def ids(self) -> tuple[str, ...]: ...
 
     def __len__(self) -> int: ...
-    def crop(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
-        """(C, *samples) float32 and the crop's first sample on the first axis."""
+    def crops(self, indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
+        """A crop of each record by its own generator: (B, C, *samples) float32, and (B,) first samples."""
         ...
 
 
@@ -46,6 +46,14 @@ class Batch(NamedTuple):
     records: list[int]
     step: int
     micro: int
+
+
+class Drawn(NamedTuple):
+    """Crops of a micro-batch."""
+
+    draws: list[Draw]
+    x: np.ndarray  # (B, C, *samples) float32
+    starts: np.ndarray  # (B,) first samples on the first axis
 
 
 class DrawSampler(Sampler[list[Draw]]):
@@ -106,19 +114,19 @@ def _order(seed: int, epoch: int, records: int) -> np.ndarray:
     return generator(seed, "order", epoch).permutation(records)
 
 
-class DrawnCrops(Dataset[tuple[Draw, np.ndarray, int]]):
-    """A data set indexed by draws: the crop of a draw depends on nothing but the seed and its position."""
+class DrawnCrops(Dataset[Drawn]):
+    """A data set indexed by micro-batches of draws: a draw's crop depends on nothing but the seed and its position."""
 
     def __init__(self, crops: Crops, seed: int):
         self.crops, self.seed = crops, seed
 
-    def __getitem__(self, draw: Draw) -> tuple[Draw, np.ndarray, int]:
-        x, start = self.crops.crop(draw.index, generator(self.seed, "crop", draw.position))
-        return draw, x, start
+    def __getitems__(self, draws: list[Draw]) -> Drawn:
+        rngs = [generator(self.seed, "crop", draw.position) for draw in draws]
+        return Drawn(draws, *self.crops.crops([draw.index for draw in draws], rngs))
 
 
 class Collate:
-    """Stacks a micro-batch and samples its masks: the whole batch's numbers are drawn, this rank's rows kept.
+    """Adds masks to a micro-batch's crops: the whole batch's numbers are drawn, this rank's rows kept.
 
     grid: tokens along each axis; stride: samples of a token on the first axis, to give each crop its place in its
     record (`start`), None for positions that begin at 0 in every crop.
@@ -127,14 +135,13 @@ class Collate:
     def __init__(self, masks: MasksConfig | None, grid: Sequence[int], sampler: DrawSampler, stride: int | None = None):
         self.masks, self.grid, self.sampler, self.stride = masks, tuple(grid), sampler, stride
 
-    def __call__(self, samples: list[tuple[Draw, np.ndarray, int]]) -> Batch:
-        drawn, crops, starts = zip(*samples, strict=True)
+    def __call__(self, drawn: Drawn) -> Batch:
         config = self.sampler.config
-        step, place = divmod(drawn[0].position, config.batch_size)
+        step, place = divmod(drawn.draws[0].position, config.batch_size)
         micro = place // (self.sampler.world * self.sampler.micro_size)
-        start = None if self.stride is None else torch.tensor(starts) / self.stride
+        start = None if self.stride is None else torch.from_numpy(drawn.starts) / self.stride
         masks = [group.rows(self.sampler.rows(micro)) for group in self._sample(step)]
-        return Batch(torch.from_numpy(np.stack(crops)), masks, start, [d.index for d in drawn], step, micro)
+        return Batch(torch.from_numpy(drawn.x), masks, start, [d.index for d in drawn.draws], step, micro)
 
     def _sample(self, step: int) -> list[Masks]:
         if self.masks is None:

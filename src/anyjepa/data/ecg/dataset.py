@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 
+from anyjepa.data.dataset import Dataset
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing, OnError, absent_leads, derived_leads
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.errors import InputError
 
 
-@dataclass(frozen=True, eq=False)
-class EcgDataset:
-    """Map-style: `dataset[i]` is record i whole, (L, T_i) float32, standardised; `crop` draws a part of it."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class EcgDataset(Dataset):
+    """`dataset[i]` is record i whole, (L, T_i) float32, standardised; groups are patients."""
 
-    ids: tuple[str, ...]
-    groups: tuple[str, ...]  # patients; the record's id where the patient is unknown
-    patients_known: bool
+    what: ClassVar[tuple[str, str]] = ("ECGs", "patients")
+
     signals: Sequence[np.ndarray]
     preprocessing: EcgPreprocessing
     statements: tuple[frozenset[str], ...]
-    source: tuple[str, ...]
-    skipped: dict[str, str] = field(default_factory=dict)  # id of a record left out: why
-    notes: dict[str, str] = field(default_factory=dict)  # id of a record: leads computed, leads that are missing
-    checksums: tuple[str, ...] = ()  # of the files that the signals stay in; none for signals in memory
     hide_leads: float = 0.0  # chance that a lead of a crop is masked though it is there
-    shares: np.ndarray | None = None  # (N,) what share of the crops each record gets, up to a factor; None: the same
 
     @classmethod
     def from_recordings(
@@ -73,7 +68,7 @@ class EcgDataset:
         return cls(
             ids=tuple(r.id for r in kept),
             groups=tuple(r.group for r in kept),
-            patients_known=all(r.patient is not None for r in kept),
+            groups_known=all(r.patient is not None for r in kept),
             signals=signals,
             preprocessing=preprocessing,
             statements=tuple(r.statements for r in kept),
@@ -82,11 +77,16 @@ class EcgDataset:
             notes={r.id: note for r in kept if (note := _note(r, preprocessing.leads))},
         )
 
-    def __len__(self) -> int:
-        return len(self.ids)
-
     def __getitem__(self, index: int) -> np.ndarray:
         return self.signals[index]
+
+    @property
+    def longest(self) -> int:
+        return max(signal.shape[1] for signal in self.signals)
+
+    def crops(self, indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
+        drawn = [self.crop(index, rng) for index, rng in zip(indices, rngs, strict=True)]
+        return np.stack([crop for crop, _ in drawn]), np.array([start for _, start in drawn])
 
     def crop(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
         """A uniformly drawn part of record `index`: (L, preprocessing.samples) float32, and its first sample."""

@@ -70,11 +70,15 @@ class StoredSignals(Sequence[np.ndarray]):
         return self.stores[part].signal(self.rows[index])[self.leads[part], start:stop]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class StoredDataset(EcgDataset):
     """An `EcgDataset` on disk: no more than the crops in use is in memory."""
 
     signals: StoredSignals
+
+    @property
+    def longest(self) -> int:
+        return int(self.signals.lengths.max())
 
     def crop(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
         start = int(rng.integers(self.signals.lengths[index] - self.preprocessing.samples + 1))
@@ -105,7 +109,7 @@ def stored_set(config: EcgDataConfig, stores: Sequence[Store], exclude: Sequence
         hide_leads=config.hide_leads,
         ids=names,
         groups=tuple(f"{s}/{p}" if p is not None else id for s, p, id in zip(source, patient, names, strict=True)),
-        patients_known=None not in patient,
+        groups_known=None not in patient,
         signals=StoredSignals(parts, preprocessing, own, source),
         preprocessing=preprocessing,
         statements=tuple(map(frozenset, _column(parts, "statements"))),

@@ -1,0 +1,47 @@
+"""What a data set of any modality is: prepared records, random crops of them for pretraining, and their labels."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from anyjepa.data.labels import LabelTable
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Dataset(ABC):
+    """Map-style: `dataset[i]` is record i as the encoder sees it, whole; `crops` draws parts of records."""
+
+    what: ClassVar[tuple[str, str]] = ("records", "groups")  # records and groups, in the modality's words
+
+    ids: tuple[str, ...]
+    groups: tuple[str, ...]  # what no split may cut (a patient); the record's id where it is unknown
+    groups_known: bool
+    source: tuple[str, ...]  # the data set that each record comes from
+    preprocessing: Any  # the modality's own: what becomes `preprocessing.json` of a model
+    tables: Mapping[str, LabelTable] = field(default_factory=dict)  # labels that the data bring, by task
+    skipped: dict[str, str] = field(default_factory=dict)  # id of a record left out: why
+    notes: dict[str, str] = field(default_factory=dict)  # id of a record: what is to be known of it
+    checksums: tuple[str, ...] = ()  # of the files that the records stay in; none for records in memory
+    shares: np.ndarray | None = None  # (N,) what share of the crops each record gets, up to a factor; None: the same
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> np.ndarray:
+        """(C, *samples) float32."""
+
+    @abstractmethod
+    def crops(self, indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
+        """One random crop of each of these records, by its own generator: (B, C, *samples) float32, and (B,) their
+        first samples on the first axis."""
+
+    @property
+    @abstractmethod
+    def longest(self) -> int:
+        """Samples of the longest record along the first axis."""
