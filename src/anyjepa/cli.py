@@ -184,8 +184,9 @@ def evaluate(
     """Judge an encoder on labels, beside a random-init encoder, raw input and the same network trained from scratch."""
     from anyjepa.evaluation.result import render
     from anyjepa.report.page import write_report
-    from anyjepa.runs.evaluate import LabelFile, evaluate
+    from anyjepa.runs.evaluate import evaluate
     from anyjepa.runs.folder import find_run
+    from anyjepa.runs.labelled import LabelFile
 
     if labels is not None and target is None:
         raise InputError(f"--labels {labels}: say which column holds the classes by --target")

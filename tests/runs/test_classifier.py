@@ -18,7 +18,7 @@ from anyjepa.data.ecg.simulator import SimulatorConfig, simulate
 from anyjepa.data.labels import LabelTable
 from anyjepa.errors import DataWarning, InputError
 from anyjepa.evaluation.metrics import auroc, macro
-from anyjepa.runs.evaluate import LabelFile
+from anyjepa.runs.labelled import LabelFile
 
 SIMULATED = SimulatorConfig(patients=44, fs=100, duration_s=6)  # the tiny recipe's
 FIT = {"steps": 4, "batch": 16, "warmup": 1, "validate_every": 2, "precision": "32"}

@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from anyjepa.config import Config
+from anyjepa.data.dataset import Dataset
 from anyjepa.errors import InputError
 
 
@@ -91,6 +92,13 @@ def cut(samples: Samples, place: int, windows: Windows, patch: int) -> list[tupl
     if signal.shape[1] < length:
         raise InputError(f"record '{samples.ids[place]}' has {signal.shape[1]} samples; the encoder needs {length}")
     return [(signal[:, start : start + length], start) for start in windows.starts(signal.shape[1])]
+
+
+def longer(samples: Samples, limit: int) -> np.ndarray:
+    """(N,) whether each record has more than `limit` samples along the first axis."""
+    if isinstance(samples, Dataset) and samples.longest <= limit:
+        return np.zeros(len(samples), bool)  # without reading them
+    return np.array([samples[i].shape[1] > limit for i in range(len(samples))], bool)
 
 
 def signal_hashes(samples: Samples) -> list[str]:

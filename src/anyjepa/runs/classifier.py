@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,19 +13,19 @@ from torch import nn
 from anyjepa.errors import DataWarning, InputError
 from anyjepa.evaluation.classifier import WindowLogits, as_probabilities, window_logits
 from anyjepa.evaluation.decisions import UNCHOSEN, decide
-from anyjepa.evaluation.samples import ArraySamples, Windows
+from anyjepa.evaluation.samples import Samples, SelectedSamples, Windows, longer
 from anyjepa.weights.folder import LoadedModel, read_config, save_model
 from anyjepa.weights.model import ClassifierConfig, TrainingRecords
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from anyjepa.data.ecg.dataset import EcgDataset
+    from anyjepa.data.dataset import Dataset
     from anyjepa.evaluation.protocol import Fitted
     from anyjepa.runs.model import Model
 
 
-def write_classifier(folder: Path, model: Model, what: str, samples: EcgDataset, fitted: Fitted) -> Path:
+def write_classifier(folder: Path, model: Model, what: str, samples: Dataset, fitted: Fitted) -> Path:
     """Write a classifier that an evaluation of `model` trained as a model folder. InputError if it cannot be written.
 
     what: the protocol and the task in words, for the model card; samples: what was evaluated on.
@@ -81,12 +80,12 @@ class Predictions:
     probabilities: np.ndarray  # (N, C)
     decisions: np.ndarray  # (N, C) whether each class is said to apply
     windows: WindowLogits  # of every window; a record's probabilities come from the mean
-    fs: float  # Hz, of the windows' starts
+    fs: float | None  # Hz, of the windows' starts; None: records without time
 
     @property
-    def driven_by_s(self) -> np.ndarray:
-        """(N, C) start in s of the window that speaks most for each class."""
-        return self.windows.strongest(len(self.ids)) / self.fs
+    def driven_by_s(self) -> np.ndarray | None:
+        """(N, C) start in s of the window that speaks most for each class; None for records without time."""
+        return None if self.fs is None else self.windows.strongest(len(self.ids)) / self.fs
 
     def table(self) -> pd.DataFrame:
         """One row a record: id, windows (their number), of exclusive classes the one decided, and of each class its
@@ -103,35 +102,38 @@ class Predictions:
             columns[f"{name}.probability"] = self.probabilities[:, place]
             if not self.config.exclusive:
                 columns[f"{name}.decision"] = self.decisions[:, place]
-            columns[f"{name}.window_s"] = driven[:, place]
+            if driven is not None:
+                columns[f"{name}.window_s"] = driven[:, place]
         columns["windows"] = np.bincount(self.windows.record, minlength=len(self.ids))
         return pd.DataFrame(columns)
 
     def window_table(self) -> pd.DataFrame:
-        """One row a window: id, start_s, and the logit of each class; a record's logit is their mean."""
+        """One row a window: id, start_s (without a rate: start, in samples), and the logit of each class, whose mean is
+        the record's."""
         import pandas as pd
 
         found = self.windows
-        columns = {"id": [self.ids[place] for place in found.record], "start_s": found.start / self.fs}
+        start = {"start": found.start} if self.fs is None else {"start_s": found.start / self.fs}
+        columns = {"id": [self.ids[place] for place in found.record]} | start
         logits = {f"{name}.logit": found.logits[:, place] for place, name in enumerate(self.config.classes)}
         return pd.DataFrame(columns | logits)
 
 
-def classify(model: Model, ids: Sequence[str], signals: Sequence[np.ndarray]) -> Predictions:
-    """Prepared signals (leads, samples) of any length. Raises InputError if the model has no classifier.
+def classify(model: Model, samples: Samples) -> Predictions:
+    """Prepared records of any length. Raises InputError if the model has no classifier.
 
     Records are read in the classifier's windows, those that are shorter whole; without windows of its own, records
     longer than the model's input are read in half-overlapping ones.
     """
     config, head = classifier_of(model.loaded), model.head
     assert head is not None
-    limit = config.window or model.preprocessing.samples
-    lengths = np.array([signal.shape[1] for signal in signals])
-    whole = lengths < limit if config.window else lengths <= limit
+    limit, fs, ids = config.window or model.preprocessing.samples, getattr(model.preprocessing, "fs", None), samples.ids
+    whole = ~longer(samples, limit - 1 if config.window else limit)
     if config.window and whole.any():
+        length = f"{limit / fs:g} s" if fs else f"{limit} samples"
         warnings.warn(
-            f"{whole.sum()} of {len(ids)} records are shorter than the classifier's windows of "
-            f"{limit / model.preprocessing.fs:g} s and are read whole; the first: {ids[int(whole.argmax())]}",
+            f"{whole.sum()} of {len(ids)} records are shorter than the classifier's windows of {length} and are read "
+            f"whole; the first: {ids[int(whole.argmax())]}",
             DataWarning,
             stacklevel=3,
         )
@@ -139,16 +141,14 @@ def classify(model: Model, ids: Sequence[str], signals: Sequence[np.ndarray]) ->
     of_long = Windows(length=limit, stride=config.stride, tail=config.tail, absolute=absolute)
     for rows, windows in ((np.flatnonzero(~whole), of_long), (np.flatnonzero(whole), Windows(absolute=absolute))):
         if len(rows):
-            chosen = rows.tolist()
-            samples = ArraySamples(tuple(ids[row] for row in chosen), [signals[row] for row in chosen])
-            found = window_logits(model.encoder, head, samples, windows)
+            found = window_logits(model.encoder, head, SelectedSamples(samples, rows), windows)
             parts.append((found.logits, rows[found.record], found.start))
     logits, record, start = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     order = np.argsort(record, kind="stable")
     found = WindowLogits(logits[order], record[order], start[order])
     probabilities = as_probabilities(found.mean(len(ids)), config.exclusive)
     decisions = decide(probabilities, _thresholds(config))
-    return Predictions(tuple(ids), config, probabilities, decisions, found, model.preprocessing.fs)
+    return Predictions(samples.ids, config, probabilities, decisions, found, fs)
 
 
 def classifier_of(loaded: LoadedModel) -> ClassifierConfig:

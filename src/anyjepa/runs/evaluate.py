@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -14,18 +12,10 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import ValidationError
 
-from anyjepa.data.ecg.beats import TASKS as BEAT_TASKS
-from anyjepa.data.ecg.beats import beat_windows
-from anyjepa.data.ecg.checks import tell_skipped
-from anyjepa.data.ecg.dataset import EcgDataset
+from anyjepa.data.dataset import Dataset
 from anyjepa.data.ecg.preprocessing import OnError
-from anyjepa.data.ecg.reading import read
-from anyjepa.data.ecg.recording import Recording
-from anyjepa.data.ecg.simulator import patient_split
-from anyjepa.data.ecg.source import find_recordings
-from anyjepa.data.ecg.tasks import task_table, tasks_of
-from anyjepa.data.labels import LabelTable, join, read_label_table
-from anyjepa.errors import DataWarning, InputError, did_you_mean
+from anyjepa.data.labels import LabelTable, join
+from anyjepa.errors import InputError, did_you_mean
 from anyjepa.evaluation import protocol as judging
 from anyjepa.evaluation.features import mean_features
 from anyjepa.evaluation.protocol import Candidate, EvaluationConfig
@@ -35,19 +25,8 @@ from anyjepa.recipes.presets import load_preset, preset_names
 from anyjepa.recipes.schema import merge
 from anyjepa.runs.classifier import refuse_other_model, write_classifier
 from anyjepa.runs.folder import Run, find_run
-from anyjepa.runs.model import Model, load
-
-
-@dataclass(frozen=True)
-class LabelFile:
-    """A user's table of labels; see `read_label_table`."""
-
-    path: Path
-    id: str
-    target: Sequence[str]
-    group: str | None = None
-    split: str | None = None
-    split_by: str = "group"
+from anyjepa.runs.labelled import LabelFile, labelled
+from anyjepa.runs.model import EcgModel, Model, load
 
 
 def evaluate(
@@ -83,19 +62,13 @@ def evaluate(
     paths = [Path(p) for p in ([data] if isinstance(data, (str, Path)) else data)]
     if save_classifier:
         refuse_other_model(Path(save_classifier))
-    recordings = _recordings(run, paths, unit, on_error)
-    samples = loaded.prepare(recordings, on_error)
-    tell_skipped(samples.skipped)
-    recordings = [recording for recording in recordings if recording.id not in samples.skipped]
-    table = _table(recordings, labels, task, run if not paths else None)
-    if task in BEAT_TASKS:
-        samples = beat_windows(samples, recordings)
+    samples, table, task = labelled(loaded, run, paths, task, labels, unit=unit, on_error=on_error)
     usual = _protocol(protocol, run.recipe.evaluation if run else EvaluationConfig(), loaded)
     asked = _config(usual, folds, merge(merge({}, settings or {}), changes))
     config = asked.model_copy(update={"windows": _windows(asked.windows, samples, loaded)})
-    task = task or _title(labels, recordings)
     candidate = Candidate(loaded.encoder, loaded.loaded.weights, loaded.loaded.records)
-    where = ", ".join(path.name for path in paths) or "simulated ECGs"
+    embedded = f"embedded {samples.what[0]}"
+    where = ", ".join(path.name for path in paths) or embedded
     what = f"{asked.title} of {task} on {where}"
     keep = partial(write_classifier, Path(save_classifier), loaded, what, samples) if save_classifier else None
     result = judging.evaluate(
@@ -104,7 +77,7 @@ def evaluate(
         table,
         config,
         task=task,
-        data=", ".join(str(p) for p in paths) or "simulated ECGs",
+        data=", ".join(str(p) for p in paths) or embedded,
         sources=dict(zip(samples.ids, samples.source, strict=True)),
         patients=dict(zip(samples.ids, samples.groups, strict=True)),
         cache=run.folder / "features" if run else None,
@@ -119,64 +92,19 @@ def evaluate(
     return result
 
 
-def _recordings(run: Run | None, paths: Sequence[Path], unit: str | float | None, on_error: OnError) -> list[Recording]:
-    if paths:
-        reading = read(list(paths), unit=unit, on_error=on_error)
-        tell_skipped(reading.skipped)
-        return reading.recordings
-    if run is None:
-        raise InputError("evaluate: a model folder needs --data; only a run knows its recipe's embedded set")
-    if (origin := run.environment()["data"]["paths"]) != ["embedded"]:
-        warnings.warn(
-            f"pretrained on {', '.join(origin)}, but judged on simulated ECGs; --data names others",
-            DataWarning,
-            stacklevel=3,
-        )
-    return find_recordings(run.recipe.data, []).recordings
-
-
-def _table(
-    recordings: list[Recording], labels: LabelFile | LabelTable | None, task: str | None, run: Run | None
-) -> LabelTable:
-    if isinstance(labels, LabelTable):
-        return labels
-    if isinstance(labels, LabelFile):
-        by: Any = labels.split_by
-        if by not in ("group", "record"):
-            raise InputError(f"--split-by {by}: it is 'group' or 'record'")
-        known = {r.id: r.group for r in recordings} if all(r.patient for r in recordings) else None
-        targets = labels.target[0] if len(labels.target) == 1 else labels.target
-        return read_label_table(labels.path, labels.id, targets, labels.group or known, labels.split, split_by=by)
-    table = task_table(recordings, task or _only_task(recordings))
-    if run is None:
-        return table
-    parts, patients = patient_split(run.recipe.data.simulator), {r.id: r.patient or "" for r in recordings}
-    return replace(table, split=tuple(parts[patients[id]] for id in table.ids))
-
-
-def _only_task(recordings: Sequence[Recording]) -> str:
-    names = tasks_of(recordings)
-    if len(names) != 1:
-        has = f"choose one by --task: {', '.join(names)}" if names else "give a table by --labels"
-        raise InputError(f"evaluate: which task? {has}")
-    return names[0]
-
-
-def _title(labels: LabelFile | LabelTable | None, recordings: Sequence[Recording]) -> str:
-    if labels is None:
-        return _only_task(recordings)
-    if isinstance(labels, LabelTable):
-        return "labels"
-    return f"{labels.target[0]} ({labels.path.stem})" if len(labels.target) == 1 else labels.path.stem
-
-
 def _protocol(name: str, usual: EvaluationConfig, model: Model) -> EvaluationConfig:
     """The recipe's evaluation by this protocol; a published one brings all its values."""
     if name in PROTOCOLS:
         return _config(usual, None, {"protocol": name})
     if name not in preset_names():
         raise InputError(f"evaluate: there is no protocol '{name}'{did_you_mean(name, [*PROTOCOLS, *preset_names()])}")
-    return _config(usual, None, load_preset(name).settings(model.preprocessing.fs, model.encoder.config.patch[0]))
+    return _config(usual, None, load_preset(name).settings(_rate(name, model), model.encoder.config.patch[0]))
+
+
+def _rate(name: str, model: Model) -> float:
+    if not isinstance(model, EcgModel):
+        raise InputError(f"protocol {name} is for ECGs; this is a model of {model.preprocessing.kind}")
+    return model.preprocessing.fs
 
 
 def _config(usual: EvaluationConfig, folds: int | None, changes: Mapping[str, Any]) -> EvaluationConfig:
@@ -200,10 +128,10 @@ def _config(usual: EvaluationConfig, folds: int | None, changes: Mapping[str, An
     return config
 
 
-def _windows(windows: Windows, samples: EcgDataset, model: Model) -> Windows:
+def _windows(windows: Windows, samples: Dataset, model: Model) -> Windows:
     """Long records in windows of the model's length."""
     full = model.preprocessing.samples
-    long = windows.length is None and max(signal.shape[1] for signal in samples.signals) > full
+    long = windows.length is None and samples.longest > full
     length = full if long else windows.length
     return windows.model_copy(update={"length": length, "absolute": model.preprocessing.absolute_time})
 
@@ -244,7 +172,7 @@ def _keep(run: Run, name: str, result: Result) -> None:
     (run.results / f"{name}.json").write_text(result.to_json())
 
 
-def _map(run: Run, model: Model, samples: EcgDataset, table: LabelTable, windows: Windows) -> None:
+def _map(run: Run, model: Model, samples: Dataset, table: LabelTable, windows: Windows) -> None:
     """Embeddings with labels, for the report's map."""
     joined = join(table, samples.ids)
     rows = joined.index[: min(len(joined.index), 2000)]

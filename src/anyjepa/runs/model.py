@@ -1,10 +1,10 @@
-"""A trained encoder in use: raw recordings in, vectors out."""
+"""A trained encoder in use: raw records in, vectors out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,9 +14,10 @@ from anyjepa.data.ecg.arrays import from_arrays
 from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing, OnError
 from anyjepa.data.ecg.recording import Recording
-from anyjepa.errors import InputError
+from anyjepa.data.modalities import PREPROCESSING
+from anyjepa.errors import InputError, did_you_mean
 from anyjepa.evaluation.features import mean_features
-from anyjepa.evaluation.samples import ArraySamples, Windows
+from anyjepa.evaluation.samples import ArraySamples, Samples, SelectedSamples, Windows, longer
 from anyjepa.runs.classifier import Predictions, classifier_of, classify
 from anyjepa.runs.folder import find_run
 from anyjepa.weights.folder import LoadedModel, load_model
@@ -31,11 +32,10 @@ class Model:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.encoder = loaded.encoder.to(device)
         self.head = None if loaded.head is None else loaded.head.to(device)
-        self.preprocessing = parse(str(loaded.folder / "preprocessing.json"), EcgPreprocessing, loaded.preprocessing)
-        if loaded.encoder.channels != len(self.preprocessing.leads):
+        self.preprocessing: Any = _preprocessing(loaded)
+        if loaded.encoder.channels != (channels := self.preprocessing.channels):
             raise InputError(
-                f"{loaded.folder}: the encoder has {loaded.encoder.channels} channels, its preprocessing "
-                f"{len(self.preprocessing.leads)} leads"
+                f"{loaded.folder}: the encoder has {loaded.encoder.channels} channels, its preprocessing {channels}"
             )
 
     @property
@@ -43,56 +43,72 @@ class Model:
         """Width of the embeddings."""
         return self.encoder.dim
 
-    def embed(
-        self,
-        raw: np.ndarray | Sequence[np.ndarray],
-        *,
-        fs: float,
-        leads: Sequence[str] | None = None,
-        unit: str | float = "mV",
-    ) -> np.ndarray:
-        """Raw ECGs to one vector each: (N, leads, samples), (leads, samples) or a list of those -> (N, D) float32.
+    def embed(self, raw: np.ndarray | Sequence[np.ndarray], **how: Any) -> np.ndarray:
+        """Raw records to one vector each, (N, D) float32: the mean of patch tokens.
 
-        fs: Hz; leads: names of the rows, by default the model's own; unit: 'mV', 'uV', 'V' or mV per unit. Leads may
-        come in any order. Records longer than the model's input are read in half-overlapping windows. Raises InputError
-        for a missing lead, a wrong shape or a record shorter than one token.
+        raw: one record, or an array or list of records, each as the model's preprocessing takes it (an image:
+        (H, W, 3) uint8); how: what must be said of them, for ECGs see `EcgModel.prepared`. Records longer than the
+        model's input are read in half-overlapping windows. Raises InputError for records that do not fit.
         """
-        return self.embed_recordings(from_arrays(raw, fs=fs, leads=leads or self.preprocessing.leads, unit=unit))
+        return self.embed_samples(self.prepared(raw, **how))
 
-    def embed_recordings(self, recordings: Sequence[Recording]) -> np.ndarray:
-        """Mean of patch tokens of each recording, (N, D) float32."""
-        return self.embed_prepared([r.id for r in recordings], [self.check(recording) for recording in recordings])
-
-    def embed_prepared(self, ids: Sequence[str], signals: Sequence[np.ndarray]) -> np.ndarray:
-        """The same of what `check` made of recordings, (leads, samples) each. ids: for error messages."""
-        long = np.array([signal.shape[1] > self.preprocessing.samples for signal in signals], bool)
-        vectors = np.empty((len(signals), self.dim), np.float32)
-        for rows, window in (
-            (np.flatnonzero(long).tolist(), self.preprocessing.samples),
-            (np.flatnonzero(~long).tolist(), None),
-        ):
-            if len(rows):
-                samples = ArraySamples(tuple(ids[r] for r in rows), [signals[r] for r in rows])
-                vectors[rows] = mean_features(
-                    self.encoder, samples, Windows(length=window, absolute=self.preprocessing.absolute_time)
-                )
-        return vectors
-
-    def predict_classes(
-        self,
-        raw: np.ndarray | Sequence[np.ndarray],
-        *,
-        fs: float,
-        leads: Sequence[str] | None = None,
-        unit: str | float = "mV",
-    ) -> Predictions:
-        """What the model's classifier says of raw ECGs, given as to `embed`: probabilities and decisions of N records.
+    def predict_classes(self, raw: np.ndarray | Sequence[np.ndarray], **how: Any) -> Predictions:
+        """What the model's classifier says of raw records, given as to `embed`: probabilities and decisions.
 
         Raises InputError if the model has no classifier.
         """
         classifier_of(self.loaded)
-        recordings = from_arrays(raw, fs=fs, leads=leads or self.preprocessing.leads, unit=unit)
-        return classify(self, [r.id for r in recordings], [self.check(recording) for recording in recordings])
+        return classify(self, self.prepared(raw, **how))
+
+    def prepared(self, raw: np.ndarray | Sequence[np.ndarray]) -> Samples:
+        """Raw records as the encoder sees them."""
+        one = isinstance(raw, np.ndarray) and raw.ndim == len(self.preprocessing.size) + 1
+        signals = [self.preprocessing.prepare(record) for record in ([raw] if one else raw)]
+        return ArraySamples(tuple(map(str, range(len(signals)))), signals)
+
+    def embed_samples(self, samples: Samples) -> np.ndarray:
+        """The same of prepared records: (N, D) float32."""
+        full, absolute = self.preprocessing.samples, self.preprocessing.absolute_time
+        long = longer(samples, full)
+        vectors = np.empty((len(samples), self.dim), np.float32)
+        for rows, length in ((np.flatnonzero(long), full), (np.flatnonzero(~long), None)):
+            if len(rows):
+                windows = Windows(length=length, absolute=absolute)
+                vectors[rows] = mean_features(self.encoder, SelectedSamples(samples, rows), windows)
+        return vectors
+
+    @torch.inference_mode()
+    def encode(self, x: Tensor) -> Tensor:
+        """Inputs that are prepared already, (B, C, *samples) -> patch tokens (B, N, D), without prefix tokens."""
+        return self.encoder.eval().features(x.to(self.encoder.project.weight.device))[1]
+
+
+class EcgModel(Model):
+    """An encoder of ECGs."""
+
+    preprocessing: EcgPreprocessing
+
+    def prepared(
+        self,
+        raw: np.ndarray | Sequence[np.ndarray],
+        *,
+        fs: float,
+        leads: Sequence[str] | None = None,
+        unit: str | float = "mV",
+    ) -> Samples:
+        """Raw ECGs: (N, leads, samples), (leads, samples) or a list of those.
+
+        fs: Hz; leads: names of the rows, by default the model's own; unit: 'mV', 'uV', 'V' or mV per unit. Leads may
+        come in any order. Raises InputError for a missing lead, a wrong shape or a record shorter than one token.
+        """
+        return self._checked(from_arrays(raw, fs=fs, leads=leads or self.preprocessing.leads, unit=unit))
+
+    def embed_recordings(self, recordings: Sequence[Recording]) -> np.ndarray:
+        """One vector a recording, (N, D) float32."""
+        return self.embed_samples(self._checked(recordings))
+
+    def _checked(self, recordings: Sequence[Recording]) -> Samples:
+        return ArraySamples(tuple(r.id for r in recordings), [self.check(recording) for recording in recordings])
 
     def check(self, recording: Recording) -> np.ndarray:
         """The recording as the encoder sees it, (leads, samples) float32. InputError if it cannot be embedded."""
@@ -104,11 +120,6 @@ class Model:
             )
         return signal
 
-    @torch.inference_mode()
-    def encode(self, x: Tensor) -> Tensor:
-        """Inputs that are prepared already, (B, leads, samples) -> patch tokens (B, N, D), without prefix tokens."""
-        return self.encoder.eval().features(x.to(self.encoder.project.weight.device))[1]
-
     def prepare(self, recordings: Sequence[Recording], on_error: OnError = "raise") -> EcgDataset:
         """Recordings as this model sees them, whole; on_error: one that cannot be prepared."""
         whole = self.preprocessing.model_copy(update={"samples": 1})
@@ -118,4 +129,12 @@ class Model:
 def load(path_or_id: str | Path, weights: Literal["teacher", "student"] | None = None) -> Model:
     """A model by folder, by run folder or by Hugging Face id; the teacher's weights unless `weights` says otherwise."""
     run = find_run(Path(path_or_id))
-    return Model(load_model(run.model if run else path_or_id, weights))
+    loaded = load_model(run.model if run else path_or_id, weights)
+    return EcgModel(loaded) if loaded.preprocessing.get("kind") == "ecg" else Model(loaded)
+
+
+def _preprocessing(loaded: LoadedModel) -> Any:
+    where, kind = str(loaded.folder / "preprocessing.json"), str(loaded.preprocessing.get("kind"))
+    if kind not in PREPROCESSING:
+        raise InputError(f"{where}: kind '{kind}' is not known{did_you_mean(kind, PREPROCESSING)}")
+    return parse(where, PREPROCESSING[kind], loaded.preprocessing)

@@ -36,11 +36,11 @@ def predict_files(
         raise InputError(f"{windows}: is the output, too; give the windows a file of their own")
     loaded = load(model)
     classifier_of(loaded.loaded)
-    kept, signals, skipped = read_for(loaded, paths, skip_errors, fs, leads, unit)
-    found = classify(loaded, [recording.id for recording in kept], signals)
+    files = read_for(loaded, paths, skip_errors, fs, leads, unit)
+    found = classify(loaded, files.samples)
     table = found.table()
-    table.insert(1, "patient", [recording.patient or "" for recording in kept])
+    table.insert(1, files.called, files.groups)
     write_table(output, table)
     if windows is not None:
         write_table(windows, found.window_table())
-    return len(kept), skipped
+    return len(files.samples), files.skipped

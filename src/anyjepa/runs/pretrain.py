@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from anyjepa.data.dataset import Dataset
 from anyjepa.data.ecg.checks import tell_skipped
 from anyjepa.data.ecg.dataset import EcgDataset
-from anyjepa.data.ecg.source import Found, training_data
+from anyjepa.data.ecg.source import Found
+from anyjepa.data.modalities import training_data
 from anyjepa.errors import InputError
 from anyjepa.evaluation.samples import signal_hashes
 from anyjepa.masks.sampling import draws, sample
@@ -162,7 +164,7 @@ def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _described(
-    dataset: EcgDataset, signals: Sequence[str], origin: Sequence[Path | str], tasks: Sequence[str]
+    dataset: Dataset, signals: Sequence[str], origin: Sequence[Path | str], tasks: Sequence[str]
 ) -> dict[str, Any]:
     return {
         "paths": [str(path) for path in origin],
@@ -181,10 +183,11 @@ def _digest(lines: Sequence[str]) -> str:
     return blake2b("\n".join(lines).encode(), digest_size=8).hexdigest()
 
 
-def _in_words(dataset: EcgDataset) -> str:
+def _in_words(dataset: Dataset) -> str:
     sources = ", ".join(sorted(set(dataset.source)))
-    who = "patients" if dataset.groups_known else "records"
-    return f"{len(dataset)} ECGs of {len(set(dataset.groups))} {who} ({sources})"
+    records, groups = dataset.what
+    of = f" of {len(set(dataset.groups))} {groups}" if dataset.groups_known else ""
+    return f"{len(dataset)} {records}{of} ({sources})"
 
 
 def _draw_masks(run: Run, dataset: EcgDataset) -> None:

@@ -41,7 +41,7 @@ class PretrainingData(L.LightningDataModule):
         return DataLoader(
             DrawnCrops(self.crops, self.config.seed),
             batch_sampler=sampler,
-            collate_fn=Collate(self.masks, self.grid, sampler, self.stride),
+            collate_fn=Collate(self.masks, self.grid, sampler, self.stride),  # pyright: ignore[reportArgumentType]
             num_workers=self.config.workers,
             worker_init_fn=ignore_interrupts,
             persistent_workers=self.config.workers > 0,

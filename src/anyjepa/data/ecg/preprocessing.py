@@ -73,6 +73,15 @@ class EcgPreprocessing(Config):
     def duration_s(self) -> float:
         return self.samples / self.fs
 
+    @property
+    def channels(self) -> int:
+        return len(self.leads)
+
+    @property
+    def size(self) -> tuple[int]:
+        """Samples of a full input."""
+        return (self.samples,)
+
     @classmethod
     def fit(
         cls,
