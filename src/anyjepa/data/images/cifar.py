@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import pickle
 import tarfile
 import warnings
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from anyjepa.data.files import regular_size
+from anyjepa.data.images.cifar_pickle import unpickled
 from anyjepa.data.images.image_set import ImageSet, Labels
 from anyjepa.errors import DataWarning, InputError
 
@@ -104,10 +103,10 @@ def recognise(path: Path) -> tuple[Layout, Path] | None:
     """The layout of a folder that holds it or is it, or of a .tar.gz; None if it is none of CIFAR's."""
     if path.is_dir():
         places = [(layout, place) for layout in LAYOUTS for place in (path, path / layout.folder)]
-        return next(((layout, at) for layout, at in places if _marked(layout, lambda name: (at / name).exists())), None)
+        return next(((layout, place) for layout, place in places if _marked(layout, _names(place))), None)
     if path.name.endswith((".tar.gz", ".tgz")):
         names = {Path(member.name).name for member in _members(path)}
-        return next(((layout, path) for layout in LAYOUTS if _marked(layout, names.__contains__)), None)
+        return next(((layout, path) for layout in LAYOUTS if _marked(layout, names)), None)
     return None
 
 
@@ -141,9 +140,13 @@ def read_cifar(layout: Layout, place: Path) -> ImageSet:
     )
 
 
-def _marked(layout: Layout, there: Callable[[str], bool]) -> bool:
+def _marked(layout: Layout, names: Collection[str]) -> bool:
     """Whether files are there that no other layout has."""
-    return there(layout.train[0]) and there(layout.meta or layout.names[0])
+    return layout.train[0] in names and (layout.meta or layout.names[0]) in names
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 
 
 def _from_folder(layout: Layout, folder: Path) -> dict[str, bytes]:
@@ -213,7 +216,7 @@ def _binary_batch(layout: Layout, content: bytes, where: Path) -> Batch:
 
 
 def _python_batch(layout: Layout, content: bytes, where: Path) -> Batch:
-    table = _unpickled(content, where)
+    table = unpickled(content, where)
     pixels = _need(table, "data", where)
     if not isinstance(pixels, np.ndarray) or pixels.ndim != 2 or pixels.shape[1] != PIXELS:
         raise InputError(f"{where}: 'data' must be bytes of shape (images, {PIXELS})")
@@ -230,7 +233,7 @@ def _class_names(layout: Layout, files: Mapping[str, bytes], place: Path) -> lis
     if not layout.meta:
         lists = [files[name].decode("utf-8", "replace").split() for name in layout.names]
     else:
-        table = _unpickled(files[layout.meta], place / layout.meta)
+        table = unpickled(files[layout.meta], place / layout.meta)
         lists = [_need(table, key, place / layout.meta) for key in layout.names]
     if not all(isinstance(x, list) and x and all(isinstance(n, (str, bytes)) for n in x) for x in lists):
         raise InputError(f"{place}: the names of its classes must be a list of words")
@@ -242,63 +245,6 @@ def _need(table: Mapping[Any, Any], key: str, where: Path) -> Any:
         if name in table:
             return table[name]
     raise InputError(f"{where}: has no '{key}'; is it a file of CIFAR?")
-
-
-def _unpickled(content: bytes, where: Path) -> dict[Any, Any]:
-    """The dictionary of a python batch. InputError for anything that is none: nothing in a file is ever run."""
-    try:
-        table = _Unpickler(io.BytesIO(content), encoding="bytes").load()
-        if isinstance(table, dict):
-            return {key: x.array() if isinstance(x, _Array) else x for key, x in table.items()}
-        reason = f"it holds a {type(table).__name__}"
-    except Exception as error:  # a pickle can fail in any way
-        reason = str(error) or type(error).__name__
-    raise InputError(f"{where}: cannot be read as a python batch of CIFAR ({reason})")
-
-
-class _Array:
-    """What stands for an array of bytes while its pickle is read: what NumPy would be told, kept and checked."""
-
-    def __init__(self, *_: object):
-        self.state: Any = None
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-    def array(self) -> np.ndarray:
-        _, shape, kind, fortran, content = self.state
-        if not isinstance(kind, _Type) or kind.name not in ("u1", b"u1") or fortran:
-            raise ValueError("an array in it is not of bytes in rows")
-        return np.frombuffer(content, np.uint8).reshape(shape)
-
-
-class _Type:
-    def __init__(self, name: str | bytes, *_: object):
-        self.name = name
-
-    def __setstate__(self, state: object) -> None:
-        pass  # byte order, which bytes have none of
-
-
-def _latin1(text: str, encoding: str | bytes) -> bytes:
-    return text.encode("latin1")
-
-
-class _Unpickler(pickle.Unpickler):
-    """Makes nothing but plain values and arrays of bytes: every other name in a file is refused."""
-
-    KNOWN: Mapping[tuple[str, str], Any] = {
-        ("numpy.core.multiarray", "_reconstruct"): _Array,
-        ("numpy._core.multiarray", "_reconstruct"): _Array,
-        ("numpy", "ndarray"): _Array,
-        ("numpy", "dtype"): _Type,
-        ("_codecs", "encode"): _latin1,  # how Python 3 writes bytes for Python 2
-    }
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in self.KNOWN:
-            return self.KNOWN[module, name]
-        raise pickle.UnpicklingError(f"it asks for '{module}.{name}', which is refused")
 
 
 def _warn(text: str) -> None:

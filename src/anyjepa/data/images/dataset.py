@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 import numpy as np
@@ -24,7 +24,7 @@ class ImageDataset(Dataset):
 
     images: np.ndarray | Images  # images[i] is (H, W, C) uint8
     preprocessing: ImagePreprocessing
-    augmentation: AugmentationConfig = AugmentationConfig()
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
 
     @classmethod
     def of(
@@ -76,16 +76,16 @@ class ImageDataset(Dataset):
         return cut(torch.from_numpy(x), boxes, side).numpy()
 
     def _one_by_one(self, indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> np.ndarray:
-        images = [checked(self.images[index]) for index in indices]
-        boxes = draw(self.augmentation, np.array([image.shape[:2] for image in images]), rngs)
+        return np.stack([self._crop(index, rng) for index, rng in zip(indices, rngs, strict=True)])
+
+    def _crop(self, index: int, rng: np.random.Generator) -> np.ndarray:
+        """(C, side, side) of an image of any size, antialiased where it gets smaller."""
+        image = checked(self.images[index])
+        boxes = draw(self.augmentation, np.array([image.shape[:2]]), [rng])
         if boxes is None or self.augmentation.crop is None:
-            x = np.stack([self.preprocessing.prepare(image) for image in images])
+            x = self.preprocessing.prepare(image)
         else:
-            side = self.preprocessing.side
-            parts = [
-                resized(image, *box[:4], side) for image, box in zip(images, zip(*boxes, strict=True), strict=True)
-            ]
-            x = np.concatenate([self.preprocessing.standardise(part[None]) for part in parts])
-        if boxes is not None:
-            x[boxes.flip] = x[boxes.flip, ..., ::-1]
-        return x
+            top, left, height, width = (float(values[0]) for values in boxes[:4])
+            part = resized(image, top, left, height, width, self.preprocessing.side)
+            x = self.preprocessing.standardise(part[None])[0]
+        return x[..., ::-1] if boxes is not None and boxes.flip[0] else x
