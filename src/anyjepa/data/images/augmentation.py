@@ -1,0 +1,92 @@
+"""Random crops and flips of images, a whole batch at a time; all numbers of an image come from its own generator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, NamedTuple, Self
+
+import numpy as np
+import torch
+from pydantic import Field, PositiveFloat, model_validator
+from torch import Tensor
+from torch.nn.functional import grid_sample
+
+from anyjepa.config import Config, Share
+
+TRIES = 10  # shapes drawn until one fits, as torchvision
+DRAWS = 2 * TRIES + 3
+
+Area = Annotated[float, Field(gt=0, le=1)]
+
+
+class CropConfig(Config):
+    """A random box of an image, resized to the full input ("Inception crop", Szegedy et al. 2014, section 6)."""
+
+    scale: tuple[Area, Area] = Field(default=(0.3, 1.0), description="share of the image's area (I-JEPA: .3 to 1)")
+    ratio: tuple[PositiveFloat, PositiveFloat] = Field(default=(3 / 4, 4 / 3), description="width over height")
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        for name, (low, high) in (("scale", self.scale), ("ratio", self.ratio)):
+            if low > high:
+                raise ValueError(f"{name}: {low:g} to {high:g} is no range; give the smaller number first")
+        return self
+
+
+class AugmentationConfig(Config):
+    """What is done to an image of a training batch."""
+
+    crop: CropConfig | None = Field(default=None, description="random resized crop; none: the whole image")
+    flip: Share = Field(default=0.0, description="chance that left and right change places")
+
+
+class Boxes(NamedTuple):
+    """Part of each image, in its pixels; (B,) float."""
+
+    top: np.ndarray
+    left: np.ndarray
+    height: np.ndarray
+    width: np.ndarray
+    flip: np.ndarray  # (B,) bool
+
+
+def draw(config: AugmentationConfig, sizes: np.ndarray, rngs: Sequence[np.random.Generator]) -> Boxes | None:
+    """A box in each image of `sizes` (B, 2: height, width); None where nothing is drawn.
+
+    The first of ten shapes that fits is placed uniformly; where none fits, it is the largest middle box within `ratio`.
+    Boxes are not rounded to whole pixels.
+    """
+    if config.crop is None and not config.flip:
+        return None
+    uniforms = np.stack([rng.random(DRAWS) for rng in rngs])
+    height, width = sizes.astype(float).T
+    flip = uniforms[:, -1] < config.flip
+    if config.crop is None:
+        return Boxes(np.zeros_like(height), np.zeros_like(width), height, width, flip)
+    (least, most), (narrow, wide) = config.crop.scale, config.crop.ratio
+    area = (height * width)[:, None] * (least + (most - least) * uniforms[:, :TRIES])
+    ratio = narrow * (wide / narrow) ** uniforms[:, TRIES : 2 * TRIES]
+    widths, heights = np.sqrt(area * ratio), np.sqrt(area / ratio)  # (B, tries)
+    fits = (widths <= width[:, None]) & (heights <= height[:, None])
+    rows, first = np.arange(len(sizes)), fits.argmax(1)
+    some, whole = fits.any(1), np.clip(width / height, narrow, wide)
+    w = np.where(some, widths[rows, first], np.minimum(width, height * whole))
+    h = np.where(some, heights[rows, first], np.minimum(height, width / whole))
+    down, across = np.where(some, uniforms[:, -3:-1].T, 0.5)
+    return Boxes((height - h) * down, (width - w) * across, h, w, flip)
+
+
+def cut(images: Tensor, boxes: Boxes, side: int) -> Tensor:
+    """(B, C, H, W) float32 to (B, C, side, side): bilinear, without antialiasing, so for boxes of at most `side`."""
+    height, width = images.shape[2:]
+    steps = (torch.arange(side) + 0.5) / side  # middles of the output's pixels
+    down = _middles(boxes.top, boxes.height, steps) * (2 / height) - 1  # -1 and 1 are the image's edges
+    across = _middles(boxes.left, boxes.width, steps) * (2 / width) - 1
+    across = torch.where(torch.from_numpy(boxes.flip)[:, None], across.flip(1), across)
+    grid = torch.stack([across[:, None].expand(-1, side, -1), down[:, :, None].expand(-1, -1, side)], -1)
+    return grid_sample(images, grid, "bilinear", "border", align_corners=False)
+
+
+def _middles(first: np.ndarray, extent: np.ndarray, steps: Tensor) -> Tensor:
+    start, length = (torch.from_numpy(x).float()[:, None] for x in (first, extent))
+    return start + length * steps  # (B, side)

@@ -1,0 +1,91 @@
+"""Prepared images: whole ones for evaluation, random crops and flips for pretraining."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Self
+
+import numpy as np
+import torch
+
+from anyjepa.data.dataset import Dataset
+from anyjepa.data.images.augmentation import AugmentationConfig, cut, draw
+from anyjepa.data.images.image_set import Images, ImageSet, Tables
+from anyjepa.data.images.preprocessing import ImagePreprocessing, checked, resized
+from anyjepa.errors import InputError
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ImageDataset(Dataset):
+    """`dataset[i]` is image i whole, (C, side, side) float32, standardised, never augmented; each is its own group."""
+
+    what: ClassVar[tuple[str, str]] = ("images", "images")
+
+    images: np.ndarray | Images  # images[i] is (H, W, C) uint8
+    preprocessing: ImagePreprocessing
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+
+    @classmethod
+    def of(
+        cls, images: ImageSet, preprocessing: ImagePreprocessing, augmentation: AugmentationConfig | None = None
+    ) -> Self:
+        """InputError if there is no image."""
+        if not images.ids:
+            reason = next(iter(images.skipped.values()), "none was given")
+            raise InputError(f"{images.name}: no usable image: {reason}")
+        return cls(
+            ids=images.ids,
+            groups=images.ids,
+            groups_known=False,
+            source=(images.name,) * len(images.ids),
+            preprocessing=preprocessing,
+            tables=Tables(images),
+            skipped=images.skipped,
+            checksums=() if isinstance(images.images, np.ndarray) else images.images.checksums,
+            images=images.images,
+            augmentation=augmentation or AugmentationConfig(),
+        )
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.preprocessing.prepare(self.images[index])
+
+    @property
+    def longest(self) -> int:
+        return self.preprocessing.side
+
+    def crops(self, indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
+        at_once = isinstance(self.images, np.ndarray) and max(self.images.shape[1:3]) <= self.preprocessing.side
+        x = self._at_once(indices, rngs) if at_once else self._one_by_one(indices, rngs)
+        return x, np.zeros(len(indices), int)
+
+    def _at_once(self, indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> np.ndarray:
+        """Images in memory that are no larger than the input, so that nothing needs antialiasing."""
+        assert isinstance(self.images, np.ndarray)
+        side, pixels = self.preprocessing.side, self.images[np.asarray(indices, int)]
+        size = pixels.shape[1:3]
+        boxes = draw(self.augmentation, np.tile(size, (len(pixels), 1)), rngs)
+        if boxes is None and size != self.preprocessing.size:
+            return np.stack([self.preprocessing.prepare(image) for image in pixels])
+        x = self.preprocessing.standardise(pixels)
+        if boxes is None:
+            return x
+        if self.augmentation.crop is None and size == self.preprocessing.size:
+            x[boxes.flip] = x[boxes.flip, ..., ::-1]
+            return x
+        return cut(torch.from_numpy(x), boxes, side).numpy()
+
+    def _one_by_one(self, indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> np.ndarray:
+        return np.stack([self._crop(index, rng) for index, rng in zip(indices, rngs, strict=True)])
+
+    def _crop(self, index: int, rng: np.random.Generator) -> np.ndarray:
+        """(C, side, side) of an image of any size, antialiased where it gets smaller."""
+        image = checked(self.images[index])
+        boxes = draw(self.augmentation, np.array([image.shape[:2]]), [rng])
+        if boxes is None or self.augmentation.crop is None:
+            x = self.preprocessing.prepare(image)
+        else:
+            top, left, height, width = (float(values[0]) for values in boxes[:4])
+            part = resized(image, top, left, height, width, self.preprocessing.side)
+            x = self.preprocessing.standardise(part[None])[0]
+        return x[..., ::-1] if boxes is not None and boxes.flip[0] else x

@@ -1,0 +1,76 @@
+"""A set of images as read: pixels, ids, the source's split and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from anyjepa.data.labels import LabelTable
+
+
+class Images(Protocol):
+    """Images that are read when they are asked for; in memory it is one array (N, H, W, C)."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> np.ndarray:
+        """(H, W, C) uint8, any size."""
+        ...
+
+    def rows(self, index: np.ndarray) -> Images: ...
+
+    @property
+    def checksums(self) -> tuple[str, ...]: ...
+
+
+class Labels(NamedTuple):
+    """One class an image."""
+
+    classes: tuple[str, ...]
+    numbers: np.ndarray  # (N,) int
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """N images. `images[i]` is image i, (H, W, C) uint8, C 1 or 3."""
+
+    name: str
+    ids: tuple[str, ...]
+    images: np.ndarray | Images
+    split: tuple[str, ...] | None = None  # 'train', 'validation' or 'test' an image
+    labels: Mapping[str, Labels] = field(default_factory=dict)  # by task
+    skipped: dict[str, str] = field(default_factory=dict)  # file left out: why
+
+    def rows(self, index: Sequence[int] | np.ndarray) -> ImageSet:
+        """The images at `index`, in that order."""
+        index = np.asarray(index, int)
+        if np.array_equal(index, np.arange(len(self.ids))):
+            return self
+        return replace(
+            self,
+            ids=tuple(self.ids[i] for i in index),
+            images=self.images[index] if isinstance(self.images, np.ndarray) else self.images.rows(index),
+            split=None if self.split is None else tuple(self.split[i] for i in index),
+            labels={task: Labels(classes, numbers[index]) for task, (classes, numbers) in self.labels.items()},
+        )
+
+
+class Tables(Mapping[str, LabelTable]):
+    """A set's label tables, each made when it is asked for: a million images of a thousand classes take gigabytes."""
+
+    def __init__(self, of: ImageSet):
+        self.of = of
+
+    def __getitem__(self, task: str) -> LabelTable:
+        classes, numbers = self.of.labels[task]
+        values = np.zeros((len(numbers), len(classes)), np.float32)
+        values[np.arange(len(numbers)), numbers] = 1
+        return LabelTable(self.of.ids, classes, values, self.of.ids, exclusive=True, split=self.of.split)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.of.labels)
+
+    def __len__(self) -> int:
+        return len(self.of.labels)

@@ -1,0 +1,139 @@
+"""From an image to what an encoder sees: the middle square, one size, one set of channels, standardised."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import Field, FiniteFloat, PositiveFloat, model_validator
+
+from anyjepa.config import Config
+from anyjepa.data.images.image_set import ImageSet
+from anyjepa.errors import InputError
+
+Side = Annotated[int, Field(gt=0, le=4096)]
+Colours = Literal["rgb", "grey"]
+Kept = Annotated[float, Field(gt=0, le=1)]
+Means = tuple[FiniteFloat, ...]
+Stds = tuple[Annotated[PositiveFloat, Field(allow_inf_nan=False)], ...]
+
+CHANNELS: dict[Colours, int] = {"rgb": 3, "grey": 1}
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow
+MOST_MEASURED = 5000  # images in files that statistics are taken of
+
+
+class ImagePreprocessing(Config):
+    """What a model was trained on, and all that is needed to prepare new images for it."""
+
+    kind: Literal["images"] = "images"
+    side: Side = Field(default=32, description="width and height that the encoder sees, pixels")
+    colours: Colours = Field(default="rgb", description="three channels (grey is repeated), or one")
+    centre: Kept = Field(
+        default=1.0, description="share of the shorter side that the middle square has (224/256: .875)"
+    )
+    mean: Means = Field(description="mean of each channel over the training part, of pixels from 0 to 1")
+    std: Stds = Field(description="standard deviation of each channel over the training part, of pixels from 0 to 1")
+
+    absolute_time: ClassVar[bool] = False
+
+    @model_validator(mode="after")
+    def _one_constant_a_channel(self) -> Self:
+        if not self.channels == len(self.mean) == len(self.std):
+            raise ValueError(f"{self.channels} channels, but {len(self.mean)} means and {len(self.std)} stds")
+        return self
+
+    @property
+    def channels(self) -> int:
+        return CHANNELS[self.colours]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Pixels of a full input."""
+        return self.side, self.side
+
+    @property
+    def samples(self) -> int:
+        return self.side
+
+    def prepare(self, raw: np.ndarray) -> np.ndarray:
+        """(C, side, side) float32 of one image, (H, W) or (H, W, 1 or 3) uint8. InputError for anything else."""
+        image = checked(raw)
+        if image.shape[:2] != self.size or self.centre < 1:
+            height, width = image.shape[:2]
+            square = min(height, width) * self.centre
+            image = resized(image, (height - square) / 2, (width - square) / 2, square, square, self.side)
+        return self.standardise(image[None])[0]
+
+    def standardise(self, images: np.ndarray) -> np.ndarray:
+        """(B, H, W, 1 or 3) uint8 to (B, C, H, W) float32."""
+        channels = in_colours(images, self.colours)
+        scale = (1 / (255 * np.array(self.std))).astype(np.float32)
+        shift = (-np.array(self.mean) / np.array(self.std)).astype(np.float32)
+        prepared = np.empty((len(images), self.channels, *images.shape[1:3]), np.float32)
+        for c in range(self.channels):
+            np.multiply(channels[..., c], scale[c], out=prepared[:, c])
+            prepared[:, c] += shift[c]
+        return prepared
+
+
+def checked(raw: np.ndarray) -> np.ndarray:
+    """(H, W, C) of an image, C 1 or 3. InputError in one line for what is no image of bytes."""
+    image = np.asarray(raw)
+    if image.dtype != np.uint8:
+        raise InputError(f"an image has pixels of type {image.dtype}; they must be uint8, 0 to 255")
+    image = image[..., None] if image.ndim == 2 else image
+    if image.ndim != 3 or image.shape[2] not in (1, 3) or not image.size:
+        raise InputError(f"an image has shape {np.shape(raw)}; it must be (height, width) or (height, width, 1 or 3)")
+    return image
+
+
+def in_colours(images: np.ndarray, colours: Colours) -> np.ndarray:
+    """(..., 1 or 3) to as many channels as `colours` has: grey is repeated, RGB becomes its luma (uint8 or float32)."""
+    if images.shape[-1] == CHANNELS[colours]:
+        return images
+    if colours == "rgb":
+        return np.broadcast_to(images, (*images.shape[:-1], 3))
+    return images.astype(np.float32) @ LUMA[:, None]
+
+
+def resized(image: np.ndarray, top: float, left: float, height: float, width: float, side: int) -> np.ndarray:
+    """(side, side, C) uint8: a box of an image (H, W, C) uint8, bilinear, antialiased where it gets smaller."""
+    from PIL import Image
+
+    box = (left, top, min(left + width, image.shape[1]), min(top + height, image.shape[0]))
+    picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+    return np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR, box=box)).reshape(side, side, -1)
+
+
+def fit_statistics(images: ImageSet, side: int, colours: Colours, centre: float = 1.0) -> tuple[Means, Stds]:
+    """Mean and standard deviation of each channel, of pixels from 0 to 1; give the training part only.
+
+    Exact for images in memory; of images in files it takes at most 5,000, evenly spread and as they are prepared.
+    InputError if a channel is the same everywhere.
+    """
+    n = CHANNELS[colours]
+    counts = np.zeros((n, 256))
+    if isinstance(images.images, np.ndarray):
+        pixels = images.images
+        for part in np.array_split(pixels, len(pixels) // 4096 + 1):
+            counts += _histograms(part, colours)
+    else:
+        plain = ImagePreprocessing(side=side, centre=centre, colours=colours, mean=(0,) * n, std=(1 / 255,) * n)
+        for row in np.unique(np.linspace(0, len(images.ids) - 1, min(len(images.ids), MOST_MEASURED)).astype(int)):
+            counts += _histograms(
+                plain.prepare(images.images[row]).transpose(1, 2, 0).round().astype(np.uint8), colours
+            )
+    counts /= counts.sum(1, keepdims=True)
+    levels = np.arange(256) / 255
+    mean = counts @ levels
+    std = np.sqrt(np.maximum(counts @ levels**2 - mean**2, 0))
+    for channel in np.flatnonzero(std < 1e-4):
+        raise InputError(f"statistics: channel {channel + 1} is the same in every pixel of every training image")
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _histograms(pixels: np.ndarray, colours: Colours) -> np.ndarray:
+    """(..., 1 or 3) uint8 to how often each channel has each of the 256 values, (C, 256)."""
+    channels = in_colours(pixels, colours)
+    levels = channels if channels.dtype == np.uint8 else channels.round().astype(np.uint8)
+    return np.stack([np.bincount(levels[..., c].ravel(), minlength=256) for c in range(CHANNELS[colours])])

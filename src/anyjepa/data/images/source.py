@@ -1,0 +1,103 @@
+"""Where a recipe's images come from, and how they become what the encoder sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from anyjepa.config import Config
+from anyjepa.data.images.augmentation import AugmentationConfig
+from anyjepa.data.images.dataset import ImageDataset
+from anyjepa.data.images.image_set import ImageSet
+from anyjepa.data.images.preprocessing import (
+    CHANNELS,
+    Colours,
+    ImagePreprocessing,
+    Kept,
+    Means,
+    Side,
+    Stds,
+    fit_statistics,
+)
+from anyjepa.data.images.reading import read_images
+from anyjepa.errors import InputError, did_you_mean
+
+
+class ImageDataConfig(Config):
+    """Images for pretraining: a set if a path is given."""
+
+    kind: Literal["images"] = "images"
+    side: Side = Field(default=32, description="width and height that the encoder sees, pixels")
+    colours: Colours = Field(default="rgb", description="three channels (grey is repeated), or one")
+    centre: Kept = Field(default=1.0, description="share of the shorter side that an evaluated middle square has")
+    augmentation: AugmentationConfig = Field(default=AugmentationConfig(), description="of training images")
+    mean: Means | None = Field(
+        default=None, description="of each channel, pixels from 0 to 1; none: of training images"
+    )
+    std: Stds | None = Field(default=None, description="of each channel, pixels from 0 to 1; none: of training images")
+    part: Literal["train", "all"] = Field(
+        default="train", description="of a set with a published split: its training part, or all"
+    )
+    on_error: Literal["raise", "skip"] = Field(default="raise", description="a file that cannot be read")
+
+    absolute_time: ClassVar[bool] = False
+
+    @property
+    def channels(self) -> int:
+        return CHANNELS[self.colours]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Pixels of a full input."""
+        return self.side, self.side
+
+
+def training_data(config: ImageDataConfig, paths: Sequence[Path], exclude: Sequence[str] = ()) -> ImageDataset:
+    """What a recipe trains on; its mean and std are of these images unless the config fixes them.
+
+    exclude: ids to leave out. Raises InputError.
+    """
+    found = find_images(config, paths)
+    for name in set(exclude) - set(found.ids):
+        raise InputError(f"to leave out: there is no image '{name}'{did_you_mean(name, found.ids[:1000])}")
+    unwanted, split = set(exclude), found.split or ("train",) * len(found.ids)
+    kept = [
+        row
+        for row, (name, part) in enumerate(zip(found.ids, split, strict=True))
+        if name not in unwanted and (config.part == "all" or part == "train")
+    ]
+    if found.ids and not kept:
+        raise InputError(f"{found.name}: no image is left to train on")
+    found = found.rows(kept)
+    mean, std = config.mean, config.std
+    if mean is None or std is None:
+        mean, std = fit_statistics(found, config.side, config.colours, config.centre)
+    preprocessing = ImagePreprocessing(
+        side=config.side,
+        colours=config.colours,
+        centre=config.centre,
+        mean=config.mean or mean,
+        std=config.std or std,
+    )
+    return ImageDataset.of(found, preprocessing, config.augmentation)
+
+
+def evaluation_data(
+    preprocessing: ImagePreprocessing,
+    paths: Sequence[Path],
+    config: ImageDataConfig | None = None,
+    on_error: Literal["raise", "skip"] = "raise",
+) -> ImageDataset:
+    """All images with labels and split, prepared as the model needs them. Raises InputError."""
+    config = (config or ImageDataConfig()).model_copy(update={"on_error": on_error})
+    return ImageDataset.of(find_images(config, paths), preprocessing)
+
+
+def find_images(config: ImageDataConfig, paths: Sequence[Path]) -> ImageSet:
+    """What the path holds."""
+    if len(paths) != 1:
+        raise InputError(f"give one set of images as data, not {len(paths)}")
+    return read_images(Path(paths[0]))
