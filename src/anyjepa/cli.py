@@ -329,7 +329,7 @@ def _stopped(stop: Interrupted, command: list[str]) -> NoReturn:
 
 def _evaluation(run: Run) -> list[str]:
     """The command that judges a run on what it was trained on."""
-    data, unit = run.environment()["data"], run.recipe.data.unit
+    data, unit = run.environment()["data"], getattr(run.recipe.data, "unit", None)
     command = ["anyjepa", "evaluate", str(run.folder)]
     if data["paths"] == ["embedded"]:
         return command

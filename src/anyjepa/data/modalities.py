@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
+
+from anyjepa.config import Config, usual_kind
 from anyjepa.data.dataset import Dataset
 from anyjepa.data.ecg import source as ecg
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing, OnError
 from anyjepa.data.ecg.source import EcgDataConfig, Found
+from anyjepa.data.images import source as images
+from anyjepa.data.images.preprocessing import ImagePreprocessing
+from anyjepa.data.images.source import ImageDataConfig
 from anyjepa.errors import InputError
 
-DataConfig = EcgDataConfig
-PREPROCESSING: dict[str, type[EcgPreprocessing]] = {"ecg": EcgPreprocessing}
+DataConfig = Annotated[EcgDataConfig | ImageDataConfig, Field(discriminator="kind"), usual_kind("ecg")]
+PREPROCESSING: dict[str, type[Config]] = {"ecg": EcgPreprocessing, "images": ImagePreprocessing}
 
 
 def training_data(
@@ -24,7 +30,12 @@ def training_data(
     data: files or folders, the embedded set's training part if none, or ECGs in memory; exclude: ids to leave out.
     Raises InputError.
     """
-    return ecg.training_data(config, data, exclude)
+    if isinstance(config, EcgDataConfig):
+        return ecg.training_data(config, data, exclude)
+    if isinstance(data, Found):
+        raise InputError(f"these are ECGs; the recipe's data are {config.kind}")
+    dataset = images.training_data(config, data, exclude)
+    return dataset, tuple(dataset.tables)
 
 
 def evaluation_data(preprocessing: Any, paths: Sequence[Path], config: DataConfig | None, on_error: OnError) -> Dataset:
@@ -32,4 +43,7 @@ def evaluation_data(preprocessing: Any, paths: Sequence[Path], config: DataConfi
 
     Not for ECGs, whose labels follow from recordings. Raises InputError.
     """
-    raise InputError(f"there is no reader for data of kind '{preprocessing.kind}'")
+    if config is not None and config.kind != preprocessing.kind:
+        raise InputError(f"the recipe's data are {config.kind}, the model is of {preprocessing.kind}")
+    assert not isinstance(config, EcgDataConfig), "for ECGs there is `labelled`"
+    return images.evaluation_data(preprocessing, paths, config, on_error)

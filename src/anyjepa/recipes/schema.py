@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from anyjepa.config import Config, written
 from anyjepa.data.ecg.source import EcgDataConfig
 from anyjepa.data.files import regular_size
+from anyjepa.data.modalities import DataConfig
 from anyjepa.errors import InputError, did_you_mean
 from anyjepa.evaluation.protocol import EvaluationConfig
 from anyjepa.nn.tokens import token_grid
@@ -26,7 +27,7 @@ class Recipe(Config):
     schema_version: Literal[1] = 1
     name: str = Field(pattern=r"^[\w.-]+$", description="letters, digits, dots and dashes; names the run folder")
     description: str = Field(description="one line: what it is, and which publication it follows")
-    data: EcgDataConfig = EcgDataConfig()
+    data: DataConfig = EcgDataConfig()
     objective: ObjectiveConfig
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -37,10 +38,11 @@ class Recipe(Config):
         grid = token_grid(self.data.size, encoder.patch)
         if self.objective.masks is not None:
             self.objective.masks.check(grid)
-        if (self.data.mixture or self.data.sampling == "time") and self.training.order != "replacement":
-            raise ValueError("data.mixture and data.sampling=time need training.order=replacement")
-        if (self.data.missing_leads == "mask") != encoder.absent:
-            raise ValueError("data.missing_leads=mask and objective.encoder.absent=true go together")
+        if isinstance(self.data, EcgDataConfig):
+            if (self.data.mixture or self.data.sampling == "time") and self.training.order != "replacement":
+                raise ValueError("data.mixture and data.sampling=time need training.order=replacement")
+            if (self.data.missing_leads == "mask") != encoder.absent:
+                raise ValueError("data.missing_leads=mask and objective.encoder.absent=true go together")
         learned = "learned" in (part.positions.kind for part in (encoder, predictor) if part is not None)
         if self.data.absolute_time and learned:
             raise ValueError("data.absolute_time needs positions that go on: sincos or rotary, not learned")

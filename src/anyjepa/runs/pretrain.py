@@ -77,7 +77,8 @@ def pretrain(
             tell_skipped(dataset.skipped)
             origin = paths or (["arrays"] if isinstance(data, Found) else ["embedded"])
             _start(run, _described(dataset, dataset.checksums or hashes, origin, tasks), resume)
-            _draw_masks(run, dataset)
+            if isinstance(dataset, EcgDataset):
+                _draw_masks(run, dataset)
         fit(
             objective,
             recipe.training,
