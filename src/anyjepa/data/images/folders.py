@@ -61,6 +61,11 @@ def read_folder(root: Path, on_error: Literal["raise", "skip"] = "raise") -> Ima
     )
 
 
+def recognise(root: Path) -> bool:
+    """Whether there is an image file under a folder."""
+    return root.is_dir() and next(_below(root), None) is not None
+
+
 def _files(root: Path) -> Iterator[_File]:
     folders = [path for path in _inside(root) if path.is_dir()]
     parts = [path for path in folders if path.name.lower() in PARTS]

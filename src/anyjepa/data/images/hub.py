@@ -42,7 +42,7 @@ def read_hub(name: str) -> ImageSet:
     Parts of other names are left out. InputError in one line if the package or the set is not there.
     """
     try:
-        import datasets
+        import datasets  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise InputError(f"{PREFIX}{name}: needs the package `datasets`; install it: pip install datasets") from None
     try:

@@ -9,7 +9,6 @@ import struct
 import zlib
 from pathlib import Path
 
-
 import numpy as np
 
 from anyjepa.data.files import regular_size

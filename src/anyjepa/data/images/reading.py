@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from anyjepa.data.images import cifar, idx_files
-from anyjepa.data.images.folders import read_folder
+from anyjepa.data.images import cifar, folders, idx_files
 from anyjepa.data.images.hub import PREFIX, read_hub
 from anyjepa.data.images.image_set import ImageSet
 from anyjepa.errors import InputError
@@ -26,4 +25,12 @@ def read_images(path: Path | str, on_error: Literal["raise", "skip"] = "raise") 
         return cifar.read_cifar(*found)
     if not path.is_dir():
         raise InputError(f"{path}: is no set of images; give a folder, an archive of CIFAR (.tar.gz), or hf:OWNER/NAME")
-    return idx_files.read_mnist(path) if idx_files.recognise(path) else read_folder(path, on_error)
+    return idx_files.read_mnist(path) if idx_files.recognise(path) else folders.read_folder(path, on_error)
+
+
+def recognise(path: Path | str) -> bool:
+    """Whether a path holds images, as far as names tell."""
+    if str(path).startswith(PREFIX):
+        return True
+    path = Path(path)
+    return bool(cifar.recognise(path)) or idx_files.recognise(path) or folders.recognise(path)
