@@ -513,6 +513,15 @@ def test_a_published_checkpoint_is_imported_and_embeds(cli, golden, ecgs, tmp_pa
     assert len(embeddings(tmp_path / "z.npz")[1]) == 20
 
 
+@pytest.mark.parametrize("layout", ["ijepa", "vjepa"])
+def test_a_published_checkpoint_of_images_or_video_is_imported(cli, golden, tmp_path, layout):
+    command = ["weights", "import", layout, golden / layout / "jepa-latest.pth.tar", "-o", tmp_path / "model"]
+    assert "--heads" in cli(*command).err
+    assert cli(*command, "--heads", "4") == (0, f"model: {tmp_path / 'model'}\n", "")
+    assert f"--statistics does not belong to {layout}" in cli(*command, "--statistics", "cpsc").err
+    assert json.loads(cli("weights", "inspect", tmp_path / "model", "--json").out)["fits"]
+
+
 def test_import_takes_the_constants_of_a_named_data_set(cli, golden, tmp_path):
     command = ["weights", "import", "ecg-jepa", golden / "ecg_jepa/chkpt_2.pt", "-o", tmp_path / "model"]
     assert cli(*command, "--statistics", "cpsc").code == 0

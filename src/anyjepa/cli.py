@@ -252,21 +252,35 @@ def weights_inspect(
 
 @weights_app.command("import")
 def weights_import(
-    layout: Annotated[str, typer.Argument(help="Whose layout: ecg-jepa.")],
+    layout: Annotated[str, typer.Argument(help="Whose layout: ecg-jepa, ijepa or vjepa.")],
     path: Annotated[Path, typer.Argument(help="The published checkpoint.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Model folder to make.")],
     statistics: Annotated[
         str | None,
-        typer.Option(help="Data set whose constants standardise new records, e.g. ptb-xl. Default: the largest."),
+        typer.Option(help="ecg-jepa: data set whose constants standardise new records. Default: the largest."),
+    ] = None,
+    heads: Annotated[
+        int | None, typer.Option(min=1, help="ijepa, vjepa: attention heads. Default: of the published size.")
     ] = None,
 ) -> None:
     """Turn a published checkpoint into a model folder."""
     from anyjepa.errors import did_you_mean
     from anyjepa.weights.ecg_jepa import import_ecg_jepa
+    from anyjepa.weights.meta_jepa import import_jepa
 
-    if layout != "ecg-jepa":
-        raise InputError(f"weights import: layout '{layout}' is not known{did_you_mean(layout, ['ecg-jepa'])}")
-    typer.echo(f"model: {import_ecg_jepa(path, output, statistics)}")
+    known = ("ecg-jepa", "ijepa", "vjepa")
+    if layout not in known:
+        raise InputError(f"weights import: layout '{layout}' is not known{did_you_mean(layout, known)}")
+    for option, value, fits in (
+        ("--statistics", statistics, layout == "ecg-jepa"),
+        ("--heads", heads, layout != "ecg-jepa"),
+    ):
+        if value is not None and not fits:
+            raise InputError(f"weights import: {option} does not belong to {layout}")
+    if layout == "ecg-jepa":
+        typer.echo(f"model: {import_ecg_jepa(path, output, statistics)}")
+    else:
+        typer.echo(f"model: {import_jepa(layout, path, output, heads)}")
 
 
 @app.callback(invoke_without_command=True)

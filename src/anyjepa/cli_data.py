@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from anyjepa.cli_options import Json, Leads, Rate, Unit, show, told
+from anyjepa.errors import InputError
 
 data_app = typer.Typer(help="What is in a data set, and what is wrong with it.", no_args_is_help=True)
 
@@ -20,6 +21,11 @@ class MissingLeads(StrEnum):
     zero = "zero"
 
 
+class Kind(StrEnum):
+    ecg = "ecg"
+    images = "images"
+
+
 class OnError(StrEnum):
     raise_ = "raise"
     skip = "skip"
@@ -27,20 +33,43 @@ class OnError(StrEnum):
 
 @data_app.command("inspect")
 def data_inspect(
-    paths: Annotated[list[Path], typer.Argument(help="ECG files or folders.")],
+    paths: Annotated[list[Path], typer.Argument(help="ECG files or folders, or one set of images.")],
+    kind: Annotated[Kind | None, typer.Option(help="What the data are. Default: as the names of files tell.")] = None,
     fs: Rate = None,
     leads: Leads = None,
     unit: Unit = None,
     as_json: Json = False,
 ) -> None:
-    """Records, rates, leads, patients, statements and amplitudes of a data set, and every problem found."""
-    from anyjepa.data.ecg.inspection import inspect, render
+    """What a data set holds (of ECGs rates, leads, patients, statements, amplitudes; of images sizes, classes, split),
+    and every problem found."""
+    from anyjepa.data.ecg import inspection as ecg
+    from anyjepa.data.images import inspection as images
+    from anyjepa.data.images.reading import recognise
 
-    found = inspect(paths, fs=fs, leads=leads.split(",") if leads else None, unit=unit)
+    if kind is Kind.images or (kind is None and all(map(recognise, paths))):
+        if len(paths) > 1:
+            raise InputError(f"give one set of images at a time, not {len(paths)}")
+        found, render = images.inspect(paths[0]), images.render
+    else:
+        found = ecg.inspect(paths, fs=fs, leads=leads.split(",") if leads else None, unit=unit)
+        render = ecg.render
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
         show(render(found))
+
+
+@data_app.command("download")
+def data_download(
+    name: Annotated[str, typer.Argument(help="cifar10 or cifar100.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder. Default: the user's cache.")] = None,
+) -> None:
+    """Fetch a published data set, checked by its MD5. An interrupted download is gone on with."""
+    from anyjepa.data.images.download import download
+
+    archive = download(name, output)
+    typer.echo(f"{archive}")
+    typer.echo(f"next: anyjepa data inspect {archive}", err=True)
 
 
 @data_app.command("prepare")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from golden_vectors import Vectors, part_of
 
 from anyjepa.evaluation.samples import Windows
 from anyjepa.masks.base import Masks
@@ -27,17 +25,13 @@ from anyjepa.weights.folder import LoadedModel, load_model
 from anyjepa.weights.foreign import read_foreign
 
 
-class Golden:
+class Golden(Vectors):
     """The vectors, and objectives filled from the checkpoint."""
 
     def __init__(self, folder: Path):
-        self.vectors = dict(np.load(folder / "vectors.npz"))
-        self.settings = json.loads((folder / "config.json").read_text())
+        super().__init__(folder)
         self.checkpoint = read_foreign(folder / "chkpt_2.pt")
         self.imported = convert("chkpt_2.pt", self.checkpoint)
-
-    def tensor(self, key: str) -> Tensor:
-        return torch.from_numpy(self.vectors[key])
 
     def masks(self, number: str = "", micro_batches: int = 1) -> Masks:
         targets = self.tensor(f"mask_predictor{number}")[:, None]
@@ -52,25 +46,6 @@ class Golden:
         model.target.encoder.load_state_dict(part_of(tensors, "encoder"))
         model.predictor.load_state_dict(part_of(tensors, "predictor"))
         return model
-
-    def match(self, key: str, ours: Tensor | float) -> None:
-        """max|A - R| <= 1e-5 max|R|; for scalars the same is the relative error."""
-        ours, reference = np.asarray(torch.as_tensor(ours).detach().double()), self.vectors[key]
-        assert ours.size == reference.size, key
-        error, scale = np.abs(ours.reshape(reference.shape) - reference).max(), np.abs(reference).max()
-        assert error <= 1e-5 * scale, f"{key}: {error / scale:.2g}"
-
-    def match_fresh(self, key: str, ours: Tensor, lr: float) -> None:
-        """After a first AdamW step, nearly lr x sign(gradient): 99 % within the rule, all within 2 lr more."""
-        reference = self.vectors[key]
-        error = np.abs(ours.detach().numpy().reshape(reference.shape) - reference)
-        tolerance = 1e-5 * np.abs(reference).max()
-        assert (error <= tolerance).mean() >= 0.99, key
-        assert error.max() <= tolerance + 2 * lr, key
-
-
-def part_of(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
-    return {name.removeprefix(f"{part}."): tensor for name, tensor in tensors.items() if name.startswith(f"{part}.")}
 
 
 def our_name(official: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from pydantic import Field, PositiveInt
@@ -27,6 +28,9 @@ class PredictorConfig(Config):
     mask_tokens: PositiveInt = Field(
         default=1, description="learned mask tokens: one for all groups of targets, or one a group (V-JEPA)"
     )
+    mask_init: Literal["normal", "zeros"] = Field(
+        default="normal", description="mask tokens at the start: N(0, .02^2), or zero (V-JEPA)"
+    )
 
 
 class MaskedPredictor(nn.Module):
@@ -45,7 +49,10 @@ class MaskedPredictor(nn.Module):
         self.norm = nn.LayerNorm(config.dim, config.block.norm_eps, bias=config.block.bias)
         self.proj = nn.Linear(config.dim, dim, bias=config.block.bias)
         initialise(self, residual_depth)
-        nn.init.trunc_normal_(self.mask_tokens, std=0.02)
+        if config.mask_init == "normal":
+            nn.init.trunc_normal_(self.mask_tokens, std=0.02)
+        else:
+            nn.init.zeros_(self.mask_tokens)
 
     def forward(
         self,

@@ -52,7 +52,8 @@ class MaskedPrediction(Objective):
         """x: (B, C, *samples). One `Masks` for each group of targets; the loss is their mean.
 
         Each group's loss is its sum over target tokens divided by their number in the optimiser batch (`Masks.count`),
-        so the sum over micro-batches and ranks is the loss of the whole batch.
+        so the sum over micro-batches and ranks is the loss of the whole batch. Watched beside an L2 loss, the mean over
+        dims: `squared_error`, their sum.
         """
         grid = token_grid(x.shape[2:], self.config.encoder.patch)
         targets = self.target(x, start)  # (B, N, D), no gradient
@@ -63,6 +64,8 @@ class MaskedPrediction(Objective):
                 context, group.context, group.targets, group.targets_valid, grid, start, number
             )  # (sum T, D)
             losses.add("prediction", distance(self.config.distance, predicted, group.of(targets)) / group.count())
+        if self.config.distance.kind == "l2":
+            losses.watched["squared_error"] = losses.total().detach() * self.student.dim
         return losses
 
     def encoders(self) -> dict[Weights, Encoder]:

@@ -8,6 +8,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from anyjepa.config import Config, Share
 from anyjepa.training.parameter_groups import DecayRule
+from anyjepa.training.schedules import cosine, warmup_cosine
 
 Precision = Literal["auto", "32", "bf16"]
 
@@ -23,19 +24,38 @@ class OptimiserConfig(Config):
         default=(0.01, 0.1), description="first and last step, half a cosine between"
     )
     decay_rule: DecayRule = Field(
-        default="matrices", description="what decays: Linear weights, or all that is not one-dimensional"
+        default="matrices", description="what decays: Linear weights, all that is not one-dimensional, or everything"
+    )
+    first_step: Literal[0, 1] = Field(
+        default=0,
+        description="the first step's number in the schedules of learning rate and weight decay: 0, it has their first "
+        "values and the last step their last (ECG-JEPA); 1, they are one step ahead and one longer (I-JEPA, V-JEPA)",
     )
     betas: tuple[Share, Share] = (0.9, 0.99)
     eps: PositiveFloat = 1e-6
-    clip: PositiveFloat | None = Field(
-        default=None, description="largest norm of the whole gradient; none: no clipping"
+    clip: PositiveFloat | None = Field(default=None, description="largest norm of the gradient; none: no clipping")
+    clip_parts: bool = Field(
+        default=False, description="encoder and predictor are clipped each by its own norm (V-JEPA), not as a whole"
     )
+    clip_from: NonNegativeInt = Field(default=0, description="steps at the start without clipping")
+
+    def at(self, step: int, steps: int) -> tuple[float, float]:
+        """Learning rate and weight decay of a step, its number counted from 0, in schedules of `steps` steps."""
+        step, steps = step + self.first_step, steps + self.first_step
+        lr = warmup_cosine(step, steps, self.lr, self.start_lr, self.final_lr, self.warmup)
+        return lr, cosine(step, steps, *self.weight_decay)
 
 
 class TrainingConfig(Config):
     """Length, batches, optimiser, and what is written down on the way."""
 
     steps: PositiveInt = Field(default=100_000, description="optimiser steps")
+    stretch: float = Field(
+        default=1.0,
+        ge=1,
+        description="schedules (learning rate, weight decay, momentum) are those of a run this many times as long, so "
+        "their last values are never reached (V-JEPA: 1.25)",
+    )
     batch_size: PositiveInt = Field(
         default=2048, le=2**20, description="samples an optimiser step, over all ranks and micro-batches"
     )
@@ -55,6 +75,11 @@ class TrainingConfig(Config):
     checkpoint_every: PositiveInt = Field(default=1000, description="steps between checkpoints")
     keep_checkpoints: PositiveInt = Field(default=2, description="newest checkpoints that stay")
     loggers: tuple[Literal["tensorboard", "wandb"], ...] = Field(default=(), description="besides metrics.csv")
+
+    @property
+    def schedule_steps(self) -> int:
+        """Length of the schedules, which may go on beyond the run."""
+        return round(self.steps * self.stretch)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

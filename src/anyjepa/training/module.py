@@ -14,7 +14,6 @@ from anyjepa.randomness import torch_seed
 from anyjepa.training.config import TrainingConfig
 from anyjepa.training.draws import Batch
 from anyjepa.training.parameter_groups import decay_groups
-from anyjepa.training.schedules import cosine, warmup_cosine
 
 
 class DivergedError(RuntimeError):
@@ -64,8 +63,10 @@ class Pretraining(L.LightningModule):
 
     def configure_gradient_clipping(self, optimizer: torch.optim.Optimizer, *_: Any, **__: Any) -> None:
         """By ourselves: under autocast Lightning refuses to clip for a fused optimiser, gradient scaler or not."""
-        if self.config.optimiser.clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.objective.parameters(), self.config.optimiser.clip)
+        config = self.config.optimiser
+        if config.clip is not None and self.trainer.global_step >= config.clip_from:
+            for part in self.objective.children() if config.clip_parts else [self.objective]:
+                torch.nn.utils.clip_grad_norm_(part.parameters(), config.clip)
 
     def check_finite(self) -> None:
         """Raises DivergedError for the last micro-batch's loss. One step late, so a GPU is never waited for."""
@@ -79,9 +80,8 @@ class Pretraining(L.LightningModule):
 
     def _begin(self, step: int) -> None:
         """Set what follows the step, before its first micro-batch."""
-        config, steps = self.config.optimiser, self.config.steps
-        lr = warmup_cosine(step, steps, config.lr, config.start_lr, config.final_lr, config.warmup)
-        weight_decay = cosine(step, steps, *config.weight_decay)
+        steps = self.config.schedule_steps
+        lr, weight_decay = self.config.optimiser.at(step, steps)
         decayed, rest = self.trainer.optimizers[0].param_groups
         decayed["lr"], rest["lr"], decayed["weight_decay"] = lr, lr, weight_decay
         self.terms, self.watched = {}, {}

@@ -19,7 +19,7 @@ from anyjepa.errors import InputError, did_you_mean
 from anyjepa.nn.pooling import HeadConfig
 from anyjepa.objectives.masked import MaskedPredictionConfig
 from anyjepa.weights.folder import save_model
-from anyjepa.weights.foreign import read_foreign
+from anyjepa.weights.foreign import read_foreign, renamed
 from anyjepa.weights.model import ClassifierConfig, ModelConfig, Provenance, parse
 
 # Official names to ours. Patches are projected by a Linear here, so the convolution's weight is flattened.
@@ -161,12 +161,8 @@ def convert(where: str, checkpoint: Mapping[str, object]) -> Converted:
 
 def from_official(where: str, tensors: Mapping[str, object]) -> dict[str, Tensor]:
     """Official tensors (or their gradients) under our names and in our shapes. Unknown names stay as they are."""
-    ours = {}
-    for name, tensor in tensors.items():
-        if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise InputError(f"{where}: '{name}' is a {type(tensor).__name__}; a tensor is expected")
-        for pattern, replacement in NAMES:
-            name = re.sub(pattern, replacement, name)
+    ours = renamed(where, tensors, NAMES)
+    for name, tensor in ours.items():
         if tensor.ndim == 3:  # convolution (D, C, p), registers (1, R, D), mask token and query (1, 1, D)
             tensor = tensor.flatten(1) if name.endswith("project.weight") else tensor.flatten(0, 1)
         ours[name] = tensor[0] if name == "head.read.query" and len(tensor) == 1 else tensor

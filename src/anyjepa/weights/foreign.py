@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from anyjepa.errors import InputError
 
@@ -32,3 +34,18 @@ def read_foreign(path: Path | str) -> dict[str, object]:
     if not isinstance(checkpoint, dict):
         raise InputError(f"{path}: holds a {type(checkpoint).__name__}; a dictionary is expected")
     return checkpoint
+
+
+def renamed(where: str, tensors: object, names: Sequence[tuple[str, str]]) -> dict[str, Tensor]:
+    """Tensors of a foreign dictionary under other names: each (pattern, replacement) in turn.
+
+    InputError for anything in it that is no named tensor.
+    """
+    ours = {}
+    for name, tensor in tensors.items() if isinstance(tensors, dict) else [("", tensors)]:
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise InputError(f"{where}: '{name}' is a {type(tensor).__name__}; a tensor is expected")
+        for pattern, replacement in names:
+            name = re.sub(pattern, replacement, name)
+        ours[name] = tensor
+    return ours

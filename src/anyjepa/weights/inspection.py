@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from anyjepa.errors import InputError
+from anyjepa.weights import meta_jepa
 from anyjepa.weights.ecg_jepa import convert, is_ecg_jepa
 from anyjepa.weights.folder import TENSORS, find_model, load_model, read_config
 from anyjepa.weights.foreign import read_foreign
+from anyjepa.weights.meta_jepa import PARTS, TITLES, Layout, layout_of
 from anyjepa.weights.model import fit_parts
 from anyjepa.weights.tensors import read_tensors
 
@@ -78,6 +80,8 @@ def _safetensors(path: Path) -> dict[str, object]:
 
 def _foreign(path: Path) -> dict[str, object]:
     checkpoint = read_foreign(path)
+    if layout := layout_of(checkpoint):
+        return _meta_jepa(path, checkpoint, layout)
     if not is_ecg_jepa(checkpoint):
         tensors = _tensors_in(checkpoint)
         return {**_report(path, "PyTorch checkpoint of unknown origin", tensors, None), "fits": None}
@@ -94,6 +98,17 @@ def _foreign(path: Path) -> dict[str, object]:
         "step": converted.config.provenance.steps,
         "config": converted.official.model_dump(mode="json"),
     }
+
+
+def _meta_jepa(path: Path, checkpoint: Mapping[str, object], layout: Layout) -> dict[str, object]:
+    tensors = _tensors_in({part: checkpoint[part] for part in PARTS})
+    report = _report(path, f"official {TITLES[layout]} checkpoint", tensors, None) | {"importer": layout}
+    try:
+        made = meta_jepa.convert(str(path), checkpoint, layout)
+        fit_parts(str(path), made.config, made.tensors)
+    except InputError as error:
+        return {**report, "fits": False, "problem": str(error)}
+    return {**report, "config": made.config.objective.model_dump(mode="json")}
 
 
 def _report(path: Path, kind: str, tensors: Mapping[str, Tensor], problem: str | None) -> dict[str, object]:

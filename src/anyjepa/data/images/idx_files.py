@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import struct
 import zlib
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -33,7 +33,7 @@ def read_idx(path: Path) -> np.ndarray:
         raise InputError(f"{path}: cannot be read as an IDX file ({error})") from None
 
 
-def _array(file: IO[bytes], path: Path) -> np.ndarray:
+def _array(file: io.BufferedIOBase, path: Path) -> np.ndarray:
     zeros, code, axes = struct.unpack(">HBB", file.read(4).ljust(4, b"\xff"))
     if zeros or code not in _TYPES or not axes:
         raise InputError(f"{path}: is no IDX file; it must begin with two zero bytes, a type and a number of axes")

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
-from anyjepa.data.images import cifar, idx_files
+from anyjepa.data.images import cifar, folders, idx_files
+from anyjepa.data.images.hub import PREFIX, read_hub
 from anyjepa.data.images.image_set import ImageSet
 from anyjepa.errors import InputError
 
 
-def read_images(path: Path) -> ImageSet:
-    """CIFAR or MNIST as published. InputError in one line for anything else."""
+def read_images(path: Path | str, on_error: Literal["raise", "skip"] = "raise") -> ImageSet:
+    """CIFAR and MNIST as published, else a folder of image files; 'hf:owner/name' is a set of the Hugging Face hub.
+
+    on_error: what to do with a file of a folder that cannot be read. InputError in one line for anything else.
+    """
+    if str(path).startswith(PREFIX):
+        return read_hub(str(path)[len(PREFIX) :])
+    path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: there is no such file or folder")
     if found := cifar.recognise(path):
         return cifar.read_cifar(*found)
-    if idx_files.recognise(path):
-        return idx_files.read_mnist(path)
-    raise InputError(f"{path}: holds no images; CIFAR-10 and CIFAR-100 (folder or .tar.gz) and MNIST are read")
+    if not path.is_dir():
+        raise InputError(f"{path}: is no set of images; give a folder, an archive of CIFAR (.tar.gz), or hf:OWNER/NAME")
+    return idx_files.read_mnist(path) if idx_files.recognise(path) else folders.read_folder(path, on_error)
+
+
+def recognise(path: Path | str) -> bool:
+    """Whether a path holds images, as far as names tell."""
+    if str(path).startswith(PREFIX):
+        return True
+    path = Path(path)
+    return bool(cifar.recognise(path)) or idx_files.recognise(path) or folders.recognise(path)

@@ -23,13 +23,15 @@ from anyjepa.data.images.preprocessing import (
     fit_statistics,
 )
 from anyjepa.data.images.reading import read_images
+from anyjepa.data.images.simulator import ImageSimulatorConfig, simulate
 from anyjepa.errors import InputError, did_you_mean
 
 
 class ImageDataConfig(Config):
-    """Images for pretraining: a set if a path is given."""
+    """Images for pretraining: a set if a path is given, else the embedded one."""
 
     kind: Literal["images"] = "images"
+    simulator: ImageSimulatorConfig = Field(default=ImageSimulatorConfig(), description="the embedded data set")
     side: Side = Field(default=32, description="width and height that the encoder sees, pixels")
     colours: Colours = Field(default="rgb", description="three channels (grey is repeated), or one")
     centre: Kept = Field(default=1.0, description="share of the shorter side that an evaluated middle square has")
@@ -97,7 +99,9 @@ def evaluation_data(
 
 
 def find_images(config: ImageDataConfig, paths: Sequence[Path]) -> ImageSet:
-    """What the path holds."""
-    if len(paths) != 1:
+    """What the path holds; without one the embedded set."""
+    if not paths:
+        return simulate(config.simulator)
+    if len(paths) > 1:
         raise InputError(f"give one set of images as data, not {len(paths)}")
-    return read_images(Path(paths[0]))
+    return read_images(paths[0], config.on_error)

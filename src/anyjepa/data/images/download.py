@@ -1,0 +1,75 @@
+"""Fetch a published set once, checked by its MD5; without a network say where to get it and where to put it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from http.client import HTTPException
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+from anyjepa.data.images.cifar import LAYOUTS
+from anyjepa.errors import InputError, did_you_mean
+
+SITE = "https://www.cs.toronto.edu/~kriz"
+SETS = {layout.name: layout for layout in LAYOUTS if not layout.meta}  # the layout without pickles
+TIMEOUT_S = 30.0
+
+
+def download(name: str, output: Path | None = None) -> Path:
+    """The archive of 'cifar10' or 'cifar100', in the folder `output` or else the user's cache.
+
+    It is there whole or not at all; what an interruption has left is gone on with. Raises InputError in one line, which
+    without a network says what to do by hand.
+    """
+    if name not in SETS:
+        raise InputError(f"there is no data set '{name}' to download{did_you_mean(name, SETS)}")
+    folder, archive, md5 = output or cache_folder(), SETS[name].archive, SETS[name].md5
+    target, partial, url = folder / archive, folder / f"{archive}.part", f"{SITE}/{archive}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            if _md5(target) != md5:
+                raise InputError(f"{target}: is there, but is not the published {archive} (MD5 {md5}); remove it")
+            return target
+        _fetch(url, partial)
+        if (found := _md5(partial)) != md5:
+            partial.unlink()
+            raise InputError(f"{url}: came with MD5 {found}, not the published {md5}; nothing was kept")
+        partial.replace(target)
+    except (URLError, HTTPException, TimeoutError, ConnectionError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise InputError(
+            f"{url}: cannot be fetched ({reason}); get it on another machine (MD5 {md5}), put it at {target}, and give "
+            f"--data {target}"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{target}: stopped ({error.strerror or error}); the same command goes on") from None
+    return target
+
+
+def cache_folder() -> Path:
+    """Where sets are kept that no folder was named for."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "anyjepa" / "data"
+
+
+def _fetch(url: str, partial: Path) -> None:
+    """Write what `url` has, after what is there already if the server can do that."""
+    there = partial.stat().st_size if partial.exists() else 0
+    request = Request(url, headers={"Range": f"bytes={there}-"} if there else {})
+    try:
+        with urlopen(request, timeout=TIMEOUT_S) as answer:
+            with partial.open("ab" if answer.status == 206 else "wb") as file:
+                shutil.copyfileobj(answer, file, 2**20)
+            if answer.length:  # bytes promised, but not sent
+                raise ConnectionError("the connection ended early; the same command goes on")
+    except URLError as error:
+        if getattr(error, "code", None) != 416:  # 416: all of it is there
+            raise
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()

@@ -1,0 +1,81 @@
+"""PNG, JPEG and WebP files, decoded when they are asked for."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from anyjepa.data.files import regular_size
+from anyjepa.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+MOST_PIXELS = 64 * 2**20  # of one image
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Image files as `Images`."""
+
+    paths: tuple[Path, ...]
+    checksums: tuple[str, ...]  # name and bytes of each: digests of a million files would take longer than an epoch
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return read_image(self.paths[index])
+
+    def rows(self, index: Sequence[int] | np.ndarray) -> ImageFiles:
+        return ImageFiles(tuple(self.paths[i] for i in index), tuple(self.checksums[i] for i in index))
+
+
+def read_image(path: Path, decode: bool = True) -> np.ndarray:
+    """(H, W, 1 or 3) uint8. decode False: only the header is read, and the result is empty.
+
+    What is not 8-bit RGB or grey: `as_pixels`. InputError for what is no image, broken, too large or no regular file.
+    """
+    from PIL import Image
+
+    if not regular_size(path):
+        raise InputError(f"{path}: is an empty file")
+    try:
+        with warnings.catch_warnings():  # Pillow's, of odd metadata
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as picture:
+                if picture.width * picture.height > MOST_PIXELS:
+                    raise Image.DecompressionBombError
+                return as_pixels(picture) if decode else np.empty((0, 0, 3), np.uint8)
+    except Image.DecompressionBombError:
+        raise InputError(f"{path}: has more than {MOST_PIXELS} pixels; make it smaller, or leave it out") from None
+    except Exception as error:  # a broken file fails in many ways
+        reason = str(error).split(str(path))[0].rstrip(" '") or type(error).__name__
+        raise InputError(f"{path}: cannot be read as PNG, JPEG or WebP ({reason})") from None
+
+
+def as_pixels(picture: Image.Image) -> np.ndarray:
+    """(H, W, 1 or 3) uint8 of a picture, turned as its EXIF says.
+
+    Transparent parts show white, 16-bit grey loses its lower byte, palettes and other colour spaces become RGB; of an
+    animation it is the first frame. ValueError for pixels that are no colours (32-bit, floating point).
+    """
+    from PIL import Image, ImageOps
+
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I;16"):
+        return (np.asarray(picture).astype(np.uint16) >> 8).astype(np.uint8)[..., None]
+    if picture.mode in ("I", "F"):
+        raise ValueError("its pixels are 32-bit numbers; save it with 8 or 16 bits")
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    if picture.mode in ("1", "L"):
+        return np.asarray(picture.convert("L"))[..., None]
+    return np.asarray(picture.convert("RGB"))

@@ -1,0 +1,148 @@
+"""An image set that needs no download: small scenes of striped and spotted shapes.
+
+What an image shows is a shape and a texture, in any place, size, turn and colour, before a textured background and
+among clutter, so neither a pixel nor the colours tell its class.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from anyjepa.config import Config
+from anyjepa.data.images.image_set import ImageSet, Labels
+from anyjepa.randomness import generator
+
+SHAPES = ("disk", "square", "triangle", "cross")
+TEXTURES = ("striped", "spotted")
+CLASSES = tuple(f"{texture} {shape}" for shape in SHAPES for texture in TEXTURES)
+SIDE = 32
+_CLUTTER = 3  # small discs in each image
+
+
+class ImageSimulatorConfig(Config):
+    """How many images are made; parts differ in nothing but their random numbers."""
+
+    train: PositiveInt = Field(default=6000, le=10**6, description="images of the training part")
+    test: PositiveInt = Field(default=2000, le=10**6, description="images of the test part")
+    seed: NonNegativeInt = Field(default=0, description="other seeds, other images")
+
+
+class _Scene(NamedTuple):
+    """Random facts of n images, (n,) or (n, k) each."""
+
+    shape: np.ndarray  # number of the shape
+    texture: np.ndarray
+    size: np.ndarray  # half the width of the shape, pixels
+    middle: np.ndarray  # (n, 2)
+    turn: np.ndarray  # radians
+    colours: np.ndarray  # (n, 4, 3): two of the shape, two of the background; 0 to 1
+    wave: np.ndarray  # (n, 2, 3): of shape and background: length in pixels, direction, phase
+    clutter: np.ndarray  # (n, discs, 6): place, radius, colour
+
+
+def simulate(config: ImageSimulatorConfig) -> ImageSet:
+    """The set: training part first, as many images of each class as of every other."""
+    parts = {"train": config.train, "test": config.test}
+    made = [_part(config.seed, part, count) for part, count in parts.items()]
+    return ImageSet(
+        name="simulator",
+        ids=tuple(f"{part}/{row:05d}" for part, count in parts.items() for row in range(count)),
+        images=np.concatenate([images for images, _ in made]),
+        split=tuple(part for part, count in parts.items() for _ in range(count)),
+        labels={"class": Labels(CLASSES, np.concatenate([classes for _, classes in made]))},
+    )
+
+
+def _part(seed: int, part: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """(count, SIDE, SIDE, 3) uint8 and (count,) classes."""
+    classes = generator(seed, f"image classes {part}", 0).permutation(np.arange(count) % len(CLASSES))
+    blocks = [
+        _draw(_scene(classes[first : first + 500], generator(seed, f"images {part}", first)))
+        for first in range(0, count, 500)
+    ]
+    return np.concatenate(blocks), classes
+
+
+def _scene(classes: np.ndarray, rng: np.random.Generator) -> _Scene:
+    n = len(classes)
+    size = rng.uniform(7, 11, n)
+    wave = np.stack(
+        [rng.uniform(4.0, 6.0, (n, 2)), rng.uniform(0, np.pi, (n, 2)), rng.uniform(0, 2 * np.pi, (n, 2))], axis=2
+    )
+    wave[:, 1, 0] = rng.uniform(8, 24, n)  # the background's waves are longer
+    colours = rng.uniform(0, 1, (n, 4, 3))
+    contrast = rng.choice([-1, 1], (n, 1)) * rng.uniform(0.35, 0.6, (n, 1))  # of the shape's two colours
+    colours[:, 1] = (colours[:, 0] + contrast) % 1
+    colours[:, 3] = np.clip(colours[:, 2] + rng.uniform(-0.25, 0.25, (n, 3)), 0, 1)
+    discs = rng.uniform(0, 1, (n, _CLUTTER, 6)) * [SIDE, SIDE, 1.5, 1, 1, 1] + [0, 0, 1.5, 0, 0, 0]
+    return _Scene(
+        shape=classes // len(TEXTURES),
+        texture=classes % len(TEXTURES),
+        size=size,
+        middle=rng.uniform(0, 1, (n, 2)) * (SIDE - 1.6 * size)[:, None] + 0.8 * size[:, None],
+        turn=rng.uniform(0, 2 * np.pi, n),
+        colours=colours,
+        wave=wave,
+        clutter=discs,
+    )
+
+
+def _draw(scene: _Scene) -> np.ndarray:
+    """(n, SIDE, SIDE, 3) uint8."""
+    pixels = np.arange(SIDE, dtype=np.float32) + np.float32(0.5)
+    y, x = pixels[None, :, None], pixels[None, None, :]
+    waves = scene.wave.astype(np.float32)
+    ground = _mixed(scene.colours[:, 2], scene.colours[:, 3], _stripes(x, y, waves[:, 1]))
+    for k in range(_CLUTTER):
+        row, column, radius = (_wide(scene.clutter[:, k, i]) for i in range(3))
+        inside = _edge(radius - np.hypot(y - row, x - column))
+        ground = _over(ground, scene.clutter[:, k, None, None, 3:], inside)
+    stripes = _stripes(x, y, waves[:, 0])
+    across = waves[:, 0] + np.array([0, np.pi / 2, 1], np.float32)  # a second wave, at a right angle
+    spots = np.where(stripes * _stripes(x, y, across) > 0.25, np.float32(1), np.float32(0))
+    texture = np.where(_wide(scene.texture) == 0, np.float32(1) * (stripes > 0.5), spots)
+    image = _over(ground, _mixed(scene.colours[:, 0], scene.colours[:, 1], texture), _edge(_inside(scene, x, y)))
+    return (image * 255).round().astype(np.uint8)
+
+
+def _inside(scene: _Scene, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(n, SIDE, SIDE): how far inside of its shape a pixel is, about in pixels; negative outside."""
+    dx, dy = x - _wide(scene.middle[:, 0]), y - _wide(scene.middle[:, 1])
+    cos, sin, size = _wide(np.cos(scene.turn)), _wide(np.sin(scene.turn)), _wide(scene.size)
+    u, v = cos * dx + sin * dy, cos * dy - sin * dx
+    a, b = np.abs(u), np.abs(v)
+    shapes = (
+        0.9 * size - np.hypot(u, v),
+        0.8 * size - np.maximum(a, b),
+        0.55 * size - np.maximum(v, np.float32(3**0.5 / 2) * a - v / 2),
+        np.minimum(size - np.maximum(a, b), 0.38 * size - np.minimum(a, b)),
+    )
+    return np.choose(_wide(scene.shape).astype(int), shapes)
+
+
+def _stripes(x: np.ndarray, y: np.ndarray, wave: np.ndarray) -> np.ndarray:
+    """(n, SIDE, SIDE) from 0 to 1: a wave of its length, direction and phase, (n, 3)."""
+    length, direction, phase = (_wide(wave[:, i]) for i in range(3))
+    turns = (np.cos(direction) * x + np.sin(direction) * y) / length
+    return (np.sin(np.float32(2 * np.pi) * turns + phase) + 1) / 2
+
+
+def _edge(inside: np.ndarray) -> np.ndarray:
+    """1 inside, 0 outside, a slope of one pixel between."""
+    return np.clip(inside + np.float32(0.5), 0, 1)
+
+
+def _mixed(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """(n, SIDE, SIDE, 3) of two colours (n, 3), `share` (n, SIDE, SIDE) of the second."""
+    return _over(first[:, None, None].astype(np.float32), second[:, None, None], share)
+
+
+def _over(below: np.ndarray, above: np.ndarray, cover: np.ndarray) -> np.ndarray:
+    return below + (above.astype(np.float32) - below) * cover[..., None]
+
+
+def _wide(values: np.ndarray) -> np.ndarray:
+    return values.astype(np.float32)[:, None, None]

@@ -1,0 +1,69 @@
+"""Series from `.npz` files and from `.csv` files with a column a channel."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from anyjepa.data.files import regular_size
+from anyjepa.data.series.record import Series
+from anyjepa.errors import InputError, did_you_mean
+
+NPZ_KEYS = ("series", "ids", "labels", "groups", "split")
+
+
+def read_npz(path: Path) -> list[Series]:
+    """series: (N, C, T) or (C, T) numbers, NaN for missing ones; ids, labels, groups, split: N texts, if known.
+
+    Pickled objects are refused. InputError for what does not fit.
+    """
+    regular_size(path)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            stored = {key: file[key] for key in file.files}
+    except Exception as error:  # zipfile, zlib and NumPy each raise their own
+        raise InputError(f"{path}: cannot be read as NumPy arrays ({str(error)[:200]})") from error
+    for key in stored:
+        if key not in NPZ_KEYS:
+            raise InputError(f"{path}: unknown key '{key}'{did_you_mean(key, NPZ_KEYS)}")
+    if "series" not in stored:
+        raise InputError(f"{path}: key 'series' is missing; it holds the values (series, channels, samples)")
+    values = stored["series"][None] if stored["series"].ndim == 2 else stored["series"]
+    if values.ndim != 3 or not len(values):
+        raise InputError(f"{path}: series of shape {values.shape} must be (series, channels, samples)")
+    texts = {key: _texts(path, stored, key, len(values)) for key in NPZ_KEYS[1:]}
+    ids = texts["ids"] or [str(number) for number in range(len(values))]
+    rest = zip(*(texts[key] or [None] * len(values) for key in ("labels", "groups", "split")), strict=True)
+    return [
+        Series(f"{path.stem}/{id}", row, label, group, split, source=path.stem, file=f"{path}: series '{id}'")
+        for id, row, (label, group, split) in zip(ids, values, rest, strict=True)
+    ]
+
+
+def read_csv(path: Path) -> list[Series]:
+    """One series: a line of channel names, then a line a sample; an empty cell is a missing value."""
+    regular_size(path)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            names, *rows = csv.reader(file)
+        for number, row in enumerate(rows, start=1):
+            if len(row) != len(names):
+                raise InputError(f"{path}: row {number} has {len(row)} cells, the header {len(names)}")
+        values = [[float(cell) if cell.strip() else float("nan") for cell in row] for row in rows]
+    except InputError:
+        raise
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as a table of numbers ({error})") from None
+    return [
+        Series(path.stem, np.array(values, float).reshape(-1, len(names)).T, source=path.parent.name, file=str(path))
+    ]
+
+
+def _texts(path: Path, stored: dict[str, np.ndarray], key: str, count: int) -> list[str] | None:
+    if key not in stored:
+        return None
+    if stored[key].shape != (count,) or stored[key].dtype.kind not in "Uiu":
+        raise InputError(f"{path}: '{key}' must be {count} texts or whole numbers, it has shape {stored[key].shape}")
+    return [str(value) for value in stored[key]]

@@ -1,0 +1,110 @@
+"""From a series as read to what an encoder sees: gaps filled, standardised."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from typing import Annotated, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt, model_validator
+
+from anyjepa.config import Config
+from anyjepa.data.series.record import Series
+from anyjepa.errors import DataWarning, InputError
+
+Gaps = Literal["interpolate", "refuse"]
+Positive = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
+
+
+class SeriesPreprocessing(Config):
+    """What a model was trained on, and all that is needed to prepare new series for it."""
+
+    absolute_time: ClassVar[bool] = False
+
+    kind: Literal["series"] = "series"
+    length: PositiveInt = Field(description="samples of a training crop")
+    mean: tuple[FiniteFloat, ...] = Field(min_length=1, description="mean of each channel over the training part")
+    std: tuple[Positive, ...] = Field(description="standard deviation of each channel over the training part")
+    gaps: Gaps = Field(default="interpolate", description="missing values: linear interpolation in time, or an error")
+
+    @model_validator(mode="after")
+    def _one_constant_a_channel(self) -> Self:
+        if len(self.mean) != len(self.std):
+            raise ValueError(f"{len(self.mean)} means, but {len(self.std)} stds")
+        return self
+
+    @property
+    def channels(self) -> int:
+        return len(self.mean)
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Samples of a full input."""
+        return (self.length,)
+
+    @property
+    def samples(self) -> int:
+        return self.length
+
+    def prepare(self, raw: Series | np.ndarray) -> np.ndarray:
+        """A series or its values (C, T), NaN where missing, to (C, T) float32 as the encoder sees it. InputError."""
+        series = raw if isinstance(raw, Series) else Series("given", raw)
+        filled = fill_gaps(series, self.channels, self.gaps)
+        if filled.shape[1] < self.length:
+            raise InputError(f"{series.where}: has {filled.shape[1]} samples, the model's inputs {self.length}")
+        return ((filled - np.array(self.mean)[:, None]) / np.array(self.std)[:, None]).astype(np.float32)
+
+
+def fill_gaps(series: Series, channels: int, gaps: Gaps) -> np.ndarray:
+    """(C, T) float32 without NaN. InputError for another number of channels, or what cannot or may not be filled."""
+    values = series.values
+    if len(values) != channels:
+        raise InputError(
+            f"{series.where}: has {len(values)} channels, not {channels}; data.channels says how many a recipe takes"
+        )
+    missing = np.isnan(values)
+    if not missing.any():
+        return values
+    filled, times = values.copy(), np.arange(values.shape[1])
+    for channel in np.flatnonzero(missing.any(1)):
+        there = ~missing[channel]
+        if not there.any():
+            raise InputError(f"{series.where}: channel {channel} has no value at all")
+        if gaps == "refuse":
+            raise InputError(
+                f"{series.where}: channel {channel} lacks {np.sum(~there)} values, the first at sample "
+                f"{there.argmin()}; data.gaps=interpolate fills them"
+            )
+        filled[channel] = np.interp(times, times[there], values[channel, there])
+    return filled
+
+
+def fit_statistics(
+    series: Iterable[Series], channels: int, gaps: Gaps, on_error: Literal["raise", "skip"] = "raise"
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel over all samples, in float64. Give the training part only.
+
+    A constant channel is told by a DataWarning and only centred. on_error 'skip': a series that cannot be filled does
+    not count; building the data set names it. InputError if none is left.
+    """
+    filled: list[np.ndarray] = []
+    reason = "none was given"
+    for one in series:
+        try:
+            filled.append(fill_gaps(one, channels, gaps))
+        except InputError as error:
+            if on_error == "raise":
+                raise
+            reason = str(error)
+    if not filled:
+        raise InputError(f"no usable series: {reason}")
+    count = sum(values.shape[1] for values in filled)
+    mean = sum((values.sum(1, dtype=np.float64) for values in filled), np.zeros(channels)) / count
+    squares = (((values - mean[:, None]) ** 2).sum(1) for values in filled)
+    std = np.sqrt(sum(squares, np.zeros(channels)) / count)
+    flat = std <= 1e-7 * np.maximum(1, np.abs(mean))
+    if flat.any():
+        names = ", ".join(map(str, np.flatnonzero(flat)))
+        warnings.warn(f"statistics: constant in every training series: channel {names}", DataWarning, stacklevel=2)
+    return tuple(mean.tolist()), tuple(np.where(flat, 1.0, std).tolist())

@@ -1,0 +1,39 @@
+"""What a multichannel series is, as read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from anyjepa.errors import InputError
+
+
+@dataclass(frozen=True)
+class Series:
+    """One series: values (C, T) float32, NaN where the file has none. Raises InputError for another shape, or inf."""
+
+    id: str
+    values: np.ndarray  # (C, T) float32
+    label: str | None = None  # its class
+    group: str | None = None  # what no split may cut (a subject); None: unknown
+    split: str | None = None  # 'train', 'validation' or 'test' where the source fixes it
+    source: str = ""
+    file: str = ""  # for messages
+
+    def __post_init__(self) -> None:
+        values = np.asarray(self.values)
+        if values.dtype.kind not in "iuf":
+            raise InputError(f"{self.where}: values of type {values.dtype} are no numbers")
+        if values.ndim != 2 or not values.size:
+            raise InputError(f"{self.where}: shape {values.shape} must be (channels, samples), neither of them 0")
+        with np.errstate(over="ignore"):
+            values = values.astype(np.float32)
+        if np.isinf(values).any():
+            channel = int(np.isinf(values).any(1).argmax())
+            raise InputError(f"{self.where}: channel {channel} has a value that is no finite float32")
+        object.__setattr__(self, "values", values)
+
+    @property
+    def where(self) -> str:
+        return self.file or f"series '{self.id}'"

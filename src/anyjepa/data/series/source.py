@@ -1,0 +1,86 @@
+"""Where a recipe's series come from, and how they become what the encoder sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field, FiniteFloat, PositiveInt
+
+from anyjepa.config import Config
+from anyjepa.data.series.dataset import SeriesDataset
+from anyjepa.data.series.preprocessing import Gaps, Positive, SeriesPreprocessing, fit_statistics
+from anyjepa.data.series.reading import read
+from anyjepa.data.series.record import Series
+from anyjepa.data.series.simulator import WavesConfig, simulate
+from anyjepa.errors import InputError, did_you_mean
+
+
+class SeriesDataConfig(Config):
+    """Series for pretraining: files if paths are given, else the embedded simulator."""
+
+    absolute_time: ClassVar[bool] = False
+
+    kind: Literal["series"] = "series"
+    simulator: WavesConfig = Field(default=WavesConfig(), description="the embedded data set")
+    channels: PositiveInt = Field(default=5, description="channels of every series")
+    length: PositiveInt = Field(default=256, description="samples of a training crop")
+    mean: tuple[FiniteFloat, ...] | None = Field(default=None, description="of each channel; none: the training part's")
+    std: tuple[Positive, ...] | None = Field(default=None, description="of each channel; none: the training part's")
+    gaps: Gaps = Field(default="interpolate", description="missing values: linear interpolation, or an error")
+    part: Literal["train", "all"] = Field(
+        default="train", description="of a problem with TRAIN and TEST files: the training part, or all"
+    )
+    short: Literal["skip", "raise"] = Field(default="skip", description="a series shorter than a crop")
+    on_error: Literal["raise", "skip"] = Field(default="raise", description="a file or series that cannot be used")
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Samples of a full input."""
+        return (self.length,)
+
+
+def training_data(config: SeriesDataConfig, paths: Sequence[Path], exclude: Sequence[str] = ()) -> SeriesDataset:
+    """What a recipe trains on: the embedded set without paths. exclude: ids to leave out. Raises InputError."""
+    series, skipped = read(paths, config.on_error) if paths else (simulate(config.simulator), {})
+    known = {one.id for one in series}
+    for id in exclude:
+        if id not in known:
+            raise InputError(f"exclude: there is no series '{id}'{did_you_mean(id, list(known)[:1000])}")
+    kept, usable = [], set(known) - set(exclude)
+    for one in series:
+        if config.part == "train" and one.split not in (None, "train"):
+            if paths:
+                skipped[one.id] = f"{one.where}: is in the {one.split} part; data.part=all takes it"
+        elif one.id in usable:
+            kept.append(one)
+    if not kept:
+        raise InputError(f"no series is left to train on; the first: {next(iter(skipped.values()), 'all excluded')}")
+    dataset = SeriesDataset.from_series(kept, _fit(config, kept), short=config.short, on_error=config.on_error)
+    dataset.skipped.update(skipped)
+    return dataset
+
+
+def evaluation_data(
+    preprocessing: SeriesPreprocessing,
+    paths: Sequence[Path],
+    config: SeriesDataConfig | None = None,
+    on_error: Literal["raise", "skip"] = "raise",
+) -> SeriesDataset:
+    """All parts with labels and split; without paths the embedded set of `config`. Raises InputError."""
+    embedded = (config or SeriesDataConfig()).simulator
+    series, skipped = read(paths, on_error) if paths else (simulate(embedded), {})
+    dataset = SeriesDataset.from_series(series, preprocessing, short=on_error, on_error=on_error)
+    dataset.skipped.update(skipped)
+    return dataset
+
+
+def _fit(config: SeriesDataConfig, series: Sequence[Series]) -> SeriesPreprocessing:
+    mean, std = config.mean, config.std
+    if mean is None or std is None:
+        found = fit_statistics(series, config.channels, config.gaps, config.on_error)
+        mean, std = mean or found[0], std or found[1]
+    if not len(mean) == len(std) == config.channels:
+        raise InputError(f"data: {config.channels} channels, but {len(mean)} means and {len(std)} stds")
+    return SeriesPreprocessing(length=config.length, mean=mean, std=std, gaps=config.gaps)

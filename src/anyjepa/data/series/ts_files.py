@@ -1,0 +1,150 @@
+"""The `.ts` files of the UEA and UCR archives (Bagnall et al. 2018; Dau et al. 2019).
+
+`#` begins a comment, `@key value` a header line; after `@data` a series a line, its channels divided by `:`, the values
+of a channel by `,`, and the class last. `?` is a missing value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from anyjepa.data.files import regular_size
+from anyjepa.data.series.record import Series
+from anyjepa.errors import InputError, did_you_mean
+
+KEYS = (
+    "problemname",
+    "timestamps",
+    "missing",
+    "univariate",
+    "dimensions",
+    "dimension",  # both spellings occur
+    "equallength",
+    "serieslength",
+    "classlabel",
+    "targetlabel",
+)
+PARTS = {"_TRAIN": "train", "_TEST": "test"}
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What a file says of its series; None where it says nothing."""
+
+    problem: str
+    classes: tuple[str, ...]  # none: the series have no class
+    channels: int | None
+    equal: bool  # all series have one length
+    length: int | None  # which
+
+
+def read_ts(path: Path) -> list[Series]:
+    """The series of one file, in its order. InputError names the line for whatever does not fit the format.
+
+    Ids are '<file>/<number>', from 0; the split is that of the name's ending, _TRAIN or _TEST.
+    """
+    regular_size(path)
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    begin = next((n for n, line in enumerate(lines) if line.strip().lower() == b"@data"), None)
+    if begin is None:
+        raise InputError(f"{path}: is no .ts file: it has no line '@data'")
+    header = _header(path, lines[:begin])
+    part = next((part for ending, part in PARTS.items() if path.stem.upper().endswith(ending)), None)
+    series: list[Series] = []
+    for number, line in enumerate(lines[begin + 1 :], start=begin + 2):
+        where = f"{path}: line {number}"
+        if text := _text(line, where):
+            values, label = _series(text, header, where)
+            name = f"{path.stem}/{len(series)}"
+            series.append(Series(name, values, label, split=part, source=header.problem, file=where))
+    if not series:
+        raise InputError(f"{path}: there is no series after '@data'")
+    if header.equal and len({one.values.shape[1] for one in series}) > 1:
+        raise InputError(f"{path}: says @equalLength true, but its series differ in length")
+    return series
+
+
+def _text(line: bytes, where: str) -> str:
+    """A line without comments; '' for an empty one."""
+    if line.lstrip().startswith(b"#"):
+        return ""
+    try:
+        return line.decode("utf-8-sig").strip()
+    except UnicodeDecodeError:
+        raise InputError(f"{where}: is no text in UTF-8") from None
+
+
+def _header(path: Path, lines: list[bytes]) -> _Header:
+    found: dict[str, list[str]] = {}
+    for number, line in enumerate(lines, start=1):
+        where = f"{path}: line {number}"
+        if not (text := _text(line, where)):
+            continue
+        key, *values = text.split()
+        if not key.startswith("@") or key[1:].lower() not in KEYS:
+            raise InputError(
+                f"{where}: '{key[:40]}' is no header of a .ts file{did_you_mean(key, ['@' + k for k in KEYS])}"
+            )
+        found[key[1:].lower()] = values
+    if _flag(path, found, "timestamps"):
+        raise InputError(f"{path}: has time stamps, which are not read; only evenly sampled series are")
+    if _flag(path, found, "targetlabel"):
+        raise InputError(f"{path}: is a regression problem (@targetLabel); only classes are read")
+    labelled = _flag(path, found, "classlabel")
+    classes = tuple(found.get("classlabel", [])[1:])
+    if labelled and not classes:
+        raise InputError(f"{path}: says @classLabel true, but names no class")
+    dimensions = "dimensions" if "dimensions" in found else "dimension"
+    channels = 1 if _flag(path, found, "univariate") else _number(path, found, dimensions)
+    equal = _flag(path, found, "equallength")
+    length = _number(path, found, "serieslength") if equal else None
+    problem = " ".join(found.get("problemname", [])) or path.stem
+    return _Header(problem, classes if labelled else (), channels, equal, length)
+
+
+def _flag(path: Path, found: dict[str, list[str]], key: str) -> bool:
+    said = (found.get(key) or ["false"])[0].lower()
+    if said not in ("true", "false"):
+        raise InputError(f"{path}: @{key} is '{said}'; it must be true or false")
+    return said == "true"
+
+
+def _number(path: Path, found: dict[str, list[str]], key: str) -> int | None:
+    if key not in found:
+        return None
+    said = " ".join(found[key])
+    if not (said.isascii() and said.isdigit()) or len(said) > 9 or int(said) < 1:
+        raise InputError(f"{path}: @{key} is '{said}'; it must be a positive number")
+    return int(said)
+
+
+def _series(text: str, header: _Header, where: str) -> tuple[np.ndarray, str | None]:
+    """Values (C, T) and the class of one line."""
+    fields = text.split(":")
+    label = fields.pop().strip() if header.classes else None
+    if label is not None and label not in header.classes:
+        raise InputError(f"{where}: class '{label}' is none of @classLabel{did_you_mean(label, header.classes)}")
+    if header.channels is not None and len(fields) != header.channels:
+        raise InputError(f"{where}: has {len(fields)} channels, the header says {header.channels}")
+    rows = [_values(field, f"{where}, channel {channel}") for channel, field in enumerate(fields)]
+    lengths = {len(row) for row in rows}
+    if len(lengths) != 1:
+        raise InputError(f"{where}: its channels have {min(lengths, default=0)} to {max(lengths, default=0)} samples")
+    if header.length is not None and lengths != {header.length}:
+        raise InputError(f"{where}: has {lengths.pop()} samples, the header says {header.length}")
+    return np.array(rows), label
+
+
+def _values(field: str, where: str) -> list[float]:
+    if "(" in field:
+        raise InputError(f"{where}: has time stamps, which are not read; only evenly sampled series are")
+    try:
+        return [float("nan") if value.strip() == "?" else float(value) for value in field.split(",")]
+    except ValueError as error:
+        raise InputError(f"{where}: {error}; a missing value is '?'") from None

@@ -1,0 +1,189 @@
+"""Checkpoints of the official I-JEPA and V-JEPA code (facebookresearch/ijepa and jepa) as model folders.
+
+Everything but the number of heads follows from the tensors; the heads are those of the published size of that width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isqrt, prod
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from anyjepa.errors import InputError
+from anyjepa.masks.blocks import BlocksConfig
+from anyjepa.masks.tubes import TubesConfig
+from anyjepa.nn.positions import SinCosConfig, sincos_table
+from anyjepa.objectives.masked import MaskedPredictionConfig
+from anyjepa.weights.folder import save_model
+from anyjepa.weights.foreign import read_foreign, renamed
+from anyjepa.weights.model import ModelConfig, Provenance, parse
+
+Layout = Literal["ijepa", "vjepa"]
+TITLES: dict[Layout, str] = {"ijepa": "I-JEPA", "vjepa": "V-JEPA"}
+# Official names to ours. Patches are projected by a Linear here, so the convolution's weight is flattened.
+NAMES = (
+    (r"^module\.(backbone\.)?", ""),
+    (r"^patch_embed\.proj\.", "project."),
+    (r"^(predictor_)?blocks\.", "transformer.blocks."),
+    (r"^predictor_(embed|norm|proj)\.", r"\1."),
+)
+HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16, 1408: 16}  # published sizes, by width: tiny to giant
+PARTS = ("target_encoder", "encoder", "predictor")
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, of RGB in [0, 1]; both were trained with them
+FRAME_STEP = 4  # of V-JEPA's pretraining
+
+
+@dataclass(frozen=True)
+class Converted:
+    """An official checkpoint in this project's terms, with the arguments of `save_model`."""
+
+    config: ModelConfig
+    tensors: dict[str, Tensor]
+    student: dict[str, Tensor]
+    preprocessing: dict[str, object]
+
+
+def layout_of(checkpoint: Mapping[str, object]) -> Layout | None:
+    """Whose layout a foreign checkpoint has: images have a 2-D patch convolution, video a 3-D one."""
+    teacher = checkpoint.get("target_encoder")
+    if not isinstance(teacher, dict) or not all(isinstance(checkpoint.get(part), dict) for part in PARTS):
+        return None
+    for name, tensor in teacher.items():
+        if str(name).endswith("patch_embed.proj.weight") and isinstance(tensor, Tensor):
+            return {4: "ijepa", 5: "vjepa"}.get(tensor.ndim)  # type: ignore[return-value]
+    return None
+
+
+def import_jepa(layout: Layout, path: Path | str, folder: Path | str, heads: int | None = None) -> Path:
+    """Write an official `*.pth.tar` as a model folder: the teacher as the model, the student and the predictor.
+
+    heads: attention heads, for a width of no published size. InputError for anything that does not fit.
+    """
+    made = convert(str(path), read_foreign(path), layout, heads)
+    return save_model(folder, made.config, made.tensors, made.preprocessing, made.student)
+
+
+def convert(where: str, checkpoint: Mapping[str, object], layout: Layout, heads: int | None = None) -> Converted:
+    """Teacher, student and predictor of a checkpoint, and the config that its tensors' shapes tell."""
+    found = layout_of(checkpoint)
+    if found != layout:
+        other = f"; it is one of {TITLES[found]}: anyjepa weights import {found}" if found else ""
+        raise InputError(f"{where}: is no official {TITLES[layout]} checkpoint{other}")
+    raw: dict[str, dict[str, Tensor]] = {part: renamed(where, checkpoint[part], NAMES) for part in PARTS}
+    try:
+        channels, *patch = raw["target_encoder"]["project.weight"].shape[1:]
+        grid, positions = _positions(where, raw["target_encoder"].pop("pos_embed"), len(patch))
+        own = _positions(where, raw["predictor"].pop("predictor_pos_embed"), len(patch))
+        raw["encoder"].pop("pos_embed")
+        parts = {part: from_official(tensors) for part, tensors in raw.items()}
+        objective = _objective(where, layout, patch, parts, (positions, own[1]), heads)
+    except InputError:
+        raise
+    except KeyError as error:
+        raise InputError(f"{where}: tensor '{error.args[0]}' is missing") from None
+    except (IndexError, RuntimeError, ValueError) as error:
+        raise InputError(f"{where}: its tensors are not shaped as {TITLES[layout]}'s ({error})") from None
+    if own[0] != grid or channels != len(MEAN):
+        raise InputError(f"{where}: its positions or channels are not those of an RGB model ({grid}, {channels})")
+    size = tuple(tokens * samples for tokens, samples in zip(grid, patch, strict=True))
+    width = objective.encoder.dim
+    for part in ("target_encoder", "encoder"):
+        parts[part]["prefix"] = torch.empty(0, width)
+    epoch = checkpoint.get("epoch")
+    config = parse(
+        where,
+        ModelConfig,
+        {
+            "objective": objective,
+            "channels": channels,
+            "size": size,
+            "weights": "teacher",
+            "provenance": Provenance(
+                data="not said by the checkpoint",
+                origin=f"official {TITLES[layout]} checkpoint {Path(where).name}",
+                notes=(f"Trained for {epoch} epochs.",) if isinstance(epoch, int) else (),
+            ),
+        },
+    )
+    tensors = _under("encoder", parts["target_encoder"]) | _under("predictor", parts["predictor"])
+    return Converted(config, tensors, _under("encoder", parts["encoder"]), _preprocessing(layout, size))
+
+
+def from_official(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """One part's renamed tensors (or their gradients) in our shapes; its mask tokens are joined, in their order."""
+    tokens = sorted((name for name in tensors if name.startswith("mask_token")), key=lambda name: (len(name), name))
+    ours = {name: tensor for name, tensor in tensors.items() if name not in tokens}
+    if tokens:
+        ours["mask_tokens"] = torch.cat([tensors[name].flatten(0, 1) for name in tokens])  # (1, 1, d) each
+    return {name: tensor.flatten(1) if name == "project.weight" else tensor for name, tensor in ours.items()}
+
+
+def _positions(where: str, table: Tensor, axes: int) -> tuple[tuple[int, ...], SinCosConfig]:
+    """The grid of a stored table (1, N, D), and the layout of sines and cosines that it equals.
+
+    With three axes the first feature is the sine of time, which is 0 in the first frame alone.
+    """
+    rows, (count, dim) = table.flatten(0, -2), table.shape[-2:]
+    frame = count if axes == 2 else int((rows[:, 0] == 0).sum())
+    grid = (count // max(frame, 1),) * (axes - 2) + (isqrt(frame),) * 2
+    rules = ("last_first",) if axes == 2 else ("even", "time_half") if dim % 8 == 0 else ("even",)
+    for config in (SinCosConfig(layout="halves", axes=rule) for rule in rules):
+        if prod(grid) == count and torch.allclose(sincos_table(config, dim, grid), rows, atol=1e-5):
+            return grid, config
+    raise InputError(f"{where}: its {count} positions are not the sines and cosines of a square grid")
+
+
+def _objective(
+    where: str,
+    layout: Layout,
+    patch: list[int],
+    parts: Mapping[str, Mapping[str, Tensor]],
+    positions: tuple[SinCosConfig, SinCosConfig],
+    heads: int | None,
+) -> MaskedPredictionConfig:
+    """Sizes from the tensors; masks, target and distance as published."""
+    encoder, predictor = parts["target_encoder"], parts["predictor"]
+    dim = len(encoder["project.weight"])
+    heads = heads or HEADS.get(dim)
+    if heads is None:
+        raise InputError(f"{where}: width {dim} is of no published size, and the file does not say its heads: --heads")
+
+    def network(tensors: Mapping[str, Tensor], width: int, place: SinCosConfig) -> dict[str, object]:
+        block = {
+            "mlp_ratio": len(tensors["transformer.blocks.0.mlp.fc1.bias"]) / width,
+            "bias": True,
+            "qkv_bias": "transformer.blocks.0.attn.qkv.bias" in tensors,
+        }
+        depth = sum(name.endswith(".norm1.weight") for name in tensors)
+        return {"dim": width, "depth": depth, "heads": heads, "positions": place, "block": block}
+
+    tokens, width = predictor["mask_tokens"].shape
+    raw = {
+        "encoder": {"patch": tuple(patch), "init": "plain", **network(encoder, dim, positions[0])},
+        "predictor": {"mask_tokens": tokens, **network(predictor, width, positions[1])},
+        "masks": BlocksConfig(mode="reference") if layout == "ijepa" else TubesConfig(mode="reference"),
+        "target": {
+            "momentum": (0.996, 1.0) if layout == "ijepa" else (0.998, 1.0),
+            "update": "after",
+            "normalise": True,
+        },
+        "distance": {"kind": "smooth_l1" if layout == "ijepa" else "l1"},
+    }
+    return parse(where, MaskedPredictionConfig, raw)
+
+
+def _preprocessing(layout: Layout, size: tuple[int, ...]) -> dict[str, object]:
+    colours = {"mean": list(MEAN), "std": list(STD)}
+    if layout == "ijepa":
+        return {"kind": "images", "size": list(size), "channels": len(MEAN), **colours}
+    frames = {"frames": size[0], "frame_step": FRAME_STEP}
+    return {"kind": "video", **frames, "size": list(size[1:]), "channels": len(MEAN), **colours}
+
+
+def _under(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{part}.{name}": tensor for name, tensor in tensors.items()}

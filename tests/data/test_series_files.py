@@ -1,0 +1,171 @@
+"""Series from files: the formats as they are, and one line for whatever is broken."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from anyjepa.data.series.reading import read
+from anyjepa.data.series.record import Series
+from anyjepa.data.series.ts_files import read_ts
+from anyjepa.errors import InputError
+
+HEADER = """#a comment
+@problemName Toy
+@timeStamps false
+@missing true
+@univariate false
+@dimensions 2
+@equalLength false
+@classLabel true up down
+@data
+"""
+LINES = "1,2,?,4:5,6,7,8:up\n\n1,2:3,4:down\n"
+
+
+def write(folder: Path, text: str, name: str = "Toy_TRAIN.ts") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_a_file_is_read_as_it_says(tmp_path):
+    first, second = read_ts(write(tmp_path, HEADER + LINES))
+    assert (first.id, first.label, first.split, first.source) == ("Toy_TRAIN/0", "up", "train", "Toy")
+    assert np.array_equal(first.values, np.array([[1, 2, np.nan, 4], [5, 6, 7, 8]], np.float32), equal_nan=True)
+    assert second.values.tolist() == [[1, 2], [3, 4]]
+    assert second.file.endswith("Toy_TRAIN.ts: line 12")
+
+
+def test_without_classes_the_last_field_is_a_channel(tmp_path):
+    (one,) = read_ts(write(tmp_path, "@classLabel false\n@data\n1,2:3,4\n", "plain.ts"))
+    assert (one.label, one.split, one.values.shape) == (None, None, (2, 2))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("@timeStamps false", "@timeStamps true", "has time stamps"),
+        ("1,2,?,4", "(0,1),(1,2)", "line 10, channel 0: has time stamps"),
+        ("@problemName", "@problmName", "did you mean '@problemname'"),
+        ("@data\n", "", "it has no line '@data'"),
+        (LINES, "", "there is no series"),
+        ("5,6,7,8", "5,6,7", "its channels have 3 to 4 samples"),
+        (":3,4:", ":3,4:5,6:", "line 12: has 3 channels, the header says 2"),
+        (":down", ":dwn", "did you mean 'down'"),
+        ("1,2:3,4", "1,x:3,4", "line 12, channel 0: could not convert string to float: 'x'"),
+        ("1,2:3,4", "1,:3,4", "a missing value is '\\?'"),
+        ("1,2:3,4", "1,1e60:3,4", "channel 0 has a value that is no finite float32"),
+        ("@equalLength false", "@equalLength true", "says @equalLength true, but its series differ"),
+        ("@equalLength false", "@equalLength true\n@seriesLength 9", "has 4 samples, the header says 9"),
+        ("@equalLength false", "@equalLength maybe", "it must be true or false"),
+        ("@dimensions 2", "@dimensions two", "it must be a positive number"),
+        ("@classLabel true up down", "@classLabel true", "names no class"),
+        ("@classLabel true up down", "@targetLabel true", "is a regression problem"),
+    ],
+)
+def test_what_does_not_fit_is_named(tmp_path, old, new, message):
+    text = HEADER + LINES
+    assert old in text
+    with pytest.raises(InputError, match=message):
+        read_ts(write(tmp_path, text.replace(old, new, 1)))
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(cut=len(HEADER) + 3, place=0, byte=0)
+@given(cut=st.integers(0, len(HEADER + LINES)), place=st.integers(0, len(HEADER + LINES) - 1), byte=st.integers(0, 255))
+def test_broken_bytes_are_read_or_refused_in_one_line(tmp_path, cut, place, byte):
+    content = bytearray((HEADER + LINES).encode())
+    content[place] = byte
+    path = tmp_path / "broken_TEST.ts"
+    path.write_bytes(content[:cut] if cut % 2 else content)
+    with contextlib.suppress(InputError):  # any other error, or two lines of it, would fail
+        assert all(one.values.ndim == 2 and one.values.size for one in read_ts(path))
+
+
+def test_arrays_and_tables(tmp_path):
+    np.savez(tmp_path / "a.npz", series=np.arange(12.0).reshape(2, 2, 3), labels=["x", "y"], split=["train", "test"])
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "b.csv").write_text("left,right\n1,2\n3,\n5,6\n")
+    found, skipped = read([tmp_path])
+    assert [one.id for one in found] == ["a/0", "a/1", "deep/b"]
+    assert found[1].values.tolist() == [[6, 7, 8], [9, 10, 11]]
+    assert (found[1].label, found[1].split) == ("y", "test")
+    assert np.array_equal(found[2].values, np.array([[1, 3, 5], [2, np.nan, 6]], np.float32), equal_nan=True)
+    assert not skipped
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", b"left,right\n1\n", "row 1 has 1 cells, the header 2"),
+        ("a.csv", b"left\nx\n", "could not convert string to float: 'x'"),
+        ("a.csv", b"", "cannot be read as a table"),
+        ("a.csv", b"left,right\n", "neither of them 0"),
+        ("a.npz", b"PK nonsense", "cannot be read as NumPy arrays"),
+        ("a.txt", b"", "files ending in '.txt' are not read"),
+    ],
+)
+def test_broken_arrays_and_tables_are_named(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read([tmp_path / name])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": [1]}, "unknown key 'x'"),
+        ({"labels": ["a"]}, "key 'series' is missing"),
+        ({"series": [1.0]}, "must be \\(series, channels, samples\\)"),
+        ({"series": [[[1.0]]], "labels": ["a", "b"]}, "'labels' must be 1 texts"),
+        ({"series": [[["a"]]]}, "are no numbers"),
+        ({"series": np.zeros((2, 1, 3)), "ids": ["a", "a"]}, "id 'a/a' is also that of"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_named(tmp_path, arrays, message):
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(InputError, match=message):
+        read([tmp_path / "a.npz"])
+
+
+def test_broken_files_of_a_folder_are_skipped_and_counted_if_asked(tmp_path):
+    write(tmp_path, HEADER + LINES)
+    broken = write(tmp_path, HEADER, "Toy_TEST.ts")
+    with pytest.raises(InputError, match="there is no series"):
+        read([tmp_path])
+    found, skipped = read([tmp_path], on_error="skip")
+    assert len(found) == 2
+    assert list(skipped) == [str(broken)]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no series"):
+        read([tmp_path / "empty"])
+
+
+def test_a_series_has_channels_and_samples():
+    with pytest.raises(InputError, match="shape \\(3,\\) must be \\(channels, samples\\)"):
+        Series("a", np.zeros(3))
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("problem", "parts", "channels", "lengths", "classes"),
+    [
+        ("BasicMotions", (40, 40), 6, (100, 100), 4),
+        ("JapaneseVowels", (270, 370), 12, (7, 29), 9),
+        ("ItalyPowerDemand", (67, 1029), 1, (24, 24), 2),
+        ("OSULeaf", (200, 242), 1, (427, 427), 6),
+    ],
+)
+def test_archive_problems(test_data, problem, parts, channels, lengths, classes):
+    found, _ = read([test_data / "timeseries" / problem])
+    assert tuple(sum(one.split == part for one in found) for part in ("train", "test")) == parts
+    assert {len(one.values) for one in found} == {channels}
+    sizes = [one.values.shape[1] for one in found]
+    assert (min(sizes), max(sizes)) == lengths
+    assert len({one.label for one in found}) == classes
