@@ -16,10 +16,20 @@ from anyjepa.data.ecg.source import EcgDataConfig, Found
 from anyjepa.data.images import source as images
 from anyjepa.data.images.preprocessing import ImagePreprocessing
 from anyjepa.data.images.source import ImageDataConfig
+from anyjepa.data.series import source as series
+from anyjepa.data.series.preprocessing import SeriesPreprocessing
+from anyjepa.data.series.source import SeriesDataConfig
 from anyjepa.errors import InputError
 
-DataConfig = Annotated[EcgDataConfig | ImageDataConfig, Field(discriminator="kind"), usual_kind("ecg")]
-PREPROCESSING: dict[str, type[Config]] = {"ecg": EcgPreprocessing, "images": ImagePreprocessing}
+DataConfig = Annotated[
+    EcgDataConfig | ImageDataConfig | SeriesDataConfig, Field(discriminator="kind"), usual_kind("ecg")
+]
+PREPROCESSING: dict[str, type[Config]] = {
+    "ecg": EcgPreprocessing,
+    "images": ImagePreprocessing,
+    "series": SeriesPreprocessing,
+}
+SOURCES: dict[str, Any] = {"images": images, "series": series}  # all but ECGs, whose labels follow from recordings
 
 
 def training_data(
@@ -34,7 +44,7 @@ def training_data(
         return ecg.training_data(config, data, exclude)
     if isinstance(data, Found):
         raise InputError(f"these are ECGs; the recipe's data are {config.kind}")
-    dataset = images.training_data(config, data, exclude)
+    dataset = SOURCES[config.kind].training_data(config, data, exclude)
     return dataset, tuple(dataset.tables)
 
 
@@ -45,5 +55,4 @@ def evaluation_data(preprocessing: Any, paths: Sequence[Path], config: DataConfi
     """
     if config is not None and config.kind != preprocessing.kind:
         raise InputError(f"the recipe's data are {config.kind}, the model is of {preprocessing.kind}")
-    assert not isinstance(config, EcgDataConfig), "for ECGs there is `labelled`"
-    return images.evaluation_data(preprocessing, paths, config, on_error)
+    return SOURCES[preprocessing.kind].evaluation_data(preprocessing, paths, config, on_error)
