@@ -65,7 +65,7 @@ def render(found: dict[str, Any], most: int = 15) -> Group:
         facts.add_row(key, Text(counts(found[key])))
     parts, tables = list(found["split"]), []
     for task, classes in found["classes"].items():
-        table = Table(Text(one_line(task)), *parts, box=None)
+        table = Table(task, *parts, box=None)
         for name, by_part in list(classes.items())[:most]:
             table.add_row(Text(one_line(name)), *(str(by_part.get(part, 0)) for part in parts))
         if len(classes) > most:
