@@ -74,8 +74,7 @@ def test_pickles_of_the_protocols_that_are_used(protocol, tmp_path):
 def test_a_pickle_as_python_2_wrote_it():
     text = b"(dp0\nS'data'\np1\ncnumpy.core.multiarray\n_reconstruct\np2\n(cnumpy\nndarray\np3\n(I0\ntS'b'\ntRp4\n"
     text += (
-        b"(I1\n(I1\nI2\ntcnumpy\ndtype\np5\n(S'u1'\nI0\nI1\ntR(I3\nS'|'\nNNNI-1\nI-1\nI0\ntbI00\n"
-    text += b"S'\\x07\\xff'\ntbs."
+        b"(I1\n(I1\nI2\ntcnumpy\ndtype\np5\n(S'u1'\nI0\nI1\ntR(I3\nS'|'\nNNNI-1\nI-1\nI0\ntbI00\nS'\\x07\\xff'\ntbs."
     )
     assert np.array_equal(unpickled(text, Path("x"))[b"data"], [[7, 255]])
 

@@ -7,7 +7,7 @@ import os
 import shutil
 from http.client import HTTPException
 from pathlib import Path
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from anyjepa.data.images.cifar import LAYOUTS
@@ -65,8 +65,9 @@ def _fetch(url: str, partial: Path) -> None:
                 shutil.copyfileobj(answer, file, 2**20)
             if answer.length:  # bytes promised, but not sent
                 raise ConnectionError("the connection ended early; the same command goes on")
-    except URLError as error:
-        if getattr(error, "code", None) != 416:  # 416: all of it is there
+    except HTTPError as error:
+        error.close()
+        if error.code != 416:  # 416: all of it is there
             raise
 
 

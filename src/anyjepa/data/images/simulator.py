@@ -19,7 +19,7 @@ SHAPES = ("disk", "square", "triangle", "cross")
 TEXTURES = ("striped", "spotted")
 CLASSES = tuple(f"{texture} {shape}" for shape in SHAPES for texture in TEXTURES)
 SIDE = 32
-_CLUTTER = 3  # small discs in each image
+_CLUTTER = 2  # small discs in each image
 
 
 class ImageSimulatorConfig(Config):
@@ -68,22 +68,22 @@ def _part(seed: int, part: str, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _scene(classes: np.ndarray, rng: np.random.Generator) -> _Scene:
     n = len(classes)
-    size = rng.uniform(7, 11, n)
+    size = rng.uniform(9, 13, n)
     wave = np.stack(
-        [rng.uniform(4.0, 6.0, (n, 2)), rng.uniform(0, np.pi, (n, 2)), rng.uniform(0, 2 * np.pi, (n, 2))], axis=2
+        [rng.uniform(4.5, 6.5, (n, 2)), rng.uniform(0, np.pi, (n, 2)), rng.uniform(0, 2 * np.pi, (n, 2))], axis=2
     )
-    wave[:, 1, 0] = rng.uniform(8, 24, n)  # the background's waves are longer
+    wave[:, 1, 0] = rng.uniform(12, 30, n)  # the background's waves are longer
     colours = rng.uniform(0, 1, (n, 4, 3))
-    contrast = rng.choice([-1, 1], (n, 1)) * rng.uniform(0.35, 0.6, (n, 1))  # of the shape's two colours
+    contrast = rng.choice([-1, 1], (n, 1)) * rng.uniform(0.4, 0.6, (n, 1))  # of the shape's two colours
     colours[:, 1] = (colours[:, 0] + contrast) % 1
-    colours[:, 3] = np.clip(colours[:, 2] + rng.uniform(-0.25, 0.25, (n, 3)), 0, 1)
+    colours[:, 3] = np.clip(colours[:, 2] + rng.uniform(-0.15, 0.15, (n, 3)), 0, 1)
     discs = rng.uniform(0, 1, (n, _CLUTTER, 6)) * [SIDE, SIDE, 1.5, 1, 1, 1] + [0, 0, 1.5, 0, 0, 0]
     return _Scene(
         shape=classes // len(TEXTURES),
         texture=classes % len(TEXTURES),
         size=size,
-        middle=rng.uniform(0, 1, (n, 2)) * (SIDE - 1.6 * size)[:, None] + 0.8 * size[:, None],
-        turn=rng.uniform(0, 2 * np.pi, n),
+        middle=rng.uniform(0, 1, (n, 2)) * (SIDE - 1.8 * size)[:, None] + 0.9 * size[:, None],
+        turn=rng.uniform(-0.5, 0.5, n),
         colours=colours,
         wave=wave,
         clutter=discs,
