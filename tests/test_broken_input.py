@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import resource
 import shlex
 import shutil
+import struct
+import tarfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
+from urllib.error import URLError
 
 import h5py
 import numpy as np
@@ -35,6 +40,7 @@ DOCUMENT = Path(__file__).parent.parent / "docs" / "broken-input.md"
 PRETRAIN = "anyjepa pretrain tiny.yaml --data records -o new"
 STORED = "anyjepa pretrain tiny.yaml --data store -o new"
 SHARD = "shards/000000.f32"
+INSPECT_PHOTOS = "anyjepa data inspect photos"
 EMBED = "anyjepa embed run records -o out.csv"
 EVALUATE = (
     "anyjepa evaluate run --data records --labels labels.csv --id record --target AF --group patient --split part"
@@ -231,6 +237,73 @@ def disk_full_at_step_4() -> Iterator[None]:
         yield
 
 
+def cifar(files: int = 6) -> None:
+    """CIFAR-10's binary layout with two images a batch."""
+    Path("cifar").mkdir()
+    names = [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
+    for name in names[:files]:
+        Path("cifar", name).write_bytes(bytes(2 * 3073))
+    Path("cifar/batches.meta.txt").write_text("airplane\nbird\n")
+
+
+def truncated_cifar() -> None:
+    cifar()
+    os.truncate("cifar/data_batch_2.bin", 5000)
+
+
+class Program:
+    """Unpickled by Python it would run."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return print, ("the file was run",)
+
+
+def cifar_with_a_program() -> None:
+    Path("cifar").mkdir()
+    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta"):
+        Path("cifar", name).write_bytes(pickle.dumps({"label_names": ["airplane"], "data": Program()}))
+
+
+def truncated_archive() -> None:
+    cifar()
+    with tarfile.open("cifar-10-binary.tar.gz", "w:gz") as archive:
+        archive.add("cifar", "cifar-10-batches-bin")
+    os.truncate("cifar-10-binary.tar.gz", 200)
+
+
+def truncated_mnist() -> None:
+    Path("mnist").mkdir()
+    header = bytes([0, 0, 8, 3, 0, 0, 0, 4, 0, 0, 0, 28, 0, 0, 0, 28])
+    Path("mnist/t10k-images-idx3-ubyte").write_bytes(header + bytes(1000))
+    Path("mnist/t10k-labels-idx1-ubyte").write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 4, 0, 1, 2, 3]))
+
+
+def one_photo(write: Callable[[Path], object]) -> Callable[[], None]:
+    """`photos` with nothing but a spoilt file."""
+
+    def spoil() -> None:
+        Path("photos/cats").mkdir(parents=True)
+        write(Path("photos/cats/a.png"))
+
+    return spoil
+
+
+def giant_image(path: Path) -> None:
+    """Says that it has 60,000 x 60,000 pixels."""
+
+    def chunk(content: bytes) -> bytes:
+        return struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
+
+    header = chunk(b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT" + zlib.compress(bytes(99))))
+
+
+@contextmanager
+def no_network() -> Iterator[None]:
+    with mock.patch("anyjepa.data.images.download.urlopen", side_effect=URLError("Name or service not known")):
+        yield
+
+
 @dataclass(frozen=True)
 class Case:
     """A row: what is wrong, how it is made so, and the command."""
@@ -315,6 +388,15 @@ CASES = [
     Case("labels without patients", EVALUATE.replace(" --group patient", ""), labels("a,0,p,train", "b,1,q,test")),
     Case("a model without a classifier", "anyjepa predict run records -o out.csv"),
     Case("an unknown protocol", "anyjepa evaluate run --protocol ecg-liner"),
+    Case("a truncated batch of CIFAR", "anyjepa data inspect cifar", truncated_cifar),
+    Case("a batch of CIFAR is missing", "anyjepa data inspect cifar", lambda: cifar(files=5)),
+    Case("a python batch of CIFAR that would run a program", "anyjepa data inspect cifar", cifar_with_a_program),
+    Case("a truncated archive", "anyjepa data inspect cifar-10-binary.tar.gz", truncated_archive),
+    Case("truncated MNIST", "anyjepa data inspect mnist", truncated_mnist),
+    Case("a text file named as an image", INSPECT_PHOTOS, one_photo(lambda path: path.write_text("Dear reader"))),
+    Case("a giant image", INSPECT_PHOTOS, one_photo(giant_image)),
+    Case("a FIFO named as an image", INSPECT_PHOTOS, one_photo(os.mkfifo)),
+    Case("no network for a download", "anyjepa data download cifar10 -o sets", during=no_network),
     Case("run folder in use", "anyjepa pretrain tiny.yaml -o run"),
     Case("disk full during a checkpoint", PRETRAIN, during=disk_full_at_step_4),
     Case("disk full while embeddings are written", "anyjepa embed run records -o out.npz", during=disk_full),

@@ -26,7 +26,7 @@ from anyjepa.training.logs import read_metrics
 
 COMMANDS = [
     [], ["demo"], ["recipes"], ["pretrain"], ["evaluate"], ["embed"], ["report"],
-    ["data"], ["data", "inspect"], ["weights"], ["weights", "inspect"], ["weights", "import"],
+    ["data"], ["data", "inspect"], ["data", "download"], ["weights"], ["weights", "inspect"], ["weights", "import"],
 ]  # fmt: skip
 
 
