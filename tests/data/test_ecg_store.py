@@ -472,7 +472,7 @@ SHARD = "shards/000000.f32"
         (lambda s: rewrite_settings(s, fs=5), r"manifest\.json: settings\.fs: Input should be greater"),
         (lambda s: rewrite_settings(s, fs=float("nan")), r"manifest\.json: settings\.fs: Input should be"),
         (lambda s: rewrite_settings(s, fs=float("inf")), r"manifest\.json: settings\.fs: Input should be"),
-        (lambda s: rewrite_settings(s, leads=["I", "I", "V1"]), r"settings\.leads: .* a lead is given twice"),
+        (lambda s: rewrite_settings(s, leads=["I", "I", "V1"]), r"settings\.leads: a lead is given twice"),
         (lambda s: rename_shard(s, "../000000.f32"), r"manifest\.json: shards\.0\.file: String should match"),
         (lambda s: rename_shard(s, "/000000.f32"), r"manifest\.json: shards\.0\.file: String should match"),
         (lambda s: rename_shard(s, "0\0.f32"), r"manifest\.json: shards\.0\.file: String should match"),

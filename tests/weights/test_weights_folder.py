@@ -128,7 +128,7 @@ BROKEN = {
     "deep JSON": (lambda f: (f / "config.json").write_text("[" * 100_000), "config.json: is not JSON"),
     "unknown key": (
         edit_json("config.json", lambda c: c["objective"]["encoder"].update(dimm=3)),
-        "config.json: objective.encoder.dimm: unknown key",
+        "config.json: unknown key 'objective.encoder.dimm'; did you mean 'dim'?",
     ),
     "missing key": (
         edit_json("config.json", lambda c: c["objective"]["encoder"].pop("dim")),
@@ -149,7 +149,7 @@ BROKEN = {
     "boolean schema": (edit_json("config.json", lambda c: c.update(schema_version=True)), "schema_version is True"),
     "size is no multiple": (
         edit_json("config.json", lambda c: c.update(size=[52])),
-        "config.json: Value error, input of (52,) samples is not a positive multiple of the patch (5,)",
+        "config.json: input of (52,) samples is not a positive multiple of the patch (5,)",
     ),
     "gigantic size": (edit_json("config.json", lambda c: c.update(size=[5e12])), "tokens of an input of"),
     "more blocks": (

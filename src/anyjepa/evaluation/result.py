@@ -8,9 +8,9 @@ from pathlib import Path
 from platform import platform, python_version
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from anyjepa.config import Config
+from anyjepa.config import Config, validated
 from anyjepa.errors import InputError
 from anyjepa.evaluation.calibration import Reliability
 from anyjepa.evaluation.intervals import UNKNOWN, Estimate
@@ -171,10 +171,7 @@ class Result(Config):
             version = raw.get("schema_version") if isinstance(raw, dict) else None
             if isinstance(version, int) and version > SCHEMA_VERSION:
                 raise InputError(f"{path}: schema_version {version} was written by a newer anyjepa: update anyjepa")
-            return cls.model_validate(_from_version_1(raw) if version == 1 else raw)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            raise InputError(f"{where}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+            return validated(cls, _from_version_1(raw) if version == 1 else raw, where)
         except InputError:
             raise
         except (OSError, ValueError, RecursionError) as error:

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from math import prod
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from anyjepa.config import Config
+from anyjepa.config import Config, validated
 from anyjepa.data.ecg.source import EcgDataConfig
 from anyjepa.data.files import regular_size
 from anyjepa.errors import InputError, did_you_mean
@@ -56,7 +56,7 @@ def load_recipe(name: str | Path, edits: Sequence[str] = ()) -> tuple[Recipe, li
 
     Raises InputError in one line for an unknown name, broken YAML, unknown keys or values that do not fit.
     """
-    recipe = validate(_plain(name), str(name))
+    recipe = validated(Recipe, _plain(name), str(name))
     return edited(recipe, edits, str(name)) if edits else (recipe, [])
 
 
@@ -64,15 +64,7 @@ def edited(recipe: Recipe, edits: Sequence[str], where: str = "") -> tuple[Recip
     """A recipe after edits of the form 'a.b=value', and notices about what they dropped. Raises InputError."""
     plain = recipe.model_dump(mode="json")  # every default filled in, so that any key can be edited
     notices = [notice for edit in edits for notice in _apply(plain, edit)]
-    return validate(plain, where or recipe.name), notices
-
-
-def validate(plain: Mapping[str, Any], where: str) -> Recipe:
-    """A plain dictionary as a recipe. InputError names the first key that does not fit."""
-    try:
-        return Recipe.model_validate(plain)
-    except ValidationError as error:
-        raise InputError(f"{where}: {_first(error)}") from None
+    return validated(Recipe, plain, where or recipe.name), notices
 
 
 def to_yaml(recipe: Recipe) -> str:
@@ -160,33 +152,3 @@ def _apply(plain: dict[str, Any], edit: str) -> list[str]:
             notices = [f"{key}={value} drops {', '.join(dropped)}, which belonged to the old kind"]
     plain[last] = value
     return notices
-
-
-def _first(error: ValidationError) -> str:
-    """One line for the first thing wrong: the key, what is the matter, what would be right."""
-    details = error.errors(include_url=False)
-    first = next((d for d in details if d["type"] == "extra_forbidden"), details[0])
-    *tables, last = (str(part) for part in first["loc"]) if first["loc"] else ("recipe",)
-    key = ".".join([*tables, last])
-    if first["type"] == "extra_forbidden":
-        return f"unknown key '{key}'{did_you_mean(last, _keys(tables))}"
-    silent = first["type"] == "missing" or isinstance(first["input"], Mapping)
-    given = "" if silent else f" (given: {str(first['input'])[:80]})"
-    return f"{key}: {first['msg'].removeprefix('Value error, ')}{given}"
-
-
-def _keys(tables: Sequence[str]) -> list[str]:
-    """The keys that a table of a recipe may have; of a union those of the member that the path names."""
-    models: list[type[Config]] = [Recipe]
-    for name in tables:
-        fields = [model.model_fields[name] for model in models if name in model.model_fields]
-        tagged = [m for m in models if "kind" in m.model_fields and m.model_fields["kind"].default == name]
-        models = [m for field in fields for m in _configs(field.annotation)] if fields else tagged
-    return [key for model in models for key in model.model_fields]
-
-
-def _configs(annotation: Any) -> list[type[Config]]:
-    """The config classes in a type, however it is wrapped."""
-    if isinstance(annotation, type) and issubclass(annotation, Config):
-        return [annotation]
-    return [config for part in get_args(annotation) for config in _configs(part)]

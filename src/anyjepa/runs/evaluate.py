@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import ValidationError
 
+from anyjepa.config import validated
 from anyjepa.data.ecg.beats import TASKS as BEAT_TASKS
 from anyjepa.data.ecg.beats import beat_windows
 from anyjepa.data.ecg.checks import tell_skipped
@@ -189,11 +189,7 @@ def _config(usual: EvaluationConfig, folds: int | None, changes: Mapping[str, An
         if not low_shot.is_integer():
             raise InputError(f"low_shot {low_shot}: labels a class are whole, a share is below 1")
         plain["low_shot"] = int(low_shot)
-    try:
-        config = EvaluationConfig.model_validate(plain)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise InputError(f"evaluation.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    config = validated(EvaluationConfig, plain, "evaluation")
     of_preset = ("protocol", "windows", "attentive", "finetune")
     if usual.preset and any(getattr(config, key) != getattr(usual, key) for key in of_preset):
         return config.model_copy(update={"preset": f"{usual.preset}, changed"})

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anyjepa.config import validated
 from anyjepa.data.ecg.arrays import from_arrays
 from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing, OnError
@@ -20,7 +21,6 @@ from anyjepa.evaluation.samples import ArraySamples, Windows
 from anyjepa.runs.classifier import Predictions, classifier_of, classify
 from anyjepa.runs.folder import find_run
 from anyjepa.weights.folder import LoadedModel, load_model
-from anyjepa.weights.model import parse
 
 
 class Model:
@@ -31,7 +31,9 @@ class Model:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.encoder = loaded.encoder.to(device)
         self.head = None if loaded.head is None else loaded.head.to(device)
-        self.preprocessing = parse(str(loaded.folder / "preprocessing.json"), EcgPreprocessing, loaded.preprocessing)
+        self.preprocessing = validated(
+            EcgPreprocessing, loaded.preprocessing, str(loaded.folder / "preprocessing.json")
+        )
         if loaded.encoder.channels != len(self.preprocessing.leads):
             raise InputError(
                 f"{loaded.folder}: the encoder has {loaded.encoder.channels} channels, its preprocessing "

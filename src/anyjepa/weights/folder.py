@@ -13,13 +13,14 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from anyjepa.config import validated
 from anyjepa.errors import InputError
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.pooling import Head
 from anyjepa.nn.predictor import MaskedPredictor
 from anyjepa.objectives.masked import MaskedPrediction
 from anyjepa.weights.card import model_card
-from anyjepa.weights.model import ModelConfig, Provenance, TrainingRecords, fit_parts, parse, parse_config
+from anyjepa.weights.model import ModelConfig, Provenance, TrainingRecords, fit_parts, parse_config
 from anyjepa.weights.tensors import dump_tensors, read_tensors
 
 CONFIG, TENSORS, STUDENT = "config.json", "model.safetensors", "student.safetensors"
@@ -135,7 +136,7 @@ def load_model(path_or_id: Path | str, weights: Literal["teacher", "student"] | 
         predictor=parts.predictor,
         head=parts.head,
         preprocessing=preprocessing,
-        records=parse(str(records), TrainingRecords, _read_json(records)) if records.exists() else None,
+        records=validated(TrainingRecords, _read_json(records), str(records)) if records.exists() else None,
     )
 
 

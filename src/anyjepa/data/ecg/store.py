@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args, overload
 
 import numpy as np
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, field_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
-from anyjepa.config import Config
+from anyjepa.config import Config, validated
 from anyjepa.data.ecg.checks import Problem
 from anyjepa.data.ecg.preprocessing import MissingLeads, OnError
 from anyjepa.data.ecg.recording import FS_RANGE, Annotations, Part, Rate, Recording
@@ -265,10 +265,7 @@ def _read_manifest(path: Path) -> Manifest:
             raise InputError(f"{file}: version must be a whole number, not {version!r}")
         if version > VERSION:
             raise InputError(f"{file}: has version {version}, this anyjepa reads up to {VERSION}; update anyjepa")
-        return Manifest.model_validate(plain)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise InputError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        return validated(Manifest, plain, str(file))
     except InputError:
         raise
     except OSError as error:
