@@ -260,7 +260,7 @@ def test_the_command_line(cli, tiny_run, records, tmp_path):
 def test_a_table_of_labels_may_be_a_file(tiny_run, records, tmp_path):
     frame = pd.DataFrame({"id": [r.id for r in records], "AF": [i % 2 for i in range(len(records))]})
     frame.to_csv(tmp_path / "labels.csv", index=False)
-    labels = LabelFile(tmp_path / "labels.csv", "id", ["AF"], split_by="record")
+    labels = LabelFile(str(tmp_path / "labels.csv"), "id", "AF", split_by="record")
     result = anyjepa.evaluate(tiny_run, labels=labels, folds=2, name="kept", save_classifier=tmp_path / "af")
     assert len(result.rows[0].repeats[0].thresholds) == 1
     assert anyjepa.load(tmp_path / "af").loaded.config.classifier.classes == ("AF",)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib import metadata
+from io import StringIO
 from pathlib import Path
 from platform import platform, python_version
 from typing import TYPE_CHECKING, Any, Literal
@@ -121,6 +122,15 @@ class Result(Config):
     differences: tuple[Difference, ...]
     notices: tuple[str, ...] = Field(description="what a reader must know first, transductive pretraining above all")
     environment: dict[str, str]
+
+    def __str__(self) -> str:
+        """The table that the command line prints."""
+        from rich.console import Console
+
+        console = Console(file=StringIO(), force_terminal=False, no_color=True)
+        with console.capture() as text:
+            console.print(render(self))
+        return text.get()
 
     @property
     def basis(self) -> str:

@@ -42,12 +42,20 @@ from anyjepa.runs.model import Model, load
 class LabelFile:
     """A user's table of labels; see `read_label_table`."""
 
-    path: Path
+    path: Path | str
     id: str
-    target: Sequence[str]
+    target: Sequence[str] | str
     group: str | None = None
     split: str | None = None
     split_by: str = "group"
+
+    @property
+    def file(self) -> Path:
+        return Path(self.path)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return (self.target,) if isinstance(self.target, str) else tuple(self.target)
 
 
 def evaluate(
@@ -145,8 +153,9 @@ def _table(
         if by not in ("group", "record"):
             raise InputError(f"--split-by {by}: it is 'group' or 'record'")
         known = {r.id: r.group for r in recordings} if all(r.patient for r in recordings) else None
-        targets = labels.target[0] if len(labels.target) == 1 else labels.target
-        return read_label_table(labels.path, labels.id, targets, labels.group or known, labels.split, split_by=by)
+        return read_label_table(
+            labels.path, labels.id, labels.targets, labels.group or known, labels.split, split_by=by
+        )
     table = task_table(recordings, task or _only_task(recordings))
     if run is None:
         return table
@@ -167,7 +176,7 @@ def _title(labels: LabelFile | LabelTable | None, recordings: Sequence[Recording
         return _only_task(recordings)
     if isinstance(labels, LabelTable):
         return "labels"
-    return f"{labels.target[0]} ({labels.path.stem})" if len(labels.target) == 1 else labels.path.stem
+    return f"{labels.targets[0]} ({labels.file.stem})" if len(labels.targets) == 1 else labels.file.stem
 
 
 def _protocol(name: str, usual: EvaluationConfig, model: Model) -> EvaluationConfig:
@@ -224,7 +233,7 @@ def _hidden(
     """A digest of what the name does not spell out: folders, columns, splits, settings; nothing if all is usual."""
     table: Any = None
     if isinstance(labels, LabelFile):
-        table = {**vars(labels), "path": labels.path.resolve(), "target": tuple(labels.target)}
+        table = {**vars(labels), "path": labels.file.resolve(), "target": labels.targets}
     elif labels is not None:
         table = {**vars(labels), "values": labels.values.tolist()}
     settings, plain = (c.model_dump(exclude={"protocol", "low_shot"}) for c in (asked, usual))
