@@ -72,9 +72,10 @@ def printed(result: Result) -> str:
 
 def test_print_shows_the_table(encoder, samples, labels, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("FORCE_COLOR", "1")
     result = evaluate({"pretrained": Candidate(encoder)}, samples, labels, EvaluationConfig(**FAST), task="amplitude")
     assert str(result) == printed(result)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "\x1b" not in str(result)
     assert "random init (same network)" in str(result)
 
 
