@@ -168,7 +168,7 @@ def find_model(path_or_id: Path | str) -> Path:
         return path
     if path.exists():
         raise InputError(f"{name}: is a file; a model is a folder (foreign checkpoints: anyjepa weights import)")
-    if not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) or path.parent.exists():
+    if path.is_absolute() or not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", str(path_or_id)) or path.parent.exists():
         raise InputError(f"{name}: there is no such model folder")
     from huggingface_hub import snapshot_download  # imports slowly
 
