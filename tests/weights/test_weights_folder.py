@@ -280,6 +280,18 @@ def test_paths_that_are_no_folder(tmp_path: Path, folder: Path, monkeypatch: pyt
         load_model("model/missing")  # the folder 'model' is here, so this is no name on the hub
 
 
+@pytest.mark.parametrize(
+    "path", ["./x", "./runs/x", "../x", "/runs/x", "~/x", "runs/x/", "runs/x/model", "runs/.x", "x", Path("runs/x")]
+)
+def test_a_path_is_never_looked_up_on_the_hub(path: str | Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    import huggingface_hub
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: pytest.fail("asked the hub"))
+    with pytest.raises(InputError, match="there is no such model folder"):
+        load_model(path)
+
+
 def test_a_hugging_face_id(folder: Path, monkeypatch: pytest.MonkeyPatch):
     import huggingface_hub
 
@@ -292,7 +304,7 @@ def test_a_hugging_face_id_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(InputError, match="the Hugging Face Hub did not give it") as caught:
+    with pytest.raises(InputError, match="is no folder here, and the Hugging Face Hub did not give it") as caught:
         load_model("someone/ecg-model")
     assert "\n" not in str(caught.value)
 

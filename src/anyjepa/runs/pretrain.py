@@ -55,8 +55,8 @@ def pretrain(
 
     data: files or folders, the recipe's embedded set if none; edits: 'key=value' changes of the recipe; exclude: ids of
     records to leave out (an evaluation's test part); resume: go on with the run in `output`, with the same numbers as
-    if it had never stopped. Raises InputError for wrong input, DivergedError if the loss stops being finite, and
-    Interrupted (a KeyboardInterrupt) after Ctrl-C, with a checkpoint to resume from.
+    if it had never stopped; a finished one stays as it is. Raises InputError for wrong input, DivergedError if the loss
+    stops being finite, and Interrupted (a KeyboardInterrupt) after Ctrl-C, with a checkpoint to resume from.
     """
     if not isinstance(recipe, Recipe):
         recipe, _ = load_recipe(recipe, edits)

@@ -162,13 +162,14 @@ def check_metadata(path: Path, config: ModelConfig, metadata: Mapping[str, str])
 
 
 def find_model(path_or_id: Path | str) -> Path:
-    """The local folder of a path or of a Hugging Face id (fetched, or taken from the local cache)."""
+    """The local folder of a path or of a Hugging Face id, 'owner/name' (fetched, or taken from the local cache)."""
     path, name = Path(path_or_id), str(path_or_id)
     if path.is_dir():
         return path
     if path.exists():
         raise InputError(f"{name}: is a file; a model is a folder (foreign checkpoints: anyjepa weights import)")
-    if path.is_absolute() or not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", str(path_or_id)) or path.parent.exists():
+    is_id = isinstance(path_or_id, str) and re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name)
+    if not is_id or path.parent.exists():
         raise InputError(f"{name}: there is no such model folder")
     from huggingface_hub import snapshot_download  # imports slowly
 
