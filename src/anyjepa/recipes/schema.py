@@ -20,6 +20,8 @@ from anyjepa.nn.tokens import token_grid
 from anyjepa.objectives.masked import MaskedPredictionConfig
 from anyjepa.training.config import TrainingConfig
 
+MOST_CHANGES = 6  # that are listed
+
 
 class Recipe(Config):
     """Everything that a run is made of."""
@@ -70,6 +72,34 @@ def edited(recipe: Recipe, edits: Sequence[str], where: str = "") -> tuple[Recip
 def to_yaml(recipe: Recipe) -> str:
     """The recipe with every default filled in."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, width=100)
+
+
+def changes(plain: Mapping[str, Any]) -> str:
+    """'ecg-jepa-xs, changed: training.steps=10, ...' for one of the package's recipes that was edited, else ''.
+
+    plain: the recipe as a dictionary. Its evaluation is left out, which changes nothing in the model.
+    """
+    if plain.get("name") not in recipe_names():
+        return ""
+    packaged = load_recipe(str(plain["name"]))[0]
+    if plain.get("description") != packaged.description:  # a recipe of its own that only has the name
+        return ""
+    before = flat(packaged.model_dump(mode="json"))
+    found = [
+        f"{key}={value}"
+        for key, value in flat(plain).items()
+        if not key.startswith("evaluation.") and before.get(key) != value
+    ]
+    more = [f"{len(found) - MOST_CHANGES} more"] if len(found) > MOST_CHANGES else []
+    return f"{packaged.name}, changed: {', '.join([*found[:MOST_CHANGES], *more])}" if found else ""
+
+
+def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as one, with dotted keys."""
+    found = {}
+    for key, value in table.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
 
 
 def _folder() -> Any:

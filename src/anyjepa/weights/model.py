@@ -62,7 +62,7 @@ class Provenance(Config):
 
     steps: NonNegativeInt | None = Field(default=None, description="optimiser steps behind the weights; none: unknown")
     data: str = Field(description="what they were trained on, in words")
-    recipe: str = Field(default="", description="name of the recipe")
+    recipe: str = Field(default="", description="name of the recipe, and what was changed in it")
     origin: str = Field(default="", description="the file they were imported from")
     notes: tuple[str, ...] = Field(default=(), description="what a user should know")
 
