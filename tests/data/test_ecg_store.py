@@ -484,6 +484,9 @@ SHARD = "shards/000000.f32"
         (lambda s: rewrite_index(s, "split", lambda _: "dev"), r"split 'dev' is none of train, validation, test"),
         (lambda s: rewrite_index(s, "likelihoods", lambda _: []), r"'statements' and 'likelihoods' differ in length"),
         (lambda s: rewrite_index(s, "marks", lambda _: [1]), r"'marks' and 'symbols' differ in length"),
+        (lambda s: rewrite_index(s, "id", lambda _: "r0"), r"index\.parquet: .*: an id is there twice"),
+        (lambda s: rewrite_index(s, "mean", lambda m: [np.inf, *m[1:]]), r"'mean' has infinite values"),
+        (lambda s: rewrite_index(s, "squares", lambda m: [*m[1:], np.inf]), r"'squares' has infinite values"),
         (lambda s: rewrite_index(s, "mean", lambda m: m[1:]), r"'mean' needs one value for each of 3 leads"),
     ],
 )  # fmt: skip

@@ -118,6 +118,7 @@ def truncate(name: str, share: float) -> Callable[[Path], None]:
 
 
 NORM = "encoder.norm.weight"
+FAR = {"head": {"kind": "mean"}, "classes": ["a"], "exclusive": False, "window": 10, "stride": 10**30}
 BROKEN = {
     "no config": (lambda f: (f / "config.json").unlink(), "config.json: cannot be read (No such file"),
     "no tensors": (lambda f: (f / "model.safetensors").unlink(), "model.safetensors: cannot be read (no such file"),
@@ -150,6 +151,10 @@ BROKEN = {
     "size is no multiple": (
         edit_json("config.json", lambda c: c.update(size=[52])),
         "config.json: input of (52,) samples is not a positive multiple of the patch (5,)",
+    ),
+    "gigantic stride": (
+        edit_json("config.json", lambda c: c.update(classifier=FAR)),
+        "config.json: classifier.stride: Input should be less than or equal to",
     ),
     "gigantic size": (edit_json("config.json", lambda c: c.update(size=[5e12])), "tokens of an input of"),
     "more blocks": (

@@ -34,9 +34,12 @@ class ClassifierConfig(Config):
     exclusive: bool = Field(description="exactly one class a sample (softmax), or each on its own (sigmoid)")
     window: PositiveInt | None = Field(
         default=None,
+        le=LARGEST_TABLE,
         description="samples of a window; logits are averaged over windows; none: the whole record at once",
     )
-    stride: PositiveInt | None = Field(default=None, description="samples from one window to the next")
+    stride: PositiveInt | None = Field(
+        default=None, le=LARGEST_TABLE, description="samples from one window to the next"
+    )
     tail: Literal["cover", "drop"] = Field(
         default="cover", description="a remainder shorter than a window: covered by a last one, or dropped"
     )

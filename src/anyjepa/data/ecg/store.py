@@ -331,6 +331,8 @@ def _wrong_with(table: Any, leads: int) -> str | None:
     if strange := set(table["split"].unique().to_pylist()) - {None, *get_args(Part)}:
         return f"split '{min(strange)}' is none of {', '.join(get_args(Part))}"
     measure = pc.list_value_length  # pyright: ignore[reportAttributeAccessIssue]
+    if pc.count_distinct(table["id"]).as_py() < len(table):  # pyright: ignore[reportAttributeAccessIssue]
+        return "an id is there twice"
     lengths = {name: measure(table[name]).fill_null(-1).to_numpy() for name in _LISTS}
     for one, other in (("statements", "likelihoods"), ("marks", "symbols")):
         if (lengths[one] != lengths[other]).any():
@@ -338,6 +340,8 @@ def _wrong_with(table: Any, leads: int) -> str | None:
     for name in ("mean", "squares"):
         if (lengths[name] != leads).any():
             return f"column '{name}' needs one value for each of {leads} leads"
+        if np.isinf(_matrix(table[name])).any():
+            return f"column '{name}' has infinite values"
     return None
 
 
