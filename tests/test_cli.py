@@ -135,6 +135,7 @@ def test_resume_goes_on_from_the_newest_checkpoint(cli, tiny_recipe, tiny_run, t
     shutil.rmtree(run / "model")
     done = cli("pretrain", tiny_recipe, "-o", run, "--resume")
     assert done.code == 0, done.err
+    assert "had finished" not in done.err
     assert_same_weights(run, tiny_run)
     columns = ("step", "loss", "lr")
     before, after = (read_metrics(folder / "metrics.csv") for folder in (tiny_run, run))
@@ -143,7 +144,9 @@ def test_resume_goes_on_from_the_newest_checkpoint(cli, tiny_recipe, tiny_run, t
 
 def test_resuming_a_finished_run_changes_nothing(cli, tiny_recipe, tiny_run, tmp_path):
     shutil.copytree(tiny_run, tmp_path / "run")
-    assert cli("pretrain", tiny_recipe, "-o", tmp_path / "run", "--resume").code == 0
+    done = cli("pretrain", tiny_recipe, "-o", tmp_path / "run", "--resume")
+    assert done.code == 0
+    assert f"{tmp_path}/run: had finished its 4 steps, nothing was trained" in done.err
     assert_same_weights(tmp_path / "run", tiny_run)
 
 

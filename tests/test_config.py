@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
-from pydantic import ValidationError
+from typing import Literal
 
-from anyjepa.config import Config, Share
+import pytest
+from pydantic import Field, ValidationError
+
+from anyjepa.config import Config, Share, validated
+from anyjepa.errors import InputError
 
 
 class Part(Config):
@@ -27,3 +30,39 @@ def test_a_value_never_changes() -> None:
 def test_a_share_is_between_none_and_all(share: float) -> None:
     with pytest.raises(ValidationError):
         Part(share=share)
+
+
+class Flat(Config):
+    kind: Literal["flat"] = "flat"
+    height: int = Field(1, gt=0)
+
+
+class Round(Config):
+    kind: Literal["round"] = "round"
+    radius: int = 1
+
+
+class Whole(Config):
+    part: Part = Part()
+    shape: Flat | Round = Field(Flat(), discriminator="kind")
+    named: dict[str, Part] = Field({})
+    listed: tuple[Part, ...] = ()
+
+
+@pytest.mark.parametrize(
+    ("plain", "message"),
+    [
+        ([], "here: Input should be a valid dictionary or instance of Whole"),
+        ({"prat": {}}, "here: unknown key 'prat'; did you mean 'part'?"),
+        ({"part": {"shares": 2}}, "here: unknown key 'part.shares'; did you mean 'share'?"),
+        ({"part": {"share": 2}}, "here: part.share: Input should be less than or equal to 1 (given: 2)"),
+        ({"part": {"share": 2}, "prat": 1}, "here: unknown key 'prat'; did you mean 'part'?"),
+        ({"shape": {"kind": "round", "radios": 2}}, "here: unknown key 'shape.round.radios'; did you mean 'radius'?"),
+        ({"named": {"a": {"sharee": 1}}}, "here: unknown key 'named.a.sharee'; did you mean 'share'?"),
+        ({"listed": [{"xyz": 1}]}, "here: unknown key 'listed.0.xyz'; there are: share"),
+    ],
+)
+def test_the_first_key_that_does_not_fit_is_one_line(plain: object, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        validated(Whole, plain, "here")
+    assert str(error.value) == message

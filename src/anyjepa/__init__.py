@@ -16,17 +16,29 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from anyjepa.errors import DataWarning, InputError
     from anyjepa.runs.evaluate import evaluate
+    from anyjepa.runs.labelled import LabelFile
     from anyjepa.runs.fit import fit
     from anyjepa.runs.model import Model, load
     from anyjepa.runs.pretrain import pretrain
     from anyjepa.runs.transformer import EmbeddingTransformer
 
-__all__ = ["DataWarning", "EmbeddingTransformer", "InputError", "Model", "evaluate", "fit", "load", "pretrain"]
+__all__ = [
+    "DataWarning",
+    "EmbeddingTransformer",
+    "InputError",
+    "LabelFile",
+    "Model",
+    "evaluate",
+    "fit",
+    "load",
+    "pretrain",
+]
 
 _HOMES = {
     "DataWarning": "anyjepa.errors",
     "EmbeddingTransformer": "anyjepa.runs.transformer",
     "InputError": "anyjepa.errors",
+    "LabelFile": "anyjepa.runs.labelled",
     "Model": "anyjepa.runs.model",
     "evaluate": "anyjepa.runs.evaluate",
     "fit": "anyjepa.runs.fit",

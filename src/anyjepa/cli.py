@@ -115,11 +115,13 @@ def pretrain(
     from anyjepa.recipes.schema import load_recipe
     from anyjepa.report.page import write_report
     from anyjepa.runs.pretrain import pretrain
+    from anyjepa.training.checkpoints import finished
     from anyjepa.training.interrupt import Interrupted
 
     chosen, notices = load_recipe(recipe, [*(edits or []), *([f"training.precision={precision}"] if precision else [])])
     for notice in notices:
         typer.echo(f"notice: {notice}", err=True)
+    done = resume and output is not None and finished(output / "checkpoints", chosen.training.steps)
     try:
         run = pretrain(
             chosen,
@@ -139,6 +141,12 @@ def pretrain(
         _stopped(stop, [*sys.argv[1:], *more])
     if rank_zero_only.rank > 0:
         return
+    if done:
+        typer.echo(
+            f"{output}: had finished its {chosen.training.steps} steps, nothing was trained; the schedules end there: "
+            "to train longer start a new run with more training.steps",
+            err=True,
+        )
     typer.echo(f"model: {run.model}")
     typer.echo(f"report: {write_report(run.folder)}")
     typer.echo(f"next: {shlex.join(_evaluation(run))}", err=True)

@@ -1,11 +1,13 @@
-"""The base of every config: frozen, strict, with descriptions."""
+"""The base of every config: frozen, strict, with descriptions; and how one is made of what a user wrote."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from anyjepa.errors import InputError, did_you_mean
 
 Share = Annotated[float, Field(ge=0, le=1)]
 # Far above any network in use: a slip of the keyboard ends in a line, not in a full memory.
@@ -28,7 +30,33 @@ def usual_kind(kind: str) -> BeforeValidator:
     return BeforeValidator(named)
 
 
-def written(tables: Sequence[str], plain: Any) -> list[str]:
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def validated(model: type[Model], plain: object, where: str) -> Model:
+    """Plain values as a config. InputError is one line: `where`, the first key that does not fit, what would be right.
+
+    An unknown key is told before other troubles, which may follow from it.
+    """
+    try:
+        return model.model_validate(plain)
+    except ValidationError as error:
+        raise InputError(f"{where}: {_first(model, error, plain)}") from None
+
+
+def _first(model: type[BaseModel], error: ValidationError, plain: object) -> str:
+    details = error.errors(include_url=False)
+    first = next((d for d in details if d["type"] == "extra_forbidden"), details[0])
+    path = [str(part) for part in first["loc"]]
+    key = ".".join([*_written(path[:-1], plain), *path[-1:]])
+    if first["type"] == "extra_forbidden":
+        return f"unknown key '{key}'{did_you_mean(path[-1], _keys(model, path[:-1]))}"
+    silent = first["type"] == "missing" or not path or isinstance(first["input"], Mapping)
+    given = "" if silent else f" (given: {str(first['input'])[:80]})"
+    return f"{key and key + ': '}{' '.join(first['msg'].removeprefix('Value error, ').split())}{given}"
+
+
+def _written(tables: Sequence[str], plain: Any) -> list[str]:
     """The path of a table as its author wrote it: pydantic names the member of a union on the way, too."""
     path = []
     for name in tables:
@@ -37,3 +65,20 @@ def written(tables: Sequence[str], plain: Any) -> list[str]:
         path.append(name)
         plain = plain.get(name) if isinstance(plain, Mapping) else None
     return path
+
+
+def _keys(model: type[BaseModel], path: Sequence[str]) -> list[str]:
+    """The keys that a table may have; of a union those of the member that the path names."""
+    models = [model]
+    for name in path:
+        fields = [m.model_fields[name] for m in models if name in m.model_fields]
+        tagged = [m for m in models if "kind" in m.model_fields and m.model_fields["kind"].default == name]
+        models = [m for field in fields for m in _models(field.annotation)] if fields else tagged or models
+    return [key for m in models for key in m.model_fields]
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The config classes in a type, however it is wrapped."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for part in get_args(annotation) for found in _models(part)]

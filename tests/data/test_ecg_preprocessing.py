@@ -120,13 +120,18 @@ def test_missing_limb_leads_are_computed_from_i_and_ii() -> None:
 
 def test_a_missing_lead_is_named_with_what_there_is() -> None:
     without = recording(ecg_like(11), LEADS[:-1])
-    expected = (
-        r"records/r\.hea: lead 'V6' is missing \(12 are needed\)\. Has: I, II, .*, V5\. "
-        r"Train on fewer by data\.leads=\[\.\.\.\], set it to zero by data\.missing_leads=zero, "
-        r"or mask it by data\.missing_leads=mask with objective\.encoder\.absent=true"
+    is_missing = r"^records/r\.hea: lead 'V6' is missing \(12 are needed\)\. Has: I, II, .*, V5\."
+    in_training = (
+        r" Train on fewer by data\.leads=\[\.\.\.\], set it to zero by data\.missing_leads=zero, "
+        r"or mask it by data\.missing_leads=mask with objective\.encoder\.absent=true$"
     )
-    with pytest.raises(InputError, match=expected):
+    in_use = " Leave such records out by --skip-errors, or use a model that was trained on the leads that there are"
+    with pytest.raises(InputError, match=is_missing + "$"):
         align(without, 500.0, LEADS)
+    with pytest.raises(InputError, match=is_missing + in_training):
+        fit_statistics([without], 500.0, LEADS)
+    with pytest.raises(InputError, match=is_missing + in_use):
+        preprocessing().prepare(without)
     with pytest.raises(InputError, match=r"lead 'V66' is missing .*did you mean 'V6'"):
         align(without, 500.0, ("V66",))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from anyjepa.data.files import regular_size
+from anyjepa.data.files import held, regular_size
 from anyjepa.errors import InputError
 
 
@@ -37,3 +37,13 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=reason):
             regular_size(tmp_path / name)
+
+
+@pytest.mark.parametrize(("make", "kind"), [(os.mkfifo, "FIFO"), (os.mkdir, "folder")])
+def test_a_lock_that_is_no_file_is_refused_at_once(tmp_path: Path, make, kind: str) -> None:
+    make(tmp_path / ".lock")
+    with (
+        pytest.raises(InputError, match=rf"\.lock: is a {kind}; only regular files are read"),
+        held(tmp_path / ".lock", "busy"),
+    ):
+        pass

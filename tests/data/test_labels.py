@@ -162,3 +162,14 @@ def test_a_row_with_more_cells_than_the_header_is_refused(tmp_path):
     (tmp_path / "labels.csv").write_text("id,x,patient\na,1,p,9\nb,0,q,9\n")
     with pytest.raises(InputError, match="not readable as a table"):
         read_label_table(tmp_path / "labels.csv", "id", "x", "patient")
+
+
+def test_a_column_that_is_twice_in_a_parquet_file(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = [pa.array(["a", "b"]), pa.array(["x", "y"]), pa.array(["p", "q"])]
+    pq.write_table(pa.table(columns, names=["id", "rhythm", "rhythm"]), tmp_path / "labels.parquet")
+    with pytest.raises(InputError, match=r"labels\.parquet: .*rhythm") as error:
+        read_label_table(tmp_path / "labels.parquet", "id", "rhythm", split_by="record")
+    assert "\n" not in str(error.value)

@@ -70,6 +70,14 @@ def printed(result: Result) -> str:
     return console.file.getvalue()
 
 
+def test_print_shows_the_table(encoder, samples, labels, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    result = evaluate({"pretrained": Candidate(encoder)}, samples, labels, EvaluationConfig(**FAST), task="amplitude")
+    assert str(result) == printed(result)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "\x1b" not in str(result)
+
+
 def test_linear_probe_beside_its_controls(encoder, samples, labels):
     result = evaluate({"pretrained": Candidate(encoder)}, samples, labels, EvaluationConfig(**FAST), task="amplitude")
     assert names(result) == [

@@ -7,7 +7,18 @@ from hypothesis.strategies import booleans, integers, sampled_from
 
 from anyjepa.data.labels import LabelTable
 from anyjepa.errors import DataWarning, InputError
-from anyjepa.evaluation.splits import Fixed, Folds, Holdout, Split, check_leakage, low_shot, splits, strata, stratify
+from anyjepa.evaluation.splits import (
+    Fixed,
+    Folds,
+    Holdout,
+    Split,
+    check_leakage,
+    low_shot,
+    splits,
+    strata,
+    stratify,
+    warn_of_few,
+)
 
 
 def table(records: int, groups: int, classes: int, exclusive: bool, seed: int, split=None) -> LabelTable:
@@ -125,6 +136,18 @@ def test_low_shot_prefers_new_patients():
     whole = Split(np.arange(40), np.arange(0), np.arange(0), seed=0)
     few = low_shot(labels, whole, 5)
     assert len({patients[row] for row in few.train if row % 2 == 0}) == 5
+
+
+def test_classes_with_fewer_labels_than_asked_for_are_named_once(recwarn):
+    values = np.array([[1, 1, 0], [1, 0, 0], [1, 1, 0], [1, 0, 1]])
+    labels = LabelTable(tuple("abcd"), ("common", "rare", "none"), values, tuple("abcd"), exclusive=False)
+    whole = [Split(np.array(train), np.array([3]), np.array([3]), seed=0) for train in ([0, 1, 2], [0, 1])]
+    with pytest.warns(DataWarning, match=r"fewer than 2 training labels in some split.*: rare 1, none 0$") as told:
+        warn_of_few(labels, whole, 2)
+    assert len(told) == 1
+    warn_of_few(labels, whole, 0.5)  # a share
+    warn_of_few(LabelTable(tuple("abcd"), ("common",), values[:, :1], tuple("abcd"), exclusive=False), whole, 2)
+    assert not recwarn
 
 
 def test_low_shot_share_keeps_patients_whole():

@@ -9,7 +9,7 @@ import yaml
 
 from anyjepa.errors import InputError
 from anyjepa.objectives.masked import MaskedPrediction
-from anyjepa.recipes.schema import load_recipe, recipe_names, to_yaml
+from anyjepa.recipes.schema import changes, load_recipe, recipe_names, to_yaml
 from anyjepa.runs.pretrain import build_objective
 
 
@@ -163,3 +163,14 @@ def test_a_base_file_lies_beside_its_recipe(tmp_path: Path) -> None:
     (tmp_path / "wrong.yaml").write_text("base: [1]\nname: mine\n")
     with pytest.raises(InputError, match="base is the name of a recipe"):
         load_recipe(tmp_path / "wrong.yaml")
+
+
+def test_a_changed_recipe_is_not_described_as_the_packaged_one() -> None:
+    def told(*edits: str, **other: str) -> str:
+        return changes(load_recipe("ecg-jepa-demo", edits)[0].model_dump(mode="json") | other)
+
+    assert told() == told("evaluation.seeds=2") == told("training.steps=2", description="mine") == ""
+    assert told("training.steps=2", "data.fs=50") == "ecg-jepa-demo, changed: data.fs=50.0, training.steps=2"
+    many = [f"training.{key}=7" for key in ("steps", "workers", "log_every", "seed", "monitor_every")]
+    assert told(*many, "data.fs=50", "training.batch_size=4").endswith(", 1 more")
+    assert changes({}) == changes({"name": ["ecg-jepa-demo"]}) == ""

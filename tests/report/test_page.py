@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 
 from anyjepa.errors import InputError
+from anyjepa.recipes.schema import load_recipe
 from anyjepa.report import write_report
+from anyjepa.report.contents import Contents
+from anyjepa.report.headline import headline
 
 VOID = {"meta", "br", "img", "link", "use", "path"}
 HOSTILE = "<script>alert('x')</script>\"&$^"
@@ -134,3 +137,10 @@ def test_text_from_files_never_becomes_markup(run):
     page = Page(write_report(run))
     assert "script" not in page.tags
     assert page.text.count("alert") > 8
+
+
+def test_the_subtitle_of_a_changed_recipe_says_what_was_changed(tmp_path):
+    recipe = load_recipe("ecg-jepa-demo", ["training.steps=7"])[0].model_dump(mode="json")
+    top = headline(Contents(tmp_path, recipe=recipe))[1]
+    assert "ecg-jepa-demo, changed: training.steps=7" in top
+    assert recipe["description"] not in top

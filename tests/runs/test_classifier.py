@@ -260,7 +260,20 @@ def test_the_command_line(cli, tiny_run, records, tmp_path):
 def test_a_table_of_labels_may_be_a_file(tiny_run, records, tmp_path):
     frame = pd.DataFrame({"id": [r.id for r in records], "AF": [i % 2 for i in range(len(records))]})
     frame.to_csv(tmp_path / "labels.csv", index=False)
-    labels = LabelFile(tmp_path / "labels.csv", "id", ["AF"], split_by="record")
+    labels = LabelFile(str(tmp_path / "labels.csv"), "id", "AF", split_by="record")
     result = anyjepa.evaluate(tiny_run, labels=labels, folds=2, name="kept", save_classifier=tmp_path / "af")
     assert len(result.rows[0].repeats[0].thresholds) == 1
     assert anyjepa.load(tmp_path / "af").loaded.config.classifier.classes == ("AF",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seedz": 3}, r"^evaluation: unknown key 'seedz'; did you mean 'seeds'\?$"),
+        ({"settings": {"finetune": {"fit": {"emma": 0.9}}}}, r"unknown key 'finetune.fit.emma'; did you mean 'ema'\?$"),
+        ({"seeds": 0}, r"^evaluation: seeds: Input should be greater than 0 \(given: 0\)$"),
+    ],
+)
+def test_a_wrong_setting_of_an_evaluation_is_one_line(tiny_run: Path, changes: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        anyjepa.evaluate(tiny_run, **changes)

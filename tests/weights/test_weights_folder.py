@@ -118,6 +118,7 @@ def truncate(name: str, share: float) -> Callable[[Path], None]:
 
 
 NORM = "encoder.norm.weight"
+FAR = {"head": {"kind": "mean"}, "classes": ["a"], "exclusive": False, "window": 10, "stride": 10**30}
 BROKEN = {
     "no config": (lambda f: (f / "config.json").unlink(), "config.json: cannot be read (No such file"),
     "no tensors": (lambda f: (f / "model.safetensors").unlink(), "model.safetensors: cannot be read (no such file"),
@@ -128,7 +129,7 @@ BROKEN = {
     "deep JSON": (lambda f: (f / "config.json").write_text("[" * 100_000), "config.json: is not JSON"),
     "unknown key": (
         edit_json("config.json", lambda c: c["objective"]["encoder"].update(dimm=3)),
-        "config.json: objective.encoder.dimm: unknown key",
+        "config.json: unknown key 'objective.encoder.dimm'; did you mean 'dim'?",
     ),
     "missing key": (
         edit_json("config.json", lambda c: c["objective"]["encoder"].pop("dim")),
@@ -149,7 +150,11 @@ BROKEN = {
     "boolean schema": (edit_json("config.json", lambda c: c.update(schema_version=True)), "schema_version is True"),
     "size is no multiple": (
         edit_json("config.json", lambda c: c.update(size=[52])),
-        "config.json: Value error, input of (52,) samples is not a positive multiple of the patch (5,)",
+        "config.json: input of (52,) samples is not a positive multiple of the patch (5,)",
+    ),
+    "gigantic stride": (
+        edit_json("config.json", lambda c: c.update(classifier=FAR)),
+        "config.json: classifier.stride: Input should be less than or equal to",
     ),
     "gigantic size": (edit_json("config.json", lambda c: c.update(size=[5e12])), "tokens of an input of"),
     "more blocks": (
@@ -280,6 +285,18 @@ def test_paths_that_are_no_folder(tmp_path: Path, folder: Path, monkeypatch: pyt
         load_model("model/missing")  # the folder 'model' is here, so this is no name on the hub
 
 
+@pytest.mark.parametrize(
+    "path", ["./x", "./runs/x", "../x", "/runs/x", "~/x", "runs/x/", "runs/x/model", "runs/.x", "x", Path("runs/x")]
+)
+def test_a_path_is_never_looked_up_on_the_hub(path: str | Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    import huggingface_hub
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: pytest.fail("asked the hub"))
+    with pytest.raises(InputError, match="there is no such model folder"):
+        load_model(path)
+
+
 def test_a_hugging_face_id(folder: Path, monkeypatch: pytest.MonkeyPatch):
     import huggingface_hub
 
@@ -292,7 +309,7 @@ def test_a_hugging_face_id_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(InputError, match="the Hugging Face Hub did not give it") as caught:
+    with pytest.raises(InputError, match="is no folder here, and the Hugging Face Hub did not give it") as caught:
         load_model("someone/ecg-model")
     assert "\n" not in str(caught.value)
 

@@ -41,6 +41,8 @@ def held(file: Path, busy: str) -> Iterator[None]:
     The lock is the process's own: neither its workers hold it nor a crash, and on file systems without locks there is
     none.
     """
+    if file.exists():
+        regular_size(file)  # to open a FIFO would wait for its other end
     with open(file, "a") as lock:
         try:
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -177,7 +177,10 @@ def _read_frame(path: Path) -> pd.DataFrame:
     regular_size(path)
     try:
         if path.suffix.lower() == ".parquet":
-            return pd.read_parquet(path)
+            frame = pd.read_parquet(path)
+            if frame.columns.has_duplicates:
+                raise InputError(f"{path}: column '{frame.columns[frame.columns.duplicated()][0]}' is there twice")
+            return frame
         separator = "\t" if path.suffix.lower() == ".tsv" else ","
         missing = ["", "NA", "NaN", "nan"]
         with warnings.catch_warnings():  # pandas only warns of rows with more cells than the header

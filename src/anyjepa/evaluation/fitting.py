@@ -160,7 +160,10 @@ def _pos_weight(config: FitConfig, values: np.ndarray, exclusive: bool) -> Tenso
     if config.pos_weight is None:
         return None
     if exclusive:
-        raise InputError("pos_weight weighs each class's true labels; of exclusive classes each record has exactly one")
+        raise InputError(
+            "pos_weight is for classes of which several may apply, these exclude each other; leave it out, or give the "
+            "labels as one 0/1 column a class (--target A,B,C)"
+        )
     positives = values.sum(0)
     balanced = np.where(positives > 0, (len(values) - positives) / positives.clip(1), 1)
     weights = balanced if config.pos_weight == "balanced" else np.full(values.shape[1], config.pos_weight)

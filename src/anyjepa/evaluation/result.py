@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from importlib import metadata
+from io import StringIO
 from pathlib import Path
 from platform import platform, python_version
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from anyjepa.config import Config
+from anyjepa.config import Config, validated
 from anyjepa.errors import InputError
 from anyjepa.evaluation.calibration import Reliability
 from anyjepa.evaluation.intervals import UNKNOWN, Estimate
@@ -122,6 +123,15 @@ class Result(Config):
     notices: tuple[str, ...] = Field(description="what a reader must know first, transductive pretraining above all")
     environment: dict[str, str]
 
+    def __str__(self) -> str:
+        """The table that the command line prints."""
+        from rich.console import Console
+
+        console = Console(file=StringIO(), force_terminal=False, no_color=True)
+        with console.capture() as text:
+            console.print(render(self))
+        return text.get()
+
     @property
     def basis(self) -> str:
         """What the intervals shown are, as '95 % t over 15 repeats'."""
@@ -171,10 +181,7 @@ class Result(Config):
             version = raw.get("schema_version") if isinstance(raw, dict) else None
             if isinstance(version, int) and version > SCHEMA_VERSION:
                 raise InputError(f"{path}: schema_version {version} was written by a newer anyjepa: update anyjepa")
-            return cls.model_validate(_from_version_1(raw) if version == 1 else raw)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            raise InputError(f"{where}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+            return validated(cls, _from_version_1(raw) if version == 1 else raw, where)
         except InputError:
             raise
         except (OSError, ValueError, RecursionError) as error:

@@ -155,6 +155,15 @@ def low_shot(table: LabelTable, split: Split, amount: int | float) -> Split:
     return replace(split, **parts)
 
 
+def warn_of_few(table: LabelTable, whole: Sequence[Split], amount: int | float) -> None:
+    """One DataWarning for the classes that have fewer than `amount` training labels in some split, with the fewest."""
+    fewest = np.min([table.values[split.train].sum(0) for split in whole], axis=0)  # (C,)
+    few = [f"{name} {count:.0f}" for name, count in zip(table.classes, fewest, strict=True) if count < amount]
+    if isinstance(amount, int) and few:
+        message = f"low shot: fewer than {amount} training labels in some split, so all are taken: {', '.join(few)}"
+        warnings.warn(message, DataWarning, stacklevel=3)
+
+
 def _few_a_class(table: LabelTable, rows: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
     """Rows with `amount` of each stratum, or all it has: a second record of a patient only once all have given one."""
     shuffled = rng.permutation(rows)

@@ -24,7 +24,7 @@ from anyjepa.evaluation.overlap import Exposure, Nothing, Seen
 from anyjepa.evaluation.probes import Probed, knn_probe, linear_probe
 from anyjepa.evaluation.result import Repeat, Row
 from anyjepa.evaluation.samples import Samples, Windows, signal_hashes
-from anyjepa.evaluation.splits import Fixed, Folds, Split, check_leakage, low_shot, splits
+from anyjepa.evaluation.splits import Fixed, Folds, Split, check_leakage, low_shot, splits, warn_of_few
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.pooling import Head, HeadConfig
 
@@ -84,6 +84,7 @@ class Study:
         self.repeats = whole
         if config.low_shot is not None:
             self.repeats = [low_shot(table, split, config.low_shot) for split in whole]
+            warn_of_few(table, whole, config.low_shot)
 
     def judges(self, candidates: Mapping[str, Source]) -> dict[str, tuple[Judge, bool]]:
         """Every row by name, and whether it is a control; the candidates first."""

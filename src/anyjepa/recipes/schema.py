@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from anyjepa.config import Config, written
+from anyjepa.config import Config, validated
 from anyjepa.data.ecg.source import EcgDataConfig
 from anyjepa.data.files import regular_size
 from anyjepa.data.modalities import DataConfig
@@ -19,6 +19,8 @@ from anyjepa.evaluation.protocol import EvaluationConfig
 from anyjepa.nn.tokens import token_grid
 from anyjepa.objectives.build import ObjectiveConfig
 from anyjepa.training.config import TrainingConfig
+
+MOST_CHANGES = 6  # that are listed
 
 
 class Recipe(Config):
@@ -59,7 +61,7 @@ def load_recipe(name: str | Path, edits: Sequence[str] = ()) -> tuple[Recipe, li
 
     Raises InputError in one line for an unknown name, broken YAML, unknown keys or values that do not fit.
     """
-    recipe = validate(_plain(name), str(name))
+    recipe = validated(Recipe, _plain(name), str(name))
     return edited(recipe, edits, str(name)) if edits else (recipe, [])
 
 
@@ -67,20 +69,40 @@ def edited(recipe: Recipe, edits: Sequence[str], where: str = "") -> tuple[Recip
     """A recipe after edits of the form 'a.b=value', and notices about what they dropped. Raises InputError."""
     plain = recipe.model_dump(mode="json")  # every default filled in, so that any key can be edited
     notices = [notice for edit in edits for notice in _apply(plain, edit)]
-    return validate(plain, where or recipe.name), notices
-
-
-def validate(plain: Mapping[str, Any], where: str) -> Recipe:
-    """A plain dictionary as a recipe. InputError names the first key that does not fit."""
-    try:
-        return Recipe.model_validate(plain)
-    except ValidationError as error:
-        raise InputError(f"{where}: {_first(error, plain)}") from None
+    return validated(Recipe, plain, where or recipe.name), notices
 
 
 def to_yaml(recipe: Recipe) -> str:
     """The recipe with every default filled in."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, width=100)
+
+
+def changes(plain: Mapping[str, Any]) -> str:
+    """'ecg-jepa-xs, changed: training.steps=10, ...' for one of the package's recipes that was edited, else ''.
+
+    plain: the recipe as a dictionary. Its evaluation is left out, which changes nothing in the model.
+    """
+    if plain.get("name") not in recipe_names():
+        return ""
+    packaged = load_recipe(str(plain["name"]))[0]
+    if plain.get("description") != packaged.description:  # a recipe of its own that only has the name
+        return ""
+    before = flat(packaged.model_dump(mode="json"))
+    found = [
+        f"{key}={value}"
+        for key, value in flat(plain).items()
+        if not key.startswith("evaluation.") and before.get(key) != value
+    ]
+    more = [f"{len(found) - MOST_CHANGES} more"] if len(found) > MOST_CHANGES else []
+    return f"{packaged.name}, changed: {', '.join([*found[:MOST_CHANGES], *more])}" if found else ""
+
+
+def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as one, with dotted keys."""
+    found = {}
+    for key, value in table.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
 
 
 def _folder() -> Any:
@@ -163,33 +185,3 @@ def _apply(plain: dict[str, Any], edit: str) -> list[str]:
             notices = [f"{key}={value} drops {', '.join(dropped)}, which belonged to the old kind"]
     plain[last] = value
     return notices
-
-
-def _first(error: ValidationError, plain: Mapping[str, Any]) -> str:
-    """One line for the first thing wrong: the key, what is the matter, what would be right."""
-    details = error.errors(include_url=False)
-    first = next((d for d in details if d["type"] == "extra_forbidden"), details[0])
-    *tables, last = (str(part) for part in first["loc"]) if first["loc"] else ("recipe",)
-    key = ".".join([*written(tables, plain), last])
-    if first["type"] == "extra_forbidden":
-        return f"unknown key '{key}'{did_you_mean(last, _keys(tables))}"
-    silent = first["type"] == "missing" or isinstance(first["input"], Mapping)
-    given = "" if silent else f" (given: {str(first['input'])[:80]})"
-    return f"{key}: {first['msg'].removeprefix('Value error, ')}{given}"
-
-
-def _keys(tables: Sequence[str]) -> list[str]:
-    """The keys that a table of a recipe may have; of a union those of the member that the path names."""
-    models: list[type[Config]] = [Recipe]
-    for name in tables:
-        fields = [model.model_fields[name] for model in models if name in model.model_fields]
-        tagged = [m for m in models if "kind" in m.model_fields and m.model_fields["kind"].default == name]
-        models = [m for field in fields for m in _configs(field.annotation)] if fields else tagged
-    return [key for model in models for key in model.model_fields]
-
-
-def _configs(annotation: Any) -> list[type[Config]]:
-    """The config classes in a type, however it is wrapped."""
-    if isinstance(annotation, type) and issubclass(annotation, Config):
-        return [annotation]
-    return [config for part in get_args(annotation) for config in _configs(part)]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from anyjepa.evaluation.result import Result
+from anyjepa.recipes.schema import changes
 from anyjepa.report.contents import Contents
 from anyjepa.report.estimates import auroc, mean_text, range_text, text, title
 from anyjepa.report.markup import Html, join, number, tag
@@ -19,8 +20,8 @@ def headline(run: Contents) -> tuple[str, Html]:
         tag("p", f"anyjepa run {run.folder.resolve().name}", class_="eyebrow"),
         tag("h1", title),
     ]
-    if run.recipe.get("description"):
-        parts.append(tag("p", run.recipe["description"]))
+    if described := changes(run.recipe) or run.recipe.get("description"):
+        parts.append(tag("p", described))
     quoted = _quoted(run)
     parts.append(tag("p", *finding(quoted), class_="lede"))
     parts += [tag("p", notice, class_="note warn") for notice in (quoted.notices if quoted else ())]

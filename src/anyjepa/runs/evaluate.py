@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import ValidationError
 
+from anyjepa.config import validated
 from anyjepa.data.dataset import Dataset
 from anyjepa.data.ecg.preprocessing import OnError
 from anyjepa.data.labels import LabelTable, join
@@ -117,11 +117,7 @@ def _config(usual: EvaluationConfig, folds: int | None, changes: Mapping[str, An
         if not low_shot.is_integer():
             raise InputError(f"low_shot {low_shot}: labels a class are whole, a share is below 1")
         plain["low_shot"] = int(low_shot)
-    try:
-        config = EvaluationConfig.model_validate(plain)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise InputError(f"evaluation.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    config = validated(EvaluationConfig, plain, "evaluation")
     of_preset = ("protocol", "windows", "attentive", "finetune")
     if usual.preset and any(getattr(config, key) != getattr(usual, key) for key in of_preset):
         return config.model_copy(update={"preset": f"{usual.preset}, changed"})
@@ -156,7 +152,7 @@ def _hidden(
     """A digest of what the name does not spell out: folders, columns, splits, settings; nothing if all is usual."""
     table: Any = None
     if isinstance(labels, LabelFile):
-        table = {**vars(labels), "path": labels.path.resolve(), "target": tuple(labels.target)}
+        table = {**vars(labels), "path": labels.file.resolve(), "target": labels.targets}
     elif labels is not None:
         table = {**vars(labels), "values": labels.values.tolist()}
     settings, plain = (c.model_dump(exclude={"protocol", "low_shot"}) for c in (asked, usual))

@@ -28,12 +28,20 @@ from anyjepa.runs.model import EcgModel, Model
 class LabelFile:
     """A user's table of labels; see `read_label_table`."""
 
-    path: Path
+    path: Path | str
     id: str
-    target: Sequence[str]
+    target: Sequence[str] | str
     group: str | None = None
     split: str | None = None
     split_by: str = "group"
+
+    @property
+    def file(self) -> Path:
+        return Path(self.path)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return (self.target,) if isinstance(self.target, str) else tuple(self.target)
 
 
 class Labelled(NamedTuple):
@@ -131,8 +139,7 @@ def _given(labels: LabelFile | LabelTable, known: dict[str, str] | None) -> Labe
     by: Any = labels.split_by
     if by not in ("group", "record"):
         raise InputError(f"--split-by {by}: it is 'group' or 'record'")
-    targets = labels.target[0] if len(labels.target) == 1 else labels.target
-    return read_label_table(labels.path, labels.id, targets, labels.group or known, labels.split, split_by=by)
+    return read_label_table(labels.path, labels.id, labels.targets, labels.group or known, labels.split, split_by=by)
 
 
 def _only(names: Sequence[str]) -> str:
@@ -145,4 +152,4 @@ def _only(names: Sequence[str]) -> str:
 def _title(labels: LabelFile | LabelTable) -> str:
     if isinstance(labels, LabelTable):
         return "labels"
-    return f"{labels.target[0]} ({labels.path.stem})" if len(labels.target) == 1 else labels.path.stem
+    return f"{labels.targets[0]} ({labels.file.stem})" if len(labels.targets) == 1 else labels.file.stem

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anyjepa.config import validated
 from anyjepa.data.ecg.arrays import from_arrays
 from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing, OnError
@@ -21,7 +22,6 @@ from anyjepa.evaluation.samples import ArraySamples, Samples, SelectedSamples, W
 from anyjepa.runs.classifier import Predictions, classifier_of, classify
 from anyjepa.runs.folder import find_run
 from anyjepa.weights.folder import LoadedModel, load_model
-from anyjepa.weights.model import parse
 
 
 class Model:
@@ -137,4 +137,4 @@ def _preprocessing(loaded: LoadedModel) -> Any:
     where, kind = str(loaded.folder / "preprocessing.json"), str(loaded.preprocessing.get("kind"))
     if kind not in PREPROCESSING:
         raise InputError(f"{where}: kind '{kind}' is not known{did_you_mean(kind, PREPROCESSING)}")
-    return parse(where, PREPROCESSING[kind], loaded.preprocessing)
+    return validated(PREPROCESSING[kind], loaded.preprocessing, where)

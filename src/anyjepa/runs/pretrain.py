@@ -23,7 +23,7 @@ from anyjepa.masks.sampling import draws, sample
 from anyjepa.objectives.base import Objective
 from anyjepa.objectives.build import build
 from anyjepa.randomness import generator, torch_seed
-from anyjepa.recipes.schema import Recipe, edited, load_recipe
+from anyjepa.recipes.schema import Recipe, changes, edited, flat, load_recipe
 from anyjepa.runs.folder import Run, new_run, open_run
 from anyjepa.training.cluster import check_nodes, is_first
 from anyjepa.training.fit import fit
@@ -58,8 +58,8 @@ def pretrain(
 
     data: files or folders, the recipe's embedded set if none; edits: 'key=value' changes of the recipe; exclude: ids of
     records to leave out (an evaluation's test part); resume: go on with the run in `output`, with the same numbers as
-    if it had never stopped. Raises InputError for wrong input, DivergedError if the loss stops being finite, and
-    Interrupted (a KeyboardInterrupt) after Ctrl-C, with a checkpoint to resume from.
+    if it had never stopped; a finished one stays as it is. Raises InputError for wrong input, DivergedError if the loss
+    stops being finite, and Interrupted (a KeyboardInterrupt) after Ctrl-C, with a checkpoint to resume from.
     """
     if not isinstance(recipe, Recipe):
         recipe, _ = load_recipe(recipe, edits)
@@ -93,7 +93,8 @@ def pretrain(
             progress=progress,
         )
         if first:
-            provenance = Provenance(steps=recipe.training.steps, data=_in_words(dataset), recipe=recipe.name)
+            name = changes(recipe.model_dump(mode="json")) or recipe.name
+            provenance = Provenance(steps=recipe.training.steps, data=_in_words(dataset), recipe=name)
             preprocessing = dataset.preprocessing.model_dump(mode="json")
             save = partial(save_pretrained, run.model, objective, preprocessing, provenance)
             if not hashes:  # reading all signals of a store takes long, and the model is there meanwhile
@@ -130,7 +131,7 @@ def _continued(recipe: Recipe, output: Path | None) -> Run:
     if output is None:
         raise InputError("--resume needs --output, the folder of the run to go on with")
     run = open_run(output)
-    before, now = _flat(run.recipe.model_dump(mode="json")), _flat(recipe.model_dump(mode="json"))
+    before, now = flat(run.recipe.model_dump(mode="json")), flat(recipe.model_dump(mode="json"))
     for key in dict.fromkeys([*before, *now]):
         was, given = before.get(key, "nothing"), now.get(key, "nothing")
         if was != given and not key.startswith(FREE):
@@ -155,13 +156,6 @@ def _start(run: Run, data: dict[str, Any], resume: bool) -> None:
             "the files as they were, or start a new run"
         )
     run.renew()
-
-
-def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for key, value in table.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
 
 
 def _described(

@@ -77,6 +77,12 @@ def newest_checkpoint(folder: Path) -> Path | None:
     return next(reversed(list_checkpoints(folder)), None)
 
 
+def finished(folder: Path, steps: int) -> bool:
+    """Whether the newest checkpoint in a folder is that of the last step."""
+    newest = newest_checkpoint(folder)
+    return newest is not None and step_of(newest) == steps
+
+
 def check_checkpoint(path: Path, module: Pretraining) -> None:
     """InputError unless the file is a checkpoint of this training at the step that its name says."""
     advice = "delete it to go on from the checkpoint before"

@@ -11,7 +11,7 @@ import torch
 from pydantic import ConfigDict
 from torch import Tensor
 
-from anyjepa.config import Config
+from anyjepa.config import Config, validated
 from anyjepa.data.ecg.leads import LEADS, canonical_lead
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing
 from anyjepa.data.ecg.sets.catalogue import CATALOGUE
@@ -20,7 +20,7 @@ from anyjepa.nn.pooling import HeadConfig
 from anyjepa.objectives.masked import MaskedPredictionConfig
 from anyjepa.weights.folder import save_model
 from anyjepa.weights.foreign import read_foreign, renamed
-from anyjepa.weights.model import ClassifierConfig, ModelConfig, Provenance, parse
+from anyjepa.weights.model import ClassifierConfig, ModelConfig, Provenance
 
 # Official names to ours. Patches are projected by a Linear here, so the convolution's weight is flattened.
 NAMES = (
@@ -121,7 +121,7 @@ def convert(where: str, checkpoint: Mapping[str, object]) -> Converted:
         raise InputError(
             f"{where}: is no official ECG-JEPA checkpoint; its keys: {', '.join(map(str, checkpoint))[:80]}"
         )
-    official = parse(f"{where}: config", OfficialConfig, checkpoint["config"])
+    official = validated(OfficialConfig, checkpoint["config"], f"{where}: config")
     tensors = from_official(where, checkpoint["model"])  # type: ignore[arg-type]
     classifier = _classifier(where, checkpoint, official) if "eval_config" in checkpoint else None
     if classifier is not None:
@@ -136,8 +136,7 @@ def convert(where: str, checkpoint: Mapping[str, object]) -> Converted:
         raise InputError(f"{where}: tensor '{min(others)}' does not belong to ECG-JEPA")
     old = not official.bias and any(re.search(r"norm\d?\.bias$", name) for name in main)
     step = checkpoint.get("step")
-    config = parse(
-        where,
+    config = validated(
         ModelConfig,
         {
             "objective": _objective(where, official, official.bias or old),
@@ -153,6 +152,7 @@ def convert(where: str, checkpoint: Mapping[str, object]) -> Converted:
                 notes=(OLD_NORMS,) if old else (),
             ),
         },
+        where,
     )
     if old:
         main, student = _with_zero_biases(main), student and _with_zero_biases(student)
@@ -195,11 +195,11 @@ def _objective(where: str, official: OfficialConfig, bias: bool) -> MaskedPredic
     masks = {"keep": (official.min_keep_ratio, official.max_keep_ratio), "min_span": official.min_block_size}
     target = {"momentum": (official.encoder_momentum, official.final_encoder_momentum)}
     raw = {"encoder": encoder, "predictor": predictor, "masks": masks, "target": target}
-    return parse(f"{where}: config", MaskedPredictionConfig, raw)
+    return validated(MaskedPredictionConfig, raw, f"{where}: config")
 
 
 def _classifier(where: str, checkpoint: Mapping[str, object], official: OfficialConfig) -> ClassifierConfig:
-    head = parse(f"{where}: eval_config", OfficialClassifier, checkpoint["eval_config"])
+    head = validated(OfficialClassifier, checkpoint["eval_config"], f"{where}: eval_config")
     if head.attn_pooling and not head.use_register and official.num_registers:
         raise InputError(f"{where}: an attentive head that does not see the registers is not supported")
     kind = "attentive" if head.attn_pooling else "register" if head.use_register else "mean"
@@ -208,8 +208,7 @@ def _classifier(where: str, checkpoint: Mapping[str, object], official: Official
         window = int(head.crop_duration * official.sampling_frequency)
         stride = window if head.crop_stride is None else int(head.crop_stride * official.sampling_frequency)
     biased = any(re.match(r"(attn_pool|fc)\..*\bbias$", str(name)) for name in checkpoint["model"])  # type: ignore[attr-defined]
-    return parse(
-        f"{where}: eval_config",
+    return validated(
         ClassifierConfig,
         {
             "head": HeadConfig(kind=kind, bias=biased),
@@ -221,6 +220,7 @@ def _classifier(where: str, checkpoint: Mapping[str, object], official: Official
             "stride": stride,
             "tail": "drop",
         },
+        f"{where}: eval_config",
     )
 
 
@@ -250,7 +250,7 @@ def _preprocessing(
         "mean": [mean[LEADS.index(lead)] for lead in leads],
         "std": [std[LEADS.index(lead)] for lead in leads],
     }
-    return parse(where, EcgPreprocessing, raw).model_dump(mode="json")
+    return validated(EcgPreprocessing, raw, where).model_dump(mode="json")
 
 
 def _data_set(where: str, official: OfficialConfig, statistics: str | None) -> str:

@@ -13,13 +13,14 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from anyjepa.config import validated
 from anyjepa.errors import InputError
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.pooling import Head
 from anyjepa.nn.predictor import MaskedPredictor
 from anyjepa.objectives.base import Objective
 from anyjepa.weights.card import model_card
-from anyjepa.weights.model import ModelConfig, Provenance, TrainingRecords, fit_parts, parse, parse_config
+from anyjepa.weights.model import ModelConfig, Provenance, TrainingRecords, fit_parts, parse_config
 from anyjepa.weights.tensors import dump_tensors, read_tensors
 
 CONFIG, TENSORS, STUDENT = "config.json", "model.safetensors", "student.safetensors"
@@ -140,7 +141,7 @@ def load_model(path_or_id: Path | str, weights: Literal["teacher", "student"] | 
         predictor=parts.predictor,
         head=parts.head,
         preprocessing=preprocessing,
-        records=parse(str(records), TrainingRecords, _read_json(records)) if records.exists() else None,
+        records=validated(TrainingRecords, _read_json(records), str(records)) if records.exists() else None,
     )
 
 
@@ -166,13 +167,14 @@ def check_metadata(path: Path, config: ModelConfig, metadata: Mapping[str, str])
 
 
 def find_model(path_or_id: Path | str) -> Path:
-    """The local folder of a path or of a Hugging Face id (fetched, or taken from the local cache)."""
+    """The local folder of a path or of a Hugging Face id, 'owner/name' (fetched, or taken from the local cache)."""
     path, name = Path(path_or_id), str(path_or_id)
     if path.is_dir():
         return path
     if path.exists():
         raise InputError(f"{name}: is a file; a model is a folder (foreign checkpoints: anyjepa weights import)")
-    if not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) or path.parent.exists():
+    is_id = isinstance(path_or_id, str) and re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name)
+    if not is_id or path.parent.exists():
         raise InputError(f"{name}: there is no such model folder")
     from huggingface_hub import snapshot_download  # imports slowly
 

@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from anyjepa.config import validated
 from anyjepa.errors import InputError
 from anyjepa.masks.blocks import BlocksConfig
 from anyjepa.masks.tubes import TubesConfig
@@ -21,7 +22,7 @@ from anyjepa.nn.positions import SinCosConfig, sincos_table
 from anyjepa.objectives.masked import MaskedPredictionConfig
 from anyjepa.weights.folder import save_model
 from anyjepa.weights.foreign import read_foreign, renamed
-from anyjepa.weights.model import ModelConfig, Provenance, parse
+from anyjepa.weights.model import ModelConfig, Provenance
 
 Layout = Literal["ijepa", "vjepa"]
 TITLES: dict[Layout, str] = {"ijepa": "I-JEPA", "vjepa": "V-JEPA"}
@@ -95,8 +96,7 @@ def convert(where: str, checkpoint: Mapping[str, object], layout: Layout, heads:
     for part in ("target_encoder", "encoder"):
         parts[part]["prefix"] = torch.empty(0, width)
     epoch = checkpoint.get("epoch")
-    config = parse(
-        where,
+    config = validated(
         ModelConfig,
         {
             "objective": objective,
@@ -109,6 +109,7 @@ def convert(where: str, checkpoint: Mapping[str, object], layout: Layout, heads:
                 notes=(f"Trained for {epoch} epochs.",) if isinstance(epoch, int) else (),
             ),
         },
+        where,
     )
     tensors = _under("encoder", parts["target_encoder"]) | _under("predictor", parts["predictor"])
     return Converted(config, tensors, _under("encoder", parts["encoder"]), _preprocessing(layout, size))
@@ -174,7 +175,7 @@ def _objective(
         },
         "distance": {"kind": "smooth_l1" if layout == "ijepa" else "l1"},
     }
-    return parse(where, MaskedPredictionConfig, raw)
+    return validated(MaskedPredictionConfig, raw, where)
 
 
 def _preprocessing(layout: Layout, size: tuple[int, ...]) -> dict[str, object]:

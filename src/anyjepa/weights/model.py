@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from importlib.metadata import version
 from math import prod
-from typing import Literal, Self, TypeVar
+from typing import Literal, Self
 
 import torch
-from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from anyjepa.config import Config, Share, written
+from anyjepa.config import Config, Share, validated
 from anyjepa.errors import InputError
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.pooling import Head, HeadConfig
@@ -23,7 +23,6 @@ from anyjepa.objectives.build import ObjectiveConfig
 from anyjepa.weights.tensors import check_tensors
 
 SCHEMA_VERSION = 1
-ConfigT = TypeVar("ConfigT", bound=Config)
 LARGEST_TABLE = 2**28  # values of a position table; a config that asks for more is broken, and would fill the memory
 
 
@@ -35,9 +34,12 @@ class ClassifierConfig(Config):
     exclusive: bool = Field(description="exactly one class a sample (softmax), or each on its own (sigmoid)")
     window: PositiveInt | None = Field(
         default=None,
+        le=LARGEST_TABLE,
         description="samples of a window; logits are averaged over windows; none: the whole record at once",
     )
-    stride: PositiveInt | None = Field(default=None, description="samples from one window to the next")
+    stride: PositiveInt | None = Field(
+        default=None, le=LARGEST_TABLE, description="samples from one window to the next"
+    )
     tail: Literal["cover", "drop"] = Field(
         default="cover", description="a remainder shorter than a window: covered by a last one, or dropped"
     )
@@ -63,7 +65,7 @@ class Provenance(Config):
 
     steps: NonNegativeInt | None = Field(default=None, description="optimiser steps behind the weights; none: unknown")
     data: str = Field(description="what they were trained on, in words")
-    recipe: str = Field(default="", description="name of the recipe")
+    recipe: str = Field(default="", description="name of the recipe, and what was changed in it")
     origin: str = Field(default="", description="the file they were imported from")
     notes: tuple[str, ...] = Field(default=(), description="what a user should know")
 
@@ -157,19 +159,7 @@ def parse_config(where: str, raw: object) -> ModelConfig:
             f"{where}: schema_version {schema} was written by a newer anyjepa ({raw.get('anyjepa')}); "
             f"this one reads up to {SCHEMA_VERSION}: update anyjepa"
         )
-    return parse(where, ModelConfig, raw)
-
-
-def parse(where: str, kind: type[ConfigT], raw: object) -> ConfigT:
-    """Validation whose InputError is one line that names the first wrong key."""
-    try:
-        return kind.model_validate(raw)
-    except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        *tables, last = map(str, problem["loc"] or ("",))
-        key = ".".join([*written(tables, raw), last])
-        message = "unknown key" if problem["type"] == "extra_forbidden" else " ".join(problem["msg"].split())
-        raise InputError(f"{where}: {f'{key}: ' if key else ''}{message}") from error
+    return validated(ModelConfig, raw, where)
 
 
 class Parts(nn.Module):

@@ -18,6 +18,14 @@ Gaps = Literal["interpolate", "refuse"]
 MissingLeads = Literal["refuse", "zero", "mask"]
 OnError = Literal["raise", "skip"]
 Leads = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(check_distinct)]
+_IN_TRAINING = (
+    "Train on fewer by data.leads=[...], set it to zero by data.missing_leads=zero, "
+    "or mask it by data.missing_leads=mask with objective.encoder.absent=true"
+)
+_IN_USE = (
+    "Leave such records out by --skip-errors, or use a model that was trained on the leads that there are, "
+    "or with data.missing_leads=mask"
+)
 Positive = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
 Highpass = Annotated[float, Field(gt=0, le=5)]
 
@@ -115,7 +123,7 @@ class EcgPreprocessing(Config):
         """(L, T) float32: the whole recording as the encoder sees it. InputError names the file and the lead."""
         own = self.for_source(recording.source)
         return own.standardise(
-            align(recording, own.fs, own.leads, own.gaps, own.missing_leads, highpass_hz=own.highpass_hz)
+            align(recording, own.fs, own.leads, own.gaps, own.missing_leads, own.highpass_hz, advice=_IN_USE)
         )
 
     def for_source(self, source: str) -> EcgPreprocessing:
@@ -139,12 +147,14 @@ def align(
     gaps: Gaps = "interpolate",
     missing_leads: MissingLeads = "refuse",
     highpass_hz: float | None = None,
+    advice: str = "",
 ) -> np.ndarray:
     """(L, T) float32 in mV at `fs`, in the order of `leads`; a missing lead under 'zero' and 'mask' is a row of NaN.
 
     A limb lead that the record lacks is computed where two others give it exactly (`derived_leads` names it). Gaps are
     filled first, then the filter acts, at the record's own rate; not a second time on what has been through it. Raises
-    InputError for a missing lead under 'refuse', for a record with none of `leads`, and for what cannot be filled.
+    InputError for a missing lead under 'refuse', with `advice`, for a record with none of `leads`, and for what cannot
+    be filled.
     """
     highpass_hz = None if recording.highpass_hz == highpass_hz else highpass_hz
     rows = {lead: _fill_gaps(recording, lead, gaps) for lead in recording.leads if lead in _needed(recording, leads)}
@@ -152,7 +162,7 @@ def align(
         if lead not in recording.leads and (pair := limb_source(lead, recording.leads)):
             rows[lead] = derive_limb(lead, *pair, rows)
         elif lead not in recording.leads and missing_leads == "refuse":
-            raise _missing(recording, lead, leads)
+            raise _missing(recording, lead, leads, advice)
     if not any(lead in rows for lead in leads):
         raise InputError(
             f"{recording.where}: has none of the leads {', '.join(leads)}; it has {', '.join(recording.leads)}"
@@ -217,7 +227,7 @@ def fit_statistics(
     count, mean, squares = np.zeros(len(leads)), np.zeros(len(leads)), np.zeros(len(leads))
     for recording in recordings:
         try:
-            signal = align(recording, fs, leads, gaps, missing_leads, highpass_hz)
+            signal = align(recording, fs, leads, gaps, missing_leads, highpass_hz, advice=_IN_TRAINING)
         except InputError:
             if on_error == "raise":
                 raise
@@ -277,11 +287,8 @@ def _fill_gaps(recording: Recording, lead: str, gaps: Gaps) -> np.ndarray:
     return np.interp(times, times[~invalid], row[~invalid]).astype(np.float32)
 
 
-def _missing(recording: Recording, lead: str, leads: Sequence[str]) -> InputError:
+def _missing(recording: Recording, lead: str, leads: Sequence[str], advice: str) -> InputError:
     hint = "" if lead in LEADS else did_you_mean(lead, LEADS)
-    return InputError(
-        f"{recording.where}: lead '{lead}' is missing ({len(leads)} are needed){hint}. "
-        f"Has: {', '.join(recording.leads)}. "
-        "Train on fewer by data.leads=[...], set it to zero by data.missing_leads=zero, "
-        "or mask it by data.missing_leads=mask with objective.encoder.absent=true"
-    )
+    has = ", ".join(recording.leads)
+    needed = f"lead '{lead}' is missing ({len(leads)} are needed){hint}"
+    return InputError(f"{recording.where}: {needed}. Has: {has}. {advice}".rstrip())

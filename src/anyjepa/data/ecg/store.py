@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args, overload
 
 import numpy as np
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, field_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
-from anyjepa.config import Config
+from anyjepa.config import Config, validated
 from anyjepa.data.ecg.checks import Problem
 from anyjepa.data.ecg.preprocessing import MissingLeads, OnError
 from anyjepa.data.ecg.recording import FS_RANGE, Annotations, Part, Rate, Recording
@@ -265,10 +265,7 @@ def _read_manifest(path: Path) -> Manifest:
             raise InputError(f"{file}: version must be a whole number, not {version!r}")
         if version > VERSION:
             raise InputError(f"{file}: has version {version}, this anyjepa reads up to {VERSION}; update anyjepa")
-        return Manifest.model_validate(plain)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise InputError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        return validated(Manifest, plain, str(file))
     except InputError:
         raise
     except OSError as error:
@@ -334,6 +331,8 @@ def _wrong_with(table: Any, leads: int) -> str | None:
     if strange := set(table["split"].unique().to_pylist()) - {None, *get_args(Part)}:
         return f"split '{min(strange)}' is none of {', '.join(get_args(Part))}"
     measure = pc.list_value_length  # pyright: ignore[reportAttributeAccessIssue]
+    if pc.count_distinct(table["id"]).as_py() < len(table):  # pyright: ignore[reportAttributeAccessIssue]
+        return "an id is there twice"
     lengths = {name: measure(table[name]).fill_null(-1).to_numpy() for name in _LISTS}
     for one, other in (("statements", "likelihoods"), ("marks", "symbols")):
         if (lengths[one] != lengths[other]).any():
@@ -341,6 +340,8 @@ def _wrong_with(table: Any, leads: int) -> str | None:
     for name in ("mean", "squares"):
         if (lengths[name] != leads).any():
             return f"column '{name}' needs one value for each of {leads} leads"
+        if np.isinf(_matrix(table[name])).any():
+            return f"column '{name}' has infinite values"
     return None
 
 

@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from anyjepa.config import validated
 from anyjepa.data.ecg.checks import Problem, added_up, check
 from anyjepa.data.ecg.leads import LEADS, canonical_lead
 from anyjepa.data.ecg.preprocessing import MissingLeads, OnError, align, derived_leads, deviations
@@ -80,13 +80,17 @@ def prepare_store(
     """
     paths, output = [Path(path) for path in paths], Path(output)
     _check_free(output)
-    settings = _settings(
-        fs=check_rate(fs, "fs"),
-        leads=_canonical(leads),
-        missing_leads=missing_leads,
-        highpass_hz=highpass_hz,
-        unit=unit,
-        on_error=on_error,
+    settings = validated(
+        StoreSettings,
+        {
+            "fs": check_rate(fs, "fs"),
+            "leads": _canonical(leads),
+            "missing_leads": missing_leads,
+            "highpass_hz": highpass_hz,
+            "unit": unit,
+            "on_error": on_error,
+        },
+        "data prepare",
     )
     work = Work(output.with_name(f"{output.name}.part"), settings)
     names = [name for name, _ in _shards(paths, settings)]
@@ -109,14 +113,6 @@ def prepare_store(
 def _check_free(output: Path) -> None:
     if os.path.lexists(output):  # a symlink to nothing, too
         raise InputError(f"{output}: exists already; delete it, or give another place for the store")
-
-
-def _settings(**values: object) -> StoreSettings:
-    try:
-        return StoreSettings.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise InputError(f"{first['loc'][0]}: {first['msg']} (given: {first['input']})") from None
 
 
 def _canonical(leads: Sequence[str]) -> tuple[str, ...]:
@@ -209,6 +205,7 @@ def _write_shard(work: Work, name: str, entries: list[Entry]) -> None:
                     settings.leads,
                     missing_leads=settings.missing_leads,
                     highpass_hz=settings.highpass_hz,
+                    advice="Leave such records out by --on-error skip, or keep them by --missing-leads zero",
                 )
             except InputError as error:
                 _skip(settings, skipped, recording.id, error)
