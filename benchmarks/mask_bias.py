@@ -1,6 +1,6 @@
 """How often each row of an image is context and target: the published collator's masks beside `exact` ones.
 
-    python benchmarks/mask_bias.py [--samples 8000] [--seed 0]
+    python benchmarks/mask_bias.py [--samples 40000] [--seed 0]
 
 Prints a Markdown table. "Drawn": the mean context of batches of one, which nothing cuts; "kept": of whole batches.
 """
@@ -42,14 +42,14 @@ def by_row(share: Tensor, grid: tuple[int, int]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samples", type=int, default=8000)
+    parser.add_argument("--samples", type=int, default=40_000)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     rng = np.random.default_rng(args.seed)
     print("| masks | context drawn | kept | any target | P(context) by row | P(in one target) by row |")
     print("|---|---|---|---|---|---|")
     for name, config, grid, batch in CASES:
-        drawn = measure(config, grid, 1, args.samples // 4, rng).context.sum()
+        drawn = measure(config, grid, 1, args.samples // 20, rng).context.sum()
         used = measure(config, grid, batch, args.samples, rng)
         sums = f"{drawn:.1f} | {used.context.sum():.1f} | {used.hidden.sum():.1f}"
         print(f"| {name} | {sums} | {by_row(used.context, grid)} | {by_row(used.target, grid)} |")

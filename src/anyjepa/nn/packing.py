@@ -12,9 +12,10 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-BUCKETS, SMALLEST = 8, 16  # at most so many a ragged batch, of so many samples at least
+BUCKETS, SMALLEST = 16, 16  # at most so many a ragged batch, of so many samples at least
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class Packed(NamedTuple):
 def gather_rows(values: Tensor, index: Tensor) -> Tensor:
     """values: (B, N, D) or (N, D) shared by the batch; index: (B, ...) of rows -> (B, ..., D)."""
     if values.ndim == 2:
-        return values[index]
+        return F.embedding(index, values)  # as values[index], with a fast gradient for learned positions
     flat = index.flatten(1).unsqueeze(-1).expand(-1, -1, values.shape[-1])
     return values.gather(1, flat).unflatten(1, index.shape[1:])
 
