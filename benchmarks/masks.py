@@ -1,8 +1,9 @@
-"""Time of span masks a sample, here and in the reference's collator.
+"""Time of span masks a sample, here and in ECG-JEPA's collator, and of exact block masks an image.
 
     python benchmarks/masks.py [--reference PATH/TO/ECG-JEPA] [--batch 256] [--rounds 9]
 
-Alternately in one process; prints one JSON line with medians in ms a sample.
+Alternately in one process; prints one JSON line with medians in ms a sample. Block masks: 4 targets on 8 x 8 tokens
+(CIFAR-10's) and on 14 x 14.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from anyjepa.masks.blocks import BlocksConfig, block_draws, sample_blocks
 from anyjepa.masks.spans import SpanConfig, sample_spans, span_draws
 from anyjepa.runs.folder import environment
 
@@ -28,6 +30,13 @@ def ours(batch: int) -> Callable[[], object]:
     """One batch of masks, its random numbers included."""
     config, rng = SpanConfig(), np.random.default_rng(0)
     return lambda: sample_spans(config, TOKENS, rng.random(), rng.random((batch, span_draws(config, TOKENS))))
+
+
+def blocks(batch: int, side: int) -> Callable[[], object]:
+    """One batch of exact block masks, its random numbers included."""
+    config, rng = BlocksConfig(scale=(0.15, 0.25), context_scale=(0.75, 0.95)), np.random.default_rng(0)
+    shared, own = block_draws(config)
+    return lambda: sample_blocks(config, (side, side), rng.random(shared), rng.random((batch, own)))
 
 
 def reference(checkout: Path, batch: int) -> Callable[[], object]:
@@ -46,7 +55,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=9)
     args = parser.parse_args()
-    samplers = {"anyjepa": ours(args.batch)}
+    samplers = {"anyjepa": ours(args.batch), **{f"blocks_{n}x{n}": blocks(args.batch, n) for n in (8, 14)}}
     if args.reference:
         samplers["reference"] = reference(args.reference, args.batch)
     times: dict[str, list[float]] = {name: [] for name in samplers}

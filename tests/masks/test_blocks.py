@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anyjepa.masks.base import Masks
+from anyjepa.masks.base import Masks, coverage
 from anyjepa.masks.blocks import BlocksConfig, block_draws, sample_blocks
 
 CIFAR = BlocksConfig(scale=(0.15, 0.25), context_scale=(0.75, 0.95))
@@ -70,25 +70,24 @@ def test_targets_are_rectangles_of_the_scale_and_aspect_asked_for(seed):
     ],
 )
 def test_exact_masks_use_every_patch_and_neither_side_more(config, grid, mean, hidden, by_row):
-    context, target = maps(drawn(config, grid, 20_000), grid)
-    counts = context.flatten(1).sum(1).float()
-    assert counts.mean() == pytest.approx(mean, abs=0.3)
-    assert target.any(1).flatten(1).sum(1).float().mean() == pytest.approx(hidden, abs=0.35)
-    share = context.float().mean(0)
+    used = coverage([drawn(config, grid, 20_000)], grid[0] * grid[1])
+    assert used.context.sum().item() == pytest.approx(mean, abs=0.3)
+    assert used.hidden.sum().item() == pytest.approx(hidden, abs=0.35)
+    share = used.context.unflatten(0, grid)
     assert share.min() > 0.05
-    assert target.float().mean((0, 1)).min() > 0.001
+    assert used.target.min() > 0.001
     for turned in (share.flip(0), share.flip(1)):
         assert (share - turned).abs().max() < 0.02
     assert share.mean(1)[: len(by_row)].tolist() == pytest.approx(by_row, abs=0.015)
 
 
 def test_reference_masks_have_the_published_bias():
-    contexts = [maps(drawn(BlocksConfig(mode="reference"), (14, 14), 64, seed), (14, 14)) for seed in range(60)]
-    share = torch.cat([context for context, _ in contexts]).float().mean(0)
+    used = coverage([drawn(BlocksConfig(mode="reference"), (14, 14), 64, seed) for seed in range(60)], 196)
+    share = used.context.unflatten(0, (14, 14))
     assert share.sum().item() == pytest.approx(50.7, abs=3)  # of 82 drawn: the rest is cut away, from below
     expected = [0.75, 0.60, 0.48, 0.36, 0.26, 0.21, 0.19, 0.19, 0.20, 0.18, 0.13, 0.06, 0.02, 0.00]
     assert share.mean(1).tolist() == pytest.approx(expected, abs=0.04)
-    target = torch.cat([target for _, target in contexts]).float().mean((0, 1))
+    target = used.target.unflatten(0, (14, 14))
     expected = [0.05, 0.10, 0.15, 0.20, 0.25, 0.29, 0.30, 0.29, 0.25, 0.20, 0.15, 0.10, 0.05, 0.00]
     assert target.mean(1).tolist() == pytest.approx(expected, abs=0.03)
     assert target[-1].sum() == target[:, -1].sum() == share[-1].sum() == share[:, -1].sum() == 0

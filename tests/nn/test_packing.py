@@ -61,3 +61,33 @@ def test_gather_rows() -> None:
     expected = torch.stack([values[b, index[b].flatten()].view(2, 2, 3) for b in range(2)])
     assert torch.equal(gather_rows(values, index), expected)
     assert torch.equal(gather_rows(values[0], index), values[0][index])
+
+
+@given(batch=st.integers(1, 70), length=st.integers(1, 7), seed=st.integers(0, 999))
+@settings(deadline=None, max_examples=30)
+def test_buckets_hold_each_samples_tokens_in_their_order(batch: int, length: int, seed: int) -> None:
+    valid = torch.rand(batch, length, generator=torch.Generator().manual_seed(seed)) < 0.5
+    valid[:, 0] = True
+    layout = Layout(batch, length, valid)
+    packed = layout.pack(torch.arange(1.0, batch * length + 1).view(batch, length, 1))
+    parts = layout.split(packed)
+    rows = [row[row > 0].int().tolist() for _, part in parts for row in part.squeeze(-1)]
+    assert sorted(rows) == [row[row > 0].int().tolist() for row in layout.pad(packed).squeeze(-1)]
+    for inner, part in parts:
+        assert torch.equal(part[..., 0] > 0, torch.ones(*part.shape[:2]) > 0 if inner.valid is None else inner.valid)
+    assert torch.equal(layout.join([part for _, part in parts]), packed)
+
+
+def test_equal_lengths_are_one_bucket_without_a_copy() -> None:
+    layout, x = Layout(2, 3), torch.randn(6, 4)
+    ((inner, part),) = layout.split(x)
+    assert inner is layout
+    assert part.data_ptr() == layout.join([part]).data_ptr() == x.data_ptr()
+
+
+def test_gradients_pass_through_buckets() -> None:
+    valid = torch.rand(40, 3) < 0.5
+    valid[:, 0] = True
+    layout = Layout(40, 3, valid)
+    x = torch.randn(int(valid.sum()), 1, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: layout.join([part.square() for _, part in layout.split(x)]), x)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from anyjepa.training.checkpoints import list_checkpoints
 from anyjepa.training.config import OptimiserConfig, TrainingConfig
 from anyjepa.training.fit import fit
 from anyjepa.training.logs import read_metrics
-from anyjepa.training.module import DivergedError
+from anyjepa.training.module import DivergedError, Pretraining
 from anyjepa.training.parameter_groups import decay_groups
 from anyjepa.training.precision import lightning_precision
 
@@ -112,6 +113,29 @@ def test_bf16_can_clip(tmp_path: Path) -> None:
     torch.testing.assert_close(model.state_dict()[key], start[key], rtol=0, atol=1e-4)
 
 
+def norm(part: torch.nn.Module) -> float:
+    return torch.nn.utils.get_total_norm([p.grad for p in part.parameters() if p.grad is not None]).item()
+
+
+@pytest.mark.parametrize("parts", [False, True])
+def test_clipping_as_a_whole_or_by_part_and_from_a_step_on(parts: bool) -> None:
+    model, trainer = objective(), Mock(global_step=2)
+    optimiser = OptimiserConfig(warmup=0, clip=1.0, clip_parts=parts, clip_from=3)
+    module = Pretraining(model, config(optimiser=optimiser), ids=())
+    module.trainer = trainer
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter) if parameter.requires_grad else None
+    before = norm(model)
+    module.configure_gradient_clipping(Mock())
+    assert norm(model) == before > 1
+    trainer.global_step = 3
+    module.configure_gradient_clipping(Mock())
+    if parts:
+        assert [norm(model.student), norm(model.predictor)] == pytest.approx([1, 1], rel=1e-4)
+    else:
+        assert norm(model) == pytest.approx(1, rel=1e-4)
+
+
 @pytest.mark.parametrize("update", ["before", "after"])
 def test_the_teachers_average_has_its_place(tmp_path: Path, update: str) -> None:
     """After one step: before the forward the student had not moved yet, after the optimiser step it had."""
@@ -134,6 +158,8 @@ def test_decay_rules() -> None:
     decayed, rest = decay_groups(model, "not_1d")
     assert {"student.prefix", "predictor.mask_tokens"} <= set(decayed)
     assert all(p.ndim == 1 for p in rest.values())
+    decayed, rest = decay_groups(model, "all")
+    assert (len(decayed), rest) == (sum(p.requires_grad for p in model.parameters()), {})
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:

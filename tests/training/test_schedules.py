@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis.strategies import floats, integers
 
 from anyjepa.objectives.targets import TeacherConfig
+from anyjepa.training.config import OptimiserConfig, TrainingConfig
 from anyjepa.training.schedules import cosine, warmup_cosine
 
 
@@ -35,3 +36,19 @@ def test_ramps_stay_between_their_ends(steps: int, a: float, b: float) -> None:
 
 def test_a_run_of_one_step_is_defined() -> None:
     assert cosine(0, 1, 0.3, 0.1) == 0.3
+
+
+def test_first_step_one_is_one_step_ahead_and_one_longer() -> None:
+    from_zero, from_one = (
+        OptimiserConfig(lr=1.0, start_lr=0.0, final_lr=0.1, warmup=10, weight_decay=(0.0, 1.0), first_step=first)
+        for first in (0, 1)
+    )
+    assert from_zero.at(0, 100)[0] == 0.0
+    assert from_one.at(0, 100)[0] == pytest.approx(0.1)  # a tenth of the warm-up is done
+    assert from_zero.at(99, 100) == from_one.at(99, 100) == pytest.approx((0.1, 1.0))
+
+
+def test_a_stretched_schedule_does_not_reach_its_end() -> None:
+    config = TrainingConfig(steps=100, stretch=1.25, optimiser=OptimiserConfig(warmup=10, final_lr=0.0))
+    assert config.schedule_steps == 125
+    assert config.optimiser.at(99, config.schedule_steps)[0] > 1e-5

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from anyjepa.data.images.preprocessing import ImagePreprocessing
 from anyjepa.errors import InputError
 from anyjepa.weights.folder import load_model
 from anyjepa.weights.foreign import read_foreign
@@ -31,8 +32,9 @@ def test_images(golden: Path, tmp_path: Path):
     assert (model.config.size, model.config.channels, model.weights) == ((32, 32), 3, "teacher")
     assert (objective.encoder.patch, objective.encoder.dim, objective.predictor.dim) == ((4, 4), 48, 24)
     assert (objective.masks.kind, objective.target.update, objective.distance.kind) == ("blocks", "after", "smooth_l1")
-    assert (model.preprocessing["kind"], model.preprocessing["size"]) == ("images", [32, 32])
-    assert model.preprocessing["mean"] == [0.485, 0.456, 0.406]
+    preprocessing = ImagePreprocessing.model_validate(model.preprocessing)
+    assert (preprocessing.size, preprocessing.channels) == ((32, 32), 3)
+    assert (preprocessing.mean, preprocessing.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def test_video(golden: Path, tmp_path: Path):

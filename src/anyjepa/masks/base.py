@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -42,3 +44,31 @@ class Masks(NamedTuple):
         if self.target_count is not None:
             return self.target_count
         return self.targets.numel() if self.targets_valid is None else int(self.targets_valid.sum())
+
+
+class Coverage(NamedTuple):
+    """How often each token is used, shares (N,): as context, in a target block, and in any block of a sample."""
+
+    context: Tensor
+    target: Tensor
+    hidden: Tensor
+
+
+def coverage(batches: Sequence[Masks], tokens: int) -> Coverage:
+    """Means over all samples (and blocks) of `batches`; what a bias of a sampler shows in. tokens: N of the grid."""
+    context, target, hidden = torch.zeros(3, tokens, dtype=torch.float64)
+    samples = blocks = 0
+    for masks in batches:
+        seen = _members(masks.context, masks.context_valid, tokens)  # (B, N)
+        blocked = _members(masks.targets, masks.targets_valid, tokens)  # (B, M, N)
+        context += seen.sum(0)
+        target += blocked.sum((0, 1))
+        hidden += blocked.amax(1).sum(0)
+        samples, blocks = samples + len(seen), blocks + blocked.shape[0] * blocked.shape[1]
+    return Coverage(context / samples, target / blocks, hidden / samples)
+
+
+def _members(index: Tensor, valid: Tensor | None, tokens: int) -> Tensor:
+    """(..., K) token numbers -> (..., tokens), 1 where a token is among them."""
+    counts = torch.ones(index.shape) if valid is None else valid.float()
+    return torch.zeros(*index.shape[:-1], tokens).scatter_add_(-1, index, counts)

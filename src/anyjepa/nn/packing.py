@@ -1,17 +1,21 @@
 """Ragged batches without wasted work: tokens of all samples in one (S, D) tensor, and where each belongs.
 
-LayerNorm, MLP and projections run on packed tokens; only attention needs the padded view. Where all samples have
-the same number of tokens, both views share memory and nothing is copied.
+LayerNorm, MLP and projections run on packed tokens; only attention needs a padded view, and gets one of a few buckets
+of similar lengths. Where all samples have the same number of tokens, all views share memory and nothing is copied.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+BUCKETS, SMALLEST = 16, 16  # at most so many a ragged batch, of so many samples at least
 
 
 @dataclass(frozen=True)
@@ -31,14 +35,49 @@ class Layout:
     def pack(self, padded: Tensor) -> Tensor:
         """(batch, length, ...) -> (S, ...), padding dropped."""
         flat = padded.flatten(0, 1)
-        return flat if self.valid is None else flat[self.rows]
+        return flat if self.valid is None else _Take.apply(flat, self.rows)  # type: ignore[return-value]
 
     def pad(self, packed: Tensor) -> Tensor:
         """(S, ...) -> (batch, length, ...), zeros where there is no token."""
         if self.valid is None:
             return packed.unflatten(0, (self.batch, self.length))
         flat = packed.new_zeros(self.batch * self.length, *packed.shape[1:])
-        return flat.index_copy(0, self.rows, packed).unflatten(0, (self.batch, self.length))
+        return flat.index_copy_(0, self.rows, packed).unflatten(0, (self.batch, self.length))
+
+    @cached_property
+    def _buckets(self) -> tuple[list[Layout], Tensor]:
+        """Layouts of samples sorted by length, and where each of the packed tokens is in them, one after the other."""
+        assert self.valid is not None
+        lengths = self.valid.sum(1)
+        order = lengths.argsort(descending=True)
+        longest = lengths[order].tolist()
+        begins = torch.empty_like(lengths)  # of each sample's tokens
+        layouts, done, offset = [], 0, 0
+        for samples in order.chunk(max(1, min(BUCKETS, self.batch // SMALLEST))):
+            batch, length = len(samples), longest[done]
+            steps = torch.arange(max(batch, length), device=order.device)
+            full = longest[done + batch - 1] == length
+            layouts.append(Layout(batch, length, None if full else steps[:length] < lengths[samples, None]))
+            begins[samples] = offset + steps[:batch] * length
+            done, offset = done + batch, offset + batch * length
+        number = (self.valid.cumsum(1) - 1).flatten()[self.rows]  # of each token in its sample
+        return layouts, begins[self.rows // self.length] + number
+
+    def split(self, packed: Tensor) -> list[tuple[Layout, Tensor]]:
+        """(S, ...) -> (b, length, ...) of each bucket with its layout; a sample's tokens come first, in their order."""
+        if self.valid is None:
+            return [(self, self.pad(packed))]
+        layouts, places = self._buckets
+        sizes = [layout.batch * layout.length for layout in layouts]
+        flat = packed.new_zeros(sum(sizes), *packed.shape[1:]).index_copy_(0, places, packed)
+        parts = zip(layouts, flat.split(sizes), strict=True)
+        return [(layout, part.unflatten(0, (layout.batch, layout.length))) for layout, part in parts]
+
+    def join(self, parts: Sequence[Tensor]) -> Tensor:
+        """The tensors (b, length, ...) of all buckets -> (S, ...), as `split` got them."""
+        if self.valid is None:
+            return self.pack(parts[0])
+        return _Take.apply(torch.cat([part.flatten(0, 1) for part in parts]), self._buckets[1])  # type: ignore[return-value]
 
     def spread(self, per_sample: Tensor) -> Tensor:
         """(batch, ...) -> (S, ...): each token gets its sample's value."""
@@ -66,6 +105,21 @@ class Packed(NamedTuple):
 def gather_rows(values: Tensor, index: Tensor) -> Tensor:
     """values: (B, N, D) or (N, D) shared by the batch; index: (B, ...) of rows -> (B, ..., D)."""
     if values.ndim == 2:
-        return values[index]
+        return F.embedding(index, values)  # as values[index], with a fast gradient for learned positions
     flat = index.flatten(1).unsqueeze(-1).expand(-1, -1, values.shape[-1])
     return values.gather(1, flat).unflatten(1, index.shape[1:])
+
+
+class _Take(torch.autograd.Function):
+    """values[rows] for rows that are all different, so that gradients are copied back, not added up: much faster."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, rows: Tensor) -> Tensor:
+        ctx.save_for_backward(rows)
+        ctx.count = len(values)
+        return values.index_select(0, rows)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        (rows,) = ctx.saved_tensors
+        return gradient.new_zeros(ctx.count, *gradient.shape[1:]).index_copy_(0, rows, gradient), None

@@ -58,15 +58,21 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, layout: Layout, angles: Tensor | None = None, causal: bool = False) -> Tensor:
         """x: (S, D); angles: (B or 1, 1, L, D / heads) of rotary positions -> (S, D)."""
-        qkv = layout.pad(self.qkv(x)).unflatten(-1, (3, self.heads, -1))  # (B, L, 3, H, D / H)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        qkv = self.qkv(x)
+        if angles is not None:  # they belong to places of the padded view
+            return self.proj(layout.pack(self._attend(layout.pad(qkv), layout.valid, angles, causal)))
+        parts = [self._attend(padded, part.valid, None, causal) for part, padded in layout.split(qkv)]
+        return self.proj(layout.join(parts))
+
+    def _attend(self, qkv: Tensor, valid: Tensor | None, angles: Tensor | None, causal: bool) -> Tensor:
+        """qkv: (B, L, 3 D), valid: (B, L) -> (B, L, D)."""
+        q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, H, L, D / H) each
         if self.config.qk_norm != "off":
             q, k = self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype)
         if angles is not None:
             q, k = rotate(q, angles), rotate(k, angles)
         dropout = self.config.attention_dropout if self.training else 0.0
-        out = attend(q, k, v, layout.valid, causal, dropout)  # (B, H, L, D / H)
-        return self.proj(layout.pack(out.transpose(1, 2).flatten(2)))
+        return attend(q, k, v, valid, causal, dropout).transpose(1, 2).flatten(2)
 
 
 class MLP(nn.Module):

@@ -36,7 +36,8 @@ NAMES = (
 HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16, 1408: 16}  # published sizes, by width: tiny to giant
 PARTS = ("target_encoder", "encoder", "predictor")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, of RGB in [0, 1]; both were trained with them
-FRAME_STEP = 4  # of V-JEPA's pretraining
+CENTRE = 0.875  # of the shorter side, in evaluation
+STRIDE = 4  # frames of a video from one of a clip to the next, in pretraining
 
 
 @dataclass(frozen=True)
@@ -181,9 +182,8 @@ def _objective(
 def _preprocessing(layout: Layout, size: tuple[int, ...]) -> dict[str, object]:
     colours = {"mean": list(MEAN), "std": list(STD)}
     if layout == "ijepa":
-        return {"kind": "images", "size": list(size), "channels": len(MEAN), **colours}
-    frames = {"frames": size[0], "frame_step": FRAME_STEP}
-    return {"kind": "video", **frames, "size": list(size[1:]), "channels": len(MEAN), **colours}
+        return {"kind": "images", "side": size[0], "colours": "rgb", "centre": CENTRE, **colours}
+    return {"kind": "video", "frames": size[0], "stride": STRIDE, "side": size[1], "colours": "rgb", **colours}
 
 
 def _under(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
