@@ -105,6 +105,9 @@ def test_the_embedded_set_is_split_by_digit_images():
     }
     assert test
     assert not test & set(data.groups)
+    shown, parts = everything.videos.which, np.array(everything.tables["digit"].split)  # type: ignore[attr-defined]
+    assert shown.shape == (300, 2)
+    assert not set(shown[parts == "test"].ravel()) & set(shown[parts == "train"].ravel())
     assert data[0].shape == (1, 8, 32, 32)
     values = np.stack([data[i] for i in range(len(data))])
     assert values.mean() == pytest.approx(0, abs=1e-3)

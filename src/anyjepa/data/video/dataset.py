@@ -43,7 +43,7 @@ class VideoDataset(Dataset):
                 raise InputError(skipped[id])
         kept = found.rows(np.flatnonzero(found.videos.lengths >= preprocessing.reach))
         if not kept.ids:
-            raise InputError(f"{found.name}: no usable video: {next(iter(skipped.values()), 'none was given')}")
+            raise InputError(f"no usable video: {next(iter(skipped.values()), 'none was given')}")
         return cls(
             ids=kept.ids,
             groups=kept.groups or kept.ids,

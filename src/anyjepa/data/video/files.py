@@ -95,6 +95,7 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """A file and its first video stream; whatever FFmpeg refuses meanwhile is an InputError."""
     try:
         import av
+        from av.error import FFmpegError
     except ImportError:
         raise InputError(f"{path}: video files need PyAV: pip install 'anyjepa[video]'") from None
     regular_size(path)
@@ -103,7 +104,7 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             if not container.streams.video:
                 raise InputError(f"{path}: has no picture")
             yield container, container.streams.video[0]
-    except (av.FFmpegError, ValueError, MemoryError) as error:
+    except (FFmpegError, ValueError, MemoryError) as error:
         if isinstance(error, InputError):
             raise
         reason = getattr(error, "strerror", None) or str(error)

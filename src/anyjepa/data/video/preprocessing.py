@@ -108,7 +108,7 @@ def fit_statistics(found: VideoSet, colours: Colours) -> tuple[Means, Stds]:
     videos, frames = MEASURED
     lengths, sums = found.videos.lengths, np.zeros((3, CHANNELS[colours]))
     for row in _spread(len(found.ids), videos):
-        pixels = in_colours(found.videos.read(row, _spread(lengths[row], frames)), colours) / 255.0
+        pixels = in_colours(found.videos.read(row, _spread(int(lengths[row]), frames)), colours) / 255.0
         pixels = pixels.reshape(-1, CHANNELS[colours])
         sums += np.stack([np.full(pixels.shape[1], len(pixels)), pixels.sum(0), (pixels**2).sum(0)])
     mean = sums[1] / sums[0]

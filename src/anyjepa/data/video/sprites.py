@@ -36,15 +36,16 @@ class MovingMnistConfig(Config):
 
 
 class MovingDigitsConfig(Config):
-    """The embedded set: one of scikit-learn's 1,797 digits a clip, on a ring in both directions, in one of six motions.
+    """The embedded set: of scikit-learn's 1,797 digits one moves in one of six ways among others that stand still.
 
-    Every place is equally likely in every frame, so that a single frame says which digit it is and nothing about how
-    it moves.
+    Edges are joined, and every place is equally likely in every frame, so that a single frame says nothing about the
+    motion, nor about which digit moves.
     """
 
     clips: PositiveInt = Field(default=3000, description="clips; motions take turns")
     frames: int = Field(default=8, ge=2, description="frames of a clip")
     side: int = Field(default=32, ge=20, le=256, description="width and height of a frame, pixels")
+    still: int = Field(default=1, ge=0, le=9, description="digits of a clip that stand still")
     speed: tuple[PositiveFloat, PositiveFloat] = Field(default=(1.0, 2.5), description="range, pixels a frame")
     seed: int = Field(default=0, description="other seeds give other clips")
 
@@ -123,23 +124,39 @@ def _bouncing(
 
 
 def moving_digits(config: MovingDigitsConfig) -> VideoSet:
-    """The embedded clips, with tasks `motion` and `digit`. Groups are digits' images, and the split is by them."""
+    """The embedded clips, with tasks `motion` and `digit`, the class of the one that moves.
+
+    Groups are images of moving digits, and the split is by images: those that stand still are of the same part.
+    """
     from sklearn.datasets import load_digits
 
-    bunch = load_digits()
-    images = np.kron(bunch.images * (255 / 16), np.ones((2, 2))).round().astype(np.uint8)  # 16 x 16
+    pixels, target = load_digits(return_X_y=True)
+    images = np.kron(np.reshape(pixels, (-1, 8, 8)) * (255 / 16), np.ones((2, 2))).round().astype(np.uint8)  # 16 x 16
     parts = _parts(len(images))
-    draw = generator(config.seed, "moving digits", 0).random((config.clips, 6))
+    draw = generator(config.seed, "moving digits", 0).random((config.clips, 6 + 3 * config.still))
     which = (draw[:, 0] * len(images)).astype(int)
+    others, corners = np.split(draw[:, 6:].reshape(config.clips, config.still, 3), [1], axis=2)
+    still = np.empty((config.clips, config.still), int)
+    for part in np.unique(parts):
+        rows, pool = parts[which] == part, np.flatnonzero(parts == part)
+        still[rows] = pool[(others[rows, :, 0] * len(pool)).astype(int)]
     motion = np.arange(config.clips) % len(MOTIONS)
-    places = _on_a_ring(config, motion, draw[:, 1:])
+    standing = np.repeat((corners * config.side).astype(np.int16)[:, None], config.frames, axis=1)  # (N, T, still, 2)
+    places = np.concatenate([_on_a_ring(config, motion, draw[:, 1:6]), standing], axis=2)
     ids = tuple(f"digits{config.seed}-{n:05d}" for n in range(config.clips))
     groups, split = tuple(f"digit-{n:04d}" for n in which), tuple(parts[which].tolist())
     tables = {
         task: LabelTable(ids, names, numbers[:, None] == np.arange(len(names)), groups, exclusive=True, split=split)
-        for task, names, numbers in (("motion", MOTIONS, motion), ("digit", DIGITS, bunch.target[which]))
+        for task, names, numbers in (("motion", MOTIONS, motion), ("digit", DIGITS, np.asarray(target, int)[which]))
     }
-    return VideoSet("moving digits", ids, Sprites(images, which[:, None], places, config.side), groups, split, tables)
+    return VideoSet(
+        "moving digits",
+        ids,
+        Sprites(images, np.column_stack([which, still]), places, config.side),
+        groups,
+        split,
+        tables,
+    )
 
 
 def _on_a_ring(config: MovingDigitsConfig, motion: np.ndarray, draw: np.ndarray) -> np.ndarray:
