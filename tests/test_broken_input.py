@@ -19,6 +19,7 @@ from typing import Any
 from unittest import mock
 from urllib.error import URLError
 
+import av
 import h5py
 import numpy as np
 import pyarrow.compute as pc
@@ -39,6 +40,8 @@ from anyjepa.training.checkpoints import Checkpoints
 DOCUMENT = Path(__file__).parent.parent / "docs" / "broken-input.md"
 PRETRAIN = "anyjepa pretrain tiny.yaml --data records -o new"
 STORED = "anyjepa pretrain tiny.yaml --data store -o new"
+SERIES = "anyjepa pretrain tiny.yaml --data Toy_TRAIN.ts -o new"
+VIDEO = "anyjepa pretrain tiny.yaml --data clips -o new"
 SHARD = "shards/000000.f32"
 INSPECT_PHOTOS = "anyjepa data inspect photos"
 EMBED = "anyjepa embed run records -o out.csv"
@@ -116,6 +119,43 @@ def labels(*rows: str) -> Callable[[], None]:
 def flat_in_all() -> None:
     for name in "ab":
         write_record(name, change=flat)
+
+
+def of_kind(data: str, patch: str) -> None:
+    """`tiny.yaml` for other data than ECGs."""
+    encoder = f"{{patch: {patch}, dim: 12, depth: 1, heads: 2}}"
+    Path("tiny.yaml").write_text(f"""
+name: tiny
+description: tiny
+data: {data}
+training: {{steps: 2, batch_size: 2, workers: 0, optimiser: {{warmup: 1}}}}
+objective:
+  encoder: {encoder}
+  predictor: {{dim: 12, depth: 1, heads: 2}}
+  masks: {{kind: past_future, context: 2, target: 2}}
+""")
+
+
+def series(old: str = "", new: str = "") -> None:
+    """`Toy_TRAIN.ts` of two series, spoilt, and a recipe for it."""
+    of_kind("{kind: series, channels: 2, length: 8}", "[2]")
+    values = ",".join("12345678")
+    text = f"@timeStamps false\n@classLabel true up down\n@data\n{values}:{values}:up\n{values}:{values}:down\n"
+    assert old in text
+    Path("Toy_TRAIN.ts").write_text(text.replace(old, new, 1))
+
+
+def video(spoil: Callable[[bytes], bytes]) -> None:
+    """`clips/a.avi` of 24 frames, spoilt, and a recipe for it."""
+    of_kind("{kind: video, frames: 8, side: 32}", "[2, 8, 8]")
+    Path("clips").mkdir()
+    with av.open("clips/a.avi", "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for n in range(24):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((48, 64, 3), n, np.uint8), format="rgb24")))
+        container.mux(stream.encode())
+    Path("clips/a.avi").write_bytes(spoil(Path("clips/a.avi").read_bytes()))
 
 
 def arrays(**wrong: object) -> None:
@@ -371,6 +411,15 @@ CASES = [
     Case("a unit for a store", "anyjepa data inspect store --unit uV", store),
     Case("a mixture whose stores are not there", "anyjepa pretrain ecg-jepa-xs-all --data records -o new"),
     Case("the place of a store is taken", "anyjepa data prepare records -o run"),
+    Case("a series with time stamps", SERIES, lambda: series("@timeStamps false", "@timeStamps true")),
+    Case("a series whose channels differ in length", SERIES, lambda: series("7,8:up", "7:up")),
+    Case("a word among the values of a series", SERIES, lambda: series("3,4", "3,four")),
+    Case("a class that a series file does not name", SERIES, lambda: series(":down", ":dwon")),
+    Case("series of another number of channels", f"{SERIES} --set data.channels=6", series),
+    Case("series shorter than a crop", f"{SERIES} --set data.length=20", series),
+    Case("a truncated video", VIDEO, lambda: video(lambda content: content[:6500])),
+    Case("a text file named as a video", VIDEO, lambda: video(lambda content: b"Dear reader,")),
+    Case("videos shorter than a clip", f"{VIDEO} --set data.stride=4", lambda: video(lambda content: content)),
     Case("unreadable folder", PRETRAIN, during=unreadable),
     Case("no such folder", "anyjepa pretrain tiny.yaml --data recrods -o new"),
     Case("an empty path", "anyjepa pretrain tiny.yaml --data '' -o new"),

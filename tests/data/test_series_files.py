@@ -58,7 +58,7 @@ def test_without_classes_the_last_field_is_a_channel(tmp_path):
         ("5,6,7,8", "5,6,7", "its channels have 3 to 4 samples"),
         (":3,4:", ":3,4:5,6:", "line 12: has 3 channels, the header says 2"),
         (":down", ":dwn", "did you mean 'down'"),
-        ("1,2:3,4", "1,x:3,4", "line 12, channel 0: could not convert string to float: 'x'"),
+        ("1,2:3,4", "1,x:3,4", "line 12, channel 0: 'x' is no number"),
         ("1,2:3,4", "1,:3,4", "a missing value is '\\?'"),
         ("1,2:3,4", "1,1e60:3,4", "channel 0 has a value that is no finite float32"),
         ("@equalLength false", "@equalLength true", "says @equalLength true, but its series differ"),

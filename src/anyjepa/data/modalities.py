@@ -19,17 +19,23 @@ from anyjepa.data.images.source import ImageDataConfig
 from anyjepa.data.series import source as series
 from anyjepa.data.series.preprocessing import SeriesPreprocessing
 from anyjepa.data.series.source import SeriesDataConfig
+from anyjepa.data.video import source as video
+from anyjepa.data.video.preprocessing import VideoPreprocessing
+from anyjepa.data.video.source import VideoDataConfig
 from anyjepa.errors import InputError
 
 DataConfig = Annotated[
-    EcgDataConfig | ImageDataConfig | SeriesDataConfig, Field(discriminator="kind"), usual_kind("ecg")
+    EcgDataConfig | ImageDataConfig | SeriesDataConfig | VideoDataConfig,
+    Field(discriminator="kind"),
+    usual_kind("ecg"),
 ]
 PREPROCESSING: dict[str, type[Config]] = {
     "ecg": EcgPreprocessing,
     "images": ImagePreprocessing,
     "series": SeriesPreprocessing,
+    "video": VideoPreprocessing,
 }
-SOURCES: dict[str, Any] = {"images": images, "series": series}  # all but ECGs, whose labels follow from recordings
+SOURCES: dict[str, Any] = {"images": images, "series": series, "video": video}  # ECGs have labels of their own
 
 
 def training_data(

@@ -147,4 +147,5 @@ def _values(field: str, where: str) -> list[float]:
     try:
         return [float("nan") if value.strip() == "?" else float(value) for value in field.split(",")]
     except ValueError as error:
-        raise InputError(f"{where}: {error}; a missing value is '?'") from None
+        word = str(error).rpartition(": ")[2]
+        raise InputError(f"{where}: {word} is no number; a missing value is '?'") from None

@@ -1,0 +1,105 @@
+"""Prepared videos: whole ones for evaluation, random clips with one crop and flip for all their frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+import torch
+
+from anyjepa.data.dataset import Dataset
+from anyjepa.data.images.augmentation import AugmentationConfig, Boxes, cut, draw
+from anyjepa.data.video.preprocessing import VideoPreprocessing, resized
+from anyjepa.data.video.video_set import Videos, VideoSet
+from anyjepa.errors import InputError
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class VideoDataset(Dataset):
+    """`dataset[i]` is video i whole, (C, T, side, side) float32 with T every `stride`-th frame, never augmented."""
+
+    what: ClassVar[tuple[str, str]] = ("videos", "groups")
+
+    videos: Videos
+    preprocessing: VideoPreprocessing
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+
+    @classmethod
+    def of(
+        cls,
+        found: VideoSet,
+        preprocessing: VideoPreprocessing,
+        augmentation: AugmentationConfig | None = None,
+        short: Literal["skip", "raise"] = "skip",
+    ) -> Self:
+        """short: what to do with a video shorter than a clip, which is never padded. InputError if none is left."""
+        skipped = dict(found.skipped)
+        for row in np.flatnonzero(found.videos.lengths < preprocessing.reach):
+            frames, id = found.videos.lengths[row], found.ids[row]
+            skipped[id] = f"{found.name}: video '{id}' has {frames} frames; a clip needs {preprocessing.reach}"
+            if short == "raise":
+                raise InputError(skipped[id])
+        kept = found.rows(np.flatnonzero(found.videos.lengths >= preprocessing.reach))
+        if not kept.ids:
+            raise InputError(f"no usable video: {next(iter(skipped.values()), 'none was given')}")
+        return cls(
+            ids=kept.ids,
+            groups=kept.groups or kept.ids,
+            groups_known=kept.groups is not None,
+            source=(kept.name,) * len(kept.ids),
+            preprocessing=preprocessing,
+            tables=kept.tables,
+            skipped=skipped,
+            checksums=kept.videos.checksums,
+            videos=kept.videos,
+            augmentation=augmentation or AugmentationConfig(),
+        )
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        frames = np.arange(0, self.videos.lengths[index], self.preprocessing.stride)
+        return self.preprocessing.prepare_frames(self.videos.read(index, frames))
+
+    @property
+    def longest(self) -> int:
+        return int(-(-self.videos.lengths.max() // self.preprocessing.stride))
+
+    def crops(self, indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
+        pre = self.preprocessing
+        first = [int(r.integers(self.videos.lengths[i] - pre.reach + 1)) for i, r in zip(indices, rngs, strict=True)]
+        clips = [
+            self.videos.read(index, start + np.arange(pre.frames) * pre.stride)
+            for index, start in zip(indices, first, strict=True)
+        ]
+        sizes = np.array([clip.shape[1:3] for clip in clips])
+        boxes = draw(self.augmentation, sizes, rngs)
+        starts = np.array(first) // pre.stride
+        if len({clip.shape for clip in clips}) == 1 and sizes.max() <= pre.side:
+            return self._at_once(np.stack(clips), boxes), starts
+        one_by_one = [self._one(clip, boxes and Boxes(*(b[[n]] for b in boxes))) for n, clip in enumerate(clips)]
+        return np.stack(one_by_one), starts
+
+    def _at_once(self, clips: np.ndarray, boxes: Boxes | None) -> np.ndarray:
+        """(B, T, H, W, C) no larger than the input, so that nothing needs antialiasing, to (B, C, T, side, side)."""
+        pre = self.preprocessing
+        if boxes is None and clips.shape[2:4] != (pre.side, pre.side):
+            return np.stack([pre.prepare_frames(clip) for clip in clips])
+        x = pre.standardise(clips)
+        if boxes is None:
+            return x
+        if self.augmentation.crop is None and clips.shape[2:4] == (pre.side, pre.side):
+            x[boxes.flip] = x[boxes.flip, ..., ::-1]
+            return x
+        return cut(torch.from_numpy(x).flatten(1, 2), boxes, pre.side).unflatten(1, x.shape[1:3]).numpy()
+
+    def _one(self, clip: np.ndarray, boxes: Boxes | None) -> np.ndarray:
+        """(T, H, W, C) of any size, antialiased where it gets smaller, to (C, T, side, side)."""
+        pre = self.preprocessing
+        if boxes is None or self.augmentation.crop is None:
+            x = pre.prepare_frames(clip)
+        else:
+            top, left, height, width = (round(float(b[0])) for b in boxes[:4])
+            part = clip[:, top : top + max(1, height), left : left + max(1, width)]
+            x = resized(torch.from_numpy(pre.standardise(part)), pre.side).numpy()
+        return x[..., ::-1] if boxes is not None and boxes.flip[0] else x

@@ -1,0 +1,122 @@
+"""From a video to what an encoder sees: every so many frames, the middle square, one size, standardised."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from pydantic import Field, PositiveInt, model_validator
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from anyjepa.config import Config
+from anyjepa.data.images.preprocessing import CHANNELS, Colours, Means, Side, Stds, in_colours
+from anyjepa.data.video.video_set import VideoSet
+from anyjepa.errors import InputError
+
+MEASURED = 500, 16  # videos, and frames of each, that statistics are taken of
+
+
+class VideoPreprocessing(Config):
+    """What a model was trained on, and all that is needed to prepare new videos for it."""
+
+    absolute_time: ClassVar[bool] = False
+
+    kind: Literal["video"] = "video"
+    frames: PositiveInt = Field(description="frames of a clip")
+    stride: PositiveInt = Field(default=1, description="frames of the video from one frame of a clip to the next")
+    side: Side = Field(description="width and height that the encoder sees, pixels")
+    colours: Colours = Field(default="rgb", description="three channels (grey is repeated), or one")
+    mean: Means = Field(description="mean of each channel over the training part, of pixels from 0 to 1")
+    std: Stds = Field(description="standard deviation of each channel over the training part, of pixels from 0 to 1")
+
+    @model_validator(mode="after")
+    def _one_constant_a_channel(self) -> Self:
+        if not self.channels == len(self.mean) == len(self.std):
+            raise ValueError(f"{self.channels} channels, but {len(self.mean)} means and {len(self.std)} stds")
+        return self
+
+    @property
+    def channels(self) -> int:
+        return CHANNELS[self.colours]
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """Frames, rows and columns of a full input."""
+        return self.frames, self.side, self.side
+
+    @property
+    def samples(self) -> int:
+        return self.frames
+
+    @property
+    def reach(self) -> int:
+        """Frames of a video from a clip's first to its last."""
+        return (self.frames - 1) * self.stride + 1
+
+    def prepare(self, raw: np.ndarray) -> np.ndarray:
+        """(C, T', side, side) float32 of a whole video: (T, H, W) or (T, H, W, 1 or 3) uint8, T' = T / stride, up.
+
+        InputError for anything else, and for a video shorter than a clip.
+        """
+        video = checked(raw)
+        if len(video) < self.reach:
+            raise InputError(f"a video has {len(video)} frames; a clip needs {self.reach}")
+        return self.prepare_frames(video[:: self.stride])
+
+    def prepare_frames(self, video: np.ndarray) -> np.ndarray:
+        """(T, H, W, C) uint8 to (C, T, side, side) float32: the middle square of every frame."""
+        height, width = video.shape[1:3]
+        square = min(height, width)
+        top, left = (height - square) // 2, (width - square) // 2
+        part = self.standardise(video[:, top : top + square, left : left + square])
+        return resized(torch.from_numpy(part), self.side).numpy()
+
+    def standardise(self, video: np.ndarray) -> np.ndarray:
+        """(..., T, H, W, 1 or 3) uint8 to (..., C, T, H, W) float32."""
+        channels = in_colours(video, self.colours)
+        scale = (1 / (255 * np.array(self.std))).astype(np.float32)
+        shift = (-np.array(self.mean) / np.array(self.std)).astype(np.float32)
+        planes = [channels[..., c] * scale[c] + shift[c] for c in range(self.channels)]
+        return np.stack(planes, axis=-4)
+
+
+def resized(clip: Tensor, side: int) -> Tensor:
+    """(C, T, H, W) to (C, T, side, side): bilinear, antialiased where it gets smaller."""
+    if clip.shape[2:] == (side, side):
+        return clip
+    return interpolate(clip, (side, side), mode="bilinear", antialias=True)
+
+
+def checked(raw: np.ndarray) -> np.ndarray:
+    """(T, H, W, C) of a video, C 1 or 3. InputError in one line for what is no video of bytes."""
+    video = np.asarray(raw)
+    if video.dtype != np.uint8:
+        raise InputError(f"a video has pixels of type {video.dtype}; they must be uint8, 0 to 255")
+    video = video[..., None] if video.ndim == 3 else video
+    if video.ndim != 4 or video.shape[3] not in (1, 3) or not video.size:
+        raise InputError(f"a video has shape {np.shape(raw)}; it must be (frames, height, width[, 1 or 3])")
+    return video
+
+
+def fit_statistics(found: VideoSet, colours: Colours) -> tuple[Means, Stds]:
+    """Mean and standard deviation of each channel, of pixels from 0 to 1; give the training part only.
+
+    Of at most 500 videos, and 16 frames of each, evenly spread. InputError if a channel is the same everywhere.
+    """
+    videos, frames = MEASURED
+    lengths, sums = found.videos.lengths, np.zeros((3, CHANNELS[colours]))
+    for row in _spread(len(found.ids), videos):
+        pixels = in_colours(found.videos.read(row, _spread(int(lengths[row]), frames)), colours) / 255.0
+        pixels = pixels.reshape(-1, CHANNELS[colours])
+        sums += np.stack([np.full(pixels.shape[1], len(pixels)), pixels.sum(0), (pixels**2).sum(0)])
+    mean = sums[1] / sums[0]
+    std = np.sqrt(np.maximum(sums[2] / sums[0] - mean**2, 0))
+    for channel in np.flatnonzero(std < 1e-4):
+        raise InputError(f"statistics: channel {channel + 1} is the same in every pixel of every training video")
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _spread(count: int, most: int) -> np.ndarray:
+    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))

@@ -1,0 +1,91 @@
+"""Video sets of a folder of files, or of an array file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from anyjepa.data.class_folders import ClassFile, class_files
+from anyjepa.data.files import regular_size
+from anyjepa.data.labels import LabelTable
+from anyjepa.data.video.files import SUFFIXES, Decoding, VideoFiles, decode, scan
+from anyjepa.data.video.preprocessing import checked
+from anyjepa.data.video.video_set import VideoArrays, VideoSet
+from anyjepa.errors import InputError
+
+
+def read_files(path: Path, on_error: Literal["raise", "skip"], decoding: Decoding) -> VideoSet:
+    """One video file, or a folder of them: a folder a class, in train, val and test folders where they are there.
+
+    Ids are paths in the folder. Every file is looked through for its frames; with `decoding.when` 'ahead' each is also
+    decoded into memory. on_error 'skip': broken and truncated ones are left out and named. InputError if none is left.
+    """
+    if path.is_dir():
+        root, listed = path, class_files(path, SUFFIXES)
+    else:
+        if path.suffix.lower() not in (*SUFFIXES, ""):
+            raise InputError(f"{path}: files ending in '{path.suffix}' are not read; known are {', '.join(SUFFIXES)}")
+        root, listed = path.parent, [ClassFile(path, None, None)]
+    files, scans, arrays, skipped = [], [], [], {}
+    for file in listed:
+        try:
+            seen = scan(file.path)
+            if decoding.when == "ahead" or on_error == "skip":
+                frames = decode(file.path, seen, np.arange(seen.frames), decoding)
+                if decoding.when == "ahead":
+                    arrays.append(frames)
+        except InputError as error:
+            if on_error == "raise":
+                raise
+            skipped[_id(file.path, root)] = str(error)
+            continue
+        files.append(file)
+        scans.append(seen)
+    if not files:
+        reason = f"; the first: {next(iter(skipped.values()))}" if skipped else f" ending in {', '.join(SUFFIXES)}"
+        raise InputError(f"{path}: holds no video that can be read{reason}")
+    ids = tuple(_id(file.path, root) for file in files)
+    split = tuple(file.part or "train" for file in files) if any(file.part for file in files) else None
+    in_files = VideoFiles(tuple(file.path for file in files), tuple(scans), decoding)
+    return VideoSet(
+        name=root.resolve().name,
+        ids=ids,
+        videos=VideoArrays(arrays) if decoding.when == "ahead" else in_files,
+        split=split,
+        tables=_classes(ids, [file.label for file in files], split),
+        skipped=skipped,
+    )
+
+
+def _classes(ids: tuple[str, ...], labels: list[str | None], split: tuple[str, ...] | None) -> dict[str, LabelTable]:
+    """Task 'class', where folders name two classes or more."""
+    names = tuple(sorted({label for label in labels if label is not None}))
+    if len(names) < 2:
+        return {}
+    values = np.array([[label == name for name in names] for label in labels])
+    return {"class": LabelTable(ids, names, values, ids, exclusive=True, split=split)}
+
+
+def _id(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+def read_npz(path: Path) -> VideoSet:
+    """A video a key: (T, H, W) or (T, H, W, 1 or 3) uint8. Pickled objects are refused. InputError names the key."""
+    regular_size(path)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            stored = {key: file[key] for key in file.files}
+    except Exception as error:  # zipfile, zlib and NumPy each raise their own
+        raise InputError(f"{path}: cannot be read as NumPy arrays ({str(error)[:200]})") from error
+    if not stored:
+        raise InputError(f"{path}: there is no video in it")
+    videos = []
+    for key, value in stored.items():
+        try:
+            videos.append(checked(value))
+        except InputError as error:
+            raise InputError(f"{path}: '{key}': {error}") from None
+    return VideoSet(path.stem, tuple(stored), VideoArrays(videos))

@@ -1,0 +1,120 @@
+"""Where a recipe's videos come from, and how they become what the encoder sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field, PositiveInt
+
+from anyjepa.config import Config
+from anyjepa.data.images import idx_files
+from anyjepa.data.images.augmentation import AugmentationConfig
+from anyjepa.data.images.preprocessing import CHANNELS, Colours, Means, Side, Stds
+from anyjepa.data.video.dataset import VideoDataset
+from anyjepa.data.video.files import Decoding
+from anyjepa.data.video.preprocessing import VideoPreprocessing, fit_statistics
+from anyjepa.data.video.reading import read_files, read_npz
+from anyjepa.data.video.sprites import MovingDigitsConfig, MovingMnistConfig, moving_digits, moving_mnist
+from anyjepa.data.video.video_set import VideoSet
+from anyjepa.errors import InputError, did_you_mean
+
+
+class VideoDataConfig(Config):
+    """Videos for pretraining: files if a path is given, Moving-MNIST if it holds MNIST, else the embedded set."""
+
+    absolute_time: ClassVar[bool] = False
+
+    kind: Literal["video"] = "video"
+    moving_digits: MovingDigitsConfig = Field(default=MovingDigitsConfig(), description="the embedded data set")
+    moving_mnist: MovingMnistConfig = Field(
+        default=MovingMnistConfig(), description="what is made of a folder of MNIST files"
+    )
+    frames: PositiveInt = Field(default=8, description="frames of a clip")
+    stride: PositiveInt = Field(default=1, description="frames of the video from one frame of a clip to the next")
+    side: Side = Field(default=32, description="width and height that the encoder sees, pixels")
+    colours: Colours = Field(default="grey", description="three channels (grey is repeated), or one")
+    augmentation: AugmentationConfig = Field(
+        default=AugmentationConfig(), description="of training clips: one crop and flip for all frames"
+    )
+    mean: Means | None = Field(
+        default=None, description="of each channel, pixels from 0 to 1; none: of training videos"
+    )
+    std: Stds | None = Field(default=None, description="of each channel, pixels from 0 to 1; none: of training videos")
+    part: Literal["train", "all"] = Field(
+        default="train", description="of a set with a published split: its training part, or all"
+    )
+    short: Literal["skip", "raise"] = Field(default="skip", description="a video shorter than a clip")
+    on_error: Literal["raise", "skip"] = Field(default="raise", description="a file that is broken or truncated")
+    decode: Literal["ahead", "lazily"] = Field(
+        default="ahead",
+        description="files: whole into memory, so that training never waits, or clips as they are drawn",
+    )
+
+    @property
+    def channels(self) -> int:
+        return CHANNELS[self.colours]
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """Frames, rows and columns of a full input."""
+        return self.frames, self.side, self.side
+
+
+def training_data(config: VideoDataConfig, paths: Sequence[Path], exclude: Sequence[str] = ()) -> VideoDataset:
+    """What a recipe trains on; its mean and std are of these videos unless the config fixes them.
+
+    exclude: ids to leave out. Raises InputError.
+    """
+    crop = config.augmentation.crop
+    smallest = config.side / crop.scale[0] ** 0.5 if crop else config.side  # so that the smallest crop has all pixels
+    found = find_videos(config, paths, config.on_error, Decoding(config.colours, round(smallest), config.decode))
+    for name in set(exclude) - set(found.ids):
+        raise InputError(f"to leave out: there is no video '{name}'{did_you_mean(name, found.ids[:1000])}")
+    unwanted, split = set(exclude), found.split or ("train",) * len(found.ids)
+    kept = [
+        row
+        for row, (name, part) in enumerate(zip(found.ids, split, strict=True))
+        if name not in unwanted and (config.part == "all" or part == "train")
+    ]
+    if found.ids and not kept:
+        raise InputError(f"{found.name}: no video is left to train on")
+    found = found.rows(kept)
+    mean, std = config.mean, config.std
+    if mean is None or std is None:
+        fitted = fit_statistics(found, config.colours)
+        mean, std = mean or fitted[0], std or fitted[1]
+    preprocessing = VideoPreprocessing(
+        frames=config.frames, stride=config.stride, side=config.side, colours=config.colours, mean=mean, std=std
+    )
+    return VideoDataset.of(found, preprocessing, config.augmentation, config.short)
+
+
+def evaluation_data(
+    preprocessing: VideoPreprocessing,
+    paths: Sequence[Path],
+    config: VideoDataConfig | None = None,
+    on_error: Literal["raise", "skip"] = "raise",
+) -> VideoDataset:
+    """All videos with labels and split, prepared as the model needs them, files decoded as they are read.
+
+    Raises InputError.
+    """
+    config = config or VideoDataConfig()
+    found = find_videos(config, paths, on_error, Decoding(preprocessing.colours, preprocessing.side, "lazily"))
+    return VideoDataset.of(found, preprocessing, short=on_error)
+
+
+def find_videos(
+    config: VideoDataConfig, paths: Sequence[Path], on_error: Literal["raise", "skip"], decoding: Decoding
+) -> VideoSet:
+    """What the path holds; without a path the embedded set."""
+    if not paths:
+        return moving_digits(config.moving_digits)
+    if len(paths) != 1:
+        raise InputError(f"give one set of videos as data, not {len(paths)}")
+    path = Path(paths[0])
+    if idx_files.recognise(path):
+        return moving_mnist(config.moving_mnist, path)
+    return read_npz(path) if path.suffix.lower() == ".npz" else read_files(path, on_error, decoding)
