@@ -16,8 +16,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from anyjepa.errors import DataWarning, InputError
     from anyjepa.runs.evaluate import evaluate
-    from anyjepa.runs.labelled import LabelFile
     from anyjepa.runs.fit import fit
+    from anyjepa.runs.labelled import LabelFile
     from anyjepa.runs.model import Model, load
     from anyjepa.runs.pretrain import pretrain
     from anyjepa.runs.transformer import EmbeddingTransformer
