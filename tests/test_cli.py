@@ -426,7 +426,7 @@ def test_a_model_folder_needs_data_and_a_task_must_be_known(cli, tiny_run):
 def test_evaluate_names_a_wrong_setting(cli, tiny_run):
     done = cli("evaluate", tiny_run, "--folds", 1)
     assert (done.code, done.out) == (2, "")
-    assert done.err.startswith("anyjepa: evaluation.split.folds.folds: ")
+    assert done.err.startswith("anyjepa: evaluation: split.folds: ")
 
 
 # --- embed
@@ -574,6 +574,6 @@ def test_from_real_files_to_a_report(cli, tiny_recipe, test_data, tmp_path):
     done = cli(*asked)
     assert "warning: 200 records: all leads span the same range" in done.err
     done = cli("evaluate", run)
-    assert f"warning: pretrained on {ludb}, but judged on simulated ECGs; --data names others" in done.err
+    assert f"warning: pretrained on {ludb}, but judged on the recipe's embedded data; --data names others" in done.err
     done = cli("evaluate", run / "model", "--data", ludb, "--unit", "uV")
     assert done.err == "anyjepa: evaluate: which task? choose one by --task: rhythm, lvh, conduction\n"

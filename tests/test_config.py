@@ -57,7 +57,7 @@ class Whole(Config):
         ({"part": {"shares": 2}}, "here: unknown key 'part.shares'; did you mean 'share'?"),
         ({"part": {"share": 2}}, "here: part.share: Input should be less than or equal to 1 (given: 2)"),
         ({"part": {"share": 2}, "prat": 1}, "here: unknown key 'prat'; did you mean 'part'?"),
-        ({"shape": {"kind": "round", "radios": 2}}, "here: unknown key 'shape.round.radios'; did you mean 'radius'?"),
+        ({"shape": {"kind": "round", "radios": 2}}, "here: unknown key 'shape.radios'; did you mean 'radius'?"),
         ({"named": {"a": {"sharee": 1}}}, "here: unknown key 'named.a.sharee'; did you mean 'share'?"),
         ({"listed": [{"xyz": 1}]}, "here: unknown key 'listed.0.xyz'; there are: share"),
     ],

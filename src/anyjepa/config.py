@@ -60,7 +60,7 @@ def _written(tables: Sequence[str], plain: Any) -> list[str]:
     """The path of a table as its author wrote it: pydantic names the member of a union on the way, too."""
     path = []
     for name in tables:
-        if isinstance(plain, Mapping) and name not in plain:
+        if isinstance(plain, Mapping) and (name not in plain or plain.get("kind") == name):
             continue
         path.append(name)
         plain = plain.get(name) if isinstance(plain, Mapping) else None
