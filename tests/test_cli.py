@@ -426,7 +426,7 @@ def test_a_model_folder_needs_data_and_a_task_must_be_known(cli, tiny_run):
 def test_evaluate_names_a_wrong_setting(cli, tiny_run):
     done = cli("evaluate", tiny_run, "--folds", 1)
     assert (done.code, done.out) == (2, "")
-    assert done.err.startswith("anyjepa: evaluation.split.folds.folds: ")
+    assert done.err.startswith("anyjepa: evaluation: split.folds.folds: ")
 
 
 # --- embed

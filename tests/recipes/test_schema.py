@@ -169,8 +169,8 @@ def test_a_changed_recipe_is_not_described_as_the_packaged_one() -> None:
     def told(*edits: str, **other: str) -> str:
         return changes(load_recipe("ecg-jepa-demo", edits)[0].model_dump(mode="json") | other)
 
-    assert told() == told("evaluation.seeds=2") == told("training.steps=2", description="mine") == ""
-    assert told("training.steps=2", "data.fs=50") == "ecg-jepa-demo, changed: data.fs=50.0, training.steps=2"
-    many = [f"training.{key}=7" for key in ("steps", "workers", "log_every", "seed", "monitor_every")]
+    assert told() == told("evaluation.seeds=2") == told("training.steps=200", description="mine") == ""
+    assert told("training.steps=200", "data.fs=50") == "ecg-jepa-demo, changed: data.fs=50.0, training.steps=200"
+    many = [f"training.{key}=170" for key in ("steps", "workers", "log_every", "seed", "monitor_every")]
     assert told(*many, "data.fs=50", "training.batch_size=4").endswith(", 1 more")
     assert changes({}) == changes({"name": ["ecg-jepa-demo"]}) == ""
