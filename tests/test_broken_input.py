@@ -193,6 +193,15 @@ def truncated_hdf5() -> None:
     os.truncate("code-15/exams_part0.hdf5", 5000)
 
 
+def path_outside() -> None:
+    Path("mimic/files").mkdir(parents=True)
+    Path("mimic/record_list.csv").write_text("subject_id,study_id,path\n1,7,../records/a\n")
+
+
+def short_scp() -> None:
+    Path("ecg.scp").write_bytes(b"\x12\x34" + (500).to_bytes(4, "little") + bytes(40))
+
+
 def no_annotations() -> None:
     """Record `a` as record 100 of MIT-BIH, without its beats."""
     Path("mitdb").mkdir()
@@ -399,6 +408,8 @@ CASES = [
         lambda: (ptb_xl() / "records500/00000/00002_hr.hea").unlink(),
     ),
     Case("a part of CODE-15 that was not downloaded whole", PRETRAIN.replace("records", "code-15"), truncated_hdf5),
+    Case("MIMIC-IV-ECG's table names a file elsewhere", PRETRAIN.replace("records", "mimic"), path_outside),
+    Case("truncated SCP-ECG", "anyjepa embed run ecg.scp -o out.csv", short_scp),
     Case("a record of MIT-BIH without annotations", PRETRAIN.replace("records", "mitdb"), no_annotations),
     Case("a shard of a store with a wrong bit", STORED, lambda: store(lambda s: flip_a_bit(s / SHARD))),
     Case("a truncated shard", STORED, lambda: store(lambda s: os.truncate(s / SHARD, 9000))),

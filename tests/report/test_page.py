@@ -140,7 +140,7 @@ def test_text_from_files_never_becomes_markup(run):
 
 
 def test_the_subtitle_of_a_changed_recipe_says_what_was_changed(tmp_path):
-    recipe = load_recipe("ecg-jepa-demo", ["training.steps=7"])[0].model_dump(mode="json")
+    recipe = load_recipe("ecg-jepa-demo", ["training.steps=170"])[0].model_dump(mode="json")
     top = headline(Contents(tmp_path, recipe=recipe))[1]
-    assert "ecg-jepa-demo, changed: training.steps=7" in top
+    assert "ecg-jepa-demo, changed: training.steps=170" in top
     assert recipe["description"] not in top
