@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from anyjepa.data.modalities import PREPROCESSING
 from anyjepa.errors import InputError, did_you_mean
 from anyjepa.evaluation.features import mean_features
 from anyjepa.evaluation.samples import ArraySamples, Samples, SelectedSamples, Windows, longer
+from anyjepa.objectives.base import Weights
 from anyjepa.runs.classifier import Predictions, classifier_of, classify
 from anyjepa.runs.folder import find_run
 from anyjepa.weights.folder import LoadedModel, load_model
@@ -126,7 +127,7 @@ class EcgModel(Model):
         return EcgDataset.from_recordings(recordings, whole, on_error=on_error)
 
 
-def load(path_or_id: str | Path, weights: Literal["teacher", "student"] | None = None) -> Model:
+def load(path_or_id: str | Path, weights: Weights | None = None) -> Model:
     """A model by folder, by run folder or by Hugging Face id; the teacher's weights unless `weights` says otherwise."""
     run = find_run(Path(path_or_id))
     loaded = load_model(run.model if run else path_or_id, weights)
