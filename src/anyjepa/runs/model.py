@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,7 +22,11 @@ from anyjepa.evaluation.samples import ArraySamples, Samples, SelectedSamples, W
 from anyjepa.objectives.base import Weights
 from anyjepa.runs.classifier import Predictions, classifier_of, classify
 from anyjepa.runs.folder import find_run
+from anyjepa.runs.surprise import surprise_table
 from anyjepa.weights.folder import LoadedModel, load_model
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Model:
@@ -77,6 +81,14 @@ class Model:
                 windows = Windows(length=length, absolute=absolute)
                 vectors[rows] = mean_features(self.encoder, SelectedSamples(samples, rows), windows)
         return vectors
+
+    def surprise(self, raw: np.ndarray | Sequence[np.ndarray], horizon: int = 1, **how: Any) -> pd.DataFrame:
+        """How far each patch of raw records, given as to `embed`, is from what a NEPA model expected: a row a patch.
+
+        Columns record, token, start_s and surprise, 1 - cosine of the patch's projection and its prediction from
+        `horizon` patches before. Raises InputError for a model that does not predict the next patch of a signal.
+        """
+        return surprise_table(self, self.prepared(raw, **how), horizon)
 
     @torch.inference_mode()
     def encode(self, x: Tensor) -> Tensor:

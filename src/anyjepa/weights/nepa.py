@@ -106,8 +106,17 @@ def import_nepa(path: Path | str, folder: Path | str, statistics: str | None = N
     return save_model(folder, made.config, made.tensors, made.preprocessing, made.student)
 
 
-def convert(path: Path, statistics: str | None = None) -> Converted:
-    """Config, weights and preprocessing of an official folder."""
+def is_nepa(path: Path) -> bool:
+    """Whether a folder's config.json says that it has the official layout."""
+    try:
+        config = read_json(path / "config.json")
+    except InputError:
+        return False
+    return isinstance(config, dict) and config.get("model_type") == "vit_nepa"
+
+
+def convert(path: Path, statistics: str | None = None, constants: bool = True) -> Converted:
+    """Config, weights and preprocessing of an official folder. constants: whether the preprocessing is wanted."""
     if not path.is_dir():
         raise InputError(f"{path}: is no folder; the official layout is a folder of config.json and model.safetensors")
     where, official = str(path), read_official(path)
@@ -136,7 +145,7 @@ def convert(path: Path, statistics: str | None = None) -> Converted:
         },
         where,
     )
-    preprocessing = _preprocessing(where, official, axes, statistics)
+    preprocessing = _preprocessing(where, official, axes, statistics) if constants else {}
     return Converted(config, average or tensors, tensors if average else None, preprocessing)
 
 
