@@ -217,7 +217,7 @@ def transformer(dim: int, depth: int, qk: int = 0) -> int:
     ("name", "count"),
     [
         ("ecg-nepa-s", 14_318_592),
-        ("ecg-nepa-demo", 121 * 96 + transformer(96, 4)),
+        ("ecg-nepa-demo", 122 * 96 + transformer(96, 4)),
         ("nepa-b14", (3 * 14**2 + 2) * 768 + transformer(768, 12)),
         ("nepa-l14", (3 * 14**2 + 2) * 1024 + transformer(1024, 24, 2 * 64)),
         ("nepa-cifar10", (3 * 4**2 + 2) * 192 + transformer(192, 6)),

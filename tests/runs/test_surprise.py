@@ -13,6 +13,7 @@ import torch.nn.functional as F
 import anyjepa
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing
+from anyjepa.data.ecg.simulator import SimulatorConfig, simulate
 from anyjepa.errors import InputError
 from anyjepa.evaluation.samples import ArraySamples
 from anyjepa.evaluation.surprise import continuation, predictions, surprise, window_starts
@@ -56,22 +57,25 @@ def one(samples: int, seed: int = 0) -> ArraySamples:
 
 
 def test_the_mean_surprise_of_an_input_is_one_plus_its_loss(objective, encoder) -> None:
-    found = surprise(encoder, one(100))
-    assert found.token.tolist() == list(range(10))
-    assert found.values.mean() == pytest.approx(1 + objective(torch.tensor(signal(100))[None]).total().item(), abs=1e-5)
+    """The loss counts the first patch, too, which CLS predicts from nothing."""
+    found, x = surprise(encoder, one(100)), torch.tensor(signal(100))[None]
+    assert found.token.tolist() == list(range(1, 10))
+    first = F.cosine_similarity(encoder.features(x)[0][:, 0], encoder.embed(x)[:, 0]).item()
+    assert (found.values.sum() + 1 - first) / 10 == pytest.approx(1 + objective(x).total().item(), abs=1e-5)
 
 
 @torch.no_grad()
 def test_a_longer_horizon_feeds_predictions_back(encoder) -> None:
     """By hand: patch 6 from patches 0 to 3, with two predictions between."""
     window = encoder.embed(torch.tensor(signal(100))[None])  # (1, 10, D)
-    length, tokens = window.norm(dim=-1).mean(), window[:, :4]
+    tokens = window[:, :4]
+    length = tokens.norm(dim=-1).mean()
     for _ in range(2):
         tokens = torch.cat([tokens, F.normalize(encoder.read(tokens, (10,))[:, -1:], dim=-1) * length], 1)
     expected = encoder.read(tokens, (10,))[:, -1]
-    found = predictions(encoder, window, 3)  # of patches 2 to 9
-    assert found.shape == (1, 8, 16)
-    torch.testing.assert_close(found[:, 4], expected)
+    found = predictions(encoder, window, 3)  # of patches 3 to 9
+    assert found.shape == (1, 7, 16)
+    torch.testing.assert_close(found[:, 3], expected)
 
 
 def test_a_prediction_does_not_see_what_comes(encoder) -> None:
@@ -89,7 +93,7 @@ def test_a_prediction_does_not_see_what_comes(encoder) -> None:
 @pytest.mark.parametrize("horizon", [1, 4])
 def test_every_whole_patch_of_a_record_of_any_length_is_scored_once(encoder, samples: int, horizon: int) -> None:
     found = surprise(encoder, one(samples), horizon)
-    assert found.token.tolist() == list(range(horizon - 1, samples // 10))
+    assert found.token.tolist() == list(range(horizon, samples // 10))
     assert np.isfinite(found.values).all()
     assert (found.values >= -1e-6).all()
 
@@ -99,11 +103,11 @@ def test_patches_of_a_long_record_know_at_least_half_an_input(encoder) -> None:
     assert window_starts(23, 10) == [0, 5, 10, 13]
     record = signal(200)
     found, window = surprise(encoder, one(200)), surprise(encoder, ArraySamples(("w",), [record[:, 50:150]]))
-    torch.testing.assert_close(found.values[10:15], window.values[5:])  # scored by the second input
+    np.testing.assert_allclose(found.values[9:14], window.values[4:], atol=1e-6)  # scored by the second input
 
 
 def test_continuing_is_the_same_as_predicting_what_is_cut_off(encoder) -> None:
-    found = continuation(encoder, one(70), 3)
+    found = continuation(encoder, ArraySamples(("a",), [signal(100)[:, :70]]), 3)
     assert found.shape == (1, 3, 16)
     window = encoder.embed(torch.tensor(signal(100))[None])
     with torch.no_grad():
@@ -116,14 +120,16 @@ def test_continuing_is_the_same_as_predicting_what_is_cut_off(encoder) -> None:
 
 def test_from_python(folder: Path) -> None:
     model = anyjepa.load(folder)
-    table = model.surprise(signal(237) * 0.5, fs=100, leads=LEADS, unit="mV")
+    (record,) = simulate(SimulatorConfig(patients=1, fs=100, duration_s=5))
+    table = model.surprise(record.signal[:, :237], fs=100, leads=LEADS, unit="mV")
     assert list(table.columns) == ["record", "token", "start_s", "surprise"]
-    assert len(table) == 23
+    assert len(table) == 22
     assert table["start_s"].iloc[-1] == pytest.approx(2.2)
 
 
 def test_files(folder: Path, tmp_path: Path) -> None:
-    np.savez(tmp_path / "ecgs.npz", signal=np.stack([signal(1200), signal(1200, 1)]), fs=100, leads=np.array(LEADS))
+    records = simulate(SimulatorConfig(patients=2, fs=100, duration_s=12))
+    np.savez(tmp_path / "ecgs.npz", signals=np.stack([r.signal for r in records]), fs=100, leads=np.array(LEADS))
     outputs = {name: tmp_path / name for name in ("found.parquet", "next.csv", "picture.png")}
     count, skipped = surprise_files(
         folder, [tmp_path / "ecgs.npz"], outputs["found.parquet"], 2,
@@ -131,7 +137,7 @@ def test_files(folder: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert (count, skipped) == (2, {})
     found, expected = pd.read_parquet(outputs["found.parquet"]), pd.read_csv(outputs["next.csv"])
-    assert found.groupby("record").size().tolist() == [119, 119]
+    assert found.groupby("record").size().tolist() == [118, 118]
     assert expected["token"].tolist() == [120, 121] * 2
     assert expected["start_s"].iloc[0] == pytest.approx(12)
     assert "z15" in expected
@@ -141,7 +147,7 @@ def test_files(folder: Path, tmp_path: Path) -> None:
 def test_refusals(folder: Path, encoder: Encoder, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"horizon 6: is not from 1 to 5, half of the model's input"):
         surprise(encoder, one(100), 6)
-    with pytest.raises(InputError, match="record 'a' has 2 whole patches; horizon 4 needs as many"):
+    with pytest.raises(InputError, match="record 'a' has 2 whole patches; horizon 4 needs more"):
         surprise(encoder, one(29), 4)
     with pytest.raises(InputError, match="surprise is written as"):
         surprise_files(folder, [tmp_path], tmp_path / "out.npz", 1)

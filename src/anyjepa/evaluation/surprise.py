@@ -27,7 +27,7 @@ class Surprise:
 
 @torch.inference_mode()
 def surprise(encoder: Encoder, samples: Samples, horizon: int = 1) -> Surprise:
-    """Every whole patch against its prediction from `horizon` patches before; the first horizon - 1 have none.
+    """Every whole patch against its prediction from `horizon` patches before; the first `horizon` have none.
 
     A record longer than the encoder's input is read in half-overlapping inputs, and a patch is scored in the first
     that knows half an input before it. Raises InputError for a record that is too short.
@@ -42,9 +42,9 @@ def surprise(encoder: Encoder, samples: Samples, horizon: int = 1) -> Surprise:
         found = np.full(len(signal), np.nan, np.float32)
         for part in np.array_split(starts, len(starts) // BATCH + 1):
             windows = torch.stack([signal[start : start + length] for start in part])  # (W, n, D)
-            scores = 1 - F.cosine_similarity(predictions(encoder, windows, horizon), windows[:, horizon - 1 :], dim=-1)
+            scores = 1 - F.cosine_similarity(predictions(encoder, windows, horizon), windows[:, horizon:], dim=-1)
             for start, score in zip(part, scores.cpu().numpy(), strict=True):
-                new = slice(start + horizon - 1, start + length)
+                new = slice(start + horizon, start + length)
                 found[new] = np.where(np.isnan(found[new]), score, found[new])
         known = np.flatnonzero(~np.isnan(found))
         record.append(np.full(len(known), place))
@@ -75,27 +75,28 @@ def continuation(encoder: Encoder, samples: Samples, horizon: int) -> np.ndarray
 
 
 def predictions(encoder: Encoder, windows: Tensor, horizon: int) -> Tensor:
-    """Projected patches (W, n, D) -> predictions of patches horizon - 1 to n - 1, (W, n - horizon + 1, D).
+    """Projected patches (W, n, D) -> predictions of patches horizon to n - 1, (W, n - horizon, D).
 
     A patch is predicted from those at least `horizon` before it; those between are predictions, too. Beyond a horizon
     of 1 every patch has a history of its own, n times the work for each further step.
     """
-    count, grid, prefix = windows.shape[1], windows.shape[1:2], len(encoder.prefix)
-    ahead = encoder.read(windows, grid)[:, prefix - 1 : -1]  # of patches 0 to n - 1, from all before
+    ahead = encoder.read(windows, windows.shape[1:2])[:, len(encoder.prefix) : -1]  # of patches 1 to n - 1
     if horizon == 1:
         return ahead
-    return torch.stack([_rolled(encoder, *window, horizon) for window in zip(windows, ahead, strict=True)])[:, :count]
+    return torch.stack([_rolled(encoder, *window, horizon) for window in zip(windows, ahead, strict=True)])
 
 
 def _rolled(encoder: Encoder, window: Tensor, ahead: Tensor, horizon: int) -> Tensor:
-    """One window (n, D) and its predictions by one patch (n, D) -> predictions by `horizon`, (n - horizon + 1, D)."""
-    length, prefix, found = window.norm(dim=-1).mean(), len(encoder.prefix), []
-    for known in torch.arange(len(window) - horizon + 1, device=window.device).split(BATCH):  # patches of each history
-        histories, row = window.repeat(len(known), 1, 1), torch.arange(len(known), device=window.device)
-        predicted = ahead[known]
-        for step in range(horizon - 1):
-            histories[row, known + step] = F.normalize(predicted, dim=-1) * length
-            predicted = encoder.read(histories, window.shape[:1])[row, prefix + known + step]
+    """One window (n, D) and its predictions by one patch (n - 1, D) -> predictions by `horizon`, (n - horizon, D)."""
+    prefix, found = len(encoder.prefix), []
+    counts = torch.arange(1, len(window) + 1, device=window.device)
+    lengths = (window.norm(dim=-1).cumsum(0) / counts).unsqueeze(1)  # (n, 1) mean length up to each patch
+    for last in (counts[:-horizon] - 1).split(BATCH):  # of each history, the last patch that is known
+        histories, row = window.repeat(len(last), 1, 1), torch.arange(len(last), device=window.device)
+        predicted = ahead[last]
+        for step in range(1, horizon):
+            histories[row, last + step] = F.normalize(predicted, dim=-1) * lengths[last]
+            predicted = encoder.read(histories, window.shape[:1])[row, prefix + last + step]
         found.append(predicted)
     return torch.cat(found)
 
@@ -117,7 +118,7 @@ def _tokens(encoder: Encoder, samples: Samples, place: int, horizon: int) -> Ten
     """The projected whole patches of a record, (n, D)."""
     (patch,), signal = encoder.config.patch, samples[place]
     count = signal.shape[1] // patch
-    if count < horizon:
-        raise InputError(f"record '{samples.ids[place]}' has {count} whole patches; horizon {horizon} needs as many")
+    if count <= horizon:
+        raise InputError(f"record '{samples.ids[place]}' has {count} whole patches; horizon {horizon} needs more")
     x = torch.as_tensor(signal[None, :, : count * patch], dtype=torch.float32)
     return encoder.embed(x.to(encoder.project.weight.device))[0].float()
