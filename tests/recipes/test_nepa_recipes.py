@@ -14,6 +14,7 @@ from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.simulator import SimulatorConfig
 from anyjepa.data.modalities import training_data
+from anyjepa.errors import InputError
 from anyjepa.evaluation.finetune import random_crops
 from anyjepa.evaluation.samples import ArraySamples, Windows
 from anyjepa.nn.encoder import Encoder
@@ -260,6 +261,8 @@ def test_stretched_positions_are_only_for_foreign_checkpoints(objective):
     torch.testing.assert_close(ratio, torch.full((64,), 4.0), atol=1e-2, rtol=1e-3)
     with pytest.raises(ValueError, match="no absolute place"):
         rotary((50,), torch.tensor([3.0]))
+    with pytest.raises(InputError, match="stretched positions have no place"):
+        load_recipe("ecg-nepa-s", ["objective.encoder.positions.span=input"])
     names = ("ecg-nepa-s", "ecg-nepa-demo", "nepa-b14", "nepa-l14", "nepa-cifar10")
     assert {load_recipe(name)[0].objective.encoder.positions.span for name in names} == {"grid"}
 

@@ -153,6 +153,6 @@ def test_refusals(folder: Path, encoder: Encoder, tmp_path: Path) -> None:
         surprise_files(folder, [tmp_path], tmp_path / "out.npz", 1)
 
 
-def test_a_masked_model_is_refused(tiny_run: Path) -> None:
+def test_a_masked_model_is_refused(tiny_run: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is a model of masked prediction; surprise needs next_embedding"):
-        anyjepa.load(tiny_run).surprise(signal(600), fs=100)
+        surprise_files(tiny_run, [tmp_path], tmp_path / "out.csv", 1)
