@@ -18,6 +18,7 @@ Leads = Annotated[str | None, typer.Option(help="I,II,V1 ..., for arrays that do
 
 class Weights(StrEnum):
     teacher = "teacher"
+    average = "average"
     student = "student"
 
 

@@ -21,7 +21,8 @@ def test_random_encoders_differ_by_seed_only(encoder):
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert not torch.equal(first, encoder.project.weight)
-    assert random_encoder(encoder, 0, dropout=0.3).transformer.blocks[0].dropout.p == 0.3
+    dropped = encoder.config.model_copy(update={"block": encoder.config.block.model_copy(update={"dropout": 0.3})})
+    assert random_encoder(encoder, 0, dropped).transformer.blocks[0].dropout.p == 0.3
     assert encoder.config.block.dropout == 0
 
 

@@ -9,18 +9,15 @@ import torch
 from torch import nn
 
 from anyjepa.evaluation.samples import Samples
-from anyjepa.nn.encoder import Encoder
+from anyjepa.nn.encoder import Encoder, EncoderConfig
 from anyjepa.randomness import torch_seed
 
 
-def random_encoder(encoder: Encoder, seed: int, dropout: float | None = None) -> Encoder:
-    """A network of the same config with new weights, on the same device. dropout: in its blocks, else as configured."""
-    config = encoder.config
-    if dropout is not None:
-        config = config.model_copy(update={"block": config.block.model_copy(update={"dropout": dropout})})
+def random_encoder(encoder: Encoder, seed: int, config: EncoderConfig | None = None) -> Encoder:
+    """A network of the same config, or of another, with new weights, on the same device."""
     with torch.random.fork_rng():
         torch.manual_seed(torch_seed(seed))
-        return Encoder(config, encoder.channels, encoder.size).to(next(encoder.parameters()).device)
+        return Encoder(config or encoder.config, encoder.channels, encoder.size).to(next(encoder.parameters()).device)
 
 
 def raw_features(samples: Samples, dimensions: int) -> dict[str, np.ndarray]:

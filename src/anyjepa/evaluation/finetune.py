@@ -19,7 +19,7 @@ from anyjepa.evaluation.fitting import FitConfig, fit_classifier
 from anyjepa.evaluation.probes import Probed
 from anyjepa.evaluation.samples import Samples, SelectedSamples, Windows
 from anyjepa.evaluation.splits import Split
-from anyjepa.nn.encoder import Encoder
+from anyjepa.nn.encoder import Encoder, EncoderConfig
 from anyjepa.nn.pooling import Head, HeadConfig
 from anyjepa.randomness import torch_seed
 
@@ -31,8 +31,20 @@ class Finetune(Config):
     after: Literal["attentive"] | None = Field(
         default=None, description="attentive: the head begins as the attentive probe that its settings give"
     )
+    attention: Literal["bidirectional", "causal", "pretrained"] = Field(
+        default="bidirectional",
+        description="whether a token sees later ones, whatever it saw in pretraining (NEPA is pretrained causal and "
+        "fine-tuned bidirectional); pretrained: as then",
+    )
     dropout: Share = Field(default=0.05, description="dropout in the encoder's blocks")
+    drop_path: Share = Field(default=0.0, lt=1, description="chance that the encoder's last block skips a branch")
     fit: FitConfig = FitConfig(lr=1e-3, final_lr=1e-5, warmup=20, weight_decay=0.01)
+
+    def encoder(self, pretrained: EncoderConfig) -> EncoderConfig:
+        """What is trained of an encoder that was pretrained like this."""
+        causal = {"bidirectional": False, "causal": True, "pretrained": pretrained.causal}[self.attention]
+        block = pretrained.block.model_copy(update={"dropout": self.dropout, "drop_path": self.drop_path})
+        return pretrained.model_copy(update={"causal": causal, "block": block})
 
     @model_validator(mode="after")
     def _same_head(self) -> Self:
@@ -57,7 +69,7 @@ def finetune(
 
     The encoder given stays as it is. head: what the head begins as, else a new one; frozen: train the head only.
     """
-    network = random_encoder(encoder, split.seed, config.dropout)
+    network = random_encoder(encoder, split.seed, config.encoder(encoder.config))
     network.load_state_dict(encoder.state_dict())
     head = copy.deepcopy(head) or _new_head(config.head, encoder, values.shape[1], split.seed)
     classifier = Classifier(network, head.to(next(network.parameters()).device), frozen)

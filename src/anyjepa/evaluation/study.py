@@ -113,7 +113,7 @@ class Study:
         if self.config.protocol in ("linear", "knn"):
             return self.linear(encoder, split)
         if config.crops == "random":
-            settings = Finetune(head=HeadConfig(kind="attentive"), dropout=0, fit=config.fit)
+            settings = Finetune(head=HeadConfig(kind="attentive"), attention="pretrained", dropout=0, fit=config.fit)
             windows = self.config.windows
             return finetune(encoder, self.samples, values, split, exclusive, windows, settings, frozen=True)
         tokens = Tokens(**self._cached("tokens", encoder, lambda: vars(token_features(encoder, *self._inputs))))

@@ -7,7 +7,7 @@ from math import prod
 from typing import Literal
 
 import torch
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from anyjepa.config import Config, Depth, Width
@@ -28,6 +28,9 @@ class EncoderConfig(Config):
     block: BlockConfig = BlockConfig()
     registers: NonNegativeInt = Field(default=0, description="learned tokens in front, without position, never masked")
     cls: bool = Field(default=False, description="a CLS token before the registers")
+    prefix_std: PositiveFloat = Field(
+        default=0.02, description="standard deviation of CLS and registers at the start, N(0, std^2)"
+    )
     absent: bool = Field(
         default=False,
         description="channels that are NaN throughout are known as absent: they count as zero, and a learned vector of "
@@ -61,7 +64,8 @@ class Encoder(nn.Module):
         self.transformer = Transformer(config.block, config.dim, config.depth, config.heads)
         self.norm = nn.LayerNorm(config.dim, config.block.norm_eps, bias=config.block.bias)
         initialise(self, config.depth if config.init == "scaled" else None)
-        nn.init.trunc_normal_(self.prefix, std=0.02)
+        std = config.prefix_std
+        nn.init.trunc_normal_(self.prefix, std=std, a=-100 * std, b=100 * std)
 
     def forward(
         self, x: Tensor, keep: Tensor | None = None, valid: Tensor | None = None, start: Tensor | None = None
@@ -87,6 +91,17 @@ class Encoder(nn.Module):
     def embed(self, x: Tensor) -> Tensor:
         """x: (B, C, *samples) -> projected patches (B, N, D): what enters the transformer, without positions."""
         return self.project(patchify(x, self.config.patch))
+
+    def read(self, embedded: Tensor, grid: Sequence[int]) -> Tensor:
+        """Projected patches (B, N, D), the first N of a grid in raster order -> outputs (B, R + N, D), prefix first.
+
+        Rotary positions only: `features` of an input of that grid computes the same.
+        """
+        assert self.rotary is not None, "additive positions belong to the input, not to its patches"
+        tokens = torch.cat([self.prefix.expand(len(embedded), -1, -1), embedded], dim=1)
+        layout = Layout(*tokens.shape[:2], None)
+        angles = self._angles(tuple(grid), None, None)[..., : tokens.shape[1], :]  # type: ignore[index]
+        return layout.pad(self.norm(self.transformer(layout.pack(tokens), layout, angles, self.config.causal)))
 
     def _encode(self, x: Tensor, keep: Tensor | None, valid: Tensor | None, start: Tensor | None) -> Packed:
         if x.shape[1] != self.channels:

@@ -1,11 +1,11 @@
-"""From tokens to one vector or to class logits: mean, register and attentive heads."""
+"""From tokens to one vector or to class logits: mean, last, register and attentive heads."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveFloat, model_validator
 from torch import Tensor, nn
 
 from anyjepa.config import Config
@@ -15,13 +15,24 @@ from anyjepa.nn.attention import attend
 class HeadConfig(Config):
     """How a classifier reads an encoder."""
 
-    kind: Literal["mean", "register", "attentive"] = Field(
-        default="mean", description="mean of patch tokens, first prefix token, or one learned query over all tokens"
+    kind: Literal["mean", "last", "register", "attentive"] = Field(
+        default="mean",
+        description="mean of patch tokens, the last patch token (of a causal encoder), first prefix token, or one "
+        "learned query over all tokens",
     )
     bias: bool = Field(default=False, description="biases of the output (and of attention's q, k, v)")
+    norm: PositiveFloat | None = Field(
+        default=None, description="epsilon of a LayerNorm on the vector before the output (NEPA); none: no such norm"
+    )
     standardise: bool = Field(
         default=False, description="tokens by fixed means and deviations, one of prefix tokens and one of patch tokens"
     )
+
+    @model_validator(mode="after")
+    def _one_vector(self) -> Self:
+        if self.norm is not None and self.kind == "attentive":
+            raise ValueError("norm: an attentive head has no single vector before its output; leave it out")
+        return self
 
 
 class AttentivePool(nn.Module):
@@ -68,12 +79,13 @@ class Head(nn.Module):
             self.read = AttentivePool(dim, heads, outputs, config.bias)
         else:
             self.read = nn.Linear(dim, outputs, bias=config.bias)
+        self.norm = None if config.norm is None else nn.LayerNorm(dim, config.norm)
         if config.standardise:
             self.prefix, self.patches = Standardise(dim), Standardise(dim)
         for name, parameter in self.named_parameters():
             if name.endswith("bias"):
                 nn.init.zeros_(parameter)
-            else:
+            elif not name.startswith("norm."):
                 nn.init.trunc_normal_(parameter, std=0.02)
 
     def forward(self, prefix: Tensor, patches: Tensor) -> Tensor:
@@ -82,10 +94,12 @@ class Head(nn.Module):
             prefix, patches = self.prefix(prefix), self.patches(patches)
         if self.config.kind == "attentive":
             return self.read(torch.cat([prefix, patches], dim=1))
-        if self.config.kind == "mean":
-            return self.read(patches.mean(dim=1))
-        if prefix.shape[1] == 0:
+        if self.config.kind == "register" and prefix.shape[1] == 0:
             raise ValueError(
                 "a register head needs an encoder with a register or CLS token; choose 'mean' or 'attentive'"
             )
-        return self.read(prefix[:, 0])
+        if self.config.kind == "mean":
+            vector = patches.mean(dim=1)
+        else:
+            vector = patches[:, -1] if self.config.kind == "last" else prefix[:, 0]
+        return self.read(vector if self.norm is None else self.norm(vector))

@@ -48,6 +48,17 @@ class RotaryConfig(Config):
 
     kind: Literal["rotary"] = "rotary"
     theta: PositiveFloat = Field(default=100.0, description="ratio of the fastest to the slowest frequency")
+    rescale: float | None = Field(
+        default=None,
+        gt=1,
+        description="in training, all coordinates times one number a forward, log-uniform from 1 / rescale to rescale "
+        "(NEPA on images: 2); none: as they are",
+    )
+    span: Literal["grid", "input"] = Field(
+        default="grid",
+        description="what lies on [-1, 1]: the full grid, so that coordinates are absolute; or any input, so that a "
+        "shorter one is stretched (the official NEPA; for its checkpoints)",
+    )
 
 
 PositionsConfig = Annotated[SinCosConfig | LearnedConfig | RotaryConfig, Field(discriminator="kind")]
@@ -131,7 +142,7 @@ class Rotary(nn.Module):
 
     def __init__(self, config: RotaryConfig, head_dim: int, grid: Sequence[int]):
         super().__init__()
-        self.grid = tuple(grid)
+        self.config, self.grid = config, tuple(grid)
         if head_dim % (2 * len(self.grid)):
             raise ValueError(
                 f"rotary positions on {self.grid} need a multiple of {2 * len(self.grid)} dims a head, got {head_dim}"
@@ -142,10 +153,19 @@ class Rotary(nn.Module):
         )
 
     def forward(self, grid: Sequence[int], start: Tensor | None = None) -> Tensor:
-        """Angles in radians, (N, head_dim), or (B, N, head_dim) with `start` (B,) in tokens on the first axis."""
+        """Angles in radians, (N, head_dim), or (B, N, head_dim) with `start` (B,) in tokens on the first axis.
+
+        Raises ValueError for stretched coordinates with `start`.
+        """
+        stretched = self.config.span == "input"
+        if stretched and start is not None:
+            raise ValueError("rotary positions that span any input have no absolute place: leave the start out")
         coords = coordinates(grid, self.rates.device, start)
-        full = torch.tensor(self.grid, device=coords.device, dtype=coords.dtype)
-        angles = 2 * pi * ((2 * coords + 1) / full - 1)[..., None] * self.rates  # (..., N, axes, rates)
+        full = torch.tensor(tuple(grid) if stretched else self.grid, device=coords.device, dtype=coords.dtype)
+        coords = (2 * coords + 1) / full - 1
+        if self.training and self.config.rescale is not None:
+            coords = coords * self.config.rescale ** (2 * torch.rand((), device=coords.device) - 1)
+        angles = 2 * pi * coords[..., None] * self.rates  # (..., N, axes, rates)
         return angles.flatten(-2).repeat(*[1] * (coords.ndim - 1), 2)
 
 

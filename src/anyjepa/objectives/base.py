@@ -14,7 +14,7 @@ from anyjepa.masks.sampling import MasksConfig
 from anyjepa.nn.encoder import Encoder
 from anyjepa.objectives.losses import Losses
 
-Weights = Literal["teacher", "student"]
+Weights = Literal["teacher", "average", "student"]
 
 
 class Objective(nn.Module, ABC):

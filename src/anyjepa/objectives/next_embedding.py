@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Literal
 
@@ -10,19 +11,26 @@ import torch.nn.functional as F
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 
-from anyjepa.config import Config
+from anyjepa.config import Config, Share
 from anyjepa.masks.base import Masks
 from anyjepa.nn.encoder import Encoder, EncoderConfig
-from anyjepa.objectives.base import Objective
+from anyjepa.objectives.base import Objective, Weights
 from anyjepa.objectives.losses import Losses
+from anyjepa.objectives.targets import ema_update
 
 
 class NextEmbeddingConfig(Config):
-    """Encoder and horizon of a next-embedding model. No teacher, no predictor, no mask."""
+    """Encoder, horizon and averaging of a next-embedding model. No teacher, no predictor, no mask."""
 
     kind: Literal["next_embedding"] = "next_embedding"
     encoder: EncoderConfig
     horizon: PositiveInt = Field(default=1, description="patches ahead that are predicted")
+    ema: Share | None = Field(
+        default=None,
+        lt=1,
+        description="decay a step of an average of the weights, which begins as those after the first step and is "
+        "then the model; nothing is learned from it. None: no average",
+    )
 
     @model_validator(mode="after")
     def _causal(self) -> NextEmbeddingConfig:
@@ -30,6 +38,10 @@ class NextEmbeddingConfig(Config):
             raise ValueError("encoder.causal must be true: a token that sees the next one has nothing to predict")
         if not (self.encoder.cls or self.encoder.registers):
             raise ValueError("encoder.cls must be true: the token in front predicts the first patch")
+        if self.encoder.absent:
+            raise ValueError("encoder.absent must be false: what an absent channel will be cannot be predicted")
+        if self.encoder.positions.kind != "rotary":
+            raise ValueError("encoder.positions.kind must be rotary: targets are patches without positions")
         return self
 
     @property
@@ -53,6 +65,7 @@ class NextEmbeddingPrediction(Objective):
         super().__init__()
         self.config = config
         self.student = Encoder(config.encoder, channels, size)
+        self.average = None if config.ema is None else copy.deepcopy(self.student).requires_grad_(False)
 
     def forward(
         self, x: Tensor, masks: Sequence[Masks] = (), start: Tensor | None = None, samples: int | None = None
@@ -75,8 +88,23 @@ class NextEmbeddingPrediction(Objective):
         losses.watched = {"repeat": -repeated / (count - (samples or len(x)) * ahead), "mean": -mean / count}
         return losses
 
+    def encoders(self) -> dict[Weights, Encoder]:
+        return {"student": self.student} if self.average is None else {"average": self.average, "student": self.student}
+
+    def begin_step(self, step: int, steps: int) -> dict[str, float]:
+        self._step = step
+        return {}
+
+    def end_step(self) -> None:
+        if self.average is not None and self.config.ema is not None:
+            decay = self.config.ema if self._step else 0.0  # the weights before the first step do not count
+            ema_update(list(self.average.parameters()), list(self.student.parameters()), decay)
+
     @torch.no_grad()
     def representations(self, x: Tensor, start: Tensor | None = None) -> dict[str, Tensor]:
-        """Projected patches, in which collapse begins here, and pooled outputs."""
-        embedded = self.student.embed(x).float().flatten(0, 1)
-        return {"embedding": embedded[:: max(1, len(embedded) // 2048)], **super().representations(x, start)}
+        """Of the weights in training: projected patches, in which collapse begins here, outputs at the same places, and
+        each sample's mean output."""
+        embedded, outputs = self.student.embed(x).float(), self.student.features(x, start)[1].float()
+        step = max(1, embedded[..., 0].numel() // 2048)
+        found = {"embedding": embedded, "output": outputs}
+        return {name: z.flatten(0, 1)[::step] for name, z in found.items()} | {"student": outputs.mean(1)}

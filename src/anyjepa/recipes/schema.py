@@ -48,6 +48,8 @@ class Recipe(Config):
         learned = "learned" in (part.positions.kind for part in (encoder, predictor) if part is not None)
         if self.data.absolute_time and learned:
             raise ValueError("data.absolute_time needs positions that go on: sincos or rotary, not learned")
+        if self.data.absolute_time and getattr(encoder.positions, "span", "grid") == "input":
+            raise ValueError("data.absolute_time needs encoder.positions.span=grid: stretched positions have no place")
         return self
 
 

@@ -31,6 +31,7 @@ def write_classifier(folder: Path, model: Model, what: str, samples: Dataset, fi
     what: the protocol and the task in words, for the model card; samples: what was evaluated on.
     """
     loaded, windows, split, table = model.loaded, fitted.windows, fitted.split, fitted.table
+    causal = fitted.encoder.config.causal
     classifier = ClassifierConfig(
         head=fitted.head.config,
         classes=fitted.classes,
@@ -39,6 +40,7 @@ def write_classifier(folder: Path, model: Model, what: str, samples: Dataset, fi
         stride=windows.length and (windows.stride or max(1, windows.length // 2)),
         tail=windows.tail,
         thresholds=fitted.thresholds,
+        causal=None if causal == loaded.encoder.config.causal else causal,
     )
     notes = [
         f"Its head is the {what}, trained on {len(split.train)} records, chosen on {len(split.validation)}; on "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from anyjepa.data.ecg.reading import read
 from anyjepa.data.modalities import evaluation_data
 from anyjepa.errors import InputError
 from anyjepa.evaluation.samples import ArraySamples, Samples
+from anyjepa.objectives.base import Weights
 from anyjepa.runs.model import EcgModel, Model, load
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def embed_files(
     paths: Sequence[Path],
     output: Path,
     *,
-    weights: Literal["teacher", "student"] | None = None,
+    weights: Weights | None = None,
     skip_errors: bool = False,
     fs: float | None = None,
     leads: Sequence[str] | None = None,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from anyjepa.evaluation.features import mean_features
 from anyjepa.evaluation.protocol import Candidate, EvaluationConfig
 from anyjepa.evaluation.result import PROTOCOLS, Result
 from anyjepa.evaluation.samples import SelectedSamples, Windows
+from anyjepa.objectives.base import Weights
 from anyjepa.recipes.presets import load_preset, preset_names
 from anyjepa.recipes.schema import merge
 from anyjepa.runs.classifier import refuse_other_model, write_classifier
@@ -36,7 +37,7 @@ def evaluate(
     protocol: str = "linear",
     task: str | None = None,
     labels: LabelFile | LabelTable | None = None,
-    weights: Literal["teacher", "student"] | None = None,
+    weights: Weights | None = None,
     folds: int | None = None,
     settings: Mapping[str, Any] | None = None,
     unit: str | float | None = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,9 +19,14 @@ from anyjepa.data.modalities import PREPROCESSING
 from anyjepa.errors import InputError, did_you_mean
 from anyjepa.evaluation.features import mean_features
 from anyjepa.evaluation.samples import ArraySamples, Samples, SelectedSamples, Windows, longer
+from anyjepa.objectives.base import Weights
 from anyjepa.runs.classifier import Predictions, classifier_of, classify
 from anyjepa.runs.folder import find_run
+from anyjepa.runs.surprise import surprise_table
 from anyjepa.weights.folder import LoadedModel, load_model
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Model:
@@ -77,6 +82,14 @@ class Model:
                 vectors[rows] = mean_features(self.encoder, SelectedSamples(samples, rows), windows)
         return vectors
 
+    def surprise(self, raw: np.ndarray | Sequence[np.ndarray], horizon: int = 1, **how: Any) -> pd.DataFrame:
+        """How far each patch of raw records, given as to `embed`, is from what a NEPA model expected: a row a patch.
+
+        Columns record, token, start_s and surprise, 1 - cosine of the patch's projection and its prediction from
+        `horizon` patches before. Raises InputError for a model that does not predict the next patch of a signal.
+        """
+        return surprise_table(self, self.prepared(raw, **how), horizon)
+
     @torch.inference_mode()
     def encode(self, x: Tensor) -> Tensor:
         """Inputs that are prepared already, (B, C, *samples) -> patch tokens (B, N, D), without prefix tokens."""
@@ -126,7 +139,7 @@ class EcgModel(Model):
         return EcgDataset.from_recordings(recordings, whole, on_error=on_error)
 
 
-def load(path_or_id: str | Path, weights: Literal["teacher", "student"] | None = None) -> Model:
+def load(path_or_id: str | Path, weights: Weights | None = None) -> Model:
     """A model by folder, by run folder or by Hugging Face id; the teacher's weights unless `weights` says otherwise."""
     run = find_run(Path(path_or_id))
     loaded = load_model(run.model if run else path_or_id, weights)

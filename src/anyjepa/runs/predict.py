@@ -1,4 +1,4 @@
-"""Files in, a table of what a classifier says of them out."""
+"""Files in, a table out: what a classifier says of them, or how surprising a next-embedding model finds them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 
 from anyjepa.errors import InputError
 from anyjepa.runs.classifier import classifier_of, classify
-from anyjepa.runs.embed import read_for, refuse_input_as_output, write_table
-from anyjepa.runs.model import load
+from anyjepa.runs.embed import read_for, refuse_input_as_output, write_table, write_whole
+from anyjepa.runs.model import EcgModel, load
+from anyjepa.runs.surprise import check_predicts, continuation_table, draw_surprise, surprise_table
 
 SUFFIXES = (".parquet", ".csv")
 
@@ -43,4 +44,42 @@ def predict_files(
     write_table(output, table)
     if windows is not None:
         write_table(windows, found.window_table())
+    return len(files.samples), files.skipped
+
+
+def surprise_files(
+    model: str | Path,
+    paths: Sequence[Path],
+    output: Path,
+    horizon: int,
+    *,
+    continued: Path | None = None,
+    draw: Path | None = None,
+    skip_errors: bool = False,
+    fs: float | None = None,
+    leads: Sequence[str] | None = None,
+    unit: str | float | None = None,
+) -> tuple[int, dict[str, str]]:
+    """Write `surprise_table` of the files' records; returns how many, and what was skipped with the reason.
+
+    continued: another file, with the `horizon` patches that are expected after each record; draw: a picture (.png,
+    .svg, .pdf) of the most surprising 10 s. Raises InputError, also for a model that does not predict the next patch.
+    """
+    for place in filter(None, (output, continued)):
+        if place.suffix not in SUFFIXES:
+            raise InputError(f"{place}: surprise is written as {', '.join(SUFFIXES)}")
+    for place in filter(None, (output, continued, draw)):
+        refuse_input_as_output(place, paths)
+    loaded = load(model)
+    check_predicts(loaded)
+    files = read_for(loaded, paths, skip_errors, fs, leads, unit)
+    table = surprise_table(loaded, files.samples, horizon)
+    write_table(output, table)
+    if continued is not None:
+        write_table(continued, continuation_table(loaded, files.samples, horizon))
+    if draw is not None:
+        if not isinstance(loaded, EcgModel):
+            raise InputError(f"{draw}: only surprise of ECGs is drawn; this is a model of {loaded.preprocessing.kind}")
+        figure = draw_surprise(loaded, files.samples, table)
+        write_whole(draw, lambda part: figure.savefig(part, dpi=150))
     return len(files.samples), files.skipped

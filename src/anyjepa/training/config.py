@@ -31,6 +31,10 @@ class OptimiserConfig(Config):
         description="the first step's number in the schedules of learning rate and weight decay: 0, it has their first "
         "values and the last step their last (ECG-JEPA); 1, they are one step ahead and one longer (I-JEPA, V-JEPA)",
     )
+    ends_after: bool = Field(
+        default=False,
+        description="the schedules' last values are of the step after the last one (Hugging Face, NEPA)",
+    )
     betas: tuple[Share, Share] = (0.9, 0.99)
     eps: PositiveFloat = 1e-6
     clip: PositiveFloat | None = Field(default=None, description="largest norm of the gradient; none: no clipping")
@@ -41,7 +45,7 @@ class OptimiserConfig(Config):
 
     def at(self, step: int, steps: int) -> tuple[float, float]:
         """Learning rate and weight decay of a step, its number counted from 0, in schedules of `steps` steps."""
-        step, steps = step + self.first_step, steps + self.first_step
+        step, steps = step + self.first_step, steps + self.first_step + self.ends_after
         lr = warmup_cosine(step, steps, self.lr, self.start_lr, self.final_lr, self.warmup)
         return lr, cosine(step, steps, *self.weight_decay)
 

@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from torch import Tensor, nn
 
@@ -18,8 +17,9 @@ from anyjepa.errors import InputError
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.pooling import Head
 from anyjepa.nn.predictor import MaskedPredictor
-from anyjepa.objectives.base import Objective
+from anyjepa.objectives.base import Objective, Weights
 from anyjepa.weights.card import model_card
+from anyjepa.weights.foreign import read_json
 from anyjepa.weights.model import ModelConfig, Provenance, TrainingRecords, fit_parts, parse_config
 from anyjepa.weights.tensors import dump_tensors, read_tensors
 
@@ -113,11 +113,11 @@ def save_model(
     return folder
 
 
-def load_model(path_or_id: Path | str, weights: Literal["teacher", "student"] | None = None) -> LoadedModel:
+def load_model(path_or_id: Path | str, weights: Weights | None = None) -> LoadedModel:
     """Read a model folder, or fetch it from the Hugging Face Hub by its id.
 
-    weights: None takes what the folder holds as its model (the teacher, where there is one). InputError, one line, for
-    the first thing that is missing or does not fit.
+    weights: None takes what the folder holds as its model (the teacher or the average, where there is one).
+    InputError, one line, for the first thing that is missing or does not fit.
     """
     folder = find_model(path_or_id)
     config = read_config(folder)
@@ -131,7 +131,7 @@ def load_model(path_or_id: Path | str, weights: Literal["teacher", "student"] | 
         tensors, metadata = read_tensors(folder / STUDENT)
         check_metadata(folder / STUDENT, config, metadata)
         parts.encoder, kind = fit_parts(str(folder / STUDENT), _encoder_only(config), tensors).encoder, "student"
-    preprocessing = _check_preprocessing(str(folder / PREPROCESSING), _read_json(folder / PREPROCESSING))
+    preprocessing = _check_preprocessing(str(folder / PREPROCESSING), read_json(folder / PREPROCESSING))
     records = folder / RECORDS
     return LoadedModel(
         folder=folder,
@@ -141,13 +141,13 @@ def load_model(path_or_id: Path | str, weights: Literal["teacher", "student"] | 
         predictor=parts.predictor,
         head=parts.head,
         preprocessing=preprocessing,
-        records=validated(TrainingRecords, _read_json(records), str(records)) if records.exists() else None,
+        records=validated(TrainingRecords, read_json(records), str(records)) if records.exists() else None,
     )
 
 
 def read_config(folder: Path) -> ModelConfig:
     """`config.json` of a model folder. InputError names the first wrong key."""
-    return parse_config(str(folder / CONFIG), _read_json(folder / CONFIG))
+    return parse_config(str(folder / CONFIG), read_json(folder / CONFIG))
 
 
 def check_metadata(path: Path, config: ModelConfig, metadata: Mapping[str, str]) -> None:
@@ -204,15 +204,6 @@ def _first_difference(key: str, saved: object, given: object) -> str | None:
                 return difference
         return None
     return None if saved == given else f"{key} is {given}, was {saved}"
-
-
-def _read_json(path: Path) -> object:
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is not JSON ({error})") from error
 
 
 def _json(value: object) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from collections.abc import Sequence
@@ -34,6 +35,16 @@ def read_foreign(path: Path | str) -> dict[str, object]:
     if not isinstance(checkpoint, dict):
         raise InputError(f"{path}: holds a {type(checkpoint).__name__}; a dictionary is expected")
     return checkpoint
+
+
+def read_json(path: Path) -> object:
+    """InputError for a file that cannot be read or is no JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: is not JSON ({error})") from error
 
 
 def renamed(where: str, tensors: object, names: Sequence[tuple[str, str]]) -> dict[str, Tensor]:

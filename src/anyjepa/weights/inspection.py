@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from anyjepa.errors import InputError
-from anyjepa.weights import meta_jepa
+from anyjepa.weights import meta_jepa, nepa
 from anyjepa.weights.ecg_jepa import convert, is_ecg_jepa
 from anyjepa.weights.folder import TENSORS, find_model, load_model, read_config
 from anyjepa.weights.foreign import read_foreign
@@ -55,6 +55,8 @@ def render(report: Mapping[str, object]) -> RenderableType:
 
 
 def _folder(folder: Path) -> dict[str, object]:
+    if nepa.is_nepa(folder):
+        return _nepa(folder)
     config = read_config(folder)
     tensors, _ = read_tensors(folder / TENSORS)
     try:
@@ -69,6 +71,17 @@ def _folder(folder: Path) -> dict[str, object]:
         "provenance": config.provenance.model_dump(mode="json"),
         **about,
     }
+
+
+def _nepa(folder: Path) -> dict[str, object]:
+    tensors, _ = read_tensors(folder / TENSORS)
+    problem = None
+    try:
+        made = nepa.convert(folder, constants=False)
+        fit_parts(str(folder), made.config, made.tensors)
+    except InputError as error:
+        problem = str(error)
+    return _report(folder, "official NEPA folder", tensors, problem) | {"importer": "nepa"}
 
 
 def _safetensors(path: Path) -> dict[str, object]:

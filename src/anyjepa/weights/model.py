@@ -43,6 +43,9 @@ class ClassifierConfig(Config):
     tail: Literal["cover", "drop"] = Field(
         default="cover", description="a remainder shorter than a window: covered by a last one, or dropped"
     )
+    causal: bool | None = Field(
+        default=None, description="whether the encoder is causal under this head; none: as in pretraining"
+    )
     thresholds: tuple[Share, ...] | None = Field(
         default=None,
         description="of each class, by its probability, where it is said to apply; none: the most probable class "
@@ -124,7 +127,7 @@ class ModelConfig(Config):
     objective: ObjectiveConfig
     channels: PositiveInt = Field(description="C of the input")
     size: tuple[PositiveInt, ...] = Field(description="samples of a full input along each axis")
-    weights: Literal["teacher", "student", "fine-tuned"] = Field(
+    weights: Literal["teacher", "average", "student", "fine-tuned"] = Field(
         default="teacher", description="which encoder model.safetensors holds"
     )
     predictor: bool = Field(default=True, description="whether model.safetensors holds the predictor")
@@ -168,6 +171,8 @@ class Parts(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         shape, settings = config.objective.encoder, config.classifier
+        if settings is not None and settings.causal is not None:
+            shape = shape.model_copy(update={"causal": settings.causal})
         self.encoder = Encoder(shape, config.channels, config.size)
         self.predictor = self.head = None
         if config.predictor and config.objective.predictor is not None:

@@ -1,0 +1,127 @@
+"""Next-embedding models in the layout of the official NEPA code, a folder of config.json and model.safetensors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from anyjepa.errors import InputError
+from anyjepa.nn.positions import RotaryConfig
+from anyjepa.objectives.base import Weights
+from anyjepa.objectives.next_embedding import NextEmbeddingConfig
+from anyjepa.weights.folder import LoadedModel, load_model
+from anyjepa.weights.model import ModelConfig
+from anyjepa.weights.nepa import JOINED, NAMES
+from anyjepa.weights.tensors import dump_tensors
+
+FILES = ("config.json", "model.safetensors")
+
+
+def export_nepa(path_or_id: Path | str, folder: Path | str, weights: Weights | None = None) -> Path:
+    """Write a model folder in the official layout: what `import_nepa` reads, tensors bit for bit.
+
+    weights: which of the folder's, by default its model. InputError for a model that the layout cannot hold, and for a
+    place that holds other files.
+    """
+    loaded, folder = load_model(path_or_id, weights), Path(folder)
+    config = official_config(loaded)
+    if folder.exists() and (not folder.is_dir() or any(file.name not in FILES for file in folder.iterdir())):
+        raise InputError(f"{folder}: holds other files; choose another place")
+    state = {f"encoder.{name}": tensor for name, tensor in loaded.encoder.state_dict().items()}
+    state |= {f"head.{name}": tensor for name, tensor in (loaded.head.state_dict() if loaded.head else {}).items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "model.safetensors").write_bytes(dump_tensors(to_official(loaded.config, state), {}))
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    except OSError as error:
+        raise InputError(f"{folder}: the model could not be written ({error.strerror or error})") from error
+    return folder
+
+
+def to_official(config: ModelConfig, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Our tensors under official names and in official shapes; the inverse of `from_official`."""
+    patch, channels = config.objective.encoder.patch, config.channels
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if name == "encoder.project.weight":
+            tensor = tensor.unflatten(1, (channels, *patch))
+        elif name == "encoder.prefix":
+            tensor = tensor.unsqueeze(0)
+        layer, _, rest = name.rpartition(".")
+        stem, _, last = layer.rpartition(".")
+        parts = JOINED.get(last, ())
+        if last == "fc1" and config.objective.encoder.block.mlp == "gelu":
+            parts = parts[1:]
+        found |= (
+            {f"{stem}.{part}.{rest}": piece for part, piece in zip(parts, tensor.chunk(len(parts)), strict=True)}
+            if parts
+            else {name: tensor}
+        )
+    return {_named(name): tensor.contiguous() for name, tensor in found.items()}
+
+
+def official_config(loaded: LoadedModel) -> dict[str, object]:
+    """config.json of the official layout. InputError names the first setting that it has no key for."""
+    where, config = str(loaded.folder), loaded.config
+    objective, encoder, classifier = config.objective, config.objective.encoder, config.classifier
+    if not isinstance(objective, NextEmbeddingConfig):
+        raise InputError(f"{where}: is a model of {objective.kind} prediction; the NEPA layout holds next_embedding")
+    block, positions, head = encoder.block, encoder.positions, None if classifier is None else classifier.head
+    assert isinstance(positions, RotaryConfig), "the objective's config sees to it"
+    square = len(set(config.size)) == len(set(encoder.patch)) == 1 and len(encoder.patch) <= 2
+    pooled = head is not None and head.kind == "mean" and head.norm == block.norm_eps
+    for fits, key, value in (
+        (square, "size", config.size),
+        (objective.horizon == 1, "objective.horizon", objective.horizon),
+        (encoder.cls and not encoder.registers, "encoder.registers", encoder.registers),
+        (block.bias, "encoder.block.bias", block.bias),
+        (head is None or (head.bias and not head.standardise), "classifier.head", head),
+        (head is None or pooled or (head.kind == "last" and head.norm is None), "classifier.head", head),
+        (classifier is None or classifier.exclusive, "classifier.exclusive", False),
+    ):
+        if not fits:
+            raise InputError(f"{where}: {key} is {value}; the NEPA layout has no place for that")
+    found: dict[str, object] = {
+        "architectures": [f"ViTNepaFor{'PreTraining' if classifier is None else 'ImageClassification'}"],
+        "model_type": "vit_nepa",
+        "dtype": "float32",
+        "hidden_size": encoder.dim,
+        "num_hidden_layers": encoder.depth,
+        "num_attention_heads": encoder.heads,
+        "intermediate_size": int(encoder.dim * block.mlp_ratio),
+        "image_size": config.size[0],
+        "patch_size": encoder.patch[0],
+        "num_channels": config.channels,
+        "hidden_act": "silu" if block.mlp == "swiglu" else "gelu",
+        "use_gated_mlp": block.mlp == "swiglu",
+        "hidden_dropout_prob": block.dropout,
+        "attention_probs_dropout_prob": block.attention_dropout,
+        "drop_path_prob": block.drop_path,
+        "initializer_range": 0.02,
+        "layer_norm_eps": block.norm_eps,
+        "layerscale_value": block.layer_scale,
+        "qkv_bias": block.qkv_bias,
+        "qk_norm": block.qk_norm != "off",
+        "qk_norm_affine": block.qk_norm == "affine",
+        "qk_norm_bias": False,
+        "rope_theta": positions.theta,
+        "pos_embed_rescale": positions.rescale,
+        "pos_embed_shift": None,
+        "pos_embed_jitter": None,
+        "num_prompt_token": 0,
+        "is_causal": True if classifier is None or classifier.causal is None else classifier.causal,
+        "add_pooling_layer": classifier is None or pooled,
+    }
+    if classifier is not None:
+        found["id2label"] = {str(number): name for number, name in enumerate(classifier.classes)}
+        found["label2id"] = {name: number for number, name in enumerate(classifier.classes)}
+    return found
+
+
+def _named(name: str) -> str:
+    for theirs, mine in NAMES:
+        name = name.replace(mine, theirs)
+    return name
