@@ -28,19 +28,23 @@ def on_pictures(arrays: dict[str, np.ndarray]) -> Html:
 
 def _on_images(pictures: np.ndarray, context: np.ndarray, targets: np.ndarray) -> Html:
     """A row an image: whole, what the student sees, and each target block."""
-    rows = []
-    for picture, seen, blocks in zip(pictures[:_IMAGES, 0], context[0, :, 0], targets[0, :, :, 0], strict=False):
-        cells = [Cell(picture, "image"), Cell(shown(picture, seen), "seen")]
-        rows.append(cells + [Cell(shown(picture, b), f"target {n}") for n, b in enumerate(blocks[:_BLOCKS], 1)])
+    rows = [
+        [picture, shown(picture, seen), *(shown(picture, block) for block in blocks[:_BLOCKS])]
+        for picture, seen, blocks in zip(pictures[:_IMAGES, 0], context[0, :, 0], targets[0, :, :, 0], strict=False)
+    ]
+    titles = ["image", "seen", *(f"target {n}" for n in range(1, _BLOCKS + 1))]
+    cells = [
+        [Cell(one, title if row is rows[0] else "") for one, title in zip(row, titles, strict=False)] for row in rows
+    ]
     blocks = targets.shape[2]
     cut = f" The first {_BLOCKS} of {blocks} target blocks are drawn." if blocks > _BLOCKS else ""
     tokens = context[0, 0].size
     text = (
         f"A row an image of {tokens} tokens. Seen: what the student encodes, {_mean(context[0])} tokens on average "
         f"here. Targets: blocks whose representations it predicts, each on its own, {_mean(targets[0].any(1))} tokens "
-        f"together. What is hidden is pale.{cut}"
+        f"together. What is hidden is grey.{cut}"
     )
-    return figure(draw(f"Images with their masks. {text}", lambda: mosaic(rows)), text)
+    return figure(draw(f"Images with their masks. {text}", lambda: mosaic(cells)), text)
 
 
 def _on_clip(pictures: np.ndarray, context: np.ndarray, targets: np.ndarray) -> Html:
@@ -57,7 +61,7 @@ def _on_clip(pictures: np.ndarray, context: np.ndarray, targets: np.ndarray) -> 
         for n, (seen, hidden) in enumerate(zip(context[:, 0], targets[:, 0].any(1), strict=True), 1)
     )
     groups = " Each group of targets is predicted from a context of its own." if len(context) > 1 else ""
-    text = f"Frames of one clip of {context[0, 0].size} tokens: {sizes}. What is hidden is pale.{groups}"
+    text = f"Frames of one clip of {context[0, 0].size} tokens: {sizes}. What is hidden is grey.{groups}"
     return figure(draw(f"Frames of a video with their masks. {text}", lambda: mosaic(rows, names)), text)
 
 
@@ -74,7 +78,7 @@ def _often(context: np.ndarray, target: np.ndarray, counted: int) -> Html:
             said += f" Context of {names[-1]} by token of time: {' '.join(f'{share:.2f}' for share in by_time)}."
     text = (
         f"How often a token is context and how often a target, of {counted} masks of this recipe; full colour is the "
-        f"larger number, none is 0.{said}"
+        f"larger number, no colour is 0.{said}"
     )
     return figure(draw(f"Use of tokens. {text}", lambda: mosaic(rows, names if len(rows) > 1 else (), side=150)), text)
 

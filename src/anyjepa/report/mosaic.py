@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HEAT = (61, 143, 192)  # stands on a light and on a dark page; transparent where there is nothing
-GHOST = 0.13  # opacity of what is not shown
+VEIL, VEILED = 128, 0.45  # grey over what is hidden, and its opacity: apart from black and white on any page
 _GAP, _TITLE, _LETTER, _SERIES = 8, 18, 7, 8  # pixels; letters are 12 high and about 7 wide; channels drawn
 
 
@@ -50,10 +50,11 @@ def mosaic(rows: Sequence[Sequence[Cell]], names: Sequence[str] = (), side: int 
 
 
 def shown(picture: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-    """(H, W, C) uint8 -> (H, W, 4), pale where tokens (rows, columns) is False."""
+    """(H, W, C) uint8 -> (H, W, 4), grey where tokens (rows, columns) is False."""
     rows, columns = (np.arange(size) * n // size for size, n in zip(picture.shape[:2], tokens.shape, strict=True))
-    opacity = np.where(tokens[rows[:, None], columns], 255, round(255 * GHOST)).astype(np.uint8)
-    return np.dstack([_rgb(picture), opacity])
+    seen = tokens[rows[:, None], columns][..., None]
+    colours = np.where(seen, _rgb(picture), (_rgb(picture) // 4 + VEIL * 3 // 4)).astype(np.uint8)
+    return np.dstack([colours, np.where(seen, 255, round(255 * VEILED)).astype(np.uint8)])
 
 
 def heat(values: np.ndarray) -> np.ndarray:

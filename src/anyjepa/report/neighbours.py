@@ -41,26 +41,25 @@ def _drawn(run: Contents, section: Callable[[dict[str, np.ndarray]], Html]) -> H
 def _neighbours(arrays: dict[str, np.ndarray]) -> Html:
     records, labels, similarity = (arrays[name][:_MOST, :_MOST] for name in ("records", "labels", "similarity"))
     rows = [
-        [Cell(record, str(label) if place == 0 else f"{cosine:.2f} {label}")
-         for place, (record, label, cosine) in enumerate(zip(one, names, [1.0, *cosines], strict=True))]
-        for one, names, cosines in zip(records, labels, similarity, strict=True)
-    ]  # fmt: skip
+        [Cell(record, str(label)) for record, label in zip(one, names, strict=True)]
+        for one, names in zip(records, labels, strict=True)
+    ]
     same = int((labels[:, 1:] == labels[:, :1]).sum())
     text = (
-        f"A row starts with a record and goes on with its nearest among {arrays['among']}: cosine of mean features, "
-        f"each standardised, and class. {same} of {labels[:, 1:].size} have the class of their row. "
-        f"{_DRAWN.get(str(arrays['kind']), '')}"
+        f"First in a row the one in question, then its nearest among {arrays['among']}, by the cosine of standardised "
+        f"mean features: {similarity.min():.2f} to {similarity.max():.2f}. {same} of {labels[:, 1:].size} have the "
+        f"class of their row. {_DRAWN.get(str(arrays['kind']), '')}"
     ).strip()
-    return figure(draw(f"Nearest neighbours. {text}", lambda: mosaic(rows, side=104)), text)
+    return figure(draw(f"Nearest neighbours. {text}", lambda: mosaic(rows, side=112)), text)
 
 
 def _attention(arrays: dict[str, np.ndarray]) -> Html:
     looked = np.asarray(arrays["attention"][:_MOST], float)
     relative = looked * looked[0].size
     images = [Cell(one[0], str(names[0])) for one, names in zip(arrays["records"], arrays["labels"], strict=True)]
-    maps = [Cell(heat(one), f"{one.min():.1f} to {one.max():.1f}") for one in relative]
+    maps = [Cell(heat(one), f"{one.min():.2f} to {one.max():.2f}") for one in relative]
     text = (
         "Above the image, below how much its patches are attended to: 1 is the share of a patch if all had the same; "
-        "full colour is the larger number, none is 0."
+        "full colour is the larger number, no colour is 0."
     )
-    return figure(draw(f"Attention. {text}", lambda: mosaic([images[: len(maps)], maps], side=104)), text)
+    return figure(draw(f"Attention. {text}", lambda: mosaic([images[: len(maps)], maps], side=112)), text)
