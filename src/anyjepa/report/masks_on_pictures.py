@@ -41,7 +41,7 @@ def _on_images(pictures: np.ndarray, context: np.ndarray, targets: np.ndarray) -
     tokens = context[0, 0].size
     text = (
         f"A row an image of {tokens} tokens. Seen: what the student encodes, {_mean(context[0])} tokens on average "
-        f"here. Targets: blocks whose representations it predicts, each on its own, {_mean(targets[0].any(1))} tokens "
+        f"here. Targets: blocks whose representations it predicts, each on its own, {_mean(targets[0].max(1))} tokens "
         f"together. What is hidden is grey.{cut}"
     )
     return figure(draw(f"Images with their masks. {text}", lambda: mosaic(cells)), text)
@@ -52,13 +52,13 @@ def _on_clip(pictures: np.ndarray, context: np.ndarray, targets: np.ndarray) -> 
     clip, times = pictures[0], context.shape[2]
     frames = np.unique(np.linspace(0, len(clip) - 1, min(len(clip), _FRAMES)).astype(int))
     rows, names = [[Cell(clip[f], f"frame {f + 1}") for f in frames]], ["clip"]
-    for group, (seen, hidden) in enumerate(zip(context[:, 0], targets[:, 0].any(1), strict=True), 1):
+    for group, (seen, hidden) in enumerate(zip(context[:, 0], targets[:, 0].max(1), strict=True), 1):
         for name, tokens in (("seen", seen), ("target", hidden)):
             rows.append([Cell(shown(clip[f], tokens[f * times // len(clip)])) for f in frames])
             names.append(f"{name} {group}" if len(context) > 1 else name)
     sizes = "; ".join(
         f"{f'group {n}: ' if len(context) > 1 else ''}{int(seen.sum())} seen, {int(hidden.sum())} to predict"
-        for n, (seen, hidden) in enumerate(zip(context[:, 0], targets[:, 0].any(1), strict=True), 1)
+        for n, (seen, hidden) in enumerate(zip(context[:, 0], targets[:, 0].max(1), strict=True), 1)
     )
     groups = " Each group of targets is predicted from a context of its own." if len(context) > 1 else ""
     text = f"Frames of one clip of {context[0, 0].size} tokens: {sizes}. What is hidden is grey.{groups}"

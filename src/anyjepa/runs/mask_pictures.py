@@ -36,14 +36,15 @@ def keep_masks(run: Run, dataset: Dataset) -> None:
     rows = np.linspace(0, len(dataset) - 1, many).astype(int).tolist()
     x, _ = dataset.crops(rows, [generator(recipe.training.seed, "crop", place) for place in range(many)])
     first = [group.rows(slice(many)) for group in batches[0]]
+    arrays: dict[str, Any] = {"kind": recipe.data.kind}
     if len(grid) == 1:
-        arrays = _on_signal(dataset, x[0], first[0]) | {"patch": recipe.objective.encoder.patch[0]}
+        arrays |= _on_signal(dataset, x[0], first[0]) | {"patch": recipe.objective.encoder.patch[0]}
     else:
-        arrays = _on_pictures(dataset, x, first, grid)
+        arrays |= _on_pictures(dataset, x, first, grid)
     if counted:
         arrays |= _counted(batches, grid)
     run.artifacts.mkdir(exist_ok=True)
-    np.savez_compressed(run.artifacts / "masks.npz", kind=recipe.data.kind, **arrays)
+    np.savez_compressed(run.artifacts / "masks.npz", **arrays)
 
 
 def _on_signal(dataset: Dataset, signal: np.ndarray, group: Masks) -> dict[str, Any]:
