@@ -69,12 +69,6 @@ class Row(Config):
     class_reliability: dict[str, Reliability] = Field(default={}, description="of all test parts together")
 
     @property
-    def size(self) -> str:
-        """'2,750 ECGs of 1,100 patients', in the data's own words."""
-        records, groups = self.what
-        return f"{self.records:,} {records}" + (f" of {self.groups:,} {groups}" if groups != records else "")
-
-    @property
     def title(self) -> str:
         """Its name, and which weights of a pretrained encoder were used."""
         named = self.weights in ("none", "random") or self.weights in self.name

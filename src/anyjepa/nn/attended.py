@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -15,7 +17,7 @@ def attended(encoder: Encoder, x: Tensor) -> Tensor:
 
     Rows sum to 1, or to less where prefix tokens are looked at too.
     """
-    attention = encoder.transformer.blocks[-1].attn
+    attention: Any = encoder.transformer.blocks[-1].attn  # an `Attention`; nn.Module does not say so
     inputs = []
     hook = attention.register_forward_pre_hook(lambda _, given: inputs.append(given))
     was_training = encoder.training

@@ -44,8 +44,9 @@ class Contents:
         """What records and their groups are called."""
         data = self.environment.get("data")
         found = data.get("what") if isinstance(data, dict) else None
-        named = isinstance(found, list) and len(found) == 2 and all(isinstance(word, str) for word in found)
-        return (found[0], found[1]) if named else WHAT
+        if isinstance(found, list) and len(found) == 2 and all(isinstance(word, str) for word in found):
+            return found[0], found[1]
+        return WHAT
 
     @property
     def hides_nothing(self) -> bool:
