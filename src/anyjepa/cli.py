@@ -169,9 +169,11 @@ def evaluate(
     ] = None,
     id: Annotated[str, typer.Option(help="Its column of record ids.")] = "id",
     target: Annotated[str | None, typer.Option(help="Its column of classes, or 0/1 columns: a,b,c.")] = None,
-    group: Annotated[str | None, typer.Option(help="Its column of patients.")] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Its column of groups that no split may cut: patients, say.")
+    ] = None,
     split: Annotated[str | None, typer.Option(help="Its column with train, validation and test.")] = None,
-    split_by: Annotated[SplitBy, typer.Option(help="'record' accepts labels without patients.")] = SplitBy.group,
+    split_by: Annotated[SplitBy, typer.Option(help="'record' accepts labels without groups.")] = SplitBy.group,
     low_shot: Annotated[float | None, typer.Option(help="Labels a class (1, 2, 5 ...) or a share below 1.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Repetitions.")] = None,
     folds: Annotated[
@@ -381,7 +383,10 @@ def _evaluation(run: Run) -> list[str]:
     command += ["--unit", str(unit)] if unit is not None else []
     if data.get("tasks"):
         return [*command, "--task", data["tasks"][0]]
-    return [*command, "--labels", "labels.csv", "--id", "record", "--target", "diagnosis", "--group", "patient"]
+    command += ["--labels", "labels.csv", "--id", "id", "--target"]
+    if run.recipe.data.kind == "ecg":
+        return [*command, "diagnosis", "--group", "patient"]
+    return [*command, "class", *(["--group", "group"] if data["patients"] else ["--split-by", "record"])]
 
 
 def _lines(path: Path | None) -> list[str]:

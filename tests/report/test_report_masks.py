@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anyjepa.report.contents import read_contents
-from anyjepa.report.masks import masks, spans
+from anyjepa.report.masks import masks
+from anyjepa.report.masks_on_signals import spans
 
 
 @given(st.sets(st.integers(0, 200)))

@@ -13,7 +13,7 @@ from anyjepa.evaluation.cache import FeatureCache
 from anyjepa.evaluation.config import EvaluationConfig
 from anyjepa.evaluation.intervals import Resampled, paired_difference, percentiles
 from anyjepa.evaluation.overlap import exposure
-from anyjepa.evaluation.result import Difference, Parts, Result, Row, environment
+from anyjepa.evaluation.result import WHAT, Difference, Parts, Result, Row, environment
 from anyjepa.evaluation.samples import Samples, SelectedSamples
 from anyjepa.evaluation.splits import Fixed, Split
 from anyjepa.evaluation.study import Candidate, Fitted, Source, Study, number
@@ -33,6 +33,7 @@ def evaluate(
     data: str = "",
     sources: Mapping[str, str] | None = None,
     patients: Mapping[str, str] | None = None,
+    what: tuple[str, str] = WHAT,
     cache: str | Path | None = None,
     progress: Callable[[str], None] = lambda row: None,
     keep: Callable[[Fitted], object] | None = None,
@@ -42,8 +43,9 @@ def evaluate(
     Controls: the same probe on the first candidate's network with random weights (new ones a seed), a probe on the
     raw input, and where asked for the same network trained from scratch. An attentive probe stands beside a linear one.
     task, data: what the result calls them; sources: of ids, the name of their data set or folder; patients: of ids, as
-    pretraining names them, where the labels' groups do not. cache: folder for features; progress: told each row's name
-    before it is computed; keep: given the first row's classifier of the first split. Raises InputError.
+    pretraining names them, where the labels' groups do not; what: records and their groups are called; cache: folder
+    for features; progress: told each row's name before it is computed; keep: given the first row's classifier of the
+    first split. Raises InputError.
     """
     if keep and config.protocol == "knn":
         raise InputError("evaluate: nearest neighbours are no classifier to keep; choose another protocol")
@@ -72,7 +74,8 @@ def evaluate(
             notices.append(f"{name}: {found}")
     return Result(
         task=task,
-        data=data or f"{len(table)} records",
+        data=data or f"{len(table)} {what[0]}",
+        what=_what(what, table),
         protocol=config.protocol,
         preset=config.preset,
         settings=config.model_dump(mode="json"),
@@ -93,6 +96,14 @@ def evaluate(
         notices=tuple(notices),
         environment=environment(),
     )
+
+
+def _what(what: tuple[str, str], table: LabelTable) -> tuple[str, str]:
+    """Records that are groups of their own are called the same; groups of another kind than the data's just groups."""
+    records, groups = what
+    if table.groups == table.ids:
+        return records, records
+    return records, "groups" if groups == records else groups
 
 
 def _differences(rows: Sequence[Row], resampled: Mapping[str, Resampled], overlap: float) -> tuple[Difference, ...]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Group
 
 SCHEMA_VERSION = 2
+WHAT = ("records", "patients")
 TITLES = {
     "macro_auroc": "macro AUROC",
     "macro_auprc": "macro AUPRC",
@@ -97,6 +98,7 @@ class Result(Config):
     schema_version: Literal[2] = SCHEMA_VERSION
     task: str
     data: str = Field(description="what was evaluated on, in words")
+    what: tuple[str, str] = Field(default=WHAT, description="what records and their groups are called")
     protocol: str
     preset: str = Field(default="", description="name of the published protocol whose settings these are")
     settings: dict[str, Any] = Field(description="the evaluation's config in full")
@@ -136,8 +138,14 @@ class Result(Config):
     def basis(self) -> str:
         """What the intervals shown are, as '95 % t over 15 repeats'."""
         if self.intervals == "patients":
-            return "95 % over patients (bootstrap)"
+            return f"95 % over {self.what[1]} (bootstrap)"
         return f"95 % t over {len(self.rows[0].repeats)} repeats"
+
+    @property
+    def size(self) -> str:
+        """'2,750 ECGs of 1,100 patients', in the data's own words."""
+        records, groups = self.what
+        return f"{self.records:,} {records}" + (f" of {self.groups:,} {groups}" if groups != records else "")
 
     @property
     def title(self) -> str:
@@ -260,7 +268,7 @@ def _mean(estimate: Estimate, sign: str = "") -> str:
 def _footnote(result: Result) -> str:
     train, validation, test = result.parts.records
     lines = [
-        f"{result.records} records of {result.groups} groups; {train} train, {validation} choose, {test} test.",
+        f"{result.size}; {train} train, {validation} choose, {test} test.",
         f"Repeats: {len(result.rows[0].repeats)}. Intervals: {result.basis}; differences are paired.",
         "Classes: " + ", ".join(f"{name} {count}" for name, count in result.classes.items()),
     ]
@@ -274,8 +282,8 @@ def _footnote(result: Result) -> str:
         if part != "test"
     ]
     for count, what, kind in (
-        (result.unlabelled, "records without a label", "unlabelled"),
-        (result.absent, "labels without a record", "absent"),
+        (result.unlabelled, f"{result.what[0]} without a label", "unlabelled"),
+        (result.absent, f"labels without {result.what[0]}", "absent"),
     ):
         if count:
             lines.append(f"{count} {what}{first_of(result.examples.get(kind, ()), count)}")

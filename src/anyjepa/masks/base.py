@@ -59,8 +59,8 @@ def coverage(batches: Sequence[Masks], tokens: int) -> Coverage:
     context, target, hidden = torch.zeros(3, tokens, dtype=torch.float64)
     samples = blocks = 0
     for masks in batches:
-        seen = _members(masks.context, masks.context_valid, tokens)  # (B, N)
-        blocked = _members(masks.targets, masks.targets_valid, tokens)  # (B, M, N)
+        seen = members(masks.context, masks.context_valid, tokens)  # (B, N)
+        blocked = members(masks.targets, masks.targets_valid, tokens)  # (B, M, N)
         context += seen.sum(0)
         target += blocked.sum((0, 1))
         hidden += blocked.amax(1).sum(0)
@@ -68,7 +68,7 @@ def coverage(batches: Sequence[Masks], tokens: int) -> Coverage:
     return Coverage(context / samples, target / blocks, hidden / samples)
 
 
-def _members(index: Tensor, valid: Tensor | None, tokens: int) -> Tensor:
+def members(index: Tensor, valid: Tensor | None, tokens: int) -> Tensor:
     """(..., K) token numbers -> (..., tokens), 1 where a token is among them."""
     counts = torch.ones(index.shape) if valid is None else valid.float()
     return torch.zeros(*index.shape[:-1], tokens).scatter_add_(-1, index, counts)

@@ -99,7 +99,7 @@ class Encoder(nn.Module):
         """
         assert self.rotary is not None, "additive positions belong to the input, not to its patches"
         tokens = torch.cat([self.prefix.expand(len(embedded), -1, -1), embedded], dim=1)
-        layout = Layout(*tokens.shape[:2], None)
+        layout = Layout(len(tokens), tokens.shape[1])
         angles = self._angles(tuple(grid), None, None)[..., : tokens.shape[1], :]  # type: ignore[index]
         return layout.pad(self.norm(self.transformer(layout.pack(tokens), layout, angles, self.config.causal)))
 

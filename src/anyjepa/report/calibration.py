@@ -37,7 +37,7 @@ def _of(result: Result) -> Html:
         "How often a class was true, by its probability; the diagonal is perfect. Below, how many forecasts of the "
         "first row are in each bin (logarithmic). All classes and test parts together."
     )
-    head = ["class", "records", *_METRICS.values(), *([] if result.exclusive else ["threshold"])]
+    head = ["class", result.what[0], *_METRICS.values(), *([] if result.exclusive else ["threshold"])]
     cells = []
     for name, count in result.classes.items():
         values = (text(result.metric(first, metric, name)) for metric in _METRICS)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import yaml
 
-from anyjepa.evaluation.result import Result
+from anyjepa.evaluation.result import WHAT, Result
 
 T = TypeVar("T")
 
@@ -36,7 +36,23 @@ class Contents:
     results: list[Result] = field(default_factory=list)  # of the files in results/, by name
     masks: dict[str, np.ndarray] | None = None
     embedding: dict[str, np.ndarray] | None = None
+    neighbours: dict[str, np.ndarray] | None = None
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def what(self) -> tuple[str, str]:
+        """What records and their groups are called."""
+        data = self.environment.get("data")
+        found = data.get("what") if isinstance(data, dict) else None
+        if isinstance(found, list) and len(found) == 2 and all(isinstance(word, str) for word in found):
+            return found[0], found[1]
+        return WHAT
+
+    @property
+    def hides_nothing(self) -> bool:
+        """The objective has no masks."""
+        objective = self.recipe.get("objective")
+        return isinstance(objective, dict) and objective.get("kind") == "next_embedding"
 
 
 def read_contents(run: Path) -> Contents:
@@ -61,8 +77,11 @@ def read_contents(run: Path) -> Contents:
     contents.metrics = read("metrics.csv", lambda path: _metrics(path, contents.notes), {})
     for path in sorted((run / "results").glob("*.json")):
         contents.results += read(f"results/{path.name}", lambda path: [_result(path)], [])
-    contents.masks = read("artifacts/masks.npz", _arrays, None)
+    if not contents.hides_nothing:
+        contents.masks = read("artifacts/masks.npz", _arrays, None)
     contents.embedding = read("artifacts/embedding.npz", _arrays, None)
+    if (run / "artifacts" / "neighbours.npz").exists():  # not every modality has them
+        contents.neighbours = read("artifacts/neighbours.npz", _arrays, None)
     return contents
 
 

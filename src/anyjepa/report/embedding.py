@@ -23,7 +23,7 @@ def embedding_map(run: Contents) -> Html:
     if run.embedding is None:
         return note("Not drawn: artifacts/embedding.npz is missing or not readable.")
     try:
-        return _map(**run.embedding)
+        return _map(run.what[0], **run.embedding)
     except Exception as error:  # arrays of someone else's can fail anywhere in NumPy or Matplotlib
         return note(f"Not drawn: artifacts/embedding.npz does not fit: {str(error) or type(error).__name__}")
 
@@ -39,6 +39,7 @@ def principal_components(features: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _map(
+    records: str,
     z: np.ndarray | None = None,
     features: np.ndarray | None = None,
     labels: np.ndarray | None = None,
@@ -47,11 +48,11 @@ def _map(
     points = np.asarray(features if z is None else z, dtype=float)
     if points.ndim != 2 or not len(points):
         raise ValueError(f"z or features have shape {points.shape}; (N, 2) or (N, D) is needed")
-    names = np.full(len(points), "records") if labels is None else labels.astype(str)
+    names = np.full(len(points), records) if labels is None else labels.astype(str)
     parts = np.full(len(points), "") if split is None else split.astype(str)
     usable = np.isfinite(points).all(1)
     shown = usable & (parts == "test") if (usable & (parts == "test")).any() else usable
-    text = f"{shown.sum()} {'test ' if shown.sum() < usable.sum() else ''}records"
+    text = f"{shown.sum()} {'test ' if shown.sum() < usable.sum() else ''}{records}"
     if not usable.all():
         text += f" ({(~usable).sum()} without a finite embedding are left out)"
     points, names = points[shown], names[shown]

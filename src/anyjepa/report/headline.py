@@ -68,9 +68,11 @@ def facts(run: Contents) -> list[tuple[str, str, str]]:
     recipe, found = run.recipe, []
     data = run.environment.get("data")
     if isinstance(data, dict) and isinstance(data.get("records"), int):
-        patients = f"of {number(data['patients'])} patients" if data.get("patients") else "patients unknown"
-        skipped = f", {number(data['skipped'])} skipped" if data.get("skipped") else ""
-        found.append(("Records trained on", number(data["records"]), patients + skipped))
+        records, groups = run.what
+        known = f"of {number(data['patients'])} {groups}" if data.get("patients") else f"{groups} unknown"
+        remark = known if groups != records else ""
+        skipped = f"{', ' if remark else ''}{number(data['skipped'])} skipped" if data.get("skipped") else ""
+        found.append((f"{records[:1].upper()}{records[1:]} trained on", number(data["records"]), remark + skipped))
     loss = run.metrics.get("loss")
     if loss is not None and len(loss.step):
         found.append(("Steps trained", number(int(loss.step[-1])), _of(recipe, "training", "steps")))

@@ -16,6 +16,7 @@ from anyjepa.report.embedding import embedding_map
 from anyjepa.report.headline import headline
 from anyjepa.report.markup import Html, join, tag
 from anyjepa.report.masks import masks
+from anyjepa.report.neighbours import attention, neighbours
 from anyjepa.report.results import evaluations, per_class
 
 _SECTIONS = (
@@ -24,11 +25,15 @@ _SECTIONS = (
     ("classes", "Which classes?", per_class,
      "Area under the ROC curve of each class: .5 is chance, 1 is perfect ranking."),
     ("calibration", "Can the probabilities be believed?", calibration,
-     "Of the records said to have a class with 30 %, 30 % should have it; ECE is how far off that is on average."),
-    ("map", "How records lie to each other", embedding_map,
-     "Records near each other have similar representations. A map of two dimensions hides most of the structure."),
+     "Of the {records} said to have a class with 30 %, 30 % should have it; ECE is how far off that is on average."),
+    ("map", "How {records} lie to each other", embedding_map,
+     "What lies near each other has a similar representation. A map of two dimensions hides most of the structure."),
+    ("neighbours", "What is similar?", neighbours,
+     "For some {records} those whose representations point the most alike. They were chosen by chance."),
+    ("attention", "Where does it look?", attention,
+     "How much the last block attends to each patch, mean over heads and over all patches that look."),
     ("masks", "What had to be predicted", masks,
-     "One training sample. The student encodes the unshaded part; the teacher sees all of it."),
+     "Training {records}. The student encodes only what is not hidden; the teacher sees all of it."),
     ("training", "Training", training, "Everything that was logged, by optimiser step."),
     ("collapse", "Did it collapse?", collapse,
      "A small loss proves nothing if all inputs get the same representation. These numbers would show it."),
@@ -62,10 +67,15 @@ def page(run: Contents) -> str:
         tag("title", title),
         tag("style", Html(style)),
     )
-    links = tag("nav", *(tag("a", name, href=f"#{key}") for key, name, *_ in _SECTIONS), aria_label="Sections")
+    words = {"records": run.what[0]}
+    found = [
+        (key, name.format_map(words), section(run), intro.format_map(words)) for key, name, section, intro in _SECTIONS
+    ]
+    shown = [section for section in found if section[2]]
+    links = tag("nav", *(tag("a", name, href=f"#{key}") for key, name, *_ in shown), aria_label="Sections")
     body = [
-        tag("section", tag("h2", name), tag("p", intro, class_="intro"), section(run), id=key)
-        for key, name, section, intro in _SECTIONS
+        tag("section", tag("h2", name), tag("p", intro, class_="intro"), content, id=key)
+        for key, name, content, intro in shown
     ]
     footer = tag("footer", f"Written by anyjepa {__version__} from {run.folder.resolve().name}.")
     document = tag("html", head, tag("body", tag("header", top, links), tag("main", join(body)), footer), lang="en")

@@ -61,18 +61,26 @@ def _tested(result: Result) -> str:
     """What was tested on what, and what was left out."""
     train, choose, test = (number(count) for count in result.parts.records)
     said = (
-        f"On {result.data}: {number(result.records)} records of {number(result.groups)} groups (patients, if known); "
+        f"On {result.data}: {_size(result)}; "
         f"in the first repeat {train} train the probe, {choose} choose its settings, {test} test it."
     )
     if result.dropped:
         said += f" Left out as too rare: {', '.join(f'{name} ({count})' for name, count in result.dropped.items())}."
     for part, classes in result.without_positives.items():
-        said += f" True of no {part} record in some repeats: {', '.join(classes)}."
+        said += f" True of none of the {part} {result.what[0]} in some repeats: {', '.join(classes)}."
     for kind, count in (("unlabelled", result.unlabelled), ("absent", result.absent)):
         if count:
-            what = "records have no label" if kind == "unlabelled" else "labels have no record"
+            named = result.what[0]
+            what = f"{named} have no label" if kind == "unlabelled" else f"labels have no {named}"
             said += f" {number(count)} {what}{first_of(result.examples.get(kind, ()), count)}"
     return said
+
+
+def _size(result: Result) -> str:
+    records, groups = result.what
+    return f"{number(result.records)} {records}" + (
+        f" of {number(result.groups)} {groups}" if groups != records else ""
+    )
 
 
 def _cell(value: Estimate, signed: bool = False) -> Html:
@@ -101,7 +109,7 @@ def _classes(result: Result) -> Html:
     more = f" The {_CLASSES} best of {len(names)} classes are drawn." if len(names) > _CLASSES else ""
     over = f", intervals {result.basis}" if any(_of(result, first, name).low is not None for name in drawn) else ""
     caption = f"Bars: {first.title}{over}. Marks: the other rows.{more}"
-    head = ["class", "records", *(row.title for row in result.rows)]
+    head = ["class", result.what[0], *(row.title for row in result.rows)]
     cells = [
         [name, number(result.classes[name]), *(_cell(_of(result, row, name)) for row in result.rows)] for name in names
     ]

@@ -43,8 +43,9 @@ def write_classifier(folder: Path, model: Model, what: str, samples: Dataset, fi
         causal=None if causal == loaded.encoder.config.causal else causal,
     )
     notes = [
-        f"Its head is the {what}, trained on {len(split.train)} records, chosen on {len(split.validation)}; on "
-        f"{len(split.test)} others its macro AUROC is {fitted.macro_auroc:.3f} (seed {split.seed}, fold {split.fold})."
+        f"Its head is the {what}, trained on {len(split.train)} {samples.what[0]}, chosen on "
+        f"{len(split.validation)}; on {len(split.test)} others its macro AUROC is {fitted.macro_auroc:.3f} "
+        f"(seed {split.seed}, fold {split.fold})."
     ]
     if fitted.unchosen:
         notes.append(

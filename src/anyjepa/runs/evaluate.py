@@ -9,22 +9,20 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from anyjepa.config import validated
 from anyjepa.data.dataset import Dataset
 from anyjepa.data.ecg.preprocessing import OnError
-from anyjepa.data.labels import LabelTable, join
+from anyjepa.data.labels import LabelTable
 from anyjepa.errors import InputError, did_you_mean
 from anyjepa.evaluation import protocol as judging
-from anyjepa.evaluation.features import mean_features
 from anyjepa.evaluation.protocol import Candidate, EvaluationConfig
 from anyjepa.evaluation.result import PROTOCOLS, Result
-from anyjepa.evaluation.samples import SelectedSamples, Windows
+from anyjepa.evaluation.samples import Windows
 from anyjepa.objectives.base import Weights
 from anyjepa.recipes.presets import load_preset, preset_names
 from anyjepa.recipes.schema import merge
 from anyjepa.runs.classifier import refuse_other_model, write_classifier
+from anyjepa.runs.embedding_pictures import keep_embedding
 from anyjepa.runs.folder import Run, find_run
 from anyjepa.runs.labelled import LabelFile, labelled
 from anyjepa.runs.model import EcgModel, Model, load
@@ -81,6 +79,7 @@ def evaluate(
         data=", ".join(str(p) for p in paths) or embedded,
         sources=dict(zip(samples.ids, samples.source, strict=True)),
         patients=dict(zip(samples.ids, samples.groups, strict=True)),
+        what=samples.what,
         cache=run.folder / "features" if run else None,
         progress=progress,
         keep=keep,
@@ -89,7 +88,7 @@ def evaluate(
         hidden = _hidden(asked, usual, labels, paths, unit)
         _keep(run, name or _name(asked, task, paths, loaded.loaded.weights, hidden), result)
         if config.protocol == "linear":
-            _map(run, loaded, samples, table, config.windows)
+            keep_embedding(run, loaded, samples, table, config.windows)
     return result
 
 
@@ -167,16 +166,3 @@ def _hidden(
 def _keep(run: Run, name: str, result: Result) -> None:
     run.results.mkdir(exist_ok=True)
     (run.results / f"{name}.json").write_text(result.to_json())
-
-
-def _map(run: Run, model: Model, samples: Dataset, table: LabelTable, windows: Windows) -> None:
-    """Embeddings with labels, for the report's map."""
-    joined = join(table, samples.ids)
-    rows = joined.index[: min(len(joined.index), 2000)]
-    features = mean_features(model.encoder, SelectedSamples(samples, rows), windows)
-    names = np.array([*joined.table.classes, "none"])
-    values = joined.table.values[: len(rows)]
-    labels = names[np.where(values.any(1), values.argmax(1), len(names) - 1)]
-    run.artifacts.mkdir(exist_ok=True)
-    split = np.array(joined.table.split[: len(rows)] if joined.table.split else ["all"] * len(rows))
-    np.savez_compressed(run.artifacts / "embedding.npz", features=features, labels=labels, split=split)

@@ -9,22 +9,20 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from anyjepa.data.dataset import Dataset
 from anyjepa.data.ecg.checks import tell_skipped
-from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.source import Found
 from anyjepa.data.modalities import training_data
 from anyjepa.errors import InputError
 from anyjepa.evaluation.samples import signal_hashes
-from anyjepa.masks.sampling import draws, sample
 from anyjepa.objectives.base import Objective
 from anyjepa.objectives.build import build
-from anyjepa.randomness import generator, torch_seed
+from anyjepa.randomness import torch_seed
 from anyjepa.recipes.schema import Recipe, changes, edited, flat, load_recipe
 from anyjepa.runs.folder import Run, new_run, open_run
+from anyjepa.runs.mask_pictures import keep_masks
 from anyjepa.training.cluster import check_nodes, is_first
 from anyjepa.training.fit import fit
 from anyjepa.weights.folder import save_pretrained
@@ -77,8 +75,7 @@ def pretrain(
             tell_skipped(dataset.skipped)
             origin = paths or (["arrays"] if isinstance(data, Found) else ["embedded"])
             _start(run, _described(dataset, dataset.checksums or hashes, origin, tasks), resume)
-            if isinstance(dataset, EcgDataset):
-                _draw_masks(run, dataset)
+            keep_masks(run, dataset)
         fit(
             objective,
             recipe.training,
@@ -168,6 +165,7 @@ def _described(
         "signals": _digest(signals),
         "tasks": list(tasks),
         "patients": len(set(dataset.groups)) if dataset.groups_known else None,
+        "what": dataset.what,
         "skipped": len(dataset.skipped),
         "skipped_examples": dict(list(dataset.skipped.items())[:10]),
         "notes": len(dataset.notes),
@@ -183,27 +181,3 @@ def _in_words(dataset: Dataset) -> str:
     records, groups = dataset.what
     of = f" of {len(set(dataset.groups))} {groups}" if dataset.groups_known else ""
     return f"{len(dataset)} {records}{of} ({sources})"
-
-
-def _draw_masks(run: Run, dataset: EcgDataset) -> None:
-    """An example for the report: one crop and its first mask."""
-    seed, masks = run.recipe.training.seed, run.recipe.objective.masks
-    if masks is None:
-        return
-    (signal,), _ = dataset.crops([0], [generator(seed, "crop", 0)])
-    patch = run.recipe.objective.encoder.patch[0]
-    grid = (signal.shape[1] // patch,)
-    rng, (shared, own) = generator(seed, "masks", 0), draws(masks, grid)
-    (drawn, *_) = sample(masks, grid, rng.random(shared), rng.random((1, own)))
-    source = dataset.preprocessing.for_source(dataset.source[0])
-    scale = np.array(source.std)[:, None], np.array(source.mean)[:, None]
-    run.artifacts.mkdir(exist_ok=True)
-    np.savez_compressed(
-        run.artifacts / "masks.npz",
-        signal=signal * scale[0] + scale[1],
-        fs=dataset.preprocessing.fs,
-        leads=np.array(dataset.preprocessing.leads),
-        context=drawn.context[0].numpy(),
-        targets=drawn.targets[0, 0].numpy(),
-        patch=patch,
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -68,7 +68,7 @@ def draw_surprise(model: Model, samples: Samples, table: pd.DataFrame) -> Figure
 
     constants, token_s = model.preprocessing, _token_s(model)
     top = table.loc[table["surprise"].idxmax()]
-    own = table[table["record"] == top["record"]]
+    own: Any = table[table["record"] == top["record"]]
     standardised = samples[samples.ids.index(top["record"])]
     signal = standardised * np.array(constants.std)[:, None] + np.array(constants.mean)[:, None]
     last = max(0.0, signal.shape[1] / constants.fs - SHOWN_S)

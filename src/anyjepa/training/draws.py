@@ -140,12 +140,12 @@ class Collate:
         step, place = divmod(drawn.draws[0].position, config.batch_size)
         micro = place // (self.sampler.world * self.sampler.micro_size)
         start = None if self.stride is None else torch.from_numpy(drawn.starts) / self.stride
-        masks = [group.rows(self.sampler.rows(micro)) for group in self._sample(step)]
+        drawn_masks = [] if self.masks is None else step_masks(self.masks, self.grid, config, step)
+        masks = [group.rows(self.sampler.rows(micro)) for group in drawn_masks]
         return Batch(torch.from_numpy(drawn.x), masks, start, [d.index for d in drawn.draws], step, micro)
 
-    def _sample(self, step: int) -> list[Masks]:
-        if self.masks is None:
-            return []
-        config = self.sampler.config
-        rng, (shared, own) = generator(config.seed, "masks", step), draws(self.masks, self.grid)
-        return sample(self.masks, self.grid, rng.random(shared), rng.random((config.batch_size, own)))
+
+def step_masks(masks: MasksConfig, grid: tuple[int, ...], config: TrainingConfig, step: int) -> list[Masks]:
+    """The groups of masks of a step's whole optimiser batch. grid: tokens along each axis."""
+    rng, (shared, own) = generator(config.seed, "masks", step), draws(masks, grid)
+    return sample(masks, grid, rng.random(shared), rng.random((config.batch_size, own)))

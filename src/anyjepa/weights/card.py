@@ -13,6 +13,13 @@ WEIGHTS = {
     "fine-tuned": "fine-tuned together with the classifier head",
 }
 
+RAW = {  # by kind of data: what `embed` takes, and its layout
+    "ecg": ('signals, fs=500, leads=leads, unit="mV"', "(records, leads, samples) as recorded"),
+    "images": ("images", "(images, height, width, channels) uint8, or a list of images of any size"),
+    "video": ("videos", "(videos, frames, height, width, channels) uint8, or a list of videos of any length and size"),
+    "series": ("series", "(series, channels, samples) as recorded, or a list of series of any length"),
+}
+
 
 def model_card(
     name: str, config: ModelConfig, preprocessing: Mapping[str, object], parameters: Mapping[str, int]
@@ -51,20 +58,20 @@ def model_card(
             *(f"- {note}" for note in made.notes),
             "- Inputs with another rate, unit, order of channels or scale give meaningless results, without an error.",
             "- It knows its training data; nothing here says how well it does on others. Evaluate it on yours.",
-            "- It is no medical device.\n",
+            *(["- It is no medical device."] if preprocessing.get("kind") == "ecg" else []),
+            "",
         ]
     )
 
 
 def _usage(name: str, preprocessing: Mapping[str, object], classifier: bool) -> list[str]:
-    if preprocessing.get("kind") == "ecg" and classifier:
-        call = (
-            'found = model.predict_classes(signals, fs=500, leads=leads, unit="mV")  # found.table() has one row each'
-        )
-    elif preprocessing.get("kind") == "ecg":
-        call = 'vectors = model.embed(signals, fs=500, leads=leads, unit="mV")  # (records, leads, samples) as recorded'
-    else:
+    given, layout = RAW.get(str(preprocessing.get("kind")), ("", ""))
+    if not given:
         call = "tokens = model.encode(x)  # (B, C, *samples), already prepared, to (B, N, D)"
+    elif classifier:
+        call = f"found = model.predict_classes({given})  # found.table() has one row each"
+    else:
+        call = f"vectors = model.embed({given})  # {layout}"
     return ["```python", "import anyjepa", f'model = anyjepa.load("{name}")', call, "```"]
 
 

@@ -1,0 +1,39 @@
+"""Where an encoder looks: attention weights of its last block, computed beside the fast path that never forms them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anyjepa.nn.encoder import Encoder
+from anyjepa.nn.positions import rotate
+
+
+@torch.inference_mode()
+def attended(encoder: Encoder, x: Tensor) -> Tensor:
+    """x: (B, C, *samples) -> (B, N): the weight that each patch gets from the patches, mean over heads and queries.
+
+    Rows sum to 1, or to less where prefix tokens are looked at too.
+    """
+    attention: Any = encoder.transformer.blocks[-1].attn  # an `Attention`; nn.Module does not say so
+    inputs = []
+    hook = attention.register_forward_pre_hook(lambda _, given: inputs.append(given))
+    was_training = encoder.training
+    try:
+        encoder.eval().features(x)
+    finally:
+        hook.remove()
+        encoder.train(was_training)
+    ((values, layout, angles, causal),) = inputs
+    q, k, _ = attention.qkv(layout.pad(values)).unflatten(-1, (3, attention.heads, -1)).permute(2, 0, 3, 1, 4)
+    if attention.config.qk_norm != "off":
+        q, k = attention.q_norm(q), attention.k_norm(k)
+    if angles is not None:
+        q, k = rotate(q, angles), rotate(k, angles)
+    scores = (q @ k.transpose(-1, -2)).float() / q.shape[-1] ** 0.5  # (B, H, L, L)
+    if causal:
+        scores = scores.masked_fill(torch.ones_like(scores, dtype=torch.bool).triu(1), -torch.inf)
+    prefix = len(encoder.prefix)
+    return scores.softmax(-1).mean(1)[:, prefix:, prefix:].mean(1)

@@ -1,0 +1,84 @@
+"""What the report draws of the embeddings: a map, nearest neighbours, and for images where the encoder looks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from anyjepa.data.dataset import Dataset
+from anyjepa.data.labels import LabelTable, join
+from anyjepa.evaluation.features import mean_features
+from anyjepa.evaluation.samples import SelectedSamples, Windows
+from anyjepa.nn.attended import attended
+from anyjepa.randomness import generator
+from anyjepa.runs.folder import Run
+from anyjepa.runs.model import Model
+from anyjepa.runs.thumbnails import thumbnails
+
+MOST = 2000  # records that are embedded, evenly spread
+QUERIES, NEIGHBOURS = 6, 6
+POINTS = 128  # of a drawn series
+
+
+def keep_embedding(run: Run, model: Model, samples: Dataset, table: LabelTable, windows: Windows) -> None:
+    """Write `artifacts/embedding.npz`, and for images, video and series `artifacts/neighbours.npz`."""
+    joined = join(table, samples.ids)
+    some = np.unique(np.linspace(0, len(joined.index) - 1, min(len(joined.index), MOST)).astype(int))
+    rows = np.asarray(joined.index)[some]
+    features = mean_features(model.encoder, SelectedSamples(samples, rows), windows)
+    names, values = np.array([*joined.table.classes, "none"]), joined.table.values[some]
+    labels = names[np.where(values.any(1), values.argmax(1), len(names) - 1)]
+    split = np.array(joined.table.split)[some] if joined.table.split else np.full(len(some), "all")
+    run.artifacts.mkdir(exist_ok=True)
+    np.savez_compressed(run.artifacts / "embedding.npz", features=features, labels=labels, split=split)
+    kind = model.preprocessing.kind
+    trained = np.flatnonzero(split == "train") if joined.table.split else np.arange(len(some))
+    tested = np.flatnonzero(split == "test") if joined.table.split else np.arange(len(some))
+    if kind == "ecg" or not len(tested) or len(trained) <= NEIGHBOURS:
+        return
+    chosen = generator(0, "pictures", 0).choice(tested, min(QUERIES, len(tested)), replace=False)
+    near, similarity = nearest(features, chosen, trained)
+    shown = np.column_stack([chosen, near])  # (Q, 1 + K)
+    drawn = _drawn(kind, [samples[i] for i in rows[shown].flat], model.preprocessing)
+    arrays: dict[str, Any] = {
+        "kind": kind,
+        "records": drawn.reshape(*shown.shape, *drawn.shape[1:]),
+        "labels": labels[shown],
+        "similarity": similarity,
+        "among": f"{len(trained)} {'training ' if joined.table.split else ''}{samples.what[0]}",
+    }
+    if kind == "images":
+        device = next(model.encoder.parameters()).device
+        x = torch.as_tensor(np.stack([samples[i] for i in rows[chosen]]), dtype=torch.float32).to(device)
+        arrays["attention"] = attended(model.encoder, x).reshape(len(x), *model.encoder.grid).cpu().numpy()
+    np.savez_compressed(run.artifacts / "neighbours.npz", **arrays)
+
+
+def nearest(features: np.ndarray, queries: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (Q, K) of the most similar features, and their cosines (Q, K), best first; a query is not its own neighbour.
+
+    features: (N, D), standardised by the rows `among` before they are compared.
+    """
+    known = features[among].astype(np.float64)
+    z = (features - known.mean(0)) / np.maximum(known.std(0), 1e-12)
+    z /= np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
+    cosine = z[queries] @ z[among].T
+    cosine[queries[:, None] == among] = -np.inf
+    best = np.argsort(-cosine, axis=1, kind="stable")[:, :NEIGHBOURS]
+    return among[best], np.take_along_axis(cosine, best, axis=1)
+
+
+def _drawn(kind: str, records: list[np.ndarray], preprocessing: Any) -> np.ndarray:
+    """(n, h, w, C) uint8 of images and of the middle frames of videos; (n, C, points) of series, standardised."""
+    if kind == "series":
+        return np.stack([_points(record) for record in records])
+    frames = [record[:, record.shape[1] // 2] if kind == "video" else record for record in records]
+    return thumbnails(np.stack(frames), preprocessing)
+
+
+def _points(series: np.ndarray) -> np.ndarray:
+    """(C, T) at `POINTS` places, (C, POINTS) float32."""
+    places = np.linspace(0, series.shape[1] - 1, POINTS)
+    return np.stack([np.interp(places, np.arange(len(values)), values) for values in series]).astype(np.float32)

@@ -1,0 +1,20 @@
+"""Prepared images back to pixels, small enough for a report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import interpolate
+
+SIDE = 96  # pixels, at most
+
+
+def thumbnails(x: np.ndarray, preprocessing: Any) -> np.ndarray:
+    """x: (N, C, H, W) as an encoder sees it -> (N, h, w, C) uint8. preprocessing: with the mean and std of pixels."""
+    small = torch.from_numpy(np.ascontiguousarray(x))
+    if max(x.shape[2:]) > SIDE:
+        small = interpolate(small, (SIDE, SIDE), mode="bilinear", antialias=True)
+    pixels = small.permute(0, 2, 3, 1).numpy() * np.array(preprocessing.std) + np.array(preprocessing.mean)
+    return (pixels * 255).round().clip(0, 255).astype(np.uint8)

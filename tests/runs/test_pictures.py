@@ -1,0 +1,129 @@
+"""Runs on images, video and series: what they keep for the report, what the report says of it, and the model card."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from anyjepa.evaluation.result import Result
+from anyjepa.masks.sampling import draws, sample
+from anyjepa.randomness import generator
+from anyjepa.recipes.schema import Recipe
+from anyjepa.report import write_report
+from anyjepa.runs.embedding_pictures import nearest
+from anyjepa.runs.evaluate import evaluate
+from anyjepa.runs.folder import Run
+from anyjepa.runs.pretrain import pretrain
+
+SHAPES = {
+    "images": ({"simulator": {"train": 40, "test": 16}, "side": 16}, [4, 4], {"kind": "blocks"}),
+    "video": ({"moving_digits": {"clips": 60}, "side": 16}, [2, 4, 4], {"kind": "tubes"}),
+    "series": ({"simulator": {"series": 60}}, [8], {"kind": "spans", "min_span": 3}),
+}
+NAMES = {"images": "images", "video": "videos", "series": "series"}
+RAW = {
+    "images": np.zeros((2, 20, 30, 3), np.uint8),
+    "video": np.zeros((2, 9, 20, 30, 3), np.uint8),
+    "series": np.zeros((2, 5, 300)),
+}
+
+
+@pytest.fixture(scope="module", params=SHAPES)
+def run(request, tmp_path_factory) -> Run:
+    """Trained for two steps and judged."""
+    data, patch, masks = SHAPES[request.param]
+    recipe = Recipe.model_validate(
+        {
+            "name": f"tiny-{request.param}",
+            "description": "seconds",
+            "data": {"kind": request.param, **data},
+            "objective": {
+                "encoder": {"patch": patch, "dim": 8, "depth": 1, "heads": 2},
+                "predictor": {"dim": 8, "depth": 1, "heads": 2},
+                "masks": masks,
+            },
+            "training": {"steps": 2, "batch_size": 4, "workers": 0, "precision": "32", "optimiser": {"warmup": 1}},
+            "evaluation": {"seeds": 1, "min_count": 1, "bootstrap": 20},
+        }
+    )
+    done = pretrain(recipe, output=tmp_path_factory.mktemp("pictures") / request.param)
+    evaluate(done, protocol="knn", task="motion" if request.param == "video" else "class")
+    evaluate(done, protocol="linear", task="motion" if request.param == "video" else "class")
+    return done
+
+
+def arrays(run: Run, name: str) -> dict[str, np.ndarray]:
+    return dict(np.load(run.artifacts / f"{name}.npz"))
+
+
+def test_masks_are_those_of_the_first_step(run):
+    kept, recipe = arrays(run, "masks"), run.recipe
+    grid = tuple(n // p for n, p in zip(recipe.data.size, recipe.objective.encoder.patch, strict=True))
+    masks = recipe.objective.masks
+    rng, (shared, own) = generator(recipe.training.seed, "masks", 0), draws(masks, grid)
+    groups = sample(masks, grid, rng.random(shared), rng.random((4, own)))
+    assert str(kept["kind"]) == recipe.data.kind
+    if recipe.data.kind == "series":
+        np.testing.assert_array_equal(kept["context"], groups[0].context[0])
+        assert "often_context" not in kept
+        return
+    for number, group in enumerate(groups):
+        row = group.context[0] if group.context_valid is None else group.context[0][group.context_valid[0]]
+        np.testing.assert_array_equal(np.flatnonzero(kept["context"][number, 0]), row)
+        assert not (kept["context"][number] & kept["targets"][number].any(1)).any()
+    assert kept["pictures"].shape[1:] == ((1, 16, 16, 3) if recipe.data.kind == "images" else (8, 16, 16, 1))
+    assert len(kept["often_context"]) == len(groups) == (2 if recipe.data.kind == "video" else 1)
+    assert int(kept["counted"]) == 2000
+    if recipe.data.kind == "video":  # a tube's token is context or target
+        np.testing.assert_allclose(kept["often_context"] + kept["often_target"], 1)
+
+
+def test_neighbours_are_training_records_and_queries_test_records(run):
+    kept = arrays(run, "neighbours")
+    assert str(kept["among"]).endswith(f"training {NAMES[run.recipe.data.kind]}")
+    assert kept["records"].shape[:2] == kept["labels"].shape == (6, 7)
+    assert np.all(np.diff(kept["similarity"], axis=1) <= 0)
+    assert ("attention" in kept) == (run.recipe.data.kind == "images")
+    if "attention" in kept:
+        np.testing.assert_allclose(kept["attention"].sum((1, 2)), 1, rtol=1e-5)
+
+
+def test_the_report_speaks_of_the_data_in_their_own_words(run):
+    page = write_report(run.folder).read_text()
+    name = NAMES[run.recipe.data.kind]
+    assert f"{name.capitalize()} trained on" in page
+    groups = "groups" if name == "videos" else name  # those that show one image of a moving digit
+    assert f"95 % over {groups} (bootstrap)" in page
+    for word in ("Not drawn", "patients", "ECG", "does not fit"):
+        assert word not in re.sub(r"<details>.*?</details>|data:image[^\"]*", "", page, flags=re.S)
+    assert "Nearest neighbours." in page
+    assert ("Where does it look?" in page) == (run.recipe.data.kind == "images")
+    assert ("Use of tokens." in page) == (run.recipe.data.kind != "series")
+    assert Result.from_json(next(run.results.glob("linear*.json"))).what == (name, groups)
+
+
+def test_the_cards_example_runs(run, monkeypatch):
+    monkeypatch.chdir(run.folder)
+    (code,) = re.findall(r"```python\n(.*?)```", Path("model/README.md").read_text(), flags=re.S)
+    found: dict = {"images": RAW["images"], "videos": RAW["video"], "series": RAW["series"]}
+    exec(compile(code, "README.md", "exec"), found)
+    assert found["vectors"].shape == (2, 8)
+
+
+def test_an_objective_without_masks_says_so(tmp_path):
+    (tmp_path / "recipe.yaml").write_text("name: n\nobjective: {kind: next_embedding}\n")
+    page = write_report(tmp_path).read_text()
+    assert "Nothing was hidden" in page
+    assert "masks.npz" not in page
+
+
+def test_a_record_is_not_its_own_neighbour_and_the_copy_comes_first():
+    features = np.random.default_rng(0).normal(size=(30, 4))
+    features[7] = features[3] * 1.0
+    rows, similarity = nearest(features, np.array([3]), np.arange(30))
+    assert rows[0, 0] == 7
+    assert similarity[0, 0] == pytest.approx(1)
+    assert 3 not in rows
