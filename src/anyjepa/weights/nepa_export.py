@@ -92,8 +92,8 @@ def official_config(loaded: LoadedModel) -> dict[str, object]:
         "num_hidden_layers": encoder.depth,
         "num_attention_heads": encoder.heads,
         "intermediate_size": int(encoder.dim * block.mlp_ratio),
-        "image_size": max(config.size),  # square
-        "patch_size": encoder.patch[0],
+        "image_size": max(config.size),  # both sides are equal
+        "patch_size": max(encoder.patch),
         "num_channels": config.channels,
         "hidden_act": "silu" if block.mlp == "swiglu" else "gelu",
         "use_gated_mlp": block.mlp == "swiglu",
