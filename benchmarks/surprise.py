@@ -6,9 +6,8 @@ A small NEPA is pretrained on DS1 (MLII, 125 Hz, tokens of 40 ms, 10 s), without
 in DS2; 202, that person's other record, is left out of DS2. A beat's surprise is the largest of the tokens that begin
 from 80 ms before its annotation to 160 ms after it. Baselines: prematurity, 1 - RR interval before the beat over the
 median of the ten before that; template distance, 1 - correlation of the beat's 400 ms with the median beat of its
-record. The baselines are given the annotated places of beats, which surprise needs only to be read. Control:
-the same network with random weights. Prints the AUC over
-all beats and the mean of the records' own, and a JSON line.
+record. The baselines are given the annotated places of beats, which surprise needs only to be read. Control: the same
+network with random weights. Prints the AUC over all beats and the mean of the records' own, and a JSON line.
 """
 
 from __future__ import annotations
