@@ -6,8 +6,8 @@ A small NEPA is pretrained on DS1 (MLII, 125 Hz, tokens of 40 ms, 10 s), without
 in DS2; 202, that person's other record, is left out of DS2. A beat's surprise is the largest of the tokens that begin
 from 80 ms before its annotation to 160 ms after it. Baselines: prematurity, 1 - RR interval before the beat over the
 median of the ten before that; template distance, 1 - correlation of the beat's 400 ms with the median beat of its
-record. The baselines are given the annotated places of beats, which surprise needs only to be read. Prints the AUC over
-all beats and the mean of the records' own, and a JSON line.
+record. The baselines are given the annotated places of beats, which surprise needs only to be read. Control: the same
+network with random weights. Prints the AUC over all beats and the mean of the records' own, and a JSON line.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from anyjepa.data.ecg.beats import AAMI
 from anyjepa.data.ecg.reading import read
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.ecg.sets.mitbih import DS2, SAME_PERSON
+from anyjepa.evaluation.controls import random_encoder
 from anyjepa.runs.folder import environment, open_run
 from anyjepa.runs.model import EcgModel, load
 from anyjepa.runs.pretrain import pretrain
@@ -130,6 +131,9 @@ def main() -> None:
     for seed in range(args.seeds):
         model = trained(seed, args.steps, args.data, args.output)
         results[f"surprise, seed {seed}"] = areas(surprise_scores(model, tested), tested)
+    control = trained(0, args.steps, args.data, args.output)
+    control.encoder = random_encoder(control.encoder, 0)
+    results["random init"] = areas(surprise_scores(control, tested), tested)
     results["prematurity"] = areas([prematurity(r) for r in tested], tested)
     results["template distance"] = areas([template_distance(model, r) for r in tested], tested)
     for name, found in results.items():
