@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import sys
@@ -17,6 +16,7 @@ import anyjepa
 from anyjepa.cli_data import data_app
 from anyjepa.cli_options import Json, SkipErrors, Unit, Weights, console, show
 from anyjepa.cli_records import embed, predict
+from anyjepa.cli_weights import weights_app
 from anyjepa.errors import DataWarning, InputError
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-weights_app = typer.Typer(help="Look into weights, and import published ones.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
 
@@ -244,75 +243,6 @@ def report(run: Annotated[Path, typer.Argument(help="Run folder.")]) -> None:
     from anyjepa.runs.folder import open_run
 
     typer.echo(write_report(open_run(run).folder))
-
-
-@weights_app.command("inspect")
-def weights_inspect(
-    path: Annotated[str, typer.Argument(help="Model folder, safetensors file or checkpoint.")], as_json: Json = False
-) -> None:
-    """What a weight file holds, and whether it fits."""
-    from anyjepa.weights.inspection import inspect_weights, render
-
-    found = inspect_weights(path)
-    if as_json:
-        typer.echo(json.dumps(found, indent=2))
-    else:
-        show(render(found))
-
-
-@weights_app.command("import")
-def weights_import(
-    layout: Annotated[str, typer.Argument(help="Whose layout: ecg-jepa, ijepa, vjepa or nepa.")],
-    path: Annotated[Path, typer.Argument(help="The published checkpoint; of nepa the folder.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Model folder to make.")],
-    statistics: Annotated[
-        str | None,
-        typer.Option(
-            help="ecg-jepa, nepa of ECGs: data set whose constants are used. Default of ecg-jepa: the largest."
-        ),
-    ] = None,
-    heads: Annotated[
-        int | None, typer.Option(min=1, help="ijepa, vjepa: attention heads. Default: of the published size.")
-    ] = None,
-) -> None:
-    """Turn a published checkpoint into a model folder."""
-    from anyjepa.errors import did_you_mean
-    from anyjepa.weights.ecg_jepa import import_ecg_jepa
-    from anyjepa.weights.meta_jepa import import_jepa
-    from anyjepa.weights.nepa import import_nepa
-
-    known = ("ecg-jepa", "ijepa", "vjepa", "nepa")
-    if layout not in known:
-        raise InputError(f"weights import: layout '{layout}' is not known{did_you_mean(layout, known)}")
-    for option, value, fits in (
-        ("--statistics", statistics, layout in ("ecg-jepa", "nepa")),
-        ("--heads", heads, layout in ("ijepa", "vjepa")),
-    ):
-        if value is not None and not fits:
-            raise InputError(f"weights import: {option} does not belong to {layout}")
-    if layout == "ecg-jepa":
-        typer.echo(f"model: {import_ecg_jepa(path, output, statistics)}")
-    elif layout == "nepa":
-        typer.echo(f"model: {import_nepa(path, output, statistics)}")
-    else:
-        typer.echo(f"model: {import_jepa(layout, path, output, heads)}")
-
-
-@weights_app.command("export")
-def weights_export(
-    layout: Annotated[str, typer.Argument(help="Whose layout: nepa.")],
-    model: Annotated[str, typer.Argument(help="Run folder, model folder or Hugging Face id.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")],
-    weights: Annotated[Weights | None, typer.Option(help="Default: the average, where there is one.")] = None,
-) -> None:
-    """Write a model in the layout of a published code."""
-    from anyjepa.runs.folder import find_run
-    from anyjepa.weights.nepa_export import export_nepa
-
-    if layout != "nepa":
-        raise InputError(f"weights export: layout '{layout}' is not known; there is: nepa")
-    run = find_run(Path(model))
-    typer.echo(f"folder: {export_nepa(run.model if run else model, output, weights.value if weights else None)}")
 
 
 @app.callback(invoke_without_command=True)
