@@ -14,6 +14,7 @@ from anyjepa.errors import LONGEST, DataWarning, InputError, did_you_mean
         ("ecg-jepa-sx", ["ecg-jepa-xs", "nepa"], "; did you mean 'ecg-jepa-xs'?"),
         ("nothing", ["I", "II"], "; there are: I, II"),
         ("x", [], ""),
+        ("x", range(100, 145), f"; there are: {', '.join(map(str, range(100, 140)))} and 5 more"),
         ("lr", iter(["learning_rate", "steps"]), "; there are: learning_rate, steps"),
     ],
 )

@@ -35,10 +35,11 @@ def one_line(text: str) -> str:
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:
-    """`'; did you mean 'x'?'` if an option is close to `name`, else the list of options."""
+    """`'; did you mean 'x'?'` if an option is close to `name`, else the list of options, at most 40 of them."""
     options = [str(option) for option in options]
     lowered = {option.lower(): option for option in options}
     close = get_close_matches(name.lower(), lowered, n=1)
     if close:
         return f"; did you mean '{lowered[close[0]]}'?"
-    return f"; there are: {', '.join(options)}" if options else ""
+    more = f" and {len(options) - 40} more" if len(options) > 40 else ""
+    return f"; there are: {', '.join(options[:40])}{more}" if options else ""

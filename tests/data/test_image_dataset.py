@@ -165,7 +165,7 @@ def test_parts_exclusion_and_tables():
     data = training_data(SMALL, [], exclude=["train/00003"])
     assert len(data) == 47
     assert "train/00003" not in data.ids
-    with pytest.raises(InputError, match="there is no image 'train/99999'"):
+    with pytest.raises(InputError, match="not in the data: train/99999; did you mean"):
         training_data(SMALL, [], exclude=["train/99999"])
     whole = evaluation_data(data.preprocessing, [], SMALL)
     table = whole.tables["class"]

@@ -70,7 +70,7 @@ def test_short_ones_and_exclusions_are_counted(tmp_path):
     with pytest.raises(InputError, match=r"c\.csv: has 3 samples"):
         evaluation_data(data.preprocessing, [tmp_path])
     assert evaluation_data(data.preprocessing, [tmp_path], on_error="skip").ids == ("a", "b")
-    with pytest.raises(InputError, match="there is no series 'd'"):
+    with pytest.raises(InputError, match="not in the data: d; there are: a, b, c"):
         training_data(config, [tmp_path], exclude=["d"])
     with pytest.raises(InputError, match=r"data\.channels says how many"):
         training_data(SeriesDataConfig(length=8), [tmp_path])

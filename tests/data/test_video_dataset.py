@@ -99,7 +99,7 @@ def test_arrays_are_read_by_key(tmp_path):
     data = training_data(config, [tmp_path / "a.npz"], exclude=["two"])
     assert data.ids == ("one",)
     assert evaluation_data(data.preprocessing, [tmp_path / "a.npz"]).ids == ("one", "two")
-    with pytest.raises(InputError, match="there is no video 'three'"):
+    with pytest.raises(InputError, match="records to exclude are not in the data: three"):
         training_data(config, [tmp_path / "a.npz"], exclude=["three"])
     np.savez(tmp_path / "b.npz", one=np.zeros((9, 8, 8)))
     with pytest.raises(InputError, match="'one': a video has pixels of type float64"):

@@ -16,8 +16,9 @@ class ClassFile(NamedTuple):
     """A file, the part of the split and the class that its folders say; None where they say nothing."""
 
     path: Path
-    part: str | None
-    label: str | None
+    id: str  # its path in the set
+    part: str | None = None
+    label: str | None = None
 
 
 def class_files(root: Path, suffixes: tuple[str, ...]) -> list[ClassFile]:
@@ -29,11 +30,12 @@ def class_files(root: Path, suffixes: tuple[str, ...]) -> list[ClassFile]:
     folders = [path for path in _inside(root) if path.is_dir()]
     parts = [path for path in folders if path.name.lower() in PARTS]
     if not any(PARTS[path.name.lower()] == "train" for path in parts):
-        return _checked(list(_of_classes(root, None, suffixes)))
+        return _checked(list(_of_classes(root, root, None, suffixes)))
     if other := next((path for path in folders if path not in parts), None):
         raise InputError(f"{root}: holds '{other.name}' beside 'train'; a split has only {', '.join(PARTS)}")
     parts.sort(key=lambda path: list(PARTS).index(path.name.lower()))
-    return _checked([file for path in parts for file in _of_classes(path, PARTS[path.name.lower()], suffixes)])
+    found = (_of_classes(path, root, PARTS[path.name.lower()], suffixes) for path in parts)
+    return _checked([file for part in found for file in part])
 
 
 def _checked(files: list[ClassFile]) -> list[ClassFile]:
@@ -43,16 +45,18 @@ def _checked(files: list[ClassFile]) -> list[ClassFile]:
     return files
 
 
-def _of_classes(folder: Path, part: str | None, suffixes: tuple[str, ...]) -> Iterator[ClassFile]:
+def _of_classes(folder: Path, root: Path, part: str | None, suffixes: tuple[str, ...]) -> Iterator[ClassFile]:
     """The files of a folder: those directly in it have no class."""
     for path in _inside(folder):
         if path.is_dir():
-            yield from (ClassFile(file, part, path.name) for file in _below(path, suffixes))
+            for file in files_below(path, suffixes):
+                yield ClassFile(file, file.relative_to(root).as_posix(), part, path.name)
         elif path.suffix.lower() in suffixes:
-            yield ClassFile(path, part, None)
+            yield ClassFile(path, path.relative_to(root).as_posix(), part)
 
 
-def _below(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
+def files_below(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
+    """The files under `folder` with these (lower-case) endings, by names; hidden ones are not seen. InputError."""
     for place, folders, names in os.walk(folder, onerror=_unreadable):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):

@@ -22,8 +22,9 @@ from anyjepa.data.ecg.recording import Rate, Recording
 from anyjepa.data.ecg.sets.catalogue import CATALOGUE
 from anyjepa.data.ecg.simulator import SimulatorConfig, patient_split, simulate
 from anyjepa.data.ecg.store import Store, recognise, stores_in
-from anyjepa.data.ecg.store_dataset import check_excluded, published_elsewhere, stored_set
+from anyjepa.data.ecg.store_dataset import published_elsewhere, stored_set
 from anyjepa.data.ecg.tasks import tasks_of
+from anyjepa.data.training_part import check_excluded
 from anyjepa.errors import DataWarning, InputError
 
 

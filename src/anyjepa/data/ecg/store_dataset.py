@@ -14,6 +14,7 @@ from anyjepa.data.ecg.dataset import EcgDataset, leads_note
 from anyjepa.data.ecg.leads import canonical_lead
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing, SourceConstants, constants
 from anyjepa.data.ecg.store import Store, pooled
+from anyjepa.data.training_part import check_excluded
 from anyjepa.errors import InputError
 
 if TYPE_CHECKING:
@@ -119,12 +120,6 @@ def stored_set(config: EcgDataConfig, stores: Sequence[Store], exclude: Sequence
         checksums=tuple(text for store in stores for text in store.checksums),
         shares=_shares(config, parts),
     )
-
-
-def check_excluded(exclude: Sequence[str], ids: Sequence[str]) -> None:
-    """InputError for an id to exclude that is not there."""
-    if missing := set(exclude) - set(ids):
-        raise InputError(f"records to exclude are not in the data: {', '.join(sorted(missing)[:5])}")
 
 
 def published_elsewhere(where: str, part: str) -> str:

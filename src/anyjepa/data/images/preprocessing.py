@@ -22,15 +22,11 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow
 MOST_MEASURED = 5000  # images in files that statistics are taken of
 
 
-class ImagePreprocessing(Config):
-    """What a model was trained on, and all that is needed to prepare new images for it."""
+class PixelPreprocessing(Config):
+    """Colours and their constants, of images and of videos."""
 
-    kind: Literal["images"] = "images"
     side: Side = Field(default=32, description="width and height that the encoder sees, pixels")
     colours: Colours = Field(default="rgb", description="three channels (grey is repeated), or one")
-    centre: Kept = Field(
-        default=1.0, description="share of the shorter side that the middle square has (224/256: .875)"
-    )
     mean: Means = Field(description="mean of each channel over the training part, of pixels from 0 to 1")
     std: Stds = Field(description="standard deviation of each channel over the training part, of pixels from 0 to 1")
 
@@ -47,13 +43,35 @@ class ImagePreprocessing(Config):
         return CHANNELS[self.colours]
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Pixels of a full input."""
+    def size(self) -> tuple[int, ...]:
+        """Rows and columns of a full input, after frames if it has them."""
         return self.side, self.side
 
     @property
     def samples(self) -> int:
-        return self.side
+        return self.size[0]
+
+    def standardise(self, pixels: np.ndarray) -> np.ndarray:
+        """(..., *S, 1 or 3) uint8 to (..., C, *S) float32, S as many axes as `size` has."""
+        channels = in_colours(pixels, self.colours)
+        scale = (1 / (255 * np.array(self.std))).astype(np.float32)
+        shift = (-np.array(self.mean) / np.array(self.std)).astype(np.float32)
+        first = channels.ndim - 1 - len(self.size)
+        shape = channels.shape[:-1]
+        prepared = np.empty((*shape[:first], self.channels, *shape[first:]), np.float32)
+        for c, plane in enumerate(np.moveaxis(prepared, first, 0)):
+            np.multiply(channels[..., c], scale[c], out=plane)
+            plane += shift[c]
+        return prepared
+
+
+class ImagePreprocessing(PixelPreprocessing):
+    """What a model was trained on, and all that is needed to prepare new images for it."""
+
+    kind: Literal["images"] = "images"
+    centre: Kept = Field(
+        default=1.0, description="share of the shorter side that the middle square has (224/256: .875)"
+    )
 
     def prepare(self, raw: np.ndarray) -> np.ndarray:
         """(C, side, side) float32 of one image, (H, W) or (H, W, 1 or 3) uint8. InputError for anything else."""
@@ -63,17 +81,6 @@ class ImagePreprocessing(Config):
             square = min(height, width) * self.centre
             image = resized(image, (height - square) / 2, (width - square) / 2, square, square, self.side)
         return self.standardise(image[None])[0]
-
-    def standardise(self, images: np.ndarray) -> np.ndarray:
-        """(B, H, W, 1 or 3) uint8 to (B, C, H, W) float32."""
-        channels = in_colours(images, self.colours)
-        scale = (1 / (255 * np.array(self.std))).astype(np.float32)
-        shift = (-np.array(self.mean) / np.array(self.std)).astype(np.float32)
-        prepared = np.empty((len(images), self.channels, *images.shape[1:3]), np.float32)
-        for c in range(self.channels):
-            np.multiply(channels[..., c], scale[c], out=prepared[:, c])
-            prepared[:, c] += shift[c]
-        return prepared
 
 
 def checked(raw: np.ndarray) -> np.ndarray:

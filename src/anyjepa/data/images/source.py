@@ -24,7 +24,8 @@ from anyjepa.data.images.preprocessing import (
 )
 from anyjepa.data.images.reading import read_images
 from anyjepa.data.images.simulator import ImageSimulatorConfig, simulate
-from anyjepa.errors import InputError, did_you_mean
+from anyjepa.data.training_part import training_rows
+from anyjepa.errors import InputError
 
 
 class ImageDataConfig(Config):
@@ -63,26 +64,13 @@ def training_data(config: ImageDataConfig, paths: Sequence[Path], exclude: Seque
     exclude: ids to leave out. Raises InputError.
     """
     found = find_images(config, paths)
-    for name in set(exclude) - set(found.ids):
-        raise InputError(f"to leave out: there is no image '{name}'{did_you_mean(name, found.ids[:1000])}")
-    unwanted, split = set(exclude), found.split or ("train",) * len(found.ids)
-    kept = [
-        row
-        for row, (name, part) in enumerate(zip(found.ids, split, strict=True))
-        if name not in unwanted and (config.part == "all" or part == "train")
-    ]
-    if found.ids and not kept:
-        raise InputError(f"{found.name}: no image is left to train on")
-    found = found.rows(kept)
+    found = found.rows(training_rows(found.name, found.ids, found.split, config.part, exclude))
     mean, std = config.mean, config.std
     if mean is None or std is None:
-        mean, std = fit_statistics(found, config.side, config.colours, config.centre)
+        fitted = fit_statistics(found, config.side, config.colours, config.centre)
+        mean, std = mean or fitted[0], std or fitted[1]
     preprocessing = ImagePreprocessing(
-        side=config.side,
-        colours=config.colours,
-        centre=config.centre,
-        mean=config.mean or mean,
-        std=config.std or std,
+        side=config.side, colours=config.colours, centre=config.centre, mean=mean, std=std
     )
     return ImageDataset.of(found, preprocessing, config.augmentation)
 

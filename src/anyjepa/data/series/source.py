@@ -14,7 +14,8 @@ from anyjepa.data.series.preprocessing import Gaps, Positive, SeriesPreprocessin
 from anyjepa.data.series.reading import read
 from anyjepa.data.series.record import Series
 from anyjepa.data.series.simulator import WavesConfig, simulate
-from anyjepa.errors import InputError, did_you_mean
+from anyjepa.data.training_part import check_excluded
+from anyjepa.errors import InputError
 
 
 class SeriesDataConfig(Config):
@@ -44,11 +45,9 @@ class SeriesDataConfig(Config):
 def training_data(config: SeriesDataConfig, paths: Sequence[Path], exclude: Sequence[str] = ()) -> SeriesDataset:
     """What a recipe trains on: the embedded set without paths. exclude: ids to leave out. Raises InputError."""
     series, skipped = read(paths, config.on_error) if paths else (simulate(config.simulator), {})
-    known = {one.id for one in series}
-    for id in exclude:
-        if id not in known:
-            raise InputError(f"exclude: there is no series '{id}'{did_you_mean(id, list(known)[:1000])}")
-    kept, usable = [], set(known) - set(exclude)
+    ids = [one.id for one in series]
+    check_excluded(exclude, ids)
+    kept, usable = [], set(ids) - set(exclude)
     for one in series:
         if config.part == "train" and one.split not in (None, "train"):
             if paths:

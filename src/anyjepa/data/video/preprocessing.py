@@ -2,53 +2,31 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from anyjepa.config import Config
-from anyjepa.data.images.preprocessing import CHANNELS, Colours, Means, Side, Stds, in_colours
+from anyjepa.data.images.preprocessing import CHANNELS, Colours, Means, PixelPreprocessing, Stds, in_colours
 from anyjepa.data.video.video_set import VideoSet
 from anyjepa.errors import InputError
 
 MEASURED = 500, 16  # videos, and frames of each, that statistics are taken of
 
 
-class VideoPreprocessing(Config):
+class VideoPreprocessing(PixelPreprocessing):
     """What a model was trained on, and all that is needed to prepare new videos for it."""
-
-    absolute_time: ClassVar[bool] = False
 
     kind: Literal["video"] = "video"
     frames: PositiveInt = Field(description="frames of a clip")
     stride: PositiveInt = Field(default=1, description="frames of the video from one frame of a clip to the next")
-    side: Side = Field(description="width and height that the encoder sees, pixels")
-    colours: Colours = Field(default="rgb", description="three channels (grey is repeated), or one")
-    mean: Means = Field(description="mean of each channel over the training part, of pixels from 0 to 1")
-    std: Stds = Field(description="standard deviation of each channel over the training part, of pixels from 0 to 1")
-
-    @model_validator(mode="after")
-    def _one_constant_a_channel(self) -> Self:
-        if not self.channels == len(self.mean) == len(self.std):
-            raise ValueError(f"{self.channels} channels, but {len(self.mean)} means and {len(self.std)} stds")
-        return self
 
     @property
-    def channels(self) -> int:
-        return CHANNELS[self.colours]
-
-    @property
-    def size(self) -> tuple[int, int, int]:
-        """Frames, rows and columns of a full input."""
+    def size(self) -> tuple[int, ...]:
         return self.frames, self.side, self.side
-
-    @property
-    def samples(self) -> int:
-        return self.frames
 
     @property
     def reach(self) -> int:
@@ -72,14 +50,6 @@ class VideoPreprocessing(Config):
         top, left = (height - square) // 2, (width - square) // 2
         part = self.standardise(video[:, top : top + square, left : left + square])
         return resized(torch.from_numpy(part), self.side).numpy()
-
-    def standardise(self, video: np.ndarray) -> np.ndarray:
-        """(..., T, H, W, 1 or 3) uint8 to (..., C, T, H, W) float32."""
-        channels = in_colours(video, self.colours)
-        scale = (1 / (255 * np.array(self.std))).astype(np.float32)
-        shift = (-np.array(self.mean) / np.array(self.std)).astype(np.float32)
-        planes = [channels[..., c] * scale[c] + shift[c] for c in range(self.channels)]
-        return np.stack(planes, axis=-4)
 
 
 def resized(clip: Tensor, side: int) -> Tensor:

@@ -27,7 +27,7 @@ def read_files(path: Path, on_error: Literal["raise", "skip"], decoding: Decodin
     else:
         if path.suffix.lower() not in (*SUFFIXES, ""):
             raise InputError(f"{path}: files ending in '{path.suffix}' are not read; known are {', '.join(SUFFIXES)}")
-        root, listed = path.parent, [ClassFile(path, None, None)]
+        root, listed = path.parent, [ClassFile(path, path.name)]
     files, scans, arrays, skipped = [], [], [], {}
     for file in listed:
         try:
@@ -39,14 +39,14 @@ def read_files(path: Path, on_error: Literal["raise", "skip"], decoding: Decodin
         except InputError as error:
             if on_error == "raise":
                 raise
-            skipped[_id(file.path, root)] = str(error)
+            skipped[file.id] = str(error)
             continue
         files.append(file)
         scans.append(seen)
     if not files:
         reason = f"; the first: {next(iter(skipped.values()))}" if skipped else f" ending in {', '.join(SUFFIXES)}"
         raise InputError(f"{path}: holds no video that can be read{reason}")
-    ids = tuple(_id(file.path, root) for file in files)
+    ids = tuple(file.id for file in files)
     split = tuple(file.part or "train" for file in files) if any(file.part for file in files) else None
     in_files = VideoFiles(tuple(file.path for file in files), tuple(scans), decoding)
     return VideoSet(
@@ -66,10 +66,6 @@ def _classes(ids: tuple[str, ...], labels: list[str | None], split: tuple[str, .
         return {}
     values = np.array([[label == name for name in names] for label in labels])
     return {"class": LabelTable(ids, names, values, ids, exclusive=True, split=split)}
-
-
-def _id(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix()
 
 
 def read_npz(path: Path) -> VideoSet:

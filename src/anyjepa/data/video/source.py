@@ -12,13 +12,14 @@ from anyjepa.config import Config
 from anyjepa.data.images import idx_files
 from anyjepa.data.images.augmentation import AugmentationConfig
 from anyjepa.data.images.preprocessing import CHANNELS, Colours, Means, Side, Stds
+from anyjepa.data.training_part import training_rows
 from anyjepa.data.video.dataset import VideoDataset
 from anyjepa.data.video.files import Decoding
 from anyjepa.data.video.preprocessing import VideoPreprocessing, fit_statistics
 from anyjepa.data.video.reading import read_files, read_npz
 from anyjepa.data.video.sprites import MovingDigitsConfig, MovingMnistConfig, moving_digits, moving_mnist
 from anyjepa.data.video.video_set import VideoSet
-from anyjepa.errors import InputError, did_you_mean
+from anyjepa.errors import InputError
 
 
 class VideoDataConfig(Config):
@@ -70,17 +71,7 @@ def training_data(config: VideoDataConfig, paths: Sequence[Path], exclude: Seque
     crop = config.augmentation.crop
     smallest = config.side / crop.scale[0] ** 0.5 if crop else config.side  # so that the smallest crop has all pixels
     found = find_videos(config, paths, config.on_error, Decoding(config.colours, round(smallest), config.decode))
-    for name in set(exclude) - set(found.ids):
-        raise InputError(f"to leave out: there is no video '{name}'{did_you_mean(name, found.ids[:1000])}")
-    unwanted, split = set(exclude), found.split or ("train",) * len(found.ids)
-    kept = [
-        row
-        for row, (name, part) in enumerate(zip(found.ids, split, strict=True))
-        if name not in unwanted and (config.part == "all" or part == "train")
-    ]
-    if found.ids and not kept:
-        raise InputError(f"{found.name}: no video is left to train on")
-    found = found.rows(kept)
+    found = found.rows(training_rows(found.name, found.ids, found.split, config.part, exclude))
     mean, std = config.mean, config.std
     if mean is None or std is None:
         fitted = fit_statistics(found, config.colours)

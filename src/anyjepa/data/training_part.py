@@ -1,0 +1,32 @@
+"""Which records of a set are trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from anyjepa.errors import InputError, did_you_mean
+
+
+def training_rows(
+    name: str, ids: Sequence[str], split: Sequence[str] | None, part: Literal["train", "all"], exclude: Sequence[str]
+) -> list[int]:
+    """Places of the records of set `name` that a recipe trains on: all but those of `exclude` and, unless `part` is
+    'all', those that the set's split keeps for validation and test. InputError if none is left."""
+    check_excluded(exclude, ids)
+    unwanted, parts = set(exclude), split or ("train",) * len(ids)
+    kept = [
+        row
+        for row, (id, where) in enumerate(zip(ids, parts, strict=True))
+        if id not in unwanted and (part == "all" or where == "train")
+    ]
+    if ids and not kept:
+        raise InputError(f"{name}: no record is left to train on")
+    return kept
+
+
+def check_excluded(exclude: Sequence[str], ids: Sequence[str]) -> None:
+    """InputError for an id to exclude that is not there."""
+    if missing := sorted(set(exclude) - set(ids)):
+        hint = did_you_mean(missing[0], ids[:1000]) if len(missing) == 1 else ""
+        raise InputError(f"records to exclude are not in the data: {', '.join(missing[:5])}{hint}")
