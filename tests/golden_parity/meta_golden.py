@@ -15,8 +15,9 @@ from anyjepa.objectives.targets import TeacherConfig
 from anyjepa.training.config import OptimiserConfig, TrainingConfig
 from anyjepa.training.module import Pretraining
 from anyjepa.training.parameter_groups import decay_groups
+from anyjepa.weights.folder import load_model
 from anyjepa.weights.foreign import read_foreign, renamed
-from anyjepa.weights.meta_jepa import NAMES, Layout, convert
+from anyjepa.weights.meta_jepa import NAMES, Layout, convert, import_jepa
 
 
 class MetaGolden(Vectors):
@@ -24,8 +25,10 @@ class MetaGolden(Vectors):
 
     def __init__(self, folder: Path, layout: Layout):
         super().__init__(folder)
-        self.checkpoint = read_foreign(folder / "jepa-latest.pth.tar")
-        self.imported = convert("jepa-latest.pth.tar", self.checkpoint, layout, heads=4)
+        self.layout: Layout = layout
+        self.file = folder / "jepa-latest.pth.tar"
+        self.checkpoint = read_foreign(self.file)
+        self.imported = convert(self.file.name, self.checkpoint, layout, heads=4)
 
     def objective(self) -> MaskedPrediction:
         config, tensors = self.imported.config, self.imported.tensors
@@ -134,3 +137,15 @@ def check_schedules(golden: MetaGolden) -> None:
         momentum = target.momentum_at(step, config.schedule_steps)
         for name, ours in (("lr", lr), ("weight_decay", weight_decay), ("momentum", momentum)):
             assert ours == pytest.approx(golden.vectors[f"schedule/{name}"][i], rel=1e-5), (name, step)
+
+
+def check_import(golden: MetaGolden, output: Path) -> None:
+    """The model folder has the teacher, beside it the student, and the predictor."""
+    folder, x = import_jepa(golden.layout, golden.file, output, heads=4), golden.tensor("x")
+    with torch.no_grad():
+        golden.match("static/target_out", load_model(folder).encoder(x).padded())
+        golden.match("static/encoder_full", load_model(folder, "student").encoder(x).padded())
+    predictor = load_model(folder).predictor
+    assert predictor is not None
+    for name, tensor in golden.objective().predictor.state_dict().items():
+        assert torch.equal(predictor.state_dict()[name], tensor)
