@@ -2,16 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression
 
+from anyjepa.evaluation.logistic import fit_logistic, probabilities
 from anyjepa.evaluation.metrics import auroc, macro
 from anyjepa.evaluation.probes import (
     KnnProbe,
     LinearProbe,
-    fit_logistic,
     knn_probe,
     linear_probe,
-    probabilities,
     selection_score,
     standardised,
 )
@@ -49,28 +47,6 @@ def test_shuffled_labels_give_chance(probe):
             scores = knn_probe(x, values, split, KnnProbe()).scores
         areas.append(macro(auroc(values[split.test], scores)))
     assert np.mean(areas) == pytest.approx(0.5, abs=0.05)
-
-
-@pytest.mark.parametrize("strength", [0.01, 1.0])
-@pytest.mark.parametrize("balanced", [False, True])
-def test_softmax_regression_equals_scikit_learn(strength, balanced):
-    x, values, _ = clusters(200, 6, 3, apart=0.5)
-    values[:30] = [1, 0, 0]  # unequal classes
-    theirs = LogisticRegression(C=strength, class_weight="balanced" if balanced else None, tol=1e-8, max_iter=5000)
-    theirs.fit(x, values.argmax(1))
-    ours = fit_logistic(x, values, strength, exclusive=True, balanced=balanced)
-    assert probabilities(x, ours, True) == pytest.approx(theirs.predict_proba(x), abs=2e-3)
-
-
-@pytest.mark.parametrize("balanced", [False, True])
-def test_one_versus_rest_equals_scikit_learn(balanced):
-    x, values, _ = clusters(200, 6, 3, apart=0.5)
-    values[:, 1] = np.maximum(values[:, 1], x[:, 0] > 1)  # some records have two classes
-    ours = probabilities(x, fit_logistic(x, values, 0.1, exclusive=False, balanced=balanced), False)
-    for c in range(3):
-        theirs = LogisticRegression(C=0.1, class_weight="balanced" if balanced else None, tol=1e-8, max_iter=5000)
-        theirs.fit(x, values[:, c])
-        assert ours[:, c] == pytest.approx(theirs.predict_proba(x)[:, 1], abs=2e-3)
 
 
 def test_strength_is_chosen_on_the_validation_part_alone():

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from anyjepa.config import Config
+from anyjepa.evaluation.logistic import fit_logistic, probabilities
 from anyjepa.evaluation.metrics import auroc, macro
 from anyjepa.evaluation.splits import Split
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.pooling import Head, HeadConfig
-
-if TYPE_CHECKING:
-    from threadpoolctl import ThreadpoolController
 
 
 class LinearProbe(Config):
@@ -57,13 +54,17 @@ class Probed(NamedTuple):
 def linear_probe(x: np.ndarray, values: np.ndarray, split: Split, exclusive: bool, config: LinearProbe) -> Probed:
     """x: (N, D), values: (N, C) -> class probabilities of the test part."""
     z, scale = standardised(x, split.train)
-    weights, best, chosen = None, (-np.inf, -np.inf), config.strengths[0]
-    for strength in sorted(config.strengths) if len(config.strengths) > 1 else ():
-        weights = fit_logistic(z[split.train], values[split.train], strength, exclusive, config.balanced, weights)
-        quality = selection_score(values[split.validation], probabilities(z[split.validation], weights, exclusive))
-        if quality > best:
-            best, chosen = quality, strength
-    weights = fit_logistic(z[split.train], values[split.train], chosen, exclusive, config.balanced)
+    fits: dict[float, np.ndarray] = {}
+    weights = None
+    for strength in sorted(config.strengths):
+        weights = fits[strength] = fit_logistic(
+            z[split.train], values[split.train], strength, exclusive, config.balanced, weights
+        )
+    chosen = config.strengths[0]
+    if len(fits) > 1:
+        known, truth = z[split.validation], values[split.validation]
+        chosen = max(fits, key=lambda strength: selection_score(truth, probabilities(known, fits[strength], exclusive)))
+    weights = fits[chosen]
     validation = probabilities(z[split.validation], weights, exclusive)
     scores = probabilities(z[split.test], weights, exclusive)
     return Probed(scores, validation, {"strength": chosen}, _as_head(weights, *scale))
@@ -118,65 +119,3 @@ def selection_score(values: np.ndarray, scores: np.ndarray) -> tuple[float, floa
     area = float(macro(auroc(values, scores)))
     log_loss = -float(np.log(np.where(values == 1, scores, 1 - scores).clip(1e-12)).mean())
     return (area if np.isfinite(area) else -np.inf), -log_loss
-
-
-def fit_logistic(
-    x: np.ndarray,
-    values: np.ndarray,
-    strength: float,
-    exclusive: bool,
-    balanced: bool = False,
-    start: np.ndarray | None = None,
-) -> np.ndarray:
-    """Weights (D + 1, C), bias last, of L2-penalised logistic regression by L-BFGS; the bias is not penalised.
-
-    x: (N, D), values: (N, C); strength: scikit-learn's C; start: weights to begin from.
-    """
-    from scipy.optimize import minimize
-
-    (n, dim), classes = x.shape, values.shape[1]
-    weigh = _balance(values, exclusive) if balanced else np.ones((1, 1))  # (N, C), (N, 1) or (1, 1)
-
-    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        w = flat.reshape(dim + 1, classes)
-        z = x @ w[:-1] + w[-1]  # (N, C)
-        if exclusive:
-            log_p = z - np.logaddexp.reduce(z, axis=1, keepdims=True)
-            total, slope = -(weigh * values * log_p).sum(), weigh * (np.exp(log_p) - values)
-        else:
-            total, slope = (weigh * (np.logaddexp(0, z) - values * z)).sum(), weigh * (_sigmoid(z) - values)
-        penalty = (w[:-1] ** 2).sum() / (2 * strength)
-        gradient = np.vstack([x.T @ slope + w[:-1] / strength, slope.sum(0)])
-        return (total + penalty) / n, gradient.ravel() / n
-
-    flat = np.zeros((dim + 1) * classes) if start is None else start.ravel()
-    options = {"maxiter": 1000, "gtol": 1e-4, "ftol": 1e-8}
-    with _blas().limit(limits=1 if n * dim * classes < 2**24 else None, user_api="blas"):
-        found = minimize(loss, flat, jac=True, method="L-BFGS-B", options=options)
-    return found.x.reshape(dim + 1, classes)
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    """BLAS's threads. On small products they wait for each other: 30 ms a step instead of 2 on two busy cores."""
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
-
-
-def probabilities(x: np.ndarray, weights: np.ndarray, exclusive: bool) -> np.ndarray:
-    """(N, C) probabilities from features x (N, D) and weights (D + 1, C)."""
-    z = x @ weights[:-1] + weights[-1]
-    return np.exp(z - np.logaddexp.reduce(z, axis=1, keepdims=True)) if exclusive else _sigmoid(z)
-
-
-def _sigmoid(z: np.ndarray) -> np.ndarray:
-    return 0.5 * (1 + np.tanh(z / 2))
-
-
-def _balance(values: np.ndarray, exclusive: bool) -> np.ndarray:
-    """Loss weights: (N, 1) for exclusive classes, else (N, C); an absent class or side weighs nothing."""
-    n, positive = len(values), values.sum(0)
-    if exclusive:
-        return (values * n / (len(positive) * positive.clip(1))).sum(1, keepdims=True)
-    return np.where(values == 1, n / (2 * positive.clip(1)), n / (2 * (n - positive).clip(1)))

@@ -1,0 +1,155 @@
+"""L2-penalised logistic regression by Newton's method: tens of passes over the features where L-BFGS needs hundreds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
+
+TOLERANCE = 1e-6  # stops when a step promises a smaller share of the loss
+MOST_STEPS, MOST_PRODUCTS = 50, 50  # Newton steps, and products with the Hessian in each
+SAMPLED = 4096  # rows that the preconditioner is made of
+SMALL = 2**22  # numbers in features that are computed in float64; more are in float32: half the bytes, half the time
+
+
+def fit_logistic(
+    x: np.ndarray,
+    values: np.ndarray,
+    strength: float,
+    exclusive: bool,
+    balanced: bool = False,
+    start: np.ndarray | None = None,
+) -> np.ndarray:
+    """Weights (D + 1, C), bias last; the bias is not penalised.
+
+    x: (N, D) of mean 0, deviation 1; values: (N, C); strength: scikit-learn's C; exclusive: softmax, else a sigmoid
+    a class; balanced: weigh classes (or positives and negatives) as if equally frequent; start: weights to begin from.
+    """
+    with _blas().limit(limits=1 if x.size * values.shape[1] < 2**24 else None, user_api="blas"):
+        if len(x) >= x.shape[1]:
+            return _Regression(x, values, strength, exclusive, balanced).solved(start)
+        # The solution lies in the span of the rows: N dimensions do.
+        span, rows = np.linalg.qr(x.T)  # (D, N), (N, N)
+        if start is not None:
+            start = np.vstack([span.T @ start[:-1], start[-1]])
+        found = _Regression(rows.T, values, strength, exclusive, balanced).solved(start)
+        return np.vstack([span @ found[:-1], found[-1]])
+
+
+class _Regression:
+    """The mean penalised loss, and its first two derivatives."""
+
+    def __init__(self, x: np.ndarray, values: np.ndarray, strength: float, exclusive: bool, balanced: bool):
+        n, dim = x.shape
+        kind = np.float64 if x.size <= SMALL else np.float32
+        self.x, self.values, self.exclusive = np.ascontiguousarray(x, kind), values.astype(kind), exclusive
+        self.weigh = ((_balance(values, exclusive) if balanced else np.ones((1, 1))) / n).astype(kind)
+        self.ridge = np.r_[np.full(dim, 1 / (strength * n)), 0.0][:, None]  # (D + 1, 1)
+
+    def solved(self, start: np.ndarray | None) -> np.ndarray:
+        """Where the loss is least, (D + 1, C)."""
+        w = np.zeros((self.x.shape[1] + 1, self.values.shape[1])) if start is None else start
+        loss, p = self.at(w)
+        for _ in range(MOST_STEPS):
+            gradient = self.sums(self.weigh * (p - self.values)) + self.ridge * w
+            step = self.newton_step(gradient, p)
+            slope = (gradient * step).sum()
+            if slope > -TOLERANCE * loss:
+                break
+            length = 1.0
+            while (found := self.at(w + length * step))[0] > loss + 1e-4 * length * slope and length > 1e-6:
+                length /= 2
+            if found[0] >= loss:  # as near as rounding allows
+                break
+            w, (loss, p) = w + length * step, found
+        return w
+
+    def at(self, w: np.ndarray) -> tuple[float, np.ndarray]:
+        """Loss and probabilities (N, C)."""
+        z = self.scores(w)
+        if self.exclusive:
+            z -= z.max(1, keepdims=True)
+            p = np.exp(z)
+            total = p.sum(1, keepdims=True)
+            losses = self.weigh * self.values * (np.log(total) - z)
+            p /= total
+        else:
+            p = _sigmoid(z)
+            losses = self.weigh * (np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z))) - self.values * z)
+        return float(losses.sum(dtype=np.float64) + (self.ridge * w * w).sum() / 2), p
+
+    def scores(self, w: np.ndarray) -> np.ndarray:
+        """(N, C)."""
+        return self.x @ w[:-1].astype(self.x.dtype) + w[-1].astype(self.x.dtype)
+
+    def sums(self, slopes: np.ndarray) -> np.ndarray:
+        """(N, C) of the scores to (D + 1, C) of the weights."""
+        return np.vstack([self.x.T @ slopes, slopes.sum(0)]).astype(np.float64)
+
+    def newton_step(self, gradient: np.ndarray, p: np.ndarray) -> np.ndarray:
+        """By conjugate gradients, as exactly as pays (D + 1, C)."""
+        solve = self.preconditioner(p)
+        step, residual = np.zeros_like(gradient), -gradient
+        direction = solved = solve(residual)
+        square = first = (residual * solved).sum()
+        for _ in range(MOST_PRODUCTS):
+            product = self.curved(direction, p)
+            length = square / (direction * product).sum()
+            step, residual = step + length * direction, residual - length * product
+            solved = solve(residual)
+            before, square = square, (residual * solved).sum()
+            if square <= 0.01 * first:
+                break
+            direction = solved + square / before * direction
+        return step
+
+    def curved(self, direction: np.ndarray, p: np.ndarray) -> np.ndarray:
+        """The Hessian times a direction (D + 1, C)."""
+        z = self.scores(direction)
+        centred = z - (p * z).sum(1, keepdims=True) if self.exclusive else (1 - p) * z
+        return self.sums(self.weigh * p * centred) + self.ridge * direction
+
+    def preconditioner(self, p: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        """Solves by an estimate of the Hessian: of some rows, and the same for all classes but for a factor."""
+        from scipy.linalg import cho_factor, cho_solve
+
+        curvature = self.weigh * p * (1 - p)  # (N, C)
+        scale = curvature.mean(0, dtype=np.float64) + 1e-12
+        rows = slice(None, None, max(1, len(self.x) // SAMPLED))
+        x = np.c_[self.x[rows], np.ones_like(self.x[rows, :1])]
+        weights = (curvature[rows] / scale.astype(x.dtype)).mean(1, keepdims=True)
+        gram = (x.T @ (x * weights)).astype(np.float64) * (len(self.x) / len(x))
+        gram[np.diag_indices_from(gram)] += self.ridge[:, 0] / scale.mean() + 1e-7 * np.trace(gram)
+        factor = cho_factor(gram, overwrite_a=True, check_finite=False)
+        return lambda r: cho_solve(factor, r, check_finite=False) / scale
+
+
+def probabilities(x: np.ndarray, weights: np.ndarray, exclusive: bool) -> np.ndarray:
+    """(N, C) probabilities from features x (N, D) and weights (D + 1, C)."""
+    z = x @ weights[:-1] + weights[-1]
+    return np.exp(z - np.logaddexp.reduce(z, axis=1, keepdims=True)) if exclusive else _sigmoid(z)
+
+
+def _sigmoid(z: np.ndarray) -> np.ndarray:
+    return 0.5 * (1 + np.tanh(z / 2))
+
+
+def _balance(values: np.ndarray, exclusive: bool) -> np.ndarray:
+    """Loss weights: (N, 1) for exclusive classes, else (N, C); an absent class or side weighs nothing."""
+    n, positive = len(values), values.sum(0)
+    if exclusive:
+        return (values * n / (len(positive) * positive.clip(1))).sum(1, keepdims=True)
+    return np.where(values == 1, n / (2 * positive.clip(1)), n / (2 * (n - positive).clip(1)))
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """BLAS's threads. On small products they wait for each other: 30 ms a step instead of 2 on two busy cores."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
