@@ -4,8 +4,8 @@
 
 One lead (MLII), 125 Hz, tokens of 80 ms. Two tasks: `beats-published` is the usual split of records, in which records
 201 (DS1) and 202 (DS2) are one person; `beats` leaves 201 out of training the probe. Pretraining for `beats` leaves it
-out, too. Class Q (15 beats in all) is left out. --scratch adds the same network trained on the labels alone, which takes longer than all else. Prints a table
-and a JSON line.
+out, too. Class Q (15 beats in all) is left out. --scratch adds the same network trained on the labels alone, which
+takes longer than all else. Prints a table and a JSON line.
 """
 
 from __future__ import annotations

@@ -67,6 +67,20 @@ def test_strength_is_chosen_on_the_validation_part_alone():
     assert np.array_equal(linear_probe(x, garbled, split, True, config).scores, result.scores)
 
 
+def test_refitting_uses_the_validation_part_once_the_penalty_is_chosen():
+    x, values, split = clusters(150, 10, 3, apart=0.4)
+    plain = linear_probe(x, values, split, True, LinearProbe())
+    refitted = linear_probe(x, values, split, True, LinearProbe(refit=True))
+    assert refitted.chosen == plain.chosen
+    assert np.array_equal(refitted.validation, plain.validation)  # thresholds come from records it was not trained on
+    z, both = standardised(x, split.train)[0], np.concatenate([split.train, split.validation])
+    expected = probabilities(
+        z[split.test], fit_logistic(z[both], values[both], plain.chosen["strength"], exclusive=True), True
+    )
+    assert refitted.scores == pytest.approx(expected, abs=1e-3)
+    assert not np.allclose(refitted.scores, plain.scores, atol=1e-2)
+
+
 def test_equal_areas_are_decided_by_log_loss():
     values = np.array([[1.0], [0.0]])
     sure, unsure, wrong = (np.array([[p], [1 - p]]) for p in (0.9, 0.6, 0.4))

@@ -27,6 +27,9 @@ class LinearProbe(Config):
     balanced: bool = Field(
         default=False, description="weigh classes (or positives and negatives) as if equally frequent"
     )
+    refit: bool = Field(
+        default=False, description="once the penalty is chosen, train on the training and validation parts together"
+    )
 
 
 class KnnProbe(Config):
@@ -66,6 +69,9 @@ def linear_probe(x: np.ndarray, values: np.ndarray, split: Split, exclusive: boo
         chosen = max(fits, key=lambda strength: selection_score(truth, probabilities(known, fits[strength], exclusive)))
     weights = fits[chosen]
     validation = probabilities(z[split.validation], weights, exclusive)
+    if config.refit:
+        both = np.concatenate([split.train, split.validation])
+        weights = fit_logistic(z[both], values[both], chosen, exclusive, config.balanced, weights)
     scores = probabilities(z[split.test], weights, exclusive)
     return Probed(scores, validation, {"strength": chosen}, _as_head(weights, *scale))
 
