@@ -55,6 +55,7 @@ def test_single_precision_and_a_sampled_preconditioner_change_nothing(monkeypatc
     exact = probabilities(x, fit_logistic(x, values, 1.0, True), True)
     monkeypatch.setattr(logistic, "SMALL", 0)
     monkeypatch.setattr(logistic, "SAMPLED", 100)
+    monkeypatch.setattr(logistic, "WORTH", 0)
     assert probabilities(x, fit_logistic(x, values, 1.0, True), True) == pytest.approx(exact, abs=1e-3)
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-6  # stops when a step promises a smaller share of the loss
 MOST_STEPS, MOST_PRODUCTS = 50, 50  # Newton steps, and products with the Hessian in each
-SAMPLED = 4096  # rows that the preconditioner is made of
+SAMPLED, WORTH = 4096, 50  # rows that the preconditioner is made of: all, if that costs no more than so many products
 SMALL = 2**22  # numbers in features that are computed in float64; more are in float32: half the bytes, half the time
 
 
@@ -120,10 +120,11 @@ class _Regression:
 
         curvature = self.weigh * p * (1 - p)  # (N, C)
         scale = curvature.mean(0, dtype=np.float64) + 1e-12
-        rows = slice(None, None, max(1, len(self.x) // SAMPLED))
+        n, dim = self.x.shape
+        rows = slice(None, None, max(1, n // max(SAMPLED, WORTH * n * p.shape[1] // dim)))
         x = np.c_[self.x[rows], np.ones_like(self.x[rows, :1])]
         weights = (curvature[rows] / scale.astype(x.dtype)).mean(1, keepdims=True)
-        gram = (x.T @ (x * weights)).astype(np.float64) * (len(self.x) / len(x))
+        gram = (x.T @ (x * weights)).astype(np.float64) * (n / len(x))
         gram[np.diag_indices_from(gram)] += self.ridge[:, 0] / scale.mean() + 1e-7 * np.trace(gram)
         factor = cho_factor(gram, overwrite_a=True, check_finite=False)
         return lambda r: cho_solve(factor, r, check_finite=False) / scale
