@@ -38,6 +38,18 @@ def table(records: int, groups: int, classes: int, exclusive: bool, seed: int, s
     )
 
 
+@given(seed=integers(0, 10_000), patients=integers(8, 30), classes=integers(2, 5), share=sampled_from([0.1, 0.2, 0.5]))
+@settings(deadline=None, max_examples=60)
+def test_a_few_large_patients_do_not_overfill_a_part(seed, patients, classes, share):
+    """Beats of MIT-BIH: rare classes in a few patients once drew more than half of all beats into a fifth."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(50, 400, patients)
+    groups = np.repeat([f"p{i}" for i in range(patients)], sizes)
+    labels = np.concatenate([rng.choice(classes, n, p=rng.dirichlet(np.full(classes, 0.2))) for n in sizes])
+    part = stratify(strata(np.eye(classes)[labels]), groups, (1 - share, share), rng)
+    assert (part == 1).sum() <= share * sizes.sum() + sizes.max() / 2 + classes + 1
+
+
 @given(
     seed=integers(0, 10_000),
     groups=integers(20, 80),

@@ -118,7 +118,8 @@ def stratify(
     """(N,) part of each row; each part gets about its share of the rows and of the ones in each column (N, S).
 
     Iterative stratification (Sechidis et al. 2011) with groups in place of examples: the groups of the rarest column
-    that is left go first, each to the part that lacks this column most.
+    that is left go first, each to the part that lacks this column most, of those that at least half of it fits into
+    (but for a record a column: rounding).
     """
     names, group_of = np.unique(np.asarray(groups), return_inverse=True)
     counts = np.zeros((len(names), columns.shape[1]))
@@ -133,7 +134,8 @@ def stratify(
         rarest = int(np.argmin(np.where(totals > 0, totals, np.inf)))
         members = left[counts[left, rarest] > 0]
         for group in members[np.argsort(-counts[members, rarest], kind="stable")]:
-            chosen = int(np.lexsort((rng.random(len(room)), room, lacks[:, rarest]))[-1])
+            fits = room >= min(sizes[group] / 2 - columns.shape[1], room.max())
+            chosen = int(np.lexsort((rng.random(len(room)), room, lacks[:, rarest], fits))[-1])
             part[group] = chosen
             lacks[chosen] -= counts[group]
             room[chosen] -= sizes[group]
