@@ -8,12 +8,13 @@ import torch
 
 from anyjepa.errors import InputError
 from anyjepa.evaluation.attentive import AttentiveProbe, attentive_probe
+from anyjepa.evaluation.classifier import as_probabilities, record_logits
 from anyjepa.evaluation.controls import random_encoder
-from anyjepa.evaluation.features import token_features
+from anyjepa.evaluation.features import Tokens, token_features
 from anyjepa.evaluation.finetune import Finetune, finetune, random_crops
 from anyjepa.evaluation.fitting import FitConfig
 from anyjepa.evaluation.metrics import auroc, macro
-from anyjepa.evaluation.samples import ArraySamples, Windows
+from anyjepa.evaluation.samples import ArraySamples, SelectedSamples, Windows
 from anyjepa.evaluation.splits import Split
 from anyjepa.nn.encoder import Encoder, EncoderConfig
 
@@ -60,6 +61,55 @@ def test_attentive_probe_never_sees_test_labels(encoder, waves):
     config = AttentiveProbe(fit=FitConfig(steps=5, precision="32"))
     first, second = (attentive_probe(encoder, tokens, v, split, True, config).scores for v in (values, garbled))
     assert np.array_equal(first, second)
+
+
+def test_clips_read_jointly_say_what_none_says_alone(encoder):
+    """Are the two windows of a record of the same kind?"""
+    rng = np.random.default_rng(0)
+    kind, means = rng.integers(0, 2, (120, 2)), rng.normal(size=(2, 32))
+    patches = means[kind.ravel(), None] + 0.3 * rng.normal(size=(240, 4, 32))
+    tokens = Tokens(np.zeros((240, 0, 32), np.float16), patches.astype(np.float16), np.repeat(np.arange(120), 2))
+    values = np.eye(2, dtype=np.float32)[(kind[:, 0] == kind[:, 1]).astype(int)]
+    split = Split(np.arange(60), np.arange(60, 80), np.arange(80, 120), seed=0)
+    fit = FitConfig(steps=60, batch=60, lr=3e-3, final_lr=0, precision="32")
+    joint, averaged = (
+        attentive_probe(
+            encoder, tokens, values, split, True, AttentiveProbe(head="attentive-block", joint=one, fit=fit)
+        )
+        for one in (True, False)
+    )
+    assert macro(auroc(values[split.test], joint.scores)) > 0.97
+    assert macro(auroc(values[split.test], averaged.scores)) < 0.75
+    assert joint.scores.sum(1) == pytest.approx(np.ones(40), abs=1e-5)
+
+
+@pytest.mark.parametrize("head", ["attentive", "attentive-block"])
+def test_a_record_read_jointly_does_not_depend_on_its_neighbours(encoder, waves, head):
+    """Records have three windows or two; beside one of three, one of two is padded."""
+    samples, values, split = waves
+    tokens = token_features(encoder, samples, WINDOWS)
+    config = AttentiveProbe(head=head, joint=True, fit=FitConfig(steps=5, precision="32"))
+    together = attentive_probe(encoder, tokens, values, split, True, config)
+    counts = {len(WINDOWS.starts(samples[row].shape[1])) for row in split.test}
+    assert counts == {2, 3}
+    found = record_logits(encoder, together.head, SelectedSamples(samples, split.test), WINDOWS)
+    alone = as_probabilities(found.mean(len(split.test)), exclusive=True)  # whole in single precision
+    np.testing.assert_allclose(together.scores, alone, atol=2e-3)
+    for place in range(2):
+        one = Split(split.train, split.validation, split.test[[place]], seed=0)
+        scores = attentive_probe(encoder, tokens, values, one, True, config).scores
+        np.testing.assert_allclose(scores[0], together.scores[place], atol=1e-6)
+
+
+def test_windows_evenly_spread():
+    assert Windows(length=16, count=8).starts(86) == [0, 10, 20, 30, 40, 50, 60, 70]
+    assert Windows(length=16, count=3).starts(17) == [0, 1]  # as many as differ
+    assert Windows(length=16, count=8).starts(16) == [0]
+    assert Windows(length=16, count=1).starts(36) == [10]
+    with pytest.raises(ValueError, match="stride and count: windows follow one of them"):
+        Windows(length=16, stride=4, count=2)
+    with pytest.raises(ValueError, match="joint: all windows of a record are read at once"):
+        AttentiveProbe(crops="random", joint=True)
 
 
 @pytest.mark.parametrize("head", ["mean", "register", "attentive"])

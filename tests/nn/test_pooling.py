@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from anyjepa.nn.pooling import AttentivePool, Head, HeadConfig
+from anyjepa.nn.pooling import AttentiveBlock, AttentivePool, Head, HeadConfig
 
 
 def head(kind: str, bias: bool = False) -> Head:
@@ -40,6 +40,49 @@ def test_attentive_by_hand(bias: bool) -> None:
         weights = (k[..., part] @ q[part] / 2).softmax(-1)  # sqrt of 4 dims a head
         read.append((weights[..., None] * v[..., part]).sum(1))
     torch.testing.assert_close(model(prefix, patches), pool.proj(torch.cat(read, -1)))
+
+
+def test_attentive_block_by_hand() -> None:
+    prefix, patches, model = torch.randn(2, 1, 8), torch.randn(2, 5, 8), head("attentive-block", bias=True)
+    pool = model.read
+    assert isinstance(pool, AttentiveBlock)
+    for parameter in pool.parameters():
+        parameter.data = torch.randn_like(parameter)
+    tokens, q = pool.norm1(torch.cat([prefix, patches], 1)), pool.q(pool.query)
+    k, v = pool.kv(tokens).split(8, dim=-1)
+    read = []
+    for h in range(2):
+        part = slice(4 * h, 4 * h + 4)
+        weights = (k[..., part] @ q[part] / 2).softmax(-1)
+        read.append((weights[..., None] * v[..., part]).sum(1))
+    x = pool.query + torch.cat(read, -1)  # no projection
+    x = x + pool.mlp.fc2(torch.nn.functional.gelu(pool.mlp.fc1(pool.norm2(x))))
+    torch.testing.assert_close(model(prefix, patches), pool.proj(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dim", [8, 16])
+def test_attentive_block_has_the_published_parts(dim: int) -> None:
+    model = Head(HeadConfig(kind="attentive-block", bias=True), dim, 2, outputs=3)
+    query, norms, attention, mlp, output = dim, 4 * dim, 3 * dim * (dim + 1), 8 * dim**2 + 5 * dim, 3 * (dim + 1)
+    assert sum(p.numel() for p in model.parameters()) == query + norms + attention + mlp + output
+    assert torch.equal(model.read.norm1.weight, torch.ones(dim))
+    assert model.read.mlp.fc1.weight.std().item() == pytest.approx(0.02, rel=0.15)
+
+
+@pytest.mark.parametrize("standardise", [False, True])
+@pytest.mark.parametrize("kind", ["attentive", "attentive-block"])
+def test_windows_read_jointly_are_one_long_window(kind: str, standardise: bool) -> None:
+    torch.manual_seed(0)
+    model = Head(HeadConfig(kind=kind, standardise=standardise), dim=8, heads=2, outputs=3)
+    for parameter in model.parameters():
+        parameter.data = torch.randn_like(parameter)
+    prefix, patches = torch.randn(2, 3, 1, 8), torch.randn(2, 3, 5, 8)
+    valid = torch.tensor([[True, True, True], [True, True, False]])
+    found = model(prefix, patches, valid)
+    torch.testing.assert_close(found[0], model(prefix[:1].flatten(1, 2), patches[:1].flatten(1, 2))[0])
+    torch.testing.assert_close(found[1], model(prefix[1:, :2].flatten(1, 2), patches[1:, :2].flatten(1, 2))[0])
+    prefix[1, 2] = patches[1, 2] = 100.0  # what stands in for a window that is not there
+    torch.testing.assert_close(model(prefix, patches, valid), found)
 
 
 def test_attentive_reads_tokens_as_a_set() -> None:

@@ -1,4 +1,4 @@
-"""The published protocols, value by value: the table of the ECG-JEPA code's three evaluation configs."""
+"""The published protocols, value by value: the ECG-JEPA code's three evaluation configs, and V-JEPA's probe."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pytest
 from anyjepa.errors import InputError
 from anyjepa.evaluation.fitting import FitConfig
 from anyjepa.evaluation.protocol import EvaluationConfig
+from anyjepa.nn.pooling import HeadConfig
 from anyjepa.recipes.presets import load_preset, preset_names
 from anyjepa.recipes.schema import merge
 
@@ -18,13 +19,32 @@ PUBLISHED = {
 }
 
 
-def config(name: str, fs: float = 500, patch: int = 25) -> EvaluationConfig:
+def config(name: str, fs: float | None = 500, patch: int = 25) -> EvaluationConfig:
     plain = merge(EvaluationConfig().model_dump(), load_preset(name).settings(fs, patch))
     return EvaluationConfig.model_validate(plain)
 
 
 def test_they_are_all_there():
-    assert preset_names() == sorted(PUBLISHED)
+    assert preset_names() == sorted([*PUBLISHED, "vjepa-attentive"])
+
+
+def test_every_published_value_of_vjepa():
+    """16 frames are the model's own; 8 clips a video, one query over all of them, 20 epochs of batch 256."""
+    found = config("vjepa-attentive", fs=None, patch=2)
+    assert (found.preset, found.protocol) == ("vjepa-attentive", "attentive")
+    windows = found.windows.model_copy(update={"length": 16})
+    assert (windows.count, windows.stride, windows.starts(86)) == (8, None, [0, 10, 20, 30, 40, 50, 60, 70])
+    probe = found.attentive
+    assert (probe.crops, probe.head, probe.joint) == ("windows", "attentive-block", True)
+    assert probe.settings == HeadConfig(kind="attentive-block", bias=True, norm=None, standardise=False)
+    assert probe.fit == FitConfig(
+        steps=None, epochs=20, batch=256, drop_last=False, lr=1e-3, final_lr=0, warmup=0, weight_decay=0.01,
+        betas=(0.9, 0.999), eps=1e-8, clip=None, validate_every=100, patience=None,
+        layer_decay=1, pos_weight=None, ema=None,
+    )  # fmt: skip
+    assert probe.fit.steps_for(2560) == 200
+    assert probe.fit.steps_for(100) == 20  # less than a batch
+    assert probe.fit.model_copy(update={"drop_last": True}).steps_for(300) == 20
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -58,7 +78,7 @@ def test_the_second_stage_begins_where_the_first_ended():
     assert config("ecg-finetune-after-linear").attentive == config("ecg-linear").attentive
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", [*PUBLISHED, "vjepa-attentive"])
 def test_a_recipe_changes_nothing_of_them(name):
     """They say every key of the training, so that no other value is left from below."""
     plain = load_preset(name).evaluation
@@ -73,3 +93,11 @@ def test_windows_are_seconds():
         InputError, match=r"ecg-linear: 2\.5 s every 1\.25 s are 640 and 320 samples at 256 Hz; windows"
     ):
         config("ecg-linear", fs=256, patch=25)
+    with pytest.raises(InputError, match="protocol ecg-linear is for ECGs: its windows are in seconds"):
+        config("ecg-linear", fs=None)
+
+
+def test_training_lasts_steps_or_epochs():
+    for wrong in ({"epochs": 3}, {"steps": None}):
+        with pytest.raises(ValueError, match="give one of steps and epochs, and set the other to null"):
+            FitConfig(**wrong)

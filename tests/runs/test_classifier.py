@@ -54,6 +54,7 @@ SETTINGS = {
     "linear": {},
     "attentive": {"attentive": {"fit": FIT}},
     "ecg-linear": {"attentive": {"fit": FIT}},
+    "vjepa-attentive": {"attentive": {"fit": {**FIT, "epochs": None}}},
     "finetune": {"finetune": {"fit": FIT}},
     "ecg-finetune": {"finetune": {"fit": FIT}},
     "ecg-finetune-after-linear": {"attentive": {"fit": FIT}, "finetune": {"fit": FIT}},
@@ -75,7 +76,7 @@ def test_it_gives_the_scores_of_the_evaluation(tiny_run, labels, records, tmp_pa
     test = [place for place, part in enumerate(labels.split) if part == "test"]
     found = model.predict_classes([records[place].signal for place in test], fs=100)
     first = result.rows[0].repeats[0]
-    tolerance = 0.02 if protocol == "attentive" else 1e-6  # its tokens are kept in half precision
+    tolerance = 0.02 if protocol in ("attentive", "vjepa-attentive") else 1e-6  # its tokens are kept in half precision
     area = float(macro(auroc(labels.values[test], found.probabilities)))
     assert area == pytest.approx(first.metrics["macro_auroc"], abs=tolerance)
     chosen = model.loaded.config.classifier.thresholds
@@ -83,15 +84,30 @@ def test_it_gives_the_scores_of_the_evaluation(tiny_run, labels, records, tmp_pa
     assert first.thresholds["rest"] is None
     assert np.array_equal(found.decisions, found.probabilities >= np.array(chosen))
     assert result.without_positives == {"validation": {"rest": 1}}
-    assert result.preset == (f"{protocol}, changed" if protocol.startswith("ecg") else "")
+    assert result.preset == (f"{protocol}, changed" if "-" in protocol else "")
     own = [row.name for row in result.rows if not row.control]
     expected = {
         "attentive": ["pretrained (teacher)", "pretrained (teacher), linear probe"],
         "supervised": ["from scratch (same network, labels only)"],
     }
-    kind = {"ecg-linear": "attentive"}.get(protocol, protocol)
+    kind = {"ecg-linear": "attentive", "vjepa-attentive": "attentive"}.get(protocol, protocol)
     assert own == expected.get(kind, ["pretrained (teacher)"])
     assert result.title.startswith({"ecg-linear": "attentive probe (ecg-linear"}.get(protocol, ""))
+
+
+def test_windows_may_be_read_jointly(tiny_run, labels, records, tmp_path):
+    settings = {"bootstrap": 0, "min_count": 0, **SETTINGS["vjepa-attentive"], "windows": {"count": 3}}
+    asked = {"labels": labels, "protocol": "vjepa-attentive", "settings": settings, "name": "kept"}
+    anyjepa.evaluate(tiny_run, **asked, save_classifier=tmp_path / "joint")
+    model = anyjepa.load(tmp_path / "joint")
+    config = model.loaded.config.classifier
+    assert (config.window, config.stride, config.count, config.joint) == (400, None, 3, True)
+    assert config.head.kind == "attentive-block"
+    long = np.concatenate([r.signal for r in records[:3]], axis=1)
+    found = model.predict_classes([records[5].signal, long], fs=100, leads=LEADS)
+    assert found.window_table()["start_s"].tolist() == [0, 0]
+    assert found.driven_by_s is None
+    assert "odd.window_s" not in found.table()
 
 
 def test_its_folder_says_what_it_is(kept, tiny_run, labels):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from anyjepa.evaluation.features import encoded
-from anyjepa.evaluation.samples import Samples, Windows
+from anyjepa.evaluation.samples import Samples, SelectedSamples, Windows
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.pooling import Head
 
@@ -64,6 +64,17 @@ def window_logits(encoder: Encoder, head: Head, samples: Samples, windows: Windo
     logits, record, start = (np.concatenate(parts) for parts in zip(*found, strict=True))
     order = np.argsort(record, kind="stable")
     return WindowLogits(logits[order], record[order], start[order])
+
+
+@torch.inference_mode()
+def record_logits(encoder: Encoder, head: Head, samples: Samples, windows: Windows) -> WindowLogits:
+    """What an attentive head says of all windows of a record at once, as one window that begins with the record."""
+    logits = []
+    for place in range(len(samples)):
+        found = encoded(encoder, SelectedSamples(samples, [place]), windows)
+        prefix, patches = (torch.cat(parts) for parts in zip(*((p, t) for _, _, p, t in found), strict=True))
+        logits.append(head(prefix[None], patches[None]).float().cpu().numpy())
+    return WindowLogits(np.concatenate(logits), np.arange(len(samples)), np.zeros(len(samples), int))
 
 
 def as_probabilities(logits: np.ndarray, exclusive: bool) -> np.ndarray:

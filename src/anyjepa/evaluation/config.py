@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from anyjepa.config import Config
 from anyjepa.evaluation.attentive import AttentiveProbe
@@ -40,6 +40,12 @@ class EvaluationConfig(Config):
     supervised: Finetune = Finetune()
     raw_dimensions: PositiveInt = Field(default=1000, description="largest size of raw input as features")
     bootstrap: NonNegativeInt = Field(default=500, description="resamples of the groups for an interval; 0: none")
+
+    @model_validator(mode="after")
+    def _same_head(self) -> Self:
+        if self.finetune.after == "attentive" and self.finetune.head.kind != self.attentive.head:
+            raise ValueError(f"finetune.head.kind is {self.finetune.head.kind}, attentive.head {self.attentive.head}")
+        return self
 
     @property
     def title(self) -> str:

@@ -20,7 +20,7 @@ from anyjepa.evaluation.probes import Probed
 from anyjepa.evaluation.samples import Samples, SelectedSamples, Windows
 from anyjepa.evaluation.splits import Split
 from anyjepa.nn.encoder import Encoder, EncoderConfig
-from anyjepa.nn.pooling import Head, HeadConfig
+from anyjepa.nn.pooling import ATTENTIVE, Head, HeadConfig
 from anyjepa.randomness import torch_seed
 
 
@@ -48,7 +48,7 @@ class Finetune(Config):
 
     @model_validator(mode="after")
     def _same_head(self) -> Self:
-        if self.after == "attentive" and self.head.kind != "attentive":
+        if self.after == "attentive" and self.head.kind not in ATTENTIVE:
             raise ValueError(f"after 'attentive' the head is attentive, not '{self.head.kind}'")
         return self
 

@@ -7,13 +7,13 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import lightning as L
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -32,10 +32,11 @@ from anyjepa.training.schedules import warmup_cosine
 class FitConfig(Config):
     """How long and how a classifier is trained."""
 
-    steps: PositiveInt = Field(default=500, description="optimiser steps")
+    steps: PositiveInt | None = Field(default=500, description="optimiser steps; none: by epochs")
+    epochs: PositiveInt | None = Field(default=None, description="passes over the training part, where steps is none")
     batch: PositiveInt = Field(default=128, description="records a step; all training records if there are fewer")
     lr: PositiveFloat = Field(default=1e-3, description="peak learning rate of AdamW")
-    final_lr: PositiveFloat = Field(default=1e-3, description="learning rate of the last step, after half a cosine")
+    final_lr: NonNegativeFloat = Field(default=1e-3, description="learning rate of the last step, after half a cosine")
     warmup: NonNegativeInt = Field(default=0, description="steps from a learning rate of 0 to the peak")
     weight_decay: NonNegativeFloat = Field(default=0.01, description="of Linear weights")
     betas: tuple[Share, Share] = (0.9, 0.99)
@@ -62,6 +63,20 @@ class FitConfig(Config):
     patience: PositiveInt | None = Field(default=None, description="steps without a better validation that end it")
     precision: Precision = Field(default="auto", description="auto: bf16 where the hardware multiplies it fast")
 
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give one of steps and epochs, and set the other to null")
+        return self
+
+    def steps_for(self, records: int) -> int:
+        """Optimiser steps with so many training records."""
+        if self.epochs is None:
+            assert self.steps is not None, "validated"
+            return self.steps
+        batch = min(self.batch, records)
+        return self.epochs * (records // batch) if self.drop_last else -(-self.epochs * records // batch)
+
 
 Inputs = Callable[[np.ndarray, np.random.Generator], tuple[Tensor, ...]]  # rows (B,) -> what the network takes
 
@@ -80,7 +95,7 @@ def fit_classifier(
     inputs: random inputs of given rows; predict: probabilities (n, C) of given rows by the network as it is; values:
     labels (N, C). The best state is that of the best validation AUROC; of equals, of the smallest log loss.
     """
-    device = next(network.parameters()).device
+    device, steps = next(network.parameters()).device, config.steps_for(len(split.train))
     pos_weight = _pos_weight(config, values[split.train], exclusive)
     best = _KeepBest(network, lambda: selection_score(values[split.validation], predict(split.validation)), config)
     trainer_settings: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
@@ -89,14 +104,14 @@ def fit_classifier(
         trainer = L.Trainer(
             accelerator="cpu" if device.type == "cpu" else "auto",
             devices=1,
-            max_steps=config.steps,
+            max_steps=steps,
             gradient_clip_val=config.clip,
             precision=lightning_precision(config.precision),  # type: ignore[arg-type]
             enable_model_summary=False,
             callbacks=[best],
             **trainer_settings,
         )
-        batches = DataLoader(_Batches(inputs, values, split, config), batch_size=None)
+        batches = DataLoader(_Batches(inputs, values, split, config, steps), batch_size=None)
         trainer.fit(_Classifier(network, config, exclusive, pos_weight), batches)
     network.load_state_dict(best.state)
     network.to(device).eval()  # Lightning leaves it on the CPU
@@ -117,7 +132,7 @@ class _Classifier(L.LightningModule):
         return F.binary_cross_entropy_with_logits(logits, target, pos_weight=self.pos_weight)  # type: ignore[arg-type]
 
     def configure_optimizers(self) -> Any:
-        config = self.config
+        config, steps = self.config, self.trainer.max_steps
         groups = [
             {"params": parameters, "weight_decay": decay, "lr": config.lr * factor}
             for (decay, factor), parameters in parameter_groups(self.network, config).items()
@@ -127,7 +142,7 @@ class _Classifier(L.LightningModule):
         def factor(step: int) -> float:
             if step < config.warmup:
                 step += 1  # else the first step would change nothing
-            return warmup_cosine(step, config.steps, 1.0, 0.0, config.final_lr / config.lr, config.warmup)
+            return warmup_cosine(step, steps, 1.0, 0.0, config.final_lr / config.lr, config.warmup)
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -173,8 +188,8 @@ def _pos_weight(config: FitConfig, values: np.ndarray, exclusive: bool) -> Tenso
 class _Batches(IterableDataset[list[Tensor]]):
     """Shuffled epochs of the training part, one batch a step."""
 
-    def __init__(self, inputs: Inputs, values: np.ndarray, split: Split, config: FitConfig):
-        self.inputs, self.rows, self.seed, self.steps = inputs, split.train, split.seed, config.steps
+    def __init__(self, inputs: Inputs, values: np.ndarray, split: Split, config: FitConfig, steps: int):
+        self.inputs, self.rows, self.seed, self.steps = inputs, split.train, split.seed, steps
         self.drop_last = config.drop_last
         self.values, self.batch = torch.as_tensor(values, dtype=torch.float32), min(config.batch, len(split.train))
 
@@ -198,7 +213,7 @@ class _KeepBest(L.Callback):
         step = trainer.global_step
         if self.config.ema is not None:
             self._follow(min(self.config.ema, (1 + step) / (10 + step)))
-        if step % self.config.validate_every and step != self.config.steps:
+        if step % self.config.validate_every and step != trainer.max_steps:
             return
         with self._averaged():
             self.network.eval()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
 import numpy as np
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from anyjepa.config import Config
 from anyjepa.data.dataset import Dataset
@@ -65,6 +65,11 @@ class Windows(Config):
     stride: PositiveInt | None = Field(
         default=None, description="samples between starts of windows; none: half a window"
     )
+    count: PositiveInt | None = Field(
+        default=None,
+        description="in place of a stride: so many windows evenly spread, the first at the record's start, the last at "
+        "its end (one: in the middle); as many as differ where the record is hardly longer than a window",
+    )
     tail: Literal["cover", "drop"] = Field(
         default="cover",
         description="a remainder shorter than a window: covered by a last window that ends with the record, or dropped "
@@ -73,11 +78,21 @@ class Windows(Config):
     absolute: bool = Field(default=False, description="positions count from the record's start instead of the window's")
     batch: PositiveInt = Field(default=64, description="windows encoded at a time")
 
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if self.stride is not None and self.count is not None:
+            raise ValueError("stride and count: windows follow one of them, leave the other out")
+        return self
+
     def starts(self, samples: int) -> list[int]:
         """First samples of a record's windows: 0, stride, 2 stride ..., and what `tail` says of the record's end."""
         if self.length is None:
             return [0]
         last = samples - self.length
+        if self.count is not None:
+            return (
+                sorted({round(place) for place in np.linspace(0, last, self.count)}) if self.count > 1 else [last // 2]
+            )
         starts = list(range(0, last + 1, self.stride or max(1, self.length // 2)))
         return starts if self.tail == "drop" or starts[-1] == last else [*starts, last]
 

@@ -26,7 +26,7 @@ from anyjepa.evaluation.result import Repeat, Row
 from anyjepa.evaluation.samples import Samples, Windows, signal_hashes
 from anyjepa.evaluation.splits import Fixed, Folds, Split, check_leakage, low_shot, splits, warn_of_few
 from anyjepa.nn.encoder import Encoder
-from anyjepa.nn.pooling import Head, HeadConfig
+from anyjepa.nn.pooling import Head
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class Fitted:
     thresholds: tuple[float, ...] | None  # one a class; None: exclusive
     unchosen: tuple[str, ...]  # classes that validation data chose no threshold for
     windows: Windows
+    joint: bool  # the head reads all windows of a record at once
     split: Split
     table: LabelTable
     digests: tuple[str, ...]  # of the signals, in the table's order
@@ -113,7 +114,7 @@ class Study:
         if self.config.protocol in ("linear", "knn"):
             return self.linear(encoder, split)
         if config.crops == "random":
-            settings = Finetune(head=HeadConfig(kind="attentive"), attention="pretrained", dropout=0, fit=config.fit)
+            settings = Finetune(head=config.settings, attention="pretrained", dropout=0, fit=config.fit)
             windows = self.config.windows
             return finetune(encoder, self.samples, values, split, exclusive, windows, settings, frozen=True)
         tokens = Tokens(**self._cached("tokens", encoder, lambda: vars(token_features(encoder, *self._inputs))))
@@ -147,6 +148,7 @@ class Study:
             thresholds=None if thresholds is None else tuple(np.where(unchosen, UNCHOSEN, thresholds).tolist()),
             unchosen=tuple(label for label, missing in zip(self.table.classes, unchosen, strict=True) if missing),
             windows=self.config.windows,
+            joint=self.config.protocol == "attentive" and self.config.attentive.joint,
             split=split,
             table=self.table,
             digests=tuple(self.hashes),

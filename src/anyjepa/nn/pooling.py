@@ -10,17 +10,21 @@ from torch import Tensor, nn
 
 from anyjepa.config import Config
 from anyjepa.nn.attention import attend
+from anyjepa.nn.transformer import MLP, BlockConfig
+
+ATTENTIVE = ("attentive", "attentive-block")
 
 
 class HeadConfig(Config):
     """How a classifier reads an encoder."""
 
-    kind: Literal["mean", "last", "register", "attentive"] = Field(
+    kind: Literal["mean", "last", "register", "attentive", "attentive-block"] = Field(
         default="mean",
         description="mean of patch tokens, the last patch token (of a causal encoder), first prefix token, or one "
-        "learned query over all tokens",
+        "learned query over all tokens: attention and the output only (ECG-JEPA), or a block of attention and MLP "
+        "(V-JEPA)",
     )
-    bias: bool = Field(default=False, description="biases of the output (and of attention's q, k, v)")
+    bias: bool = Field(default=False, description="biases of the output (and of attention's q, k, v, and the MLP)")
     norm: PositiveFloat | None = Field(
         default=None, description="epsilon of a LayerNorm on the vector before the output (NEPA); none: no such norm"
     )
@@ -30,7 +34,7 @@ class HeadConfig(Config):
 
     @model_validator(mode="after")
     def _one_vector(self) -> Self:
-        if self.norm is not None and self.kind == "attentive":
+        if self.norm is not None and self.kind in ATTENTIVE:
             raise ValueError("norm: an attentive head has no single vector before its output; leave it out")
         return self
 
@@ -46,12 +50,38 @@ class AttentivePool(nn.Module):
         self.kv = nn.Linear(dim, 2 * dim, bias=bias)
         self.proj = nn.Linear(dim, outputs, bias=bias)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """tokens: (B, L, D) -> (B, outputs)."""
-        batch = len(tokens)
-        k, v = self.kv(tokens).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, H, L, D / H)
-        q = self.q(self.query).view(1, self.heads, 1, -1).expand(batch, -1, -1, -1).to(k.dtype)
-        return self.proj(attend(q, k, v, None, False, 0.0).flatten(1))
+    def forward(self, tokens: Tensor, valid: Tensor | None = None) -> Tensor:
+        """tokens: (B, L, D), valid: (B, L) False for tokens that are not read -> (B, outputs)."""
+        return self.proj(_ask(self.q(self.query), self.kv(tokens), self.heads, valid))
+
+
+class AttentiveBlock(nn.Module):
+    """A learned query through a block of cross-attention and MLP, then the outputs (V-JEPA, Bardes et al. 2024).
+
+    LayerNorm on what attention reads and before the MLP, both residual to the query; attention has no projection.
+    """
+
+    def __init__(self, dim: int, heads: int, outputs: int, bias: bool = False):
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Parameter(torch.empty(dim))
+        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.q = nn.Linear(dim, dim, bias=bias)
+        self.kv = nn.Linear(dim, 2 * dim, bias=bias)
+        self.mlp = MLP(BlockConfig(bias=bias), dim)
+        self.proj = nn.Linear(dim, outputs, bias=bias)
+
+    def forward(self, tokens: Tensor, valid: Tensor | None = None) -> Tensor:
+        """tokens: (B, L, D), valid: (B, L) False for tokens that are not read -> (B, outputs)."""
+        x = self.query + _ask(self.q(self.query), self.kv(self.norm1(tokens)), self.heads, valid)  # (B, D)
+        return self.proj(x + self.mlp(self.norm2(x)))
+
+
+def _ask(query: Tensor, kv: Tensor, heads: int, valid: Tensor | None) -> Tensor:
+    """query: (D,), keys and values (B, L, 2 D), valid: (B, L) -> (B, D)."""
+    k, v = kv.unflatten(-1, (2, heads, -1)).permute(2, 0, 3, 1, 4)  # (B, H, L, D / H)
+    q = query.view(1, heads, 1, -1).expand(len(kv), -1, -1, -1).to(k.dtype)
+    return attend(q, k, v, valid, False, 0.0).flatten(1)
 
 
 class Standardise(nn.Module):
@@ -75,8 +105,9 @@ class Head(nn.Module):
     def __init__(self, config: HeadConfig, dim: int, heads: int, outputs: int):
         super().__init__()
         self.config = config
-        if config.kind == "attentive":
-            self.read = AttentivePool(dim, heads, outputs, config.bias)
+        if config.kind in ATTENTIVE:
+            pool = AttentivePool if config.kind == "attentive" else AttentiveBlock
+            self.read = pool(dim, heads, outputs, config.bias)
         else:
             self.read = nn.Linear(dim, outputs, bias=config.bias)
         self.norm = None if config.norm is None else nn.LayerNorm(dim, config.norm)
@@ -85,15 +116,22 @@ class Head(nn.Module):
         for name, parameter in self.named_parameters():
             if name.endswith("bias"):
                 nn.init.zeros_(parameter)
-            elif not name.startswith("norm."):
+            elif "norm" not in name:
                 nn.init.trunc_normal_(parameter, std=0.02)
 
-    def forward(self, prefix: Tensor, patches: Tensor) -> Tensor:
-        """prefix: (B, R, D), patches: (B, N, D) -> logits (B, outputs). ValueError without a prefix to read."""
+    def forward(self, prefix: Tensor, patches: Tensor, valid: Tensor | None = None) -> Tensor:
+        """prefix: (B, R, D), patches: (B, N, D) -> logits (B, outputs). ValueError without a prefix to read.
+
+        An attentive head reads K windows of a record jointly, too: (B, K, R, D) and (B, K, N, D), and valid (B, K),
+        False for a window that is not there.
+        """
         if self.config.standardise:
             prefix, patches = self.prefix(prefix), self.patches(patches)
-        if self.config.kind == "attentive":
-            return self.read(torch.cat([prefix, patches], dim=1))
+        if self.config.kind in ATTENTIVE:
+            tokens = torch.cat([prefix, patches], dim=-2)
+            if valid is not None:
+                valid = valid.repeat_interleave(tokens.shape[-2], dim=1)  # (B, K (R + N))
+            return self.read(tokens.flatten(1, -2), valid)
         if self.config.kind == "register" and prefix.shape[1] == 0:
             raise ValueError(
                 "a register head needs an encoder with a register or CLS token; choose 'mean' or 'attentive'"

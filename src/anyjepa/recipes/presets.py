@@ -14,16 +14,25 @@ from anyjepa.recipes.schema import merge
 
 
 class Preset(Config):
-    """A protocol by name: settings of `EvaluationConfig`, with windows in seconds, for rates differ."""
+    """A protocol by name: settings of `EvaluationConfig`; those of ECGs have windows in seconds, for rates differ."""
 
     name: str
     description: str
-    window_s: PositiveFloat
-    stride_s: PositiveFloat
+    window_s: PositiveFloat | None = None
+    stride_s: PositiveFloat | None = None
     evaluation: dict[str, Any]
 
-    def settings(self, fs: float, patch: int) -> dict[str, Any]:
-        """For an encoder at `fs` Hz with tokens of `patch` samples. InputError where a window is no whole tokens."""
+    def settings(self, fs: float | None, patch: int) -> dict[str, Any]:
+        """For an encoder at `fs` Hz (None: no ECGs) with tokens of `patch` samples.
+
+        InputError where a window is no whole tokens, and where seconds have no meaning.
+        """
+        if self.window_s is None or self.stride_s is None:
+            return merge(self.evaluation, {"preset": self.name})
+        if fs is None:
+            raise InputError(
+                f"protocol {self.name} is for ECGs: its windows are in seconds, and this model's records have no rate"
+            )
         length, stride = self.window_s * fs, self.stride_s * fs
         if length % patch or stride % 1:
             raise InputError(

@@ -11,7 +11,7 @@ import numpy as np
 from torch import nn
 
 from anyjepa.errors import DataWarning, InputError
-from anyjepa.evaluation.classifier import WindowLogits, as_probabilities, window_logits
+from anyjepa.evaluation.classifier import WindowLogits, as_probabilities, record_logits, window_logits
 from anyjepa.evaluation.decisions import UNCHOSEN, decide
 from anyjepa.evaluation.samples import Samples, SelectedSamples, Windows, longer
 from anyjepa.weights.folder import LoadedModel, read_config, save_model
@@ -37,7 +37,9 @@ def write_classifier(folder: Path, model: Model, what: str, samples: Dataset, fi
         classes=fitted.classes,
         exclusive=fitted.exclusive,
         window=windows.length,
-        stride=windows.length and (windows.stride or max(1, windows.length // 2)),
+        stride=windows.length and (windows.stride or max(1, windows.length // 2)) if windows.count is None else None,
+        count=windows.count,
+        joint=fitted.joint,
         tail=windows.tail,
         thresholds=fitted.thresholds,
         causal=None if causal == loaded.encoder.config.causal else causal,
@@ -82,13 +84,14 @@ class Predictions:
     config: ClassifierConfig
     probabilities: np.ndarray  # (N, C)
     decisions: np.ndarray  # (N, C) whether each class is said to apply
-    windows: WindowLogits  # of every window; a record's probabilities come from the mean
+    windows: WindowLogits  # of every window (all as one if read jointly); a record's probabilities come from the mean
     fs: float | None  # Hz, of the windows' starts; None: records without time
 
     @property
     def driven_by_s(self) -> np.ndarray | None:
-        """(N, C) start in s of the window that speaks most for each class; None for records without time."""
-        return None if self.fs is None else self.windows.strongest(len(self.ids)) / self.fs
+        """(N, C) start in s of the window that speaks most for each class; None for records without time, or if all
+        windows are read jointly."""
+        return None if self.fs is None or self.config.joint else self.windows.strongest(len(self.ids)) / self.fs
 
     def table(self) -> pd.DataFrame:
         """One row a record: id, windows (their number), of exclusive classes the one decided, and of each class its
@@ -141,10 +144,11 @@ def classify(model: Model, samples: Samples) -> Predictions:
             stacklevel=3,
         )
     absolute, parts = model.preprocessing.absolute_time, []
-    of_long = Windows(length=limit, stride=config.stride, tail=config.tail, absolute=absolute)
+    of_long = Windows(length=limit, stride=config.stride, count=config.count, tail=config.tail, absolute=absolute)
+    read = record_logits if config.joint else window_logits
     for rows, windows in ((np.flatnonzero(~whole), of_long), (np.flatnonzero(whole), Windows(absolute=absolute))):
         if len(rows):
-            found = window_logits(model.encoder, head, SelectedSamples(samples, rows), windows)
+            found = read(model.encoder, head, SelectedSamples(samples, rows), windows)
             parts.append((found.logits, rows[found.record], found.start))
     logits, record, start = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     order = np.argsort(record, kind="stable")

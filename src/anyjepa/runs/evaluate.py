@@ -98,13 +98,8 @@ def _protocol(name: str, usual: EvaluationConfig, model: Model) -> EvaluationCon
         return _config(usual, None, {"protocol": name})
     if name not in preset_names():
         raise InputError(f"evaluate: there is no protocol '{name}'{did_you_mean(name, [*PROTOCOLS, *preset_names()])}")
-    return _config(usual, None, load_preset(name).settings(_rate(name, model), model.encoder.config.patch[0]))
-
-
-def _rate(name: str, model: Model) -> float:
-    if not isinstance(model, EcgModel):
-        raise InputError(f"protocol {name} is for ECGs; this is a model of {model.preprocessing.kind}")
-    return model.preprocessing.fs
+    fs = model.preprocessing.fs if isinstance(model, EcgModel) else None
+    return _config(usual, None, load_preset(name).settings(fs, model.encoder.config.patch[0]))
 
 
 def _config(usual: EvaluationConfig, folds: int | None, changes: Mapping[str, Any]) -> EvaluationConfig:

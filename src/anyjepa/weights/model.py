@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from anyjepa.config import Config, Share, validated
 from anyjepa.errors import InputError
 from anyjepa.nn.encoder import Encoder
-from anyjepa.nn.pooling import Head, HeadConfig
+from anyjepa.nn.pooling import ATTENTIVE, Head, HeadConfig
 from anyjepa.nn.predictor import MaskedPredictor
 from anyjepa.nn.tokens import token_grid
 from anyjepa.objectives.build import ObjectiveConfig
@@ -40,6 +40,12 @@ class ClassifierConfig(Config):
     stride: PositiveInt | None = Field(
         default=None, le=LARGEST_TABLE, description="samples from one window to the next"
     )
+    count: PositiveInt | None = Field(
+        default=None, le=LARGEST_TABLE, description="in place of a stride: so many windows evenly spread over a record"
+    )
+    joint: bool = Field(
+        default=False, description="the head reads all windows of a record at once; else their logits are averaged"
+    )
     tail: Literal["cover", "drop"] = Field(
         default="cover", description="a remainder shorter than a window: covered by a last one, or dropped"
     )
@@ -54,8 +60,12 @@ class ClassifierConfig(Config):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if (self.window is None) != (self.stride is None):
+        if (self.window is None) != (self.stride is None) and self.count is None:
             raise ValueError("window and stride come together")
+        if self.stride is not None and self.count is not None:
+            raise ValueError("stride and count: windows follow one of them")
+        if self.joint and self.head.kind not in ATTENTIVE:
+            raise ValueError(f"joint: a head of kind '{self.head.kind}' reads one window at a time")
         if len(set(self.classes)) < len(self.classes) or not all(name.strip() for name in self.classes):
             raise ValueError("classes must have names of their own")
         if self.thresholds is not None and len(self.thresholds) != len(self.classes):
