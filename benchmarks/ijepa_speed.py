@@ -1,0 +1,249 @@
+"""Step time of the network of `ijepa-cifar10` here and in the public I-JEPA code, in one process, alternately.
+
+    git clone https://github.com/facebookresearch/ijepa PATH
+    python benchmarks/ijepa_speed.py [--reference PATH] [--batch 256] [--rounds 9] [--threads 1] [--precision auto]
+
+A step is all there is between two batches: synthetic uint8 images in memory become a batch, with masks, then forward,
+backward, AdamW and the teacher's step. The reference runs its own training loop as shipped: bf16 autocast and DDP of
+one process (its autocast is CUDA's, so on a CPU it computes in float32), its collator with min_keep 4 (10 never ends on
+8 x 8 tokens), each image normalised by itself. Only its data set is replaced, by the images in memory, and no
+torchvision is needed. Here masks are as the reference's, and in one more row exact. Prints one JSON line: medians of
+seconds a step, of which `batch` go to images and masks, by the clock and of the processor (steadier on a shared
+machine, meaningless on a GPU), ratios round by round, and ms an image of masks alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import statistics
+import sys
+import tempfile
+import time
+import types
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from anyjepa.data.images.dataset import ImageDataset
+from anyjepa.data.images.image_set import ImageSet
+from anyjepa.data.images.preprocessing import ImagePreprocessing
+from anyjepa.masks.sampling import draws, sample
+from anyjepa.objectives.build import build
+from anyjepa.recipes.schema import Recipe, load_recipe
+from anyjepa.runs.folder import environment
+from anyjepa.training.draws import Collate, DrawnCrops, DrawSampler
+from anyjepa.training.module import Pretraining
+from anyjepa.training.precision import lightning_precision
+
+MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
+Times = defaultdict[str, list[np.ndarray]]  # (clock, processor) in s
+Step = Callable[[], None]
+
+
+def now() -> np.ndarray:
+    return np.array([time.perf_counter(), time.process_time()])
+
+
+def recipe_of(mode: str, batch: int) -> Recipe:
+    edits = [f"training.batch_size={batch}", f"objective.masks.mode={mode}", "objective.masks.min_keep=4"]
+    return load_recipe("ijepa-cifar10", edits)[0]
+
+
+def ours(name: str, recipe: Recipe, pixels: np.ndarray, precision: str, times: Times) -> Step:
+    """One step of this library, with the parts that its Trainer calls."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    objective = build(recipe.objective, 3, recipe.data.size).to(device).train()
+    optimiser = Pretraining(objective, recipe.training, ()).configure_optimizers()
+    names = tuple(map(str, range(len(pixels))))
+    images = ImageDataset.of(ImageSet("synthetic", names, pixels), ImagePreprocessing(side=32, mean=MEAN, std=STD))
+    sampler = DrawSampler(recipe.training, len(images))
+    crops, collate = DrawnCrops(images, 0), Collate(objective.masks, objective.student.grid, sampler)
+    steps = iter(sampler)
+    bf16 = lightning_precision(precision) == "bf16-mixed"  # type: ignore[arg-type]
+
+    def step() -> None:
+        begin = now()
+        batch = collate(crops.__getitems__(next(steps)))
+        times[f"{name}_batch"].append(now() - begin)
+        masks = [_to(group, device) for group in batch.masks]
+        objective.begin_step(batch.step, recipe.training.schedule_steps)
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            loss = objective(batch.x.to(device), masks, None, recipe.training.batch_size).total()
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        objective.end_step()
+        loss.item()  # waits for the device
+        times[name].append(now() - begin)
+
+    return step
+
+
+def _to(group: Any, device: torch.device) -> Any:
+    return type(group)(*(part.to(device) if isinstance(part, Tensor) else part for part in group))
+
+
+class Alternating:
+    """Stands for the reference's data loader; while the reference waits for its next batch, the others' steps run."""
+
+    def __init__(self, collate: Callable[..., Any], pixels: np.ndarray, others: list[Step], times: Times, config: Any):
+        self.collate, self.pixels, self.others, self.times, self.config = collate, pixels, others, times, config
+        self.sampler = types.SimpleNamespace(set_epoch=lambda epoch: None)
+
+    def __len__(self) -> int:
+        return self.config.rounds + 1
+
+    def __iter__(self) -> Iterator[Any]:
+        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+        rng = np.random.default_rng(0)
+        for _ in range(len(self)):
+            for step in self.others:
+                step()
+            begin = now()
+            rows = rng.integers(len(self.pixels), size=self.config.batch)
+            images = [(torch.from_numpy(self.pixels[row]).permute(2, 0, 1).float() / 255 - mean) / std for row in rows]
+            batch = self.collate([(image, 0) for image in images])
+            self.times["reference_batch"].append(now() - begin)
+            yield batch
+            self.times["reference"].append(now() - begin)
+
+
+def run_reference(checkout: Path, recipe: Recipe, pixels: np.ndarray, others: list[Step], times: Times, args: Any):
+    """The training loop of the checkout, with the network and the masks of the recipe."""
+    sys.path.insert(0, str(checkout))
+    transforms, data = types.ModuleType("src.transforms"), types.ModuleType("src.datasets.imagenet1k")
+    transforms.make_transforms = lambda **_: None  # type: ignore[attr-defined]
+
+    def make_imagenet1k(collator: Callable[..., Any], **_: Any) -> tuple[None, Alternating, Any]:
+        loader = Alternating(collator, pixels, others, times, args)
+        return None, loader, loader.sampler
+
+    data.make_imagenet1k = make_imagenet1k  # type: ignore[attr-defined]
+    sys.modules |= {"src.transforms": transforms, "src.datasets.imagenet1k": data}
+    from src.models import vision_transformer  # type: ignore[import-not-found]
+
+    from src import train  # type: ignore[import-not-found]
+
+    encoder, predictor, masks = recipe.objective.encoder, recipe.objective.predictor, recipe.objective.masks
+    vision_transformer.vit_cifar10 = partial(
+        vision_transformer.VisionTransformer,
+        embed_dim=encoder.dim,
+        depth=encoder.depth,
+        num_heads=encoder.heads,
+        mlp_ratio=4,
+        qkv_bias=True,
+        norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
+    )
+    logging.disable(logging.INFO)
+    with tempfile.TemporaryDirectory() as folder:
+        rendezvous = f"file://{folder}/rendezvous"
+        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        torch.distributed.init_process_group(backend, init_method=rendezvous, rank=0, world_size=1)
+        train.main(
+            {
+                "meta": {
+                    "use_bfloat16": True,
+                    "model_name": "vit_cifar10",
+                    "load_checkpoint": False,
+                    "read_checkpoint": None,
+                    "copy_data": False,
+                    "pred_depth": predictor.depth,
+                    "pred_emb_dim": predictor.dim,
+                },
+                "data": {
+                    "use_gaussian_blur": False,
+                    "use_horizontal_flip": False,
+                    "use_color_distortion": False,
+                    "color_jitter_strength": 0.0,
+                    "batch_size": args.batch,
+                    "pin_mem": False,
+                    "num_workers": 0,
+                    "root_path": "",
+                    "image_folder": "",
+                    "crop_size": 32,
+                    "crop_scale": [1.0, 1.0],
+                },
+                "mask": {
+                    "allow_overlap": False,
+                    "patch_size": 4,
+                    "num_enc_masks": 1,
+                    "min_keep": masks.min_keep,
+                    "enc_mask_scale": masks.context_scale,
+                    "num_pred_masks": masks.targets,
+                    "pred_mask_scale": masks.scale,
+                    "aspect_ratio": masks.aspect,
+                },
+                "optimization": {
+                    "ema": [0.996, 1.0],
+                    "ipe_scale": 1.0,
+                    "weight_decay": 0.05,
+                    "final_weight_decay": 0.05,
+                    "epochs": 1,
+                    "warmup": 0,
+                    "start_lr": 1e-3,
+                    "lr": 1e-3,
+                    "final_lr": 1e-5,
+                },
+                "logging": {"folder": folder, "write_tag": "speed"},
+            }
+        )
+        torch.distributed.destroy_process_group()
+
+
+def masks_ms(recipe: Recipe, rounds: int) -> float:
+    """Median processor ms an image of a batch of masks, its random numbers included."""
+    config, rng, batch = recipe.objective.masks, np.random.default_rng(0), recipe.training.batch_size
+    (shared, own), taken = draws(config, (8, 8)), []
+    for _ in range(rounds + 1):
+        begin = now()
+        sample(config, (8, 8), rng.random(shared), rng.random((batch, own)))
+        taken.append((now() - begin)[1] * 1e3 / batch)
+    return round(statistics.median(taken[1:]), 4)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--reference", type=Path)
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--precision", default="auto", choices=["auto", "32", "bf16"], help="of this library")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    pixels = np.random.default_rng(0).integers(0, 256, (4096, 32, 32, 3), dtype=np.uint8)
+    times: Times = defaultdict(list)
+    recipes = {"anyjepa": recipe_of("reference", args.batch), "exact": recipe_of("exact", args.batch)}
+    steps = [ours(name, recipe, pixels, args.precision, times) for name, recipe in recipes.items()]
+    if args.reference:
+        with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # old names of torch
+            run_reference(args.reference, recipes["anyjepa"], pixels, steps, times, args)
+    else:
+        for step in [*steps] * (args.rounds + 1):
+            step()
+    row: dict[str, object] = {}
+    for place, unit in enumerate(("s", "processor_s")):
+        taken = {name: [float(step[place]) for step in steps[1:]] for name, steps in times.items()}
+        row |= {f"{name}_{unit}": round(statistics.median(seconds), 4) for name, seconds in taken.items()}
+        for name in recipes if args.reference else ():
+            ratios = [b / a for a, b in zip(taken[name], taken["reference"], strict=True)]
+            row[f"reference_over_{name}_{unit}"] = round(statistics.median(ratios), 2)
+            row[f"reference_over_{name}_{unit}_range"] = [round(min(ratios), 2), round(max(ratios), 2)]
+    row |= {f"{name}_masks_ms_an_image": masks_ms(recipe, args.rounds) for name, recipe in recipes.items()}
+    row |= {"batch": args.batch, "threads": args.threads, "precision": lightning_precision(args.precision)}
+    print(json.dumps(row | {"machine": environment()}))
+
+
+if __name__ == "__main__":
+    main()
