@@ -72,7 +72,7 @@ def labelled(
         return _ecgs(model, run, paths, task, labels, unit, on_error)
     if unit is not None:
         raise InputError("evaluate: --unit is for ECGs")
-    samples = evaluation_data(model.preprocessing, paths, None if paths or run is None else run.recipe.data, on_error)
+    samples = evaluation_data(model.preprocessing, paths, run.recipe.data if run else None, on_error)
     tell_skipped(samples.skipped)
     if labels is not None:
         known = dict(zip(samples.ids, samples.groups, strict=True)) if samples.groups_known else None
