@@ -31,15 +31,14 @@ RAW = {
 }
 
 
-@pytest.fixture(scope="module", params=SHAPES)
-def run(request, tmp_path_factory) -> Run:
-    """Trained for two steps and judged."""
-    data, patch, masks = SHAPES[request.param]
-    recipe = Recipe.model_validate(
+def tiny(kind: str, **changes) -> Recipe:
+    """Two steps."""
+    data, patch, masks = SHAPES[kind]
+    return Recipe.model_validate(
         {
-            "name": f"tiny-{request.param}",
+            "name": f"tiny-{kind}",
             "description": "seconds",
-            "data": {"kind": request.param, **data},
+            "data": {"kind": kind, **data, **changes},
             "objective": {
                 "encoder": {"patch": patch, "dim": 8, "depth": 1, "heads": 2},
                 "predictor": {"dim": 8, "depth": 1, "heads": 2},
@@ -49,7 +48,12 @@ def run(request, tmp_path_factory) -> Run:
             "evaluation": {"seeds": 1, "min_count": 1, "bootstrap": 20},
         }
     )
-    done = pretrain(recipe, output=tmp_path_factory.mktemp("pictures") / request.param)
+
+
+@pytest.fixture(scope="module", params=SHAPES)
+def run(request, tmp_path_factory) -> Run:
+    """Trained for two steps and judged."""
+    done = pretrain(tiny(request.param), output=tmp_path_factory.mktemp("pictures") / request.param)
     evaluate(done, protocol="knn", task="motion" if request.param == "video" else "class")
     evaluate(done, protocol="linear", task="motion" if request.param == "video" else "class")
     return done
@@ -127,3 +131,10 @@ def test_a_record_is_not_its_own_neighbour_and_the_copy_comes_first():
     assert rows[0, 0] == 7
     assert similarity[0, 0] == pytest.approx(1)
     assert 3 not in rows
+
+
+@pytest.mark.realdata
+def test_a_run_on_moving_mnist_is_judged_on_its_own_clips(test_data, tmp_path):
+    recipe = tiny("video", moving_mnist={"clips": 20, "test_clips": 10, "frames": 8})
+    run = pretrain(recipe, test_data / "mnist", tmp_path / "run")
+    assert evaluate(run, test_data / "mnist", protocol="knn").records == 30
