@@ -1,11 +1,11 @@
 """Pretrain on small real data; probe LUDB (rhythm, LVH, any conduction disorder) and chapman (rhythm).
 
-    python benchmarks/ludb.py --data DATA [--output runs/ludb] [--scratch-steps 40]
+    python benchmarks/ludb.py --data DATA [--seeds 3] [--output runs/ludb] [--scratch-steps 40]
 
 DATA holds the folders ludb, chapman and cpsc2018. The network of `ecg-jepa-xs`; EDITS are what differs from the
 published settings. Pretraining sees all records without their labels, so the result is headed transductive. The probe
-is judged in 5 patient folds x 3 seeds beside its controls; the network trained from scratch (few steps: it is slow) in
-5 folds of one seed.
+is judged in 5 patient folds x 3 seeds (of pretraining, folds and random weights) beside its controls; the network
+trained from scratch (few steps: it is slow) in 5 folds of one seed.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from anyjepa.evaluation.protocol import Candidate, EvaluationConfig
+from anyjepa.evaluation.protocol import evaluate as judge
 from anyjepa.evaluation.result import Result, render
-from anyjepa.runs.evaluate import evaluate
-from anyjepa.runs.folder import environment, open_run
+from anyjepa.runs.folder import Run, environment, open_run
+from anyjepa.runs.labelled import labelled
+from anyjepa.runs.model import load
 from anyjepa.runs.pretrain import pretrain
 
 TASKS = (("rhythm", "ludb"), ("lvh", "ludb"), ("conduction", "ludb"), ("rhythm", "chapman"))
@@ -45,24 +48,54 @@ EDITS = [
 ]
 
 
+def trained(seed: int, data: Path, output: Path) -> Run:
+    """A run that is there already is taken as it is, an interrupted one goes on."""
+    folder = output / str(seed)
+    if (folder / "model").exists():
+        return open_run(folder)
+    folders, edits = [data / name for name in ("ludb", "chapman", "cpsc2018")], [*EDITS, f"training.seed={seed}"]
+    return pretrain("ecg-jepa-xs", folders, folder, edits=edits, resume=(folder / "recipe.yaml").exists())
+
+
+def judged(runs: list[Run], task: str, folder: Path, **changes: object) -> Result:
+    """Each repeat has a pretraining, folds, and random weights of its own seed."""
+    models = [load(run.model) for run in runs]  # all with the same constants
+    samples, table, task = labelled(models[0], None, [folder], task, None, unit="uV")
+    candidates = [Candidate(model.encoder, "teacher", model.loaded.records) for model in models]
+    plain = runs[0].recipe.evaluation.model_dump() | {
+        "protocol": "linear",
+        "linear": {"balanced": True},
+        "split": {"kind": "folds", "folds": 5},
+        "windows": {"length": models[0].preprocessing.samples},
+        "seeds": len(runs),
+        **changes,
+    }
+    result = judge(
+        {"pretrained (teacher)": lambda split: candidates[split.seed]},
+        samples,
+        table,
+        EvaluationConfig.model_validate(plain),
+        task=task,
+        data=folder.name,
+        sources=dict(zip(samples.ids, samples.source, strict=True)),
+        patients=dict(zip(samples.ids, samples.groups, strict=True)),
+        what=samples.what,
+        cache=runs[0].folder.parent / "features",
+    )
+    Console(width=110).print(render(result))
+    runs[0].folder.with_name(f"{folder.name}-{task}-{len(runs)}-seeds.json").write_text(result.to_json())
+    return result
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--output", type=Path, default=Path("runs/ludb"))
     parser.add_argument("--scratch-steps", type=int, default=40, help="0: leave training from scratch out")
     args = parser.parse_args()
-    if not (args.output / "model").exists():
-        folders = [args.data / name for name in ("ludb", "chapman", "cpsc2018")]
-        pretrain("ecg-jepa-xs", folders, args.output, edits=EDITS, progress=True)
-    run = open_run(args.output)
-
-    def judge(task: str, folder: str, **changes: object) -> Result:
-        settings = {"linear": {"balanced": True}, **changes}
-        result = evaluate(run, args.data / folder, task=task, unit="uV", folds=5, settings=settings)
-        Console(width=110).print(render(result))
-        return result
-
-    results = [judge(*task) for task in TASKS]
+    runs = [trained(seed, args.data, args.output) for seed in range(args.seeds)]
+    results = [judged(runs, task, args.data / folder) for task, folder in TASKS]
     if args.scratch_steps:
         fit = {
             "steps": args.scratch_steps,
@@ -72,12 +105,15 @@ def main() -> None:
             "lr": 1e-3,
             "final_lr": 1e-5,
         }
-        results += [judge(*task, seeds=1, from_scratch=True, supervised={"fit": fit}) for task in TASKS]
+        few = {"from_scratch": True, "supervised": {"fit": fit}}
+        results += [judged(runs[:1], task, args.data / folder, **few) for task, folder in TASKS]
     rows = {
         f"{r.task} on {r.data} ({r.settings['seeds']} seeds)": {
             row.name: row.metrics["macro_auroc"].mean for row in r.rows
         }
         for r in results
+    }
+        f"{r.task} on {r.data} ({r.settings['seeds']} seeds)": r.model_dump()["differences"] for r in results
     }
     print(json.dumps({"macro_auroc": rows, "machine": environment()}))
 
