@@ -113,8 +113,6 @@ def main() -> None:
         }
         for r in results
     }
-        f"{r.task} on {r.data} ({r.settings['seeds']} seeds)": r.model_dump()["differences"] for r in results
-    }
     print(json.dumps({"macro_auroc": rows, "machine": environment()}))
 
 
