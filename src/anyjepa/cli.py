@@ -47,17 +47,22 @@ class SplitBy(StrEnum):
 
 @app.command()
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Run folder to make.")] = Path("runs/demo"),
-    seed: Annotated[int, typer.Option(help="Of the simulated patients and of the training.")] = 0,
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe whose name ends in -demo (see `anyjepa recipes`).")
+    ] = "ecg-jepa-demo",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Run folder to make. Default: runs/<recipe>.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the embedded data and of the training.")] = 0,
 ) -> None:
-    """Simulate ECGs, pretrain on them, probe the encoder beside its controls, write a report: minutes on two cores."""
+    """Make a recipe's embedded data (ECGs by default), pretrain, probe beside controls, write a report: minutes."""
     from anyjepa.evaluation.result import Result, render
     from anyjepa.report.page import write_report
     from anyjepa.runs.demo import demo
     from anyjepa.training.interrupt import Interrupted
 
     try:
-        run = demo(output, seed, progress=True)
+        run = demo(recipe, output, seed, progress=True)
     except Interrupted as stop:
         _stopped(stop, ["pretrain", str(stop.folder / "recipe.yaml"), "--output", str(stop.folder), "--resume"])
     for file in sorted(run.results.glob("*.json")):

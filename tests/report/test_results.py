@@ -55,6 +55,13 @@ def test_headline_prefers_all_labels_to_few(tmp_path, result):
     assert "5 labels a class" in evaluations(contents(tmp_path, few))
 
 
+def test_headline_prefers_the_first_task_of_the_data(tmp_path, result):
+    run = contents(tmp_path, result(encoder=0.7, task="digit"), result(task="motion"))
+    assert "0.700" in headline(run)[1]
+    run.environment = {"data": {"tasks": ["motion", "digit"]}}
+    assert "0.930" in headline(run)[1]
+
+
 def test_notices_and_classes_left_out_are_shown(tmp_path, result):
     page = evaluations(contents(tmp_path, result(notices=("transductive: saw 5 test records",), dropped={"WPW": 3})))
     assert "transductive: saw 5 test records" in page

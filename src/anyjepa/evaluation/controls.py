@@ -36,7 +36,8 @@ def raw_features(samples: Samples, dimensions: int) -> dict[str, np.ndarray]:
         flat = x.reshape(x.shape[0], -1)
         statistics.append(np.concatenate([flat.mean(1), flat.std(1), flat.min(1), flat.max(1)]))
     drawn = " x ".join(map(str, (shape[0], *bins)))
+    channels = "1 channel" if shape[0] == 1 else f"{shape[0]} channels"
     return {
         f"raw input ({drawn} bin means)": np.stack(means),
-        f"raw statistics (mean, std, min, max of {shape[0]} channels)": np.stack(statistics),
+        f"raw statistics (mean, std, min, max of {channels})": np.stack(statistics),
     }

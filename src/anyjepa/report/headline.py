@@ -30,9 +30,11 @@ def headline(run: Contents) -> tuple[str, Html]:
 
 
 def _quoted(run: Contents) -> Result | None:
-    """The result that stands for the run: the first with a number, those with all labels before those with few."""
+    """The result that stands for the run, of those with a number: all labels before few, the first task first."""
     known = [result for result in run.results if auroc(result, result.rows[0]).mean is not None]
-    return min(known, key=lambda result: result.settings.get("low_shot") is not None, default=None)
+    tasks = _at(run.environment, "data", "tasks")
+    first = tasks[0] if isinstance(tasks, list) and tasks else None
+    return min(known, key=lambda r: (r.settings.get("low_shot") is not None, r.task != first), default=None)
 
 
 def finding(result: Result | None) -> list[object]:

@@ -11,7 +11,10 @@ from anyjepa.report.drawing import draw
 from anyjepa.report.markup import Html, figure, note
 from anyjepa.report.mosaic import Cell, heat, mosaic
 
-_DRAWN = {"video": "Of each its middle frame.", "series": "Of each all of it, its channels one below the other."}
+_DRAWN = {
+    "video": "Of each its middle frame; of a grey one the first in red, the middle in green, the last in blue.",
+    "series": "Of each all of it, its channels one below the other.",
+}
 _MOST = 12  # rows and columns drawn
 
 

@@ -1,19 +1,32 @@
-"""The demonstration: everything from raw signals to a judged encoder, on simulated ECGs."""
+"""The demonstrations: everything from raw records to a judged encoder, on an embedded data set."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from anyjepa.recipes.schema import load_recipe
+from anyjepa.errors import InputError, did_you_mean
+from anyjepa.recipes.schema import load_recipe, recipe_names
 from anyjepa.runs.evaluate import evaluate
 from anyjepa.runs.folder import Run
 from anyjepa.runs.pretrain import pretrain
 
 
-def demo(output: Path, seed: int = 0, progress: bool = False) -> Run:
-    """Pretrain `ecg-jepa-demo`, then probe it with all labels and with five labels a class, controls beside."""
-    recipe, _ = load_recipe("ecg-jepa-demo", [f"training.seed={seed}", f"data.simulator.seed={seed}"])
-    run = pretrain(recipe, output=output, progress=progress)
-    evaluate(run, protocol="linear")
-    evaluate(run, protocol="linear", low_shot=5, from_scratch=True, seeds=1)  # training from scratch is slow
+def demo_names() -> list[str]:
+    """The recipes that are small enough to be shown: those whose name ends in -demo."""
+    return [name for name in recipe_names() if name.endswith("-demo")]
+
+
+def demo(name: str, output: Path | None = None, seed: int = 0, progress: bool = False) -> Run:
+    """Pretrain a demo, then probe it with all labels and with five labels a class, controls beside.
+
+    output: the run folder, by default `runs/<name>`; seed: of the embedded data and of the training. Raises InputError.
+    """
+    if name not in demo_names():
+        raise InputError(f"there is no demo '{name}'{did_you_mean(name, demo_names())}")
+    data = load_recipe(name)[0].data
+    recipe, _ = load_recipe(name, [f"training.seed={seed}", f"data.{data.embedded}.seed={seed}"])
+    run = pretrain(recipe, output=output or Path("runs") / name, progress=progress)
+    for task in reversed(run.environment()["data"]["tasks"]):  # the pictures that stay are of the first
+        evaluate(run, protocol="linear", task=task)
+        evaluate(run, protocol="linear", task=task, low_shot=5, from_scratch=True, seeds=1)  # that row is slow
     return run

@@ -71,11 +71,16 @@ def nearest(features: np.ndarray, queries: np.ndarray, among: np.ndarray) -> tup
 
 
 def _drawn(kind: str, records: list[np.ndarray], preprocessing: Any) -> np.ndarray:
-    """(n, h, w, C) uint8 of images and of the middle frames of videos; (n, C, points) of series, standardised."""
+    """(n, h, w, C) uint8 of images and videos; (n, C, points) of series, standardised."""
     if kind == "series":
         return np.stack([_points(record) for record in records])
-    frames = [record[:, record.shape[1] // 2] if kind == "video" else record for record in records]
-    return thumbnails(np.stack(frames), preprocessing)
+    return thumbnails(np.stack([_still(record) if kind == "video" else record for record in records]), preprocessing)
+
+
+def _still(video: np.ndarray) -> np.ndarray:
+    """(C, T, H, W) -> its middle frame (C, H, W); if it is grey, first, middle and last as colours (3, H, W)."""
+    last = video.shape[1] - 1
+    return video[0, [0, last // 2, last]] if len(video) == 1 else video[:, last // 2]
 
 
 def _points(series: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import isclose
 from pathlib import Path
-from typing import Literal, NamedTuple, Self
+from typing import ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from pydantic import Field, PositiveFloat, model_validator
@@ -37,6 +37,8 @@ class Found(NamedTuple):
 
 class EcgDataConfig(Config):
     """ECGs for pretraining: files if paths are given, else the embedded simulator."""
+
+    embedded: ClassVar[str] = "simulator"  # the key of the embedded set, which has a seed
 
     kind: Literal["ecg"] = "ecg"
     simulator: SimulatorConfig = Field(default=SimulatorConfig(), description="the embedded data set")

@@ -1,7 +1,7 @@
 """An image set that needs no download: small scenes of striped and spotted shapes.
 
-What an image shows is a shape and a texture, in any place, size, turn and colour, before a textured background and
-among clutter, so neither a pixel nor the colours tell its class.
+What an image shows is a bright shape with a texture, in many places, sizes, turns and tints, before a dark background
+with waves and among clutter, so no pixel tells its class, and its colours little.
 """
 
 from __future__ import annotations
@@ -73,10 +73,9 @@ def _scene(classes: np.ndarray, rng: np.random.Generator) -> _Scene:
         [rng.uniform(4.5, 6.5, (n, 2)), rng.uniform(0, np.pi, (n, 2)), rng.uniform(0, 2 * np.pi, (n, 2))], axis=2
     )
     wave[:, 1, 0] = rng.uniform(12, 30, n)  # the background's waves are longer
-    colours = rng.uniform(0, 1, (n, 4, 3))
-    contrast = rng.choice([-1, 1], (n, 1)) * rng.uniform(0.4, 0.6, (n, 1))  # of the shape's two colours
-    colours[:, 1] = (colours[:, 0] + contrast) % 1
-    colours[:, 3] = np.clip(colours[:, 2] + rng.uniform(-0.15, 0.15, (n, 3)), 0, 1)
+    bright, dark = rng.uniform(0.8, 1, (n, 1)), rng.uniform(0, 0.3, (n, 1))
+    greys = np.stack([bright, bright - rng.uniform(0.5, 0.6, (n, 1)), dark, dark + rng.uniform(-0.1, 0.1, (n, 1))], 1)
+    tints = rng.uniform(-0.1, 0.1, (n, 2, 3)).repeat(2, axis=1)  # of the shape and of the background
     discs = rng.uniform(0, 1, (n, _CLUTTER, 6)) * [SIDE, SIDE, 1.5, 1, 1, 1] + [0, 0, 1.5, 0, 0, 0]
     return _Scene(
         shape=classes // len(TEXTURES),
@@ -84,7 +83,7 @@ def _scene(classes: np.ndarray, rng: np.random.Generator) -> _Scene:
         size=size,
         middle=rng.uniform(0, 1, (n, 2)) * (SIDE - 1.8 * size)[:, None] + 0.9 * size[:, None],
         turn=rng.uniform(-0.5, 0.5, n),
-        colours=colours,
+        colours=np.clip(greys + tints, 0, 1),
         wave=wave,
         clutter=discs,
     )

@@ -47,6 +47,7 @@ class ImageDataConfig(Config):
     on_error: Literal["raise", "skip"] = Field(default="raise", description="a file that cannot be read")
 
     absolute_time: ClassVar[bool] = False
+    embedded: ClassVar[str] = "simulator"  # the key of the embedded set, which has a seed
 
     @property
     def channels(self) -> int:

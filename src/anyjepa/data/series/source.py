@@ -22,6 +22,7 @@ class SeriesDataConfig(Config):
     """Series for pretraining: files if paths are given, else the embedded simulator."""
 
     absolute_time: ClassVar[bool] = False
+    embedded: ClassVar[str] = "simulator"  # the key of the embedded set, which has a seed
 
     kind: Literal["series"] = "series"
     simulator: WavesConfig = Field(default=WavesConfig(), description="the embedded data set")

@@ -26,6 +26,7 @@ class VideoDataConfig(Config):
     """Videos for pretraining: files if a path is given, Moving-MNIST if it holds MNIST, else the embedded set."""
 
     absolute_time: ClassVar[bool] = False
+    embedded: ClassVar[str] = "moving_digits"  # the key of the embedded set, which has a seed
 
     kind: Literal["video"] = "video"
     moving_digits: MovingDigitsConfig = Field(default=MovingDigitsConfig(), description="the embedded data set")

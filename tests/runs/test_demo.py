@@ -1,0 +1,114 @@
+"""The demos: each through the command line in seconds, and as it is under the marker `long`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from anyjepa.evaluation.result import Result
+from anyjepa.recipes.schema import load_recipe
+from anyjepa.runs import demo
+from anyjepa.runs.folder import Run, open_run
+
+TASKS = {"ecg": ["diagnosis"], "images": ["class"], "series": ["class"], "video": ["motion", "digit"]}
+FEW = {
+    "ecg": ["data.simulator.patients=66", "evaluation.min_count=1"],
+    "images": ["data.simulator.train=120", "data.simulator.test=32"],
+    "series": ["data.simulator.series=180"],
+    "video": ["data.moving_digits.clips=300"],
+}
+SHORT = [
+    "training.steps=2",
+    "training.optimiser.warmup=1",
+    "training.batch_size=4",
+    "training.precision='32'",
+    "evaluation.seeds=1",
+    "evaluation.bootstrap=20",
+    "evaluation.raw_dimensions=50",
+    "evaluation.linear.strengths=[1.0]",
+    "evaluation.supervised.fit.steps=2",
+    "evaluation.supervised.fit.warmup=1",
+    "evaluation.supervised.fit.validate_every=2",
+]
+
+
+def test_a_demo_is_a_recipe_named_so():
+    assert demo.demo_names() == ["ecg-jepa-demo", "ecg-nepa-demo", "ijepa-demo", "series-jepa-demo", "vjepa-demo"]
+
+
+@pytest.fixture(scope="module", params=demo.demo_names())
+def short(request, cli, tmp_path_factory) -> Run:
+    """Two steps on few records."""
+
+    def shortened(name: str, edits: Sequence[str] = ()):
+        kind = load_recipe(name)[0].data.kind
+        return load_recipe(name, [*edits, *FEW[kind], *SHORT])
+
+    folder = tmp_path_factory.mktemp("demo") / "run"
+    with mock.patch.object(demo, "load_recipe", shortened):
+        done = cli("demo", request.param, "--output", folder, "--seed", 3)
+    assert done.code == 0, done.err
+    assert done.out.endswith(f"model: {folder / 'model'}\nreport: {folder / 'report.html'}\n")
+    return open_run(folder)
+
+
+def results(run: Run) -> list[Result]:
+    return [Result.from_json(path) for path in run.results.iterdir()]
+
+
+def test_the_seed_is_that_of_data_and_training(short):
+    assert short.recipe.training.seed == 3
+    assert getattr(short.recipe.data, short.recipe.data.embedded).seed == 3
+
+
+def test_every_task_is_judged_beside_controls(short):
+    asked = sorted((result.task, result.settings["low_shot"] or 0) for result in results(short))
+    assert asked == sorted((task, few) for task in TASKS[short.recipe.data.kind] for few in (0, 5))
+    for result in results(short):
+        names = [row.name for row in result.rows]
+        assert not result.notices  # nothing that is tested was trained on
+        assert any("random" in name for name in names)
+        assert any("raw input" in name for name in names)
+        assert any("scratch" in name for name in names) == (result.settings["low_shot"] == 5)
+
+
+def test_the_report_has_its_pictures(short):
+    page = (short.folder / "report.html").read_text()
+    kind, masked = short.recipe.data.kind, short.recipe.objective.kind == "masked"
+    assert ("Where does it look?" in page) == (kind == "images")
+    assert ("Nearest neighbours." in page) == (kind != "ecg")
+    assert ("Nothing was hidden" in page) != masked
+    assert "is missing." not in re.sub(r"data:image[^\"]*", "", page)
+
+
+def test_without_output_the_run_is_named_as_the_demo(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs/series-jepa-demo").mkdir(parents=True)
+    (tmp_path / "runs/series-jepa-demo/mine").touch()
+    folder = Path("runs/series-jepa-demo")
+    message = f"anyjepa: {folder}: is not empty; give another --output, or --resume to go on with that run\n"
+    assert cli("demo", "series-jepa-demo") == (2, "", message)
+
+
+def test_another_name_is_one_line(cli):
+    assert cli("demo", "ijepa-dem") == (2, "", "anyjepa: there is no demo 'ijepa-dem'; did you mean 'ijepa-demo'?\n")
+    done = cli("demo", "ecg-jepa-xs")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("anyjepa: there is no demo 'ecg-jepa-xs'; did you mean 'ecg-jepa-demo'?")
+    assert cli("demo", "q").err.endswith("there are: " + ", ".join(demo.demo_names()) + "\n")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("name", "few"), [("ijepa-demo", None), ("series-jepa-demo", 5)])
+def test_pretraining_beats_random_weights(cli, tmp_path, name, few):
+    done = cli("demo", name, "--output", tmp_path / "run")
+    assert done.code == 0, done.err
+    (result,) = (result for result in results(open_run(tmp_path / "run")) if result.settings["low_shot"] == few)
+    (random,) = (row for row in result.rows if "random" in row.name)
+    gain = result.difference(random)
+    assert gain.low is not None
+    assert gain.low > 0
