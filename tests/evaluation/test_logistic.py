@@ -64,3 +64,18 @@ def test_separable_classes_and_weak_penalties_end():
     p = probabilities(x, fit_logistic(x, values, 1e6, True), True)
     assert (p.argmax(1) == values.argmax(1)).all()
     assert np.isfinite(p).all()
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+@pytest.mark.parametrize("balanced", [True, False])
+def test_a_collapsed_encoder_and_a_single_class_have_a_probe(exclusive: bool, balanced: bool):
+    x, values = clusters(40, 6, 2)
+    one, nobody = np.ones((40, 1)), np.zeros((40, 1))
+    for features, labels in (
+        (np.zeros((40, 6)), values),
+        (np.zeros((4, 6)), values[:4]),
+        (x, one),
+        (x, np.hstack([one, nobody])),
+        (x[:1], values[:1]),
+    ):
+        assert np.isfinite(fit_logistic(features, labels, 1.0, exclusive, balanced)).all()

@@ -1,4 +1,4 @@
-"""L2-penalised logistic regression by Newton's method: tens of passes over the features where L-BFGS needs hundreds."""
+"""L2-penalised logistic regression by Newton's method, its steps by preconditioned conjugate gradients."""
 
 from __future__ import annotations
 
@@ -57,9 +57,11 @@ class _Regression:
         loss, p = self.at(w)
         for _ in range(MOST_STEPS):
             gradient = self.sums(self.weigh * (p - self.values)) + self.ridge * w
+            if not gradient.any():  # constant features: a collapsed encoder's
+                break
             step = self.newton_step(gradient, p)
             slope = (gradient * step).sum()
-            if slope > -TOLERANCE * loss:
+            if not slope < -TOLERANCE * loss:  # also if it is no number
                 break
             length = 1.0
             while (found := self.at(w + length * step))[0] > loss + 1e-4 * length * slope and length > 1e-6:
@@ -103,7 +105,7 @@ class _Regression:
             step, residual = step + length * direction, residual - length * product
             solved = solve(residual)
             before, square = square, (residual * solved).sum()
-            if square <= 0.01 * first:
+            if not square > 0.01 * first:
                 break
             direction = solved + square / before * direction
         return step
@@ -125,7 +127,9 @@ class _Regression:
         x = np.c_[self.x[rows], np.ones_like(self.x[rows, :1])]
         weights = (curvature[rows] / scale.astype(x.dtype)).mean(1, keepdims=True)
         gram = (x.T @ (x * weights)).astype(np.float64) * (n / len(x))
-        gram[np.diag_indices_from(gram)] += self.ridge[:, 0] / scale.mean() + 1e-7 * np.trace(gram)
+        diagonal = np.diag_indices_from(gram)
+        gram[diagonal] += self.ridge[:, 0] / scale.mean()
+        gram[diagonal] += 1e-7 * np.trace(gram)  # rounding, and a bias that no record pulls at
         factor = cho_factor(gram, overwrite_a=True, check_finite=False)
         return lambda r: cho_solve(factor, r, check_finite=False) / scale
 

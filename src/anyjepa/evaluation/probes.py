@@ -57,16 +57,17 @@ class Probed(NamedTuple):
 def linear_probe(x: np.ndarray, values: np.ndarray, split: Split, exclusive: bool, config: LinearProbe) -> Probed:
     """x: (N, D), values: (N, C) -> class probabilities of the test part."""
     z, scale = standardised(x, split.train)
+    known, truth = z[split.train], values[split.train]
     fits: dict[float, np.ndarray] = {}
     weights = None
     for strength in sorted(config.strengths):
-        weights = fits[strength] = fit_logistic(
-            z[split.train], values[split.train], strength, exclusive, config.balanced, weights
-        )
+        weights = fits[strength] = fit_logistic(known, truth, strength, exclusive, config.balanced, weights)
     chosen = config.strengths[0]
     if len(fits) > 1:
-        known, truth = z[split.validation], values[split.validation]
-        chosen = max(fits, key=lambda strength: selection_score(truth, probabilities(known, fits[strength], exclusive)))
+        unseen, truth = z[split.validation], values[split.validation]
+        chosen = max(
+            fits, key=lambda strength: selection_score(truth, probabilities(unseen, fits[strength], exclusive))
+        )
     weights = fits[chosen]
     validation = probabilities(z[split.validation], weights, exclusive)
     if config.refit:
