@@ -118,8 +118,8 @@ def stratify(
     """(N,) part of each row; each part gets about its share of the rows and of the ones in each column (N, S).
 
     Iterative stratification (Sechidis et al. 2011) with groups in place of examples: the groups of the rarest column
-    that is left go first, each to the part that lacks this column most, of those that at least half of it fits into
-    (but for a record a column: rounding).
+    that is left go first, each to the part that lacks this column most, of those that half of the group fits into
+    (a record a column may be over, by rounding).
     """
     names, group_of = np.unique(np.asarray(groups), return_inverse=True)
     counts = np.zeros((len(names), columns.shape[1]))
