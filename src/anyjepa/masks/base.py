@@ -39,6 +39,19 @@ class Masks(NamedTuple):
             self.count(),
         )
 
+    def everything(self, tokens: int, samples: int | None = None) -> Masks:
+        """The same context, and all tokens of the grid as one block of targets. samples: of the optimiser batch."""
+        batch = len(self.context)
+        every = torch.arange(tokens, device=self.context.device).expand(batch, 1, -1)
+        return Masks(self.context, every, self.context_valid, None, (samples or batch) * tokens)
+
+    def places(self) -> tuple[Tensor, Tensor]:
+        """Token and sample numbers of the targets, (sum T,) each, in the order of `of`."""
+        sample = torch.arange(len(self.targets), device=self.targets.device)[:, None, None].expand_as(self.targets)
+        if self.targets_valid is None:
+            return self.targets.flatten(), sample.flatten()
+        return self.targets[self.targets_valid], sample[self.targets_valid]
+
     def count(self) -> int:
         """Valid target tokens in the optimiser batch, or in these rows where that is not known."""
         if self.target_count is not None:
@@ -70,5 +83,5 @@ def coverage(batches: Sequence[Masks], tokens: int) -> Coverage:
 
 def members(index: Tensor, valid: Tensor | None, tokens: int) -> Tensor:
     """(..., K) token numbers -> (..., tokens), 1 where a token is among them."""
-    counts = torch.ones(index.shape) if valid is None else valid.float()
-    return torch.zeros(*index.shape[:-1], tokens).scatter_add_(-1, index, counts)
+    counts = torch.ones(index.shape, device=index.device) if valid is None else valid.float()
+    return torch.zeros(*index.shape[:-1], tokens, device=index.device).scatter_add_(-1, index, counts)

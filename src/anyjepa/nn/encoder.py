@@ -68,14 +68,20 @@ class Encoder(nn.Module):
         nn.init.trunc_normal_(self.prefix, std=std, a=-100 * std, b=100 * std)
 
     def forward(
-        self, x: Tensor, keep: Tensor | None = None, valid: Tensor | None = None, start: Tensor | None = None
+        self,
+        x: Tensor,
+        keep: Tensor | None = None,
+        valid: Tensor | None = None,
+        start: Tensor | None = None,
+        shown: Tensor | None = None,
     ) -> Packed:
         """x: (B, C, *samples) -> patch tokens, packed (sum K, D), without prefix tokens.
 
         keep: (B, K) token numbers to encode, all if None; valid: (B, K) False where `keep` is padding;
-        start: (B,) the first token's place along the first axis, in tokens, 0 if None.
+        start: (B,) the first token's place along the first axis, in tokens, 0 if None; shown: (B, N) factors of the
+        tokens and their positions, 0 hides one in place (with `keep` None).
         """
-        values, layout = self._encode(x, keep, valid, start)
+        values, layout = self._encode(x, keep, valid, start, shown)
         prefix = len(self.prefix)
         if prefix == 0:
             return Packed(self.norm(values), layout)
@@ -103,7 +109,14 @@ class Encoder(nn.Module):
         angles = self._angles(tuple(grid), None, None)[..., : tokens.shape[1], :]  # type: ignore[index]
         return layout.pad(self.norm(self.transformer(layout.pack(tokens), layout, angles, self.config.causal)))
 
-    def _encode(self, x: Tensor, keep: Tensor | None, valid: Tensor | None, start: Tensor | None) -> Packed:
+    def _encode(
+        self,
+        x: Tensor,
+        keep: Tensor | None,
+        valid: Tensor | None,
+        start: Tensor | None,
+        shown: Tensor | None = None,
+    ) -> Packed:
         if x.shape[1] != self.channels:
             raise ValueError(f"input has {x.shape[1]} channels, the encoder was built for {self.channels}")
         absent = None
@@ -121,6 +134,8 @@ class Encoder(nn.Module):
             tokens = tokens + absent.unsqueeze(1)
         if self.positions is not None:
             tokens = tokens + _rows(self.positions(grid, start), keep)
+        if shown is not None:
+            tokens = tokens * shown.unsqueeze(-1)
         if len(self.prefix):
             tokens = torch.cat([self.prefix.expand(layout.batch, -1, -1), tokens], dim=1)
             layout = layout.with_prefix(len(self.prefix))

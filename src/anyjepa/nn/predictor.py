@@ -1,30 +1,63 @@
-"""The predictor of masked prediction: a narrow transformer over context tokens and mask tokens."""
+"""Predictors of masked prediction: transformers over what the encoder made of the visible tokens."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field, PlainValidator, PositiveInt
 from torch import Tensor, nn
 
-from anyjepa.config import Config, Depth, Width
+from anyjepa.config import Config, usual_kind
+from anyjepa.nn.encoder import EncoderConfig
 from anyjepa.nn.packing import Layout, Packed, gather_rows
 from anyjepa.nn.positions import AdditivePositions, LearnedConfig, SinCosConfig
 from anyjepa.nn.transformer import BlockConfig, Transformer, initialise
 
 
-class PredictorConfig(Config):
-    """Size and flavour of the masked-token predictor."""
+def _size(most: int) -> PlainValidator:
+    """A whole number from 1, or a ratio to the encoder's size, written x0.5."""
 
-    dim: Width = Field(description="width, narrower than the encoder's")
-    depth: Depth = Field(description="blocks")
+    def check(value: object) -> int | str:
+        number = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
+        if number or (isinstance(value, str) and re.fullmatch(r"x\d{0,3}\.?\d{1,6}", value)):
+            return value  # type: ignore[return-value]
+        raise ValueError(f"should be 1 to {most}, or a ratio to the encoder's: x0.5")
+
+    return PlainValidator(check, json_schema_input_type=int | str)
+
+
+Width = Annotated[int | str, _size(2**16)]
+Depth = Annotated[int | str, _size(1000)]
+
+
+class _Sized(Config):
+    """A predictor's size, in numbers or relative to the encoder's."""
+
+    dim: Width = Field(description="width, or its ratio to the encoder's: x0.5")
+    depth: Depth = Field(description="blocks, or their ratio to the encoder's: x0.5")
     heads: PositiveInt = Field(description="attention heads")
+    block: BlockConfig = BlockConfig()
+
+    def sized(self, encoder: EncoderConfig) -> Self:
+        """The same with sizes in numbers, at least 1."""
+        numbers = {name: _number(getattr(self, name), getattr(encoder, name)) for name in ("dim", "depth")}
+        return self.model_copy(update=numbers)
+
+
+def _number(size: int | str, of: int) -> int:
+    return size if isinstance(size, int) else max(1, round(float(size[1:]) * of))
+
+
+class PredictorConfig(_Sized):
+    """A narrow transformer over context tokens and a mask token for each target."""
+
+    kind: Literal["masked_token"] = "masked_token"
     positions: SinCosConfig | LearnedConfig = Field(
         default=SinCosConfig(), discriminator="kind", description="its own positions"
     )
-    block: BlockConfig = BlockConfig()
     mask_tokens: PositiveInt = Field(
         default=1, description="learned mask tokens: one for all groups of targets, or one a group (V-JEPA)"
     )
@@ -33,21 +66,51 @@ class PredictorConfig(Config):
     )
 
 
+class DensePredictorConfig(_Sized):
+    """A transformer over all positions, zero where a token was hidden, that answers for all of them."""
+
+    kind: Literal["dense"] = "dense"
+    dim: Width = Field(default="x1", description="width, or its ratio to the encoder's")
+    depth: Depth = Field(default="x0.5", description="blocks, or their ratio to the encoder's")
+    positions: SinCosConfig | LearnedConfig | None = Field(
+        default=SinCosConfig(),
+        description="its own positions; none: hidden tokens, which are alike, all get the same prediction",
+    )
+    project: bool = Field(
+        default=False, description="a Linear layer at the end, which other widths than the encoder's need anyway"
+    )
+
+
+AnyPredictorConfig = Annotated[
+    PredictorConfig | DensePredictorConfig, Field(discriminator="kind"), usual_kind("masked_token")
+]
+
+
+def build_predictor(
+    config: AnyPredictorConfig, encoder: EncoderConfig, grid: Sequence[int], residual_depth: int | None = None
+) -> MaskedPredictor | DensePredictor:
+    """The predictor for an encoder on its full token grid. residual_depth: see `initialise` (ECG-JEPA)."""
+    sized = config.sized(encoder)
+    kind = DensePredictor if isinstance(sized, DensePredictorConfig) else MaskedPredictor
+    return kind(sized, encoder.dim, grid, residual_depth)  # type: ignore[arg-type]
+
+
 class MaskedPredictor(nn.Module):
     """Predicts a vector of the encoder's width for every target token.
 
-    dim: the encoder's width; grid: its full token grid; residual_depth: see `initialise` (ECG-JEPA: the encoder's).
+    config: with sizes in numbers; dim: the encoder's width; grid: its full token grid; residual_depth: see
+    `initialise` (ECG-JEPA: the encoder's).
     """
 
     def __init__(self, config: PredictorConfig, dim: int, grid: Sequence[int], residual_depth: int | None = None):
         super().__init__()
-        self.config = config
-        self.embed = nn.Linear(dim, config.dim, bias=config.block.bias)
-        self.mask_tokens = nn.Parameter(torch.empty(config.mask_tokens, config.dim))
-        self.positions = AdditivePositions(config.positions, config.dim, grid)
-        self.transformer = Transformer(config.block, config.dim, config.depth, config.heads)
-        self.norm = nn.LayerNorm(config.dim, config.block.norm_eps, bias=config.block.bias)
-        self.proj = nn.Linear(config.dim, dim, bias=config.block.bias)
+        self.config, width, depth = config, int(config.dim), int(config.depth)
+        self.embed = nn.Linear(dim, width, bias=config.block.bias)
+        self.mask_tokens = nn.Parameter(torch.empty(config.mask_tokens, width))
+        self.positions = AdditivePositions(config.positions, width, grid)
+        self.transformer = Transformer(config.block, width, depth, config.heads)
+        self.norm = nn.LayerNorm(width, config.block.norm_eps, bias=config.block.bias)
+        self.proj = nn.Linear(width, dim, bias=config.block.bias)
         initialise(self, residual_depth)
         if config.mask_init == "normal":
             nn.init.trunc_normal_(self.mask_tokens, std=0.02)
@@ -79,6 +142,41 @@ class MaskedPredictor(nn.Module):
         x = layout.pad(self.transformer(x, layout))[:, -targets:]
         x = Layout(layout.batch, targets, None if target_valid is None else target_valid.flatten(0, 1)).pack(x)
         return self.proj(self.norm(x))
+
+
+class DensePredictor(nn.Module):
+    """Predicts a vector of the encoder's width for every token of the grid; the arguments are `MaskedPredictor`'s."""
+
+    def __init__(self, config: DensePredictorConfig, dim: int, grid: Sequence[int], residual_depth: int | None = None):
+        super().__init__()
+        self.config, width, depth = config, int(config.dim), int(config.depth)
+        other, bias = width != dim, config.block.bias
+        self.embed = nn.Linear(dim, width, bias=bias) if other else nn.Identity()
+        self.positions = None if config.positions is None else AdditivePositions(config.positions, width, grid)
+        self.transformer = Transformer(config.block, width, depth, config.heads)
+        self.norm = nn.LayerNorm(width, config.block.norm_eps, bias=bias)
+        self.proj = nn.Linear(width, dim, bias=bias) if other or config.project else nn.Identity()
+        initialise(self, residual_depth)
+
+    def forward(
+        self,
+        context: Packed,
+        context_index: Tensor,
+        target_index: Tensor,
+        target_valid: Tensor | None,
+        grid: Sequence[int],
+        start: Tensor | None = None,
+        group: int = 0,
+    ) -> Tensor:
+        """context: (sum K, D) at context_index (B, K); target_index: (B, 1, N), all tokens -> (B * N, D)."""
+        batch, _, tokens = target_index.shape
+        rows = context.layout.pack(context_index + tokens * torch.arange(batch, device=context_index.device)[:, None])
+        seen = self.embed(context.values)
+        x = seen.new_zeros(batch * tokens, seen.shape[-1]).index_copy(0, rows, seen)
+        layout = Layout(batch, tokens)
+        if self.positions is not None:
+            x = layout.pack(layout.pad(x) + self.positions(grid, start))
+        return self.proj(self.norm(self.transformer(x, layout)))
 
 
 def _joint_layout(context: Layout, blocks: int, targets: int, target_valid: Tensor | None) -> Layout:

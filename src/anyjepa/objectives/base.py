@@ -14,18 +14,20 @@ from anyjepa.masks.sampling import MasksConfig
 from anyjepa.nn.encoder import Encoder
 from anyjepa.objectives.losses import Losses
 
-Weights = Literal["teacher", "average", "student"]
+Weights = Literal["teacher", "average", "student", "target"]
 
 
 class Objective(nn.Module, ABC):
     """An encoder in training. Subclasses set `student`, the encoder that gets the gradient, and define `forward`.
 
-    masks: what hides tokens, None where nothing does.
+    masks: what hides tokens, None where nothing does; adds_up: whether the losses of micro-batches add up to that of
+    the batch, which statistics of a batch do not.
     """
 
     config: Any
     student: Encoder
     masks: MasksConfig | None = None
+    adds_up: bool = True
 
     @abstractmethod
     def forward(

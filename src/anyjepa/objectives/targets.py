@@ -1,17 +1,17 @@
-"""The EMA teacher: a slow copy of the student that sees everything and gets no gradient."""
+"""What is predicted: the representation that a teacher, the student itself, or a second encoder has of everything."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from anyjepa.config import Config, Share
+from anyjepa.config import Config, Share, usual_kind
 from anyjepa.nn.encoder import Encoder
 
 
@@ -33,6 +33,34 @@ class TeacherConfig(Config):
         """From the first value at step 0 to the last at step `steps`, then the last."""
         start, final = self.momentum
         return start + (final - start) * min(step / steps, 1.0)
+
+
+class SharedConfig(Config):
+    """The student itself; the gradient goes through both sides, so that only a regulariser resists collapse."""
+
+    kind: Literal["shared"] = "shared"
+
+
+class StopGradientConfig(Config):
+    """The student itself; the distance to its targets has no gradient through them (Chen & He 2021).
+
+    A regulariser's gradient does go through them: without, its terms on the targets would be idle.
+    """
+
+    kind: Literal["stop_gradient"] = "stop_gradient"
+
+
+class SeparateConfig(Config):
+    """A second encoder of the same shape with weights of its own, trained by the gradient as the student is."""
+
+    kind: Literal["separate"] = "separate"
+
+
+TargetConfig = Annotated[
+    TeacherConfig | SharedConfig | StopGradientConfig | SeparateConfig,
+    Field(discriminator="kind"),
+    usual_kind("teacher"),
+]
 
 
 class Teacher(nn.Module):

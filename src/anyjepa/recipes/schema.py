@@ -45,7 +45,9 @@ class Recipe(Config):
                 raise ValueError("data.mixture and data.sampling=time need training.order=replacement")
             if (self.data.missing_leads == "mask") != encoder.absent:
                 raise ValueError("data.missing_leads=mask and objective.encoder.absent=true go together")
-        learned = "learned" in (part.positions.kind for part in (encoder, predictor) if part is not None)
+        learned = "learned" in (
+            getattr(part.positions, "kind", "") for part in (encoder, predictor) if part is not None
+        )
         if self.data.absolute_time and learned:
             raise ValueError("data.absolute_time needs positions that go on: sincos or rotary, not learned")
         if self.data.absolute_time and getattr(encoder.positions, "span", "grid") == "input":

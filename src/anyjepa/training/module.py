@@ -9,6 +9,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from anyjepa.errors import InputError
 from anyjepa.objectives.base import Objective
 from anyjepa.randomness import torch_seed
 from anyjepa.training.config import TrainingConfig
@@ -28,6 +29,11 @@ class Pretraining(L.LightningModule):
 
     def __init__(self, objective: Objective, config: TrainingConfig, ids: Sequence[str]):
         super().__init__()
+        if config.accumulation > 1 and not objective.adds_up:
+            raise InputError(
+                f"training.accumulation={config.accumulation}: a regulariser compares all samples of a batch, which "
+                "micro-batches cannot; use accumulation=1 and more devices, or a smaller batch_size"
+            )
         self.objective, self.config, self.ids = objective, config, ids
         if config.compile:
             objective.compile()

@@ -9,6 +9,7 @@ from anyjepa.weights.model import ModelConfig
 WEIGHTS = {
     "teacher": "the EMA teacher's (`student.safetensors` holds the student's, where it was kept)",
     "average": "an average over the steps of training (`student.safetensors` holds the last step's, where it was kept)",
+    "target": "of the encoder that saw whole inputs (`student.safetensors` holds the other one, where it was kept)",
     "student": "the student's; this model has no teacher",
     "fine-tuned": "fine-tuned together with the classifier head",
 }

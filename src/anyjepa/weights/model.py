@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from importlib.metadata import version
 from math import prod
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
@@ -17,7 +17,7 @@ from anyjepa.config import Config, Share, validated
 from anyjepa.errors import InputError
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.pooling import ATTENTIVE, Head, HeadConfig
-from anyjepa.nn.predictor import MaskedPredictor
+from anyjepa.nn.predictor import build_predictor
 from anyjepa.nn.tokens import token_grid
 from anyjepa.objectives.build import ObjectiveConfig
 from anyjepa.weights.tensors import check_tensors
@@ -137,7 +137,7 @@ class ModelConfig(Config):
     objective: ObjectiveConfig
     channels: PositiveInt = Field(description="C of the input")
     size: tuple[PositiveInt, ...] = Field(description="samples of a full input along each axis")
-    weights: Literal["teacher", "average", "student", "fine-tuned"] = Field(
+    weights: Literal["teacher", "average", "student", "target", "fine-tuned"] = Field(
         default="teacher", description="which encoder model.safetensors holds"
     )
     predictor: bool = Field(default=True, description="whether model.safetensors holds the predictor")
@@ -147,8 +147,7 @@ class ModelConfig(Config):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         tokens = prod(token_grid(self.size, self.objective.encoder.patch))
-        parts = (self.objective.encoder, self.objective.predictor)
-        if tokens * max(part.dim for part in parts if part is not None) > LARGEST_TABLE:
+        if tokens * max(part.dim for part in _parts(self.objective).values()) > LARGEST_TABLE:
             raise ValueError(f"{tokens} tokens of an input of {self.size} are too many for these widths")
         if self.predictor and self.objective.predictor is None:
             raise ValueError(f"predictor is true, but a {self.objective.kind} model has none")
@@ -186,7 +185,7 @@ class Parts(nn.Module):
         self.encoder = Encoder(shape, config.channels, config.size)
         self.predictor = self.head = None
         if config.predictor and config.objective.predictor is not None:
-            self.predictor = MaskedPredictor(config.objective.predictor, shape.dim, self.encoder.grid)
+            self.predictor = build_predictor(config.objective.predictor, shape, self.encoder.grid)
         if settings is not None:
             self.head = Head(settings.head, shape.dim, shape.heads, len(settings.classes))
 
@@ -211,5 +210,12 @@ def fit_parts(where: str, config: ModelConfig, tensors: Mapping[str, Tensor]) ->
 
 
 def _depths(config: ModelConfig) -> dict[str, int]:
-    parts = {"encoder": config.objective.encoder, "predictor": config.objective.predictor if config.predictor else None}
-    return {name: part.depth for name, part in parts.items() if part is not None}
+    parts = _parts(config.objective)
+    return {name: part.depth for name, part in parts.items() if name == "encoder" or config.predictor}
+
+
+def _parts(objective: ObjectiveConfig) -> dict[str, Any]:
+    """Configs of the transformers, with sizes in numbers."""
+    if objective.predictor is None:
+        return {"encoder": objective.encoder}
+    return {"encoder": objective.encoder, "predictor": objective.predictor.sized(objective.encoder)}

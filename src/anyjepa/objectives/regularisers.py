@@ -1,0 +1,146 @@
+"""What keeps representations apart where no teacher does: VICReg and SIGReg.
+
+Both are statistics of the whole optimiser batch, over all ranks. Taken over the tokens of all samples as rows alike
+("flattened") they can be perfect while every sample has the same representation, if only the tokens of a sample
+differ. The usual form compares samples at each token position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal, NamedTuple
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor
+
+from anyjepa.config import Config, Share
+from anyjepa.objectives.ranks import of_first_rank, over_ranks, ranks
+
+Over = Annotated[
+    Literal["position", "flattened"],
+    Field(
+        description="position: samples are compared at each token position, correlations are of the samples' mean "
+        "tokens; flattened: all tokens of all samples are rows alike, which a representation that is the same for "
+        "every sample can satisfy"
+    ),
+]
+
+
+class VicregConfig(Config):
+    """Variance and covariance terms beside the prediction (invariance) term (Bardes et al. 2022, section 4)."""
+
+    kind: Literal["vicreg"] = "vicreg"
+    invariance: NonNegativeFloat = Field(default=25.0, description="weight of the prediction term")
+    variance: NonNegativeFloat = Field(default=25.0, description="weight of the variance term")
+    covariance: NonNegativeFloat = Field(default=1.0, description="weight of the covariance term")
+    gamma: PositiveFloat = Field(default=1.0, description="standard deviation that every dimension should reach")
+    eps: PositiveFloat = Field(default=1e-4, description="added to the variance under the root")
+    over: Over = "position"
+
+
+class SigregConfig(Config):
+    """Projections on random directions should be standard normal (LeJEPA; Balestriero & LeCun 2025, section 4).
+
+    The distance of their characteristic functions from the normal one is that of Epps and Pulley.
+    """
+
+    kind: Literal["sigreg"] = "sigreg"
+    weight: Share = Field(default=0.05, description="weight of this term; the prediction term has the rest of 1")
+    directions: PositiveInt = Field(default=256, le=2**16, description="random directions, drawn anew each step")
+    points: int = Field(default=17, ge=2, le=1000, description="points of the trapezoid rule over frequencies")
+    limit: PositiveFloat = Field(default=5.0, description="frequencies go from -limit to limit")
+    over: Over = "position"
+
+    @property
+    def invariance(self) -> float:
+        return 1 - self.weight
+
+
+RegulariserConfig = Annotated[VicregConfig | SigregConfig, Field(discriminator="kind")]
+
+
+class Rows(NamedTuple):
+    """One branch: which token (position on the full grid) of which sample each row is."""
+
+    z: Tensor  # (S, D)
+    position: Tensor  # (S,)
+    sample: Tensor  # (S,)
+
+
+def regularise(config: RegulariserConfig, branches: Sequence[Rows], samples: int, positions: int) -> dict[str, Tensor]:
+    """This rank's share of each weighted term, by name: VICReg's are summed over branches, SIGReg's averaged.
+
+    samples: of this rank; positions: tokens of the full grid. In float32, also under autocast.
+    """
+    with torch.autocast(branches[0].z.device.type, enabled=False):
+        found = [_terms(config, rows, samples, positions) for rows in branches]
+    share = 1 / ranks() / (len(branches) if config.kind == "sigreg" else 1)
+    return {name: share * torch.stack([terms[name] for terms in found]).sum() for name in found[0]}
+
+
+def _terms(config: RegulariserConfig, rows: Rows, samples: int, positions: int) -> dict[str, Tensor]:
+    z = rows.z.float()
+    flat = config.over == "flattened"
+    group, groups = (torch.zeros_like(rows.position), 1) if flat else (rows.position, positions)
+    if isinstance(config, SigregConfig):
+        values = z @ random_directions(z.shape[1], config.directions, z.device)
+        return {"sigreg": config.weight * epps_pulley(config, values, group, groups).mean()}
+    return {
+        "variance": config.variance * variance_term(z, group, groups, config.gamma, config.eps),
+        "covariance": config.covariance * covariance_term(z if flat else _means(z, rows.sample, samples)),
+    }
+
+
+def variance_term(z: Tensor, group: Tensor, groups: int, gamma: float = 1.0, eps: float = 1e-4) -> Tensor:
+    """Mean over rows and dims of max(0, gamma - standard deviation of the row's group): z (S, D), group (S,).
+
+    Unbiased variances; groups of a single row do not count. Bardes et al. 2022, eq. 1.
+    """
+    count = over_ranks(z.new_zeros(groups, 1).index_add(0, group, z.new_ones(len(z), 1)))
+    mean = over_ranks(z.new_zeros(groups, z.shape[1]).index_add(0, group, z)) / count.clamp(min=1)
+    squares = over_ranks(torch.zeros_like(mean).index_add(0, group, (z - mean[group]).square()))
+    deviation = (squares / (count - 1).clamp(min=1) + eps).sqrt()  # (G, D)
+    rows = torch.where(count > 1, count, 0)
+    return ((gamma - deviation).relu() * rows).sum() / (rows.sum() * z.shape[1]).clamp(min=1)
+
+
+def covariance_term(z: Tensor) -> Tensor:
+    """Sum of the squared covariances of different dims, divided by D: z (S, D). Bardes et al. 2022, eq. 3 and 4."""
+    count = over_ranks(z.new_tensor(float(len(z))))
+    z = z - over_ranks(z.sum(0)) / count
+    covariance = over_ranks(z.T @ z) / (count - 1)  # (D, D)
+    return (covariance.square().sum() - covariance.diagonal().square().sum()) / z.shape[1]
+
+
+def epps_pulley(config: SigregConfig, values: Tensor, group: Tensor, groups: int) -> Tensor:
+    """How far each group's values (S, slices) are from N(0, 1), times the number of its rows: (G, slices).
+
+    The integral over frequencies t, weighted by exp(-t^2 / 2), of the squared distance between the characteristic
+    function of the values and that of N(0, 1) (Epps & Pulley 1983).
+    """
+    grid = torch.linspace(-config.limit, config.limit, config.points, device=values.device)
+    weight = torch.full_like(grid, 2 * config.limit / (config.points - 1))  # of the trapezoid rule
+    weight[[0, -1]] /= 2
+    half = config.points // 2  # -t adds as much as t
+    t, weight = grid[half:], weight[half:] * torch.where(grid[half:] > weight[0] / 4, 2, 1)
+    normal = torch.exp(-t.square() / 2)
+    angles = values.unsqueeze(-1) * t  # (S, slices, points)
+    count = over_ranks(values.new_zeros(groups).index_add(0, group, values.new_ones(len(values))))[:, None, None]
+    real, imaginary = (
+        over_ranks(wave.new_zeros(groups, *wave.shape[1:]).index_add(0, group, wave)) / count.clamp(min=1)
+        for wave in (angles.cos(), angles.sin())
+    )
+    return (((real - normal).square() + imaginary.square()) * normal * weight * count).sum(-1)
+
+
+def random_directions(dim: int, count: int, device: torch.device) -> Tensor:
+    """Unit columns (D, count), drawn by torch's generator on the CPU; the same on all ranks."""
+    drawn = of_first_rank(torch.randn(dim, count).to(device))
+    return drawn / drawn.norm(dim=0)
+
+
+def _means(z: Tensor, sample: Tensor, samples: int) -> Tensor:
+    """Mean row of each sample that has one, (B, D)."""
+    count = z.new_zeros(samples, 1).index_add(0, sample, z.new_ones(len(z), 1))
+    return (z.new_zeros(samples, z.shape[1]).index_add(0, sample, z) / count.clamp(min=1))[count[:, 0] > 0]
