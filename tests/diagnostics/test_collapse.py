@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis.strategies import integers
 
-from anyjepa.diagnostics.collapse import collapse_metrics, effective_rank, per_dim_std, uniformity
+from anyjepa.diagnostics.collapse import between_samples, collapse_metrics, effective_rank, per_dim_std, uniformity
 
 
 @given(rank=integers(1, 8), seed=integers(0, 1000))
@@ -26,6 +26,23 @@ def test_collapsed_representations():
 def test_rank_of_noise_is_nearly_full():
     z = torch.randn(4096, 16, generator=torch.Generator().manual_seed(0))
     assert 15.5 < effective_rank(z).item() <= 16.001
+
+
+@given(seed=integers(0, 1000))
+@settings(deadline=None, max_examples=10)
+def test_tokens_that_differ_only_within_a_sample_show(seed):
+    draw = torch.Generator().manual_seed(seed)
+    healthy = torch.randn(64, 32, 8, generator=draw)
+    assert between_samples(healthy).item() == pytest.approx(1, abs=0.05)
+    collapsed = healthy[:1] + 0.001 * torch.randn(64, 32, 8, generator=draw)
+    assert between_samples(collapsed).item() < 0.002
+    assert between_samples(7 * collapsed + 3).item() == pytest.approx(between_samples(collapsed).item(), rel=1e-3)
+    assert between_samples(torch.zeros(4, 3, 2)).item() == 0
+
+
+def test_tokens_are_measured_by_their_means():
+    z = torch.randn(16, 5, 4, generator=torch.Generator().manual_seed(0))
+    assert collapse_metrics(z) == {**collapse_metrics(z.mean(1)), "between": between_samples(z).item()}
 
 
 def test_std_by_hand():

@@ -16,7 +16,8 @@ from anyjepa.nn.transformer import MLP, Attention, Block, BlockConfig, Transform
 
 BLOCKS = st.builds(
     BlockConfig,
-    mlp=st.sampled_from(["gelu", "swiglu"]),
+    mlp=st.sampled_from(["gelu", "relu", "swiglu"]),
+    norm=st.sampled_from(["layer", "batch"]),
     bias=st.booleans(),
     qkv_bias=st.booleans(),
     qk_norm=st.sampled_from(["off", "plain", "affine"]),
@@ -49,6 +50,23 @@ def test_a_ragged_batch_is_each_sample_alone(config: BlockConfig, causal: bool, 
         own = None if angles is None else angles[b : b + 1, :, rows]
         alone = model(x[b, rows], Layout(1, int(rows.sum())), own, causal)
         torch.testing.assert_close(together[b, rows], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_batch_norm_is_over_all_tokens_of_all_samples() -> None:
+    block = Block(BlockConfig(norm="batch"), 8, 2, 0.0).train()
+    seen: list[Tensor] = []
+    block.norm1.register_forward_hook(lambda _, __, out: seen.append(out))
+    x, valid = 3 + 2 * torch.randn(10, 8), torch.tensor([[True] * 6, [True] * 4 + [False] * 2])
+    block(x, Layout(2, 6, valid))
+    torch.testing.assert_close(seen[0].mean(0), torch.zeros(8), atol=1e-5, rtol=0)
+    torch.testing.assert_close(seen[0].var(0, correction=0), torch.ones(8), atol=1e-4, rtol=0)
+    block.eval()(x, Layout(2, 6, valid))
+    assert seen[1].mean() > 1  # running statistics have only begun to move
+
+
+def test_relu() -> None:
+    mlp, x = noise(MLP(BlockConfig(mlp="relu"), 8)), torch.randn(5, 8)
+    torch.testing.assert_close(mlp(x), (x @ mlp.fc1.weight.T).clamp(min=0) @ mlp.fc2.weight.T)
 
 
 def by_hand(block: Block, x: Tensor, angles: Tensor) -> Tensor:

@@ -33,6 +33,15 @@ def test_starts_as_a_copy_that_does_not_follow_by_itself() -> None:
     assert torch.equal(teacher(x), before)
 
 
+def test_follows_the_statistics_of_a_batch_norm() -> None:
+    encoder = student(BlockConfig(norm="batch"))
+    teacher = Teacher(TeacherConfig(), encoder)
+    encoder.train()(5 + torch.randn(4, 3, 50))
+    teacher.update(encoder, 0.5)
+    for own, given in zip(teacher.encoder.buffers(), encoder.buffers(), strict=True):
+        assert torch.equal(own, given)
+
+
 def test_has_no_gradient_and_never_drops() -> None:
     encoder = student(DROPPING)
     teacher, x = Teacher(TeacherConfig(), encoder), torch.randn(2, 3, 50, requires_grad=True)

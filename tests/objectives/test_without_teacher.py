@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from anyjepa.diagnostics.collapse import collapse_metrics
 from anyjepa.masks.base import Masks
+from anyjepa.masks.sampling import sample
 from anyjepa.nn.encoder import Encoder, EncoderConfig
 from anyjepa.nn.predictor import DensePredictorConfig, PredictorConfig
 from anyjepa.objectives.losses import DistanceConfig
@@ -155,3 +158,45 @@ def test_a_dense_predictors_output_projection() -> None:
         return isinstance(predictor.proj, torch.nn.Linear)
 
     assert [has_linear(), has_linear(project=True), has_linear(dim=8)] == [False, True, True]
+
+
+def trained(over: str) -> tuple[dict[str, float], dict[str, float]]:
+    """Where the future cannot be predicted from the past: last terms, and signs of collapse on fresh samples."""
+    config = MaskedPredictionConfig.model_validate(
+        {
+            "encoder": {"patch": [4], "dim": 16, "depth": 1, "heads": 2},
+            "predictor": {"dim": 16, "depth": 1, "heads": 2},
+            "masks": {"kind": "past_future", "context": 8, "target": 8},
+            "target": {"kind": "shared"},
+            "distance": {"kind": "l2"},
+            "regulariser": {"kind": "vicreg", "over": over},
+        }
+    )
+    torch.manual_seed(0)
+    model = MaskedPrediction(config, 2, (64,))
+    optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
+    masks = sample(config.masks, (16,), np.zeros(0), np.zeros((32, 0)))
+    for _ in range(120):
+        losses = model(torch.randn(32, 2, 64), masks)
+        optimiser.zero_grad()
+        losses.total().backward()
+        optimiser.step()
+    tokens = model.student(torch.randn(256, 2, 64)).padded().detach()
+    found = collapse_metrics(tokens) | {"flattened_std": tokens.flatten(0, 1).std(0).mean().item()}
+    return {name: term.item() for name, term in losses.terms().items()}, found
+
+
+def test_the_flattened_form_collapses_to_a_constant_a_position() -> None:
+    """Each position gets a constant of its own: losses and the usual signs look well, samples are alike."""
+    terms, signs = trained("flattened")
+    assert terms["prediction"] < 2
+    assert terms["variance"] < 2
+    assert signs["flattened_std"] > 0.9
+    assert signs["rank"] > 7  # of 16, of mean tokens
+    assert signs["between"] < 0.3
+
+
+def test_comparing_samples_at_each_position_does_not() -> None:
+    terms, signs = trained("position")
+    assert terms["variance"] > 15  # it cannot be met by constants
+    assert signs["between"] > 0.6

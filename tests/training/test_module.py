@@ -42,14 +42,17 @@ class Noise:
         return np.stack([self.signals[i][:, s : s + 100] for i, s in zip(indices, starts, strict=True)]), starts
 
 
-def objective(update: str = "before", registers: int = 1) -> MaskedPrediction:
+def objective(update: str = "before", registers: int = 1, regulariser: str | None = None) -> MaskedPrediction:
     torch.manual_seed(0)
+    without_teacher = {"target": {"kind": "shared"}, "regulariser": {"kind": regulariser}}
     config = MaskedPredictionConfig(
         encoder=EncoderConfig(patch=(5,), dim=16, depth=1, heads=2, registers=registers),
         predictor=PredictorConfig(dim=8, depth=1, heads=2),
         masks=SpanConfig(min_span=2),
         target=TeacherConfig(momentum=(0.5, 0.5), update=update),  # type: ignore[arg-type]
     )
+    if regulariser:
+        config = MaskedPredictionConfig.model_validate({**config.model_dump(), **without_teacher})
     return MaskedPrediction(config, 2, (100,))
 
 
@@ -73,13 +76,17 @@ def test_accumulation_changes_nothing_but_rounding(tmp_path: Path) -> None:
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
-@pytest.mark.parametrize(("registers", "log_every"), [(1, 1), (0, 3)])
-def test_two_ranks_change_nothing_but_rounding(tmp_path: Path, registers: int, log_every: int) -> None:
-    """Two processes of four samples each against one of eight, also with rare logging and without a prefix."""
+@pytest.mark.parametrize(
+    ("registers", "log_every", "regulariser"), [(1, 1, None), (0, 3, None), (1, 1, "vicreg"), (0, 1, "sigreg")]
+)
+def test_two_ranks_change_nothing_but_rounding(
+    tmp_path: Path, registers: int, log_every: int, regulariser: str | None
+) -> None:
+    """Two processes of four samples each against one of eight: rare logging, no prefix, statistics of the batch."""
     import subprocess
     import sys
 
-    one = objective(registers=registers)
+    one = objective(registers=registers, regulariser=regulariser)
     fit(one, config(log_every=log_every), Noise(), tmp_path / "one", progress=False)
     script = tmp_path / "two.py"
     script.write_text(
@@ -92,7 +99,8 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     folder = Path({str(tmp_path / "two")!r})
     settings = config(log_every={log_every})
-    fit(objective(registers={registers}), settings, Noise(), folder, devices=2, strategy="ddp", progress=False)
+    model = objective(registers={registers}, regulariser={regulariser!r})
+    fit(model, settings, Noise(), folder, devices=2, strategy="ddp", progress=False)
 """
     )
     done = subprocess.run([sys.executable, "-W", "ignore", str(script)], capture_output=True, text=True, timeout=180)
@@ -103,6 +111,11 @@ if __name__ == "__main__":
         torch.testing.assert_close(saved[f"objective.{name}"], value, rtol=1e-3, atol=1e-4)
     losses = [[row["loss"] for row in read_metrics(tmp_path / f / "metrics.csv")] for f in ("one", "two")]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_a_regulariser_is_refused_with_accumulation(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"accumulation=2: a regulariser compares all samples of a batch"):
+        fit(objective(regulariser="vicreg"), config(accumulation=2), Noise(), tmp_path, progress=False)
 
 
 def test_bf16_can_clip(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Has the representation collapsed? Numbers on plain tensors (B, D), for logs and reports."""
+"""Has the representation collapsed? Numbers on plain tensors, for logs and reports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from torch import Tensor
 
 
 def collapse_metrics(z: Tensor) -> dict[str, float]:
-    """Every metric of this module for representations z (B, D), by the name under which it is logged."""
+    """Every metric of this module by the name under which it is logged.
+
+    z: one vector a sample (B, D); or its tokens (B, N, D): their means are measured, and what of their spread lies
+    between samples.
+    """
+    if z.ndim == 3:
+        return {**collapse_metrics(z.float().mean(1)), "between": between_samples(z).item()}
     return {
         "std": per_dim_std(z).mean().item(),
         "rank": effective_rank(z).item(),
@@ -18,6 +24,16 @@ def collapse_metrics(z: Tensor) -> dict[str, float]:
 def per_dim_std(z: Tensor) -> Tensor:
     """(D,) standard deviation over the batch of each dimension. All zero: complete collapse."""
     return z.float().std(0, correction=0)
+
+
+def between_samples(z: Tensor) -> Tensor:
+    """Share of the tokens' standard deviation that lies between samples: z (B, N, D), mean over tokens and dims.
+
+    Of each dimension, the deviation over samples at one token position divided by that over all tokens of all samples.
+    0: every sample has the same representation, however much its tokens differ; independent tokens have 1.
+    """
+    z = z.float()
+    return (z.std(0, correction=0) / z.flatten(0, 1).std(0, correction=0).clamp(min=1e-12)).mean()
 
 
 def effective_rank(z: Tensor, eps: float = 1e-7) -> Tensor:

@@ -14,7 +14,7 @@ from anyjepa.config import Config, Depth, Width
 from anyjepa.nn.packing import Layout, Packed, gather_rows
 from anyjepa.nn.positions import AdditivePositions, PositionsConfig, Rotary, RotaryConfig, SinCosConfig
 from anyjepa.nn.tokens import patchify, token_grid
-from anyjepa.nn.transformer import BlockConfig, Transformer, initialise
+from anyjepa.nn.transformer import BlockConfig, Transformer, build_norm, initialise
 
 
 class EncoderConfig(Config):
@@ -43,7 +43,7 @@ class EncoderConfig(Config):
 
 
 class Encoder(nn.Module):
-    """Patch projection, positions, prefix tokens, transformer, final LayerNorm (ECG-JEPA, I-JEPA, V-JEPA).
+    """Patch projection, positions, prefix tokens, transformer, final norm (ECG-JEPA, I-JEPA, V-JEPA).
 
     channels: C; size: samples along each axis of a full input. Inputs may be shorter, by whole patches.
     """
@@ -62,7 +62,7 @@ class Encoder(nn.Module):
         else:
             self.positions = AdditivePositions(config.positions, config.dim, self.grid)
         self.transformer = Transformer(config.block, config.dim, config.depth, config.heads)
-        self.norm = nn.LayerNorm(config.dim, config.block.norm_eps, bias=config.block.bias)
+        self.norm = build_norm(config.block, config.dim)
         initialise(self, config.depth if config.init == "scaled" else None)
         std = config.prefix_std
         nn.init.trunc_normal_(self.prefix, std=std, a=-100 * std, b=100 * std)

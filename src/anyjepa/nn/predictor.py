@@ -14,7 +14,7 @@ from anyjepa.config import Config, usual_kind
 from anyjepa.nn.encoder import EncoderConfig
 from anyjepa.nn.packing import Layout, Packed, gather_rows
 from anyjepa.nn.positions import AdditivePositions, LearnedConfig, SinCosConfig
-from anyjepa.nn.transformer import BlockConfig, Transformer, initialise
+from anyjepa.nn.transformer import BlockConfig, Transformer, build_norm, initialise
 
 
 def _size(most: int) -> PlainValidator:
@@ -109,7 +109,7 @@ class MaskedPredictor(nn.Module):
         self.mask_tokens = nn.Parameter(torch.empty(config.mask_tokens, width))
         self.positions = AdditivePositions(config.positions, width, grid)
         self.transformer = Transformer(config.block, width, depth, config.heads)
-        self.norm = nn.LayerNorm(width, config.block.norm_eps, bias=config.block.bias)
+        self.norm = build_norm(config.block, width)
         self.proj = nn.Linear(width, dim, bias=config.block.bias)
         initialise(self, residual_depth)
         if config.mask_init == "normal":
@@ -154,7 +154,7 @@ class DensePredictor(nn.Module):
         self.embed = nn.Linear(dim, width, bias=bias) if other else nn.Identity()
         self.positions = None if config.positions is None else AdditivePositions(config.positions, width, grid)
         self.transformer = Transformer(config.block, width, depth, config.heads)
-        self.norm = nn.LayerNorm(width, config.block.norm_eps, bias=bias)
+        self.norm = build_norm(config.block, width)
         self.proj = nn.Linear(width, dim, bias=bias) if other or config.project else nn.Identity()
         initialise(self, residual_depth)
 

@@ -20,13 +20,19 @@ class BlockConfig(Config):
     """What the published models differ in; the defaults are ECG-JEPA's."""
 
     mlp_ratio: PositiveFloat = Field(default=4.0, description="hidden width of the MLP / width")
-    mlp: Literal["gelu", "swiglu"] = Field(default="gelu", description="plain with exact GELU, or gated with SiLU")
+    mlp: Literal["gelu", "relu", "swiglu"] = Field(
+        default="gelu", description="plain with exact GELU or with ReLU, or gated with SiLU"
+    )
+    norm: Literal["layer", "batch"] = Field(
+        default="layer",
+        description="LayerNorm, or BatchNorm over the tokens of a micro-batch (of one device), with running statistics",
+    )
     bias: bool = Field(default=False, description="biases of Linear and LayerNorm, patch projection included")
     qkv_bias: bool = Field(default=False, description="biases of the query, key and value projections")
     qk_norm: Literal["off", "plain", "affine"] = Field(
         default="off", description="LayerNorm over each head's queries and keys; affine has a weight"
     )
-    norm_eps: PositiveFloat = Field(default=1e-6, description="epsilon of every LayerNorm")
+    norm_eps: PositiveFloat = Field(default=1e-6, description="epsilon of every norm")
     layer_scale: PositiveFloat | None = Field(
         default=None, description="initial scale of each residual branch; none: no such parameter"
     )
@@ -39,6 +45,13 @@ class BlockConfig(Config):
         default=0.0, description="after attention's projection and both MLP layers, in training only"
     )
     attention_dropout: Share = Field(default=0.0, description="on attention weights, in training only")
+
+
+def build_norm(config: BlockConfig, dim: int) -> nn.Module:
+    """The norm of packed tokens (S, dim)."""
+    if config.norm == "batch":
+        return nn.BatchNorm1d(dim, config.norm_eps)
+    return nn.LayerNorm(dim, config.norm_eps, bias=config.bias)
 
 
 class Attention(nn.Module):
@@ -81,18 +94,18 @@ class MLP(nn.Module):
     def __init__(self, config: BlockConfig, dim: int):
         super().__init__()
         hidden = int(dim * config.mlp_ratio)
-        self.gated = config.mlp == "swiglu"
-        self.fc1 = nn.Linear(dim, hidden * (2 if self.gated else 1), bias=config.bias)
+        self.kind = config.mlp
+        self.fc1 = nn.Linear(dim, hidden * (2 if self.kind == "swiglu" else 1), bias=config.bias)
         self.fc2 = nn.Linear(hidden, dim, bias=config.bias)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.fc1(x)
-        if self.gated:
+        if self.kind == "swiglu":
             gate, x = x.chunk(2, dim=-1)
             x = F.silu(gate) * x
         else:
-            x = F.gelu(x)
+            x = F.gelu(x) if self.kind == "gelu" else F.relu(x)
         return self.fc2(self.dropout(x))
 
 
@@ -101,9 +114,9 @@ class Block(nn.Module):
 
     def __init__(self, config: BlockConfig, dim: int, heads: int, drop_path: float):
         super().__init__()
-        self.norm1 = nn.LayerNorm(dim, config.norm_eps, bias=config.bias)
+        self.norm1 = build_norm(config, dim)
         self.attn = Attention(config, dim, heads)
-        self.norm2 = nn.LayerNorm(dim, config.norm_eps, bias=config.bias)
+        self.norm2 = build_norm(config, dim)
         self.mlp = MLP(config, dim)
         self.dropout = nn.Dropout(config.dropout)
         self.drop_path = drop_path
@@ -143,7 +156,7 @@ class Transformer(nn.Module):
 
 
 def initialise(module: nn.Module, residual_depth: int | None = None) -> None:
-    """Truncated normal .02 for every Linear, zero biases; LayerNorms keep 1 and 0.
+    """Truncated normal .02 for every Linear, zero biases; norms keep 1 and 0.
 
     residual_depth: the projections that end a residual branch get .02 / sqrt(2 x this depth) instead (ECG-JEPA).
     """

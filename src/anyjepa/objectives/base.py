@@ -55,6 +55,6 @@ class Objective(nn.Module, ABC):
 
     @torch.no_grad()
     def representations(self, x: Tensor, start: Tensor | None = None) -> dict[str, Tensor]:
-        """What collapse would show in, by name: (S, D) each. Here the model's mean patch token of each sample."""
+        """What collapse would show in, by name: (S, D) or (B, N, D) each. Here the model's patch tokens."""
         name, encoder = next(iter(self.encoders().items()))
-        return {name: encoder(x, start=start).padded().float().mean(1)}
+        return {name: encoder(x, start=start).padded().float()}

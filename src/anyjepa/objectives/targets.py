@@ -84,6 +84,8 @@ class Teacher(nn.Module):
     def update(self, student: nn.Module, momentum: float) -> None:
         """teacher <- momentum x teacher + (1 - momentum) x student."""
         ema_update(list(self.encoder.parameters()), list(student.parameters()), momentum)
+        for own, given in zip(self.encoder.buffers(), student.buffers(), strict=True):  # statistics of a BatchNorm
+            own.copy_(given)
 
 
 @torch.no_grad()

@@ -173,7 +173,9 @@ def _apply(plain: dict[str, Any], edit: str) -> list[str]:
         raise InputError(f"--set {edit}: write it as key=value, e.g. training.steps=1000")
     *tables, last = key.split(".")
     for name in tables:
-        plain = plain.setdefault(name, {})
+        if plain.get(name) is None:  # also one that is left out on purpose
+            plain[name] = {}
+        plain = plain[name]
         if not isinstance(plain, dict):
             raise InputError(f"--set {edit}: '{name}' is a value, not a table")
     try:

@@ -14,12 +14,13 @@ from anyjepa.report.markup import Html, figure, join, note, number, tag
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_COLLAPSE = r"(^|_)(std|rank|uniformity)$"
+_COLLAPSE = r"(^|_)(std|rank|uniformity|between)$"
 _SCHEDULE = r"^(lr|weight_decay|momentum|samples_per_s|grad_norm)$"
 _EXACT = r"^(lr|weight_decay|momentum)$"
 _MEANING = {
     "std": "Spread of each feature over a batch. Falling to 0: every input gets the same representation.",
     "rank": "Effective number of dimensions in use. Falling to 1: collapse onto one direction.",
+    "between": "Share of the tokens' spread that lies between samples. Falling to 0: samples are alike, if not tokens.",
     "uniformity": "Spread over the unit sphere. 0: all representations equal; more negative: spread out.",
 }
 _WINDOW = 25  # logged steps

@@ -78,6 +78,8 @@ def official_config(loaded: LoadedModel) -> dict[str, object]:
         (objective.horizon == 1, "objective.horizon", objective.horizon),
         (encoder.cls and not encoder.registers, "encoder.registers", encoder.registers),
         (block.bias, "encoder.block.bias", block.bias),
+        (block.norm == "layer", "encoder.block.norm", block.norm),
+        (block.mlp != "relu", "encoder.block.mlp", block.mlp),
         (head is None or (head.bias and not head.standardise), "classifier.head", head),
         (head is None or pooled or (head.kind == "last" and head.norm is None), "classifier.head", head),
         (classifier is None or classifier.exclusive, "classifier.exclusive", False),

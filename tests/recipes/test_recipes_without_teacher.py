@@ -1,0 +1,46 @@
+"""The recipes without a teacher: sizes, one step of the large one, collapse and its cure in small."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from anyjepa.objectives.build import build
+from anyjepa.objectives.masked import MaskedPrediction
+from anyjepa.objectives.targets import SharedConfig
+from anyjepa.recipes.schema import load_recipe
+from anyjepa.runs.pretrain import build_objective
+from anyjepa.training.draws import step_masks
+
+
+def parameters(part: torch.nn.Module) -> int:
+    return sum(p.numel() for p in part.parameters())
+
+
+def test_the_large_recipe_has_the_designs_sizes_and_takes_a_step() -> None:
+    recipe = load_recipe("jepa-vicreg-vit-b16", ["training.batch_size=2"])[0]
+    model = build_objective(recipe)
+    assert isinstance(model, MaskedPrediction)
+    assert (parameters(model.student), parameters(model.predictor)) == (85_797_120, 42_528_768)
+    regulariser = recipe.objective.regulariser
+    assert (regulariser.invariance, regulariser.variance, regulariser.covariance) == (25, 25, 1)
+    assert (regulariser.gamma, regulariser.eps) == (1, 1e-4)
+    masks = step_masks(recipe.objective.masks, (14, 14), recipe.training, 0)
+    losses = model(torch.randn(2, 3, 224, 224), masks)
+    losses.total().backward()
+    assert losses.terms().keys() == {"prediction", "variance", "covariance"}
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize("name", ["jepa-vicreg-cifar10", "jepa-sigreg-cifar10"])
+def test_the_small_recipes_have_the_network_of_ijepa(name: str) -> None:
+    recipe, ijepa = load_recipe(name)[0], load_recipe("ijepa-cifar10")[0]
+    assert recipe.objective.encoder == ijepa.objective.encoder
+    assert recipe.objective.predictor == ijepa.objective.predictor
+    assert recipe.training == ijepa.training
+    assert recipe.objective.target == SharedConfig()
+    masks = recipe.objective.masks
+    assert (masks.targets, masks.scale, masks.aspect) == (4, (0.15, 0.2), (0.75, 1.5))
+    with torch.device("meta"):
+        model = build(recipe.objective, 3, (32, 32))
+    assert [parameters(part) for part in model.children()] == [2_691_264, 490_944]
