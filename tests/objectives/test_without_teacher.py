@@ -103,8 +103,8 @@ def test_zeroed_tokens_stay_in_the_input() -> None:
     assert places.tolist() == [list(range(10))] * 2
     assert context.padded().shape == (2, 10, 16)
     changed = x().view(2, 3, 10, 5).clone()
-    for sample, seen in enumerate((CONTEXT[0], CONTEXT[1, :5])):
-        changed[sample, :, [token for token in range(10) if token not in seen.tolist()]] += 1
+    for row, seen in enumerate((CONTEXT[0], CONTEXT[1, :5])):
+        changed[row, :, [token for token in range(10) if token not in seen.tolist()]] += 1
     again, _ = zeroed.context(changed.flatten(2), MASKS, None)
     torch.testing.assert_close(again.values, context.values)
     few = dropped.context(x(), MASKS, None)[0].values[:6]
