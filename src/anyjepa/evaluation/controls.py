@@ -9,15 +9,17 @@ import torch
 from torch import nn
 
 from anyjepa.evaluation.samples import Samples
+from anyjepa.nn.convolution import ConvConfig, build_encoder
 from anyjepa.nn.encoder import Encoder, EncoderConfig
 from anyjepa.randomness import torch_seed
 
 
-def random_encoder(encoder: Encoder, seed: int, config: EncoderConfig | None = None) -> Encoder:
+def random_encoder(encoder: Encoder, seed: int, config: EncoderConfig | ConvConfig | None = None) -> Encoder:
     """A network of the same config, or of another, with new weights, on the same device."""
     with torch.random.fork_rng():
         torch.manual_seed(torch_seed(seed))
-        return Encoder(config or encoder.config, encoder.channels, encoder.size).to(next(encoder.parameters()).device)
+        network = build_encoder(config or encoder.config, encoder.channels, encoder.size)
+    return network.to(next(encoder.parameters()).device)
 
 
 def raw_features(samples: Samples, dimensions: int) -> dict[str, np.ndarray]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from anyjepa.config import Config, Depth, Width
@@ -16,10 +16,16 @@ from anyjepa.nn.positions import AdditivePositions, PositionsConfig, Rotary, Rot
 from anyjepa.nn.tokens import patchify, token_grid
 from anyjepa.nn.transformer import BlockConfig, Transformer, build_norm, initialise
 
+WHY_NOT_CONV = (
+    "a convolution mixes neighbouring places: what is hidden would leak into what is visible, so no token can be left "
+    "out; masks and causal prediction need kind vit"
+)
+
 
 class EncoderConfig(Config):
     """A vision transformer over 1, 2 or 3 axes. Channels and input size come from the data."""
 
+    kind: Literal["vit"] = "vit"
     patch: tuple[Width, ...] = Field(description="samples (pixels, frames) of a token along each axis")
     dim: Width = Field(description="width D")
     depth: Depth = Field(description="blocks")
@@ -40,6 +46,13 @@ class EncoderConfig(Config):
     init: Literal["scaled", "plain"] = Field(
         default="scaled", description="residual projections at .02 / sqrt(2 depth), or all at .02"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_convolution(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("kind") == "conv":
+            raise ValueError(WHY_NOT_CONV)
+        return given
 
 
 class Encoder(nn.Module):

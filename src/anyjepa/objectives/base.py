@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,15 @@ from anyjepa.masks.sampling import MasksConfig
 from anyjepa.nn.encoder import Encoder
 from anyjepa.objectives.losses import Losses
 
+
+class Pair(NamedTuple):
+    """What paired prediction gets beside a batch."""
+
+    other: Tensor  # (B, C, *samples), the second of each pair
+    condition: Tensor | None = None  # (B, conditions, width), what happened between
+    valid: Tensor | None = None  # (B, conditions), False where it is padding; None where all are
+
+
 Weights = Literal["teacher", "average", "student", "target"]
 
 
@@ -21,13 +30,15 @@ class Objective(nn.Module, ABC):
     """An encoder in training. Subclasses set `student`, the encoder that gets the gradient, and define `forward`.
 
     masks: what hides tokens, None where nothing does; adds_up: whether the losses of micro-batches add up to that of
-    the batch, which statistics of a batch do not.
+    the batch, which statistics of a batch do not; pairs: whether it learns from pairs of samples, `Pair`, then
+    `forward` takes one, too.
     """
 
     config: Any
     student: Encoder
     masks: MasksConfig | None = None
     adds_up: bool = True
+    pairs: bool = False
 
     @abstractmethod
     def forward(

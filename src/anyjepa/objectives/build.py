@@ -6,19 +6,36 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
+from torch import nn
 
 from anyjepa.config import usual_kind
+from anyjepa.nn.conditional import ConditionalPredictor
+from anyjepa.nn.predictor import build_predictor
 from anyjepa.objectives.base import Objective
 from anyjepa.objectives.masked import MaskedPrediction, MaskedPredictionConfig
 from anyjepa.objectives.next_embedding import NextEmbeddingConfig, NextEmbeddingPrediction
+from anyjepa.objectives.paired import PairedPrediction, PairedPredictionConfig
 
 ObjectiveConfig = Annotated[
-    MaskedPredictionConfig | NextEmbeddingConfig, Field(discriminator="kind"), usual_kind("masked")
+    MaskedPredictionConfig | NextEmbeddingConfig | PairedPredictionConfig,
+    Field(discriminator="kind"),
+    usual_kind("masked"),
 ]
+
+
+def predictor_of(config: ObjectiveConfig, grid: Sequence[int]) -> nn.Module | None:
+    """The untrained predictor of an objective, None where it has none. grid: the encoder's full token grid."""
+    if isinstance(config, MaskedPredictionConfig):
+        return build_predictor(config.predictor, config.encoder, grid)
+    if isinstance(config, PairedPredictionConfig) and config.predictor is not None:
+        return ConditionalPredictor(config.predictor, config.width)
+    return None
 
 
 def build(config: ObjectiveConfig, channels: int, size: Sequence[int]) -> Objective:
     """An untrained objective for inputs (B, channels, *size). ValueError if the sizes do not fit together."""
+    if isinstance(config, PairedPredictionConfig):
+        return PairedPrediction(config, channels, size)
     if isinstance(config, NextEmbeddingConfig):
         return NextEmbeddingPrediction(config, channels, size)
     return MaskedPrediction(config, channels, size)

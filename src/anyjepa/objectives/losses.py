@@ -39,18 +39,29 @@ def distance(config: DistanceConfig, predicted: Tensor, target: Tensor) -> Tenso
 class Losses:
     """Terms by name; the total is their sum. Values of several groups under one name are averaged.
 
-    `watched` is logged beside the terms and is no part of the total.
+    What is watched is logged beside the terms and is no part of the total.
     """
 
     values: dict[str, list[Tensor]] = field(default_factory=dict)
-    watched: dict[str, Tensor] = field(default_factory=dict)
+    others: dict[str, list[Tensor]] = field(default_factory=dict)
 
     def add(self, name: str, value: Tensor) -> None:
         self.values.setdefault(name, []).append(value)
 
+    def watch(self, name: str, value: Tensor) -> None:
+        self.others.setdefault(name, []).append(value.detach())
+
     def terms(self) -> dict[str, Tensor]:
-        return {name: sum(values[1:], values[0]) / len(values) for name, values in self.values.items()}
+        return _means(self.values)
+
+    @property
+    def watched(self) -> dict[str, Tensor]:
+        return _means(self.others)
 
     def total(self) -> Tensor:
         terms = list(self.terms().values())
         return sum(terms[1:], terms[0])
+
+
+def _means(lists: dict[str, list[Tensor]]) -> dict[str, Tensor]:
+    return {name: sum(values[1:], values[0]) / len(values) for name, values in lists.items()}

@@ -18,10 +18,11 @@ from anyjepa.nn.encoder import Encoder, EncoderConfig
 from anyjepa.nn.packing import Packed
 from anyjepa.nn.predictor import AnyPredictorConfig, build_predictor
 from anyjepa.nn.tokens import token_grid
-from anyjepa.objectives.base import Objective, Weights
-from anyjepa.objectives.losses import DistanceConfig, Losses, distance
-from anyjepa.objectives.regularisers import RegulariserConfig, Rows, regularise
-from anyjepa.objectives.targets import SeparateConfig, TargetConfig, Teacher, TeacherConfig
+from anyjepa.objectives.base import Weights
+from anyjepa.objectives.losses import DistanceConfig, Losses
+from anyjepa.objectives.regularisers import RegulariserConfig, Rows
+from anyjepa.objectives.targeted import TargetedObjective
+from anyjepa.objectives.targets import TargetConfig, Teacher, TeacherConfig
 
 
 class MaskedPredictionConfig(Config):
@@ -41,7 +42,7 @@ class MaskedPredictionConfig(Config):
     )
 
 
-class MaskedPrediction(Objective):
+class MaskedPrediction(TargetedObjective):
     """Predict the target's representation of hidden tokens from the visible ones.
 
     ECG-JEPA (Weimann & Conrad 2024), I-JEPA (Assran et al. 2023) and V-JEPA (Bardes et al. 2024) are settings of it.
@@ -50,15 +51,11 @@ class MaskedPrediction(Objective):
 
     def __init__(self, config: MaskedPredictionConfig, channels: int, size: Sequence[int]):
         super().__init__()
-        self.config, self.masks, self.adds_up = config, config.masks, config.regulariser is None
+        self.config, self.masks = config, config.masks
         self.student = Encoder(config.encoder, channels, size)
         depth = config.encoder.depth if config.encoder.init == "scaled" else None
         self.predictor = build_predictor(config.predictor, config.encoder, self.student.grid, depth)
-        self.target = None
-        if isinstance(config.target, TeacherConfig):
-            self.target = Teacher(config.target, self.student)
-        elif isinstance(config.target, SeparateConfig):
-            self.target = Encoder(config.encoder, channels, size)
+        self.set_target(self.student, lambda: Encoder(config.encoder, channels, size))
 
     def forward(
         self, x: Tensor, masks: Sequence[Masks], start: Tensor | None = None, samples: int | None = None
@@ -66,66 +63,36 @@ class MaskedPrediction(Objective):
         """x: (B, C, *samples). One `Masks` for each group of targets; the loss is their mean.
 
         Each group's loss is its sum over target tokens divided by their number in the optimiser batch (`Masks.count`),
-        so the sum over micro-batches and ranks is the loss of the whole batch. A regulariser adds its terms, and weighs
-        this one. Watched beside an L2 loss, the mean over dims: `squared_error`, their sum.
+        so the sum over micro-batches and ranks is the loss of the whole batch.
         """
-        config, grid = self.config, token_grid(x.shape[2:], self.config.encoder.patch)
-        targets = self.targets(x, start)  # (B, N, D)
-        answers = targets if config.target.kind in ("shared", "separate") else targets.detach()
-        losses, found = Losses(), []
+        grid = token_grid(x.shape[2:], self.config.encoder.patch)
+        targets = self.targets(self.student, x, start)  # (B, N, D)
+        answers, losses = self.answers(targets), Losses()
         for number, group in enumerate(masks):
             context, places = self.context(x, group, start)  # (sum K, D)
-            if config.predictor.kind == "dense":
-                group = group.everything(targets.shape[1], samples)
+            if self.config.predictor.kind == "dense":
+                group = group.everything(prod(grid), samples)
             predicted = self.predictor(
                 context, places, group.targets, group.targets_valid, grid, start, number
             )  # (sum T, D)
-            found.append(distance(config.distance, predicted, group.of(answers)) / group.count())
-            losses.add("prediction", found[-1] * (config.regulariser.invariance if config.regulariser else 1))
-            if config.regulariser is not None:
-                branches = [Rows(predicted, *group.places())]
-                if targets.requires_grad:
-                    branches.append(Rows(targets.flatten(0, 1), *group.everything(targets.shape[1]).places()))
-                for name, term in regularise(config.regulariser, branches, *targets.shape[:2]).items():
-                    losses.add(name, term)
-        if config.distance.kind == "l2":
-            losses.watched["squared_error"] = torch.stack(found).mean().detach() * self.student.dim
+            self.compare(losses, Rows(predicted, *group.places()), group.of(answers), group.count(), targets)
         return losses
-
-    def targets(self, x: Tensor, start: Tensor | None) -> Tensor:
-        """x: (B, C, *samples) -> what all tokens are to be predicted as (B, N, D), float32."""
-        if isinstance(self.target, Teacher):
-            return self.target(x, start)
-        idle = self.config.target.kind == "stop_gradient" and self.config.regulariser is None
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not idle):
-            return (self.target or self.student)(x, start=start).padded().float()
 
     def context(self, x: Tensor, group: Masks, start: Tensor | None) -> tuple[Packed, Tensor]:
         """What the predictor sees, (sum K, D), and at which tokens (B, K): visible ones; or all, hidden ones zero."""
         if self.config.hidden == "dropped":
             return self.student(x, group.context, group.context_valid, start), group.context
-        tokens = token_grid(x.shape[2:], self.config.encoder.patch)
-        shown = members(group.context, group.context_valid, prod(tokens))
-        context = self.student(x, start=start, shown=shown)
-        return context, torch.arange(prod(tokens), device=x.device).expand(len(x), -1)
+        tokens = prod(token_grid(x.shape[2:], self.config.encoder.patch))
+        shown = members(group.context, group.context_valid, tokens)
+        places = torch.arange(tokens, device=x.device).expand(len(x), -1)
+        return self.student(x, start=start, shown=shown), places
 
     def encoders(self) -> dict[Weights, Encoder]:
         if isinstance(self.target, Teacher):
             return {"teacher": self.target.encoder, "student": self.student}
-        # A second encoder has seen whole inputs, as its users will show it.
-        return {"student": self.student} if self.target is None else {"target": self.target, "student": self.student}
+        if isinstance(self.target, Encoder):  # it has seen whole inputs, as its users will show it
+            return {"target": self.target, "student": self.student}
+        return {"student": self.student}
 
     def parts(self) -> dict[str, nn.Module]:
         return {**super().parts(), "predictor": self.predictor}
-
-    def begin_step(self, step: int, steps: int) -> dict[str, float]:
-        if not isinstance(self.target, Teacher):
-            return {}
-        self._momentum = self.target.config.momentum_at(step, steps)
-        if self.target.config.update == "before":
-            self.target.update(self.student, self._momentum)
-        return {"momentum": self._momentum}
-
-    def end_step(self) -> None:
-        if isinstance(self.target, Teacher) and self.target.config.update == "after":
-            self.target.update(self.student, self._momentum)

@@ -85,7 +85,8 @@ class NextEmbeddingPrediction(Objective):
         repeated = F.cosine_similarity(embedded[:, :-ahead], embedded[:, ahead:], dim=-1).sum()
         mean = F.cosine_similarity(embedded.mean((0, 1)), embedded, dim=-1).sum()
         count = (samples or len(x)) * embedded.shape[1]
-        losses.watched = {"repeat": -repeated / (count - (samples or len(x)) * ahead), "mean": -mean / count}
+        losses.watch("repeat", -repeated / (count - (samples or len(x)) * ahead))
+        losses.watch("mean", -mean / count)
         return losses
 
     def encoders(self) -> dict[Weights, Encoder]:

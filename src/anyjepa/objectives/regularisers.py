@@ -67,6 +67,13 @@ class Rows(NamedTuple):
     position: Tensor  # (S,)
     sample: Tensor  # (S,)
 
+    @classmethod
+    def of(cls, z: Tensor) -> Rows:
+        """All tokens of a batch, (B, N, D)."""
+        batch, tokens, _ = z.shape
+        position = torch.arange(tokens, device=z.device).repeat(batch)
+        return cls(z.flatten(0, 1), position, torch.arange(batch, device=z.device).repeat_interleave(tokens))
+
 
 def regularise(config: RegulariserConfig, branches: Sequence[Rows], samples: int, positions: int) -> dict[str, Tensor]:
     """This rank's share of each weighted term, by name: VICReg's are summed over branches, SIGReg's averaged.

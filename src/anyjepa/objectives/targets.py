@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from anyjepa.config import Config, Share, usual_kind
-from anyjepa.nn.encoder import Encoder
 
 
 class TeacherConfig(Config):
@@ -66,7 +65,9 @@ TargetConfig = Annotated[
 class Teacher(nn.Module):
     """Targets from a deep copy of the student. Never in training mode; its parameters have no gradient."""
 
-    def __init__(self, config: TeacherConfig, student: Encoder):
+    encoder: Any  # an encoder, or what has one and gives tokens as it does
+
+    def __init__(self, config: TeacherConfig, student: nn.Module):
         super().__init__()
         self.config = config
         self.encoder = copy.deepcopy(student).requires_grad_(False).eval()

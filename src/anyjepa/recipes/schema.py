@@ -46,7 +46,7 @@ class Recipe(Config):
             if (self.data.missing_leads == "mask") != encoder.absent:
                 raise ValueError("data.missing_leads=mask and objective.encoder.absent=true go together")
         learned = "learned" in (
-            getattr(part.positions, "kind", "") for part in (encoder, predictor) if part is not None
+            getattr(getattr(part, "positions", None), "kind", "") for part in (encoder, predictor) if part is not None
         )
         if self.data.absolute_time and learned:
             raise ValueError("data.absolute_time needs positions that go on: sincos or rotary, not learned")

@@ -31,7 +31,7 @@ class PretrainingData(L.LightningDataModule):
     ):
         super().__init__()
         self.config, self.crops, self.first_step, self.shares = config, crops, first_step, shares
-        self.masks, self.grid = objective.masks, objective.student.grid
+        self.masks, self.grid, self.pairs = objective.masks, objective.student.grid, objective.pairs
         self.stride = objective.student.config.patch[0] if absolute else None
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -39,7 +39,7 @@ class PretrainingData(L.LightningDataModule):
         rank, world = self.trainer.global_rank, self.trainer.world_size
         sampler = DrawSampler(self.config, len(self.crops), self.first_step, rank, world, self.shares)
         return DataLoader(
-            DrawnCrops(self.crops, self.config.seed),
+            DrawnCrops(self.crops, self.config.seed, self.pairs),
             batch_sampler=sampler,
             collate_fn=Collate(self.masks, self.grid, sampler, self.stride),  # pyright: ignore[reportArgumentType]
             num_workers=self.config.workers,

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset, Sampler
 from anyjepa.errors import InputError
 from anyjepa.masks.base import Masks
 from anyjepa.masks.sampling import MasksConfig, draws, sample
+from anyjepa.objectives.base import Pair
 from anyjepa.randomness import generator
 from anyjepa.training.config import TrainingConfig
 
@@ -46,6 +47,7 @@ class Batch(NamedTuple):
     records: list[int]
     step: int
     micro: int
+    pair: Pair | None = None  # what x is paired with, where the objective learns from pairs
 
 
 class Drawn(NamedTuple):
@@ -54,6 +56,7 @@ class Drawn(NamedTuple):
     draws: list[Draw]
     x: np.ndarray  # (B, C, *samples) float32
     starts: np.ndarray  # (B,) first samples on the first axis
+    other: np.ndarray | None = None  # the second of each pair, as x
 
 
 class DrawSampler(Sampler[list[Draw]]):
@@ -115,14 +118,21 @@ def _order(seed: int, epoch: int, records: int) -> np.ndarray:
 
 
 class DrawnCrops(Dataset[Drawn]):
-    """A data set indexed by micro-batches of draws: a draw's crop depends on nothing but the seed and its position."""
+    """A data set indexed by micro-batches of draws: a draw's crop depends on nothing but the seed and its position.
 
-    def __init__(self, crops: Crops, seed: int):
-        self.crops, self.seed = crops, seed
+    pairs: each crop comes with a second one of the same record (two views).
+    """
+
+    def __init__(self, crops: Crops, seed: int, pairs: bool = False):
+        self.crops, self.seed, self.pairs = crops, seed, pairs
 
     def __getitems__(self, draws: list[Draw]) -> Drawn:
-        rngs = [generator(self.seed, "crop", draw.position) for draw in draws]
-        return Drawn(draws, *self.crops.crops([draw.index for draw in draws], rngs))
+        x, starts = self._crops(draws, "crop")
+        return Drawn(draws, x, starts, self._crops(draws, "second crop")[0] if self.pairs else None)
+
+    def _crops(self, draws: list[Draw], stream: str) -> tuple[np.ndarray, np.ndarray]:
+        rngs = [generator(self.seed, stream, draw.position) for draw in draws]
+        return self.crops.crops([draw.index for draw in draws], rngs)
 
 
 class Collate:
@@ -142,7 +152,8 @@ class Collate:
         start = None if self.stride is None else torch.from_numpy(drawn.starts) / self.stride
         drawn_masks = [] if self.masks is None else step_masks(self.masks, self.grid, config, step)
         masks = [group.rows(self.sampler.rows(micro)) for group in drawn_masks]
-        return Batch(torch.from_numpy(drawn.x), masks, start, [d.index for d in drawn.draws], step, micro)
+        pair = None if drawn.other is None else Pair(torch.from_numpy(drawn.other))
+        return Batch(torch.from_numpy(drawn.x), masks, start, [d.index for d in drawn.draws], step, micro, pair)
 
 
 def step_masks(masks: MasksConfig, grid: tuple[int, ...], config: TrainingConfig, step: int) -> list[Masks]:

@@ -92,7 +92,9 @@ class Log(L.Callback):
 def monitor(module: Pretraining, batch: Batch) -> dict[str, float]:
     """Collapse signs of the objective's representations on at most 256 samples of this batch."""
     start = None if batch.start is None else batch.start[:256]
-    found = module.objective.representations(batch.x[:256], start)
+    objective = module.objective.eval()  # so that a BatchNorm's running statistics do not depend on what is logged
+    found = objective.representations(batch.x[:256], start)
+    objective.train()
     return {f"{kind}_{name}": v for kind, rows in found.items() for name, v in collapse_metrics(rows).items()}
 
 

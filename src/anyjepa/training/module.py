@@ -53,7 +53,8 @@ class Pretraining(L.LightningModule):
         torch.manual_seed(torch_seed(self.config.seed, batch.step, batch.micro, self.global_rank))
         if batch.micro == 0:
             self._begin(batch.step)
-        losses = self.objective(batch.x, batch.masks, batch.start, self.config.batch_size)
+        pair = () if batch.pair is None else (batch.pair,)
+        losses = self.objective(batch.x, batch.masks, batch.start, self.config.batch_size, *pair)
         total = losses.total()
         for sums, values in ((self.terms, losses.terms()), (self.watched, losses.watched)):
             for name, value in values.items():

@@ -16,7 +16,6 @@ from anyjepa.config import validated
 from anyjepa.errors import InputError
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.pooling import Head
-from anyjepa.nn.predictor import DensePredictor, MaskedPredictor
 from anyjepa.objectives.base import Objective, Weights
 from anyjepa.weights.card import model_card
 from anyjepa.weights.foreign import read_json
@@ -40,7 +39,7 @@ class LoadedModel:
     config: ModelConfig
     weights: str
     encoder: Encoder
-    predictor: MaskedPredictor | DensePredictor | None
+    predictor: nn.Module | None
     head: Head | None
     preprocessing: dict[str, object]
     records: TrainingRecords | None

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from anyjepa.config import Config, Share, validated
 from anyjepa.errors import InputError
-from anyjepa.nn.encoder import Encoder
+from anyjepa.nn.convolution import build_encoder
 from anyjepa.nn.pooling import ATTENTIVE, Head, HeadConfig
-from anyjepa.nn.predictor import build_predictor
 from anyjepa.nn.tokens import token_grid
-from anyjepa.objectives.build import ObjectiveConfig
+from anyjepa.objectives.build import ObjectiveConfig, predictor_of
+from anyjepa.objectives.masked import MaskedPredictionConfig
 from anyjepa.weights.tensors import check_tensors
 
 SCHEMA_VERSION = 1
@@ -182,10 +182,10 @@ class Parts(nn.Module):
         shape, settings = config.objective.encoder, config.classifier
         if settings is not None and settings.causal is not None:
             shape = shape.model_copy(update={"causal": settings.causal})
-        self.encoder = Encoder(shape, config.channels, config.size)
+        self.encoder = build_encoder(shape, config.channels, config.size)
         self.predictor = self.head = None
-        if config.predictor and config.objective.predictor is not None:
-            self.predictor = build_predictor(config.objective.predictor, shape, self.encoder.grid)
+        if config.predictor:
+            self.predictor = predictor_of(config.objective, self.encoder.grid)
         if settings is not None:
             self.head = Head(settings.head, shape.dim, shape.heads, len(settings.classes))
 
@@ -215,7 +215,7 @@ def _depths(config: ModelConfig) -> dict[str, int]:
 
 
 def _parts(objective: ObjectiveConfig) -> dict[str, Any]:
-    """Configs of the transformers, with sizes in numbers."""
-    if objective.predictor is None:
+    """Configs of the parts with a position for each token, with sizes in numbers."""
+    if not isinstance(objective, MaskedPredictionConfig):
         return {"encoder": objective.encoder}
     return {"encoder": objective.encoder, "predictor": objective.predictor.sized(objective.encoder)}

@@ -43,6 +43,7 @@ def export_nepa(path_or_id: Path | str, folder: Path | str, weights: Weights | N
 
 def to_official(config: ModelConfig, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Our tensors under official names and in official shapes; the inverse of `from_official`."""
+    assert isinstance(config.objective, NextEmbeddingConfig)
     patch, channels = config.objective.encoder.patch, config.channels
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
@@ -66,9 +67,10 @@ def to_official(config: ModelConfig, tensors: Mapping[str, Tensor]) -> dict[str,
 def official_config(loaded: LoadedModel) -> dict[str, object]:
     """config.json of the official layout. InputError names the first setting that it has no key for."""
     where, config = str(loaded.folder), loaded.config
-    objective, encoder, classifier = config.objective, config.objective.encoder, config.classifier
+    objective, classifier = config.objective, config.classifier
     if not isinstance(objective, NextEmbeddingConfig):
         raise InputError(f"{where}: is a model of {objective.kind} prediction; the NEPA layout holds next_embedding")
+    encoder = objective.encoder
     block, positions, head = encoder.block, encoder.positions, None if classifier is None else classifier.head
     assert isinstance(positions, RotaryConfig), "the objective's config sees to it"
     square = len(set(config.size)) == len(set(encoder.patch)) == 1 and len(encoder.patch) <= 2

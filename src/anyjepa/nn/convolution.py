@@ -1,0 +1,126 @@
+"""A small residual network for objectives that show their encoder everything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+
+from anyjepa.config import Config, Depth, Width, usual_kind
+from anyjepa.nn.encoder import WHY_NOT_CONV, Encoder, EncoderConfig
+from anyjepa.nn.packing import Layout, Packed
+from anyjepa.nn.tokens import token_grid
+
+
+class ConvConfig(Config):
+    """ResNet of basic blocks (He et al. 2016) over 1 or 2 axes; the defaults are ResNet-18 as used for 32 x 32 pixels.
+
+    A token is a place of the last feature map.
+    """
+
+    kind: Literal["conv"] = "conv"
+    axes: Literal[1, 2] = Field(default=2, description="axes of the input: 1 of signals, 2 of images")
+    widths: tuple[Width, ...] = Field(
+        default=(64, 128, 256, 512),
+        min_length=1,
+        max_length=8,
+        description="channels of each stage; all but the first halve the map",
+    )
+    blocks: Depth = Field(default=2, description="basic blocks of a stage")
+    stem: tuple[Width, Width] = Field(default=(3, 1), description="kernel and stride of the first convolution")
+    heads: PositiveInt = Field(default=8, description="attention heads of an attentive probe on its tokens")
+
+    causal: ClassVar[bool] = False
+    absent: ClassVar[bool] = False
+    positions: ClassVar[None] = None
+    depth: ClassVar[int] = 0  # of transformer blocks
+
+    @property
+    def dim(self) -> int:
+        return self.widths[-1]
+
+    @property
+    def patch(self) -> tuple[int, ...]:
+        """Samples from one token to the next."""
+        return (self.stem[1] * 2 ** (len(self.widths) - 1),) * self.axes
+
+
+AnyEncoderConfig = Annotated[EncoderConfig | ConvConfig, Field(discriminator="kind"), usual_kind("vit")]
+
+
+class ConvEncoder(Encoder):
+    """Convolutions with BatchNorm and ReLU; every token sees its neighbourhood, so none can be left out."""
+
+    config: ConvConfig  # type: ignore[assignment]
+
+    def __init__(self, config: ConvConfig, channels: int, size: Sequence[int]):
+        nn.Module.__init__(self)
+        self.config, self.dim, self.channels, self.size = config, config.dim, channels, tuple(size)  # type: ignore[assignment]
+        self.grid = token_grid(self.size, config.patch)
+        kernel, stride = config.stem
+        self.stem = _convolution(config.axes, channels, config.widths[0], kernel, stride)
+        pairs = zip((config.widths[0], *config.widths), config.widths, strict=False)
+        self.stages = nn.ModuleList(
+            nn.Sequential(
+                *(
+                    BasicBlock(config.axes, before if block == 0 else width, width, 2 if stage and block == 0 else 1)
+                    for block in range(config.blocks)
+                )
+            )
+            for stage, (before, width) in enumerate(pairs)
+        )
+        for part in self.modules():
+            if isinstance(part, (nn.Conv1d, nn.Conv2d)):
+                nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(
+        self,
+        x: Tensor,
+        keep: Tensor | None = None,
+        valid: Tensor | None = None,
+        start: Tensor | None = None,
+        shown: Tensor | None = None,
+    ) -> Packed:
+        """x: (B, C, *samples) -> tokens (B * N, D) in raster order. ValueError if some are to be left out or hidden."""
+        if keep is not None or shown is not None:
+            raise ValueError(WHY_NOT_CONV)
+        if x.shape[1] != self.channels:
+            raise ValueError(f"input has {x.shape[1]} channels, the encoder was built for {self.channels}")
+        token_grid(x.shape[2:], self.config.patch)
+        x = self.stem(x).relu()
+        for stage in self.stages:
+            x = stage(x)
+        tokens = x.flatten(2).transpose(1, 2)  # (B, N, D)
+        return Packed(tokens.flatten(0, 1), Layout(tokens.shape[0], tokens.shape[1]))
+
+    def features(self, x: Tensor, start: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """No prefix tokens (B, 0, D), and all tokens (B, N, D)."""
+        tokens = self(x).padded()
+        return tokens[:, :0], tokens
+
+
+class BasicBlock(nn.Module):
+    """relu(x + norm(conv(relu(norm(conv(x)))))), the shortcut a convolution of one where shapes differ."""
+
+    def __init__(self, axes: int, before: int, width: int, stride: int):
+        super().__init__()
+        self.first = _convolution(axes, before, width, 3, stride)
+        self.second = _convolution(axes, width, width, 3, 1)
+        same = before == width and stride == 1
+        self.shortcut = nn.Identity() if same else _convolution(axes, before, width, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, before, *map) -> (B, width, *map / stride)."""
+        return (self.shortcut(x) + self.second(self.first(x).relu())).relu()
+
+
+def _convolution(axes: int, before: int, width: int, kernel: int, stride: int) -> nn.Sequential:
+    convolution, norm = {1: (nn.Conv1d, nn.BatchNorm1d), 2: (nn.Conv2d, nn.BatchNorm2d)}[axes]
+    return nn.Sequential(convolution(before, width, kernel, stride, kernel // 2, bias=False), norm(width))
+
+
+def build_encoder(config: EncoderConfig | ConvConfig, channels: int, size: Sequence[int]) -> Encoder:
+    """An untrained encoder for inputs (B, channels, *size). ValueError if the sizes do not fit together."""
+    return ConvEncoder(config, channels, size) if isinstance(config, ConvConfig) else Encoder(config, channels, size)

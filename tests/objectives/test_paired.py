@@ -1,0 +1,99 @@
+"""Paired prediction: views and conditions, what is compared, and the size of the design for cells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from anyjepa.nn.conditional import ConditionalPredictorConfig
+from anyjepa.nn.convolution import ConvConfig
+from anyjepa.nn.encoder import EncoderConfig
+from anyjepa.objectives.base import Pair
+from anyjepa.objectives.paired import PairedPrediction, PairedPredictionConfig, ProjectorConfig
+from anyjepa.objectives.regularisers import Rows, VicregConfig, covariance_term, regularise, variance_term
+from anyjepa.objectives.targets import StopGradientConfig, Teacher, TeacherConfig
+
+VIT = EncoderConfig(patch=(4,), dim=8, depth=1, heads=2)
+CONV = ConvConfig(widths=(4, 8), blocks=1)
+
+
+def objective(**settings: Any) -> PairedPrediction:
+    torch.manual_seed(0)
+    model = PairedPrediction(PairedPredictionConfig(**{"encoder": VIT, **settings}), 2, (16,))
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data += 0.2 * torch.randn_like(parameter)
+    return model
+
+
+def test_two_views_of_images_by_hand() -> None:
+    """VICReg as published: projected means of both views, every term by its definition."""
+    torch.manual_seed(0)
+    regulariser = VicregConfig(invariance=1, variance=2, covariance=3)
+    config = PairedPredictionConfig(encoder=CONV, projector=ProjectorConfig(widths=(16, 6)), regulariser=regulariser)
+    model = PairedPrediction(config, 3, (8, 8))
+    x, other = torch.randn(12, 3, 8, 8), torch.randn(12, 3, 8, 8)
+    losses = model(x, pair=Pair(other))
+    first, second = (
+        model.branch.projector(model.student(view).padded().mean(1))  # in training mode: the same statistics again
+        for view in (x, other)
+    )
+    one = torch.zeros(12, dtype=torch.long)
+    terms = losses.terms()
+    torch.testing.assert_close(terms["prediction"], F.mse_loss(first, second))
+    torch.testing.assert_close(terms["variance"], 2 * sum(variance_term(z, one, 1) for z in (first, second)))
+    torch.testing.assert_close(terms["covariance"], 3 * sum(covariance_term(z) for z in (first, second)))
+    assert list(model.parts()) == ["encoder"]
+    assert [type(part) for part in model.branch.projector] == [
+        torch.nn.Linear,
+        torch.nn.BatchNorm1d,
+        torch.nn.ReLU,
+        torch.nn.Linear,
+    ]
+
+
+def test_without_a_projector_tokens_are_compared_place_by_place() -> None:
+    predictor = ConditionalPredictorConfig(condition_dim=3, depth=1, heads=2)
+    model = objective(predictor=predictor)
+    x, other, condition = torch.randn(5, 2, 16), torch.randn(5, 2, 16), torch.randn(5, 2, 3)
+    valid = torch.tensor([[True, True]] * 4 + [[True, False]])
+    predicted = model.predictor(model.student(x).padded(), condition, valid)
+    targets = model.student(other).padded()
+    losses = model(x, pair=Pair(other, condition, valid))
+    torch.testing.assert_close(losses.terms()["prediction"], 25 * F.mse_loss(predicted, targets))
+    expected = regularise(VicregConfig(), [Rows.of(predicted), Rows.of(targets)], 5, 4)
+    torch.testing.assert_close(losses.terms()["variance"], expected["variance"])
+    assert list(model.parts()) == ["encoder", "predictor"]
+
+
+@pytest.mark.parametrize("target", [TeacherConfig(momentum=(0.5, 0.5)), StopGradientConfig()])
+def test_a_target_without_gradient(target: TeacherConfig | StopGradientConfig) -> None:
+    """The second of a pair gets no gradient through the prediction term; a teacher follows encoder and projector."""
+    model = objective(target=target, projector=ProjectorConfig(widths=(6,)), regulariser=None)
+    x, other = torch.randn(5, 2, 16), torch.randn(5, 2, 16, requires_grad=True)
+    model.begin_step(0, 10)
+    model(x, pair=Pair(other)).total().backward()
+    assert other.grad is None
+    if isinstance(target, TeacherConfig):
+        assert isinstance(model.target, Teacher)
+        assert list(model.encoders()) == ["teacher", "student"]
+        before = model.target.encoder.projector[0].weight.clone()
+        model.branch.projector[0].weight.data += 1
+        model.begin_step(1, 10)
+        torch.testing.assert_close(
+            model.target.encoder.projector[0].weight, (before + model.branch.projector[0].weight) / 2
+        )
+    else:
+        assert list(model.encoders()) == ["student"]
+
+
+def test_parts_of_a_batch_add_up_without_a_regulariser() -> None:
+    model = objective(regulariser=None)
+    x, other = torch.randn(6, 2, 16), torch.randn(6, 2, 16)
+    whole = model(x, pair=Pair(other)).total()
+    halves = [model(x[rows], samples=6, pair=Pair(other[rows])).total() for rows in (slice(0, 2), slice(2, 6))]
+    assert model.adds_up
+    torch.testing.assert_close(sum(halves), whole)
