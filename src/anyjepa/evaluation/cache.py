@@ -57,5 +57,5 @@ def cache_key(kind: str, encoder: nn.Module, hashes: Sequence[str], windows: Win
         digest.update(text.encode() + b"\0")
     for name, tensor in encoder.state_dict().items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return f"{kind}-{digest.hexdigest()}"

@@ -49,7 +49,7 @@ def keep_embedding(run: Run, model: Model, samples: Dataset, table: LabelTable, 
         "similarity": similarity,
         "among": f"{len(trained)} {'training ' if joined.table.split else ''}{samples.what[0]}",
     }
-    if kind == "images":
+    if kind == "images" and model.encoder.config.kind == "vit":
         device = next(model.encoder.parameters()).device
         x = torch.as_tensor(np.stack([samples[i] for i in rows[chosen]]), dtype=torch.float32).to(device)
         arrays["attention"] = attended(model.encoder, x).reshape(len(x), *model.encoder.grid).cpu().numpy()
