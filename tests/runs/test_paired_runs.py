@@ -82,4 +82,4 @@ def test_the_model_is_the_encoder_and_is_judged_in_every_way(run: Run) -> None:
     for protocol in ("linear", "knn", "attentive", "finetune"):
         result = evaluate(run, protocol=protocol, task="class")
         assert len(result.rows) > 1, protocol
-    assert "views" in write_report(run).read_text()
+    assert "views" in write_report(run.folder).read_text()
