@@ -32,6 +32,18 @@ def test_the_large_recipe_has_the_designs_sizes_and_takes_a_step() -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
 
 
+@pytest.mark.parametrize("kind", ["vicreg", "sigreg"])
+def test_time_is_hidden_in_the_same_way(kind: str) -> None:
+    edits = ["objective.target.kind=shared", f"objective.regulariser.kind={kind}", "objective.masks.kind=past_future"]
+    recipe = load_recipe("series-jepa-demo", [*edits, "training.batch_size=4"])[0]
+    model = build_objective(recipe)
+    masks = step_masks(recipe.objective.masks, model.student.grid, recipe.training, 0)
+    losses = model(torch.randn(4, recipe.data.channels, *recipe.data.size), masks)
+    losses.total().backward()
+    assert losses.terms().keys() == {"prediction"} | ({"sigreg"} if kind == "sigreg" else {"variance", "covariance"})
+    assert model.student.project.weight.grad is not None
+
+
 @pytest.mark.parametrize("name", ["jepa-vicreg-cifar10", "jepa-sigreg-cifar10"])
 def test_the_small_recipes_have_the_network_of_ijepa(name: str) -> None:
     recipe, ijepa = load_recipe(name)[0], load_recipe("ijepa-cifar10")[0]
