@@ -92,7 +92,7 @@ def render(result: Judgement) -> Group:
     tables.append(_table(result, f"{first.name} minus this row", _OF_MEANS, lambda row: row.difference, sign="+"))
     names = len({condition.name for condition in result.conditions})
     lines = [
-        f"{len(result.conditions)} test conditions ({names} different) of {result.splits} splits, {result.genes} genes.",
+        f"{len(result.conditions)} test conditions ({names} names) of {result.splits} splits; {result.genes} genes.",
         "Intervals: 95 % over conditions (bootstrap), differences paired.",
     ]
     lines += [f"No answer for {row.unanswered} conditions: {row.name}." for row in result.rows if row.unanswered]
