@@ -36,7 +36,7 @@ def judged(screens) -> Judgement:
 def test_rows_and_conditions(judged):
     assert [row.name for row in judged.rows[:3]] == [
         "0.8 and 0.9 x additive",
-        "0.8 and 0.9 x additive, shuffled conditions",
+        "0.8 and 0.9 x additive, shuffled",
         "no change",
     ]
     assert judged.rows[-1].name == judged.ceiling == CEILING
@@ -109,7 +109,7 @@ def test_shuffled_conditions_fall_to_the_perturbed_mean():
     effects = [_coded(seed) for seed in range(4)]
     effects = [replace(e, conditions=tuple(f"{i}: {name}" for name in e.conditions)) for i, e in enumerate(effects)]
     found = judge(effects, {"ridge, judged": [gene_ridge]}, "coded singles")
-    exchanged = found.row("ridge, judged, shuffled conditions").metrics
+    exchanged = found.row("ridge, judged, shuffled").metrics
     assert found.rows[0].metrics["pearson_vs_mean"].mean > 0.5
     assert found.rows[0].metrics["discrimination"].mean > 0.8
     assert abs(exchanged["pearson_vs_mean"].mean) < 0.1
@@ -164,6 +164,34 @@ def test_without_cells_there_is_no_ceiling():
     assert "Cells and intervals" not in str(found)
 
 
+def test_conditions_that_their_own_cells_do_not_tell_apart_can_be_left_out():
+    """Two conditions in which nothing happens, and two with an effect."""
+    r = np.random.default_rng(0)
+    names, effect = tuple("abcdef"), np.array([2.0, -2.0, 0.0, 0.0, 3.0, -3.0])
+    cells = {
+        name: 3 + r.normal(0, 0.5, (9, 40)) + (np.arange(40) < 8) * e for name, e in zip(names, effect, strict=True)
+    }
+    controls = 3 + r.normal(0, 0.5, (200, 40))
+    effects = Effects(
+        genes=tuple(f"g{i}" for i in range(40)),
+        conditions=names,
+        perturbed=tuple(map(frozenset, names)),
+        mean=np.stack([one.mean(0) for one in cells.values()]),
+        control=controls.mean(0),
+        count=np.full(6, 9),
+        test=np.arange(6) >= 2,
+        cells=lambda name: (cells[name], controls),
+    )
+    found = judge([effects], {"nothing": [no_change]}, "", shuffle=False, above="l2")
+    assert ([c.name for c in found.conditions], found.left_out) == (["e", "f"], 2)
+    assert found.row(CEILING).metrics["l2"].repeats == 2
+    assert "Left out: 2, whose ceiling is no better than perturbed mean." in str(found)
+    with pytest.raises(InputError, match="no metric 'discriminate'; did you mean 'discrimination'"):
+        judge([effects], {"nothing": [no_change]}, "", shuffle=False, above="discriminate")
+    with pytest.raises(InputError, match="above: the half-split ceiling needs the cells"):
+        judge([replace(effects, cells=None)], {"nothing": [no_change]}, "", shuffle=False, above="l2")
+
+
 def _cut(perturbed: Sequence[frozenset[str]], control: np.ndarray) -> np.ndarray:
     return control[:, :1]
 
@@ -178,6 +206,7 @@ def _cut(perturbed: Sequence[frozenset[str]], control: np.ndarray) -> np.ndarray
         ),
         (says(np.full((6, 30), np.inf)), "predicts numbers that are not finite"),
         (says(Prediction(np.zeros((6, 30)), low=np.zeros(6))), r"predicts low of shape \(6,\)"),
+        (says(Prediction(np.zeros((6, 30)), high=np.zeros((6, 30)))), "method 'm' predicts one end of its intervals"),
         (says(Prediction(np.zeros((6, 30)), cells=[])), "predicts cells of 0 of 6 conditions"),
     ],
 )

@@ -148,11 +148,11 @@ def test_the_ceiling_has_the_stated_values(screens, doubles):
 
 @pytest.mark.long
 def test_shuffled_conditions_fall_to_the_perturbed_mean(judged):
-    exchanged = judged[False].row("ridge, judged, shuffled conditions").metrics
+    exchanged = judged[False].row("ridge, judged, shuffled").metrics
     assert exchanged["pearson_vs_mean"].mean == pytest.approx(0, abs=0.1)
     assert exchanged["discrimination"].mean == pytest.approx(0.5, abs=0.1)
     mean = judged[False].row("perturbed mean").metrics
     assert exchanged["pearson_delta"].mean <= mean["pearson_delta"].mean
     assert exchanged["l2"].mean >= mean["l2"].mean
-    low, _ = judged[False].row("ridge, judged, shuffled conditions").difference["pearson_vs_mean"].bootstrap
+    low, _ = judged[False].row("ridge, judged, shuffled").difference["pearson_vs_mean"].bootstrap
     assert low > 0

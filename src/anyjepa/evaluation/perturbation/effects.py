@@ -65,7 +65,7 @@ class Effects:
     @property
     def change(self) -> np.ndarray:
         """(C, G) mean of each condition minus its controls'."""
-        return self.mean - self.control
+        return np.subtract(self.mean, self.control, dtype=float)
 
     @property
     def train(self) -> Effects:
@@ -139,11 +139,11 @@ def half_split(effects: Effects, seed: int = 0) -> tuple[Effects, Prediction]:
         kept[name] = (cells[order[half:]], controls)
     truth = replace(
         effects,
-        mean=np.stack([cells.mean(0) for cells, _ in kept.values()]),
+        mean=np.stack([cells.mean(0, dtype=float) for cells, _ in kept.values()]),
         count=np.array([len(cells) for cells, _ in kept.values()]),
         cells=kept.__getitem__,
     )
-    return truth, Prediction(np.stack([cells.mean(0) for cells in told]) - effects.control, cells=told)
+    return truth, Prediction(np.stack([cells.mean(0, dtype=float) for cells in told]) - effects.control, cells=told)
 
 
 def shuffled(fit: Fit, seed: int = 0) -> Fit:

@@ -27,6 +27,7 @@ def judge(
     baselines: Mapping[str, Fit] = BASELINES,
     baseline: str = "perturbed mean",
     shuffle: bool = True,
+    above: str | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Judgement:
@@ -35,7 +36,9 @@ def judge(
     methods: by name one fit for each model seed; the first method is the one that all rows are compared with.
     baseline: the row at 0 of normalised scores; 1 is the half-split ceiling, which needs the cells.
     shuffle: add the first method, its first seed, fitted to exchanged conditions (`shuffled`).
-    Raises InputError for no split or method, an unknown baseline, and what `predict` refuses.
+    above: a metric; conditions where the ceiling is no better in it than the baseline are left out of all rows and
+    counted: their own cells do not tell them from others, so no method can.
+    Raises InputError for no split or method, an unknown baseline or metric, nothing left, and what `predict` refuses.
     """
     if not splits or not all(methods.values()) or not methods:
         raise InputError("perturbations are judged on one split, one method and one fit of it at least")
@@ -44,7 +47,7 @@ def judge(
     if twice := methods.keys() & baselines.keys():
         raise InputError(f"method '{min(twice)}' has the name of a baseline")
     first = next(iter(methods))
-    exchanged = f"{first}, shuffled conditions"
+    exchanged = f"{first}, shuffled"
     fits = dict(methods) | ({exchanged: [shuffled(methods[first][0], seed)]} if shuffle else {})
     fits |= {name: [fit] for name, fit in baselines.items()}
 
@@ -63,6 +66,17 @@ def judge(
         scores[CEILING] = _joined([ceiling(exam.effects, exam.reference, seed) for exam in exams])
 
     conditions = _conditions([exam.effects for exam in exams])
+    if above is not None:
+        if above not in METRICS:
+            raise InputError(f"above: no metric '{above}'{did_you_mean(above, METRICS)}")
+        if not halved:
+            raise InputError("above: the half-split ceiling needs the cells of each condition")
+        kept = METRICS[above].better * (scores[CEILING][above] - scores[baseline][above]) > 0
+        if not kept.any():
+            raise InputError(f"no test condition of {len(kept)} has a ceiling above '{baseline}' in {above}")
+        scores = {name: {metric: values[kept] for metric, values in of.items()} for name, of in scores.items()}
+        conditions = tuple(condition for condition, keep in zip(conditions, kept, strict=True) if keep)
+    left_out = sum(len(exam.effects.conditions) for exam in exams) - len(conditions)
     over = Conditions.of(conditions, resamples, seed)
     zero, one = scores[baseline], scores[CEILING] if halved else None
     rows = tuple(
@@ -89,6 +103,7 @@ def judge(
         baseline=baseline,
         ceiling=CEILING if halved else None,
         conditions=conditions,
+        left_out=left_out,
         rows=rows,
         notices=_notices(rows, exchanged),
         environment=environment(),

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 HEADLINE = "pearson_vs_mean"
 SIZES = ("small", "medium", "large")
 _OF_MEANS = ("pearson_delta", HEADLINE, "top20_mse", "discrimination", "l2")
+_OF_DIFFERENCES = (HEADLINE, "top20_mse", "l2")  # 80 columns hold no more intervals; the JSON has all
 _OF_CELLS = ("energy_distance", "r2_variance", "de_overlap", "de_direction", "coverage")
 
 Scores = dict[str, Estimate]
+Columns = dict[str, Callable[["JudgedRow"], Estimate]]
 
 
 class Condition(Config):
@@ -62,6 +64,7 @@ class Judgement(Config):
     baseline: str = Field(description="the row at 0 of normalised scores")
     ceiling: str | None = Field(description="the row at 1; none: there were no cells to halve")
     conditions: tuple[Condition, ...]
+    left_out: int = Field(default=0, description="test conditions whose ceiling is no better than the baseline")
     rows: tuple[JudgedRow, ...]
     notices: tuple[str, ...] = Field(description="what a reader must know first")
     environment: dict[str, str]
@@ -85,36 +88,50 @@ def render(result: Judgement) -> Group:
     from rich.console import Group
     from rich.text import Text
 
-    first = result.rows[0]
-    tables = [_table(result, f"{result.data}: predicted changes of means", _OF_MEANS, lambda row: row.metrics)]
-    if any(first.metrics.get(name, UNKNOWN).mean is not None for name in _OF_CELLS):
-        tables.append(_table(result, "Cells and intervals", _OF_CELLS, lambda row: row.metrics))
-    tables.append(_table(result, f"{first.name} minus this row", _OF_MEANS, lambda row: row.difference, sign="+"))
+    first, short = result.rows[0], METRICS[HEADLINE].title
+    tables = [_table(result, f"{result.data}: predicted changes of means", {_head(m): _metric(m) for m in _OF_MEANS})]
+    cells = {_head(m): _metric(m) for m in _OF_CELLS if first.metrics.get(m, UNKNOWN).mean is not None}
+    if cells:
+        tables.append(_table(result, "Cells and intervals", cells))
+    by_size: Columns = {f"{size}\neffects": lambda row, size=size: row.by_size[size][HEADLINE] for size in SIZES}
+    if result.ceiling:
+        by_size["of the way\nto the ceiling"] = lambda row: row.normalised[HEADLINE]
+    tables.append(_table(result, short, by_size))
+    differences: Columns = {_head(m): lambda row, m=m: row.difference.get(m, UNKNOWN) for m in _OF_DIFFERENCES}
+    tables.append(_table(result, f"{first.name} minus this row", differences, sign="+"))
     names = len({condition.name for condition in result.conditions})
     lines = [
         f"{len(result.conditions)} test conditions ({names} names) of {result.splits} splits; {result.genes} genes.",
         "Intervals: 95 % over conditions (bootstrap), differences paired.",
     ]
+    if result.left_out:
+        lines.append(f"Left out: {result.left_out}, whose ceiling is no better than {result.baseline}.")
     lines += [f"No answer for {row.unanswered} conditions: {row.name}." for row in result.rows if row.unanswered]
     return Group(*(Text(notice, style="bold yellow") for notice in result.notices), *tables, Text("\n".join(lines)))
 
 
-def _table(
-    result: Judgement, title: str, metrics: tuple[str, ...], of: Callable[[JudgedRow], Scores], sign: str = ""
-) -> Table:
+def _metric(name: str) -> Callable[[JudgedRow], Estimate]:
+    return lambda row: row.metrics.get(name, UNKNOWN)
+
+
+def _head(name: str) -> str:
+    better = {1: "\n(more)", -1: "\n(less)", 0: ""}[METRICS[name].better]
+    return METRICS[name].title.replace(" ", "\n", 1) + better
+
+
+def _table(result: Judgement, title: str, columns: Columns, sign: str = "") -> Table:
+    """sign: of differences, which the first row does not have."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=escape(title), title_justify="left", box=box.HORIZONTALS, show_lines=bool(sign), padding=0)
     table.add_column("")
-    for name in metrics:
-        arrow = {1: "more", -1: "less", 0: ""}[METRICS[name].better]
-        table.add_column(METRICS[name].title.replace(" ", "\n", 1) + f"\n({arrow})" * bool(arrow), justify="right")
-    for row in result.rows:
-        cells = [_cell(of(row).get(name, UNKNOWN), sign) for name in metrics]
-        if not sign or row is not result.rows[0]:
-            table.add_row(escape(row.name), *cells, style="dim" if row.control else "bold")
+    for heading in columns:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in result.rows[bool(sign) :]:
+        cells = [_cell(of(row), sign) for of in columns.values()]
+        table.add_row(escape(row.name), *cells, style="dim" if row.control else "bold")
     return table
 
 
@@ -125,4 +142,4 @@ def _cell(estimate: Estimate, sign: str) -> str:
     if not sign or estimate.bootstrap is None:
         return f"{estimate.mean:{sign}.3f}"
     low, high = estimate.bootstrap
-    return f"{estimate.mean:{sign}.3f}\n{low:{sign}.3f} to {high:{sign}.3f}"
+    return f"{estimate.mean:{sign}.3f}\n{low:{sign}.2f} to {high:{sign}.2f}"

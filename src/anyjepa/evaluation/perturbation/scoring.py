@@ -65,14 +65,17 @@ class Exam:
 def predict(name: str, fit: Fit, train: Effects, test: Effects) -> Prediction:
     """What a method that is fitted to `train` says of `test`, of which it sees the perturbed genes and the controls.
 
-    Raises InputError, with the method's name, for the wrong shape, infinite numbers, or NaN in a part of a row.
+    Raises InputError, with the method's name, for a wrong shape, an interval of one end, and changes that are infinite
+    or NaN in a part of a row.
     """
     answer = fit(train)(test.perturbed, test.control)
-    prediction = answer if isinstance(answer, Prediction) else Prediction(np.asarray(answer))
+    prediction = answer if isinstance(answer, Prediction) else Prediction(np.asarray(answer, float))
     change, shape = prediction.change, test.mean.shape
     for what, array in (("changes", change), ("low", prediction.low), ("high", prediction.high)):
         if array is not None and array.shape != shape:
             raise InputError(f"method '{name}' predicts {what} of shape {array.shape}, asked for were {shape}")
+    if (prediction.low is None) != (prediction.high is None):
+        raise InputError(f"method '{name}' predicts one end of its intervals only")
     if prediction.cells is not None and len(prediction.cells) != len(change):
         raise InputError(f"method '{name}' predicts cells of {len(prediction.cells)} of {len(change)} conditions")
     broken = ~np.isfinite(change).all(1) & ~np.isnan(change).all(1)
