@@ -97,16 +97,16 @@ def test_the_truth_is_perfect_and_nothing_is_the_unit(seed):
 def test_what_changes_nothing(seed, shift, scale):
     predicted, true = changes(seed)
     common = np.random.default_rng(seed + 1).normal(size=30)
-    np.testing.assert_allclose(pearson(scale * predicted + shift, true), pearson(predicted, true))
+    np.testing.assert_allclose(pearson(scale * predicted + shift, true), pearson(predicted, true), atol=1e-9)
     for metric in (distance, discrimination):  # what is added to all conditions, predicted and true
         np.testing.assert_allclose(metric(predicted + common, true + common), metric(predicted, true), atol=1e-9)
     moved = pearson_vs_mean(predicted + common, true + common, common)
     np.testing.assert_allclose(moved, pearson(predicted, true), atol=1e-9)
     for metric in (pearson, top_error, discrimination, r2):  # units
-        np.testing.assert_allclose(metric(scale * predicted, scale * true), metric(predicted, true))
+        np.testing.assert_allclose(metric(scale * predicted, scale * true), metric(predicted, true), atol=1e-9)
     order = np.random.default_rng(seed).permutation(30)
     for metric in (pearson, top_error, discrimination, r2, distance):  # the order of genes
-        np.testing.assert_allclose(metric(predicted[:, order], true[:, order]), metric(predicted, true))
+        np.testing.assert_allclose(metric(predicted[:, order], true[:, order]), metric(predicted, true), atol=1e-9)
 
 
 @given(seed=seeds, conditions=st.integers(2, 12))
