@@ -1,0 +1,163 @@
+"""Measured effects of perturbations, as a judge sees them, and what a method predicts of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from anyjepa.errors import InputError, did_you_mean
+from anyjepa.randomness import generator
+
+Cells = Callable[[str], tuple[np.ndarray, np.ndarray]]
+"""Name of a condition to its cells (n, G) and its matched control cells (m, G), log1p."""
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Conditions of one screen under one split: C conditions, G genes, everything log1p expression.
+
+    A condition is a set of perturbed genes in a context (a cell type, a batch, all cells); the control is none of them.
+    Controls are always the measured ones: what a model says of a control never enters a score.
+    """
+
+    genes: tuple[str, ...]
+    conditions: tuple[str, ...]
+    """Names. One name in several splits is one condition to the bootstrap: give those of other screens other names."""
+    perturbed: tuple[frozenset[str], ...]
+    """What is perturbed in each condition, C sets; of genes that need not be in the panel."""
+    mean: np.ndarray
+    """(C, G) over the cells of each condition."""
+    control: np.ndarray
+    """(G,), or (C, G) where each condition has matched controls of its own (batch, cell type)."""
+    count: np.ndarray
+    """(C,) cells of each condition."""
+    test: np.ndarray
+    """(C,) whether a condition is held out; the others are for training."""
+    cells: Cells | None = None
+    """The cells themselves, or a fixed sample of them: for the ceiling and metrics of distributions."""
+    controls: np.ndarray | None = None
+    """(m, G) control cells, the only cells that co-expression is taken from."""
+
+    def __post_init__(self):
+        count, genes = len(self.conditions), len(self.genes)
+        if repeated := [name for name in self.conditions if self.conditions.count(name) > 1]:
+            raise InputError(f"condition '{repeated[0]}' is there twice")
+        for i, name in enumerate(self.conditions[: len(self.perturbed)]):
+            if not self.perturbed[i]:
+                raise InputError(f"condition '{name}' perturbs nothing: a control is given as `control`")
+        shapes = {"mean": (count, genes), "control": (count, genes), "count": (count,), "test": (count,)}
+        if self.control.ndim == 1:
+            object.__setattr__(self, "control", np.broadcast_to(self.control, (count, len(self.control))))
+        for key, shape in shapes.items():
+            array = getattr(self, key)
+            if array.shape != shape:
+                raise InputError(f"{key} has shape {array.shape}, {count} conditions of {genes} genes need {shape}")
+            if not np.isfinite(array).all():
+                name = self.conditions[int(np.argwhere(~np.isfinite(array))[0, 0])]
+                raise InputError(f"{key} of condition '{name}' is not finite")
+        if len(self.perturbed) != count:
+            raise InputError(f"perturbed has {len(self.perturbed)} sets for {count} conditions")
+        if self.test.dtype != bool:
+            raise InputError("test is a mask of bool, one a condition")
+
+    @property
+    def change(self) -> np.ndarray:
+        """(C, G) mean of each condition minus its controls'."""
+        return np.subtract(self.mean, self.control, dtype=float)
+
+    @property
+    def train(self) -> Effects:
+        """The training conditions, all that a method may see. Raises InputError if there are none."""
+        return self._part(~self.test, "training")
+
+    @property
+    def held_out(self) -> Effects:
+        """The test conditions. Raises InputError if there are none."""
+        return self._part(self.test, "test")
+
+    def _part(self, chosen: np.ndarray, what: str) -> Effects:
+        if not chosen.any():
+            raise InputError(f"no {what} condition among {len(self.conditions)}")
+        kept = np.flatnonzero(chosen)
+        names, cells = tuple(self.conditions[i] for i in kept), self.cells
+
+        def of_this_part(name: str) -> tuple[np.ndarray, np.ndarray]:
+            if name not in names:
+                raise InputError(f"cells of '{name}', no {what} condition, were asked for{did_you_mean(name, names)}")
+            assert cells is not None
+            return cells(name)
+
+        return replace(
+            self,
+            conditions=names,
+            perturbed=tuple(self.perturbed[i] for i in kept),
+            mean=self.mean[kept],
+            control=self.control[kept],
+            count=self.count[kept],
+            test=self.test[kept],
+            cells=of_this_part if cells else None,
+        )
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a method says of T conditions."""
+
+    change: np.ndarray
+    """(T, G) of the mean against the measured controls; a row of NaN: the method has no answer for this condition."""
+    low: np.ndarray | None = None
+    """(T, G) lower end of each change's interval."""
+    high: np.ndarray | None = None
+    cells: Sequence[np.ndarray] | None = None
+    """T arrays (n, G) of predicted cells; None: control cells, each moved by the predicted change."""
+
+
+Predict = Callable[[Sequence[frozenset[str]], np.ndarray], "np.ndarray | Prediction"]
+"""T sets of perturbed genes and their measured control means (T, G) to changes (T, G), or to all of a `Prediction`."""
+Fit = Callable[[Effects], Predict]
+"""A method: from training conditions to what predicts others."""
+
+
+def half_split(effects: Effects, seed: int = 0) -> tuple[Effects, Prediction]:
+    """The ceiling: one random half of each condition's cells, and the prediction that the other half makes of it.
+
+    Controls stay whole, as they are in the other rows. Both halves have the noise of half the cells, so a method that
+    averages noise away can exceed it. Raises InputError without cells or for fewer than two of a condition.
+    """
+    if effects.cells is None:
+        raise InputError("the half-split ceiling needs the cells of each condition")
+    kept: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    told = []
+    for i, name in enumerate(effects.conditions):
+        cells, controls = effects.cells(name)
+        if len(cells) < 2:
+            raise InputError(f"condition '{name}' has {len(cells)} cells, halves need 2")
+        order, half = generator(seed, "halves of cells", i).permutation(len(cells)), len(cells) // 2
+        told.append(cells[order[:half]])
+        kept[name] = (cells[order[half:]], controls)
+    truth = replace(
+        effects,
+        mean=np.stack([cells.mean(0, dtype=float) for cells, _ in kept.values()]),
+        count=np.array([len(cells) for cells, _ in kept.values()]),
+        cells=kept.__getitem__,
+    )
+    return truth, Prediction(np.stack([cells.mean(0, dtype=float) for cells in told]) - effects.control, cells=told)
+
+
+def shuffled(fit: Fit, seed: int = 0) -> Fit:
+    """The method fitted to training conditions whose perturbations were exchanged: it must fall to the perturbed mean.
+
+    The exchange is one random cycle, so no condition keeps its own perturbations. Raises InputError where all
+    conditions have the same ones, as there is nothing to exchange.
+    """
+
+    def fit_shuffled(train: Effects) -> Predict:
+        if len(set(train.perturbed)) == 1:
+            raise InputError("all training conditions perturb the same: there are no labels to shuffle (shuffle=False)")
+        cycle = generator(seed, "shuffled conditions", 0).permutation(len(train.conditions))
+        exchanged = dict(zip(cycle.tolist(), np.roll(cycle, 1).tolist(), strict=True))
+        return fit(replace(train, perturbed=tuple(train.perturbed[exchanged[i]] for i in range(len(exchanged)))))
+
+    return fit_shuffled
