@@ -26,6 +26,7 @@ from anyjepa.evaluation.probes import LinearProbe, linear_probe
 from anyjepa.evaluation.protocol import Candidate, EvaluationConfig, evaluate
 from anyjepa.evaluation.samples import SelectedSamples, Windows
 from anyjepa.evaluation.splits import Fixed, Split, splits
+from anyjepa.nn.encoder import Encoder
 from anyjepa.recipes.schema import load_recipe
 from anyjepa.runs.folder import Run, environment, open_run
 from anyjepa.runs.model import load
@@ -73,22 +74,27 @@ def judged(runs: list[Run], dataset: Dataset, protocol: str, cache: Path) -> dic
     return {row.name: [repeat.metrics["accuracy"] or 0.0 for repeat in row.repeats] for row in result.rows}
 
 
-def curve(run: Run, dataset: Dataset) -> list[dict[str, float]]:
-    """Of each checkpoint: minutes since the start and the teacher's accuracy, with a fifth of the labels."""
+def probed(encoder: Encoder, dataset: Dataset, labels: float = 0.2) -> float:
+    """Test accuracy of a linear probe of fixed strength on mean tokens, with a share of the training labels."""
     table = dataset.tables["class"]
-    (whole,) = splits(table, Fixed(validation=0.8), 0)
+    (whole,) = splits(table, Fixed(validation=1 - labels), 0)
     rows, n = np.concatenate([whole.train, whole.test]), len(whole.train)
     samples, values = SelectedSamples(dataset, rows), table.values[rows]
     split = Split(np.arange(n), np.arange(0), np.arange(n, len(rows)), seed=0)
+    x = mean_features(encoder, samples, Windows(batch=256))
+    scores = linear_probe(x, values, split, True, LinearProbe(strengths=(1e-2,))).scores
+    return float((scores.argmax(1) == values[split.test].argmax(1)).mean())
+
+
+def curve(run: Run, dataset: Dataset) -> list[dict[str, float]]:
+    """Of each checkpoint: minutes since the start and the model's accuracy, with a fifth of the labels."""
     objective, start = build_objective(run.recipe), (run.folder / "recipe.yaml").stat().st_mtime
     found = []
     for path in list_checkpoints(run.folder / "checkpoints"):
         state = torch.load(path, weights_only=True)["state_dict"]
         objective.load_state_dict({name.removeprefix("objective."): tensor for name, tensor in state.items()})
-        x = mean_features(next(iter(objective.encoders().values())), samples, Windows(batch=256))
-        probed = linear_probe(x, values, split, True, LinearProbe(strengths=(1e-2,)))
-        right = (probed.scores.argmax(1) == values[split.test].argmax(1)).mean()
-        found.append({"step": step_of(path), "minutes": (path.stat().st_mtime - start) / 60, "accuracy": float(right)})
+        accuracy = probed(next(iter(objective.encoders().values())), dataset)
+        found.append({"step": step_of(path), "minutes": (path.stat().st_mtime - start) / 60, "accuracy": accuracy})
     return found
 
 
