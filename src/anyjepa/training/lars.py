@@ -1,4 +1,4 @@
-"""LARS: stochastic gradient descent with momentum, each layer at a rate of its own (You et al. 2017, arXiv 1708.03888)."""
+"""LARS: gradient descent with momentum, each layer at a rate of its own (You et al. 2017, arXiv 1708.03888)."""
 
 from __future__ import annotations
 

@@ -19,7 +19,10 @@ DRAWS = 11  # numbers of an image: whether, four amounts, four places in the ord
 
 
 class RecolourConfig(Config):
-    """Colour jitter, then greyscale, then solarisation, each by chance (Chen et al. 2020, appendix A; Grill et al. 2020)."""
+    """Colour jitter, then greyscale, then solarisation, each by chance (SimCLR, Chen et al. 2020; BYOL, Grill et al. 2020).
+
+    Of each image all numbers are drawn, whatever the chances, so an edit of one key moves no other.
+    """
 
     brightness: Share = Field(default=0.4, description="all values times 1 - this to 1 + this")
     contrast: Share = Field(default=0.4, description="distances to the mean grey times 1 - this to 1 + this")

@@ -57,7 +57,7 @@ class VideoDataConfig(Config):
     @model_validator(mode="after")
     def _as_filmed(self) -> Self:
         if self.augmentation.recolour is not None:
-            raise ValueError("augmentation.recolour is for images; of videos only crop and flip are changed")
+            raise ValueError("augmentation.recolour is for images; clips are only cropped and flipped")
         return self
 
     @property
