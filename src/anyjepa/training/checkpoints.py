@@ -14,11 +14,12 @@ from torch import Tensor
 from anyjepa.errors import InputError
 from anyjepa.training.draws import Batch
 from anyjepa.training.interrupt import StopRequest
+from anyjepa.training.lars import AVERAGE
 from anyjepa.training.module import Pretraining
 from anyjepa.weights.foreign import read_foreign
 
+AVERAGES = {"adamw": ("exp_avg", "exp_avg_sq"), "lars": (AVERAGE,)}  # that an optimiser keeps of each parameter
 # What Lightning and a resumed run need of a checkpoint.
-AVERAGES = {"adamw": ("exp_avg", "exp_avg_sq"), "lars": ("momentum_buffer",)}  # of each parameter, by optimiser
 PARTS = {"state_dict", "optimizer_states", "lr_schedulers", "loops", "global_step", "pytorch-lightning_version"}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-STATE = "momentum_buffer"  # a parameter's average, in checkpoints
+AVERAGE = "momentum_buffer"  # its name in checkpoints
 
 
 class LARS(torch.optim.Optimizer):
@@ -45,9 +45,9 @@ class LARS(torch.optim.Optimizer):
             if group["scaled"]:
                 updates = _scaled(moved, updates, group)
             for parameter in moved:
-                if STATE not in self.state[parameter]:
-                    self.state[parameter][STATE] = torch.zeros_like(parameter)
-            averages = [self.state[parameter][STATE] for parameter in moved]
+                if AVERAGE not in self.state[parameter]:
+                    self.state[parameter][AVERAGE] = torch.zeros_like(parameter)
+            averages = [self.state[parameter][AVERAGE] for parameter in moved]
             torch._foreach_mul_(averages, group["momentum"])
             torch._foreach_add_(averages, updates)
             torch._foreach_add_(moved, averages, alpha=-group["lr"])
