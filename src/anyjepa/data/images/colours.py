@@ -19,7 +19,7 @@ DRAWS = 11  # numbers of an image: whether, four amounts, four places in the ord
 
 
 class RecolourConfig(Config):
-    """Colour jitter, then greyscale, then solarisation, each by chance (SimCLR, Chen et al. 2020; BYOL, Grill et al. 2020).
+    """Colour jitter, greyscale, solarisation, in this order and each by chance (BYOL, Grill et al. 2020, appendix B).
 
     Of each image all numbers are drawn, whatever the chances, so an edit of one key moves no other.
     """
