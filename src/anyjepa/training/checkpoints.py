@@ -14,9 +14,11 @@ from torch import Tensor
 from anyjepa.errors import InputError
 from anyjepa.training.draws import Batch
 from anyjepa.training.interrupt import StopRequest
+from anyjepa.training.lars import AVERAGE
 from anyjepa.training.module import Pretraining
 from anyjepa.weights.foreign import read_foreign
 
+AVERAGES = {"adamw": ("exp_avg", "exp_avg_sq"), "lars": (AVERAGE,)}  # that an optimiser keeps of each parameter
 # What Lightning and a resumed run need of a checkpoint.
 PARTS = {"state_dict", "optimizer_states", "lr_schedulers", "loops", "global_step", "pytorch-lightning_version"}
 
@@ -99,7 +101,9 @@ def check_checkpoint(path: Path, module: Pretraining) -> None:
         raise InputError(f"{path}: is a checkpoint of another training or step; {advice}")
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values() if tensor.is_floating_point()):
         raise InputError(f"{path}: holds weights that are no finite numbers; {advice}")
-    if _moments(saved["optimizer_states"]) != sorted(p.shape for p in module.parameters() if p.requires_grad):
+    trained = sorted(p.shape for p in module.parameters() if p.requires_grad)
+    names = AVERAGES[module.config.optimiser.kind]
+    if any(_averages(saved["optimizer_states"], name) != trained for name in names):
         raise InputError(f"{path}: lacks a part of the optimiser's state; {advice}")
 
 
@@ -111,14 +115,13 @@ def _shapes(tensors: Mapping[str, object]) -> dict[str, object]:
     return {name: tensor.shape if isinstance(tensor, Tensor) else None for name, tensor in tensors.items()}
 
 
-def _moments(states: object) -> list[torch.Size] | None:
-    """Shapes of the first moments of the one optimiser, None where it is not what AdamW writes."""
+def _averages(states: object, name: str) -> list[torch.Size] | None:
+    """Shapes of the one optimiser's averages of that name, None where there are none."""
     try:
         (state,) = states  # type: ignore[misc]
-        moments = [(one["exp_avg"].shape, one["exp_avg_sq"].shape) for one in state["state"].values()]
+        return sorted(one[name].shape for one in state["state"].values())
     except (TypeError, ValueError, KeyError, AttributeError):
         return None
-    return sorted(first for first, _ in moments) if all(a == b for a, b in moments) else None
 
 
 def _flush(path: Path) -> None:

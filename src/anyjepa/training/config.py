@@ -14,8 +14,12 @@ Precision = Literal["auto", "32", "bf16"]
 
 
 class OptimiserConfig(Config):
-    """AdamW with a learning rate and a weight decay that follow the step."""
+    """AdamW or LARS, with a learning rate and a weight decay that follow the step."""
 
+    kind: Literal["adamw", "lars"] = Field(
+        default="adamw",
+        description="lars: momentum, and what weight decay pulls at gets a rate a layer, at most lr (You et al. 2017)",
+    )
     lr: PositiveFloat = Field(default=1e-3, description="peak learning rate")
     start_lr: NonNegativeFloat = Field(default=1e-6, description="learning rate of the first step")
     final_lr: NonNegativeFloat = Field(default=1e-6, description="learning rate of the last step, after half a cosine")
@@ -35,8 +39,14 @@ class OptimiserConfig(Config):
         default=False,
         description="the schedules' last values are of the step after the last one (Hugging Face, NEPA)",
     )
-    betas: tuple[Share, Share] = (0.9, 0.99)
-    eps: PositiveFloat = 1e-6
+    betas: tuple[Share, Share] = Field(
+        default=(0.9, 0.99), description="adamw only: share of the past in the averages of gradient and its square"
+    )
+    momentum: Share = Field(default=0.9, description="lars only: share of the past in the average of the updates")
+    trust: PositiveFloat = Field(
+        default=0.02, description="lars only: a layer's rate is this times the norm of its weights over its gradient's"
+    )
+    eps: PositiveFloat = Field(default=1e-6, description="added to what is divided by")
     clip: PositiveFloat | None = Field(default=None, description="largest norm of the gradient; none: no clipping")
     clip_parts: bool = Field(
         default=False, description="encoder and predictor are clipped each by its own norm (V-JEPA), not as a whole"

@@ -14,6 +14,7 @@ from anyjepa.objectives.base import Objective
 from anyjepa.randomness import torch_seed
 from anyjepa.training.config import TrainingConfig
 from anyjepa.training.draws import Batch
+from anyjepa.training.lars import LARS
 from anyjepa.training.parameter_groups import decay_groups
 
 
@@ -46,6 +47,9 @@ class Pretraining(L.LightningModule):
         config = self.config.optimiser
         decayed, rest = decay_groups(self.objective, config.decay_rule)
         groups = [{"params": list(decayed.values())}, {"params": list(rest.values()), "weight_decay": 0.0}]
+        if config.kind == "lars":
+            groups[1]["scaled"] = False
+            return LARS(groups, lr=config.lr, momentum=config.momentum, trust=config.trust, eps=config.eps)
         return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:

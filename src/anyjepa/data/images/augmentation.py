@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from anyjepa.config import Config, Share
+from anyjepa.data.images.colours import RecolourConfig
 
 TRIES = 10  # shapes drawn until one fits, as torchvision
 DRAWS = 2 * TRIES + 3
@@ -38,6 +39,7 @@ class AugmentationConfig(Config):
 
     crop: CropConfig | None = Field(default=None, description="random resized crop; none: the whole image")
     flip: Share = Field(default=0.0, description="chance that left and right change places")
+    recolour: RecolourConfig | None = Field(default=None, description="random changes of colour; none: as they are")
 
 
 class Boxes(NamedTuple):

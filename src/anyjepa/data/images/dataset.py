@@ -11,6 +11,7 @@ import torch
 
 from anyjepa.data.dataset import Dataset
 from anyjepa.data.images.augmentation import AugmentationConfig, cut, draw
+from anyjepa.data.images.colours import recolour
 from anyjepa.data.images.image_set import Images, ImageSet, Tables
 from anyjepa.data.images.preprocessing import ImagePreprocessing, checked, resized
 from anyjepa.errors import InputError
@@ -57,35 +58,46 @@ class ImageDataset(Dataset):
     def crops(self, indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
         at_once = isinstance(self.images, np.ndarray) and max(self.images.shape[1:3]) <= self.preprocessing.side
         x = self._at_once(indices, rngs) if at_once else self._one_by_one(indices, rngs)
+        if self.augmentation.recolour is not None:
+            recoloured = recolour(self.augmentation.recolour, torch.from_numpy(x), rngs)
+            mean, std = (torch.tensor(v)[:, None, None] for v in (self.preprocessing.mean, self.preprocessing.std))
+            x = recoloured.sub_(mean).div_(std).numpy()
         return x, np.zeros(len(indices), int)
+
+    @property
+    def _cropping(self) -> ImagePreprocessing:
+        """How crops are prepared: those that are recoloured from 0 to 1, to be standardised afterwards."""
+        if self.augmentation.recolour is None:
+            return self.preprocessing
+        return self.preprocessing.model_copy(update={"mean": (0.0,) * 3, "std": (1.0,) * 3})
 
     def _at_once(self, indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> np.ndarray:
         """Images in memory that are no larger than the input, so that nothing needs antialiasing."""
         assert isinstance(self.images, np.ndarray)
-        side, pixels = self.preprocessing.side, self.images[np.asarray(indices, int)]
+        pre, pixels = self._cropping, self.images[np.asarray(indices, int)]
         size = pixels.shape[1:3]
         boxes = draw(self.augmentation, np.tile(size, (len(pixels), 1)), rngs)
-        if boxes is None and size != self.preprocessing.size:
-            return np.stack([self.preprocessing.prepare(image) for image in pixels])
-        x = self.preprocessing.standardise(pixels)
+        if boxes is None and size != pre.size:
+            return np.stack([pre.prepare(image) for image in pixels])
+        x = pre.standardise(pixels)
         if boxes is None:
             return x
-        if self.augmentation.crop is None and size == self.preprocessing.size:
+        if self.augmentation.crop is None and size == pre.size:
             x[boxes.flip] = x[boxes.flip, ..., ::-1]
             return x
-        return cut(torch.from_numpy(x), boxes, side).numpy()
+        return cut(torch.from_numpy(x), boxes, pre.side).numpy()
 
     def _one_by_one(self, indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> np.ndarray:
         return np.stack([self._crop(index, rng) for index, rng in zip(indices, rngs, strict=True)])
 
     def _crop(self, index: int, rng: np.random.Generator) -> np.ndarray:
         """(C, side, side) of an image of any size, antialiased where it gets smaller."""
-        image = checked(self.images[index])
+        pre, image = self._cropping, checked(self.images[index])
         boxes = draw(self.augmentation, np.array([image.shape[:2]]), [rng])
         if boxes is None or self.augmentation.crop is None:
-            x = self.preprocessing.prepare(image)
+            x = pre.prepare(image)
         else:
             top, left, height, width = (float(values[0]) for values in boxes[:4])
-            part = resized(image, top, left, height, width, self.preprocessing.side)
-            x = self.preprocessing.standardise(part[None])[0]
+            part = resized(image, top, left, height, width, pre.side)
+            x = pre.standardise(part[None])[0]
         return x[..., ::-1] if boxes is not None and boxes.flip[0] else x

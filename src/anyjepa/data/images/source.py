@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from anyjepa.config import Config
 from anyjepa.data.images.augmentation import AugmentationConfig
@@ -48,6 +48,12 @@ class ImageDataConfig(Config):
 
     absolute_time: ClassVar[bool] = False
     embedded: ClassVar[str] = "simulator"  # the key of the embedded set, which has a seed
+
+    @model_validator(mode="after")
+    def _colours_to_change(self) -> Self:
+        if self.augmentation.recolour is not None and self.colours == "grey":
+            raise ValueError("augmentation.recolour needs colours=rgb: grey images have no colours to change")
+        return self
 
     @property
     def channels(self) -> int:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from anyjepa.config import Config
 from anyjepa.data.images import idx_files
@@ -53,6 +53,12 @@ class VideoDataConfig(Config):
         default="ahead",
         description="files: whole into memory, so that training never waits, or clips as they are drawn",
     )
+
+    @model_validator(mode="after")
+    def _as_filmed(self) -> Self:
+        if self.augmentation.recolour is not None:
+            raise ValueError("augmentation.recolour is for images; clips are only cropped and flipped")
+        return self
 
     @property
     def channels(self) -> int:
