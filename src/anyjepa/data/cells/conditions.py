@@ -93,11 +93,10 @@ def parse(
         if len(pair) == 2 and all(part in known or is_control(part) for part in pair) and not is_control(name):
             parts = pair
     if not all(part.strip() for part in parts):
-        raise InputError(f"condition {text!r}: has an empty name; write A+B for both of A and B, and 'control' for none")
-    names = {part.strip() for part in parts}
-    return Condition(
-        frozenset(Perturbation(n, kind, dose, time) for n in names if n != control and (n in known or not is_control(n)))
-    )
+        raise InputError(f"condition {text!r}: a name is empty; write A+B for both of A and B, and 'control' for none")
+    names = {part.strip() for part in parts} - {control}
+    done = (name for name in names if name in known or not is_control(name))
+    return Condition(frozenset(Perturbation(name, kind, dose, time) for name in done))
 
 
 def is_control(name: str) -> bool:

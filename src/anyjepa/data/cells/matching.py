@@ -23,7 +23,7 @@ class MatchingConfig(Config):
     )
     without: Literal["raise", "coarser"] = Field(
         default="raise",
-        description="a stratum without controls: an error, or controls that agree in all labels but the last, and so on",
+        description="a stratum without controls: an error, or controls that agree in all labels but the last ones",
     )
 
 
@@ -38,7 +38,7 @@ class Controls:
         controls = controls[screen.condition[controls] == 0]
         if not len(controls):
             raise InputError(f"{screen.source}: no control cell to match perturbed cells with")
-        labels = [name for name in config.by if getattr(screen, name) is not None]
+        labels: list[Label] = [name for name in config.by if getattr(screen, name) is not None]
         self.coarser: dict[str, int] = {}
         self._first = np.full(len(screen), -1)  # (N,) of a cell's stratum in `_pool`; -1: no cell of `cells`
         self._number = np.zeros(len(screen), np.int64)
@@ -57,7 +57,7 @@ class Controls:
                 raise InputError(
                     f"{screen.source}: condition '{screen.conditions[screen.condition[alone]]}' has "
                     f"{int((strata[waiting] == strata[alone]).sum())} cells, and no control is there, in "
-                    f"{_named(screen, labels, alone)}; matching.without=coarser takes controls that agree in fewer labels"
+                    f"{_named(screen, labels, alone)}; matching.without=coarser takes less alike controls"
                 )
 
     def match(self, cells: np.ndarray, uniforms: np.ndarray) -> np.ndarray:

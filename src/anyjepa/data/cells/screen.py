@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from anyjepa.data.cells.conditions import Condition
 from anyjepa.data.cells.matrix import BackedMatrix
 from anyjepa.errors import InputError, did_you_mean
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
 
 SCALE = 10_000
 """Counts that a cell is scaled to before log1p."""
@@ -51,7 +48,7 @@ class Screen:
     genes: tuple[str, ...]
     conditions: tuple[Condition, ...]
     condition: np.ndarray  # (N,) integers: which of `conditions`
-    values: np.ndarray | csr_matrix | BackedMatrix  # (N, G) raw counts, or log1p values where counts are lost
+    values: Any  # (N, G) array, csr or BackedMatrix: raw counts, or log1p values where counts are lost
     library: np.ndarray | None  # (N,) counts of each cell over all genes measured; None: `values` are log1p
     batch: Labels | None = None
     cell_type: Labels | None = None
@@ -109,7 +106,7 @@ class Screen:
         """(B, G) float32 raw counts. InputError where they are lost."""
         if not self.has_counts:
             raise InputError(
-                f"{self.source}: has log1p values only, and raw counts are needed; keep them in layers['counts'] or .raw"
+                f"{self.source}: has log1p values only; raw counts must be kept in layers['counts'] or .raw"
             )
         return _dense(self.values[cells])
 
@@ -151,7 +148,7 @@ class Screen:
         place = {gene: column for column, gene in enumerate(self.genes)}
         if missing := [gene for gene in genes if gene not in place]:
             hint = did_you_mean(missing[0], self.genes) if len(self.genes) <= 50_000 else ""
-            raise InputError(f"{self.source}: {len(missing)} of {len(genes)} genes are missing, as '{missing[0]}'{hint}")
+            raise InputError(f"{self.source}: {len(missing)} of {len(genes)} genes are missing: '{missing[0]}'{hint}")
         return np.array([place[gene] for gene in genes], np.int64)
 
 

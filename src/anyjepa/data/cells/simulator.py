@@ -31,7 +31,7 @@ class CellSimulatorConfig(Config):
     controls: int = Field(default=1500, ge=1, description="control cells")
     depth: PositiveFloat = Field(default=4000, description="median counts of a cell")
     stress: float = Field(default=0.6, ge=0, description="scale of the response that all knockdowns share")
-    batches: int = Field(default=1, ge=1, description="batches that cells are spread over, with gene shifts of their own")
+    batches: int = Field(default=1, ge=1, description="batches of cells, with gene shifts of their own")
     batch_scale: float = Field(default=0.2, ge=0, description="standard deviation of a batch's shift of a gene, in log")
     seed: int = Field(default=0, ge=0, description="other seeds give other networks and other cells")
 

@@ -53,9 +53,7 @@ class UnseenContext(Config):
     validation: OpenShare = Field(default=0.1, description="share of the cells of every other condition")
 
 
-SplitConfig = Annotated[
-    ByCell | UnseenPerturbation | UnseenCombination | UnseenContext, Field(discriminator="kind")
-]
+SplitConfig = Annotated[ByCell | UnseenPerturbation | UnseenCombination | UnseenContext, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,18 +111,15 @@ def check_leaks(screen: Screen, split: CellSplit) -> None:
     """InputError if a cell is in two parts, or if a cell that is trained on or chosen by has what the test must show
     to be new: a tested condition, a name, or a perturbation in the new context."""
     parts = {"train": split.train, "validation": split.validation, "test": split.test, "unused": split.unused}
-    owner: dict[int, str] = {}
-    for part, rows in parts.items():
-        for row in rows.tolist():
-            if row in owner:
-                raise InputError(f"{screen.source}: leak: cell '{screen.ids[row]}' is in {owner[row]} and in {part}")
-            owner[row] = part
+    times = np.bincount(np.concatenate(list(parts.values())), minlength=len(screen))
+    if (twice := np.flatnonzero(times > 1)).size:
+        raise InputError(f"{screen.source}: leak: cell '{screen.ids[twice[0]]}' is in two parts")
     for part in ("train", "validation"):
         rows = parts[part]
         for number in np.unique(screen.condition[rows]).tolist():
             condition = screen.conditions[number]
             if number in split.conditions or condition.names & split.names:
-                raise InputError(f"{screen.source}: leak: cells of '{condition}' are in {part}, and it is tested as new")
+                raise InputError(f"{screen.source}: leak: '{condition}' is in {part}, and tested as new")
         if split.context is not None:
             label, name = split.context
             column = getattr(screen, label)[rows]
@@ -168,9 +163,7 @@ def _singles(screen: Screen, config: _Shares, rng: np.random.Generator) -> tuple
     return parts, frozenset(test)
 
 
-def _pairs(
-    screen: Screen, config: UnseenCombination, rng: np.random.Generator
-) -> tuple[np.ndarray, frozenset[str]]:
+def _pairs(screen: Screen, config: UnseenCombination, rng: np.random.Generator) -> tuple[np.ndarray, frozenset[str]]:
     alone = _alone(screen)
     parts = np.full(len(screen.conditions), TRAIN)
     names = [condition.names for condition in screen.conditions]
@@ -199,5 +192,6 @@ def _context(screen: Screen, config: UnseenContext, rng: np.random.Generator) ->
     if config.name is None:
         return str(rng.choice([column.names[code] for code in np.unique(column.codes[screen.condition != 0])]))
     if config.name not in column.names:
-        raise InputError(f"{screen.source}: no {config.label} is '{config.name}'{did_you_mean(config.name, column.names)}")
+        hint = did_you_mean(config.name, column.names)
+        raise InputError(f"{screen.source}: no {config.label} is '{config.name}'{hint}")
     return config.name
