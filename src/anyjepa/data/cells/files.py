@@ -86,17 +86,11 @@ def _screen(opened: Opened, config: CellFileConfig) -> Screen:
     left_out |= found.left_out
 
     size = np.bincount(number[found.kept], minlength=len(conditions))
-    few = {str(conditions[n]): int(size[n]) for n in np.flatnonzero(size < quality.min_condition_cells) if n}
-    enough = size >= quality.min_condition_cells
-    if not enough[0]:
-        raise InputError(
-            f"{where}: {size[0]} control cells are left; {quality.min_condition_cells} are needed "
-            "(quality.min_condition_cells)"
-        )
-    if not enough[1:].any():
-        raise InputError(
-            f"{where}: no perturbation has {quality.min_condition_cells} cells; set quality.min_condition_cells"
-        )
+    enough = size >= max(quality.min_condition_cells, 1)
+    for what, found_some in (("the control has not", enough[0]), ("no perturbation has", enough[1:].any())):
+        if not found_some:
+            raise InputError(f"{where}: {what} {quality.min_condition_cells} cells (quality.min_condition_cells)")
+    few = {str(conditions[n]): int(size[n]) for n in np.flatnonzero(~enough)}
     cells = np.flatnonzero(found.kept & enough[number])
     left_out["min_condition_cells"] = int(found.kept.sum()) - len(cells)
     new_number = np.cumsum(enough) - 1

@@ -105,25 +105,32 @@ def _table(file: Any, key: str) -> Any:
 
 def _reader(path: Path, key: str, memory: Memory) -> Callable[[], Any]:
     def read() -> Any:
-        import h5py
-        from anndata.io import read_elem
-
-        with h5py.File(path) as file:
-            stored: Any = file[key]
-            kind = stored.attrs.get("encoding-type")
-            sparse = kind in ("csr_matrix", "csc_matrix")
-            if not sparse and kind != "array":
-                raise InputError(f"{path}: {key} is stored as '{kind}'; csr_matrix, csc_matrix and array are read")
-            size: tuple[int, int] = tuple(map(int, stored.attrs["shape"] if sparse else stored.shape))  # type: ignore
-            parts = [stored["data"], stored["indices"]] if sparse else [stored]
-            large = sum(part.size * part.dtype.itemsize for part in parts) > LARGE
-            if memory == "load" or (memory == "auto" and not large):
-                return _by_cells(read_elem(stored))
-            if kind == "csc_matrix":
-                raise InputError(f"{path}: {key} is stored by genes (csc); write it as csr, or load it: memory=load")
-            return BackedMatrix(path, key, size, stored["indptr"][:].astype(np.int64) if sparse else None)
+        try:
+            return _stored(path, key, memory)
+        except (OSError, KeyError) as error:
+            raise InputError(f"{path}: {key} cannot be read ({' '.join(str(error).split())[:200]})") from error
 
     return read
+
+
+def _stored(path: Path, key: str, memory: Memory) -> Any:
+    import h5py
+    from anndata.io import read_elem
+
+    with h5py.File(path) as file:
+        stored: Any = file[key]
+        kind = stored.attrs.get("encoding-type")
+        sparse = kind in ("csr_matrix", "csc_matrix")
+        if not sparse and kind != "array":
+            raise InputError(f"{path}: {key} is stored as '{kind}'; csr_matrix, csc_matrix and array are read")
+        size: tuple[int, int] = tuple(map(int, stored.attrs["shape"] if sparse else stored.shape))  # type: ignore
+        parts = [stored["data"], stored["indices"]] if sparse else [stored]
+        large = sum(part.size * part.dtype.itemsize for part in parts) > LARGE
+        if memory == "load" or (memory == "auto" and not large):
+            return _by_cells(read_elem(stored))
+        if kind == "csc_matrix":
+            raise InputError(f"{path}: {key} is stored by genes (csc); write it as csr, or load it: memory=load")
+        return BackedMatrix(path, key, size, stored["indptr"][:].astype(np.int64) if sparse else None)
 
 
 def _by_cells(matrix: Any) -> Any:

@@ -14,7 +14,6 @@ from anyjepa.errors import InputError
 
 BLOCK = 4096  # cells that are looked at together
 LARGEST_LOG = 15.0  # above log1p of a million
-FEW = 30  # cells of a condition
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 
@@ -79,7 +78,7 @@ def scan(
         seen += np.bincount(block[kept[cells]].indices, minlength=len(genes))
     if not counted and whole and total:
         raise InputError(
-            f"{where}: values are declared as log1p, but all are whole numbers; they are counts: values=counts"
+            f"{where}: values are declared as log1p, but all are whole numbers; if they are counts, set values=counts"
         )
     few = usable & (detected < config.min_genes)
     refuse_most(
@@ -104,17 +103,25 @@ def refuse_most(failed: np.ndarray, usable: np.ndarray, which: str, hint: str) -
 def describe(screen: Screen, scan: Scan, guides: np.ndarray | None) -> dict[str, Any]:
     """The part of the report on the cells that are kept. scan, guides: of these cells, in the screen's order."""
     number = np.bincount(screen.condition, minlength=len(screen.conditions)).tolist()
+    usual = QualityConfig()
+    few = [str(c) for c, n in zip(screen.conditions, number, strict=True) if n < usual.min_condition_cells]
     return {
         "records": len(screen),
         "genes": len(screen.genes),
         "conditions": {str(c): n for c, n in zip(screen.conditions, number, strict=True)},
-        "total_counts": quantiles(scan.library),
+        "total_counts" if screen.has_counts else "unlogged_total": quantiles(scan.library),
         "genes_detected": quantiles(scan.detected),
         "mitochondrial_share": quantiles(scan.mito),
         "guide_share": quantiles(guides),
         **_strata(screen),
-        "few_cells": [str(c) for c, n in zip(screen.conditions, number, strict=True) if n < FEW],
-        "perturbed_missing": sorted(set(screen.perturbations) - set(screen.genes)),
+        "perturbed_not_in_panel": sorted(set(screen.perturbations) - set(screen.genes)),
+        "outside_usual": {  # what the usual limits would leave out of what is kept
+            "min_genes": int((scan.detected < usual.min_genes).sum()),
+            "max_mito": 0 if scan.mito is None else int((scan.mito > usual.max_mito).sum()),
+            "min_guide_share": 0 if guides is None else int((~(guides >= usual.min_guide_share)).sum()),
+            "min_cells": int((scan.seen < usual.min_cells).sum()),
+            "min_condition_cells": few,
+        },
     }
 
 
