@@ -61,6 +61,8 @@ def read_h5ad(path: Path | str, config: CellFileConfig | None = None) -> Screen:
         opened = open_h5ad(path, config.memory)
     except ImportError as error:
         raise InputError(f"{path}: needs the anndata package: pip install 'anyjepa[cells]'") from error
+    except InputError:
+        raise
     except Exception as error:  # h5py, pandas and anndata each raise their own
         raise InputError(f"{path}: cannot be read as .h5ad ({' '.join(str(error).split())[:200]})") from error
     return _screen(opened, config)

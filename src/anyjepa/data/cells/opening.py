@@ -100,7 +100,10 @@ def _table(file: Any, key: str) -> Any:
     from anndata.io import read_elem
     from pandas import DataFrame
 
-    return read_elem(file[key]) if key in file else DataFrame()
+    table = read_elem(file[key]) if key in file else DataFrame()
+    if not isinstance(table, DataFrame):
+        raise InputError(f"{file.filename}: {key} is no table of columns; was the file written to its end?")
+    return table
 
 
 def _reader(path: Path, key: str, memory: Memory) -> Callable[[], Any]:
