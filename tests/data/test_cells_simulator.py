@@ -78,7 +78,7 @@ def test_the_same_seed_gives_the_same_screen_and_another_another(small):
 def test_batches_shift_genes_and_change_nothing_else(small):
     batched = simulate(SMALL.model_copy(update={"batches": 3, "batch_scale": 0.5}))
     assert batched.batch.names == ("batch0", "batch1", "batch2")
-    assert np.array_equal(batched.truth, small.truth) or not np.array_equal(batched.values, small.values)
+    assert np.abs(batched.truth - small.truth).max() < 0.15  # of other cells of the same law
     means = [batched.rows(np.flatnonzero(batched.batch.codes == b)).mean(0) for b in range(3)]
     assert np.abs(means[0] - means[1]).mean() > 0.1
     assert batched.conditions == small.conditions
