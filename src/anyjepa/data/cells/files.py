@@ -12,7 +12,7 @@ from pydantic import Field
 from anyjepa.config import Config
 from anyjepa.data.cells.assignment import assign, labels, numbers
 from anyjepa.data.cells.columns import ROLES, Role, find_column
-from anyjepa.data.cells.conditions import Kind
+from anyjepa.data.cells.conditions import Condition, Kind
 from anyjepa.data.cells.matrix import BackedMatrix
 from anyjepa.data.cells.opening import Memory, Opened, open_anndata, open_h5ad
 from anyjepa.data.cells.qc import QualityConfig, describe, refuse_most, scan
@@ -84,14 +84,12 @@ def _screen(opened: Opened, config: CellFileConfig) -> Screen:
     key, values, counted = opened.matrix(config.matrix, config.values)
     shown = _shown(opened, key)  # columns of `values`, for raw may have more genes
     measured = genes if shown is None else opened.raw_names
+    if tuple(values.shape) != (len(obs), len(measured)):
+        raise InputError(f"{where}: {key} has shape {tuple(values.shape)}, for {len(obs)} cells, {len(measured)} genes")
     found = scan(values, counted, obs.index, measured, usable, quality, where)
     left_out |= found.left_out
 
-    size = np.bincount(number[found.kept], minlength=len(conditions))
-    enough = size >= max(quality.min_condition_cells, 1)
-    for what, found_some in (("the control has not", enough[0]), ("no perturbation has", enough[1:].any())):
-        if not found_some:
-            raise InputError(f"{where}: {what} {quality.min_condition_cells} cells (quality.min_condition_cells)")
+    size, enough = _enough(number[found.kept], conditions, quality.min_condition_cells, where)
     few = {str(conditions[n]): int(size[n]) for n in np.flatnonzero(~enough)}
     cells = np.flatnonzero(found.kept & enough[number])
     left_out["min_condition_cells"] = int(found.kept.sum()) - len(cells)
@@ -116,7 +114,7 @@ def _screen(opened: Opened, config: CellFileConfig) -> Screen:
     )
     screen.report.update(
         {
-            **describe(screen, found.take(cells), None if guides is None else guides[cells]),
+            **describe(screen, found.take(cells, columns_of), None if guides is None else guides[cells]),
             "file": {"cells": len(obs), "genes": len(genes)},
             "columns": columns,
             "control_names": controls,
@@ -132,6 +130,18 @@ def _screen(opened: Opened, config: CellFileConfig) -> Screen:
         }
     )
     return screen
+
+
+def _enough(
+    number: np.ndarray, conditions: tuple[Condition, ...], least: int, where: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cells of each condition, and whether they suffice. InputError if those of the control or of all others do not."""
+    size = np.bincount(number, minlength=len(conditions))
+    enough = size >= max(least, 1)
+    for what, found_some in (("the control has not", enough[0]), ("no perturbation has", enough[1:].any())):
+        if not found_some:
+            raise InputError(f"{where}: {what} {max(least, 1)} cells (quality.min_condition_cells)")
+    return size, enough
 
 
 def _assigned(

@@ -38,10 +38,12 @@ class Scan:
     kept: np.ndarray  # (N,) cells that pass the filters
     left_out: dict[str, int]  # cells that each filter took away, in their order
 
-    def take(self, cells: np.ndarray) -> Scan:
-        """Of these cells only."""
+    def take(self, cells: np.ndarray, genes: np.ndarray) -> Scan:
+        """Of these cells and genes only."""
         mito = None if self.mito is None else self.mito[cells]
-        return replace(self, library=self.library[cells], detected=self.detected[cells], mito=mito)
+        return replace(
+            self, library=self.library[cells], detected=self.detected[cells], mito=mito, seen=self.seen[genes]
+        )
 
 
 def scan(
