@@ -306,6 +306,29 @@ def test_a_backed_file_stays_in_the_file(tmp_path):
     assert peak < 0.8 * size, f"{peak / 1e6:.0f} MB for a matrix of {size / 1e6:.0f} MB"
 
 
+def test_inspect_leaves_nothing_out_and_says_what_it_would(cli, adata, tmp_path):
+    path = tmp_path / "screen.h5ad"
+    target = next(name for name in adata.obs["perturbation"] if name in adata.var_names)
+    adata.var.index = ["other" if gene == target else gene for gene in adata.var_names]
+    adata.obs["perturbation"] = adata.obs["perturbation"].where(np.arange(360) != 359)
+    write(adata, path)
+    done = cli("data", "inspect", path, "--json")
+    found = json.loads(done.out)
+    assert (found["records"], found["left_out_cells"]["unassigned"], found["genes"]) == (359, 1, 60)
+    assert found["outside_usual"]["min_genes"] == 359
+    assert len(found["outside_usual"]["min_condition_cells"]) == 1
+    assert found["perturbed_not_in_panel"] == [target]
+    done = cli("data", "inspect", path, "--set", "batch=none", "--set", "perturbed_by=knockdown")
+    assert done.code == 0, done.err
+    for text in ("counts from X", "359 cells are outside of the usual quality.min_genes", "1 cells have no condition"):
+        assert text in done.out
+    assert cli("data", "inspect", path, "--set", "bach=none").err.endswith(
+        "unknown key 'bach'; did you mean 'batch'?\n"
+    )
+    assert "give one screen at a time, not 2" in cli("data", "inspect", path, path).err
+    assert "--set is for cells" in cli("data", "inspect", tmp_path, "--set", "batch=none").err
+
+
 # ---- real files
 
 
