@@ -6,12 +6,11 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Literal, get_args
+from typing import Literal
 
 from anyjepa.errors import InputError
 
 Kind = Literal["unspecified", "knockdown", "knockout", "activation", "overexpression", "drug", "cytokine"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _CONTROL = re.compile(
     r"(ctrl|control|non[-_ ]?targeting|ntg?|neg[-_ ]?(ctrl|control)|safe[-_ ]?targeting|scrambled?"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,12 +23,6 @@ class Labels:
 
     names: tuple[str, ...]
     codes: np.ndarray  # (N,) integers
-
-    @classmethod
-    def of(cls, values: Iterable[str]) -> Labels:
-        """Names in sorted order."""
-        names, codes = np.unique(np.array(list(values), dtype=np.str_), return_inverse=True)
-        return cls(tuple(names.tolist()), codes)
 
     def __len__(self) -> int:
         return len(self.codes)
