@@ -14,6 +14,7 @@ from anyjepa.errors import InputError
 
 BLOCK = 4096  # cells that are looked at together
 LARGEST_LOG = 15.0  # above log1p of a million
+WHOLE = "values are declared as log1p, but all are whole numbers; if they are counts, set values=counts"
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 
@@ -64,10 +65,12 @@ def scan(
     for start in range(0, number, BLOCK):
         cells = np.arange(start, min(start + BLOCK, number))
         block: Any = csr_matrix(values[cells])
+        whole = whole and bool((block.data == np.rint(block.data)).all())
+        if not counted and whole and block.max() > LARGEST_LOG:
+            raise InputError(f"{where}: {WHOLE}")
         _check(
             block, counted, lambda row, column, first=start: f"cell '{ids[first + row]}', gene '{genes[column]}'", where
         )
-        whole = whole and bool((block.data == np.rint(block.data)).all())
         total += float(block.data.sum())
         block.eliminate_zeros()
         block = block.astype(np.float64)
@@ -79,9 +82,7 @@ def scan(
         kept[cells] &= (detected[cells] >= config.min_genes) & (mito[cells] <= config.max_mito)
         seen += np.bincount(block[kept[cells]].indices, minlength=len(genes))
     if not counted and whole and total:
-        raise InputError(
-            f"{where}: values are declared as log1p, but all are whole numbers; if they are counts, set values=counts"
-        )
+        raise InputError(f"{where}: {WHOLE}")
     few = usable & (detected < config.min_genes)
     refuse_most(
         few,
