@@ -10,6 +10,7 @@ import shlex
 import shutil
 import struct
 import tarfile
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -19,9 +20,11 @@ from typing import Any
 from unittest import mock
 from urllib.error import URLError
 
+import anndata as ad
 import av
 import h5py
 import numpy as np
+import pandas as pd
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -43,6 +46,7 @@ STORED = "anyjepa pretrain tiny.yaml --data store -o new"
 SERIES = "anyjepa pretrain tiny.yaml --data Toy_TRAIN.ts -o new"
 VIDEO = "anyjepa pretrain tiny.yaml --data clips -o new"
 SHARD = "shards/000000.f32"
+CELLS = "anyjepa data inspect screen.h5ad"
 INSPECT_PHOTOS = "anyjepa data inspect photos"
 EMBED = "anyjepa embed run records -o out.csv"
 EVALUATE = (
@@ -300,6 +304,39 @@ def truncated_cifar() -> None:
     os.truncate("cifar/data_batch_2.bin", 5000)
 
 
+def cells(spoil: Callable[[ad.AnnData], object] = lambda screen: None) -> Callable[[], None]:
+    """`screen.h5ad` of 40 cells and 4 genes, spoilt."""
+
+    def write() -> None:
+        names, batches = (pd.Index(texts, dtype=object) for texts in (["STAT1", "control"], ["b0"]))
+        obs = pd.DataFrame(
+            {
+                "perturbation": pd.Categorical.from_codes([1] * 20 + [0] * 20, names),
+                "batch": pd.Categorical.from_codes([0] * 40, batches),
+            },
+            index=pd.Index([f"cell{n}" for n in range(40)], dtype=object),
+        )
+        var = pd.DataFrame(index=pd.Index(["STAT1", "JAK2", "IRF1", "B2M"], dtype=object))
+        screen = ad.AnnData((np.arange(160, dtype=np.float32) % 5 + 1).reshape(40, 4), obs, var)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of names that are there twice
+            spoil(screen)
+            screen.write_h5ad("screen.h5ad")
+
+    return write
+
+
+def rename(table: pd.DataFrame, row: int, name: str) -> None:
+    """Another name for a row of `obs` or `var`."""
+    names = table.index.tolist()
+    names[row] = name
+    table.index = pd.Index(names, dtype=object)
+
+
+def take_log(screen: ad.AnnData) -> None:
+    screen.X = np.log1p(1e4 * screen.X / screen.X.sum(1, keepdims=True))
+
+
 class Program:
     """Unpickled by Python it would run."""
 
@@ -456,6 +493,23 @@ CASES = [
     Case("a text file named as an image", INSPECT_PHOTOS, one_photo(lambda path: path.write_text("Dear reader"))),
     Case("a giant image", INSPECT_PHOTOS, one_photo(giant_image)),
     Case("a FIFO named as an image", INSPECT_PHOTOS, one_photo(os.mkfifo)),
+    Case("cells without conditions", CELLS, cells(lambda s: s.obs.rename(columns={"perturbation": "x"}, inplace=True))),
+    Case("two columns of conditions", CELLS, cells(lambda s: s.obs.insert(0, "gene", s.obs["batch"]))),
+    Case("a column of cells that is not there", f"{CELLS} --set condition=perturb", cells()),
+    Case("cells without a control", f"{CELLS} --set condition=batch", cells()),
+    Case(
+        "a cell without a batch",
+        CELLS,
+        cells(lambda s: s.obs.__setitem__("batch", s.obs["batch"].where(s.obs_names != "cell7"))),
+    ),
+    Case("a dose that is no number", CELLS, cells(lambda s: s.obs.insert(0, "dose", s.obs["batch"]))),
+    Case("counts declared as log1p", f"{CELLS} --set values=log1p", cells()),
+    Case("log1p declared as counts", f"{CELLS} --set values=counts", cells(take_log)),
+    Case("a negative count", CELLS, cells(lambda s: s.X.__setitem__((3, 1), -1))),
+    Case("an expression that is no number (NaN)", CELLS, cells(lambda s: s.X.__setitem__((3, 1), np.nan))),
+    Case("a gene twice", CELLS, cells(lambda s: rename(s.var, 1, "STAT1"))),
+    Case("a cell twice", CELLS, cells(lambda s: rename(s.obs, 1, "cell0"))),
+    Case("a text file named as cells", CELLS, lambda: Path("screen.h5ad").write_text("Dear reader,")),
     Case("no network for a download", "anyjepa data download cifar10 -o sets", during=no_network),
     Case("run folder in use", "anyjepa pretrain tiny.yaml -o run"),
     Case("disk full during a checkpoint", PRETRAIN, during=disk_full_at_step_4),

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from anyjepa.cli_options import Json, Leads, Rate, Unit, show, told
 from anyjepa.errors import InputError
+
+if TYPE_CHECKING:
+    from anyjepa.data.cells.files import CellFileConfig
 
 data_app = typer.Typer(help="What is in a data set, and what is wrong with it.", no_args_is_help=True)
 
@@ -24,6 +28,7 @@ class MissingLeads(StrEnum):
 class Kind(StrEnum):
     ecg = "ecg"
     images = "images"
+    cells = "cells"
 
 
 class OnError(StrEnum):
@@ -33,23 +38,30 @@ class OnError(StrEnum):
 
 @data_app.command("inspect")
 def data_inspect(
-    paths: Annotated[list[Path], typer.Argument(help="ECG files or folders, or one set of images.")],
+    paths: Annotated[list[Path], typer.Argument(help="ECG files or folders, or one set of images or .h5ad.")],
     kind: Annotated[Kind | None, typer.Option(help="What the data are. Default: as the names of files tell.")] = None,
     fs: Rate = None,
     leads: Leads = None,
     unit: Unit = None,
+    edits: Annotated[
+        list[str] | None, typer.Option("--set", help="Of cells: what a column is, e.g. condition=gene, values=counts.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """What a data set holds (of ECGs rates, leads, patients, statements, amplitudes; of images sizes, classes, split),
-    and every problem found."""
+    """What a data set holds (of ECGs rates, leads, patients, statements, amplitudes; of images sizes, classes, split;
+    of cells conditions, controls, counts), and every problem found."""
+    from anyjepa.data.cells import inspection as cells
     from anyjepa.data.ecg import inspection as ecg
     from anyjepa.data.images import inspection as images
     from anyjepa.data.images.reading import recognise
 
-    if kind is Kind.images or (kind is None and all(map(recognise, paths))):
-        if len(paths) > 1:
-            raise InputError(f"give one set of images at a time, not {len(paths)}")
-        found, render = images.inspect(paths[0]), images.render
+    is_cells = kind is Kind.cells or (kind is None and all(path.suffix == ".h5ad" for path in paths))
+    if edits and not is_cells:
+        raise InputError("--set is for cells (.h5ad)")
+    if is_cells:
+        found, render = cells.inspect(_one(paths, "screen"), _cell_files(edits or ())), cells.render
+    elif kind is Kind.images or (kind is None and all(map(recognise, paths))):
+        found, render = images.inspect(_one(paths, "set of images")), images.render
     else:
         found = ecg.inspect(paths, fs=fs, leads=leads.split(",") if leads else None, unit=unit)
         render = ecg.render
@@ -57,6 +69,23 @@ def data_inspect(
         typer.echo(json.dumps(found, indent=2))
     else:
         show(render(found))
+
+
+def _one(paths: Sequence[Path], what: str) -> Path:
+    if len(paths) > 1:
+        raise InputError(f"give one {what} at a time, not {len(paths)}")
+    return paths[0]
+
+
+def _cell_files(edits: Sequence[str]) -> CellFileConfig:
+    from anyjepa.config import validated
+    from anyjepa.data.cells.files import CellFileConfig
+    from anyjepa.recipes.schema import apply_edit
+
+    plain: dict[str, Any] = {}
+    for edit in edits:
+        apply_edit(plain, edit)
+    return validated(CellFileConfig, plain, "--set")
 
 
 @data_app.command("download")

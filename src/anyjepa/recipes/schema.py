@@ -72,7 +72,7 @@ def load_recipe(name: str | Path, edits: Sequence[str] = ()) -> tuple[Recipe, li
 def edited(recipe: Recipe, edits: Sequence[str], where: str = "") -> tuple[Recipe, list[str]]:
     """A recipe after edits of the form 'a.b=value', and notices about what they dropped. Raises InputError."""
     plain = recipe.model_dump(mode="json")  # every default filled in, so that any key can be edited
-    notices = [notice for edit in edits for notice in _apply(plain, edit)]
+    notices = [notice for edit in edits for notice in apply_edit(plain, edit)]
     return validated(Recipe, plain, where or recipe.name), notices
 
 
@@ -166,7 +166,7 @@ def merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _apply(plain: dict[str, Any], edit: str) -> list[str]:
+def apply_edit(plain: dict[str, Any], edit: str) -> list[str]:
     """Set one dotted key. Changing a `kind` drops the keys that belonged to the old one; the notice says which."""
     key, equals, text = edit.partition("=")
     if not equals or not key:

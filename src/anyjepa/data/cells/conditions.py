@@ -1,0 +1,118 @@
+"""What was done to a cell: a set of perturbations, and how public data write it down."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Literal
+
+from anyjepa.errors import InputError
+
+Kind = Literal["unspecified", "knockdown", "knockout", "activation", "overexpression", "drug", "cytokine"]
+
+_CONTROL = re.compile(
+    r"(ctrl|control|non[-_ ]?targeting|ntg?|neg[-_ ]?(ctrl|control)|safe[-_ ]?targeting|scrambled?"
+    r"|unperturbed|untreated|unstimulated|vehicle|dmso|mock)([-_ ]?\d+)?",
+    re.IGNORECASE,
+)
+_PLUS = re.compile(r"\+(?![^(]*\))")  # not that of (+)-JQ1
+
+
+@dataclass(frozen=True, order=True)
+class Perturbation:
+    """One thing done to a cell: a gene or a compound by its name, how, how much and for how long."""
+
+    name: str
+    kind: Kind = "unspecified"
+    dose: float | None = None  # in the data's unit
+    time: float | None = None  # since the perturbation, in the data's unit
+
+    def __str__(self) -> str:
+        dose = "" if self.dose is None else f"@{self.dose:g}"
+        return self.name + dose + ("" if self.time is None else f"/{self.time:g}")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A set of perturbations. The empty set is the control, and `a + b` is both at once, in either order."""
+
+    perturbations: frozenset[Perturbation] = frozenset()
+
+    @property
+    def is_control(self) -> bool:
+        return not self.perturbations
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The genes or compounds, whatever their dose and time."""
+        return frozenset(one.name for one in self.perturbations)
+
+    def __iter__(self) -> Iterator[Perturbation]:
+        return iter(sorted(self.perturbations, key=_order))
+
+    def __len__(self) -> int:
+        return len(self.perturbations)
+
+    def __bool__(self) -> bool:
+        return True  # the control is a condition, too
+
+    def __add__(self, other: Condition) -> Condition:
+        return Condition(self.perturbations | other.perturbations)
+
+    def __str__(self) -> str:
+        return "+".join(map(str, self)) or "control"
+
+
+CONTROL = Condition()
+
+
+def parse(
+    text: str,
+    *,
+    kind: Kind = "unspecified",
+    dose: float | None = None,
+    time: float | None = None,
+    known: Collection[str] = (),
+    control: str | None = None,
+) -> Condition:
+    """A condition as public data name it: 'ctrl', 'NT', 'A', 'A+B', 'A+ctrl', and 'A_B' if both parts are `known`.
+
+    A name that is known, or is `control`, is never taken apart; a guide pair written twice ('A_B__A_B') is one. kind,
+    dose, time: of every perturbation that is named. InputError for an empty name or part.
+    """
+    name = text.strip()
+    if name == control:
+        return CONTROL
+    first, _, second = name.partition("__")
+    parts = [name] if name in known else _PLUS.split(first if first == second else name)
+    if len(parts) == 1 and name not in known:
+        pair = parts[0].split("_")
+        if len(pair) == 2 and all(part in known or is_control(part) for part in pair) and not is_control(name):
+            parts = pair
+    if not all(part.strip() for part in parts):
+        raise InputError(f"condition {text!r}: a name is empty; write A+B for both of A and B, and 'control' for none")
+    names = {part.strip() for part in parts} - {control}
+    done = (name for name in names if name in known or not is_control(name))
+    return Condition(frozenset(Perturbation(name, kind, dose, time) for name in done))
+
+
+def is_control(name: str) -> bool:
+    """Whether this is a usual name of cells to which nothing was done, as 'ctrl', 'non-targeting', 'NT', 'DMSO'."""
+    return _CONTROL.fullmatch(name.strip()) is not None
+
+
+def require_known(condition: Condition, names: Iterable[str]) -> None:
+    """InputError if the condition names a gene or compound that is not among `names`; it lists the nearest of them."""
+    known = dict.fromkeys(names)
+    for one in condition:
+        if one.name not in known:
+            lowered = {name.lower(): name for name in known}
+            near = [lowered[name] for name in get_close_matches(one.name.lower(), lowered, n=3)]
+            hint = f"nearest: {', '.join(near)}" if near else f"there are: {', '.join(list(known)[:40])}"
+            raise InputError(f"unknown perturbation '{one.name}'; {hint}")
+
+
+def _order(one: Perturbation) -> tuple:
+    return (one.name, one.kind, -1.0 if one.dose is None else one.dose, -1.0 if one.time is None else one.time)

@@ -1,0 +1,187 @@
+"""Screens from `.h5ad` files and from AnnData in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from anyjepa.config import Config
+from anyjepa.data.cells.assignment import assign, labels, numbers
+from anyjepa.data.cells.columns import ROLES, Role, find_column
+from anyjepa.data.cells.conditions import Condition, Kind
+from anyjepa.data.cells.matrix import BackedMatrix
+from anyjepa.data.cells.opening import Memory, Opened, open_anndata, open_h5ad
+from anyjepa.data.cells.qc import QualityConfig, describe, refuse_most, scan
+from anyjepa.data.cells.screen import Screen
+from anyjepa.data.files import regular_size
+from anyjepa.errors import InputError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+class CellFileConfig(Config):
+    """Where a file says what. A column that is not given is found by usual names; 'none' says that there is none."""
+
+    condition: str | None = Field(default=None, description="column: what was done to the cell")
+    control: str | None = Field(default=None, description="how the control is called there; none: by usual names")
+    batch: str | None = Field(default=None, description="column: cells processed together")
+    cell_type: str | None = Field(default=None, description="column")
+    donor: str | None = Field(default=None, description="column")
+    dose: str | None = Field(default=None, description="column of numbers, in a unit of your own")
+    time: str | None = Field(default=None, description="column of numbers: since the perturbation")
+    guide_share: str | None = Field(default=None, description="column: share of guide counts that the cell's guide has")
+    perturbed_by: Kind = Field(default="unspecified", description="how all perturbations of the file work")
+    values: Literal["auto", "counts", "log1p"] = Field(
+        default="auto", description="raw counts, or log1p of scaled counts; auto: whole numbers are counts"
+    )
+    matrix: str | None = Field(
+        default=None,
+        description="X, raw/X or layers/NAME; none: the first of layers/counts, X and raw/X with whole numbers, else X",
+    )
+    gene_names: str | None = Field(
+        default=None, description="column of var, or 'index'; none: the index, or symbols where that has Ensembl ids"
+    )
+    unassigned: Literal["raise", "skip"] = Field(default="raise", description="cells without a condition")
+    memory: Memory = Field(
+        default="auto", description="load the values, or leave them in the file; auto: leave more than 1 GB there"
+    )
+    quality: QualityConfig = QualityConfig()
+
+
+def read_h5ad(path: Path | str, config: CellFileConfig | None = None) -> Screen:
+    """A screen from a file; its `report` says what was found and what is left out. Raises InputError."""
+    path, config = Path(path), config or CellFileConfig()
+    regular_size(path)
+    try:
+        opened = open_h5ad(path, config.memory)
+    except ImportError as error:
+        raise InputError(f"{path}: needs the anndata package: pip install 'anyjepa[cells]'") from error
+    except InputError:
+        raise
+    except Exception as error:  # h5py, pandas and anndata each raise their own
+        raise InputError(f"{path}: cannot be read as .h5ad ({' '.join(str(error).split())[:200]})") from error
+    return _screen(opened, config)
+
+
+def from_anndata(adata: AnnData, config: CellFileConfig | None = None) -> Screen:
+    """A screen from AnnData in memory; its `report` says what was found and what is left out. Raises InputError."""
+    if adata.isbacked:
+        raise InputError(f"AnnData is backed by {adata.filename}; read that file")
+    return _screen(open_anndata(adata, "AnnData"), config or CellFileConfig())
+
+
+def _screen(opened: Opened, config: CellFileConfig) -> Screen:
+    where, obs, quality = opened.where, opened.obs, config.quality
+    columns: dict[Role, str | None] = {role: find_column(obs, role, getattr(config, role), where) for role in ROLES}
+    genes = opened.gene_names(config.gene_names)
+    conditions, number, controls = assign(obs, columns, genes, config.control, config.perturbed_by, where)
+    usable, left_out, guides = _assigned(opened, config, columns, number)
+    key, values, counted = opened.matrix(config.matrix, config.values)
+    shown = _shown(opened, key)  # columns of `values`, for raw may have more genes
+    measured = genes if shown is None else opened.raw_names
+    if tuple(values.shape) != (len(obs), len(measured)):
+        raise InputError(f"{where}: {key} has shape {tuple(values.shape)}, for {len(obs)} cells, {len(measured)} genes")
+    found = scan(values, counted, obs.index, measured, usable, quality, where)
+    left_out |= found.left_out
+
+    size, enough = _enough(number[found.kept], conditions, quality.min_condition_cells, where)
+    few = {str(conditions[n]): int(size[n]) for n in np.flatnonzero(~enough)}
+    cells = np.flatnonzero(found.kept & enough[number])
+    left_out["min_condition_cells"] = int(found.kept.sum()) - len(cells)
+    new_number = np.cumsum(enough) - 1
+    conditions = tuple(condition for condition, some in zip(conditions, enough, strict=True) if some)
+
+    perturbed = {name for condition in conditions for name in condition.names}
+    seen = found.seen if shown is None else found.seen[shown]
+    frequent = np.array([n >= quality.min_cells or gene in perturbed for gene, n in zip(genes, seen, strict=True)])
+    columns_of = np.flatnonzero(frequent) if shown is None else shown[frequent]
+    screen = Screen(
+        ids=tuple(map(str, obs.index[cells])),
+        genes=tuple(gene for gene, often in zip(genes, frequent, strict=True) if often),
+        conditions=conditions,
+        condition=new_number[number[cells]],
+        values=_taken(values, cells, columns_of),
+        library=found.library[cells] if counted else None,
+        batch=labels(obs, columns["batch"], cells, where),
+        cell_type=labels(obs, columns["cell_type"], cells, where),
+        donor=labels(obs, columns["donor"], cells, where),
+        source=where,
+    )
+    screen.report.update(
+        {
+            **describe(screen, found.take(cells, columns_of), None if guides is None else guides[cells]),
+            "file": {"cells": len(obs), "genes": len(genes)},
+            "columns": columns,
+            "control_names": controls,
+            "values": {
+                "kind": "counts" if counted else "log1p",
+                "from": key,
+                "declared": config.values != "auto",
+                "stay_in_file": isinstance(values, BackedMatrix),
+            },
+            "left_out_cells": left_out,
+            "left_out_genes": int((~frequent).sum()),
+            "left_out_conditions": few,
+        }
+    )
+    return screen
+
+
+def _enough(
+    number: np.ndarray, conditions: tuple[Condition, ...], least: int, where: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cells of each condition, and whether they suffice. InputError if those of the control or of all others do not."""
+    size = np.bincount(number, minlength=len(conditions))
+    enough = size >= max(least, 1)
+    for what, found_some in (("the control has not", enough[0]), ("no perturbation has", enough[1:].any())):
+        if not found_some:
+            raise InputError(f"{where}: {what} {max(least, 1)} cells (quality.min_condition_cells)")
+    return size, enough
+
+
+def _assigned(
+    opened: Opened, config: CellFileConfig, columns: Mapping[Role, str | None], number: np.ndarray
+) -> tuple[np.ndarray, dict[str, int], np.ndarray | None]:
+    """(N,) cells whose condition is known and sure; how many others there are, by reason; (N,) share of the guide."""
+    where, usable = opened.where, number >= 0
+    left_out = {"unassigned": int((~usable).sum())}
+    if config.unassigned == "raise" and left_out["unassigned"]:
+        raise InputError(
+            f"{where}: {left_out['unassigned']} cells have no condition in column '{columns['condition']}', the first "
+            f"is '{opened.obs.index[int((~usable).argmax())]}'; unassigned=skip leaves them out"
+        )
+    if columns["guide_share"] is None:
+        return usable, left_out, None
+    share = numbers(opened.obs, columns["guide_share"], where)
+    least = config.quality.min_guide_share
+    unsure = usable & ~(share >= least)
+    refuse_most(
+        unsure, usable, f"{where}: min_guide_share={least:g}", "set quality.min_guide_share (0: no such filter)"
+    )
+    return usable & ~unsure, left_out | {"min_guide_share": int(unsure.sum())}, share
+
+
+def _shown(opened: Opened, key: str) -> np.ndarray | None:
+    """Columns of raw/X that var's genes have there; None for a matrix of var's genes."""
+    if not key.startswith("raw/"):
+        return None
+    place = {name: column for column, name in enumerate(opened.raw_names)}
+    index = list(map(str, opened.var.index))
+    if missing := [name for name in index if name not in place]:
+        raise InputError(f"{opened.where}: {len(missing)} genes of var are not in raw, the first is '{missing[0]}'")
+    return np.array([place[name] for name in index], np.int64)
+
+
+def _taken(values: Any, cells: np.ndarray, genes: np.ndarray) -> Any:
+    """Rows and columns; what would stay as it is, is not copied."""
+    rows = None if len(cells) == values.shape[0] else cells
+    columns = None if len(genes) == values.shape[1] and (np.diff(genes) > 0).all() else genes
+    if isinstance(values, BackedMatrix):
+        return values.take(rows, columns)
+    values = values if rows is None else values[rows]
+    return values if columns is None else values[:, columns]

@@ -1,0 +1,59 @@
+"""Variable genes: those whose dispersion is large for their mean, and the perturbed ones whatever their dispersion."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from anyjepa.data.cells.screen import BLOCK, Screen
+from anyjepa.errors import InputError
+
+BINS = 20  # of genes by mean
+
+
+def variable_genes(screen: Screen, cells: np.ndarray, count: int) -> tuple[str, ...]:
+    """The `count` most variable genes over `cells` (rows: the training part) and all perturbed genes, in panel order.
+
+    Variability is the dispersion of unlogged expression, standardised among genes of similar mean (Satija et al. 2015;
+    the flavour 'seurat' of scanpy). InputError if no cell or no gene is asked for.
+    """
+    if count < 1 or not len(cells):
+        raise InputError(f"variable genes: {count} genes of {len(cells)} cells are asked for; both must be positive")
+    variable = normalised_dispersion(*_moments(screen, cells))
+    best = np.argsort(np.where(np.isnan(variable), -np.inf, variable))[::-1][:count]
+    kept = {screen.genes[gene] for gene in best} | set(screen.perturbations)
+    return tuple(gene for gene in screen.genes if gene in kept)
+
+
+def normalised_dispersion(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """(G,) log of variance / mean, standardised within 20 bins of equal width in log1p of the mean; NaN: no dispersion.
+
+    A gene alone in its bin gets 1.
+    """
+    mean = np.where(mean == 0, 1e-12, mean)
+    dispersion = np.log(np.where(variance == 0, np.nan, variance / mean))
+    mean = np.log1p(mean)
+    inner = np.linspace(mean.min(), mean.max(), BINS + 1)[1:-1]
+    place = np.searchsorted(inner, mean, side="left")
+    normalised = np.full(len(mean), np.nan)
+    for bin in np.unique(place):
+        genes = np.flatnonzero((place == bin) & ~np.isnan(dispersion))
+        if len(genes) == 1:
+            normalised[genes] = 1
+        elif len(genes):
+            inside = dispersion[genes]
+            normalised[genes] = (inside - inside.mean()) / inside.std(ddof=1)
+    return normalised
+
+
+def _moments(screen: Screen, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance (N - 1) of unlogged expression, streamed in float64: (G,) each."""
+    number, mean, squares = 0, np.zeros(len(screen.genes)), np.zeros(len(screen.genes))
+    cells = np.sort(cells)
+    for start in range(0, len(cells), BLOCK):
+        block = np.expm1(screen.rows(cells[start : start + BLOCK])).astype(np.float64)
+        new = number + len(block)
+        shift = block.mean(0) - mean
+        squares += ((block - block.mean(0)) ** 2).sum(0) + shift**2 * number * len(block) / new
+        mean += shift * len(block) / new
+        number = new
+    return mean, squares / max(number - 1, 1)

@@ -1,0 +1,67 @@
+"""What a screen holds and what is wrong with it, as a dictionary and as text for the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anyjepa.data.cells.files import CellFileConfig, read_h5ad
+from anyjepa.data.cells.qc import QualityConfig
+from anyjepa.errors import one_line
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+_OFF = QualityConfig(min_genes=0, max_mito=1, min_cells=0, min_condition_cells=0, min_guide_share=0)
+
+
+def inspect(path: Path | str, config: CellFileConfig | None = None) -> dict[str, Any]:
+    """Look at every value of a screen, and leave nothing out but cells without a condition; the screen's `report`.
+
+    JSON-able: records (cells), genes, conditions and controls with their numbers of cells, columns (which says what),
+    values (counts or log1p, and from where), quantiles, perturbed names that are no genes of the panel, outside_usual
+    (what the usual limits of quality would leave out). Raises InputError.
+    """
+    config = (config or CellFileConfig()).model_copy(update={"quality": _OFF, "unassigned": "skip"})
+    return read_h5ad(path, config).report
+
+
+def render(found: dict[str, Any], most: int = 15) -> Group:
+    """The dictionary of `inspect` as a rich renderable; at most `most` names of a kind."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    def some(names: list[str]) -> Text:
+        more = f" and {len(names) - most} more" if len(names) > most else ""
+        return Text(one_line(", ".join(names[:most]) + more))
+
+    facts = Table("", "", show_header=False, box=None)
+    facts.add_row("cells", str(found["records"]))
+    facts.add_row("genes", str(found["genes"]))
+    facts.add_row("values", Text(f"{found['values']['kind']} from {found['values']['from']}"))
+    for role, column in found["columns"].items():
+        facts.add_row(role, some([f"column '{column}'"]) if column else "no column")
+    facts.add_row("control", some(found["control_names"]))
+    facts.add_row("conditions", some([f"{name} ({count})" for name, count in found["conditions"].items()]))
+    facts.add_row("controls in", some([f"{name} ({count})" for name, count in found["controls"].items()]))
+    for key in ("total_counts", "unlogged_total", "genes_detected", "mitochondrial_share", "guide_share"):
+        if values := found.get(key):
+            facts.add_row(key.replace("_", " "), f"{values['50%']:g} ({values['0%']:g} to {values['100%']:g})")
+    outside = dict(found["outside_usual"])
+    few = outside.pop("min_condition_cells")
+    wrong = [
+        Text(f"{count} {'genes' if key == 'min_cells' else 'cells'} are outside of the usual quality.{key}", "yellow")
+        for key, count in outside.items()
+        if count
+    ]
+    for names, meaning in (
+        (few, "conditions have too few cells"),
+        (found["strata_without_controls"], "strata have no control cell"),
+        (found["perturbed_not_in_panel"], "perturbed names are no genes of the panel"),
+    ):
+        if names:
+            wrong += [Text(f"{len(names)} {meaning}:", "yellow"), Text("  ") + some(names)]
+    if unassigned := found["left_out_cells"]["unassigned"]:
+        wrong.append(Text(f"{unassigned} cells have no condition", "red"))
+    return Group(facts, Text(), *(wrong or [Text("no problem found", style="green")]))

@@ -1,0 +1,85 @@
+"""A matrix of cells by genes that stays in its HDF5 file; rows are read when they are asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anyjepa.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class BackedMatrix:
+    """`matrix[rows]` gives csr for a matrix that is stored sparse by cells, else an array; rows in any order.
+
+    Each process opens the file for itself, so that it can be used in forked or spawned workers.
+    """
+
+    path: Path
+    key: str  # of the matrix in the file: 'X', 'layers/counts', 'raw/X'
+    size: tuple[int, int]  # as stored
+    indptr: np.ndarray | None  # (cells + 1,) where rows begin; None: stored dense
+    cells: np.ndarray | None = None  # rows of the file that are shown; None: all
+    genes: np.ndarray | None = None  # columns of the file that are shown; None: all
+    _open: dict[int, Any] = field(default_factory=dict, repr=False)  # the file, by process
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        cells, genes = (
+            self.size[axis] if kept is None else len(kept) for axis, kept in enumerate((self.cells, self.genes))
+        )
+        return cells, genes
+
+    def __getitem__(self, rows: np.ndarray) -> Any:
+        wanted = np.asarray(rows, np.int64) if self.cells is None else self.cells[rows]
+        order, back = np.unique(wanted, return_inverse=True)
+        try:
+            group = self._file()[self.key]
+            block = self._dense(group, order) if self.indptr is None else self._sparse(group, order, self.indptr)
+        except OSError as error:
+            raise InputError(f"{self.path}: {self.key} cannot be read ({error})") from error
+        block = block if len(order) == len(wanted) and (np.diff(wanted) > 0).all() else block[back]
+        return block if self.genes is None else block[:, self.genes]
+
+    def take(self, cells: np.ndarray | None, genes: np.ndarray | None) -> BackedMatrix:
+        """Only these rows and columns, in this order; None: all. Nothing is read."""
+        return replace(self, cells=_of(self.cells, cells), genes=_of(self.genes, genes), _open={})
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_open": {}}
+
+    def _file(self) -> Any:
+        if os.getpid() not in self._open:
+            import h5py
+
+            self._open[os.getpid()] = h5py.File(self.path)
+        return self._open[os.getpid()]
+
+    def _dense(self, stored: Any, rows: np.ndarray) -> np.ndarray:
+        return np.concatenate([stored[a:b] for a, b in _runs(rows)] or [np.empty((0, self.size[1]), stored.dtype)])
+
+    def _sparse(self, stored: Any, rows: np.ndarray, indptr: np.ndarray) -> Any:
+        from scipy.sparse import csr_matrix
+
+        def read(name: str) -> np.ndarray:
+            parts = [stored[name][indptr[a] : indptr[b]] for a, b in _runs(rows)]
+            return np.concatenate(parts or [np.empty(0, stored[name].dtype)])
+
+        starts = np.r_[0, np.cumsum(indptr[rows + 1] - indptr[rows])]
+        return csr_matrix((read("data"), read("indices"), starts), shape=(len(rows), self.size[1]))
+
+
+def _runs(rows: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Sorted distinct rows as ranges [a, b)."""
+    if len(rows):
+        for run in np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1):
+            yield int(run[0]), int(run[-1]) + 1
+
+
+def _of(shown: np.ndarray | None, kept: np.ndarray | None) -> np.ndarray | None:
+    return shown if kept is None else kept if shown is None else shown[kept]

@@ -1,0 +1,197 @@
+"""Which cells train, choose and test, by what must not have been seen before: cells, perturbations, pairs, contexts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from anyjepa.config import Config
+from anyjepa.data.cells.screen import Screen
+from anyjepa.errors import InputError, did_you_mean
+from anyjepa.randomness import generator
+
+OpenShare = Annotated[float, Field(gt=0, lt=1)]
+TRAIN, VALIDATION, TEST, UNUSED = range(4)
+
+
+class _Shares(Config):
+    test: OpenShare = Field(default=0.2, description="share that is tested")
+    validation: OpenShare = Field(default=0.1, description="share that chooses settings and when to stop")
+
+
+class ByCell(_Shares):
+    """Shares of the cells of every condition, controls too: every condition has been seen."""
+
+    kind: Literal["cell"] = "cell"
+
+
+class UnseenPerturbation(_Shares):
+    """Shares of the genes or compounds that stand alone somewhere. No training condition names a tested one, at any
+    dose; combinations that do are left out."""
+
+    kind: Literal["perturbation"] = "perturbation"
+
+
+class UnseenCombination(_Shares):
+    """Pairs. With seen=2 shares of the pairs whose both parts stand alone somewhere; with fewer, shares of the genes or
+    compounds are unseen, and the pairs with exactly that number of seen parts are tested."""
+
+    kind: Literal["combination"] = "combination"
+    seen: Literal[0, 1, 2] = Field(default=2, description="parts of a tested pair that are trained on alone")
+
+
+class UnseenContext(Config):
+    """Perturbed cells of one cell type, donor or batch; its controls stay in training."""
+
+    kind: Literal["context"] = "context"
+    label: Literal["cell_type", "donor", "batch"] = Field(default="cell_type", description="what is new in the test")
+    name: str | None = Field(default=None, description="the one that is tested; none: drawn")
+    validation: OpenShare = Field(default=0.1, description="share of the cells of every other condition")
+
+
+SplitConfig = Annotated[ByCell | UnseenPerturbation | UnseenCombination | UnseenContext, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True, eq=False)
+class CellSplit:
+    """Rows of a screen, (n,) each, and what the test part has that training must not have."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    unused: np.ndarray  # cells left out, because they name what is tested
+    seed: int
+    conditions: frozenset[int] = frozenset()  # conditions no training cell has
+    names: frozenset[str] = frozenset()  # genes and compounds no training condition names
+    context: tuple[str, str] | None = None  # label and name that no perturbed training cell has
+
+
+def split(
+    screen: Screen, config: ByCell | UnseenPerturbation | UnseenCombination | UnseenContext, seed: int
+) -> CellSplit:
+    """The split of one seed, checked for leaks. Controls train, except that by cell they are shared out like the rest.
+
+    InputError if a part would be empty.
+    """
+    rng = generator(seed, f"cell split {config.kind}", 0)
+    conditions: frozenset[int] = frozenset()
+    names: frozenset[str] = frozenset()
+    context = None
+    if isinstance(config, ByCell):
+        part = _of_every_condition(screen, np.arange(len(screen)), (config.test, config.validation), rng)
+    elif isinstance(config, UnseenContext):
+        context = config.label, _context(screen, config, rng)
+        column = getattr(screen, config.label)
+        new = (column.codes == column.names.index(context[1])) & (screen.condition != 0)
+        part = np.where(new, TEST, TRAIN)
+        rest = np.flatnonzero(~new & (screen.condition != 0))
+        part[rest] = np.where(_of_every_condition(screen, rest, (0, config.validation), rng), VALIDATION, TRAIN)
+    else:
+        by_perturbation = isinstance(config, UnseenPerturbation)
+        parts, names = _singles(screen, config, rng) if by_perturbation else _pairs(screen, config, rng)
+        conditions = frozenset(np.flatnonzero(parts == TEST).tolist())
+        part = parts[screen.condition]
+    rows = [np.flatnonzero(part == number) for number in (TRAIN, VALIDATION, TEST, UNUSED)]
+    for what, found in zip(("training", "validation", "test"), rows, strict=False):
+        if not len(found):
+            raise InputError(
+                f"{screen.source}: split by {config.kind}: the {what} part is empty ({len(screen.conditions) - 1} "
+                f"conditions, {sum(len(c) == 2 for c in screen.conditions)} of them pairs); change the shares"
+            )
+    done = CellSplit(*rows, seed=seed, conditions=conditions, names=names, context=context)
+    check_leaks(screen, done)
+    return done
+
+
+def check_leaks(screen: Screen, split: CellSplit) -> None:
+    """InputError if a cell is in two parts, or if a cell that is trained on or chosen by has what the test must show
+    to be new: a tested condition, a name, or a perturbation in the new context."""
+    parts = {"train": split.train, "validation": split.validation, "test": split.test, "unused": split.unused}
+    times = np.bincount(np.concatenate(list(parts.values())), minlength=len(screen))
+    if (twice := np.flatnonzero(times > 1)).size:
+        raise InputError(f"{screen.source}: leak: cell '{screen.ids[twice[0]]}' is in two parts")
+    for part in ("train", "validation"):
+        rows = parts[part]
+        for number in np.unique(screen.condition[rows]).tolist():
+            condition = screen.conditions[number]
+            if number in split.conditions or condition.names & split.names:
+                raise InputError(f"{screen.source}: leak: '{condition}' is in {part}, and tested as new")
+        if split.context is not None:
+            label, name = split.context
+            column = getattr(screen, label)[rows]
+            if ((column.codes == column.names.index(name)) & (screen.condition[rows] != 0)).any():
+                raise InputError(f"{screen.source}: leak: perturbed cells of {label} '{name}' are in {part}")
+
+
+def _of_every_condition(
+    screen: Screen, cells: np.ndarray, shares: tuple[float, float], rng: np.random.Generator
+) -> np.ndarray:
+    """(cells,) part of each; `shares` of test and validation of every condition, rounded."""
+    part = np.full(len(cells), TRAIN)
+    for number in np.unique(screen.condition[cells]):
+        rows = rng.permutation(np.flatnonzero(screen.condition[cells] == number))
+        test, validation = (round(share * len(rows)) for share in shares)
+        part[rows[:test]] = TEST
+        part[rows[test : test + validation]] = VALIDATION
+    return part
+
+
+def _draw(names: Sequence, config: _Shares, rng: np.random.Generator) -> tuple[set, set]:
+    """Some to test and others to validate with: at least one of each."""
+    order = [names[place] for place in rng.permutation(len(names))]
+    test, validation = (max(1, round(share * len(names))) for share in (config.test, config.validation))
+    return set(order[:test]), set(order[test : test + validation])
+
+
+def _alone(screen: Screen) -> list[str]:
+    """Names that some condition consists of."""
+    return sorted({name for condition in screen.conditions if len(condition.names) == 1 for name in condition.names})
+
+
+def _singles(screen: Screen, config: _Shares, rng: np.random.Generator) -> tuple[np.ndarray, frozenset[str]]:
+    test, validation = _draw(_alone(screen), config, rng)
+    parts = np.full(len(screen.conditions), TRAIN)
+    for number, condition in enumerate(screen.conditions):
+        if condition.names & test:
+            parts[number] = TEST if condition.names <= test and len(condition.names) == 1 else UNUSED
+        elif condition.names & validation:
+            parts[number] = VALIDATION if len(condition.names) == 1 else UNUSED
+    return parts, frozenset(test)
+
+
+def _pairs(screen: Screen, config: UnseenCombination, rng: np.random.Generator) -> tuple[np.ndarray, frozenset[str]]:
+    alone = _alone(screen)
+    parts = np.full(len(screen.conditions), TRAIN)
+    names = [condition.names for condition in screen.conditions]
+    if config.seen == 2:
+        pairs = sorted({tuple(sorted(n)) for n in names if len(n) == 2 and n <= set(alone)})
+        test, validation = _draw(pairs, config, rng)
+        for number, pair in enumerate(names):
+            key = tuple(sorted(pair))
+            parts[number] = TEST if key in test else VALIDATION if key in validation else TRAIN
+        return parts, frozenset()
+    test, validation = _draw(sorted({name for n in names if len(n) == 2 for name in n}), config, rng)
+    seen = set(alone) - test - validation
+    for number, pair in enumerate(names):
+        if pair & (test | validation):
+            wanted = len(pair) == 2 and len(pair & seen) == config.seen
+            new = pair - seen
+            fits = TEST if new <= test else VALIDATION if new <= validation else UNUSED
+            parts[number] = fits if wanted else UNUSED
+    return parts, frozenset(test)
+
+
+def _context(screen: Screen, config: UnseenContext, rng: np.random.Generator) -> str:
+    column = getattr(screen, config.label)
+    if column is None:
+        raise InputError(f"{screen.source}: has no {config.label}; name its column in the data's settings")
+    if config.name is None:
+        return str(rng.choice([column.names[code] for code in np.unique(column.codes[screen.condition != 0])]))
+    if config.name not in column.names:
+        hint = did_you_mean(config.name, column.names)
+        raise InputError(f"{screen.source}: no {config.label} is '{config.name}'{hint}")
+    return config.name

@@ -1,0 +1,363 @@
+"""Screens from `.h5ad`: what is found, what is refused in one line, and what the report says."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from pathlib import Path
+
+import anndata
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+from anyjepa.data.cells.files import CellFileConfig, from_anndata, read_h5ad
+from anyjepa.data.cells.matrix import BackedMatrix
+from anyjepa.data.cells.qc import QualityConfig
+from anyjepa.data.cells.simulator import CellSimulatorConfig, simulate
+from anyjepa.errors import DataWarning, InputError
+
+SMALL = CellSimulatorConfig(genes=60, regulators=12, singles=6, doubles=4, cells=30, controls=60)
+LOOSE = CellFileConfig(quality=QualityConfig(min_genes=0))
+
+
+@pytest.fixture(scope="module")
+def simulated():
+    return simulate(SMALL)
+
+
+@pytest.fixture
+def adata(simulated):
+    """360 cells of 60 genes, raw counts as csr; columns perturbation, batch, cell_type."""
+    names = [str(simulated.conditions[n]) for n in simulated.condition]
+    rng = np.random.default_rng(0)
+    obs = pd.DataFrame(
+        {
+            "perturbation": pd.Categorical(names),
+            "batch": pd.Categorical.from_codes(rng.integers(0, 2, len(names)), ["b0", "b1"]),
+            "cell_type": [f"state{code}" for code in simulated.cell_type.codes],
+        },
+        index=list(simulated.ids),
+    )
+    return anndata.AnnData(sparse.csr_matrix(simulated.values), obs, pd.DataFrame(index=list(simulated.genes)))
+
+
+def write(adata: anndata.AnnData, path: Path) -> None:
+    """As `.h5ad`, all texts as objects: anndata 0.12 does not write those of pandas 3."""
+    for table in (adata.obs, adata.var):
+        table.index = table.index.astype(object)
+        for name in table:
+            if not pd.api.types.is_numeric_dtype(table[name]):
+                column = pd.Categorical(table[name])
+                names = pd.Index(column.categories.tolist(), dtype=object)
+                table[name] = pd.Categorical.from_codes(column.codes, names)
+    adata.write_h5ad(path)
+
+
+def log1p_of(matrix) -> sparse.csr_matrix:
+    dense = matrix.toarray()
+    return sparse.csr_matrix(np.log1p(10_000 * dense / dense.sum(1, keepdims=True)))
+
+
+@pytest.mark.parametrize("memory", ["load", "backed"])
+@pytest.mark.parametrize("form", ["csr", "array"])
+def test_a_file_is_read_as_it_was_written(adata, simulated, tmp_path, memory, form):
+    if form == "array":
+        adata.X = adata.X.toarray()
+    write(adata, tmp_path / "screen.h5ad")
+    screen = read_h5ad(
+        tmp_path / "screen.h5ad", LOOSE.model_copy(update={"memory": memory, "perturbed_by": "knockdown"})
+    )
+    cells = np.arange(len(screen))
+    assert isinstance(screen.values, BackedMatrix) == (memory == "backed")
+    assert screen.report["values"] == {
+        "kind": "counts",
+        "from": "X",
+        "declared": False,
+        "stay_in_file": memory == "backed",
+    }
+    assert screen.ids == simulated.ids
+    assert screen.genes == simulated.genes
+    assert set(screen.conditions) == set(simulated.conditions)
+    assert [screen.conditions[n] for n in screen.condition] == [simulated.conditions[n] for n in simulated.condition]
+    assert np.allclose(screen.rows(cells), simulated.rows(cells), atol=1e-6)
+    assert np.array_equal(screen.counts(cells), simulated.counts(cells))
+    assert [screen.batch.names[code] for code in screen.batch.codes] == adata.obs["batch"].tolist()
+    assert screen.donor is None
+    assert json.loads(json.dumps(screen.report)) == screen.report
+
+
+def test_from_memory_is_as_from_a_file(adata, tmp_path):
+    write(adata, tmp_path / "screen.h5ad")
+    there, here = read_h5ad(tmp_path / "screen.h5ad", LOOSE), from_anndata(adata, LOOSE)
+    assert np.array_equal(there.rows(np.arange(9)), here.rows(np.arange(9)))
+    assert there.report == here.report
+
+
+def test_raw_counts_are_found_in_a_layer_or_in_raw(adata, simulated):
+    cells = np.arange(len(simulated))
+    logged = adata.copy()
+    logged.layers["counts"] = adata.X.copy()
+    logged.X = log1p_of(adata.X)
+    found = from_anndata(logged, LOOSE)
+    assert (found.report["values"]["from"], found.has_counts) == ("layers/counts", True)
+    assert np.allclose(found.rows(cells), simulated.rows(cells), atol=1e-5)
+
+    logged.raw = adata
+    del logged.layers["counts"]
+    fewer = logged[:, [30, 5, 7, 8, 9, 10]].copy()
+    found = from_anndata(fewer, LOOSE)
+    assert (found.report["values"]["from"], found.genes) == ("raw/X", tuple(fewer.var_names))
+    assert np.allclose(
+        found.rows(cells), simulated.rows(cells)[:, [30, 5, 7, 8, 9, 10]], atol=1e-5
+    )  # all genes' library
+
+    logged.raw = None
+    found = from_anndata(logged, LOOSE)
+    assert (found.report["values"]["kind"], found.has_counts) == ("log1p", False)
+    assert np.allclose(found.rows(cells), simulated.rows(cells), atol=1e-5)
+    assert found.report["unlogged_total"]["50%"] == pytest.approx(10_000, rel=1e-3)
+    with pytest.raises(InputError, match="AnnData: has log1p values only"):
+        found.counts(cells)
+
+
+def without(column: str, row: int = 7):
+    """A change that takes away one cell's value."""
+    return lambda a: a.obs.__setitem__(column, a.obs[column].where(np.arange(len(a)) != row))
+
+
+def add(column: str, values: object = "x"):
+    return lambda a: a.obs.insert(0, column, values)
+
+
+def logged(factor: float):
+    return lambda a: setattr(a, "X", log1p_of(a.X) * factor)
+
+
+def value(place: int, number: float):
+    return lambda a: a.X.data.__setitem__(place, number)
+
+
+def renamed(a: anndata.AnnData) -> None:
+    a.obs = a.obs.rename(columns={"perturbation": "what"})
+
+
+def as_it_is(a: anndata.AnnData) -> None:
+    pass
+
+
+REFUSED = [
+    (renamed, {}, r"set condition=COLUMN; there are: what, batch, cell_type"),
+    (add("gene"), {}, r"columns gene and perturbation could each be the condition; set condition=COLUMN"),
+    (add("replicate"), {}, r"columns replicate and batch could each be the batch"),
+    (as_it_is, {"condition": "perturb"}, r"column 'perturb' \(condition\) is not there; did you mean 'perturbation'"),
+    (as_it_is, {"condition": "batch"}, r"column 'batch' has no control, .* set control=NAME; there are: b0, b1"),
+    (as_it_is, {"control": "b9"}, r"no cell has the control 'b9' in column 'perturbation'"),
+    (as_it_is, {"values": "log1p"}, r"declared as log1p, but all are whole numbers; if they are counts, set"),
+    (logged(1), {"values": "counts"}, r"cell 'cell0', gene 'T\d+': value [\d.]+ is no whole number, .* values=log1p"),
+    (logged(20), {}, r"value [\d.]+ is too large for log1p"),
+    (value(0, -1), {}, r"cell 'cell0', gene 'T\d+': value -1 is negative"),
+    (value(-1, np.nan), {}, r"cell 'cell359', gene 'G\d+': value nan must be finite"),
+    (value(-1, np.inf), {}, r"value inf must be finite"),
+    (
+        lambda a: a.var.insert(0, "symbol", "X"),
+        {"gene_names": "symbol"},
+        r"gene 'X' is there 60 times \(symbol of var\)",
+    ),
+    (as_it_is, {"gene_names": "symbl"}, r"column 'symbl' of var \(gene_names\) is not there; there are: index"),
+    (as_it_is, {"matrix": "layers/count"}, r"matrix 'layers/count' is not there; there are: X"),
+    (
+        without("perturbation"),
+        {},
+        r"1 cells have no condition in column 'perturbation', the first is 'cell7'; unassigned=skip",
+    ),
+    (without("batch"), {}, r"cell 'cell7' has no value in column 'batch'"),
+    (add("dose", ["high"] * 360), {}, r"column 'dose', cell 'cell0': 'high' is no number"),
+    (
+        as_it_is,
+        {"quality": {"min_genes": 200}},
+        r"min_genes=200 takes away 360 of 360 cells; the panel has 60 genes, and a cell \d+ of them in the median; set",
+    ),
+    (as_it_is, {"quality": {"min_genes": 0, "min_condition_cells": 100}}, r"the control has not 100 cells"),
+    (as_it_is, {"quality": {"min_genes": 0, "min_condition_cells": 50}}, r"no perturbation has 50 cells"),
+]
+
+
+@pytest.mark.parametrize(("change", "settings", "message"), REFUSED, ids=[row[2][:40] for row in REFUSED])
+def test_what_is_refused(adata, change, settings, message):
+    change(adata)
+    config = CellFileConfig.model_validate({"quality": {"min_genes": 0}, **settings})
+    with pytest.raises(InputError, match=message):
+        from_anndata(adata, config)
+
+
+def test_what_is_no_h5ad_is_refused(tmp_path, adata):
+    path = tmp_path / "screen.h5ad"
+    with pytest.raises(InputError, match="there is no such file"):
+        read_h5ad(path)
+    path.write_text("Dear reader")
+    with pytest.raises(InputError, match=r"screen.h5ad: cannot be read as .h5ad"):
+        read_h5ad(path)
+    adata.X = adata.X.tocsc()
+    write(adata, path)
+    assert read_h5ad(path, LOOSE).rows(np.arange(3)).shape == (3, 60)
+    with pytest.raises(InputError, match=r"X is stored by genes \(csc\)"):
+        read_h5ad(path, LOOSE.model_copy(update={"memory": "backed"}))
+    with h5py.File(path, "a") as file:
+        del file["X/data"]
+    with pytest.raises(InputError, match="X cannot be read"):
+        read_h5ad(path, LOOSE)
+
+
+def test_the_same_column_twice_is_not_ambiguous(adata):
+    adata.obs["condition"] = adata.obs["perturbation"].astype(str)
+    adata.obs["louvain"] = "1"
+    assert from_anndata(adata, LOOSE).report["columns"]["cell_type"] == "cell_type"
+
+
+def test_ensembl_ids_are_read_as_symbols(adata, simulated):
+    adata.var["gene_name"] = adata.var_names
+    adata.var.index = [f"ENSG{number:011d}" for number in range(60)]
+    assert from_anndata(adata, LOOSE).genes == simulated.genes
+    assert from_anndata(adata, LOOSE.model_copy(update={"gene_names": "index"})).report["perturbed_not_in_panel"]
+
+
+def test_pairs_by_underscore_are_pairs_where_both_are_genes(adata, simulated):
+    adata.obs["perturbation"] = adata.obs["perturbation"].astype(str).str.replace("+", "_")
+    assert {c.names for c in from_anndata(adata, LOOSE).conditions} == {c.names for c in simulated.conditions}
+    adata.obs["perturbation"] = adata.obs["perturbation"].str.replace(r"_T\d+", "_other", regex=True)
+    with pytest.warns(DataWarning, match="one part is no gene of the panel"):
+        from_anndata(adata, LOOSE)
+
+
+def test_dose_and_time_tell_conditions_apart(adata):
+    adata.obs["dose"] = np.where(adata.obs["perturbation"] == "control", np.nan, np.arange(360) % 2 + 0.5)
+    adata.obs["time"] = "24"
+    screen = from_anndata(adata, CellFileConfig(quality=QualityConfig(min_genes=0, min_condition_cells=10)))
+    assert len(screen.conditions) == 1 + 2 * 10
+    assert {(one.dose, one.time) for c in screen.conditions for one in c} == {(0.5, 24.0), (1.5, 24.0)}
+
+
+def test_filters_leave_out_and_count(adata):
+    adata.var.index = ["MT-CO1", *adata.var_names[1:]]
+    names = adata.obs["perturbation"].astype(str).to_numpy()
+    adata.obs["perturbation"] = np.where(names == "T0", "T1", names)  # T0 is no gene any more
+    adata.X = adata.X.toarray()
+    adata.X[:, 59] = 0
+    adata.X[:2, 59] = 1  # seen in two cells
+    adata.X[100:103, 0] = 10 * adata.X[100:103].sum(1)
+    adata.X[200:205, 5:] = 0
+    adata.X[200:205, 1:5] = 1
+    few = names[-1]
+    adata.obs["grna_top_frac"] = np.where((names == few) & (np.arange(360) % 3 > 0), 0.4, 0.9)
+    screen = from_anndata(
+        adata, CellFileConfig(quality=QualityConfig(min_genes=6, min_condition_cells=15, max_mito=0.5))
+    )
+    kept = np.array([int(id.removeprefix("cell")) for id in screen.ids])
+    assert not set(kept) & {*range(100, 103), *range(200, 205)}
+    assert (names[kept] != few).all()
+    assert screen.report["left_out_cells"] == {
+        "unassigned": 0, "min_guide_share": 20, "min_genes": 5, "max_mito": 3, "min_condition_cells": 10
+    }  # fmt: skip
+    assert screen.report["left_out_conditions"] == {few: 10}
+    assert screen.report["left_out_genes"] == 1
+    assert "G59" not in screen.genes
+    assert len(screen) == 360 - 38
+    assert screen.report["file"] == {"cells": 360, "genes": 60}
+    assert screen.report["guide_share"]["0%"] == 0.9
+    assert sum(screen.report["controls"].values()) == len(screen.controls)
+
+
+def test_a_perturbed_gene_that_is_never_seen_stays(adata):
+    adata.X = adata.X.toarray()
+    target = next(iter(from_anndata(adata, LOOSE).perturbations))
+    adata.X[:, adata.var_names.get_loc(target)] = 0
+    assert target in from_anndata(adata, LOOSE).genes
+
+
+def test_strata_without_controls_are_listed(adata):
+    control = adata.obs["perturbation"] == "control"
+    adata.obs["batch"] = np.where(control, "b0", adata.obs["batch"].astype(str))
+    report = from_anndata(adata, LOOSE).report
+    assert report["strata_without_controls"] == ["b1 x state0", "b1 x state1"]
+    assert set(report["controls"]) == {f"b{b} x state{s}" for b in (0, 1) for s in (0, 1)}
+
+
+def test_a_backed_file_stays_in_the_file(tmp_path):
+    cells, genes = 40_000, 500
+    rng = np.random.default_rng(0)
+    matrix = sparse.random_array((cells, genes), density=0.2, rng=rng, dtype=np.float32, format="csr")
+    matrix.data = np.ceil(matrix.data * 5)
+    names = np.array(["control", *(f"G{n}" for n in range(9))])[rng.integers(0, 10, cells)]
+    obs = pd.DataFrame({"perturbation": pd.Categorical(names)}, index=[f"c{n}" for n in range(cells)])
+    var = pd.DataFrame(index=[f"G{n}" for n in range(genes)])
+    write(anndata.AnnData(sparse.csr_matrix(matrix), obs, var), tmp_path / "big.h5ad")
+    size = matrix.nnz * 8
+    del matrix
+    config = CellFileConfig(memory="backed", quality=QualityConfig(min_genes=10))
+    read_h5ad(tmp_path / "big.h5ad", config)  # what is imported and cached is not counted
+    tracemalloc.start()
+    screen = read_h5ad(tmp_path / "big.h5ad", config)
+    screen.rows(rng.integers(0, len(screen), 256))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.8 * size, f"{peak / 1e6:.0f} MB for a matrix of {size / 1e6:.0f} MB"
+
+
+def test_inspect_leaves_nothing_out_and_says_what_it_would(cli, adata, tmp_path):
+    path = tmp_path / "screen.h5ad"
+    target = next(name for name in adata.obs["perturbation"] if name in adata.var_names)
+    adata.var.index = ["other" if gene == target else gene for gene in adata.var_names]
+    adata.obs["perturbation"] = adata.obs["perturbation"].where(np.arange(360) != 359)
+    write(adata, path)
+    done = cli("data", "inspect", path, "--json")
+    found = json.loads(done.out)
+    assert (found["records"], found["left_out_cells"]["unassigned"], found["genes"]) == (359, 1, 60)
+    assert found["outside_usual"]["min_genes"] == 359
+    assert len(found["outside_usual"]["min_condition_cells"]) == 1
+    assert found["perturbed_not_in_panel"] == [target]
+    done = cli("data", "inspect", path, "--set", "batch=none", "--set", "perturbed_by=knockdown")
+    assert done.code == 0, done.err
+    for text in ("counts from X", "359 cells are outside of the usual quality.min_genes", "1 cells have no condition"):
+        assert text in done.out
+    assert cli("data", "inspect", path, "--set", "bach=none").err.endswith(
+        "unknown key 'bach'; did you mean 'batch'?\n"
+    )
+    assert "give one screen at a time, not 2" in cli("data", "inspect", path, path).err
+    assert "--set is for cells" in cli("data", "inspect", tmp_path, "--set", "batch=none").err
+
+
+# ---- real files
+
+
+@pytest.mark.realdata
+def test_papalexi_2021(test_data: Path):
+    path = test_data / "papalexi2021" / "papalexi2021.h5ad"
+    with pytest.raises(
+        InputError, match="min_genes=200 takes away 19763 of 19763 cells; the panel has 299 genes, and a cell 66"
+    ):
+        read_h5ad(path)
+    screen = read_h5ad(path, LOOSE.model_copy(update={"perturbed_by": "knockout"}))
+    report = screen.report
+    assert (report["file"], len(screen.conditions)) == ({"cells": 20729, "genes": 299}, 26)
+    assert report["columns"] | {"x": None} == dict.fromkeys(report["columns"], None) | {
+        "condition": "perturbation", "batch": "bio_rep", "guide_share": "grna_top_frac", "x": None
+    }  # fmt: skip
+    assert report["control_names"] == ["non-targeting"]
+    assert report["left_out_cells"]["min_guide_share"] == 966
+    assert len(set(screen.perturbations) & set(screen.genes)) == 9
+    stat1 = screen.means()[[str(c) for c in screen.conditions].index("STAT1")] - screen.means()[0]
+    assert stat1[screen.genes.index("UBE2L6")] < -0.8  # an interferon gene falls with STAT1
+
+
+@pytest.mark.realdata
+def test_kang_2018(test_data: Path):
+    screen = read_h5ad(test_data / "kang2018" / "scgen_valid.h5ad")  # written before anndata 0.7
+    assert screen.report["values"] == {"kind": "log1p", "from": "X", "declared": False, "stay_in_file": False}
+    assert screen.report["file"] == {"cells": 1975, "genes": 6998}
+    assert len(screen.cell_type.names) == 7
+    assert [str(c) for c in screen.conditions] == ["control", "stimulated"]
+    change = screen.means()[1] - screen.means()[0]
+    assert "ISG15" in np.array(screen.genes)[np.argsort(-change)[:10]]  # interferon-stimulated
