@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from anyjepa.objectives.base import Pair
 from anyjepa.objectives.build import build
 from anyjepa.objectives.masked import MaskedPrediction
 from anyjepa.objectives.targets import SharedConfig
@@ -56,3 +57,25 @@ def test_the_small_recipes_have_the_network_of_ijepa(name: str) -> None:
     with torch.device("meta"):
         model = build(recipe.objective, 3, (32, 32))
     assert [parameters(part) for part in model.children()] == [2_691_264, 490_944]
+
+
+@pytest.mark.parametrize(("name", "outputs"), [("vicreg-resnet18-cifar10", 2048), ("sigreg-resnet18-cifar10", 128)])
+def test_two_views_with_the_public_settings(name: str, outputs: int) -> None:
+    """Loss weights translate: a mean over pairs of dimensions to our sum over D, a statistic to one times its rows."""
+    recipe = load_recipe(name)[0]
+    regulariser, training = recipe.objective.regulariser, recipe.training
+    if regulariser.kind == "vicreg":
+        assert (regulariser.invariance, regulariser.variance) == (1, 1)
+        assert regulariser.covariance * (outputs - 1) == pytest.approx(80)
+    else:
+        assert (regulariser.points, regulariser.limit, regulariser.directions) == (10, 3, 256)
+        assert regulariser.weight * training.batch_size / regulariser.invariance == pytest.approx(10)
+    optimiser = training.optimiser
+    assert (optimiser.kind, optimiser.lr, optimiser.trust, optimiser.weight_decay) == ("lars", 0.3, 0.02, (1e-4, 1e-4))
+    assert (training.steps, optimiser.warmup) == (300 * 195, 10 * 195)
+    model = build_objective(recipe)
+    hidden = 512 * 2048 + 2048 + 2048**2 + 2048 + 2 * 2 * 2048 + 2048 * outputs + outputs
+    assert [parameters(part) for part in model.branch.children()] == [11_168_832, hidden]
+    losses = model(torch.randn(4, 3, 32, 32), pair=Pair(torch.randn(4, 3, 32, 32)))
+    losses.total().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
