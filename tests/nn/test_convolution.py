@@ -6,8 +6,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from anyjepa.nn.convolution import ConvConfig, ConvEncoder, build_encoder
+from anyjepa.nn.convolution import ConvConfig, ConvEncoder
 from anyjepa.nn.encoder import Encoder, EncoderConfig
+from anyjepa.nn.encoders import build_encoder
 from anyjepa.objectives.masked import MaskedPredictionConfig
 
 SMALL = ConvConfig(widths=(8, 16, 24), blocks=1, heads=2)

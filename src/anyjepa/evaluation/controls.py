@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from anyjepa.evaluation.samples import Samples
-from anyjepa.nn.convolution import ConvConfig, build_encoder
-from anyjepa.nn.encoder import Encoder, EncoderConfig
+from anyjepa.nn.encoder import Encoder
+from anyjepa.nn.encoders import AnyEncoderConfig, build_encoder
 from anyjepa.randomness import torch_seed
 
 
-def random_encoder(encoder: Encoder, seed: int, config: EncoderConfig | ConvConfig | None = None) -> Encoder:
+def random_encoder(encoder: Encoder, seed: int, config: AnyEncoderConfig | None = None) -> Encoder:
     """A network of the same config, or of another, with new weights, on the same device."""
     with torch.random.fork_rng():
         torch.manual_seed(torch_seed(seed))

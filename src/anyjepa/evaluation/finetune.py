@@ -19,8 +19,8 @@ from anyjepa.evaluation.fitting import FitConfig, fit_classifier
 from anyjepa.evaluation.probes import Probed
 from anyjepa.evaluation.samples import Samples, SelectedSamples, Windows
 from anyjepa.evaluation.splits import Split
-from anyjepa.nn.convolution import ConvConfig
 from anyjepa.nn.encoder import Encoder, EncoderConfig
+from anyjepa.nn.encoders import AnyEncoderConfig
 from anyjepa.nn.pooling import ATTENTIVE, Head, HeadConfig
 from anyjepa.randomness import torch_seed
 
@@ -41,9 +41,9 @@ class Finetune(Config):
     drop_path: Share = Field(default=0.0, lt=1, description="chance that the encoder's last block skips a branch")
     fit: FitConfig = FitConfig(lr=1e-3, final_lr=1e-5, warmup=20, weight_decay=0.01)
 
-    def encoder(self, pretrained: EncoderConfig | ConvConfig) -> EncoderConfig | ConvConfig:
-        """What is trained of an encoder that was pretrained like this; convolutions stay as they are."""
-        if isinstance(pretrained, ConvConfig):
+    def encoder(self, pretrained: AnyEncoderConfig) -> AnyEncoderConfig:
+        """What is trained of an encoder that was pretrained like this; other kinds than vit stay as they are."""
+        if not isinstance(pretrained, EncoderConfig):
             return pretrained
         causal = {"bidirectional": False, "causal": True, "pretrained": pretrained.causal}[self.attention]
         block = pretrained.block.model_copy(update={"dropout": self.dropout, "drop_path": self.drop_path})

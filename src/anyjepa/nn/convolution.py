@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from anyjepa.config import Config, Depth, Width, usual_kind
-from anyjepa.nn.encoder import WHY_NOT_CONV, Encoder, EncoderConfig
+from anyjepa.config import Config, Depth, Width
+from anyjepa.nn.encoder import WHY_NOT_CONV, Encoder
 from anyjepa.nn.packing import Layout, Packed
 from anyjepa.nn.tokens import token_grid
 
@@ -45,9 +45,6 @@ class ConvConfig(Config):
     def patch(self) -> tuple[int, ...]:
         """Samples from one token to the next."""
         return (self.stem[1] * 2 ** (len(self.widths) - 1),) * self.axes
-
-
-AnyEncoderConfig = Annotated[EncoderConfig | ConvConfig, Field(discriminator="kind"), usual_kind("vit")]
 
 
 class ConvEncoder(Encoder):
@@ -119,8 +116,3 @@ class BasicBlock(nn.Module):
 def _convolution(axes: int, before: int, width: int, kernel: int, stride: int) -> nn.Sequential:
     convolution, norm = {1: (nn.Conv1d, nn.BatchNorm1d), 2: (nn.Conv2d, nn.BatchNorm2d)}[axes]
     return nn.Sequential(convolution(before, width, kernel, stride, kernel // 2, bias=False), norm(width))
-
-
-def build_encoder(config: EncoderConfig | ConvConfig, channels: int, size: Sequence[int]) -> Encoder:
-    """An untrained encoder for inputs (B, channels, *size). ValueError if the sizes do not fit together."""
-    return ConvEncoder(config, channels, size) if isinstance(config, ConvConfig) else Encoder(config, channels, size)

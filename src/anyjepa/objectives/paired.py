@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from anyjepa.config import Config, Width
 from anyjepa.masks.base import Masks
 from anyjepa.nn.conditional import ConditionalPredictor, ConditionalPredictorConfig
-from anyjepa.nn.convolution import AnyEncoderConfig, build_encoder
 from anyjepa.nn.encoder import Encoder
+from anyjepa.nn.encoders import AnyEncoderConfig, build_encoder
 from anyjepa.nn.packing import Layout, Packed
 from anyjepa.objectives.base import Pair, Weights
 from anyjepa.objectives.losses import DistanceConfig, Losses

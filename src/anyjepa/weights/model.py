@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from anyjepa.config import Config, Share, validated
 from anyjepa.errors import InputError
-from anyjepa.nn.convolution import build_encoder
+from anyjepa.nn.encoders import build_encoder
 from anyjepa.nn.pooling import ATTENTIVE, Head, HeadConfig
 from anyjepa.nn.tokens import token_grid
 from anyjepa.objectives.build import ObjectiveConfig, predictor_of

@@ -1,0 +1,82 @@
+"""An encoder of expression: all genes at once through an MLP, whose output is cut into tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+
+from anyjepa.config import Config, Depth, Share, Width
+from anyjepa.nn.encoder import Encoder
+from anyjepa.nn.packing import Layout, Packed
+from anyjepa.nn.transformer import BlockConfig, Transformer, build_norm
+
+
+class GeneConfig(Config):
+    """Sizes of a gene encoder. Most of its parameters are in the first hidden layer and in the tokens' projection."""
+
+    kind: Literal["genes"] = "genes"
+    hidden: tuple[Width, ...] = Field(default=(512, 256), min_length=1, description="widths of the hidden layers")
+    tokens: PositiveInt = Field(default=16, le=2**16, description="tokens of a cell")
+    dim: Width = Field(default=128, description="width D of a token")
+    depth: Depth = Field(default=4, description="blocks over the tokens")
+    heads: PositiveInt = Field(default=8, description="attention heads")
+    dropout: Share = Field(default=0.1, description="after each hidden layer, in training only")
+    block: BlockConfig = BlockConfig(bias=True, qkv_bias=True, norm_eps=1e-5)
+
+    causal: ClassVar[bool] = False
+    absent: ClassVar[bool] = False
+    positions: ClassVar[None] = None
+    patch: ClassVar[tuple[int]] = (1,)  # every gene counts as one sample
+
+
+class GeneEncoder(Encoder):
+    """Linear, LayerNorm, GELU and dropout a hidden layer, tokens with learned positions N(0, .02^2), transformer, norm.
+
+    size: (G,) genes. Its tokens have no place among the genes, so none can be left out; genes can be hidden.
+    """
+
+    config: GeneConfig  # type: ignore[assignment]
+
+    def __init__(self, config: GeneConfig, channels: int, size: Sequence[int]):
+        nn.Module.__init__(self)
+        if channels != 1 or len(size) != 1:
+            raise ValueError(f"a gene encoder reads one value a gene, (B, 1, genes), not {channels} channels of {size}")
+        self.config, self.dim, self.channels, self.size = config, config.dim, channels, tuple(size)  # type: ignore[assignment]
+        self.grid = (config.tokens,)
+        layers: list[nn.Module] = []
+        for before, width in pairwise((self.size[0], *config.hidden)):
+            layers += [nn.Linear(before, width), nn.LayerNorm(width), nn.GELU(), nn.Dropout(config.dropout)]
+        self.mlp = nn.Sequential(*layers, nn.Linear(config.hidden[-1], config.tokens * config.dim))
+        self.tokens = nn.Parameter(torch.randn(config.tokens, config.dim) * 0.02)
+        self.transformer = Transformer(config.block, config.dim, config.depth, config.heads)
+        self.norm = build_norm(config.block, config.dim)
+
+    def forward(
+        self,
+        x: Tensor,
+        keep: Tensor | None = None,
+        valid: Tensor | None = None,
+        start: Tensor | None = None,
+        shown: Tensor | None = None,
+    ) -> Packed:
+        """x: (B, 1, G) -> tokens (B * tokens, D). shown: (B, G) factors of the genes. ValueError for `keep`."""
+        if keep is not None:
+            raise ValueError(
+                "tokens of a gene encoder have no place among the genes: none can be left out; hide genes"
+            )
+        if x.shape[1:] != (1, *self.size):
+            raise ValueError(f"input has shape {tuple(x.shape[1:])}, the encoder was built for {(1, *self.size)}")
+        values = x[:, 0] if shown is None else x[:, 0] * shown
+        tokens = self.mlp(values).unflatten(1, (*self.grid, self.dim)) + self.tokens  # (B, N, D)
+        layout = Layout(len(x), self.config.tokens)
+        return Packed(self.norm(self.transformer(layout.pack(tokens), layout)), layout)
+
+    def features(self, x: Tensor, start: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """No prefix tokens (B, 0, D), and all tokens (B, N, D)."""
+        tokens = self(x).padded()
+        return tokens[:, :0], tokens

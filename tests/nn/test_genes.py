@@ -1,0 +1,73 @@
+"""The gene encoder: the design's sizes, a cell by hand, hidden genes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from anyjepa.nn.encoders import build_encoder
+from anyjepa.nn.genes import GeneConfig, GeneEncoder
+from anyjepa.nn.packing import Layout
+from anyjepa.objectives.paired import PairedPrediction, PairedPredictionConfig
+
+DESIGN = GeneConfig(hidden=(2048, 1024), tokens=64, dim=256, depth=4, heads=8)
+SMALL = GeneConfig(hidden=(12, 8), tokens=3, dim=4, depth=1, heads=2, dropout=0.5)
+
+
+def parameters(part: torch.nn.Module) -> int:
+    return sum(p.numel() for p in part.parameters())
+
+
+def test_the_design_has_the_stated_parameters_and_its_depth_counts() -> None:
+    """63,035,904 of the encoder, 69,390,080 with a conditional predictor of four blocks; a block has 789,760."""
+    predictor = {"condition_dim": 128, "depth": 4, "heads": 8}
+    with torch.device("meta"):
+        model = PairedPrediction(PairedPredictionConfig(encoder=DESIGN, predictor=predictor), 1, (20_000,))  # type: ignore[arg-type]
+        deeper = build_encoder(DESIGN.model_copy(update={"depth": 6}), 1, (20_000,))
+    assert (parameters(model.student), parameters(model)) == (63_035_904, 69_390_080)
+    assert parameters(deeper) == 63_035_904 + 2 * 789_760
+
+
+def test_the_default_spends_little_on_two_layers() -> None:
+    with torch.device("meta"):
+        model = build_encoder(GeneConfig(), 1, (2000,))
+    assert isinstance(model, GeneEncoder)
+    large = parameters(model.mlp[0]) + parameters(model.mlp[-1])
+    assert large < 0.75 * parameters(model) < 2_000_000
+
+
+def test_a_cell_by_hand() -> None:
+    torch.manual_seed(0)
+    model, x = build_encoder(SMALL, 1, (7,)).eval(), torch.randn(5, 1, 7)
+    assert isinstance(model, GeneEncoder)
+    hidden = x[:, 0]
+    for linear, norm in ((model.mlp[0], model.mlp[1]), (model.mlp[4], model.mlp[5])):
+        hidden = F.gelu(norm(linear(hidden)))
+    tokens = model.mlp[-1](hidden).view(5, 3, 4) + model.tokens
+    expected = model.norm(model.transformer(tokens.flatten(0, 1), Layout(5, 3))).view(5, 3, 4)
+    torch.testing.assert_close(model(x).padded(), expected)
+    torch.testing.assert_close(model.features(x)[1], expected)
+    assert not torch.allclose(model.train()(x).padded(), expected)  # dropout
+    assert model.grid == (3,)
+
+
+def test_hidden_genes_change_nothing() -> None:
+    torch.manual_seed(0)
+    model, x = build_encoder(SMALL, 1, (7,)).eval(), torch.randn(5, 1, 7)
+    shown = torch.ones(5, 7)
+    shown[:, 2:4] = 0
+    changed = x.clone()
+    changed[:, :, 2:4] += 3
+    torch.testing.assert_close(model(changed, shown=shown).values, model(x, shown=shown).values)
+    assert not torch.allclose(model(changed).values, model(x).values)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    model = build_encoder(SMALL, 1, (7,))
+    with pytest.raises(ValueError, match="none can be left out"):
+        model(torch.randn(2, 1, 7), torch.zeros(2, 1, dtype=torch.long))
+    with pytest.raises(ValueError, match=r"built for \(1, 7\)"):
+        model(torch.randn(2, 1, 8))
+    with pytest.raises(ValueError, match="reads one value a gene"):
+        build_encoder(SMALL, 2, (7,))
