@@ -105,16 +105,14 @@ def test_raw_counts_are_found_in_a_layer_or_in_raw(adata, simulated):
     assert (found.report["values"]["from"], found.has_counts) == ("layers/counts", True)
     assert np.allclose(found.rows(cells), simulated.rows(cells), atol=1e-5)
 
-    logged.raw = adata
     del logged.layers["counts"]
-    fewer = logged[:, [30, 5, 7, 8, 9, 10]].copy()
+    columns = [30, 5, 7, 8, 9, 10]
+    fewer = anndata.AnnData(logged.X[:, columns], logged.obs, logged.var.iloc[columns])
+    fewer.raw = adata
     found = from_anndata(fewer, LOOSE)
     assert (found.report["values"]["from"], found.genes) == ("raw/X", tuple(fewer.var_names))
-    assert np.allclose(
-        found.rows(cells), simulated.rows(cells)[:, [30, 5, 7, 8, 9, 10]], atol=1e-5
-    )  # all genes' library
+    assert np.allclose(found.rows(cells), simulated.rows(cells)[:, columns], atol=1e-5)  # all genes' library
 
-    logged.raw = None
     found = from_anndata(logged, LOOSE)
     assert (found.report["values"]["kind"], found.has_counts) == ("log1p", False)
     assert np.allclose(found.rows(cells), simulated.rows(cells), atol=1e-5)
