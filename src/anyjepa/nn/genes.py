@@ -66,9 +66,7 @@ class GeneEncoder(Encoder):
     ) -> Packed:
         """x: (B, 1, G) -> tokens (B * tokens, D). shown: (B, G) factors of the genes. ValueError for `keep`."""
         if keep is not None:
-            raise ValueError(
-                "tokens of a gene encoder have no place among the genes: none can be left out; hide genes"
-            )
+            raise ValueError("tokens of a gene encoder have no place among the genes: none can be left out; hide genes")
         if x.shape[1:] != (1, *self.size):
             raise ValueError(f"input has shape {tuple(x.shape[1:])}, the encoder was built for {(1, *self.size)}")
         values = x[:, 0] if shown is None else x[:, 0] * shown

@@ -1,5 +1,6 @@
 """LARS: gradient descent with momentum, each layer at a rate of its own (You et al. 2017, arXiv 1708.03888)."""
 
+# pyright: reportPrivateImportUsage=false
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
