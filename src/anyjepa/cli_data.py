@@ -80,10 +80,11 @@ def _one(paths: Sequence[Path], what: str) -> Path:
 def _cell_files(edits: Sequence[str]) -> CellFileConfig:
     from anyjepa.config import validated
     from anyjepa.data.cells.files import CellFileConfig
-    from anyjepa.recipes.schema import apply_edit
 
     plain: dict[str, Any] = {}
     for edit in edits:
+        from anyjepa.recipes.schema import apply_edit  # slow: it knows the objectives
+
         apply_edit(plain, edit)
     return validated(CellFileConfig, plain, "--set")
 
