@@ -118,6 +118,14 @@ def test_a_regulariser_is_refused_with_accumulation(tmp_path: Path) -> None:
         fit(objective(regulariser="vicreg"), config(accumulation=2), Noise(), tmp_path, progress=False)
 
 
+def test_collapse_is_measured_as_often_as_asked_for(tmp_path: Path) -> None:
+    """Also between the steps that are logged."""
+    trained(tmp_path, steps=5, log_every=3, monitor_every=2)
+    rows = read_metrics(tmp_path / "metrics.csv")
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5]
+    assert [row["step"] for row in rows if "teacher_rank" in row] == [1, 2, 4, 5]
+
+
 def test_bf16_can_clip(tmp_path: Path) -> None:
     optimiser = OptimiserConfig(lr=1e-2, start_lr=1e-2, warmup=0, clip=1e-9, weight_decay=(0.0, 0.0))
     start, model = objective().state_dict(), trained(tmp_path, precision="bf16", steps=1, optimiser=optimiser)

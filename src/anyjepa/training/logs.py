@@ -17,7 +17,7 @@ from anyjepa.training.module import Pretraining
 
 
 class Log(L.Callback):
-    """A row of metrics.csv every `log_every` steps; collapse signs every `monitor_every`.
+    """A row of metrics.csv every `log_every` steps, and one with signs of collapse every `monitor_every`.
 
     A resumed run first drops the rows that its checkpoint has not seen.
     """
@@ -51,20 +51,22 @@ class Log(L.Callback):
             return
         self._samples += config.batch_size
         self._bar.update(self._task, completed=step)
-        if step % config.log_every == 0 or step == config.steps or not self.started:
-            self._write(trainer, pl_module, batch, step)
+        last = step == config.steps or not self.started  # or the first
+        due = last or step % config.monitor_every == 0
+        if due or step % config.log_every == 0:
+            self._write(trainer, pl_module, batch, step, due)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if hasattr(self, "_bar"):
             self._bar.stop()
 
-    def _write(self, trainer: L.Trainer, module: Pretraining, batch: Batch, step: int) -> None:
+    def _write(self, trainer: L.Trainer, module: Pretraining, batch: Batch, step: int, due: bool) -> None:
+        """due: whether collapse is measured, too."""
         terms = {name: _over_ranks(trainer, value) for name, value in module.terms.items()}
         now = time.perf_counter()
         rate = self._samples / (now - self._since)
         watched = {name: _over_ranks(trainer, value) for name, value in module.watched.items()}
         row = {"step": step, "loss": sum(terms.values()), **terms, **watched, **module.scheduled, "samples_per_s": rate}
-        due = step % module.config.monitor_every == 0 or step == module.config.steps or not self.started
         self.started = True
         if trainer.is_global_zero:
             self._append(row | monitor(module, batch) if due else row)
