@@ -23,6 +23,10 @@ def test_collapsed_representations():
     assert collapse_metrics(z) == pytest.approx({"std": 0.0, "rank": 1.0, "uniformity": 0.0}, abs=1e-6)
 
 
+def test_what_is_no_number_has_no_rank():
+    assert math.isnan(effective_rank(torch.tensor([[1.0, float("nan")], [0.0, 1.0]])).item())
+
+
 def test_rank_of_noise_is_nearly_full():
     z = torch.randn(4096, 16, generator=torch.Generator().manual_seed(0))
     assert 15.5 < effective_rank(z).item() <= 16.001

@@ -14,7 +14,7 @@ from anyjepa.nn.encoder import EncoderConfig
 from anyjepa.objectives.base import Pair
 from anyjepa.objectives.paired import PairedPrediction, PairedPredictionConfig, ProjectorConfig
 from anyjepa.objectives.regularisers import Rows, VicregConfig, covariance_term, regularise, variance_term
-from anyjepa.objectives.targets import StopGradientConfig, Teacher, TeacherConfig
+from anyjepa.objectives.targets import SeparateConfig, StopGradientConfig, Teacher, TeacherConfig
 
 VIT = EncoderConfig(patch=(4,), dim=8, depth=1, heads=2)
 CONV = ConvConfig(widths=(4, 8), blocks=1)
@@ -88,6 +88,12 @@ def test_a_target_without_gradient(target: TeacherConfig | StopGradientConfig) -
         )
     else:
         assert list(model.encoders()) == ["student"]
+
+
+def test_a_second_branch_is_the_model() -> None:
+    model = objective(target=SeparateConfig())
+    assert list(model.encoders()) == ["target", "student"]
+    assert model.encoders()["target"] is not model.student
 
 
 def test_parts_of_a_batch_add_up_without_a_regulariser() -> None:

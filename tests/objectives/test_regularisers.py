@@ -107,6 +107,17 @@ def test_flattened_tokens_hide_a_collapse(config: VicregConfig | SigregConfig) -
         assert total(collapsed, "flattened") / (64 * 64) < 0.05 * total(collapsed, "position") / 64
 
 
+def test_positions_without_rows_do_not_dilute_the_statistic() -> None:
+    """Rows at two of four positions: the mean is over those two."""
+    z, config = drawn(0, 16, 4), SigregConfig(weight=1, directions=8)
+    few = Rows(z, torch.arange(16) % 2, torch.arange(16) // 2)
+    found = []
+    for positions in (2, 4):
+        torch.manual_seed(0)
+        found.append(regularise(config, [few], 8, positions)["sigreg"])
+    torch.testing.assert_close(found[0], found[1])
+
+
 def test_branches_are_summed_or_averaged() -> None:
     one, two = rows(drawn(0, 8, 4, 6)), rows(0.1 * drawn(1, 8, 4, 6))
     both, first, second = (regularise(VicregConfig(), z, 8, 4) for z in ([one, two], [one], [two]))

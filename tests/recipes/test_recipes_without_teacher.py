@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from anyjepa.errors import InputError
 from anyjepa.objectives.base import Pair
 from anyjepa.objectives.build import build
 from anyjepa.objectives.masked import MaskedPrediction
@@ -57,6 +58,36 @@ def test_the_small_recipes_have_the_network_of_ijepa(name: str) -> None:
     with torch.device("meta"):
         model = build(recipe.objective, 3, (32, 32))
     assert [parameters(part) for part in model.children()] == [2_691_264, 490_944]
+
+
+@pytest.mark.parametrize(
+    ("name", "edits", "message"),
+    [
+        (
+            "vicreg-resnet18-cifar10",
+            ["objective.predictor.depth=1"],
+            "images data give two views",
+        ),
+        ("vicreg-resnet18-cifar10", ["objective.encoder.stem=[2,1]"], "a kernel is odd"),
+        ("vicreg-resnet18-cifar10", ["objective.encoder.stem=[65535,1]"], "at most 63"),
+        ("vicreg-resnet18-cifar10", ["objective.encoder.blocks=1000"], "less than or equal to 64"),
+        ("ijepa-demo", ["objective.predictor.depth=x500"], "predictor.depth=x500 is 2000, more than 1000"),
+        ("ijepa-demo", ["objective.predictor.dim=x0"], "or a ratio to the encoder's"),
+        ("ecg-nepa-demo", ["objective.encoder.block.norm=batch"], "a BatchNorm mixes later tokens into earlier ones"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(name: str, edits: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        load_recipe(name, edits)
+    assert "\n" not in str(error.value)
+
+
+def test_signals_by_a_convolution() -> None:
+    edits = ["objective.kind=paired", "objective.encoder.kind=conv", "objective.encoder.axes=1"]
+    recipe = load_recipe("series-jepa-demo", [*edits, "objective.encoder.widths=[8,8]"])[0]
+    model = build_objective(recipe)
+    x = torch.randn(2, recipe.data.channels, *recipe.data.size)
+    assert model(x, pair=Pair(x)).total().isfinite()
 
 
 @pytest.mark.parametrize(("name", "outputs"), [("vicreg-resnet18-cifar10", 2048), ("sigreg-resnet18-cifar10", 128)])

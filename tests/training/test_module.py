@@ -118,6 +118,12 @@ def test_a_regulariser_is_refused_with_accumulation(tmp_path: Path) -> None:
         fit(objective(regulariser="vicreg"), config(accumulation=2), Noise(), tmp_path, progress=False)
 
 
+@pytest.mark.parametrize("regulariser", ["vicreg", "sigreg"])
+def test_one_sample_cannot_be_compared(tmp_path: Path, regulariser: str) -> None:
+    with pytest.raises(InputError, match=r"batch_size: a regulariser and BatchNorm compare samples"):
+        fit(objective(regulariser=regulariser), config(batch_size=1), Noise(), tmp_path, progress=False)
+
+
 def test_collapse_is_measured_as_often_as_asked_for(tmp_path: Path) -> None:
     """Also between the steps that are logged."""
     trained(tmp_path, steps=5, log_every=3, monitor_every=2)

@@ -40,9 +40,11 @@ def effective_rank(z: Tensor, eps: float = 1e-7) -> Tensor:
     """RankMe: exp of the entropy of the singular values of z (B, D), between 1 and min(B, D).
 
     z is centred first, so that a constant offset does not count as a dimension; representations that are all equal
-    have rank 1. Garrido et al. 2023, "RankMe", eq. 1 (there without centring).
+    have rank 1, those that are no numbers NaN. Garrido et al. 2023, "RankMe", eq. 1 (there without centring).
     """
     z = z.float()
+    if not z.isfinite().all():
+        return torch.full((), torch.nan, device=z.device)
     values = torch.linalg.svdvals(z - z.mean(0))
     total = values.sum()
     if total <= eps * z.abs().max().clamp(min=1.0) * z.shape[0]:

@@ -70,12 +70,13 @@ class ConditionalPredictor(nn.Module):
     def __init__(self, config: ConditionalPredictorConfig, dim: int):
         super().__init__()
         self.config = config
-        self.embed = nn.Sequential(nn.Linear(config.condition_dim, dim), nn.LayerNorm(dim), nn.GELU())
+        self.embed = nn.Sequential(nn.Linear(config.condition_dim, dim), build_norm(config.block, dim), nn.GELU())
         film = config.conditioning == "film"
         self.conditioning = nn.ModuleList(
             Film(dim) if film else CrossAttention(config.block, dim, config.heads) for _ in range(config.depth)
         )
-        self.blocks = nn.ModuleList(Block(config.block, dim, config.heads, 0.0) for _ in range(config.depth))
+        rates = [config.block.drop_path * number / max(config.depth - 1, 1) for number in range(config.depth)]
+        self.blocks = nn.ModuleList(Block(config.block, dim, config.heads, rate) for rate in rates)
         self.norm = build_norm(config.block, dim)
         initialise(self)
         for part in self.conditioning:

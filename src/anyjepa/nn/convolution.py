@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from anyjepa.config import Config, Depth, Width
+from anyjepa.config import Config, Width
 from anyjepa.nn.encoder import WHY_NOT_CONV, Encoder
 from anyjepa.nn.packing import Layout, Packed
 from anyjepa.nn.tokens import token_grid
@@ -28,14 +28,23 @@ class ConvConfig(Config):
         max_length=8,
         description="channels of each stage; all but the first halve the map",
     )
-    blocks: Depth = Field(default=2, description="basic blocks of a stage")
-    stem: tuple[Width, Width] = Field(default=(3, 1), description="kernel and stride of the first convolution")
+    blocks: PositiveInt = Field(default=2, le=64, description="basic blocks of a stage")
+    stem: tuple[PositiveInt, PositiveInt] = Field(
+        default=(3, 1), description="kernel, which is odd and at most 63, and stride of the first convolution"
+    )
     heads: PositiveInt = Field(default=8, description="attention heads of an attentive probe on its tokens")
 
     causal: ClassVar[bool] = False
     absent: ClassVar[bool] = False
     positions: ClassVar[None] = None
     depth: ClassVar[int] = 0  # of transformer blocks
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        kernel, stride = self.stem
+        if kernel % 2 == 0 or kernel > 63 or stride > kernel:
+            raise ValueError(f"stem {self.stem}: a kernel is odd, at most 63, and not shorter than its stride")
+        return self
 
     @property
     def dim(self) -> int:

@@ -20,7 +20,9 @@ class GeneConfig(Config):
     """Sizes of a gene encoder. Most of its parameters are in the first hidden layer and in the tokens' projection."""
 
     kind: Literal["genes"] = "genes"
-    hidden: tuple[Width, ...] = Field(default=(512, 256), min_length=1, description="widths of the hidden layers")
+    hidden: tuple[Width, ...] = Field(
+        default=(512, 256), min_length=1, max_length=16, description="widths of the hidden layers"
+    )
     tokens: PositiveInt = Field(default=16, le=2**16, description="tokens of a cell")
     dim: Width = Field(default=128, description="width D of a token")
     depth: Depth = Field(default=4, description="blocks over the tokens")

@@ -22,7 +22,8 @@ def _size(most: int) -> PlainValidator:
 
     def check(value: object) -> int | str:
         number = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
-        if number or (isinstance(value, str) and re.fullmatch(r"x\d{0,3}\.?\d{1,6}", value)):
+        ratio = isinstance(value, str) and re.fullmatch(r"x\d{0,3}\.?\d{1,6}", value) and float(value[1:]) > 0
+        if number or ratio:
             return value  # type: ignore[return-value]
         raise ValueError(f"should be 1 to {most}, or a ratio to the encoder's: x0.5")
 
@@ -42,8 +43,11 @@ class _Sized(Config):
     block: BlockConfig = BlockConfig()
 
     def sized(self, encoder: EncoderConfig) -> Self:
-        """The same with sizes in numbers, at least 1."""
+        """The same with sizes in numbers, at least 1. ValueError if they are far too large."""
         numbers = {name: _number(getattr(self, name), getattr(encoder, name)) for name in ("dim", "depth")}
+        for name, most in (("dim", 2**16), ("depth", 1000)):
+            if numbers[name] > most:
+                raise ValueError(f"predictor.{name}={getattr(self, name)} is {numbers[name]}, more than {most}")
         return self.model_copy(update=numbers)
 
 

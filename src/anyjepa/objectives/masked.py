@@ -7,7 +7,7 @@ from math import prod
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from anyjepa.config import Config
@@ -40,6 +40,11 @@ class MaskedPredictionConfig(Config):
     regulariser: RegulariserConfig | None = Field(
         default=None, description="what keeps predictions and targets apart, besides the prediction term"
     )
+
+    @model_validator(mode="after")
+    def _sized(self) -> MaskedPredictionConfig:
+        self.predictor.sized(self.encoder)
+        return self
 
 
 class MaskedPrediction(TargetedObjective):

@@ -40,6 +40,8 @@ class NextEmbeddingConfig(Config):
             raise ValueError("encoder.cls must be true: the token in front predicts the first patch")
         if self.encoder.absent:
             raise ValueError("encoder.absent must be false: what an absent channel will be cannot be predicted")
+        if self.encoder.block.norm != "layer":
+            raise ValueError("encoder.block.norm must be layer: a BatchNorm mixes later tokens into earlier ones")
         if self.encoder.positions.kind != "rotary":
             raise ValueError("encoder.positions.kind must be rotary: targets are patches without positions")
         return self

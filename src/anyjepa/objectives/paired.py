@@ -25,7 +25,9 @@ from anyjepa.objectives.targets import SharedConfig, TargetConfig, Teacher
 class ProjectorConfig(Config):
     """Linear layers with BatchNorm and ReLU between, over a sample's mean token; thrown away after training."""
 
-    widths: tuple[Width, ...] = Field(default=(2048, 2048, 2048), min_length=1, description="of each layer's output")
+    widths: tuple[Width, ...] = Field(
+        default=(2048, 2048, 2048), min_length=1, max_length=16, description="of each layer's output"
+    )
 
 
 class PairedPredictionConfig(Config):
@@ -110,6 +112,8 @@ class PairedPrediction(TargetedObjective):
     def encoders(self) -> dict[Weights, Encoder]:
         if isinstance(self.target, Teacher):
             return {"teacher": self.target.encoder.encoder, "student": self.student}
+        if isinstance(self.target, Branch):
+            return {"target": self.target.encoder, "student": self.student}
         return {"student": self.student}
 
     def parts(self) -> dict[str, nn.Module]:

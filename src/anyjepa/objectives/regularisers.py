@@ -78,7 +78,8 @@ class Rows(NamedTuple):
 def regularise(config: RegulariserConfig, branches: Sequence[Rows], samples: int, positions: int) -> dict[str, Tensor]:
     """This rank's share of each weighted term, by name: VICReg's are summed over branches, SIGReg's averaged.
 
-    samples: of this rank; positions: tokens of the full grid. In float32, also under autocast.
+    samples: of this rank; positions: tokens of the full grid. In float32, also under autocast. A token that several
+    blocks of targets ask for is a row for each of them.
     """
     with torch.autocast(branches[0].z.device.type, enabled=False):
         found = [_terms(config, rows, samples, positions) for rows in branches]
@@ -92,7 +93,9 @@ def _terms(config: RegulariserConfig, rows: Rows, samples: int, positions: int) 
     group, groups = (torch.zeros_like(rows.position), 1) if flat else (rows.position, positions)
     if isinstance(config, SigregConfig):
         values = z @ random_directions(z.shape[1], config.directions, z.device)
-        return {"sigreg": config.weight * epps_pulley(config, values, group, groups).mean()}
+        statistic = epps_pulley(config, values, group, groups)  # (G, directions), 0 of a group without rows
+        taken = over_ranks(z.new_zeros(groups).index_add(0, group, z.new_ones(len(z)))).sign().sum()
+        return {"sigreg": config.weight * statistic.mean(1).sum() / taken}
     return {
         "variance": config.variance * variance_term(z, group, groups, config.gamma, config.eps),
         "covariance": config.covariance * covariance_term(z if flat else _means(z, rows.sample, samples)),

@@ -52,7 +52,7 @@ class TargetedObjective(Objective):
             losses.watch("squared_error", found * answers.shape[-1])
         if regulariser is None:
             return
-        branches = [predicted, Rows.of(targets)] if targets.requires_grad else [predicted]
+        branches = [predicted] if isinstance(self.target, Teacher) else [predicted, Rows.of(targets)]
         for name, term in regularise(regulariser, branches, *targets.shape[:2]).items():
             losses.add(name, term)
 

@@ -18,6 +18,7 @@ from anyjepa.errors import InputError, did_you_mean
 from anyjepa.evaluation.protocol import EvaluationConfig
 from anyjepa.nn.tokens import token_grid
 from anyjepa.objectives.build import ObjectiveConfig
+from anyjepa.objectives.paired import PairedPredictionConfig
 from anyjepa.training.config import TrainingConfig
 
 MOST_CHANGES = 6  # that are listed
@@ -48,6 +49,13 @@ class Recipe(Config):
         learned = "learned" in (
             getattr(getattr(part, "positions", None), "kind", "") for part in (encoder, predictor) if part is not None
         )
+        if isinstance(self.objective, PairedPredictionConfig):
+            if predictor is not None:
+                raise ValueError(
+                    f"objective.predictor needs pairs with a condition; {self.data.kind} data give two views"
+                )
+            if self.data.absolute_time:
+                raise ValueError("data.absolute_time: two views of a record have no place that they share")
         if self.data.absolute_time and learned:
             raise ValueError("data.absolute_time needs positions that go on: sincos or rotary, not learned")
         if self.data.absolute_time and getattr(encoder.positions, "span", "grid") == "input":

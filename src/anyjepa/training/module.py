@@ -8,6 +8,7 @@ from typing import Any
 import lightning as L
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 
 from anyjepa.errors import InputError
 from anyjepa.objectives.base import Objective
@@ -35,6 +36,9 @@ class Pretraining(L.LightningModule):
                 f"training.accumulation={config.accumulation}: a regulariser compares all samples of a batch, which "
                 "micro-batches cannot; use accumulation=1 and more devices, or a smaller batch_size"
             )
+        together = config.batch_size // config.accumulation
+        if together < 2 and (not objective.adds_up or any(isinstance(m, BatchNorm) for m in objective.modules())):
+            raise InputError("training.batch_size: a regulariser and BatchNorm compare samples, and need two or more")
         self.objective, self.config, self.ids = objective, config, ids
         if config.compile:
             objective.compile()

@@ -12,10 +12,12 @@ DecayRule = Literal["matrices", "not_1d", "all"]
 def decay_groups(module: nn.Module, rule: DecayRule) -> tuple[dict[str, nn.Parameter], dict[str, nn.Parameter]]:
     """Trainable parameters by name: decayed, and not.
 
-    matrices: weights of Linear layers only (ECG-JEPA); not_1d: all but biases and other one-dimensional parameters
-    (I-JEPA, V-JEPA, NEPA), so mask tokens, registers and learned positions decay too; all: as AdamW by itself.
+    matrices: weights of Linear layers and convolutions only (ECG-JEPA); not_1d: all but biases and other
+    one-dimensional parameters (I-JEPA, V-JEPA, NEPA), so mask tokens, registers and learned positions decay too; all:
+    as AdamW by itself.
     """
-    linear = {f"{name}.weight".lstrip(".") for name, part in module.named_modules() if isinstance(part, nn.Linear)}
+    matrices = (nn.Linear, nn.Conv1d, nn.Conv2d)
+    linear = {f"{name}.weight".lstrip(".") for name, part in module.named_modules() if isinstance(part, matrices)}
     decayed: dict[str, nn.Parameter] = {}
     rest: dict[str, nn.Parameter] = {}
     for name, parameter in module.named_parameters():

@@ -20,6 +20,7 @@ from anyjepa.nn.pooling import ATTENTIVE, Head, HeadConfig
 from anyjepa.nn.tokens import token_grid
 from anyjepa.objectives.build import ObjectiveConfig, predictor_of
 from anyjepa.objectives.masked import MaskedPredictionConfig
+from anyjepa.objectives.paired import PairedPredictionConfig
 from anyjepa.weights.tensors import check_tensors
 
 SCHEMA_VERSION = 1
@@ -196,7 +197,8 @@ def fit_parts(where: str, config: ModelConfig, tensors: Mapping[str, Tensor]) ->
     Nothing is computed to initialise them. InputError names the first mismatch between the config and the tensors.
     """
     for part, depth in _depths(config).items():
-        blocks = {found[1] for name in tensors if (found := re.match(rf"{part}\.transformer\.blocks\.(\d+)\.", name))}
+        pattern = re.compile(rf"{part}\.(?:transformer\.)?blocks\.(\d+)\.")
+        blocks = {found[1] for name in tensors if (found := pattern.match(name))}
         if len(blocks) != depth:
             raise InputError(f"{where}: its {part} has {len(blocks)} blocks, its config says {depth}")
     try:
@@ -211,6 +213,8 @@ def fit_parts(where: str, config: ModelConfig, tensors: Mapping[str, Tensor]) ->
 
 def _depths(config: ModelConfig) -> dict[str, int]:
     parts = _parts(config.objective)
+    if isinstance(config.objective, PairedPredictionConfig) and config.objective.predictor is not None:
+        parts["predictor"] = config.objective.predictor
     return {name: part.depth for name, part in parts.items() if name == "encoder" or config.predictor}
 
 
