@@ -20,6 +20,7 @@ from cifar10 import probed
 
 from anyjepa.data.modalities import evaluation_data
 from anyjepa.diagnostics.collapse import collapse_metrics
+from anyjepa.evaluation.controls import random_encoder
 from anyjepa.runs.folder import Run, environment, open_run
 from anyjepa.runs.model import load
 from anyjepa.runs.pretrain import pretrain
@@ -47,12 +48,8 @@ ROWS: dict[str, list[str]] = {
     "gamma 2": [f"{WEIGHTS}.gamma=2"],
     "flattened": [f"{WEIGHTS}.over=flattened"],
     "stop-gradient": ["objective.target.kind=stop_gradient"],
-    "EMA teacher beside": ["objective.target.kind=teacher", "objective.target.update=after"],
-    "EMA teacher alone": [
-        "objective.regulariser=null",
-        "objective.target.kind=teacher",
-        "objective.target.update=after",
-    ],
+    "EMA teacher beside": TEACHER,
+    "EMA teacher alone": [*TEACHER, "objective.regulariser=null"],
     "SIGReg": ["objective.regulariser.kind=sigreg", "objective.regulariser.directions=64"],
 }
 
@@ -61,13 +58,10 @@ def trained(edits: list[str], data: Path, epochs: int, folder: Path) -> Run:
     if (folder / "model").exists():
         return open_run(folder)
     steps = epochs * 50_000 // 128
-    lengths = [
-        f"training.steps={steps}",
-        f"training.optimiser.warmup={steps // 10}",
-        f"training.log_every={steps // 10}",
-    ]
-    lengths += [f"training.checkpoint_every={steps}", f"training.monitor_every={steps // 10}"]
-    return pretrain("jepa-vicreg-cifar10", data, folder, edits=[*SMALL, *lengths, *edits], progress=True)
+    tenth = steps // 10
+    lengths = {"steps": steps, "optimiser.warmup": tenth, "log_every": tenth, "checkpoint_every": steps}
+    all_edits = [*SMALL, *(f"training.{key}={value}" for key, value in lengths.items()), *edits]
+    return pretrain("jepa-vicreg-cifar10", data, folder, edits=all_edits, progress=True)
 
 
 @torch.inference_mode()
@@ -102,7 +96,10 @@ def main() -> None:
         run = trained(ROWS[name], args.data, args.epochs, args.output / name.replace(" ", "-"))
         dataset = evaluation_data(load(run.model).preprocessing, [args.data], None, "raise")
         images = torch.as_tensor(np.stack([dataset[len(dataset) - 1 - i] for i in range(2000)]))
-        found[name] = signs(run, images) | {"accuracy": probed(load(run.model).encoder, dataset)}
+        encoder = load(run.model).encoder
+        if "random init" not in found:  # the probe standardises, so features of any scale probe at least like these
+            found["random init"] = {"accuracy": probed(random_encoder(encoder, 0), dataset)}
+        found[name] = signs(run, images) | {"accuracy": probed(encoder, dataset)}
         print(name.ljust(20), " ".join(f"{key} {value:.3f}" for key, value in found[name].items()), flush=True)
     print(json.dumps({"rows": found, "machine": environment()}))
 

@@ -82,10 +82,11 @@ def _cell_files(edits: Sequence[str]) -> CellFileConfig:
     from anyjepa.data.cells.files import CellFileConfig
 
     plain: dict[str, Any] = {}
-    for edit in edits:
+    if edits:
         from anyjepa.recipes.schema import apply_edit  # slow: it knows the objectives
 
-        apply_edit(plain, edit)
+        for edit in edits:
+            apply_edit(plain, edit)
     return validated(CellFileConfig, plain, "--set")
 
 

@@ -127,12 +127,7 @@ class Result(Config):
 
     def __str__(self) -> str:
         """The table that the command line prints."""
-        from rich.console import Console
-
-        console = Console(file=StringIO(), force_terminal=False, no_color=True)
-        with console.capture() as text:
-            console.print(render(self))
-        return text.get()
+        return as_text(render(self))
 
     @property
     def basis(self) -> str:
@@ -230,6 +225,16 @@ def environment() -> dict[str, str]:
     """Versions of what computes a result."""
     packages = ("anyjepa", "torch", "lightning", "numpy", "scipy")
     return {"python": python_version(), "platform": platform()} | {name: metadata.version(name) for name in packages}
+
+
+def as_text(table: Group) -> str:
+    """What a terminal would show, without colours."""
+    from rich.console import Console
+
+    console = Console(file=StringIO(), force_terminal=False, no_color=True)
+    with console.capture() as text:
+        console.print(table)
+    return text.get()
 
 
 def render(result: Result) -> Group:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from anyjepa.config import Config, Depth, Width
 from anyjepa.nn.packing import Layout
-from anyjepa.nn.transformer import MLP, Block, BlockConfig, build_norm, initialise
+from anyjepa.nn.transformer import MLP, BlockConfig, build_blocks, build_norm, initialise
 
 
 class ConditionalPredictorConfig(Config):
@@ -75,8 +75,7 @@ class ConditionalPredictor(nn.Module):
         self.conditioning = nn.ModuleList(
             Film(dim) if film else CrossAttention(config.block, dim, config.heads) for _ in range(config.depth)
         )
-        rates = [config.block.drop_path * number / max(config.depth - 1, 1) for number in range(config.depth)]
-        self.blocks = nn.ModuleList(Block(config.block, dim, config.heads, rate) for rate in rates)
+        self.blocks = build_blocks(config.block, dim, config.depth, config.heads)
         self.norm = build_norm(config.block, dim)
         initialise(self)
         for part in self.conditioning:

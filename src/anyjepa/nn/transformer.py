@@ -140,13 +140,18 @@ class Block(nn.Module):
         return x
 
 
+def build_blocks(config: BlockConfig, dim: int, depth: int, heads: int) -> nn.ModuleList:
+    """Blocks whose chance to be skipped rises linearly from 0."""
+    rates = [config.drop_path * number / max(depth - 1, 1) for number in range(depth)]
+    return nn.ModuleList(Block(config, dim, heads, rate) for rate in rates)
+
+
 class Transformer(nn.Module):
     """A stack of blocks. The final LayerNorm belongs to whoever owns the stack."""
 
     def __init__(self, config: BlockConfig, dim: int, depth: int, heads: int):
         super().__init__()
-        rates = [config.drop_path * number / max(depth - 1, 1) for number in range(depth)]
-        self.blocks = nn.ModuleList(Block(config, dim, heads, rate) for rate in rates)
+        self.blocks = build_blocks(config, dim, depth, heads)
 
     def forward(self, x: Tensor, layout: Layout, angles: Tensor | None = None, causal: bool = False) -> Tensor:
         """x: (S, D) -> (S, D). With `causal` a token sees itself and earlier tokens of its sample."""

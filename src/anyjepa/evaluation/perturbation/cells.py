@@ -24,13 +24,17 @@ def measure(cells: np.ndarray, controls: np.ndarray) -> Measured:
     return Measured(cells, controls, within(cells), within(controls), changed_genes(cells, controls))
 
 
-def energy_distance(x: np.ndarray, y: np.ndarray) -> float:
+def energy_distance(
+    x: np.ndarray, y: np.ndarray, spread_x: float | None = None, spread_y: float | None = None
+) -> float:
     """2 E|X - Y| - E|X - X'| - E|Y - Y'| of cells (n, G) and (m, G), Euclidean (Székely and Rizzo 2013).
 
     The unbiased form, without the zero distances of cells to themselves: its mean does not depend on the number of
-    cells, and two samples of one distribution scatter around 0. NaN for a single cell.
+    cells, and two samples of one distribution scatter around 0. NaN for a single cell. spread_x, spread_y: `within` of
+    each, where that is known.
     """
-    return 2 * between(x, y) - within(x) - within(y)
+    spreads = (within(z) if known is None else known for z, known in ((x, spread_x), (y, spread_y)))
+    return 2 * between(x, y) - sum(spreads)
 
 
 def between(x: np.ndarray, y: np.ndarray) -> float:
@@ -91,12 +95,12 @@ def cell_metrics(change: np.ndarray, cells: np.ndarray | None, measured: Measure
     """
     named, right = overlap(change, measured)
     predicted = measured.controls + change if cells is None else cells
-    spread = measured.control_spread if cells is None else within(cells)
+    spread = measured.control_spread if cells is None else None
     variances = (
         x.var(0, ddof=1)[None] if len(x) > 1 else np.full((1, len(change)), np.nan) for x in (predicted, measured.cells)
     )
     return {
-        "energy_distance": 2 * between(predicted, measured.cells) - spread - measured.spread,
+        "energy_distance": energy_distance(predicted, measured.cells, spread, measured.spread),
         "r2_variance": float(r2(*variances)[0]),
         "de_overlap": named,
         "de_direction": right,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from io import StringIO
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -11,6 +10,7 @@ from pydantic import Field
 from anyjepa.config import Config
 from anyjepa.evaluation.intervals import UNKNOWN, Estimate
 from anyjepa.evaluation.perturbation.metrics import METRICS
+from anyjepa.evaluation.result import as_text
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -71,12 +71,7 @@ class Judgement(Config):
 
     def __str__(self) -> str:
         """The table that the command line prints."""
-        from rich.console import Console
-
-        console = Console(file=StringIO(), force_terminal=False, no_color=True)
-        with console.capture() as text:
-            console.print(render(self))
-        return text.get()
+        return as_text(render(self))
 
     def row(self, name: str) -> JudgedRow:
         """A row by its name. Raises KeyError."""
