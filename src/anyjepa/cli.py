@@ -164,7 +164,7 @@ def evaluate(
         str,
         typer.Option(
             help="What is trained on the labels: linear, knn, attentive, finetune, supervised, or a published one by "
-            "name (see `anyjepa recipes`)."
+            "name (see `anyjepa recipes`). Of cells: perturbation."
         ),
     ] = "linear",
     task: Annotated[str | None, typer.Option(help="A task that the data set names, e.g. rhythm.")] = None,
@@ -212,6 +212,9 @@ def evaluate(
         "min_count": min_count,
         "from_scratch": from_scratch or None,
     }
+    if protocol == "perturbation":
+        _evaluate_perturbations(model, data or [], weights, {"seeds": seeds, "splits": folds}, as_json)
+        return
     with console(stderr=True).status("reading") as status:
         result = evaluate(
             model,
@@ -235,6 +238,30 @@ def evaluate(
         typer.echo(f"report: {report}")
     if save_classifier:
         typer.echo(f"classifier: {save_classifier}")
+
+
+def _evaluate_perturbations(
+    model: str, data: list[Path], weights: Weights | None, chosen: dict[str, int | None], as_json: bool
+) -> None:
+    from anyjepa.report.page import write_report
+    from anyjepa.runs.folder import find_run
+    from anyjepa.runs.perturbations import evaluate_perturbations
+
+    with console(stderr=True).status("reading") as status:
+        result = evaluate_perturbations(
+            model,
+            data,
+            weights=weights.value if weights else None,
+            progress=status.update,
+            **{name: value for name, value in chosen.items() if value is not None},
+        )
+    report = write_report(run.folder) if (run := find_run(Path(model))) else None
+    if as_json:
+        typer.echo(result.model_dump_json(indent=2))
+        return
+    typer.echo(str(result), nl=False)
+    if report:
+        typer.echo(f"report: {report}")
 
 
 app.command()(predict)

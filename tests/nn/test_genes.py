@@ -33,7 +33,7 @@ def test_the_default_spends_little_on_two_layers() -> None:
     with torch.device("meta"):
         model = build_encoder(GeneConfig(), 1, (2000,))
     assert isinstance(model, GeneEncoder)
-    large = parameters(model.mlp[0]) + parameters(model.mlp[-1])
+    large = parameters(model.projection[0]) + parameters(model.projection[-1])
     assert large < 0.75 * parameters(model) < 2_000_000
 
 
@@ -42,9 +42,9 @@ def test_a_cell_by_hand() -> None:
     model, x = build_encoder(SMALL, 1, (7,)).eval(), torch.randn(5, 1, 7)
     assert isinstance(model, GeneEncoder)
     hidden = x[:, 0]
-    for linear, norm in ((model.mlp[0], model.mlp[1]), (model.mlp[4], model.mlp[5])):
+    for linear, norm in ((model.projection[0], model.projection[1]), (model.projection[4], model.projection[5])):
         hidden = F.gelu(norm(linear(hidden)))
-    tokens = model.mlp[-1](hidden).view(5, 3, 4) + model.tokens
+    tokens = model.projection[-1](hidden).view(5, 3, 4) + model.tokens
     expected = model.norm(model.transformer(tokens.flatten(0, 1), Layout(5, 3))).view(5, 3, 4)
     torch.testing.assert_close(model(x).padded(), expected)
     torch.testing.assert_close(model.features(x)[1], expected)

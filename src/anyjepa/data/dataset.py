@@ -5,11 +5,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from anyjepa.data.labels import LabelTable
+
+
+class Pairs(NamedTuple):
+    """What paired prediction learns from: `x` becomes `other` under the condition."""
+
+    x: np.ndarray  # (B, C, *samples) float32
+    other: np.ndarray  # as x
+    condition: np.ndarray | None = None  # (B, P, width) float32, P tokens at most; None: two views of one record
+    valid: np.ndarray | None = None  # (B, P) bool, False where there is no token
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -40,6 +49,16 @@ class Dataset(ABC):
     def crops(self, indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
         """One random crop of each of these records, by its own generator: (B, C, *samples) float32, and (B,) their
         first samples on the first axis."""
+
+    def pairs(
+        self,
+        indices: Sequence[int],
+        first: Sequence[np.random.Generator],
+        second: Sequence[np.random.Generator],
+        step: int,
+    ) -> Pairs:
+        """A pair of each of these records, its halves by their own generators: here two crops. step: of training."""
+        return Pairs(self.crops(indices, first)[0], self.crops(indices, second)[0])
 
     @property
     @abstractmethod

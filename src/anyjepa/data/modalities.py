@@ -9,6 +9,9 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from anyjepa.config import Config, usual_kind
+from anyjepa.data.cells import source as cells
+from anyjepa.data.cells.preprocessing import CellPreprocessing
+from anyjepa.data.cells.source import CellDataConfig
 from anyjepa.data.dataset import Dataset
 from anyjepa.data.ecg import source as ecg
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing, OnError
@@ -25,7 +28,7 @@ from anyjepa.data.video.source import VideoDataConfig
 from anyjepa.errors import InputError
 
 DataConfig = Annotated[
-    EcgDataConfig | ImageDataConfig | SeriesDataConfig | VideoDataConfig,
+    EcgDataConfig | ImageDataConfig | SeriesDataConfig | VideoDataConfig | CellDataConfig,
     Field(discriminator="kind"),
     usual_kind("ecg"),
 ]
@@ -34,8 +37,9 @@ PREPROCESSING: dict[str, type[Config]] = {
     "images": ImagePreprocessing,
     "series": SeriesPreprocessing,
     "video": VideoPreprocessing,
+    "cells": CellPreprocessing,
 }
-SOURCES: dict[str, Any] = {"images": images, "series": series, "video": video}  # ECGs have labels of their own
+SOURCES: dict[str, Any] = {"images": images, "series": series, "video": video, "cells": cells}  # ECGs have labels of their own
 
 
 def training_data(

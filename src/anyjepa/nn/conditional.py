@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
@@ -22,6 +23,11 @@ class ConditionalPredictorConfig(Config):
         default="cross_attention",
         description="tokens attend to the condition's tokens; or are scaled and shifted, dim by dim, by what the sum "
         "of its tokens says (FiLM; Perez et al. 2018)",
+    )
+    residual: bool = Field(
+        default=False,
+        description="the blocks say what changes, at first nothing, and without a condition nothing ever: tokens + "
+        "change; else they say what comes out",
     )
     block: BlockConfig = BlockConfig(bias=True, qkv_bias=True, norm_eps=1e-5)
 
@@ -77,19 +83,32 @@ class ConditionalPredictor(nn.Module):
         )
         self.blocks = build_blocks(config.block, dim, config.depth, config.heads)
         self.norm = build_norm(config.block, dim)
+        self.change = nn.Linear(dim, dim) if config.residual else None
         initialise(self)
         for part in self.conditioning:
             if isinstance(part, Film):
                 nn.init.zeros_(part.proj.weight)
+        if self.change is not None:
+            nn.init.zeros_(self.change.weight)
 
     def forward(self, tokens: Tensor, condition: Tensor, valid: Tensor | None = None) -> Tensor:
         """condition: (B, C, condition_dim), (B, condition_dim) for one token; valid: (B, C), False where it is padding.
 
-        The order of the condition's tokens does not matter. Every sample needs one that is valid.
+        The order of the condition's tokens does not matter. A sample without a valid one has the condition of one token
+        of zeros.
         """
         condition = condition.unsqueeze(1) if condition.ndim == 2 else condition
+        none = None
+        if valid is not None:
+            none = ~valid.any(1)
+            first = torch.arange(valid.shape[1], device=valid.device) == 0
+            valid, condition = valid | (none[:, None] & first), condition * valid.unsqueeze(-1)
         layout, given = Layout(tokens.shape[0], tokens.shape[1]), Layout(condition.shape[0], condition.shape[1], valid)
         embedded, x = self.embed(given.pack(condition)), layout.pack(tokens)
         for bring, block in zip(self.conditioning, self.blocks, strict=True):
             x = block(bring(x, layout, embedded, given), layout)
-        return layout.pad(self.norm(x))
+        out = layout.pad(self.norm(x))
+        if self.change is None:
+            return out
+        change = self.change(out)
+        return tokens + (change if none is None else change * ~none[:, None, None])

@@ -1,4 +1,4 @@
-"""An encoder of expression: all genes at once through an MLP, whose output is cut into tokens."""
+"""An encoder of expression: tokens that each read a group of genes, or all genes through an MLP."""
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ from anyjepa.nn.transformer import BlockConfig, Transformer, build_norm
 
 
 class GeneConfig(Config):
-    """Sizes of a gene encoder. Most of its parameters are in the first hidden layer and in the tokens' projection."""
+    """Sizes of a gene encoder. With hidden layers most of its parameters are in the first one and in the projection to
+    tokens; without, a gene costs `dim` of them."""
 
     kind: Literal["genes"] = "genes"
     hidden: tuple[Width, ...] = Field(
-        default=(512, 256), min_length=1, max_length=16, description="widths of the hidden layers"
+        default=(),
+        max_length=16,
+        description="widths of hidden layers that read all genes, and whose output is cut into tokens; none: a token "
+        "is linear in a group of genes, as they follow in the panel",
     )
-    tokens: PositiveInt = Field(default=16, le=2**16, description="tokens of a cell")
+    tokens: PositiveInt = Field(default=32, le=2**16, description="tokens of a cell")
     dim: Width = Field(default=128, description="width D of a token")
     depth: Depth = Field(default=4, description="blocks over the tokens")
     heads: PositiveInt = Field(default=8, description="attention heads")
@@ -36,8 +40,24 @@ class GeneConfig(Config):
     patch: ClassVar[tuple[int]] = (1,)  # every gene counts as one sample
 
 
+class Groups(nn.Module):
+    """Each token a linear function of its own group of genes, (B, G) -> (B, tokens, dim); groups are equally large."""
+
+    def __init__(self, genes: int, tokens: int, dim: int):
+        super().__init__()
+        if tokens > genes:
+            raise ValueError(f"{tokens} tokens are more than {genes} genes; a token reads one gene at least")
+        self.tokens, self.each = tokens, -(-genes // tokens)
+        bound = self.each**-0.5
+        self.weight = nn.Parameter(torch.empty(tokens, self.each, dim).uniform_(-bound, bound))
+
+    def forward(self, x: Tensor) -> Tensor:
+        full = nn.functional.pad(x, (0, self.tokens * self.each - x.shape[1])).unflatten(1, (self.tokens, self.each))
+        return torch.einsum("bng,ngd->bnd", full, self.weight)
+
+
 class GeneEncoder(Encoder):
-    """Linear, LayerNorm, GELU and dropout a hidden layer, tokens with learned positions N(0, .02^2), transformer, norm.
+    """Tokens with learned positions N(0, .02^2), transformer, norm. A hidden layer: Linear, LayerNorm, GELU, dropout.
 
     size: (G,) genes. Its tokens have no place among the genes, so none can be left out; genes can be hidden.
     """
@@ -50,10 +70,15 @@ class GeneEncoder(Encoder):
             raise ValueError(f"a gene encoder reads one value a gene, (B, 1, genes), not {channels} channels of {size}")
         self.config, self.dim, self.channels, self.size = config, config.dim, channels, tuple(size)  # type: ignore[assignment]
         self.grid = (config.tokens,)
-        layers: list[nn.Module] = []
-        for before, width in pairwise((self.size[0], *config.hidden)):
-            layers += [nn.Linear(before, width), nn.LayerNorm(width), nn.GELU(), nn.Dropout(config.dropout)]
-        self.mlp = nn.Sequential(*layers, nn.Linear(config.hidden[-1], config.tokens * config.dim))
+        if config.hidden:
+            layers: list[nn.Module] = []
+            for before, width in pairwise((self.size[0], *config.hidden)):
+                layers += [nn.Linear(before, width), nn.LayerNorm(width), nn.GELU(), nn.Dropout(config.dropout)]
+            self.projection = nn.Sequential(
+                *layers, nn.Linear(config.hidden[-1], config.tokens * config.dim), nn.Unflatten(1, (-1, config.dim))
+            )
+        else:
+            self.projection = Groups(self.size[0], config.tokens, config.dim)
         self.tokens = nn.Parameter(torch.randn(config.tokens, config.dim) * 0.02)
         self.transformer = Transformer(config.block, config.dim, config.depth, config.heads)
         self.norm = build_norm(config.block, config.dim)
@@ -72,7 +97,7 @@ class GeneEncoder(Encoder):
         if x.shape[1:] != (1, *self.size):
             raise ValueError(f"input has shape {tuple(x.shape[1:])}, the encoder was built for {(1, *self.size)}")
         values = x[:, 0] if shown is None else x[:, 0] * shown
-        tokens = self.mlp(values).unflatten(1, (*self.grid, self.dim)) + self.tokens  # (B, N, D)
+        tokens = self.projection(values) + self.tokens  # (B, N, D)
         layout = Layout(len(x), self.config.tokens)
         return Packed(self.norm(self.transformer(layout.pack(tokens), layout)), layout)
 

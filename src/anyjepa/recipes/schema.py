@@ -11,6 +11,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from anyjepa.config import Config, validated
+from anyjepa.data.cells.source import CellDataConfig
 from anyjepa.data.ecg.source import EcgDataConfig
 from anyjepa.data.files import regular_size
 from anyjepa.data.modalities import DataConfig
@@ -50,7 +51,10 @@ class Recipe(Config):
             getattr(getattr(part, "positions", None), "kind", "") for part in (encoder, predictor) if part is not None
         )
         if isinstance(self.objective, PairedPredictionConfig):
-            if predictor is not None:
+            if isinstance(self.data, CellDataConfig):
+                if predictor is not None and predictor.condition_dim != self.data.encoding.width:
+                    raise ValueError("objective.predictor.condition_dim and data.encoding.width must be the same")
+            elif predictor is not None:
                 raise ValueError(
                     f"objective.predictor needs pairs with a condition; {self.data.kind} data give two views"
                 )

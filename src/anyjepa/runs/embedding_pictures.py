@@ -36,7 +36,7 @@ def keep_embedding(run: Run, model: Model, samples: Dataset, table: LabelTable, 
     kind = model.preprocessing.kind
     trained = np.flatnonzero(split == "train") if joined.table.split else np.arange(len(some))
     tested = np.flatnonzero(split == "test") if joined.table.split else np.arange(len(some))
-    if kind == "ecg" or not len(tested) or len(trained) <= NEIGHBOURS:
+    if kind not in ("images", "video", "series") or not len(tested) or len(trained) <= NEIGHBOURS:
         return
     chosen = generator(0, "pictures", 0).choice(tested, min(QUERIES, len(tested)), replace=False)
     near, similarity = nearest(features, chosen, trained)

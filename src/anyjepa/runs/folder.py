@@ -35,6 +35,11 @@ class Run:
         return self.folder / "results"
 
     @property
+    def judgements(self) -> Path:
+        """Of predicted perturbations."""
+        return self.folder / "perturbations"
+
+    @property
     def artifacts(self) -> Path:
         return self.folder / "artifacts"
 

@@ -11,6 +11,10 @@ import torch
 from torch import Tensor
 
 from anyjepa.config import validated
+from anyjepa.data.cells.dataset import CellDataset
+from anyjepa.data.cells.files import WITHOUT_FILTERS, from_anndata
+from anyjepa.data.cells.preprocessing import CellPreprocessing
+from anyjepa.data.cells.screen import Screen
 from anyjepa.data.ecg.arrays import from_arrays
 from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing, OnError
@@ -27,6 +31,7 @@ from anyjepa.weights.folder import LoadedModel, load_model
 
 if TYPE_CHECKING:
     import pandas as pd
+    from anndata import AnnData
 
 
 class Model:
@@ -93,7 +98,7 @@ class Model:
     @torch.inference_mode()
     def encode(self, x: Tensor) -> Tensor:
         """Inputs that are prepared already, (B, C, *samples) -> patch tokens (B, N, D), without prefix tokens."""
-        return self.encoder.eval().features(x.to(self.encoder.project.weight.device))[1]
+        return self.encoder.eval().features(x.to(next(self.encoder.parameters()).device))[1]
 
 
 class EcgModel(Model):
@@ -139,11 +144,32 @@ class EcgModel(Model):
         return EcgDataset.from_recordings(recordings, whole, on_error=on_error)
 
 
+class CellModel(Model):
+    """An encoder of cells."""
+
+    preprocessing: CellPreprocessing
+
+    def prepared(self, raw: np.ndarray | Screen | AnnData) -> Samples:  # type: ignore[override]
+        """Cells: AnnData or a screen, whose genes are looked up by name, or log1p expression (N, G) in the model's order.
+
+        Raises InputError for missing genes, and for log1p values where the model was trained on counts.
+        """
+        if isinstance(raw, np.ndarray):
+            cells = [self.preprocessing.prepare(cell) for cell in np.atleast_2d(raw)]
+            return ArraySamples(tuple(map(str, range(len(cells)))), cells)
+        return self.dataset(raw if isinstance(raw, Screen) else from_anndata(raw, WITHOUT_FILTERS))
+
+    def dataset(self, screen: Screen) -> CellDataset:
+        """All cells of a screen."""
+        known = self.preprocessing.fit(screen)
+        return CellDataset.of(known, np.arange(len(known)), self.preprocessing)
+
+
 def load(path_or_id: str | Path, weights: Weights | None = None) -> Model:
     """A model by folder, by run folder or by Hugging Face id; the teacher's weights unless `weights` says otherwise."""
     run = find_run(Path(path_or_id))
     loaded = load_model(run.model if run else path_or_id, weights)
-    return EcgModel(loaded) if loaded.preprocessing.get("kind") == "ecg" else Model(loaded)
+    return {"ecg": EcgModel, "cells": CellModel}.get(str(loaded.preprocessing.get("kind")), Model)(loaded)
 
 
 def _preprocessing(loaded: LoadedModel) -> Any:

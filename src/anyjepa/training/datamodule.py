@@ -39,7 +39,7 @@ class PretrainingData(L.LightningDataModule):
         rank, world = self.trainer.global_rank, self.trainer.world_size
         sampler = DrawSampler(self.config, len(self.crops), self.first_step, rank, world, self.shares)
         return DataLoader(
-            DrawnCrops(self.crops, self.config.seed, self.pairs),
+            DrawnCrops(self.crops, self.config.seed, self.pairs, self.config.batch_size),
             batch_sampler=sampler,
             collate_fn=Collate(self.masks, self.grid, sampler, self.stride),  # pyright: ignore[reportArgumentType]
             num_workers=self.config.workers,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from anyjepa.data.dataset import Pairs
 from anyjepa.errors import InputError
 from anyjepa.masks.base import Masks
 from anyjepa.masks.sampling import MasksConfig, draws, sample
@@ -28,6 +29,16 @@ class Crops(Protocol):
     def __len__(self) -> int: ...
     def crops(self, indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
         """A crop of each record by its own generator: (B, C, *samples) float32, and (B,) first samples."""
+        ...
+
+    def pairs(
+        self,
+        indices: Sequence[int],
+        first: Sequence[np.random.Generator],
+        second: Sequence[np.random.Generator],
+        step: int,
+    ) -> Pairs:
+        """A pair of each record, for objectives that learn from pairs."""
         ...
 
 
@@ -56,7 +67,7 @@ class Drawn(NamedTuple):
     draws: list[Draw]
     x: np.ndarray  # (B, C, *samples) float32
     starts: np.ndarray  # (B,) first samples on the first axis
-    other: np.ndarray | None = None  # the second of each pair, as x
+    pairs: Pairs | None = None  # x and what it is paired with
 
 
 class DrawSampler(Sampler[list[Draw]]):
@@ -120,19 +131,22 @@ def _order(seed: int, epoch: int, records: int) -> np.ndarray:
 class DrawnCrops(Dataset[Drawn]):
     """A data set indexed by micro-batches of draws: a draw's crop depends on nothing but the seed and its position.
 
-    pairs: each crop comes with a second one of the same record (two views).
+    pairs: each record gives a pair in place of a crop; then batch_size is that of an optimiser step.
     """
 
-    def __init__(self, crops: Crops, seed: int, pairs: bool = False):
-        self.crops, self.seed, self.pairs = crops, seed, pairs
+    def __init__(self, crops: Crops, seed: int, pairs: bool = False, batch_size: int = 1):
+        self.crops, self.seed, self.pairs, self.batch_size = crops, seed, pairs, batch_size
 
     def __getitems__(self, draws: list[Draw]) -> Drawn:
-        x, starts = self._crops(draws, "crop")
-        return Drawn(draws, x, starts, self._crops(draws, "second crop")[0] if self.pairs else None)
+        records, first = [draw.index for draw in draws], self._rngs(draws, "crop")
+        if not self.pairs:
+            return Drawn(draws, *self.crops.crops(records, first))
+        step = draws[0].position // self.batch_size
+        pairs = self.crops.pairs(records, first, self._rngs(draws, "second crop"), step)
+        return Drawn(draws, pairs.x, np.zeros(len(draws)), pairs)
 
-    def _crops(self, draws: list[Draw], stream: str) -> tuple[np.ndarray, np.ndarray]:
-        rngs = [generator(self.seed, stream, draw.position) for draw in draws]
-        return self.crops.crops([draw.index for draw in draws], rngs)
+    def _rngs(self, draws: list[Draw], stream: str) -> list[np.random.Generator]:
+        return [generator(self.seed, stream, draw.position) for draw in draws]
 
 
 class Collate:
@@ -152,7 +166,7 @@ class Collate:
         start = None if self.stride is None else torch.from_numpy(drawn.starts) / self.stride
         drawn_masks = [] if self.masks is None else step_masks(self.masks, self.grid, config, step)
         masks = [group.rows(self.sampler.rows(micro)) for group in drawn_masks]
-        pair = None if drawn.other is None else Pair(torch.from_numpy(drawn.other))
+        pair = None if drawn.pairs is None else Pair(*(_tensor(array) for array in drawn.pairs[1:]))
         return Batch(torch.from_numpy(drawn.x), masks, start, [d.index for d in drawn.draws], step, micro, pair)
 
 
@@ -160,3 +174,7 @@ def step_masks(masks: MasksConfig, grid: tuple[int, ...], config: TrainingConfig
     """The groups of masks of a step's whole optimiser batch. grid: tokens along each axis."""
     rng, (shared, own) = generator(config.seed, "masks", step), draws(masks, grid)
     return sample(masks, grid, rng.random(shared), rng.random((config.batch_size, own)))
+
+
+def _tensor(array: np.ndarray | None) -> Any:
+    return None if array is None else torch.from_numpy(array)

@@ -31,8 +31,11 @@ def assign(
     names that controls have in the file.
 
     'A_B' is a pair if both are genes or stand alone in the column; a DataWarning says where only one is. InputError if
-    there is no control, for an empty name, and for a dose or time that is no number.
+    there is no control, for an empty name, and for a dose or time that is no number. Without a column of conditions
+    all cells are controls.
     """
+    if columns["condition"] is None:
+        return (CONTROL,), np.zeros(len(obs), np.int64), []
     names, codes = _texts(obs, columns["condition"])
     if control is not None and control not in names:
         raise InputError(f"{where}: no cell has the control '{control}' in column '{columns['condition']}'")

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from anyjepa.config import Config
 from anyjepa.data.cells.assignment import assign, labels, numbers
-from anyjepa.data.cells.columns import ROLES, Role, find_column
+from anyjepa.data.cells.columns import NONE, ROLES, Role, find_column
 from anyjepa.data.cells.conditions import Condition, Kind
 from anyjepa.data.cells.matrix import BackedMatrix
 from anyjepa.data.cells.opening import Memory, Opened, open_anndata, open_h5ad
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 class CellFileConfig(Config):
     """Where a file says what. A column that is not given is found by usual names; 'none' says that there is none."""
 
-    condition: str | None = Field(default=None, description="column: what was done to the cell")
+    condition: str | None = Field(
+        default=None, description="column: what was done to the cell; 'none': nothing was, to any cell"
+    )
     control: str | None = Field(default=None, description="how the control is called there; none: by usual names")
     batch: str | None = Field(default=None, description="column: cells processed together")
     cell_type: str | None = Field(default=None, description="column")
@@ -51,6 +53,14 @@ class CellFileConfig(Config):
         default="auto", description="load the values, or leave them in the file; auto: leave more than 1 GB there"
     )
     quality: QualityConfig = QualityConfig()
+
+
+WITHOUT_FILTERS = CellFileConfig(
+    condition=NONE,
+    unassigned="skip",
+    quality=QualityConfig(min_genes=0, max_mito=1, min_cells=0, min_condition_cells=0, min_guide_share=0),
+)
+"""For cells of which only expression is asked: all of them, whatever was done to them."""
 
 
 def read_h5ad(path: Path | str, config: CellFileConfig | None = None) -> Screen:
@@ -138,7 +148,10 @@ def _enough(
     """Cells of each condition, and whether they suffice. InputError if those of the control or of all others do not."""
     size = np.bincount(number, minlength=len(conditions))
     enough = size >= max(least, 1)
-    for what, found_some in (("the control has not", enough[0]), ("no perturbation has", enough[1:].any())):
+    for what, found_some in (
+        ("the control has not", enough[0]),
+        ("no perturbation has", len(enough) == 1 or enough[1:].any()),
+    ):
         if not found_some:
             raise InputError(f"{where}: {what} {max(least, 1)} cells (quality.min_condition_cells)")
     return size, enough

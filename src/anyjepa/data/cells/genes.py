@@ -11,17 +11,26 @@ BINS = 20  # of genes by mean
 
 
 def variable_genes(screen: Screen, cells: np.ndarray, count: int) -> tuple[str, ...]:
-    """The `count` most variable genes over `cells` (rows: the training part) and all perturbed genes, in panel order.
+    """`count` genes in panel order: all perturbed ones, then the most variable over `cells` (rows: the training part).
 
     Variability is the dispersion of unlogged expression, standardised among genes of similar mean (Satija et al. 2015;
-    the flavour 'seurat' of scanpy). InputError if no cell or no gene is asked for.
+    the flavour 'seurat' of scanpy). InputError if no cell is given, for more genes than there are, and for fewer than
+    are perturbed.
     """
-    if count < 1 or not len(cells):
-        raise InputError(f"variable genes: {count} genes of {len(cells)} cells are asked for; both must be positive")
+    perturbed = np.isin(screen.genes, screen.perturbations)
+    if not len(cells):
+        raise InputError(f"{screen.source}: genes cannot vary over no cell")
+    if not max(1, perturbed.sum()) <= count <= len(screen.genes):
+        raise InputError(
+            f"{screen.source}: {count} genes cannot be chosen of {len(screen.genes)}, of which {perturbed.sum()} are "
+            f"perturbed; set data.genes between"
+        )
+    if count == len(screen.genes):
+        return screen.genes
     variable = normalised_dispersion(*_moments(screen, cells))
-    best = np.argsort(np.where(np.isnan(variable), -np.inf, variable))[::-1][:count]
-    kept = {screen.genes[gene] for gene in best} | set(screen.perturbations)
-    return tuple(gene for gene in screen.genes if gene in kept)
+    ranked = np.where(perturbed, np.inf, np.where(np.isnan(variable), -np.inf, variable))
+    kept = np.sort(np.argsort(-ranked, kind="stable")[:count])
+    return tuple(screen.genes[gene] for gene in kept)
 
 
 def normalised_dispersion(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:

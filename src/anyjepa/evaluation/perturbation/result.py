@@ -64,6 +64,9 @@ class Judgement(Config):
     baseline: str = Field(description="the row at 0 of normalised scores")
     ceiling: str | None = Field(description="the row at 1; none: there were no cells to halve")
     conditions: tuple[Condition, ...]
+    decoded: dict[str, float] = Field(
+        default={}, description="Pearson delta of each representation's measured means, decoded: no prediction"
+    )
     left_out: int = Field(default=0, description="test conditions whose ceiling is no better than the baseline")
     rows: tuple[JudgedRow, ...]
     notices: tuple[str, ...] = Field(description="what a reader must know first")
@@ -101,6 +104,9 @@ def render(result: Judgement) -> Group:
     ]
     if result.left_out:
         lines.append(f"Left out: {result.left_out}, whose ceiling is no better than {result.baseline}.")
+    if result.decoded:
+        shown = ", ".join(f"{name.removeprefix('head on ')} {value:.3f}" for name, value in result.decoded.items())
+        lines.append(f"What a representation can say at most (Pearson delta of its measured means, decoded): {shown}.")
     lines += [f"No answer for {row.unanswered} conditions: {row.name}." for row in result.rows if row.unanswered]
     return Group(*(Text(notice, style="bold yellow") for notice in result.notices), *tables, Text("\n".join(lines)))
 

@@ -11,14 +11,21 @@ from anyjepa.evaluation.perturbation.effects import Effects
 from anyjepa.randomness import generator
 
 
-def effects_of(screen: Screen, test: Collection[int], prefix: str = "", controls: int = 400, seed: int = 0) -> Effects:
+def effects_of(
+    screen: Screen,
+    test: Collection[int],
+    prefix: str = "",
+    controls: int = 400,
+    seed: int = 0,
+    left_out: Collection[int] = (),
+) -> Effects:
     """Every condition against the mean of all control cells. test: numbers of the conditions that are held out.
 
-    prefix: goes before the names, so that conditions of several screens differ; controls: so many control cells, drawn
+    left_out: numbers of those that are neither tested nor learnt from; prefix: goes before the names, so that conditions of several screens differ; controls: so many control cells, drawn
     once, stand beside the cells of each condition where distributions are compared.
     """
     means, rows = screen.means(), [np.flatnonzero(screen.condition == i) for i in range(len(screen.conditions))]
-    numbers = [i for i in range(1, len(rows)) if len(rows[i])]
+    numbers = [i for i in range(1, len(rows)) if len(rows[i]) and i not in left_out]
     drawn = generator(seed, "control cells", 0).permutation(rows[0])[:controls]
     beside, everyone = screen.rows(np.sort(drawn)), screen.rows(rows[0])
     names = {f"{prefix}{screen.conditions[i]}": i for i in numbers}

@@ -1,0 +1,123 @@
+"""Cells as training sees them: single ones, and pairs of a control and what became of another like it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field, NonNegativeInt
+
+from anyjepa.config import Config, Share
+from anyjepa.data.cells.matching import Controls
+from anyjepa.data.cells.preprocessing import CellPreprocessing
+from anyjepa.data.cells.screen import Screen
+from anyjepa.data.dataset import Dataset, Pairs
+from anyjepa.data.labels import LabelTable
+
+LARGEST_TABLE = 10**8  # values of a label table; a task with more classes than that allows is left out
+
+
+class HiddenGenes(Config):
+    """The first phase: a cell is predicted from some of its genes, without a condition."""
+
+    share: Share = Field(default=0.5, lt=1, description="of genes that are hidden; the others are scaled up by it")
+    steps: NonNegativeInt = Field(default=500, description="training steps of this phase; then pairs of cells follow")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CellDataset(Dataset):
+    """`dataset[i]` is a cell, (1, G) float32 log1p expression.
+
+    Its pair is a matched control and the cell under the cell's condition; a control's pair is itself, under none. In
+    the first phase it is the cell with hidden genes and the whole cell.
+    """
+
+    what: ClassVar[tuple[str, str]] = ("cells", "donors")
+
+    screen: Screen  # with the model's genes
+    rows: np.ndarray  # (N,) of the screen
+    preprocessing: CellPreprocessing
+    controls: Controls | None = None  # of the perturbed ones among `rows`; None: there are no pairs
+    hidden: HiddenGenes = HiddenGenes()
+
+    @classmethod
+    def of(
+        cls,
+        screen: Screen,
+        rows: np.ndarray,
+        preprocessing: CellPreprocessing,
+        controls: Controls | None = None,
+        hidden: HiddenGenes = HiddenGenes(),
+        split: Sequence[str] | None = None,
+    ) -> CellDataset:
+        """split: the part of each of `rows`, for the tables of labels."""
+        ids = tuple(screen.ids[row] for row in rows)
+        donor = screen.donor
+        return cls(
+            ids=ids,
+            groups=ids if donor is None else tuple(donor.names[code] for code in donor.codes[rows]),
+            groups_known=donor is not None,
+            source=(screen.source,) * len(rows),
+            preprocessing=preprocessing,
+            tables=_tables(screen, rows, ids, split),
+            screen=screen,
+            rows=rows,
+            controls=controls,
+            hidden=hidden,
+        )
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.screen.rows(self.rows[index : index + 1])
+
+    @property
+    def longest(self) -> int:
+        return len(self.screen.genes)
+
+    def crops(self, indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
+        """Whole cells (B, 1, G): nothing is drawn."""
+        return self.screen.rows(self.rows[list(indices)])[:, None], np.zeros(len(indices), np.int64)
+
+    def pairs(
+        self,
+        indices: Sequence[int],
+        first: Sequence[np.random.Generator],
+        second: Sequence[np.random.Generator],
+        step: int,
+    ) -> Pairs:
+        rows = self.rows[list(indices)]
+        cells, condition = self.screen.rows(rows)[:, None], self.screen.condition[rows]
+        if step < self.hidden.steps or self.controls is None:
+            kept = np.stack([rng.random(cells.shape[2]) >= self.hidden.share for rng in first])[:, None]
+            return Pairs(cells * kept / np.float32(1 - self.hidden.share), cells, *self._encoded(np.zeros_like(rows)))
+        before, perturbed = rows.copy(), condition != 0
+        drawn = np.array([rng.random() for rng in first])
+        before[perturbed] = self.controls.match(rows[perturbed], drawn[perturbed])
+        return Pairs(self.screen.rows(before)[:, None], cells, *self._encoded(condition))
+
+    def _encoded(self, condition: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self.preprocessing.encoding.encode([self.screen.conditions[number] for number in condition])
+
+
+def _tables(
+    screen: Screen, rows: np.ndarray, ids: tuple[str, ...], split: Sequence[str] | None
+) -> dict[str, LabelTable]:
+    """What a cell is and what was done to it, as tasks, where there are two classes or more."""
+    found = {"cell_type": screen.cell_type, "batch": screen.batch, "donor": screen.donor}
+    columns = {name: (labels.names, labels.codes[rows]) for name, labels in found.items() if labels is not None}
+    columns["perturbation"] = tuple(map(str, screen.conditions)), screen.condition[rows]
+    tables = {}
+    for name, (names, codes) in columns.items():
+        there = np.unique(codes)
+        if len(there) < 2 or len(there) * len(rows) > LARGEST_TABLE:
+            continue
+        tables[name] = LabelTable(
+            ids=ids,
+            classes=tuple(names[code] for code in there),
+            values=(codes[:, None] == there).astype(np.float32),
+            groups=ids,
+            exclusive=True,
+            split=None if split is None else tuple(split),
+        )
+    return tables

@@ -1,0 +1,134 @@
+"""Perturbations as vectors: a condition is a set of tokens, one for each gene or compound that is perturbed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, Self, get_args
+
+import numpy as np
+from pydantic import Field, FiniteFloat, model_validator
+
+from anyjepa.config import Config, Width, validated
+from anyjepa.data.cells.conditions import Condition, Kind, require_known
+from anyjepa.data.cells.screen import Screen
+from anyjepa.data.files import regular_size
+from anyjepa.errors import InputError
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+AMOUNTS = 4  # of dose and time each log1p, and whether it is known
+REST = len(KINDS) + AMOUNTS
+
+
+class EncodingConfig(Config):
+    """How a perturbation becomes a vector of `width` numbers, zeros where nothing is to be said."""
+
+    width: Width = Field(default=128, description="of a token: name or features, kind, dose and time")
+    by: Literal["name", "coexpression", "table"] = Field(
+        default="name",
+        description="one place a name, from which the predictor learns a vector; what genes are alike over the control "
+        "cells, which unseen genes have, too; or a table of your own (GO, ESM2, a drug's fingerprint)",
+    )
+    table: str | None = Field(default=None, description="CSV: a name a row, then its features")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.by == "table") != (self.table is not None):
+            raise ValueError("by=table and table=FILE go together")
+        if self.width <= REST:
+            raise ValueError(f"width {self.width}: kind, dose and time take {REST}, and the name needs some")
+        return self
+
+
+class PerturbationEncoding(Config):
+    """What a model knows of perturbations: their names, and features of each. Saved with the model."""
+
+    width: Width = Field(description="of a token")
+    names: tuple[str, ...] = Field(description="genes and compounds that can be said")
+    features: tuple[tuple[FiniteFloat, ...], ...] | None = Field(
+        default=None, description="of each name; none: a place of its own"
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        wide = len(self.names) if self.features is None else max(map(len, self.features), default=0)
+        if wide + REST > self.width:
+            raise ValueError(
+                f"{wide} numbers say which perturbation it is, and {REST} its kind, dose and time: width {self.width} "
+                f"is too small; set data.encoding.width and objective.predictor.condition_dim to {wide + REST} or more"
+            )
+        if self.features is not None and len(self.features) != len(self.names):
+            raise ValueError(f"{len(self.names)} names, but features of {len(self.features)}")
+        return self
+
+    def encode(self, conditions: Sequence[Condition]) -> tuple[np.ndarray, np.ndarray]:
+        """(B, P, width) float32 tokens, at least one place, and (B, P) whether there is one; a control has none.
+
+        InputError for a perturbation that is not known, with the nearest names.
+        """
+        most = max([1, *map(len, conditions)])
+        tokens = np.zeros((len(conditions), most, self.width), np.float32)
+        valid = np.zeros((len(conditions), most), bool)
+        row = {name: number for number, name in enumerate(self.names)}
+        for i, condition in enumerate(conditions):
+            require_known(condition, row)
+            for place, one in enumerate(condition):
+                token, valid[i, place] = tokens[i, place], True
+                if self.features is None:
+                    token[row[one.name]] = 1
+                else:
+                    features = self.features[row[one.name]]
+                    token[: len(features)] = features
+                token[-REST + KINDS.index(one.kind)] = 1
+                for last, amount in ((-AMOUNTS, one.dose), (-AMOUNTS + 2, one.time)):
+                    if amount is not None:
+                        token[last : last + 2 or None] = np.log1p(max(amount, 0)), 1
+        return tokens, valid
+
+
+def fit_encoding(config: EncodingConfig, screen: Screen, controls: np.ndarray) -> PerturbationEncoding:
+    """The encoding of a screen's perturbations, and where they have features of all others that have some.
+
+    controls: rows of control cells. InputError for a perturbation without features, and for more names than `width`
+    has room for.
+    """
+    if config.by == "name":
+        return _checked({"width": config.width, "names": screen.perturbations}, screen.source)
+    table = _read_table(Path(config.table)) if config.table else _coexpression(screen, controls, config.width - REST)
+    if missing := [name for name in screen.perturbations if name not in table]:
+        where = config.table or "the panel's genes"
+        raise InputError(f"{screen.source}: perturbation '{missing[0]}' has no features in {where}")
+    features = [tuple(map(float, vector)) for vector in table.values()]
+    return _checked({"width": config.width, "names": tuple(table), "features": tuple(features)}, screen.source)
+
+
+def _checked(plain: Mapping[str, object], where: str) -> PerturbationEncoding:
+    return validated(PerturbationEncoding, plain, where)
+
+
+def _coexpression(screen: Screen, controls: np.ndarray, width: int) -> dict[str, np.ndarray]:
+    """Of each gene at most 32 numbers: principal axes of the correlations of genes over control cells."""
+    cells = screen.rows(controls).astype(np.float64)
+    z = (cells - cells.mean(0)) / np.maximum(cells.std(0), 1e-8) / np.sqrt(len(cells))
+    _, values, axes = np.linalg.svd(z, full_matrices=False)
+    kept = min(32, width, len(values))
+    vectors = (axes[:kept] * values[:kept, None]).T
+    vectors /= np.sqrt(np.maximum((vectors**2).sum(1).mean(), 1e-12))
+    return dict(zip(screen.genes, np.round(vectors, 6), strict=True))
+
+
+def _read_table(path: Path) -> dict[str, np.ndarray]:
+    import pandas as pd
+
+    regular_size(path)
+    try:
+        table = pd.read_csv(path, index_col=0)
+        values = table.to_numpy(float)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: is no table of names and numbers ({' '.join(str(error).split())[:200]})") from error
+    names = [str(name) for name in table.index]
+    if len(set(names)) < len(names):
+        raise InputError(f"{path}: name '{next(n for n in names if names.count(n) > 1)}' is there twice")
+    if not values.size or not np.isfinite(values).all():
+        raise InputError(f"{path}: every name needs finite features")
+    return dict(zip(names, values, strict=True))

@@ -1,0 +1,56 @@
+"""From a cell as measured to what an encoder sees: log1p expression of the model's genes, in its order."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from anyjepa.config import Config
+from anyjepa.data.cells.encoding import PerturbationEncoding
+from anyjepa.data.cells.screen import Screen
+from anyjepa.errors import InputError
+
+
+class CellPreprocessing(Config):
+    """What a model was trained on: its genes, the scale of their values, and the perturbations that it knows."""
+
+    absolute_time: ClassVar[bool] = False
+    channels: ClassVar[int] = 1
+
+    kind: Literal["cells"] = "cells"
+    genes: tuple[str, ...] = Field(min_length=1, description="in the order of the encoder's input")
+    values: Literal["counts", "log1p"] = Field(
+        description="counts: log1p of counts scaled to 10,000 a cell over all genes measured; log1p: as the file had "
+        "them, on a scale that is not known"
+    )
+    encoding: PerturbationEncoding
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Genes, each counting as one sample."""
+        return (len(self.genes),)
+
+    @property
+    def samples(self) -> int:
+        return len(self.genes)
+
+    def prepare(self, raw: np.ndarray) -> np.ndarray:
+        """log1p expression (G,) of the model's genes in its order -> (1, G) float32. InputError."""
+        values = np.asarray(raw, np.float32)
+        if values.shape != self.size:
+            raise InputError(f"a cell has {values.shape} values, the model reads {len(self.genes)} genes in its order")
+        if not np.isfinite(values).all() or values.min() < 0:
+            raise InputError("a cell has values that are negative or not finite; log1p expression is neither")
+        return values[None]
+
+    def fit(self, screen: Screen) -> Screen:
+        """The screen's cells with the model's genes. InputError for a missing gene, or values of another scale."""
+        has = "counts" if screen.has_counts else "log1p"
+        if has != self.values:
+            raise InputError(
+                f"{screen.source}: has {has}, the model was trained on {self.values}; declare what the file has by "
+                "values=counts or values=log1p if that was not found right"
+            )
+        return screen.select(genes=self.genes)

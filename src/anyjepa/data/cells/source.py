@@ -1,0 +1,101 @@
+"""Where a recipe's cells come from, and which of them it may see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from anyjepa.config import Config
+from anyjepa.data.cells.dataset import CellDataset, HiddenGenes
+from anyjepa.data.cells.encoding import EncodingConfig, fit_encoding
+from anyjepa.data.cells.files import WITHOUT_FILTERS, CellFileConfig, read_h5ad
+from anyjepa.data.cells.genes import variable_genes
+from anyjepa.data.cells.matching import Controls, MatchingConfig
+from anyjepa.data.cells.preprocessing import CellPreprocessing
+from anyjepa.data.cells.screen import Screen
+from anyjepa.data.cells.simulator import CellSimulatorConfig, simulate
+from anyjepa.data.cells.splits import CellSplit, SplitConfig, split
+from anyjepa.data.training_part import check_excluded
+from anyjepa.errors import InputError
+
+
+class CellDataConfig(Config):
+    """Cells for pretraining: an .h5ad file if one is given, else the embedded simulator."""
+
+    absolute_time: ClassVar[bool] = False
+    embedded: ClassVar[str] = "simulator"  # the key of the embedded set, which has a seed
+    channels: ClassVar[int] = 1
+
+    kind: Literal["cells"] = "cells"
+    simulator: CellSimulatorConfig = Field(default=CellSimulatorConfig(), description="the embedded data set")
+    file: CellFileConfig = Field(default=CellFileConfig(), description="what is what in a file")
+    genes: PositiveInt = Field(
+        default=2000, description="genes that the encoder reads: the perturbed ones, then the most variable"
+    )
+    split: SplitConfig | None = Field(
+        default=None, description="what training does not see, to be judged on; none: it sees every cell"
+    )
+    split_seed: NonNegativeInt = Field(default=0, description="other seeds hold out others")
+    matching: MatchingConfig = MatchingConfig()
+    encoding: EncodingConfig = Field(default=EncodingConfig(), description="of perturbations")
+    hidden: HiddenGenes = Field(default=HiddenGenes(), description="the first phase")
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Genes, each counting as one sample."""
+        return (self.genes,)
+
+
+def training_data(config: CellDataConfig, paths: Sequence[Path], exclude: Sequence[str] = ()) -> CellDataset:
+    """What a recipe trains on: the embedded screen without paths. exclude: ids of cells to leave out.
+
+    Genes are chosen, controls drawn and features of genes computed from training cells only. Raises InputError.
+    """
+    screen = find_screen(config, paths)
+    check_excluded(exclude, screen.ids)
+    unwanted = set(exclude)
+    allowed = np.array([id not in unwanted for id in screen.ids]) if exclude else np.ones(len(screen), bool)
+    found = held_out(config, screen)
+    rows = np.arange(len(screen)) if found is None else found.train
+    rows = rows[allowed[rows]]
+    if not len(rows):
+        raise InputError(f"{screen.source}: no cell is left to train on")
+    screen = screen.select(genes=variable_genes(screen, rows, config.genes))
+    perturbed, controls = (rows[chosen] for chosen in (screen.condition[rows] != 0, screen.condition[rows] == 0))
+    preprocessing = CellPreprocessing(
+        genes=screen.genes,
+        values="counts" if screen.has_counts else "log1p",
+        encoding=fit_encoding(config.encoding, screen, controls),
+    )
+    matched = Controls(screen, perturbed, controls, config.matching) if len(perturbed) else None
+    return CellDataset.of(screen, rows, preprocessing, matched, config.hidden)
+
+
+def evaluation_data(
+    preprocessing: CellPreprocessing,
+    paths: Sequence[Path],
+    config: CellDataConfig | None = None,
+    on_error: Literal["raise", "skip"] = "raise",
+) -> CellDataset:
+    """All cells as the model sees them, with their labels; without a config every cell of a file. Raises InputError."""
+    known = config or CellDataConfig(file=WITHOUT_FILTERS)
+    screen = preprocessing.fit(find_screen(known, paths))
+    return CellDataset.of(screen, np.arange(len(screen)), preprocessing)
+
+
+def find_screen(config: CellDataConfig, paths: Sequence[Path]) -> Screen:
+    """The one that the path holds; without a path the embedded one. InputError."""
+    if not paths:
+        return simulate(config.simulator)
+    if len(paths) > 1:
+        raise InputError(f"give one .h5ad file as data, not {len(paths)}")
+    return read_h5ad(paths[0], config.file)
+
+
+def held_out(config: CellDataConfig, screen: Screen) -> CellSplit | None:
+    """What the recipe's training does not see of a screen."""
+    return None if config.split is None else split(screen, config.split, config.split_seed)

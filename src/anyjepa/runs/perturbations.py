@@ -1,0 +1,140 @@
+"""Judge what a model's representation of cells is worth for predicting perturbations, beside every baseline."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anyjepa.config import validated
+from anyjepa.data.cells.preprocessing import CellPreprocessing
+from anyjepa.data.cells.screen import Screen
+from anyjepa.data.cells.source import CellDataConfig, find_screen, held_out
+from anyjepa.data.cells.splits import CellSplit, split
+from anyjepa.errors import InputError
+from anyjepa.evaluation.controls import random_encoder
+from anyjepa.evaluation.perturbation.config import PerturbationConfig
+from anyjepa.evaluation.perturbation.effects import Effects, Fit, Predict
+from anyjepa.evaluation.perturbation.head import HeadConfig, latent_head
+from anyjepa.evaluation.perturbation.judge import judge
+from anyjepa.evaluation.perturbation.representations import all_tokens, components, sufficiency
+from anyjepa.evaluation.perturbation.result import Judgement
+from anyjepa.evaluation.perturbation.screens import effects_of
+from anyjepa.objectives.base import Weights
+from anyjepa.recipes.schema import merge
+from anyjepa.runs.embedding_pictures import keep_embedding
+from anyjepa.runs.folder import Run, find_run
+from anyjepa.runs.model import CellModel, Model, load
+
+
+def evaluate_perturbations(
+    model: str | Path | Run | Model,
+    data: Sequence[Path | str] | Path | str = (),
+    *,
+    weights: Weights | None = None,
+    settings: Mapping[str, Any] | None = None,
+    file: Sequence[str] = (),
+    progress: Callable[[str], None] = lambda row: None,
+    **changes: Any,
+) -> Judgement:
+    """One head on the model, on PCA, on random weights and on raw expression, beside all baselines.
+
+    A run without data, or on what it was trained on, is judged on what its training held out; other data are split
+    anew. A run keeps the result in `perturbations/<name>.json`. settings: keys of `PerturbationConfig`, over the
+    recipe's; changes: the same as keywords (seeds=, splits=). Raises InputError for a model of other data than cells,
+    and if the model was trained on cells of the conditions that are asked.
+    """
+    run = model if isinstance(model, Run) else None if isinstance(model, Model) else find_run(Path(model))
+    loaded = model if isinstance(model, Model) else load(run.model if run else str(model), weights)
+    if not isinstance(loaded, CellModel):
+        raise InputError(f"evaluate: perturbations are of cells, this is a model of {loaded.preprocessing.kind}")
+    paths = [Path(p) for p in ([data] if isinstance(data, (str, Path)) else data)]
+    usual = run.recipe.evaluation.perturbation if run else PerturbationConfig()
+    asked = merge(merge(usual.model_dump(), settings or {}), changes)
+    config = validated(PerturbationConfig, asked, "evaluation.perturbation")
+    screen, splits = _screen(run, loaded, paths, config)
+    effects = [effects_of(screen, done.conditions, left_out=_unused(screen, done)) for done in splits]
+    progress("judging")
+    result = judge(
+        effects,
+        _methods(loaded, config),
+        ", ".join(map(str, paths)) or "embedded screen",
+        above=config.above,
+        resamples=config.bootstrap,
+    )
+    decoded = {
+        name: float(np.mean([sufficiency(of(part.train), part, config.head.ridge) for part in effects]))
+        for name, of in _representations(loaded, config).items()
+    }
+    result = result.model_copy(update={"decoded": decoded})
+    if run:
+        name = re.sub(r"[^\w.]+", "-", "-".join(path.resolve().stem for path in paths))[:100] or "held-out"
+        run.judgements.mkdir(exist_ok=True)
+        (run.judgements / f"{name}.json").write_text(result.model_dump_json(indent=2) + "\n")
+        _keep_map(run, loaded, screen, splits[0])
+    return result
+
+
+def _screen(
+    run: Run | None, model: CellModel, paths: Sequence[Path], config: PerturbationConfig
+) -> tuple[Screen, list[CellSplit]]:
+    """The cells with the model's genes, and what is held out of them."""
+    if run is None and not paths:
+        raise InputError("evaluate: a model folder needs --data; only a run knows its recipe's embedded screen")
+    known = run.recipe.data if run else CellDataConfig()
+    assert isinstance(known, CellDataConfig), "a run of a cell model"
+    screen = find_screen(known, paths)
+    records = model.loaded.records
+    seen = set() if records is None else set(records.saw_ids(screen.ids))
+    own = held_out(known, screen) if seen and run else None
+    splits = [own] if own else [split(screen, config.split, seed) for seed in range(config.splits)]
+    for done in splits:
+        if not done.conditions:
+            raise InputError(f"{screen.source}: the split holds out no condition, so there is nothing to predict")
+        if leaked := [screen.ids[row] for row in done.test if screen.ids[row] in seen]:
+            raise InputError(
+                f"{screen.source}: the model was trained on cells of tested conditions, as '{leaked[0]}'; train with "
+                "data.split, and it is judged on what that holds out"
+            )
+    return model.preprocessing.fit(screen), splits
+
+
+def _unused(screen: Screen, done: CellSplit) -> frozenset[int]:
+    """Conditions that name what is tested: no method may learn from them."""
+    return frozenset(np.unique(screen.condition[done.unused]).tolist()) - {0}
+
+
+def _representations(model: CellModel, config: PerturbationConfig) -> dict[str, Callable[[Effects], Any]]:
+    """By name what makes a representation from the training cells."""
+    return {
+        f"head on pretrained ({model.loaded.weights})": lambda train: all_tokens(model.encoder),
+        f"head on PCA ({config.components})": partial(components, count=config.components),
+        "head on random weights": lambda train: all_tokens(random_encoder(model.encoder, 0)),
+        "head on raw expression": lambda train: lambda cells: cells,
+    }
+
+
+def _methods(model: CellModel, config: PerturbationConfig) -> dict[str, list[Fit]]:
+    return {
+        name: [_head(of, config.head, seed) for seed in range(config.seeds)]
+        for name, of in _representations(model, config).items()
+    }
+
+
+def _head(of: Callable[[Effects], Any], config: HeadConfig, seed: int) -> Fit:
+    def fit(train: Effects) -> Predict:
+        return latent_head(of(train), config, seed)(train)
+
+    return fit
+
+
+def _keep_map(run: Run, model: CellModel, screen: Screen, done: CellSplit) -> None:
+    """The report's map of cells: by cell type, else by batch, else by perturbation."""
+    samples = model.dataset(screen)
+    task = next((name for name in ("cell_type", "batch", "perturbation") if name in samples.tables), None)
+    if task is not None:
+        keep_embedding(run, model, samples, samples.tables[task], run.recipe.evaluation.windows)
