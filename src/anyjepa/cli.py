@@ -56,6 +56,7 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Of the embedded data and of the training.")] = 0,
 ) -> None:
     """Make a recipe's embedded data (ECGs by default), pretrain, probe beside controls, write a report: minutes."""
+    from anyjepa.evaluation.perturbation.result import Judgement
     from anyjepa.evaluation.result import Result, render
     from anyjepa.report.page import write_report
     from anyjepa.runs.demo import demo
@@ -67,6 +68,8 @@ def demo(
         _stopped(stop, ["pretrain", str(stop.folder / "recipe.yaml"), "--output", str(stop.folder), "--resume"])
     for file in sorted(run.results.glob("*.json")):
         show(render(Result.from_json(file)))
+    for file in sorted(run.judgements.glob("*.json")):
+        typer.echo(str(Judgement.from_json(file)), nl=False)
     typer.echo(f"model: {run.model}")
     typer.echo(f"report: {write_report(run.folder)}")
 
@@ -339,6 +342,9 @@ def _evaluation(run: Run) -> list[str]:
     """The command that judges a run on what it was trained on."""
     data, unit = run.environment()["data"], getattr(run.recipe.data, "unit", None)
     command = ["anyjepa", "evaluate", str(run.folder)]
+    if run.recipe.data.kind == "cells":
+        paths = [] if data["paths"] == ["embedded"] else data["paths"]
+        return [*command, *(word for path in paths for word in ("--data", path)), "--protocol", "perturbation"]
     if data["paths"] == ["embedded"]:
         return command
     command += [word for path in data["paths"] for word in ("--data", path)]

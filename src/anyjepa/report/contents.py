@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import yaml
 
+from anyjepa.evaluation.perturbation.result import Judgement
 from anyjepa.evaluation.result import WHAT, Result
 
 T = TypeVar("T")
@@ -34,6 +35,7 @@ class Contents:
     environment: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Curve] = field(default_factory=dict)  # by the log's column
     results: list[Result] = field(default_factory=list)  # of the files in results/, by name
+    judgements: list[Judgement] = field(default_factory=list)  # of the files in perturbations/, by name
     masks: dict[str, np.ndarray] | None = None
     embedding: dict[str, np.ndarray] | None = None
     neighbours: dict[str, np.ndarray] | None = None
@@ -51,8 +53,13 @@ class Contents:
     @property
     def hides_nothing(self) -> bool:
         """The objective has no masks."""
+        return self.objective in ("next_embedding", "paired")
+
+    @property
+    def objective(self) -> str:
+        """Its kind, '' where the recipe does not say."""
         objective = self.recipe.get("objective")
-        return isinstance(objective, dict) and objective.get("kind") == "next_embedding"
+        return str(objective.get("kind", "")) if isinstance(objective, dict) else ""
 
 
 def read_contents(run: Path) -> Contents:
@@ -77,6 +84,8 @@ def read_contents(run: Path) -> Contents:
     contents.metrics = read("metrics.csv", lambda path: _metrics(path, contents.notes), {})
     for path in sorted((run / "results").glob("*.json")):
         contents.results += read(f"results/{path.name}", lambda path: [_result(path)], [])
+    for path in sorted((run / "perturbations").glob("*.json")):
+        contents.judgements += read(f"perturbations/{path.name}", lambda path: [Judgement.from_json(path)], [])
     if not contents.hides_nothing:
         contents.masks = read("artifacts/masks.npz", _arrays, None)
     contents.embedding = read("artifacts/embedding.npz", _arrays, None)

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from anyjepa.evaluation.perturbation.result import Judgement
 from anyjepa.evaluation.result import Result
 from anyjepa.recipes.schema import changes
 from anyjepa.report.contents import Contents
 from anyjepa.report.estimates import auroc, mean_text, range_text, text, title
 from anyjepa.report.markup import Html, join, number, tag
+from anyjepa.report.perturbations import sentence
 
 
 def headline(run: Contents) -> tuple[str, Html]:
@@ -22,8 +24,9 @@ def headline(run: Contents) -> tuple[str, Html]:
     ]
     if described := changes(run.recipe) or run.recipe.get("description"):
         parts.append(tag("p", described))
-    quoted = _quoted(run)
-    parts.append(tag("p", *finding(quoted), class_="lede"))
+    quoted = run.judgements[0] if run.judgements else _quoted(run)
+    said = sentence(quoted) if isinstance(quoted, Judgement) else finding(quoted)
+    parts.append(tag("p", *said, class_="lede"))
     parts += [tag("p", notice, class_="note warn") for notice in (quoted.notices if quoted else ())]
     parts.append(tag("dl", *(_fact(*fact) for fact in facts(run)), class_="facts"))
     return title, join(parts)

@@ -8,10 +8,17 @@ from anyjepa.report.masks_on_pictures import on_pictures
 from anyjepa.report.masks_on_signals import on_ecg, on_series
 
 
+HIDING_NOTHING = {
+    "next_embedding": "Nothing was hidden: of every token the embedding of a later one is predicted, from all before "
+    "it.",
+    "paired": "No token was hidden: of a pair the second is predicted from the first.",
+}
+
+
 def masks(run: Contents) -> Html:
     """A picture of the masks; a note where there are none, or none that can be drawn."""
     if run.hides_nothing:
-        return note("Nothing was hidden: of every token the embedding of a later one is predicted, from all before it.")
+        return note(HIDING_NOTHING[run.objective])
     if run.masks is None:
         return note("Not drawn: artifacts/masks.npz is missing or not readable.")
     try:

@@ -17,9 +17,12 @@ from anyjepa.report.headline import headline
 from anyjepa.report.markup import Html, join, tag
 from anyjepa.report.masks import masks
 from anyjepa.report.neighbours import attention, neighbours
+from anyjepa.report.perturbations import perturbations
 from anyjepa.report.results import evaluations, per_class
 
 _SECTIONS = (
+    ("perturbations", "Are perturbations predicted?", perturbations,
+     "What was held out, predicted from the representation by one small head, beside baselines that need no encoder."),
     ("results", "Is the representation useful?", evaluations,
      "Labels predicted from the representation, beside controls that show what the pretraining itself added."),
     ("classes", "Which classes?", per_class,

@@ -8,6 +8,7 @@ from anyjepa.errors import InputError, did_you_mean
 from anyjepa.recipes.schema import load_recipe, recipe_names
 from anyjepa.runs.evaluate import evaluate
 from anyjepa.runs.folder import Run
+from anyjepa.runs.perturbations import evaluate_perturbations
 from anyjepa.runs.pretrain import pretrain
 
 
@@ -17,7 +18,8 @@ def demo_names() -> list[str]:
 
 
 def demo(name: str, output: Path | None = None, seed: int = 0, progress: bool = False) -> Run:
-    """Pretrain a demo, then probe it with all labels and with five labels a class, controls beside.
+    """Pretrain a demo, then probe it with all labels and with five labels a class, controls beside; one of cells is
+    judged by how well it predicts perturbations.
 
     output: the run folder, by default `runs/<name>`; seed: of the embedded data and of the training. Raises InputError.
     """
@@ -26,6 +28,9 @@ def demo(name: str, output: Path | None = None, seed: int = 0, progress: bool = 
     data = load_recipe(name)[0].data
     recipe, _ = load_recipe(name, [f"training.seed={seed}", f"data.{data.embedded}.seed={seed}"])
     run = pretrain(recipe, output=output or Path("runs") / name, progress=progress)
+    if recipe.data.kind == "cells":
+        evaluate_perturbations(run, seeds=1)
+        return run
     for task in reversed(run.environment()["data"]["tasks"]):  # the pictures that stay are of the first
         evaluate(run, protocol="linear", task=task)
         evaluate(run, protocol="linear", task=task, low_shot=5, from_scratch=True, seeds=1)  # that row is slow

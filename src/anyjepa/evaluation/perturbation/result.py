@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from anyjepa.config import Config
+from anyjepa.config import Config, validated
+from anyjepa.errors import InputError
 from anyjepa.evaluation.intervals import UNKNOWN, Estimate
 from anyjepa.evaluation.perturbation.metrics import METRICS
 from anyjepa.evaluation.result import as_text
@@ -76,9 +79,26 @@ class Judgement(Config):
         """The table that the command line prints."""
         return as_text(render(self))
 
+    @classmethod
+    def from_json(cls, path: str | Path) -> Judgement:
+        """Read a file of judged perturbations. Raises InputError with the first thing that does not fit."""
+        where = f"{path}: not a judgement of perturbations"
+        try:
+            result = validated(cls, json.loads(Path(path).read_text()), where)
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(f"{where}: {error}") from None
+        if not result.rows or any(len(row.scores.get(HEADLINE, ())) != len(result.conditions) for row in result.rows):
+            raise InputError(f"{where}: its rows do not fit its conditions")
+        return result
+
     def row(self, name: str) -> JudgedRow:
         """A row by its name. Raises KeyError."""
         return {row.name: row for row in self.rows}[name]
+
+
+def answering(result: Judgement) -> list[JudgedRow]:
+    """The rows with an answer to some condition; the first is always there."""
+    return [row for row in result.rows if row is result.rows[0] or row.unanswered < len(result.conditions)]
 
 
 def render(result: Judgement) -> Group:
@@ -130,7 +150,7 @@ def _table(result: Judgement, title: str, columns: Columns, sign: str = "") -> T
     table.add_column("")
     for heading in columns:
         table.add_column(heading, justify="right", no_wrap=True)
-    for row in result.rows[bool(sign) :]:
+    for row in answering(result)[bool(sign) :]:
         cells = [_cell(of(row), sign) for of in columns.values()]
         table.add_row(escape(row.name), *cells, style="dim" if row.control else "bold")
     return table

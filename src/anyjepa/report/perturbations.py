@@ -1,0 +1,125 @@
+"""How well perturbations are predicted: every method beside its baselines, and each tested condition."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from anyjepa.evaluation.intervals import UNKNOWN, Estimate
+from anyjepa.evaluation.perturbation.metrics import METRICS
+from anyjepa.evaluation.perturbation.result import HEADLINE, JudgedRow, Judgement, answering
+from anyjepa.report.contents import Contents
+from anyjepa.report.drawing import INK, MARKERS, MUTED, SERIES, SURFACE, axes, blank, draw
+from anyjepa.report.estimates import mean_text
+from anyjepa.report.markup import Html, figure, join, number, table, tag
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_SHOWN = ("pearson_delta", HEADLINE, "top20_mse", "discrimination", "l2", "energy_distance", "de_overlap")
+_CONDITIONS = 40  # more are in the file only
+_BESIDE = ("additive", "ridge on co-expression", "matching mean")  # the first that answers is drawn
+_ARROWS = {1: " ↑", -1: " ↓", 0: ""}
+
+
+def perturbations(run: Contents) -> Html:
+    """One table and one picture a judgement; nothing for a run that was not judged so."""
+    return join(_judgement(result) for result in run.judgements)
+
+
+def sentence(result: Judgement) -> list[object]:
+    """The judgement in one sentence, for the top of the page."""
+    first = result.rows[0]
+    best = min(
+        (row for row in answering(result)[1:] if row.control and row.name != result.ceiling),
+        key=lambda row: -(row.metrics[HEADLINE].mean or 0),
+        default=None,
+    )
+    said: list[object] = [
+        f"{len(result.conditions)} held-out perturbations of the {result.data}: correlation with the true change, "
+        "beyond that of the mean perturbation, ",
+        tag("strong", mean_text(first.metrics[HEADLINE])),
+        f" {_range(first.metrics[HEADLINE])}.",
+    ]
+    if best is not None:
+        gain = best.difference[HEADLINE]
+        said.append(f" Best baseline: {best.name}, {mean_text(best.metrics[HEADLINE])}; difference ")
+        said.append(f"{mean_text(gain, True)} {_range(gain, True)}.")
+    return said
+
+
+def _judgement(result: Judgement) -> Html:
+    shown = [name for name in _SHOWN if result.rows[0].metrics.get(name, UNKNOWN).mean is not None]
+    head = ["", *(METRICS[name].title + _ARROWS[METRICS[name].better] for name in shown), "first row minus this"]
+    rows = [
+        [
+            row.name,
+            *(mean_text(row.metrics.get(name, UNKNOWN)) for name in shown),
+            join([mean_text(gain, True), tag("span", _range(gain, True), class_="range")])
+            if (gain := row.difference.get(HEADLINE, UNKNOWN)).mean is not None
+            else "–",
+        ]
+        for row in answering(result)
+    ]
+    silent = [row.name for row in result.rows if row not in answering(result)]
+    said = (
+        f"{len(result.conditions)} test conditions of {result.splits} split{'s' if result.splits > 1 else ''}, "
+        f"{number(result.genes)} genes. The difference is of {METRICS[HEADLINE].title}, paired by condition, with its "
+        "95 % interval (bootstrap over conditions)."
+    )
+    if result.left_out:
+        said += f" Left out: {result.left_out}, whose ceiling is no better than {result.baseline}."
+    if silent:
+        said += f" No answer to any of them: {', '.join(silent)}."
+    parts = [
+        tag("h3", f"Held-out perturbations of the {result.data}"),
+        *(tag("p", notice, class_="note warn") for notice in result.notices),
+        table(head, rows, said),
+    ]
+    if result.decoded:
+        held = ", ".join(f"{name.removeprefix('head on ')} {value:.3f}" for name, value in result.decoded.items())
+        parts.append(tag("p", f"What each representation holds (Pearson delta of measured means, decoded): {held}."))
+    beside = next((row for name in _BESIDE for row in answering(result) if row.name == name), None)
+    drawn = [result.rows[0], *([beside] if beside else [])]
+    alt = f"{METRICS[HEADLINE].title} of each tested condition: " + "; ".join(
+        f"{result.conditions[place].name} {_score(drawn[0], place):.2f}" for place in _order(result)
+    )
+    caption = f"Each tested condition, the largest effect on top: {METRICS[HEADLINE].title}, 1 is perfect."
+    parts.append(figure(draw(alt, lambda: _conditions(result, drawn)), caption))
+    return join(parts)
+
+
+def _conditions(result: Judgement, rows: list[JudgedRow]) -> Figure:
+    order = _order(result)
+    page = blank(900, 92 + 20 * len(order))
+    plot = axes(page, left=150, right=24, top=36)
+    for number_of, row in enumerate(rows):
+        plot.plot(
+            [_score(row, place) for place in order], range(len(order)), MARKERS[number_of], color=SERIES[number_of],
+            markeredgecolor=SURFACE, markersize=8, label=row.name, linestyle="none",
+        )  # fmt: skip
+    plot.axvline(0, color=MUTED, linewidth=1)
+    plot.set_yticks(range(len(order)), [result.conditions[place].name for place in order], color=INK)
+    plot.set_ylim(len(order) - 0.4, -0.6)
+    plot.set_xlabel("Pearson vs mean; the perturbed mean has 0")
+    page.legend(loc="upper left", bbox_to_anchor=(0, 1), ncols=2, labelcolor=INK)
+    return page
+
+
+def _order(result: Judgement) -> list[int]:
+    """Conditions by effect, the largest first."""
+    effects = np.array([condition.effect for condition in result.conditions])
+    return np.argsort(-effects, kind="stable")[:_CONDITIONS].tolist()
+
+
+def _score(row: JudgedRow, place: int) -> float:
+    value = row.scores[HEADLINE][place]
+    return float("nan") if value is None else value
+
+
+def _range(value: Estimate, signed: bool = False) -> str:
+    if value.bootstrap is None:
+        return ""
+    sign = "+" if signed else ""
+    return f"({value.bootstrap[0]:{sign}.3f} to {value.bootstrap[1]:{sign}.3f})"
