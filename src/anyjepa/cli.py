@@ -256,7 +256,7 @@ def _evaluate_perturbations(
             data,
             weights=weights.value if weights else None,
             progress=status.update,
-            **{name: value for name, value in chosen.items() if value is not None},
+            settings={name: value for name, value in chosen.items() if value is not None},
         )
     report = write_report(run.folder) if (run := find_run(Path(model))) else None
     if as_json:

@@ -39,7 +39,12 @@ PREPROCESSING: dict[str, type[Config]] = {
     "video": VideoPreprocessing,
     "cells": CellPreprocessing,
 }
-SOURCES: dict[str, Any] = {"images": images, "series": series, "video": video, "cells": cells}  # ECGs have labels of their own
+SOURCES: dict[str, Any] = {
+    "images": images,
+    "series": series,
+    "video": video,
+    "cells": cells,
+}  # ECGs have labels of their own
 
 
 def training_data(

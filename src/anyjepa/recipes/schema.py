@@ -52,7 +52,8 @@ class Recipe(Config):
         )
         if isinstance(self.objective, PairedPredictionConfig):
             if isinstance(self.data, CellDataConfig):
-                if predictor is not None and predictor.condition_dim != self.data.encoding.width:
+                given = self.objective.predictor
+                if given is not None and given.condition_dim != self.data.encoding.width:
                     raise ValueError("objective.predictor.condition_dim and data.encoding.width must be the same")
             elif predictor is not None:
                 raise ValueError(

@@ -7,7 +7,6 @@ from anyjepa.report.markup import Html, note
 from anyjepa.report.masks_on_pictures import on_pictures
 from anyjepa.report.masks_on_signals import on_ecg, on_series
 
-
 HIDING_NOTHING = {
     "next_embedding": "Nothing was hidden: of every token the embedding of a later one is predicted, from all before "
     "it.",

@@ -150,7 +150,7 @@ class CellModel(Model):
     preprocessing: CellPreprocessing
 
     def prepared(self, raw: np.ndarray | Screen | AnnData) -> Samples:  # type: ignore[override]
-        """Cells: AnnData or a screen, whose genes are looked up by name, or log1p expression (N, G) in the model's order.
+        """Cells: AnnData or a screen, whose genes are found by name, or log1p expression (N, G) in the model's order.
 
         Raises InputError for missing genes, and for log1p values where the model was trained on counts.
         """

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from anyjepa.config import validated
-from anyjepa.data.cells.preprocessing import CellPreprocessing
 from anyjepa.data.cells.screen import Screen
 from anyjepa.data.cells.source import CellDataConfig, find_screen, held_out
 from anyjepa.data.cells.splits import CellSplit, split
@@ -37,7 +36,6 @@ def evaluate_perturbations(
     *,
     weights: Weights | None = None,
     settings: Mapping[str, Any] | None = None,
-    file: Sequence[str] = (),
     progress: Callable[[str], None] = lambda row: None,
     **changes: Any,
 ) -> Judgement:

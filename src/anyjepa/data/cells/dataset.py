@@ -26,6 +26,9 @@ class HiddenGenes(Config):
     steps: NonNegativeInt = Field(default=500, description="training steps of this phase; then pairs of cells follow")
 
 
+WITHOUT_PHASE = HiddenGenes(steps=0)
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class CellDataset(Dataset):
     """`dataset[i]` is a cell, (1, G) float32 log1p expression.
@@ -40,7 +43,7 @@ class CellDataset(Dataset):
     rows: np.ndarray  # (N,) of the screen
     preprocessing: CellPreprocessing
     controls: Controls | None = None  # of the perturbed ones among `rows`; None: there are no pairs
-    hidden: HiddenGenes = HiddenGenes()
+    hidden: HiddenGenes = WITHOUT_PHASE
 
     @classmethod
     def of(
@@ -49,7 +52,7 @@ class CellDataset(Dataset):
         rows: np.ndarray,
         preprocessing: CellPreprocessing,
         controls: Controls | None = None,
-        hidden: HiddenGenes = HiddenGenes(),
+        hidden: HiddenGenes = WITHOUT_PHASE,
         split: Sequence[str] | None = None,
     ) -> CellDataset:
         """split: the part of each of `rows`, for the tables of labels."""

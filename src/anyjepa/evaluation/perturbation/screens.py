@@ -21,8 +21,9 @@ def effects_of(
 ) -> Effects:
     """Every condition against the mean of all control cells. test: numbers of the conditions that are held out.
 
-    left_out: numbers of those that are neither tested nor learnt from; prefix: goes before the names, so that conditions of several screens differ; controls: so many control cells, drawn
-    once, stand beside the cells of each condition where distributions are compared.
+    left_out: numbers of those that are neither tested nor learnt from; prefix: goes before the names, so that
+    conditions of several screens differ; controls: so many control cells, drawn once, stand beside the cells of each
+    condition where distributions are compared.
     """
     means, rows = screen.means(), [np.flatnonzero(screen.condition == i) for i in range(len(screen.conditions))]
     numbers = [i for i in range(1, len(rows)) if len(rows[i]) and i not in left_out]
