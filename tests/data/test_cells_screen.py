@@ -104,11 +104,20 @@ def test_what_does_not_fit_is_refused(screen):
 
 
 def test_perturbed_genes_stay_whatever_their_dispersion(screen):
-    genes = variable_genes(screen, np.arange(len(screen)), 5)
+    perturbed = len(screen.perturbations)
+    genes = variable_genes(screen, np.arange(len(screen)), perturbed + 5)
     assert set(screen.perturbations) <= set(genes)
-    assert len(set(genes) - set(screen.perturbations)) <= 5
+    assert len(genes) == perturbed + 5
     assert list(genes) == [gene for gene in screen.genes if gene in set(genes)]
-    assert len(variable_genes(screen, np.arange(len(screen)), 60)) == 60
+    assert variable_genes(screen, np.arange(len(screen)), perturbed) == tuple(
+        gene for gene in screen.genes if gene in screen.perturbations
+    )
+    assert variable_genes(screen, np.arange(len(screen)), 60) == screen.genes
+    for count in (perturbed - 1, 61):
+        with pytest.raises(InputError, match=f"{count} genes cannot be chosen of 60"):
+            variable_genes(screen, np.arange(len(screen)), count)
+    with pytest.raises(InputError, match="over no cell"):
+        variable_genes(screen, np.arange(0), 20)
 
 
 def test_held_out_cells_have_no_say_in_variable_genes(screen):
@@ -116,8 +125,10 @@ def test_held_out_cells_have_no_say_in_variable_genes(screen):
     spoilt = screen.values.copy()
     spoilt[screen.condition >= 9] = np.random.default_rng(0).poisson(50, (int((screen.condition >= 9).sum()), 60))
     other = replace(screen, values=spoilt, library=spoilt.sum(1))
-    assert variable_genes(screen, train, 8) == variable_genes(other, train, 8)
-    assert variable_genes(screen, np.arange(len(screen)), 8) != variable_genes(other, np.arange(len(screen)), 8)
+    count = len(screen.perturbations) + 8
+    assert variable_genes(screen, train, count) == variable_genes(other, train, count)
+    everyone = np.arange(len(screen))
+    assert variable_genes(screen, everyone, count) != variable_genes(other, everyone, count)
 
 
 def test_dispersion_is_standardised_among_genes_of_similar_mean():
@@ -140,7 +151,8 @@ def test_variable_genes_are_those_of_scanpy(screen):
     ours = normalised_dispersion(np.expm1(adata.X).mean(0), np.expm1(adata.X).var(0, ddof=1, dtype=np.float64))
     assert np.allclose(ours, table["dispersions_norm"], atol=1e-3, equal_nan=True)
     chosen = {gene for gene, yes in zip(big.genes, table["highly_variable"], strict=True) if yes}
-    assert set(variable_genes(big, np.arange(len(big)), 100)) == chosen | set(big.perturbations)
+    both = chosen | set(big.perturbations)
+    assert set(variable_genes(big, np.arange(len(big)), len(both))) == both
 
 
 # ---- matched controls

@@ -57,3 +57,27 @@ def test_film_by_hand_and_at_the_start() -> None:
     torch.testing.assert_close(seen[0].view(3, 5, 8), tokens * (1 + scale[:, None]) + shift[:, None])
     fresh = ConditionalPredictor(ConditionalPredictorConfig(condition_dim=6, depth=1, heads=2, conditioning="film"), 8)
     torch.testing.assert_close(fresh(tokens, condition), fresh(tokens, condition + 1))
+
+
+@pytest.mark.parametrize("conditioning", ["cross_attention", "film"])
+def test_a_residual_predictor_changes_nothing_at_first_and_never_without_a_condition(conditioning: str) -> None:
+    tokens, condition = torch.randn(3, 5, 8), torch.randn(3, 2, 6)
+    valid = torch.tensor([[True, True], [False, False], [True, False]])
+    config = ConditionalPredictorConfig(condition_dim=6, depth=2, heads=2, conditioning=conditioning, residual=True)  # type: ignore[arg-type]
+    torch.testing.assert_close(ConditionalPredictor(config, 8)(tokens, condition, valid), tokens)
+    trained = predictor(conditioning=conditioning, residual=True)
+    found = trained(tokens, condition, valid)
+    assert torch.equal(found[1], tokens[1])
+    assert not torch.allclose(found[0], tokens[0], atol=1e-2)
+    assert not torch.allclose(found[2], tokens[2], atol=1e-2)
+
+
+@pytest.mark.parametrize("conditioning", ["cross_attention", "film"])
+def test_no_condition_is_one_token_of_zeros(conditioning: str) -> None:
+    """Whatever stands in the padding; its gradient is finite."""
+    model, tokens = predictor(conditioning=conditioning), torch.randn(3, 5, 8)
+    valid = torch.tensor([[True, True], [False, False], [False, False]])
+    found = model(tokens, torch.randn(3, 2, 6), valid)
+    torch.testing.assert_close(found[1:2], model(tokens[1:2], torch.zeros(1, 1, 6)))
+    found.sum().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())

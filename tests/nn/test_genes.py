@@ -29,12 +29,26 @@ def test_the_design_has_the_stated_parameters_and_its_depth_counts() -> None:
     assert parameters(deeper) == 63_035_904 + 2 * 789_760
 
 
-def test_the_default_spends_little_on_two_layers() -> None:
+def test_the_default_spends_little_on_reading_genes() -> None:
     with torch.device("meta"):
         model = build_encoder(GeneConfig(), 1, (2000,))
     assert isinstance(model, GeneEncoder)
-    large = parameters(model.projection[0]) + parameters(model.projection[-1])
-    assert large < 0.75 * parameters(model) < 2_000_000
+    assert parameters(model.projection) == 2016 * 128  # 32 groups of 63
+    assert parameters(model.projection) < 0.25 * parameters(model) < 300_000
+
+
+def test_without_hidden_layers_a_token_reads_its_own_genes_only() -> None:
+    torch.manual_seed(0)
+    model = build_encoder(GeneConfig(tokens=3, dim=4, depth=1, heads=2), 1, (7,))
+    assert isinstance(model, GeneEncoder)
+    x = torch.randn(5, 7)
+    tokens = model.projection(x)
+    assert tokens.shape == (5, 3, 4)
+    for place, genes in enumerate([[0, 1, 2], [3, 4, 5], [6]]):
+        weight = model.projection.weight[place, : len(genes)]
+        torch.testing.assert_close(tokens[:, place], x[:, genes] @ weight)
+    with pytest.raises(ValueError, match="8 tokens are more than 7 genes"):
+        build_encoder(GeneConfig(tokens=8), 1, (7,))
 
 
 def test_a_cell_by_hand() -> None:
@@ -44,7 +58,7 @@ def test_a_cell_by_hand() -> None:
     hidden = x[:, 0]
     for linear, norm in ((model.projection[0], model.projection[1]), (model.projection[4], model.projection[5])):
         hidden = F.gelu(norm(linear(hidden)))
-    tokens = model.projection[-1](hidden).view(5, 3, 4) + model.tokens
+    tokens = model.projection[-2](hidden).view(5, 3, 4) + model.tokens
     expected = model.norm(model.transformer(tokens.flatten(0, 1), Layout(5, 3))).view(5, 3, 4)
     torch.testing.assert_close(model(x).padded(), expected)
     torch.testing.assert_close(model.features(x)[1], expected)
