@@ -43,7 +43,7 @@ def test_held_out_pairs_and_all_that_follows_from_them_stay_out():
     assert split.conditions
     trained = set(dataset.screen.condition[dataset.rows].tolist())
     assert not trained & split.conditions
-    assert {number for number in range(9)} <= trained  # the control and all singles
+    assert set(range(9)) <= trained  # the control and all singles
     assert len(dataset) == len(split.train) < len(screen)
     assert dataset.preprocessing.size == (40,)
     assert set(screen.perturbations) <= set(dataset.preprocessing.genes)

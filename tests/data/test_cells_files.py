@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from h5ad_writing import write
 from scipy import sparse
 
 from anyjepa.data.cells.files import CellFileConfig, from_anndata, read_h5ad
@@ -42,18 +43,6 @@ def adata(simulated):
         index=list(simulated.ids),
     )
     return anndata.AnnData(sparse.csr_matrix(simulated.values), obs, pd.DataFrame(index=list(simulated.genes)))
-
-
-def write(adata: anndata.AnnData, path: Path) -> None:
-    """As `.h5ad`, all texts as objects: anndata 0.12 does not write those of pandas 3."""
-    for table in (adata.obs, adata.var):
-        table.index = table.index.astype(object)
-        for name in table:
-            if not pd.api.types.is_numeric_dtype(table[name]):
-                column = pd.Categorical(table[name])
-                names = pd.Index(column.categories.tolist(), dtype=object)
-                table[name] = pd.Categorical.from_codes(column.codes, names)
-    adata.write_h5ad(path)
 
 
 def log1p_of(matrix) -> sparse.csr_matrix:

@@ -1,0 +1,247 @@
+"""Cells through the whole of it, by the command line: pretraining, judging, report, embedding, going on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from h5ad_writing import write
+from scipy import sparse
+
+import anyjepa
+from anyjepa.data.cells.simulator import CellSimulatorConfig, simulate
+from anyjepa.errors import InputError
+from anyjepa.evaluation.perturbation.result import Judgement
+from anyjepa.recipes.schema import load_recipe
+from anyjepa.report.contents import read_contents
+from anyjepa.report.page import page
+from anyjepa.report.perturbations import perturbations
+from anyjepa.runs.folder import Run, open_run
+from anyjepa.runs.perturbations import evaluate_perturbations
+from anyjepa.runs.pretrain import build_objective, pretrain
+from anyjepa.training.logs import read_metrics
+
+VIEWS = pytest.mark.filterwarnings("ignore:The 'mode.chained_assignment'")  # anndata's, when it is indexed
+SCREEN = {"genes": 60, "regulators": 12, "singles": 12, "doubles": 10, "cells": 30, "controls": 80}
+SMALL = [
+    *(f"data.simulator.{key}={value}" for key, value in SCREEN.items()),
+    "data.genes=50",
+    "data.split.validation=0.1",
+    "data.hidden.steps=4",
+    "objective.encoder.tokens=5",
+    "objective.encoder.dim=8",
+    "objective.encoder.depth=1",
+    "objective.encoder.heads=2",
+    "objective.predictor.depth=1",
+    "objective.predictor.heads=2",
+    "training.steps=8",
+    "training.batch_size=16",
+    "training.optimiser.warmup=2",
+    "training.checkpoint_every=4",
+    "training.log_every=1",
+    "training.monitor_every=2",
+    "evaluation.perturbation.bootstrap=50",
+    "evaluation.perturbation.head.steps=50",
+]
+
+
+@pytest.fixture(scope="module")
+def run(cli, tmp_path_factory) -> Run:
+    folder = tmp_path_factory.mktemp("cells") / "run"
+    done = cli("pretrain", "perturb-demo", "-o", folder, *(word for edit in SMALL for word in ("--set", edit)))
+    assert done.code == 0, done.err
+    assert f"next: anyjepa evaluate {folder} --protocol perturbation" in done.err
+    return open_run(folder)
+
+
+@pytest.fixture(scope="module")
+def judged(cli, run) -> Judgement:
+    done = cli("evaluate", run.folder, "--protocol", "perturbation", "--seeds", 1)
+    assert done.code == 0, done.err
+    assert "half-split ceiling" in done.out
+    assert done.out.splitlines()[-1].startswith("report: ")
+    return Judgement.from_json(run.judgements / "held-out.json")
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory) -> Path:
+    """Another screen as .h5ad, with the same genes and a compound's name for the control."""
+    screen = simulate(CellSimulatorConfig(**SCREEN, seed=5))
+    names = [str(screen.conditions[number]) for number in screen.condition]
+    obs = pd.DataFrame({"perturbation": names}, index=[f"new{i}" for i in screen.ids])
+    path = tmp_path_factory.mktemp("screens") / "screen.h5ad"
+    write(anndata.AnnData(sparse.csr_matrix(screen.values), obs, pd.DataFrame(index=list(screen.genes))), path)
+    return path
+
+
+def test_both_phases_are_trained_and_collapse_is_watched(run):
+    rows = read_metrics(run.folder / "metrics.csv")
+    assert [row["step"] for row in rows] == list(range(1, 9))
+    assert {"prediction", "variance", "covariance"} <= rows[-1].keys()
+    assert rows[-1]["teacher_between"] > 0.3
+
+
+def test_going_on_gives_the_same_numbers_across_the_phases(run, tmp_path):
+    recipe = load_recipe("perturb-demo", [*SMALL, "training.workers=1"])[0]
+    other = pretrain(recipe, output=tmp_path / "other")
+    (other.folder / "checkpoints/step-00000008.ckpt").unlink()
+    again = pretrain(recipe, output=tmp_path / "other", resume=True)
+    first, second = (read_metrics(one.folder / "metrics.csv")[-1] for one in (run, again))
+    assert first["loss"] == second["loss"]
+    assert first["teacher_between"] == second["teacher_between"]
+
+
+def test_the_head_stands_on_four_representations_beside_every_baseline(judged):
+    names = [row.name for row in judged.rows]
+    assert names[:4] == [
+        "head on pretrained (teacher)",
+        "head on PCA (50)",
+        "head on random weights",
+        "head on raw expression",
+    ]
+    assert {"no change", "perturbed mean", "additive", "half-split ceiling"} < set(names)
+    assert f"{names[0]}, shuffled" in names
+    assert judged.decoded.keys() == set(names[:4])
+    assert judged.decoded["head on raw expression"] > 0.98  # all but the ridge
+    assert all(len(condition.perturbed) == 2 for condition in judged.conditions)
+    assert judged.splits == 1
+
+
+def test_the_judgement_is_on_the_report(run, judged):
+    contents = read_contents(run.folder)
+    assert not contents.notes
+    shown = page(contents)
+    assert "Are perturbations predicted?" in shown
+    assert "Is the representation useful?" not in shown
+    assert f"{len(judged.conditions)} held-out perturbations of the embedded screen" in shown
+    assert all(condition.name in shown for condition in judged.conditions)
+    assert "ridge (G W P&#x27;)" in perturbations(contents)  # which had no answer, and is named for it
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"rows": []}', '{"schema_version": 9}'])
+def test_a_broken_judgement_is_a_note_on_the_report(run, judged, tmp_path, text):
+    (tmp_path / "perturbations").mkdir()
+    (tmp_path / "perturbations/held-out.json").write_text(text)
+    contents = read_contents(tmp_path)
+    assert any("perturbations/held-out.json is not readable" in note for note in contents.notes)
+    assert page(contents)
+    plain = json.loads((run.judgements / "held-out.json").read_text())
+    plain["conditions"] = plain["conditions"][:1]
+    (tmp_path / "perturbations/held-out.json").write_text(json.dumps(plain))
+    assert not read_contents(tmp_path).judgements
+
+
+def test_other_data_are_split_anew(cli, run, file, tmp_path):
+    """A panel that is smaller than the filters of the defaults expect needs its own settings."""
+    recipe = load_recipe("perturb-demo", [*SMALL, "data.file.quality.min_genes=0", "training.steps=4"])[0]
+    other = pretrain(recipe, output=tmp_path / "run")
+    done = cli("evaluate", other.folder, "--data", file, "--protocol", "perturbation", "--seeds", 1, "--folds", 2)
+    assert done.code == 0, done.err
+    found = Judgement.from_json(other.judgements / "screen.json")
+    assert found.splits == 2
+    assert {condition.split for condition in found.conditions} == {0, 1}
+
+
+def test_a_model_of_a_file_is_judged_on_what_it_has_not_seen(cli, file, tmp_path):
+    edits = [*SMALL, "data.file.quality.min_genes=0", "training.steps=4"]
+    recipe = load_recipe("perturb-demo", edits)[0]
+    held = pretrain(recipe, file, tmp_path / "held")
+    assert evaluate_perturbations(held, file, seeds=1).splits == 1
+    everything = pretrain(load_recipe("perturb-demo", [*edits, "data.split=null"])[0], file, tmp_path / "all")
+    done = cli("evaluate", everything.folder, "--data", file, "--protocol", "perturbation")
+    assert (done.code, done.out) == (2, "")
+    assert "the model was trained on cells of tested conditions" in done.err
+    with pytest.raises(InputError, match="a model folder needs --data"):
+        evaluate_perturbations(held.model)
+
+
+def test_labels_of_cells_are_probed_like_any_others(run):
+    found = anyjepa.evaluate(run, task="cell_type", settings={"seeds": 1, "bootstrap": 0, "linear": {"strengths": [1]}})
+    assert found.classes.keys() == {"state0", "state1"}
+
+
+@VIEWS
+def test_cells_are_embedded_from_files_and_in_memory(cli, run, file, tmp_path):
+    done = cli("embed", run.folder, file, "-o", tmp_path / "cells.npz")
+    assert done.code == 0, done.err
+    table = np.load(tmp_path / "cells.npz")
+    adata = anndata.read_h5ad(file)
+    assert table["id"].tolist() == adata.obs_names.tolist()  # no filter leaves any out
+    model = anyjepa.load(run.folder)
+    np.testing.assert_allclose(model.embed(adata), table["embedding"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(model.embed(adata[:, ::-1].copy()), table["embedding"], rtol=1e-5, atol=1e-6)
+    screen = simulate(CellSimulatorConfig(**SCREEN, seed=5)).select(genes=model.preprocessing.genes)
+    cells = screen.rows(np.arange(4))
+    np.testing.assert_allclose(model.embed(cells), table["embedding"][:4], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(model.embed(cells[0]), table["embedding"][:1], rtol=1e-5, atol=1e-6)
+
+
+@VIEWS
+def test_cells_that_do_not_fit_the_model_are_one_line(cli, run, file, tmp_path):
+    model, adata = anyjepa.load(run.folder), anndata.read_h5ad(file)
+    gene = model.preprocessing.genes[3]
+    with pytest.raises(InputError, match=f"1 of 50 genes are missing: '{gene}'"):
+        model.embed(adata[:, [name != gene for name in adata.var_names]].copy())
+    logged = adata.copy()
+    logged.X = logged.X.astype(np.float32).log1p()
+    with pytest.raises(InputError, match="has log1p, the model was trained on counts"):
+        model.embed(logged)
+    with pytest.raises(InputError, match="reads 50 genes in its order"):
+        model.embed(np.ones((2, 49), np.float32))
+    with pytest.raises(InputError, match="negative or not finite"):
+        model.embed(np.full((2, 50), -1.0))
+    (tmp_path / "cells.h5ad").write_text("no HDF5")
+    done = cli("embed", run.folder, tmp_path / "cells.h5ad", "-o", tmp_path / "cells.npz")
+    assert (done.code, done.out) == (2, "")
+    assert "cannot be read as .h5ad" in done.err
+
+
+def test_perturbations_are_of_cells(cli, tmp_path):
+    images = pretrain(
+        load_recipe("ijepa-demo", ["data.simulator.train=60", "training.steps=1", "training.optimiser.warmup=0"])[0],
+        output=tmp_path / "images",
+    )
+    done = cli("evaluate", images.folder, "--protocol", "perturbation")
+    assert (done.code, done.err) == (2, "anyjepa: evaluate: perturbations are of cells, this is a model of images\n")
+
+
+@pytest.mark.parametrize(
+    ("edits", "message"),
+    [
+        (["objective.predictor.condition_dim=64"], "condition_dim and data.encoding.width must be the same"),
+        (["data.split.kind=nothing"], "data.split"),
+        (["objective.encoder.tokens=70", "data.genes=60"], "70 tokens are more than 60 genes"),
+    ],
+)
+def test_recipes_that_do_not_fit_are_one_line(cli, tmp_path, edits, message):
+    words = [word for edit in [*SMALL, *edits] for word in ("--set", edit)]
+    done = cli("pretrain", "perturb-demo", "-o", tmp_path / "run", *words)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_first_design_has_its_parameters_and_takes_a_step():
+    """69,390,080 with a condition of 128 numbers; the loss and every gradient are finite."""
+    import torch
+
+    from anyjepa.objectives.base import Pair
+
+    recipe = load_recipe("bio-jepa-seed")[0]
+    model = build_objective(recipe)
+    assert sum(p.numel() for p in model.parameters()) == 69_390_080
+    x, other, condition = torch.rand(4, 1, 20_000), torch.rand(4, 1, 20_000), torch.rand(4, 1, 128)
+    losses = model(x, [], pair=Pair(other, condition, torch.ones(4, 1, dtype=torch.bool)))
+    losses.total().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_the_recipe_for_screens_of_ones_own_spends_little_on_reading_genes():
+    model = build_objective(load_recipe("perturb-jepa")[0])
+    reading = sum(p.numel() for p in model.student.projection.parameters())
+    assert reading == 50 * 40 * 128
+    assert reading < 0.25 * sum(p.numel() for p in model.student.parameters())
