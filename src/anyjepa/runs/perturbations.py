@@ -20,6 +20,7 @@ from anyjepa.evaluation.perturbation.config import PerturbationConfig
 from anyjepa.evaluation.perturbation.effects import Effects, Fit, Predict
 from anyjepa.evaluation.perturbation.head import HeadConfig, latent_head
 from anyjepa.evaluation.perturbation.judge import judge
+from anyjepa.evaluation.perturbation.predicted import predictor_fit
 from anyjepa.evaluation.perturbation.representations import all_tokens, components, sufficiency
 from anyjepa.evaluation.perturbation.result import Judgement
 from anyjepa.evaluation.perturbation.screens import effects_of
@@ -59,7 +60,7 @@ def evaluate_perturbations(
     progress("judging")
     result = judge(
         effects,
-        _methods(loaded, config),
+        _methods(loaded, config, screen),
         ", ".join(map(str, paths)) or "embedded screen",
         above=config.above,
         resamples=config.bootstrap,
@@ -116,11 +117,21 @@ def _representations(model: CellModel, config: PerturbationConfig) -> dict[str, 
     }
 
 
-def _methods(model: CellModel, config: PerturbationConfig) -> dict[str, list[Fit]]:
-    return {
+def _methods(model: CellModel, config: PerturbationConfig, screen: Screen) -> dict[str, list[Fit]]:
+    """By name a fit for each seed; the model's own predictor, which is trained already, has one."""
+    methods = {
         name: [_head(of, config.head, seed) for seed in range(config.seeds)]
         for name, of in _representations(model, config).items()
     }
+    if model.loaded.predictor is None:
+        return methods
+    conditions = {condition.names: condition for condition in screen.conditions}
+
+    def encode(perturbed: frozenset[str]) -> tuple[np.ndarray, np.ndarray]:
+        return model.preprocessing.encoding.encode([conditions[perturbed]])
+
+    own = predictor_fit(model.encoder, model.loaded.predictor.to(next(model.encoder.parameters()).device), encode)
+    return methods | {"the model's own predictor": [own]}
 
 
 def _head(of: Callable[[Effects], Any], config: HeadConfig, seed: int) -> Fit:

@@ -39,24 +39,29 @@ def components(train: Effects, count: int) -> Represent:
     return lambda cells: (cells - mean) @ kept
 
 
-def sufficiency(represent: Represent, effects: Effects, ridge: float) -> float:
-    """Pearson delta, mean over test conditions, of the measured mean representation decoded to expression.
-
-    The decoder is a ridge from standardised representations of training cells. No prediction: it sees the tested cells,
-    and says what no head on this representation can exceed in this decoding.
-    """
-    train, test = effects.train, effects.held_out
-    assert train.controls is not None, "a representation needs control cells"
-    assert test.cells is not None, "the measured representation needs the cells"
+def decoder(represent: Represent, train: Effects, ridge: float) -> Represent:
+    """From representations (n, D) to expression (n, G): ridge on what is standardised over training cells."""
     everyone = _everyone(train).astype(np.float64)
     z = represent(everyone).astype(np.float64)
     mean, spread = z.mean(0), np.maximum(z.std(0), 1e-8)
     z = (z - mean) / spread
-    weights = np.linalg.solve(z.T @ z + ridge * np.eye(z.shape[1]), z.T @ (everyone - everyone.mean(0)))
-    control = z[: len(train.controls)].mean(0)
-    cells = (test.cells(name)[0] for name in test.conditions)
-    latent = [((represent(of) - mean) / spread).mean(0) - control for of in cells]
-    return float(np.nanmean(pearson(np.stack(latent) @ weights, test.change)))
+    middle = everyone.mean(0)
+    weights = np.linalg.solve(z.T @ z + ridge * np.eye(z.shape[1]), z.T @ (everyone - middle))
+    return lambda latent: (latent - mean) / spread @ weights + middle
+
+
+def sufficiency(represent: Represent, effects: Effects, ridge: float) -> float:
+    """Pearson delta, mean over test conditions, of the measured mean representation decoded to expression.
+
+    No prediction: it sees the tested cells, and says what no head on this representation can exceed in this decoding.
+    """
+    train, test = effects.train, effects.held_out
+    assert train.controls is not None, "a representation needs control cells"
+    assert test.cells is not None, "the measured representation needs the cells"
+    read = decoder(represent, train, ridge)
+    control = read(represent(train.controls)).mean(0)
+    decoded = [read(represent(test.cells(name)[0])).mean(0) - control for name in test.conditions]
+    return float(np.nanmean(pearson(np.stack(decoded), test.change)))
 
 
 def _everyone(train: Effects) -> np.ndarray:
