@@ -50,6 +50,8 @@ def test_a_method_is_asked_with_the_control_that_is_given() -> None:
     seen = []
     ask(lambda sets, control: seen.append(control) or np.zeros(control.shape), TRAIN, ["a", "b"], np.array([1.0, 2, 3]))
     np.testing.assert_array_equal(seen[0], [[1, 2, 3], [1, 2, 3]])
+    with pytest.raises(InputError, match=r"control has shape \(2,\), one mean of each of 3 genes"):
+        ask(predict, TRAIN, ["a"], np.zeros(2))
 
 
 @pytest.mark.parametrize(
@@ -165,4 +167,4 @@ def test_no_goal(goal, message) -> None:
 def test_a_goal_of_an_unknown_gene_names_the_nearest_before_anything_is_predicted() -> None:
     wide = replace(TRAIN, genes=("STAT1", "b", "c"))
     with pytest.raises(InputError, match="no gene is 'STAT11'; did you mean 'STAT1'"):
-        screen(lambda sets, control: pytest.fail(), wide, Goal(up=("STAT11",)))
+        screen(lambda sets, control: pytest.fail("asked"), wide, Goal(up=("STAT11",)))

@@ -40,7 +40,7 @@ def ask(predict: Predict, train: Effects, conditions: Sequence[str], control: np
 
     control: (G,) mean log1p expression of the cells that are to be perturbed; None: of all control cells.
     Raises InputError for no condition, one twice, the control, and a condition that the method has no answer for, with
-    the nearest perturbations of training if it names one that is not there.
+    the nearest perturbations of training if it names one that is not there; and for a control of another shape.
     """
     known = perturbations(train)
     asked = [parse(text, known={*known, *train.genes}) for text in conditions]
@@ -67,6 +67,8 @@ def of_sets(
 ) -> Answer:
     """The same of T sets of perturbations, with a row of NaN where there is no answer."""
     before = _control(train) if control is None else control
+    if before.shape != (len(train.genes),):
+        raise InputError(f"control has shape {before.shape}, one mean of each of {len(train.genes)} genes is needed")
     prediction = Prediction.of(predict(sets, np.tile(before, (len(sets), 1))))
     return Answer(train.genes, tuple("+".join(sorted(one)) for one in sets), tuple(sets), before, prediction)
 

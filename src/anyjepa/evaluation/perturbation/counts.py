@@ -25,7 +25,7 @@ class SampledCells(NamedTuple):
 
 
 def expected_counts(answer: Answer, controls: np.ndarray, library: float = SCALE) -> np.ndarray:
-    """(T, G) counts of a cell of `library` counts over all genes: expm1 of predicted means, scaled to the panel's share.
+    """(T, G) counts of a cell that has `library` over all genes: expm1 of predicted means, scaled to the panel's share.
 
     controls: (m, G) control cells, log1p of counts per 10,000; the panel has their mean share of a cell's counts.
     expm1 of a mean of logarithms is below the mean of counts, most for rare and variable genes: scaling mends it on the

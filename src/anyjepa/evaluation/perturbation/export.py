@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -42,7 +42,14 @@ def cells_to_anndata(cells: SampledCells, provenance: Mapping[str, str] | None =
     return _anndata(values, cells.genes, names, columns, {"counts": cells.counts}, provenance)
 
 
-def _anndata(values, genes, names, columns, layers, provenance) -> AnnData:
+def _anndata(
+    values: np.ndarray,
+    genes: Sequence[str],
+    names: Sequence[str],
+    columns: Mapping[str, Any],
+    layers: Mapping[str, np.ndarray | None],
+    provenance: Mapping[str, str] | None,
+) -> AnnData:
     """Text as `object`: anndata 0.12 does not write that of pandas 3."""
     try:
         from anndata import AnnData
@@ -50,11 +57,11 @@ def _anndata(values, genes, names, columns, layers, provenance) -> AnnData:
         raise InputError("AnnData needs the anndata package: pip install 'anyjepa[cells]'") from error
     from pandas import Categorical, DataFrame, Index
 
-    def text(entries) -> Index:
+    def text(entries: Sequence[str]) -> Index:
         return Index(np.array(entries, object), dtype=object)
 
     kinds = text(list(dict.fromkeys(columns["condition"])))
-    obs = DataFrame(columns | {"condition": Categorical(columns["condition"], kinds)}, index=text(names))
+    obs = DataFrame({**columns, "condition": Categorical(columns["condition"], kinds)}, index=text(names))
     found = AnnData(values.astype(np.float32), obs=obs, var=DataFrame(index=text(genes)))
     for name, layer in layers.items():
         if layer is not None:

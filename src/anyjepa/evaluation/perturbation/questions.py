@@ -49,9 +49,9 @@ def synergy(
     total = np.full(answer.prediction.change.shape, np.nan)
     if parts == "measured":
         total = Prediction.of(additive(train)(answer.perturbed, total)).change
-    measured = np.isfinite(total).all(1)
+    measured = np.isfinite(total).all(axis=1)
     if not measured.all():
-        rest = [one for one, known in zip(answer.perturbed, measured, strict=True) if not known]
+        rest = [answer.perturbed[i] for i in np.flatnonzero(~measured)]
         names = sorted(frozenset[str]().union(*rest))
         single = dict(zip(names, ask(predict, train, names).prediction.change, strict=True))
         total[~measured] = [np.sum([single[name] for name in sorted(one)], axis=0) for one in rest]
