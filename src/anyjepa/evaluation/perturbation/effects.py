@@ -112,6 +112,13 @@ class Prediction:
     high: np.ndarray | None = None
     cells: Sequence[np.ndarray] | None = None
     """T arrays (n, G) of predicted cells; None: control cells, each moved by the predicted change."""
+    members: np.ndarray | None = None
+    """(M, T, G) changes by each member of an ensemble, whose mean `change` is."""
+
+    @classmethod
+    def of(cls, answer: np.ndarray | Prediction) -> Prediction:
+        """What a method returned, which may be changes alone."""
+        return answer if isinstance(answer, Prediction) else cls(np.asarray(answer, float))
 
 
 Predict = Callable[[Sequence[frozenset[str]], np.ndarray], "np.ndarray | Prediction"]

@@ -68,8 +68,7 @@ def predict(name: str, fit: Fit, train: Effects, test: Effects) -> Prediction:
     Raises InputError, with the method's name, for a wrong shape, an interval of one end, and changes that are infinite
     or NaN in a part of a row.
     """
-    answer = fit(train)(test.perturbed, test.control)
-    prediction = answer if isinstance(answer, Prediction) else Prediction(np.asarray(answer, float))
+    prediction = Prediction.of(fit(train)(test.perturbed, test.control))
     change, shape = prediction.change, test.mean.shape
     for what, array in (("changes", change), ("low", prediction.low), ("high", prediction.high)):
         if array is not None and array.shape != shape:
