@@ -23,6 +23,7 @@ import numpy as np
 from anyjepa.data.cells.simulator import simulate
 from anyjepa.data.cells.source import CellDataConfig, held_out
 from anyjepa.evaluation.controls import random_encoder
+from anyjepa.evaluation.perturbation.config import PerturbationConfig
 from anyjepa.evaluation.perturbation.effects import Effects, Fit
 from anyjepa.evaluation.perturbation.head import HeadConfig, Represent, latent_head
 from anyjepa.evaluation.perturbation.judge import judge
@@ -96,16 +97,15 @@ def judged(regime: str, seeds: int, heads: int, edits: list[str], output: Path) 
 
     representations: dict[str, Callable[[Effects], Represent]] = {
         "JEPA": lambda train: all_tokens(encoders[seed_of(train)]),
-        "PCA": lambda train: components(train, 50),
+        "PCA": lambda train: lambda cells: cells,
         "random weights": lambda train: all_tokens(random_encoder(encoders[seed_of(train)], seed_of(train))),
-        "raw expression": lambda train: lambda cells: cells,
     }
     methods = {name: [_head(of, head) for head in range(heads)] for name, of in representations.items()}
+    methods["raw expression"] = [latent_head(lambda cells: cells, seed=head) for head in range(heads)]
     result = judge(parts, methods, f"simulated screens, {regime}")
     ridge = HeadConfig().ridge
-    decoded = {
-        name: [sufficiency(of(part.train), part, ridge) for part in parts] for name, of in representations.items()
-    }
+    held = representations | {"PCA": lambda train: components(train, PerturbationConfig().components)}
+    decoded = {name: [sufficiency(of(part.train), part, ridge) for part in parts] for name, of in held.items()}
     between = [read_metrics(run.folder / "metrics.csv")[-1]["teacher_between"] for run in runs]
     print(result, flush=True)
     rows = {row.name: {name: one.mean for name, one in row.metrics.items()} for row in result.rows}
@@ -113,7 +113,9 @@ def judged(regime: str, seeds: int, heads: int, edits: list[str], output: Path) 
 
 
 def _head(of: Callable[[Effects], Represent], seed: int) -> Fit:
-    return lambda train: latent_head(of(train), seed=seed)(train)
+    """On equally many components of each representation."""
+    count = PerturbationConfig().components
+    return lambda train: latent_head(components(train, count, of(train)), seed=seed)(train)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import typer
 import anyjepa
 from anyjepa.cli_data import data_app
 from anyjepa.cli_options import Json, SkipErrors, Unit, Weights, console, show
-from anyjepa.cli_records import embed, predict
+from anyjepa.cli_records import embed, perturb, predict
 from anyjepa.cli_weights import weights_app
 from anyjepa.errors import DataWarning, InputError
 
@@ -268,6 +268,7 @@ def _evaluate_perturbations(
 
 
 app.command()(predict)
+app.command()(perturb)
 app.command()(embed)
 
 

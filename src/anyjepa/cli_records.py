@@ -1,4 +1,4 @@
-"""The commands that take a model to records: `predict` and `embed`."""
+"""The commands that take a model to records: `predict`, `perturb` and `embed`."""
 
 from __future__ import annotations
 
@@ -55,9 +55,48 @@ def predict(
     told(output, *predict_files(model, paths, output, windows=windows, **how))
 
 
+def perturb(
+    model: Annotated[str, typer.Argument(help="Run folder, model folder or Hugging Face id of a model of cells.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help=".h5ad, .csv or .parquet; a ranking is a table.")],
+    data: Annotated[
+        list[Path] | None, typer.Option("--data", help=".h5ad that was measured. Default: the run's embedded screen.")
+    ] = None,
+    conditions: Annotated[
+        list[str] | None, typer.Option("--condition", help="What is to be predicted, e.g. A+B; may be repeated.")
+    ] = None,
+    up: Annotated[str | None, typer.Option(help="Genes that are to go up, G1,G2: ranks all singles and pairs.")] = None,
+    down: Annotated[str | None, typer.Option(help="Genes that are to go down.")] = None,
+    cells: Annotated[
+        int | None, typer.Option(min=1, help="With .h5ad: so many predicted cells of each condition, not its mean.")
+    ] = None,
+    synergy: Annotated[
+        Path | None, typer.Option(help=".csv or .parquet: how combinations differ from the sum of their parts.")
+    ] = None,
+    level: Annotated[float, typer.Option(min=0.01, max=0.99, help="Of the intervals.")] = 0.8,
+    weights: Annotated[Weights | None, typer.Option(help="Default: the teacher, where there is one.")] = None,
+) -> None:
+    """What perturbations that were not measured would do to cells, learnt from those that were."""
+    from anyjepa.evaluation.perturbation.questions import Goal
+    from anyjepa.runs.perturb import perturb_files
+
+    rising, falling = (tuple(filter(None, (genes or "").split(","))) for genes in (up, down))
+    count = perturb_files(
+        model,
+        data or [],
+        output,
+        conditions=conditions or [],
+        goal=Goal(rising, falling) if rising or falling else None,
+        cells=cells,
+        synergies=synergy,
+        level=level,
+        weights=weights.value if weights else None,
+    )
+    typer.echo(f"{output}: {count} rows")
+
+
 def embed(
     model: Annotated[str, typer.Argument(help="Run folder, model folder or Hugging Face id.")],
-    paths: Annotated[list[Path], typer.Argument(help="ECG files or folders.")],
+    paths: Annotated[list[Path], typer.Argument(help="Files or folders of what the model reads.")],
     output: Annotated[Path, typer.Option("--output", "-o", help=".parquet, .npz or .csv")],
     weights: Annotated[Weights | None, typer.Option(help="Default: the teacher, where there is one.")] = None,
     fs: Rate = None,

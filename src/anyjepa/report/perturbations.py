@@ -78,7 +78,7 @@ def _judgement(result: Judgement) -> Html:
         table(head, rows, said),
     ]
     if result.decoded:
-        held = ", ".join(f"{name.removeprefix('head on ')} {value:.3f}" for name, value in result.decoded.items())
+        held = ", ".join(f"{name} {value:.3f}" for name, value in result.decoded.items())
         parts.append(tag("p", f"What each representation holds (Pearson delta of measured means, decoded): {held}."))
     beside = next((row for name in _BESIDE for row in answering(result) if row.name == name), None)
     drawn = [result.rows[0], *([beside] if beside else [])]

@@ -18,7 +18,7 @@ from anyjepa.errors import InputError
 from anyjepa.evaluation.controls import random_encoder
 from anyjepa.evaluation.perturbation.config import PerturbationConfig
 from anyjepa.evaluation.perturbation.effects import Effects, Fit, Predict
-from anyjepa.evaluation.perturbation.head import HeadConfig, latent_head
+from anyjepa.evaluation.perturbation.head import HeadConfig, Represent, latent_head
 from anyjepa.evaluation.perturbation.judge import judge
 from anyjepa.evaluation.perturbation.predicted import predictor_fit
 from anyjepa.evaluation.perturbation.representations import all_tokens, components, sufficiency
@@ -65,9 +65,14 @@ def evaluate_perturbations(
         above=config.above,
         resamples=config.bootstrap,
     )
+    held = {
+        f"all tokens of the model ({loaded.loaded.weights})": lambda train: all_tokens(loaded.encoder),
+        f"PCA ({config.components})": partial(components, count=config.components),
+        "all tokens of random weights": lambda train: all_tokens(random_encoder(loaded.encoder, 0)),
+    }
     decoded = {
         name: float(np.mean([sufficiency(of(part.train), part, config.head.ridge) for part in effects]))
-        for name, of in _representations(loaded, config).items()
+        for name, of in held.items()
     }
     result = result.model_copy(update={"decoded": decoded})
     if run:
@@ -107,12 +112,22 @@ def _unused(screen: Screen, done: CellSplit) -> frozenset[int]:
     return frozenset(np.unique(screen.condition[done.unused]).tolist()) - {0}
 
 
-def _representations(model: CellModel, config: PerturbationConfig) -> dict[str, Callable[[Effects], Any]]:
-    """By name what makes a representation from the training cells."""
+def heads(model: CellModel, config: PerturbationConfig) -> list[Fit]:
+    """The heads on the model, one a seed."""
+    of = next(iter(_representations(model, config).values()))
+    return [_head(of, config.head, seed) for seed in range(config.seeds)]
+
+
+def _representations(model: CellModel, config: PerturbationConfig) -> dict[str, Callable[[Effects], Represent]]:
+    """By name what makes a representation from the training cells: all but the last of equal width."""
+
+    def main(represent: Represent) -> Callable[[Effects], Represent]:
+        return partial(components, count=config.components, represent=represent)
+
     return {
-        f"head on pretrained ({model.loaded.weights})": lambda train: all_tokens(model.encoder),
-        f"head on PCA ({config.components})": partial(components, count=config.components),
-        "head on random weights": lambda train: all_tokens(random_encoder(model.encoder, 0)),
+        f"head on pretrained ({model.loaded.weights})": main(all_tokens(model.encoder)),
+        f"head on PCA ({config.components})": main(lambda cells: cells),
+        "head on random weights": main(all_tokens(random_encoder(model.encoder, 0))),
         "head on raw expression": lambda train: lambda cells: cells,
     }
 
@@ -134,7 +149,7 @@ def _methods(model: CellModel, config: PerturbationConfig, screen: Screen) -> di
     return methods | {"the model's own predictor": [own]}
 
 
-def _head(of: Callable[[Effects], Any], config: HeadConfig, seed: int) -> Fit:
+def _head(of: Callable[[Effects], Represent], config: HeadConfig, seed: int) -> Fit:
     def fit(train: Effects) -> Predict:
         return latent_head(of(train), config, seed)(train)
 

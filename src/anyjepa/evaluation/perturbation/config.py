@@ -21,7 +21,9 @@ class PerturbationConfig(Config):
     splits: PositiveInt = Field(default=5, description="random splits of such data")
     seeds: PositiveInt = Field(default=3, description="heads a representation, each from other random numbers")
     head: HeadConfig = HeadConfig()
-    components: PositiveInt = Field(default=50, description="of the PCA that stands beside the encoder")
+    components: PositiveInt = Field(
+        default=100, description="of every representation that a head stands on, all tokens or expression (PCA)"
+    )
     above: str | None = Field(
         default=None,
         description="a metric: conditions whose half-split ceiling is no better in it than the perturbed mean are left "

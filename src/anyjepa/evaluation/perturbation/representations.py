@@ -29,14 +29,17 @@ def all_tokens(encoder: Encoder) -> Represent:
     return represent
 
 
-def components(train: Effects, count: int) -> Represent:
-    """The first principal components of training cells, controls among them, evenly thinned to 4,000 at most."""
+def components(train: Effects, count: int, represent: Represent = lambda cells: cells) -> Represent:
+    """The first principal components of a representation, here of expression itself.
+
+    They are fitted to training cells, controls among them, evenly thinned to 4,000 at most.
+    """
     everyone = _everyone(train)
-    cells = everyone[:: max(1, len(everyone) // FITTED)].astype(np.float64)
-    mean = cells.mean(0)
-    _, _, axes = np.linalg.svd(cells - mean, full_matrices=False)
+    z = represent(everyone[:: -(-len(everyone) // FITTED)]).astype(np.float64)
+    mean = z.mean(0)
+    _, _, axes = np.linalg.svd(z - mean, full_matrices=False)
     kept = axes[:count].T
-    return lambda cells: (cells - mean) @ kept
+    return lambda cells: (represent(cells) - mean) @ kept
 
 
 def decoder(represent: Represent, train: Effects, ridge: float) -> Represent:

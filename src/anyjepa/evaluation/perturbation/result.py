@@ -125,8 +125,8 @@ def render(result: Judgement) -> Group:
     if result.left_out:
         lines.append(f"Left out: {result.left_out}, whose ceiling is no better than {result.baseline}.")
     if result.decoded:
-        shown = ", ".join(f"{name.removeprefix('head on ')} {value:.3f}" for name, value in result.decoded.items())
-        lines.append(f"What a representation can say at most (Pearson delta of its measured means, decoded): {shown}.")
+        shown = ", ".join(f"{name} {value:.3f}" for name, value in result.decoded.items())
+        lines.append(f"What a representation holds (Pearson delta of its measured means, decoded): {shown}.")
     lines += [f"No answer for {row.unanswered} conditions: {row.name}." for row in result.rows if row.unanswered]
     return Group(*(Text(notice, style="bold yellow") for notice in result.notices), *tables, Text("\n".join(lines)))
 

@@ -1,0 +1,104 @@
+"""A screen in, predictions of perturbations that were not measured out: files for biologists."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anyjepa.data.cells.screen import Screen
+from anyjepa.data.cells.source import CellDataConfig, find_screen
+from anyjepa.errors import InputError
+from anyjepa.evaluation.perturbation.answers import Answer, ask, table
+from anyjepa.evaluation.perturbation.config import PerturbationConfig
+from anyjepa.evaluation.perturbation.counts import sample_cells
+from anyjepa.evaluation.perturbation.ensembles import calibrated, ensemble
+from anyjepa.evaluation.perturbation.export import cells_to_anndata, to_anndata
+from anyjepa.evaluation.perturbation.questions import Goal, screen, synergy
+from anyjepa.evaluation.perturbation.screens import effects_of
+from anyjepa.objectives.base import Weights
+from anyjepa.runs.embed import refuse_input_as_output, write_table, write_whole
+from anyjepa.runs.folder import find_run
+from anyjepa.runs.model import CellModel, load
+from anyjepa.runs.perturbations import heads
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+TABLES = (".csv", ".parquet")
+
+
+def perturb_files(
+    model: str | Path,
+    data: Sequence[Path],
+    output: Path,
+    *,
+    conditions: Sequence[str] = (),
+    goal: Goal | None = None,
+    cells: int | None = None,
+    synergies: Path | None = None,
+    level: float = 0.8,
+    weights: Weights | None = None,
+) -> int:
+    """Fit the heads to every condition of a screen, and write what they say of others; returns how many rows.
+
+    conditions: 'A', 'A+B' ... into .h5ad (a row a condition, with intervals; with `cells` so many predicted cells of
+    each) or a table .csv, .parquet (a row a condition and gene). goal: all singles and pairs, ranked, into a table.
+    synergies: another table, of the combinations among the conditions. Raises InputError.
+    """
+    outputs = [output, *([synergies] if synergies else [])]
+    _check(outputs, data, conditions, goal, cells)
+    run = find_run(Path(model))
+    loaded = load(run.model if run else model, weights)
+    if not isinstance(loaded, CellModel):
+        raise InputError(f"perturb: perturbations are of cells, this is a model of {loaded.preprocessing.kind}")
+    if run is None and not data:
+        raise InputError("perturb: a model folder needs --data; only a run knows its recipe's embedded screen")
+    known = run.recipe.data if run else CellDataConfig()
+    assert isinstance(known, CellDataConfig), "a run of a cell model"
+    measured = loaded.preprocessing.fit(find_screen(known, data))
+    train = effects_of(measured, ()).train
+    config = run.recipe.evaluation.perturbation if run else PerturbationConfig()
+    fits = heads(loaded, config)
+    if goal is not None:
+        return _write(output, screen(ensemble(fits)(train), train, goal))
+    predict = calibrated(fits, level)(train)
+    answer = ask(predict, train, conditions)
+    if synergies is not None:
+        _write(synergies, synergy(predict, train, [name for name in answer.conditions if "+" in name]).scores)
+    if output.suffix in TABLES:
+        return _write(output, table(answer))
+    return _anndata(output, answer, measured, cells, {"model": str(model), "level": f"{level:g}"})
+
+
+def _check(
+    outputs: Sequence[Path], data: Sequence[Path], conditions: Sequence[str], goal: Goal | None, cells: int | None
+) -> None:
+    if bool(conditions) == (goal is not None):
+        raise InputError("perturb: give conditions to predict, or genes to go --up and --down: one of the two")
+    for place, path in enumerate(outputs):
+        allowed = TABLES if goal is not None or place else (".h5ad", *TABLES)
+        if path.suffix not in allowed:
+            raise InputError(f"{path}: is written as {', '.join(allowed)}")
+        refuse_input_as_output(path, data)
+    if cells is not None and outputs[0].suffix != ".h5ad":
+        raise InputError(f"{outputs[0]}: predicted cells are written as .h5ad")
+
+
+def _write(output: Path, found: DataFrame) -> int:
+    found.attrs.clear()  # parquet keeps them as JSON, and the unit is in the docs
+    write_table(output, found)
+    return len(found)
+
+
+def _anndata(output: Path, answer: Answer, measured: Screen, cells: int | None, provenance: dict[str, str]) -> int:
+    if cells is None:
+        found = to_anndata(answer, provenance=provenance)
+    else:
+        controls = measured.controls
+        if measured.library is None:
+            raise InputError(f"{measured.source}: has log1p values only: cells are drawn as counts, which need counts")
+        drawn = sample_cells(answer, measured.rows(controls), measured.library[controls], cells)
+        found = cells_to_anndata(drawn, provenance)
+    write_whole(output, lambda part: found.write_h5ad(part))
+    return found.n_obs
