@@ -9,17 +9,24 @@ from unittest import mock
 
 import pytest
 
+from anyjepa.evaluation.perturbation.result import Judgement
 from anyjepa.evaluation.result import Result
 from anyjepa.recipes.schema import load_recipe
 from anyjepa.runs import demo
 from anyjepa.runs.folder import Run, open_run
 
-TASKS = {"ecg": ["diagnosis"], "images": ["class"], "series": ["class"], "video": ["motion", "digit"]}
+TASKS = {"ecg": ["diagnosis"], "images": ["class"], "series": ["class"], "video": ["motion", "digit"], "cells": []}
 FEW = {
     "ecg": ["data.simulator.patients=66", "evaluation.min_count=1"],
     "images": ["data.simulator.train=120", "data.simulator.test=32"],
     "series": ["data.simulator.series=180"],
     "video": ["data.moving_digits.clips=300"],
+    "cells": [
+        *(f"data.simulator.{key}" for key in ("genes=60", "regulators=12", "singles=12", "doubles=10", "cells=20")),
+        "data.genes=60",
+        "data.split.validation=0.1",
+        "evaluation.perturbation.head.steps=20",
+    ],
 }
 SHORT = [
     "training.steps=2",
@@ -37,7 +44,14 @@ SHORT = [
 
 
 def test_a_demo_is_a_recipe_named_so():
-    assert demo.demo_names() == ["ecg-jepa-demo", "ecg-nepa-demo", "ijepa-demo", "series-jepa-demo", "vjepa-demo"]
+    assert demo.demo_names() == [
+        "ecg-jepa-demo",
+        "ecg-nepa-demo",
+        "ijepa-demo",
+        "perturb-demo",
+        "series-jepa-demo",
+        "vjepa-demo",
+    ]
 
 
 @pytest.fixture(scope="module", params=demo.demo_names())
@@ -57,7 +71,7 @@ def short(request, cli, tmp_path_factory) -> Run:
 
 
 def results(run: Run) -> list[Result]:
-    return [Result.from_json(path) for path in run.results.iterdir()]
+    return [Result.from_json(path) for path in run.results.glob("*.json")]
 
 
 def test_the_seed_is_that_of_data_and_training(short):
@@ -67,6 +81,9 @@ def test_the_seed_is_that_of_data_and_training(short):
 
 def test_every_task_is_judged_beside_controls(short):
     asked = sorted((result.task, result.settings["low_shot"] or 0) for result in results(short))
+    if short.recipe.data.kind == "cells":
+        (judged,) = (Judgement.from_json(path) for path in short.judgements.iterdir())
+        assert {"no change", "additive", "head on random weights"} <= {row.name for row in judged.rows}
     assert asked == sorted((task, few) for task in TASKS[short.recipe.data.kind] for few in (0, 5))
     for result in results(short):
         names = [row.name for row in result.rows]
@@ -80,8 +97,8 @@ def test_the_report_has_its_pictures(short):
     page = (short.folder / "report.html").read_text()
     kind, masked = short.recipe.data.kind, short.recipe.objective.kind == "masked"
     assert ("Where does it look?" in page) == (kind == "images")
-    assert ("Nearest neighbours." in page) == (kind != "ecg")
-    assert ("Nothing was hidden" in page) != masked
+    assert ("Nearest neighbours." in page) == (kind not in ("ecg", "cells"))
+    assert ("Nothing was hidden" in page or "No token was hidden" in page) != masked
     assert "is missing." not in re.sub(r"data:image[^\"]*", "", page)
 
 

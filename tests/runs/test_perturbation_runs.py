@@ -99,14 +99,15 @@ def test_the_head_stands_on_four_representations_beside_every_baseline(judged):
     names = [row.name for row in judged.rows]
     assert names[:4] == [
         "head on pretrained (teacher)",
-        "head on PCA (50)",
+        "head on PCA (100)",
         "head on random weights",
         "head on raw expression",
     ]
     assert {"no change", "perturbed mean", "additive", "half-split ceiling"} < set(names)
     assert f"{names[0]}, shuffled" in names
-    assert judged.decoded.keys() == set(names[:4])
-    assert judged.decoded["head on raw expression"] > 0.98  # all but the ridge
+    assert "the model's own predictor" in names
+    assert list(judged.decoded) == ["all tokens of the model (teacher)", "PCA (100)", "all tokens of random weights"]
+    assert judged.decoded["PCA (100)"] > 0.98  # of 50 genes, all but the ridge
     assert all(len(condition.perturbed) == 2 for condition in judged.conditions)
     assert judged.splits == 1
 
@@ -198,6 +199,70 @@ def test_cells_that_do_not_fit_the_model_are_one_line(cli, run, file, tmp_path):
     done = cli("embed", run.folder, tmp_path / "cells.h5ad", "-o", tmp_path / "cells.npz")
     assert (done.code, done.out) == (2, "")
     assert "cannot be read as .h5ad" in done.err
+
+
+def test_what_was_not_measured_is_predicted_into_files(cli, run, tmp_path):
+    done = cli(
+        "perturb", run.folder, "--condition", "T1+T0", "--condition", "T2+T4", "-o", tmp_path / "p.h5ad",
+        "--synergy", tmp_path / "synergy.csv",
+    )  # fmt: skip
+    assert (done.code, done.out) == (0, f"{tmp_path / 'p.h5ad'}: 2 rows\n"), done.err
+    found = anndata.read_h5ad(tmp_path / "p.h5ad")
+    assert found.obs["condition"].tolist() == ["T0+T1", "T2+T4"]
+    assert list(found.var_names) == list(anyjepa.load(run.folder).preprocessing.genes)
+    assert {"change", "low", "high"} <= set(found.layers)
+    assert (found.layers["low"] <= found.layers["high"]).all()
+    scores = pd.read_csv(tmp_path / "synergy.csv")
+    assert scores["condition"].tolist() == ["T0+T1", "T2+T4"]
+    assert set(scores["parts"]) == {"measured"}
+
+    done = cli("perturb", run.folder, "--condition", "T0+T1", "-o", tmp_path / "table.parquet", "--level", 0.5)
+    assert done.code == 0, done.err
+    table = pd.read_parquet(tmp_path / "table.parquet")
+    assert table["rank"].tolist() == list(range(1, 51))
+    narrow = (table["high"] - table["low"]).mean()
+    assert 0 < narrow < (found.layers["high"] - found.layers["low"])[0].mean()
+
+    done = cli("perturb", run.folder, "--condition", "T0+T1", "-o", tmp_path / "cells.h5ad", "--cells", 5)
+    assert done.code == 0, done.err
+    cells = anndata.read_h5ad(tmp_path / "cells.h5ad")
+    assert cells.obs["condition"].tolist() == ["control"] * 5 + ["T0+T1"] * 5
+    assert (cells.layers["counts"] >= 0).all()
+
+    done = cli("perturb", run.folder, "--up", "T5", "--down", "T6,T7", "-o", tmp_path / "ranking.csv")
+    assert done.code == 0, done.err
+    ranking = pd.read_csv(tmp_path / "ranking.csv")
+    assert len(ranking) == 12 * 13 / 2
+    assert ranking["score"].is_monotonic_decreasing
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-o", "x.h5ad"], "give conditions to predict, or genes to go --up and --down: one of the two"),
+        (["-o", "x.csv", "--condition", "T1", "--up", "T2"], "one of the two"),
+        (["-o", "x.txt", "--condition", "T1"], "x.txt: is written as .h5ad, .csv, .parquet"),
+        (["-o", "x.h5ad", "--up", "T1"], "x.h5ad: is written as .csv, .parquet"),
+        (["-o", "x.csv", "--condition", "T1+T2", "--cells", "3"], "predicted cells are written as .h5ad"),
+        (["-o", "x.csv", "--up", "T1,nothing"], "no gene is 'nothing'"),
+        (["-o", "x.csv", "--condition", "T1+T99"], "unknown perturbation 'T99'; nearest: T9"),
+        (["-o", "x.csv", "--condition", "control"], "is the control"),
+        (["-o", "x.csv", "--condition", ""], "is empty"),
+    ],
+)
+def test_questions_that_make_no_sense_are_one_line_and_write_nothing(cli, run, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    done = cli("perturb", run.folder, *words)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+    assert done.err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_measured_file_is_never_written_over(cli, run, file):
+    done = cli("perturb", run.folder, "--data", file, "--condition", "T1+T2", "-o", file)
+    assert (done.code, done.out) == (2, "")
+    assert "is one of the files that are read" in done.err
 
 
 def test_perturbations_are_of_cells(cli, tmp_path):
