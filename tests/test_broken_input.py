@@ -47,6 +47,10 @@ SERIES = "anyjepa pretrain tiny.yaml --data Toy_TRAIN.ts -o new"
 VIDEO = "anyjepa pretrain tiny.yaml --data clips -o new"
 SHARD = "shards/000000.f32"
 CELLS = "anyjepa data inspect screen.h5ad"
+TRAIN_CELLS = (
+    "anyjepa pretrain perturb-jepa --data screen.h5ad -o new --set data.file.quality.min_genes=0 "
+    "--set data.file.quality.min_condition_cells=0 --set data.split=null"
+)
 INSPECT_PHOTOS = "anyjepa data inspect photos"
 EMBED = "anyjepa embed run records -o out.csv"
 EVALUATE = (
@@ -510,6 +514,10 @@ CASES = [
     Case("a gene twice", CELLS, cells(lambda s: rename(s.var, 1, "STAT1"))),
     Case("a cell twice", CELLS, cells(lambda s: rename(s.obs, 1, "cell0"))),
     Case("a text file named as cells", CELLS, lambda: Path("screen.h5ad").write_text("Dear reader,")),
+    Case("a panel smaller than the recipe reads", TRAIN_CELLS, cells()),
+    Case("a filter that would leave no cell", TRAIN_CELLS.partition(" --set")[0], cells()),
+    Case("a perturbation asked of an ECG model", "anyjepa perturb run --condition A+B -o out.h5ad"),
+    Case("perturbations judged of an ECG model", "anyjepa evaluate run --protocol perturbation"),
     Case("no network for a download", "anyjepa data download cifar10 -o sets", during=no_network),
     Case("run folder in use", "anyjepa pretrain tiny.yaml -o run"),
     Case("disk full during a checkpoint", PRETRAIN, during=disk_full_at_step_4),

@@ -76,8 +76,8 @@ def test_excluded_cells_are_left_out():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"genes": 61}, "61 genes cannot be chosen of 60, of which 11 are perturbed"),
-        ({"genes": 5}, "5 genes cannot be chosen of 60, of which 11 are perturbed"),
+        ({"genes": 61}, "has 60 genes, 11 of them perturbed; data.genes=61 must lie between 11 and 60"),
+        ({"genes": 5}, "has 60 genes, 11 of them perturbed; data.genes=5 must lie between 11 and 60"),
         ({"encoding": {"width": REST + 3}}, f"11 numbers say which perturbation it is, .* to {REST + 11} or more"),
     ],
 )

@@ -19,7 +19,9 @@ RAW = {  # by kind of data: what `embed` takes, and its layout
     "images": ("images", "(images, height, width, channels) uint8, or a list of images of any size"),
     "video": ("videos", "(videos, frames, height, width, channels) uint8, or a list of videos of any length and size"),
     "series": ("series", "(series, channels, samples) as recorded, or a list of series of any length"),
+    "cells": ("adata", "AnnData with the model's genes, or log1p expression (cells, genes) in its order"),
 }
+LISTED = 24  # entries of a list that are written out
 
 
 def model_card(
@@ -27,12 +29,10 @@ def model_card(
 ) -> str:
     """Markdown. parameters: their number in each part."""
     encoder, made = config.objective.encoder, config.provenance
-    size = " x ".join(map(str, config.size))
     rows = [
         ("weights", f"the encoder's are {WEIGHTS[config.weights]}"),
         ("parameters", ", ".join(f"{part} {count:,}" for part, count in parameters.items())),
-        ("input", f"{config.channels} channels, {size} samples; shorter inputs are allowed in whole patches"),
-        ("token", f"{' x '.join(map(str, encoder.patch))} samples of all channels"),
+        *(_cells(config) if preprocessing.get("kind") == "cells" else _signals(config)),
         ("encoder", f"width {encoder.dim}, {encoder.depth} blocks, {encoder.heads} heads"),
         ("trained on", made.data),
         ("optimiser steps", "unknown" if made.steps is None else f"{made.steps:,}"),
@@ -65,6 +65,18 @@ def model_card(
     )
 
 
+def _signals(config: ModelConfig) -> list[tuple[str, str]]:
+    size, patch = (" x ".join(map(str, lengths)) for lengths in (config.size, config.objective.encoder.patch))
+    return [
+        ("input", f"{config.channels} channels, {size} samples; shorter inputs are allowed in whole patches"),
+        ("token", f"{patch} samples of all channels"),
+    ]
+
+
+def _cells(config: ModelConfig) -> list[tuple[str, str]]:
+    return [("input", f"{config.size[0]} genes of a cell, all of them, in the order of `preprocessing.json`")]
+
+
 def _usage(name: str, preprocessing: Mapping[str, object], classifier: bool) -> list[str]:
     given, layout = RAW.get(str(preprocessing.get("kind")), ("", ""))
     if not given:
@@ -86,7 +98,8 @@ def _cell(text: str) -> str:
 
 def _plain(value: object) -> str:
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(_plain, value))
+        more = f" ... ({len(value)})" if len(value) > LISTED else ""
+        return ", ".join(map(_plain, value[:LISTED])) + more
     if isinstance(value, Mapping):
         return ", ".join(value) or "None"
     return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -20,10 +20,11 @@ def variable_genes(screen: Screen, cells: np.ndarray, count: int) -> tuple[str, 
     perturbed = np.isin(screen.genes, screen.perturbations)
     if not len(cells):
         raise InputError(f"{screen.source}: genes cannot vary over no cell")
-    if not max(1, perturbed.sum()) <= count <= len(screen.genes):
+    least, most = max(1, int(perturbed.sum())), len(screen.genes)
+    if not least <= count <= most:
         raise InputError(
-            f"{screen.source}: {count} genes cannot be chosen of {len(screen.genes)}, of which {perturbed.sum()} are "
-            f"perturbed; set data.genes between"
+            f"{screen.source}: has {most} genes, {perturbed.sum()} of them perturbed; data.genes={count} must lie "
+            f"between {least} and {most}"
         )
     if count == len(screen.genes):
         return screen.genes
