@@ -27,6 +27,17 @@ def matching_mean(train: Effects) -> Predict:
     return _combined(train, lambda singles: singles.mean(0))
 
 
+def same_elsewhere(train: Effects) -> Predict:
+    """The mean change by the same set in other contexts, all of them counting alike: the matching mean of contexts.
+
+    Not among `BASELINES`, as it has no answer where contexts are not held out.
+    """
+    found: dict[frozenset[str], list[np.ndarray]] = {}
+    for perturbed, change in zip(train.perturbed, train.change, strict=True):
+        found.setdefault(perturbed, []).append(change)
+    return _answers(lambda genes: np.mean(found[genes], axis=0) if genes in found else None)
+
+
 def additive(train: Effects, scale: float = 1.0) -> Predict:
     """`scale` times the sum of the single effects, for combinations of genes that were all perturbed alone."""
     return _combined(train, lambda singles: scale * singles.sum(0))
@@ -62,10 +73,7 @@ def feature_ridge(features: Mapping[str, np.ndarray], ridge: float | None = None
     Training singles without features are left out; without two there is no answer.
     Raises InputError if features differ in length or are not finite.
     """
-    if len({np.shape(vector) for vector in features.values()}) > 1:
-        raise InputError("features of genes differ in length")
-    if broken := [gene for gene, vector in features.items() if not np.isfinite(vector).all()]:
-        raise InputError(f"features of gene '{broken[0]}' are not finite")
+    require_features(features)
 
     def fit(train: Effects) -> Predict:
         singles = {gene: change for gene, change in _singles(train).items() if gene in features}
@@ -73,12 +81,26 @@ def feature_ridge(features: Mapping[str, np.ndarray], ridge: float | None = None
             return _answers(lambda genes: None)
         changes = np.stack(list(singles.values()))  # (S, G)
         known = np.stack([features[gene] for gene in singles]).astype(float)  # (S, F)
-        mean, kernel = changes.mean(0), known @ known.T
-        penalty = _best_ridge(kernel, changes - mean) if ridge is None else ridge
-        weights = known.T @ np.linalg.solve(kernel + penalty * np.eye(len(kernel)), changes - mean)  # (F, G)
+        mean = changes.mean(0)
+        weights = kernel_ridge(known, changes - mean, ridge)  # (F, G)
         return _answers(_single(lambda gene: mean + features[gene] @ weights if gene in features else None))
 
     return fit
+
+
+def require_features(features: Mapping[str, np.ndarray]) -> None:
+    """InputError if vectors of genes differ in length or are not finite."""
+    if len({np.shape(vector) for vector in features.values()}) > 1:
+        raise InputError("features of genes differ in length")
+    if broken := [gene for gene, vector in features.items() if not np.isfinite(vector).all()]:
+        raise InputError(f"features of gene '{broken[0]}' are not finite")
+
+
+def kernel_ridge(known: np.ndarray, changes: np.ndarray, ridge: float | None = None) -> np.ndarray:
+    """Weights (F, G) of centred changes (S, G) on features (S, F), the features as they are; ridge: see `feature_ridge`."""
+    kernel = known @ known.T
+    penalty = _best_ridge(kernel, changes) if ridge is None else ridge
+    return known.T @ np.linalg.solve(kernel + penalty * np.eye(len(kernel)), changes)
 
 
 def coexpression_ridge(train: Effects, ridge: float = 20.0) -> Predict:

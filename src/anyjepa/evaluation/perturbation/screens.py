@@ -6,38 +6,75 @@ from collections.abc import Collection
 
 import numpy as np
 
+from anyjepa.data.cells.matching import Label
 from anyjepa.data.cells.screen import Screen
+from anyjepa.data.cells.splits import CellSplit
+from anyjepa.errors import InputError
 from anyjepa.evaluation.perturbation.effects import Effects
 from anyjepa.randomness import generator
 
 
 def effects_of(
     screen: Screen,
-    test: Collection[int],
+    test: Collection[int] | CellSplit,
     prefix: str = "",
     controls: int = 400,
     seed: int = 0,
-    left_out: Collection[int] = (),
+    context: Label | None = None,
 ) -> Effects:
-    """Every condition against the mean of all control cells. test: numbers of the conditions that are held out.
+    """Every condition against the mean of all control cells; with `context`, in each context against its own controls.
 
-    left_out: numbers of those that are neither tested nor learnt from; prefix: goes before the names, so that
-    conditions of several screens differ; controls: so many control cells, drawn once, stand beside the cells of each
-    condition where distributions are compared.
+    test: numbers of the conditions that are held out, or a split: what it tests is, what it leaves unused is not there,
+    and all else trains, for nothing is chosen here. A split by context names the context itself.
+    prefix: goes before the names, so that conditions of several screens differ. Training conditions have their context
+    in the name, and so do tested ones unless one whole context is tested: then a condition that is tested in several
+    contexts, split by split, is one to the bootstrap. controls: so many control cells, drawn once in each context,
+    stand beside the cells of each condition where distributions are compared.
+    Raises InputError for a split that holds out cells only, a label that the screen lacks, a context without controls.
     """
-    means, rows = screen.means(), [np.flatnonzero(screen.condition == i) for i in range(len(screen.conditions))]
-    numbers = [i for i in range(1, len(rows)) if len(rows[i]) and i not in left_out]
-    drawn = generator(seed, "control cells", 0).permutation(rows[0])[:controls]
-    beside, everyone = screen.rows(np.sort(drawn)), screen.rows(rows[0])
-    names = {f"{prefix}{screen.conditions[i]}": i for i in numbers}
+    split = test if isinstance(test, CellSplit) else None
+    held_out = split.conditions if split else frozenset(test)
+    unused = set(screen.condition[split.unused].tolist()) if split else set()
+    if split and split.context:
+        context = split.context[0]
+    if split and not held_out and not split.context:
+        raise InputError(f"{screen.source}: a split by cell holds out no condition; effects are of whole conditions")
+    codes, places = _contexts(screen, context)
+    names: dict[str, tuple[int, int]] = {}  # to condition and context
+    tested = []
+    for i in range(1, len(screen.conditions)):
+        for k in np.unique(codes[screen.condition == i]).tolist():
+            new = split.context[1] == places[k] if split and split.context else i in held_out
+            if i not in unused:
+                where = f" in {places[k]}" if context and not (new and split and split.context) else ""
+                names[f"{prefix}{screen.conditions[i]}{where}"] = i, k
+                tested.append(new)
+    rows = {pair: np.flatnonzero((screen.condition == pair[0]) & (codes == pair[1])) for pair in names.values()}
+    beside, means = {}, {}
+    for k in sorted({k for _, k in names.values()}):
+        own = np.flatnonzero((screen.condition == 0) & (codes == k))
+        if not len(own):
+            raise InputError(f"{screen.source}: {context} '{places[k]}' has perturbed cells and no control")
+        means[k] = screen.rows(own).mean(0, dtype=float)
+        beside[k] = screen.rows(np.sort(generator(seed, "control cells", k).permutation(own)[:controls]))
     return Effects(
         genes=screen.genes,
         conditions=tuple(names),
-        perturbed=tuple(frozenset(screen.conditions[i].names) for i in numbers),
-        mean=means[numbers],
-        control=means[0],
-        count=np.array([len(rows[i]) for i in numbers]),
-        test=np.isin(numbers, list(test)),
-        cells=lambda name: (screen.rows(rows[names[name]]), beside),
-        controls=everyone,
+        perturbed=tuple(frozenset(screen.conditions[i].names) for i, _ in names.values()),
+        mean=np.stack([screen.rows(of).mean(0, dtype=float) for of in rows.values()]),
+        control=np.stack([means[k] for _, k in names.values()]),
+        count=np.array([len(of) for of in rows.values()]),
+        test=np.array(tested),
+        cells=lambda name: (screen.rows(rows[names[name]]), beside[names[name][1]]),
+        controls=screen.rows(screen.controls),
     )
+
+
+def _contexts(screen: Screen, label: Label | None) -> tuple[np.ndarray, tuple[str, ...]]:
+    """(N,) each cell's context, and their names; without a label all cells are in one."""
+    if label is None:
+        return np.zeros(len(screen), np.int64), ("",)
+    column = getattr(screen, label)
+    if column is None:
+        raise InputError(f"{screen.source}: has no {label}; name its column in the data's settings")
+    return column.codes, column.names
