@@ -97,7 +97,7 @@ def require_features(features: Mapping[str, np.ndarray]) -> None:
 
 
 def kernel_ridge(known: np.ndarray, changes: np.ndarray, ridge: float | None = None) -> np.ndarray:
-    """Weights (F, G) of centred changes (S, G) on features (S, F), the features as they are; ridge: see `feature_ridge`."""
+    """Weights (F, G) of centred changes (S, G) on features (S, F) as they are; ridge: as of `feature_ridge`."""
     kernel = known @ known.T
     penalty = _best_ridge(kernel, changes) if ridge is None else ridge
     return known.T @ np.linalg.solve(kernel + penalty * np.eye(len(kernel)), changes)

@@ -63,9 +63,9 @@ def latent_head(
 
     Loss: squared error of the latent change, and `decoded` times that of the decoded change. The decoder begins as a
     ridge from standardised representations of training cells to their expression. A perturbation that training does
-    not have is the mean of those it has, and what `Unseen` tells of its gene by the slope of training cells along it and
-    by `features` of genes (F,), a table of yours; no answer for a set with one that has neither. Where training has
-    several contexts, each with its own controls, `Contexts` adds what the control state tells.
+    not have is the mean of those it has, and what `Unseen` tells of its gene: by the slope of training cells along it,
+    and by `features` of genes (F,), a table of yours. No answer for a set with one that has neither. Where training
+    has several contexts, each with controls of its own, `Contexts` adds what the control state tells.
     """
 
     def fit(train: Effects) -> Predict:

@@ -1,0 +1,62 @@
+"""Held-out cell types of Kang et al. 2018 (blood cells under interferon beta), each predicted from the other types.
+
+    python benchmarks/kang.py --data kang2018/scgen_valid.h5ad [--genes 1000]
+
+One split for each cell type: its stimulated cells are tested, its controls and all cells of the other types train. The
+genes are the most variable ones over training cells. The perturbed mean is here the mean change of the other types.
+Prints the judge's tables, scores by cell type and a JSON line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from anyjepa.data.cells.files import read_h5ad
+from anyjepa.data.cells.genes import variable_genes
+from anyjepa.data.cells.screen import Screen
+from anyjepa.data.cells.splits import UnseenContext, split
+from anyjepa.evaluation.perturbation.components import principal_components
+from anyjepa.evaluation.perturbation.effects import Effects
+from anyjepa.evaluation.perturbation.head import latent_head
+from anyjepa.evaluation.perturbation.judge import judge
+from anyjepa.evaluation.perturbation.result import render
+from anyjepa.evaluation.perturbation.screens import effects_of
+from anyjepa.runs.folder import environment
+
+METHODS = {  # one more representation is one more line
+    "head on PCA-50": [lambda train: latent_head(principal_components(train))(train)],
+    "head on raw expression": [latent_head(lambda cells: cells)],
+}
+
+
+def held_out(screen: Screen, cell_type: str, genes: int) -> Effects:
+    """The split by one cell type."""
+    done = split(screen, UnseenContext(label="cell_type", name=cell_type), 0)
+    chosen = screen.select(genes=variable_genes(screen, done.train, genes))
+    return effects_of(chosen, done, f"{cell_type}: ")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--genes", type=int, default=1000)
+    args = parser.parse_args()
+    screen = read_h5ad(args.data)
+    assert screen.cell_type is not None
+    splits = [held_out(screen, name, args.genes) for name in screen.cell_type.names]
+    result = judge(splits, METHODS, "Kang 2018, unseen cell types", shuffle=False)  # all conditions perturb the same
+    Console(width=110).print(render(result))
+    for metric in ("pearson_delta", "top20_mse", "l2"):
+        print(f"\n{metric}: {', '.join(screen.cell_type.names)}")
+        for row in result.rows:
+            print(f"  {row.name:24}", *("-" if x is None else f"{x:.3f}" for x in row.scores[metric]))
+    means = {row.name: {name: value.mean for name, value in row.metrics.items()} for row in result.rows}
+    print(json.dumps({"rows": means, "machine": environment()}))
+
+
+if __name__ == "__main__":
+    main()
