@@ -2,10 +2,10 @@
 
     python benchmarks/papalexi.py --data papalexi2021/papalexi2021.h5ad [--task replicates|targets]
 
-`replicates`: each of three is tested in turn, all 25 targets, from the other two; the bar is the mean of the same target
-in the others. `targets`: leave one out of the targets that are in the panel of genes. Targets whose own cells foretell
-each other no better than the perturbed mean does (Pearson delta) are left out and counted. Prints the judge's tables
-and a JSON line a task.
+`replicates`: each of three is tested in turn, all 25 targets, from the other two; the bar is the mean of the same
+target in the others. `targets`: leave one out of the targets that are in the panel of genes. Targets whose own cells
+foretell each other no better than the perturbed mean does (Pearson delta) are left out and counted. Prints the judge's
+tables and a JSON line a task.
 """
 
 from __future__ import annotations
