@@ -1,6 +1,6 @@
 """Held-out cell types of Kang et al. 2018 (blood cells under interferon beta), each predicted from the other types.
 
-    python benchmarks/kang.py --data kang2018/scgen_valid.h5ad [--genes 1000]
+    python benchmarks/kang.py --data kang2018/scgen_valid.h5ad [--genes 500]
 
 One split for each cell type: its stimulated cells are tested, its controls and all cells of the other types train. The
 genes are the most variable ones over training cells. The perturbed mean is here the mean change of the other types.
@@ -43,7 +43,7 @@ def held_out(screen: Screen, cell_type: str, genes: int) -> Effects:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--genes", type=int, default=1000)
+    parser.add_argument("--genes", type=int, default=500)
     args = parser.parse_args()
     screen = read_h5ad(args.data)
     assert screen.cell_type is not None

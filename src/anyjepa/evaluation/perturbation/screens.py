@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import cast
 
 import numpy as np
 
@@ -30,25 +31,19 @@ def effects_of(
     in the name, and so do tested ones unless one whole context is tested: then a condition that is tested in several
     contexts, split by split, is one to the bootstrap. controls: so many control cells, drawn once in each context,
     stand beside the cells of each condition where distributions are compared.
-    Raises InputError for a split that holds out cells only, a label that the screen lacks, a context without controls.
+    Raises InputError for a split that holds out cells only or by another label than `context`, a label that the screen
+    lacks, and a context without controls.
     """
-    split = test if isinstance(test, CellSplit) else None
-    held_out = split.conditions if split else frozenset(test)
-    unused = set(screen.condition[split.unused].tolist()) if split else set()
-    if split and split.context:
-        context = split.context[0]
-    if split and not held_out and not split.context:
-        raise InputError(f"{screen.source}: a split by cell holds out no condition; effects are of whole conditions")
+    held_out, unused, context, whole = _asked(screen, test, context)
     codes, places = _contexts(screen, context)
     names: dict[str, tuple[int, int]] = {}  # to condition and context
     tested = []
-    for i in range(1, len(screen.conditions)):
+    for i in sorted(set(range(1, len(screen.conditions))) - unused):
         for k in np.unique(codes[screen.condition == i]).tolist():
-            new = split.context[1] == places[k] if split and split.context else i in held_out
-            if i not in unused:
-                where = f" in {places[k]}" if context and not (new and split and split.context) else ""
-                names[f"{prefix}{screen.conditions[i]}{where}"] = i, k
-                tested.append(new)
+            new = i in held_out if whole is None else places[k] == whole
+            where = f" in {places[k]}" if context and not (new and whole) else ""
+            names[f"{prefix}{screen.conditions[i]}{where}"] = i, k
+            tested.append(new)
     rows = {pair: np.flatnonzero((screen.condition == pair[0]) & (codes == pair[1])) for pair in names.values()}
     beside, means = {}, {}
     for k in sorted({k for _, k in names.values()}):
@@ -68,6 +63,20 @@ def effects_of(
         cells=lambda name: (screen.rows(rows[names[name]]), beside[names[name][1]]),
         controls=screen.rows(screen.controls),
     )
+
+
+def _asked(
+    screen: Screen, test: Collection[int] | CellSplit, context: Label | None
+) -> tuple[Collection[int], set[int], Label | None, str | None]:
+    """Numbers of the conditions that are held out and that are not there, the label of contexts, the tested context."""
+    if not isinstance(test, CellSplit):
+        return test, set(), context, None
+    if test.context is None and not test.conditions:
+        raise InputError(f"{screen.source}: a split by cell holds out no condition; effects are of whole conditions")
+    label, whole = cast("tuple[Label | None, str | None]", test.context or (context, None))
+    if context not in (None, label):
+        raise InputError(f"{screen.source}: the split is by {label}, and context is '{context}'; give one of them")
+    return test.conditions, set(screen.condition[test.unused].tolist()), label, whole
 
 
 def _contexts(screen: Screen, label: Label | None) -> tuple[np.ndarray, tuple[str, ...]]:
