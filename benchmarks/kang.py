@@ -2,9 +2,10 @@
 
     python benchmarks/kang.py --data kang2018/scgen_valid.h5ad [--genes 500]
 
-One split for each cell type: its stimulated cells are tested, its controls and all cells of the other types train. The
-genes are the most variable ones over training cells. The perturbed mean is here the mean change of the other types.
-Prints the judge's tables, scores by cell type and a JSON line.
+One split for each cell type: its stimulated cells are tested, its controls and all cells of the other types train. All
+genes, or so many that vary most over training cells; with these also the head on raw expression, whose decoder has a
+number for each pair of genes. The perturbed mean is here the mean change of the other types, and other baselines have
+no answer. Prints the judge's tables, scores by cell type and a JSON line.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from anyjepa.data.cells.files import read_h5ad
 from anyjepa.data.cells.genes import variable_genes
 from anyjepa.data.cells.screen import Screen
 from anyjepa.data.cells.splits import UnseenContext, split
+from anyjepa.evaluation.perturbation.baselines import BASELINES
 from anyjepa.evaluation.perturbation.components import principal_components
 from anyjepa.evaluation.perturbation.effects import Effects
 from anyjepa.evaluation.perturbation.head import latent_head
@@ -27,28 +29,28 @@ from anyjepa.evaluation.perturbation.result import render
 from anyjepa.evaluation.perturbation.screens import effects_of
 from anyjepa.runs.folder import environment
 
-METHODS = {  # one more representation is one more line
-    "head on PCA-50": [lambda train: latent_head(principal_components(train))(train)],
-    "head on raw expression": [latent_head(lambda cells: cells)],
-}
+METHODS = {"head on PCA-50": [lambda train: latent_head(principal_components(train))(train)]}  # others: one more line
+ANSWER = ("no change", "perturbed mean")
+RAW = {"head on raw expression": [latent_head(lambda cells: cells)]}
 
 
-def held_out(screen: Screen, cell_type: str, genes: int) -> Effects:
+def held_out(screen: Screen, cell_type: str, genes: int | None) -> Effects:
     """The split by one cell type."""
     done = split(screen, UnseenContext(label="cell_type", name=cell_type), 0)
-    chosen = screen.select(genes=variable_genes(screen, done.train, genes))
+    chosen = screen.select(genes=variable_genes(screen, done.train, genes)) if genes else screen
     return effects_of(chosen, done, f"{cell_type}: ")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--genes", type=int, default=500)
+    parser.add_argument("--genes", type=int)
     args = parser.parse_args()
     screen = read_h5ad(args.data)
     assert screen.cell_type is not None
     splits = [held_out(screen, name, args.genes) for name in screen.cell_type.names]
-    result = judge(splits, METHODS, "Kang 2018, unseen cell types", shuffle=False)  # all conditions perturb the same
+    methods, baselines = METHODS | (RAW if args.genes else {}), {name: BASELINES[name] for name in ANSWER}
+    result = judge(splits, methods, "Kang 2018, unseen cell types", baselines, shuffle=False)  # all perturb the same
     Console(width=110).print(render(result))
     for metric in ("pearson_delta", "top20_mse", "l2"):
         print(f"\n{metric}: {', '.join(screen.cell_type.names)}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from perturbed_effects import drawn
 
 from anyjepa.data.cells.files import CellFileConfig, read_h5ad
 from anyjepa.data.cells.qc import QualityConfig
@@ -14,6 +15,7 @@ from anyjepa.data.cells.simulator import CellSimulatorConfig, simulate
 from anyjepa.data.cells.splits import ByCell, UnseenContext, UnseenPerturbation, split
 from anyjepa.errors import InputError
 from anyjepa.evaluation.perturbation.baselines import BASELINES, perturbed_mean, same_elsewhere
+from anyjepa.evaluation.perturbation.components import principal_components
 from anyjepa.evaluation.perturbation.contexts import Contexts
 from anyjepa.evaluation.perturbation.judge import judge
 from anyjepa.evaluation.perturbation.screens import effects_of
@@ -74,7 +76,7 @@ def test_the_same_set_in_other_contexts() -> None:
 
 
 def test_contexts_that_are_alike_respond_alike() -> None:
-    """Two pairs of like contexts: an unseen one follows the pair that it is like; one context adds nothing."""
+    """Two pairs of like contexts: an unseen one follows the pair that it is like; two contexts add nothing."""
     r = np.random.default_rng(0)
     states = np.array([[4.0, 0, 0], [4.2, 0, 0], [0, 4.0, 0], [0, 4.1, 0]])
     rest = np.array([[1.0, -1, 0], [1, -1, 0], [-1, 1, 0], [-1, 1, 0]])
@@ -85,8 +87,24 @@ def test_contexts_that_are_alike_respond_alike() -> None:
     assert found[0, 0] > 0.5
     assert found[1, 0] < -0.5
     assert abs(found[2]).max() < 0.1
-    one = Contexts(lambda cells: cells, np.repeat(states[:1], 5, 0), rest[:1].repeat(5, 0))
-    assert not one.change(states).any()
+    two = Contexts(lambda cells: cells, states[1:3], rest[1:3])
+    assert not two.change(states).any()
+    unlike = Contexts(lambda cells: cells, states, rest[[0, 2, 1, 3]])  # alike in control, opposite in response
+    assert not unlike.change(states).any()
+
+
+@pytest.mark.parametrize("genes", [5, 300])
+def test_principal_components_are_those_of_training_cells(genes: int) -> None:
+    """More cells than genes, or fewer: orthogonal axes, the widest first."""
+    effects = drawn(singles=6, doubles=0, genes=genes, cells=20).train
+    z = principal_components(effects, 4)(
+        np.concatenate([effects.controls, *(effects.cells(n)[0] for n in effects.conditions)])
+    )
+    spread = np.cov(z, rowvar=False)
+    values = np.diag(spread)
+    np.testing.assert_allclose(spread, np.diag(values), atol=1e-8)
+    assert (np.diff(values) < 0).all()
+    np.testing.assert_allclose(z.mean(0), 0, atol=1e-8)
 
 
 @pytest.mark.realdata
@@ -113,7 +131,7 @@ def test_papalexi_2021_a_replicate_is_foretold_by_the_others(test_data: Path) ->
     effects = effects_of(screen, split(screen, UnseenContext(label="batch", name="rep_2"), 0))
     assert (len(effects.conditions), int(effects.test.sum())) == (75, 25)
     result = judge(
-        [effects], {"elsewhere": [same_elsewhere]}, "rep_2", baselines=BASELINES, above="pearson_delta", shuffle=False
+        [effects], {"elsewhere": [same_elsewhere]}, "rep_2", baselines=FEW, above="pearson_delta", shuffle=False
     )
     rows = {row.name: row.metrics for row in result.rows}
     assert rows["elsewhere"]["pearson_vs_mean"].mean > 0.2

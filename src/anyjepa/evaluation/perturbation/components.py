@@ -20,6 +20,11 @@ def principal_components(train: Effects, count: int = 50) -> Callable[[np.ndarra
         raise InputError("principal components need the cells of each condition and control cells")
     cells = np.concatenate([train.controls, *(train.cells(name)[0] for name in train.conditions)])
     mean = cells.mean(0, dtype=float)
-    _, vectors = np.linalg.eigh(np.cov(cells, rowvar=False))
-    axes = vectors[:, ::-1][:, :count]
+    centred = cells - mean
+    if len(cells) < centred.shape[1]:  # the smaller of two products
+        values, vectors = np.linalg.eigh(centred @ centred.T)
+        axes = centred.T @ (vectors / np.sqrt(np.maximum(values, 1e-12)))
+    else:
+        _, axes = np.linalg.eigh(centred.T @ centred)
+    axes = axes[:, ::-1][:, :count]
     return lambda cells: (cells - mean) @ axes
