@@ -52,7 +52,7 @@ def main() -> None:
     methods, baselines = METHODS | (RAW if args.genes else {}), {name: BASELINES[name] for name in ANSWER}
     result = judge(splits, methods, "Kang 2018, unseen cell types", baselines, shuffle=False)  # all perturb the same
     Console(width=110).print(render(result))
-    for metric in ("pearson_delta", "top20_mse", "l2"):
+    for metric in ("pearson_delta", "pearson_vs_mean", "top20_mse", "l2"):
         print(f"\n{metric}: {', '.join(screen.cell_type.names)}")
         for row in result.rows:
             print(f"  {row.name:24}", *("-" if x is None else f"{x:.3f}" for x in row.scores[metric]))

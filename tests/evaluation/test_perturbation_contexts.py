@@ -14,7 +14,7 @@ from anyjepa.data.cells.qc import QualityConfig
 from anyjepa.data.cells.simulator import CellSimulatorConfig, simulate
 from anyjepa.data.cells.splits import ByCell, UnseenContext, UnseenPerturbation, split
 from anyjepa.errors import InputError
-from anyjepa.evaluation.perturbation.baselines import BASELINES, perturbed_mean, same_elsewhere
+from anyjepa.evaluation.perturbation.baselines import perturbed_mean, same_elsewhere
 from anyjepa.evaluation.perturbation.components import principal_components
 from anyjepa.evaluation.perturbation.contexts import Contexts
 from anyjepa.evaluation.perturbation.judge import judge
@@ -131,7 +131,12 @@ def test_papalexi_2021_a_replicate_is_foretold_by_the_others(test_data: Path) ->
     effects = effects_of(screen, split(screen, UnseenContext(label="batch", name="rep_2"), 0))
     assert (len(effects.conditions), int(effects.test.sum())) == (75, 25)
     result = judge(
-        [effects], {"elsewhere": [same_elsewhere]}, "rep_2", baselines=FEW, above="pearson_delta", shuffle=False
+        [effects],
+        {"elsewhere": [same_elsewhere]},
+        "rep_2",
+        baselines={"perturbed mean": perturbed_mean},
+        above="pearson_delta",
+        shuffle=False,
     )
     rows = {row.name: row.metrics for row in result.rows}
     assert rows["elsewhere"]["pearson_vs_mean"].mean > 0.2
