@@ -21,15 +21,15 @@ from anyjepa.data.cells.genes import variable_genes
 from anyjepa.data.cells.screen import Screen
 from anyjepa.data.cells.splits import UnseenContext, split
 from anyjepa.evaluation.perturbation.baselines import BASELINES
-from anyjepa.evaluation.perturbation.components import principal_components
 from anyjepa.evaluation.perturbation.effects import Effects
 from anyjepa.evaluation.perturbation.head import latent_head
 from anyjepa.evaluation.perturbation.judge import judge
+from anyjepa.evaluation.perturbation.representations import components
 from anyjepa.evaluation.perturbation.result import render
 from anyjepa.evaluation.perturbation.screens import effects_of
 from anyjepa.runs.folder import environment
 
-METHODS = {"head on PCA-50": [lambda train: latent_head(principal_components(train))(train)]}  # others: one more line
+METHODS = {"head on PCA-50": [lambda train: latent_head(components(train, 50))(train)]}  # others: one more line
 ANSWER = ("no change", "perturbed mean")
 RAW = {"head on raw expression": [latent_head(lambda cells: cells)]}
 

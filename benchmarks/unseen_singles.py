@@ -15,16 +15,16 @@ from rich.console import Console
 
 from anyjepa.data.cells.simulator import CellSimulatorConfig, simulate
 from anyjepa.data.cells.splits import UnseenPerturbation, split
-from anyjepa.evaluation.perturbation.components import principal_components
 from anyjepa.evaluation.perturbation.effects import Effects
 from anyjepa.evaluation.perturbation.head import latent_head
 from anyjepa.evaluation.perturbation.judge import judge
+from anyjepa.evaluation.perturbation.representations import components
 from anyjepa.evaluation.perturbation.result import render
 from anyjepa.evaluation.perturbation.screens import effects_of
 from anyjepa.runs.folder import environment
 
 METHODS = {
-    "head on PCA-50": [lambda train: latent_head(principal_components(train))(train)],
+    "head on PCA-50": [lambda train: latent_head(components(train, 50))(train)],
     "head on raw expression": [latent_head(lambda cells: cells)],
 }
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from perturbed_effects import drawn
 
 from anyjepa.data.cells.files import CellFileConfig, read_h5ad
 from anyjepa.data.cells.qc import QualityConfig
@@ -15,7 +14,6 @@ from anyjepa.data.cells.simulator import CellSimulatorConfig, simulate
 from anyjepa.data.cells.splits import ByCell, UnseenContext, UnseenPerturbation, split
 from anyjepa.errors import InputError
 from anyjepa.evaluation.perturbation.baselines import perturbed_mean, same_elsewhere
-from anyjepa.evaluation.perturbation.components import principal_components
 from anyjepa.evaluation.perturbation.contexts import Contexts
 from anyjepa.evaluation.perturbation.judge import judge
 from anyjepa.evaluation.perturbation.screens import effects_of
@@ -91,20 +89,6 @@ def test_contexts_that_are_alike_respond_alike() -> None:
     assert not two.change(states).any()
     unlike = Contexts(lambda cells: cells, states, rest[[0, 2, 1, 3]])  # alike in control, opposite in response
     assert not unlike.change(states).any()
-
-
-@pytest.mark.parametrize("genes", [5, 300])
-def test_principal_components_are_those_of_training_cells(genes: int) -> None:
-    """More cells than genes, or fewer: orthogonal axes, the widest first."""
-    effects = drawn(singles=6, doubles=0, genes=genes, cells=20).train
-    z = principal_components(effects, 4)(
-        np.concatenate([effects.controls, *(effects.cells(n)[0] for n in effects.conditions)])
-    )
-    spread = np.cov(z, rowvar=False)
-    values = np.diag(spread)
-    np.testing.assert_allclose(spread, np.diag(values), atol=1e-8)
-    assert (np.diff(values) < 0).all()
-    np.testing.assert_allclose(z.mean(0), 0, atol=1e-8)
 
 
 @pytest.mark.realdata

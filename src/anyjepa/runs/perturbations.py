@@ -56,7 +56,7 @@ def evaluate_perturbations(
     asked = merge(merge(usual.model_dump(), settings or {}), changes)
     config = validated(PerturbationConfig, asked, "evaluation.perturbation")
     screen, splits = _screen(run, loaded, paths, config)
-    effects = [effects_of(screen, done.conditions, left_out=_unused(screen, done)) for done in splits]
+    effects = [effects_of(screen, done) for done in splits]
     progress("judging")
     result = judge(
         effects,
@@ -107,11 +107,6 @@ def _screen(
     return model.preprocessing.fit(screen), splits
 
 
-def _unused(screen: Screen, done: CellSplit) -> frozenset[int]:
-    """Conditions that name what is tested: no method may learn from them."""
-    return frozenset(np.unique(screen.condition[done.unused]).tolist()) - {0}
-
-
 def heads(model: CellModel, config: PerturbationConfig) -> list[Fit]:
     """The heads on the model, one a seed."""
     of = next(iter(_representations(model, config).values()))
@@ -123,7 +118,6 @@ def _representations(model: CellModel, config: PerturbationConfig) -> dict[str, 
 
     def main(represent: Represent) -> Callable[[Effects], Represent]:
         return partial(components, count=config.components, represent=represent)
-
     return {
         f"head on pretrained ({model.loaded.weights})": main(all_tokens(model.encoder)),
         f"head on PCA ({config.components})": main(lambda cells: cells),
