@@ -118,6 +118,7 @@ def _representations(model: CellModel, config: PerturbationConfig) -> dict[str, 
 
     def main(represent: Represent) -> Callable[[Effects], Represent]:
         return partial(components, count=config.components, represent=represent)
+
     return {
         f"head on pretrained ({model.loaded.weights})": main(all_tokens(model.encoder)),
         f"head on PCA ({config.components})": main(lambda cells: cells),
