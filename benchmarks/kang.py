@@ -1,6 +1,6 @@
 """Held-out cell types of Kang et al. 2018 (blood cells under interferon beta), each predicted from the other types.
 
-    python benchmarks/kang.py --data kang2018/scgen_valid.h5ad [--genes 500]
+    python benchmarks/kang.py --data kang2018/scgen_valid.h5ad [--genes 500] [--jepa FOLDER]
 
 One split for each cell type: its stimulated cells are tested, its controls and all cells of the other types train. All
 genes, or so many that vary most over training cells; with these also the head on raw expression, whose decoder has a
@@ -14,6 +14,7 @@ import argparse
 import json
 from pathlib import Path
 
+from cell_encoder import on_controls
 from rich.console import Console
 
 from anyjepa.data.cells.files import read_h5ad
@@ -45,11 +46,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--genes", type=int)
+    parser.add_argument("--jepa", type=Path, help="run folder of an encoder of control cells, made if it is not there")
     args = parser.parse_args()
     screen = read_h5ad(args.data)
+    if args.jepa and args.genes:
+        parser.error("--jepa reads all genes: leave --genes out")
     assert screen.cell_type is not None
     splits = [held_out(screen, name, args.genes) for name in screen.cell_type.names]
-    methods, baselines = METHODS | (RAW if args.genes else {}), {name: BASELINES[name] for name in ANSWER}
+    jepa = {"head on JEPA-50": [on_controls(screen, args.data, args.jepa)]} if args.jepa else {}
+    methods, baselines = jepa | METHODS | (RAW if args.genes else {}), {name: BASELINES[name] for name in ANSWER}
     result = judge(splits, methods, "Kang 2018, unseen cell types", baselines, shuffle=False)  # all perturb the same
     Console(width=110).print(render(result))
     for metric in ("pearson_delta", "pearson_vs_mean", "top20_mse", "l2"):

@@ -1,6 +1,6 @@
 """Knockouts of Papalexi et al. 2021 (ECCITE-seq): held-out replicates, and targets that training does not have.
 
-    python benchmarks/papalexi.py --data papalexi2021/papalexi2021.h5ad [--task replicates|targets]
+    python benchmarks/papalexi.py --data papalexi2021/papalexi2021.h5ad [--task replicates|targets] [--jepa FOLDER]
 
 `replicates`: each of three is tested in turn, all 25 targets, from the other two; the bar is the mean of the same
 target in the others. `targets`: leave one out of the targets that are in the panel of genes. Targets whose own cells
@@ -14,6 +14,7 @@ import argparse
 import json
 from pathlib import Path
 
+from cell_encoder import on_controls
 from rich.console import Console
 
 from anyjepa.data.cells.files import CellFileConfig, read_h5ad
@@ -57,12 +58,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--task", choices=TASKS)
+    parser.add_argument("--jepa", type=Path, help="run folder of an encoder of control cells, made if it is not there")
     args = parser.parse_args()
     screen = read_h5ad(args.data, PANEL)
+    edits = ["data.file.quality.min_genes=0", "data.file.quality.max_mito=1", "data.file.perturbed_by=knockout"]
+    more_methods = {"head on JEPA-50": [on_controls(screen, args.data, args.jepa, edits)]} if args.jepa else {}
     for task in [args.task] if args.task else TASKS:
         parts, more = TASKS[task]
         result = judge(
-            parts(screen), METHODS, f"Papalexi 2021, {task}", baselines=BASELINES | more, above="pearson_delta"
+            parts(screen),
+            more_methods | METHODS,
+            f"Papalexi 2021, {task}",
+            baselines=BASELINES | more,
+            above="pearson_delta",
         )
         Console(width=110).print(render(result))
         means = {row.name: {name: value.mean for name, value in row.metrics.items()} for row in result.rows}

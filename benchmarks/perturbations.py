@@ -4,9 +4,9 @@
         [--output runs/perturbations]
 
 A seed is another simulated screen with an encoder of its own (perturb-demo), which has seen no cell of the held-out
-pairs. In regimes with few or shallow cells the held-out pairs are measured on 400 further cells of the same network at
-the same depth, so that noise of the test does not hide differences. Prints the judge's tables and a JSON line. A run
-that is there already is taken as it is.
+pairs, genes or state. In regimes with few or shallow cells the held-out pairs are measured on 400 further cells of the
+same network at the same depth, so that noise of the test does not hide differences. Prints the judge's tables and a
+JSON line. A run that is there already is taken as it is.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ from anyjepa.training.logs import read_metrics
 
 REGIMES = {
     "standard": [],  # 80 cells a perturbation, 4,000 counts a cell
-    "shallow": ["depth=1000"],
-    "few": ["cells=10"],
-    "few-shallow": ["cells=10", "depth=1000"],
+    "few": ["data.simulator.cells=10"],
+    "few-shallow": ["data.simulator.cells=10", "data.simulator.depth=1000"],
+    "unseen-genes": ["data.split={kind: perturbation, test: 0.25, validation: 0.02}"],
+    "unseen-state": ["data.split={kind: context, label: cell_type, name: state1}"],
 }
 PRECISE = 400  # further cells of each pair
 
@@ -46,21 +47,20 @@ PRECISE = 400  # further cells of each pair
 def trained(regime: str, seed: int, edits: list[str], folder: Path) -> Run:
     if (folder / "model").exists():
         return open_run(folder)
-    simulator = [f"data.simulator.{edit}" for edit in [*REGIMES[regime], f"seed={seed}"]]
-    seeds = [f"training.seed={seed}", f"data.split_seed={seed}"]
-    return pretrain("perturb-demo", output=folder, edits=[*simulator, *seeds, *edits], progress=True)
+    seeds = [f"{key}={seed}" for key in ("training.seed", "data.simulator.seed", "data.split_seed")]
+    return pretrain("perturb-demo", output=folder, edits=[*REGIMES[regime], *seeds, *edits], progress=True)
 
 
 def effects(config: CellDataConfig, prefix: str, precise: bool) -> Effects:
     screen = simulate(config.simulator)
     split = held_out(config, screen)
     assert split is not None
-    found = effects_of(screen, split.conditions, prefix)
+    found = effects_of(screen, split, prefix)
     if not precise:
         return found
     more = simulate(config.simulator.model_copy(update={"cells": PRECISE}))  # network and conditions come first
     assert more.conditions == screen.conditions
-    test = effects_of(more, split.conditions, prefix)
+    test = effects_of(more, split.conditions, prefix)  # pairs: no condition is left unused
     mean = np.where(found.test[:, None], test.mean, found.mean)
     control = np.where(found.test[:, None], test.control, found.control)
 
@@ -87,7 +87,7 @@ def judged(regime: str, seeds: int, heads: int, edits: list[str], output: Path) 
     """The judge's answer on all screens together, printed, and its means."""
     runs = [trained(regime, seed, edits, output / f"{regime}-{seed}") for seed in range(seeds)]
     parts = [
-        effects(run.recipe.data, f"{seed}:", bool(REGIMES[regime]))  # type: ignore[arg-type]
+        effects(run.recipe.data, f"{seed}:", regime.startswith("few"))  # type: ignore[arg-type]
         for seed, run in enumerate(runs)
     ]
     encoders = [load(run.model).encoder for run in runs]
