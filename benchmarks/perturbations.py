@@ -27,7 +27,7 @@ from anyjepa.evaluation.perturbation.config import PerturbationConfig
 from anyjepa.evaluation.perturbation.effects import Effects, Fit
 from anyjepa.evaluation.perturbation.head import HeadConfig, Represent, latent_head
 from anyjepa.evaluation.perturbation.judge import judge
-from anyjepa.evaluation.perturbation.representations import all_tokens, components, sufficiency
+from anyjepa.evaluation.perturbation.representations import all_tokens, components, shared, sufficiency
 from anyjepa.evaluation.perturbation.screens import effects_of
 from anyjepa.runs.folder import Run, environment, open_run
 from anyjepa.runs.model import load
@@ -100,7 +100,12 @@ def judged(regime: str, seeds: int, heads: int, edits: list[str], output: Path) 
         "PCA": lambda train: lambda cells: cells,
         "random weights": lambda train: all_tokens(random_encoder(encoders[seed_of(train)], seed_of(train))),
     }
-    methods = {name: [_head(of, head) for head in range(heads)] for name, of in representations.items()}
+    count = PerturbationConfig().components  # equally many of each representation
+    methods = {
+        name: [_head(of, head) for head in range(heads)]
+        for name, each in representations.items()
+        for of in [shared(lambda train, each=each: components(train, count, each(train)))]
+    }
     methods["raw expression"] = [latent_head(lambda cells: cells, seed=head) for head in range(heads)]
     result = judge(parts, methods, f"simulated screens, {regime}")
     ridge = HeadConfig().ridge
@@ -113,9 +118,7 @@ def judged(regime: str, seeds: int, heads: int, edits: list[str], output: Path) 
 
 
 def _head(of: Callable[[Effects], Represent], seed: int) -> Fit:
-    """On equally many components of each representation."""
-    count = PerturbationConfig().components
-    return lambda train: latent_head(components(train, count, of(train)), seed=seed)(train)
+    return lambda train: latent_head(of(train), seed=seed)(train)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def perturb_files(
     measured = loaded.preprocessing.fit(find_screen(known, data))
     train = effects_of(measured, ()).train
     config = run.recipe.evaluation.perturbation if run else PerturbationConfig()
-    fits = heads(loaded, config)
+    fits = heads(loaded, config, train)
     if goal is not None:
         return _write(output, screen(ensemble(fits)(train), train, goal))
     predict = calibrated(fits, level)(train)

@@ -21,7 +21,7 @@ from anyjepa.evaluation.perturbation.effects import Effects, Fit, Predict
 from anyjepa.evaluation.perturbation.head import HeadConfig, Represent, latent_head
 from anyjepa.evaluation.perturbation.judge import judge
 from anyjepa.evaluation.perturbation.predicted import predictor_fit
-from anyjepa.evaluation.perturbation.representations import all_tokens, components, sufficiency
+from anyjepa.evaluation.perturbation.representations import all_tokens, components, shared, sufficiency
 from anyjepa.evaluation.perturbation.result import Judgement
 from anyjepa.evaluation.perturbation.screens import effects_of
 from anyjepa.objectives.base import Weights
@@ -105,10 +105,10 @@ def _screen(
     return model.preprocessing.fit(screen), splits
 
 
-def heads(model: CellModel, config: PerturbationConfig) -> list[Fit]:
-    """The heads on the model, one a seed."""
-    of = next(iter(_representations(model, config).values()))
-    return [_head(of, config.head, seed) for seed in range(config.seeds)]
+def heads(model: CellModel, config: PerturbationConfig, train: Effects) -> list[Fit]:
+    """The heads on the model, one a seed, all on the components that `train` has."""
+    represent = components(train, config.components, all_tokens(model.encoder))
+    return [latent_head(represent, config.head, seed) for seed in range(config.seeds)]
 
 
 def _representations(model: CellModel, config: PerturbationConfig) -> dict[str, Callable[[Effects], Represent]]:
@@ -128,8 +128,8 @@ def _representations(model: CellModel, config: PerturbationConfig) -> dict[str, 
 def _methods(model: CellModel, config: PerturbationConfig, screen: Screen) -> dict[str, list[Fit]]:
     """By name a fit for each seed; the model's own predictor, which is trained already, has one."""
     methods = {
-        name: [_head(of, config.head, seed) for seed in range(config.seeds)]
-        for name, of in _representations(model, config).items()
+        name: [_head(of, config.head, seed) for of in [shared(each)] for seed in range(config.seeds)]
+        for name, each in _representations(model, config).items()
     }
     if model.loaded.predictor is None:
         return methods

@@ -97,7 +97,10 @@ def fit_encoding(config: EncodingConfig, screen: Screen, controls: np.ndarray) -
     table = _read_table(Path(config.table)) if config.table else _coexpression(screen, controls, config.width - REST)
     if missing := [name for name in screen.perturbations if name not in table]:
         where = config.table or "the panel's genes"
-        raise InputError(f"{screen.source}: perturbation '{missing[0]}' has no features in {where}")
+        raise InputError(
+            f"{screen.source}: perturbation '{missing[0]}' has no features in {where}; data.encoding.by=name needs none, "
+            "but knows only the perturbations of training"
+        )
     features = [tuple(map(float, vector)) for vector in table.values()]
     return _checked({"width": config.width, "names": tuple(table), "features": tuple(features)}, screen.source)
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from hashlib import blake2b
+
 import numpy as np
 import torch
+from sklearn.decomposition import PCA
 
 from anyjepa.evaluation.perturbation.effects import Effects
 from anyjepa.evaluation.perturbation.head import Represent
@@ -11,7 +15,6 @@ from anyjepa.evaluation.perturbation.metrics import pearson
 from anyjepa.nn.encoder import Encoder
 
 BATCH = 512  # cells encoded at a time
-FITTED = 4000  # cells at most that principal components are fitted to
 
 
 def all_tokens(encoder: Encoder) -> Represent:
@@ -34,22 +37,34 @@ def components(train: Effects, count: int, represent: Represent = lambda cells: 
 
     They are fitted to training cells, controls among them, evenly thinned to 4,000 at most.
     """
-    everyone = _everyone(train)
-    z = represent(everyone[:: -(-len(everyone) // FITTED)]).astype(np.float64)
-    mean = z.mean(0)
-    _, _, axes = np.linalg.svd(z - mean, full_matrices=False)
-    kept = axes[:count].T
-    return lambda cells: (represent(cells) - mean) @ kept
+    z = represent(_thinned(_everyone(train), 4000))
+    fitted = PCA(min(count, *z.shape), svd_solver="randomized", random_state=0).fit(z)
+    return _once(lambda cells: fitted.transform(represent(cells)))
+
+
+def shared(of: Callable[[Effects], Represent]) -> Callable[[Effects], Represent]:
+    """The same, made once for the same training conditions: the heads of all seeds stand on one representation."""
+    made: dict[tuple[str, ...], Represent] = {}
+
+    def once(train: Effects) -> Represent:
+        if train.conditions not in made:
+            made[train.conditions] = of(train)
+        return made[train.conditions]
+
+    return once
 
 
 def decoder(represent: Represent, train: Effects, ridge: float) -> Represent:
-    """From representations (n, D) to expression (n, G): ridge on what is standardised over training cells."""
-    everyone = _everyone(train).astype(np.float64)
-    z = represent(everyone).astype(np.float64)
+    """From representations (n, D) to expression (n, G): ridge on what is standardised over training cells.
+
+    It is fitted to training cells, controls among them, evenly thinned to 10,000 at most.
+    """
+    cells = _thinned(_everyone(train), 10_000).astype(np.float64)
+    z = represent(cells).astype(np.float64)
     mean, spread = z.mean(0), np.maximum(z.std(0), 1e-8)
     z = (z - mean) / spread
-    middle = everyone.mean(0)
-    weights = np.linalg.solve(z.T @ z + ridge * np.eye(z.shape[1]), z.T @ (everyone - middle))
+    middle = cells.mean(0)
+    weights = np.linalg.solve(z.T @ z + ridge * np.eye(z.shape[1]), z.T @ (cells - middle))
     return lambda latent: (latent - mean) / spread @ weights + middle
 
 
@@ -72,3 +87,20 @@ def _everyone(train: Effects) -> np.ndarray:
     assert train.cells is not None, "a representation needs the cells"
     assert train.controls is not None, "a representation needs control cells"
     return np.concatenate([train.controls, *(train.cells(name)[0] for name in train.conditions)])
+
+
+def _thinned(cells: np.ndarray, most: int) -> np.ndarray:
+    return cells[:: -(-len(cells) // most)]
+
+
+def _once(represent: Represent) -> Represent:
+    """The same, computed once for the same cells."""
+    found: dict[bytes, np.ndarray] = {}
+
+    def once(cells: np.ndarray) -> np.ndarray:
+        key = blake2b(cells.tobytes(), digest_size=16).digest()
+        if key not in found:
+            found[key] = represent(cells)
+        return found[key]
+
+    return once
