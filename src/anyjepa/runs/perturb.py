@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anyjepa.data.cells.screen import Screen
 from anyjepa.data.cells.source import CellDataConfig, find_screen
-from anyjepa.errors import InputError
+from anyjepa.errors import DataWarning, InputError
 from anyjepa.evaluation.perturbation.answers import Answer, ask, table
 from anyjepa.evaluation.perturbation.config import PerturbationConfig
 from anyjepa.evaluation.perturbation.counts import sample_cells
+from anyjepa.evaluation.perturbation.effects import Effects, Fit, Predict
 from anyjepa.evaluation.perturbation.ensembles import calibrated, ensemble
 from anyjepa.evaluation.perturbation.export import cells_to_anndata, to_anndata
 from anyjepa.evaluation.perturbation.questions import Goal, screen, synergy
@@ -62,13 +64,24 @@ def perturb_files(
     fits = heads(loaded, config, train)
     if goal is not None:
         return _write(output, screen(ensemble(fits)(train), train, goal))
-    predict = calibrated(fits, level)(train)
-    answer = ask(predict, train, conditions)
+    predict, answer = _answer(fits, level, train, conditions)
     if synergies is not None:
         _write(synergies, synergy(predict, train, [name for name in answer.conditions if "+" in name]).scores)
     if output.suffix in TABLES:
         return _write(output, table(answer))
     return _anndata(output, answer, measured, cells, {"model": str(model), "level": f"{level:g}"})
+
+
+def _answer(fits: list[Fit], level: float, train: Effects, conditions: Sequence[str]) -> tuple[Predict, Answer]:
+    """With intervals, or with a DataWarning without them where too few measured conditions are of that kind."""
+    plain = ensemble(fits)(train)
+    answer = ask(plain, train, conditions)
+    predict = calibrated(fits, level)(train)
+    try:
+        return predict, ask(predict, train, conditions)
+    except InputError as error:
+        warnings.warn(DataWarning(f"without intervals: {error}"), stacklevel=3)
+        return plain, answer
 
 
 def _check(

@@ -98,8 +98,8 @@ def fit_encoding(config: EncodingConfig, screen: Screen, controls: np.ndarray) -
     if missing := [name for name in screen.perturbations if name not in table]:
         where = config.table or "the panel's genes"
         raise InputError(
-            f"{screen.source}: perturbation '{missing[0]}' has no features in {where}; data.encoding.by=name needs none, "
-            "but knows only the perturbations of training"
+            f"{screen.source}: perturbation '{missing[0]}' has no features in {where}; data.encoding.by=name needs "
+            "none, but knows only the perturbations of training"
         )
     features = [tuple(map(float, vector)) for vector in table.values()]
     return _checked({"width": config.width, "names": tuple(table), "features": tuple(features)}, screen.source)
