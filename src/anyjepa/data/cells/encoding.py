@@ -29,12 +29,14 @@ class EncodingConfig(Config):
         description="one place a name, from which the predictor learns a vector; what genes are alike over the control "
         "cells, which unseen genes have, too; or a table of your own (GO, ESM2, a drug's fingerprint)",
     )
-    table: str | None = Field(default=None, description="CSV: a name a row, then its features")
+    table: str | None = Field(
+        default=None, description="CSV: a name a row, then its features; none: the features that a screen brings"
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if (self.by == "table") != (self.table is not None):
-            raise ValueError("by=table and table=FILE go together")
+        if self.by != "table" and self.table is not None:
+            raise ValueError("table=FILE goes with by=table")
         if self.width <= REST:
             raise ValueError(f"width {self.width}: kind, dose and time take {REST}, and the name needs some")
         return self
@@ -94,15 +96,25 @@ def fit_encoding(config: EncodingConfig, screen: Screen, controls: np.ndarray) -
     """
     if config.by == "name":
         return _checked({"width": config.width, "names": screen.perturbations}, screen.source)
-    table = _read_table(Path(config.table)) if config.table else _coexpression(screen, controls, config.width - REST)
+    table, where = _features(config, screen, controls)
     if missing := [name for name in screen.perturbations if name not in table]:
-        where = config.table or "the panel's genes"
         raise InputError(
             f"{screen.source}: perturbation '{missing[0]}' has no features in {where}; data.encoding.by=name needs "
             "none, but knows only the perturbations of training"
         )
     features = [tuple(map(float, vector)) for vector in table.values()]
     return _checked({"width": config.width, "names": tuple(table), "features": tuple(features)}, screen.source)
+
+
+def _features(config: EncodingConfig, screen: Screen, controls: np.ndarray) -> tuple[Mapping[str, np.ndarray], str]:
+    """By name, and where they are from."""
+    if config.by == "coexpression":
+        return _coexpression(screen, controls, config.width - REST), "the panel's genes"
+    if config.table is not None:
+        return _read_table(Path(config.table)), config.table
+    if screen.features is None:
+        raise InputError(f"{screen.source}: brings no features of perturbations; give data.encoding.table=FILE")
+    return screen.features, "the features that it brings"
 
 
 def _checked(plain: Mapping[str, object], where: str) -> PerturbationEncoding:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -48,6 +48,7 @@ class Screen:
     cell_type: Labels | None = None
     donor: Labels | None = None
     truth: np.ndarray | None = None  # (conditions, G) expected expression, where simulated
+    features: Mapping[str, np.ndarray] | None = None  # of each gene or compound by name, where the screen brings some
     source: str = ""
     report: dict[str, Any] = field(default_factory=dict)  # what was read, found and left out; JSON-able
 

@@ -13,7 +13,8 @@ from pydantic import Field, PositiveFloat, model_validator
 
 from anyjepa.config import Config
 from anyjepa.data.cells.conditions import CONTROL, Condition, Perturbation
-from anyjepa.data.cells.screen import SCALE, Labels, Screen
+from anyjepa.data.cells.network import Network, counted
+from anyjepa.data.cells.screen import Labels, Screen
 from anyjepa.randomness import generator
 
 TRUTH_CELLS = 3000  # fresh cells a condition, without counting noise, whose mean is the truth
@@ -56,7 +57,7 @@ def simulate(config: CellSimulatorConfig) -> Screen:
     and counts; then the cells of the truth. Batches draw from another one, so one batch or none is the same screen.
     """
     rng = np.random.default_rng(config.seed)
-    network = _Network(config, rng)
+    network = Network(config.genes, config.regulators, rng)
     singles = rng.permutation(config.regulators)[: config.singles]
     pairs: set[tuple[int, int]] = set()
     while len(pairs) < config.doubles:
@@ -74,18 +75,12 @@ def simulate(config: CellSimulatorConfig) -> Screen:
     own, states = network.cells(len(condition), rng)
     batch, shift = _batches(config, len(condition))
     expression = network.log_expression(own, states, down[condition], stressed[condition]) + shift[batch]
-    library = rng.lognormal(np.log(config.depth), 0.35, len(condition))
-    counts = rng.poisson(library[:, None] * _proportions(expression.astype(np.float64))).astype(np.float32)
-
-    truth = np.empty((len(knocked), config.genes), np.float32)
-    for number in range(len(knocked)):
-        own, state = network.cells(TRUTH_CELLS, rng)
-        scaled = SCALE * _proportions(network.log_expression(own, state, down[number], stressed[number, None]))
-        truth[number] = np.log(1 + scaled).mean(0)  # four times as fast as log1p
+    counts = counted(expression, config.depth, rng)
+    truth = network.expected(down, stressed, TRUTH_CELLS, rng)
 
     return Screen(
         ids=tuple(f"cell{number}" for number in range(len(condition))),
-        genes=tuple(f"T{g}" if g < config.regulators else f"G{g}" for g in range(config.genes)),
+        genes=network.names,
         conditions=(CONTROL, *(_knockdown(regulators) for regulators in knocked[1:])),
         condition=condition,
         values=counts,
@@ -95,46 +90,6 @@ def simulate(config: CellSimulatorConfig) -> Screen:
         truth=truth,
         source="simulator",
     )
-
-
-class _Network:
-    """Who acts on whom, and what the two cell states and stress do to each gene."""
-
-    def __init__(self, config: CellSimulatorConfig, rng: np.random.Generator):
-        genes, regulators = config.genes, config.regulators
-        self.weights = np.zeros((genes, regulators), np.float32)
-        for gene in range(1, genes):
-            candidates = min(gene, regulators)
-            chosen = rng.choice(candidates, min(candidates, 1 + rng.poisson(2)), replace=False)
-            self.weights[gene, chosen] = rng.normal(0, 1.1, len(chosen))
-        self.baseline = (rng.normal(size=genes) - 0.5).astype(np.float32)
-        self.stress = ((rng.random(genes) < 0.1) * rng.normal(size=genes)).astype(np.float32)
-        self.states = ((rng.random((2, genes)) < 0.15) * rng.normal(0, 0.8, (2, genes))).astype(np.float32)
-
-    def cells(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """The cells' own activity of each regulator (number, K), and their states (number,)."""
-        own = 0.35 * rng.standard_normal((number, self.weights.shape[1]), dtype=np.float32)
-        return own, rng.integers(0, 2, number)
-
-    def log_expression(self, own: np.ndarray, state: np.ndarray, down: np.ndarray, stress: np.ndarray) -> np.ndarray:
-        """(N, G) float32; down: (N, K) or (K,) ones for regulators knocked down; stress: (N,) or (1,)."""
-        regulators = own.shape[1]
-        level = self.baseline + self.states[state] + stress[:, None] * self.stress
-        level[:, :regulators] += own - 2 * down
-        activity = np.zeros_like(own)
-        for gene in range(regulators):  # in this order: a gene's regulators come before it
-            level[:, gene] += activity[:, :gene] @ self.weights[gene, :gene]
-            activity[:, gene] = np.tanh(0.8 * (level[:, gene] - self.baseline[gene]))
-        level[:, regulators:] += activity @ self.weights[regulators:].T
-        return level
-
-
-def _proportions(log: np.ndarray) -> np.ndarray:
-    """Softmax over genes, in place."""
-    log -= log.max(1, keepdims=True)
-    np.exp(log, out=log)
-    log /= log.sum(1, keepdims=True)
-    return log
 
 
 def _batches(config: CellSimulatorConfig, cells: int) -> tuple[np.ndarray, np.ndarray]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from anyjepa.config import Config
+from anyjepa.config import Config, usual_kind
 from anyjepa.data.cells.dataset import CellDataset, HiddenGenes
+from anyjepa.data.cells.drug_simulator import DrugSimulatorConfig, simulate_drugs
 from anyjepa.data.cells.encoding import EncodingConfig, fit_encoding
 from anyjepa.data.cells.files import WITHOUT_FILTERS, CellFileConfig, read_h5ad
 from anyjepa.data.cells.genes import variable_genes
@@ -23,6 +24,12 @@ from anyjepa.data.training_part import check_excluded
 from anyjepa.errors import InputError
 
 
+SIMULATORS: dict[str, Callable[[Any], Screen]] = {"knockdowns": simulate, "drugs": simulate_drugs}
+SimulatorConfig = Annotated[
+    CellSimulatorConfig | DrugSimulatorConfig, Field(discriminator="kind"), usual_kind("knockdowns")
+]
+
+
 class CellDataConfig(Config):
     """Cells for pretraining: an .h5ad file if one is given, else the embedded simulator."""
 
@@ -31,7 +38,7 @@ class CellDataConfig(Config):
     channels: ClassVar[int] = 1
 
     kind: Literal["cells"] = "cells"
-    simulator: CellSimulatorConfig = Field(default=CellSimulatorConfig(), description="the embedded data set")
+    simulator: SimulatorConfig = Field(default=CellSimulatorConfig(), description="the embedded data set")
     file: CellFileConfig = Field(default=CellFileConfig(), description="what is what in a file")
     genes: PositiveInt = Field(
         default=2000, description="genes that the encoder reads: the perturbed ones, then the most variable"
@@ -90,7 +97,7 @@ def evaluation_data(
 def find_screen(config: CellDataConfig, paths: Sequence[Path]) -> Screen:
     """The one that the path holds; without a path the embedded one. InputError."""
     if not paths:
-        return simulate(config.simulator)
+        return SIMULATORS[config.simulator.kind](config.simulator)
     if len(paths) > 1:
         raise InputError(f"give one .h5ad file as data, not {len(paths)}")
     return read_h5ad(paths[0], config.file)
