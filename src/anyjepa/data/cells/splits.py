@@ -53,7 +53,17 @@ class UnseenContext(Config):
     validation: OpenShare = Field(default=0.1, description="share of the cells of every other condition")
 
 
-SplitConfig = Annotated[ByCell | UnseenPerturbation | UnseenCombination | UnseenContext, Field(discriminator="kind")]
+class UnseenAmount(Config):
+    """Conditions with a dose above a limit, or a time: the highest doses, the latest times."""
+
+    kind: Literal["amount"] = "amount"
+    of: Literal["dose", "time"] = Field(description="which amount of any perturbation of a condition")
+    above: float = Field(description="the highest one that is trained on, in the data's unit")
+    validation: OpenShare = Field(default=0.1, description="share of the cells of every other condition")
+
+
+AnySplit = ByCell | UnseenPerturbation | UnseenCombination | UnseenContext | UnseenAmount
+SplitConfig = Annotated[AnySplit, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,9 +80,7 @@ class CellSplit:
     context: tuple[str, str] | None = None  # label and name that no perturbed training cell has
 
 
-def split(
-    screen: Screen, config: ByCell | UnseenPerturbation | UnseenCombination | UnseenContext, seed: int
-) -> CellSplit:
+def split(screen: Screen, config: AnySplit, seed: int) -> CellSplit:
     """The split of one seed, checked for leaks. Controls train, except that by cell they are shared out like the rest.
 
     InputError if a part would be empty.
@@ -87,9 +95,11 @@ def split(
         context = config.label, _context(screen, config, rng)
         column = getattr(screen, config.label)
         new = (column.codes == column.names.index(context[1])) & (screen.condition != 0)
-        part = np.where(new, TEST, TRAIN)
-        rest = np.flatnonzero(~new & (screen.condition != 0))
-        part[rest] = np.where(_of_every_condition(screen, rest, (0, config.validation), rng), VALIDATION, TRAIN)
+        part = _without(screen, new, config.validation, rng)
+    elif isinstance(config, UnseenAmount):
+        amounts = [[getattr(one, config.of) or 0 for one in condition] for condition in screen.conditions]
+        conditions = frozenset(i for i, given in enumerate(amounts) if max(given, default=0) > config.above)
+        part = _without(screen, np.isin(screen.condition, list(conditions)), config.validation, rng)
     else:
         by_perturbation = isinstance(config, UnseenPerturbation)
         parts, names = _singles(screen, config, rng) if by_perturbation else _pairs(screen, config, rng)
@@ -125,6 +135,14 @@ def check_leaks(screen: Screen, split: CellSplit) -> None:
             column = getattr(screen, label)[rows]
             if ((column.codes == column.names.index(name)) & (screen.condition[rows] != 0)).any():
                 raise InputError(f"{screen.source}: leak: perturbed cells of {label} '{name}' are in {part}")
+
+
+def _without(screen: Screen, new: np.ndarray, validation: float, rng: np.random.Generator) -> np.ndarray:
+    """(N,) part of each cell where the `new` ones are tested; controls train."""
+    part = np.where(new, TEST, TRAIN)
+    rest = np.flatnonzero(~new & (screen.condition != 0))
+    part[rest] = np.where(_of_every_condition(screen, rest, (0, validation), rng), VALIDATION, TRAIN)
+    return part
 
 
 def _of_every_condition(
