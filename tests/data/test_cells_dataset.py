@@ -218,8 +218,7 @@ def test_a_table_of_features(tmp_path: Path):
 @pytest.mark.parametrize(
     ("plain", "message"),
     [
-        ({"by": "table"}, "go together"),
-        ({"table": "x.csv"}, "go together"),
+        ({"table": "x.csv"}, "table=FILE goes with by=table"),
         ({"width": REST}, "the name needs some"),
     ],
 )

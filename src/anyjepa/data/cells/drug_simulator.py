@@ -16,7 +16,7 @@ from anyjepa.data.cells.conditions import CONTROL, Condition, Perturbation
 from anyjepa.data.cells.network import Network, counted
 from anyjepa.data.cells.screen import Labels, Screen
 
-TRUTH_CELLS = 1000  # fresh cells a condition, without counting noise, whose mean is the truth
+TRUTH_CELLS = 300  # fresh cells a condition, without counting noise, whose mean is the truth
 HILL = 1.2  # steepness of every dose curve
 FLIPPED = 0.08  # share of a family's bits that a compound has otherwise
 
@@ -25,14 +25,14 @@ class DrugSimulatorConfig(Config):
     """How many compounds, doses and cells. Everything follows from `seed`."""
 
     kind: Literal["drugs"] = "drugs"
-    genes: int = Field(default=300, ge=2, le=50_000, description="genes; the first of them are the regulators")
-    regulators: int = Field(default=40, ge=3, description="genes that act on others, and that compounds act on")
+    genes: int = Field(default=200, ge=2, le=50_000, description="genes; the first of them are the regulators")
+    regulators: int = Field(default=30, ge=3, description="genes that act on others, and that compounds act on")
     families: int = Field(default=8, ge=1, description="families of compounds that are alike")
-    compounds: int = Field(default=48, ge=2, description="compounds, in turn of each family")
+    compounds: int = Field(default=40, ge=2, description="compounds, in turn of each family")
     bits: int = Field(default=64, ge=1, description="length of a fingerprint")
     doses: tuple[PositiveFloat, ...] = Field(default=(0.1, 1, 10, 100), min_length=1, description="of every compound")
-    cells: int = Field(default=30, ge=1, description="cells of each compound at each dose")
-    controls: int = Field(default=800, ge=1, description="cells with the vehicle alone")
+    cells: int = Field(default=25, ge=1, description="cells of each compound at each dose")
+    controls: int = Field(default=600, ge=1, description="cells with the vehicle alone")
     depth: PositiveFloat = Field(default=4000, description="median counts of a cell")
     stress: float = Field(default=0.6, ge=0, description="scale of the response that all compounds share")
     seed: int = Field(default=0, ge=0, description="other seeds give other networks, compounds and cells")
@@ -86,7 +86,9 @@ def _compounds(config: DrugSimulatorConfig, rng: np.random.Generator) -> tuple[n
     for row in targets:
         chosen = rng.choice(config.regulators, 3, replace=False)
         row[chosen] = rng.uniform(0.4, 1.2, 3) * rng.choice([1, 1, -1], 3)  # most inhibit, some activate
-    of_bits = (rng.random((config.bits, config.regulators)) < 0.1) * rng.normal(0, 0.25, (config.bits, config.regulators))
+    of_bits = (rng.random((config.bits, config.regulators)) < 0.1) * rng.normal(
+        0, 0.25, (config.bits, config.regulators)
+    )
     efficacy = targets[family] * rng.lognormal(0, 0.3, config.compounds)[:, None] + bits @ of_bits
     half = 5 * rng.lognormal(0, 0.8, config.families)[family] * rng.lognormal(0, 0.5, config.compounds)
     return bits.astype(np.float32), efficacy, half

@@ -48,8 +48,7 @@ class Network:
         truth = np.empty((len(down), len(self.baseline)), np.float32)
         for number in range(len(down)):
             own, state = self.cells(cells, rng)
-            scaled = SCALE * proportions(self.log_expression(own, state, down[number], stress[number, None]))
-            truth[number] = np.log(1 + scaled).mean(0)  # four times as fast as log1p
+            truth[number] = noiseless(self.log_expression(own, state, down[number], stress[number, None])).mean(0)
         return truth
 
 
@@ -57,6 +56,11 @@ def counted(log: np.ndarray, depth: float, rng: np.random.Generator) -> np.ndarr
     """(N, G) float32 counts of log expression; depth: median counts of a cell."""
     library = rng.lognormal(np.log(depth), 0.35, len(log))
     return rng.poisson(library[:, None] * proportions(log.astype(np.float64))).astype(np.float32)
+
+
+def noiseless(log: np.ndarray) -> np.ndarray:
+    """(N, G) log1p of expected counts, scaled to 10,000 a cell."""
+    return np.log(1 + SCALE * proportions(log))  # four times as fast as log1p
 
 
 def proportions(log: np.ndarray) -> np.ndarray:

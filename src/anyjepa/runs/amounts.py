@@ -1,0 +1,65 @@
+"""What a model's own predictor says of compounds, doses and times that were held out: how the judge is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from anyjepa.data.cells.conditions import Condition
+from anyjepa.data.cells.screen import Screen
+from anyjepa.data.cells.splits import CellSplit
+from anyjepa.evaluation.perturbation.compounds import compound_baselines
+from anyjepa.evaluation.perturbation.effects import Effects, Fit
+from anyjepa.evaluation.perturbation.predicted import predictor_fit
+from anyjepa.evaluation.perturbation.screens import effects_of
+from anyjepa.runs.model import CellModel
+
+Said = Mapping[frozenset[str], Condition]
+"""Conditions by the texts of their perturbations, with dose and time: {'D3@10'}."""
+
+
+class Question(NamedTuple):
+    """The judge's first arguments."""
+
+    splits: Sequence[Effects]
+    methods: Mapping[str, Sequence[Fit]]
+    baselines: Mapping[str, Fit]
+
+
+def has_amounts(screen: Screen) -> bool:
+    """Whether a perturbation has a dose or a time, so that its name alone does not say what was done."""
+    return any(one.dose is not None or one.time is not None for condition in screen.conditions for one in condition)
+
+
+def ask_amounts(model: CellModel, screen: Screen, splits: Sequence[CellSplit]) -> Question:
+    """Conditions go by their texts. Beside the predictor it stands itself, told the next tested condition instead."""
+    said = {frozenset(map(str, condition)): condition for condition in screen.conditions}
+    texts = {str(condition): text for text, condition in said.items()}
+    effects = []
+    for done in splits:
+        unused = frozenset(screen.condition[done.unused].tolist()) - {0}
+        found = effects_of(screen, done.conditions, left_out=unused)
+        effects.append(replace(found, perturbed=tuple(texts[name] for name in found.conditions)))
+    tested = sorted({one for part in effects for one in part.held_out.perturbed}, key=lambda one: _amount(said[one]))
+    exchanged = dict(zip(tested, [said[one] for one in tested[1:] + tested[:1]], strict=True))
+    methods = {
+        "the model's own predictor": [_predictor(model, said)],
+        "its predictor, conditions exchanged": [_predictor(model, exchanged)],
+    }
+    return Question(effects, methods, compound_baselines(screen.conditions, model.preprocessing.encoding))
+
+
+def _predictor(model: CellModel, said: Said) -> Fit:
+    def encode(perturbed: frozenset[str]) -> tuple[np.ndarray, np.ndarray]:
+        return model.preprocessing.encoding.encode([said[perturbed]])
+
+    assert model.loaded.predictor is not None
+    return predictor_fit(model.encoder, model.loaded.predictor.to(next(model.encoder.parameters()).device), encode)
+
+
+def _amount(condition: Condition) -> tuple:
+    """By dose, then time, then name: what follows is another compound at the same dose, where there is one."""
+    return tuple((one.dose or 0, one.time or 0, one.name) for one in condition)
