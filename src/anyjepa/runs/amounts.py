@@ -8,13 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from anyjepa.data.cells.conditions import Condition
+from anyjepa.data.cells.conditions import Condition, since
+from anyjepa.data.cells.matching import MatchingConfig
 from anyjepa.data.cells.screen import Screen
 from anyjepa.data.cells.splits import CellSplit
 from anyjepa.evaluation.perturbation.compounds import compound_baselines
 from anyjepa.evaluation.perturbation.effects import Effects, Fit
 from anyjepa.evaluation.perturbation.predicted import predictor_fit
 from anyjepa.evaluation.perturbation.screens import effects_of
+from anyjepa.evaluation.perturbation.trajectories import TRAJECTORY_BASELINES, trajectory_effects
 from anyjepa.runs.model import CellModel
 
 Said = Mapping[frozenset[str], Condition]
@@ -34,22 +36,40 @@ def has_amounts(screen: Screen) -> bool:
     return any(one.dose is not None or one.time is not None for condition in screen.conditions for one in condition)
 
 
-def ask_amounts(model: CellModel, screen: Screen, splits: Sequence[CellSplit]) -> Question:
-    """Conditions go by their texts. Beside the predictor it stands itself, told the next tested condition instead."""
-    said = {frozenset(map(str, condition)): condition for condition in screen.conditions}
-    texts = {str(condition): text for text, condition in said.items()}
-    effects = []
-    for done in splits:
-        unused = frozenset(screen.condition[done.unused].tolist()) - {0}
-        found = effects_of(screen, done.conditions, left_out=unused)
-        effects.append(replace(found, perturbed=tuple(texts[name] for name in found.conditions)))
+def ask_amounts(model: CellModel, screen: Screen, splits: Sequence[CellSplit], matching: MatchingConfig) -> Question:
+    """Conditions go by their texts. Beside the predictor it stands itself, told the next tested condition instead.
+
+    matching: of the training pairs; with before=earlier cells start from the last trained times, else from controls.
+    """
+    between = matching.before == "earlier"
+    said = {frozenset(map(str, one)): one for one in (_lags(screen) if between else screen.conditions)}
+    if between:
+        effects = [part for done in splits for part in trajectory_effects(screen, done.conditions)]
+        baselines = TRAJECTORY_BASELINES
+    else:
+        effects = [_by_texts(screen, done) for done in splits]
+        baselines = compound_baselines(screen.conditions, model.preprocessing.encoding)
     tested = sorted({one for part in effects for one in part.held_out.perturbed}, key=lambda one: _amount(said[one]))
     exchanged = dict(zip(tested, [said[one] for one in tested[1:] + tested[:1]], strict=True))
     methods = {
         "the model's own predictor": [_predictor(model, said)],
         "its predictor, conditions exchanged": [_predictor(model, exchanged)],
     }
-    return Question(effects, methods, compound_baselines(screen.conditions, model.preprocessing.encoding))
+    return Question(effects, methods, baselines)
+
+
+def _by_texts(screen: Screen, done: CellSplit) -> Effects:
+    """Effects against controls, by texts with dose and time."""
+    unused = frozenset(screen.condition[done.unused].tolist()) - {0}
+    found = effects_of(screen, done.conditions, left_out=unused)
+    texts = {str(condition): frozenset(map(str, condition)) for condition in screen.conditions}
+    return replace(found, perturbed=tuple(texts[name] for name in found.conditions))
+
+
+def _lags(screen: Screen) -> list[Condition]:
+    """What can lie between two times of a time course."""
+    known = screen.conditions
+    return [since(a, b) for a in known for b in known if a != b]
 
 
 def _predictor(model: CellModel, said: Said) -> Fit:

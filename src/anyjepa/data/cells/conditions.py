@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Literal
 
@@ -96,6 +96,26 @@ def parse(
     names = {part.strip() for part in parts} - {control}
     done = (name for name in names if name in known or not is_control(name))
     return Condition(frozenset(Perturbation(name, kind, dose, time) for name in done))
+
+
+def since(before: Condition, after: Condition) -> Condition:
+    """What makes a cell under `after` of one under `before`: all of it from a control, else the time between.
+
+    Both are of one time course (`time_course`), whose control is at time 0, unless `before` is the control.
+    """
+    if before.is_control:
+        return after
+    (first,) = before
+    return Condition(frozenset([replace(first, time=sum(one.time or 0 for one in after) - (first.time or 0))]))
+
+
+def time_course(conditions: Sequence[Condition]) -> list[float] | None:
+    """The time of each condition, 0 of the control; None if they are not one thing, alone, at times after 0."""
+    given = [list(condition) for condition in conditions]
+    things = {replace(one, time=None) for condition in given for one in condition}
+    times = [condition[0].time or 0.0 if condition else 0.0 for condition in given]
+    alone = len(things) == 1 and all(len(condition) < 2 for condition in given)
+    return times if alone and all(time > 0 for time, condition in zip(times, given, strict=True) if condition) else None
 
 
 def is_control(name: str) -> bool:

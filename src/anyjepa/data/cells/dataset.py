@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field, NonNegativeInt
 
 from anyjepa.config import Config, Share
+from anyjepa.data.cells.conditions import CONTROL, Condition, since
 from anyjepa.data.cells.matching import Controls
 from anyjepa.data.cells.preprocessing import CellPreprocessing
 from anyjepa.data.cells.screen import Screen
@@ -33,8 +34,9 @@ WITHOUT_PHASE = HiddenGenes(steps=0)
 class CellDataset(Dataset):
     """`dataset[i]` is a cell, (1, G) float32 log1p expression.
 
-    Its pair is a matched control and the cell under the cell's condition; a control's pair is itself, under none. In
-    the first phase it is the cell with hidden genes and the whole cell.
+    Its pair is a matched control and the cell under the cell's condition, or an earlier cell and the cell under the
+    time between; a control's pair is itself, under none. In the first phase it is the cell with hidden genes and the
+    whole cell.
     """
 
     what: ClassVar[tuple[str, str]] = ("cells", "donors")
@@ -89,18 +91,17 @@ class CellDataset(Dataset):
         second: Sequence[np.random.Generator],
         step: int,
     ) -> Pairs:
-        rows = self.rows[list(indices)]
+        rows, encode = self.rows[list(indices)], self.preprocessing.encoding.encode
         cells, condition = self.screen.rows(rows)[:, None], self.screen.condition[rows]
         if step < self.hidden.steps or self.controls is None:
             kept = np.stack([rng.random(cells.shape[2]) >= self.hidden.share for rng in first])[:, None]
-            return Pairs(cells * kept / np.float32(1 - self.hidden.share), cells, *self._encoded(np.zeros_like(rows)))
+            return Pairs(cells * kept / np.float32(1 - self.hidden.share), cells, *encode([CONTROL] * len(rows)))
         before, perturbed = rows.copy(), condition != 0
         drawn = np.array([rng.random() for rng in first])
         before[perturbed] = self.controls.match(rows[perturbed], drawn[perturbed])
-        return Pairs(self.screen.rows(before)[:, None], cells, *self._encoded(condition))
-
-    def _encoded(self, condition: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self.preprocessing.encoding.encode([self.screen.conditions[number] for number in condition])
+        known = self.screen.conditions
+        passed = [since(known[a], known[b]) for a, b in zip(self.screen.condition[before], condition, strict=True)]
+        return Pairs(self.screen.rows(before)[:, None], cells, *encode(passed))
 
 
 def _tables(

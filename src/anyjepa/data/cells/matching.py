@@ -1,4 +1,4 @@
-"""For each perturbed cell a control cell of the same batch, cell type and donor."""
+"""For each perturbed cell a control cell of the same batch, cell type and donor; for a later cell an earlier one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from anyjepa.config import Config
+from anyjepa.data.cells.conditions import time_course
 from anyjepa.data.cells.screen import Screen
 from anyjepa.errors import InputError
 
@@ -18,6 +19,10 @@ Label = Literal["cell_type", "batch", "donor"]
 class MatchingConfig(Config):
     """What a perturbed cell and its control must share; labels that a screen lacks are not asked for."""
 
+    before: Literal["control", "earlier"] = Field(
+        default="control",
+        description="what becomes a cell: a control, or in a time course any cell of an earlier time; the controls' is 0",
+    )
     by: tuple[Label, ...] = Field(
         default=("cell_type", "batch", "donor"), description="labels that must agree, the most important first"
     )
@@ -28,14 +33,16 @@ class MatchingConfig(Config):
 
 
 class Controls:
-    """The controls that may stand beside each of `cells`.
+    """The controls that may stand beside each of `cells`; with before=earlier all cells of earlier times.
 
-    controls: rows that may be drawn (those of the training part, say). `coarser` counts the cells whose controls do not
-    agree in every label, by the labels left. InputError names a stratum that has perturbed cells and no control.
+    controls: rows that may be drawn, of the training part, say; those that do not come before any are left out.
+    `coarser` counts the cells whose controls do not agree in every label, by the labels left. InputError names a
+    stratum that has perturbed cells and no control, and refuses before=earlier where there is no time course.
     """
 
     def __init__(self, screen: Screen, cells: np.ndarray, controls: np.ndarray, config: MatchingConfig):
-        controls = controls[screen.condition[controls] == 0]
+        rank = _ranks(screen, config)[screen.condition]
+        controls = controls[rank[controls] < rank.max()]
         if not len(controls):
             raise InputError(f"{screen.source}: no control cell to match perturbed cells with")
         labels: list[Label] = [name for name in config.by if getattr(screen, name) is not None]
@@ -46,7 +53,7 @@ class Controls:
         waiting = np.asarray(cells)
         for level in range(len(labels), -1, -1):
             strata = _strata(screen, labels[:level])
-            found = self._match(strata, waiting, controls)
+            found = self._match(strata * (rank.max() + 1), rank, waiting, controls)
             if level < len(labels) and found.any():
                 self.coarser[" x ".join(labels[:level]) or "nothing"] = int(found.sum())
             waiting = waiting[~found]
@@ -66,16 +73,27 @@ class Controls:
             raise ValueError("cells to match are not among those that the controls were looked up for")
         return self._pool[self._first[cells] + (uniforms * self._number[cells]).astype(np.int64)]
 
-    def _match(self, strata: np.ndarray, waiting: np.ndarray, controls: np.ndarray) -> np.ndarray:
-        """Note the controls of each waiting cell's stratum; (waiting,) whether there are any."""
-        order = controls[np.argsort(strata[controls], kind="stable")]
-        first = np.searchsorted(strata[order], strata[waiting], side="left")
-        number = np.searchsorted(strata[order], strata[waiting], side="right") - first
+    def _match(self, strata: np.ndarray, rank: np.ndarray, waiting: np.ndarray, controls: np.ndarray) -> np.ndarray:
+        """Note each waiting cell's stratum as far as ranks are lower; (waiting,) whether anything is there."""
+        key = strata + rank
+        order = controls[np.argsort(key[controls], kind="stable")]
+        first = np.searchsorted(key[order], strata[waiting])
+        number = np.searchsorted(key[order], key[waiting]) - first
         found = number > 0
         self._first[waiting[found]] = first[found] + len(self._pool)
         self._number[waiting[found]] = number[found]
         self._pool = np.r_[self._pool, order]
         return found
+
+
+def _ranks(screen: Screen, config: MatchingConfig) -> np.ndarray:
+    """(conditions,) numbers: a cell comes before those of higher rank."""
+    if config.before == "control":
+        return np.minimum(np.arange(len(screen.conditions)), 1)
+    times = time_course(screen.conditions)
+    if times is None:
+        raise InputError(f"{screen.source}: matching.before=earlier needs one thing at several times as its conditions")
+    return np.unique(times, return_inverse=True)[1]
 
 
 def _strata(screen: Screen, labels: Sequence[Label]) -> np.ndarray:

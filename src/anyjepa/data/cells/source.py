@@ -20,13 +20,20 @@ from anyjepa.data.cells.preprocessing import CellPreprocessing
 from anyjepa.data.cells.screen import Screen
 from anyjepa.data.cells.simulator import CellSimulatorConfig, simulate
 from anyjepa.data.cells.splits import CellSplit, SplitConfig, split
+from anyjepa.data.cells.time_simulator import TimeSimulatorConfig, simulate_times
 from anyjepa.data.training_part import check_excluded
 from anyjepa.errors import InputError
 
 
-SIMULATORS: dict[str, Callable[[Any], Screen]] = {"knockdowns": simulate, "drugs": simulate_drugs}
+SIMULATORS: dict[str, Callable[[Any], Screen]] = {
+    "knockdowns": simulate,
+    "drugs": simulate_drugs,
+    "differentiation": simulate_times,
+}
 SimulatorConfig = Annotated[
-    CellSimulatorConfig | DrugSimulatorConfig, Field(discriminator="kind"), usual_kind("knockdowns")
+    CellSimulatorConfig | DrugSimulatorConfig | TimeSimulatorConfig,
+    Field(discriminator="kind"),
+    usual_kind("knockdowns"),
 ]
 
 
@@ -78,7 +85,7 @@ def training_data(config: CellDataConfig, paths: Sequence[Path], exclude: Sequen
         values="counts" if screen.has_counts else "log1p",
         encoding=fit_encoding(config.encoding, screen, controls),
     )
-    matched = Controls(screen, perturbed, controls, config.matching) if len(perturbed) else None
+    matched = Controls(screen, perturbed, rows, config.matching) if len(perturbed) else None
     return CellDataset.of(screen, rows, preprocessing, matched, config.hidden)
 
 
