@@ -61,7 +61,7 @@ def test_a_screen_brings_its_features(screen):
     token = encoding.encode([screen.conditions[7]])[0][0, 0]  # D1@10
     np.testing.assert_array_equal(token[:24], screen.features["D1"])
     np.testing.assert_allclose(token[-4:], [np.log1p(10), 1, 0, 0], rtol=1e-6)
-    with pytest.raises(InputError, match="simulator: brings no features of perturbations; give data.encoding.table"):
+    with pytest.raises(InputError, match="simulator: brings no features of perturbations"):
         fit_encoding(chosen, replace(screen, features=None), screen.controls)
 
 

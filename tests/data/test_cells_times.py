@@ -56,7 +56,12 @@ def test_the_time_between():
     assert since(at(1), at(3)) == at(2)
     assert since(at(3), CONTROL) == at(-3)
     assert time_course([CONTROL, at(3), at(1)]) == [0, 3, 1]
-    for others in ([CONTROL], [CONTROL, at(0)], [CONTROL, at(1) + at(2)], [CONTROL, at(1), Condition(frozenset([Perturbation("b", time=1)]))]):
+    for others in (
+        [CONTROL],
+        [CONTROL, at(0)],
+        [CONTROL, at(1) + at(2)],
+        [CONTROL, at(1), Condition(frozenset([Perturbation("b", time=1)]))],
+    ):
         assert time_course(others) is None
 
 
@@ -85,5 +90,5 @@ def test_a_later_cell_comes_from_any_earlier_one_of_its_lineage(screen):
 def test_other_screens_have_no_earlier_cells():
     screen = simulate(CellSimulatorConfig(genes=30, regulators=5, singles=3, doubles=0, cells=5, controls=5))
     rows = np.arange(len(screen))
-    with pytest.raises(InputError, match="matching.before=earlier needs one thing at several times"):
+    with pytest.raises(InputError, match="=earlier needs one thing at several times"):
         Controls(screen, rows[screen.condition > 0], rows, MatchingConfig(before="earlier"))

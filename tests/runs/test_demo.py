@@ -27,6 +27,14 @@ FEW = {
         "data.split.validation=0.1",
         "evaluation.perturbation.head.steps=20",
     ],
+    "drug-response-demo": [
+        *(f"data.simulator.{key}" for key in ("genes=60", "regulators=12", "compounds=10", "cells=6", "controls=60")),
+        "data.genes=60",
+    ],
+    "trajectory-demo": [
+        *(f"data.simulator.{key}" for key in ("genes=60", "regulators=12", "moved=8", "cells=12")),
+        "data.genes=60",
+    ],
 }
 SHORT = [
     "training.steps=2",
@@ -45,11 +53,13 @@ SHORT = [
 
 def test_a_demo_is_a_recipe_named_so():
     assert demo.demo_names() == [
+        "drug-response-demo",
         "ecg-jepa-demo",
         "ecg-nepa-demo",
         "ijepa-demo",
         "perturb-demo",
         "series-jepa-demo",
+        "trajectory-demo",
         "vjepa-demo",
     ]
 
@@ -60,7 +70,7 @@ def short(request, cli, tmp_path_factory) -> Run:
 
     def shortened(name: str, edits: Sequence[str] = ()):
         kind = load_recipe(name)[0].data.kind
-        return load_recipe(name, [*edits, *FEW[kind], *SHORT])
+        return load_recipe(name, [*edits, *FEW.get(name, FEW[kind]), *SHORT])
 
     folder = tmp_path_factory.mktemp("demo") / "run"
     with mock.patch.object(demo, "load_recipe", shortened):

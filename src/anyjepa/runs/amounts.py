@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -47,7 +46,7 @@ def ask_amounts(model: CellModel, screen: Screen, splits: Sequence[CellSplit], m
         effects = [part for done in splits for part in trajectory_effects(screen, done.conditions)]
         baselines = TRAJECTORY_BASELINES
     else:
-        effects = [_by_texts(screen, done) for done in splits]
+        effects = [effects_of(screen, done, amounts=True) for done in splits]
         baselines = compound_baselines(screen.conditions, model.preprocessing.encoding)
     tested = sorted({one for part in effects for one in part.held_out.perturbed}, key=lambda one: _amount(said[one]))
     exchanged = dict(zip(tested, [said[one] for one in tested[1:] + tested[:1]], strict=True))
@@ -56,14 +55,6 @@ def ask_amounts(model: CellModel, screen: Screen, splits: Sequence[CellSplit], m
         "its predictor, conditions exchanged": [_predictor(model, exchanged)],
     }
     return Question(effects, methods, baselines)
-
-
-def _by_texts(screen: Screen, done: CellSplit) -> Effects:
-    """Effects against controls, by texts with dose and time."""
-    unused = frozenset(screen.condition[done.unused].tolist()) - {0}
-    found = effects_of(screen, done.conditions, left_out=unused)
-    texts = {str(condition): frozenset(map(str, condition)) for condition in screen.conditions}
-    return replace(found, perturbed=tuple(texts[name] for name in found.conditions))
 
 
 def _lags(screen: Screen) -> list[Condition]:

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from anyjepa.config import validated
+from anyjepa.data.cells.matching import MatchingConfig
 from anyjepa.data.cells.screen import Screen
 from anyjepa.data.cells.source import CellDataConfig, find_screen, held_out
 from anyjepa.data.cells.splits import CellSplit, split
 from anyjepa.errors import InputError
 from anyjepa.evaluation.controls import random_encoder
+from anyjepa.evaluation.perturbation.baselines import BASELINES
 from anyjepa.evaluation.perturbation.config import PerturbationConfig
 from anyjepa.evaluation.perturbation.effects import Effects, Fit, Predict
 from anyjepa.evaluation.perturbation.head import HeadConfig, Represent, latent_head
@@ -26,6 +28,7 @@ from anyjepa.evaluation.perturbation.result import Judgement
 from anyjepa.evaluation.perturbation.screens import effects_of
 from anyjepa.objectives.base import Weights
 from anyjepa.recipes.schema import merge
+from anyjepa.runs.amounts import Question, ask_amounts, has_amounts
 from anyjepa.runs.embedding_pictures import keep_embedding
 from anyjepa.runs.folder import Run, find_run
 from anyjepa.runs.model import CellModel, Model, load
@@ -42,6 +45,7 @@ def evaluate_perturbations(
 ) -> Judgement:
     """One head on the model, on PCA, on random weights and on raw expression, beside all baselines.
 
+    Where perturbations have doses or times, the model's own predictor is judged instead, for a head knows names only.
     A run without data, or on what it was trained on, is judged on what its training held out; other data are split
     anew. A run keeps the result in `perturbations/<name>.json`. settings: keys of `PerturbationConfig`, over the
     recipe's; changes: the same as keywords (seeds=, splits=). Raises InputError for a model of other data than cells,
@@ -56,12 +60,21 @@ def evaluate_perturbations(
     asked = merge(merge(usual.model_dump(), settings or {}), changes)
     config = validated(PerturbationConfig, asked, "evaluation.perturbation")
     screen, splits = _screen(run, loaded, paths, config)
-    effects = [effects_of(screen, done) for done in splits]
+    own = loaded.loaded.predictor is not None and has_amounts(screen)
+    matching = run.recipe.data.matching if run and isinstance(run.recipe.data, CellDataConfig) else MatchingConfig()
+    effects, methods, baselines = (
+        ask_amounts(loaded, screen, splits, matching)
+        if own
+        else Question([effects_of(screen, done) for done in splits], _methods(loaded, config, screen), BASELINES)
+    )
     progress("judging")
     result = judge(
         effects,
-        _methods(loaded, config, screen),
+        methods,
         ", ".join(map(str, paths)) or "embedded screen",
+        baselines=baselines,
+        baseline="perturbed mean" if "perturbed mean" in baselines else "no change",
+        shuffle=not own,  # a predictor that is trained already learns nothing here
         above=config.above,
         resamples=config.bootstrap,
     )

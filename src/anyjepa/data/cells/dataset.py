@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field, NonNegativeInt
 
 from anyjepa.config import Config, Share
-from anyjepa.data.cells.conditions import CONTROL, Condition, since
+from anyjepa.data.cells.conditions import CONTROL, since
 from anyjepa.data.cells.matching import Controls
 from anyjepa.data.cells.preprocessing import CellPreprocessing
 from anyjepa.data.cells.screen import Screen

@@ -21,7 +21,7 @@ class MatchingConfig(Config):
 
     before: Literal["control", "earlier"] = Field(
         default="control",
-        description="what becomes a cell: a control, or in a time course any cell of an earlier time; the controls' is 0",
+        description="what becomes a cell: a control, or in a time course any cell of an earlier time (controls: 0)",
     )
     by: tuple[Label, ...] = Field(
         default=("cell_type", "batch", "donor"), description="labels that must agree, the most important first"

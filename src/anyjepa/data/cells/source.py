@@ -24,7 +24,6 @@ from anyjepa.data.cells.time_simulator import TimeSimulatorConfig, simulate_time
 from anyjepa.data.training_part import check_excluded
 from anyjepa.errors import InputError
 
-
 SIMULATORS: dict[str, Callable[[Any], Screen]] = {
     "knockdowns": simulate,
     "drugs": simulate_drugs,

@@ -42,7 +42,7 @@ def nearest_compound(described: Mapping[str, tuple[np.ndarray, float]]) -> Fit:
 
         def distance(name: str, other: str) -> tuple[float, float]:
             (a, dose), (b, another) = described[name], described[other]
-            return round(1 - a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-12), 9), abs(dose - another)
+            return round(1 - float(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-12)), 9), abs(dose - another)
 
         def predict(perturbed: Sequence[frozenset[str]], control: np.ndarray) -> np.ndarray:
             changes = np.full(control.shape, np.nan)

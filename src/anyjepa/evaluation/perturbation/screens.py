@@ -22,6 +22,7 @@ def effects_of(
     controls: int = 400,
     seed: int = 0,
     context: Label | None = None,
+    amounts: bool = False,
 ) -> Effects:
     """Every condition against the mean of all control cells; with `context`, in each context against its own controls.
 
@@ -30,7 +31,8 @@ def effects_of(
     prefix: goes before the names, so that conditions of several screens differ. Training conditions have their context
     in the name, and so do tested ones unless one whole context is tested: then a condition that is tested in several
     contexts, split by split, is one to the bootstrap. controls: so many control cells, drawn once in each context,
-    stand beside the cells of each condition where distributions are compared.
+    stand beside the cells of each condition where distributions are compared. amounts: what is perturbed is named with
+    its dose and time, 'D3@10'.
     Raises InputError for a split that holds out cells only or by another label than `context`, a label that the screen
     lacks, and a context without controls.
     """
@@ -55,7 +57,10 @@ def effects_of(
     return Effects(
         genes=screen.genes,
         conditions=tuple(names),
-        perturbed=tuple(frozenset(screen.conditions[i].names) for i, _ in names.values()),
+        perturbed=tuple(
+            frozenset(map(str, screen.conditions[i]) if amounts else screen.conditions[i].names)
+            for i, _ in names.values()
+        ),
         mean=np.stack([screen.rows(of).mean(0, dtype=float) for of in rows.values()]),
         control=np.stack([means[k] for _, k in names.values()]),
         count=np.array([len(of) for of in rows.values()]),
