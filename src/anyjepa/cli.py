@@ -194,6 +194,10 @@ def evaluate(
     save_classifier: Annotated[
         Path | None, typer.Option(help="Model folder for the encoder with its head of the first split, for `predict`.")
     ] = None,
+    edits: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Of cells: how the file is read, e.g. condition=gene, quality.min_genes=0."),
+    ] = None,
     unit: Unit = None,
     skip_errors: SkipErrors = False,
     as_json: Json = False,
@@ -216,8 +220,14 @@ def evaluate(
         "from_scratch": from_scratch or None,
     }
     if protocol == "perturbation":
-        _evaluate_perturbations(model, data or [], weights, {"seeds": seeds, "splits": folds}, as_json)
+        given = {"--task": task, "--labels": labels, "--low-shot": low_shot, "--min-count": min_count, "--unit": unit}
+        given |= {"--from-scratch": from_scratch or None, "--save-classifier": save_classifier}
+        if unused := [option for option, value in given.items() if value is not None]:
+            raise InputError(f"evaluate: {unused[0]} is of labels, --protocol perturbation has none")
+        _evaluate_perturbations(model, data or [], weights, {"seeds": seeds, "splits": folds}, edits or [], as_json)
         return
+    if edits:
+        raise InputError("evaluate: --set says how a file of cells is read, with --protocol perturbation")
     with console(stderr=True).status("reading") as status:
         result = evaluate(
             model,
@@ -244,7 +254,12 @@ def evaluate(
 
 
 def _evaluate_perturbations(
-    model: str, data: list[Path], weights: Weights | None, chosen: dict[str, int | None], as_json: bool
+    model: str,
+    data: list[Path],
+    weights: Weights | None,
+    chosen: dict[str, int | None],
+    edits: list[str],
+    as_json: bool,
 ) -> None:
     from anyjepa.report.page import write_report
     from anyjepa.runs.folder import find_run
@@ -255,6 +270,7 @@ def _evaluate_perturbations(
             model,
             data,
             weights=weights.value if weights else None,
+            file=edits,
             progress=status.update,
             settings={name: value for name, value in chosen.items() if value is not None},
         )

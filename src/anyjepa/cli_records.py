@@ -72,6 +72,9 @@ def perturb(
     synergy: Annotated[
         Path | None, typer.Option(help=".csv or .parquet: how combinations differ from the sum of their parts.")
     ] = None,
+    edits: Annotated[
+        list[str] | None, typer.Option("--set", help="How the file is read, e.g. condition=gene, quality.min_genes=0.")
+    ] = None,
     level: Annotated[float, typer.Option(min=0.01, max=0.99, help="Of the intervals.")] = 0.8,
     weights: Annotated[Weights | None, typer.Option(help="Default: the teacher, where there is one.")] = None,
 ) -> None:
@@ -89,6 +92,7 @@ def perturb(
         cells=cells,
         synergies=synergy,
         level=level,
+        file=edits or [],
         weights=weights.value if weights else None,
     )
     typer.echo(f"{output}: {count} rows")

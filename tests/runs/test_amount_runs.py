@@ -36,7 +36,7 @@ def judged(cli, folder, recipe: str, *edits: str) -> Judgement:
     done = cli("evaluate", folder, "--protocol", "perturbation")
     assert done.code == 0, done.err
     assert "half-split ceiling" in done.out
-    return Judgement.from_json(open_run(folder).judgements / "held-out.json")
+    return Judgement.from_json(open_run(folder).judgements / "held-out-embedded.json")
 
 
 def test_unseen_compounds_are_answered_at_every_dose(cli, tmp_path):

@@ -24,6 +24,7 @@ FEW = {
     "cells": [
         *(f"data.simulator.{key}" for key in ("genes=60", "regulators=12", "singles=12", "doubles=10", "cells=20")),
         "data.genes=60",
+        "objective.encoder.tokens=20",
         "data.split.validation=0.1",
         "evaluation.perturbation.head.steps=20",
     ],

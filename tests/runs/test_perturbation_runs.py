@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import anndata
@@ -64,7 +66,7 @@ def judged(cli, run) -> Judgement:
     assert done.code == 0, done.err
     assert "half-split ceiling" in done.out
     assert done.out.splitlines()[-1].startswith("report: ")
-    return Judgement.from_json(run.judgements / "held-out.json")
+    return Judgement.from_json(run.judgements / "held-out-embedded.json")
 
 
 @pytest.fixture(scope="module")
@@ -130,8 +132,16 @@ def test_a_broken_judgement_is_a_note_on_the_report(run, judged, tmp_path, text)
     contents = read_contents(tmp_path)
     assert any("perturbations/held-out.json is not readable" in note for note in contents.notes)
     assert page(contents)
-    plain = json.loads((run.judgements / "held-out.json").read_text())
-    plain["conditions"] = plain["conditions"][:1]
+    plain = json.loads((run.judgements / "held-out-embedded.json").read_text())
+    for spoil in (
+        lambda: plain.update(conditions=plain["conditions"][:1]),
+        lambda: plain["rows"][1].update(difference={}),
+        lambda: plain["rows"][0].update(metrics={}),
+    ):
+        spoil()
+        (tmp_path / "perturbations/held-out.json").write_text(json.dumps(plain))
+        assert not read_contents(tmp_path).judgements
+        assert page(read_contents(tmp_path))
     (tmp_path / "perturbations/held-out.json").write_text(json.dumps(plain))
     assert not read_contents(tmp_path).judgements
 
@@ -142,7 +152,9 @@ def test_other_data_are_split_anew(cli, run, file, tmp_path):
     other = pretrain(recipe, output=tmp_path / "run")
     done = cli("evaluate", other.folder, "--data", file, "--protocol", "perturbation", "--seeds", 1, "--folds", 2)
     assert done.code == 0, done.err
-    found = Judgement.from_json(other.judgements / "screen.json")
+    (path,) = other.judgements.glob("other-screen-*.json")
+    found = Judgement.from_json(path)
+    assert found.notices[0].startswith("OTHER DATA: the model was trained on none of these cells")
     assert found.splits == 2
     assert {condition.split for condition in found.conditions} == {0, 1}
 
@@ -151,7 +163,19 @@ def test_a_model_of_a_file_is_judged_on_what_it_has_not_seen(cli, file, tmp_path
     edits = [*SMALL, "data.file.quality.min_genes=0", "training.steps=4"]
     recipe = load_recipe("perturb-demo", edits)[0]
     held = pretrain(recipe, file, tmp_path / "held")
-    assert evaluate_perturbations(held, file, seeds=1).splits == 1
+    first = evaluate_perturbations(held, file, seeds=1)
+    assert first.splits == 1
+    again = evaluate_perturbations(held, seeds=1)  # without data: what it was trained on, never the simulator
+    assert [row.scores for row in again.rows] == [row.scores for row in first.rows]
+    assert len(list(held.judgements.iterdir())) == 1
+    done = cli("perturb", held.folder, "--condition", "T1+T2", "-o", tmp_path / "p.csv")
+    assert done.code == 0, done.err
+    done = cli("evaluate", held.model, "--data", file, "--protocol", "perturbation", "--seeds", 1)
+    assert done.code == 2
+    assert "set quality.min_genes" in done.err  # a model folder does not know how the file was read
+    read = ("--set", "quality.min_genes=0", "--set", "quality.min_condition_cells=500")
+    done = cli("evaluate", held.model, "--data", file, "--protocol", "perturbation", *read)
+    assert "the control has not 500 cells" in done.err
     everything = pretrain(load_recipe("perturb-demo", [*edits, "data.split=null"])[0], file, tmp_path / "all")
     done = cli("evaluate", everything.folder, "--data", file, "--protocol", "perturbation")
     assert (done.code, done.out) == (2, "")
@@ -195,6 +219,10 @@ def test_cells_that_do_not_fit_the_model_are_one_line(cli, run, file, tmp_path):
         model.embed(np.ones((2, 49), np.float32))
     with pytest.raises(InputError, match="negative or not finite"):
         model.embed(np.full((2, 50), -1.0))
+    with pytest.raises(InputError, match=r"has value 37, above ln\(10,001\)"):  # counts
+        model.embed(np.full((2, 50), 37.0))
+    with pytest.raises(InputError, match="not csr_matrix"):
+        model.embed(sparse.csr_matrix((2, 50)))
     (tmp_path / "cells.h5ad").write_text("no HDF5")
     done = cli("embed", run.folder, tmp_path / "cells.h5ad", "-o", tmp_path / "cells.npz")
     assert (done.code, done.out) == (2, "")
@@ -248,6 +276,9 @@ def test_what_was_not_measured_is_predicted_into_files(cli, run, tmp_path):
         (["-o", "x.csv", "--condition", "T1+T99"], "unknown perturbation 'T99'; nearest: T9"),
         (["-o", "x.csv", "--condition", "control"], "is the control"),
         (["-o", "x.csv", "--condition", ""], "is empty"),
+        (["-o", "x.csv", "--condition", "T1+T2", "--synergy", "x.csv"], "is asked for twice"),
+        (["-o", "x.csv", "--up", "T1", "--synergy", "y.csv"], "--synergy is of conditions"),
+        (["-o", "x.csv", "--condition", "T1", "--synergy", "y.csv"], "none of the conditions is a combination"),
     ],
 )
 def test_questions_that_make_no_sense_are_one_line_and_write_nothing(cli, run, tmp_path, monkeypatch, words, message):
@@ -263,6 +294,51 @@ def test_a_measured_file_is_never_written_over(cli, run, file):
     done = cli("perturb", run.folder, "--data", file, "--condition", "T1+T2", "-o", file)
     assert (done.code, done.out) == (2, "")
     assert "is one of the files that are read" in done.err
+    log = (run.folder / "metrics.csv").read_bytes()
+    done = cli("perturb", run.folder, "--up", "T5", "-o", run.folder / "metrics.csv")
+    assert (done.code, done.out) == (2, "")
+    assert (run.folder / "metrics.csv").read_bytes() == log
+
+
+def test_options_of_labels_are_refused(cli, run, tmp_path):
+    done = cli("evaluate", run.folder, "--protocol", "perturbation", "--task", "cell_type")
+    assert (done.code, done.out) == (2, "")
+    assert "--task is of labels, --protocol perturbation has none" in done.err
+    done = cli("evaluate", run.folder, "--set", "condition=gene")
+    assert (done.code, done.out) == (2, "")
+    assert "with --protocol perturbation" in done.err
+
+
+def test_parts_of_a_model_that_do_not_fit_each_other_are_one_line(run, tmp_path):
+    def spoilt(change: Callable[[dict], object]) -> Path:
+        folder = tmp_path / f"model{len(list(tmp_path.iterdir()))}"
+        shutil.copytree(run.model, folder)
+        plain = json.loads((folder / "preprocessing.json").read_text())
+        change(plain)
+        (folder / "preprocessing.json").write_text(json.dumps(plain))
+        return folder
+
+    for change, message in (
+        (lambda plain: plain["genes"].pop(), "the encoder reads 50 genes, its preprocessing has 49"),
+        (lambda plain: plain["genes"].__setitem__(0, plain["genes"][1]), "a gene is there twice"),
+        (lambda plain: plain["encoding"].update(width=64), "reads conditions of width 128, its encoding has 64"),
+        (lambda plain: plain["encoding"]["names"].append(plain["encoding"]["names"][0]), "is named twice"),
+        (lambda plain: plain["encoding"].update(features=[[1.0]]), "names need as many features"),
+    ):
+        with pytest.raises(InputError, match=message):
+            anyjepa.load(spoilt(change))
+
+
+def test_a_screen_of_controls_has_nothing_to_learn_from(cli, run, tmp_path):
+    screen = simulate(CellSimulatorConfig(**SCREEN))
+    controls = screen.select(cells=screen.controls)
+    obs = pd.DataFrame({"perturbation": "control"}, index=list(controls.ids))
+    file = tmp_path / "c.h5ad"
+    write(anndata.AnnData(controls.values, obs, pd.DataFrame(index=list(controls.genes))), file)
+    read = ("--set", "condition=none", "--set", "quality.min_genes=0")
+    done = cli("perturb", run.folder, "--data", file, "--condition", "T1", "-o", tmp_path / "p.csv", *read)
+    assert (done.code, done.out) == (2, "")
+    assert "has no perturbed cell" in done.err
 
 
 def test_perturbations_are_of_cells(cli, tmp_path):
@@ -279,7 +355,7 @@ def test_perturbations_are_of_cells(cli, tmp_path):
     [
         (["objective.predictor.condition_dim=64"], "condition_dim and data.encoding.width must be the same"),
         (["data.split.kind=nothing"], "data.split"),
-        (["objective.encoder.tokens=70", "data.genes=60"], "70 tokens are more than 60 genes"),
+        (["objective.encoder.tokens=70", "data.genes=60"], "60 genes in groups of 1 fill 60 tokens, not 70"),
     ],
 )
 def test_recipes_that_do_not_fit_are_one_line(cli, tmp_path, edits, message):

@@ -45,9 +45,9 @@ class Groups(nn.Module):
 
     def __init__(self, genes: int, tokens: int, dim: int):
         super().__init__()
-        if tokens > genes:
-            raise ValueError(f"{tokens} tokens are more than {genes} genes; a token reads one gene at least")
         self.tokens, self.each = tokens, -(-genes // tokens)
+        if (most := -(-genes // self.each)) < tokens:
+            raise ValueError(f"{genes} genes in groups of {self.each} fill {most} tokens, not {tokens}; use {most}")
         bound = self.each**-0.5
         self.weight = nn.Parameter(torch.empty(tokens, self.each, dim).uniform_(-bound, bound))
 

@@ -111,7 +111,7 @@ def write_table(output: Path, table: pd.DataFrame) -> None:
     write_whole(output, lambda part: table.to_parquet(part) if parquet else table.to_csv(part, index=False))
 
 
-def write_whole(output: Path, write: Callable[[Path], None]) -> None:
+def write_whole(output: Path, write: Callable[[Path], object]) -> None:
     """A file written beside its place, then renamed. Raises InputError."""
     part = output.with_name(f".{output.name}.part{output.suffix}")
     try:

@@ -23,6 +23,7 @@ from anyjepa.data.modalities import PREPROCESSING
 from anyjepa.errors import InputError, did_you_mean
 from anyjepa.evaluation.features import mean_features
 from anyjepa.evaluation.samples import ArraySamples, Samples, SelectedSamples, Windows, longer
+from anyjepa.nn.conditional import ConditionalPredictor
 from anyjepa.objectives.base import Weights
 from anyjepa.runs.classifier import Predictions, classifier_of, classify
 from anyjepa.runs.folder import find_run
@@ -145,18 +146,31 @@ class EcgModel(Model):
 
 
 class CellModel(Model):
-    """An encoder of cells."""
+    """An encoder of cells. Raises InputError if its parts do not fit each other."""
 
     preprocessing: CellPreprocessing
+
+    def __init__(self, loaded: LoadedModel):
+        super().__init__(loaded)
+        (read,), (given,), width = self.encoder.size, self.preprocessing.size, self.preprocessing.encoding.width
+        if read != given:
+            raise InputError(f"{loaded.folder}: the encoder reads {read} genes, its preprocessing has {given}")
+        if isinstance(loaded.predictor, ConditionalPredictor) and loaded.predictor.config.condition_dim != width:
+            told = loaded.predictor.config.condition_dim
+            raise InputError(
+                f"{loaded.folder}: the predictor reads conditions of width {told}, its encoding has {width}"
+            )
 
     def prepared(self, raw: np.ndarray | Screen | AnnData) -> Samples:  # type: ignore[override]
         """Cells: AnnData or a screen, whose genes are found by name, or log1p expression (N, G) in the model's order.
 
         Raises InputError for missing genes, and for log1p values where the model was trained on counts.
         """
-        if isinstance(raw, np.ndarray):
-            cells = [self.preprocessing.prepare(cell) for cell in np.atleast_2d(raw)]
+        if isinstance(raw, (np.ndarray, list, tuple)):
+            cells = [self.preprocessing.prepare(cell) for cell in np.atleast_2d(np.asarray(raw))]
             return ArraySamples(tuple(map(str, range(len(cells)))), cells)
+        if not isinstance(raw, Screen) and not hasattr(raw, "var_names"):
+            raise InputError(f"cells are AnnData, a Screen or an array of log1p expression, not {type(raw).__name__}")
         return self.dataset(raw if isinstance(raw, Screen) else from_anndata(raw, WITHOUT_FILTERS))
 
     def dataset(self, screen: Screen) -> CellDataset:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anyjepa.data.cells.screen import Screen
-from anyjepa.data.cells.source import CellDataConfig, find_screen
 from anyjepa.errors import DataWarning, InputError
 from anyjepa.evaluation.perturbation.answers import Answer, ask, table
 from anyjepa.evaluation.perturbation.config import PerturbationConfig
@@ -19,10 +18,10 @@ from anyjepa.evaluation.perturbation.export import cells_to_anndata, to_anndata
 from anyjepa.evaluation.perturbation.questions import Goal, screen, synergy
 from anyjepa.evaluation.perturbation.screens import effects_of
 from anyjepa.objectives.base import Weights
+from anyjepa.runs.amounts import has_amounts
 from anyjepa.runs.embed import refuse_input_as_output, write_table, write_whole
-from anyjepa.runs.folder import find_run
-from anyjepa.runs.model import CellModel, load
 from anyjepa.runs.perturbations import heads
+from anyjepa.runs.screens import asked
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -41,32 +40,36 @@ def perturb_files(
     synergies: Path | None = None,
     level: float = 0.8,
     weights: Weights | None = None,
+    file: Sequence[str] = (),
 ) -> int:
     """Fit the heads to every condition of a screen, and write what they say of others; returns how many rows.
 
     conditions: 'A', 'A+B' ... into .h5ad (a row a condition, with intervals; with `cells` so many predicted cells of
     each) or a table .csv, .parquet (a row a condition and gene). goal: all singles and pairs, ranked, into a table.
-    synergies: another table, of the combinations among the conditions. Raises InputError.
+    synergies: another table, of the combinations among the conditions. file: 'key=value' edits of how the file is read.
+    Raises InputError, also for a screen with doses or times, which a head does not tell apart.
     """
     outputs = [output, *([synergies] if synergies else [])]
-    _check(outputs, data, conditions, goal, cells)
-    run = find_run(Path(model))
-    loaded = load(run.model if run else model, weights)
-    if not isinstance(loaded, CellModel):
-        raise InputError(f"perturb: perturbations are of cells, this is a model of {loaded.preprocessing.kind}")
-    if run is None and not data:
-        raise InputError("perturb: a model folder needs --data; only a run knows its recipe's embedded screen")
-    known = run.recipe.data if run else CellDataConfig()
-    assert isinstance(known, CellDataConfig), "a run of a cell model"
-    measured = loaded.preprocessing.fit(find_screen(known, data))
+    _check(outputs, [*data, Path(model)], conditions, goal, cells)
+    question = asked(model, data, weights, file, "perturb")
+    for path in outputs:
+        refuse_input_as_output(path, question.paths)
+    if has_amounts(question.screen):
+        raise InputError(f"{question.screen.source}: has doses or times, which perturb's heads do not tell apart")
+    if cells is not None and question.screen.library is None:
+        raise InputError(f"{question.screen.source}: has log1p values only; --cells draws counts, which need counts")
+    measured = question.model.preprocessing.fit(question.screen)
     train = effects_of(measured, ()).train
-    config = run.recipe.evaluation.perturbation if run else PerturbationConfig()
-    fits = heads(loaded, config, train)
+    config = question.run.recipe.evaluation.perturbation if question.run else PerturbationConfig()
+    fits = heads(question.model, config, train)
     if goal is not None:
         return _write(output, screen(ensemble(fits)(train), train, goal))
     predict, answer = _answer(fits, level, train, conditions)
     if synergies is not None:
-        _write(synergies, synergy(predict, train, [name for name in answer.conditions if "+" in name]).scores)
+        several = [name for name, one in zip(answer.conditions, answer.perturbed, strict=True) if len(one) > 1]
+        if not several:
+            raise InputError(f"{synergies}: none of the conditions is a combination, so there is no synergy to tell")
+        _write(synergies, synergy(predict, train, several).scores)
     if output.suffix in TABLES:
         return _write(output, table(answer))
     return _anndata(output, answer, measured, cells, {"model": str(model), "level": f"{level:g}"})
@@ -94,6 +97,10 @@ def _check(
         if path.suffix not in allowed:
             raise InputError(f"{path}: is written as {', '.join(allowed)}")
         refuse_input_as_output(path, data)
+    if goal is not None and len(outputs) > 1:
+        raise InputError("perturb: --synergy is of conditions; a ranking has none")
+    if len({path.resolve() for path in outputs}) < len(outputs):
+        raise InputError(f"{outputs[0]}: is asked for twice, as --output and as --synergy")
     if cells is not None and outputs[0].suffix != ".h5ad":
         raise InputError(f"{outputs[0]}: predicted cells are written as .h5ad")
 
@@ -109,8 +116,7 @@ def _anndata(output: Path, answer: Answer, measured: Screen, cells: int | None, 
         found = to_anndata(answer, provenance=provenance)
     else:
         controls = measured.controls
-        if measured.library is None:
-            raise InputError(f"{measured.source}: has log1p values only: cells are drawn as counts, which need counts")
+        assert measured.library is not None, "checked before"
         drawn = sample_cells(answer, measured.rows(controls), measured.library[controls], cells)
         found = cells_to_anndata(drawn, provenance)
     write_whole(output, lambda part: found.write_h5ad(part))

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from anyjepa.config import validated
-from anyjepa.data.cells.matching import MatchingConfig
 from anyjepa.data.cells.screen import Screen
-from anyjepa.data.cells.source import CellDataConfig, find_screen, held_out
+from anyjepa.data.cells.source import held_out
 from anyjepa.data.cells.splits import CellSplit, split
 from anyjepa.errors import InputError
 from anyjepa.evaluation.controls import random_encoder
@@ -29,9 +29,11 @@ from anyjepa.evaluation.perturbation.screens import effects_of
 from anyjepa.objectives.base import Weights
 from anyjepa.recipes.schema import merge
 from anyjepa.runs.amounts import Question, ask_amounts, has_amounts
+from anyjepa.runs.embed import write_whole
 from anyjepa.runs.embedding_pictures import keep_embedding
-from anyjepa.runs.folder import Run, find_run
-from anyjepa.runs.model import CellModel, Model, load
+from anyjepa.runs.folder import Run
+from anyjepa.runs.model import CellModel, Model
+from anyjepa.runs.screens import Asked, asked
 
 
 def evaluate_perturbations(
@@ -39,6 +41,7 @@ def evaluate_perturbations(
     data: Sequence[Path | str] | Path | str = (),
     *,
     weights: Weights | None = None,
+    file: Sequence[str] = (),
     settings: Mapping[str, Any] | None = None,
     progress: Callable[[str], None] = lambda row: None,
     **changes: Any,
@@ -47,23 +50,21 @@ def evaluate_perturbations(
 
     Where perturbations have doses or times, the model's own predictor is judged instead, for a head knows names only.
     A run without data, or on what it was trained on, is judged on what its training held out; other data are split
-    anew. A run keeps the result in `perturbations/<name>.json`. settings: keys of `PerturbationConfig`, over the
-    recipe's; changes: the same as keywords (seeds=, splits=). Raises InputError for a model of other data than cells,
-    and if the model was trained on cells of the conditions that are asked.
+    anew. A run keeps the result in `perturbations/<name>.json`. file: 'key=value' edits of how the file is read, as for
+    `data inspect`; settings: keys of `PerturbationConfig`, over the recipe's; changes: the same as keywords (seeds=,
+    splits=). Raises InputError for a model of other data than cells, and if the model was trained on tested cells, by
+    their ids.
     """
-    run = model if isinstance(model, Run) else None if isinstance(model, Model) else find_run(Path(model))
-    loaded = model if isinstance(model, Model) else load(run.model if run else str(model), weights)
-    if not isinstance(loaded, CellModel):
-        raise InputError(f"evaluate: perturbations are of cells, this is a model of {loaded.preprocessing.kind}")
-    paths = [Path(p) for p in ([data] if isinstance(data, (str, Path)) else data)]
+    question = asked(model, data, weights, file, "evaluate")
+    run, loaded, paths = question.run, question.model, question.paths
     usual = run.recipe.evaluation.perturbation if run else PerturbationConfig()
-    asked = merge(merge(usual.model_dump(), settings or {}), changes)
-    config = validated(PerturbationConfig, asked, "evaluation.perturbation")
-    screen, splits = _screen(run, loaded, paths, config)
+    plain = merge(merge(usual.model_dump(), settings or {}), changes)
+    config = validated(PerturbationConfig, plain, "evaluation.perturbation")
+    splits, notices = _splits(question, config)
+    screen = loaded.preprocessing.fit(question.screen)
     own = loaded.loaded.predictor is not None and has_amounts(screen)
-    matching = run.recipe.data.matching if run and isinstance(run.recipe.data, CellDataConfig) else MatchingConfig()
     effects, methods, baselines = (
-        ask_amounts(loaded, screen, splits, matching)
+        ask_amounts(loaded, screen, splits, question.config.matching)
         if own
         else Question([effects_of(screen, done) for done in splits], _methods(loaded, config, screen), BASELINES)
     )
@@ -87,35 +88,42 @@ def evaluate_perturbations(
         name: float(np.mean([sufficiency(of(part.train), part, config.head.ridge) for part in effects]))
         for name, of in held.items()
     }
-    result = result.model_copy(update={"decoded": decoded})
+    result = result.model_copy(update={"decoded": decoded, "notices": (*notices, *result.notices)})
     if run:
-        name = re.sub(r"[^\w.]+", "-", "-".join(path.resolve().stem for path in paths))[:100] or "held-out"
         run.judgements.mkdir(exist_ok=True)
-        (run.judgements / f"{name}.json").write_text(result.model_dump_json(indent=2) + "\n")
+        text = result.model_dump_json(indent=2) + "\n"
+        write_whole(run.judgements / f"{_name(question, splits)}.json", lambda part: part.write_text(text))
         _keep_map(run, loaded, screen, splits[0])
     return result
 
 
-def _screen(
-    run: Run | None, model: CellModel, paths: Sequence[Path], config: PerturbationConfig
-) -> tuple[Screen, list[CellSplit]]:
-    """The cells with the model's genes, and what is held out of them."""
-    if run is None and not paths:
-        raise InputError("evaluate: a model folder needs --data; only a run knows its recipe's embedded screen")
-    known = run.recipe.data if run else CellDataConfig()
-    assert isinstance(known, CellDataConfig), "a run of a cell model"
-    screen = find_screen(known, paths)
-    records = model.loaded.records
+def _splits(question: Asked, config: PerturbationConfig) -> tuple[list[CellSplit], tuple[str, ...]]:
+    """What is held out of the screen, and what a reader must know first."""
+    run, screen, records = question.run, question.screen, question.model.loaded.records
     seen = set() if records is None else set(records.saw_ids(screen.ids))
-    own = held_out(known, screen) if seen and run else None
-    splits = [own] if own else [split(screen, config.split, seed) for seed in range(config.splits)]
+    if own := held_out(question.config, screen) if seen and run else None:
+        splits = [own]
+    else:
+        splits = [split(screen, config.split, seed) for seed in range(config.splits)]
     for done in splits:
         if leaked := [screen.ids[row] for row in done.test if screen.ids[row] in seen]:
             raise InputError(
                 f"{screen.source}: the model was trained on cells of tested conditions, as '{leaked[0]}'; train with "
                 "data.split, and it is judged on what that holds out"
             )
-    return model.preprocessing.fit(screen), splits
+    if own:
+        return splits, ()
+    told = "does not say which cells it was trained on" if records is None else "was trained on none of these cells"
+    return splits, (f"OTHER DATA: the model {told}; whether it saw the tested perturbations elsewhere is not checked.",)
+
+
+def _name(question: Asked, splits: Sequence[CellSplit]) -> str:
+    """One file for each data set and encoder; that of what training held out comes first."""
+    shown = "-".join(path.resolve().stem for path in question.paths) or "embedded"
+    digest = blake2b(repr([path.resolve() for path in question.paths]).encode(), digest_size=4).hexdigest()
+    weights = question.model.loaded.weights
+    parts = ["held-out" if len(splits) == 1 else "other", shown[:60], *([digest] if question.paths else [])]
+    return re.sub(r"[^\w.]+", "-", "-".join([*parts, *(["student"] if weights == "student" else [])]))
 
 
 def heads(model: CellModel, config: PerturbationConfig, train: Effects) -> list[Fit]:

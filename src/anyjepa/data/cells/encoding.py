@@ -18,6 +18,7 @@ from anyjepa.errors import InputError
 KINDS: tuple[Kind, ...] = get_args(Kind)
 AMOUNTS = 4  # of dose and time each log1p, and whether it is known
 REST = len(KINDS) + AMOUNTS
+LARGEST = 1e6  # of a feature: the predictor computes in float32
 
 
 class EncodingConfig(Config):
@@ -59,8 +60,13 @@ class PerturbationEncoding(Config):
                 f"{wide} numbers say which perturbation it is, and {REST} its kind, dose and time: width {self.width} "
                 f"is too small; set data.encoding.width and objective.predictor.condition_dim to {wide + REST} or more"
             )
-        if self.features is not None and len(self.features) != len(self.names):
-            raise ValueError(f"{len(self.names)} names, but features of {len(self.features)}")
+        if len(set(self.names)) < len(self.names):
+            raise ValueError("a perturbation is named twice")
+        if self.features is not None:
+            if len(self.features) != len(self.names) or len(set(map(len, self.features))) > 1:
+                raise ValueError(f"{len(self.names)} names need as many features, all of one length")
+            if any(abs(value) > LARGEST for vector in self.features for value in vector):
+                raise ValueError(f"features are larger than {LARGEST:g}; scale them")
         return self
 
     def encode(self, conditions: Sequence[Condition]) -> tuple[np.ndarray, np.ndarray]:
@@ -123,6 +129,8 @@ def _checked(plain: Mapping[str, object], where: str) -> PerturbationEncoding:
 
 def _coexpression(screen: Screen, controls: np.ndarray, width: int) -> dict[str, np.ndarray]:
     """Of each gene at most 32 numbers: principal axes of the correlations of genes over control cells."""
+    if len(controls) < 2:
+        raise InputError(f"{screen.source}: co-expression needs control cells in training, there are {len(controls)}")
     cells = screen.rows(controls).astype(np.float64)
     z = (cells - cells.mean(0)) / np.maximum(cells.std(0), 1e-8) / np.sqrt(len(cells))
     _, values, axes = np.linalg.svd(z, full_matrices=False)

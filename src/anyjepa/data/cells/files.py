@@ -56,7 +56,7 @@ class CellFileConfig(Config):
 
 
 WITHOUT_FILTERS = CellFileConfig(
-    condition=NONE,
+    **dict.fromkeys(("condition", "batch", "cell_type", "dose", "time", "guide_share"), NONE),
     unassigned="skip",
     quality=QualityConfig(min_genes=0, max_mito=1, min_cells=0, min_condition_cells=0, min_guide_share=0),
 )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from anyjepa.config import Config
 from anyjepa.data.cells.encoding import PerturbationEncoding
-from anyjepa.data.cells.screen import Screen
+from anyjepa.data.cells.screen import SCALE, Screen
 from anyjepa.errors import InputError
+
+LARGEST = 1.001 * np.log1p(SCALE)  # log1p of all counts in one gene
 
 
 class CellPreprocessing(Config):
@@ -20,12 +22,18 @@ class CellPreprocessing(Config):
     channels: ClassVar[int] = 1
 
     kind: Literal["cells"] = "cells"
-    genes: tuple[str, ...] = Field(min_length=1, description="in the order of the encoder's input")
+    genes: tuple[str, ...] = Field(min_length=1, description="each once, in the order of the encoder's input")
     values: Literal["counts", "log1p"] = Field(
         description="counts: log1p of counts scaled to 10,000 a cell over all genes measured; log1p: as the file had "
         "them, on a scale that is not known"
     )
     encoding: PerturbationEncoding
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if len(set(self.genes)) < len(self.genes):
+            raise ValueError("a gene is there twice")
+        return self
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -43,6 +51,10 @@ class CellPreprocessing(Config):
             raise InputError(f"a cell has {values.shape} values, the model reads {len(self.genes)} genes in its order")
         if not np.isfinite(values).all() or values.min() < 0:
             raise InputError("a cell has values that are negative or not finite; log1p expression is neither")
+        if self.values == "counts" and values.max() > LARGEST:
+            raise InputError(
+                f"a cell has value {values.max():g}, above ln(10,001): give AnnData, or log1p of counts per 10,000"
+            )
         return values[None]
 
     def fit(self, screen: Screen) -> Screen:

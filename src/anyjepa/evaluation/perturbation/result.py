@@ -87,8 +87,12 @@ class Judgement(Config):
             result = validated(cls, json.loads(Path(path).read_text()), where)
         except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{where}: {error}") from None
-        if not result.rows or any(len(row.scores.get(HEADLINE, ())) != len(result.conditions) for row in result.rows):
-            raise InputError(f"{where}: its rows do not fit its conditions")
+        for place, row in enumerate(result.rows):
+            known = HEADLINE in row.metrics and (place == 0 or HEADLINE in row.difference)
+            if not known or len(row.scores.get(HEADLINE, ())) != len(result.conditions):
+                raise InputError(f"{where}: row '{row.name}' does not fit its conditions")
+        if not result.rows:
+            raise InputError(f"{where}: it has no rows")
         return result
 
     def row(self, name: str) -> JudgedRow:

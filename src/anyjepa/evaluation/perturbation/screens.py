@@ -34,7 +34,7 @@ def effects_of(
     stand beside the cells of each condition where distributions are compared. amounts: what is perturbed is named with
     its dose and time, 'D3@10'.
     Raises InputError for a split that holds out cells only or by another label than `context`, a label that the screen
-    lacks, and a context without controls.
+    lacks, a context without controls, and a screen without perturbed cells.
     """
     held_out, unused, context, whole = _asked(screen, test, context)
     codes, places = _contexts(screen, context)
@@ -46,6 +46,8 @@ def effects_of(
             where = f" in {places[k]}" if context and not (new and whole) else ""
             names[f"{prefix}{screen.conditions[i]}{where}"] = i, k
             tested.append(new)
+    if not names:
+        raise InputError(f"{screen.source}: has no perturbed cell")
     rows = {pair: np.flatnonzero((screen.condition == pair[0]) & (codes == pair[1])) for pair in names.values()}
     beside, means = {}, {}
     for k in sorted({k for _, k in names.values()}):
