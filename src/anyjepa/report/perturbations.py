@@ -32,7 +32,7 @@ def sentence(result: Judgement) -> list[object]:
     """The judgement in one sentence, for the top of the page."""
     first = result.rows[0]
     best = min(
-        (row for row in answering(result)[1:] if row.control and row.name != result.ceiling),
+        (row for row in answering(result)[1:] if row.name != result.ceiling),  # the same head on PCA is one, too
         key=lambda row: -(row.metrics[HEADLINE].mean or 0),
         default=None,
     )
@@ -44,7 +44,7 @@ def sentence(result: Judgement) -> list[object]:
     ]
     if best is not None:
         gain = best.difference[HEADLINE]
-        said.append(f" Best baseline: {best.name}, {mean_text(best.metrics[HEADLINE])}; difference ")
+        said.append(f" Best beside it: {best.name}, {mean_text(best.metrics[HEADLINE])}; difference ")
         said.append(f"{mean_text(gain, True)} {_range(gain, True)}.")
     return said
 
