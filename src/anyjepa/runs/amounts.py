@@ -19,7 +19,7 @@ from anyjepa.evaluation.perturbation.trajectories import TRAJECTORY_BASELINES, t
 from anyjepa.runs.model import CellModel
 
 Said = Mapping[frozenset[str], Condition]
-"""Conditions by the texts of their perturbations, with dose and time: {'D3@10'}."""
+"""Conditions by their perturbations: names, or where doses or times tell them apart their texts, {'D3@10'}."""
 
 
 class Question(NamedTuple):
@@ -51,8 +51,8 @@ def ask_amounts(model: CellModel, screen: Screen, splits: Sequence[CellSplit], m
     tested = sorted({one for part in effects for one in part.held_out.perturbed}, key=lambda one: _amount(said[one]))
     exchanged = dict(zip(tested, [said[one] for one in tested[1:] + tested[:1]], strict=True))
     methods = {
-        "the model's own predictor": [_predictor(model, said)],
-        "its predictor, conditions exchanged": [_predictor(model, exchanged)],
+        "the model's own predictor": [own_predictor(model, said)],
+        "its predictor, conditions exchanged": [own_predictor(model, exchanged)],
     }
     return Question(effects, methods, baselines)
 
@@ -63,7 +63,9 @@ def _lags(screen: Screen) -> list[Condition]:
     return [since(a, b) for a in known for b in known if a != b]
 
 
-def _predictor(model: CellModel, said: Said) -> Fit:
+def own_predictor(model: CellModel, said: Said) -> Fit:
+    """The model's predictor as a method for the judge. said: the condition behind each set that may be asked."""
+
     def encode(perturbed: frozenset[str]) -> tuple[np.ndarray, np.ndarray]:
         return model.preprocessing.encoding.encode([said[perturbed]])
 

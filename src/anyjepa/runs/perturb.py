@@ -77,14 +77,14 @@ def perturb_files(
 
 def _answer(fits: list[Fit], level: float, train: Effects, conditions: Sequence[str]) -> tuple[Predict, Answer]:
     """With intervals, or with a DataWarning without them where too few measured conditions are of that kind."""
-    plain = ensemble(fits)(train)
-    answer = ask(plain, train, conditions)
     predict = calibrated(fits, level)(train)
     try:
         return predict, ask(predict, train, conditions)
     except InputError as error:
+        predict = ensemble(fits)(train)
+        answer = ask(predict, train, conditions)  # what is wrong with the conditions themselves is told here
         warnings.warn(DataWarning(f"without intervals: {error}"), stacklevel=3)
-        return plain, answer
+        return predict, answer
 
 
 def _check(

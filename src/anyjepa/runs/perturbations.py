@@ -22,13 +22,12 @@ from anyjepa.evaluation.perturbation.config import PerturbationConfig
 from anyjepa.evaluation.perturbation.effects import Effects, Fit, Predict
 from anyjepa.evaluation.perturbation.head import HeadConfig, Represent, latent_head
 from anyjepa.evaluation.perturbation.judge import judge
-from anyjepa.evaluation.perturbation.predicted import predictor_fit
 from anyjepa.evaluation.perturbation.representations import all_tokens, components, shared, sufficiency
 from anyjepa.evaluation.perturbation.result import Judgement
 from anyjepa.evaluation.perturbation.screens import effects_of
 from anyjepa.objectives.base import Weights
 from anyjepa.recipes.schema import merge
-from anyjepa.runs.amounts import Question, ask_amounts, has_amounts
+from anyjepa.runs.amounts import Question, ask_amounts, has_amounts, own_predictor
 from anyjepa.runs.embed import write_whole
 from anyjepa.runs.embedding_pictures import keep_embedding
 from anyjepa.runs.folder import Run
@@ -92,7 +91,7 @@ def evaluate_perturbations(
     if run:
         run.judgements.mkdir(exist_ok=True)
         text = result.model_dump_json(indent=2) + "\n"
-        write_whole(run.judgements / f"{_name(question, splits)}.json", lambda part: part.write_text(text))
+        write_whole(run.judgements / f"{_name(question, other=bool(notices))}.json", lambda part: part.write_text(text))
         _keep_map(run, loaded, screen, splits[0])
     return result
 
@@ -117,12 +116,12 @@ def _splits(question: Asked, config: PerturbationConfig) -> tuple[list[CellSplit
     return splits, (f"OTHER DATA: the model {told}; whether it saw the tested perturbations elsewhere is not checked.",)
 
 
-def _name(question: Asked, splits: Sequence[CellSplit]) -> str:
+def _name(question: Asked, other: bool) -> str:
     """One file for each data set and encoder; that of what training held out comes first."""
     shown = "-".join(path.resolve().stem for path in question.paths) or "embedded"
     digest = blake2b(repr([path.resolve() for path in question.paths]).encode(), digest_size=4).hexdigest()
     weights = question.model.loaded.weights
-    parts = ["held-out" if len(splits) == 1 else "other", shown[:60], *([digest] if question.paths else [])]
+    parts = ["other" if other else "held-out", shown[:60], *([digest] if question.paths else [])]
     return re.sub(r"[^\w.]+", "-", "-".join([*parts, *(["student"] if weights == "student" else [])]))
 
 
@@ -154,13 +153,8 @@ def _methods(model: CellModel, config: PerturbationConfig, screen: Screen) -> di
     }
     if model.loaded.predictor is None:
         return methods
-    conditions = {condition.names: condition for condition in screen.conditions}
-
-    def encode(perturbed: frozenset[str]) -> tuple[np.ndarray, np.ndarray]:
-        return model.preprocessing.encoding.encode([conditions[perturbed]])
-
-    own = predictor_fit(model.encoder, model.loaded.predictor.to(next(model.encoder.parameters()).device), encode)
-    return methods | {"the model's own predictor": [own]}
+    said = {condition.names: condition for condition in screen.conditions}
+    return methods | {"the model's own predictor": [own_predictor(model, said)]}
 
 
 def _head(of: Callable[[Effects], Represent], config: HeadConfig, seed: int) -> Fit:

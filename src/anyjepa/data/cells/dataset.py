@@ -55,9 +55,8 @@ class CellDataset(Dataset):
         preprocessing: CellPreprocessing,
         controls: Controls | None = None,
         hidden: HiddenGenes = WITHOUT_PHASE,
-        split: Sequence[str] | None = None,
     ) -> CellDataset:
-        """split: the part of each of `rows`, for the tables of labels."""
+        """These rows of a screen, and their labels as tasks."""
         ids = tuple(screen.ids[row] for row in rows)
         donor = screen.donor
         return cls(
@@ -66,7 +65,7 @@ class CellDataset(Dataset):
             groups_known=donor is not None,
             source=(screen.source,) * len(rows),
             preprocessing=preprocessing,
-            tables=_tables(screen, rows, ids, split),
+            tables=_tables(screen, rows, ids),
             screen=screen,
             rows=rows,
             controls=controls,
@@ -104,9 +103,7 @@ class CellDataset(Dataset):
         return Pairs(self.screen.rows(before)[:, None], cells, *encode(passed))
 
 
-def _tables(
-    screen: Screen, rows: np.ndarray, ids: tuple[str, ...], split: Sequence[str] | None
-) -> dict[str, LabelTable]:
+def _tables(screen: Screen, rows: np.ndarray, ids: tuple[str, ...]) -> dict[str, LabelTable]:
     """What a cell is and what was done to it, as tasks, where there are two classes or more."""
     found = {"cell_type": screen.cell_type, "batch": screen.batch, "donor": screen.donor}
     columns = {name: (labels.names, labels.codes[rows]) for name, labels in found.items() if labels is not None}
@@ -122,6 +119,5 @@ def _tables(
             values=(codes[:, None] == there).astype(np.float32),
             groups=ids,
             exclusive=True,
-            split=None if split is None else tuple(split),
         )
     return tables

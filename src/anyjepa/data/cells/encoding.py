@@ -79,7 +79,8 @@ class PerturbationEncoding(Config):
         valid = np.zeros((len(conditions), most), bool)
         row = {name: number for number, name in enumerate(self.names)}
         for i, condition in enumerate(conditions):
-            require_known(condition, row)
+            if not condition.names <= row.keys():  # looked up first: every training batch comes through here
+                require_known(condition, row)
             for place, one in enumerate(condition):
                 token, valid[i, place] = tokens[i, place], True
                 if self.features is None:
@@ -101,7 +102,7 @@ def fit_encoding(config: EncodingConfig, screen: Screen, controls: np.ndarray) -
     has room for.
     """
     if config.by == "name":
-        return _checked({"width": config.width, "names": screen.perturbations}, screen.source)
+        return validated(PerturbationEncoding, {"width": config.width, "names": screen.perturbations}, screen.source)
     table, where = _features(config, screen, controls)
     if missing := [name for name in screen.perturbations if name not in table]:
         raise InputError(
@@ -109,7 +110,8 @@ def fit_encoding(config: EncodingConfig, screen: Screen, controls: np.ndarray) -
             "none, but knows only the perturbations of training"
         )
     features = [tuple(map(float, vector)) for vector in table.values()]
-    return _checked({"width": config.width, "names": tuple(table), "features": tuple(features)}, screen.source)
+    plain = {"width": config.width, "names": tuple(table), "features": tuple(features)}
+    return validated(PerturbationEncoding, plain, screen.source)
 
 
 def _features(config: EncodingConfig, screen: Screen, controls: np.ndarray) -> tuple[Mapping[str, np.ndarray], str]:
@@ -121,10 +123,6 @@ def _features(config: EncodingConfig, screen: Screen, controls: np.ndarray) -> t
     if screen.features is None:
         raise InputError(f"{screen.source}: brings no features of perturbations; give data.encoding.table=FILE")
     return screen.features, "the features that it brings"
-
-
-def _checked(plain: Mapping[str, object], where: str) -> PerturbationEncoding:
-    return validated(PerturbationEncoding, plain, where)
 
 
 def _coexpression(screen: Screen, controls: np.ndarray, width: int) -> dict[str, np.ndarray]:
