@@ -53,7 +53,7 @@ def judged(runs: list[Run], dataset: Dataset, protocol: str, cache: Path) -> dic
     """Test accuracies of each row, one a seed."""
     encoders = {
         weights: [Candidate(load(run.model, weights).encoder, weights) for run in runs]
-        for weights in ("teacher", "student")
+        for weights in dict.fromkeys((load(runs[0].model).loaded.weights, "student"))  # without a teacher the same
     }
     config = EvaluationConfig(
         protocol=protocol,  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 import anyjepa
+from anyjepa.cli_cells import PROTOCOLS, evaluate_cells
 from anyjepa.cli_data import data_app
 from anyjepa.cli_options import Json, SkipErrors, Unit, Weights, console, show
 from anyjepa.cli_records import embed, perturb, predict
@@ -57,6 +58,7 @@ def demo(
 ) -> None:
     """Make a recipe's embedded data (ECGs by default), pretrain, probe beside controls, write a report: minutes."""
     from anyjepa.evaluation.perturbation.result import Judgement
+    from anyjepa.evaluation.proteins.result import ProteinResult
     from anyjepa.evaluation.result import Result, render
     from anyjepa.report.page import write_report
     from anyjepa.runs.demo import demo
@@ -68,8 +70,9 @@ def demo(
         _stopped(stop, ["pretrain", str(stop.folder / "recipe.yaml"), "--output", str(stop.folder), "--resume"])
     for file in sorted(run.results.glob("*.json")):
         show(render(Result.from_json(file)))
-    for file in sorted(run.judgements.glob("*.json")):
-        typer.echo(str(Judgement.from_json(file)), nl=False)
+    for folder, kind in ((run.judgements, Judgement), (run.proteins, ProteinResult)):
+        for file in sorted(folder.glob("*.json")):
+            typer.echo(str(kind.from_json(file)), nl=False)
     typer.echo(f"model: {run.model}")
     typer.echo(f"report: {write_report(run.folder)}")
 
@@ -167,7 +170,7 @@ def evaluate(
         str,
         typer.Option(
             help="What is trained on the labels: linear, knn, attentive, finetune, supervised, or a published one by "
-            "name (see `anyjepa recipes`). Of cells: perturbation."
+            "name (see `anyjepa recipes`). Of cells: perturbation, proteins."
         ),
     ] = "linear",
     task: Annotated[str | None, typer.Option(help="A task that the data set names, e.g. rhythm.")] = None,
@@ -219,15 +222,16 @@ def evaluate(
         "min_count": min_count,
         "from_scratch": from_scratch or None,
     }
-    if protocol == "perturbation":
+    if protocol in PROTOCOLS:
         given = {"--task": task, "--labels": labels, "--low-shot": low_shot, "--min-count": min_count, "--unit": unit}
         given |= {"--from-scratch": from_scratch or None, "--save-classifier": save_classifier}
         if unused := [option for option, value in given.items() if value is not None]:
-            raise InputError(f"evaluate: {unused[0]} is of labels, --protocol perturbation has none")
-        _evaluate_perturbations(model, data or [], weights, {"seeds": seeds, "splits": folds}, edits or [], as_json)
+            raise InputError(f"evaluate: {unused[0]} is of labels, --protocol {protocol} has none")
+        asked = {"seeds": seeds, "splits": folds}
+        evaluate_cells(protocol, model, data or [], weights, asked, edits or [], as_json)
         return
     if edits:
-        raise InputError("evaluate: --set says how a file of cells is read, with --protocol perturbation")
+        raise InputError(f"evaluate: --set says how a file of cells is read, with --protocol {' or '.join(PROTOCOLS)}")
     with console(stderr=True).status("reading") as status:
         result = evaluate(
             model,
@@ -251,36 +255,6 @@ def evaluate(
         typer.echo(f"report: {report}")
     if save_classifier:
         typer.echo(f"classifier: {save_classifier}")
-
-
-def _evaluate_perturbations(
-    model: str,
-    data: list[Path],
-    weights: Weights | None,
-    chosen: dict[str, int | None],
-    edits: list[str],
-    as_json: bool,
-) -> None:
-    from anyjepa.report.page import write_report
-    from anyjepa.runs.folder import find_run
-    from anyjepa.runs.perturbations import evaluate_perturbations
-
-    with console(stderr=True).status("reading") as status:
-        result = evaluate_perturbations(
-            model,
-            data,
-            weights=weights.value if weights else None,
-            file=edits,
-            progress=status.update,
-            settings={name: value for name, value in chosen.items() if value is not None},
-        )
-    report = write_report(run.folder) if (run := find_run(Path(model))) else None
-    if as_json:
-        typer.echo(result.model_dump_json(indent=2))
-        return
-    typer.echo(str(result), nl=False)
-    if report:
-        typer.echo(f"report: {report}")
 
 
 app.command()(predict)
@@ -361,7 +335,8 @@ def _evaluation(run: Run) -> list[str]:
     command = ["anyjepa", "evaluate", str(run.folder)]
     if run.recipe.data.kind == "cells":
         paths = [] if data["paths"] == ["embedded"] else data["paths"]
-        return [*command, *(word for path in paths for word in ("--data", path)), "--protocol", "perturbation"]
+        protocol = PROTOCOLS[bool(run.recipe.data.proteins)]
+        return [*command, *(word for path in paths for word in ("--data", path)), "--protocol", protocol]
     if data["paths"] == ["embedded"]:
         return command
     command += [word for path in data["paths"] for word in ("--data", path)]

@@ -47,10 +47,10 @@ def test_without_hidden_layers_a_token_reads_its_own_genes_only() -> None:
     for place, genes in enumerate([[0, 1, 2], [3, 4, 5], [6]]):
         weight = model.projection.weight[place, : len(genes)]
         torch.testing.assert_close(tokens[:, place], x[:, genes] @ weight)
-    with pytest.raises(ValueError, match="7 genes in groups of 1 fill 7 tokens, not 8; use 7"):
+    with pytest.raises(ValueError, match="7 inputs in groups of 1 fill 7 tokens, not 8; use 7"):
         build_encoder(GeneConfig(tokens=8), 1, (7,))
     with pytest.raises(
-        ValueError, match="50 genes in groups of 2 fill 25 tokens, not 40; use 25"
+        ValueError, match="50 inputs in groups of 2 fill 25 tokens, not 40; use 25"
     ):  # 15 would read none
         build_encoder(GeneConfig(tokens=40), 1, (50,))
 

@@ -11,7 +11,10 @@ import torch.nn.functional as F
 from anyjepa.nn.conditional import ConditionalPredictorConfig
 from anyjepa.nn.convolution import ConvConfig
 from anyjepa.nn.encoder import EncoderConfig
+from anyjepa.nn.genes import GeneConfig
+from anyjepa.nn.predictor import PredictorConfig
 from anyjepa.objectives.base import Pair
+from anyjepa.objectives.masked import MaskedPredictionConfig
 from anyjepa.objectives.paired import PairedPrediction, PairedPredictionConfig, ProjectorConfig
 from anyjepa.objectives.regularisers import Rows, VicregConfig, covariance_term, regularise, variance_term
 from anyjepa.objectives.targets import SeparateConfig, StopGradientConfig, Teacher, TeacherConfig
@@ -103,3 +106,69 @@ def test_parts_of_a_batch_add_up_without_a_regulariser() -> None:
     halves = [model(x[rows], samples=6, pair=Pair(other[rows])).total() for rows in (slice(0, 2), slice(2, 6))]
     assert model.adds_up
     torch.testing.assert_close(sum(halves), whole)
+
+
+GENES = GeneConfig(tokens=4, dim=8, depth=2, heads=2, dropout=0)
+PROTEINS = GeneConfig(tokens=4, dim=8, depth=1, heads=2, dropout=0)
+
+
+def two_modalities(**settings: Any) -> PairedPrediction:
+    config = PairedPredictionConfig(
+        encoder=GENES,
+        predictor=ConditionalPredictorConfig(condition_dim=3, depth=1, heads=2),
+        target=SeparateConfig(encoder=PROTEINS),
+        **settings,
+    )
+    torch.manual_seed(0)
+    return PairedPrediction(config, 1, (16,), (8,))
+
+
+def test_the_second_modality_has_an_encoder_of_its_own() -> None:
+    model = two_modalities()
+    x, other = torch.randn(5, 1, 16), torch.randn(5, 1, 8)
+    losses = model(x, pair=Pair(other))
+    predicted = model.predictor(model.student(x).padded())
+    targets = model.target.encoder(other).padded()
+    torch.testing.assert_close(losses.terms()["prediction"], 25 * F.mse_loss(predicted, targets))
+    losses.total().backward()
+    for part in (model.student, model.predictor, model.target):
+        assert all(parameter.grad is not None for parameter in part.parameters())
+    assert list(model.encoders()) == ["student"]  # what reads expression
+    assert list(model.parts()) == ["encoder", "predictor", "second"]
+    assert model.parts()["second"].size == (8,)
+
+
+def test_nothing_told_is_one_token_of_zeros() -> None:
+    model = two_modalities()
+    tokens = torch.randn(5, 4, 8)
+    torch.testing.assert_close(model.predictor(tokens), model.predictor(tokens, torch.zeros(5, 1, 3)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"target": SeparateConfig(encoder=PROTEINS.model_copy(update={"dim": 4}))}, "must be that of the encoder, 8"),
+        (
+            {"target": SeparateConfig(encoder=PROTEINS), "projector": ProjectorConfig(widths=(4,))},
+            "without a projector",
+        ),
+    ],
+)
+def test_encoders_that_do_not_fit_each_other(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PairedPredictionConfig(encoder=GENES, **settings)
+
+
+def test_sizes_that_do_not_fit_each_other() -> None:
+    config = PairedPredictionConfig(encoder=GENES, target=SeparateConfig(encoder=PROTEINS))
+    with pytest.raises(ValueError, match="go together"):
+        PairedPrediction(config, 1, (16,))
+    with pytest.raises(ValueError, match="go together"):
+        PairedPrediction(PairedPredictionConfig(encoder=GENES), 1, (16,), (8,))
+    fewer = SeparateConfig(encoder=PROTEINS.model_copy(update={"tokens": 3}))
+    with pytest.raises(ValueError, match=r"the encoder gives 4 tokens, target\.encoder 3"):
+        PairedPrediction(PairedPredictionConfig(encoder=GENES, target=fewer), 1, (16,), (8,))
+    with pytest.raises(ValueError, match=r"target\.encoder is of pairs of two modalities"):
+        MaskedPredictionConfig(
+            encoder=VIT, predictor=PredictorConfig(dim=8, depth=1, heads=2), target=SeparateConfig(encoder=VIT)
+        )

@@ -355,7 +355,7 @@ def test_perturbations_are_of_cells(cli, tmp_path):
     [
         (["objective.predictor.condition_dim=64"], "condition_dim and data.encoding.width must be the same"),
         (["data.split.kind=nothing"], "data.split"),
-        (["objective.encoder.tokens=70", "data.genes=60"], "60 genes in groups of 1 fill 60 tokens, not 70"),
+        (["objective.encoder.tokens=70", "data.genes=60"], "60 inputs in groups of 1 fill 60 tokens, not 70"),
     ],
 )
 def test_recipes_that_do_not_fit_are_one_line(cli, tmp_path, edits, message):

@@ -16,7 +16,7 @@ class Pairs(NamedTuple):
     """What paired prediction learns from: `x` becomes `other` under the condition."""
 
     x: np.ndarray  # (B, C, *samples) float32
-    other: np.ndarray  # as x
+    other: np.ndarray  # as x; of another modality (B, C, *its samples)
     condition: np.ndarray | None = None  # (B, P, width) float32, P tokens at most; None: two views of one record
     valid: np.ndarray | None = None  # (B, P) bool, False where there is no token
 

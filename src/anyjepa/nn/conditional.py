@@ -91,12 +91,14 @@ class ConditionalPredictor(nn.Module):
         if self.change is not None:
             nn.init.zeros_(self.change.weight)
 
-    def forward(self, tokens: Tensor, condition: Tensor, valid: Tensor | None = None) -> Tensor:
+    def forward(self, tokens: Tensor, condition: Tensor | None = None, valid: Tensor | None = None) -> Tensor:
         """condition: (B, C, condition_dim), (B, condition_dim) for one token; valid: (B, C), False where it is padding.
 
         The order of the condition's tokens does not matter. A sample without a valid one has the condition of one token
-        of zeros.
+        of zeros, and so have all where there is nothing to tell (None).
         """
+        if condition is None:
+            condition = tokens.new_zeros(len(tokens), self.config.condition_dim)
         condition = condition.unsqueeze(1) if condition.ndim == 2 else condition
         none = None
         if valid is not None:

@@ -47,7 +47,7 @@ class Groups(nn.Module):
         super().__init__()
         self.tokens, self.each = tokens, -(-genes // tokens)
         if (most := -(-genes // self.each)) < tokens:
-            raise ValueError(f"{genes} genes in groups of {self.each} fill {most} tokens, not {tokens}; use {most}")
+            raise ValueError(f"{genes} inputs in groups of {self.each} fill {most} tokens, not {tokens}; use {most}")
         bound = self.each**-0.5
         self.weight = nn.Parameter(torch.empty(tokens, self.each, dim).uniform_(-bound, bound))
 

@@ -18,7 +18,7 @@ from anyjepa.objectives.losses import Losses
 class Pair(NamedTuple):
     """What paired prediction gets beside a batch."""
 
-    other: Tensor  # (B, C, *samples), the second of each pair
+    other: Tensor  # (B, C, *samples), the second of each pair, maybe of another modality
     condition: Tensor | None = None  # (B, conditions, width), what happened between
     valid: Tensor | None = None  # (B, conditions), False where it is padding; None where all are
 

@@ -32,10 +32,13 @@ def predictor_of(config: ObjectiveConfig, grid: Sequence[int]) -> nn.Module | No
     return None
 
 
-def build(config: ObjectiveConfig, channels: int, size: Sequence[int]) -> Objective:
-    """An untrained objective for inputs (B, channels, *size). ValueError if the sizes do not fit together."""
+def build(config: ObjectiveConfig, channels: int, size: Sequence[int], other: Sequence[int] | None = None) -> Objective:
+    """An untrained objective for inputs (B, channels, *size). ValueError if the sizes do not fit together.
+
+    other: samples of what an input is paired with, where that is of another modality.
+    """
     if isinstance(config, PairedPredictionConfig):
-        return PairedPrediction(config, channels, size)
+        return PairedPrediction(config, channels, size, other)
     if isinstance(config, NextEmbeddingConfig):
         return NextEmbeddingPrediction(config, channels, size)
     return MaskedPrediction(config, channels, size)

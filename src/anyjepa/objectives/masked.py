@@ -22,7 +22,7 @@ from anyjepa.objectives.base import Weights
 from anyjepa.objectives.losses import DistanceConfig, Losses
 from anyjepa.objectives.regularisers import RegulariserConfig, Rows
 from anyjepa.objectives.targeted import TargetedObjective
-from anyjepa.objectives.targets import TargetConfig, Teacher, TeacherConfig
+from anyjepa.objectives.targets import SeparateConfig, TargetConfig, Teacher, TeacherConfig
 
 
 class MaskedPredictionConfig(Config):
@@ -44,6 +44,8 @@ class MaskedPredictionConfig(Config):
     @model_validator(mode="after")
     def _sized(self) -> MaskedPredictionConfig:
         self.predictor.sized(self.encoder)
+        if isinstance(self.target, SeparateConfig) and self.target.encoder is not None:
+            raise ValueError("target.encoder is of pairs of two modalities; here the target sees what the student does")
         return self
 
 

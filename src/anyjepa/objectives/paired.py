@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from math import prod
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from anyjepa.config import Config, Width
@@ -19,7 +20,7 @@ from anyjepa.objectives.base import Pair, Weights
 from anyjepa.objectives.losses import DistanceConfig, Losses
 from anyjepa.objectives.regularisers import RegulariserConfig, Rows, VicregConfig
 from anyjepa.objectives.targeted import TargetedObjective
-from anyjepa.objectives.targets import SharedConfig, TargetConfig, Teacher
+from anyjepa.objectives.targets import SeparateConfig, SharedConfig, TargetConfig, Teacher
 
 
 class ProjectorConfig(Config):
@@ -45,6 +46,23 @@ class PairedPredictionConfig(Config):
     distance: DistanceConfig = DistanceConfig(kind="l2")
     regulariser: RegulariserConfig | None = VicregConfig()
 
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.second is not None and self.projector is not None:
+            raise ValueError(
+                "target.encoder goes without a projector: tokens of one modality are predicted from another's"
+            )
+        if self.second is not None and self.second.dim != self.encoder.dim:
+            raise ValueError(
+                f"target.encoder.dim must be that of the encoder, {self.encoder.dim}, not {self.second.dim}"
+            )
+        return self
+
+    @property
+    def second(self) -> AnyEncoderConfig | None:
+        """The encoder of what a sample is paired with, where that is of another modality."""
+        return self.target.encoder if isinstance(self.target, SeparateConfig) else None
+
     @property
     def masks(self) -> None:
         """Nothing is hidden."""
@@ -58,9 +76,9 @@ class PairedPredictionConfig(Config):
 class Branch(nn.Module):
     """An encoder and the projector behind it."""
 
-    def __init__(self, config: PairedPredictionConfig, channels: int, size: Sequence[int]):
+    def __init__(self, config: PairedPredictionConfig, encoder: Encoder):
         super().__init__()
-        self.encoder = build_encoder(config.encoder, channels, size)
+        self.encoder = encoder
         self.projector = None if config.projector is None else _projector(config.projector, self.encoder.dim)
 
     def forward(self, x: Tensor, start: Tensor | None = None) -> Packed:
@@ -74,18 +92,30 @@ class Branch(nn.Module):
 class PairedPrediction(TargetedObjective):
     """Predict the representation of a pair's second sample from that of the first and from the condition.
 
-    Two views of an image, without a condition (VICReg; Bardes et al. 2022); a cell before and after a perturbation.
-    channels: C; size: samples along each axis.
+    Two views of an image, without a condition (VICReg; Bardes et al. 2022); a cell before and after a perturbation; a
+    cell's expression and its proteins, which have an encoder of their own.
+    channels: C; size: samples along each axis; other: those of the second sample, where it is of another modality.
+    ValueError if the sizes do not fit together.
     """
 
     pairs = True
 
-    def __init__(self, config: PairedPredictionConfig, channels: int, size: Sequence[int]):
+    def __init__(
+        self, config: PairedPredictionConfig, channels: int, size: Sequence[int], other: Sequence[int] | None = None
+    ):
         super().__init__()
+        if (config.second is None) != (other is None):
+            raise ValueError("objective.target.encoder and data of a second modality (data.proteins) go together")
         self.config = config
-        self.branch = Branch(config, channels, size)
+        self.branch = Branch(config, build_encoder(config.encoder, channels, size))
         self.predictor = None if config.predictor is None else ConditionalPredictor(config.predictor, config.width)
-        self.set_target(self.branch, lambda: Branch(config, channels, size))
+        second = config.second or config.encoder
+        self.set_target(self.branch, lambda: Branch(config, build_encoder(second, channels, other or size)))
+        if isinstance(self.target, Branch) and len(set(map(prod, (self.student.grid, self.target.encoder.grid)))) > 1:
+            raise ValueError(
+                f"the encoder gives {prod(self.student.grid)} tokens, target.encoder {prod(self.target.encoder.grid)}; "
+                "tokens are predicted from tokens, so both need as many"
+            )
 
     @property
     def student(self) -> Encoder:  # type: ignore[override]
@@ -99,7 +129,7 @@ class PairedPrediction(TargetedObjective):
         samples: int | None = None,
         pair: Pair | None = None,
     ) -> Losses:
-        """x: (B, C, *samples), the first of each pair; pair: the second, alike, and the condition."""
+        """x: (B, C, *samples), the first of each pair; pair: the second, and the condition."""
         assert pair is not None, "paired prediction needs pairs"
         context = self.branch(x).padded()  # (B, N, D)
         predicted = context if self.predictor is None else self.predictor(context, pair.condition, pair.valid)
@@ -112,12 +142,14 @@ class PairedPrediction(TargetedObjective):
     def encoders(self) -> dict[Weights, Encoder]:
         if isinstance(self.target, Teacher):
             return {"teacher": self.target.encoder.encoder, "student": self.student}
-        if isinstance(self.target, Branch):
+        if isinstance(self.target, Branch) and self.config.second is None:
             return {"target": self.target.encoder, "student": self.student}
         return {"student": self.student}
 
     def parts(self) -> dict[str, nn.Module]:
-        return super().parts() if self.predictor is None else {**super().parts(), "predictor": self.predictor}
+        second = self.target.encoder if isinstance(self.target, Branch) and self.config.second else None
+        found = {**super().parts(), "predictor": self.predictor, "second": second}
+        return {name: part for name, part in found.items() if part is not None}
 
     def _taught(self) -> nn.Module:
         return self.branch

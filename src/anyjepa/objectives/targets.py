@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from anyjepa.config import Config, Share, usual_kind
+from anyjepa.nn.encoders import AnyEncoderConfig
 
 
 class TeacherConfig(Config):
@@ -50,9 +51,12 @@ class StopGradientConfig(Config):
 
 
 class SeparateConfig(Config):
-    """A second encoder of the same shape with weights of its own, trained by the gradient as the student is."""
+    """A second encoder with weights of its own, trained by the gradient as the student is."""
 
     kind: Literal["separate"] = "separate"
+    encoder: AnyEncoderConfig | None = Field(
+        default=None, description="its shape, where pairs are of two modalities; none: as the student's"
+    )
 
 
 TargetConfig = Annotated[

@@ -22,7 +22,7 @@ _METRICS = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "ece": "ECE", "brier
 def calibration(run: Contents) -> Html:
     """For each evaluation forecasts against frequencies, and a table of the first row's classes."""
     known = [result for result in run.results if result.rows[0].reliability]
-    if not known and run.judgements:
+    if not known and run.without_labels:
         return Html()
     if not known:
         return note("No evaluation of this run has measured it.")

@@ -13,6 +13,7 @@ import numpy as np
 import yaml
 
 from anyjepa.evaluation.perturbation.result import Judgement
+from anyjepa.evaluation.proteins.result import ProteinResult
 from anyjepa.evaluation.result import WHAT, Result
 
 T = TypeVar("T")
@@ -36,6 +37,7 @@ class Contents:
     metrics: dict[str, Curve] = field(default_factory=dict)  # by the log's column
     results: list[Result] = field(default_factory=list)  # of the files in results/, by name
     judgements: list[Judgement] = field(default_factory=list)  # of the files in perturbations/, by name
+    proteins: list[ProteinResult] = field(default_factory=list)  # of the files in proteins/, by name
     masks: dict[str, np.ndarray] | None = None
     embedding: dict[str, np.ndarray] | None = None
     neighbours: dict[str, np.ndarray] | None = None
@@ -49,6 +51,11 @@ class Contents:
         if isinstance(found, list) and len(found) == 2 and all(isinstance(word, str) for word in found):
             return found[0], found[1]
         return WHAT
+
+    @property
+    def without_labels(self) -> bool:
+        """It was judged by what needs none."""
+        return bool(self.judgements or self.proteins)
 
     @property
     def hides_nothing(self) -> bool:
@@ -86,6 +93,8 @@ def read_contents(run: Path) -> Contents:
         contents.results += read(f"results/{path.name}", lambda path: [_result(path)], [])
     for path in sorted((run / "perturbations").glob("*.json")):
         contents.judgements += read(f"perturbations/{path.name}", lambda path: [Judgement.from_json(path)], [])
+    for path in sorted((run / "proteins").glob("*.json")):
+        contents.proteins += read(f"proteins/{path.name}", lambda path: [ProteinResult.from_json(path)], [])
     if not contents.hides_nothing:
         contents.masks = read("artifacts/masks.npz", _arrays, None)
     contents.embedding = read("artifacts/embedding.npz", _arrays, None)

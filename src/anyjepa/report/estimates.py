@@ -39,3 +39,11 @@ def range_text(value: Estimate, signed: bool = False) -> str:
 def text(value: Estimate, signed: bool = False) -> str:
     """'0.912 (0.901 to 0.923)'."""
     return f"{mean_text(value, signed)} {range_text(value, signed)}".strip()
+
+
+def interval_text(value: Estimate, signed: bool = False) -> str:
+    """'(0.901 to 0.923)', the bootstrap's, or nothing without one."""
+    if value.bootstrap is None:
+        return ""
+    sign = "+" if signed else ""
+    return f"({value.bootstrap[0]:{sign}.3f} to {value.bootstrap[1]:{sign}.3f})"

@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 
 from anyjepa.evaluation.perturbation.result import Judgement
+from anyjepa.evaluation.proteins.result import ProteinResult
 from anyjepa.evaluation.result import Result
 from anyjepa.recipes.schema import changes
 from anyjepa.report.contents import Contents
 from anyjepa.report.estimates import auroc, mean_text, range_text, text, title
 from anyjepa.report.markup import Html, join, number, tag
 from anyjepa.report.perturbations import sentence
+from anyjepa.report.proteins import told
 
 
 def headline(run: Contents) -> tuple[str, Html]:
@@ -24,8 +26,11 @@ def headline(run: Contents) -> tuple[str, Html]:
     ]
     if described := changes(run.recipe) or run.recipe.get("description"):
         parts.append(tag("p", described))
-    quoted = run.judgements[0] if run.judgements else _quoted(run)
-    said = sentence(quoted) if isinstance(quoted, Judgement) else finding(quoted)
+    quoted = next(iter([*run.judgements, *run.proteins]), None) or _quoted(run)
+    if isinstance(quoted, Judgement):
+        said = sentence(quoted)
+    else:
+        said = told(quoted) if isinstance(quoted, ProteinResult) else finding(quoted)
     parts.append(tag("p", *said, class_="lede"))
     parts += [tag("p", notice, class_="note warn") for notice in (quoted.notices if quoted else ())]
     parts.append(tag("dl", *(_fact(*fact) for fact in facts(run)), class_="facts"))

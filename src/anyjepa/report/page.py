@@ -18,11 +18,14 @@ from anyjepa.report.markup import Html, join, tag
 from anyjepa.report.masks import masks
 from anyjepa.report.neighbours import attention, neighbours
 from anyjepa.report.perturbations import perturbations
+from anyjepa.report.proteins import proteins
 from anyjepa.report.results import evaluations, per_class
 
 _SECTIONS = (
     ("perturbations", "Are perturbations predicted?", perturbations,
      "What was held out, predicted from the representation by one small head, beside baselines that need no encoder."),
+    ("proteins", "Does expression tell the proteins?", proteins,
+     "Proteins of cells that were held out, told from their expression by one ridge on each representation."),
     ("results", "Is the representation useful?", evaluations,
      "Labels predicted from the representation, beside controls that show what the pretraining itself added."),
     ("classes", "Which classes?", per_class,

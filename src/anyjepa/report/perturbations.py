@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anyjepa.evaluation.intervals import UNKNOWN, Estimate
+from anyjepa.evaluation.intervals import UNKNOWN
 from anyjepa.evaluation.perturbation.metrics import METRICS
 from anyjepa.evaluation.perturbation.result import HEADLINE, JudgedRow, Judgement, answering
 from anyjepa.report.contents import Contents
 from anyjepa.report.drawing import INK, MARKERS, MUTED, SERIES, SURFACE, axes, blank, draw
-from anyjepa.report.estimates import mean_text
+from anyjepa.report.estimates import interval_text, mean_text
 from anyjepa.report.markup import Html, figure, join, number, table, tag
 
 if TYPE_CHECKING:
@@ -40,12 +40,12 @@ def sentence(result: Judgement) -> list[object]:
         f"{len(result.conditions)} held-out perturbations of the {result.data}: correlation with the true change, "
         "beyond that of the mean perturbation, ",
         tag("strong", mean_text(first.metrics[HEADLINE])),
-        f" {_range(first.metrics[HEADLINE])}.",
+        f" {interval_text(first.metrics[HEADLINE])}.",
     ]
     if best is not None:
         gain = best.difference[HEADLINE]
         said.append(f" Best beside it: {best.name}, {mean_text(best.metrics[HEADLINE])}; difference ")
-        said.append(f"{mean_text(gain, True)} {_range(gain, True)}.")
+        said.append(f"{mean_text(gain, True)} {interval_text(gain, True)}.")
     return said
 
 
@@ -56,7 +56,7 @@ def _judgement(result: Judgement) -> Html:
         [
             row.name,
             *(mean_text(row.metrics.get(name, UNKNOWN)) for name in shown),
-            join([mean_text(gain, True), tag("span", _range(gain, True), class_="range")])
+            join([mean_text(gain, True), tag("span", interval_text(gain, True), class_="range")])
             if (gain := row.difference.get(HEADLINE, UNKNOWN)).mean is not None
             else "–",
         ]
@@ -116,10 +116,3 @@ def _order(result: Judgement) -> list[int]:
 def _score(row: JudgedRow, place: int) -> float:
     value = row.scores[HEADLINE][place]
     return float("nan") if value is None else value
-
-
-def _range(value: Estimate, signed: bool = False) -> str:
-    if value.bootstrap is None:
-        return ""
-    sign = "+" if signed else ""
-    return f"({value.bootstrap[0]:{sign}.3f} to {value.bootstrap[1]:{sign}.3f})"

@@ -22,7 +22,7 @@ _CLASSES = 40  # more are in the table only
 
 def evaluations(run: Contents) -> Html:
     """One table and one picture an evaluation."""
-    if not run.results and run.judgements:
+    if not run.results and run.without_labels:
         return Html()
     if not run.results:
         return note("Not evaluated yet: there is no readable file in results/. `anyjepa evaluate` writes one.")
@@ -32,7 +32,7 @@ def evaluations(run: Contents) -> Html:
 def per_class(run: Contents) -> Html:
     """AUROC of every class, for each evaluation."""
     if not run.results:
-        return Html() if run.judgements else note("Not evaluated yet.")
+        return Html() if run.without_labels else note("Not evaluated yet.")
     return join(_classes(result) for result in run.results)
 
 

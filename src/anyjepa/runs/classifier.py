@@ -55,7 +55,7 @@ def write_classifier(folder: Path, model: Model, what: str, samples: Dataset, fi
         )
     made = loaded.config.provenance.model_copy(update={"notes": (*loaded.config.provenance.notes, *notes)})
     weights = "fine-tuned" if fitted.trained else loaded.weights
-    changes = {"weights": weights, "predictor": False, "classifier": classifier, "provenance": made}
+    changes = {"weights": weights, "predictor": False, "other": None, "classifier": classifier, "provenance": made}
     rows = np.concatenate([split.train, split.validation])
     ids, groups, digests = ([column[row] for row in rows] for column in (table.ids, table.groups, fitted.digests))
     place = {name: i for i, name in enumerate(samples.ids)}

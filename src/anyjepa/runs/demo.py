@@ -10,6 +10,7 @@ from anyjepa.runs.evaluate import evaluate
 from anyjepa.runs.folder import Run
 from anyjepa.runs.perturbations import evaluate_perturbations
 from anyjepa.runs.pretrain import pretrain
+from anyjepa.runs.proteins import evaluate_proteins
 
 
 def demo_names() -> list[str]:
@@ -28,6 +29,9 @@ def demo(name: str, output: Path | None = None, seed: int = 0, progress: bool = 
     data = load_recipe(name)[0].data
     recipe, _ = load_recipe(name, [f"training.seed={seed}", f"data.{data.embedded}.seed={seed}"])
     run = pretrain(recipe, output=output or Path("runs") / name, progress=progress)
+    if recipe.data.kind == "cells" and recipe.data.proteins:
+        evaluate_proteins(run)
+        return run
     if recipe.data.kind == "cells":
         evaluate_perturbations(run, seeds=1)
         return run

@@ -40,6 +40,11 @@ class Run:
         return self.folder / "perturbations"
 
     @property
+    def proteins(self) -> Path:
+        """Results of proteins told from expression."""
+        return self.folder / "proteins"
+
+    @property
     def artifacts(self) -> Path:
         return self.folder / "artifacts"
 

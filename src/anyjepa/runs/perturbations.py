@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +11,6 @@ import numpy as np
 
 from anyjepa.config import validated
 from anyjepa.data.cells.screen import Screen
-from anyjepa.data.cells.source import held_out
-from anyjepa.data.cells.splits import CellSplit, split
-from anyjepa.errors import InputError
 from anyjepa.evaluation.controls import random_encoder
 from anyjepa.evaluation.perturbation.baselines import BASELINES
 from anyjepa.evaluation.perturbation.config import PerturbationConfig
@@ -29,10 +24,9 @@ from anyjepa.objectives.base import Weights
 from anyjepa.recipes.schema import merge
 from anyjepa.runs.amounts import Question, ask_amounts, has_amounts, own_predictor
 from anyjepa.runs.embed import write_whole
-from anyjepa.runs.embedding_pictures import keep_embedding
 from anyjepa.runs.folder import Run
 from anyjepa.runs.model import CellModel, Model
-from anyjepa.runs.screens import Asked, asked
+from anyjepa.runs.screens import answer_name, asked, keep_map, parts_of
 
 
 def evaluate_perturbations(
@@ -59,7 +53,7 @@ def evaluate_perturbations(
     usual = run.recipe.evaluation.perturbation if run else PerturbationConfig()
     plain = merge(merge(usual.model_dump(), settings or {}), changes)
     config = validated(PerturbationConfig, plain, "evaluation.perturbation")
-    splits, notices = _splits(question, config)
+    splits, notices = parts_of(question, config.split, config.splits)
     screen = loaded.preprocessing.fit(question.screen)
     own = loaded.loaded.predictor is not None and has_amounts(screen)
     effects, methods, baselines = (
@@ -91,38 +85,9 @@ def evaluate_perturbations(
     if run:
         run.judgements.mkdir(exist_ok=True)
         text = result.model_dump_json(indent=2) + "\n"
-        write_whole(run.judgements / f"{_name(question, other=bool(notices))}.json", lambda part: part.write_text(text))
-        _keep_map(run, loaded, screen, splits[0])
+        write_whole(run.judgements / f"{answer_name(question, bool(notices))}.json", lambda part: part.write_text(text))
+        keep_map(run, loaded, screen)
     return result
-
-
-def _splits(question: Asked, config: PerturbationConfig) -> tuple[list[CellSplit], tuple[str, ...]]:
-    """What is held out of the screen, and what a reader must know first."""
-    run, screen, records = question.run, question.screen, question.model.loaded.records
-    seen = set() if records is None else set(records.saw_ids(screen.ids))
-    if own := held_out(question.config, screen) if seen and run else None:
-        splits = [own]
-    else:
-        splits = [split(screen, config.split, seed) for seed in range(config.splits)]
-    for done in splits:
-        if leaked := [screen.ids[row] for row in done.test if screen.ids[row] in seen]:
-            raise InputError(
-                f"{screen.source}: the model was trained on cells of tested conditions, as '{leaked[0]}'; train with "
-                "data.split, and it is judged on what that holds out"
-            )
-    if own:
-        return splits, ()
-    told = "does not say which cells it was trained on" if records is None else "was trained on none of these cells"
-    return splits, (f"OTHER DATA: the model {told}; whether it saw the tested perturbations elsewhere is not checked.",)
-
-
-def _name(question: Asked, other: bool) -> str:
-    """One file for each data set and encoder; that of what training held out comes first."""
-    shown = "-".join(path.resolve().stem for path in question.paths) or "embedded"
-    digest = blake2b(repr([path.resolve() for path in question.paths]).encode(), digest_size=4).hexdigest()
-    weights = question.model.loaded.weights
-    parts = ["other" if other else "held-out", shown[:60], *([digest] if question.paths else [])]
-    return re.sub(r"[^\w.]+", "-", "-".join([*parts, *(["student"] if weights == "student" else [])]))
 
 
 def heads(model: CellModel, config: PerturbationConfig, train: Effects) -> list[Fit]:
@@ -162,11 +127,3 @@ def _head(of: Callable[[Effects], Represent], config: HeadConfig, seed: int) -> 
         return latent_head(of(train), config, seed)(train)
 
     return fit
-
-
-def _keep_map(run: Run, model: CellModel, screen: Screen, done: CellSplit) -> None:
-    """The report's map of cells: by cell type, else by batch, else by perturbation."""
-    samples = model.dataset(screen)
-    task = next((name for name in ("cell_type", "batch", "perturbation") if name in samples.tables), None)
-    if task is not None:
-        keep_embedding(run, model, samples, samples.tables[task], run.recipe.evaluation.windows)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from anyjepa.data.cells.source import CellDataConfig
 from anyjepa.data.dataset import Dataset
 from anyjepa.data.ecg.checks import tell_skipped
 from anyjepa.data.ecg.source import Found
@@ -105,7 +106,8 @@ def build_objective(recipe: Recipe) -> Objective:
     """The untrained objective of a recipe, initialised by its seed. InputError if its sizes do not fit together."""
     torch.manual_seed(torch_seed(recipe.training.seed))
     try:
-        return build(recipe.objective, recipe.data.channels, recipe.data.size)
+        other = recipe.data.other if isinstance(recipe.data, CellDataConfig) else None
+        return build(recipe.objective, recipe.data.channels, recipe.data.size, other)
     except ValueError as error:
         raise InputError(f"recipe {recipe.name}: {error}") from error
 

@@ -31,7 +31,8 @@ FILES = (CONFIG, TENSORS, STUDENT, PREPROCESSING, RECORDS, CARD)
 class LoadedModel:
     """A model as its folder holds it, in evaluation mode, on the CPU.
 
-    weights: which encoder this is; predictor, head: None where the folder has none; preprocessing: for the data floor
+    weights: which encoder this is; predictor, second (the encoder of a second modality), head: None where the folder
+    has none; preprocessing: for the data floor
     (its 'kind' says which); records: what the weights were trained on, None where the folder does not say.
     """
 
@@ -40,6 +41,7 @@ class LoadedModel:
     weights: str
     encoder: Encoder
     predictor: nn.Module | None
+    second: Encoder | None
     head: Head | None
     preprocessing: dict[str, object]
     records: TrainingRecords | None
@@ -58,10 +60,12 @@ def save_pretrained(
 ) -> Path:
     """Write a pretrained objective: the teacher as the model, if there is one, and the student. See `save_model`."""
     parts, student = model.parts(), model.student
+    second = parts.get("second")
     config = ModelConfig(
         objective=model.config,
         channels=student.channels,
         size=student.size,
+        other=second.size if isinstance(second, Encoder) else None,
         weights=next(iter(model.encoders())),
         predictor="predictor" in parts,
         provenance=provenance,
@@ -80,7 +84,7 @@ def save_model(
 ) -> Path:
     """Write a model folder beside its place, then rename: a reader sees the old one or the new one, never half.
 
-    tensors: `encoder.*`, `predictor.*` and `head.*` as the config says; student: `encoder.*` of the student.
+    tensors: `encoder.*`, `predictor.*`, `second.*` and `head.*` as the config says; student: `encoder.*` of it.
     InputError if something does not fit, if it cannot be written (an old folder then stays as it is), or if the place
     holds other files.
     """
@@ -138,6 +142,7 @@ def load_model(path_or_id: Path | str, weights: Weights | None = None) -> Loaded
         weights=kind,
         encoder=parts.encoder,
         predictor=parts.predictor,
+        second=parts.second,
         head=parts.head,
         preprocessing=preprocessing,
         records=validated(TrainingRecords, read_json(records), str(records)) if records.exists() else None,
@@ -185,7 +190,7 @@ def find_model(path_or_id: Path | str) -> Path:
 
 
 def _encoder_only(config: ModelConfig) -> ModelConfig:
-    return config.model_copy(update={"predictor": False, "classifier": None})
+    return config.model_copy(update={"predictor": False, "other": None, "classifier": None})
 
 
 def _check_preprocessing(where: str, preprocessing: object) -> dict[str, object]:

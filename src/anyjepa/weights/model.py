@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from anyjepa.config import Config, Share, validated
 from anyjepa.errors import InputError
-from anyjepa.nn.encoders import build_encoder
+from anyjepa.nn.encoders import AnyEncoderConfig, build_encoder
 from anyjepa.nn.pooling import ATTENTIVE, Head, HeadConfig
 from anyjepa.nn.tokens import token_grid
 from anyjepa.objectives.build import ObjectiveConfig, predictor_of
@@ -138,6 +138,10 @@ class ModelConfig(Config):
     objective: ObjectiveConfig
     channels: PositiveInt = Field(description="C of the input")
     size: tuple[PositiveInt, ...] = Field(description="samples of a full input along each axis")
+    other: tuple[PositiveInt, ...] | None = Field(
+        default=None,
+        description="samples of what an input is paired with; none: model.safetensors holds no encoder of it",
+    )
     weights: Literal["teacher", "average", "student", "target", "fine-tuned"] = Field(
         default="teacher", description="which encoder model.safetensors holds"
     )
@@ -152,7 +156,17 @@ class ModelConfig(Config):
             raise ValueError(f"{tokens} tokens of an input of {self.size} are too many for these widths")
         if self.predictor and self.objective.predictor is None:
             raise ValueError(f"predictor is true, but a {self.objective.kind} model has none")
+        if self.other is not None:
+            if self.second is None:
+                raise ValueError("other is given, but the objective has no target.encoder")
+            if prod(token_grid(self.other, self.second.patch)) * self.second.dim > LARGEST_TABLE:
+                raise ValueError(f"the pair's other sample of {self.other} is too large for width {self.second.dim}")
         return self
+
+    @property
+    def second(self) -> AnyEncoderConfig | None:
+        """The encoder of a second modality, if the model has one."""
+        return self.objective.second if isinstance(self.objective, PairedPredictionConfig) else None
 
     def architecture(self) -> dict[str, object]:
         """What the tensors depend on: all but the provenance, the versions and the thresholds, which may be chosen."""
@@ -184,9 +198,11 @@ class Parts(nn.Module):
         if settings is not None and settings.causal is not None:
             shape = shape.model_copy(update={"causal": settings.causal})
         self.encoder = build_encoder(shape, config.channels, config.size)
-        self.predictor = self.head = None
+        self.predictor = self.head = self.second = None
         if config.predictor:
             self.predictor = predictor_of(config.objective, self.encoder.grid)
+        if config.other is not None and config.second is not None:
+            self.second = build_encoder(config.second, config.channels, config.other)
         if settings is not None:
             self.head = Head(settings.head, shape.dim, shape.heads, len(settings.classes))
 
@@ -215,7 +231,8 @@ def _depths(config: ModelConfig) -> dict[str, int]:
     parts = _parts(config.objective)
     if isinstance(config.objective, PairedPredictionConfig) and config.objective.predictor is not None:
         parts["predictor"] = config.objective.predictor
-    return {name: part.depth for name, part in parts.items() if name == "encoder" or config.predictor}
+    depths = {name: part.depth for name, part in parts.items() if name == "encoder" or config.predictor}
+    return depths if config.other is None or config.second is None else {**depths, "second": config.second.depth}
 
 
 def _parts(objective: ObjectiveConfig) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class CellDataset(Dataset):
 
     Its pair is a matched control and the cell under the cell's condition, or an earlier cell and the cell under the
     time between; a control's pair is itself, under none. In the first phase it is the cell with hidden genes and the
-    whole cell.
+    whole cell. Where the model has proteins, the pair is the cell and its levels of them, (1, P) float32.
     """
 
     what: ClassVar[tuple[str, str]] = ("cells", "donors")
@@ -91,6 +91,9 @@ class CellDataset(Dataset):
         step: int,
     ) -> Pairs:
         rows, encode = self.rows[list(indices)], self.preprocessing.encoding.encode
+        if self.preprocessing.proteins:
+            assert self.screen.proteins is not None, "a model of proteins is trained where there are some"
+            return Pairs(self.screen.rows(rows)[:, None], self.screen.proteins.levels(rows)[:, None])
         cells, condition = self.screen.rows(rows)[:, None], self.screen.condition[rows]
         if step < self.hidden.steps or self.controls is None:
             kept = np.stack([rng.random(cells.shape[2]) >= self.hidden.share for rng in first])[:, None]

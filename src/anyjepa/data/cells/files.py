@@ -15,6 +15,7 @@ from anyjepa.data.cells.columns import NONE, ROLES, Role, find_column
 from anyjepa.data.cells.conditions import Condition, Kind
 from anyjepa.data.cells.matrix import BackedMatrix
 from anyjepa.data.cells.opening import Memory, Opened, open_anndata, open_h5ad
+from anyjepa.data.cells.proteins import find_proteins
 from anyjepa.data.cells.qc import QualityConfig, describe, refuse_most, scan
 from anyjepa.data.cells.screen import Screen
 from anyjepa.data.files import regular_size
@@ -37,6 +38,9 @@ class CellFileConfig(Config):
     dose: str | None = Field(default=None, description="column of numbers, in a unit of your own")
     time: str | None = Field(default=None, description="column of numbers: since the perturbation")
     guide_share: str | None = Field(default=None, description="column: share of guide counts that the cell's guide has")
+    proteins: str | None = Field(
+        default=None, description="key of obsm: counts of surface proteins; read where data.proteins asks for some"
+    )
     perturbed_by: Kind = Field(default="unspecified", description="how all perturbations of the file work")
     values: Literal["auto", "counts", "log1p"] = Field(
         default="auto", description="raw counts, or log1p of scaled counts; auto: whole numbers are counts"
@@ -56,7 +60,7 @@ class CellFileConfig(Config):
 
 
 WITHOUT_FILTERS = CellFileConfig(
-    **dict.fromkeys(("condition", "batch", "cell_type", "dose", "time", "guide_share"), NONE),
+    **dict.fromkeys(("condition", "batch", "cell_type", "dose", "time", "guide_share", "proteins"), NONE),
     unassigned="skip",
     quality=QualityConfig(min_genes=0, max_mito=1, min_cells=0, min_condition_cells=0, min_guide_share=0),
 )
@@ -109,6 +113,7 @@ def _screen(opened: Opened, config: CellFileConfig) -> Screen:
     perturbed = {name for condition in conditions for name in condition.names}
     seen = found.seen if shown is None else found.seen[shown]
     frequent = np.array([n >= quality.min_cells or gene in perturbed for gene, n in zip(genes, seen, strict=True)])
+    proteins = None if config.proteins == NONE else find_proteins(opened, config.proteins)
     columns_of = np.flatnonzero(frequent) if shown is None else shown[frequent]
     screen = Screen(
         ids=tuple(map(str, obs.index[cells])),
@@ -120,6 +125,7 @@ def _screen(opened: Opened, config: CellFileConfig) -> Screen:
         batch=labels(obs, columns["batch"], cells, where),
         cell_type=labels(obs, columns["cell_type"], cells, where),
         donor=labels(obs, columns["donor"], cells, where),
+        proteins=None if proteins is None else proteins[cells],
         source=where,
     )
     screen.report.update(

@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -26,13 +27,17 @@ _SYMBOLS = ("gene_symbols", "gene_symbol", "gene_name", "gene_names", "symbol", 
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """What AnnData holds; `matrices` are read when they are called for, by key: 'X', 'raw/X', 'layers/NAME'."""
+    """What AnnData holds; `matrices` and tables of `obsm` are read when they are called for.
+
+    Keys of matrices are 'X', 'raw/X' and 'layers/NAME'.
+    """
 
     where: str
     obs: DataFrame
     var: DataFrame
     raw_names: tuple[str, ...]  # the genes of raw/X
     matrices: Mapping[str, Callable[[], Any]]
+    obsm: Mapping[str, Callable[[], Any]]  # further measurements of the same cells
 
     def gene_names(self, column: str | None) -> tuple[str, ...]:
         """Names of var's genes: of this column, of the index, or of symbols where the index has Ensembl ids."""
@@ -79,8 +84,9 @@ def open_h5ad(path: Path, memory: Memory) -> Opened:
             keys = [key for key in ("X", "raw/X") if key in file]
             keys += [f"layers/{name}" for name in file.get("layers", ())]
             obs, var, raw = (_table(file, key) for key in ("obs", "var", "raw/var"))
-            matrices = {key: _reader(path, key, memory) for key in keys}
-            return Opened(str(path), obs, var, tuple(map(str, raw.index)), matrices)
+            matrices = {key: _reader(path, key, partial(_stored, memory=memory)) for key in keys}
+            obsm = {name: _reader(path, f"obsm/{name}", _element) for name in file.get("obsm", ())}
+            return Opened(str(path), obs, var, tuple(map(str, raw.index)), matrices, obsm)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they are about its age
         return open_anndata(read_h5ad(path), str(path))
@@ -93,7 +99,8 @@ def open_anndata(adata: AnnData, where: str) -> Opened:
     raw = () if adata.raw is None else tuple(map(str, adata.raw.var_names))
     matrices = {key: lambda matrix=matrix: _by_cells(matrix) for key, matrix in found.items() if matrix is not None}
     obs, var = (cast("DataFrame", table) for table in (adata.obs, adata.var))
-    return Opened(where, obs, var, raw, matrices)
+    obsm = {name: lambda table=table: table for name, table in adata.obsm.items()}
+    return Opened(where, obs, var, raw, matrices, obsm)
 
 
 def _table(file: Any, key: str) -> Any:
@@ -106,14 +113,22 @@ def _table(file: Any, key: str) -> Any:
     return table
 
 
-def _reader(path: Path, key: str, memory: Memory) -> Callable[[], Any]:
+def _reader(path: Path, key: str, stored: Callable[[Path, str], Any]) -> Callable[[], Any]:
     def read() -> Any:
         try:
-            return _stored(path, key, memory)
+            return stored(path, key)
         except (OSError, KeyError) as error:
             raise InputError(f"{path}: {key} cannot be read ({' '.join(str(error).split())[:200]})") from error
 
     return read
+
+
+def _element(path: Path, key: str) -> Any:
+    import h5py
+    from anndata.io import read_elem
+
+    with h5py.File(path) as file:
+        return read_elem(cast("Any", file[key]))
 
 
 def _stored(path: Path, key: str, memory: Memory) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar, Literal, Self
 
 import numpy as np
@@ -28,11 +29,16 @@ class CellPreprocessing(Config):
         "them, on a scale that is not known"
     )
     encoding: PerturbationEncoding
+    proteins: tuple[str, ...] = Field(
+        default=(), description="each once, in the order of the second encoder's input: centred log ratios"
+    )
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
         if len(set(self.genes)) < len(self.genes):
             raise ValueError("a gene is there twice")
+        if len(set(self.proteins)) < len(self.proteins):
+            raise ValueError("a protein is there twice")
         return self
 
     @property
@@ -58,11 +64,17 @@ class CellPreprocessing(Config):
         return values[None]
 
     def fit(self, screen: Screen) -> Screen:
-        """The screen's cells with the model's genes. InputError for a missing gene, or values of another scale."""
+        """The screen's cells with the model's genes and, where it has any, proteins.
+
+        InputError for a missing gene or protein, or values of another scale.
+        """
         has = "counts" if screen.has_counts else "log1p"
         if has != self.values:
             raise InputError(
                 f"{screen.source}: has {has}, the model was trained on {self.values}; declare what the file has by "
                 "values=counts or values=log1p if that was not found right"
             )
-        return screen.select(genes=self.genes)
+        chosen = screen.select(genes=self.genes)
+        if not self.proteins or screen.proteins is None:
+            return chosen
+        return replace(chosen, proteins=screen.proteins.select(self.proteins, screen.source))

@@ -10,10 +10,12 @@ import numpy as np
 
 from anyjepa.data.cells.conditions import Condition
 from anyjepa.data.cells.matrix import BackedMatrix
+from anyjepa.data.cells.proteins import Proteins
 from anyjepa.errors import InputError, did_you_mean
 
 SCALE = 10_000
 """Counts that a cell is scaled to before log1p."""
+PER_CELL = ("batch", "cell_type", "donor", "proteins")  # where a screen has them
 BLOCK = 1024  # cells that are dense at a time when all are gone through
 
 
@@ -47,6 +49,7 @@ class Screen:
     batch: Labels | None = None
     cell_type: Labels | None = None
     donor: Labels | None = None
+    proteins: Proteins | None = None
     truth: np.ndarray | None = None  # (conditions, G) expected expression, where simulated
     features: Mapping[str, np.ndarray] | None = None  # of each gene or compound by name, where the screen brings some
     source: str = ""
@@ -57,7 +60,7 @@ class Screen:
         if tuple(self.values.shape) != shape:
             raise InputError(f"{self.source}: values have shape {tuple(self.values.shape)}, not (cells, genes) {shape}")
         columns = {"condition": self.condition, "library": self.library}
-        columns |= {name: getattr(self, name) for name in ("batch", "cell_type", "donor")}
+        columns |= {name: getattr(self, name) for name in PER_CELL}
         for name, column in columns.items():
             if column is not None and len(column) != len(self.ids):
                 raise InputError(f"{self.source}: {name} has {len(column)} entries for {len(self.ids)} cells")
@@ -134,7 +137,7 @@ class Screen:
             changes["truth"] = None if self.truth is None else self.truth[:, columns]
         if cells is not None:
             changes["ids"] = tuple(self.ids[cell] for cell in cells)
-            for name in ("condition", "library", "batch", "cell_type", "donor"):
+            for name in ("condition", "library", *PER_CELL):
                 column = getattr(self, name)
                 changes[name] = None if column is None else column[cells]
         return replace(self, **changes)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from anyjepa.config import Config, usual_kind
+from anyjepa.data.cells.columns import NONE
 from anyjepa.data.cells.dataset import CellDataset, HiddenGenes
 from anyjepa.data.cells.drug_simulator import DrugSimulatorConfig, simulate_drugs
 from anyjepa.data.cells.encoding import EncodingConfig, fit_encoding
@@ -17,6 +19,7 @@ from anyjepa.data.cells.files import WITHOUT_FILTERS, CellFileConfig, read_h5ad
 from anyjepa.data.cells.genes import variable_genes
 from anyjepa.data.cells.matching import Controls, MatchingConfig
 from anyjepa.data.cells.preprocessing import CellPreprocessing
+from anyjepa.data.cells.protein_simulator import ProteinSimulatorConfig, simulate_proteins
 from anyjepa.data.cells.screen import Screen
 from anyjepa.data.cells.simulator import CellSimulatorConfig, simulate
 from anyjepa.data.cells.splits import CellSplit, SplitConfig, split
@@ -28,9 +31,10 @@ SIMULATORS: dict[str, Callable[[Any], Screen]] = {
     "knockdowns": simulate,
     "drugs": simulate_drugs,
     "differentiation": simulate_times,
+    "proteins": simulate_proteins,
 }
 SimulatorConfig = Annotated[
-    CellSimulatorConfig | DrugSimulatorConfig | TimeSimulatorConfig,
+    CellSimulatorConfig | DrugSimulatorConfig | TimeSimulatorConfig | ProteinSimulatorConfig,
     Field(discriminator="kind"),
     usual_kind("knockdowns"),
 ]
@@ -49,6 +53,10 @@ class CellDataConfig(Config):
     genes: PositiveInt = Field(
         default=2000, description="genes that the encoder reads: the perturbed ones, then the most variable"
     )
+    proteins: NonNegativeInt = Field(
+        default=0,
+        description="surface proteins that a cell is paired with, in place of a control: all of a file; 0: none",
+    )
     split: SplitConfig | None = Field(
         default=None, description="what training does not see, to be judged on; none: it sees every cell"
     )
@@ -57,10 +65,21 @@ class CellDataConfig(Config):
     encoding: EncodingConfig = Field(default=EncodingConfig(), description="of perturbations")
     hidden: HiddenGenes = Field(default=HiddenGenes(), description="the first phase")
 
+    @model_validator(mode="after")
+    def _one_phase(self) -> Self:
+        if self.proteins and self.hidden.steps:
+            raise ValueError("hidden.steps must be 0 where cells are paired with their proteins")
+        return self
+
     @property
     def size(self) -> tuple[int, ...]:
         """Genes, each counting as one sample."""
         return (self.genes,)
+
+    @property
+    def other(self) -> tuple[int, ...] | None:
+        """The same of what a cell is paired with, where that is another modality."""
+        return (self.proteins,) if self.proteins else None
 
 
 def training_data(config: CellDataConfig, paths: Sequence[Path], exclude: Sequence[str] = ()) -> CellDataset:
@@ -69,6 +88,10 @@ def training_data(config: CellDataConfig, paths: Sequence[Path], exclude: Sequen
     Genes are chosen, controls drawn and features of genes computed from training cells only. Raises InputError.
     """
     screen = find_screen(config, paths)
+    if screen.proteins is not None and (there := len(screen.proteins.names)) != config.proteins:
+        raise InputError(
+            f"{screen.source}: has {there} proteins, not data.proteins={config.proteins}; set it to {there}"
+        )
     check_excluded(exclude, screen.ids)
     unwanted = set(exclude)
     allowed = np.array([id not in unwanted for id in screen.ids]) if exclude else np.ones(len(screen), bool)
@@ -83,8 +106,9 @@ def training_data(config: CellDataConfig, paths: Sequence[Path], exclude: Sequen
         genes=screen.genes,
         values="counts" if screen.has_counts else "log1p",
         encoding=fit_encoding(config.encoding, screen, controls),
+        proteins=screen.proteins.names if screen.proteins is not None else (),
     )
-    matched = Controls(screen, perturbed, rows, config.matching) if len(perturbed) else None
+    matched = Controls(screen, perturbed, rows, config.matching) if len(perturbed) and not config.proteins else None
     return CellDataset.of(screen, rows, preprocessing, matched, config.hidden)
 
 
@@ -101,12 +125,19 @@ def evaluation_data(
 
 
 def find_screen(config: CellDataConfig, paths: Sequence[Path]) -> Screen:
-    """The one that the path holds; without a path the embedded one. InputError."""
-    if not paths:
-        return SIMULATORS[config.simulator.kind](config.simulator)
+    """The one that the path holds; without a path the embedded one. Proteins are read only if some are asked for.
+
+    InputError.
+    """
     if len(paths) > 1:
         raise InputError(f"give one .h5ad file as data, not {len(paths)}")
-    return read_h5ad(paths[0], config.file)
+    file = config.file if config.proteins else config.file.model_copy(update={"proteins": NONE})
+    screen = read_h5ad(paths[0], file) if paths else SIMULATORS[config.simulator.kind](config.simulator)
+    if not config.proteins:
+        return replace(screen, proteins=None)
+    if screen.proteins is None:
+        raise InputError(f"{screen.source}: has no proteins in obsm that are named so; set proteins=KEY")
+    return screen
 
 
 def held_out(config: CellDataConfig, screen: Screen) -> CellSplit | None:

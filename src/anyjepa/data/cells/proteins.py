@@ -1,0 +1,87 @@
+"""Surface proteins of the same cells, counted by antibodies (CITE-seq): a second modality beside expression."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anyjepa.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from anyjepa.data.cells.opening import Opened
+
+USUAL = ("protein_expression", "proteins", "protein", "prot", "adt", "antibody_capture")
+"""Keys of obsm that hold proteins, whatever their case."""
+
+
+@dataclass(frozen=True, eq=False)
+class Proteins:
+    """Counts of P proteins in N cells."""
+
+    names: tuple[str, ...]
+    counts: np.ndarray  # (N, P) float32
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def __getitem__(self, cells: np.ndarray) -> Proteins:
+        return Proteins(self.names, self.counts[cells])
+
+    def levels(self, cells: np.ndarray) -> np.ndarray:
+        """(B, P) float32 centred log ratios: log1p of counts less the cell's mean over proteins.
+
+        What an antibody's depth scales alike in all proteins of a cell cancels (Stoeckius et al. 2017).
+        """
+        logs = np.log1p(self.counts[cells])
+        return logs - logs.mean(1, keepdims=True)
+
+    def select(self, names: Sequence[str], where: str) -> Proteins:
+        """These proteins, in this order. InputError for one that is not there."""
+        place = {name: column for column, name in enumerate(self.names)}
+        if missing := [name for name in names if name not in place]:
+            hint = did_you_mean(missing[0], self.names)
+            raise InputError(f"{where}: {len(missing)} of {len(names)} proteins are missing: '{missing[0]}'{hint}")
+        return Proteins(tuple(names), self.counts[:, [place[name] for name in names]])
+
+
+def find_proteins(opened: Opened, key: str | None) -> Proteins | None:
+    """Those of a file, all its cells: of this key of obsm, or of the one with a usual name; None if there is none.
+
+    InputError if the key is not there, if it is no table with names, or if a value is no count.
+    """
+    if key is None:
+        found = [name for name in opened.obsm if name.lower() in USUAL]
+        if len(found) > 1:
+            raise InputError(
+                f"{opened.where}: obsm/{' and obsm/'.join(found)} could each be proteins; set proteins=KEY"
+            )
+        if not found:
+            return None
+        key = found[0]
+    if key not in opened.obsm:
+        raise InputError(f"{opened.where}: obsm/{key} (proteins) is not there{did_you_mean(key, opened.obsm)}")
+    return _checked(opened.obsm[key](), len(opened.obs), f"{opened.where}: obsm/{key}")
+
+
+def _checked(table: Any, cells: int, where: str) -> Proteins:
+    if not hasattr(table, "columns"):
+        raise InputError(f"{where}: proteins need names: make it a DataFrame with a column a protein")
+    names = tuple(map(str, table.columns))
+    if len(table) != cells:
+        raise InputError(f"{where}: has {len(table)} rows for {cells} cells")
+    if len(set(names)) < len(names) or not names:
+        raise InputError(f"{where}: proteins must have names of their own, and there must be some")
+    try:
+        counts = table.to_numpy(np.float32)
+    except (TypeError, ValueError):
+        raise InputError(f"{where}: proteins must be numbers") from None
+    wrong = ~(np.isfinite(counts) & (counts >= 0) & (counts == np.rint(counts)))
+    for row, column in np.argwhere(wrong)[:1]:
+        raise InputError(
+            f"{where}: protein '{names[column]}' of cell '{table.index[row]}' is {counts[row, column]:g}; raw counts "
+            "are needed, whole and not negative"
+        )
+    return Proteins(names, counts)

@@ -1,0 +1,1 @@
+"""Judging what expression says of the proteins of the same cells."""

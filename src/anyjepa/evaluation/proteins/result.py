@@ -1,0 +1,97 @@
+"""What judging proteins told from expression found, as JSON and as a table for the terminal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from anyjepa.config import Config, validated
+from anyjepa.errors import InputError
+from anyjepa.evaluation.intervals import Estimate
+from anyjepa.evaluation.result import as_text
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+METRICS = {"r2": "R2", "rank": "own rank", "first": "own first"}
+"""R2: mean over proteins, of the variation around the training mean; own rank and own first: among other cells."""
+
+
+class ProteinRow(Config):
+    """One way to tell proteins from expression."""
+
+    name: str
+    by_protein: tuple[float, ...] | None = Field(description="R2 of each; none: a row that is only matched")
+    metrics: dict[str, Estimate] = Field(description="with the 95 % bootstrap interval over test cells")
+    difference: dict[str, Estimate] = Field(default={}, description="the first row minus this, paired by cell")
+
+
+class ProteinResult(Config):
+    """Proteins told from expression, the first row by the model, the others beside it."""
+
+    schema_version: Literal[1] = 1
+    data: str = Field(description="what was judged on, in words")
+    proteins: tuple[str, ...]
+    cells: tuple[int, int] = Field(description="that train the ridge, and that are tested")
+    group: int = Field(description="cells among which a cell's own proteins are looked for")
+    rows: tuple[ProteinRow, ...] = Field(min_length=1)
+    notices: tuple[str, ...] = Field(default=(), description="what a reader must know first")
+    environment: dict[str, str]
+
+    def __str__(self) -> str:
+        """The table that the command line prints."""
+        return as_text(render(self))
+
+    @classmethod
+    def from_json(cls, path: str | Path) -> ProteinResult:
+        """Read a file of judged proteins. Raises InputError with the first thing that does not fit."""
+        where = f"{path}: not a result of proteins"
+        try:
+            result = validated(cls, json.loads(Path(path).read_text()), where)
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(f"{where}: {error}") from None
+        first = result.rows[0]
+        if not METRICS.keys() <= first.metrics.keys() or len(first.by_protein or ()) != len(result.proteins):
+            raise InputError(f"{where}: row '{first.name}' does not fit its proteins")
+        return result
+
+    @property
+    def behind(self) -> str:
+        """What the numbers are, in words."""
+        train, test = self.cells
+        return (
+            f"{len(self.proteins)} proteins; a ridge of {train:,} cells, tested on {test:,} others. R2: mean over "
+            "proteins, 0 is their training mean. Own rank: share of other cells whose proteins are farther from what "
+            "is predicted than the cell's own (chance .5); own first: share of cells whose own are the nearest of "
+            f"{self.group}. Intervals: 95 % over cells (bootstrap), differences paired."
+        )
+
+
+def render(result: ProteinResult) -> Group:
+    """The result for a terminal: notices, a table of rows, and what is behind it."""
+    from rich import box
+    from rich.console import Group
+    from rich.markup import escape
+    from rich.table import Table
+    from rich.text import Text
+
+    title = f"{result.data}: proteins told from expression"
+    table = Table(title=escape(title), title_justify="left", box=box.HORIZONTALS, padding=0)
+    table.add_column("")
+    for heading in (*METRICS.values(), "R2, first row minus this"):
+        table.add_column(heading, justify="right")
+    for place, row in enumerate(result.rows):
+        shown = [f"{row.metrics[name].mean:.3f}" if name in row.metrics else "-" for name in METRICS]
+        table.add_row(escape(row.name), *shown, _interval(row.difference.get("r2")), style="dim" if place else "bold")
+    notices = (Text(notice, style="bold yellow") for notice in result.notices)
+    return Group(*notices, table, Text(result.behind))
+
+
+def _interval(gain: Estimate | None) -> str:
+    if gain is None or gain.mean is None:
+        return ""
+    low, high = gain.bootstrap or (float("nan"), float("nan"))
+    return f"{gain.mean:+.3f} ({low:+.3f} to {high:+.3f})"

@@ -1,0 +1,200 @@
+"""Proteins beside expression: simulated, read from obsm, refused in one line, and as pairs of training."""
+
+from __future__ import annotations
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from h5ad_writing import write
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import sparse
+
+from anyjepa.data.cells.dataset import WITHOUT_PHASE
+from anyjepa.data.cells.files import CellFileConfig, from_anndata, read_h5ad
+from anyjepa.data.cells.protein_simulator import ProteinSimulatorConfig, simulate_proteins
+from anyjepa.data.cells.proteins import Proteins
+from anyjepa.data.cells.qc import QualityConfig
+from anyjepa.data.cells.source import CellDataConfig, evaluation_data, training_data
+from anyjepa.data.cells.splits import ByCell
+from anyjepa.errors import InputError
+from anyjepa.recipes.schema import load_recipe
+
+SMALL = ProteinSimulatorConfig(genes=40, regulators=10, proteins=6, types=3, cells=60)
+LOOSE = CellFileConfig(condition="none", quality=QualityConfig(min_genes=0, min_cells=0))
+
+
+@pytest.fixture
+def adata():
+    """60 cells of 40 genes, raw counts as csr; 6 proteins in obsm."""
+    screen = simulate_proteins(SMALL)
+    obs = pd.DataFrame({"cell_type": [f"type{code}" for code in screen.cell_type.codes]}, index=list(screen.ids))
+    made = anndata.AnnData(sparse.csr_matrix(screen.values), obs, pd.DataFrame(index=list(screen.genes)))
+    made.obsm["protein_expression"] = pd.DataFrame(
+        screen.proteins.counts, index=made.obs_names, columns=list(screen.proteins.names)
+    )
+    return made
+
+
+def test_the_simulator_follows_its_seed():
+    first, again, other = (simulate_proteins(config) for config in (SMALL, SMALL, SMALL.model_copy(update={"seed": 1})))
+    assert np.array_equal(first.proteins.counts, again.proteins.counts)
+    assert np.array_equal(first.values, again.values)
+    assert not np.array_equal(first.proteins.counts, other.proteins.counts)
+    assert first.proteins.counts.shape == (60, 6)
+    assert {name.removesuffix("-protein") for name in first.proteins.names} <= set(first.genes)
+
+
+def test_proteins_of_a_type_are_alike_and_follow_expression():
+    screen = simulate_proteins(ProteinSimulatorConfig(genes=60, regulators=20, proteins=12, cells=1500))
+    level, types = screen.proteins.levels(np.arange(1500)), screen.cell_type.codes
+    means = np.stack([level[types == t].mean(0) for t in range(6)])
+    between = ((means[types] - level.mean(0)) ** 2).sum() / ((level - level.mean(0)) ** 2).sum()
+    assert 0.1 < between < 0.6  # the rest is of cells
+    x = screen.rows(np.arange(1500))
+    genes = [screen.genes.index(name.removesuffix("-protein")) for name in screen.proteins.names]
+    own = [np.corrcoef(x[:, gene], level[:, p])[0, 1] for p, gene in enumerate(genes)]
+    assert np.median(own) > 0.25
+
+
+@given(st.integers(0, 2**20), st.integers(1, 30))
+def test_levels_are_centred_and_counts_of_another_order_give_the_same(seed, proteins):
+    rng = np.random.default_rng(seed)
+    counts = rng.poisson(20, (4, proteins)).astype(np.float32)
+    level = Proteins(tuple(map(str, range(proteins))), counts).levels(np.arange(4))
+    np.testing.assert_allclose(level.mean(1), 0, atol=1e-5)
+    order = rng.permutation(proteins)
+    there = Proteins(tuple(map(str, order)), counts[:, order]).select(tuple(map(str, range(proteins))), "x")
+    np.testing.assert_allclose(there.levels(np.arange(4)), level, atol=1e-6)
+
+
+@pytest.mark.parametrize("memory", ["load", "backed"])
+def test_a_file_is_read_as_it_was_written(adata, tmp_path, memory):
+    write(adata, tmp_path / "cite.h5ad")
+    screen = read_h5ad(tmp_path / "cite.h5ad", LOOSE.model_copy(update={"memory": memory}))
+    assert screen.proteins.names == tuple(adata.obsm["protein_expression"].columns)
+    np.testing.assert_array_equal(screen.proteins.counts, adata.obsm["protein_expression"].to_numpy())
+    some = screen.select(cells=np.array([3, 1]))
+    np.testing.assert_array_equal(some.proteins.counts, screen.proteins.counts[[3, 1]])
+
+
+def test_cells_that_are_left_out_take_their_proteins_with_them(adata):
+    counts = adata.X.toarray()
+    counts[7], counts[7, 0] = 0, 5
+    adata.X = sparse.csr_matrix(counts)
+    screen = from_anndata(adata, LOOSE.model_copy(update={"quality": QualityConfig(min_genes=2, min_cells=0)}))
+    kept = [int(name.removeprefix("cell")) for name in screen.ids]
+    assert 7 not in kept
+    np.testing.assert_array_equal(screen.proteins.counts, adata.obsm["protein_expression"].to_numpy()[kept])
+
+
+def test_a_key_of_another_name_is_named_and_none_is_left_alone(adata):
+    adata.obsm["surface"] = adata.obsm.pop("protein_expression")
+    adata.obsm["X_pca"] = np.zeros((60, 2))
+    assert from_anndata(adata, LOOSE).proteins is None
+    assert from_anndata(adata, LOOSE.model_copy(update={"proteins": "surface"})).proteins is not None
+    adata.obsm["ADT"] = adata.obsm["surface"]
+    assert from_anndata(adata, LOOSE).proteins is not None
+    assert from_anndata(adata, LOOSE.model_copy(update={"proteins": "none"})).proteins is None
+
+
+def broken(change):
+    def apply(adata):
+        table = adata.obsm["protein_expression"].copy()
+        adata.obsm["protein_expression"] = change(table)
+
+    return apply
+
+
+def negative(table):
+    table.iloc[3, 1] = -1
+    return table
+
+
+def fraction(table):
+    table.iloc[3, 1] = 0.5
+    return table
+
+
+def unknown(table):
+    table.iloc[3, 1] = np.nan
+    return table
+
+
+def twice(table):
+    table.columns = [table.columns[0], *table.columns[:-1]]
+    return table
+
+
+def texts(table):
+    return table.astype(str).replace(table.iloc[0, 0].astype(str), "many")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (negative, r"protein '\S+-protein' of cell 'cell3' is -1; raw counts are needed"),
+        (fraction, r"of cell 'cell3' is 0\.5; raw counts"),
+        (unknown, r"of cell 'cell3' is nan; raw counts"),
+        (twice, "proteins must have names of their own"),
+        (texts, "proteins must be numbers"),
+        (lambda table: table.to_numpy(), "proteins need names: make it a DataFrame"),
+    ],
+)
+def test_broken_proteins_end_in_one_line(adata, change, message):
+    broken(change)(adata)
+    with pytest.raises(InputError, match=message) as error:
+        from_anndata(adata, LOOSE)
+    assert "\n" not in str(error.value)
+
+
+def test_which_proteins_is_asked_where_it_is_not_clear(adata):
+    adata.obsm["adt"] = adata.obsm["protein_expression"]
+    with pytest.raises(InputError, match="could each be proteins; set proteins=KEY"):
+        from_anndata(adata, LOOSE)
+    with pytest.raises(InputError, match=r"obsm/prot \(proteins\) is not there"):
+        from_anndata(adata, LOOSE.model_copy(update={"proteins": "prot"}))
+
+
+def config(**settings):
+    return CellDataConfig(simulator=SMALL, genes=30, proteins=6, hidden=WITHOUT_PHASE, **settings)
+
+
+def test_a_pair_is_a_cell_and_its_proteins():
+    dataset = training_data(config(split=ByCell()), [])
+    x, other, condition, valid = dataset.pairs([4, 0], [], [], 0)
+    rows = dataset.rows[[4, 0]]
+    assert (condition, valid) == (None, None)
+    np.testing.assert_array_equal(x[:, 0], dataset.screen.rows(rows))
+    np.testing.assert_array_equal(other[:, 0], dataset.screen.proteins.levels(rows))
+    assert (x.shape, other.shape) == ((2, 1, 30), (2, 1, 6))
+    assert other.dtype == np.float32
+
+
+def test_a_model_finds_its_proteins_in_another_order_and_among_others(adata, tmp_path):
+    preprocessing = training_data(config(), []).preprocessing
+    table = adata.obsm["protein_expression"]
+    shuffled = table[table.columns[::-1]].assign(more=1.0)
+    adata.obsm["protein_expression"] = shuffled
+    screen = preprocessing.fit(from_anndata(adata, LOOSE))
+    np.testing.assert_array_equal(screen.proteins.counts, table.to_numpy())
+    adata.obsm["protein_expression"] = table.iloc[:, 1:]
+    with pytest.raises(InputError, match="1 of 6 proteins are missing: "):
+        preprocessing.fit(from_anndata(adata, LOOSE))
+    del adata.obsm["protein_expression"]
+    write(adata, tmp_path / "rna.h5ad")
+    assert len(evaluation_data(preprocessing, [tmp_path / "rna.h5ad"])) == 60  # to embed a cell its genes suffice
+
+
+def test_what_training_needs_is_said(adata, tmp_path):
+    with pytest.raises(InputError, match=r"has 6 proteins, not data\.proteins=5; set it to 6"):
+        training_data(config().model_copy(update={"proteins": 5}), [])
+    del adata.obsm["protein_expression"]
+    write(adata, tmp_path / "rna.h5ad")
+    with pytest.raises(InputError, match="has no proteins in obsm that are named so"):
+        training_data(config(file=LOOSE), [tmp_path / "rna.h5ad"])
+    with pytest.raises(InputError, match=r"hidden\.steps must be 0 where cells are paired with their proteins"):
+        load_recipe("two-modality-demo", ["data.hidden.steps=5"])
+    with pytest.raises(InputError, match=r"proteins 41 are more than there can be \(40\)"):
+        load_recipe("two-modality-demo", ["data.simulator.genes=40", "data.simulator.proteins=41"])
