@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -55,6 +56,11 @@ def predict(
     told(output, *predict_files(model, paths, output, windows=windows, **how))
 
 
+class CellNoise(StrEnum):
+    poisson = "poisson"
+    negative_binomial = "negative_binomial"
+
+
 def perturb(
     model: Annotated[str, typer.Argument(help="Run folder, model folder or Hugging Face id of a model of cells.")],
     output: Annotated[Path, typer.Option("--output", "-o", help=".h5ad, .csv or .parquet; a ranking is a table.")],
@@ -68,6 +74,9 @@ def perturb(
     down: Annotated[str | None, typer.Option(help="Genes that are to go down.")] = None,
     cells: Annotated[
         int | None, typer.Option(min=1, help="With .h5ad: so many predicted cells of each condition, not its mean.")
+    ] = None,
+    noise: Annotated[
+        CellNoise | None, typer.Option(help="Of predicted cells. Default: poisson, around moved controls.")
     ] = None,
     synergy: Annotated[
         Path | None, typer.Option(help=".csv or .parquet: how combinations differ from the sum of their parts.")
@@ -90,6 +99,7 @@ def perturb(
         conditions=conditions or [],
         goal=Goal(rising, falling) if rising or falling else None,
         cells=cells,
+        noise=noise.value if noise else None,
         synergies=synergy,
         level=level,
         file=edits or [],

@@ -12,7 +12,7 @@ from anyjepa.data.cells.files import CellFileConfig, from_anndata
 from anyjepa.data.cells.qc import QualityConfig
 from anyjepa.errors import InputError
 from anyjepa.evaluation.perturbation.answers import Answer
-from anyjepa.evaluation.perturbation.counts import expected_counts, sample_cells
+from anyjepa.evaluation.perturbation.counts import dispersions, expected_counts, sample_cells
 from anyjepa.evaluation.perturbation.effects import Prediction
 from anyjepa.evaluation.perturbation.export import cells_to_anndata, to_anndata
 
@@ -68,6 +68,41 @@ def test_drawn_cells_depend_on_the_seed_only() -> None:
     assert first.condition.tolist() == ["control"] * 7 + ["g0"] * 7 + ["g0+g1"] * 7
     np.testing.assert_array_equal(first.counts, again.counts)
     assert (first.counts != other.counts).any()
+
+
+def overdispersed(cells: int, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """As `screened`, each gene with its own alpha."""
+    r = np.random.default_rng(2)
+    library = np.rint(r.lognormal(np.log(20_000), 0.3, cells))
+    rates = r.gamma(2, size=GENES)
+    mean = library[:, None] * 0.5 * rates / rates.sum()
+    counts = r.poisson(mean * r.gamma(1 / alpha, alpha, (cells, GENES)))
+    return np.log1p(counts * 1e4 / library[:, None]), library
+
+
+def test_dispersions_are_found_and_are_none_where_counts_are_poisson() -> None:
+    alpha = np.linspace(0.05, 0.6, GENES)
+    found = dispersions(*overdispersed(4000, alpha))
+    assert np.corrcoef(found, alpha)[0, 1] > 0.97
+    assert np.median(found / alpha) == pytest.approx(1, abs=0.1)
+    assert dispersions(*screened(4000)).max() < 0.01
+
+
+def test_negative_binomial_cells_scatter_as_measured_ones() -> None:
+    controls, library = overdispersed(3000, np.full(GENES, 0.3))
+    answer = answered(controls.mean(0))
+    drawn = {noise: sample_cells(answer, controls, library, noise=noise) for noise in ("poisson", "negative_binomial")}
+    ratio = {}
+    for noise, cells in drawn.items():
+        values = np.log1p(cells.counts * 1e4 / cells.library[:, None])[cells.condition == "control"]
+        np.testing.assert_allclose(np.expm1(values).mean(0), np.expm1(controls).mean(0), rtol=0.1)
+        ratio[noise] = np.median(values.var(0) / controls.var(0))
+    assert ratio["negative_binomial"] == pytest.approx(1, abs=0.06)
+    moved = np.log1p(drawn["negative_binomial"].counts * 1e4 / drawn["negative_binomial"].library[:, None])
+    of = {name: np.expm1(moved[drawn["negative_binomial"].condition == name]).mean(0) for name in ("control", "g0")}
+    expected = np.expm1(np.maximum(controls + answer.prediction.change[0], 0)).mean(0)
+    change = np.log(of["g0"] / of["control"]) - np.log(expected / np.expm1(controls).mean(0))
+    assert np.abs(change - change.mean()).max() < 0.12  # one factor for all: the genes share a cell's counts
 
 
 @pytest.mark.parametrize(

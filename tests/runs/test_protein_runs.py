@@ -165,7 +165,10 @@ def test_a_file_is_trained_on(cli, file, tmp_path):
         ("data.proteins=0", "objective.target.encoder and data of a second modality (data.proteins) go together"),
         ("objective.target.encoder=null", "objective.target.encoder and data of a second modality"),
         ("objective.target.encoder.tokens=8", "the encoder gives 4 tokens, target.encoder 8"),
-        ("objective.target.encoder={kind: genes, tokens: 7, dim: 8, depth: 1, heads: 2}", "8 inputs in groups of 2 fill 4 tokens, not 7; use 4"),
+        (
+            "objective.target.encoder={kind: genes, tokens: 7, dim: 8, depth: 1, heads: 2}",
+            "8 inputs in groups of 2 fill 4 tokens, not 7; use 4",
+        ),
     ],
 )
 def test_what_does_not_fit_is_one_line(cli, tmp_path, edit, message):

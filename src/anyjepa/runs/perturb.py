@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anyjepa.data.cells.screen import Screen
 from anyjepa.errors import DataWarning, InputError
 from anyjepa.evaluation.perturbation.answers import Answer, ask, table
 from anyjepa.evaluation.perturbation.config import PerturbationConfig
-from anyjepa.evaluation.perturbation.counts import sample_cells
+from anyjepa.evaluation.perturbation.counts import Noise, sample_cells
 from anyjepa.evaluation.perturbation.effects import Effects, Fit, Predict
 from anyjepa.evaluation.perturbation.ensembles import calibrated, ensemble
 from anyjepa.evaluation.perturbation.export import cells_to_anndata, to_anndata
@@ -37,6 +36,7 @@ def perturb_files(
     conditions: Sequence[str] = (),
     goal: Goal | None = None,
     cells: int | None = None,
+    noise: Noise | None = None,
     synergies: Path | None = None,
     level: float = 0.8,
     weights: Weights | None = None,
@@ -45,12 +45,14 @@ def perturb_files(
     """Fit the heads to every condition of a screen, and write what they say of others; returns how many rows.
 
     conditions: 'A', 'A+B' ... into .h5ad (a row a condition, with intervals; with `cells` so many predicted cells of
-    each) or a table .csv, .parquet (a row a condition and gene). goal: all singles and pairs, ranked, into a table.
-    synergies: another table, of the combinations among the conditions. file: 'key=value' edits of how the file is read.
-    Raises InputError, also for a screen with doses or times, which a head does not tell apart.
+    each, drawn with this `noise`) or a table .csv, .parquet (a row a condition and gene). goal: all singles and pairs,
+    ranked, into a table. synergies: another table, of the combinations among the conditions. file: 'key=value' edits of
+    how the file is read. Raises InputError, also for a screen with doses or times, which a head does not tell apart.
     """
     outputs = [output, *([synergies] if synergies else [])]
     _check(outputs, [*data, Path(model)], conditions, goal, cells)
+    if noise is not None and cells is None:
+        raise InputError("perturb: --noise is of predicted cells; say how many by --cells")
     question = asked(model, data, weights, file, "perturb")
     for path in outputs:
         refuse_input_as_output(path, question.paths)
@@ -72,7 +74,17 @@ def perturb_files(
         _write(synergies, synergy(predict, train, several).scores)
     if output.suffix in TABLES:
         return _write(output, table(answer))
-    return _anndata(output, answer, measured, cells, {"model": str(model), "level": f"{level:g}"})
+    provenance = {"model": str(model), "level": f"{level:g}"}
+    if cells is None:
+        found = to_anndata(answer, provenance=provenance)
+    else:
+        controls = measured.controls
+        assert measured.library is not None, "checked before"
+        around = noise or "poisson"
+        drawn = sample_cells(answer, measured.rows(controls), measured.library[controls], cells, noise=around)
+        found = cells_to_anndata(drawn, provenance | {"noise": around})
+    write_whole(output, lambda part: found.write_h5ad(part))
+    return found.n_obs
 
 
 def _answer(fits: list[Fit], level: float, train: Effects, conditions: Sequence[str]) -> tuple[Predict, Answer]:
@@ -109,15 +121,3 @@ def _write(output: Path, found: DataFrame) -> int:
     found.attrs.clear()  # parquet keeps them as JSON, and the unit is in the docs
     write_table(output, found)
     return len(found)
-
-
-def _anndata(output: Path, answer: Answer, measured: Screen, cells: int | None, provenance: dict[str, str]) -> int:
-    if cells is None:
-        found = to_anndata(answer, provenance=provenance)
-    else:
-        controls = measured.controls
-        assert measured.library is not None, "checked before"
-        drawn = sample_cells(answer, measured.rows(controls), measured.library[controls], cells)
-        found = cells_to_anndata(drawn, provenance)
-    write_whole(output, lambda part: found.write_h5ad(part))
-    return found.n_obs

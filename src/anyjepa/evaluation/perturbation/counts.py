@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -10,6 +10,8 @@ from anyjepa.data.cells.screen import SCALE
 from anyjepa.errors import InputError
 from anyjepa.evaluation.perturbation.answers import Answer
 from anyjepa.randomness import generator
+
+Noise = Literal["poisson", "negative_binomial"]
 
 
 class SampledCells(NamedTuple):
@@ -39,14 +41,21 @@ def expected_counts(answer: Answer, controls: np.ndarray, library: float = SCALE
 
 
 def sample_cells(
-    answer: Answer, controls: np.ndarray, library: np.ndarray, cells: int | None = None, seed: int = 0
+    answer: Answer,
+    controls: np.ndarray,
+    library: np.ndarray,
+    cells: int | None = None,
+    seed: int = 0,
+    noise: Noise = "poisson",
 ) -> SampledCells:
-    """Control cells, and for every condition control cells that are moved by its change, as Poisson counts.
+    """Control cells, and for every condition control cells that are moved by its change, as counts.
 
     controls: (m, G) log1p of counts per 10,000; library: (m,) their counts over all genes. cells: of each condition and
     of the control, drawn with replacement; None: every control cell once. Each keeps its library and its panel's share.
-    The control's own counts have counting noise, and the drawn ones have it twice, so they scatter more and have more
-    zeros than measured cells: compare them with the drawn controls, which have that too, not with measured ones.
+    noise: 'poisson' draws around every moved cell, so that genes vary together as in the controls; but these have
+    counting noise already, and have it twice then: they scatter more and have more zeros than measured cells.
+    'negative_binomial' draws every gene on its own around the mean of the moved cells, with the `dispersions` of the
+    controls: genes scatter as measured, and no longer together. Compare with the drawn controls in either case.
     Raises InputError for other controls, libraries that do not fit them, or fewer than one cell.
     """
     shares = _shares(answer, controls)
@@ -54,17 +63,34 @@ def sample_cells(
         raise InputError(f"{len(controls)} control cells need as many libraries above 0")
     if cells is not None and cells < 1:
         raise InputError(f"cells: one of each condition at least, not {cells}")
+    alpha = dispersions(controls, library) if noise == "negative_binomial" else None
     names, changes = ("control", *answer.conditions), [np.zeros(len(answer.genes)), *answer.prediction.change]
     counts, rows = [], []
     for number, change in enumerate(changes):
         rng = generator(seed, "predicted cells", number)
         chosen = np.arange(len(controls)) if cells is None else rng.integers(0, len(controls), cells)
-        rates = np.expm1(np.maximum(controls[chosen] + change, 0))
+        moved = np.expm1(np.maximum(controls[chosen if alpha is None else ...] + change, 0))
+        rates = moved if alpha is None else np.tile(moved.mean(0), (len(chosen), 1))
         rates *= (library * shares)[chosen, None] / np.maximum(rates.sum(1, keepdims=True), 1e-12)
+        if alpha is not None:
+            own = np.maximum(alpha, 1e-9)  # a Poisson gene, nearly
+            rates = rng.gamma(1 / own, own, rates.shape) * rates
         counts.append(rng.poisson(rates).astype(np.int32))
         rows.append(chosen)
     condition = np.repeat(np.array(names, object), len(rows[0]))
     return SampledCells(answer.genes, condition, np.concatenate(counts), library[np.concatenate(rows)])
+
+
+def dispersions(controls: np.ndarray, library: np.ndarray) -> np.ndarray:
+    """(G,) alpha of each gene, by moments over control cells: counts vary as mean + alpha mean^2, 0 or more.
+
+    controls: (m, G) log1p of counts per 10,000; library: (m,) their counts over all genes. A cell's mean of a gene is
+    its counts in the panel times the gene's share of all cells' counts (Robinson & Smyth 2008, without shrinkage).
+    """
+    counts = np.expm1(controls.astype(float)) * library[:, None] / SCALE
+    mean = counts.sum(1, keepdims=True) * counts.sum(0) / max(counts.sum(), 1e-12)
+    excess = ((counts - mean) ** 2 - mean).sum(0)
+    return np.maximum(excess / np.maximum((mean**2).sum(0), 1e-12), 0)
 
 
 def _shares(answer: Answer, controls: np.ndarray) -> np.ndarray:
