@@ -52,6 +52,22 @@ def test_rows_and_conditions(judged):
     assert all(set(row.metrics) == set(METRICS) for row in judged.rows)
 
 
+def test_places_are_projections_on_the_axes_of_the_true_changes(screens, judged):
+    true = np.concatenate([screen.held_out.change for screen in screens])
+    predicted = np.concatenate(
+        [
+            np.mean([additive(s.train)(s.held_out.perturbed, s.held_out.control) * f for f in (0.8, 0.9)], axis=0)
+            for s in screens
+        ]
+    )
+    _, lengths, axes = np.linalg.svd(true, full_matrices=False)
+    np.testing.assert_allclose(judged.places.explained, lengths[:2] ** 2 / (lengths**2).sum())
+    for places, changes in ((judged.places.true, true), (judged.places.predicted, predicted)):
+        np.testing.assert_allclose(np.abs(places), np.abs(changes @ axes[:2].T), atol=1e-3)
+    one = judge([screens[0]], {"says": [says(np.full(screens[0].held_out.change.shape, np.nan))]}, "x", resamples=0)
+    assert one.places.predicted == ((None, None),) * 6
+
+
 def test_a_mean_is_over_conditions_and_seeds(judged):
     row = judged.rows[0]
     for name, found in row.metrics.items():

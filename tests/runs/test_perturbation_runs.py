@@ -122,6 +122,7 @@ def test_the_judgement_is_on_the_report(run, judged):
     assert "Is the representation useful?" not in shown
     assert f"{len(judged.conditions)} held-out perturbations of the embedded screen" in shown
     assert all(condition.name in shown for condition in judged.conditions)
+    assert "the first two principal ones of the measured changes" in shown
     assert "ridge (G W P&#x27;)" in perturbations(contents)  # which had no answer, and is named for it
 
 
@@ -134,6 +135,7 @@ def test_a_broken_judgement_is_a_note_on_the_report(run, judged, tmp_path, text)
     assert page(contents)
     plain = json.loads((run.judgements / "held-out-embedded.json").read_text())
     for spoil in (
+        lambda: plain["places"].update(true=plain["places"]["true"][:1]),
         lambda: plain.update(conditions=plain["conditions"][:1]),
         lambda: plain["rows"][1].update(difference={}),
         lambda: plain["rows"][0].update(metrics={}),
@@ -179,7 +181,7 @@ def test_a_model_of_a_file_is_judged_on_what_it_has_not_seen(cli, file, tmp_path
     everything = pretrain(load_recipe("perturb-demo", [*edits, "data.split=null"])[0], file, tmp_path / "all")
     done = cli("evaluate", everything.folder, "--data", file, "--protocol", "perturbation")
     assert (done.code, done.out) == (2, "")
-    assert "the model was trained on cells of tested conditions" in done.err
+    assert "the model was trained on cells that are tested" in done.err
     with pytest.raises(InputError, match="a model folder needs --data"):
         evaluate_perturbations(held.model)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from anyjepa.evaluation.intervals import UNKNOWN
 from anyjepa.evaluation.perturbation.metrics import METRICS
-from anyjepa.evaluation.perturbation.result import HEADLINE, JudgedRow, Judgement, answering
+from anyjepa.evaluation.perturbation.result import HEADLINE, JudgedRow, Judgement, Places, answering
 from anyjepa.report.contents import Contents
 from anyjepa.report.drawing import INK, MARKERS, MUTED, SERIES, SURFACE, axes, blank, draw
 from anyjepa.report.estimates import interval_text, mean_text
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _SHOWN = ("pearson_delta", HEADLINE, "top20_mse", "discrimination", "l2", "energy_distance", "de_overlap")
 _CONDITIONS = 40  # more are in the file only
+_NAMED = 8  # conditions with their names on the map
 _BESIDE = ("additive", "ridge on co-expression", "matching mean")  # the first that answers is drawn
 _ARROWS = {1: " ↑", -1: " ↓", 0: ""}
 
@@ -87,6 +88,18 @@ def _judgement(result: Judgement) -> Html:
     )
     caption = f"Each tested condition, the largest effect on top: {METRICS[HEADLINE].title}, 1 is perfect."
     parts.append(figure(draw(alt, lambda: _conditions(result, drawn)), caption))
+    if (places := result.places) is not None:
+        x, y = (f"{share:.0%}" for share in places.explained)
+        said = (
+            f"Measured changes of the mean (dots), and what {result.rows[0].name} predicts (triangles, joined to them)."
+            f" The axes are the first two principal ones of the measured changes, {x} and {y} of their squared length; "
+            "the cross is no change."
+        )
+        alt = "Predicted and measured changes: " + "; ".join(
+            f"{result.conditions[i].name} {_place(places.predicted[i])} for {_place(places.true[i])}"
+            for i in _order(result)
+        )
+        parts.append(figure(draw(alt, lambda: _map(result, places)), said))
     return join(parts)
 
 
@@ -105,6 +118,26 @@ def _conditions(result: Judgement, rows: list[JudgedRow]) -> Figure:
     plot.set_xlabel("Pearson vs mean; the perturbed mean has 0")
     page.legend(loc="upper left", bbox_to_anchor=(0, 1), ncols=2, labelcolor=INK)
     return page
+
+
+def _map(result: Judgement, places: Places) -> Figure:
+    page = blank(900, 520)
+    plot = axes(page, left=70, right=24, top=16)
+    true, predicted = (np.array(one, float) for one in (places.true, places.predicted))  # None becomes NaN
+    for i in _order(result):
+        plot.plot(*np.stack([true[i], predicted[i]]).T, color=MUTED, linewidth=0.8)
+        plot.plot(*true[i], MARKERS[0], color=SERIES[0], markeredgecolor=SURFACE, markersize=8)
+        plot.plot(*predicted[i], MARKERS[1], color=SERIES[1], markeredgecolor=SURFACE, markersize=8)
+    for i in _order(result)[:_NAMED]:
+        plot.annotate(result.conditions[i].name, true[i], (6, 4), textcoords="offset points", color=INK)
+    plot.plot(0, 0, "+", color=INK, markersize=12)
+    plot.set_xlabel("first axis of the measured changes")
+    plot.set_ylabel("second axis")
+    return page
+
+
+def _place(place: tuple[float | None, float | None]) -> str:
+    return "no answer" if None in place else f"({place[0]:.1f}, {place[1]:.1f})"
 
 
 def _order(result: Judgement) -> list[int]:

@@ -12,7 +12,7 @@ from anyjepa.evaluation.intervals import UNKNOWN, Estimate, percentiles
 from anyjepa.evaluation.perturbation.baselines import BASELINES
 from anyjepa.evaluation.perturbation.effects import Effects, Fit, shuffled
 from anyjepa.evaluation.perturbation.metrics import METRICS
-from anyjepa.evaluation.perturbation.result import HEADLINE, SIZES, Condition, JudgedRow, Judgement
+from anyjepa.evaluation.perturbation.result import HEADLINE, SIZES, Condition, JudgedRow, Judgement, Places
 from anyjepa.evaluation.perturbation.scoring import Exam, Scores, ceiling, predict
 from anyjepa.evaluation.result import environment
 from anyjepa.randomness import generator
@@ -53,15 +53,16 @@ def judge(
 
     parts = [(effects.train, effects.held_out) for effects in splits]
     exams = [Exam.of(test, train.change.mean(0)) for train, test in parts]
-    scores = {
-        name: _joined(
-            [
-                _mean([exam.scores(predict(name, fit, train, exam.effects)) for fit in of])
-                for (train, _), exam in zip(parts, exams, strict=True)
-            ]
-        )
-        for name, of in fits.items()
-    }
+    scores, changes = {}, []
+    for name, of in fits.items():
+        found = []
+        for (train, _), exam in zip(parts, exams, strict=True):
+            predictions = [predict(name, fit, train, exam.effects) for fit in of]
+            found.append(_mean([exam.scores(prediction) for prediction in predictions]))
+            if name == first:
+                changes.append(np.mean([prediction.change for prediction in predictions], axis=0))
+        scores[name] = _joined(found)
+    true, predicted = np.concatenate([exam.effects.change for exam in exams]), np.concatenate(changes)
     if halved := all(effects.cells for effects in splits):
         scores[CEILING] = _joined([ceiling(exam.effects, exam.reference, seed) for exam in exams])
 
@@ -76,6 +77,7 @@ def judge(
             raise InputError(f"no test condition of {len(kept)} has a ceiling above '{baseline}' in {above}")
         scores = {name: {metric: values[kept] for metric, values in of.items()} for name, of in scores.items()}
         conditions = tuple(condition for condition, keep in zip(conditions, kept, strict=True) if keep)
+        true, predicted = true[kept], predicted[kept]
     left_out = sum(len(exam.effects.conditions) for exam in exams) - len(conditions)
     over = Conditions.of(conditions, resamples, seed)
     zero, one = scores[baseline], scores[CEILING] if halved else None
@@ -103,6 +105,7 @@ def judge(
         baseline=baseline,
         ceiling=CEILING if halved else None,
         conditions=conditions,
+        places=_places(true, predicted),
         left_out=left_out,
         rows=rows,
         notices=_notices(rows, exchanged),
@@ -165,6 +168,20 @@ def _conditions(tests: Sequence[Effects]) -> tuple[Condition, ...]:
         )
         for i, test in enumerate(tests)
         for name, genes, count in zip(test.conditions, test.perturbed, test.count, strict=True)
+    )
+
+
+def _places(true: np.ndarray, predicted: np.ndarray) -> Places | None:
+    if min(true.shape) < 2:
+        return None
+    _, lengths, axes = np.linalg.svd(true, full_matrices=False)
+    axes = axes[:2] * np.sign(axes[:2].sum(1, keepdims=True) + 1e-300)  # the same picture on every machine
+    explained = lengths[:2] ** 2 / max((lengths**2).sum(), 1e-300)
+    on_true, on_predicted = (np.round(changes @ axes.T, 4) for changes in (true, predicted))
+    return Places(
+        explained=(float(explained[0]), float(explained[1])),
+        true=tuple((float(x), float(y)) for x, y in on_true),
+        predicted=tuple((_known(float(x)), _known(float(y))) for x, y in on_predicted),
     )
 
 

@@ -57,6 +57,14 @@ class JudgedRow(Config):
     difference: Scores = Field(default={}, description="the first row minus this, paired by condition")
 
 
+class Places(Config):
+    """Changes of the test conditions on the first two principal axes of the true ones; no change is at the origin."""
+
+    explained: tuple[float, float] = Field(description="share of the true changes' squared length on each axis")
+    true: tuple[tuple[float, float], ...] = Field(description="of each condition")
+    predicted: tuple[tuple[float | None, float | None], ...] = Field(description="by the first row, mean of its fits")
+
+
 class Judgement(Config):
     """Predictions of perturbations beside their baselines. The first row is the one that is judged."""
 
@@ -67,6 +75,7 @@ class Judgement(Config):
     baseline: str = Field(description="the row at 0 of normalised scores")
     ceiling: str | None = Field(description="the row at 1; none: there were no cells to halve")
     conditions: tuple[Condition, ...]
+    places: Places | None = Field(default=None, description="none: fewer than two conditions or genes")
     decoded: dict[str, float] = Field(
         default={}, description="Pearson delta of each representation's measured means, decoded: no prediction"
     )
@@ -91,6 +100,9 @@ class Judgement(Config):
             known = HEADLINE in row.metrics and (place == 0 or HEADLINE in row.difference)
             if not known or len(row.scores.get(HEADLINE, ())) != len(result.conditions):
                 raise InputError(f"{where}: row '{row.name}' does not fit its conditions")
+        places = result.places
+        if places and {len(places.true), len(places.predicted)} != {len(result.conditions)}:
+            raise InputError(f"{where}: its places do not fit its conditions")
         if not result.rows:
             raise InputError(f"{where}: it has no rows")
         return result
