@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import anndata
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,8 +19,9 @@ from anyjepa.data.cells.files import CellFileConfig, from_anndata, read_h5ad
 from anyjepa.data.cells.protein_simulator import ProteinSimulatorConfig, simulate_proteins
 from anyjepa.data.cells.proteins import Proteins
 from anyjepa.data.cells.qc import QualityConfig
+from anyjepa.data.cells.screen import Labels
 from anyjepa.data.cells.source import CellDataConfig, evaluation_data, training_data
-from anyjepa.data.cells.splits import ByCell
+from anyjepa.data.cells.splits import ByCell, UnseenContext, split
 from anyjepa.errors import InputError
 from anyjepa.recipes.schema import load_recipe
 
@@ -72,7 +76,7 @@ def test_levels_are_centred_and_counts_of_another_order_give_the_same(seed, prot
 @pytest.mark.parametrize("memory", ["load", "backed"])
 def test_a_file_is_read_as_it_was_written(adata, tmp_path, memory):
     write(adata, tmp_path / "cite.h5ad")
-    screen = read_h5ad(tmp_path / "cite.h5ad", LOOSE.model_copy(update={"memory": memory}))
+    screen = read_h5ad(tmp_path / "cite.h5ad", LOOSE.model_copy(update={"memory": memory}), proteins=True)
     assert screen.proteins.names == tuple(adata.obsm["protein_expression"].columns)
     np.testing.assert_array_equal(screen.proteins.counts, adata.obsm["protein_expression"].to_numpy())
     some = screen.select(cells=np.array([3, 1]))
@@ -83,20 +87,24 @@ def test_cells_that_are_left_out_take_their_proteins_with_them(adata):
     counts = adata.X.toarray()
     counts[7], counts[7, 0] = 0, 5
     adata.X = sparse.csr_matrix(counts)
-    screen = from_anndata(adata, LOOSE.model_copy(update={"quality": QualityConfig(min_genes=2, min_cells=0)}))
+    screen = from_anndata(adata, LOOSE.model_copy(update={"quality": QualityConfig(min_genes=2, min_cells=0)}), True)
     kept = [int(name.removeprefix("cell")) for name in screen.ids]
     assert 7 not in kept
     np.testing.assert_array_equal(screen.proteins.counts, adata.obsm["protein_expression"].to_numpy()[kept])
 
 
-def test_a_key_of_another_name_is_named_and_none_is_left_alone(adata):
+def test_proteins_are_read_where_they_are_asked_for(adata):
     adata.obsm["surface"] = adata.obsm.pop("protein_expression")
     adata.obsm["X_pca"] = np.zeros((60, 2))
     assert from_anndata(adata, LOOSE).proteins is None
-    assert from_anndata(adata, LOOSE.model_copy(update={"proteins": "surface"})).proteins is not None
+    assert from_anndata(adata, LOOSE).report["obsm"] == ["surface", "X_pca"]
+    with pytest.raises(
+        InputError, match=r"as 'protein_expression' or 'adt'; set file\.proteins=KEY; there are: surface"
+    ):
+        from_anndata(adata, LOOSE, proteins=True)
+    named = from_anndata(adata, LOOSE.model_copy(update={"proteins": "surface"}), proteins=True)
     adata.obsm["ADT"] = adata.obsm["surface"]
-    assert from_anndata(adata, LOOSE).proteins is not None
-    assert from_anndata(adata, LOOSE.model_copy(update={"proteins": "none"})).proteins is None
+    assert from_anndata(adata, LOOSE, proteins=True).proteins.names == named.proteins.names
 
 
 def broken(change):
@@ -138,6 +146,7 @@ def texts(table):
         (fraction, r"of cell 'cell3' is 0\.5; raw counts"),
         (unknown, r"of cell 'cell3' is nan; raw counts"),
         (twice, "proteins must have names of their own"),
+        (lambda table: table.iloc[:, :1], "there must be two at least"),
         (texts, "proteins must be numbers"),
         (lambda table: table.to_numpy(), "proteins need names: make it a DataFrame"),
     ],
@@ -145,16 +154,44 @@ def texts(table):
 def test_broken_proteins_end_in_one_line(adata, change, message):
     broken(change)(adata)
     with pytest.raises(InputError, match=message) as error:
-        from_anndata(adata, LOOSE)
+        from_anndata(adata, LOOSE, proteins=True)
     assert "\n" not in str(error.value)
 
 
 def test_which_proteins_is_asked_where_it_is_not_clear(adata):
     adata.obsm["adt"] = adata.obsm["protein_expression"]
-    with pytest.raises(InputError, match="could each be proteins; set proteins=KEY"):
-        from_anndata(adata, LOOSE)
+    with pytest.raises(InputError, match=r"could each be proteins; set file\.proteins=KEY"):
+        from_anndata(adata, LOOSE, proteins=True)
     with pytest.raises(InputError, match=r"obsm/prot \(proteins\) is not there"):
-        from_anndata(adata, LOOSE.model_copy(update={"proteins": "prot"}))
+        from_anndata(adata, LOOSE.model_copy(update={"proteins": "prot"}), proteins=True)
+
+
+@pytest.mark.parametrize("damage", ["order", "encoding", "short", "dataset"])
+def test_a_damaged_table_of_a_file_ends_in_one_line(adata, tmp_path, damage):
+    write(adata, tmp_path / "cite.h5ad")
+    with h5py.File(tmp_path / "cite.h5ad", "r+") as file:
+        table = file["obsm/protein_expression"]
+        first = table.attrs["column-order"][0]
+        if damage == "order":
+            index = table[table.attrs["_index"]]
+            index[...] = index[:][::-1]
+        elif damage == "encoding":
+            table.attrs["encoding-type"] = "nothing"
+        elif damage == "short":
+            del table[first]
+            table[first] = np.zeros(10, np.float32)
+            table[first].attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
+        else:
+            del file["obsm"]
+            file["obsm"] = np.zeros(3)
+    message = {"order": "has the row 'cell59' where the cell is 'cell0'", "dataset": "obsm"}.get(
+        damage, "cannot be read"
+    )
+    with pytest.raises(InputError, match=message) as error:
+        read_h5ad(tmp_path / "cite.h5ad", LOOSE, proteins=True)
+    assert "\n" not in str(error.value)
+    if damage != "dataset":
+        assert len(read_h5ad(tmp_path / "cite.h5ad", LOOSE)) == 60  # proteins that are not asked for do no harm
 
 
 def config(**settings):
@@ -177,24 +214,37 @@ def test_a_model_finds_its_proteins_in_another_order_and_among_others(adata, tmp
     table = adata.obsm["protein_expression"]
     shuffled = table[table.columns[::-1]].assign(more=1.0)
     adata.obsm["protein_expression"] = shuffled
-    screen = preprocessing.fit(from_anndata(adata, LOOSE))
+    screen = preprocessing.fit(from_anndata(adata, LOOSE, proteins=True))
     np.testing.assert_array_equal(screen.proteins.counts, table.to_numpy())
     adata.obsm["protein_expression"] = table.iloc[:, 1:]
     with pytest.raises(InputError, match="1 of 6 proteins are missing: "):
-        preprocessing.fit(from_anndata(adata, LOOSE))
+        preprocessing.fit(from_anndata(adata, LOOSE, proteins=True))
     del adata.obsm["protein_expression"]
     write(adata, tmp_path / "rna.h5ad")
     assert len(evaluation_data(preprocessing, [tmp_path / "rna.h5ad"])) == 60  # to embed a cell its genes suffice
 
 
 def test_what_training_needs_is_said(adata, tmp_path):
+    with pytest.raises(InputError, match=r"simulated knockdowns have no proteins; data\.simulator"):
+        training_data(CellDataConfig(genes=30, proteins=6, hidden=WITHOUT_PHASE), [])
     with pytest.raises(InputError, match=r"has 6 proteins, not data\.proteins=5; set it to 6"):
         training_data(config().model_copy(update={"proteins": 5}), [])
     del adata.obsm["protein_expression"]
     write(adata, tmp_path / "rna.h5ad")
-    with pytest.raises(InputError, match="has no proteins in obsm that are named so"):
+    with pytest.raises(InputError, match="no table of obsm has a usual name of proteins"):
         training_data(config(file=LOOSE), [tmp_path / "rna.h5ad"])
     with pytest.raises(InputError, match=r"hidden\.steps must be 0 where cells are paired with their proteins"):
         load_recipe("two-modality-demo", ["data.hidden.steps=5"])
     with pytest.raises(InputError, match=r"proteins 41 are more than there can be \(40\)"):
         load_recipe("two-modality-demo", ["data.simulator.genes=40", "data.simulator.proteins=41"])
+
+
+def test_a_donor_can_be_held_out_where_nothing_was_done_to_any_cell():
+    screen = simulate_proteins(SMALL)
+    donors = Labels(("a", "b", "c"), np.arange(60) % 3)
+    done = split(replace(screen, donor=donors), UnseenContext(label="donor", name="b"), 0)
+    assert set(done.test) == set(np.flatnonzero(donors.codes == 1))
+    assert not set(done.test) & set(np.r_[done.train, done.validation])
+    assert len(done.validation) == 4
+    drawn = split(replace(screen, donor=donors), UnseenContext(label="donor"), 1)
+    assert len(set(donors.codes[drawn.test])) == 1

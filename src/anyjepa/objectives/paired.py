@@ -48,9 +48,10 @@ class PairedPredictionConfig(Config):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.second is not None and self.projector is not None:
+        if self.second is not None and (self.projector is not None or self.predictor is None):
             raise ValueError(
-                "target.encoder goes without a projector: tokens of one modality are predicted from another's"
+                "target.encoder goes with a predictor and without a projector: tokens of one modality are predicted "
+                "from those of another"
             )
         if self.second is not None and self.second.dim != self.encoder.dim:
             raise ValueError(

@@ -28,7 +28,7 @@ def told(result: ProteinResult) -> list[object]:
     """The result in one sentence, for the top of the page."""
     first, best = result.rows[0], _best(result)
     said: list[object] = [
-        f"Proteins of held-out {result.data}, told from their expression: R2 ",
+        f"Proteins of held-out cells of {result.data}, told from their expression: R2 ",
         tag("strong", mean_text(first.metrics["r2"])),
         f" {interval_text(first.metrics['r2'])}.",
     ]
@@ -53,7 +53,7 @@ def _result(result: ProteinResult) -> Html:
     caption = f"R2 of each protein; 0 is its training mean.{more}"
     return join(
         [
-            tag("h3", f"Held-out {result.data}"),
+            tag("h3", f"Held-out cells of {result.data}"),
             *(tag("p", notice, class_="note warn") for notice in result.notices),
             table(head, rows, result.behind),
             figure(draw(alt, lambda: _picture(result, drawn, order)), caption),
@@ -64,7 +64,7 @@ def _result(result: ProteinResult) -> Html:
 def _best(result: ProteinResult) -> ProteinRow | None:
     """Of the others with an R2."""
     others = [row for row in result.rows[1:] if row.by_protein is not None]
-    return max(others, key=lambda row: row.metrics["r2"].mean or 0, default=None)
+    return max(others, key=lambda row: np.mean(row.by_protein or ()), default=None)
 
 
 def _gain(gain: Estimate | None) -> object:

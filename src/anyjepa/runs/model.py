@@ -155,6 +155,10 @@ class CellModel(Model):
         (read,), (given,), width = self.encoder.size, self.preprocessing.size, self.preprocessing.encoding.width
         if read != given:
             raise InputError(f"{loaded.folder}: the encoder reads {read} genes, its preprocessing has {given}")
+        other, proteins = loaded.config.other, len(self.preprocessing.proteins)
+        if other is not None and other != (proteins,):
+            told = f"the second encoder reads {other[0]} proteins, its preprocessing has {proteins}"
+            raise InputError(f"{loaded.folder}: {told}")
         if isinstance(loaded.predictor, ConditionalPredictor) and loaded.predictor.config.condition_dim != width:
             told = loaded.predictor.config.condition_dim
             raise InputError(

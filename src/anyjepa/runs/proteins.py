@@ -49,7 +49,16 @@ def evaluate_proteins(
     screen = loaded.preprocessing.fit(question.screen)
     assert screen.proteins is not None, "a model of proteins asks for them"
     train, everyone = np.sort(np.r_[done.train, done.validation]), np.arange(len(screen))
-    measured = Measured(screen.proteins.names, screen.proteins.levels(everyone), train, done.test)
+    measured = Measured(
+        screen.proteins.names,
+        screen.proteins.levels(everyone),
+        train,
+        done.test,
+        donor=None if screen.donor is None else screen.donor.codes,
+        cell_type=None if screen.cell_type is None else screen.cell_type.codes,
+    )
+    if screen.donor is not None and np.intersect1d(screen.donor.codes[train], screen.donor.codes[done.test]).size:
+        notices += ("KNOWN DONORS: the ridge was trained on other cells of the tested donors; new donors differ more.",)
     progress("judging")
     cells = screen.rows(everyone)
     predicted = predict_latents(loaded, cells)
@@ -57,8 +66,7 @@ def evaluate_proteins(
         measured,
         {"predicted latents of the proteins": predicted, **_representations(loaded, cells, train)},
         (predicted[done.test], all_tokens(loaded.loaded.second)(measured.levels[done.test])),
-        None if screen.cell_type is None else screen.cell_type.codes,
-        ", ".join(map(str, question.paths)) or "embedded cells",
+        ", ".join(map(str, question.paths)) or "the embedded set",
         resamples,
     ).model_copy(update={"notices": notices})
     if run:

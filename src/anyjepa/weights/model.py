@@ -203,6 +203,8 @@ class Parts(nn.Module):
             self.predictor = predictor_of(config.objective, self.encoder.grid)
         if config.other is not None and config.second is not None:
             self.second = build_encoder(config.second, config.channels, config.other)
+            if (own := prod(self.encoder.grid)) != (there := prod(self.second.grid)):
+                raise ValueError(f"its encoder gives {own} tokens, target.encoder {there}")
         if settings is not None:
             self.head = Head(settings.head, shape.dim, shape.heads, len(settings.classes))
 

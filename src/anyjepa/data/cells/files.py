@@ -39,7 +39,7 @@ class CellFileConfig(Config):
     time: str | None = Field(default=None, description="column of numbers: since the perturbation")
     guide_share: str | None = Field(default=None, description="column: share of guide counts that the cell's guide has")
     proteins: str | None = Field(
-        default=None, description="key of obsm: counts of surface proteins; read where data.proteins asks for some"
+        default=None, description="key of obsm: counts of surface proteins; read only where data.proteins asks for some"
     )
     perturbed_by: Kind = Field(default="unspecified", description="how all perturbations of the file work")
     values: Literal["auto", "counts", "log1p"] = Field(
@@ -60,15 +60,18 @@ class CellFileConfig(Config):
 
 
 WITHOUT_FILTERS = CellFileConfig(
-    **dict.fromkeys(("condition", "batch", "cell_type", "dose", "time", "guide_share", "proteins"), NONE),
+    **dict.fromkeys(("condition", "batch", "cell_type", "dose", "time", "guide_share"), NONE),
     unassigned="skip",
     quality=QualityConfig(min_genes=0, max_mito=1, min_cells=0, min_condition_cells=0, min_guide_share=0),
 )
 """For cells of which only expression is asked: all of them, whatever was done to them."""
 
 
-def read_h5ad(path: Path | str, config: CellFileConfig | None = None) -> Screen:
-    """A screen from a file; its `report` says what was found and what is left out. Raises InputError."""
+def read_h5ad(path: Path | str, config: CellFileConfig | None = None, proteins: bool = False) -> Screen:
+    """A screen from a file; its `report` says what was found and what is left out. proteins: those, too.
+
+    Raises InputError.
+    """
     path, config = Path(path), config or CellFileConfig()
     regular_size(path)
     try:
@@ -79,17 +82,17 @@ def read_h5ad(path: Path | str, config: CellFileConfig | None = None) -> Screen:
         raise
     except Exception as error:  # h5py, pandas and anndata each raise their own
         raise InputError(f"{path}: cannot be read as .h5ad ({' '.join(str(error).split())[:200]})") from error
-    return _screen(opened, config)
+    return _screen(opened, config, proteins)
 
 
-def from_anndata(adata: AnnData, config: CellFileConfig | None = None) -> Screen:
-    """A screen from AnnData in memory; its `report` says what was found and what is left out. Raises InputError."""
+def from_anndata(adata: AnnData, config: CellFileConfig | None = None, proteins: bool = False) -> Screen:
+    """The same from AnnData in memory."""
     if adata.isbacked:
         raise InputError(f"AnnData is backed by {adata.filename}; read that file")
-    return _screen(open_anndata(adata, "AnnData"), config or CellFileConfig())
+    return _screen(open_anndata(adata, "AnnData"), config or CellFileConfig(), proteins)
 
 
-def _screen(opened: Opened, config: CellFileConfig) -> Screen:
+def _screen(opened: Opened, config: CellFileConfig, with_proteins: bool) -> Screen:
     where, obs, quality = opened.where, opened.obs, config.quality
     columns: dict[Role, str | None] = {role: find_column(obs, role, getattr(config, role), where) for role in ROLES}
     genes = opened.gene_names(config.gene_names)
@@ -113,7 +116,7 @@ def _screen(opened: Opened, config: CellFileConfig) -> Screen:
     perturbed = {name for condition in conditions for name in condition.names}
     seen = found.seen if shown is None else found.seen[shown]
     frequent = np.array([n >= quality.min_cells or gene in perturbed for gene, n in zip(genes, seen, strict=True)])
-    proteins = None if config.proteins == NONE else find_proteins(opened, config.proteins)
+    proteins = find_proteins(opened, config.proteins) if with_proteins else None
     columns_of = np.flatnonzero(frequent) if shown is None else shown[frequent]
     screen = Screen(
         ids=tuple(map(str, obs.index[cells])),
@@ -134,6 +137,7 @@ def _screen(opened: Opened, config: CellFileConfig) -> Screen:
             "file": {"cells": len(obs), "genes": len(genes)},
             "columns": columns,
             "control_names": controls,
+            "obsm": list(opened.obsm),
             "values": {
                 "kind": "counts" if counted else "log1p",
                 "from": key,

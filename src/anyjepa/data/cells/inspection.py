@@ -19,8 +19,8 @@ def inspect(path: Path | str, config: CellFileConfig | None = None) -> dict[str,
     """Look at every value of a screen, and leave nothing out but cells without a condition; the screen's `report`.
 
     JSON-able: records (cells), genes, conditions and controls with their numbers of cells, columns (which says what),
-    values (counts or log1p, and from where), quantiles, perturbed names that are no genes of the panel, outside_usual
-    (what the usual limits of quality would leave out). Raises InputError.
+    obsm (further tables of the cells), values (counts or log1p, and from where), quantiles, perturbed names that are no
+    genes of the panel, outside_usual (what the usual limits of quality would leave out). Raises InputError.
     """
     config = (config or CellFileConfig()).model_copy(update={"quality": _OFF, "unassigned": "skip"})
     return read_h5ad(path, config).report
@@ -42,6 +42,7 @@ def render(found: dict[str, Any], most: int = 15) -> Group:
     facts.add_row("values", Text(f"{found['values']['kind']} from {found['values']['from']}"))
     for role, column in found["columns"].items():
         facts.add_row(role, some([f"column '{column}'"]) if column else "no column")
+    facts.add_row("obsm", some(found["obsm"]) if found["obsm"] else "nothing")
     facts.add_row("control", some(found["control_names"]))
     facts.add_row("conditions", some([f"{name} ({count})" for name, count in found["conditions"].items()]))
     facts.add_row("controls in", some([f"{name} ({count})" for name, count in found["controls"].items()]))

@@ -84,8 +84,9 @@ def open_h5ad(path: Path, memory: Memory) -> Opened:
             keys = [key for key in ("X", "raw/X") if key in file]
             keys += [f"layers/{name}" for name in file.get("layers", ())]
             obs, var, raw = (_table(file, key) for key in ("obs", "var", "raw/var"))
-            matrices = {key: _reader(path, key, partial(_stored, memory=memory)) for key in keys}
-            obsm = {name: _reader(path, f"obsm/{name}", _element) for name in file.get("obsm", ())}
+            matrices = {key: _reader(path, key, memory) for key in keys}
+            further = file["obsm"] if isinstance(file.get("obsm"), h5py.Group) else ()
+            obsm = {name: partial(_element, path, f"obsm/{name}") for name in further}
             return Opened(str(path), obs, var, tuple(map(str, raw.index)), matrices, obsm)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they are about its age
@@ -113,10 +114,10 @@ def _table(file: Any, key: str) -> Any:
     return table
 
 
-def _reader(path: Path, key: str, stored: Callable[[Path, str], Any]) -> Callable[[], Any]:
+def _reader(path: Path, key: str, memory: Memory) -> Callable[[], Any]:
     def read() -> Any:
         try:
-            return stored(path, key)
+            return _stored(path, key, memory)
         except (OSError, KeyError) as error:
             raise InputError(f"{path}: {key} cannot be read ({' '.join(str(error).split())[:200]})") from error
 
@@ -127,8 +128,11 @@ def _element(path: Path, key: str) -> Any:
     import h5py
     from anndata.io import read_elem
 
-    with h5py.File(path) as file:
-        return read_elem(cast("Any", file[key]))
+    try:
+        with h5py.File(path) as file:
+            return read_elem(cast("Any", file[key]))
+    except Exception as error:  # h5py, pandas and anndata each raise their own
+        raise InputError(f"{path}: {key} cannot be read ({' '.join(str(error).split())[:200]})") from error
 
 
 def _stored(path: Path, key: str, memory: Memory) -> Any:

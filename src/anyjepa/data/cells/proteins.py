@@ -33,7 +33,7 @@ class Proteins:
     def levels(self, cells: np.ndarray) -> np.ndarray:
         """(B, P) float32 centred log ratios: log1p of counts less the cell's mean over proteins.
 
-        What an antibody's depth scales alike in all proteins of a cell cancels (Stoeckius et al. 2017).
+        What scales all proteins of a cell alike cancels, nearly (Stoeckius et al. 2017).
         """
         logs = np.log1p(self.counts[cells])
         return logs - logs.mean(1, keepdims=True)
@@ -47,33 +47,38 @@ class Proteins:
         return Proteins(tuple(names), self.counts[:, [place[name] for name in names]])
 
 
-def find_proteins(opened: Opened, key: str | None) -> Proteins | None:
-    """Those of a file, all its cells: of this key of obsm, or of the one with a usual name; None if there is none.
+def find_proteins(opened: Opened, key: str | None) -> Proteins:
+    """Those of a file, all its cells: of this key of obsm, or of the one with a usual name.
 
-    InputError if the key is not there, if it is no table with names, or if a value is no count.
+    InputError if there is none, if it is no table of the same cells with names, or if a value is no count.
     """
     if key is None:
         found = [name for name in opened.obsm if name.lower() in USUAL]
         if len(found) > 1:
-            raise InputError(
-                f"{opened.where}: obsm/{' and obsm/'.join(found)} could each be proteins; set proteins=KEY"
-            )
+            both = " and obsm/".join(found)
+            raise InputError(f"{opened.where}: obsm/{both} could each be proteins; set file.proteins=KEY")
         if not found:
-            return None
+            raise InputError(
+                f"{opened.where}: no table of obsm has a usual name of proteins, as 'protein_expression' or 'adt'; set "
+                f"file.proteins=KEY; there are: {', '.join(opened.obsm) or 'none'}"
+            )
         key = found[0]
     if key not in opened.obsm:
         raise InputError(f"{opened.where}: obsm/{key} (proteins) is not there{did_you_mean(key, opened.obsm)}")
-    return _checked(opened.obsm[key](), len(opened.obs), f"{opened.where}: obsm/{key}")
+    return _checked(opened.obsm[key](), list(map(str, opened.obs.index)), f"{opened.where}: obsm/{key}")
 
 
-def _checked(table: Any, cells: int, where: str) -> Proteins:
+def _checked(table: Any, cells: list[str], where: str) -> Proteins:
     if not hasattr(table, "columns"):
         raise InputError(f"{where}: proteins need names: make it a DataFrame with a column a protein")
     names = tuple(map(str, table.columns))
-    if len(table) != cells:
-        raise InputError(f"{where}: has {len(table)} rows for {cells} cells")
-    if len(set(names)) < len(names) or not names:
-        raise InputError(f"{where}: proteins must have names of their own, and there must be some")
+    if len(table) != len(cells):
+        raise InputError(f"{where}: has {len(table)} rows for {len(cells)} cells")
+    for own, cell in zip(map(str, table.index), cells, strict=True):
+        if own != cell:
+            raise InputError(f"{where}: has the row '{own}' where the cell is '{cell}'; give it the order of obs")
+    if len(set(names)) < len(names) or len(names) < 2:
+        raise InputError(f"{where}: proteins must have names of their own, and there must be two at least")
     try:
         counts = table.to_numpy(np.float32)
     except (TypeError, ValueError):

@@ -11,7 +11,6 @@ import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from anyjepa.config import Config, usual_kind
-from anyjepa.data.cells.columns import NONE
 from anyjepa.data.cells.dataset import CellDataset, HiddenGenes
 from anyjepa.data.cells.drug_simulator import DrugSimulatorConfig, simulate_drugs
 from anyjepa.data.cells.encoding import EncodingConfig, fit_encoding
@@ -127,17 +126,16 @@ def evaluation_data(
 def find_screen(config: CellDataConfig, paths: Sequence[Path]) -> Screen:
     """The one that the path holds; without a path the embedded one. Proteins are read only if some are asked for.
 
-    InputError.
+    Raises InputError.
     """
     if len(paths) > 1:
         raise InputError(f"give one .h5ad file as data, not {len(paths)}")
-    file = config.file if config.proteins else config.file.model_copy(update={"proteins": NONE})
-    screen = read_h5ad(paths[0], file) if paths else SIMULATORS[config.simulator.kind](config.simulator)
-    if not config.proteins:
-        return replace(screen, proteins=None)
-    if screen.proteins is None:
-        raise InputError(f"{screen.source}: has no proteins in obsm that are named so; set proteins=KEY")
-    return screen
+    if paths:
+        return read_h5ad(paths[0], config.file, bool(config.proteins))
+    screen = SIMULATORS[config.simulator.kind](config.simulator)
+    if config.proteins and screen.proteins is None:
+        raise InputError(f"simulated {config.simulator.kind} have no proteins; data.simulator.kind=proteins has some")
+    return screen if config.proteins else replace(screen, proteins=None)
 
 
 def held_out(config: CellDataConfig, screen: Screen) -> CellSplit | None:

@@ -45,7 +45,8 @@ class UnseenCombination(_Shares):
 
 
 class UnseenContext(Config):
-    """Perturbed cells of one cell type, donor or batch; its controls stay in training."""
+    """Perturbed cells of one cell type, donor or batch; its controls stay in training. Where nothing was done to any
+    cell, all cells of it."""
 
     kind: Literal["context"] = "context"
     label: Literal["cell_type", "donor", "batch"] = Field(default="cell_type", description="what is new in the test")
@@ -94,7 +95,7 @@ def split(screen: Screen, config: AnySplit, seed: int) -> CellSplit:
     elif isinstance(config, UnseenContext):
         context = config.label, _context(screen, config, rng)
         column = getattr(screen, config.label)
-        new = (column.codes == column.names.index(context[1])) & (screen.condition != 0)
+        new = (column.codes == column.names.index(context[1])) & _moved(screen)
         part = _without(screen, new, config.validation, rng)
     elif isinstance(config, UnseenAmount):
         amounts = [[getattr(one, config.of) or 0 for one in condition] for condition in screen.conditions]
@@ -133,14 +134,20 @@ def check_leaks(screen: Screen, split: CellSplit) -> None:
         if split.context is not None:
             label, name = split.context
             column = getattr(screen, label)[rows]
-            if ((column.codes == column.names.index(name)) & (screen.condition[rows] != 0)).any():
+            if ((column.codes == column.names.index(name)) & _moved(screen)[rows]).any():
                 raise InputError(f"{screen.source}: leak: perturbed cells of {label} '{name}' are in {part}")
+
+
+def _moved(screen: Screen) -> np.ndarray:
+    """(N,) cells that something was done to; all, where nothing was done to any."""
+    perturbed = screen.condition != 0
+    return perturbed if perturbed.any() else ~perturbed
 
 
 def _without(screen: Screen, new: np.ndarray, validation: float, rng: np.random.Generator) -> np.ndarray:
     """(N,) part of each cell where the `new` ones are tested; controls train."""
     part = np.where(new, TEST, TRAIN)
-    rest = np.flatnonzero(~new & (screen.condition != 0))
+    rest = np.flatnonzero(~new & _moved(screen))
     part[rest] = np.where(_of_every_condition(screen, rest, (0, validation), rng), VALIDATION, TRAIN)
     return part
 
@@ -208,7 +215,7 @@ def _context(screen: Screen, config: UnseenContext, rng: np.random.Generator) ->
     if column is None:
         raise InputError(f"{screen.source}: has no {config.label}; name its column in the data's settings")
     if config.name is None:
-        return str(rng.choice([column.names[code] for code in np.unique(column.codes[screen.condition != 0])]))
+        return str(rng.choice([column.names[code] for code in np.unique(column.codes[_moved(screen)])]))
     if config.name not in column.names:
         hint = did_you_mean(config.name, column.names)
         raise InputError(f"{screen.source}: no {config.label} is '{config.name}'{hint}")

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 from pydantic import Field
 
 from anyjepa.config import Config, validated
@@ -20,13 +21,16 @@ METRICS = {"r2": "R2", "rank": "own rank", "first": "own first"}
 """R2: mean over proteins, of the variation around the training mean; own rank and own first: among other cells."""
 
 
+Over = Literal["cells", "donors"]
+
+
 class ProteinRow(Config):
     """One way to tell proteins from expression."""
 
     name: str
     by_protein: tuple[float, ...] | None = Field(description="R2 of each; none: a row that is only matched")
-    metrics: dict[str, Estimate] = Field(description="with the 95 % bootstrap interval over test cells")
-    difference: dict[str, Estimate] = Field(default={}, description="the first row minus this, paired by cell")
+    metrics: dict[str, Estimate] = Field(description="with the 95 % bootstrap interval")
+    difference: dict[str, Estimate] = Field(default={}, description="the first row minus this, paired")
 
 
 class ProteinResult(Config):
@@ -35,8 +39,10 @@ class ProteinResult(Config):
     schema_version: Literal[1] = 1
     data: str = Field(description="what was judged on, in words")
     proteins: tuple[str, ...]
+    left_out: tuple[str, ...] = Field(default=(), description="proteins that do not vary, in training or in the test")
     cells: tuple[int, int] = Field(description="that train the ridge, and that are tested")
     group: int = Field(description="cells among which a cell's own proteins are looked for")
+    over: Over = Field(description="what the intervals draw anew")
     rows: tuple[ProteinRow, ...] = Field(min_length=1)
     notices: tuple[str, ...] = Field(default=(), description="what a reader must know first")
     environment: dict[str, str]
@@ -53,9 +59,9 @@ class ProteinResult(Config):
             result = validated(cls, json.loads(Path(path).read_text()), where)
         except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{where}: {error}") from None
-        first = result.rows[0]
-        if not METRICS.keys() <= first.metrics.keys() or len(first.by_protein or ()) != len(result.proteins):
-            raise InputError(f"{where}: row '{first.name}' does not fit its proteins")
+        for place, row in enumerate(result.rows):
+            if not _whole(row, len(result.proteins), compared=bool(place)):
+                raise InputError(f"{where}: row '{row.name}' does not fit its proteins")
         return result
 
     @property
@@ -66,8 +72,20 @@ class ProteinResult(Config):
             f"{len(self.proteins)} proteins; a ridge of {train:,} cells, tested on {test:,} others. R2: mean over "
             "proteins, 0 is their training mean. Own rank: share of other cells whose proteins are farther from what "
             "is predicted than the cell's own (chance .5); own first: share of cells whose own are the nearest of "
-            f"{self.group}. Intervals: 95 % over cells (bootstrap), differences paired."
+            f"{self.group}. Differences are paired, with 95 % intervals over {self.over} (bootstrap)."
+            + (f" Left out, for they do not vary: {', '.join(self.left_out)}." if self.left_out else "")
         )
+
+
+def _whole(row: ProteinRow, proteins: int, compared: bool) -> bool:
+    """Whether a row has all that is shown of it: only those after the first may be without R2."""
+    without = row.by_protein is None and compared
+    if not without and (len(row.by_protein or ()) != proteins or not proteins):
+        return False
+    known = [name for name in METRICS if not without or name != "r2"]
+    told = [*row.metrics.items(), *(row.difference.items() if compared else ())]
+    there = [name for name, one in told if name in known and one.mean is not None and np.isfinite(one.mean)]
+    return sorted(there) == sorted(known * (1 + compared)) and bool(np.isfinite(row.by_protein or ()).all())
 
 
 def render(result: ProteinResult) -> Group:
@@ -93,5 +111,5 @@ def render(result: ProteinResult) -> Group:
 def _interval(gain: Estimate | None) -> str:
     if gain is None or gain.mean is None:
         return ""
-    low, high = gain.bootstrap or (float("nan"), float("nan"))
-    return f"{gain.mean:+.3f} ({low:+.3f} to {high:+.3f})"
+    shown = "" if gain.bootstrap is None else f" ({gain.bootstrap[0]:+.3f} to {gain.bootstrap[1]:+.3f})"
+    return f"{gain.mean:+.3f}{shown}"
