@@ -10,6 +10,7 @@ from unittest import mock
 import pytest
 
 from anyjepa.evaluation.perturbation.result import Judgement
+from anyjepa.evaluation.proteins.result import ProteinResult
 from anyjepa.evaluation.result import Result
 from anyjepa.recipes.schema import load_recipe
 from anyjepa.runs import demo
@@ -34,6 +35,10 @@ FEW = {
     ],
     "trajectory-demo": [
         *(f"data.simulator.{key}" for key in ("genes=60", "regulators=12", "moved=8", "cells=12")),
+        "data.genes=60",
+    ],
+    "two-modality-demo": [
+        *(f"data.simulator.{key}" for key in ("genes=60", "regulators=12", "cells=60")),
         "data.genes=60",
     ],
 }
@@ -61,6 +66,7 @@ def test_a_demo_is_a_recipe_named_so():
         "perturb-demo",
         "series-jepa-demo",
         "trajectory-demo",
+        "two-modality-demo",
         "vjepa-demo",
     ]
 
@@ -92,7 +98,10 @@ def test_the_seed_is_that_of_data_and_training(short):
 
 def test_every_task_is_judged_beside_controls(short):
     asked = sorted((result.task, result.settings["low_shot"] or 0) for result in results(short))
-    if short.recipe.data.kind == "cells":
+    if short.recipe.name == "two-modality-demo":
+        (told,) = (ProteinResult.from_json(path) for path in short.proteins.iterdir())
+        assert {"expression itself", "tokens of random weights"} <= {row.name for row in told.rows}
+    elif short.recipe.data.kind == "cells":
         (judged,) = (Judgement.from_json(path) for path in short.judgements.iterdir())
         knocked = {"additive", "head on random weights"} if short.recipe.name == "perturb-demo" else set()
         assert {"no change", "the model's own predictor"} | knocked <= {row.name for row in judged.rows}

@@ -203,3 +203,16 @@ def test_a_model_without_a_second_encoder_is_refused(run, tmp_path):
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match=r"other is given, but the objective has no target\.encoder"):
         load_model(folder)
+
+
+@pytest.mark.long
+def test_predicted_latents_find_a_cells_own_proteins(cli, tmp_path):
+    """Without a ridge and far above what the cell's type knows (.80, .05); see docs/cells-forms.md."""
+    done = cli("demo", "two-modality-demo", "--output", tmp_path / "run")
+    assert done.code == 0, done.err
+    (path,) = open_run(tmp_path / "run").proteins.iterdir()
+    rows = {row.name: row.metrics for row in ProteinResult.from_json(path).rows}
+    without, by_type = rows["its predicted latents, without a ridge"], rows["mean of the cell's type"]
+    assert without["rank"].bootstrap[0] > by_type["rank"].bootstrap[1]
+    assert without["first"].bootstrap[0] > 2 * by_type["first"].bootstrap[1]
+    assert rows["predicted latents of the proteins"]["r2"].mean > 0.35

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -81,6 +81,23 @@ def axes(page: Figure, left: int, bottom: int = 36, right: int = 12, top: int = 
     return page.add_axes(
         (left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height)
     )
+
+
+def dots(names: Sequence[str], rows: Mapping[str, Sequence[float]], label: str) -> Figure:
+    """Rows by name, each a value for each of `names`, the first on top; a line at 0. label: of the values."""
+    page = blank(900, 92 + 20 * len(names))
+    plot = axes(page, left=150, right=24, top=36)
+    for marker, colour, (row, values) in zip(MARKERS, SERIES, rows.items(), strict=False):
+        plot.plot(
+            values, range(len(names)), marker, color=colour, markeredgecolor=SURFACE, markersize=8, label=row,
+            linestyle="none",
+        )  # fmt: skip
+    plot.axvline(0, color=MUTED, linewidth=1)
+    plot.set_yticks(range(len(names)), names, color=INK)
+    plot.set_ylim(len(names) - 0.4, -0.6)
+    plot.set_xlabel(label)
+    page.legend(loc="upper left", bbox_to_anchor=(0, 1), ncols=2, labelcolor=INK)
+    return page
 
 
 def scale(finite: np.ndarray) -> tuple[float, float]:

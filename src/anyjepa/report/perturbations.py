@@ -10,7 +10,7 @@ from anyjepa.evaluation.intervals import UNKNOWN
 from anyjepa.evaluation.perturbation.metrics import METRICS
 from anyjepa.evaluation.perturbation.result import HEADLINE, JudgedRow, Judgement, Places, answering
 from anyjepa.report.contents import Contents
-from anyjepa.report.drawing import INK, MARKERS, MUTED, SERIES, SURFACE, axes, blank, draw
+from anyjepa.report.drawing import INK, MARKERS, MUTED, SERIES, SURFACE, axes, blank, dots, draw
 from anyjepa.report.estimates import interval_text, mean_text
 from anyjepa.report.markup import Html, figure, join, number, table, tag
 
@@ -87,7 +87,10 @@ def _judgement(result: Judgement) -> Html:
         f"{result.conditions[place].name} {_score(drawn[0], place):.2f}" for place in _order(result)
     )
     caption = f"Each tested condition, the largest effect on top: {METRICS[HEADLINE].title}, 1 is perfect."
-    parts.append(figure(draw(alt, lambda: _conditions(result, drawn)), caption))
+    order = _order(result)
+    names = [result.conditions[place].name for place in order]
+    scores = {row.name: [_score(row, place) for place in order] for row in drawn}
+    parts.append(figure(draw(alt, lambda: dots(names, scores, "Pearson vs mean; the perturbed mean has 0")), caption))
     if (places := result.places) is not None:
         x, y = (f"{share:.0%}" for share in places.explained)
         said = (
@@ -101,23 +104,6 @@ def _judgement(result: Judgement) -> Html:
         )
         parts.append(figure(draw(alt, lambda: _map(result, places)), said))
     return join(parts)
-
-
-def _conditions(result: Judgement, rows: list[JudgedRow]) -> Figure:
-    order = _order(result)
-    page = blank(900, 92 + 20 * len(order))
-    plot = axes(page, left=150, right=24, top=36)
-    for number_of, row in enumerate(rows):
-        plot.plot(
-            [_score(row, place) for place in order], range(len(order)), MARKERS[number_of], color=SERIES[number_of],
-            markeredgecolor=SURFACE, markersize=8, label=row.name, linestyle="none",
-        )  # fmt: skip
-    plot.axvline(0, color=MUTED, linewidth=1)
-    plot.set_yticks(range(len(order)), [result.conditions[place].name for place in order], color=INK)
-    plot.set_ylim(len(order) - 0.4, -0.6)
-    plot.set_xlabel("Pearson vs mean; the perturbed mean has 0")
-    page.legend(loc="upper left", bbox_to_anchor=(0, 1), ncols=2, labelcolor=INK)
-    return page
 
 
 def _map(result: Judgement, places: Places) -> Figure:

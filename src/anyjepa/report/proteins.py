@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from anyjepa.evaluation.intervals import UNKNOWN, Estimate
 from anyjepa.evaluation.proteins.result import METRICS, ProteinResult, ProteinRow
 from anyjepa.report.contents import Contents
-from anyjepa.report.drawing import INK, MARKERS, MUTED, SERIES, SURFACE, axes, blank, draw
+from anyjepa.report.drawing import dots, draw
 from anyjepa.report.estimates import interval_text, mean_text
 from anyjepa.report.markup import Html, figure, join, table, tag
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _DRAWN = 40  # proteins; more are in the file only
 
@@ -48,6 +43,8 @@ def _result(result: ProteinResult) -> Html:
     best = _best(result)
     drawn = [result.rows[0], *([best] if best else [])]
     order = np.argsort([-value for value in result.rows[0].by_protein or ()], kind="stable")[:_DRAWN].tolist()
+    names = [result.proteins[place] for place in order]
+    values = {row.name: [_r2(row, place) for place in order] for row in drawn}
     alt = "R2 of each protein: " + "; ".join(f"{result.proteins[p]} {_r2(drawn[0], p):.2f}" for p in order)
     more = f" The best {_DRAWN} of {len(result.proteins)}." if len(result.proteins) > _DRAWN else ""
     caption = f"R2 of each protein; 0 is its training mean.{more}"
@@ -56,7 +53,7 @@ def _result(result: ProteinResult) -> Html:
             tag("h3", f"Held-out cells of {result.data}"),
             *(tag("p", notice, class_="note warn") for notice in result.notices),
             table(head, rows, result.behind),
-            figure(draw(alt, lambda: _picture(result, drawn, order)), caption),
+            figure(draw(alt, lambda: dots(names, values, "R2")), caption),
         ]
     )
 
@@ -71,22 +68,6 @@ def _gain(gain: Estimate | None) -> object:
     return (
         "–" if gain is None else join([mean_text(gain, True), tag("span", interval_text(gain, True), class_="range")])
     )
-
-
-def _picture(result: ProteinResult, rows: list[ProteinRow], order: list[int]) -> Figure:
-    page = blank(900, 92 + 20 * len(order))
-    plot = axes(page, left=150, right=24, top=36)
-    for number, row in enumerate(rows):
-        plot.plot(
-            [_r2(row, place) for place in order], range(len(order)), MARKERS[number], color=SERIES[number],
-            markeredgecolor=SURFACE, markersize=8, label=row.name, linestyle="none",
-        )  # fmt: skip
-    plot.axvline(0, color=MUTED, linewidth=1)
-    plot.set_yticks(range(len(order)), [result.proteins[place] for place in order], color=INK)
-    plot.set_ylim(len(order) - 0.4, -0.6)
-    plot.set_xlabel("R2")
-    page.legend(loc="upper left", bbox_to_anchor=(0, 1), ncols=2, labelcolor=INK)
-    return page
 
 
 def _r2(row: ProteinRow, place: int) -> float:

@@ -23,10 +23,9 @@ from anyjepa.evaluation.perturbation.screens import effects_of
 from anyjepa.objectives.base import Weights
 from anyjepa.recipes.schema import merge
 from anyjepa.runs.amounts import Question, ask_amounts, has_amounts, own_predictor
-from anyjepa.runs.embed import write_whole
 from anyjepa.runs.folder import Run
 from anyjepa.runs.model import CellModel, Model
-from anyjepa.runs.screens import answer_name, asked, keep_map, parts_of
+from anyjepa.runs.screens import asked, keep_answer, keep_map, parts_of
 
 
 def evaluate_perturbations(
@@ -83,9 +82,7 @@ def evaluate_perturbations(
     }
     result = result.model_copy(update={"decoded": decoded, "notices": (*notices, *result.notices)})
     if run:
-        run.judgements.mkdir(exist_ok=True)
-        text = result.model_dump_json(indent=2) + "\n"
-        write_whole(run.judgements / f"{answer_name(question, bool(notices))}.json", lambda part: part.write_text(text))
+        keep_answer(run.judgements, question, bool(notices), result)
         keep_map(run, loaded, screen)
     return result
 

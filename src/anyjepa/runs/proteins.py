@@ -16,10 +16,9 @@ from anyjepa.evaluation.perturbation.representations import BATCH, all_tokens
 from anyjepa.evaluation.proteins.judge import Measured, judge_proteins
 from anyjepa.evaluation.proteins.result import ProteinResult
 from anyjepa.objectives.base import Weights
-from anyjepa.runs.embed import write_whole
 from anyjepa.runs.folder import Run
 from anyjepa.runs.model import CellModel, Model
-from anyjepa.runs.screens import answer_name, asked, keep_map, parts_of
+from anyjepa.runs.screens import asked, keep_answer, keep_map, parts_of
 
 COMPONENTS = 100  # of expression, for the ridge beside
 
@@ -45,7 +44,7 @@ def evaluate_proteins(
         raise InputError(
             f"evaluate: {loaded.loaded.folder} does not predict proteins; --protocol perturbation judges it"
         )
-    (done,), notices = parts_of(question, ByCell(), 1)
+    (done,), other = parts_of(question, ByCell(), 1)
     screen = loaded.preprocessing.fit(question.screen)
     assert screen.proteins is not None, "a model of proteins asks for them"
     train, everyone = np.sort(np.r_[done.train, done.validation]), np.arange(len(screen))
@@ -57,6 +56,7 @@ def evaluate_proteins(
         donor=None if screen.donor is None else screen.donor.codes,
         cell_type=None if screen.cell_type is None else screen.cell_type.codes,
     )
+    notices = other
     if screen.donor is not None and np.intersect1d(screen.donor.codes[train], screen.donor.codes[done.test]).size:
         notices += ("KNOWN DONORS: the ridge was trained on other cells of the tested donors; new donors differ more.",)
     progress("judging")
@@ -70,9 +70,7 @@ def evaluate_proteins(
         resamples,
     ).model_copy(update={"notices": notices})
     if run:
-        run.proteins.mkdir(exist_ok=True)
-        text = result.model_dump_json(indent=2) + "\n"
-        write_whole(run.proteins / f"{answer_name(question, bool(notices))}.json", lambda part: part.write_text(text))
+        keep_answer(run.proteins, question, bool(other), result)
         keep_map(run, loaded, screen)
     return result
 

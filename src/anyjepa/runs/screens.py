@@ -8,6 +8,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
+from pydantic import BaseModel
+
 from anyjepa.config import validated
 from anyjepa.data.cells.dataset import WITHOUT_PHASE
 from anyjepa.data.cells.files import CellFileConfig
@@ -17,6 +19,7 @@ from anyjepa.data.cells.splits import CellSplit, SplitConfig, split
 from anyjepa.errors import InputError
 from anyjepa.objectives.base import Weights
 from anyjepa.recipes.schema import apply_edit
+from anyjepa.runs.embed import write_whole
 from anyjepa.runs.embedding_pictures import keep_embedding
 from anyjepa.runs.folder import Run, find_run
 from anyjepa.runs.model import CellModel, Model, load
@@ -93,6 +96,13 @@ def answer_name(question: Asked, other: bool) -> str:
     weights = question.model.loaded.weights
     parts = ["other" if other else "held-out", shown[:60], *([digest] if question.paths else [])]
     return re.sub(r"[^\w.]+", "-", "-".join([*parts, *(["student"] if weights == "student" else [])]))
+
+
+def keep_answer(folder: Path, question: Asked, other: bool, answer: BaseModel) -> None:
+    """Write what a question found into its file in a run's folder of answers."""
+    folder.mkdir(exist_ok=True)
+    text = answer.model_dump_json(indent=2) + "\n"
+    write_whole(folder / f"{answer_name(question, other)}.json", lambda part: part.write_text(text))
 
 
 def keep_map(run: Run, model: CellModel, screen: Screen) -> None:
