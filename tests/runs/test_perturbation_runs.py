@@ -388,3 +388,23 @@ def test_the_recipe_for_screens_of_ones_own_spends_little_on_reading_genes():
     reading = sum(p.numel() for p in model.student.projection.parameters())
     assert reading == 50 * 40 * 128
     assert reading < 0.25 * sum(p.numel() for p in model.student.parameters())
+
+
+@VIEWS
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")  # numba's and umap's own
+def test_the_documented_map_is_drawn_by_scanpy(run, file, tmp_path, monkeypatch):
+    """The Python lines of docs/cells.md that draw a UMAP, as they stand there."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    text = (Path(__file__).parents[2] / "docs/cells.md").read_text()
+    (lines,) = (block for block in text.split("```python\n")[1:] if "umap" in block)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/screen").symlink_to(run.folder)
+    shutil.copy(file, tmp_path / "screen.h5ad")
+    monkeypatch.chdir(tmp_path)
+    known: dict = {}
+    exec(lines.partition("```")[0].replace('color="perturbation")', 'color="perturbation", show=False)'), known)
+    assert known["cells"].obsm["X_umap"].shape == (known["cells"].n_obs, 2)
+    assert np.isfinite(known["cells"].obsm["X_umap"]).all()
