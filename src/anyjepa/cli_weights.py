@@ -81,3 +81,15 @@ def weights_export(
         raise InputError(f"weights export: layout '{layout}' is not known; there is: nepa")
     run = find_run(Path(model))
     typer.echo(f"folder: {export_nepa(run.model if run else model, output, weights.value if weights else None)}")
+
+
+@weights_app.command("checkpoint")
+def weights_checkpoint(
+    run: Annotated[Path, typer.Argument(help="Run folder, finished.")],
+    step: Annotated[int, typer.Option(help="Of a checkpoint that the run has kept.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Model folder to make.")],
+) -> None:
+    """Turn a checkpoint of a run into a model folder: to judge several, and take the best."""
+    from anyjepa.runs.checkpointed import save_checkpointed
+
+    typer.echo(f"model: {save_checkpointed(run, step, output)}")
