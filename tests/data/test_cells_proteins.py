@@ -99,7 +99,8 @@ def test_proteins_are_read_where_they_are_asked_for(adata):
     assert from_anndata(adata, LOOSE).proteins is None
     assert from_anndata(adata, LOOSE).report["obsm"] == ["surface", "X_pca"]
     with pytest.raises(
-        InputError, match=r"as 'protein_expression' or 'adt'; set file\.proteins=KEY; there are: surface"
+        InputError,
+        match=r"as 'protein_expression' or 'adt'; set proteins=KEY .*; there are: surface",
     ):
         from_anndata(adata, LOOSE, proteins=True)
     named = from_anndata(adata, LOOSE.model_copy(update={"proteins": "surface"}), proteins=True)
@@ -160,7 +161,7 @@ def test_broken_proteins_end_in_one_line(adata, change, message):
 
 def test_which_proteins_is_asked_where_it_is_not_clear(adata):
     adata.obsm["adt"] = adata.obsm["protein_expression"]
-    with pytest.raises(InputError, match=r"could each be proteins; set file\.proteins=KEY"):
+    with pytest.raises(InputError, match=r"could each be proteins; set proteins=KEY"):
         from_anndata(adata, LOOSE, proteins=True)
     with pytest.raises(InputError, match=r"obsm/prot \(proteins\) is not there"):
         from_anndata(adata, LOOSE.model_copy(update={"proteins": "prot"}), proteins=True)

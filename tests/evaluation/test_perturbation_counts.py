@@ -114,6 +114,7 @@ def test_negative_binomial_cells_scatter_as_measured_ones() -> None:
         ({"library": np.ones(2)}, "50 control cells need as many libraries"),
         ({"library": np.zeros(50)}, "libraries above 0"),
         ({"cells": 0}, "cells: one of each"),
+        ({"noise": "poison"}, "noise 'poison' is not known; did you mean 'poisson'"),
     ],
 )
 def test_what_is_no_control(wrong, message) -> None:

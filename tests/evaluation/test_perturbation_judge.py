@@ -68,6 +68,11 @@ def test_places_are_projections_on_the_axes_of_the_true_changes(screens, judged)
     assert one.places.predicted == ((None, None),) * 6
 
 
+def test_there_are_no_common_places_where_each_split_has_its_own_genes(screens):
+    renamed = replace(screens[1], genes=tuple(f"other {gene}" for gene in screens[1].genes))
+    assert judge([screens[0], renamed], {"nothing": [no_change]}, "x", resamples=0, shuffle=False).places is None
+
+
 def test_a_mean_is_over_conditions_and_seeds(judged):
     row = judged.rows[0]
     for name, found in row.metrics.items():

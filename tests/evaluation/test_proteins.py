@@ -125,7 +125,7 @@ def test_a_result_is_kept_as_json_and_damage_is_named(tmp_path):
     path.write_text("{")
     with pytest.raises(InputError, match="not a result of proteins"):
         ProteinResult.from_json(path)
-    with pytest.raises(InputError, match="two cells at least"):
+    with pytest.raises(InputError, match="20 train and 1 are tested"):
         Measured(NAMES, measured.levels, measured.train, measured.test[:1])
 
 

@@ -86,7 +86,8 @@ def _judgement(result: Judgement) -> Html:
     alt = f"{METRICS[HEADLINE].title} of each tested condition: " + "; ".join(
         f"{result.conditions[place].name} {_score(drawn[0], place):.2f}" for place in _order(result)
     )
-    caption = f"Each tested condition, the largest effect on top: {METRICS[HEADLINE].title}, 1 is perfect."
+    more = f" The {_CONDITIONS} largest of {len(result.conditions)}." if len(result.conditions) > _CONDITIONS else ""
+    caption = f"Each tested condition, the largest effect on top: {METRICS[HEADLINE].title}, 1 is perfect.{more}"
     order = _order(result)
     names = [result.conditions[place].name for place in order]
     scores = {row.name: [_score(row, place) for place in order] for row in drawn}
@@ -96,7 +97,7 @@ def _judgement(result: Judgement) -> Html:
         said = (
             f"Measured changes of the mean (dots), and what {result.rows[0].name} predicts (triangles, joined to them)."
             f" The axes are the first two principal ones of the measured changes, {x} and {y} of their squared length; "
-            "the cross is no change."
+            f"the cross is no change.{more}"
         )
         alt = "Predicted and measured changes: " + "; ".join(
             f"{result.conditions[i].name} {_place(places.predicted[i])} for {_place(places.true[i])}"

@@ -56,11 +56,11 @@ def find_proteins(opened: Opened, key: str | None) -> Proteins:
         found = [name for name in opened.obsm if name.lower() in USUAL]
         if len(found) > 1:
             both = " and obsm/".join(found)
-            raise InputError(f"{opened.where}: obsm/{both} could each be proteins; set file.proteins=KEY")
+            raise InputError(f"{opened.where}: obsm/{both} could each be proteins; set proteins=KEY")
         if not found:
             raise InputError(
                 f"{opened.where}: no table of obsm has a usual name of proteins, as 'protein_expression' or 'adt'; set "
-                f"file.proteins=KEY; there are: {', '.join(opened.obsm) or 'none'}"
+                f"proteins=KEY (pretrain: data.file.proteins); there are: {', '.join(opened.obsm) or 'none'}"
             )
         key = found[0]
     if key not in opened.obsm:

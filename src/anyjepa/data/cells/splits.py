@@ -82,7 +82,8 @@ class CellSplit:
 
 
 def split(screen: Screen, config: AnySplit, seed: int) -> CellSplit:
-    """The split of one seed, checked for leaks. Controls train, except that by cell they are shared out like the rest.
+    """The split of one seed, checked for leaks. Controls train, except that by cell, and where nothing was done to
+    any cell, they are shared out like the rest.
 
     InputError if a part would be empty.
     """

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
 from anyjepa.data.cells.screen import SCALE
-from anyjepa.errors import InputError
+from anyjepa.errors import InputError, did_you_mean
 from anyjepa.evaluation.perturbation.answers import Answer
 from anyjepa.randomness import generator
 
@@ -61,6 +61,8 @@ def sample_cells(
     shares = _shares(answer, controls)
     if library.shape != shares.shape or not (np.isfinite(library) & (library > 0)).all():
         raise InputError(f"{len(controls)} control cells need as many libraries above 0")
+    if noise not in get_args(Noise):
+        raise InputError(f"noise '{noise}' is not known{did_you_mean(noise, get_args(Noise))}")
     if cells is not None and cells < 1:
         raise InputError(f"cells: one of each condition at least, not {cells}")
     alpha = dispersions(controls, library) if noise == "negative_binomial" else None
@@ -85,7 +87,7 @@ def dispersions(controls: np.ndarray, library: np.ndarray) -> np.ndarray:
     """(G,) alpha of each gene, by moments over control cells: counts vary as mean + alpha mean^2, 0 or more.
 
     controls: (m, G) log1p of counts per 10,000; library: (m,) their counts over all genes. A cell's mean of a gene is
-    its counts in the panel times the gene's share of all cells' counts (Robinson & Smyth 2008, without shrinkage).
+    its counts in the panel times the gene's share of all cells' counts.
     """
     counts = np.expm1(controls.astype(float)) * library[:, None] / SCALE
     mean = counts.sum(1, keepdims=True) * counts.sum(0) / max(counts.sum(), 1e-12)

@@ -62,11 +62,13 @@ def judge(
             if name == first:
                 changes.append(np.mean([prediction.change for prediction in predictions], axis=0))
         scores[name] = _joined(found)
-    true, predicted = np.concatenate([exam.effects.change for exam in exams]), np.concatenate(changes)
+    one_panel = all(effects.genes == splits[0].genes for effects in splits)  # only then do changes have common axes
+    true, predicted = ([exam.effects.change for exam in exams], changes) if one_panel else ([], [])
     if halved := all(effects.cells for effects in splits):
         scores[CEILING] = _joined([ceiling(exam.effects, exam.reference, seed) for exam in exams])
 
     conditions = _conditions([exam.effects for exam in exams])
+    kept = np.ones(len(conditions), bool)
     if above is not None:
         if above not in METRICS:
             raise InputError(f"above: no metric '{above}'{did_you_mean(above, METRICS)}")
@@ -77,7 +79,6 @@ def judge(
             raise InputError(f"no test condition of {len(kept)} has a ceiling above '{baseline}' in {above}")
         scores = {name: {metric: values[kept] for metric, values in of.items()} for name, of in scores.items()}
         conditions = tuple(condition for condition, keep in zip(conditions, kept, strict=True) if keep)
-        true, predicted = true[kept], predicted[kept]
     left_out = sum(len(exam.effects.conditions) for exam in exams) - len(conditions)
     over = Conditions.of(conditions, resamples, seed)
     zero, one = scores[baseline], scores[CEILING] if halved else None
@@ -105,7 +106,7 @@ def judge(
         baseline=baseline,
         ceiling=CEILING if halved else None,
         conditions=conditions,
-        places=_places(true, predicted),
+        places=_places(true, predicted, kept),
         left_out=left_out,
         rows=rows,
         notices=_notices(rows, exchanged),
@@ -171,7 +172,11 @@ def _conditions(tests: Sequence[Effects]) -> tuple[Condition, ...]:
     )
 
 
-def _places(true: np.ndarray, predicted: np.ndarray) -> Places | None:
+def _places(measured: Sequence[np.ndarray], answers: Sequence[np.ndarray], kept: np.ndarray) -> Places | None:
+    """measured, answers: changes of each split, none where their genes differ; kept: conditions that are judged."""
+    if not measured:
+        return None
+    true, predicted = (np.concatenate(changes)[kept] for changes in (measured, answers))
     if min(true.shape) < 2:
         return None
     _, lengths, axes = np.linalg.svd(true, full_matrices=False)

@@ -75,7 +75,9 @@ class Judgement(Config):
     baseline: str = Field(description="the row at 0 of normalised scores")
     ceiling: str | None = Field(description="the row at 1; none: there were no cells to halve")
     conditions: tuple[Condition, ...]
-    places: Places | None = Field(default=None, description="none: fewer than two conditions or genes")
+    places: Places | None = Field(
+        default=None, description="none: fewer than two conditions or genes, or other genes in each split"
+    )
     decoded: dict[str, float] = Field(
         default={}, description="Pearson delta of each representation's measured means, decoded: no prediction"
     )

@@ -30,7 +30,8 @@ class Measured:
 
     def __post_init__(self) -> None:
         if len(self.train) < 2 or len(self.test) < 2:
-            raise InputError(f"proteins are judged on two cells at least, {len(self.test)} are tested")
+            told = f"{len(self.train)} train and {len(self.test)} are tested"
+            raise InputError(f"proteins need two cells at least to train on and two to be tested: {told}")
         if not self.varying.any():
             raise InputError("no protein varies both among the training cells and among the tested ones")
 
