@@ -2,24 +2,35 @@
 
     python benchmarks/cifar10.py --data CIFAR [--recipe ijepa-cifar10] [--epochs 5] [--seeds 3] [--set KEY=VALUE ...]
         [--protocols linear knn attentive] [--curve] [--output runs/cifar10]
+    python benchmarks/cifar10.py --data CIFAR --reference PATH/TO/ijepa [--epochs 5] [--protocols linear knn]
 
 Warm-up is a tenth of the steps. A run that is there already is taken as it is, an interrupted one goes on. Linear and
 nearest-neighbour probes read mean-pooled tokens; the linear probe's penalty is chosen on 5,000 training images held
 out, then it is trained on all 50,000. Nearest neighbours and the attentive probe have the 45,000. --curve: the linear
 probe (10,000 training images) of every checkpoint, beside the minutes since the start. Prints accuracies and a JSON
 line.
+
+--reference trains the public I-JEPA code instead (its loop as shipped, one seed): the network of `ijepa-cifar10`, the
+published scales, min_keep 4 (10 never ends on 8 x 8 tokens), half of the images mirrored, ImageNet's colour constants,
+warm-up in a tenth. Its checkpoint is imported and probed as any other model.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from ijepa_code import train_public_code
 
 from anyjepa.data.dataset import Dataset
+from anyjepa.data.images.preprocessing import ImagePreprocessing
+from anyjepa.data.images.reading import read_images
 from anyjepa.data.modalities import evaluation_data
 from anyjepa.evaluation.features import mean_features
 from anyjepa.evaluation.probes import LinearProbe, linear_probe
@@ -32,6 +43,7 @@ from anyjepa.runs.folder import Run, environment, open_run
 from anyjepa.runs.model import load
 from anyjepa.runs.pretrain import build_objective, pretrain
 from anyjepa.training.checkpoints import list_checkpoints, step_of
+from anyjepa.weights.meta_jepa import MEAN, STD, import_jepa
 
 IMAGES = 50_000
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
@@ -49,16 +61,53 @@ def trained(name: str, epochs: int, seed: int, edits: list[str], data: Path, fol
     return pretrain(name, data, folder, edits=edits, resume=resume, progress=True)
 
 
-def judged(runs: list[Run], dataset: Dataset, protocol: str, cache: Path) -> dict[str, list[float]]:
+class Epochs:
+    """The training images for the public code's loop: shuffled anew each epoch, standardised, half of them mirrored."""
+
+    def __init__(self, collate: Callable[..., Any], pixels: np.ndarray, preprocessing: ImagePreprocessing, batch: int):
+        self.collate, self.pixels, self.preprocessing, self.batch = collate, pixels, preprocessing, batch
+        self.sampler, self.epoch = self, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.pixels) // self.batch
+
+    def __iter__(self) -> Iterator[Any]:
+        rng = np.random.default_rng(self.epoch)
+        order = rng.permutation(len(self.pixels))[: len(self) * self.batch]
+        for rows in order.reshape(len(self), self.batch):
+            pixels, mirrored = self.pixels[rows], rng.random(self.batch) < 0.5
+            pixels[mirrored] = pixels[mirrored, :, ::-1]
+            yield self.collate([(image, 0) for image in torch.from_numpy(self.preprocessing.standardise(pixels))])
+
+
+def trained_by(checkout: Path, epochs: int, data: Path, folder: Path) -> Path:
+    """A model folder of what the public code made of the network of `ijepa-cifar10`."""
+    if not (folder / "model").exists():
+        scales = {"scale": [0.15, 0.2], "context_scale": [0.85, 1.0], "min_keep": 4, "mode": "reference"}
+        recipe = load_recipe("ijepa-cifar10", [f"objective.masks.{key}={value}" for key, value in scales.items()])[0]
+        images, preprocessing = read_images(data), ImagePreprocessing(side=32, mean=MEAN, std=STD)
+        pixels = np.asarray(images.images)[np.array(images.split) == "train"]
+        loader = partial(Epochs, pixels=pixels, preprocessing=preprocessing, batch=recipe.training.batch_size)
+        checkpoint = train_public_code(
+            checkout, recipe, loader, folder, epochs=epochs, warmup=epochs / 10, start_lr=0.0
+        )
+        import_jepa("ijepa", checkpoint, folder / "model", heads=recipe.objective.encoder.heads)
+    return folder / "model"
+
+
+def judged(models: list[Path], dataset: Dataset, protocol: str, cache: Path) -> dict[str, list[float]]:
     """Test accuracies of each row, one a seed."""
     encoders = {
-        weights: [Candidate(load(run.model, weights).encoder, weights) for run in runs]
-        for weights in dict.fromkeys((load(runs[0].model).loaded.weights, "student"))  # without a teacher the same
+        weights: [Candidate(load(model, weights).encoder, weights) for model in models]
+        for weights in dict.fromkeys((load(models[0]).loaded.weights, "student"))  # without a teacher the same
     }
     config = EvaluationConfig(
         protocol=protocol,  # type: ignore[arg-type]
         split=Fixed(validation=0.1),
-        seeds=len(runs),
+        seeds=len(models),
         linear=LinearProbe(strengths=STRENGTHS, refit=True),
         raw_dimensions=3072,
         bootstrap=0,
@@ -102,6 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--recipe", default="ijepa-cifar10")
+    parser.add_argument("--reference", type=Path)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--set", action="append", default=[], dest="edits")
@@ -109,12 +159,17 @@ def main() -> None:
     parser.add_argument("--curve", action="store_true")
     parser.add_argument("--output", type=Path, default=Path("runs/cifar10"))
     args = parser.parse_args()
-    folders = [args.output / f"{args.recipe}-{args.epochs}-epochs-{seed}" for seed in range(args.seeds)]
-    runs = [
-        trained(args.recipe, args.epochs, seed, args.edits, args.data, folder) for seed, folder in enumerate(folders)
-    ]
-    dataset = evaluation_data(load(runs[0].model).preprocessing, [args.data], None, "raise")
-    found = {protocol: judged(runs, dataset, protocol, args.output / "features") for protocol in args.protocols}
+    runs = []
+    if args.reference:
+        models = [trained_by(args.reference, args.epochs, args.data, args.output / f"public-{args.epochs}-epochs")]
+    else:
+        for seed in range(args.seeds):
+            folder = args.output / f"{args.recipe}-{args.epochs}-epochs-{seed}"
+            runs.append(trained(args.recipe, args.epochs, seed, args.edits, args.data, folder))
+        models = [run.model for run in runs]
+    preprocessing = load(models[0]).preprocessing.model_copy(update={"centre": 1.0})
+    dataset = evaluation_data(preprocessing, [args.data], None, "raise")
+    found = {protocol: judged(models, dataset, protocol, args.output / "features") for protocol in args.protocols}
     for protocol, rows in found.items():
         for name, accuracies in rows.items():
             print(f"{protocol:10} {name:60} {' '.join(f'{100 * accuracy:.2f}' for accuracy in accuracies)}")

@@ -17,13 +17,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import logging
 import statistics
 import sys
 import tempfile
 import time
 import types
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -32,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from ijepa_code import train_public_code
 from torch import Tensor
 
 from anyjepa.data.images.dataset import ImageDataset
@@ -118,88 +117,6 @@ class Alternating:
             self.times["reference"].append(now() - begin)
 
 
-def run_reference(checkout: Path, recipe: Recipe, pixels: np.ndarray, others: list[Step], times: Times, args: Any):
-    """The training loop of the checkout, with the network and the masks of the recipe."""
-    sys.path.insert(0, str(checkout))
-    transforms, data = types.ModuleType("src.transforms"), types.ModuleType("src.datasets.imagenet1k")
-    transforms.make_transforms = lambda **_: None  # type: ignore[attr-defined]
-
-    def make_imagenet1k(collator: Callable[..., Any], **_: Any) -> tuple[None, Alternating, Any]:
-        loader = Alternating(collator, pixels, others, times, args)
-        return None, loader, loader.sampler
-
-    data.make_imagenet1k = make_imagenet1k  # type: ignore[attr-defined]
-    sys.modules |= {"src.transforms": transforms, "src.datasets.imagenet1k": data}
-    from src.models import vision_transformer  # type: ignore[import-not-found]
-
-    from src import train  # type: ignore[import-not-found]
-
-    encoder, predictor, masks = recipe.objective.encoder, recipe.objective.predictor, recipe.objective.masks
-    vision_transformer.vit_cifar10 = partial(
-        vision_transformer.VisionTransformer,
-        embed_dim=encoder.dim,
-        depth=encoder.depth,
-        num_heads=encoder.heads,
-        mlp_ratio=4,
-        qkv_bias=True,
-        norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
-    )
-    logging.disable(logging.INFO)
-    with tempfile.TemporaryDirectory() as folder:
-        rendezvous = f"file://{folder}/rendezvous"
-        backend = "nccl" if torch.cuda.is_available() else "gloo"
-        torch.distributed.init_process_group(backend, init_method=rendezvous, rank=0, world_size=1)
-        train.main(
-            {
-                "meta": {
-                    "use_bfloat16": True,
-                    "model_name": "vit_cifar10",
-                    "load_checkpoint": False,
-                    "read_checkpoint": None,
-                    "copy_data": False,
-                    "pred_depth": predictor.depth,
-                    "pred_emb_dim": predictor.dim,
-                },
-                "data": {
-                    "use_gaussian_blur": False,
-                    "use_horizontal_flip": False,
-                    "use_color_distortion": False,
-                    "color_jitter_strength": 0.0,
-                    "batch_size": args.batch,
-                    "pin_mem": False,
-                    "num_workers": 0,
-                    "root_path": "",
-                    "image_folder": "",
-                    "crop_size": 32,
-                    "crop_scale": [1.0, 1.0],
-                },
-                "mask": {
-                    "allow_overlap": False,
-                    "patch_size": 4,
-                    "num_enc_masks": 1,
-                    "min_keep": masks.min_keep,
-                    "enc_mask_scale": masks.context_scale,
-                    "num_pred_masks": masks.targets,
-                    "pred_mask_scale": masks.scale,
-                    "aspect_ratio": masks.aspect,
-                },
-                "optimization": {
-                    "ema": [0.996, 1.0],
-                    "ipe_scale": 1.0,
-                    "weight_decay": 0.05,
-                    "final_weight_decay": 0.05,
-                    "epochs": 1,
-                    "warmup": 0,
-                    "start_lr": 1e-3,
-                    "lr": 1e-3,
-                    "final_lr": 1e-5,
-                },
-                "logging": {"folder": folder, "write_tag": "speed"},
-            }
-        )
-        torch.distributed.destroy_process_group()
-
-
 def masks_ms(recipe: Recipe, rounds: int) -> float:
     """Median processor ms an image of a batch of masks, its random numbers included."""
     config, rng, batch = recipe.objective.masks, np.random.default_rng(0), recipe.training.batch_size
@@ -226,9 +143,9 @@ def main() -> None:
     recipes = {"anyjepa": recipe_of("reference", args.batch), "exact": recipe_of("exact", args.batch)}
     steps = [ours(name, recipe, pixels, args.precision, times) for name, recipe in recipes.items()]
     if args.reference:
-        with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # old names of torch
-            run_reference(args.reference, recipes["anyjepa"], pixels, steps, times, args)
+        with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory() as folder:
+            loader = partial(Alternating, pixels=pixels, others=steps, times=times, config=args)
+            train_public_code(args.reference, recipes["anyjepa"], loader, Path(folder))
     else:
         for step in [*steps] * (args.rounds + 1):
             step()
