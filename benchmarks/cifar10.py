@@ -1,12 +1,13 @@
 """Pretrain on CIFAR-10; probe with all 50,000 training images, once on the test images, beside all controls.
 
     python benchmarks/cifar10.py --data CIFAR [--recipe ijepa-cifar10] [--epochs 5] [--seeds 3] [--set KEY=VALUE ...]
-        [--protocols linear knn attentive] [--curve] [--output runs/cifar10]
+        [--protocols linear knn attentive supervised] [--curve] [--output runs/cifar10]
     python benchmarks/cifar10.py --data CIFAR --reference PATH/TO/ijepa [--epochs 5] [--protocols linear knn]
 
 Warm-up is a tenth of the steps. A run that is there already is taken as it is, an interrupted one goes on. Linear and
 nearest-neighbour probes read mean-pooled tokens; the linear probe's penalty is chosen on 5,000 training images held
-out, then it is trained on all 50,000. Nearest neighbours and the attentive probe have the 45,000. --curve: the linear
+out, then it is trained on all 50,000. The other protocols have the 45,000; supervised: the network trained on their
+labels alone for as many epochs, batches of 256, no augmentation, the best epoch by validation. --curve: the linear
 probe (10,000 training images) of every checkpoint, beside the minutes since the start. Prints accuracies and a JSON
 line.
 
@@ -33,6 +34,8 @@ from anyjepa.data.images.preprocessing import ImagePreprocessing
 from anyjepa.data.images.reading import read_images
 from anyjepa.data.modalities import evaluation_data
 from anyjepa.evaluation.features import mean_features
+from anyjepa.evaluation.finetune import Finetune
+from anyjepa.evaluation.fitting import FitConfig
 from anyjepa.evaluation.probes import LinearProbe, linear_probe
 from anyjepa.evaluation.protocol import Candidate, EvaluationConfig, evaluate
 from anyjepa.evaluation.samples import SelectedSamples, Windows
@@ -98,17 +101,28 @@ def trained_by(checkout: Path, epochs: int, data: Path, folder: Path) -> Path:
     return folder / "model"
 
 
-def judged(models: list[Path], dataset: Dataset, protocol: str, cache: Path) -> dict[str, list[float]]:
+def judged(models: list[Path], dataset: Dataset, protocol: str, epochs: int, cache: Path) -> dict[str, list[float]]:
     """Test accuracies of each row, one a seed."""
     encoders = {
         weights: [Candidate(load(model, weights).encoder, weights) for model in models]
         for weights in dict.fromkeys((load(models[0]).loaded.weights, "student"))  # without a teacher the same
     }
+    epoch = IMAGES * 9 // 10 // 256  # of the labelled images that are not for validation
+    fit = FitConfig(
+        steps=epochs * epoch,
+        batch=256,
+        lr=1e-3,
+        final_lr=1e-5,
+        warmup=epochs * epoch // 10,
+        weight_decay=0.05,
+        validate_every=epoch,
+    )
     config = EvaluationConfig(
         protocol=protocol,  # type: ignore[arg-type]
         split=Fixed(validation=0.1),
         seeds=len(models),
         linear=LinearProbe(strengths=STRENGTHS, refit=True),
+        supervised=Finetune(dropout=0, fit=fit),
         raw_dimensions=3072,
         bootstrap=0,
     )
@@ -136,8 +150,8 @@ def probed(encoder: Encoder, dataset: Dataset, labels: float = 0.2) -> float:
 
 
 def curve(run: Run, dataset: Dataset) -> list[dict[str, float]]:
-    """Of each checkpoint: minutes since the start and the model's accuracy, with a fifth of the labels."""
-    objective, start = build_objective(run.recipe), (run.folder / "recipe.yaml").stat().st_mtime
+    """Of each checkpoint: minutes since the start, pauses included, and the model's accuracy, a fifth of the labels."""
+    objective, start = build_objective(run.recipe), (run.folder / "environment.json").stat().st_mtime
     found = []
     for path in list_checkpoints(run.folder / "checkpoints"):
         state = torch.load(path, weights_only=True)["state_dict"]
@@ -169,7 +183,10 @@ def main() -> None:
         models = [run.model for run in runs]
     preprocessing = load(models[0]).preprocessing.model_copy(update={"centre": 1.0})
     dataset = evaluation_data(preprocessing, [args.data], None, "raise")
-    found = {protocol: judged(models, dataset, protocol, args.output / "features") for protocol in args.protocols}
+    found = {
+        protocol: judged(models, dataset, protocol, args.epochs, args.output / "features")
+        for protocol in args.protocols
+    }
     for protocol, rows in found.items():
         for name, accuracies in rows.items():
             print(f"{protocol:10} {name:60} {' '.join(f'{100 * accuracy:.2f}' for accuracy in accuracies)}")
