@@ -179,19 +179,22 @@ class Result(Config):
     def from_json(cls, path: str | Path) -> Result:
         """Read a result file, also of an older schema. Raises InputError with the first thing that does not fit."""
         where = f"{path}: not a result of anyjepa evaluate"
-        try:
-            raw = json.loads(Path(path).read_text())
-            version = raw.get("schema_version") if isinstance(raw, dict) else None
-            if isinstance(version, int) and version > SCHEMA_VERSION:
-                raise InputError(f"{path}: schema_version {version} was written by a newer anyjepa: update anyjepa")
-            return validated(cls, _from_version_1(raw) if version == 1 else raw, where)
-        except InputError:
-            raise
-        except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"{where}: {error}") from None
+        raw = parsed(path, where)
+        version = raw.get("schema_version") if isinstance(raw, dict) else None
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            raise InputError(f"{path}: schema_version {version} was written by a newer anyjepa: update anyjepa")
+        return validated(cls, _from_version_1(raw, where) if version == 1 else raw, where)
 
 
-def _from_version_1(raw: dict[str, Any]) -> dict[str, Any]:
+def parsed(path: str | Path, where: str) -> Any:
+    """What a JSON file holds. Raises InputError, which begins with `where`."""
+    try:
+        return json.loads(Path(path).read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def _from_version_1(raw: dict[str, Any], where: str) -> dict[str, Any]:
     """Version 1 knew of AUROC only for classes and for intervals over patients, which it kept beside the estimates."""
     try:
         rows = [
@@ -213,7 +216,7 @@ def _from_version_1(raw: dict[str, Any]) -> dict[str, Any]:
             for found in raw["differences"]
         ]
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"damaged version 1 ({error!r})") from None
+        raise InputError(f"{where}: damaged version 1 ({error!r})") from None
     return raw | {"schema_version": SCHEMA_VERSION, "rows": rows, "differences": differences}
 
 

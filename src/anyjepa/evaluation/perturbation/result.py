@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -13,7 +12,7 @@ from anyjepa.config import Config, validated
 from anyjepa.errors import InputError
 from anyjepa.evaluation.intervals import UNKNOWN, Estimate
 from anyjepa.evaluation.perturbation.metrics import METRICS
-from anyjepa.evaluation.result import as_text
+from anyjepa.evaluation.result import as_text, parsed
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -94,10 +93,7 @@ class Judgement(Config):
     def from_json(cls, path: str | Path) -> Judgement:
         """Read a file of judged perturbations. Raises InputError with the first thing that does not fit."""
         where = f"{path}: not a judgement of perturbations"
-        try:
-            result = validated(cls, json.loads(Path(path).read_text()), where)
-        except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"{where}: {error}") from None
+        result = validated(cls, parsed(path, where), where)
         for place, row in enumerate(result.rows):
             known = HEADLINE in row.metrics and (place == 0 or HEADLINE in row.difference)
             if not known or len(row.scores.get(HEADLINE, ())) != len(result.conditions):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,7 +11,7 @@ from pydantic import Field
 from anyjepa.config import Config, validated
 from anyjepa.errors import InputError
 from anyjepa.evaluation.intervals import Estimate
-from anyjepa.evaluation.result import as_text
+from anyjepa.evaluation.result import as_text, parsed
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -55,10 +54,7 @@ class ProteinResult(Config):
     def from_json(cls, path: str | Path) -> ProteinResult:
         """Read a file of judged proteins. Raises InputError with the first thing that does not fit."""
         where = f"{path}: not a result of proteins"
-        try:
-            result = validated(cls, json.loads(Path(path).read_text()), where)
-        except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"{where}: {error}") from None
+        result = validated(cls, parsed(path, where), where)
         for place, row in enumerate(result.rows):
             if not _whole(row, len(result.proteins), compared=bool(place)):
                 raise InputError(f"{where}: row '{row.name}' does not fit its proteins")
