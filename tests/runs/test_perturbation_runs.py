@@ -349,7 +349,7 @@ def test_perturbations_are_of_cells(cli, tmp_path):
         output=tmp_path / "images",
     )
     done = cli("evaluate", images.folder, "--protocol", "perturbation")
-    assert (done.code, done.err) == (2, "anyjepa: evaluate: perturbations are of cells, this is a model of images\n")
+    assert (done.code, done.err) == (2, "anyjepa: evaluate: a model of cells is needed, this one is of images\n")
 
 
 @pytest.mark.parametrize(

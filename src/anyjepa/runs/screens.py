@@ -49,7 +49,7 @@ def asked(
     run = model if isinstance(model, Run) else None if isinstance(model, Model) else find_run(Path(model))
     loaded = model if isinstance(model, Model) else load(run.model if run else str(model), weights)
     if not isinstance(loaded, CellModel):
-        raise InputError(f"{command}: perturbations are of cells, this is a model of {loaded.preprocessing.kind}")
+        raise InputError(f"{command}: a model of cells is needed, this one is of {loaded.preprocessing.kind}")
     paths = [Path(path) for path in ([data] if isinstance(data, (str, Path)) else data)]
     if run is None and not paths:
         raise InputError(f"{command}: a model folder needs --data; only a run knows what it was trained on")
