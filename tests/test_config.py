@@ -32,6 +32,16 @@ def test_a_share_is_between_none_and_all(share: float) -> None:
         Part(share=share)
 
 
+@pytest.mark.parametrize("rate", ["inf", "-inf", "nan"])
+def test_a_number_is_finite(rate: str) -> None:
+    with pytest.raises(InputError, match=r"^here: rates.1: Input should be a finite number \(given: -?(inf|nan)\)$"):
+        validated(Rates, {"rates": [1, float(rate)]}, "here")
+
+
+class Rates(Config):
+    rates: tuple[float, ...]
+
+
 class Flat(Config):
     kind: Literal["flat"] = "flat"
     height: int = Field(1, gt=0)
@@ -59,6 +69,8 @@ class Whole(Config):
         ({"part": {"share": 2}, "prat": 1}, "here: unknown key 'prat'; did you mean 'part'?"),
         ({"shape": {"kind": "round", "radios": 2}}, "here: unknown key 'shape.radios'; did you mean 'radius'?"),
         ({"named": {"a": {"sharee": 1}}}, "here: unknown key 'named.a.sharee'; did you mean 'share'?"),
+        ({"shape": "round"}, "here: shape: a table of keys is expected, such as 'shape.kind' (given: round)"),
+        ({"part": 0.5}, "here: part: a table of keys is expected, such as 'part.share' (given: 0.5)"),
         ({"listed": [{"xyz": 1}]}, "here: unknown key 'listed.0.xyz'; there are: share"),
     ],
 )

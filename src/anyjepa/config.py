@@ -16,9 +16,9 @@ Depth = Annotated[int, Field(gt=0, le=1000)]
 
 
 class Config(BaseModel):
-    """A part's settings. Unknown keys are errors; a value never changes after validation."""
+    """A part's settings. Unknown keys and infinite numbers are errors; a value never changes after validation."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def usual_kind(kind: str) -> BeforeValidator:
@@ -51,6 +51,9 @@ def _first(model: type[BaseModel], error: ValidationError, plain: object) -> str
     key = ".".join([*_written(path[:-1], plain), *path[-1:]])
     if first["type"] == "extra_forbidden":
         return f"unknown key '{key}'{did_you_mean(path[-1], _keys(model, path[:-1]))}"
+    if first["type"] in ("model_type", "model_attributes_type") and path:
+        wanted = "".join(f", such as '{key}.{name}'" for name in _keys(model, path)[:1])
+        return f"{key}: a table of keys is expected{wanted} (given: {str(first['input'])[:80]})"
     silent = first["type"] == "missing" or not path or isinstance(first["input"], Mapping)
     given = "" if silent else f" (given: {str(first['input'])[:80]})"
     return f"{key and key + ': '}{' '.join(first['msg'].removeprefix('Value error, ').split())}{given}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, Self, get_args
 
 import numpy as np
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import Field, model_validator
 
 from anyjepa.config import Config, Width, validated
 from anyjepa.data.cells.conditions import Condition, Kind, require_known
@@ -48,7 +48,7 @@ class PerturbationEncoding(Config):
 
     width: Width = Field(description="of a token")
     names: tuple[str, ...] = Field(description="genes and compounds that can be said")
-    features: tuple[tuple[FiniteFloat, ...], ...] | None = Field(
+    features: tuple[tuple[float, ...], ...] | None = Field(
         default=None, description="of each name; none: a place of its own"
     )
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import AfterValidator, Field, FiniteFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
 
 from anyjepa.config import Config
 from anyjepa.data.ecg.leads import LEADS, canonical_lead, check_distinct, derive_limb, limb_source
@@ -26,16 +26,15 @@ _IN_USE = (
     "Leave such records out by --skip-errors, or use a model that was trained on the leads that there are, "
     "or with data.missing_leads=mask"
 )
-Positive = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
 Highpass = Annotated[float, Field(gt=0, le=5)]
 
 
 class SourceConstants(Config):
     """What recordings of one source are prepared by, instead of the common values."""
 
-    mean: tuple[FiniteFloat, ...] = Field(description="mean of each lead, mV")
-    std: tuple[Positive, ...] = Field(description="standard deviation of each lead, mV")
-    highpass_hz: Positive | None = Field(description="baseline wander below this is taken out, Hz; None: no filter")
+    mean: tuple[float, ...] = Field(description="mean of each lead, mV")
+    std: tuple[PositiveFloat, ...] = Field(description="standard deviation of each lead, mV")
+    highpass_hz: PositiveFloat | None = Field(description="baseline wander below this is taken out, Hz; None: none")
 
 
 class EcgPreprocessing(Config):
@@ -46,9 +45,9 @@ class EcgPreprocessing(Config):
     leads: Leads = Field(default=LEADS, description="leads in the encoder's order")
     samples: PositiveInt = Field(default=5000, description="length of a training crop, samples at `fs`")
     unit: Literal["mV"] = Field(default="mV", description="unit of mean and std")
-    mean: tuple[FiniteFloat, ...] = Field(description="mean of each lead over the training part, mV")
-    std: tuple[Positive, ...] = Field(description="standard deviation of each lead over the training part, mV")
-    clip: Positive = Field(default=5.0, description="standardised values are cut at +- this many standard deviations")
+    mean: tuple[float, ...] = Field(description="mean of each lead over the training part, mV")
+    std: tuple[PositiveFloat, ...] = Field(description="standard deviation of each lead over the training part, mV")
+    clip: PositiveFloat = Field(default=5.0, description="values are cut at +- this many standard deviations")
     gaps: Gaps = Field(default="interpolate", description="NaN gaps: linear interpolation within the lead, or an error")
     missing_leads: MissingLeads = Field(
         default="refuse",

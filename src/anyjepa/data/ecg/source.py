@@ -16,7 +16,7 @@ from anyjepa.config import Config, Share
 from anyjepa.data.ecg.checks import added_up, warn_about
 from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.leads import LEADS
-from anyjepa.data.ecg.preprocessing import EcgPreprocessing, Gaps, Highpass, Leads, MissingLeads, Positive
+from anyjepa.data.ecg.preprocessing import EcgPreprocessing, Gaps, Highpass, Leads, MissingLeads
 from anyjepa.data.ecg.reading import read
 from anyjepa.data.ecg.recording import Rate, Recording
 from anyjepa.data.ecg.sets.catalogue import CATALOGUE
@@ -45,7 +45,7 @@ class EcgDataConfig(Config):
     fs: Rate = Field(default=500.0, description="sampling rate that the encoder sees, Hz")
     leads: Leads = Field(default=LEADS, description="leads, in the encoder's order")
     duration_s: PositiveFloat = Field(default=10.0, le=3600, description="length of a training crop, s")
-    clip: Positive = Field(default=5.0, description="standardised values are cut at +- this")
+    clip: PositiveFloat = Field(default=5.0, description="standardised values are cut at +- this")
     gaps: Gaps = Field(default="interpolate", description="NaN gaps: linear interpolation, or an error")
     missing_leads: MissingLeads = Field(
         default="refuse",

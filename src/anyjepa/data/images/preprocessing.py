@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field, FiniteFloat, PositiveFloat, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
 from anyjepa.config import Config
 from anyjepa.data.images.image_set import ImageSet
@@ -14,8 +14,8 @@ from anyjepa.errors import InputError
 Side = Annotated[int, Field(gt=0, le=4096)]
 Colours = Literal["rgb", "grey"]
 Kept = Annotated[float, Field(gt=0, le=1)]
-Means = tuple[FiniteFloat, ...]
-Stds = tuple[Annotated[PositiveFloat, Field(allow_inf_nan=False)], ...]
+Means = tuple[float, ...]
+Stds = tuple[PositiveFloat, ...]
 
 CHANNELS: dict[Colours, int] = {"rgb": 3, "grey": 1}
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
-from typing import Annotated, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from anyjepa.config import Config
 from anyjepa.data.series.record import Series
 from anyjepa.errors import DataWarning, InputError
 
 Gaps = Literal["interpolate", "refuse"]
-Positive = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
 
 
 class SeriesPreprocessing(Config):
@@ -24,8 +23,8 @@ class SeriesPreprocessing(Config):
 
     kind: Literal["series"] = "series"
     length: PositiveInt = Field(description="samples of a training crop")
-    mean: tuple[FiniteFloat, ...] = Field(min_length=1, description="mean of each channel over the training part")
-    std: tuple[Positive, ...] = Field(description="standard deviation of each channel over the training part")
+    mean: tuple[float, ...] = Field(min_length=1, description="mean of each channel over the training part")
+    std: tuple[PositiveFloat, ...] = Field(description="standard deviation of each channel over the training part")
     gaps: Gaps = Field(default="interpolate", description="missing values: linear interpolation in time, or an error")
 
     @model_validator(mode="after")

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field, FiniteFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from anyjepa.config import Config
 from anyjepa.data.series.dataset import SeriesDataset
-from anyjepa.data.series.preprocessing import Gaps, Positive, SeriesPreprocessing, fit_statistics
+from anyjepa.data.series.preprocessing import Gaps, SeriesPreprocessing, fit_statistics
 from anyjepa.data.series.reading import read
 from anyjepa.data.series.record import Series
 from anyjepa.data.series.simulator import WavesConfig, simulate
@@ -28,8 +28,8 @@ class SeriesDataConfig(Config):
     simulator: WavesConfig = Field(default=WavesConfig(), description="the embedded data set")
     channels: PositiveInt = Field(default=5, description="channels of every series")
     length: PositiveInt = Field(default=256, description="samples of a training crop")
-    mean: tuple[FiniteFloat, ...] | None = Field(default=None, description="of each channel; none: the training part's")
-    std: tuple[Positive, ...] | None = Field(default=None, description="of each channel; none: the training part's")
+    mean: tuple[float, ...] | None = Field(default=None, description="of each channel; none: the training part's")
+    std: tuple[PositiveFloat, ...] | None = Field(default=None, description="of each channel; none: as measured")
     gaps: Gaps = Field(default="interpolate", description="missing values: linear interpolation, or an error")
     part: Literal["train", "all"] = Field(
         default="train", description="of a problem with TRAIN and TEST files: the training part, or all"
