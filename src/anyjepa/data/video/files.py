@@ -103,7 +103,10 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise InputError(f"{path}: has no picture")
-            yield container, container.streams.video[0]
+            stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise InputError(f"{path}: its codec is not known")
+            yield container, stream
     except (FFmpegError, ValueError, MemoryError) as error:
         if isinstance(error, InputError):
             raise
