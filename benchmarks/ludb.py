@@ -25,6 +25,16 @@ from anyjepa.runs.model import load
 from anyjepa.runs.pretrain import pretrain
 
 TASKS = (("rhythm", "ludb"), ("lvh", "ludb"), ("conduction", "ludb"), ("rhythm", "chapman"))
+OBJECTIVE = [
+    "objective.encoder.positions.kind=learned",
+    "objective.predictor.positions.kind=learned",
+    "objective.masks.min_span=5",
+    "objective.masks.edges=uniform",
+    "objective.target.momentum=[0.996,0.999]",
+    "objective.target.update=after",
+    "objective.target.normalise=true",
+    "objective.distance.kind=smooth_l1",
+]
 EDITS = [
     "training.batch_size=64",
     "training.steps=1000",
@@ -37,14 +47,7 @@ EDITS = [
     "data.duration_s=2.5",
     "data.unit=uV",
     "data.on_error=skip",
-    "objective.encoder.positions.kind=learned",
-    "objective.predictor.positions.kind=learned",
-    "objective.masks.min_span=5",
-    "objective.masks.edges=uniform",
-    "objective.target.momentum=[0.996,0.999]",
-    "objective.target.update=after",
-    "objective.target.normalise=true",
-    "objective.distance.kind=smooth_l1",
+    *OBJECTIVE,
 ]
 
 

@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from ludb import OBJECTIVE
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -59,17 +60,7 @@ REAL = [
     "training.checkpoint_every=100",
     "training.optimiser.clip=1.0",
 ]
-JEPA = [  # what differs from the published ECG-JEPA, as in ludb.py
-    "objective.encoder.positions.kind=learned",
-    "objective.predictor.positions.kind=learned",
-    "objective.masks.min_span=5",
-    "objective.masks.edges=uniform",
-    "objective.target.momentum=[0.996,0.999]",
-    "objective.target.update=after",
-    "objective.target.normalise=true",
-    "objective.distance.kind=smooth_l1",
-    "training.optimiser.lr=0.0005",
-]
+JEPA = [*OBJECTIVE, "training.optimiser.lr=0.0005"]
 NEPA = ["objective.encoder.dim=192", "objective.encoder.heads=4", "objective.ema=null"]
 FOLDS = 3  # of LUDB's patients
 TASKS = ("rhythm", "lvh", "conduction")

@@ -477,7 +477,7 @@ CASES = [
     Case("an empty path", "anyjepa pretrain tiny.yaml --data '' -o new"),
     Case("unknown recipe", "anyjepa pretrain ecg-jepa-sm"),
     Case("unknown recipe key", "anyjepa pretrain tiny.yaml --set training.optimizer.lr=0.1"),
-    Case("a rate without bounds", "anyjepa pretrain tiny.yaml --set training.optimiser.lr=.inf"),
+    Case("an infinite learning rate", "anyjepa pretrain tiny.yaml --set training.optimiser.lr=.inf"),
     Case("a value where a table belongs", "anyjepa pretrain tiny.yaml --set objective.target=shared"),
     Case("impossible sampling rate in the recipe", f"{PRETRAIN} --set data.fs=1e12"),
     Case("a lead twice in the recipe", f"{PRETRAIN} --set data.leads=[I,I]"),
