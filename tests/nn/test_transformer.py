@@ -134,7 +134,7 @@ def test_drop_path_skips_whole_branches_of_whole_samples() -> None:
     valid = torch.rand(400, 5) < 0.7
     layout = Layout(400, 5, valid)
     branch = torch.ones(int(valid.sum()), 8)
-    kept = layout.pad(block._branch(branch, None, layout)).amax(dim=-1)  # (B, L)
+    kept = layout.pad(block._branch(branch, None, layout, None)).amax(dim=-1)  # (B, L)
     per_sample = kept.amax(dim=1)
     assert torch.equal(kept, per_sample[:, None] * valid)
     assert set(per_sample.tolist()) == {0.0, torch.tensor(1 / 0.75).item()}
@@ -180,3 +180,19 @@ def test_biases_only_where_they_are_asked_for() -> None:
 def test_width_must_divide_into_heads() -> None:
     with pytest.raises(ValueError, match="10 is not a multiple of 4 heads"):
         Transformer(BlockConfig(), 10, 1, 4)
+
+
+@pytest.mark.parametrize("norm", ["layer", "batch"])
+@pytest.mark.parametrize("ragged", [False, True])
+def test_what_is_read_is_what_all_tokens_would_have_been(norm: str, ragged: bool) -> None:
+    """The last block may leave out what nobody reads: outputs and gradients stay the same."""
+    torch.manual_seed(0)
+    stack = noise(Transformer(BlockConfig(norm=norm, layer_scale=0.5), 8, 2, 2)).eval()
+    layout = Layout(6, 5, torch.rand(6, 5) < 0.7 if ragged else None)
+    x = torch.randn(len(layout.pack(torch.zeros(6, 5))), 8, requires_grad=True)
+    read = torch.tensor([0, 3, 7, 8, 11])
+    whole, part = stack(x, layout)[read], stack(x, layout, read=read)
+    torch.testing.assert_close(part, whole, atol=1e-6, rtol=1e-5)
+    slopes = [torch.autograd.grad(y.square().sum(), [x, *stack.parameters()]) for y in (whole, part)]
+    for found, expected in zip(*slopes, strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)

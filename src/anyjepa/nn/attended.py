@@ -26,7 +26,7 @@ def attended(encoder: Encoder, x: Tensor) -> Tensor:
     finally:
         hook.remove()
         encoder.train(was_training)
-    ((values, layout, angles, causal),) = inputs
+    ((values, layout, angles, causal, _),) = inputs
     q, k, _ = attention.qkv(layout.pad(values)).unflatten(-1, (3, attention.heads, -1)).permute(2, 0, 3, 1, 4)
     if attention.config.qk_norm != "off":
         q, k = attention.q_norm(q), attention.k_norm(k)

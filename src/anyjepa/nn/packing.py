@@ -34,8 +34,7 @@ class Layout:
 
     def pack(self, padded: Tensor) -> Tensor:
         """(batch, length, ...) -> (S, ...), padding dropped."""
-        flat = padded.flatten(0, 1)
-        return flat if self.valid is None else _Take.apply(flat, self.rows)  # type: ignore[return-value]
+        return take(padded.flatten(0, 1), None if self.valid is None else self.rows)
 
     def pad(self, packed: Tensor) -> Tensor:
         """(S, ...) -> (batch, length, ...), zeros where there is no token."""
@@ -77,7 +76,7 @@ class Layout:
         """The tensors (b, length, ...) of all buckets -> (S, ...), as `split` got them."""
         if self.valid is None:
             return self.pack(parts[0])
-        return _Take.apply(torch.cat([part.flatten(0, 1) for part in parts]), self._buckets[1])  # type: ignore[return-value]
+        return take(torch.cat([part.flatten(0, 1) for part in parts]), self._buckets[1])
 
     def spread(self, per_sample: Tensor) -> Tensor:
         """(batch, ...) -> (S, ...): each token gets its sample's value."""
@@ -110,8 +109,13 @@ def gather_rows(values: Tensor, index: Tensor) -> Tensor:
     return values.gather(1, flat).unflatten(1, index.shape[1:])
 
 
+def take(values: Tensor, rows: Tensor | None) -> Tensor:
+    """values[rows] for rows that are all different, all in their order if None."""
+    return values if rows is None else _Take.apply(values, rows)  # type: ignore[return-value]
+
+
 class _Take(torch.autograd.Function):
-    """values[rows] for rows that are all different, so that gradients are copied back, not added up: much faster."""
+    """No row is taken twice, so gradients are copied back, not added up: much faster."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, rows: Tensor) -> Tensor:

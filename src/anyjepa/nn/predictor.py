@@ -143,9 +143,9 @@ class MaskedPredictor(nn.Module):
         seen = seen.repeat_interleave(blocks, dim=0) if blocks > 1 else seen
         layout = _joint_layout(context.layout, blocks, targets, target_valid)
         x = layout.pack(torch.cat([seen, hidden.to(seen.dtype)], dim=1))  # (sum of K + T, d)
-        x = layout.pad(self.transformer(x, layout))[:, -targets:]
-        x = Layout(layout.batch, targets, None if target_valid is None else target_valid.flatten(0, 1)).pack(x)
-        return self.proj(self.norm(x))
+        hidden_places = torch.arange(layout.length, device=x.device) >= layout.length - targets
+        read = layout.pack(hidden_places.expand(layout.batch, -1)).nonzero().squeeze(1)
+        return self.proj(self.norm(self.transformer(x, layout, read=read)))
 
 
 class DensePredictor(nn.Module):

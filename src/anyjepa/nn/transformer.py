@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from anyjepa.config import Config, Share
 from anyjepa.nn.attention import attend
-from anyjepa.nn.packing import Layout
+from anyjepa.nn.packing import Layout, take
 from anyjepa.nn.positions import rotate
 
 
@@ -69,13 +69,22 @@ class Attention(nn.Module):
             self.q_norm = nn.LayerNorm(dim // heads, config.norm_eps, elementwise_affine=affine, bias=False)
             self.k_norm = nn.LayerNorm(dim // heads, config.norm_eps, elementwise_affine=affine, bias=False)
 
-    def forward(self, x: Tensor, layout: Layout, angles: Tensor | None = None, causal: bool = False) -> Tensor:
-        """x: (S, D); angles: (B or 1, 1, L, D / heads) of rotary positions -> (S, D)."""
+    def forward(
+        self,
+        x: Tensor,
+        layout: Layout,
+        angles: Tensor | None = None,
+        causal: bool = False,
+        read: Tensor | None = None,
+    ) -> Tensor:
+        """x: (S, D); angles: (B or 1, 1, L, D / heads) of rotary positions; read: as in `Block` -> (S or R, D)."""
         qkv = self.qkv(x)
         if angles is not None:  # they belong to places of the padded view
-            return self.proj(layout.pack(self._attend(layout.pad(qkv), layout.valid, angles, causal)))
-        parts = [self._attend(padded, part.valid, None, causal) for part, padded in layout.split(qkv)]
-        return self.proj(layout.join(parts))
+            values = layout.pack(self._attend(layout.pad(qkv), layout.valid, angles, causal))
+        else:
+            parts = [self._attend(padded, part.valid, None, causal) for part, padded in layout.split(qkv)]
+            values = layout.join(parts)
+        return self.proj(take(values, read))
 
     def _attend(self, qkv: Tensor, valid: Tensor | None, angles: Tensor | None, causal: bool) -> Tensor:
         """qkv: (B, L, 3 D), valid: (B, L) -> (B, L, D)."""
@@ -125,18 +134,26 @@ class Block(nn.Module):
             self.scale1 = nn.Parameter(torch.full((dim,), config.layer_scale))
             self.scale2 = nn.Parameter(torch.full((dim,), config.layer_scale))
 
-    def forward(self, x: Tensor, layout: Layout, angles: Tensor | None = None, causal: bool = False) -> Tensor:
-        """x: (S, D) -> (S, D)."""
-        x = x + self._branch(self.attn(self.norm1(x), layout, angles, causal), self.scale1, layout)
-        return x + self._branch(self.mlp(self.norm2(x)), self.scale2, layout)
+    def forward(
+        self,
+        x: Tensor,
+        layout: Layout,
+        angles: Tensor | None = None,
+        causal: bool = False,
+        read: Tensor | None = None,
+    ) -> Tensor:
+        """x: (S, D); read: (R,) which of the tokens to answer for, all if None -> (S or R, D)."""
+        attended = self.attn(self.norm1(x), layout, angles, causal, read)
+        x = take(x, read) + self._branch(attended, self.scale1, layout, read)
+        return x + self._branch(self.mlp(self.norm2(x)), self.scale2, layout, read)
 
-    def _branch(self, x: Tensor, scale: Tensor | None, layout: Layout) -> Tensor:
+    def _branch(self, x: Tensor, scale: Tensor | None, layout: Layout, read: Tensor | None) -> Tensor:
         x = self.dropout(x)
         if scale is not None:
             x = x * scale
         if self.training and self.drop_path > 0:
             kept = torch.rand(layout.batch, 1, device=x.device) >= self.drop_path
-            x = x * layout.spread(kept / (1 - self.drop_path))
+            x = x * take(layout.spread(kept / (1 - self.drop_path)), read)
         return x
 
 
@@ -153,11 +170,22 @@ class Transformer(nn.Module):
         super().__init__()
         self.blocks = build_blocks(config, dim, depth, heads)
 
-    def forward(self, x: Tensor, layout: Layout, angles: Tensor | None = None, causal: bool = False) -> Tensor:
-        """x: (S, D) -> (S, D). With `causal` a token sees itself and earlier tokens of its sample."""
-        for block in self.blocks:
+    def forward(
+        self,
+        x: Tensor,
+        layout: Layout,
+        angles: Tensor | None = None,
+        causal: bool = False,
+        read: Tensor | None = None,
+    ) -> Tensor:
+        """x: (S, D) -> (S, D). With `causal` a token sees itself and earlier tokens of its sample.
+
+        read: (R,) which tokens' outputs are wanted -> (R, D); the last block computes no others.
+        """
+        *blocks, last = self.blocks
+        for block in blocks:
             x = block(x, layout, angles, causal)
-        return x
+        return last(x, layout, angles, causal, read)
 
 
 def initialise(module: nn.Module, residual_depth: int | None = None) -> None:
