@@ -24,6 +24,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, valid: Tensor | None, causal: bool, 
 
 
 def _products(q: Tensor, k: Tensor, v: Tensor, valid: Tensor | None, causal: bool) -> Tensor:
+    q, k, v = q.contiguous(), k.contiguous(), v.contiguous()  # a product copies them anyway, slowly where turned
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)  # (B, H, L, L)
     if valid is not None:
         scores = scores.masked_fill(~valid[:, None, None, :], -torch.inf)
