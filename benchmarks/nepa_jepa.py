@@ -49,6 +49,7 @@ from anyjepa.runs.labelled import Labelled, labelled
 from anyjepa.runs.model import Model, load
 from anyjepa.runs.pretrain import build_objective, pretrain
 from anyjepa.training.module import Pretraining
+from anyjepa.training.precision import lightning_precision
 
 REAL = [
     "data.duration_s=2.5",
@@ -84,6 +85,7 @@ def step_of(recipe: Recipe) -> Step:
     optimiser = Pretraining(objective, recipe.training, ()).configure_optimizers()
     x = torch.randn(recipe.training.batch_size, recipe.data.channels, *recipe.data.size)
     masks, rng = recipe.objective.masks, np.random.default_rng(0)
+    bf16 = lightning_precision(recipe.training.precision) == "bf16-mixed"
 
     def step() -> None:
         groups = []
@@ -92,7 +94,9 @@ def step_of(recipe: Recipe) -> Step:
             shared, own = draws(masks, grid)
             groups = sample(masks, grid, rng.random(shared), rng.random((len(x), own)))
         objective.begin_step(0, 1)
-        objective(x, groups).total().backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = objective(x, groups).total()
+        loss.backward()
         optimiser.step()
         optimiser.zero_grad()
         objective.end_step()
@@ -166,9 +170,9 @@ def one_seed(args: argparse.Namespace, seed: int, rows: Mapping[str, tuple[str, 
     """Each table's rows: macro AUROC on patients that pretraining did not see."""
     real, of = args.data is not None, recipes(args.data is not None, seed)
     paths = [args.data / name for name in ("ludb", "chapman", "cpsc2018")] if real else []
-    people = sorted({path.stem for path in (args.data / "ludb").rglob("*.hea")}, key=int) if real else []
-    order = np.random.default_rng(0).permutation(len(people))
-    test = {f"ludb/{people[place]}" for place in order[seed % FOLDS :: FOLDS]}
+    records = sorted((args.data / "ludb" / "data").glob("*.hea"), key=lambda path: int(path.stem)) if real else []
+    order = np.random.default_rng(0).permutation(len(records))  # one record a patient
+    test = {f"data/{records[place].stem}" for place in order[seed % FOLDS :: FOLDS]}
     runs = {
         name: trained(of[method], steps, paths, sorted(test), args.output / f"{seed}-{method}-{steps}")
         for name, (method, steps) in rows.items()

@@ -22,6 +22,7 @@ from anyjepa.objectives.build import build
 from anyjepa.recipes.schema import load_recipe
 from anyjepa.runs.folder import environment
 from anyjepa.training.module import Pretraining
+from anyjepa.training.precision import lightning_precision
 
 
 def equal(ragged: Masks, tokens: int) -> Masks:
@@ -48,13 +49,16 @@ def main() -> None:
     recipe = load_recipe("ijepa-cifar10", [f"training.batch_size={args.batch}"])[0]
     objective = build(recipe.objective, recipe.data.channels, recipe.data.size)
     optimiser = Pretraining(objective, recipe.training, ()).configure_optimizers()
+    precision = lightning_precision("auto")
     grid, rng = objective.student.grid, np.random.default_rng(0)
     x = torch.randn(args.batch, recipe.data.channels, *recipe.data.size)
 
     def step(group: Masks) -> tuple[float, float]:
         clock, used = time.perf_counter(), time.process_time()
         objective.begin_step(0, 1)
-        objective(x, [group]).total().backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
+            loss = objective(x, [group]).total()
+        loss.backward()
         optimiser.step()
         optimiser.zero_grad()
         objective.end_step()
@@ -71,7 +75,7 @@ def main() -> None:
         medians = {name: statistics.median(t[place] for t in taken[1:]) for name, taken in times.items()}
         row |= {f"{name}_{unit}": round(value, 4) for name, value in medians.items()}
         row[f"ratio_{unit}"] = round(medians["ragged"] / medians["equal"], 3)
-    print(json.dumps(row | {"batch": args.batch, "threads": args.threads, "machine": environment()}))
+    print(json.dumps(row | {"batch": args.batch, "threads": args.threads, "precision": precision, "machine": environment()}))
 
 
 if __name__ == "__main__":
