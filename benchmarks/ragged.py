@@ -75,7 +75,8 @@ def main() -> None:
         medians = {name: statistics.median(t[place] for t in taken[1:]) for name, taken in times.items()}
         row |= {f"{name}_{unit}": round(value, 4) for name, value in medians.items()}
         row[f"ratio_{unit}"] = round(medians["ragged"] / medians["equal"], 3)
-    print(json.dumps(row | {"batch": args.batch, "threads": args.threads, "precision": precision, "machine": environment()}))
+    row |= {"batch": args.batch, "threads": args.threads, "precision": precision}
+    print(json.dumps(row | {"machine": environment()}))
 
 
 if __name__ == "__main__":

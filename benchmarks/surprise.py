@@ -1,6 +1,7 @@
 """Does surprise find premature beats? V against N beats of MIT-BIH DS2, beside two baselines.
 
-    python benchmarks/surprise.py --data MITDB [--seeds 3] [--records 100 200] [--steps 800] [--output runs/surprise]
+    python benchmarks/surprise.py --data MITDB [--seeds 3] [--records 100 200] [--steps 800] [--set KEY=VALUE ...]
+        [--output runs/surprise]
 
 A small NEPA is pretrained on DS1 (MLII, 125 Hz, tokens of 40 ms, 10 s), without labels and without 201, whose person is
 in DS2; 202, that person's other record, is left out of DS2. A beat's surprise is the largest of the tokens that begin
@@ -44,12 +45,12 @@ BEAT_S = (0.15, 0.25)  # of the template, before and after the annotation
 SEARCH = 10  # RR intervals behind a beat's usual one
 
 
-def trained(seed: int, steps: int, data: Path, output: Path) -> EcgModel:
+def trained(seed: int, steps: int, edits: list[str], data: Path, output: Path) -> EcgModel:
     """Pretrained on DS1; a run that is there already is taken as it is."""
     folder = output / f"{seed}-{steps}"
     if not (folder / "model").exists():
-        edits = [*EDITS, f"training.seed={seed}", f"training.steps={steps}", f"training.optimiser.warmup={steps // 10}"]
-        pretrain("ecg-nepa-demo", data, folder, edits=edits, exclude=LEFT_OUT)
+        lengths = [f"training.seed={seed}", f"training.steps={steps}", f"training.optimiser.warmup={steps // 10}"]
+        pretrain("ecg-nepa-demo", data, folder, edits=[*EDITS, *lengths, *edits], exclude=LEFT_OUT)
     model = load(open_run(folder).model)
     assert isinstance(model, EcgModel)
     return model
@@ -122,16 +123,17 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=800)
-    parser.add_argument("--records", nargs="+", default=TESTED, help="of DS2, to try it on a few")
+    parser.add_argument("--records", nargs="+", default=TESTED, help="others than those of DS2")
+    parser.add_argument("--set", action="append", default=[], dest="edits")
     parser.add_argument("--output", type=Path, default=Path("runs/surprise"))
     args = parser.parse_args()
     tested = [r for r in read(args.data, warn=False).recordings if r.id.removeprefix("mit-bih/") in args.records]
-    assert len(tested) == len(args.records), "a record of DS2 is missing"
+    assert len(tested) == len(args.records), "a record is missing"
     results = {}
     for seed in range(args.seeds):
-        model = trained(seed, args.steps, args.data, args.output)
+        model = trained(seed, args.steps, args.edits, args.data, args.output)
         results[f"surprise, seed {seed}"] = areas(surprise_scores(model, tested), tested)
-    control = trained(0, args.steps, args.data, args.output)
+    control = trained(0, args.steps, args.edits, args.data, args.output)
     control.encoder = random_encoder(control.encoder, 0)
     results["random init"] = areas(surprise_scores(control, tested), tested)
     results["prematurity"] = areas([prematurity(r) for r in tested], tested)
