@@ -27,10 +27,15 @@ def _products(q: Tensor, k: Tensor, v: Tensor, valid: Tensor | None, causal: boo
     q, k, v = q.contiguous(), k.contiguous(), v.contiguous()  # a product copies them anyway, slowly where turned
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)  # (B, H, L, L)
     if valid is not None:
-        scores = scores.masked_fill(~valid[:, None, None, :], -torch.inf)
+        scores += _minus_infinity(~valid, scores.dtype)[:, None, None, :]
     if causal:
-        scores = scores.masked_fill(~_lower(q.shape[-2], q.device), -torch.inf)
+        scores += _minus_infinity(~_lower(q.shape[-2], q.device), scores.dtype)
     return scores.softmax(-1) @ v
+
+
+def _minus_infinity(where: Tensor, dtype: torch.dtype) -> Tensor:
+    """Zero elsewhere. To add it in place takes one pass over the scores, and none backwards."""
+    return torch.zeros(where.shape, dtype=dtype, device=where.device).masked_fill_(where, -torch.inf)
 
 
 def _lower(length: int, device: torch.device) -> Tensor:
