@@ -159,6 +159,7 @@ def video(spoil: Callable[[bytes], bytes]) -> None:
     Path("clips").mkdir()
     with av.open("clips/a.avi", "w") as container:
         stream = container.add_stream("mpeg4", rate=25)
+        stream.codec_context.thread_count = 1  # else the bytes depend on the number of cores
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         for n in range(24):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((48, 64, 3), n, np.uint8), format="rgb24")))
