@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from torch.utils.data import DataLoader
 
 from anyjepa.errors import LONGEST, DataWarning, InputError, did_you_mean
 
@@ -38,3 +39,19 @@ def test_an_endless_name_is_cut_in_its_middle() -> None:
     assert text.startswith("records/a.csv: column 'xxx")
     assert text.endswith("xxx' is no lead")
     assert str(InputError("y" * LONGEST)) == "y" * LONGEST
+
+
+class Broken:
+    """A data set whose first file cannot be read."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> None:
+        raise InputError("photos/a.png: is truncated")
+
+
+def test_a_worker_of_a_loader_says_it_in_the_same_line() -> None:
+    with pytest.raises(InputError) as caught:
+        list(DataLoader(Broken(), num_workers=1))  # type: ignore[arg-type]
+    assert str(caught.value) == "photos/a.png: is truncated"

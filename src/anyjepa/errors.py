@@ -17,7 +17,8 @@ class InputError(ValueError):
     """
 
     def __init__(self, message: str):
-        super().__init__(one_line(message))
+        # PyTorch makes the error of a loader's worker anew, of the text of its traceback.
+        super().__init__(one_line(message.rpartition(f"\n{__name__}.InputError: ")[2].removesuffix("\n")))
 
 
 class DataWarning(UserWarning):

@@ -118,6 +118,20 @@ def test_what_is_there_instead_of_videos_is_named(tmp_path):
         training_data(CONFIG, [tmp_path / "sound.mp4"])
 
 
+def test_a_play_list_opens_no_other_file(tmp_path):
+    """FFmpeg looks at the content: a text named as a video can name other files, pipes and addresses."""
+    write_video(tmp_path / "other.avi", frames=6).rename(tmp_path / "other.dat")
+    (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile other.dat\n")
+    with pytest.raises(InputError, match=r"list\.mp4: is broken or no video"):
+        scan(tmp_path / "list.mp4")
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.m4v", "a.mov", "a.avi", "a.mkv", "a.mpg", "a.mpeg", "a.wmv", "a.flv"])
+def test_every_known_ending_is_read(tmp_path, name):
+    codec = {".flv": "flv", ".mpg": "mpeg1video", ".mpeg": "mpeg2video"}.get(Path(name).suffix, "mpeg4")
+    assert scan(write_video(tmp_path / name, 6, codec=codec)).frames == 6
+
+
 @cache
 def small_video(folder: str) -> bytes:
     return write_video(Path(folder) / "small.mp4", frames=12, size=(32, 32)).read_bytes()

@@ -55,10 +55,17 @@ def test_files_that_are_no_checkpoint(tmp_path: Path):
     torch.save([torch.ones(2)], path)
     with pytest.raises(InputError, match="holds a list; a dictionary is expected"):
         read_foreign(path)
-    with pytest.raises(InputError, match=r"missing\.pt: cannot be read \(No such file"):
+    with pytest.raises(InputError, match=r"missing\.pt: there is no such file"):
         read_foreign(tmp_path / "missing.pt")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is a folder; only regular files are read"):
         read_foreign(tmp_path)
+    os.mkfifo(tmp_path / "fifo.pt")
+    with pytest.raises(InputError, match=r"fifo\.pt: is a FIFO"):
+        read_foreign(tmp_path / "fifo.pt")
+    torch.save({"a": torch.ones(999)}, path)
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(InputError, match=r"file\.pt: .*(truncated|is no PyTorch checkpoint)"):
+        read_foreign(path)
 
 
 @given(data=st.data())

@@ -80,12 +80,17 @@ def test_the_other_layout_is_named(ijepa: dict, vjepa: dict):
         ("target_encoder", "module.pos_embed", torch.zeros(3), "not shaped as I-JEPA's"),
         ("target_encoder", "module.norm.weight", "text", "'module.norm.weight' is a str; a tensor is expected"),
         ("target_encoder", "module.norm.weight", None, "norm.weight"),
+        ("target_encoder", "module.norm.weight", torch.ones(48).to_sparse(), "'module.norm.weight' is sparse"),
+        ("target_encoder", "module.norm.weight", torch.ones(48, device="meta"), "'module.norm.weight' is sparse"),
+        ("target_encoder", "module.patch_embed.proj.weight", torch.ones(0, 3, 4, 4), "not shaped as I-JEPA's"),
+        ("target_encoder", "norm.weight", torch.ones(48), "tensor 'norm.weight' is there twice"),
+        ("target_encoder", 5, torch.ones(48), "5 is no name of a tensor"),
         ("predictor", "module.mask_token", None, "tensor 'mask_tokens' is missing"),
         ("predictor", "module.mask_token", torch.zeros(()), "not shaped as I-JEPA's"),
         ("encoder", "module.more.weight", torch.zeros(3), "more.weight"),
     ],
 )
-def test_what_does_not_fit_is_one_line(ijepa: dict, tmp_path: Path, part: str, name: str, value, message: str):
+def test_what_does_not_fit_is_one_line(ijepa: dict, tmp_path: Path, part: str, name: str | int, value, message: str):
     if value is None:
         del ijepa[part][name]
     else:

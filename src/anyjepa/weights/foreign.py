@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from anyjepa.data.files import regular_size
 from anyjepa.errors import InputError
 
 
@@ -21,11 +22,12 @@ def read_foreign(path: Path | str) -> dict[str, object]:
     such a file could run any program, and nothing of it is executed.
     """
     path = Path(path)
+    regular_size(path)
     try:
         with warnings.catch_warnings(action="ignore"):
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); is it truncated?") from error
     except Exception as error:  # an unpickler on arbitrary bytes raises anything
         if asked := re.search(r"GLOBAL ['\"]?([\w.]+)", str(error)):
             raise InputError(
@@ -50,13 +52,20 @@ def read_json(path: Path) -> object:
 def renamed(where: str, tensors: object, names: Sequence[tuple[str, str]]) -> dict[str, Tensor]:
     """Tensors of a foreign dictionary under other names: each (pattern, replacement) in turn.
 
-    InputError for anything in it that is no named tensor.
+    InputError for anything in it that is no named tensor of numbers, and for two tensors of one new name.
     """
     ours = {}
     for name, tensor in tensors.items() if isinstance(tensors, dict) else [("", tensors)]:
-        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+        if not isinstance(name, str):
+            raise InputError(f"{where}: {name!r} is no name of a tensor")
+        if not isinstance(tensor, Tensor):
             raise InputError(f"{where}: '{name}' is a {type(tensor).__name__}; a tensor is expected")
+        if tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
+            raise InputError(f"{where}: tensor '{name}' is sparse, quantised or without values; plain ones are read")
+        new = name
         for pattern, replacement in names:
-            name = re.sub(pattern, replacement, name)
-        ours[name] = tensor
+            new = re.sub(pattern, replacement, new)
+        if new in ours:
+            raise InputError(f"{where}: tensor '{name}' is there twice, under another prefix, too")
+        ours[new] = tensor
     return ours

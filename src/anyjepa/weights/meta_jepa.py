@@ -88,7 +88,7 @@ def convert(where: str, checkpoint: Mapping[str, object], layout: Layout, heads:
         raise
     except KeyError as error:
         raise InputError(f"{where}: tensor '{error.args[0]}' is missing") from None
-    except (IndexError, RuntimeError, ValueError) as error:
+    except (IndexError, RuntimeError, ValueError, ZeroDivisionError) as error:
         raise InputError(f"{where}: its tensors are not shaped as {TITLES[layout]}'s ({error})") from None
     if own[0] != grid or channels != len(MEAN):
         raise InputError(f"{where}: its positions or channels are not those of an RGB model ({grid}, {channels})")

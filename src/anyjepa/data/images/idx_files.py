@@ -16,6 +16,7 @@ from anyjepa.data.images.image_set import ImageSet, Labels
 from anyjepa.errors import InputError
 
 LARGEST = 2**32  # bytes of one array
+MOST_AXES = 32
 _TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 _PARTS = {"train": ("train",), "test": ("t10k", "test")}  # split: what its files begin with
 _ENDINGS = ("-idx{}-ubyte", ".idx{}-ubyte")
@@ -35,8 +36,10 @@ def read_idx(path: Path) -> np.ndarray:
 
 def _array(file: io.BufferedIOBase, path: Path) -> np.ndarray:
     zeros, code, axes = struct.unpack(">HBB", file.read(4).ljust(4, b"\xff"))
-    if zeros or code not in _TYPES or not axes:
-        raise InputError(f"{path}: is no IDX file; it must begin with two zero bytes, a type and a number of axes")
+    if zeros or code not in _TYPES or not 1 <= axes <= MOST_AXES:
+        raise InputError(
+            f"{path}: is no IDX file; it must begin with two zero bytes, a type and a number of axes, 1 to {MOST_AXES}"
+        )
     sizes = file.read(4 * axes)
     if len(sizes) < 4 * axes:
         raise InputError(f"{path}: is truncated, in its header")

@@ -44,7 +44,8 @@ def read_npz(path: Path) -> list[Series]:
 
 def read_csv(path: Path) -> list[Series]:
     """One series: a line of channel names, then a line a sample; an empty cell is a missing value."""
-    regular_size(path)
+    if not regular_size(path):
+        raise InputError(f"{path}: is an empty file")
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             names, *rows = csv.reader(file)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
+# FFmpeg looks at what is in a file, and a play list in it would open other files and addresses.
+CONTAINERS = "mov,mp4,avi,matroska,webm,mpeg,mpegvideo,mpegts,asf,flv,h264,hevc,m4v,ivf,ogg"
+ONLY_THIS_FILE = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
 SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv")
 
 
@@ -100,7 +103,7 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         raise InputError(f"{path}: video files need PyAV: pip install 'anyjepa[video]'") from None
     regular_size(path)
     try:
-        with av.open(str(path)) as container:
+        with av.open(f"file:{path}", options=ONLY_THIS_FILE) as container:
             if not container.streams.video:
                 raise InputError(f"{path}: has no picture")
             stream = container.streams.video[0]
