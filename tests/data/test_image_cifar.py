@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import tarfile
+import tracemalloc
 from contextlib import suppress
 from pathlib import Path
 
@@ -90,6 +91,18 @@ def test_a_pickle_with_anything_else_is_refused_in_one_line(value):
         unpickled(pickle.dumps(value), Path("data_batch_1"))
 
 
+@pytest.mark.parametrize("code", [b"}r" + (2**31).to_bytes(4, "little"), b"\x96" + (2**40).to_bytes(8, "little")])
+def test_a_few_bytes_cannot_take_all_memory(code):
+    """A memo place or a length of gigabytes, in a pickle of some bytes."""
+    tracemalloc.start()
+    try:
+        with suppress(InputError):
+            unpickled(b"\x80\x05" + code + b".", Path("batches.meta"))
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
 @settings(deadline=None, max_examples=60)
 @given(data=st.data())
 def test_damaged_pickles_never_fail_otherwise(data):
@@ -122,8 +135,16 @@ def test_wrong_contents_are_named(tmp_path):
     (binary / "test_batch.bin").write_bytes(bytes([10]) + bytes(3072))
     with pytest.raises(InputError, match=r"test_batch\.bin: label 10 in a set of 10 classes"):
         read_images(binary)
+    (python / "batches.meta").rename(tmp_path / "batches.meta")
+    with pytest.raises(InputError, match=r"batches\.meta: there is no such file"):
+        read_images(python)
+    (tmp_path / "batches.meta").rename(python / "batches.meta")
     (binary / "test_batch.bin").unlink()
     with pytest.raises(InputError, match=r"test_batch\.bin: there is no such file"):
+        read_images(binary)
+    (binary / "test_batch.bin").write_bytes(bytes(3073))
+    (binary / "batches.meta.txt").write_text("cat dog cat")
+    with pytest.raises(InputError, match="two of its classes are called 'cat'"):
         read_images(binary)
     pixels = np.zeros((2, 3072), np.uint8)
     for wrong, message in (

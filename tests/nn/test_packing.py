@@ -91,3 +91,13 @@ def test_gradients_pass_through_buckets() -> None:
     layout = Layout(40, 3, valid)
     x = torch.randn(int(valid.sum()), 1, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: layout.join([part.square() for _, part in layout.split(x)]), x)
+
+
+@given(valid=MASKS, data=st.data())
+@settings(deadline=None, max_examples=30)
+def test_the_last_places_are_those_of_the_padded_view(valid: Tensor, data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, valid.shape[1]))
+    for layout in (Layout(*valid.shape, valid), Layout(*valid.shape)):
+        numbers = layout.pad(torch.arange(len(layout.pack(valid))))[:, -count:]
+        expected = numbers[valid[:, -count:]] if layout.valid is not None else numbers.flatten()
+        assert torch.equal(layout.last(count, valid.device), expected)

@@ -150,3 +150,15 @@ def test_ijepa_cifar_size() -> None:
     with torch.device("meta"):
         model = MaskedPredictor(config, 192, (8, 8))
     assert sum(parameter.numel() for parameter in model.parameters()) == 490_944
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # by torch.compile itself
+def test_one_graph_where_all_samples_have_the_same_numbers_of_tokens() -> None:
+    """What the last block answers for is counted then, not searched for among the tokens."""
+    model, context = predictor(), context_of(SEEN)
+
+    def predict(values: Tensor) -> Tensor:
+        return model(Packed(values, context.layout), SEEN, HIDDEN, None, GRID)
+
+    compiled = torch.compile(predict, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(context.values), predict(context.values))

@@ -82,6 +82,13 @@ class Layout:
         """(batch, ...) -> (S, ...): each token gets its sample's value."""
         return self.pack(per_sample.unsqueeze(1).expand(-1, self.length, *per_sample.shape[1:]))
 
+    def last(self, count: int, device: torch.device) -> Tensor:
+        """Which of the packed tokens are at the last `count` places of their sample, (R,)."""
+        if self.valid is None:  # counted, not searched for: no wait for a GPU, no break of a compiled graph
+            places = torch.arange(self.batch * self.length, device=device).unflatten(0, (self.batch, self.length))
+            return places[:, self.length - count :].flatten()
+        return (self.rows % self.length >= self.length - count).nonzero().squeeze(1)
+
     def with_prefix(self, tokens: int) -> Layout:
         """The layout after `tokens` tokens, always valid, were put in front of every sample."""
         if self.valid is None:

@@ -143,9 +143,7 @@ class MaskedPredictor(nn.Module):
         seen = seen.repeat_interleave(blocks, dim=0) if blocks > 1 else seen
         layout = _joint_layout(context.layout, blocks, targets, target_valid)
         x = layout.pack(torch.cat([seen, hidden.to(seen.dtype)], dim=1))  # (sum of K + T, d)
-        hidden_places = torch.arange(layout.length, device=x.device) >= layout.length - targets
-        read = layout.pack(hidden_places.expand(layout.batch, -1)).nonzero().squeeze(1)
-        return self.proj(self.norm(self.transformer(x, layout, read=read)))
+        return self.proj(self.norm(self.transformer(x, layout, read=layout.last(targets, x.device))))
 
 
 class DensePredictor(nn.Module):

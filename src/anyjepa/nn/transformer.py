@@ -142,7 +142,10 @@ class Block(nn.Module):
         causal: bool = False,
         read: Tensor | None = None,
     ) -> Tensor:
-        """x: (S, D); read: (R,) which of the tokens to answer for, all if None -> (S or R, D)."""
+        """x: (S, D); read: (R,) which of the tokens to answer for, all if None -> (S or R, D).
+
+        A BatchNorm after attention then counts those alone, in training as in evaluation.
+        """
         attended = self.attn(self.norm1(x), layout, angles, causal, read)
         x = take(x, read) + self._branch(attended, self.scale1, layout, read)
         return x + self._branch(self.mlp(self.norm2(x)), self.scale2, layout, read)

@@ -6,7 +6,7 @@ import hashlib
 import tarfile
 import warnings
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -103,10 +103,10 @@ def recognise(path: Path) -> tuple[Layout, Path] | None:
     """The layout of a folder that holds it or is it, or of a .tar.gz; None if it is none of CIFAR's."""
     if path.is_dir():
         places = [(layout, place) for layout in LAYOUTS for place in (path, path / layout.folder)]
-        return next(((layout, place) for layout, place in places if _marked(layout, _names(place))), None)
+        return next(((layout, place) for layout, place in places if (place / layout.train[0]).is_file()), None)
     if path.name.endswith((".tar.gz", ".tgz")):
         names = {Path(member.name).name for member in _members(path)}
-        return next(((layout, path) for layout in LAYOUTS if _marked(layout, names)), None)
+        return next(((layout, path) for layout in LAYOUTS if layout.train[0] in names), None)
     return None
 
 
@@ -138,15 +138,6 @@ def read_cifar(layout: Layout, place: Path) -> ImageSet:
             for k, (task, names) in enumerate(zip(layout.tasks, classes, strict=True))
         },
     )
-
-
-def _marked(layout: Layout, names: Collection[str]) -> bool:
-    """Whether files are there that no other layout has."""
-    return layout.train[0] in names and (layout.meta or layout.names[0]) in names
-
-
-def _names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 
 
 def _from_folder(layout: Layout, folder: Path) -> dict[str, bytes]:
@@ -237,7 +228,11 @@ def _class_names(layout: Layout, files: Mapping[str, bytes], place: Path) -> lis
         lists = [_need(table, key, place / layout.meta) for key in layout.names]
     if not all(isinstance(x, list) and x and all(isinstance(n, (str, bytes)) for n in x) for x in lists):
         raise InputError(f"{place}: the names of its classes must be a list of words")
-    return [tuple(n.decode("utf-8", "replace") if isinstance(n, bytes) else n for n in names) for names in lists]
+    named = [tuple(n.decode("utf-8", "replace") if isinstance(n, bytes) else n for n in names) for names in lists]
+    for names in named:
+        if twice := next((name for row, name in enumerate(names) if name in names[:row]), None):
+            raise InputError(f"{place}: two of its classes are called '{twice}'")
+    return named
 
 
 def _need(table: Mapping[Any, Any], key: str, where: Path) -> Any:

@@ -6,7 +6,7 @@ import io
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,6 +20,8 @@ def unpickled(content: bytes, where: Path) -> dict[Any, Any]:
         if isinstance(table, dict):
             return {key: x.array() if isinstance(x, _Array) else x for key, x in table.items()}
         reason = f"it holds a {type(table).__name__}"
+    except KeyError:
+        reason = "it is no pickle, or a damaged one"
     except Exception as error:  # a pickle can fail in any way
         reason = str(error) or type(error).__name__
     raise InputError(f"{where}: cannot be read as a python batch of CIFAR ({reason})")
@@ -53,9 +55,12 @@ def _latin1(text: str, encoding: str | bytes) -> bytes:
     return text.encode("latin1")
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):  # in Python: the one in C allocates as much as a few bytes of a file tell it to
     """Makes nothing but plain values and arrays of bytes: every other name in a file is refused."""
 
+    dispatch: ClassVar = {
+        code: load for code, load in pickle._Unpickler.dispatch.items() if code != pickle.BYTEARRAY8[0]
+    }
     KNOWN: Mapping[tuple[str, str], Any] = {
         ("numpy.core.multiarray", "_reconstruct"): _Array,
         ("numpy._core.multiarray", "_reconstruct"): _Array,
