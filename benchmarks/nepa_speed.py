@@ -1,7 +1,7 @@
 """Training-step time of `ecg-nepa-s` here and in the ECG port of NEPA, in one process, alternately.
 
     git clone https://github.com/YasserElj/MY_ECG PATH      # and pip install transformers==4.56.2
-    python benchmarks/nepa_speed.py --reference PATH/nepa [--batch 16] [--rounds 7] [--threads 2]
+    python benchmarks/nepa_speed.py --reference PATH/nepa [--batch 16] [--rounds 7] [--threads 2] [--compile]
 
 A step is forward, backward, clipping, AdamW, and here the average of the weights, too, which the port does not keep.
 The port runs twice: with the settings of its Trainer (float32, fused attention, AdamW over lists of tensors, checks for
@@ -32,10 +32,10 @@ Step = Callable[[], float]
 CLIP = 1.0
 
 
-def ours(x: Tensor, precision: str) -> Step:
-    recipe, _ = load_recipe("ecg-nepa-s")
+def ours(x: Tensor, precision: str, compiled: bool) -> Step:
+    recipe, _ = load_recipe("ecg-nepa-s", [f"training.compile={str(compiled).lower()}"])
     objective = build_objective(recipe).to(x.device).train()
-    optimiser = Pretraining(objective, recipe.training, ()).configure_optimizers()
+    optimiser = Pretraining(objective, recipe.training, ()).configure_optimizers()  # compiles, too
     bf16 = lightning_precision(precision) == "bf16-mixed"  # type: ignore[arg-type]
 
     def step() -> float:
@@ -93,11 +93,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", default="auto", choices=["auto", "32", "bf16"], help="of this library")
+    parser.add_argument("--compile", action="store_true", help="this library's training.compile=true")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     x = torch.randn(args.batch, 12, 5000).to("cuda" if torch.cuda.is_available() else "cpu")
-    steps = {"anyjepa": ours(x, args.precision)}
+    steps = {"anyjepa": ours(x, args.precision, args.compile)}
     if args.reference:
         checkout = args.reference.resolve()
         steps |= {"port": port(checkout, x, best=False), "port_at_its_best": port(checkout, x, best=True)}
@@ -112,6 +113,7 @@ def main() -> None:
             ratios = [b[place] / a[place] for a, b in zip(taken["anyjepa"][1:], times[1:], strict=True)]
             row[f"{name}_ratio{unit}"] = [round(f(ratios), 2) for f in (statistics.median, min, max)]
     row |= {"batch": args.batch, "threads": args.threads, "precision": lightning_precision(args.precision)}
+    row["compile"] = args.compile
     print(json.dumps(row | {"machine": environment()}))
 
 
