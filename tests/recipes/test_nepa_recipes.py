@@ -271,7 +271,7 @@ def test_stretched_positions_are_only_for_foreign_checkpoints(objective):
 
 
 def test_rescaling_draws_one_factor_a_forward_in_training_only():
-    recipe = load_recipe("nepa-cifar10")[0]
+    recipe = load_recipe("nepa-b14", ["objective.encoder.depth=1"])[0]
     assert recipe.objective.encoder.positions.rescale == 2.0
     rotary = build_objective(recipe).student.rotary
     plain = rotary.eval()((8, 8))
