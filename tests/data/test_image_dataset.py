@@ -62,6 +62,16 @@ def test_a_whole_batch_equals_pillow_image_by_image():
     assert np.abs(at_once - one_by_one).max() < 1.01  # Pillow rounds to whole numbers
 
 
+@pytest.mark.parametrize(("shape", "centre"), [((16, 32), 1.0), ((32, 32), 0.875), ((16, 16), 1.0)])
+def test_a_flip_mirrors_what_is_there_without_it(shape, centre):
+    images = ImageSet("toy", ("a",), np.random.default_rng(0).integers(0, 256, (1, *shape, 3), np.uint8))
+    pre = ImagePreprocessing(side=32, centre=centre, mean=(0.5,) * 3, std=(0.25,) * 3)
+    plain = ImageDataset.of(images, pre)
+    flipped, _ = ImageDataset.of(images, pre, AugmentationConfig(flip=1.0)).crops([0], rngs(1))
+    assert np.array_equal(flipped[0, ..., ::-1], plain.crops([0], rngs(1))[0][0])
+    assert np.array_equal(flipped[0, ..., ::-1], plain[0])
+
+
 def test_flips_are_as_frequent_as_asked():
     data = dataset(AugmentationConfig(flip=0.25), n=1)
     x, _ = data.crops([0] * 2000, rngs(2000))

@@ -54,8 +54,21 @@ def test_all_frames_of_a_clip_have_one_box_and_one_flip(sizes):
     assert np.allclose(alone[0], x[1], atol=1e-3)
 
 
-def test_a_flip_alone_mirrors_the_whole_clip():
-    plain, flipped = (dataset((7, 8, 8), augmentation=AugmentationConfig(flip=chance)) for chance in (0.0, 1.0))
+@pytest.mark.parametrize("crop", [None, CropConfig(scale=(0.4, 0.9))])
+def test_a_clip_does_not_depend_on_those_beside_it(crop):
+    """Sizes below, at and above the input's: what is resized how is its own matter."""
+    sizes = [(7, 8, 8), (7, 6, 8), (7, 32, 24), (7, 8, 8)]
+    data = dataset(*sizes, augmentation=AugmentationConfig(crop=crop, flip=0.5))
+    x, starts = data.crops([0, 1, 2, 3], rngs(1, 2, 3, 4))
+    for row in range(4):
+        alone, start = data.crops([row], rngs(row + 1))
+        assert np.array_equal(alone[0], x[row])
+        assert start[0] == starts[row]
+
+
+@pytest.mark.parametrize("size", [(7, 8, 8), (7, 6, 8), (7, 32, 24)])
+def test_a_flip_alone_keeps_the_middle_square(size):
+    plain, flipped = (dataset(size, augmentation=AugmentationConfig(flip=chance)) for chance in (0.0, 1.0))
     assert np.array_equal(flipped.crops([0], rngs(1))[0], plain.crops([0], rngs(1))[0][..., ::-1])
 
 

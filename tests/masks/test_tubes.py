@@ -70,13 +70,6 @@ def test_reference_tubes_starve_late_frames():
     assert long.tolist() == pytest.approx([0.19, 0.15, 0.08, 0.04, 0.02, 0.01, 0.01, 0.01], abs=0.03)
 
 
-def test_context_may_be_limited_to_the_first_frames():
-    context, target = maps(drawn(TubesConfig(context_frames=2), (4, 6, 6), 8)[0], (4, 6, 6))
-    assert context[:, :2].any()
-    assert not context[:, 2:].any()
-    assert target[:, 2:].any()
-
-
 def test_past_to_future_counts_time_tokens():
     (masks,) = drawn(PastFutureConfig(context=2, target=3, gap=1), (8, 2, 2), 5)
     assert masks.context.tolist() == [list(range(8))] * 5

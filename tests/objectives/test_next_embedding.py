@@ -7,10 +7,12 @@ import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
 
+from anyjepa.errors import InputError
 from anyjepa.nn.encoder import EncoderConfig
 from anyjepa.nn.positions import RotaryConfig, SinCosConfig
 from anyjepa.nn.transformer import BlockConfig
 from anyjepa.objectives.next_embedding import NextEmbeddingConfig, NextEmbeddingPrediction
+from anyjepa.recipes.schema import load_recipe
 
 BLOCK = BlockConfig(bias=True, qkv_bias=True, qk_norm="plain", layer_scale=0.1)
 
@@ -86,9 +88,11 @@ def test_a_crop_keeps_the_angles_that_it_has_in_its_record(objective) -> None:
     assert torch.allclose(whole[2:6], crop[0], atol=1e-6)
 
 
-def test_two_embeddings_of_one_record_are_equal_bit_for_bit(objective) -> None:
-    x = torch.randn(2, 2, 40)
-    assert torch.equal(objective.eval().student.features(x)[1], objective.student.features(x)[1])
+def test_two_embeddings_of_one_record_are_equal_bit_for_bit() -> None:
+    x, positions = torch.randn(2, 2, 40), RotaryConfig(rescale=2.0)
+    model = NextEmbeddingPrediction(NextEmbeddingConfig(encoder=encoder(positions=positions)), 2, (40,)).student
+    assert torch.equal(model.eval().features(x)[1], model.features(x)[1])
+    assert not torch.equal(model.train().features(x)[1], model.features(x)[1])
 
 
 def test_queries_have_the_length_that_qk_norm_gives(objective) -> None:
@@ -115,6 +119,20 @@ def test_what_is_watched_are_patches_and_outputs_of_the_weights_in_training(obje
         "student": (3, 16),
     }
     assert torch.equal(found["embedding"], objective.student.embed(x).flatten(0, 1))
+
+
+def test_what_is_watched_is_of_all_places_in_large_batches(objective) -> None:
+    x = torch.arange(8).repeat_interleave(5).float().expand(1024, 2, 40)  # each patch its own number
+    places = {round(value, 4) for value in objective.representations(x)["embedding"][:, 0].tolist()}
+    assert len(places) == 8
+
+
+def test_a_horizon_beyond_the_input_is_refused() -> None:
+    for horizon in (8, 9):
+        with pytest.raises(ValueError, match=f"horizon {horizon} must be less than the 8 patches"):
+            NextEmbeddingPrediction(NextEmbeddingConfig(encoder=encoder(), horizon=horizon), 2, (40,))
+    with pytest.raises(InputError, match="horizon 300 must be less than the 256 patches"):
+        load_recipe("nepa-b14", ["objective.horizon=300"])
 
 
 def test_reading_projected_patches_is_reading_the_signal(objective) -> None:

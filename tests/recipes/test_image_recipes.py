@@ -17,6 +17,7 @@ from anyjepa.objectives.build import build
 from anyjepa.objectives.masked import MaskedPrediction, MaskedPredictionConfig
 from anyjepa.recipes.schema import load_recipe
 from anyjepa.training.config import TrainingConfig
+from anyjepa.training.draws import step_masks
 from anyjepa.training.module import Pretraining
 
 
@@ -67,6 +68,35 @@ def test_the_published_image_recipe():
     target = objective.target
     assert (target.momentum, target.update, target.normalise) == ((0.996, 1), "after", True)
     assert (objective.distance.kind, objective.distance.beta) == ("smooth_l1", 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "grid", "context"), [("ijepa-vit-h14-in1k", (16, 16), 71.1), ("ijepa-vit-l16-in1k", (14, 14), 50.4)]
+)
+def test_published_contexts_are_cut_by_process_at_the_published_batch(name: str, grid: tuple[int, int], context: float):
+    """Cut to the shortest of 2,048 they would have 57.7 and 45.5 tokens."""
+    recipe = load_recipe(name)[0]
+    assert recipe.objective.masks is not None
+    lengths = []
+    for step in range(3):
+        (whole,) = step_masks(recipe.objective.masks, grid, recipe.training, step)
+        for first in range(0, 2048, 128):
+            of_a_process = whole.rows(slice(first, first + 128))
+            assert of_a_process.context_valid is None
+            lengths.append(of_a_process.context.shape[1])
+    assert len(set(lengths)) > 5
+    assert np.mean(lengths) == pytest.approx(context, abs=4)
+
+
+def test_published_tubes_are_cut_by_process_at_the_published_batch():
+    recipe = load_recipe("vjepa-vit-l16")[0]
+    assert recipe.objective.masks is not None
+    groups = step_masks(recipe.objective.masks, (8, 14, 14), recipe.training, 0)
+    shares = [
+        np.mean([group.rows(slice(first, first + 24)).context.shape[1] / 1568 for first in range(0, 3072, 24)])
+        for group in groups
+    ]
+    assert shares == pytest.approx([0.225, 0.066], abs=0.025)
 
 
 def test_the_published_video_recipe():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,13 @@ import torch
 import anyjepa
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.simulator import SimulatorConfig, simulate
+from anyjepa.data.images.preprocessing import ImagePreprocessing
 from anyjepa.data.labels import LabelTable
+from anyjepa.data.video.preprocessing import VideoPreprocessing
 from anyjepa.errors import DataWarning, InputError
+from anyjepa.objectives.build import build
 from anyjepa.recipes.schema import load_recipe
+from anyjepa.weights.folder import Provenance, save_pretrained
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +73,24 @@ def test_one_record_a_batch_and_a_list_agree(model, signals):
     assert np.array_equal(batch, model.embed(signals, fs=100))
     np.testing.assert_allclose(model.embed(signals[0], fs=100), batch[:1], atol=1e-5)
     np.testing.assert_allclose(model.embed(list(signals), fs=100), batch, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "shape"), [("ijepa-demo", (28, 36)), ("vjepa-demo", (16, 28, 36))], ids=["images", "video"]
+)
+def test_grey_records_and_batches_of_them_are_told_apart(recipe, shape, tmp_path):
+    config = load_recipe(recipe)[0]
+    kind = {"images": ImagePreprocessing, "video": partial(VideoPreprocessing, frames=8)}[config.data.kind]
+    constants = kind(side=config.data.size[-1], colours="grey", mean=(0.5,), std=(0.25,))
+    objective = build(config.objective, 1, config.data.size)
+    made = save_pretrained(
+        tmp_path / "model", objective, constants.model_dump(mode="json"), Provenance(data="nothing", steps=0)
+    )
+    records = np.random.default_rng(0).integers(0, 256, (3, *shape), np.uint8)
+    batch = load(made).embed(records)
+    assert len(batch) == 3
+    for one in (records[1], records[1, ..., None]):
+        np.testing.assert_allclose(load(made).embed(one), batch[1:2], atol=1e-5)
 
 
 def test_records_of_different_lengths_keep_their_places(model, signals):

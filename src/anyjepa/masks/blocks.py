@@ -24,14 +24,21 @@ class BlocksConfig(Config):
     kind: Literal["blocks"] = "blocks"
     targets: PositiveInt = Field(default=4, description="target blocks an image; they may overlap each other")
     scale: tuple[Share, Share] = Field(default=(0.15, 0.2), description="share of the tokens in a target block")
-    aspect: tuple[PositiveFloat, PositiveFloat] = Field(default=(0.75, 1.5), description="a target's width / height")
+    aspect: tuple[PositiveFloat, PositiveFloat] = Field(
+        default=(0.75, 1.5), description="a target's width / height; in reference, as published, its height / width"
+    )
     context_scale: tuple[Share, Share] = Field(
         default=(0.85, 1.0), description="share of the tokens in the (square) context block, before targets are removed"
     )
     mode: Literal["exact", "reference"] = Field(
         default="exact",
         description="exact: sizes and places of every image its own, every token can be context and target; reference: "
-        "the published collator: one size a batch, last row and column never used, contexts cut to the shortest",
+        "the published collator: one size for many, last row and column never used, contexts cut to the shortest",
+    )
+    together: PositiveInt | None = Field(
+        default=None,
+        description="reference only: samples of one size, cut to the shortest of them, as many as a process had; none: "
+        "the whole optimiser batch",
     )
     min_keep: PositiveInt = Field(
         default=10, description="reference only: a block has more tokens than this, or is drawn again"

@@ -30,13 +30,15 @@ class TubesConfig(Config):
         min_length=1,
         description="short-range and long-range targets, as published",
     )
-    context_frames: PositiveInt | None = Field(
-        default=None, description="tokens of time that a context may use, from the first; none: all"
-    )
     mode: Literal["exact", "reference"] = Field(
         default="exact",
-        description="exact: samples differ in length; reference, as published: cut to the batch's shortest in raster "
-        "order, so that late frames are seldom context",
+        description="exact: samples differ in length; reference, as published: cut to the shortest in raster order, so "
+        "that late frames are seldom context; block areas rounded down; all groups have one aspect",
+    )
+    together: PositiveInt | None = Field(
+        default=None,
+        description="reference only: samples of one size, cut to the shortest of them, as many as a process had; none: "
+        "the whole optimiser batch",
     )
 
     @model_validator(mode="after")
@@ -63,11 +65,15 @@ def sample_tubes(config: TubesConfig, grid: tuple[int, int, int], shared: Unifor
     grid: frames, rows and columns of tokens; shared: (S,), uniforms: (B, R) in [0, 1), with S and R as `tube_draws`.
     """
     config.check(grid)
-    frames, area = grid[0], grid[1] * grid[2]
+    frames, tokens, reference = grid[0], grid[1] * grid[2], config.mode == "reference"
+    drawn = shared.reshape(-1, 2)
+    if reference:  # the published generators of all groups have one seed
+        drawn = np.broadcast_to(drawn[0], drawn.shape)
     used = np.split(uniforms, np.cumsum([2 * group.blocks for group in config.groups])[:-1], axis=1)
     masks = []
-    for group, (scale, aspect), places in zip(config.groups, shared.reshape(-1, 2), used, strict=True):
-        height, width = sides(between(group.scale, scale) * area, between(group.aspect, aspect))
+    for group, (scale, aspect), places in zip(config.groups, drawn, used, strict=True):
+        area = between(group.scale, scale) * tokens
+        height, width = sides(np.floor(area) if reference else area, between(group.aspect, aspect))
         size = np.clip(height, 1, grid[1]), np.clip(width, 1, grid[2])
         blocks = rectangles(grid[1:], *size, places[:, ::2], places[:, 1::2])
         # A frame wholly hidden leaves no context: respect one block fewer, the first always.
@@ -79,10 +85,8 @@ def sample_tubes(config: TubesConfig, grid: tuple[int, int, int], shared: Unifor
         hidden = np.any(blocks, axis=1)
         hidden[np.all(hidden, axis=(1, 2)), -1] = False  # one block over the whole frame: its last row is seen
         hidden = np.repeat(hidden[:, None], frames, axis=1)  # (B, frames, rows, columns)
-        seen = ~hidden
-        if config.context_frames is not None:
-            seen[:, config.context_frames :] = False
-        masks.append(_masks(seen.reshape(len(seen), -1), hidden.reshape(len(seen), -1), config.mode == "reference"))
+        hidden = hidden.reshape(len(hidden), -1)
+        masks.append(_masks(~hidden, hidden, reference))
     return masks
 
 

@@ -173,7 +173,7 @@ class DensePredictor(nn.Module):
         """context: (sum K, D) at context_index (B, K); target_index: (B, 1, N), all tokens -> (B * N, D)."""
         batch, _, tokens = target_index.shape
         rows = context.layout.pack(context_index + tokens * torch.arange(batch, device=context_index.device)[:, None])
-        seen = self.embed(context.values)
+        seen = self.embed(context.values).float()  # as the encoder: blocks add to float32
         x = seen.new_zeros(batch * tokens, seen.shape[-1]).index_copy(0, rows, seen)
         layout = Layout(batch, tokens)
         if self.positions is not None:

@@ -102,7 +102,7 @@ class MLP(nn.Module):
 
     def __init__(self, config: BlockConfig, dim: int):
         super().__init__()
-        hidden = int(dim * config.mlp_ratio)
+        hidden = round(dim * config.mlp_ratio)
         self.kind = config.mlp
         self.fc1 = nn.Linear(dim, hidden * (2 if self.kind == "swiglu" else 1), bias=config.bias)
         self.fc2 = nn.Linear(hidden, dim, bias=config.bias)

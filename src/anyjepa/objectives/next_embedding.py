@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from itertools import count as count_from
+from math import gcd, prod
 from typing import Literal
 
 import torch
@@ -46,6 +48,11 @@ class NextEmbeddingConfig(Config):
             raise ValueError("encoder.positions.kind must be rotary: targets are patches without positions")
         return self
 
+    def check(self, grid: Sequence[int]) -> None:
+        """Raises ValueError if nothing is left to predict on a grid."""
+        if self.horizon >= prod(grid):
+            raise ValueError(f"objective.horizon {self.horizon} must be less than the {prod(grid)} patches of an input")
+
     @property
     def masks(self) -> None:
         """Nothing is hidden."""
@@ -60,13 +67,14 @@ class NextEmbeddingPrediction(Objective):
 
     Targets are the encoder's own projected patches, before positions and without gradient; only that stop-gradient
     resists collapse. The last token in front of the patches (CLS) predicts patch `horizon` and is never a target.
-    channels: C; size: samples along each axis of a full input.
+    channels: C; size: samples along each axis of a full input. ValueError for a horizon beyond it.
     """
 
     def __init__(self, config: NextEmbeddingConfig, channels: int, size: Sequence[int]):
         super().__init__()
         self.config = config
         self.student = Encoder(config.encoder, channels, size)
+        config.check(self.student.grid)
         self.average = None if config.ema is None else copy.deepcopy(self.student).requires_grad_(False)
 
     def forward(
@@ -108,6 +116,7 @@ class NextEmbeddingPrediction(Objective):
         """Of the weights in training: projected patches, in which collapse begins here, outputs at the same places, and
         each sample's mean output."""
         embedded, outputs = self.student.embed(x).float(), self.student.features(x, start)[1].float()
-        step = max(1, embedded[..., 0].numel() // 2048)
+        count, places = embedded[..., 0].numel(), embedded.shape[1]
+        step = next(step for step in count_from(max(1, count // 2048)) if gcd(step, places) == 1)  # so all places occur
         found = {"embedding": embedded, "output": outputs}
         return {name: z.flatten(0, 1)[::step] for name, z in found.items()} | {"student": outputs.mean(1)}

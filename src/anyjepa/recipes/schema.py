@@ -19,6 +19,7 @@ from anyjepa.errors import InputError, did_you_mean
 from anyjepa.evaluation.protocol import EvaluationConfig
 from anyjepa.nn.tokens import token_grid
 from anyjepa.objectives.build import ObjectiveConfig
+from anyjepa.objectives.next_embedding import NextEmbeddingConfig
 from anyjepa.objectives.paired import PairedPredictionConfig
 from anyjepa.training.config import TrainingConfig
 
@@ -42,6 +43,8 @@ class Recipe(Config):
         grid = token_grid(self.data.size, encoder.patch)
         if self.objective.masks is not None:
             self.objective.masks.check(grid)
+        if isinstance(self.objective, NextEmbeddingConfig):
+            self.objective.check(grid)
         if isinstance(self.data, EcgDataConfig):
             if (self.data.mixture or self.data.sampling == "time") and self.training.order != "replacement":
                 raise ValueError("data.mixture and data.sampling=time need training.order=replacement")

@@ -17,7 +17,7 @@ from anyjepa.runs.folder import Run
 from anyjepa.runs.model import Model
 from anyjepa.runs.thumbnails import thumbnails
 
-MOST = 2000  # records that are embedded, evenly spread
+MOST = 2000  # records that are embedded
 QUERIES, NEIGHBOURS = 6, 6
 POINTS = 128  # of a drawn series
 
@@ -25,7 +25,8 @@ POINTS = 128  # of a drawn series
 def keep_embedding(run: Run, model: Model, samples: Dataset, table: LabelTable, windows: Windows) -> None:
     """Write `artifacts/embedding.npz`, and for images, video and series `artifacts/neighbours.npz`."""
     joined = join(table, samples.ids)
-    some = np.unique(np.linspace(0, len(joined.index) - 1, min(len(joined.index), MOST)).astype(int))
+    # At random: even steps would meet a file whose classes come in turn in some of them only.
+    some = np.sort(generator(0, "pictures", 1).permutation(len(joined.index))[:MOST])
     rows = np.asarray(joined.index)[some]
     features = mean_features(model.encoder, SelectedSamples(samples, rows), windows)
     names, values = np.array([*joined.table.classes, "none"]), joined.table.values[some]

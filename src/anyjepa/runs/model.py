@@ -19,7 +19,9 @@ from anyjepa.data.ecg.arrays import from_arrays
 from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing, OnError
 from anyjepa.data.ecg.recording import Recording
+from anyjepa.data.images.preprocessing import ImagePreprocessing
 from anyjepa.data.modalities import PREPROCESSING
+from anyjepa.data.video.preprocessing import VideoPreprocessing
 from anyjepa.errors import InputError, did_you_mean
 from anyjepa.evaluation.features import mean_features
 from anyjepa.evaluation.samples import ArraySamples, Samples, SelectedSamples, Windows, longer
@@ -73,7 +75,13 @@ class Model:
 
     def prepared(self, raw: np.ndarray | Sequence[np.ndarray]) -> Samples:
         """Raw records as the encoder sees them."""
-        one = isinstance(raw, np.ndarray) and raw.ndim == len(self.preprocessing.size) + 1
+        one = False
+        if isinstance(raw, np.ndarray):
+            grey = isinstance(self.preprocessing, ImagePreprocessing | VideoPreprocessing) and raw.shape[-1:] not in (
+                (1,),
+                (3,),
+            )
+            one = raw.ndim == len(self.preprocessing.size) + (not grey)
         signals = [self.preprocessing.prepare(record) for record in ([raw] if one else raw)]
         return ArraySamples(tuple(map(str, range(len(signals)))), signals)
 

@@ -78,8 +78,7 @@ def surprise_files(
     if continued is not None:
         write_table(continued, continuation_table(loaded, files.samples, horizon))
     if draw is not None:
-        if not isinstance(loaded, EcgModel):
-            raise InputError(f"{draw}: only surprise of ECGs is drawn; this is a model of {loaded.preprocessing.kind}")
+        assert isinstance(loaded, EcgModel)  # checked before
         figure = draw_surprise(loaded, files.samples, table)
         write_whole(draw, lambda part: figure.savefig(part, dpi=150))
     return len(files.samples), files.skipped

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anyjepa.data.ecg.preprocessing import EcgPreprocessing
 from anyjepa.errors import InputError
 from anyjepa.evaluation.samples import Samples
 from anyjepa.evaluation.surprise import continuation, surprise
@@ -20,14 +21,14 @@ SHOWN_S = 10.0  # of a drawing
 
 
 def check_predicts(model: Model) -> None:
-    """InputError for a model that does not predict the next patch of a signal in time."""
+    """InputError for a model that does not predict the next patch of an ECG."""
     where, config = model.loaded.folder, model.loaded.config
     if config.objective.kind != "next_embedding":
         raise InputError(f"{where}: is a model of {config.objective.kind} prediction; surprise needs next_embedding")
     if config.objective.horizon != 1 or not model.encoder.config.causal:
         raise InputError(f"{where}: does not predict the next patch (objective.horizon 1, causal); surprise needs that")
-    if len(model.encoder.grid) != 1 or not hasattr(model.preprocessing, "fs"):
-        raise InputError(f"{where}: is a model of {model.preprocessing.kind}; surprise is for signals with a rate")
+    if not isinstance(model.preprocessing, EcgPreprocessing):
+        raise InputError(f"{where}: is a model of {model.preprocessing.kind}; surprise is for ECGs")
 
 
 def surprise_table(model: Model, samples: Samples, horizon: int = 1) -> pd.DataFrame:

@@ -84,7 +84,7 @@ class Pretraining(L.LightningModule):
                 torch.nn.utils.clip_grad_norm_(part.parameters(), config.clip)
 
     def check_finite(self) -> None:
-        """Raises DivergedError for the last micro-batch's loss. One step late, so a GPU is never waited for."""
+        """Raises DivergedError for the last micro-batch's loss. One micro-batch late, so that a GPU goes on."""
         if self._unchecked is None:
             return
         (loss, batch), self._unchecked = self._unchecked, None

@@ -95,7 +95,7 @@ def official_config(loaded: LoadedModel) -> dict[str, object]:
         "hidden_size": encoder.dim,
         "num_hidden_layers": encoder.depth,
         "num_attention_heads": encoder.heads,
-        "intermediate_size": int(encoder.dim * block.mlp_ratio),
+        "intermediate_size": round(encoder.dim * block.mlp_ratio),
         "image_size": max(config.size),  # both sides are equal
         "patch_size": max(encoder.patch),
         "num_channels": config.channels,

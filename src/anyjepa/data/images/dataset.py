@@ -77,15 +77,13 @@ class ImageDataset(Dataset):
         pre, pixels = self._cropping, self.images[np.asarray(indices, int)]
         size = pixels.shape[1:3]
         boxes = draw(self.augmentation, np.tile(size, (len(pixels), 1)), rngs)
-        if boxes is None and size != pre.size:
-            return np.stack([pre.prepare(image) for image in pixels])
-        x = pre.standardise(pixels)
-        if boxes is None:
-            return x
-        if self.augmentation.crop is None and size == pre.size:
+        if boxes is not None and self.augmentation.crop is not None:
+            return cut(torch.from_numpy(pre.standardise(pixels)), boxes, pre.side).numpy()
+        whole = size == pre.size and pre.centre == 1
+        x = pre.standardise(pixels) if whole else np.stack([pre.prepare(image) for image in pixels])
+        if boxes is not None:
             x[boxes.flip] = x[boxes.flip, ..., ::-1]
-            return x
-        return cut(torch.from_numpy(x), boxes, pre.side).numpy()
+        return x
 
     def _one_by_one(self, indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> np.ndarray:
         return np.stack([self._crop(index, rng) for index, rng in zip(indices, rngs, strict=True)])

@@ -72,34 +72,32 @@ class VideoDataset(Dataset):
             self.videos.read(index, start + np.arange(pre.frames) * pre.stride)
             for index, start in zip(indices, first, strict=True)
         ]
-        sizes = np.array([clip.shape[1:3] for clip in clips])
-        boxes = draw(self.augmentation, sizes, rngs)
-        starts = np.array(first) // pre.stride
-        if len({clip.shape for clip in clips}) == 1 and sizes.max() <= pre.side:
-            return self._at_once(np.stack(clips), boxes), starts
-        one_by_one = [self._one(clip, boxes and Boxes(*(b[[n]] for b in boxes))) for n, clip in enumerate(clips)]
-        return np.stack(one_by_one), starts
+        boxes = draw(self.augmentation, np.array([clip.shape[1:3] for clip in clips]), rngs)
+        shapes = [clip.shape for clip in clips]
+        prepared: dict[int, np.ndarray] = {}
+        for shape in dict.fromkeys(shapes):  # a batch of them at once, which is faster and changes nothing
+            rows = [row for row, other in enumerate(shapes) if other == shape]
+            own = boxes and Boxes(*(values[rows] for values in boxes))
+            prepared |= zip(rows, self._prepared(np.stack([clips[row] for row in rows]), own), strict=True)
+        return np.stack([prepared[row] for row in range(len(clips))]), np.array(first) // pre.stride
 
-    def _at_once(self, clips: np.ndarray, boxes: Boxes | None) -> np.ndarray:
-        """(B, T, H, W, C) no larger than the input, so that nothing needs antialiasing, to (B, C, T, side, side)."""
-        pre = self.preprocessing
-        if boxes is None and clips.shape[2:4] != (pre.side, pre.side):
-            return np.stack([pre.prepare_frames(clip) for clip in clips])
-        x = pre.standardise(clips)
-        if boxes is None:
-            return x
-        if self.augmentation.crop is None and clips.shape[2:4] == (pre.side, pre.side):
-            x[boxes.flip] = x[boxes.flip, ..., ::-1]
-            return x
-        return cut(torch.from_numpy(x).flatten(1, 2), boxes, pre.side).unflatten(1, x.shape[1:3]).numpy()
-
-    def _one(self, clip: np.ndarray, boxes: Boxes | None) -> np.ndarray:
-        """(T, H, W, C) of any size, antialiased where it gets smaller, to (C, T, side, side)."""
+    def _prepared(self, clips: np.ndarray, boxes: Boxes | None) -> np.ndarray:
+        """(B, T, H, W, C) to (B, C, T, side, side): the middle square, or a box, antialiased where it gets smaller."""
         pre = self.preprocessing
         if boxes is None or self.augmentation.crop is None:
-            x = pre.prepare_frames(clip)
-        else:
-            top, left, height, width = (round(float(b[0])) for b in boxes[:4])
-            part = clip[:, top : top + max(1, height), left : left + max(1, width)]
-            x = resized(torch.from_numpy(pre.standardise(part)), pre.side).numpy()
-        return x[..., ::-1] if boxes is not None and boxes.flip[0] else x
+            whole = clips.shape[2:4] == (pre.side, pre.side)
+            x = pre.standardise(clips) if whole else np.stack([pre.prepare_frames(clip) for clip in clips])
+            if boxes is not None:
+                x[boxes.flip] = x[boxes.flip, ..., ::-1]
+            return x
+        if max(clips.shape[2:4]) <= pre.side:  # nothing gets smaller
+            x = torch.from_numpy(pre.standardise(clips))
+            return cut(x.flatten(1, 2), boxes, pre.side).unflatten(1, x.shape[1:3]).numpy()
+        return np.stack([self._part(clip, Boxes(*(b[n] for b in boxes))) for n, clip in enumerate(clips)])
+
+    def _part(self, clip: np.ndarray, box: Boxes) -> np.ndarray:
+        """(T, H, W, C) to (C, T, side, side): a box, rounded to whole pixels."""
+        top, left, height, width = (round(float(b)) for b in box[:4])
+        part = clip[:, top : top + max(1, height), left : left + max(1, width)]
+        x = resized(torch.from_numpy(self.preprocessing.standardise(part)), self.preprocessing.side).numpy()
+        return x[..., ::-1] if box.flip else x
