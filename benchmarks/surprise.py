@@ -71,7 +71,7 @@ def surprise_scores(model: EcgModel, recordings: Sequence[Recording]) -> list[np
     table = surprise_table(model, model.prepare(recordings))
     found = []
     for recording in recordings:
-        own = table[table["record"] == recording.id]
+        own = table[table["id"] == recording.id]
         starts, values = own["start_s"].to_numpy(), own["surprise"].to_numpy()
         near = [(starts >= time - BEFORE_S) & (starts <= time + AFTER_S) for time in beats(recording)[0]]
         found.append(np.array([values[rows].max() if rows.any() else np.nan for rows in near]))

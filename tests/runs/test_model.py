@@ -87,10 +87,10 @@ def test_grey_records_and_batches_of_them_are_told_apart(recipe, shape, tmp_path
         tmp_path / "model", objective, constants.model_dump(mode="json"), Provenance(data="nothing", steps=0)
     )
     records = np.random.default_rng(0).integers(0, 256, (3, *shape), np.uint8)
-    batch = load(made).embed(records)
+    batch = anyjepa.load(made).embed(records)
     assert len(batch) == 3
     for one in (records[1], records[1, ..., None]):
-        np.testing.assert_allclose(load(made).embed(one), batch[1:2], atol=1e-5)
+        np.testing.assert_allclose(anyjepa.load(made).embed(one), batch[1:2], atol=1e-5)
 
 
 def test_records_of_different_lengths_keep_their_places(model, signals):

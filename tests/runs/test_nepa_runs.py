@@ -117,7 +117,7 @@ def test_surprise_on_the_command_line(cli, run: Path, ecgs: Path, tmp_path: Path
     done = cli(*command, "--horizon", 2, "--continued", tmp_path / "next.parquet", "--draw", picture)
     assert done.code == 0, done.err
     table = pd.read_parquet(out)
-    assert table.groupby("record").size().tolist() == [58] * 3
+    assert table.groupby("id").size().tolist() == [58] * 3
     assert len(pd.read_parquet(tmp_path / "next.parquet")) == 6
     assert picture.read_text().startswith("<?xml")
     assert "--draw needs --horizon" in cli(*command, "--draw", picture).err

@@ -122,7 +122,7 @@ def test_from_python(folder: Path) -> None:
     model = anyjepa.load(folder)
     (record,) = simulate(SimulatorConfig(patients=1, fs=100, duration_s=5))
     table = model.surprise(record.signal[:, :237], fs=100, leads=LEADS, unit="mV")
-    assert list(table.columns) == ["record", "token", "start_s", "surprise"]
+    assert list(table.columns) == ["id", "token", "start_s", "surprise"]
     assert len(table) == 22
     assert table["start_s"].iloc[-1] == pytest.approx(2.2)
 
@@ -137,7 +137,7 @@ def test_files(folder: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert (count, skipped) == (2, {})
     found, expected = pd.read_parquet(outputs["found.parquet"]), pd.read_csv(outputs["next.csv"])
-    assert found.groupby("record").size().tolist() == [118, 118]
+    assert found.groupby("id").size().tolist() == [118, 118]
     assert expected["token"].tolist() == [120, 121] * 2
     assert expected["start_s"].iloc[0] == pytest.approx(12)
     assert "z15" in expected

@@ -19,9 +19,7 @@ from anyjepa.data.ecg.arrays import from_arrays
 from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing, OnError
 from anyjepa.data.ecg.recording import Recording
-from anyjepa.data.images.preprocessing import ImagePreprocessing
 from anyjepa.data.modalities import PREPROCESSING
-from anyjepa.data.video.preprocessing import VideoPreprocessing
 from anyjepa.errors import InputError, did_you_mean
 from anyjepa.evaluation.features import mean_features
 from anyjepa.evaluation.samples import ArraySamples, Samples, SelectedSamples, Windows, longer
@@ -77,10 +75,7 @@ class Model:
         """Raw records as the encoder sees them."""
         one = False
         if isinstance(raw, np.ndarray):
-            grey = isinstance(self.preprocessing, ImagePreprocessing | VideoPreprocessing) and raw.shape[-1:] not in (
-                (1,),
-                (3,),
-            )
+            grey = self.preprocessing.kind in ("images", "video") and raw.shape[-1:] not in ((1,), (3,))
             one = raw.ndim == len(self.preprocessing.size) + (not grey)
         signals = [self.preprocessing.prepare(record) for record in ([raw] if one else raw)]
         return ArraySamples(tuple(map(str, range(len(signals)))), signals)
@@ -99,7 +94,7 @@ class Model:
     def surprise(self, raw: np.ndarray | Sequence[np.ndarray], horizon: int = 1, **how: Any) -> pd.DataFrame:
         """How far each patch of raw records, given as to `embed`, is from what a NEPA model expected: a row a patch.
 
-        Columns record, token, start_s and surprise, 1 - cosine of the patch's projection and its prediction from
+        Columns id, token, start_s and surprise, 1 - cosine of the patch's projection and its prediction from
         `horizon` patches before. Raises InputError for a model that does not predict the next patch of a signal.
         """
         return surprise_table(self, self.prepared(raw, **how), horizon)
