@@ -316,7 +316,8 @@ def test_resume_refuses_other_records(cli, tiny_recipe, tiny_run, tmp_path):
 def test_pretrain_does_not_touch_a_folder_in_use(cli, tiny_recipe, tiny_run):
     done = cli("pretrain", tiny_recipe, "-o", tiny_run)
     assert (done.code, done.out) == (2, "")
-    assert done.err == f"anyjepa: {tiny_run}: is not empty; give another --output, or --resume to go on with that run\n"
+    advice = "give another --output, or go on with that run by pretrain --resume"
+    assert done.err == f"anyjepa: {tiny_run}: is not empty; {advice}\n"
 
 
 @pytest.mark.parametrize(

@@ -199,7 +199,11 @@ def evaluate(
     ] = None,
     edits: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Of cells: how the file is read, e.g. condition=gene, quality.min_genes=0."),
+        typer.Option(
+            "--set",
+            help="How to judge, e.g. evaluation.finetune.attention=causal; of cells: how the file is read, e.g. "
+            "condition=gene, quality.min_genes=0.",
+        ),
     ] = None,
     unit: Unit = None,
     skip_errors: SkipErrors = False,
@@ -207,6 +211,7 @@ def evaluate(
 ) -> None:
     """Judge an encoder on labels, beside a random-init encoder, raw input and the same network trained from scratch."""
     from anyjepa.evaluation.result import render
+    from anyjepa.recipes.schema import apply_edit
     from anyjepa.report.page import write_report
     from anyjepa.runs.evaluate import evaluate
     from anyjepa.runs.folder import find_run
@@ -230,8 +235,11 @@ def evaluate(
         asked = {"seeds": seeds, "splits": folds}
         evaluate_cells(protocol, model, data or [], weights, asked, edits or [], as_json)
         return
-    if edits:
-        raise InputError(f"evaluate: --set says how a file of cells is read, with --protocol {' or '.join(PROTOCOLS)}")
+    judging: dict[str, Any] = {}
+    for edit in edits or []:
+        if not edit.startswith("evaluation."):
+            raise InputError(f"--set {edit}: here it says how to judge: evaluation.finetune.attention=causal, say")
+        apply_edit(judging, edit)
     with console(stderr=True).status("reading") as status:
         result = evaluate(
             model,
@@ -240,10 +248,11 @@ def evaluate(
             task=task,
             labels=table,
             weights=weights.value if weights else None,
+            settings=judging.get("evaluation"),
             unit=unit,
             on_error="skip" if skip_errors else "raise",
             save_classifier=save_classifier,
-            progress=status.update,
+            progress=status.update if status.console.is_terminal else _tell,
             **{name: value for name, value in chosen.items() if value is not None},
         )
     report = write_report(run.folder) if (run := find_run(Path(model))) else None
@@ -255,6 +264,11 @@ def evaluate(
         typer.echo(f"report: {report}")
     if save_classifier:
         typer.echo(f"classifier: {save_classifier}")
+
+
+def _tell(row: str) -> None:
+    """What is being judged, where no terminal can show it in place."""
+    typer.echo(f"judging: {row}", err=True)
 
 
 app.command()(predict)

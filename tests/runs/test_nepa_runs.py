@@ -125,6 +125,15 @@ def test_surprise_on_the_command_line(cli, run: Path, ecgs: Path, tmp_path: Path
     assert "horizon 99: is not from 1 to 20" in cli(*command, "--horizon", 99).err
 
 
+def test_how_to_judge_is_said_on_the_command_line(cli, run: Path):
+    command = ["evaluate", run, "--seeds", 1, "--protocol", "knn", "--json"]
+    done = cli(*command, "--set", "evaluation.bootstrap=7", "--set", "evaluation.knn.neighbours=3")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["settings"]["knn"]["neighbours"] == 3
+    assert "here it says how to judge" in cli(*command, "--set", "condition=gene").err
+    assert "evaluation" in cli(*command, "--set", "evaluation.knn.k=3").err
+
+
 def test_import_and_export_on_the_command_line(cli, golden: Path, tmp_path: Path):
     model, folder = tmp_path / "model", tmp_path / "folder"
     assert cli("weights", "import", "nepa", golden / "nepa_image", "-o", model) == (0, f"model: {model}\n", "")

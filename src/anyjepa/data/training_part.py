@@ -21,7 +21,8 @@ def training_rows(
         if id not in unwanted and (part == "all" or where == "train")
     ]
     if ids and not kept:
-        raise InputError(f"{name}: no record is left to train on")
+        more = "; data.part=all trains on its other parts, too" if part == "train" and split is not None else ""
+        raise InputError(f"{name}: no record is left to train on{more}")
     return kept
 
 

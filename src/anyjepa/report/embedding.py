@@ -21,7 +21,8 @@ _LABELS = 16
 def embedding_map(run: Contents) -> Html:
     """`artifacts/embedding.npz` holds z (N, 2), or features (N, D) for PCA; and may hold labels (N,) and split (N,)."""
     if run.embedding is None:
-        return note("Not drawn: artifacts/embedding.npz is missing or not readable.")
+        lacking = "artifacts/embedding.npz is missing or not readable"
+        return note(f"Not drawn: {lacking}; anyjepa evaluate --protocol linear writes it.")
     try:
         return _map(run.what[0], **run.embedding)
     except Exception as error:  # arrays of someone else's can fail anywhere in NumPy or Matplotlib

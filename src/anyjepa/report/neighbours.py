@@ -60,9 +60,9 @@ def _attention(arrays: dict[str, np.ndarray]) -> Html:
     looked = np.asarray(arrays["attention"][:_MOST], float)
     relative = looked * looked[0].size
     images = [Cell(one[0], str(names[0])) for one, names in zip(arrays["records"], arrays["labels"], strict=True)]
-    maps = [Cell(heat(one), f"{one.min():.2f} to {one.max():.2f}") for one in relative]
+    maps = [Cell(heat(one - one.min()), f"{one.min():.2f} to {one.max():.2f}") for one in relative]
     text = (
         "Above the image, below how much its patches are attended to: 1 is the share of a patch if all had the same; "
-        "full colour is the larger number, no colour is 0."
+        "full colour is the larger number below, no colour the smaller."
     )
     return figure(draw(f"Attention. {text}", lambda: mosaic([images[: len(maps)], maps], side=112)), text)

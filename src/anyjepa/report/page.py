@@ -39,7 +39,7 @@ _SECTIONS = (
     ("attention", "Where does it look?", attention,
      "How much the last block attends to each patch, mean over heads and over all patches that look."),
     ("masks", "What had to be predicted", masks,
-     "Training {records}. The student encodes only what is not hidden; the teacher sees all of it."),
+     "Training {records}: what was hidden of them, and what was predicted from what."),
     ("training", "Training", training, "Everything that was logged, by optimiser step."),
     ("collapse", "Did it collapse?", collapse,
      "A small loss proves nothing if all inputs get the same representation. These numbers would show it."),

@@ -68,7 +68,8 @@ def evaluate(
     candidate = Candidate(loaded.encoder, loaded.loaded.weights, loaded.loaded.records)
     embedded = f"embedded {samples.what[0]}"
     where = ", ".join(path.name for path in paths) or embedded
-    what = f"{asked.title} of {task} on {where}"
+    unit_read = f", read as {unit}" if unit else ""
+    what = f"{asked.title} of {task} on {where}{unit_read}"
     keep = partial(write_classifier, Path(save_classifier), loaded, what, samples) if save_classifier else None
     result = judging.evaluate(
         {f"pretrained ({loaded.loaded.weights})": candidate},
@@ -76,7 +77,7 @@ def evaluate(
         table,
         config,
         task=task,
-        data=", ".join(str(p) for p in paths) or embedded,
+        data=(", ".join(str(p) for p in paths) or embedded) + unit_read,
         sources=dict(zip(samples.ids, samples.source, strict=True)),
         patients=dict(zip(samples.ids, samples.groups, strict=True)),
         what=samples.what,

@@ -100,7 +100,7 @@ def new_run(recipe: Recipe, output: Path | None) -> Run:
 
 
 def in_use(folder: Path) -> InputError:
-    return InputError(f"{folder}: is not empty; give another --output, or --resume to go on with that run")
+    return InputError(f"{folder}: is not empty; give another --output, or go on with that run by pretrain --resume")
 
 
 def find_run(folder: Path) -> Run | None:

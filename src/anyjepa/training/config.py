@@ -101,6 +101,7 @@ class TrainingConfig(Config):
             raise ValueError(f"batch_size {self.batch_size} is not a multiple of accumulation {self.accumulation}")
         if self.optimiser.warmup >= self.steps:
             raise ValueError(
-                f"optimiser.warmup {self.optimiser.warmup} must be shorter than steps {self.steps}; set it, too"
+                f"optimiser.warmup {self.optimiser.warmup} must be shorter than steps {self.steps}; "
+                f"set it, too: training.optimiser.warmup={self.steps // 10}"
             )
         return self

@@ -250,7 +250,8 @@ def _preprocessing(where: str, official: OfficialConfig, axes: int, statistics: 
         raise InputError(f"{where}: num_channels is {official.num_channels}; an ECG model has the {len(LEADS)} leads")
     if statistics is None:
         raise InputError(
-            f"{where}: is a model of ECGs without its constants; name the data set whose to use (--statistics)"
+            f"{where}: is a model of ECGs without its constants; name the data set whose to use by --statistics: "
+            f"{', '.join(CATALOGUE)}"
         )
     if statistics not in CATALOGUE:
         hint = did_you_mean(statistics, CATALOGUE)

@@ -20,7 +20,8 @@ OnError = Literal["raise", "skip"]
 Leads = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(check_distinct)]
 _IN_TRAINING = (
     "Train on fewer by data.leads=[...], set it to zero by data.missing_leads=zero, "
-    "or mask it by data.missing_leads=mask with objective.encoder.absent=true"
+    "mask it by data.missing_leads=mask with objective.encoder.absent=true, "
+    "or leave such records out by data.on_error=skip"
 )
 _IN_USE = (
     "Leave such records out by --skip-errors, or use a model that was trained on the leads that there are, "
