@@ -126,7 +126,7 @@ def test_surprise_on_the_command_line(cli, run: Path, ecgs: Path, tmp_path: Path
 
 
 def test_how_to_judge_is_said_on_the_command_line(cli, run: Path):
-    command = ["evaluate", run, "--seeds", 1, "--protocol", "knn", "--json"]
+    command = ["evaluate", run, "--seeds", 1, "--min-count", 0, "--protocol", "knn", "--json"]
     done = cli(*command, "--set", "evaluation.bootstrap=7", "--set", "evaluation.knn.neighbours=3")
     assert done.code == 0, done.err
     assert json.loads(done.out)["settings"]["knn"]["neighbours"] == 3
