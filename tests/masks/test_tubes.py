@@ -83,3 +83,25 @@ def test_what_does_not_fit_is_refused():
         TubesConfig().check((4, 8))
     with pytest.raises(ValueError, match="0 < scale < 1"):
         TubesConfig(groups=(TubeGroup(blocks=1, scale=(0.5, 1.0)),))
+
+
+@pytest.mark.parametrize(("mode", "size"), [("reference", 29.12), ("exact", 29.59)])
+def test_published_areas_are_rounded_down(mode, size):
+    """Of .15 of 196 tokens: the mean block over all aspects."""
+    config = TubesConfig(groups=(TubeGroup(blocks=1, scale=(0.15, 0.15)),), mode=mode)
+    sizes = [
+        sample(config, (1, 14, 14), np.array([0.5, aspect]), np.zeros((1, 2)))[0].targets.shape[-1]
+        for aspect in np.linspace(0, 1, 1000, endpoint=False)
+    ]
+    assert np.mean(sizes) == pytest.approx(size, abs=0.05)
+
+
+def test_published_groups_have_one_aspect():
+    """Their generators have one seed; in `exact` each group draws its own."""
+    group = TubeGroup(blocks=1, scale=(0.15, 0.15))
+    for mode in ("reference", "exact"):
+        config, same = TubesConfig(groups=(group, group), mode=mode), []
+        for seed in range(20):
+            first, second = (maps(masks, (1, 14, 14))[1][0, 0] for masks in drawn(config, (1, 14, 14), 1, seed))
+            same.append(torch.equal(first.any(1).sum(), second.any(1).sum()))
+        assert all(same) == (mode == "reference")
