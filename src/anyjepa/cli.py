@@ -238,7 +238,10 @@ def evaluate(
     judging: dict[str, Any] = {}
     for edit in edits or []:
         if not edit.startswith("evaluation."):
-            raise InputError(f"--set {edit}: here it says how to judge: evaluation.finetune.attention=causal, say")
+            raise InputError(
+                f"--set {edit}: says how to judge, as evaluation.finetune.attention=causal does, or how a file of cells "
+                f"is read, with --protocol {' or '.join(PROTOCOLS)}"
+            )
         apply_edit(judging, edit)
     with console(stderr=True).status("reading") as status:
         result = evaluate(

@@ -123,7 +123,8 @@ def test_a_missing_lead_is_named_with_what_there_is() -> None:
     is_missing = r"^records/r\.hea: lead 'V6' is missing \(12 are needed\)\. Has: I, II, .*, V5\."
     in_training = (
         r" Train on fewer by data\.leads=\[\.\.\.\], set it to zero by data\.missing_leads=zero, "
-        r"or mask it by data\.missing_leads=mask with objective\.encoder\.absent=true$"
+        r"mask it by data\.missing_leads=mask with objective\.encoder\.absent=true, "
+        r"or leave such records out by data\.on_error=skip$"
     )
     in_use = " Leave such records out by --skip-errors, or use a model that was trained on the leads that there are"
     with pytest.raises(InputError, match=is_missing + "$"):

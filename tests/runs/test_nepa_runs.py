@@ -130,7 +130,7 @@ def test_how_to_judge_is_said_on_the_command_line(cli, run: Path):
     done = cli(*command, "--set", "evaluation.bootstrap=7", "--set", "evaluation.knn.neighbours=3")
     assert done.code == 0, done.err
     assert json.loads(done.out)["settings"]["knn"]["neighbours"] == 3
-    assert "here it says how to judge" in cli(*command, "--set", "condition=gene").err
+    assert "says how to judge" in cli(*command, "--set", "condition=gene").err
     assert "evaluation" in cli(*command, "--set", "evaluation.knn.k=3").err
 
 
