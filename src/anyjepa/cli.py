@@ -239,8 +239,8 @@ def evaluate(
     for edit in edits or []:
         if not edit.startswith("evaluation."):
             raise InputError(
-                f"--set {edit}: says how to judge, as evaluation.finetune.attention=causal does, or how a file of cells "
-                f"is read, with --protocol {' or '.join(PROTOCOLS)}"
+                f"--set {edit}: says how to judge, as evaluation.finetune.attention=causal does, or how a file of "
+                f"cells is read, with --protocol {' or '.join(PROTOCOLS)}"
             )
         apply_edit(judging, edit)
     with console(stderr=True).status("reading") as status:
