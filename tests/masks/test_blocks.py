@@ -99,6 +99,19 @@ def test_reference_masks_have_one_length_a_batch():
     assert masks.targets_valid is None
 
 
+def test_reference_contexts_are_cut_by_as_many_as_a_process_had():
+    """Each to the shortest of its own: what is left of the same contexts when they are cut as a whole, or more."""
+    whole, parts = (drawn(BlocksConfig(mode="reference", together=size), (14, 14), 70) for size in (None, 32))
+    assert torch.equal(parts.targets, whole.targets)
+    assert parts.context_valid is not None
+    lengths = parts.context_valid.sum(1)
+    assert [len(set(part.tolist())) for part in lengths.split(32)] == [1, 1, 1]
+    assert lengths.min() == whole.context.shape[1] < lengths.max() == parts.context.shape[1]
+    assert torch.equal(parts.context[:, : lengths.min()], whole.context)
+    for first in (0, 32, 64):
+        assert parts.rows(slice(first, first + 32)).context_valid is None
+
+
 def test_the_endless_search_of_the_reference_is_refused():
     with pytest.raises(ValueError, match=r"does not exceed min_keep 10, .* lower min_keep below 9"):
         drawn(BlocksConfig(mode="reference"), (8, 8), 4)

@@ -29,21 +29,6 @@ def test_rows_are_no_longer_than_they_need_and_count_the_whole_batch() -> None:
     assert full.context_valid is None
 
 
-def test_parts_of_a_batch_are_joined() -> None:
-    parts = [Masks(CONTEXT, TARGETS), Masks(CONTEXT[:1, :1], TARGETS[:1, :, :2])]
-    joined = Masks.joined(parts)
-    assert joined.context_valid is not None
-    assert joined.context_valid.tolist() == [[True, True], [True, True], [True, False]]
-    values = torch.arange(15.0).view(3, 5, 1)
-    assert joined.of(values).tolist() == parts[0].of(values[:2]).tolist() + parts[1].of(values[2:]).tolist()
-    for part, rows in zip(parts, (slice(0, 2), slice(2, 3)), strict=True):
-        again = joined.rows(rows)
-        assert torch.equal(again.context, part.context)
-        assert torch.equal(again.targets, part.targets)
-        assert again.context_valid is again.targets_valid is None
-        assert again.count() == joined.count() == 16
-
-
 def test_count_is_the_optimiser_batchs_where_known() -> None:
     assert Masks(CONTEXT, TARGETS).count() == 12
     assert Masks(CONTEXT, TARGETS, None, VALID).count() == 7

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -36,13 +35,6 @@ class Masks(NamedTuple):
         targets, targets_valid = _trimmed(self.targets, self.targets_valid, rows)
         return Masks(context, targets, context_valid, targets_valid, self.count())
 
-    @classmethod
-    def joined(cls, parts: Sequence[Masks]) -> Masks:
-        """The samples of all parts, shorter rows filled up."""
-        context, context_valid = _filled([(part.context, part.context_valid) for part in parts])
-        targets, targets_valid = _filled([(part.targets, part.targets_valid) for part in parts])
-        return cls(context, targets, context_valid, targets_valid)
-
     def everything(self, tokens: int, samples: int | None = None) -> Masks:
         """The same context, and all tokens of the grid as one block of targets. samples: of the optimiser batch."""
         batch = len(self.context)
@@ -70,17 +62,6 @@ def _trimmed(index: Tensor, valid: Tensor | None, rows: slice) -> tuple[Tensor, 
     longest = int(valid.flatten(0, -2).any(0).nonzero().max()) + 1  # a sample has a token at least
     valid = valid[..., :longest]
     return index[rows, ..., :longest], None if valid.all() else valid
-
-
-def _filled(parts: Sequence[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:
-    """(b, ..., K) of each part, and which entries count -> (B, ..., longest K)."""
-    longest = max(index.shape[-1] for index, _ in parts)
-    valid = [torch.ones_like(index, dtype=torch.bool) if counts is None else counts for index, counts in parts]
-    index, counted = (
-        torch.cat([F.pad(tensor, (0, longest - tensor.shape[-1])) for tensor in tensors])
-        for tensors in ([index for index, _ in parts], valid)
-    )
-    return index, None if counted.all() else counted
 
 
 class Coverage(NamedTuple):

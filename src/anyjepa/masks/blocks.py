@@ -33,12 +33,12 @@ class BlocksConfig(Config):
     mode: Literal["exact", "reference"] = Field(
         default="exact",
         description="exact: sizes and places of every image its own, every token can be context and target; reference: "
-        "the published collator: one size for many, last row and column never used, contexts cut to the shortest",
+        "the published collator: one size a batch, last row and column never used, contexts cut to the shortest",
     )
     together: PositiveInt | None = Field(
         default=None,
-        description="reference only: samples of one size, cut to the shortest of them, as many as a process had; none: "
-        "the whole optimiser batch",
+        description="reference only: samples that are cut to the shortest of them, as many as a process had; none: the "
+        "whole optimiser batch",
     )
     min_keep: PositiveInt = Field(
         default=10, description="reference only: a block has more tokens than this, or is drawn again"
@@ -87,8 +87,7 @@ def sample_blocks(config: BlocksConfig, grid: tuple[int, int], shared: Uniforms,
     flat, valid = indices(targets.reshape(len(uniforms) * config.targets, -1))
     shape = (len(uniforms), config.targets, -1)
     if config.mode == "reference":  # cut to the shortest, in raster order, as published
-        shortest = context_valid.sum(1).min()
-        context_index, context_valid = context_index[:, :shortest], context_valid[:, :shortest]
+        context_index, context_valid = cut_to_shortest(context_index, context_valid, config.together)
     return Masks(
         torch.from_numpy(context_index),
         torch.from_numpy(flat.reshape(shape)),
@@ -172,6 +171,14 @@ def rectangles(
         for size, side, place in zip(grid, (height, width), (down, along), strict=True)
     )
     return rows[..., :, None] & columns[..., None, :]
+
+
+def cut_to_shortest(index: NDArray[np.int64], valid: Map, together: int | None) -> tuple[NDArray[np.int64], Map]:
+    """What `indices` gives, rows cut to the shortest of each `together` that follow one another; none: of all."""
+    size, lengths = together or len(valid), valid.sum(1)
+    shortest = np.minimum.reduceat(lengths, np.arange(0, len(lengths), size))
+    kept = np.arange(shortest.max()) < np.repeat(shortest, size)[: len(lengths), None]
+    return np.where(kept, index[:, : shortest.max()], 0), kept
 
 
 def indices(member: Map) -> tuple[NDArray[np.int64], Map]:

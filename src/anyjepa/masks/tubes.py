@@ -10,7 +10,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from anyjepa.config import Config, Share
 from anyjepa.masks.base import Masks
-from anyjepa.masks.blocks import Uniforms, between, indices, rectangles, sides
+from anyjepa.masks.blocks import Uniforms, between, cut_to_shortest, indices, rectangles, sides
 
 
 class TubeGroup(Config):
@@ -37,8 +37,8 @@ class TubesConfig(Config):
     )
     together: PositiveInt | None = Field(
         default=None,
-        description="reference only: samples of one size, cut to the shortest of them, as many as a process had; none: "
-        "the whole optimiser batch",
+        description="reference only: samples that are cut to the shortest of them, as many as a process had; none: the "
+        "whole optimiser batch",
     )
 
     @model_validator(mode="after")
@@ -86,18 +86,16 @@ def sample_tubes(config: TubesConfig, grid: tuple[int, int, int], shared: Unifor
         hidden[np.all(hidden, axis=(1, 2)), -1] = False  # one block over the whole frame: its last row is seen
         hidden = np.repeat(hidden[:, None], frames, axis=1)  # (B, frames, rows, columns)
         hidden = hidden.reshape(len(hidden), -1)
-        masks.append(_masks(~hidden, hidden, reference))
+        (context, seen), (targets, hides) = indices(~hidden), indices(hidden)
+        if reference:
+            context, seen = cut_to_shortest(context, seen, config.together)
+            targets, hides = cut_to_shortest(targets, hides, config.together)
+        masks.append(
+            Masks(
+                torch.from_numpy(context),
+                torch.from_numpy(targets[:, None]),
+                None if seen.all() else torch.from_numpy(seen),
+                None if hides.all() else torch.from_numpy(hides[:, None]),
+            )
+        )
     return masks
-
-
-def _masks(seen: np.ndarray, hidden: np.ndarray, cut: bool) -> Masks:
-    (context, context_valid), (targets, targets_valid) = indices(seen), indices(hidden)
-    if cut:
-        context, targets = context[:, : context_valid.sum(1).min()], targets[:, : targets_valid.sum(1).min()]
-        return Masks(torch.from_numpy(context), torch.from_numpy(targets[:, None]))
-    return Masks(
-        torch.from_numpy(context),
-        torch.from_numpy(targets[:, None]),
-        None if context_valid.all() else torch.from_numpy(context_valid),
-        None if targets_valid.all() else torch.from_numpy(targets_valid[:, None]),
-    )

@@ -173,10 +173,7 @@ class Collate:
 def step_masks(masks: MasksConfig, grid: tuple[int, ...], config: TrainingConfig, step: int) -> list[Masks]:
     """The groups of masks of a step's whole optimiser batch. grid: tokens along each axis."""
     rng, (shared, own) = generator(config.seed, "masks", step), draws(masks, grid)
-    most = getattr(masks, "together", None) or config.batch_size
-    sizes = [min(most, config.batch_size - first) for first in range(0, config.batch_size, most)]
-    parts = [sample(masks, grid, rng.random(shared), rng.random((size, own))) for size in sizes]
-    return parts[0] if len(parts) == 1 else [Masks.joined(groups) for groups in zip(*parts, strict=True)]
+    return sample(masks, grid, rng.random(shared), rng.random((config.batch_size, own)))
 
 
 def _tensor(array: np.ndarray | None) -> Any:
