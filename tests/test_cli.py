@@ -391,6 +391,13 @@ def test_evaluate_with_a_table_of_labels(cli, tiny_run, ecgs, tmp_path):
         assert done.code == 0, done.err
         result = json.loads(done.out)
         assert (result["task"], result["classes"], result["records"]) == ("kind (mine)", {"a": 10, "b": 10}, 20)
+    kept = tmp_path / "kept"
+    asked += ["--target", "kind", "--group", "who", "--folds", 2, "--seeds", 1]
+    done = cli(*asked, "--unit", "mV", "--save-classifier", kept)
+    assert done.code == 0, done.err
+    assert done.err.startswith("judging: pretrained (teacher)\n")  # no terminal could show it in place
+    assert ", read as mV" in " ".join(done.out.split())
+    assert ", read as mV" in (kept / "README.md").read_text()
 
 
 def test_evaluations_that_differ_do_not_overwrite_each_other(cli, tiny_recipe, tiny_run, ecgs, tmp_path):
