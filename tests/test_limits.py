@@ -1,0 +1,72 @@
+"""Limits: refused before anything is allocated, in a line that says how to raise the limit."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anyjepa.errors import InputError
+from anyjepa.limits import EXPANSION, LIMITS, MEMORY, SMALL, Limit, check_size
+
+
+def test_a_message_names_the_amount_the_limit_and_the_remedy() -> None:
+    with pytest.raises(InputError) as error:
+        MEMORY.check(5.76e9, "b.npz: 'signals'")
+    assert str(error.value) == (
+        "b.npz: 'signals' needs 5.8 GB, more than the limit of 4 GB; to allow it, set ANYJEPA_LIMIT_MEMORY=6GB"
+    )
+
+
+@given(limit=st.sampled_from(LIMITS), factor=st.floats(1.001, 1e6))
+def test_the_value_in_a_message_is_enough(limit: Limit, factor: float) -> None:
+    amount = int(limit.default * factor) + 1
+    with pytest.raises(InputError) as error:
+        limit.check(amount, "x")
+    found = re.search(r"set (\w+)=(\S+)$", str(error.value))
+    assert found
+    assert found[1] == limit.variable
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(*found.groups())
+        limit.check(amount, "x")
+        assert limit.value < 2 * amount + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("16GB", 16 * 10**9), ("1.5 GB", 15 * 10**8), ("200", 200), ("3k", 3000), ("2TB", 2 * 10**12)],
+)
+def test_a_value_may_have_a_unit(text: str, value: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANYJEPA_LIMIT_MEMORY", text)
+    assert MEMORY.value == value
+
+
+@pytest.mark.parametrize("text", ["", "much", "-1", "1e9", "nan", "16 gigabytes", "9" * 400])
+def test_what_is_not_a_number_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANYJEPA_LIMIT_MEMORY", text)
+    with pytest.raises(InputError, match="is not a number; write 4 GB"):
+        MEMORY.check(1, "x")
+
+
+def test_a_file_may_take_its_own_size_and_a_small_one_may_expand() -> None:
+    check_size(50e9, 50 * 10**9, "x")
+    check_size(SMALL, 1, "x")
+    check_size(3.9e9, 10**9, "x")
+
+
+def test_a_file_that_expands_too_much_is_refused_by_its_ratio_or_its_size() -> None:
+    with pytest.raises(InputError) as error:
+        check_size(576e6, 560_000, "b.npz: 'signals'")
+    assert str(error.value) == (
+        "b.npz: 'signals' needs 576 MB, 1029 times the size of its file (560 kB), more than the limit of 100 times; "
+        "to allow it, set ANYJEPA_LIMIT_EXPANSION=1029"
+    )
+    with pytest.raises(InputError, match="ANYJEPA_LIMIT_MEMORY=5GB"):
+        check_size(4.1e9, 10**9, "x")
+
+
+def test_the_ratio_that_a_message_names_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(EXPANSION.variable, "1029")
+    check_size(576e6, 560_000, "x")
