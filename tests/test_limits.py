@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anyjepa.errors import InputError
-from anyjepa.limits import EXPANSION, LIMITS, MEMORY, SMALL, Limit, check_size
+from anyjepa.limits import EXPANSION, LIMITS, MEMORY, ORDINARY, SMALL, Limit, check_size
 
 
 def test_a_message_names_the_amount_the_limit_and_the_remedy() -> None:
@@ -50,10 +50,10 @@ def test_what_is_not_a_number_is_refused(text: str, monkeypatch: pytest.MonkeyPa
         MEMORY.check(1, "x")
 
 
-def test_a_file_may_take_its_own_size_and_a_small_one_may_expand() -> None:
-    check_size(50e9, 50 * 10**9, "x")
+def test_a_large_file_may_take_some_times_its_size_and_a_small_one_may_expand() -> None:
+    check_size(50e9 * ORDINARY, 50 * 10**9, "x")
     check_size(SMALL, 1, "x")
-    check_size(3.9e9, 10**9, "x")
+    check_size(3.9e9, 10**8, "x")
 
 
 def test_a_file_that_expands_too_much_is_refused_by_its_ratio_or_its_size() -> None:
@@ -64,7 +64,18 @@ def test_a_file_that_expands_too_much_is_refused_by_its_ratio_or_its_size() -> N
         "to allow it, set ANYJEPA_LIMIT_EXPANSION=1029"
     )
     with pytest.raises(InputError, match="ANYJEPA_LIMIT_MEMORY=5GB"):
-        check_size(4.1e9, 10**9, "x")
+        check_size(4.1e9, 10**8, "x")
+
+
+@given(needed=st.floats(1, 1e15), size=st.integers(0, 10**12))
+def test_what_a_message_says_is_enough_at_once(needed: float, size: int) -> None:
+    try:
+        check_size(needed, size, "x")
+    except InputError as error:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in re.findall(r"(ANYJEPA_LIMIT_\w+)=(\S+)", str(error)):
+                patch.setenv(name, value)
+            check_size(needed, size, "x")
 
 
 def test_the_ratio_that_a_message_names_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:

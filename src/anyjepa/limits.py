@@ -19,6 +19,12 @@ from anyjepa.errors import InputError
 SMALL = 256 * 10**6
 """Bytes. What needs no more may expand any number of times, such as a long column with one value."""
 
+ORDINARY = 8
+"""Times its size that a file may always take: 16-bit numbers and text become float64."""
+
+OBJECTS = 20
+"""Bytes of memory per byte of JSON, at most: `[]` takes 56, and 8 in its list."""
+
 _POWERS = {"": 0, "k": 3, "M": 6, "G": 9, "T": 12}
 
 
@@ -52,55 +58,61 @@ class Limit:
         if amount > (limit := self.value):
             raise InputError(
                 f"{what} needs {shown(amount, self.unit, 2)}, more than the limit of {shown(limit, self.unit)}; "
-                f"to allow it, set {self.variable}={_enough(amount, self.unit)}"
+                f"to allow it, set {self.remedy(amount)}"
             )
+
+    def remedy(self, amount: float) -> str:
+        """The setting of the variable that allows `amount`."""
+        return f"{self.variable}={_enough(amount, self.unit)}"
 
 
 MEMORY = Limit(
     "memory",
     4 * 10**9,
     "bytes",
-    "what one file takes in memory; a file that is larger itself, such as an uncompressed array, may take its own size",
+    f"what one file, or one embedded data set, takes; a large file may take {ORDINARY} times its own size",
 )
 EXPANSION = Limit(
     "expansion",
     100,
     "times",
-    "how many times its size a compressed file takes in memory, if that is over 256 MB; real data reach about 30",
+    "how many times its own size a file takes, if that is more than 256 MB; compressed data of any use take about 30",
 )
-PIXELS = Limit("pixels", 64 * 2**20, "pixels", "one image, or one frame of a video; 8K video has 33 million")
-DOCUMENT = Limit(
-    "document",
-    64 * 2**20,
-    "bytes",
-    "a file that is parsed as a whole (YAML, JSON, XML, DICOM, SCP-ECG), whose parts take about 20 times its size",
-)
-COLUMNS = Limit("columns", 10**5, "columns", "columns of a table, signals of a record, members of an archive")
+PIXELS = Limit("pixels", 64 * 2**20, "pixels", "one image, or one frame of a video; a frame in 8K has 33 million")
+COLUMNS = Limit("columns", 10**5, "columns", "columns of a table, signals of a record, arrays of an archive")
+RECIPE = Limit("recipe", 256 * 10**3, "bytes", "a recipe; YAML is read at about 50 kB per second")
 PARAMETERS = Limit("parameters", 4 * 10**9, "parameters", "one model; the largest published JEPA has 2 billion")
 BATCH = Limit(
     "batch",
     64 * 10**9,
     "bytes",
-    "the inputs of a micro-batch, and its tokens after one layer; V-JEPA's largest batch, for 48 GPUs, takes 20 GB",
+    "the inputs of a micro-batch, or its tokens after one layer; V-JEPA's batch, for dozens of GPUs, takes 20 GB",
 )
 
-LIMITS = (MEMORY, EXPANSION, PIXELS, DOCUMENT, COLUMNS, PARAMETERS, BATCH)
+LIMITS = (MEMORY, EXPANSION, PIXELS, COLUMNS, RECIPE, PARAMETERS, BATCH)
 
 
 def check_size(needed: float, size: int, what: str) -> None:
     """Raises InputError if `what`, from a file of `size` bytes, needs too many bytes of memory.
 
-    It may take the size of its file whatever the limits are, so a large file without compression is always read.
+    Up to ORDINARY times its size is always allowed: then it is the user's file that is large.
     """
-    if needed <= size:
+    if needed <= size * ORDINARY:
         return
-    if needed > SMALL and needed > size * EXPANSION.value:
+    times = math.ceil(needed / max(size, 1))
+    if needed > SMALL and times > EXPANSION.value:
+        more = f" and {MEMORY.remedy(needed)}" if needed > MEMORY.value else ""
         raise InputError(
-            f"{what} needs {shown(needed, 'bytes', 2)}, {math.ceil(needed / max(size, 1))} times the size of its file "
+            f"{what} needs {shown(needed, 'bytes', 2)}, {times} times the size of its file "
             f"({shown(size, 'bytes', 2)}), more than the limit of {EXPANSION.value} times; "
-            f"to allow it, set {EXPANSION.variable}={math.ceil(needed / max(size, 1))}"
+            f"to allow it, set {EXPANSION.remedy(times)}{more}"
         )
     MEMORY.check(needed, what)
+
+
+def check_document(size: int, what: str) -> None:
+    """Raises InputError if a text of `size` bytes that becomes Python objects, such as JSON, may take too much."""
+    check_size(size * OBJECTS, size, what)
 
 
 def shown(amount: float, unit: str, digits: int = 6) -> str:

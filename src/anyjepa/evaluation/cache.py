@@ -6,12 +6,13 @@ import os
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from torch import nn
 
+from anyjepa.data.array_files import read_arrays
+from anyjepa.errors import InputError
 from anyjepa.evaluation.samples import Windows
 
 
@@ -35,9 +36,8 @@ class FeatureCache:
         if self.folder is None:
             return None
         try:
-            with open(self.folder / f"{key}.npz", "rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return dict(arrays)
-        except (OSError, ValueError, EOFError, BadZipFile):
+            return read_arrays(self.folder / f"{key}.npz", row_bytes=0)
+        except InputError:
             return None
 
     def _write(self, key: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

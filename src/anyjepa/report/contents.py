@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import yaml
 
+from anyjepa.data.array_files import read_arrays
 from anyjepa.evaluation.perturbation.result import Judgement
 from anyjepa.evaluation.proteins.result import ProteinResult
 from anyjepa.evaluation.result import WHAT, Result
@@ -96,10 +97,10 @@ def read_contents(run: Path) -> Contents:
     for path in sorted((run / "proteins").glob("*.json")):
         contents.proteins += read(f"proteins/{path.name}", lambda path: [ProteinResult.from_json(path)], [])
     if not contents.hides_nothing:
-        contents.masks = read("artifacts/masks.npz", _arrays, None)
-    contents.embedding = read("artifacts/embedding.npz", _arrays, None)
+        contents.masks = read("artifacts/masks.npz", read_arrays, None)
+    contents.embedding = read("artifacts/embedding.npz", read_arrays, None)
     if (run / "artifacts" / "neighbours.npz").exists():  # not every modality has them
-        contents.neighbours = read("artifacts/neighbours.npz", _arrays, None)
+        contents.neighbours = read("artifacts/neighbours.npz", read_arrays, None)
     return contents
 
 
@@ -122,11 +123,6 @@ def _mapping(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"it holds {type(value).__name__}, not names and values")
     return value
-
-
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
 
 
 def _metrics(path: Path, notes: list[str]) -> dict[str, Curve]:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from anyjepa.data.array_files import read_arrays
 from anyjepa.data.ecg.checks import check, warn_about
 from anyjepa.data.ecg.recording import Recording, check_rate, millivolts_per
-from anyjepa.data.files import regular_size
-from anyjepa.errors import InputError, did_you_mean
+from anyjepa.errors import InputError
 
 NPZ_KEYS = ("signals", "fs", "leads", "unit", "ids", "patients")
+RECORD_BYTES = 1000  # of a record in memory, besides its samples
 
 
 def from_arrays(
@@ -69,16 +70,7 @@ def read_npz(
     signals (N, L, T) or (L, T); fs, leads, unit as in `from_arrays`: from the file, or by argument where it lacks them;
     ids, patients optional. Pickled objects are refused.
     """
-    regular_size(path)
-    try:
-        with path.open("rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            stored = {"signals": loaded} if isinstance(loaded, np.ndarray) else {key: loaded[key] for key in loaded}
-    except Exception as error:  # zipfile, zlib and NumPy each raise their own
-        raise InputError(f"{path}: cannot be read as NumPy arrays ({str(error)[:200]})") from error
-    for key in stored:
-        if key not in NPZ_KEYS:
-            raise InputError(f"{path}: unknown key '{key}'{did_you_mean(key, NPZ_KEYS)}")
+    stored = read_arrays(path, NPZ_KEYS, value_bytes=8, row_bytes=RECORD_BYTES)
     given = {"fs": fs, "leads": leads, "unit": unit}
     for key, value in given.items():
         if key in stored and value is None:

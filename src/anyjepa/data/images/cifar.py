@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import tarfile
 import warnings
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,9 +18,10 @@ from anyjepa.data.files import regular_size
 from anyjepa.data.images.cifar_pickle import unpickled
 from anyjepa.data.images.image_set import ImageSet, Labels
 from anyjepa.errors import DataWarning, InputError
+from anyjepa.limits import COLUMNS, check_size
 
 PIXELS = 3 * 32 * 32
-LARGEST = 2**29  # bytes of a file in an archive; the largest published one has 155 MB
+LONGEST_HEADER = 2**16  # bytes of a header in an archive
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def recognise(path: Path) -> tuple[Layout, Path] | None:
         places = [(layout, place) for layout in LAYOUTS for place in (path, path / layout.folder)]
         return next(((layout, place) for layout, place in places if (place / layout.train[0]).is_file()), None)
     if path.name.endswith((".tar.gz", ".tgz")):
-        names = {Path(member.name).name for member in _members(path)}
+        names = {name for name, _ in _members(path)}
         return next(((layout, path) for layout in LAYOUTS if layout.train[0] in names), None)
     return None
 
@@ -152,40 +154,59 @@ def _from_archive(layout: Layout, path: Path) -> dict[str, bytes]:
     if digest != layout.md5:
         _warn(f"{path}: is not the published {layout.archive}: its MD5 is {digest}, not {layout.md5}")
     files = {}
-    for member in _members(path, layout.files):
-        files[Path(member.name).name] = member.content
+    for name, content in _members(path, layout.files):
+        if name in layout.files:
+            if name in files:
+                raise InputError(f"{path}: holds {name} twice")
+            files[name] = content
     for name in layout.files:
         if name not in files:
             raise InputError(f"{path}: holds no {name}, which {layout.name} needs")
     return files
 
 
-class _Member(NamedTuple):
-    name: str
-    content: bytes
-
-
-def _members(path: Path, wanted: Sequence[str] = ()) -> list[_Member]:
-    """The regular files of an archive; content only of those that are wanted."""
-    regular_size(path)
-    found = []
+def _members(path: Path, wanted: Sequence[str] = ()) -> Iterator[tuple[str, bytes]]:
+    """Names (without folders) of the regular files of an archive; content only of those that are wanted."""
+    size, count = regular_size(path), 0
     try:
-        with tarfile.open(path, "r:gz") as archive:
-            for member in archive:
-                if not member.isreg():
-                    continue
-                content = b""
-                if Path(member.name).name in wanted:
-                    if member.size > LARGEST:
-                        raise InputError(f"{path}: {member.name} has {member.size} bytes, more than any file of CIFAR")
-                    stream = archive.extractfile(member)
-                    content = stream.read() if stream else b""
-                found.append(_Member(member.name, content))
-    except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
+        with gzip.open(path) as file:
+            stream = _Unzipped(file, path, size)
+            with tarfile.open(fileobj=stream, mode="r:") as archive:  # type: ignore[call-overload]
+                while member := archive.next():
+                    archive.members.clear()  # a million of them would take a gigabyte
+                    COLUMNS.check(count := count + 1, f"{path}")
+                    if member.isreg() and not member.issparse():
+                        name = Path(member.name).name
+                        yield name, stream.content(member) if name in wanted else b""
+    except InputError:
+        raise
+    except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as a .tar.gz archive ({error}); get it again") from None
-    return found
+
+
+class _Unzipped:
+    """A gzipped stream that goes no further than the limits allow, for `tarfile`."""
+
+    def __init__(self, file: gzip.GzipFile, path: Path, size: int):
+        self.file, self.path, self.size, self.tell = file, path, size, file.tell
+
+    def read(self, count: int) -> bytes:
+        """Of a header: what it says may be longer than the memory."""
+        if count > LONGEST_HEADER:
+            raise InputError(f"{self.path}: has a header of {count} bytes; get it again")
+        return self.file.read(count)
+
+    def seek(self, place: int) -> int:
+        check_size(place, self.size, f"{self.path}: its content")
+        return self.file.seek(place)
+
+    def content(self, member: tarfile.TarInfo) -> bytes:
+        check_size(member.offset_data + member.size, self.size, f"{self.path}: {member.name}")
+        self.file.seek(member.offset_data)
+        content = self.file.read(member.size)
+        if len(content) < member.size:
+            raise EOFError(f"it ends within {member.name}")
+        return content
 
 
 def _batch(layout: Layout, content: bytes, where: Path) -> Batch:

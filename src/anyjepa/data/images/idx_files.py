@@ -14,8 +14,8 @@ import numpy as np
 from anyjepa.data.files import regular_size
 from anyjepa.data.images.image_set import ImageSet, Labels
 from anyjepa.errors import InputError
+from anyjepa.limits import check_size
 
-LARGEST = 2**32  # bytes of one array
 MOST_AXES = 32
 _TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 _PARTS = {"train": ("train",), "test": ("t10k", "test")}  # split: what its files begin with
@@ -24,17 +24,17 @@ _ENDINGS = ("-idx{}-ubyte", ".idx{}-ubyte")
 
 def read_idx(path: Path) -> np.ndarray:
     """The array of an IDX file, in the machine's byte order. InputError in one line for anything else."""
-    regular_size(path)
+    size = regular_size(path)
     try:
         with path.open("rb") as file:
             zipped = file.read(2) == b"\x1f\x8b"
         with gzip.open(path) if zipped else path.open("rb") as file:
-            return _array(file, path)
+            return _array(file, path, size)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read as an IDX file ({error})") from None
 
 
-def _array(file: io.BufferedIOBase, path: Path) -> np.ndarray:
+def _array(file: io.BufferedIOBase, path: Path, size: int) -> np.ndarray:
     zeros, code, axes = struct.unpack(">HBB", file.read(4).ljust(4, b"\xff"))
     if zeros or code not in _TYPES or not 1 <= axes <= MOST_AXES:
         raise InputError(
@@ -45,8 +45,7 @@ def _array(file: io.BufferedIOBase, path: Path) -> np.ndarray:
         raise InputError(f"{path}: is truncated, in its header")
     shape, kind = struct.unpack(f">{axes}I", sizes), np.dtype(_TYPES[code])
     expected = math.prod(shape) * kind.itemsize
-    if expected > LARGEST:
-        raise InputError(f"{path}: says that it holds {expected} bytes; at most {LARGEST} are read")
+    check_size(expected, size, f"{path}: an array of shape {shape}")
     content = file.read(expected + 1)
     if len(content) != expected:
         found = "more" if len(content) > expected else len(content)

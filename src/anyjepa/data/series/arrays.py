@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from anyjepa.data.array_files import read_arrays
 from anyjepa.data.files import regular_size
 from anyjepa.data.series.record import Series
-from anyjepa.errors import InputError, did_you_mean
+from anyjepa.errors import InputError
 
 NPZ_KEYS = ("series", "ids", "labels", "groups", "split")
+RECORD_BYTES = 1000  # of a series in memory, besides its values
 
 
 def read_npz(path: Path) -> list[Series]:
@@ -19,15 +21,7 @@ def read_npz(path: Path) -> list[Series]:
 
     Pickled objects are refused. InputError for what does not fit.
     """
-    regular_size(path)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            stored = {key: file[key] for key in file.files}
-    except Exception as error:  # zipfile, zlib and NumPy each raise their own
-        raise InputError(f"{path}: cannot be read as NumPy arrays ({str(error)[:200]})") from error
-    for key in stored:
-        if key not in NPZ_KEYS:
-            raise InputError(f"{path}: unknown key '{key}'{did_you_mean(key, NPZ_KEYS)}")
+    stored = read_arrays(path, NPZ_KEYS, value_bytes=8, row_bytes=RECORD_BYTES)
     if "series" not in stored:
         raise InputError(f"{path}: key 'series' is missing; it holds the values (series, channels, samples)")
     values = stored["series"][None] if stored["series"].ndim == 2 else stored["series"]

@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
+from anyjepa.data.array_files import read_arrays
 from anyjepa.data.class_folders import ClassFile, class_files
-from anyjepa.data.files import regular_size
 from anyjepa.data.labels import LabelTable
 from anyjepa.data.video.files import SUFFIXES, Decoding, VideoFiles, decode, scan
 from anyjepa.data.video.preprocessing import checked
@@ -70,12 +70,7 @@ def _classes(ids: tuple[str, ...], labels: list[str | None], split: tuple[str, .
 
 def read_npz(path: Path) -> VideoSet:
     """A video a key: (T, H, W) or (T, H, W, 1 or 3) uint8. Pickled objects are refused. InputError names the key."""
-    regular_size(path)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            stored = {key: file[key] for key in file.files}
-    except Exception as error:  # zipfile, zlib and NumPy each raise their own
-        raise InputError(f"{path}: cannot be read as NumPy arrays ({str(error)[:200]})") from error
+    stored = read_arrays(path)
     if not stored:
         raise InputError(f"{path}: there is no video in it")
     videos = []

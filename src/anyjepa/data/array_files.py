@@ -1,0 +1,104 @@
+"""NumPy's `.npz` and `.npy` files, checked by their headers before an array is read."""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import numpy as np
+from numpy.lib import format as npy
+
+from anyjepa.data.files import regular_size
+from anyjepa.errors import InputError, did_you_mean
+from anyjepa.limits import COLUMNS, check_size
+
+LONGEST_HEADER = 10_000  # bytes, as NumPy's own limit
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Compression in an archive. Others that zip files may have allocate what a header asks for."""
+
+
+def read_arrays(
+    path: Path, keys: Sequence[str] | None = None, value_bytes: int = 1, row_bytes: int = 100
+) -> dict[str, np.ndarray]:
+    """The arrays of an `.npz` file by name; the one array of an `.npy` file has the first of `keys` as its name.
+
+    keys: names that an array may have, any if None. value_bytes, row_bytes: what a value and a row will take in memory
+    at last, such as 8 where integers become float64. Pickled objects are refused. InputError for what cannot be read,
+    and for arrays that need more memory than the limits allow.
+    """
+    size, needed = regular_size(path), 0
+    try:
+        with _members(path, keys) as members:
+            COLUMNS.check(len(members), f"{path}")
+            for member in members:
+                if keys is not None and member.name not in keys:
+                    raise InputError(f"{path}: unknown key '{member.name}'{did_you_mean(member.name, keys)}")
+                with member.opened() as file:
+                    shape, dtype = _header(file, member)
+                values = math.prod(shape)
+                needed += values * max(dtype.itemsize, value_bytes) + row_bytes * (shape[0] if shape else 1)
+                check_size(needed, size, f"{path}: '{member.name}'")
+            found = {}
+            for member in members:
+                with member.opened() as file:
+                    found[member.name] = npy.read_array(file, allow_pickle=False)
+            return found
+    except InputError:
+        raise
+    except Exception as error:  # zipfile, zlib and NumPy each raise their own
+        raise InputError(f"{path}: cannot be read as NumPy arrays ({str(error)[:200]})") from error
+
+
+class _Member(NamedTuple):
+    name: str
+    size: int  # bytes of header and values
+    archive: zipfile.ZipFile | None  # None: the file itself
+    where: Path | zipfile.ZipInfo
+
+    @contextmanager
+    def opened(self) -> Iterator[IO[bytes]]:
+        if isinstance(self.where, Path):
+            with self.where.open("rb") as file:
+                yield file
+        elif self.archive is not None:
+            with self.archive.open(self.where) as file:
+                yield file
+
+
+@contextmanager
+def _members(path: Path, keys: Sequence[str] | None) -> Iterator[list[_Member]]:
+    with path.open("rb") as file:
+        if file.read(len(npy.MAGIC_PREFIX)) == npy.MAGIC_PREFIX:
+            yield [_Member(keys[0] if keys else path.stem, path.stat().st_size, None, path)]
+            return
+    with zipfile.ZipFile(path) as archive:
+        listed = archive.infolist()
+        names = [info.filename.removesuffix(".npy") for info in listed]
+        if len(set(names)) < len(names):
+            raise ValueError("two arrays in it have one name")
+        if odd := next((info.filename for info in listed if info.compress_type not in METHODS), None):
+            raise ValueError(f"'{odd}' is not stored or deflated")
+        yield [_Member(name, info.file_size, archive, info) for name, info in zip(names, listed, strict=True)]
+
+
+def _header(file: IO[bytes], member: _Member) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type of an array. ValueError unless its values take all of the rest."""
+    version = npy.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"'{member.name}' is of version {version[0]}.{version[1]}")
+    prefix = file.read(2 * version[0])
+    length = int.from_bytes(prefix, "little")
+    if length > LONGEST_HEADER:
+        raise ValueError(f"the header of '{member.name}' has {length} bytes")
+    header = io.BytesIO(prefix + file.read(length))
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, _, dtype = read(header)
+    expected, rest = math.prod(shape) * dtype.itemsize, member.size - npy.MAGIC_LEN - len(prefix) - length
+    if min(shape, default=0) < 0 or (expected != rest and not dtype.hasobject):
+        raise ValueError(f"'{member.name}' of shape {shape} takes {expected} bytes, and there are {rest}")
+    return shape, dtype
