@@ -13,6 +13,7 @@ import math
 import os
 import re
 from dataclasses import dataclass
+from typing import NoReturn
 
 from anyjepa.errors import InputError
 
@@ -21,9 +22,6 @@ SMALL = 256 * 10**6
 
 ORDINARY = 8
 """Times its size that a file may always take: 16-bit numbers and text become float64."""
-
-OBJECTS = 20
-"""Bytes of memory per byte of JSON, at most: `[]` takes 56, and 8 in its list."""
 
 _POWERS = {"": 0, "k": 3, "M": 6, "G": 9, "T": 12}
 
@@ -61,6 +59,13 @@ class Limit:
                 f"to allow it, set {self.remedy(amount)}"
             )
 
+    def refuse(self, what: str) -> NoReturn:
+        """Raises the same for a stream that is read up to the limit only, so that nobody knows how long it is."""
+        raise InputError(
+            f"{what} needs more than the limit of {shown(self.value, self.unit)}; "
+            f"to allow it, set {self.remedy(2 * self.value)}"
+        )
+
     def remedy(self, amount: float) -> str:
         """The setting of the variable that allows `amount`."""
         return f"{self.variable}={_enough(amount, self.unit)}"
@@ -80,6 +85,12 @@ EXPANSION = Limit(
 )
 PIXELS = Limit("pixels", 64 * 2**20, "pixels", "one image, or one frame of a video; a frame in 8K has 33 million")
 COLUMNS = Limit("columns", 10**5, "columns", "columns of a table, signals of a record, arrays of an archive")
+DOCUMENT = Limit(
+    "document",
+    64 * 10**6,
+    "bytes",
+    "a file that is parsed as a whole (JSON, XML, DICOM, SCP-ECG, headers), whose parts take about 20 times its size",
+)
 RECIPE = Limit("recipe", 256 * 10**3, "bytes", "a recipe; YAML is read at about 50 kB per second")
 PARAMETERS = Limit("parameters", 4 * 10**9, "parameters", "one model; the largest published JEPA has 2 billion")
 BATCH = Limit(
@@ -89,7 +100,7 @@ BATCH = Limit(
     "the inputs of a micro-batch, or its tokens after one layer; V-JEPA's batch, for dozens of GPUs, takes 20 GB",
 )
 
-LIMITS = (MEMORY, EXPANSION, PIXELS, COLUMNS, RECIPE, PARAMETERS, BATCH)
+LIMITS = (MEMORY, EXPANSION, PIXELS, COLUMNS, DOCUMENT, RECIPE, PARAMETERS, BATCH)
 
 
 def check_size(needed: float, size: int, what: str) -> None:
@@ -108,11 +119,6 @@ def check_size(needed: float, size: int, what: str) -> None:
             f"to allow it, set {EXPANSION.remedy(times)}{more}"
         )
     MEMORY.check(needed, what)
-
-
-def check_document(size: int, what: str) -> None:
-    """Raises InputError if a text of `size` bytes that becomes Python objects, such as JSON, may take too much."""
-    check_size(size * OBJECTS, size, what)
 
 
 def shown(amount: float, unit: str, digits: int = 6) -> str:

@@ -202,10 +202,10 @@ def test_broken_files(spoil: Any, message: str, dataset: Any, tmp_path: Path) ->
 def test_deflated_files(dataset: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
     np.testing.assert_array_equal(read_changed(dataset, tmp_path).signal, read_dicom(REAL, "r").signal)
-    monkeypatch.setattr("anyjepa.data.ecg.dicom_files.MAX_BYTES", 200 * 2**10)
-    with pytest.raises(InputError, match=r"changed.dcm: is deflated from more than 200 KiB"):
+    monkeypatch.setenv("ANYJEPA_LIMIT_DOCUMENT", "200kB")
+    with pytest.raises(InputError, match=r"changed.dcm: its inflated content needs more than the limit of 200 kB"):
         read_changed(dataset, tmp_path)
-    with pytest.raises(InputError, match=r"waveform_ecg.dcm: has .* KiB; up to 200 KiB are read"):
+    with pytest.raises(InputError, match=r"waveform_ecg.dcm needs .* kB, more than the limit of 200 kB"):
         read_dicom(REAL, "r")
 
 

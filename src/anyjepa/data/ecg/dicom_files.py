@@ -17,11 +17,11 @@ from anyjepa.data.ecg.leads import LEADS, canonical_lead
 from anyjepa.data.ecg.recording import Recording, millivolts_per
 from anyjepa.data.files import regular_size
 from anyjepa.errors import InputError
+from anyjepa.limits import DOCUMENT
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-MAX_BYTES = 64 * 2**20
 _TYPES = {(8, "SB"): "i1", (8, "UB"): "u1", (16, "SS"): "<i2", (16, "US"): "<u2", (32, "SL"): "<i4", (32, "UL"): "<u4"}
 # The codes of MDC ('2:61') and of SCP-ECG ('5.6.3-9-61') number the leads alike.
 _CODE = re.compile(r"(?:2:|5\.6\.3-9-)(\d+)")
@@ -38,8 +38,7 @@ def read_dicom(path: Path, id: str, source: str = "", unit: str | float | None =
     are joined. unit: what one stored unit is, instead of the channels' sensitivity and baseline. Statements are the
     free-text annotations.
     """
-    if (size := regular_size(path)) > MAX_BYTES:
-        raise InputError(f"{path}: has {size >> 10} KiB; up to {MAX_BYTES >> 10} KiB are read")
+    DOCUMENT.check(regular_size(path), f"{path}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom warns of malformed identifiers, which are not read here
@@ -91,9 +90,9 @@ def _check_inflated(path: Path) -> None:
         read_preamble(file, force=False)
         meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
         if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-            inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(file.read(), MAX_BYTES + 1)
-            if len(inflated) > MAX_BYTES:
-                raise InputError(f"{path}: is deflated from more than {MAX_BYTES >> 10} KiB; up to that are read")
+            inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(file.read(), DOCUMENT.value + 1)
+            if len(inflated) > DOCUMENT.value:
+                DOCUMENT.refuse(f"{path}: its inflated content")
 
 
 def _rhythm(dataset: Dataset, path: Path) -> list[Dataset]:

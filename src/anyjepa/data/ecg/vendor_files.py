@@ -18,12 +18,10 @@ import numpy as np
 from anyjepa.data.ecg.recording import Recording, millivolts_per
 from anyjepa.data.files import regular_size
 from anyjepa.errors import DataWarning, InputError
+from anyjepa.limits import DOCUMENT
 
 if TYPE_CHECKING:
     from ecgdatakit import ECGRecord, Lead
-
-MAX_BYTES = 64 * 2**20
-"""Largest file read: half an hour of 12 leads at 500 Hz as XML."""
 
 MAX_ELEMENTS = 500_000
 """Of an XML file: half an hour's beats with all their waves. An element takes 200 bytes and more, and 20 us."""
@@ -68,8 +66,7 @@ def read_scp(path: Path, id: str, source: str = "", unit: str | float | None = N
 
 
 def _load(path: Path) -> bytes:
-    if (size := regular_size(path)) > MAX_BYTES:
-        raise InputError(f"{path}: has {size >> 10} KiB; up to {MAX_BYTES >> 10} KiB are read")
+    DOCUMENT.check(regular_size(path), f"{path}")
     return path.read_bytes()
 
 
