@@ -367,15 +367,11 @@ def _evaluation(run: Run) -> list[str]:
 
 
 def _lines(path: Path | None) -> list[str]:
-    from anyjepa.data.files import regular_size
+    from anyjepa.data.files import read_text
 
     if path is None:
         return []
-    regular_size(path)
-    try:
-        return [line.strip() for line in path.read_text().splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from error
+    return [line.strip() for line in read_text(path).splitlines() if line.strip()]
 
 
 if __name__ == "__main__":

@@ -5,8 +5,10 @@ import socket
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from anyjepa.data.files import held, regular_size
+from anyjepa.data.files import check_name, held, opened, read_bytes, read_text, regular_size
 from anyjepa.errors import InputError
 
 
@@ -37,6 +39,65 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=reason):
             regular_size(tmp_path / name)
+
+
+def test_a_broken_link_is_named_with_its_target(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("gone/b")
+    with pytest.raises(InputError, match=r"/a: is a broken link; there is no gone/b$"):
+        opened(tmp_path / "a")
+
+
+@pytest.mark.parametrize("reader", [opened, regular_size, read_bytes, read_text])
+def test_no_reader_waits_for_a_fifo(tmp_path: Path, reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a regular file is replaced by one between the check and the opening."""
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(InputError, match="is a FIFO"):
+        reader(tmp_path / "fifo")
+    (tmp_path / "file").write_bytes(b"")
+    regular = os.stat(tmp_path / "file")
+    monkeypatch.setattr(Path, "stat", lambda self: regular)
+    with pytest.raises(InputError, match="fifo: is a FIFO"):
+        reader(tmp_path / "fifo")
+
+
+def test_text_is_utf8_with_or_without_a_mark_and_not_larger_than_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.txt"
+    for content in ("M\u00fcller", "\ufeffM\u00fcller"):
+        path.write_text(content, encoding="utf-8")
+        assert read_text(path) == "M\u00fcller"
+    path.write_bytes("M\u00fcller".encode("latin-1"))
+    with pytest.raises(InputError, match=r"a\.txt: is not text in UTF-8 \(byte 1\)$"):
+        read_text(path)
+    monkeypatch.setenv("ANYJEPA_LIMIT_DOCUMENT", "5B")
+    with pytest.raises(InputError, match=r"a\.txt needs 6 B, more than the limit of 5 B"):
+        read_bytes(path)
+
+
+@given(name=st.text(st.characters(blacklist_characters="/"), min_size=1))
+def test_a_name_is_refused_exactly_if_a_line_of_a_text_file_cannot_hold_it(name: str) -> None:
+    one_line = name.isprintable() or (len(name.splitlines()) == 1 and not any(ord(c) < 32 for c in name))
+    try:
+        whole = one_line and name.encode().decode() == name
+    except UnicodeEncodeError:
+        whole = False
+    try:
+        check_name(name)
+    except InputError as error:
+        assert "rename it" in str(error)  # noqa: PT017
+        assert not whole or any(0x7F <= ord(c) < 0xA0 for c in name)
+    else:
+        assert whole
+
+
+def test_a_refused_name_is_shown_escaped(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"M\xfcller.hea")
+    path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"M\\udcfcller\.hea: its name contains bytes that are not UTF-8; rename it$"):
+        opened(path)
+    with pytest.raises(InputError, match=r"a\\nb: its name contains a control character; rename it$"):
+        opened(tmp_path / "a\nb")
 
 
 @pytest.mark.parametrize(("make", "kind"), [(os.mkfifo, "FIFO"), (os.mkdir, "folder")])

@@ -278,7 +278,7 @@ def test_a_result_survives_json(encoder, samples, labels, tmp_path):
     (tmp_path / "other.json").write_text('{"schema_version": 3}')
     with pytest.raises(InputError, match=r"other\.json: schema_version 3 was written by a newer anyjepa"):
         Result.from_json(tmp_path / "other.json")
-    with pytest.raises(InputError, match="No such file"):
+    with pytest.raises(InputError, match="there is no such file"):
         Result.from_json(tmp_path / "absent.json")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from anyjepa.errors import InputError
 from anyjepa.recipes.schema import load_recipe
 from anyjepa.report import write_report
-from anyjepa.report.contents import Contents
+from anyjepa.report.contents import Contents, read_contents
 from anyjepa.report.headline import headline
 
 VOID = {"meta", "br", "img", "link", "use", "path"}
@@ -99,6 +100,15 @@ def test_damage_never_breaks_the_page(run, content):
     for path in [p for p in run.rglob("*") if p.is_file()]:
         path.write_bytes(content)
     Page(write_report(run))
+
+
+def test_a_fifo_in_a_run_folder_is_a_note_and_not_waited_for(run):
+    for path in [p for p in run.rglob("*") if p.is_file()]:
+        path.unlink()
+        os.mkfifo(path)
+    notes = read_contents(run).notes
+    for name in ("recipe.yaml", "environment.json", "metrics.csv", "results/linear.json", "artifacts/masks.npz"):
+        assert any(note.startswith(f"{name} is not readable") and "is a FIFO" in note for note in notes)
 
 
 def test_numbers_out_of_range_never_break_the_page(run):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import resource
 import shutil
@@ -120,9 +121,9 @@ def truncate(name: str, share: float) -> Callable[[Path], None]:
 NORM = "encoder.norm.weight"
 FAR = {"head": {"kind": "mean"}, "classes": ["a"], "exclusive": False, "window": 10, "stride": 10**30}
 BROKEN = {
-    "no config": (lambda f: (f / "config.json").unlink(), "config.json: cannot be read (No such file"),
-    "no tensors": (lambda f: (f / "model.safetensors").unlink(), "model.safetensors: cannot be read (no such file"),
-    "no preprocessing": (lambda f: (f / "preprocessing.json").unlink(), "preprocessing.json: cannot be read (No such"),
+    "no config": (lambda f: (f / "config.json").unlink(), "config.json: there is no such file"),
+    "no tensors": (lambda f: (f / "model.safetensors").unlink(), "model.safetensors: there is no such file"),
+    "no preprocessing": (lambda f: (f / "preprocessing.json").unlink(), "preprocessing.json: there is no such file"),
     "config is text": (lambda f: (f / "config.json").write_text("hello"), "config.json: is not JSON (Expecting value"),
     "config is binary": (lambda f: (f / "config.json").write_bytes(b"\xff\xfe\0"), "config.json: is not JSON"),
     "config is a list": (lambda f: (f / "config.json").write_text("[]"), "config.json: a JSON object is expected"),
@@ -215,6 +216,14 @@ def test_the_first_mismatch_is_named_in_one_line(case: str, folder: Path):
         load_model(folder)
     assert str(caught.value).startswith(str(folder))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "preprocessing.json", "training_records.json"])
+def test_a_fifo_in_a_model_folder_is_refused_at_once(name: str, folder: Path):
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(InputError, match=rf"{re.escape(name)}: is a FIFO; only regular files are read"):
+        load_model(folder)
 
 
 def test_a_broken_student_does_not_hide_behind_the_teacher(folder: Path):

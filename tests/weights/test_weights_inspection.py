@@ -35,7 +35,7 @@ def test_a_folder_that_does_not_fit_says_why(folder: Path):
     (folder / "preprocessing.json").unlink()
     report = inspect_weights(folder)
     assert report["fits"] is False
-    assert "preprocessing.json: cannot be read" in str(report["problem"])
+    assert "preprocessing.json: there is no such file" in str(report["problem"])
     assert "preprocessing.json" in shown(report)
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from anyjepa.errors import InputError
+from anyjepa.limits import DOCUMENT, Limit
 
 _KINDS = {
     stat.S_IFDIR: "folder",
@@ -20,18 +24,71 @@ _KINDS = {
 }
 
 
-def regular_size(path: Path) -> int:
-    """Bytes of a regular file. InputError for anything else: a FIFO or a device may never come to an end."""
+# Line breaks and other control characters, and bytes that are not UTF-8 (surrogates), which no text file can hold.
+_UNUSABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def check_name(path: Path | str) -> None:
+    """Raises InputError for a path that cannot be written to a text file and read back as the same path."""
+    if found := _UNUSABLE.search(str(path)):
+        what = "bytes that are not UTF-8" if "\ud800" <= found[0] <= "\udfff" else "a control character"
+        raise InputError(f"{path}: its name contains {what}; rename it")
+
+
+def opened(path: Path) -> BinaryIO:
+    """Open a regular file for reading, without ever waiting for a FIFO or a device.
+
+    Raises InputError if it is missing, is not a regular file, or has a name that `check_name` refuses.
+    """
+    check_name(path)
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"{path}: is a {_KINDS[stat.S_IFMT(status.st_mode)]}; only regular files are read")
-        path.open("rb").close()
+        _check_kind(path, path.stat().st_mode)
+        file = open(path, "rb", opener=_at_once)  # noqa: SIM115
     except FileNotFoundError as error:
+        if path.is_symlink():
+            raise InputError(f"{path}: is a broken link; there is no {os.readlink(path)}") from error
         raise InputError(f"{path}: there is no such file or folder") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    return status.st_size
+    try:
+        _check_kind(path, os.fstat(file.fileno()).st_mode)  # it may have been replaced in between
+    except InputError:
+        file.close()
+        raise
+    return file
+
+
+def regular_size(path: Path) -> int:
+    """Bytes of a file that `opened` opens. Raises InputError for anything else."""
+    with opened(path) as file:
+        return os.fstat(file.fileno()).st_size
+
+
+def read_bytes(path: Path, limit: Limit = DOCUMENT) -> bytes:
+    """The content of a file that `opened` opens. Raises InputError if it is larger than the limit."""
+    with opened(path) as file:
+        limit.check(os.fstat(file.fileno()).st_size, str(path))
+        try:
+            return file.read()
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def read_text(path: Path, limit: Limit = DOCUMENT) -> str:
+    """As `read_bytes`, decoded as UTF-8. Raises InputError if it is not."""
+    try:
+        return read_bytes(path, limit).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not text in UTF-8 (byte {error.start})") from None
+
+
+def _check_kind(path: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise InputError(f"{path}: is a {_KINDS.get(stat.S_IFMT(mode), 'special file')}; only regular files are read")
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 @contextmanager

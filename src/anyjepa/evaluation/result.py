@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from anyjepa.config import Config, validated
+from anyjepa.data.files import read_text
 from anyjepa.errors import InputError
 from anyjepa.evaluation.calibration import Reliability
 from anyjepa.evaluation.intervals import UNKNOWN, Estimate
@@ -187,10 +188,11 @@ class Result(Config):
 
 
 def parsed(path: str | Path, where: str) -> Any:
-    """What a JSON file holds. Raises InputError, which begins with `where`."""
+    """What a JSON file holds. Raises InputError, which begins with `where`, if it is not JSON."""
+    text = read_text(Path(path))
     try:
-        return json.loads(Path(path).read_text())
-    except (OSError, ValueError, RecursionError) as error:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: {error}") from None
 
 

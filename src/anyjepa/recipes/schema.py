@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from anyjepa.config import Config, validated
 from anyjepa.data.cells.source import CellDataConfig
 from anyjepa.data.ecg.source import EcgDataConfig
-from anyjepa.data.files import regular_size
+from anyjepa.data.files import read_text
 from anyjepa.data.modalities import DataConfig
 from anyjepa.errors import InputError, did_you_mean
 from anyjepa.evaluation.protocol import EvaluationConfig
@@ -150,7 +150,7 @@ def _beside(name: str | Path, base: object) -> str | Path:
 def _read(name: str | Path) -> dict[str, Any]:
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
-        text = _text(path)
+        text = read_text(path)
     elif str(name) in recipe_names():
         text = _folder().joinpath(f"{name}.yaml").read_text()
     else:
@@ -162,14 +162,6 @@ def _read(name: str | Path) -> dict[str, Any]:
     if not isinstance(plain, dict):
         raise InputError(f"{name}: a recipe is a table of keys, this is {type(plain).__name__}")
     return plain
-
-
-def _text(path: Path) -> str:
-    regular_size(path)
-    try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a recipe ({error})") from None
 
 
 def merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

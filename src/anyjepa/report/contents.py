@@ -13,9 +13,11 @@ import numpy as np
 import yaml
 
 from anyjepa.data.array_files import read_arrays
+from anyjepa.data.files import read_bytes, read_text
 from anyjepa.evaluation.perturbation.result import Judgement
 from anyjepa.evaluation.proteins.result import ProteinResult
 from anyjepa.evaluation.result import WHAT, Result
+from anyjepa.limits import MEMORY
 
 T = TypeVar("T")
 
@@ -86,7 +88,7 @@ def read_contents(run: Path) -> Contents:
             contents.notes.append(f"{name} is not readable: {reason[0]}")
             return missing
 
-    contents.recipe_text = read("recipe.yaml", lambda path: path.read_text(encoding="utf-8"), "")
+    contents.recipe_text = read("recipe.yaml", read_text, "")
     contents.recipe = read("recipe.yaml", _yaml, {}) if contents.recipe_text else {}
     contents.environment = read("environment.json", _json, {})
     contents.metrics = read("metrics.csv", lambda path: _metrics(path, contents.notes), {})
@@ -112,11 +114,11 @@ def _result(path: Path) -> Result:
 
 
 def _yaml(path: Path) -> dict[str, Any]:
-    return _mapping(yaml.safe_load(path.read_text(encoding="utf-8")))
+    return _mapping(yaml.safe_load(read_text(path)))
 
 
 def _json(path: Path) -> dict[str, Any]:
-    return _mapping(json.loads(path.read_text(encoding="utf-8")))
+    return _mapping(json.loads(read_text(path)))
 
 
 def _mapping(value: object) -> dict[str, Any]:
@@ -127,7 +129,7 @@ def _mapping(value: object) -> dict[str, Any]:
 
 def _metrics(path: Path, notes: list[str]) -> dict[str, Curve]:
     """The log's columns. Lines of a wrong length are left out and counted; of a step logged twice, the last counts."""
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = read_bytes(path, MEMORY).decode(errors="replace")
     head, *rows = list(csv.reader(text.splitlines())) or [[]]
     if rows and not text.endswith("\n"):
         rows.pop()

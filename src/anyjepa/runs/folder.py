@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import anyjepa
-from anyjepa.data.files import held, regular_size
+from anyjepa.data.files import held, read_text
 from anyjepa.errors import InputError
 from anyjepa.recipes.schema import Recipe, load_recipe, to_yaml
 
@@ -51,10 +51,10 @@ class Run:
     def environment(self) -> dict[str, Any]:
         """`environment.json`: machine, versions, command, and the data that was trained on. Raises InputError."""
         path = self.folder / "environment.json"
-        regular_size(path)
+        text = read_text(path)
         try:
-            found = json.loads(path.read_text())
-        except (OSError, ValueError, RecursionError) as error:
+            found = json.loads(text)
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path}: cannot be read ({error})") from error
         data = found.get("data") if isinstance(found, dict) else None
         paths = data.get("paths") if isinstance(data, dict) and {"records", "fingerprint"} <= data.keys() else None

@@ -11,7 +11,9 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from anyjepa.data.files import read_text
 from anyjepa.diagnostics.collapse import collapse_metrics
+from anyjepa.limits import MEMORY
 from anyjepa.training.draws import Batch
 from anyjepa.training.module import Pretraining
 
@@ -101,11 +103,11 @@ def monitor(module: Pretraining, batch: Batch) -> dict[str, float]:
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """Rows of a metrics.csv; a last line that was cut off is left out. No file: no rows."""
+    """Rows of a metrics.csv; a last line that was cut off is left out. No file: no rows. Raises InputError."""
     if not path.exists():
         return []
-    with open(path, newline="") as file:
-        rows = [row for row in csv.DictReader(file) if None not in row.values()]
+    lines = read_text(path, MEMORY).splitlines()
+    rows = [row for row in csv.DictReader(lines) if None not in row.values()]
     return [{name: float(value) for name, value in row.items() if value} for row in rows if row["step"]]
 
 

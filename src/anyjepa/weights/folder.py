@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from anyjepa.config import validated
 from anyjepa.errors import InputError
+from anyjepa.limits import MEMORY
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.pooling import Head
 from anyjepa.objectives.base import Objective, Weights
@@ -145,7 +146,7 @@ def load_model(path_or_id: Path | str, weights: Weights | None = None) -> Loaded
         second=parts.second,
         head=parts.head,
         preprocessing=preprocessing,
-        records=validated(TrainingRecords, read_json(records), str(records)) if records.exists() else None,
+        records=validated(TrainingRecords, read_json(records, MEMORY), str(records)) if records.exists() else None,
     )
 
 

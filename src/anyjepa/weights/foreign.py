@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from anyjepa.data.files import regular_size
+from anyjepa.data.files import read_bytes, regular_size
 from anyjepa.errors import InputError
+from anyjepa.limits import DOCUMENT, Limit
 
 
 def read_foreign(path: Path | str) -> dict[str, object]:
@@ -39,12 +40,11 @@ def read_foreign(path: Path | str) -> dict[str, object]:
     return checkpoint
 
 
-def read_json(path: Path) -> object:
-    """InputError for a file that cannot be read or is no JSON."""
+def read_json(path: Path, limit: Limit = DOCUMENT) -> object:
+    """What a JSON file holds. Raises InputError if it cannot be read, is larger than the limit, or is not JSON."""
+    content = read_bytes(path, limit)
     try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+        return json.loads(content)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: is not JSON ({error})") from error
 

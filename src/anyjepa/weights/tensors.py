@@ -11,11 +11,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from anyjepa.data.files import regular_size
 from anyjepa.errors import InputError
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors by name, and the file's metadata. InputError for a file that is missing, truncated or something else."""
+    regular_size(path)
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             names = file.keys()

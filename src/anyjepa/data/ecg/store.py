@@ -24,7 +24,7 @@ from anyjepa.data.ecg.checks import Problem
 from anyjepa.data.ecg.preprocessing import MissingLeads, OnError
 from anyjepa.data.ecg.recording import FS_RANGE, Annotations, Part, Rate, Recording
 from anyjepa.data.ecg.sets.layout import Entry
-from anyjepa.data.files import regular_size
+from anyjepa.data.files import opened, regular_size
 from anyjepa.errors import InputError
 
 VERSION = 1
@@ -184,7 +184,10 @@ class Store(Sequence[Recording]):
         if number not in self._maps:
             path = self.path / SHARDS / self.manifest.shards[number].file
             try:
-                samples = np.asarray(np.memmap(path, "<f4", mode="r"))
+                with opened(path) as file:
+                    samples = np.asarray(np.memmap(file, "<f4", mode="r"))
+            except InputError as error:
+                raise InputError(f"{error}; prepare the store anew") from error
             except OSError as error:
                 raise InputError(f"{path}: cannot be read ({error.strerror}); prepare the store anew") from error
             if checksum(samples.data) != self.manifest.shards[number].checksum:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from anyjepa.data.ecg.store import SHARDS, StoreSettings, checksum
-from anyjepa.data.files import held
+from anyjepa.data.files import held, opened, read_bytes
 from anyjepa.errors import InputError
 
 _BLOCK = 2**20
@@ -39,12 +39,12 @@ class Work(NamedTuple):
     def finished(self, shard: str) -> dict[str, Any] | None:
         """What there is to know of a shard, if that and its signals are there and whole; reads all of it."""
         try:
-            crc, content = self.done(shard).read_bytes().split(b"\n", 1)
+            crc, content = read_bytes(self.done(shard)).split(b"\n", 1)
             if crc.decode() != checksum(content):
                 return None
             facts = json.loads(content)
             size, crc = 0, 0
-            with (self.store / SHARDS / facts["shard"]["file"]).open("rb") as signals:
+            with opened(self.store / SHARDS / facts["shard"]["file"]) as signals:
                 while block := signals.read(_BLOCK):
                     size, crc = size + len(block), zlib.crc32(block, crc)
         except (OSError, ValueError):
