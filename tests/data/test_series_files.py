@@ -123,8 +123,8 @@ def test_broken_arrays_and_tables_are_named(tmp_path, name, content, message):
         ({"x": [1]}, "unknown key 'x'"),
         ({"labels": ["a"]}, "key 'series' is missing"),
         ({"series": [1.0]}, "must be \\(series, channels, samples\\)"),
-        ({"series": [[[1.0]]], "labels": ["a", "b"]}, "'labels' must be 1 texts"),
-        ({"series": [[["a"]]]}, "are no numbers"),
+        ({"series": [[[1.0]]], "labels": ["a", "b"]}, "labels: 2 entries for 1 records"),
+        ({"series": [[["a"]]]}, "are not numbers"),
         ({"series": np.zeros((2, 1, 3)), "ids": ["a", "a"]}, "id 'a/a' is also that of"),
     ],
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -176,6 +178,48 @@ def test_transformer_in_a_pipeline(tiny_run, signals):
     assert pipeline.fit(signals, labels).predict(signals).shape == (6,)
     assert clone(transformer).fit_transform(signals).shape == (6, 16)
     assert pipeline.set_params(embeddingtransformer__unit="V")
+
+
+def test_transformer_names_its_columns(tiny_run, signals):
+    from sklearn.exceptions import NotFittedError
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    transformer = anyjepa.EmbeddingTransformer(tiny_run, fs=100, leads=np.array(LEADS))
+    with pytest.raises(NotFittedError):
+        transformer.transform(signals)
+    table = make_pipeline(transformer, StandardScaler()).set_output(transform="pandas").fit_transform(signals)
+    assert (table.shape, [*table.columns[:2]]) == ((6, 16), ["z0", "z1"])
+
+
+# --- what programs around it do
+
+
+@contextmanager
+def float64_by_default() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("ambient", [float64_by_default, partial(torch.device, "meta"), torch.no_grad])
+def test_defaults_of_the_program_around_it_change_no_number(tiny_recipe, model, tiny_run, signals, ambient, tmp_path):
+    fit = partial(anyjepa.fit, signals, fs=100, leads=LEADS, recipe=tiny_recipe, edits=["training.batch_size=4"])
+    usual, tokens = fit(output=tmp_path / "usual"), model.encode(torch.zeros(1, 12, 600))
+    with ambient():
+        dtype, device = torch.get_default_dtype(), torch.get_default_device()
+        assert np.array_equal(anyjepa.load(tiny_run).embed(signals, fs=100), model.embed(signals, fs=100))
+        assert torch.equal(model.encode(torch.zeros(1, 12, 600, dtype=torch.float64, device="cpu")), tokens)
+        fit(output=tmp_path / "ambient")
+        assert (torch.get_default_dtype(), torch.get_default_device()) == (dtype, device)
+    assert np.array_equal(anyjepa.load(tmp_path / "ambient").embed(signals, fs=100), usual.embed(signals, fs=100))
+
+
+@pytest.mark.parametrize("none", [np.empty((0, 12, 600)), [], torch.empty(0, 12, 600)], ids=["array", "list", "tensor"])
+def test_no_records_have_no_embeddings(model, none):
+    assert model.embed(none, fs=100).shape == (0, 16)
 
 
 # --- pretraining and its exposure

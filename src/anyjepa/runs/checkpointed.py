@@ -7,12 +7,14 @@ from pathlib import Path
 from anyjepa.errors import InputError
 from anyjepa.runs.folder import open_run
 from anyjepa.runs.pretrain import build_objective
+from anyjepa.torch_defaults import torch_defaults
 from anyjepa.training.checkpoints import check_checkpoint, list_checkpoints, step_of
 from anyjepa.training.module import Pretraining
 from anyjepa.weights.folder import load_model, save_pretrained
 from anyjepa.weights.foreign import read_foreign
 
 
+@torch_defaults()
 def save_checkpointed(folder: Path, step: int, output: Path) -> Path:
     """Write the model that a run in `folder` had after `step` optimiser steps to a model folder `output`.
 

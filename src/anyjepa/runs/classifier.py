@@ -14,6 +14,7 @@ from anyjepa.errors import DataWarning, InputError
 from anyjepa.evaluation.classifier import WindowLogits, as_probabilities, record_logits, window_logits
 from anyjepa.evaluation.decisions import UNCHOSEN, decide
 from anyjepa.evaluation.samples import Samples, SelectedSamples, Windows, longer
+from anyjepa.torch_defaults import torch_defaults
 from anyjepa.weights.folder import LoadedModel, read_config, save_model
 from anyjepa.weights.model import ClassifierConfig, TrainingRecords
 
@@ -125,6 +126,7 @@ class Predictions:
         return pd.DataFrame(columns | logits)
 
 
+@torch_defaults()
 def classify(model: Model, samples: Samples) -> Predictions:
     """Prepared records of any length. Raises InputError if the model has no classifier.
 
@@ -132,6 +134,8 @@ def classify(model: Model, samples: Samples) -> Predictions:
     longer than the model's input are read in half-overlapping ones.
     """
     config, head = classifier_of(model.loaded), model.head
+    if not len(samples):
+        raise InputError("there are no records to classify")
     assert head is not None
     limit, fs, ids = config.window or model.preprocessing.samples, getattr(model.preprocessing, "fs", None), samples.ids
     whole = ~longer(samples, limit - 1 if config.window else limit)

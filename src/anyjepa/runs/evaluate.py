@@ -26,8 +26,10 @@ from anyjepa.runs.embedding_pictures import keep_embedding
 from anyjepa.runs.folder import Run, find_run
 from anyjepa.runs.labelled import LabelFile, labelled
 from anyjepa.runs.model import EcgModel, Model, load
+from anyjepa.torch_defaults import torch_defaults
 
 
+@torch_defaults()
 def evaluate(
     model: str | Path | Run | Model,
     data: Sequence[Path | str] | Path | str = (),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from anyjepa.data.ecg.arrays import from_arrays
 from anyjepa.data.ecg.source import Found
@@ -14,12 +13,12 @@ from anyjepa.runs.pretrain import pretrain
 
 
 def fit(
-    signals: np.ndarray | Sequence[np.ndarray],
+    signals: Any,
     *,
     fs: float,
     leads: Sequence[str],
     unit: str | float = "mV",
-    patients: Sequence[str] | None = None,
+    patients: Sequence[Any] | None = None,
     recipe: str | Path = "ecg-jepa-demo",
     edits: Sequence[str] = (),
     output: Path | str | None = None,
@@ -27,7 +26,8 @@ def fit(
 ) -> Model:
     """Raw ECGs to a pretrained model: (N, leads, samples) or a list of (leads, samples) arrays.
 
-    fs: Hz; leads: names of the rows; unit: 'mV', 'uV', 'V' or mV per unit; recipe, edits, output: as for `pretrain`.
+    fs: Hz; leads: names of the rows; unit: 'mV', 'uV', 'V' or mV per unit; patients: one per record by position, None
+    or NaN where unknown (see `from_arrays`); recipe, edits, output: as for `pretrain`.
     The model has the leads of the recipe; fewer by edits=["data.leads=[I, II]"]. Raises InputError for wrong input.
     """
     found = Found(from_arrays(signals, fs=fs, leads=leads, unit=unit, patients=patients), {})

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from anyjepa.config import validated
+from anyjepa.data.array_likes import as_array, as_records
 from anyjepa.data.cells.dataset import CellDataset
 from anyjepa.data.cells.files import WITHOUT_FILTERS, from_anndata
 from anyjepa.data.cells.preprocessing import CellPreprocessing
@@ -28,11 +29,11 @@ from anyjepa.objectives.base import Weights
 from anyjepa.runs.classifier import Predictions, classifier_of, classify
 from anyjepa.runs.folder import find_run
 from anyjepa.runs.surprise import surprise_table
+from anyjepa.torch_defaults import torch_defaults
 from anyjepa.weights.folder import LoadedModel, load_model
 
 if TYPE_CHECKING:
     import pandas as pd
-    from anndata import AnnData
 
 
 class Model:
@@ -54,6 +55,7 @@ class Model:
         """Width of the embeddings."""
         return self.encoder.dim
 
+    @torch_defaults()
     def embed(self, raw: np.ndarray | Sequence[np.ndarray], **how: Any) -> np.ndarray:
         """Raw records to one vector each, (N, D) float32: the mean of patch tokens.
 
@@ -63,6 +65,7 @@ class Model:
         """
         return self.embed_samples(self.prepared(raw, **how))
 
+    @torch_defaults()
     def predict_classes(self, raw: np.ndarray | Sequence[np.ndarray], **how: Any) -> Predictions:
         """What the model's classifier says of raw records, given as to `embed`: probabilities and decisions.
 
@@ -73,13 +76,15 @@ class Model:
 
     def prepared(self, raw: np.ndarray | Sequence[np.ndarray]) -> Samples:
         """Raw records as the encoder sees them."""
-        one = False
-        if isinstance(raw, np.ndarray):
-            grey = self.preprocessing.kind in ("images", "video") and raw.shape[-1:] not in ((1,), (3,))
-            one = raw.ndim == len(self.preprocessing.size) + (not grey)
-        signals = [self.preprocessing.prepare(record) for record in ([raw] if one else raw)]
+        records = as_records(raw, self.preprocessing.kind)
+        if isinstance(records, np.ndarray):
+            grey = self.preprocessing.kind in ("images", "video") and records.shape[-1:] not in ((1,), (3,))
+            one = records.ndim == len(self.preprocessing.size) + (not grey)
+            records = records[None] if one else records
+        signals = [self.preprocessing.prepare(record) for record in records]
         return ArraySamples(tuple(map(str, range(len(signals)))), signals)
 
+    @torch_defaults()
     def embed_samples(self, samples: Samples) -> np.ndarray:
         """The same of prepared records: (N, D) float32."""
         full, absolute = self.preprocessing.samples, self.preprocessing.absolute_time
@@ -91,6 +96,7 @@ class Model:
                 vectors[rows] = mean_features(self.encoder, SelectedSamples(samples, rows), windows)
         return vectors
 
+    @torch_defaults()
     def surprise(self, raw: np.ndarray | Sequence[np.ndarray], horizon: int = 1, **how: Any) -> pd.DataFrame:
         """How far each patch of raw records, given as to `embed`, is from what a NEPA model expected: a row a patch.
 
@@ -99,10 +105,11 @@ class Model:
         """
         return surprise_table(self, self.prepared(raw, **how), horizon)
 
+    @torch_defaults()
     @torch.inference_mode()
     def encode(self, x: Tensor) -> Tensor:
         """Inputs that are prepared already, (B, C, *samples) -> patch tokens (B, N, D), without prefix tokens."""
-        return self.encoder.eval().features(x.to(next(self.encoder.parameters()).device))[1]
+        return self.encoder.eval().features(x.to(next(self.encoder.parameters()).device, torch.float32))[1]
 
 
 class EcgModel(Model):
@@ -123,7 +130,8 @@ class EcgModel(Model):
         fs: Hz; leads: names of the rows, by default the model's own; unit: 'mV', 'uV', 'V' or mV per unit. Leads may
         come in any order. Raises InputError for a missing lead, a wrong shape or a record shorter than one token.
         """
-        return self._checked(from_arrays(raw, fs=fs, leads=leads or self.preprocessing.leads, unit=unit))
+        leads = self.preprocessing.leads if leads is None else leads
+        return self._checked(from_arrays(raw, fs=fs, leads=leads, unit=unit))
 
     def embed_recordings(self, recordings: Sequence[Recording]) -> np.ndarray:
         """One vector a recording, (N, D) float32."""
@@ -168,17 +176,15 @@ class CellModel(Model):
                 f"{loaded.folder}: the predictor reads conditions of width {told}, its encoding has {width}"
             )
 
-    def prepared(self, raw: np.ndarray | Screen | AnnData) -> Samples:  # type: ignore[override]
+    def prepared(self, raw: Any) -> Samples:
         """Cells: AnnData or a screen, whose genes are found by name, or log1p expression (N, G) in the model's order.
 
         Raises InputError for missing genes, and for log1p values where the model was trained on counts.
         """
-        if isinstance(raw, (np.ndarray, list, tuple)):
-            cells = [self.preprocessing.prepare(cell) for cell in np.atleast_2d(np.asarray(raw))]
-            return ArraySamples(tuple(map(str, range(len(cells)))), cells)
-        if not isinstance(raw, Screen) and not hasattr(raw, "var_names"):
-            raise InputError(f"cells are AnnData, a Screen or an array of log1p expression, not {type(raw).__name__}")
-        return self.dataset(raw if isinstance(raw, Screen) else from_anndata(raw, WITHOUT_FILTERS))
+        if isinstance(raw, Screen) or hasattr(raw, "var_names"):
+            return self.dataset(raw if isinstance(raw, Screen) else from_anndata(raw, WITHOUT_FILTERS))
+        cells = [self.preprocessing.prepare(cell) for cell in np.atleast_2d(as_array(raw, "cells"))]
+        return ArraySamples(tuple(map(str, range(len(cells)))), cells)
 
     def dataset(self, screen: Screen) -> CellDataset:
         """All cells of a screen."""
@@ -186,6 +192,7 @@ class CellModel(Model):
         return CellDataset.of(known, np.arange(len(known)), self.preprocessing)
 
 
+@torch_defaults()
 def load(path_or_id: str | Path, weights: Weights | None = None) -> Model:
     """A model by folder, by run folder or by Hugging Face id; the teacher's weights unless `weights` says otherwise."""
     run = find_run(Path(path_or_id))

@@ -21,6 +21,7 @@ from anyjepa.runs.amounts import has_amounts
 from anyjepa.runs.embed import refuse_input_as_output, write_table, write_whole
 from anyjepa.runs.perturbations import heads
 from anyjepa.runs.screens import asked
+from anyjepa.torch_defaults import torch_defaults
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 TABLES = (".csv", ".parquet")
 
 
+@torch_defaults()
 def perturb_files(
     model: str | Path,
     data: Sequence[Path],

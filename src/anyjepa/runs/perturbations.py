@@ -26,8 +26,10 @@ from anyjepa.runs.amounts import Question, ask_amounts, has_amounts, own_predict
 from anyjepa.runs.folder import Run
 from anyjepa.runs.model import CellModel, Model
 from anyjepa.runs.screens import asked, keep_answer, keep_map, parts_of
+from anyjepa.torch_defaults import torch_defaults
 
 
+@torch_defaults()
 def evaluate_perturbations(
     model: str | Path | Run | Model,
     data: Sequence[Path | str] | Path | str = (),

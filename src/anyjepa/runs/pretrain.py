@@ -24,6 +24,7 @@ from anyjepa.randomness import torch_seed
 from anyjepa.recipes.schema import Recipe, changes, edited, flat, load_recipe
 from anyjepa.runs.folder import Run, new_run, open_run
 from anyjepa.runs.mask_pictures import keep_masks
+from anyjepa.torch_defaults import torch_defaults
 from anyjepa.training.cluster import check_nodes, is_first
 from anyjepa.training.fit import fit
 from anyjepa.weights.folder import save_pretrained
@@ -40,6 +41,7 @@ FREE = (  # what may differ when a run goes on: its numbers depend on none of th
 )
 
 
+@torch_defaults()
 def pretrain(
     recipe: Recipe | str | Path,
     data: Sequence[Path | str] | Path | str | Found = (),
@@ -102,6 +104,7 @@ def pretrain(
     return run
 
 
+@torch_defaults()
 def build_objective(recipe: Recipe) -> Objective:
     """The untrained objective of a recipe, initialised by its seed. InputError if its sizes do not fit together."""
     torch.manual_seed(torch_seed(recipe.training.seed))

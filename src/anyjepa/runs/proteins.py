@@ -19,10 +19,12 @@ from anyjepa.objectives.base import Weights
 from anyjepa.runs.folder import Run
 from anyjepa.runs.model import CellModel, Model
 from anyjepa.runs.screens import asked, keep_answer, keep_map, parts_of
+from anyjepa.torch_defaults import torch_defaults
 
 COMPONENTS = 100  # of expression, for the ridge beside
 
 
+@torch_defaults()
 def evaluate_proteins(
     model: str | Path | Run | Model,
     data: Sequence[Path | str] | Path | str = (),

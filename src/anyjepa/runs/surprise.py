@@ -10,6 +10,7 @@ from anyjepa.data.ecg.preprocessing import EcgPreprocessing
 from anyjepa.errors import InputError
 from anyjepa.evaluation.samples import Samples
 from anyjepa.evaluation.surprise import continuation, surprise
+from anyjepa.torch_defaults import torch_defaults
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,11 +32,14 @@ def check_predicts(model: Model) -> None:
         raise InputError(f"{where}: is a model of {model.preprocessing.kind}; surprise is for ECGs")
 
 
+@torch_defaults()
 def surprise_table(model: Model, samples: Samples, horizon: int = 1) -> pd.DataFrame:
     """One row a patch: id, token (its number), start_s, surprise. Raises InputError, see `check_predicts`."""
     import pandas as pd
 
     check_predicts(model)
+    if not len(samples):
+        raise InputError("there are no records whose surprise could be computed")
     found = surprise(model.encoder, samples, horizon)
     return pd.DataFrame(
         {
@@ -47,6 +51,7 @@ def surprise_table(model: Model, samples: Samples, horizon: int = 1) -> pd.DataF
     )
 
 
+@torch_defaults()
 def continuation_table(model: Model, samples: Samples, horizon: int) -> pd.DataFrame:
     """One row an expected patch: id, token, start_s, z0 ... Raises InputError, see `check_predicts`."""
     import pandas as pd

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
 
 from anyjepa.runs.model import load
 
@@ -33,9 +34,15 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         self.n_features_out_ = self.model_.dim
         return self
 
-    def transform(self, x: np.ndarray) -> np.ndarray:
+    def transform(self, x: Any) -> np.ndarray:
         """(N, leads, samples) -> (N, D) float32."""
+        check_is_fitted(self)
         return self.model_.embed(x, fs=self.fs, leads=self.leads, unit=self.unit)
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """(D,) 'z0', 'z1' ..., as in the tables of `anyjepa embed`."""
+        check_is_fitted(self)
+        return np.array([f"z{column}" for column in range(self.n_features_out_)], object)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")

@@ -21,6 +21,7 @@ from anyjepa.nn.tokens import token_grid
 from anyjepa.objectives.build import ObjectiveConfig, predictor_of
 from anyjepa.objectives.masked import MaskedPredictionConfig
 from anyjepa.objectives.paired import PairedPredictionConfig
+from anyjepa.torch_defaults import torch_defaults
 from anyjepa.weights.tensors import check_tensors
 
 SCHEMA_VERSION = 1
@@ -209,6 +210,7 @@ class Parts(nn.Module):
             self.head = Head(settings.head, shape.dim, shape.heads, len(settings.classes))
 
 
+@torch_defaults()
 def fit_parts(where: str, config: ModelConfig, tensors: Mapping[str, Tensor]) -> Parts:
     """The modules that the config describes, filled with the tensors, in evaluation mode.
 

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from anyjepa.config import Config
+from anyjepa.data.array_likes import as_array
 from anyjepa.data.cells.encoding import PerturbationEncoding
 from anyjepa.data.cells.screen import SCALE, Screen
 from anyjepa.errors import InputError
@@ -52,7 +53,7 @@ class CellPreprocessing(Config):
 
     def prepare(self, raw: np.ndarray) -> np.ndarray:
         """log1p expression (G,) of the model's genes in its order -> (1, G) float32. InputError."""
-        values = np.asarray(raw, np.float32)
+        values = as_array(raw, "a cell").astype(np.float32)
         if values.shape != self.size:
             raise InputError(f"a cell has {values.shape} values, the model reads {len(self.genes)} genes in its order")
         if not np.isfinite(values).all() or values.min() < 0:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from anyjepa.data.array_files import read_arrays
+from anyjepa.data.array_likes import as_array, as_ids, as_list, as_names, as_records
 from anyjepa.data.ecg.checks import check, warn_about
 from anyjepa.data.ecg.recording import Recording, check_rate, millivolts_per
 from anyjepa.errors import InputError
@@ -17,42 +19,44 @@ RECORD_BYTES = 1000  # of a record in memory, besides its samples
 
 
 def from_arrays(
-    signals: np.ndarray | Sequence[np.ndarray],
+    signals: Any,
     *,
     fs: float,
     leads: Sequence[str],
     unit: str | float,
-    ids: Sequence[str] | None = None,
-    patients: Sequence[str] | None = None,
+    ids: Sequence[Any] | None = None,
+    patients: Sequence[Any] | None = None,
     source: str = "array",
     file: str = "",
     warn: bool = True,
 ) -> list[Recording]:
     """Recordings from an array (N, L, T), one record (L, T), or a list of (L, T) of any lengths.
 
-    fs in Hz; leads: L names in the array's order; unit: 'mV', 'uV', 'V', 'nV', or the mV that one unit is.
-    ids default to '0', '1', ...; NaN marks invalid samples. warn: tell what
-    `check` finds as DataWarnings. InputError if shapes, names or units do not fit.
+    signals: NumPy arrays or tensors; NaN and masked values mark invalid samples. fs in Hz; leads: L names in the
+    array's order; unit: 'mV', 'uV', 'V', 'nV', or the mV that one unit is. ids default to '0', '1', ...; ids and
+    patients are texts or numbers (1.0 is '1'), one per record by position; a missing patient (None, NaN, '') is
+    unknown. warn: issue what `check` finds as DataWarnings. InputError if shapes, names or units do not fit.
     """
-    fs, leads = check_rate(fs, file or "signals"), _lead_names(leads, file or "signals")
-    records = _split(signals, leads, file or "signals")
-    ids = [str(i) for i in range(len(records))] if ids is None else [str(i) for i in ids]
-    for name, values in (("ids", ids), ("patients", patients)):
-        if values is not None and len(values) != len(records):
-            raise InputError(f"{file or 'signals'}: {len(records)} records, but {len(values)} {name}")
-    factor = millivolts_per(unit, file or "signals")
-    recordings = [
-        Recording(
-            id=id,
-            signal=record * factor,
-            fs=fs,
-            leads=leads,
-            patient=None if patients is None else str(patients[number]),
-            source=source,
-            file=f"{file}: record '{id}'" if file else "",
-        )
-        for number, (id, record) in enumerate(zip(ids, records, strict=True))
-    ]
+    where = file or "signals"
+    fs, leads = check_rate(fs, where), _lead_names(leads, where)
+    records = _split(signals, leads, where)
+    count, prefix = len(records), f"{file}: " if file else ""
+    names = list(map(str, range(count))) if ids is None else as_ids(ids, count, f"{prefix}ids")
+    known = [None] * count if patients is None else as_names(patients, count, f"{prefix}patients")
+    factor = millivolts_per(unit, where)
+    with np.errstate(over="ignore"):  # beyond float32 is infinite, which a recording refuses
+        recordings = [
+            Recording(
+                id=id,
+                signal=record * factor,
+                fs=fs,
+                leads=leads,
+                patient=patient,
+                source=source,
+                file=f"{file}: record '{id}'" if file else "",
+            )
+            for id, patient, record in zip(names, known, records, strict=True)
+        ]
     if warn:
         warn_about(check(recordings))
     return recordings
@@ -82,8 +86,8 @@ def read_npz(
     recordings = from_arrays(
         stored["signals"],
         **given,
-        ids=_strings(stored, "ids", path),
-        patients=_strings(stored, "patients", path),
+        ids=_names(stored.get("ids")),
+        patients=_names(stored.get("patients")),
         source=source,
         file=str(path),
         warn=False,
@@ -93,39 +97,35 @@ def read_npz(
     return recordings
 
 
-def _strings(stored: dict[str, np.ndarray], key: str, path: Path) -> list[str] | None:
-    if key not in stored:
-        return None
-    values = np.atleast_1d(stored[key])
-    if values.ndim > 1 or values.dtype.kind not in "Uiu":
-        raise InputError(
-            f"{path}: '{key}' has shape {values.shape} and type {values.dtype}; "
-            "it must be a list of texts or whole numbers, one a record"
-        )
-    return [str(value) for value in values]
+def _names(stored: Any) -> Any:
+    """Of one record a file may hold a single text in place of a list."""
+    return None if stored is None else np.atleast_1d(stored)
 
 
-def _lead_names(leads: object, where: str) -> tuple[str, ...]:
-    names = tuple(leads) if isinstance(leads, Iterable) and not isinstance(leads, str) else ()
-    if not names or not all(isinstance(name, str) for name in names):
+def _lead_names(leads: Any, where: str) -> tuple[str, ...]:
+    try:
+        names = [name.decode() if isinstance(name, bytes) else name for name in as_list(leads, where)]
+    except (InputError, UnicodeDecodeError):
+        names = []
+    if not names or not all(isinstance(name, str) and name.strip() for name in names):
         raise InputError(f"{where}: leads are {leads!r}; they must be a list of names, as ['I', 'II', 'V1']")
-    return names
+    return tuple(map(str, names))
 
 
-def _split(signals: np.ndarray | Sequence[np.ndarray], leads: tuple[str, ...], where: str) -> list[np.ndarray]:
+def _split(signals: Any, leads: tuple[str, ...], where: str) -> list[np.ndarray]:
     """A list of (L, T) float64."""
-    if isinstance(signals, np.ndarray) and signals.ndim not in (2, 3):
-        raise InputError(f"{where}: shape {signals.shape} must be (records, leads, samples) or (leads, samples)")
-    records = [signals] if isinstance(signals, np.ndarray) and signals.ndim == 2 else list(signals)
+    records = as_records(signals, where)
+    if isinstance(records, np.ndarray):
+        if records.ndim not in (2, 3):
+            raise InputError(f"{where}: shape {records.shape} must be (records, leads, samples) or (leads, samples)")
+        records = records[None] if records.ndim == 2 else records
     return [
         _as_record(record, leads, f"{where}[{i}]" if len(records) > 1 else where) for i, record in enumerate(records)
     ]
 
 
-def _as_record(record: np.ndarray, leads: tuple[str, ...], where: str) -> np.ndarray:
-    record = np.asarray(record)
-    if record.dtype.kind not in "iuf":
-        raise InputError(f"{where}: values of type {record.dtype} are no numbers")
+def _as_record(record: Any, leads: tuple[str, ...], where: str) -> np.ndarray:
+    record = as_array(record, where)
     if record.ndim != 2 or record.shape[0] != len(leads):
         transposed = record.ndim == 2 and record.shape[1] == len(leads)
         hint = "; the samples come first: swap the last two axes" if transposed else ""

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field, PositiveFloat, model_validator
 
 from anyjepa.config import Config
+from anyjepa.data.array_likes import as_array
 from anyjepa.data.images.image_set import ImageSet
 from anyjepa.errors import InputError
 
@@ -85,7 +86,7 @@ class ImagePreprocessing(PixelPreprocessing):
 
 def checked(raw: np.ndarray) -> np.ndarray:
     """(H, W, C) of an image, C 1 or 3. InputError in one line for what is no image of bytes."""
-    image = np.asarray(raw)
+    image = as_array(raw, "an image")
     if image.dtype != np.uint8:
         raise InputError(f"an image has pixels of type {image.dtype}; they must be uint8, 0 to 255")
     image = image[..., None] if image.ndim == 2 else image

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from anyjepa.data.array_files import read_arrays
+from anyjepa.data.array_likes import as_ids, as_names
 from anyjepa.data.files import regular_size
 from anyjepa.data.series.record import Series
 from anyjepa.errors import InputError
@@ -17,7 +18,9 @@ RECORD_BYTES = 1000  # of a series in memory, besides its values
 
 
 def read_npz(path: Path) -> list[Series]:
-    """series: (N, C, T) or (C, T) numbers, NaN for missing ones; ids, labels, groups, split: N texts, if known.
+    """series: (N, C, T) or (C, T) numbers, NaN for missing ones; ids, labels, groups, split: N names, if known.
+
+    Names are texts or numbers (1.0 is '1'); an empty label, group or split is unknown.
 
     Pickled objects are refused. InputError for what does not fit.
     """
@@ -27,9 +30,15 @@ def read_npz(path: Path) -> list[Series]:
     values = stored["series"][None] if stored["series"].ndim == 2 else stored["series"]
     if values.ndim != 3 or not len(values):
         raise InputError(f"{path}: series of shape {values.shape} must be (series, channels, samples)")
-    texts = {key: _texts(path, stored, key, len(values)) for key in NPZ_KEYS[1:]}
-    ids = texts["ids"] or [str(number) for number in range(len(values))]
-    rest = zip(*(texts[key] or [None] * len(values) for key in ("labels", "groups", "split")), strict=True)
+    count = len(values)
+    ids = as_ids(stored["ids"], count, f"{path}: ids") if "ids" in stored else list(map(str, range(count)))
+    rest = zip(
+        *(
+            as_names(stored[key], count, f"{path}: {key}") if key in stored else [None] * count
+            for key in ("labels", "groups", "split")
+        ),
+        strict=True,
+    )
     return [
         Series(f"{path.stem}/{id}", row, label, group, split, source=path.stem, file=f"{path}: series '{id}'")
         for id, row, (label, group, split) in zip(ids, values, rest, strict=True)
@@ -54,11 +63,3 @@ def read_csv(path: Path) -> list[Series]:
     return [
         Series(path.stem, np.array(values, float).reshape(-1, len(names)).T, source=path.parent.name, file=str(path))
     ]
-
-
-def _texts(path: Path, stored: dict[str, np.ndarray], key: str, count: int) -> list[str] | None:
-    if key not in stored:
-        return None
-    if stored[key].shape != (count,) or stored[key].dtype.kind not in "Uiu":
-        raise InputError(f"{path}: '{key}' must be {count} texts or whole numbers, it has shape {stored[key].shape}")
-    return [str(value) for value in stored[key]]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from anyjepa.data.array_likes import as_array
 from anyjepa.errors import InputError
 
 
@@ -22,9 +23,7 @@ class Series:
     file: str = ""  # for messages
 
     def __post_init__(self) -> None:
-        values = np.asarray(self.values)
-        if values.dtype.kind not in "iuf":
-            raise InputError(f"{self.where}: values of type {values.dtype} are no numbers")
+        values = as_array(self.values, self.where)
         if values.ndim != 2 or not values.size:
             raise InputError(f"{self.where}: shape {values.shape} must be (channels, samples), neither of them 0")
         with np.errstate(over="ignore"):

@@ -10,6 +10,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from anyjepa.data.array_likes import as_array
 from anyjepa.data.images.preprocessing import CHANNELS, Colours, Means, PixelPreprocessing, Stds, in_colours
 from anyjepa.data.video.video_set import VideoSet
 from anyjepa.errors import InputError
@@ -61,7 +62,7 @@ def resized(clip: Tensor, side: int) -> Tensor:
 
 def checked(raw: np.ndarray) -> np.ndarray:
     """(T, H, W, C) of a video, C 1 or 3. InputError in one line for what is no video of bytes."""
-    video = np.asarray(raw)
+    video = as_array(raw, "a video")
     if video.dtype != np.uint8:
         raise InputError(f"a video has pixels of type {video.dtype}; they must be uint8, 0 to 255")
     video = video[..., None] if video.ndim == 3 else video

@@ -1,0 +1,124 @@
+"""What users hold in place of plain arrays and lists of names: masked arrays, tensors, pandas columns. Positions count,
+never an index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+from typing import Any
+
+import numpy as np
+
+from anyjepa.errors import InputError
+
+MISSING = frozenset({"", "nan", "NaN", "NA", "<NA>", "NaT", "None"})
+"""Texts that stand for a missing name: an empty cell, and what NumPy and pandas make of a missing value."""
+
+
+def as_array(values: Any, where: str) -> np.ndarray:
+    """Numbers as a NumPy array: the same array where it is a plain one already.
+
+    values: an array of any library that NumPy understands, a tensor on any device (bfloat16 becomes float32), a pandas
+    column, or nested lists of those. Masked and missing values become NaN; what lies under a mask is never used.
+    Raises InputError for values that are not real numbers, and for tables (DataFrames), whose order is that of names.
+    """
+    if isinstance(values, (str, bytes, Mapping, Set)) or hasattr(values, "columns"):
+        raise InputError(f"{where}: is a {type(values).__name__}; pass an array of numbers, of a table its .to_numpy()")
+    try:
+        array = _plain(values, where)
+    except InputError:
+        raise
+    except Exception as error:  # each library raises its own for what it cannot convert
+        raise InputError(f"{where}: is not an array of numbers ({str(error).splitlines()[0]})") from error
+    if array.dtype.kind not in "iuf":
+        raise InputError(f"{where}: values of type {array.dtype} are not numbers")
+    return array
+
+
+def as_records(values: Any, where: str) -> np.ndarray | list[Any]:
+    """One array of numbers (see `as_array`), or the list of records that a list or a pandas column holds."""
+    holds_records = not hasattr(values, "__array__") or (hasattr(values, "iloc") and _kind(values) == "O")
+    return as_list(values, where) if holds_records else as_array(values, where)
+
+
+def as_list(values: Any, where: str) -> list[Any]:
+    """The entries of a list, array, pandas column or generator, in the order of their places.
+
+    Raises InputError for one text, and for what has no order or more than one axis.
+    """
+    ndim = getattr(values, "ndim", 1)
+    if isinstance(values, (str, bytes, Mapping, Set)) or not isinstance(values, Iterable) or ndim != 1:
+        kind = f"has {ndim} axes" if ndim != 1 else f"is a {type(values).__name__}"
+        raise InputError(f"{where}: {kind}; it must be a list, one entry per record")
+    return list(_tensor(values))
+
+
+def as_names(values: Any, count: int, where: str) -> list[str | None]:
+    """`count` names as texts, None where one is missing (None, NaN, NA, NaT, masked, or a text in `MISSING`).
+
+    Whole floats are written as whole numbers, as in a table: 1.0 is '1', 1.5 stays '1.5'. Raises InputError.
+    """
+    entries = as_list(values, where)
+    if len(entries) != count:
+        raise InputError(f"{where}: {len(entries)} entries for {count} records; give one per record")
+    return [_name(entry, f"{where}[{place}]") for place, entry in enumerate(entries)]
+
+
+def as_ids(values: Any, count: int, where: str) -> list[str]:
+    """The same for names that no record can lack. Raises InputError."""
+    names = as_names(values, count, where)
+    for place, name in enumerate(names):
+        if name is None:
+            raise InputError(f"{where}[{place}]: is missing; every record needs an id")
+    return [name or "" for name in names]
+
+
+def _plain(values: Any, where: str) -> np.ndarray:
+    if isinstance(values, (list, tuple)) and any(map(_is_array, values)):
+        return np.stack([_plain(value, where) for value in values])
+    values = _tensor(values)
+    if isinstance(values, np.ma.MaskedArray):
+        if values.dtype.kind not in "iuf" or not np.ma.is_masked(values):
+            return values.data
+        return np.ma.filled(values.astype(np.result_type(values.dtype, np.float32)), np.nan)
+    if hasattr(values, "isna") and not isinstance(values.dtype, np.dtype) and _kind(values) in ("i", "u", "f"):
+        return values.to_numpy(dtype=np.float64, na_value=np.nan)  # a nullable column of pandas
+    return np.asarray(values)
+
+
+def _kind(values: Any) -> str:
+    """The letter of the type that an array or a pandas column has; '' for anything else."""
+    return getattr(getattr(values, "dtype", None), "kind", "")
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) or (hasattr(value, "__array__") and not isinstance(value, np.generic))
+
+
+def _tensor(values: Any) -> Any:
+    """A PyTorch tensor as an array; anything else as it is."""
+    if not hasattr(values, "detach"):
+        return values
+    narrow = values.is_floating_point() and values.itemsize < 4  # NumPy has no bfloat16
+    return (values.float() if narrow else values).numpy(force=True)
+
+
+def _name(value: Any, where: str) -> str | None:
+    import pandas as pd
+
+    if isinstance(value, bytes):
+        try:
+            value = value.decode()
+        except UnicodeDecodeError as error:
+            raise InputError(f"{where}: {value!r} is not UTF-8 text") from error
+    value = _tensor(value)
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value if isinstance(value, np.ma.MaskedArray) else value[()]
+    if value is np.ma.masked:
+        return None
+    if isinstance(value, (bool, np.bool_)) or (isinstance(value, Iterable) and not isinstance(value, str)):
+        raise InputError(f"{where}: is {value!r}; it must be a text or a number")
+    if pd.isna(value):
+        return None
+    whole = isinstance(value, (float, np.floating)) and float(value).is_integer()
+    text = str(int(value)) if whole else str(value)
+    return None if text.strip() in MISSING else text

@@ -1,0 +1,24 @@
+"""PyTorch's defaults as anyjepa's numbers need them, whatever the program around it has set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import torch
+
+
+@contextmanager
+def torch_defaults() -> Iterator[None]:
+    """New tensors are float32 and on the CPU unless code says otherwise; the caller's own defaults return afterwards.
+
+    Also a decorator: `@torch_defaults()`. Programs change them by `torch.set_default_dtype`, `torch.set_default_device`
+    and `with torch.device(...)`.
+    """
+    dtype, device = torch.get_default_dtype(), torch.get_default_device()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with nullcontext() if device.type == "cpu" else torch.device("cpu"):
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
