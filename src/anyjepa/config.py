@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, Self, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from anyjepa.errors import InputError, did_you_mean
 
@@ -13,12 +13,22 @@ Share = Annotated[float, Field(ge=0, le=1)]
 # Far above any network in use: a slip of the keyboard ends in a line, not in a full memory.
 Width = Annotated[int, Field(gt=0, le=2**16)]  # of a network, or of a patch in samples
 Depth = Annotated[int, Field(gt=0, le=1000)]
+Few = Annotated[int, Field(gt=0, le=256)]  # blocks of a mask, which are drawn and predicted one by one
+Repeats = Annotated[int, Field(gt=0, le=1000)]  # of an evaluation
 
 
 class Config(BaseModel):
     """A part's settings. Unknown keys and infinite numbers are errors; a value never changes after validation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _in_64_bits(self) -> Self:
+        for name, value in self:
+            numbers = value if isinstance(value, tuple) else (value,)
+            if any(isinstance(number, int) and abs(number) >= 2**63 for number in numbers):
+                raise ValueError(f"{name} is a number of more than 64 bits")
+        return self
 
 
 def usual_kind(kind: str) -> BeforeValidator:
@@ -53,10 +63,18 @@ def _first(model: type[BaseModel], error: ValidationError, plain: object) -> str
         return f"unknown key '{key}'{did_you_mean(path[-1], _keys(model, path[:-1]))}"
     if first["type"] in ("model_type", "model_attributes_type") and path:
         wanted = "".join(f", such as '{key}.{name}'" for name in _keys(model, path)[:1])
-        return f"{key}: a table of keys is expected{wanted} (given: {str(first['input'])[:80]})"
+        return f"{key}: a table of keys is expected{wanted} (given: {_shown(first['input'])})"
     silent = first["type"] == "missing" or not path or isinstance(first["input"], Mapping)
-    given = "" if silent else f" (given: {str(first['input'])[:80]})"
+    given = "" if silent else f" (given: {_shown(first['input'])})"
     return f"{key and key + ': '}{' '.join(first['msg'].removeprefix('Value error, ').split())}{given}"
+
+
+def _shown(value: object) -> str:
+    """The beginning of a value, whatever it is."""
+    try:
+        return str(value)[:80]
+    except (ValueError, RecursionError):  # a number of thousands of digits, lists in lists in lists
+        return f"a {type(value).__name__}"
 
 
 def _written(tables: Sequence[str], plain: Any) -> list[str]:

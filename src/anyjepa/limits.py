@@ -92,12 +92,14 @@ DOCUMENT = Limit(
     "a file that is parsed as a whole (JSON, XML, DICOM, SCP-ECG, headers), whose parts take about 20 times its size",
 )
 RECIPE = Limit("recipe", 256 * 10**3, "bytes", "a recipe; YAML is read at about 50 kB per second")
-PARAMETERS = Limit("parameters", 4 * 10**9, "parameters", "one model; the largest published JEPA has 2 billion")
+PARAMETERS = Limit(
+    "parameters", 8 * 10**9, "parameters", "a model in training, with its teacher; V-JEPA 2's largest has 4 billion"
+)
 BATCH = Limit(
     "batch",
     64 * 10**9,
     "bytes",
-    "the inputs of a micro-batch, or its tokens after one layer; V-JEPA's batch, for dozens of GPUs, takes 20 GB",
+    "the inputs of a micro-batch, or its tokens after one layer; V-JEPA's batch of 3072, for 48 GPUs, takes 30 GB",
 )
 
 LIMITS = (MEMORY, EXPANSION, PIXELS, COLUMNS, DOCUMENT, RECIPE, PARAMETERS, BATCH)

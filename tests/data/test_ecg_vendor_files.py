@@ -282,9 +282,7 @@ def test_what_is_left_out_is_told(tmp_path: Path) -> None:
 def test_large_files_are_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANYJEPA_LIMIT_DOCUMENT", "32kB")
     for name, content in FILES.items():
-        with pytest.raises(
-            InputError, match="needs 66 kB, more than the limit of 32 kB; to allow it, set ANYJEPA_LIMIT_DOCUMENT=66kB"
-        ):
+        with pytest.raises(InputError, match="more than the limit of 32 kB; to allow it, set ANYJEPA_LIMIT_DOCUMENT="):
             read_bytes(content.ljust(2**16), tmp_path, Path(name).suffix)
     with pytest.raises(InputError, match=r"none\.scp: there is no such file"):
         read_scp(tmp_path / "none.scp", "r")

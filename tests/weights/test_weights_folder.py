@@ -157,7 +157,7 @@ BROKEN = {
         edit_json("config.json", lambda c: c.update(classifier=FAR)),
         "config.json: classifier.stride: Input should be less than or equal to",
     ),
-    "gigantic size": (edit_json("config.json", lambda c: c.update(size=[5e12])), "tokens of an input of"),
+    "gigantic size": (edit_json("config.json", lambda c: c.update(size=[5e12])), "a position table of"),
     "more blocks": (
         edit_json("config.json", lambda c: c["objective"]["encoder"].update(depth=1000)),
         "was saved with another config: objective.encoder.depth is 1000, was 2",

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from anyjepa.config import Config, Share
+from anyjepa.config import Config, Few, Share
 from anyjepa.masks.base import Masks
 
 Uniforms = NDArray[np.float64]
@@ -22,7 +22,7 @@ class BlocksConfig(Config):
     """Target rectangles and a context rectangle without them (I-JEPA; Assran et al. 2023, section 3)."""
 
     kind: Literal["blocks"] = "blocks"
-    targets: PositiveInt = Field(default=4, description="target blocks an image; they may overlap each other")
+    targets: Few = Field(default=4, description="target blocks an image; they may overlap each other")
     scale: tuple[Share, Share] = Field(default=(0.15, 0.2), description="share of the tokens in a target block")
     aspect: tuple[PositiveFloat, PositiveFloat] = Field(
         default=(0.75, 1.5), description="a target's width / height; in reference, as published, its height / width"

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from anyjepa.config import Config, Share
+from anyjepa.config import Config, Few, Share
 from anyjepa.masks.base import Masks
 from anyjepa.masks.blocks import Uniforms, between, cut_to_shortest, indices, rectangles, sides
 
@@ -16,7 +16,7 @@ from anyjepa.masks.blocks import Uniforms, between, cut_to_shortest, indices, re
 class TubeGroup(Config):
     """One group of targets: the union of some blocks of one size."""
 
-    blocks: PositiveInt = Field(description="blocks a clip; they may overlap")
+    blocks: Few = Field(description="blocks a clip; they may overlap")
     scale: tuple[Share, Share] = Field(description="share of a frame's tokens in a block")
     aspect: tuple[PositiveFloat, PositiveFloat] = Field(default=(0.75, 1.5), description="a block's height / width")
 

@@ -32,7 +32,9 @@ class EncoderConfig(Config):
     heads: PositiveInt = Field(description="attention heads")
     positions: PositionsConfig = Field(default=SinCosConfig(), description="how a token knows its place")
     block: BlockConfig = BlockConfig()
-    registers: NonNegativeInt = Field(default=0, description="learned tokens in front, without position, never masked")
+    registers: NonNegativeInt = Field(
+        default=0, le=4096, description="learned tokens in front, without position, never masked"
+    )
     cls: bool = Field(default=False, description="a CLS token before the registers")
     prefix_std: PositiveFloat = Field(
         default=0.02, description="standard deviation of CLS and registers at the start, N(0, std^2)"

@@ -7,6 +7,8 @@ from math import prod
 
 from torch import Tensor
 
+from anyjepa.limits import MEMORY
+
 
 def token_grid(samples: Sequence[int], patch: Sequence[int]) -> tuple[int, ...]:
     """Tokens along each axis. Raises ValueError unless every axis is a positive multiple of its patch."""
@@ -15,6 +17,11 @@ def token_grid(samples: Sequence[int], patch: Sequence[int]) -> tuple[int, ...]:
     if any(s < p or s % p for s, p in zip(samples, patch, strict=True)):
         raise ValueError(f"input of {tuple(samples)} samples is not a positive multiple of the patch {tuple(patch)}")
     return tuple(s // p for s, p in zip(samples, patch, strict=True))
+
+
+def check_table(tokens: int, dim: int, what: str) -> None:
+    """Raises InputError if positions of so many tokens take too much; they are computed in float64, with copies."""
+    MEMORY.check(32 * tokens * dim, f"{what}: a position table of {tokens} tokens of width {dim}")
 
 
 def patchify(x: Tensor, patch: Sequence[int]) -> Tensor:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
+import torch
 from pydantic import Field
 from torch import nn
 
 from anyjepa.config import usual_kind
+from anyjepa.limits import PARAMETERS
 from anyjepa.nn.conditional import ConditionalPredictor
 from anyjepa.nn.predictor import build_predictor
 from anyjepa.objectives.base import Objective
@@ -30,6 +32,18 @@ def predictor_of(config: ObjectiveConfig, grid: Sequence[int]) -> nn.Module | No
     if isinstance(config, PairedPredictionConfig) and config.predictor is not None:
         return ConditionalPredictor(config.predictor, config.width)
     return None
+
+
+def check_parameters(
+    config: ObjectiveConfig, channels: int, size: Sequence[int], other: Sequence[int] | None = None
+) -> None:
+    """Raises InputError if the objective that `build` makes has too many parameters. Nothing is allocated for it."""
+    try:
+        with torch.device("meta"):
+            parameters = sum(parameter.numel() for parameter in build(config, channels, size, other).parameters())
+    except (RuntimeError, OverflowError):  # PyTorch counts bytes in 64 bits
+        parameters = 2**61
+    PARAMETERS.check(parameters, "objective: the model")
 
 
 def build(config: ObjectiveConfig, channels: int, size: Sequence[int], other: Sequence[int] | None = None) -> Objective:

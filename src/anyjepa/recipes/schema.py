@@ -17,10 +17,13 @@ from anyjepa.data.files import read_text
 from anyjepa.data.modalities import DataConfig
 from anyjepa.errors import InputError, did_you_mean
 from anyjepa.evaluation.protocol import EvaluationConfig
+from anyjepa.limits import RECIPE
 from anyjepa.nn.tokens import token_grid
 from anyjepa.objectives.build import ObjectiveConfig
 from anyjepa.objectives.next_embedding import NextEmbeddingConfig
 from anyjepa.objectives.paired import PairedPredictionConfig
+from anyjepa.recipes.cost import check_cost
+from anyjepa.recipes.yaml_text import plain_yaml
 from anyjepa.training.config import TrainingConfig
 
 MOST_CHANGES = 6  # that are listed
@@ -41,6 +44,7 @@ class Recipe(Config):
     def _fits(self) -> Self:
         encoder, predictor = self.objective.encoder, self.objective.predictor
         grid = token_grid(self.data.size, encoder.patch)
+        check_cost(encoder, self.data.channels, self.data.size, grid, self.training)
         if self.objective.masks is not None:
             self.objective.masks.check(grid)
         if isinstance(self.objective, NextEmbeddingConfig):
@@ -150,15 +154,12 @@ def _beside(name: str | Path, base: object) -> str | Path:
 def _read(name: str | Path) -> dict[str, Any]:
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
-        text = read_text(path)
+        text = read_text(path, RECIPE)
     elif str(name) in recipe_names():
         text = _folder().joinpath(f"{name}.yaml").read_text()
     else:
         raise InputError(f"there is no recipe '{name}'{did_you_mean(str(name), recipe_names())}")
-    try:
-        plain = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # PyYAML lets odd dates and depths through
-        raise InputError(f"{name}: not YAML: {' '.join(str(error).split())}") from None
+    plain = plain_yaml(text, str(name))
     if not isinstance(plain, dict):
         raise InputError(f"{name}: a recipe is a table of keys, this is {type(plain).__name__}")
     return plain
@@ -187,8 +188,8 @@ def apply_edit(plain: dict[str, Any], edit: str) -> list[str]:
         if not isinstance(plain, dict):
             raise InputError(f"--set {edit}: '{name}' is a value, not a table")
     try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
+        value = plain_yaml(text, f"--set {key}")
+    except InputError:
         value = text
     notices = []
     if last == "kind" and plain.get("kind", value) != value:

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-import yaml
 
 from anyjepa.data.array_files import read_arrays
 from anyjepa.data.files import read_bytes, read_text
 from anyjepa.evaluation.perturbation.result import Judgement
 from anyjepa.evaluation.proteins.result import ProteinResult
 from anyjepa.evaluation.result import WHAT, Result
-from anyjepa.limits import MEMORY
+from anyjepa.limits import MEMORY, RECIPE
+from anyjepa.recipes.yaml_text import plain_yaml
 
 T = TypeVar("T")
 
@@ -114,7 +114,7 @@ def _result(path: Path) -> Result:
 
 
 def _yaml(path: Path) -> dict[str, Any]:
-    return _mapping(yaml.safe_load(read_text(path)))
+    return _mapping(plain_yaml(read_text(path, RECIPE), path.name))
 
 
 def _json(path: Path) -> dict[str, Any]:

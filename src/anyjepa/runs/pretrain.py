@@ -19,7 +19,7 @@ from anyjepa.data.modalities import training_data
 from anyjepa.errors import InputError
 from anyjepa.evaluation.samples import signal_hashes
 from anyjepa.objectives.base import Objective
-from anyjepa.objectives.build import build
+from anyjepa.objectives.build import build, check_parameters
 from anyjepa.randomness import torch_seed
 from anyjepa.recipes.schema import Recipe, changes, edited, flat, load_recipe
 from anyjepa.runs.folder import Run, new_run, open_run
@@ -70,6 +70,7 @@ def pretrain(
     check_nodes(nodes)
     first = is_first(nodes)
     run = _run(recipe, Path(output) if output else None, resume, devices * nodes, strategy, first)
+    check_objective(recipe)
     dataset, tasks = training_data(recipe.data, data if isinstance(data, Found) else paths, exclude)
     objective = build_objective(recipe)
     hashes = signal_hashes(dataset) if first and not dataset.checksums else []
@@ -107,12 +108,21 @@ def pretrain(
 @torch_defaults()
 def build_objective(recipe: Recipe) -> Objective:
     """The untrained objective of a recipe, initialised by its seed. InputError if its sizes do not fit together."""
+    check_objective(recipe)
     torch.manual_seed(torch_seed(recipe.training.seed))
+    return build(recipe.objective, recipe.data.channels, recipe.data.size, _other(recipe))
+
+
+def check_objective(recipe: Recipe) -> None:
+    """InputError if the sizes of a recipe's objective do not fit together, or if it has too many parameters."""
     try:
-        other = recipe.data.other if isinstance(recipe.data, CellDataConfig) else None
-        return build(recipe.objective, recipe.data.channels, recipe.data.size, other)
+        check_parameters(recipe.objective, recipe.data.channels, recipe.data.size, _other(recipe))
     except ValueError as error:
         raise InputError(f"recipe {recipe.name}: {error}") from error
+
+
+def _other(recipe: Recipe) -> tuple[int, ...] | None:
+    return recipe.data.other if isinstance(recipe.data, CellDataConfig) else None
 
 
 def _run(recipe: Recipe, output: Path | None, resume: bool, processes: int, strategy: str, first: bool) -> Run:

@@ -17,7 +17,7 @@ from anyjepa.config import Config, Share, validated
 from anyjepa.errors import InputError
 from anyjepa.nn.encoders import AnyEncoderConfig, build_encoder
 from anyjepa.nn.pooling import ATTENTIVE, Head, HeadConfig
-from anyjepa.nn.tokens import token_grid
+from anyjepa.nn.tokens import check_table, token_grid
 from anyjepa.objectives.build import ObjectiveConfig, predictor_of
 from anyjepa.objectives.masked import MaskedPredictionConfig
 from anyjepa.objectives.paired import PairedPredictionConfig
@@ -25,7 +25,7 @@ from anyjepa.torch_defaults import torch_defaults
 from anyjepa.weights.tensors import check_tensors
 
 SCHEMA_VERSION = 1
-LARGEST_TABLE = 2**28  # values of a position table; a config that asks for more is broken, and would fill the memory
+LONGEST = 2**28  # samples of a window; a config that asks for more is broken
 
 
 class ClassifierConfig(Config):
@@ -36,14 +36,12 @@ class ClassifierConfig(Config):
     exclusive: bool = Field(description="exactly one class a sample (softmax), or each on its own (sigmoid)")
     window: PositiveInt | None = Field(
         default=None,
-        le=LARGEST_TABLE,
+        le=LONGEST,
         description="samples of a window; logits are averaged over windows; none: the whole record at once",
     )
-    stride: PositiveInt | None = Field(
-        default=None, le=LARGEST_TABLE, description="samples from one window to the next"
-    )
+    stride: PositiveInt | None = Field(default=None, le=LONGEST, description="samples from one window to the next")
     count: PositiveInt | None = Field(
-        default=None, le=LARGEST_TABLE, description="in place of a stride: so many windows evenly spread over a record"
+        default=None, le=LONGEST, description="in place of a stride: so many windows evenly spread over a record"
     )
     joint: bool = Field(
         default=False, description="the head reads all windows of a record at once; else their logits are averaged"
@@ -153,15 +151,14 @@ class ModelConfig(Config):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         tokens = prod(token_grid(self.size, self.objective.encoder.patch))
-        if tokens * max(part.dim for part in _parts(self.objective).values()) > LARGEST_TABLE:
-            raise ValueError(f"{tokens} tokens of an input of {self.size} are too many for these widths")
+        for name, part in _parts(self.objective).items():
+            check_table(tokens, part.dim, name)
         if self.predictor and self.objective.predictor is None:
             raise ValueError(f"predictor is true, but a {self.objective.kind} model has none")
         if self.other is not None:
             if self.second is None:
                 raise ValueError("other is given, but the objective has no target.encoder")
-            if prod(token_grid(self.other, self.second.patch)) * self.second.dim > LARGEST_TABLE:
-                raise ValueError(f"the pair's other sample of {self.other} is too large for width {self.second.dim}")
+            check_table(prod(token_grid(self.other, self.second.patch)), self.second.dim, "target.encoder")
         return self
 
     @property

@@ -1,0 +1,61 @@
+"""YAML as plain values, refused before it grows: aliases, nesting and length are bounded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import yaml
+
+from anyjepa.errors import InputError
+from anyjepa.limits import RECIPE
+
+DEEPEST = 50  # tables and lists in each other
+
+
+def plain_yaml(text: str, where: str) -> Any:
+    """What a YAML text holds. Raises InputError if it is not YAML, is too long, or has a key twice."""
+    RECIPE.check(len(text), where)
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        RECIPE.check(_written_out(node, {}), f"{where}: with its aliases written out, it")
+        return loader.construct_document(node)
+    except InputError:
+        raise
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # PyYAML lets odd dates and depths through
+        raise InputError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
+
+
+class _Loader(yaml.SafeLoader):
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise ValueError(f"it is nested more than {DEEPEST} deep")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+def _written_out(node: yaml.Node, sizes: dict[int, int]) -> int:
+    """Values in a node if every alias were written out. ValueError for a node in itself, and for a key that is twice
+    in one table."""
+    if id(node) in sizes:
+        if not sizes[id(node)]:
+            raise ValueError("an alias in it stands for a table or list that holds the alias")
+        return sizes[id(node)]
+    sizes[id(node)] = 0
+    inner: list[yaml.Node] = []
+    if isinstance(node, yaml.SequenceNode):
+        inner = node.value
+    elif isinstance(node, yaml.MappingNode):
+        counts = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        if twice := next((key for key, count in counts.items() if count > 1), None):
+            raise ValueError(f"key '{twice}' is there twice")
+        inner = [part for pair in node.value for part in pair]
+    sizes[id(node)] = 1 + sum(_written_out(part, sizes) for part in inner)
+    return sizes[id(node)]
