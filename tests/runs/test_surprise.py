@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -156,3 +157,12 @@ def test_refusals(folder: Path, encoder: Encoder, tmp_path: Path) -> None:
 def test_a_masked_model_is_refused(tiny_run: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is a model of masked prediction; surprise needs next_embedding"):
         surprise_files(tiny_run, [tmp_path], tmp_path / "out.csv", 1)
+
+
+def test_damaged_weights_are_one_line(encoder) -> None:
+    damaged = deepcopy(encoder)
+    with torch.no_grad():
+        damaged.transformer.blocks[0].mlp.fc1.weight[0] = 3e38
+    for read in (surprise, continuation):
+        with pytest.raises(InputError, match=r"record 'a': the model's output is NaN .* has a value of size 3e\+38"):
+            read(damaged, one(100), 1)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from anyjepa.evaluation.features import encoded
+from anyjepa.evaluation.finite import check_finite
 from anyjepa.evaluation.samples import Samples, SelectedSamples, Windows
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.pooling import Head
@@ -57,10 +58,11 @@ class WindowLogits:
 @torch.inference_mode()
 def window_logits(encoder: Encoder, head: Head, samples: Samples, windows: Windows) -> WindowLogits:
     """What the head says of each window; the encoder is used in evaluation mode, as the head must be."""
-    found = [
-        (head(prefix, patches).float().cpu().numpy(), places, starts)
-        for places, starts, prefix, patches in encoded(encoder, samples, windows)
-    ]
+    found = []
+    for places, starts, prefix, patches in encoded(encoder, samples, windows):
+        logits = head(prefix, patches).float()
+        check_finite(logits, [samples.ids[place] for place in places], head)
+        found.append((logits.cpu().numpy(), places, starts))
     logits, record, start = (np.concatenate(parts) for parts in zip(*found, strict=True))
     order = np.argsort(record, kind="stable")
     return WindowLogits(logits[order], record[order], start[order])
@@ -73,7 +75,9 @@ def record_logits(encoder: Encoder, head: Head, samples: Samples, windows: Windo
     for place in range(len(samples)):
         found = encoded(encoder, SelectedSamples(samples, [place]), windows)
         prefix, patches = (torch.cat(parts) for parts in zip(*((p, t) for _, _, p, t in found), strict=True))
-        logits.append(head(prefix[None], patches[None]).float().cpu().numpy())
+        whole = head(prefix[None], patches[None]).float()
+        check_finite(whole, [samples.ids[place]], head)
+        logits.append(whole.cpu().numpy())
     return WindowLogits(np.concatenate(logits), np.arange(len(samples)), np.zeros(len(samples), int))
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from anyjepa.errors import InputError
+from anyjepa.evaluation.finite import check_finite
 from anyjepa.evaluation.samples import Samples, Windows, cut
 from anyjepa.nn.encoder import Encoder
 
@@ -36,15 +37,20 @@ def mean_features(encoder: Encoder, samples: Samples, windows: Windows) -> np.nd
 
 @torch.inference_mode()
 def token_features(encoder: Encoder, samples: Samples, windows: Windows) -> Tokens:
-    """Prefix and patch tokens of every window, in half precision. Raises InputError if windows differ in length."""
+    """Prefix and patch tokens of every window, in half precision.
+
+    Raises InputError if windows differ in length, and for tokens that are not finite in half precision.
+    """
     lengths = {samples[i].shape[1] for i in range(len(samples))}
     if windows.length is None and len(lengths) > 1:
         raise InputError(f"records have {min(lengths)} to {max(lengths)} samples: token features need a window length")
     places, prefixes, patches = [], [], []
     for records, _, prefix, patch in encoded(encoder, samples, windows):
+        prefix, patch = prefix.half(), patch.half()
+        check_finite(torch.cat([prefix, patch], 1), [samples.ids[place] for place in records], encoder)
         places.append(records)
-        prefixes.append(prefix.half().cpu().numpy())
-        patches.append(patch.half().cpu().numpy())
+        prefixes.append(prefix.cpu().numpy())
+        patches.append(patch.cpu().numpy())
     return Tokens(np.concatenate(prefixes), np.concatenate(patches), np.concatenate(places))
 
 
@@ -53,7 +59,7 @@ def encoded(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, Tensor, Tensor]]:
     """Places of records (B,), first samples of windows (B,), prefix tokens (B, R, D) and patch tokens (B, N, D).
 
-    A batch has windows of one length.
+    A batch has windows of one length. Raises InputError for tokens that are NaN or infinite.
     """
     device, patch = next(encoder.parameters()).device, encoder.config.patch[0]
     was_training = encoder.training
@@ -67,6 +73,7 @@ def encoded(
                 prefix, patches = encoder.features(x, start)
             except ValueError as error:
                 raise InputError(f"record '{samples.ids[places[0]]}': {error}") from error
+            check_finite(torch.cat([prefix, patches], 1), [samples.ids[place] for place in places], encoder)
             yield np.array(places), np.array(starts), prefix, patches
     finally:
         encoder.train(was_training)

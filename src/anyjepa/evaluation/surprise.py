@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anyjepa.errors import InputError
+from anyjepa.evaluation.finite import check_finite
 from anyjepa.evaluation.samples import Samples
 from anyjepa.nn.encoder import Encoder
 
@@ -43,6 +44,7 @@ def surprise(encoder: Encoder, samples: Samples, horizon: int = 1) -> Surprise:
         for part in np.array_split(starts, len(starts) // BATCH + 1):
             windows = torch.stack([signal[start : start + length] for start in part])  # (W, n, D)
             scores = 1 - F.cosine_similarity(predictions(encoder, windows, horizon), windows[:, horizon:], dim=-1)
+            check_finite(scores, [samples.ids[place]] * len(scores), encoder)
             for start, score in zip(part, scores.cpu().numpy(), strict=True):
                 new = slice(start + horizon, start + length)
                 found[new] = np.where(np.isnan(found[new]), score, found[new])
@@ -70,6 +72,7 @@ def continuation(encoder: Encoder, samples: Samples, horizon: int) -> np.ndarray
         for _ in range(horizon):
             ahead = encoder.read(tokens, (known + horizon,))[:, -1:]
             tokens = torch.cat([tokens, F.normalize(ahead, dim=-1) * length], dim=1)
+        check_finite(tokens, [samples.ids[place]], encoder)
         continued.append(tokens[0, known:].cpu().numpy())
     return np.stack(continued)
 

@@ -74,9 +74,10 @@ def surprise_files(
     check_predicts(loaded)
     files = read_for(loaded, paths, skip_errors, fs, leads, unit)
     table = surprise_table(loaded, files.samples, horizon)
+    expected = None if continued is None else continuation_table(loaded, files.samples, horizon)
     write_table(output, table)
-    if continued is not None:
-        write_table(continued, continuation_table(loaded, files.samples, horizon))
+    if continued is not None and expected is not None:
+        write_table(continued, expected)
     if draw is not None:
         assert isinstance(loaded, EcgModel)  # checked before
         figure = draw_surprise(loaded, files.samples, table)

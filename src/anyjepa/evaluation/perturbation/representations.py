@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from sklearn.decomposition import PCA
 
+from anyjepa.evaluation.finite import check_finite
 from anyjepa.evaluation.perturbation.effects import Effects
 from anyjepa.evaluation.perturbation.head import Represent
 from anyjepa.evaluation.perturbation.metrics import pearson
@@ -27,7 +28,9 @@ def all_tokens(encoder: Encoder) -> Represent:
         parts = torch.as_tensor(cells, dtype=torch.float32)[:, None].split(BATCH)
         found = [encoder.features(part.to(device))[1].flatten(1).float().cpu() for part in parts]
         encoder.train(was_training)
-        return torch.cat(found).numpy()
+        tokens = torch.cat(found)
+        check_finite(tokens, [f"cell {row}" for row in range(len(tokens))], encoder)
+        return tokens.numpy()
 
     return represent
 
