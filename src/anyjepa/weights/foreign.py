@@ -14,6 +14,7 @@ from torch import Tensor
 from anyjepa.data.files import read_bytes, regular_size
 from anyjepa.errors import InputError
 from anyjepa.limits import DOCUMENT, Limit
+from anyjepa.weights.checkpoint_cost import check_archive, check_loaded
 
 
 def read_foreign(path: Path | str) -> dict[str, object]:
@@ -23,10 +24,14 @@ def read_foreign(path: Path | str) -> dict[str, object]:
     such a file could run any program, and nothing of it is executed.
     """
     path = Path(path)
-    regular_size(path)
+    size = regular_size(path)
     try:
+        check_archive(path, size)
         with warnings.catch_warnings(action="ignore"):
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        check_loaded(checkpoint, path, size)
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); is it truncated?") from error
     except Exception as error:  # an unpickler on arbitrary bytes raises anything
