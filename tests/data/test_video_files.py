@@ -9,11 +9,12 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from anyjepa.data.images.augmentation import AugmentationConfig, CropConfig
-from anyjepa.data.video.files import Decoding, decode, scan
+from anyjepa.data.video.files import SUFFIXES, Decoding, decode, scan
 from anyjepa.data.video.source import VideoDataConfig, evaluation_data, training_data
 from anyjepa.errors import InputError
 
@@ -88,7 +89,7 @@ def test_broken_files_are_raised_or_skipped_and_counted(tmp_path):
     whole = write_video(tmp_path / "truncated.avi").read_bytes()
     (tmp_path / "truncated.avi").write_bytes(whole[: len(whole) * 6 // 10])
     (tmp_path / "text.mp4").write_text("Dear reader,\n")
-    with pytest.raises(InputError, match=r"text\.mp4: is broken or no video"):
+    with pytest.raises(InputError, match=r"text\.mp4: is broken or not a video"):
         training_data(CONFIG, [tmp_path])
     with pytest.raises(InputError, match=r"truncated\.avi: is (truncated: 24 frames are named|broken)"):
         training_data(CONFIG, [tmp_path / "truncated.avi"])
@@ -114,22 +115,49 @@ def test_what_is_there_instead_of_videos_is_named(tmp_path):
         sound.sample_rate = 44100
         container.mux(stream.encode(sound))
         container.mux(stream.encode())
-    with pytest.raises(InputError, match="has no picture"):
+    with pytest.raises(InputError, match=r"sound\.mp4: has no video$"):
         training_data(CONFIG, [tmp_path / "sound.mp4"])
+
+
+def test_a_cover_picture_is_not_a_video(tmp_path):
+    with av.open(str(tmp_path / "song.mp4"), "w") as container:
+        sound, cover = container.add_stream("aac", rate=44100), container.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 32, 32, "yuvj420p"
+        cover.disposition = Disposition.attached_pic
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        silence.sample_rate = 44100
+        picture = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")
+        for stream, frame in ((cover, picture), (sound, silence)):
+            container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+    with pytest.raises(InputError, match=r"song\.mp4: has no video, only a cover picture$"):
+        scan(tmp_path / "song.mp4")
+
+
+def test_a_video_whose_size_changes_is_refused(tmp_path):
+    first, second = write_video(tmp_path / "a.ts", codec="mpeg2video"), tmp_path / "b.ts"
+    write_video(second, size=(64, 64), codec="mpeg2video")
+    first.write_bytes(first.read_bytes() + second.read_bytes())
+    seen = scan(first)
+    assert levels(decode(first, seen, np.arange(3, 6), GREY)) == [3, 4, 5]
+    with pytest.raises(
+        InputError, match=r"a\.ts: the size or rotation of its frames changes at frame 2\d; split it there"
+    ):
+        decode(first, seen, np.arange(seen.frames), GREY)
 
 
 def test_a_play_list_opens_no_other_file(tmp_path):
     """FFmpeg looks at the content: a text named as a video can name other files, pipes and addresses."""
     write_video(tmp_path / "other.avi", frames=6).rename(tmp_path / "other.dat")
     (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile other.dat\n")
-    with pytest.raises(InputError, match=r"list\.mp4: is broken or no video"):
+    with pytest.raises(InputError, match=r"list\.mp4: is broken or not a video"):
         scan(tmp_path / "list.mp4")
 
 
-@pytest.mark.parametrize("name", ["a.mp4", "a.m4v", "a.mov", "a.avi", "a.mkv", "a.mpg", "a.mpeg", "a.wmv", "a.flv"])
+@pytest.mark.parametrize("name", [f"a{ending}" for ending in SUFFIXES if ending not in (".gif", ".webm", ".ogv")])
 def test_every_known_ending_is_read(tmp_path, name):
-    codec = {".flv": "flv", ".mpg": "mpeg1video", ".mpeg": "mpeg2video"}.get(Path(name).suffix, "mpeg4")
-    assert scan(write_video(tmp_path / name, 6, codec=codec)).frames == 6
+    codecs = {".flv": "flv", ".mpg": "mpeg1video", ".ts": "mpeg2video", ".mts": "mpeg2video", ".m2ts": "mpeg2video"}
+    assert scan(write_video(tmp_path / name, 6, codec=codecs.get(Path(name).suffix, "mpeg4"))).frames == 6
 
 
 @cache
@@ -168,7 +196,10 @@ def test_real_files_are_whole_and_a_damaged_one_is_found(test_data, tmp_path):
     seen = scan(source)
     assert seen.frames == 120
     stored = np.load(test_data / "video" / "clips_gray64.npz")["carphone_pristine"]
-    grey = decode(source, seen, np.array([0, 60, 119]), Decoding("grey", 64, "lazily"))[:, :, 7:71, 0]
+    grey = decode(source, seen, np.array([0, 60, 119]), Decoding("grey", 64, "lazily"))
+    assert grey.shape == (3, 64, 86, 1)  # 176 x 144 pixels that are 128 wide and 117 high
+    stored_pixels = ((np.arange(78) + 0.5) * 86 / 78).astype(int)  # the clips were made without that
+    grey = grey[:, :, stored_pixels, 0][:, :, 7:71]
     assert np.abs(grey[..., 2:-2, 2:-2].astype(int) - stored[[0, 60, 119]][..., 2:-2, 2:-2]).mean() < 12
     content = bytearray(source.read_bytes())
     content[len(content) // 2 : len(content) // 2 + 40] = bytes(40)

@@ -2,95 +2,181 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import compress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from anyjepa.data.files import regular_size
-from anyjepa.data.images.preprocessing import Colours
+from anyjepa.data.video.pixels import Decoding, View
+from anyjepa.data.video.truncation import ends_early
 from anyjepa.errors import InputError
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
 # FFmpeg looks at what is in a file, and a play list in it would open other files and addresses.
-CONTAINERS = "mov,mp4,avi,matroska,webm,mpeg,mpegvideo,mpegts,asf,flv,h264,hevc,m4v,ivf,ogg"
+CONTAINERS = "mov,mp4,avi,matroska,webm,mpeg,mpegvideo,mpegts,asf,flv,h264,hevc,m4v,ivf,ogg,gif"
 ONLY_THIS_FILE = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
-SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv")
-
-
-class Decoding(NamedTuple):
-    """How frames are decoded."""
-
-    colours: Colours
-    short_side: int  # pixels; larger frames are made smaller, by area
-    when: Literal["ahead", "lazily"]
+SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".mpg", ".mpeg"),
+    *(".ts", ".mts", ".m2ts", ".wmv", ".flv", ".ogv", ".gif"),
+)
+NOTHING_NEW = 8  # bytes at most of an MPEG-4 packet that shows no frame
+FURTHEST = 16  # frames that a codec may put between a frame's place in decoding and in showing order
 
 
 class Scan(NamedTuple):
-    """What a look at a file's packets says, without decoding them."""
+    """Which frames a file shows, and where decoding can start."""
 
-    times: np.ndarray | None  # (T,) ascending, of each frame, in the stream's unit; None if packets do not say them
+    times: np.ndarray | None  # (T,) a distinct timestamp of each frame, in the stream's unit; None if there are none
+    keys: np.ndarray  # (K, 2) frames before which nothing is needed to decode them and later ones; where to seek them
     frames: int
     checksum: str  # of all packets
+    strict: bool = True  # an error of the decoder is damage; False: H.264 that starts in an open group of pictures
 
 
 def scan(path: Path) -> Scan:
-    """InputError for what is no video, and for a file that ends before its last frame."""
-    times, digest = [], blake2b(digest_size=12)
+    """Read a file's packets; decode them only where they do not say which frames are shown, in which order.
+
+    InputError for what is not a video, and for a file that ends before its last frame.
+    """
+    packets, last, digest = [], None, blake2b(digest_size=12)
     with _opened(path) as (container, stream):
+        codec, reorders = stream.codec_context.name, bool(stream.codec_context.has_b_frames)
+        named, avi = stream.frames, container.format.name == "avi"
         for packet in container.demux(stream):
             if packet.size:
-                digest.update(bytes(packet))
-                if not packet.is_discard:
-                    times.append(packet.pts)
-        said = stream.frames
-    if not times:
+                digest.update(packet)
+                hidden = packet.is_discard or (codec == "vp8" and not bytes(packet)[0] & 16)  # RFC 6386, section 9.1
+                packets.append((packet.pts, packet.dts, packet.is_keyframe, not hidden, packet.size))
+                last = packet
+    if last is None:
         raise InputError(f"{path}: there is no frame in it")
-    if len(times) < said:
-        raise InputError(f"{path}: is truncated: {said} frames are named, {len(times)} are there")
-    known = None not in times and len(set(times)) == len(times)
-    return Scan(np.sort(np.array(times)) if known else None, len(times), digest.hexdigest())
+    pts, dts, key, shown, sizes = zip(*packets, strict=True)
+    all_there = avi and named == len(pts)  # only its index is cut, or it was written with a wrong size
+    if last.is_corrupt or (not all_there and ends_early(path)):
+        there = f"{named} frames are named, {len(pts)} are there" if named > len(pts) else "its header names more bytes"
+        raise InputError(f"{path}: is truncated: {there}")
+    plain = (codec != "mpeg4" or min(sizes) > NOTHING_NEW) and _in_order(pts, key, reorders)
+    times = sorted(compress(pts, shown)) if plain else _decoded_times(path)
+    if not times:
+        raise InputError(f"{path}: none of its frames is shown")
+    numbers = {time: number for number, time in enumerate(times)}
+    known = None not in numbers and len(numbers) == len(times)
+    starts = [(numbers[p], p if d is None else d) for p, d in compress(zip(pts, dts, strict=True), key) if p in numbers]
+    keys = np.array(sorted(starts) if known else [], np.int64).reshape(-1, 2)
+    if not key[0] and not (len(keys) and keys[0, 0] == 0):
+        raise InputError(f"{path}: its first frame needs earlier ones that are not in it; cut it at a key frame")
+    strict = not (codec == "h264" and known and _leads(pts[key.index(True) :]))
+    return Scan(np.array(times) if known else None, keys, len(times), digest.hexdigest(), strict)
+
+
+def _in_order(pts: Sequence[int | None], key: Sequence[bool], reorders: bool) -> bool:
+    """Whether timestamps of packets are those of frames as they are shown. reorders: whether the codec says it may."""
+    if None in pts or len(set(pts)) < len(pts) or pts[0] != min(pts) or not key[0]:  # type: ignore[type-var]
+        return False
+    times = np.array(pts, np.int64)
+    if len(pts) == 1 or not reorders:
+        return bool((np.diff(times) > 0).all())
+    rank = np.argsort(np.argsort(times))
+    late = np.maximum.accumulate(rank) > rank
+    return (
+        bool(late.any())  # else they are times of decoding
+        and not late[np.array(key)].any()  # a key frame is shown after all that are decoded before it
+        and int(np.abs(rank - np.arange(len(rank))).max()) <= FURTHEST
+    )
+
+
+def _leads(pts: Sequence[int | None]) -> bool:
+    """Whether the frame after the first is shown before it."""
+    return len(pts) > 1 and pts[0] is not None and pts[1] is not None and pts[1] < pts[0]
+
+
+def _decoded_times(path: Path) -> list[int | None]:
+    with _opened(path) as (container, stream):
+        return [frame.pts for packet in container.demux(stream) for frame in packet.decode()]
 
 
 def decode(path: Path, seen: Scan, frames: np.ndarray, decoding: Decoding) -> np.ndarray:
     """(T, H, W, C) uint8: the frames with these ascending numbers. InputError for a frame that cannot be decoded.
 
-    Decoding starts at the last key frame before the first of them.
+    Decoding starts at the last key frame before the first of them, or earlier if they need it, at last at the start.
     """
-    wanted, kept = set(frames.tolist()), {}
+    usable = seen.keys[: np.searchsorted(seen.keys[:, 0], frames[0], side="right")].tolist()
+    back = 1
+    while back <= len(usable) and usable[-back][0] > 0:
+        try:
+            return _decode_from(path, seen, usable[-back][0], usable[-back][1], frames, decoding)
+        except InputError:
+            back *= 2
+    return _decode_from(path, seen, 0, None, frames, decoding)
+
+
+def _decode_from(
+    path: Path, seen: Scan, number: int, place: int | None, frames: np.ndarray, decoding: Decoding
+) -> np.ndarray:
+    """number: the frame to start at, 0 or a key frame; place: where to seek it, None: decode from the file's start."""
+    wanted, kept = set(frames.tolist()), []
     with _opened(path) as (container, stream):
-        stream.codec_context.options = {"err_detect": "explode"}  # else damaged frames are made up
+        size = stream.codec_context.width, stream.codec_context.height
+        if seen.strict:
+            stream.codec_context.options = {"err_detect": "explode"}  # else damaged frames are made up
         stream.thread_type = "SLICE"  # frames of one file in order; workers are the parallel ones
-        if seen.times is not None and frames[0]:
-            container.seek(int(seen.times[frames[0]]), stream=stream)
-        for count, frame in enumerate(container.decode(stream)):
-            number = count if seen.times is None else int(np.searchsorted(seen.times, frame.pts or 0))
+        packets: Iterator[Packet] = container.demux(stream)
+        if place is not None:
+            container.seek(place, stream=stream)
+        if seen.times is not None:
+            packets = _from_key(packets, int(seen.times[number]), sought=place is not None)
+        view = None
+        for frame in _frames(packets):
+            if seen.times is not None and frame.pts != seen.times[number]:
+                break
             if frame.is_corrupt:
                 raise InputError(f"{path}: frame {number} is damaged")
+            if view is None:
+                view = View.of(frame, stream.sample_aspect_ratio, decoding)
+                size = size if all(size) else view.stored
+            if (frame.width, frame.height) != size or frame.rotation != view.rotation:
+                raise InputError(
+                    f"{path}: the size or rotation of its frames changes at frame {number}; split it there"
+                )
             if number in wanted:
-                kept[number] = _pixels(frame, decoding)
-            if number >= frames[-1]:
-                break
-    if missing := sorted(wanted - set(kept)):
-        raise InputError(f"{path}: frame {missing[0]} cannot be decoded")
-    return np.stack([kept[number] for number in frames.tolist()])
+                kept.append(view.pixels(frame))
+            if number == frames[-1]:
+                return np.stack(kept)
+            number += 1
+    raise InputError(f"{path}: frame {number} cannot be decoded")
 
 
-def _pixels(frame: VideoFrame, decoding: Decoding) -> np.ndarray:
-    """(H, W, C) uint8; a turned picture (phones) stays as it is stored."""
-    scale = min(1.0, decoding.short_side / min(frame.width, frame.height))
-    size = (max(1, round(frame.width * scale)), max(1, round(frame.height * scale)))
-    kind = "gray" if decoding.colours == "grey" else "rgb24"
-    pixels = frame.reformat(*size, format=kind, interpolation="AREA").to_ndarray()
-    return pixels[..., None] if pixels.ndim == 2 else pixels
+def _frames(packets: Iterator[Packet]) -> Iterator[VideoFrame]:
+    for packet in packets:
+        yield from packet.decode()
+
+
+def _from_key(packets: Iterator[Packet], first: int, sought: bool) -> Iterator[Packet]:
+    """The packets from a key frame on, but for those right after it that are shown before it: they need what precedes.
+
+    first: timestamp of the first frame that is needed; sought: the key frame is the one with it, else the file's first.
+    """
+    start: int | None = None
+    leading = True
+    for packet in packets:
+        if start is not None:
+            leading = leading and packet.pts is not None and packet.pts < start
+            if not leading:
+                yield packet
+        elif packet.is_keyframe and (packet.pts == first or not sought):
+            start = first if packet.pts is None else min(first, packet.pts)
+            yield packet
 
 
 @contextmanager
@@ -99,14 +185,17 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     try:
         import av
         from av.error import FFmpegError
+        from av.stream import Disposition
     except ImportError:
         raise InputError(f"{path}: video files need PyAV: pip install 'anyjepa[video]'") from None
     regular_size(path)
     try:
         with av.open(f"file:{path}", options=ONLY_THIS_FILE) as container:
-            if not container.streams.video:
-                raise InputError(f"{path}: has no picture")
-            stream = container.streams.video[0]
+            streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+            if not streams:
+                cover = ", only a cover picture" if container.streams.video else ""
+                raise InputError(f"{path}: has no video{cover}")
+            stream = streams[0]
             if stream.codec_context is None:
                 raise InputError(f"{path}: its codec is not known")
             yield container, stream
@@ -114,7 +203,7 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         if isinstance(error, InputError):
             raise
         reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"{path}: is broken or no video ({reason})") from None
+        raise InputError(f"{path}: is broken or not a video ({reason})") from None
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,85 @@
+"""Whether a video file is shorter than its own header says, by the sizes of its outermost parts."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from io import FileIO
+from pathlib import Path
+
+MP4_BOXES = (b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"uuid", b"sidx", b"mfra", b"pdin")
+MATROSKA = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # ids of a file's header and its segment
+ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+MOST_PARTS = 100_000  # fragments of a file; what follows is not looked at
+
+
+def ends_early(path: Path) -> bool:
+    """Whether a part of an MP4, MOV, AVI, Matroska, ASF, FLV or GIF file reaches beyond its end.
+
+    False for MPEG streams, which say no size.
+    """
+    size = path.stat().st_size
+    with path.open("rb", buffering=0) as file:
+        head = file.read(16)
+        if head[:4] == b"GIF8":
+            file.seek(max(0, size - 64))
+            return not file.read().rstrip(b"\0").endswith(b";")
+        ends = {b"RIFF": _riff, b"FLV\x01": _flv, MATROSKA[0]: _matroska}.get(head[:4])
+        ends = _asf if head == ASF else _mp4 if head[4:8] in MP4_BOXES else ends
+        return ends is not None and any(end > size for end, _ in zip(ends(file), range(MOST_PARTS), strict=False))
+
+
+def _mp4(file: FileIO) -> Iterator[int]:
+    """Ends of the boxes that are known; cameras may append anything behind them."""
+    start = 0
+    while True:
+        file.seek(start)
+        head = file.read(16)
+        if 0 < len(head) < 8:  # only a part of a head
+            yield start + 8
+        length = int.from_bytes(head[:4], "big")
+        if length == 1:
+            length = int.from_bytes(head[8:16], "big")
+        if head[4:8] not in MP4_BOXES or length < 8:  # 0: to the end of the file
+            return
+        yield (start := start + length)
+
+
+def _riff(file: FileIO) -> Iterator[int]:
+    """Ends of the chunks of an AVI file, one per GB."""
+    start = 0
+    while True:
+        file.seek(start)
+        head = file.read(8)
+        length = int.from_bytes(head[4:8], "little")
+        if head[:4] != b"RIFF" or length in (0, 2**32 - 1):  # written to a pipe
+            return
+        yield (start := start + 8 + length)
+
+
+def _matroska(file: FileIO) -> Iterator[int]:
+    start = 0
+    for part in MATROSKA:
+        file.seek(start)
+        head = file.read(12)
+        width = 9 - head[4].bit_length() if len(head) == 12 else 9  # bytes of the size, by its leading zeros
+        length = int.from_bytes(head[4 : 4 + width], "big") - (1 << 7 * width)
+        if head[:4] != part or width > 8 or length == (1 << 7 * width) - 1:  # all ones: not known when written
+            return
+        yield (start := start + 4 + width + length)
+
+
+def _flv(file: FileIO) -> Iterator[int]:
+    """The size among the metadata of most programs, a number of type 0."""
+    head = file.read(2**16)
+    if (start := head.find(b"filesize\0") + 9) >= 9 and len(head) >= start + 8:
+        size = struct.unpack(">d", head[start : start + 8])[0]
+        yield int(size) if 0 < size < 2**53 else 0
+
+
+def _asf(file: FileIO) -> Iterator[int]:
+    file.seek(0)
+    head = file.read(2**16)
+    if (start := head.find(ASF_PROPERTIES)) >= 0:
+        yield int.from_bytes(head[start + 40 : start + 48], "little")
