@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from anyjepa.config import Config
+from anyjepa.config import Config, Repeats
 from anyjepa.evaluation.attentive import AttentiveProbe
 from anyjepa.evaluation.finetune import Finetune
 from anyjepa.evaluation.perturbation.config import PerturbationConfig
@@ -25,7 +25,7 @@ class EvaluationConfig(Config):
     )
     preset: str = Field(default="", description="name of the published protocol whose settings these are")
     split: SplitConfig | None = Field(default=None, description="none: the label table's own split, else 5 folds")
-    seeds: PositiveInt = Field(default=3, description="repeats: new folds, low-shot draws and random encoders each")
+    seeds: Repeats = Field(default=3, description="repeats: new folds, low-shot draws and random encoders each")
     low_shot: PositiveInt | OpenShare | None = Field(
         default=None, description="labels a class (integer) or a share of the training part; none: all"
     )
@@ -43,7 +43,9 @@ class EvaluationConfig(Config):
         default=PerturbationConfig(), description="of cells, by a protocol of its own"
     )
     raw_dimensions: PositiveInt = Field(default=1000, description="largest size of raw input as features")
-    bootstrap: NonNegativeInt = Field(default=500, description="resamples of the groups for an interval; 0: none")
+    bootstrap: NonNegativeInt = Field(
+        default=500, le=100_000, description="resamples of the groups for an interval; 0: none"
+    )
 
     @model_validator(mode="after")
     def _same_head(self) -> Self:

@@ -13,7 +13,7 @@ from pydantic import Field, PositiveFloat, model_validator
 
 from anyjepa.config import Config
 from anyjepa.data.cells.conditions import CONTROL, Condition, Perturbation
-from anyjepa.data.cells.network import Network, counted
+from anyjepa.data.cells.network import Network, check_cells, counted
 from anyjepa.data.cells.screen import Labels, Screen
 
 TRUTH_CELLS = 300  # fresh cells a condition, without counting noise, whose mean is the truth
@@ -48,6 +48,7 @@ class DrugSimulatorConfig(Config):
 
 def simulate_drugs(config: DrugSimulatorConfig) -> Screen:
     """The screen, its counts in memory; `features` are fingerprints, `truth` the expected expression."""
+    check_cells(config.controls + config.cells * config.compounds * len(config.doses), config.genes)
     rng = np.random.default_rng(config.seed)
     network = Network(config.genes, config.regulators, rng)
     fingerprints, efficacy, half = _compounds(config, rng)

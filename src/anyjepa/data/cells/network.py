@@ -5,6 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from anyjepa.data.cells.screen import SCALE
+from anyjepa.limits import MEMORY
+
+
+def check_cells(cells: int, genes: int) -> None:
+    """Raises InputError if a simulation of so many cells takes too much memory."""
+    MEMORY.check(16 * cells * genes, f"a simulation of {cells} cells with {genes} genes")
 
 
 class Network:

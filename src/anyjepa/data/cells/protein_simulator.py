@@ -13,7 +13,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from anyjepa.config import Config
 from anyjepa.data.cells.conditions import CONTROL
-from anyjepa.data.cells.network import Network, counted
+from anyjepa.data.cells.network import Network, check_cells, counted
 from anyjepa.data.cells.proteins import Proteins
 from anyjepa.data.cells.screen import Labels, Screen
 
@@ -44,6 +44,7 @@ class ProteinSimulatorConfig(Config):
 
 def simulate_proteins(config: ProteinSimulatorConfig) -> Screen:
     """Cells under no condition, counts in memory; `cell_type` is the type, `proteins` what antibodies count."""
+    check_cells(config.cells, config.genes)
     rng = np.random.default_rng(config.seed)
     network = Network(config.genes, config.regulators, rng)
     kept = rng.random((config.types, config.regulators)) < 0.3

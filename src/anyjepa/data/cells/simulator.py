@@ -13,7 +13,7 @@ from pydantic import Field, PositiveFloat, model_validator
 
 from anyjepa.config import Config
 from anyjepa.data.cells.conditions import CONTROL, Condition, Perturbation
-from anyjepa.data.cells.network import Network, counted
+from anyjepa.data.cells.network import Network, check_cells, counted
 from anyjepa.data.cells.screen import Labels, Screen
 from anyjepa.randomness import generator
 
@@ -56,6 +56,7 @@ def simulate(config: CellSimulatorConfig) -> Screen:
     doubles, stress of each; then for all cells, in the order of the conditions, their own activity, state, library size
     and counts; then the cells of the truth. Batches draw from another one, so one batch or none is the same screen.
     """
+    check_cells(config.controls + config.cells * (config.singles + config.doubles), config.genes)
     rng = np.random.default_rng(config.seed)
     network = Network(config.genes, config.regulators, rng)
     singles = rng.permutation(config.regulators)[: config.singles]

@@ -13,7 +13,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from anyjepa.config import Config
 from anyjepa.data.cells.conditions import CONTROL, Condition, Perturbation
-from anyjepa.data.cells.network import Network, counted, noiseless
+from anyjepa.data.cells.network import Network, check_cells, counted, noiseless
 from anyjepa.data.cells.screen import Labels, Screen
 from anyjepa.randomness import generator
 
@@ -50,6 +50,7 @@ class TimeSimulatorConfig(Config):
 
 def simulate_times(config: TimeSimulatorConfig) -> Screen:
     """The time course, its counts in memory: time 0 is the control, `cell_type` the lineage, `truth` of both alike."""
+    check_cells(2 * config.cells * (1 + len(config.times)), config.genes)
     rng = np.random.default_rng(config.seed)
     network = Network(config.genes, config.regulators, rng)
     program = _Program(config, rng)

@@ -13,6 +13,7 @@ from anyjepa.config import Config
 from anyjepa.data.ecg.leads import LEADS, canonical_lead, check_distinct, derive_limb, limb_source
 from anyjepa.data.ecg.recording import Rate, Recording
 from anyjepa.errors import InputError, did_you_mean
+from anyjepa.limits import MEMORY
 
 Gaps = Literal["interpolate", "refuse"]
 MissingLeads = Literal["refuse", "zero", "mask"]
@@ -201,6 +202,9 @@ def resample(signal: np.ndarray, fs_from: float, fs_to: float) -> np.ndarray:
     """
     if fs_from == fs_to:
         return signal
+    MEMORY.check(
+        8 * len(signal) * signal.shape[1] * fs_to / fs_from, f"a record at {fs_from:g} Hz brought to {fs_to:g} Hz"
+    )
     from scipy.signal import resample_poly
 
     ratio = Fraction(fs_to / fs_from).limit_denominator(1000)

@@ -19,6 +19,7 @@ from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.ecg.simulator_heart import Chance, Condition, Heart, Waves, draw_heart
 from anyjepa.data.ecg.simulator_recorder import noise, twelve_leads
+from anyjepa.limits import MEMORY
 from anyjepa.randomness import generator
 
 CLASSES: tuple[Condition, ...] = get_args(Condition)
@@ -71,6 +72,8 @@ class Beats:
 
 def simulate(config: SimulatorConfig) -> list[Recording]:
     """All records, patient by patient; statements hold the class, source is 'simulator', leads the usual twelve."""
+    records, samples = config.patients * config.records_per_patient, config.fs * config.duration_s
+    MEMORY.check(records * (8 * len(LEADS) * samples + 1000), f"a simulation of {records} records")
     return [recording for patient in range(config.patients) for recording, _ in simulate_patient(config, patient)]
 
 

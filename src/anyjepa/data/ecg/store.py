@@ -26,8 +26,10 @@ from anyjepa.data.ecg.recording import FS_RANGE, Annotations, Part, Rate, Record
 from anyjepa.data.ecg.sets.layout import Entry
 from anyjepa.data.files import opened, regular_size
 from anyjepa.errors import InputError
+from anyjepa.limits import check_size
 
 VERSION = 1
+ROW_BYTES = 200  # of a row of the index in memory
 MANIFEST, INDEX, SHARDS = "manifest.json", "index.parquet", "shards"
 FACTS = [
     "patient", "source", "statements", "likelihoods", "age", "sex", "split", "marks", "symbols", "derived",
@@ -289,7 +291,11 @@ def _read_index(path: Path, manifest: Manifest) -> Any:
         if checksum(content) != manifest.index:
             raise InputError(f"{file}: is damaged, its checksum is not that of {MANIFEST}; prepare the store anew")
         # By one thread: a process that ends soon after pyarrow has read by several sometimes aborts (pyarrow 26).
-        table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
+        parquet = pq.ParquetFile(pa.BufferReader(content))
+        facts = parquet.metadata
+        declared = sum(facts.row_group(group).total_byte_size for group in range(facts.num_row_groups))
+        check_size(max(declared, ROW_BYTES * facts.num_rows), len(content), f"{file}")
+        table = parquet.read(use_threads=False)
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror or error}); prepare the store anew") from None
     except pa.ArrowException as error:

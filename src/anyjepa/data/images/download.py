@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
@@ -16,6 +15,7 @@ from anyjepa.errors import InputError, did_you_mean
 SITE = "https://www.cs.toronto.edu/~kriz"
 SETS = {layout.name: layout for layout in LAYOUTS if not layout.meta}  # the layout without pickles
 TIMEOUT_S = 30.0
+LARGEST = 2**28  # bytes; the archives have about 170 MB
 
 
 def download(name: str, output: Path | None = None) -> Path:
@@ -62,7 +62,12 @@ def _fetch(url: str, partial: Path) -> None:
     try:
         with urlopen(request, timeout=TIMEOUT_S) as answer:
             with partial.open("ab" if answer.status == 206 else "wb") as file:
-                shutil.copyfileobj(answer, file, 2**20)
+                while block := answer.read(2**20):
+                    if file.tell() > LARGEST:
+                        raise ConnectionError(
+                            f"it sends more than {LARGEST >> 20} MB, no published archive is so large"
+                        )
+                    file.write(block)
             if answer.length:  # bytes promised, but not sent
                 raise ConnectionError("the connection ended early; the same command goes on")
     except HTTPError as error:

@@ -12,12 +12,12 @@ import numpy as np
 
 from anyjepa.data.files import regular_size
 from anyjepa.errors import InputError
+from anyjepa.limits import PIXELS
 
 if TYPE_CHECKING:
     from PIL import Image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-MOST_PIXELS = 64 * 2**20  # of one image
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,12 @@ def read_image(path: Path, decode: bool = True) -> np.ndarray:
         with warnings.catch_warnings():  # Pillow's, of odd metadata
             warnings.simplefilter("ignore")
             with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as picture:
-                if picture.width * picture.height > MOST_PIXELS:
-                    raise Image.DecompressionBombError
+                PIXELS.check(picture.width * picture.height, str(path))
                 return as_pixels(picture) if decode else np.empty((0, 0, 3), np.uint8)
+    except InputError:
+        raise
     except Image.DecompressionBombError:
-        raise InputError(f"{path}: has more than {MOST_PIXELS} pixels; make it smaller, or leave it out") from None
+        raise InputError(f"{path}: has more pixels than Pillow decodes; make it smaller, or leave it out") from None
     except Exception as error:  # a broken file fails in many ways
         reason = str(error).split(str(path))[0].rstrip(" '") or type(error).__name__
         raise InputError(f"{path}: cannot be read as PNG, JPEG or WebP ({reason})") from None

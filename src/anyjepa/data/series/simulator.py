@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from anyjepa.config import Config, Share
 from anyjepa.data.series.record import Series
+from anyjepa.limits import MEMORY
 from anyjepa.randomness import generator
 
 CLASSES = ("forward", "backward", "outward", "inward", "at once", "unrelated")
@@ -39,6 +40,7 @@ class WavesConfig(Config):
 
 def simulate(config: WavesConfig) -> list[Series]:
     """All series, labelled by their class, with a split; every series is a group of its own."""
+    MEMORY.check(16 * config.series * config.channels * config.samples, f"a simulation of {config.series} series")
     kind = np.arange(config.series) % len(CLASSES)
     values = _waves(config, kind)
     names = [f"waves{config.seed}-{number:05d}" for number in range(config.series)]

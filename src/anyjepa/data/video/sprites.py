@@ -17,6 +17,7 @@ from anyjepa.data.images.idx_files import read_mnist
 from anyjepa.data.labels import LabelTable
 from anyjepa.data.video.video_set import VideoSet
 from anyjepa.errors import InputError
+from anyjepa.limits import MEMORY
 from anyjepa.randomness import generator
 
 DIGITS = tuple("0123456789")
@@ -87,6 +88,8 @@ def moving_mnist(config: MovingMnistConfig, folder: Path) -> VideoSet:
     of the 10,000 test images alone, 8,000 drawn by a fixed seed are for training (in their order the second half is
     harder). InputError for what does not fit.
     """
+    clips = config.clips + config.test_clips
+    MEMORY.check(48 * clips * config.frames * config.digits, f"data.moving_mnist: {clips} clips")
     mnist = read_mnist(folder)
     images = np.asarray(mnist.images)[..., 0]
     if max(images.shape[1:]) > config.side:
@@ -128,6 +131,7 @@ def moving_digits(config: MovingDigitsConfig) -> VideoSet:
 
     Groups are images of moving digits, and the split is by images: those that stand still are of the same part.
     """
+    MEMORY.check(48 * config.clips * config.frames * (1 + config.still), f"data.moving_digits: {config.clips} clips")
     from sklearn.datasets import load_digits
 
     pixels, target = load_digits(return_X_y=True)

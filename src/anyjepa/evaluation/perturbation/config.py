@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from anyjepa.config import Config
+from anyjepa.config import Config, Repeats
 from anyjepa.data.cells.splits import SplitConfig, UnseenCombination
 from anyjepa.evaluation.perturbation.head import HeadConfig
 from anyjepa.evaluation.perturbation.metrics import METRICS
@@ -18,8 +18,8 @@ class PerturbationConfig(Config):
         description="what is held out of data that the model was not trained on; of its own data what training held "
         "out",
     )
-    splits: PositiveInt = Field(default=5, description="random splits of such data")
-    seeds: PositiveInt = Field(default=3, description="heads a representation, each from other random numbers")
+    splits: Repeats = Field(default=5, description="random splits of such data")
+    seeds: Repeats = Field(default=3, description="heads a representation, each from other random numbers")
     head: HeadConfig = HeadConfig()
     components: PositiveInt = Field(
         default=100, description="of every representation that a head stands on, all tokens or expression (PCA)"
@@ -29,4 +29,6 @@ class PerturbationConfig(Config):
         description="a metric: conditions whose half-split ceiling is no better in it than the perturbed mean are left "
         f"out; one of {', '.join(METRICS)}",
     )
-    bootstrap: NonNegativeInt = Field(default=1000, description="resamples of conditions for an interval; 0: none")
+    bootstrap: NonNegativeInt = Field(
+        default=1000, le=100_000, description="resamples of conditions for an interval; 0: none"
+    )
