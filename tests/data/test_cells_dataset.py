@@ -207,8 +207,8 @@ def test_a_table_of_features(tmp_path: Path):
         ("\n".join(["gene,a,b", *rows[:3]]), "has no features in .*genes.csv"),
         ("\n".join(["gene,a,b", *rows, rows[0]]), "name 'T0' is there twice"),
         ("\n".join(["gene,a,b", *rows[:-1], "T11,1,"]), "every name needs finite features"),
-        ("\n".join(["gene,a,b", *rows[:-1], "T11,1,x"]), "is no table of names and numbers"),
-        ("", "is no table of names and numbers"),
+        ("\n".join(["gene,a,b", *rows[:-1], "T11,1,x"]), "column 'b', row 12: 'x' is not a number"),
+        ("", "is empty; the first line must name the columns"),
     ):
         table.write_text(text)
         with pytest.raises(InputError, match=message):

@@ -127,14 +127,14 @@ def test_groups_may_come_from_the_data(write):
 @pytest.mark.parametrize(
     ("text", "arguments", "message"),
     [
-        ("id,rythm,patient\na,x,p\n", {}, "no column 'rhythm'; did you mean 'rythm'"),
+        ("id,rythm,patient\na,x,p\n", {}, "column 'rhythm' is missing; did you mean 'rythm'"),
         ("id,rhythm,patient\na,x,p\na,y,q\n", {}, "id 'a' is there twice \\(rows 1 and 2\\)"),
         ("id,rhythm,patient\na,x,p\nb,,q\n", {}, "row 2: column 'rhythm' is empty"),
         ("id,rhythm,patient\na,x,\nb,y,q\n", {}, "row 1: column 'patient' is empty"),
         ("id,rhythm,patient\na,x,p\nb,x,q\n", {}, "column 'rhythm' has one class only: 'x'"),
         ("id,rhythm,patient,rhythm\na,x,p,y\n", {}, "column 'rhythm' is there twice"),
         ("id,rhythm,patient\n", {}, "no rows"),
-        ("", {}, "not readable as a table"),
+        ("", {}, "is empty; the first line must name the columns"),
         ("id,rhythm,patient\na,x,p\n", {"group": None}, "--split-by record"),
         ("id,rhythm,patient,s\na,x,p,train\nb,y,p,test\n", {"split": "s"}, "group 'p' is in 'train' and in 'test'"),
         ("id,rhythm,patient\na,0,p\nb,2,q\n", {"exclusive": False}, "row 2 \\(id 'b'\\): column 'rhythm' is '2'"),
@@ -153,14 +153,14 @@ def test_other_files_are_refused(tmp_path, write):
         read_label_table(tmp_path / "labels.xlsx", "id", ["x"])
     with pytest.raises(InputError, match="no such file"):
         read_label_table(tmp_path / "labels.csv", "id", ["x"])
-    with pytest.raises(InputError, match="not readable as a table"):
+    with pytest.raises(InputError, match="cannot be read as a table"):
         read_label_table(write("not parquet", "labels.parquet"), "id", ["x"])
 
 
 def test_a_row_with_more_cells_than_the_header_is_refused(tmp_path):
     """pandas would take the first column for an index and shift all others."""
     (tmp_path / "labels.csv").write_text("id,x,patient\na,1,p,9\nb,0,q,9\n")
-    with pytest.raises(InputError, match="not readable as a table"):
+    with pytest.raises(InputError, match="row 1 has 4 cells, but the header has 3"):
         read_label_table(tmp_path / "labels.csv", "id", "x", "patient")
 
 

@@ -103,9 +103,9 @@ def test_arrays_and_tables(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", b"left,right\n1\n", "row 1 has 1 cells, the header 2"),
-        ("a.csv", b"left\nx\n", "could not convert string to float: 'x'"),
-        ("a.csv", b"", "is an empty file"),
+        ("a.csv", b"left,right\n1\n", "row 1 has 1 cells, but the header has 2"),
+        ("a.csv", b"left\nx\n", "column 'left', row 1: 'x' is not a number"),
+        ("a.csv", b"", "is empty; the first line must name the columns"),
         ("a.csv", b"left,right\n", "neither of them 0"),
         ("a.npz", b"PK nonsense", "cannot be read as NumPy arrays"),
         ("a.txt", b"", "files ending in '.txt' are not read"),

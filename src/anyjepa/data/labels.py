@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
-from anyjepa.data.files import regular_size
-from anyjepa.errors import InputError, did_you_mean
-
-if TYPE_CHECKING:
-    import pandas as pd
+from anyjepa.data.tables.cells import clean, clean_all, clean_ids, near_miss
+from anyjepa.data.tables.table import Table, open_table
+from anyjepa.data.tables.targets import read_targets
+from anyjepa.errors import DataWarning, InputError, did_you_mean
 
 PARTS = ("train", "validation", "test")
+_NOT_A_NAME = re.compile(r"^(None|none|-?\d([.,]\d+)?E\+\d+)$", re.MULTILINE)
+_MONTH = "(?:Jan|Feb|Mar|Mrz|Apr|May|Mai|Jun|Jul|Aug|Sep|Oct|Okt|Nov|Dec|Dez)"
+_DATE = re.compile(rf"^(\d{{1,2}}(-|\. ){_MONTH}|{_MONTH}[- ]\d\d)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class LabelTable:
     """What is known about N records: C classes each, and the group (patient) that no split may cut.
 
+    Groups, classes and parts are cleaned of what cannot be seen (`tables.cells.clean`), parts of letter case, too.
     Raises InputError if ids repeat, shapes disagree, a value is not 0 or 1, a row of an exclusive table does not have
     exactly one class, or a group lies in two parts of the split.
     """
@@ -36,6 +40,10 @@ class LabelTable:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", np.asarray(self.values, dtype=np.float32))
+        object.__setattr__(self, "groups", tuple(clean_all(self.groups)))
+        object.__setattr__(self, "classes", tuple(clean_all(self.classes)))
+        if self.split is not None:
+            object.__setattr__(self, "split", tuple(part.casefold() for part in clean_all(self.split)))
         if self.values.shape != (len(self.ids), len(self.classes)):
             expected = (len(self.ids), len(self.classes))
             raise InputError(f"labels: values are {self.values.shape}; ids and classes need {expected}")
@@ -113,17 +121,36 @@ class Join:
 
 def join(table: LabelTable, ids: Sequence[str]) -> Join:
     """Labels of the data whose ids are given. Raises InputError if no id is on both sides."""
-    labelled, given = set(table.ids), set(ids)
-    common = [place for place, name in enumerate(ids) if name in labelled]
+    rows = _rows_of(ids, table.ids)
+    common = [place for place, row in enumerate(rows) if row is not None]
     if not common:
-        example = f"labels have '{table.ids[0]}'" if table.ids else "the table is empty"
-        raise InputError(f"labels: no id is common with the data; {example}, data have '{next(iter(ids), '')}'")
-    return Join(
-        table=table.select([ids[place] for place in common]),
-        index=np.array(common),
-        unlabelled=tuple(name for name in ids if name not in labelled),
-        absent=tuple(name for name in table.ids if name not in given),
-    )
+        why = _unlike(table.ids, ids) if len(table) else "the table is empty"
+        raise InputError(f"labels: no id is common with the data; {why}")
+    used = [row for row in rows if row is not None]
+    unlabelled = tuple(name for name, row in zip(ids, rows, strict=True) if row is None)
+    absent = tuple(table.ids[row] for row in sorted(set(range(len(table))) - set(used)))
+    if pair := near_miss(absent, unlabelled):
+        warnings.warn(
+            f"labels: {len(unlabelled)} ids of the data have no label, but the data's '{pair[1]}' is like "
+            f"'{pair[0]}' of the labels; write the ids in the table as the data have them",
+            DataWarning,
+            stacklevel=2,
+        )
+    matched = replace(table.rows(used), ids=tuple(ids[place] for place in common))
+    return Join(matched, np.array(common), unlabelled, absent)
+
+
+def _rows_of(ids: Sequence[str], labelled: Sequence[str]) -> list[int | None]:
+    """The row of each id of the data: that of the same text, else of the same name as `clean_ids` has it."""
+    row = {name: number for number, name in enumerate(labelled)}
+    data = set(ids)
+    if data <= row.keys():
+        return [row[name] for name in ids]
+    left = [number for number, name in enumerate(labelled) if name not in data]
+    alike = dict(zip(clean_ids(labelled[number] for number in left), left, strict=True))
+    rows = [row.get(name, alike.get(same)) for name, same in zip(ids, clean_ids(ids), strict=True)]
+    _refuse_repeats([labelled[number] for number in rows if number is not None], "the data's id")
+    return rows
 
 
 def read_label_table(
@@ -144,95 +171,96 @@ def read_label_table(
     Raises InputError naming row and column.
     """
     path = Path(path)
-    frame = _read_frame(path)
-    target = [target] if isinstance(target, str) else list(target)
+    file = open_table(path)
+    targets = [target] if isinstance(target, str) else list(target)
     if group is None and split_by != "record":
         raise InputError(
             f"{path}: no group column: records of one patient could be in training and test; "
             "name the column (--group), or say --split-by record if every record is a patient of its own"
         )
-    named = [id, *target, *([group] if isinstance(group, str) else []), *([split] if split else [])]
-    for column in named:
-        if column not in frame.columns:
-            raise InputError(f"{path}: no column '{column}'{did_you_mean(column, frame.columns)}")
-    ids = _texts(frame, id, path)
-    if not ids:
+    names = [id, *targets, *([group] if isinstance(group, str) else []), *([split] if split else [])]
+    table = file.read(names).without_empty_end()
+    if not len(table):
         raise InputError(f"{path}: the table has no rows")
+    ids = tuple(_names(table, id))
     if isinstance(group, str):
-        groups = _texts(frame, group, path)
+        groups = tuple(_names(table, group))
     else:
         groups = ids if group is None else _groups_of(ids, group, path)
-    classes, values, exclusive = _targets(frame, target, ids, exclusive, path)
+    columns = {clean(name): _complete(table, clean(name)) for name in targets}
+    if len(columns) < len(targets):
+        raise InputError(f"{path}: a target column is named twice: {', '.join(targets)}")
+    classes, values, exclusive = read_targets(columns, ids, exclusive, path)
+    parts = tuple(_names(table, split)) if split else None
     try:
-        return LabelTable(ids, classes, values, groups, exclusive, _texts(frame, split, path) if split else None)
+        labels = LabelTable(ids, classes, values, groups, exclusive, parts)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    _warn_of_case(path, "class", classes)
+    _warn_of_case(path, "group", groups)
+    return labels
 
 
-def _read_frame(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    if path.suffix.lower() not in (".csv", ".tsv", ".parquet"):
-        raise InputError(f"{path}: a label table is a .csv, .tsv or .parquet file, not '{path.suffix}'")
-    regular_size(path)
-    try:
-        if path.suffix.lower() == ".parquet":
-            frame = pd.read_parquet(path)
-            if frame.columns.has_duplicates:
-                raise InputError(f"{path}: column '{frame.columns[frame.columns.duplicated()][0]}' is there twice")
-            return frame
-        separator = "\t" if path.suffix.lower() == ".tsv" else ","
-        missing = ["", "NA", "NaN", "nan"]
-        with warnings.catch_warnings():  # pandas only warns of rows with more cells than the header
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str).iloc[0].dropna()
-            if header.duplicated().any():
-                raise InputError(f"{path}: column '{header[header.duplicated()].iloc[0]}' is there twice")
-            return pd.read_csv(
-                path, sep=separator, index_col=False, dtype=str, keep_default_na=False, na_values=missing
-            )
-    except InputError:
-        raise
-    except (ValueError, OSError, pd.errors.ParserWarning) as error:  # pandas' parser errors and Arrow's are ValueErrors
-        raise InputError(f"{path}: not readable as a table: {str(error).splitlines()[0]}") from None
+def _complete(table: Table, name: str) -> list[str]:
+    """The texts of a column that has one in every row."""
+    cells = table.texts(name)
+    path = table.file.path
+    if missing := cells.count(None):
+        raw = table.cell(name, row := cells.index(None))
+        wrong = f"'{raw}', which stands for a missing value" if clean(raw) else "empty"
+        rows = f"the {missing} rows without a value" if missing > 1 else "the row"
+        raise InputError(f"{path}: row {row + 1}: column '{name}' is {wrong}; fill in or remove {rows}")
+    texts = [cell for cell in cells if cell is not None]
+    if match := re.search("[\r\n]", "".join(texts)):
+        row = next(row for row, cell in enumerate(texts) if match[0] in cell)
+        where = f"{path}: row {row + 1}: column '{name}'"
+        raise InputError(f"{where} holds a line break ({texts[row][:60]!r}); is a quote missing?")
+    return texts
 
 
-def _texts(frame: pd.DataFrame, column: str, path: Path) -> tuple[str, ...]:
-    """A column as text; whole floats lose their '.0', which only an empty cell elsewhere has given them."""
-    missing = np.flatnonzero(frame[column].isna())
-    if len(missing):
-        raise InputError(f"{path}: row {missing[0] + 1}: column '{column}' is empty")
-    return tuple(str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for v in frame[column].tolist())
+def _names(table: Table, column: str) -> list[str]:
+    """Ids, groups or parts: never None, which is what Python writes for a missing one."""
+    cells = _complete(table, name := clean(column))
+    path, lines = table.file.path, "\n".join(cells)
+    if match := _NOT_A_NAME.search(lines):
+        row = cells.index(match[0])
+        wrong = "a missing value of Python" if match[0].isalpha() else "a number that a spreadsheet has rounded"
+        raise InputError(f"{path}: row {row + 1}: column '{name}' is '{match[0]}', {wrong}; write a name as text")
+    if match := _DATE.search(lines):
+        message = f"{path}: column '{name}': '{match[0]}' looks like a name that a spreadsheet has turned into a date"
+        warnings.warn(message, DataWarning, stacklevel=3)
+    return cells
 
 
-def _targets(
-    frame: pd.DataFrame, target: list[str], ids: tuple[str, ...], exclusive: bool | None, path: Path
-) -> tuple[tuple[str, ...], np.ndarray, bool]:
-    """Classes, values (N, C) and whether exactly one class is true of a row."""
-    columns = [_texts(frame, column, path) for column in target]
-    numbers = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "False": 0.0, "True": 1.0}
-    names = sorted(set(columns[0]))
-    if len(columns) == 1 and exclusive is not False and (exclusive or not set(names) <= set(numbers)):
-        if len(names) < 2:
-            raise InputError(f"{path}: column '{target[0]}' has one class only: '{names[0]}'")
-        return tuple(names), (np.array(columns[0])[:, None] == np.array(names)).astype(np.float32), True
-    for name, column in zip(target, columns, strict=True):
-        for row, cell in enumerate(column):
-            if cell not in numbers:
-                where = f"{path}: row {row + 1} (id '{ids[row]}')"
-                raise InputError(f"{where}: column '{name}' is '{cell}'; it must be 0 or 1")
-    values = np.array([[numbers[cell] for cell in column] for column in columns], dtype=np.float32).T
-    return tuple(target), values, bool(exclusive)
+def _warn_of_case(path: Path, what: str, names: Iterable[str]) -> None:
+    distinct = set(names)
+    if len({name.casefold() for name in distinct}) < len(distinct):
+        spellings: dict[str, list[str]] = {}
+        for name in sorted(distinct):
+            spellings.setdefault(name.casefold(), []).append(name)
+        first, second, *_ = next(names for names in spellings.values() if len(names) > 1)
+        message = f"{path}: {what} '{first}' and {what} '{second}' differ in letter case only, and count as two"
+        warnings.warn(message, DataWarning, stacklevel=3)
 
 
 def _groups_of(ids: tuple[str, ...], groups: Mapping[str, str], path: Path) -> tuple[str, ...]:
     """Groups that the data know; an id without data keeps itself, for it never meets a split."""
-    if not any(name in groups for name in ids):
-        raise InputError(f"{path}: no id is common with the data; labels have '{ids[0]}'")
-    return tuple(groups.get(name, name) for name in ids)
+    of = dict(zip(clean_ids(groups), groups.values(), strict=True)) | dict(groups)
+    if not any(name in of for name in ids):
+        raise InputError(f"{path}: no id is common with the data; {_unlike(ids, tuple(groups))}")
+    return tuple(of.get(name, name) for name in ids)
+
+
+def _unlike(labelled: Sequence[str], ids: Sequence[str]) -> str:
+    """Why ids of labels and data do not match, with how to make them."""
+    if pair := near_miss(labelled, ids):
+        return f"labels have '{pair[0]}', data have '{pair[1]}'; write the ids in the table as the data have them"
+    return f"labels have '{labelled[0]}', data have '{next(iter(ids), '')}'"
 
 
 def _refuse_repeats(names: Sequence[str], what: str) -> None:
+    if len(set(names)) == len(names):
+        return
     seen: dict[str, int] = {}
     for row, name in enumerate(names, start=1):
         if name in seen:

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from anyjepa.config import Config, Width, validated
 from anyjepa.data.cells.conditions import Condition, Kind, require_known
 from anyjepa.data.cells.screen import Screen
-from anyjepa.data.files import regular_size
+from anyjepa.data.tables.table import open_table
 from anyjepa.errors import InputError
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -139,15 +139,14 @@ def _coexpression(screen: Screen, controls: np.ndarray, width: int) -> dict[str,
 
 
 def _read_table(path: Path) -> dict[str, np.ndarray]:
-    import pandas as pd
-
-    regular_size(path)
-    try:
-        table = pd.read_csv(path, index_col=0)
-        values = table.to_numpy(float)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: is no table of names and numbers ({' '.join(str(error).split())[:200]})") from error
-    names = [str(name) for name in table.index]
+    file = open_table(path)
+    table = file.read(file.names)
+    first, *rest = file.names
+    cells = table.texts(first)
+    names = [cell for cell in cells if cell is not None]
+    values = table.numbers(rest).T
+    if None in cells:
+        raise InputError(f"{path}: row {cells.index(None) + 1}: column '{first}' is empty; it names the perturbations")
     if len(set(names)) < len(names):
         raise InputError(f"{path}: name '{next(n for n in names if names.count(n) > 1)}' is there twice")
     if not values.size or not np.isfinite(values).all():

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
-
-import numpy as np
 
 from anyjepa.data.array_files import read_arrays
 from anyjepa.data.array_likes import as_ids, as_names
-from anyjepa.data.files import regular_size
 from anyjepa.data.series.record import Series
+from anyjepa.data.tables.table import open_table
 from anyjepa.errors import InputError
 
 NPZ_KEYS = ("series", "ids", "labels", "groups", "split")
@@ -46,20 +43,6 @@ def read_npz(path: Path) -> list[Series]:
 
 
 def read_csv(path: Path) -> list[Series]:
-    """One series: a line of channel names, then a line a sample; an empty cell is a missing value."""
-    if not regular_size(path):
-        raise InputError(f"{path}: is an empty file")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            names, *rows = csv.reader(file)
-        for number, row in enumerate(rows, start=1):
-            if len(row) != len(names):
-                raise InputError(f"{path}: row {number} has {len(row)} cells, the header {len(names)}")
-        values = [[float(cell) if cell.strip() else float("nan") for cell in row] for row in rows]
-    except InputError:
-        raise
-    except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as a table of numbers ({error})") from None
-    return [
-        Series(path.stem, np.array(values, float).reshape(-1, len(names)).T, source=path.parent.name, file=str(path))
-    ]
+    """One series: a line of channel names, then a line for each sample; a missing cell is a missing value."""
+    table = open_table(path).read_all()
+    return [Series(path.stem, table.numbers(list(table.columns)), source=path.parent.name, file=str(path))]

@@ -18,7 +18,7 @@ import numpy as np
 
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.recording import Recording, millivolts_per
-from anyjepa.data.ecg.sets.layout import AGE, Entry, check_cells, read_index, refused, whole, years
+from anyjepa.data.ecg.sets.layout import AGE, Entry, check_cells, read_index, refused, years
 from anyjepa.data.files import regular_size
 from anyjepa.errors import InputError
 
@@ -92,7 +92,7 @@ def _read(part: Path, place: int, row: Row, unit: str | float | None, where: str
         signal=trace[there[0] : there[-1] + 1].T * millivolts_per(unit or "mV", where),
         fs=FS,
         leads=LEADS,
-        patient=whole(row.patient_id) or None,
+        patient=row.patient_id or None,
         statements=frozenset(
             n for n, cell in zip(ABNORMALITIES, row.abnormalities, strict=True) if cell.lower() in _TRUE
         ),

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from anyjepa.data.ecg.recording import Recording
-from anyjepa.data.files import regular_size
-from anyjepa.errors import InputError, did_you_mean
+from anyjepa.data.tables.table import open_table
+from anyjepa.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,34 +49,21 @@ class _Refusal(NamedTuple):
 
 
 def read_index(path: Path, key: str, columns: Sequence[str], prefix: str | None = None) -> pd.DataFrame:
-    """The table that lists a data set's records: `key` and `columns` as text, empty cells ''; no key or column twice.
+    """The table that lists a data set's records: `key` and `columns` as text, missing cells ''; no key twice.
 
-    prefix: further columns are those that begin so. InputError names the file and the column or row.
+    prefix: further columns are those that begin with it. InputError names the file and the column or row.
     """
     import pandas as pd
 
-    regular_size(path)
-    wanted = (key, *columns)
-    try:
-        header = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0].tolist()
-        for column in wanted:
-            if header.count(column) != 1:
-                problem = "there twice" if column in header else f"missing{did_you_mean(column, header)}"
-                raise InputError(f"{path}: column '{column}' is {problem}")
-        more = [column for column in header if prefix and column.startswith(prefix)]
-        with warnings.catch_warnings():  # pandas only warns of rows with more cells than the header
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            table = pd.read_csv(path, index_col=False, dtype=str, keep_default_na=False, na_values=[""])
-    except InputError:
-        raise
-    except (OSError, ValueError, pd.errors.ParserWarning) as error:  # pandas' own errors are ValueErrors
-        raise InputError(f"{path}: cannot be read as a table ({str(error).splitlines()[0][:200]})") from error
-    table = pd.DataFrame(table, columns=[*wanted, *more]).fillna("")
-    twice = table.duplicated(subset=[key]).to_numpy()
+    file = open_table(path)
+    more = [column for column in file.names if prefix and column.startswith(prefix)]
+    table = file.read([key, *columns, *more]).without_empty_end()
+    index = pd.DataFrame({name: [cell or "" for cell in table.texts(name)] for name in table.columns}, dtype=str)
+    twice = index.duplicated(subset=[key]).to_numpy()
     if twice.any():
         row = int(twice.argmax())
-        raise InputError(f"{path}: row {row + 1}: {key} '{table.at[row, key]}' is there twice")
-    return table
+        raise InputError(f"{path}: row {row + 1}: {key} '{index.at[row, key]}' is there twice")
+    return index
 
 
 def lies_in(folder: str, path: str) -> bool:
@@ -92,11 +78,6 @@ def check_cells(table: pd.DataFrame, path: Path, column: str, pattern: str, righ
         if not re.fullmatch(pattern, cell):
             row = int((table[column] == cell).to_numpy().argmax())
             raise InputError(f"{path}: row {row + 1}: column '{column}' is '{cell[:60]}'; it must be {right}")
-
-
-def whole(text: str) -> str:
-    """'15709.0' as '15709', which an empty cell elsewhere has made of it."""
-    return text.removesuffix(".0")
 
 
 AGE = (r"([0-9]{1,3}(\.[0-9]*)?)?", "a number of years, or empty")  # of `check_cells`

@@ -46,4 +46,4 @@ def _read(
     file: Path, study: str, patient: str, statements: frozenset[str], unit: str | float | None
 ) -> Sequence[Recording]:
     recording = read_wfdb(file, f"mimic-iv-ecg/s{study}", "mimic-iv-ecg", unit)
-    return [replace(recording, patient=patient, statements=statements)]
+    return [replace(recording, patient=patient or None, statements=statements)]

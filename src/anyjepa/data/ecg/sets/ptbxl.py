@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from anyjepa.data.ecg.recording import Part, Recording
-from anyjepa.data.ecg.sets.layout import AGE, Entry, check_cells, lies_in, read_index, refused, whole, years
+from anyjepa.data.ecg.sets.layout import AGE, Entry, check_cells, lies_in, read_index, refused, years
 from anyjepa.data.ecg.sets.ptbxl_statements import STATEMENTS
 from anyjepa.data.ecg.wfdb_files import read_wfdb
 from anyjepa.errors import InputError, did_you_mean
@@ -102,11 +102,11 @@ def _read(file: Path, row: Row, unit: str | float | None, where: str) -> Sequenc
     codes = _codes(row.scp_codes, where)
     recording = replace(
         read_wfdb(file, record_id(_number(row.ecg_id, where)), "ptb-xl", unit),
-        patient=whole(row.patient_id) or None,
+        patient=row.patient_id or None,
         statements=frozenset(codes),
         likelihoods=codes,
         age=years(row.age),
-        sex={"0": "M", "1": "F"}.get(whole(row.sex)),
+        sex={"0": "M", "1": "F"}.get(row.sex),
         split=PARTS[row.strat_fold],
     )
     return [recording]

@@ -1,0 +1,86 @@
+"""Cells of tables: the names that people write in many ways, and missing values."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+MISSING = frozenset(["", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "NULL", "Null", "null", "<NA>", "NaT"])
+"""Cells without a value; so are a spreadsheet's errors (`#N/A`, `#DIV/0!`). `None` is a name: a class may be it."""
+
+_SPREADSHEET_ERROR = re.compile(r"#(N/A|N/A N/A|NA|NV|N/D|ND|#+|[^\W\d_][\w/]*[!?])")  # NV, N/D: German, French
+_NUMBER = re.compile(r"-?[0-9]+([.,][0-9]+)?")
+_WHOLE_FLOAT = re.compile(r"(-?[0-9]+)[.,]00?$")  # '1.000' may be a thousand
+_QUOTED = re.compile(r'=?"(.*)"', re.DOTALL)  # ="007" keeps a spreadsheet from reading a number
+_INVISIBLE = dict.fromkeys([*map(ord, "\u00ad\u200b\u200e\u200f\u2060\ufeff"), *range(0x202A, 0x202F)])
+_CLEANED = '" \t\n\v\f\r\x1c\x1d\x1e\x1f'  # of ASCII
+_JOINERS = "\u200c\u200d"  # have a meaning between letters of some scripts
+
+
+def clean(text: str) -> str:
+    """A name without what cannot be seen: NFC, plain spaces, no spaces, quotes or zero-width characters around it."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text).translate(_INVISIBLE)
+        text = "".join(" " if unicodedata.category(c) == "Zs" else c for c in text).strip(_JOINERS)
+    text = text.strip()
+    if text.endswith('"') and len(text) > 1 and (quoted := _QUOTED.fullmatch(text)):
+        return quoted[1].replace('""', '"').strip()
+    return text
+
+
+def clean_all(names: Iterable[str]) -> list[str]:
+    """`clean` of each, quick where there is nothing to clean."""
+    names = list(names)
+    joined = "".join(names)
+    if joined.isascii() and not any(character in joined for character in _CLEANED):
+        return names
+    return [clean(name) for name in names]
+
+
+def is_missing(cell: str) -> bool:
+    """Whether a clean cell stands for no value."""
+    return cell in MISSING or (cell.startswith("#") and _SPREADSHEET_ERROR.fullmatch(cell) is not None)
+
+
+def clean_column(cells: Iterable[str]) -> Sequence[str | None]:
+    """The cells of one column as `clean` names, None where missing.
+
+    Of a column of numbers the whole ones lose the '.0' that a missing value elsewhere gives them in pandas.
+    """
+    return _whole([None if is_missing(name) else name for name in clean_all(cells)])
+
+
+def clean_ids(ids: Iterable[str]) -> list[str]:
+    """Ids of data as `clean_column` has those of a table, so that they match; none is missing."""
+    return [name or "" for name in _whole(clean_all(ids))]
+
+
+def _whole(names: Sequence[str | None]) -> Sequence[str | None]:
+    present = [name for name in names if name is not None]
+    if not any("." in name or "," in name for name in present):
+        return names
+    if not all(_NUMBER.fullmatch(name) for name in present):
+        return names
+    return [name and _WHOLE_FLOAT.sub(r"\1", name) for name in names]
+
+
+def near_miss(names: Iterable[str], others: Iterable[str]) -> tuple[str, str] | None:
+    """A name and another that differ only in suffix, letter case or leading zeros, or by a folder that one lacks."""
+    full, last, bare = {}, {}, {}
+    for other in others:
+        folder, stem = _parts(other)
+        full[folder, stem] = last[stem] = other
+        if not folder:
+            bare[stem] = other
+    for name in names:
+        folder, stem = _parts(name)
+        if near := full.get((folder, stem)) or (bare if folder else last).get(stem):
+            return name, near
+    return None
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """The folder of a name, and the rest without suffix and leading zeros."""
+    folder, _, last = name.casefold().replace("\\", "/").rpartition("/")
+    return folder, re.sub(r"\.[a-z][a-z0-9]{0,7}$", "", last).lstrip("0")

@@ -1,0 +1,240 @@
+"""One reader of tables for all modalities: columns by name, as clean texts or as numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anyjepa.data.files import regular_size
+from anyjepa.data.tables.cells import clean, clean_column, is_missing
+from anyjepa.data.tables.parquet_files import open_parquet
+from anyjepa.data.tables.text_files import open_text
+from anyjepa.errors import InputError, did_you_mean
+from anyjepa.limits import COLUMNS, check_size
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SUFFIXES = (".csv", ".tsv", ".parquet")
+_NAMELESS = "Unnamed: {}"  # as pandas calls a column without a name
+_INDEX = re.compile(r"Unnamed: \d+|__index_level_\d+__|index")  # what pandas calls an index
+_FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.ASCII | re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """A table whose header is known and whose rows are not yet read."""
+
+    path: Path
+    names: tuple[str, ...]  # clean; a name may be there twice, which is refused where it is asked for
+    metadata: Mapping[str, str]  # of a Parquet file
+    decimal_commas: bool  # whether numbers may be written 1,5
+    load: Callable[[Sequence[int]], list[pa.ChunkedArray]] = field(repr=False)
+
+    def read(self, columns: Sequence[str]) -> Table:
+        """These columns. Raises InputError for a name that is not there, or is there twice."""
+        columns = list(dict.fromkeys(map(clean, columns)))
+        for column in columns:
+            if column not in self.names:
+                raise InputError(
+                    f"{self.path}: column '{column}' is missing{did_you_mean(column, self.names)}{self.hint}"
+                )
+            if self.names.count(column) > 1:
+                raise InputError(f"{self.path}: column '{column}' is there twice")
+        with _readable(self.path):
+            loaded = self.load([self.names.index(column) for column in columns])
+        return Table(self, dict(zip(columns, loaded, strict=True)))
+
+    def read_all(self) -> Table:
+        """All columns, but not a nameless one that is empty (a trailing separator) or that numbers the rows."""
+        _check_header(self)
+        table = self.read(self.names)
+        columns = {n: column for n, column in table.columns.items() if not (_INDEX.fullmatch(n) and table.is_idle(n))}
+        return Table(self, columns)
+
+    @property
+    def hint(self) -> str:
+        """What may be wrong with a table that has one column only."""
+        if len(self.names) != 1 or not re.search(r"\W", self.names[0]):
+            return ""
+        return "; the table has one column only: separate its cells by a comma, semicolon, tab or bar"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns by name, as their file has them."""
+
+    file: TableFile
+    columns: Mapping[str, pa.ChunkedArray]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), ()))
+
+    def texts(self, name: str) -> list[str | None]:
+        """Clean texts (see `cells.clean_column`), None for missing ones. Raises InputError for dates, lists, bytes."""
+        path = self.file.path
+        check_size(64 * len(self), regular_size(path), f"{path}: column '{name}'")
+        with _readable(path):
+            words, codes = _distinct(self.columns[name])
+            cells = [*clean_column(_written(words, f"{path}: column '{name}'")), None]  # the place -1 is a null
+        return [cells[code] for code in codes.tolist()]
+
+    def numbers(self, names: Sequence[str]) -> np.ndarray:
+        """(len(names), rows) float64, NaN for missing ones. Raises InputError naming column and row."""
+        values = np.empty((len(names), len(self)))
+        marks: dict[str, str] = {}  # a cell with a comma, and one with a point
+        for row, name in zip(values, names, strict=True):
+            with _readable(self.file.path):
+                row[:] = self._numbers(name, marks)
+        if len(marks) > 1:
+            raise InputError(
+                f"{self.file.path}: numbers have commas and points ('{marks[',']}', '{marks['.']}'); "
+                "write them without separators of thousands"
+            )
+        return values
+
+    def without_empty_end(self) -> Table:
+        """Without rows at the end that are missing in all columns, which spreadsheets leave behind."""
+        rows = len(self)
+        while rows and all(is_missing(clean(self.cell(name, rows - 1))) for name in self.columns):
+            rows -= 1
+        return Table(self.file, {name: column.slice(0, rows) for name, column in self.columns.items()})
+
+    def cell(self, name: str, row: int) -> str:
+        """A cell as it stands in the file."""
+        value = self.columns[name][row].as_py()
+        return "" if value is None else str(value)
+
+    def is_idle(self, name: str) -> bool:
+        """Whether a column is empty, or numbers the rows from 0."""
+        texts = self.texts(name)
+        return all(text is None for text in texts) or texts == [str(row) for row in range(len(self))]
+
+    def _numbers(self, name: str, marks: dict[str, str]) -> np.ndarray:
+        import pyarrow as pa
+        import pyarrow.compute
+
+        pc: Any = pyarrow.compute  # its functions are made when it is imported
+        column, kind = self.columns[name], self.columns[name].type
+        if pa.types.is_dictionary(kind):
+            column, kind = column.cast(kind.value_type), kind.value_type
+        if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+            return column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        if pa.types.is_null(kind):
+            return np.full(len(column), np.nan)
+        if not _is_text(kind):
+            raise InputError(f"{self.file.path}: column '{name}' holds {kind}, not numbers")
+        text = pc.utf8_trim_whitespace(column)
+        if self.file.decimal_commas:
+            for mark in ",.":
+                holding = pc.match_substring(text, mark)
+                if mark not in marks and pc.any(holding).as_py():
+                    marks[mark] = text[pc.index(holding, True).as_py()].as_py()
+            text = pc.replace_substring(text, ",", ".")
+        try:
+            plain = pc.if_else(pc.equal(text, ""), pa.scalar(None, text.type), text)
+            return plain.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        except pa.ArrowInvalid:  # a cell that is missing in words, or is wrong
+            return self._numbers_of_cells(name, text)
+
+    def _numbers_of_cells(self, name: str, column: pa.ChunkedArray) -> np.ndarray:
+        words, codes = _distinct(column)
+        values = np.empty(len(words) + 1)
+        values[-1] = np.nan
+        for place, word in enumerate(words.to_pylist()):
+            cell = clean(word)
+            if not (missing := is_missing(cell) or cell in ("None", "none")) and not _FLOAT.fullmatch(cell):
+                row = int((codes == place).argmax())
+                where = f"{self.file.path}: column '{name}', row {row + 1}"
+                raise InputError(f"{where}: '{self.cell(name, row)[:60]}' is not a number{self.file.hint}")
+            values[place] = np.nan if missing else float(cell)
+        return values[codes]
+
+
+def open_table(path: Path) -> TableFile:
+    """The header of a .csv, .tsv or .parquet file. Raises InputError, in one line, for all that is not a table."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(f"{path}: a table is a .csv, .tsv or .parquet file, not '{path.suffix}'")
+    regular_size(path)
+    with _readable(path):
+        if path.suffix.lower() == ".parquet":
+            file, metadata, decimal_commas = (parquet := open_parquet(path)), parquet.metadata, False
+        else:
+            file, metadata, decimal_commas = (text := open_text(path)), {}, text.separator != ","
+    COLUMNS.check(len(file.header), f"{path}")
+    names = tuple(clean(name) or _NAMELESS.format(place) for place, name in enumerate(file.header))
+    return TableFile(path, names, metadata, decimal_commas, file.load)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """InputError for all that pyarrow and the decoder raise of a file that is damaged or of another encoding."""
+    try:
+        yield
+    except InputError:
+        raise
+    except UnicodeDecodeError as error:
+        byte = f"byte 0x{error.object[error.start]:02x}"
+        raise InputError(
+            f"{path}: is not {error.encoding.upper()} text ({byte}); in Windows-1252 or Latin-1? Save it as UTF-8"
+        ) from None
+    except Exception as error:  # pyarrow raises its own, and those of Python
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: cannot be read as a table ({reason or type(error).__name__})") from None
+
+
+def _check_header(file: TableFile) -> None:
+    """InputError if the first line is one of numbers; names that count the columns, as pandas writes, are names."""
+    named = [name for name in file.names if not _INDEX.fullmatch(name)]
+    counted = [[str(number) for number in range(first, first + len(named))] for first in (0, 1)]
+    if named and all(_FLOAT.fullmatch(name.replace(",", ".")) for name in named) and named not in counted:
+        raise InputError(f"{file.path}: the first line must name the columns; it holds numbers ('{named[0]}')")
+
+
+def _is_text(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def _distinct(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
+    """The distinct values of a column, and each cell's place among them, -1 where it is null."""
+    import pyarrow as pa
+
+    if pa.types.is_null(column.type):
+        column = column.cast(pa.string())
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    array: Any = column.combine_chunks()
+    if not len(column):
+        return pa.array([], pa.string()), np.empty(0, int)
+    return array.dictionary, array.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+
+
+def _written(words: pa.Array, where: str) -> list[str]:
+    """Values as a text table would have them. InputError for what has no one way to be written."""
+    import pyarrow as pa
+
+    kind = words.type
+    if _is_text(kind):
+        return ["" if word is None else word for word in words.to_pylist()]
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        return ["" if word is None else str(word) for word in words.to_pylist()]
+    if pa.types.is_decimal(kind):
+        return ["" if word is None else f"{word.normalize():f}" for word in words.to_pylist()]
+    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+        return ["" if word is None else word for word in words.cast(pa.string()).to_pylist()]
+    if not pa.types.is_floating(kind):
+        raise InputError(f"{where} holds {kind}, not texts or numbers")
+    exact = 2 ** {16: 11, 32: 24, 64: 53}[kind.bit_width]
+    values = words.to_pylist()
+    for value in values:
+        if value is not None and exact <= abs(value) < float("inf"):
+            raise InputError(f"{where}: {value:.0f} is too large for a {kind}, which has rounded it; store it as text")
+    return ["" if v is None else str(int(v)) if v.is_integer() else str(v) for v in values]

@@ -1,0 +1,81 @@
+"""Target columns: class names, one true of each row, or columns of 0 and 1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from anyjepa.errors import InputError
+from anyjepa.limits import check_size
+
+FEW = 20
+"""Classes that a table may have however many rows it has."""
+_TRUTH = {"0": 0.0, "1": 1.0, "false": 0.0, "true": 1.0, "no": 0.0, "yes": 1.0}
+_RARE = 0.05  # share of cells that are not 0 or 1 in a column of these, up to which they are slips
+
+
+def read_targets(
+    columns: dict[str, list[str]], ids: Sequence[str], exclusive: bool | None, path: Path
+) -> tuple[tuple[str, ...], np.ndarray, bool]:
+    """Classes, values (N, C) and whether exactly one class is true of a row.
+
+    columns: clean cells. 0 and 1 may be written as true, false, yes and no, and as 0.0 and 1.0. A single column is one
+    of class names unless it holds these only. Raises InputError for a column that is neither, and for class names
+    that are nearly as many as the rows.
+    """
+    (first, cells), *others = columns.items()
+    if not others and exclusive is not False and (exclusive or not _is_binary(first, cells, ids, path)):
+        classes, values = _one_hot(first, cells, path)
+        return classes, values, True
+    check_size(8 * len(ids) * len(columns), path.stat().st_size, f"{path}: labels of {len(columns)} classes")
+    values = np.empty((len(ids), len(columns)), np.float32)
+    for place, (name, cells) in enumerate(columns.items()):
+        truth = _truths(cells)
+        if None in truth:
+            raise InputError(_at(path, ids, row := truth.index(None), name, cells[row]) + "; it must be 0 or 1")
+        values[:, place] = truth
+    return tuple(columns), values, bool(exclusive)
+
+
+def _is_binary(name: str, cells: list[str], ids: Sequence[str], path: Path) -> bool:
+    """Whether a column holds 0 and 1. InputError if it does but for a few cells, or mixes 0 and 1 with words."""
+    truths = _truths(cells)
+    odd = [row for row, truth in enumerate(truths) if truth is None]
+    if set(truths) == {0.0, 1.0, None}:
+        numbered = not any(cell.lower() in ("yes", "no") for cell in set(cells))
+        words = [row for row in odd if numbered and not cells[row].isdecimal()]
+        if words or len(odd) <= max(1, _RARE * len(cells)):
+            row = (words or odd)[0]
+            raise InputError(
+                f"{_at(path, ids, row, name, cells[row])}, but {len(cells) - len(odd)} of {len(cells)} rows are 0 or "
+                "1 (true or false, yes or no); correct it, or name all classes by words"
+            )
+    return not odd
+
+
+def _one_hot(name: str, cells: list[str], path: Path) -> tuple[tuple[str, ...], np.ndarray]:
+    classes = sorted(set(cells))
+    if len(classes) < 2:
+        raise InputError(f"{path}: column '{name}' has one class only: '{classes[0]}'")
+    if len(classes) > max(FEW, len(cells) / 2):
+        raise InputError(
+            f"{path}: column '{name}' has {len(classes)} distinct values in {len(cells)} rows, such as "
+            f"'{classes[0][:40]}'; a target has few classes, each in many rows"
+        )
+    check_size(8 * len(cells) * len(classes), path.stat().st_size, f"{path}: labels of {len(classes)} classes")
+    place = {name: column for column, name in enumerate(classes)}
+    values = np.zeros((len(cells), len(classes)), np.float32)
+    values[np.arange(len(cells)), [place[cell] for cell in cells]] = 1
+    return tuple(classes), values
+
+
+def _truths(cells: list[str]) -> list[float | None]:
+    """1 or 0 for each cell, None where it is neither."""
+    of = {cell: _TRUTH.get(cell.lower()) for cell in set(cells)}
+    return [of[cell] for cell in cells]
+
+
+def _at(path: Path, ids: Sequence[str], row: int, name: str, cell: str) -> str:
+    return f"{path}: row {row + 1} (id '{ids[row]}'): column '{name}' is '{cell[:60]}'"

@@ -1,0 +1,168 @@
+"""Text tables: encoding, separator and header are recognised; a row that does not fit the header is refused."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anyjepa.errors import InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyarrow.csv import InvalidRow
+
+SEPARATORS = (",", ";", "\t", "|")
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32-le",  # begins as UTF-16 does, so it comes first
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+_OTHERS = {
+    b"PK\x03\x04": "a zip file or an Excel workbook",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook",
+    b"\x1f\x8b": "compressed by gzip",
+    b"PAR1": "a Parquet file",
+    b"<!doctype": "a web page",
+    b"<html": "a web page",
+}
+_STATED = re.compile(r"sep=[,;|\t][\r\n]*")  # Excel's own first line
+_HEADER = 1 << 24  # characters of the longest header; a block of rows in bytes
+_SAMPLE = 50  # lines from which the separator is recognised
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """Where the rows of a text table begin, and how their cells are written."""
+
+    path: Path
+    header: tuple[str, ...]
+    separator: str
+    encoding: str
+    start: int  # byte of the first row
+
+    def load(self, places: Sequence[int]) -> list[pa.ChunkedArray]:
+        """The columns at these places of the header, as text. InputError for a row that does not fit the header."""
+        import pyarrow as pa
+        from pyarrow import csv as arrow
+
+        self._check_text()
+        names = [str(place) for place in range(len(self.header))]
+        wrong: list[InvalidRow] = []
+
+        def refuse(row: InvalidRow) -> str:
+            if not row.text.strip(f'{self.separator}" \r\n\t\x1a'):  # a spreadsheet's empty row
+                return "skip"
+            wrong.append(row)
+            return "error"
+
+        with self.path.open("rb") as file:
+            file.seek(self.start)
+            if not file.read(1):
+                return [pa.chunked_array([], pa.string()) for _ in places]
+            file.seek(self.start)
+            try:
+                table = arrow.read_csv(
+                    file,
+                    arrow.ReadOptions(
+                        use_threads=False, block_size=_HEADER, column_names=names, encoding=self.encoding
+                    ),
+                    arrow.ParseOptions(
+                        delimiter=self.separator,
+                        newlines_in_values=True,
+                        ignore_empty_lines=len(names) > 1,  # of one column they are empty cells
+                        invalid_row_handler=refuse,
+                    ),
+                    arrow.ConvertOptions(
+                        column_types=dict.fromkeys(names, pa.string()), include_columns=[names[p] for p in places]
+                    ),
+                )
+            except Exception:
+                if wrong:
+                    raise InputError(f"{self.path}: {self._misfit(wrong[0])}") from None
+                raise
+        return table.columns
+
+    def _misfit(self, row: InvalidRow) -> str:
+        header = f"the header has {row.expected_columns} ('{self.separator.join(self.header)[:40]}')"
+        return f"row {row.number} has {row.actual_columns} cells, but {header}; every row needs one cell per column"
+
+    def _check_text(self) -> None:
+        """InputError if the table ends in a quoted cell that nobody closed, for it would swallow rows."""
+        with self._text() as text:
+            quotes = 0
+            for block in iter(lambda: text.read(1 << 20), ""):
+                quotes += block.count('"')
+                if "\0" in block:
+                    raise InputError(f"{self.path}: holds zero bytes, so it is not a text table or it is damaged")
+        if quotes % 2:  # or '"' stands for an inch
+            with self._text() as text:
+                rows = csv.reader(text, delimiter=self.separator, strict=True)
+                try:
+                    for _ in rows:
+                        pass
+                except csv.Error as error:
+                    raise InputError(f"{self.path}: line {rows.line_num}: a quote is not closed ({error})") from None
+
+    def _text(self) -> io.TextIOWrapper:
+        return self.path.open(encoding=self.encoding, newline="")
+
+
+def open_text(path: Path) -> TextFile:
+    """A text table's header; its cells are separated by a comma, a semicolon, a tab or a bar. InputError."""
+    with path.open("rb") as file:
+        head = file.read(1 << 16)
+    for magic, what in _OTHERS.items():
+        if head.lower().startswith(magic.lower()):
+            raise InputError(f"{path}: is {what}, not text; save it as CSV (UTF-8)")
+    mark, encoding = next((pair for pair in _MARKS.items() if head.startswith(pair[0])), (b"", "utf-8"))
+    if encoding == "utf-8" and b"\0" in head:
+        raise InputError(
+            f"{path}: holds zero bytes, so it is not UTF-8 (UTF-16 without a byte order mark?); save it as UTF-8"
+        )
+    start = len(mark)
+    with path.open("rb") as file:
+        file.seek(start)
+        text = io.TextIOWrapper(file, encoding=encoding, newline="")
+        line, separator = text.readline(_HEADER), ""
+        while line and (not line.strip() or _STATED.fullmatch(line)):
+            separator = line[4:5] or separator
+            start += len(line.encode(encoding))
+            line = text.readline(_HEADER)
+        lines = [line, *(text.readline(_HEADER) for _ in range(_SAMPLE))]
+    if not line:
+        raise InputError(f"{path}: is empty; the first line must name the columns")
+    separator = separator or _separator(lines, preferred="\t" if path.suffix.lower() == ".tsv" else ",")
+    rows = csv.reader(lines, delimiter=separator)
+    header = next(rows)
+    start += len("".join(lines[: rows.line_num]).encode(encoding))
+    sample = _sample(lines, separator)[1:]
+    if sample and all(len(row) == len(header) + 1 and not row[-1] for row in sample):
+        header.append("")  # rows end in a separator
+    return TextFile(path, tuple(header), separator, encoding, start)
+
+
+def _separator(lines: Sequence[str], preferred: str) -> str:
+    """The one that cuts the first rows into as many cells as the header, and into most."""
+
+    def fit(separator: str) -> tuple[bool, bool, int]:
+        header, *cells = map(len, _sample(lines, separator) or [[]])
+        return header > 1, set(cells) <= {header}, header
+
+    return max(sorted(SEPARATORS, key=lambda one: one != preferred), key=fit)
+
+
+def _sample(lines: Sequence[str], separator: str) -> list[list[str]]:
+    """The header and some rows, as far as they are whole."""
+    rows = []
+    with suppress(csv.Error):  # a cell of over 131,072 characters
+        rows.extend(row for row in csv.reader(lines, delimiter=separator) if row)
+    return rows[:-1] if lines[-1] else rows  # lines that go on may end within a quoted cell
