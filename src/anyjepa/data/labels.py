@@ -17,7 +17,7 @@ from anyjepa.data.tables.targets import read_targets
 from anyjepa.errors import DataWarning, InputError, did_you_mean
 
 PARTS = ("train", "validation", "test")
-_NOT_A_NAME = re.compile(r"^(None|none|-?\d([.,]\d+)?E\+\d+)$", re.MULTILINE)
+_NOT_A_NAME = re.compile(r"^(None|none|-?\d([.,]\d+)?[eE]\+\d+)$", re.MULTILINE)
 _MONTH = "(?:Jan|Feb|Mar|Mrz|Apr|May|Mai|Jun|Jul|Aug|Sep|Oct|Okt|Nov|Dec|Dez)"
 _DATE = re.compile(rf"^(\d{{1,2}}(-|\. ){_MONTH}|{_MONTH}[- ]\d\d)$", re.MULTILINE)
 

@@ -140,8 +140,9 @@ def _coexpression(screen: Screen, controls: np.ndarray, width: int) -> dict[str,
 
 def _read_table(path: Path) -> dict[str, np.ndarray]:
     file = open_table(path)
-    table = file.read(file.names)
     first, *rest = file.names
+    file.check_header(rest)
+    table = file.read(file.names)
     cells = table.texts(first)
     names = [cell for cell in cells if cell is not None]
     values = table.numbers(rest).T

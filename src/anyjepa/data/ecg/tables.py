@@ -10,6 +10,7 @@ import numpy as np
 
 from anyjepa.data.ecg.leads import LEADS, canonical_lead
 from anyjepa.data.ecg.recording import Recording, check_rate, millivolts_per
+from anyjepa.data.tables.cells import clean
 from anyjepa.data.tables.table import Table, open_table
 from anyjepa.errors import InputError, did_you_mean
 
@@ -30,14 +31,16 @@ def read_table(
     metadata of a Parquet file; fs also from a column `time_s` (s). leads: the lead columns to read, if they are not to
     be recognised by their names. InputError for a column that is none of these.
     """
-    table = open_table(path).read_all()
-    facts: dict[str, Any] = {name: table.file.metadata[name] for name in FACTS if name in table.file.metadata}
+    file = open_table(path)
+    known = [name for name in (*FACTS, "time_s") if name in file.names]
+    table = file.read_all() if leads is None else file.read([*known, *leads])
+    facts: dict[str, Any] = {name: file.metadata[name] for name in FACTS if name in file.metadata}
     facts |= {name: _single(table, name) for name in FACTS if name in table.columns}
-    names = _lead_columns(table, leads, path)
+    names = _lead_columns(table) if leads is None else [clean(lead) for lead in leads]
     times = ["time_s"] if "time_s" in table.columns else []
     signal = table.numbers([*times, *names])
-    if times and facts.get("fs") is None:
-        facts["fs"] = _rate(signal[0], path)
+    if times:
+        facts.setdefault("fs", _rate(signal[0], path))
     fs = facts.get("fs") if fs is None else fs
     unit = facts.get("unit") if unit is None else unit
     for name, value in (("fs", fs), ("unit", unit)):
@@ -73,17 +76,11 @@ def _rate(times: np.ndarray, path: Path) -> float:
     return float(len(steps) / (times[-1] - times[0]))
 
 
-def _lead_columns(table: Table, leads: Sequence[str] | None, path: Path) -> list[str]:
+def _lead_columns(table: Table) -> list[str]:
     columns = [column for column in table.columns if column not in (*FACTS, "time_s")]
-    for lead in leads or ():
-        if lead not in columns:
-            raise InputError(f"{path}: column '{lead}' is missing{did_you_mean(lead, columns)}")
-    if leads is not None:
-        return list(leads)
     for column in columns:
         if canonical_lead(column) not in LEADS:
-            raise InputError(
-                f"{path}: column '{column}' is not a lead{did_you_mean(column, (*LEADS, *FACTS, 'time_s'))}; "
-                f"name the lead columns by leads=[...]{table.file.hint}"
-            )
+            like = did_you_mean(column, (*LEADS, *FACTS, "time_s"))
+            fix = table.file.hint or f"{like}; name the lead columns by leads=[...]"
+            raise InputError(f"{table.file.path}: column '{column}' is not a lead{fix}")
     return columns

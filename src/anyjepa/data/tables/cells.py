@@ -15,17 +15,17 @@ _WHOLE_FLOAT = re.compile(r"(-?[0-9]+)[.,]00?$")  # '1.000' may be a thousand
 _QUOTED = re.compile(r'=?"(.*)"', re.DOTALL)  # ="007" keeps a spreadsheet from reading a number
 _INVISIBLE = dict.fromkeys([*map(ord, "\u00ad\u200b\u200e\u200f\u2060\ufeff"), *range(0x202A, 0x202F)])
 _CLEANED = '" \t\n\v\f\r\x1c\x1d\x1e\x1f'  # of ASCII
-_JOINERS = "\u200c\u200d"  # have a meaning between letters of some scripts
+_AROUND = " \t\n\v\f\r\x1c\x1d\x1e\x1f\x85\u2028\u2029\u200c\u200d"  # the last two join letters of some scripts
 
 
 def clean(text: str) -> str:
     """A name without what cannot be seen: NFC, plain spaces, no spaces, quotes or zero-width characters around it."""
     if not text.isascii():
         text = unicodedata.normalize("NFC", text).translate(_INVISIBLE)
-        text = "".join(" " if unicodedata.category(c) == "Zs" else c for c in text).strip(_JOINERS)
-    text = text.strip()
+        text = "".join(" " if unicodedata.category(c) == "Zs" else c for c in text)
+    text = text.strip(_AROUND)
     if text.endswith('"') and len(text) > 1 and (quoted := _QUOTED.fullmatch(text)):
-        return quoted[1].replace('""', '"').strip()
+        return quoted[1].replace('""', '"').strip(_AROUND)
     return text
 
 

@@ -52,15 +52,26 @@ class TableFile:
         return Table(self, dict(zip(columns, loaded, strict=True)))
 
     def read_all(self) -> Table:
-        """All columns, but not a nameless one that is empty (a trailing separator) or that numbers the rows."""
-        _check_header(self)
+        """All columns but pandas' index of row numbers, and the nameless empty one that trailing separators make."""
+        self.check_header(self.names)
         table = self.read(self.names)
         columns = {n: column for n, column in table.columns.items() if not (_INDEX.fullmatch(n) and table.is_idle(n))}
+        if nameless := [name for name in columns if _INDEX.fullmatch(name) and name != "index"]:
+            raise InputError(f"{self.path}: a column has no name ('{nameless[0]}'); name it, or write no index")
         return Table(self, columns)
+
+    def check_header(self, names: Sequence[str]) -> None:
+        """Raises InputError if the first line holds numbers. Names that count the columns, as pandas', are names."""
+        named = [name for name in names if not _INDEX.fullmatch(name)]
+        counted = [[str(number) for number in range(first, first + len(named))] for first in (0, 1)]
+        if named and all(_FLOAT.fullmatch(name.replace(",", ".")) for name in named) and named not in counted:
+            raise InputError(f"{self.path}: the first line must name the columns; it holds numbers ('{named[0]}')")
 
     @property
     def hint(self) -> str:
-        """What may be wrong with a table that has one column only."""
+        """What may be wrong with a table without the columns that it should have, or "" if nothing looks odd."""
+        if self.names[0].startswith("#"):
+            return "; the first line looks like a comment: remove the lines above the names of the columns"
         if len(self.names) != 1 or not re.search(r"\W", self.names[0]):
             return ""
         return "; the table has one column only: separate its cells by a comma, semicolon, tab or bar"
@@ -187,14 +198,6 @@ def _readable(path: Path) -> Iterator[None]:
     except Exception as error:  # pyarrow raises its own, and those of Python
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: cannot be read as a table ({reason or type(error).__name__})") from None
-
-
-def _check_header(file: TableFile) -> None:
-    """InputError if the first line is one of numbers; names that count the columns, as pandas writes, are names."""
-    named = [name for name in file.names if not _INDEX.fullmatch(name)]
-    counted = [[str(number) for number in range(first, first + len(named))] for first in (0, 1)]
-    if named and all(_FLOAT.fullmatch(name.replace(",", ".")) for name in named) and named not in counted:
-        raise InputError(f"{file.path}: the first line must name the columns; it holds numbers ('{named[0]}')")
 
 
 def _is_text(kind: Any) -> bool:

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from anyjepa.errors import InputError
-from anyjepa.limits import check_size
+from anyjepa.limits import MEMORY
 
 FEW = 20
 """Classes that a table may have however many rows it has."""
-_TRUTH = {"0": 0.0, "1": 1.0, "false": 0.0, "true": 1.0, "no": 0.0, "yes": 1.0}
+_TRUTH = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "false": 0.0, "true": 1.0, "no": 0.0, "yes": 1.0}
 _RARE = 0.05  # share of cells that are not 0 or 1 in a column of these, up to which they are slips
 
 
@@ -29,7 +29,7 @@ def read_targets(
     if not others and exclusive is not False and (exclusive or not _is_binary(first, cells, ids, path)):
         classes, values = _one_hot(first, cells, path)
         return classes, values, True
-    check_size(8 * len(ids) * len(columns), path.stat().st_size, f"{path}: labels of {len(columns)} classes")
+    MEMORY.check(8 * len(ids) * len(columns), f"{path}: labels of {len(columns)} classes")
     values = np.empty((len(ids), len(columns)), np.float32)
     for place, (name, cells) in enumerate(columns.items()):
         truth = _truths(cells)
@@ -64,7 +64,7 @@ def _one_hot(name: str, cells: list[str], path: Path) -> tuple[tuple[str, ...], 
             f"{path}: column '{name}' has {len(classes)} distinct values in {len(cells)} rows, such as "
             f"'{classes[0][:40]}'; a target has few classes, each in many rows"
         )
-    check_size(8 * len(cells) * len(classes), path.stat().st_size, f"{path}: labels of {len(classes)} classes")
+    MEMORY.check(8 * len(cells) * len(classes), f"{path}: labels of {len(classes)} classes")
     place = {name: column for column, name in enumerate(classes)}
     values = np.zeros((len(cells), len(classes)), np.float32)
     values[np.arange(len(cells)), [place[cell] for cell in cells]] = 1

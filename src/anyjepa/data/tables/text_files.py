@@ -36,6 +36,7 @@ _OTHERS = {
 }
 _STATED = re.compile(r"sep=[,;|\t][\r\n]*")  # Excel's own first line
 _HEADER = 1 << 24  # characters of the longest header; a block of rows in bytes
+_TAIL = 1 << 16  # bytes that may be empty lines
 _SAMPLE = 50  # lines from which the separator is recognised
 
 
@@ -89,7 +90,17 @@ class TextFile:
                 if wrong:
                     raise InputError(f"{self.path}: {self._misfit(wrong[0])}") from None
                 raise
-        return table.columns
+        if len(names) == 1:
+            table = table.slice(0, len(table) - self._empty_lines())
+        return [table.column(str(place)) for place in places]
+
+    def _empty_lines(self) -> int:
+        """Empty lines at the end."""
+        with self.path.open("rb") as file:
+            file.seek(max(self.start, file.seek(0, io.SEEK_END) - _TAIL))
+            tail = file.read().decode(self.encoding, errors="replace")
+        rows = tail.rstrip("\r\n")
+        return max(0, len(tail[len(rows) :].splitlines()) - bool(rows))
 
     def _misfit(self, row: InvalidRow) -> str:
         header = f"the header has {row.expected_columns} ('{self.separator.join(self.header)[:40]}')"
@@ -164,5 +175,5 @@ def _sample(lines: Sequence[str], separator: str) -> list[list[str]]:
     """The header and some rows, as far as they are whole."""
     rows = []
     with suppress(csv.Error):  # a cell of over 131,072 characters
-        rows.extend(row for row in csv.reader(lines, delimiter=separator) if row)
+        rows.extend(row for row in csv.reader(lines, delimiter=separator) if any(map(str.strip, row)))
     return rows[:-1] if lines[-1] else rows  # lines that go on may end within a quoted cell
