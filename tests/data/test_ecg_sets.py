@@ -83,6 +83,16 @@ def test_a_list_without_its_columns(mimic: Path) -> None:
         read(mimic)
 
 
+def test_a_list_with_padding_and_missing_patients(mimic: Path) -> None:
+    table = pd.read_csv(mimic / "record_list.csv", dtype=str)
+    table["study_id"] += " "
+    table["subject_id"] = "#N/A"
+    table.to_csv(mimic / "record_list.csv", index=False, sep=";", encoding="utf-16")
+    found = read(mimic, warn=False).recordings
+    assert {recording.patient for recording in found} == {None}
+    assert all(recording.id == recording.id.strip() for recording in found)
+
+
 # CODE-15
 
 

@@ -136,3 +136,38 @@ def test_a_row_with_more_cells_than_the_header_is_refused(tmp_path):
     (tmp_path / "shifted.csv").write_text("I,II\n" + "1,2,3\n" * 100)
     with pytest.raises(InputError, match=r"row 1 has 3 cells, but the header has 2 \('I,II'\)"):
         read_table(tmp_path / "shifted.csv", "shifted", fs=500, unit="mV")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_table_of_a_european_spreadsheet(tmp_path: Path, encoding: str) -> None:
+    text = "time_s;I ;aVR;patient\r\n0;0,5;-1,25; 007\r\n0,01;#N/A;2;007\u00a0\r\n0,02;1;;007\r\n"
+    (tmp_path / "a.csv").write_bytes(text.encode(encoding))
+    recording = read_table(tmp_path / "a.csv", "a", unit="mV")
+    np.testing.assert_array_equal(recording.signal, np.float32([[0.5, np.nan, 1], [-1.25, 2, np.nan]]))
+    assert (recording.leads, recording.fs, recording.patient) == (("I", "aVR"), 100, "007")
+
+
+def test_an_index_is_not_a_lead(tmp_path: Path) -> None:
+    for name in ("a.csv", "a.parquet"):
+        table().to_csv(tmp_path / name) if name == "a.csv" else table().to_parquet(tmp_path / name, index=True)
+        assert read_table(tmp_path / name, "a", fs=250, unit="mV").leads == ("I", "aVF", "V2")
+
+
+def test_an_empty_line_in_one_lead_is_a_sample(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("I\n1\n\n3\n\n")
+    np.testing.assert_array_equal(read_table(tmp_path / "a.csv", "a", fs=250, unit="mV").signal, [[1, np.nan, 3]])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0.1,0.2\n0.3,0.4\n", "the first line must name the columns; it holds numbers"),
+        ("I;II\n1.000,5;2\n", r"column 'I', row 1: '1\.000,5' is not a number"),
+        ("I II\n1 2\n", "column 'I II' is not a lead; the table has one column only: separate its cells by"),
+        ("I,I \n1,2\n", "column 'I' is there twice"),
+    ],
+)
+def test_a_table_that_could_be_read_wrong_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(InputError, match=rf"a\.csv: {message}"):
+        read_table(tmp_path / "a.csv", "a", fs=250, unit="mV")

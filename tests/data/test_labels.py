@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import unicodedata
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from anyjepa.data.labels import LabelTable, join, read_label_table
-from anyjepa.errors import InputError
+from anyjepa.errors import DataWarning, InputError
 
 
 def table(**changes) -> LabelTable:
@@ -173,3 +175,106 @@ def test_a_column_that_is_twice_in_a_parquet_file(tmp_path):
     with pytest.raises(InputError, match=r"labels\.parquet: .*rhythm") as error:
         read_label_table(tmp_path / "labels.parquet", "id", "rhythm", split_by="record")
     assert "\n" not in str(error.value)
+
+
+FORMS = [["id", "rhythm", "patient", "part"], ["001", "sinus", "p1", "train"], ["b", "AF", "é", "test"]]
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("around", ["", " ", "\u00a0", "\u200b", "\ufeff"])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_what_cannot_be_seen_makes_no_other_label(tmp_path, form, around, suffix):
+    """A patient written in two ways would be in training and in test."""
+    header, *rows = [[unicodedata.normalize(form, around + cell + around) for cell in row] for row in FORMS]
+    rows.append(["c", "sinus", "e\u0301", "Test "])
+    frame = pd.DataFrame(rows, columns=header)
+    frame.to_csv(tmp_path / "l.csv", index=False)
+    frame.to_parquet(tmp_path / "l.parquet")
+    read = read_label_table(tmp_path / f"l{suffix}", "id", " rhythm", "patient", "part")
+    assert read.ids == ("001", "b", "c")
+    assert read.classes == ("AF", "sinus")
+    assert read.values.tolist() == [[0, 1], [1, 0], [0, 1]]
+    assert read.groups == ("p1", "é", "é")
+    assert read.split == ("train", "test", "test")
+
+
+def test_a_table_made_in_python_is_cleaned_too():
+    made = table(groups=("a", "a ", "b", "\u200bb"), split=("Train", "train ", "TEST", "test"))
+    assert made.groups == ("a", "a", "b", "b")
+    assert made.split == ("train", "train", "test", "test")
+    with pytest.raises(InputError, match="group 'a' is in 'train' and in 'test'"):
+        table(groups=("a", "a ", "b", "c"), split=("train", "test", "test", "test"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("id,c,g\na,x,1\nb,#N/A,2\nc,,3\n", "row 2: column 'c' is '#N/A', which stands for a missing value; .* 2 rows"),
+        ("id,c,g\na,x,1\nb,y,#DIV/0!\n", "row 2: column 'g' is '#DIV/0!', which stands for a missing value"),
+        ("id,c,g\na,NA,1\nb,y,2\n", "row 1: column 'c' is 'NA', which stands for a missing value; fill in or remove"),
+        ("id,c,g\n,x,1\nb,y,2\n", "row 1: column 'id' is empty; fill in or remove the row"),
+        ("id,c,g\na,x,None\nb,y,2\n", "row 1: column 'g' is 'None', a missing value of Python"),
+        ("id,c,g\n1E+05,x,1\n2,y,2\n", r"row 1: column 'id' is '1E\+05', a number that a spreadsheet has rounded"),
+        ("id,c,g\n1,x,1\n2,y,1.23457E+11\n", r"row 2: column 'g' is '1\.23457E\+11', a number"),
+        ('id,c,g\na,x,1\nb,"y\nc,z",2\n', r"row 2: column 'c' holds a line break \('y\\nc,z'\); is a quote missing"),
+        ("id,c,g\n1.0,x,1\n1,y,2\n", r"id '1' is there twice \(rows 1 and 2\)"),
+    ],
+)
+def test_values_that_a_spreadsheet_spoilt(write, text, message):
+    with pytest.raises(InputError, match=message):
+        read_label_table(write(text), "id", "c", "g")
+
+
+def test_none_is_a_class(write):
+    assert read_label_table(write("id,c,g\na,None,1\nb,NO,2\n"), "id", "c", "g").classes == ("NO", "None")
+
+
+def test_rows_without_anything_at_the_end_are_not_rows(write):
+    text = "id,c,g,note\r\na,x,1,\r\nb,y,2,\r\n,,,\r\n,,,\r\n\r\n"
+    assert len(read_label_table(write(text), "id", "c", "g")) == 2
+
+
+def test_suspicious_names_are_told(write):
+    with pytest.warns(DataWarning, match="column 'id': '1-Mar' looks like a name that a spreadsheet has turned into a"):
+        read_label_table(write("id,c,g\n1-Mar,x,1\nb,y,2\n"), "id", "c", "g")
+    with pytest.warns(DataWarning, match="class 'AF' and class 'af' differ in letter case only, and count as two"):
+        assert len(read_label_table(write("id,c,g\na,af,1\nb,AF,2\n"), "id", "c", "g").classes) == 2
+    with pytest.warns(DataWarning, match="group 'P1' and group 'p1' differ in letter case only"):
+        read_label_table(write("id,c,g\na,x,p1\nb,y,P1\n"), "id", "c", "g")
+
+
+def labels_of(*ids: str) -> LabelTable:
+    return table(ids=ids, values=np.eye(2)[np.arange(len(ids)) % 2], groups=ids)
+
+
+@pytest.mark.parametrize(
+    ("labelled", "ids"),
+    [("1", "data/1"), ("data/1", "1"), ("a.hea", "a"), ("007", "7"), ("A", "a"), (r"C:\x\a.hea", "a")],
+)
+def test_ids_that_nearly_match_say_how_to_fix_them(labelled, ids):
+    with pytest.raises(InputError, match="no id is common with the data; labels have") as error:
+        join(labels_of("other", labelled), ["else", ids])
+    assert f"labels have '{labelled}', data have '{ids}'; write the ids in the table as the data have them" in str(
+        error.value
+    )
+    with (
+        pytest.warns(DataWarning, match=r"2 ids of the data have no label, but the data's '.*' is like '.*' of the"),
+    ):
+        joined = join(labels_of("both", labelled), ["else", "both", ids])
+    assert joined.table.ids == ("both",)
+    assert (joined.unlabelled, joined.absent) == (("else", ids), (labelled,))
+
+
+def test_ids_that_look_the_same_match_and_keep_the_datas_form():
+    joined = join(labels_of("é", "1", "b"), ["e\u0301", "b ", "1"])
+    assert joined.table.ids == ("e\u0301", "b ", "1")
+    assert joined.table.groups == ("é", "b", "1")
+    joined = join(labels_of("1", "20"), ["20.0", "1.0"])
+    assert joined.table.groups == ("20", "1")
+    with pytest.raises(InputError, match="the data's id 'b' is there twice"):
+        join(labels_of("b", "c"), ["b ", " b"])
+
+
+def test_groups_of_the_data_find_ids_that_look_the_same(write):
+    path = write("id,af\né,0\nb,1\n")
+    assert read_label_table(path, "id", "af", group={"e\u0301": "p", "b": "q"}).groups == ("p", "q")

@@ -101,10 +101,22 @@ def test_arrays_and_tables(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "text", [",left,right\n0,0.5,1\n1,NA,2\n", "left;right\n0,5;1\n;2\n", "\ufeffleft\t right\r\n0.5\t 1\r\n\t2\r\n"]
+)
+def test_a_series_in_every_form(tmp_path, text):
+    (tmp_path / "a.csv").write_text(text)
+    (series,), _ = read([tmp_path / "a.csv"])
+    np.testing.assert_array_equal(series.values, [[0.5, np.nan], [1, 2]])
+
+
+@pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("a.csv", b"left,right\n1\n", "row 1 has 1 cells, but the header has 2"),
         ("a.csv", b"left\nx\n", "column 'left', row 1: 'x' is not a number"),
+        ("a.csv", b"1.5,2.5\n1,2\n", "the first line must name the columns; it holds numbers"),
+        ("a.csv", b",left\n5,1\n6,2\n", "a column has no name"),
+        ("a.csv", b"left,left\n1,2\n", "column 'left' is there twice"),
         ("a.csv", b"", "is empty; the first line must name the columns"),
         ("a.csv", b"left,right\n", "neither of them 0"),
         ("a.npz", b"PK nonsense", "cannot be read as NumPy arrays"),

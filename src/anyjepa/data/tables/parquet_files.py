@@ -62,5 +62,7 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
 
     with pq.ParquetFile(path) as file:
         texts = [f.name for f in file.schema_arrow if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
-    with pq.ParquetFile(path, read_dictionary=texts) as file:  # a text that repeats takes memory once
+    with pq.ParquetFile(
+        path, read_dictionary=texts, page_checksum_verification=True
+    ) as file:  # a text that repeats takes memory once
         yield file

@@ -43,7 +43,7 @@ class TableFile:
         for column in columns:
             if column not in self.names:
                 raise InputError(
-                    f"{self.path}: column '{column}' is missing{did_you_mean(column, self.names)}{self.hint}"
+                    f"{self.path}: column '{column}' is missing{self.hint or did_you_mean(column, self.names)}"
                 )
             if self.names.count(column) > 1:
                 raise InputError(f"{self.path}: column '{column}' is there twice")
