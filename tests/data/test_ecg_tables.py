@@ -171,3 +171,10 @@ def test_a_table_that_could_be_read_wrong_is_refused(tmp_path: Path, text: str, 
     (tmp_path / "a.csv").write_text(text)
     with pytest.raises(InputError, match=rf"a\.csv: {message}"):
         read_table(tmp_path / "a.csv", "a", fs=250, unit="mV")
+
+
+@pytest.mark.parametrize(("written", "patient"), [(" p7\u00a0", "p7"), ("NaN", None), ("", None), ("None", None)])
+def test_a_patient_of_parquet_metadata(tmp_path: Path, written: str, patient: str | None) -> None:
+    facts = {"fs": "250", "unit": " mV", "patient": written}
+    pq.write_table(pa.Table.from_pandas(table()).replace_schema_metadata(facts), tmp_path / "a.parquet")
+    assert read_table(tmp_path / "a.parquet", "a").patient == patient

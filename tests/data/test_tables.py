@@ -48,7 +48,7 @@ def test_all_forms_hold_the_same(
         return separator.join(f'"{cell}"' if quoted else cell for cell in cells) + ends
 
     lines = [f"sep={separator}"] * stated + [line(*row) for row in enumerate(ROWS)]
-    lines += ["", separator * 3, " "][:empty]
+    lines = [" " * 6] * (empty > 1) + lines + ["", separator * 3, " "][:empty]
     path = tmp_path / f"t{suffix}"
     path.write_bytes((end.join(lines) + end).encode(encoding))
     table = open_table(path).read(["id", "AF", "patient", "mV"]).without_empty_end()
@@ -83,6 +83,7 @@ def test_all_forms_hold_the_same(
         ),
         (b"id,a,a\n1,2,3\n", "column 'a' is there twice"),
         (b"id,a,a \n1,2,3\n", "column 'a' is there twice"),
+        (b"#id,a\n1,2\n", "column 'id' is missing; did you mean '#id'"),
         (b"id,A\n1,2\n", "column 'a' is missing; did you mean 'A'"),
         (b"id," + b"x" * 200_000 + b"\n", "cannot be read as a table"),
     ],

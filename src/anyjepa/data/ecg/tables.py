@@ -10,7 +10,7 @@ import numpy as np
 
 from anyjepa.data.ecg.leads import LEADS, canonical_lead
 from anyjepa.data.ecg.recording import Recording, check_rate, millivolts_per
-from anyjepa.data.tables.cells import clean
+from anyjepa.data.tables.cells import clean, is_missing
 from anyjepa.data.tables.table import Table, open_table
 from anyjepa.errors import InputError, did_you_mean
 
@@ -34,7 +34,7 @@ def read_table(
     file = open_table(path)
     known = [name for name in (*FACTS, "time_s") if name in file.names]
     table = file.read_all() if leads is None else file.read([*known, *leads])
-    facts: dict[str, Any] = {name: file.metadata[name] for name in FACTS if name in file.metadata}
+    facts: dict[str, Any] = {name: clean(file.metadata[name]) for name in FACTS if name in file.metadata}
     facts |= {name: _single(table, name) for name in FACTS if name in table.columns}
     names = _lead_columns(table) if leads is None else [clean(lead) for lead in leads]
     times = ["time_s"] if "time_s" in table.columns else []
@@ -53,7 +53,7 @@ def read_table(
         signal=signal[len(times) :] * millivolts_per(unit, str(path)),
         fs=check_rate(fs, str(path)),
         leads=tuple(names),
-        patient=facts.get("patient"),
+        patient=_name(facts.get("patient")),
         source=source,
         file=str(path),
     )
@@ -84,3 +84,7 @@ def _lead_columns(table: Table) -> list[str]:
             fix = table.file.hint or f"{like}; name the lead columns by leads=[...]"
             raise InputError(f"{table.file.path}: column '{column}' is not a lead{fix}")
     return columns
+
+
+def _name(cell: str | None) -> str | None:
+    return None if cell is None or is_missing(cell) or cell == "None" else cell

@@ -70,7 +70,7 @@ class TableFile:
     @property
     def hint(self) -> str:
         """What may be wrong with a table without the columns that it should have, or "" if nothing looks odd."""
-        if self.names[0].startswith("#"):
+        if re.match(r"#.*\s", self.names[0]):
             return "; the first line looks like a comment: remove the lines above the names of the columns"
         if len(self.names) != 1 or not re.search(r"\W", self.names[0]):
             return ""

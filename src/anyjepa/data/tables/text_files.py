@@ -37,7 +37,7 @@ _OTHERS = {
 _STATED = re.compile(r"sep=[,;|\t][\r\n]*")  # Excel's own first line
 _HEADER = 1 << 24  # characters of the longest header; a block of rows in bytes
 _TAIL = 1 << 16  # bytes that may be empty lines
-_SAMPLE = 50  # lines from which the separator is recognised
+_SAMPLE = 1 << 20  # characters, of at most 50 lines, from which the separator is recognised
 
 
 @dataclass(frozen=True)
@@ -145,10 +145,15 @@ def open_text(path: Path) -> TextFile:
         text = io.TextIOWrapper(file, encoding=encoding, newline="")
         line, separator = text.readline(_HEADER), ""
         while line and (not line.strip() or _STATED.fullmatch(line)):
-            separator = line[4:5] or separator
+            separator = line[4] if line.strip() else separator
             start += len(line.encode(encoding))
             line = text.readline(_HEADER)
-        lines = [line, *(text.readline(_HEADER) for _ in range(_SAMPLE))]
+        lines, left = [line], _SAMPLE
+        while left > 0 and lines[-1]:
+            lines.append(text.readline(left))
+            left -= max(len(lines[-1]), _SAMPLE // 50)
+    if len(line) == _HEADER:
+        raise InputError(f"{path}: the first line, which must name the columns, has over {_HEADER:,} characters")
     if not line:
         raise InputError(f"{path}: is empty; the first line must name the columns")
     separator = separator or _separator(lines, preferred="\t" if path.suffix.lower() == ".tsv" else ",")
