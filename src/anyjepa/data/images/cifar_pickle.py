@@ -12,7 +12,7 @@ import numpy as np
 
 from anyjepa.errors import InputError
 
-MOST_STEPS = 2_000_000
+MOST_STEPS = 1_000_000
 """Instructions of a pickle; the largest of CIFAR has 300,000. Each takes up to 100 bytes, and 1 us."""
 
 
