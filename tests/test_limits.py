@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from anyjepa.errors import InputError
-from anyjepa.limits import EXPANSION, LIMITS, MEMORY, ORDINARY, SMALL, Limit, check_size
+from anyjepa.limits import EXPANSION, LIMITS, MEMORY, ORDINARY, SMALL, Limit, check_size, shown
+
+PAGE = Path(__file__).parents[1] / "docs" / "limits.md"
 
 
 def test_a_message_names_the_amount_the_limit_and_the_remedy() -> None:
@@ -81,3 +84,11 @@ def test_what_a_message_says_is_enough_at_once(needed: float, size: int) -> None
 def test_the_ratio_that_a_message_names_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(EXPANSION.variable, "1029")
     check_size(576e6, 560_000, "x")
+
+
+def test_the_table_of_limits_is_that_of_the_code() -> None:
+    rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| ") and "`ANYJEPA_" in line]
+    assert rows == [
+        f"| {limit.name} | {shown(limit.default, limit.unit)} | `{limit.variable}` | {limit.reason} |"
+        for limit in LIMITS
+    ]
