@@ -186,7 +186,7 @@ def no_rate(dataset: Any) -> None:
         (only_derived, r"holds derived waveforms only: 'MEDIAN BEAT' \(1200 samples at 1000 Hz\)"),
         (short, "12 leads of 10000 samples take 240000 bytes, the waveform has 1000; it is truncated"),
         (mu_law, "samples of 8 bits, 'MB', are not read"),
-        (pressure, r"'I': unit 'mm\[Hg\]' is no voltage"),
+        (pressure, r"'I': unit 'mm\[Hg\]' is not a voltage"),
         (nameless, "a channel names no lead"),
         (eleven, "announces 11 channels, describes 12"),
         (no_rate, r"cannot be read as DICOM \(AttributeError: .*SamplingFrequency"),

@@ -62,7 +62,7 @@ def test_a_part_of_a_multi_segment_record_is_no_record_of_its_own(tmp_path: Path
 def test_a_bad_file_stops_or_is_skipped_and_listed(tmp_path: Path) -> None:
     write_wfdb(tmp_path / "1")
     (tmp_path / "2.hea").write_text("no header")
-    with pytest.raises(InputError, match=r"2\.hea: is no WFDB header"):
+    with pytest.raises(InputError, match=r"2\.hea: is not a WFDB header"):
         read(tmp_path)
     found = read(tmp_path, on_error="skip")
     assert [r.id for r in found.recordings] == ["1"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -310,7 +311,7 @@ def test_challenge_lengths_and_rates(tmp_path: Path, fs: int, seconds: int) -> N
     """From 9 s to half an hour, 257 to 1000 Hz, with the date that the wfdb package refuses."""
     samples = np.zeros((fs * seconds, 2), "<i2")
     samples[:, 1] = 500
-    (tmp_path / "I0001.mat").write_bytes(bytes(24) + samples.tobytes())
+    (tmp_path / "I0001.mat").write_bytes(struct.pack("<5i", 30, 2, len(samples), 0, 4) + b"val\0" + samples.tobytes())
     lines = [f"I0001 2 {fs} {len(samples)} 12-May-2020 12:33:59"]
     lines += [f"I0001.mat 16+24 1000/mV 16 0 0 0 0 {lead}" for lead in ("II", "V1")]
     (tmp_path / "I0001.hea").write_text("\n".join([*lines, "#Age: NaN", "#Sex: Male", "#Dx: 164889003"]))

@@ -67,8 +67,8 @@ def test_lead_columns_can_be_named(tmp_path: Path) -> None:
         ({"fs": [250] * 249 + [500], "unit": "mV"}, "column 'fs' must hold one value, has 2"),
         ({"unit": "mV", "time_s": ["x"] * 250}, "column 'time_s', row 1: 'x' is not a number"),
         ({"unit": "mV", "time_s": 1.0}, "column 'time_s' is not evenly spaced"),
-        ({"fs": 250, "unit": True}, "unit 'True' is no voltage"),
-        ({"fs": "fast", "unit": "mV"}, "sampling rate 'fast' is no number"),
+        ({"fs": 250, "unit": True}, "unit 'True' is not a voltage"),
+        ({"fs": "fast", "unit": "mV"}, "sampling rate 'fast' is not a number"),
         ({"unit": "mV", "time_s": np.arange(250) ** 2}, "column 'time_s' is not evenly spaced"),
         ({"fs": 250, "unit": "mV", "V1": ["1"] * 9 + ["x"] * 241}, "column 'V1', row 10: 'x' is not a number"),
     ],
@@ -88,7 +88,7 @@ def test_a_table_that_is_no_record_is_named(tmp_path: Path, more: dict, message:
         ),
         ({"fs": 250, "unit": [{"a": 1}] * 250}, "column 'unit' holds struct<a: int64>; a cell must be"),
         ({"fs": 250, "unit": b"mV"}, "column 'unit' holds binary, not texts or numbers"),
-        ({"fs": pd.Timestamp("2020"), "unit": "mV"}, "sampling rate '2020.*' is no number of Hz"),
+        ({"fs": pd.Timestamp("2020"), "unit": "mV"}, "sampling rate '2020.*' is not a number of Hz"),
         (
             {"unit": "mV", "time_s": pd.date_range("2020", periods=250)},
             "column 'time_s' holds timestamp.*, not numbers",
@@ -105,10 +105,10 @@ def test_a_wrong_type_in_a_parquet_column_is_named(tmp_path: Path, more: dict, m
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        ({"fs": "[250]", "unit": "mV"}, r"sampling rate '\[250\]' is no number of Hz"),
-        ({"fs": "", "unit": "mV"}, "sampling rate '' is no number of Hz"),
-        ({"fs": "250", "unit": ""}, "unit '' is no voltage"),
-        ({"fs": "250", "unit": b"\xff"}, "unit '.' is no voltage"),
+        ({"fs": "[250]", "unit": "mV"}, r"sampling rate '\[250\]' is not a number of Hz"),
+        ({"fs": "", "unit": "mV"}, "sampling rate '' is not a number of Hz"),
+        ({"fs": "250", "unit": ""}, "unit '' is not a voltage"),
+        ({"fs": "250", "unit": b"\xff"}, "unit '.' is not a voltage"),
     ],
 )
 def test_wrong_parquet_metadata_is_named(tmp_path: Path, metadata: dict, message: str) -> None:

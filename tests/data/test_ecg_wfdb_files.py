@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from wfdb_writing import pack
 
 from anyjepa.data.ecg.recording import Recording
-from anyjepa.data.ecg.wfdb_files import read_header, read_wfdb
+from anyjepa.data.ecg.wfdb_files import read_wfdb
+from anyjepa.data.ecg.wfdb_header import Segment, read_header
 from anyjepa.errors import InputError
 
 with warnings.catch_warnings(action="ignore"):  # wfdb 4.3 beside pandas 3
@@ -24,7 +26,7 @@ LEADS = ["i", "ii", "avr", "V1"]
 def write(folder: Path, fmt: str = "16", samples: int = 600, units: str = "mV", **extra: object) -> np.ndarray:
     """A record 'r' of four leads written by the wfdb package; returns (L, T) in its own units, as stored."""
     digital = np.random.default_rng(0).integers(-100, 100, (samples, 4))
-    packed = {"310": pack_310, "311": pack_311}.get(fmt)  # wfdb reads these and does not write them
+    packed = fmt in ("310", "311")  # wfdb reads these and does not write them
     wfdb.wrsamp(
         "r",
         fs=500,
@@ -38,22 +40,9 @@ def write(folder: Path, fmt: str = "16", samples: int = 600, units: str = "mV", 
         **extra,
     )
     if packed:
-        packed(digital.ravel()).tofile(folder / "r.dat")
+        (folder / "r.dat").write_bytes(pack(fmt, digital.ravel()))
         (folder / "r.hea").write_text((folder / "r.hea").read_text().replace("r.dat 16", f"r.dat {fmt}"))
     return ((digital - [0, 3, -5, 0]) / [100.0, 50, 100, 200]).T
-
-
-def pack_310(samples: np.ndarray) -> np.ndarray:
-    """signal(5): two of three samples in bits 1-10 of a 16-bit word each, the third in both words' top bits."""
-    first, second, third = (samples.reshape(-1, 3) & 1023).T
-    words = np.stack([(third & 31) << 11 | first << 1, (third >> 5) << 11 | second << 1], axis=1)
-    return words.astype("<u2")
-
-
-def pack_311(samples: np.ndarray) -> np.ndarray:
-    """signal(5): three samples in the lower 30 bits of a 32-bit word, the first lowest."""
-    first, second, third = (samples.reshape(-1, 3) & 1023).T
-    return (third << 20 | second << 10 | first).astype("<u4")
 
 
 @pytest.mark.parametrize("fmt", ["16", "24", "32", "80", "212", "310", "311"])
@@ -135,15 +124,15 @@ def test_age_sex_and_statements_are_in_the_comments(
 
 
 BROKEN = {
-    "text": ("Dear reader, this is no header", "is no WFDB header"),
-    "zero bytes": ("r\0b 4 500 600", "is no WFDB header"),
-    "many digits": (f"r 4 500 {'9' * 5000}", "the file has 4800; it is truncated"),
-    "nothing": ("", "is no WFDB header"),
-    "comments": ("# only a comment", "is no WFDB header"),
+    "text": ("Dear reader, this is no header", "is not a WFDB header"),
+    "zero bytes": ("r\0b 4 500 600", "is not a WFDB header"),
+    "many digits": (f"r 4 500 {'9' * 5000}", "number of samples '999"),
+    "nothing": ("", "is not a WFDB header"),
+    "comments": ("# only a comment", "is not a WFDB header"),
     "rate zero": ("r 4 0 600", "sampling rate is 0 Hz"),
     "rate negative": ("r 4 -500 600", "sampling rate is -500 Hz"),
     "rate absurd": ("r 4 5e9 600", "sampling rate is 5e"),
-    "rate no number": ("r 4 fast 600", "sampling rate 'fast' is no number"),
+    "rate no number": ("r 4 fast 600", "sampling rate 'fast' is not a number"),
     "twelve named": ("r 12 500 600", "announces 12 signals, describes 4"),
     "too long": ("r 4 500 700", "r.dat: 4 leads of 700 samples in format 16 take 5600 bytes, the file has 4800; it is"),
     "too short": ("r 4 500 100", "holds more leads or samples than r.hea says"),
@@ -168,12 +157,12 @@ def test_a_broken_record_line_is_named(tmp_path: Path, name: str) -> None:
     [
         ("r.dat 16 0(0)/mV 16 0 0 0 0 I", "'I' has no gain"),
         ("r.dat 16", "'signal 1' has no gain"),
-        ("r.dat 16 100/mmHg 16 0 0 0 0 ABP", "'ABP': unit 'mmHg' is no voltage"),
-        ("../r.dat 16 100/mV 16 0 0 0 0 I", "not beside its header"),
+        ("r.dat 16 100/mmHg 16 0 0 0 0 ABP", "has no ECG lead; its signals are 'ABP' in mmHg"),
+        ("r.dat 16 100/mmHg 16 0 0 0 0 V2", "'V2': unit 'mmHg' is not a voltage"),
         ("none.dat 16 100/mV 16 0 0 0 0 I", "its signal file cannot be read: "),
         ("r.dat sixteen", "signal 1 cannot be understood"),
-        ("r.dat 17 100/mV 16 0 0 0 0 I", "cannot be read by wfdb"),
-        ("r.dat 16 1e999/mV 16 0 0 0 0 I", "gain of 'I' '1e999' is no number"),
+        ("r.dat 17 100/mV 16 0 0 0 0 I", "format 17 of 'I' is not read; known are 8, 16, "),
+        ("r.dat 16 1e999/mV 16 0 0 0 0 I", "gain of 'I' '1e999' is not a number"),
     ],
 )
 def test_a_broken_signal_line_is_named(tmp_path: Path, line: str, message: str) -> None:
@@ -236,7 +225,7 @@ def test_any_bytes_give_a_recording_or_an_input_error(tmp_path: Path, content: b
 def test_a_multi_segment_record_is_read_whole(tmp_path: Path) -> None:
     signal = write(tmp_path)
     (tmp_path / "m.hea").write_text("m/2 4 500 1200\nr 600\nr 600\n")
-    assert read_header(tmp_path / "m.hea").segments == ("r", "r")
+    assert read_header(tmp_path / "m.hea").segments == (Segment("r", 600),) * 2
     recording = read_wfdb(tmp_path / "m.hea", "m", "s")
     np.testing.assert_allclose(recording.signal, np.concatenate([signal, signal], axis=1), atol=1e-6)
 

@@ -17,6 +17,9 @@ from anyjepa.errors import DataWarning
 USUAL_MV = 1.5
 """Peak to peak in mV, median over the leads, of an ordinary 12-lead ECG."""
 
+LARGEST_MV = 1000.0
+"""No electrocardiograph can record more: its range holds electrode offsets of 300 mV and little beyond."""
+
 _MEANING = {
     "einthoven": "leads contradict III = II - I or Goldberger's laws: leads swapped, mislabelled or scaled apart",
     "unit": "amplitudes are a power of ten away from those of an ECG in mV: wrong unit or gain",
@@ -24,8 +27,9 @@ _MEANING = {
     "flat": "leads are flat",
     "no signal": "leads have no valid sample",
     "missing leads": "leads are missing and do not follow from others",
-    "amplitude": "leads are implausibly large (over 20 mV peak to peak)",
+    "amplitude": "leads are implausibly large (over 20 mV peak to peak, or beyond 1 V): wrong baseline or gain, damage",
     "gaps": "leads have invalid samples",
+    "other channels": "channels are not ECG leads and were left out",
 }
 
 
@@ -107,8 +111,8 @@ def _expected_leads(recordings: Sequence[Recording]) -> dict[str, tuple[str, ...
 
 def _problems_of(recording: Recording, expected: Sequence[str]) -> dict[str, str]:
     problems = {}
-    ranges = _by_lead(recording, np.ptp)
-    usual = np.nan_to_num(np.nanmedian(ranges)) if np.isfinite(ranges).any() else 0.0
+    ranges, robust = _by_lead(recording, np.ptp), peak_to_peak(recording)
+    usual = np.nan_to_num(np.nanmedian(robust)) if np.isfinite(robust).any() else 0.0
     flat = ranges <= 1e-3 * usual
     if empty := _names(recording, np.isnan(ranges)):
         problems["no signal"] = empty
@@ -121,16 +125,27 @@ def _problems_of(recording: Recording, expected: Sequence[str]) -> dict[str, str
     invalid = np.isnan(recording.signal).any(axis=1) & ~np.isnan(ranges)
     if invalid.any():
         problems["gaps"] = _names(recording, invalid)
-    robust = peak_to_peak(recording)[~flat & ~np.isnan(ranges)]
-    typical = float(np.median(robust)) if len(robust) else 0.0
+    usable = robust[~flat & ~np.isnan(ranges)]
+    typical = float(np.median(usable)) if len(usable) else 0.0
     factor = _power_of_ten(typical / USUAL_MV)
     if factor != 1:
         problems["unit"] = f"{typical:.3g} mV peak to peak, about x{factor:g}"
-    elif len(robust) and robust.max() > 20:
-        problems["amplitude"] = f"{robust.max():.3g} mV peak to peak"
+    if large := _large(recording, robust, max(factor, 1.0)):
+        problems["amplitude"] = large
+    if recording.other_channels:
+        problems["other channels"] = ", ".join(recording.other_channels)
     if broken := _broken_laws(recording):
         problems["einthoven"] = broken
     return problems
+
+
+def _large(recording: Recording, robust: np.ndarray, factor: float) -> str:
+    """What is implausibly large in a recording whose amplitudes are off by `factor` throughout."""
+    reach = np.nan_to_num(_by_lead(recording, lambda row: float(np.abs(row).max())))
+    beyond = reach > LARGEST_MV * factor
+    if beyond.any():
+        return f"{_names(recording, beyond)} up to {reach.max():.3g} mV"
+    return f"{np.nanmax(robust):.3g} mV peak to peak" if (robust > 20 * factor).any() else ""
 
 
 def _power_of_ten(ratio: float) -> float:

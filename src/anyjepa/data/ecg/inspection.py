@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,11 +12,12 @@ import numpy as np
 
 from anyjepa.data.ecg.checks import peak_to_peak
 from anyjepa.data.ecg.leads import LEADS
+from anyjepa.data.ecg.preprocessing import deviations, pooled, without_outliers
 from anyjepa.data.ecg.reading import read
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.ecg.snomed import DIAGNOSES
 from anyjepa.data.ecg.tasks import tasks_of
-from anyjepa.errors import one_line
+from anyjepa.errors import DataWarning, one_line
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -121,20 +123,21 @@ def _range(values: Sequence[float]) -> dict[str, float]:
 
 
 def _amplitudes(recordings: Sequence[Recording]) -> dict[str, dict[str, float]]:
-    """For each lead the mean and standard deviation over all samples, and the median peak to peak, mV."""
-    moments: dict[str, np.ndarray] = {}  # count, sum, sum of squares
-    ranges: dict[str, list[float]] = {}
+    """For each lead the mean and standard deviation as training has them, and the median peak to peak, mV."""
+    values: dict[str, list[tuple[float, ...]]] = {}  # samples, mean, squared deviations, peak to peak of each record
     for recording in recordings:
         for lead, row, range_mv in zip(recording.leads, recording.signal, peak_to_peak(recording), strict=True):
-            valid = row[~np.isnan(row)].astype(np.float64)
-            if len(valid):
-                moments[lead] = moments.get(lead, np.zeros(3)) + np.array([len(valid), valid.sum(), (valid**2).sum()])
-                ranges.setdefault(lead, []).append(float(range_mv))
-    ordered = [*(lead for lead in LEADS if lead in moments), *(lead for lead in moments if lead not in LEADS)]
-    return {lead: _amplitude(moments[lead], ranges[lead]) for lead in ordered}
+            valid = row[None, ~np.isnan(row)]
+            if valid.size:
+                mean, squares = deviations(valid)
+                values.setdefault(lead, []).append((valid.size, float(mean[0]), float(squares[0]), float(range_mv)))
+    ordered = [*(lead for lead in LEADS if lead in values), *(lead for lead in values if lead not in LEADS)]
+    return {lead: _amplitude(lead, np.array(values[lead])) for lead in ordered}
 
 
-def _amplitude(moments: np.ndarray, ranges: Sequence[float]) -> dict[str, float]:
-    count, total, squares = moments
-    variance = max(squares / count - (total / count) ** 2, 0.0)
-    return {"mean": float(total / count), "std": float(np.sqrt(variance)), "peak_to_peak": float(np.median(ranges))}
+def _amplitude(lead: str, values: np.ndarray) -> dict[str, float]:
+    count, mean, squares, ranges = values.T[:, :, None]
+    with warnings.catch_warnings(action="ignore", category=DataWarning):  # the problems name what is left out
+        total, mean, squares = pooled(count, without_outliers([lead], count, mean, squares), squares)
+    std = np.sqrt(squares / total)
+    return {"mean": float(mean[0]), "std": float(std[0]), "peak_to_peak": float(np.median(ranges))}

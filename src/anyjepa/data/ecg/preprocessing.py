@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Annotated, Literal, Self
@@ -12,7 +13,7 @@ from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_va
 from anyjepa.config import Config
 from anyjepa.data.ecg.leads import LEADS, canonical_lead, check_distinct, derive_limb, limb_source
 from anyjepa.data.ecg.recording import Rate, Recording
-from anyjepa.errors import InputError, did_you_mean
+from anyjepa.errors import DataWarning, InputError, did_you_mean
 from anyjepa.limits import MEMORY
 
 Gaps = Literal["interpolate", "refuse"]
@@ -28,6 +29,9 @@ _IN_USE = (
     "Leave such records out by --skip-errors, or use a model that was trained on the leads that there are, "
     "or with data.missing_leads=mask"
 )
+OUTLIER = 100
+"""A lead this many times as large as usual does not count in the constants. From person to person it varies tenfold."""
+
 Highpass = Annotated[float, Field(gt=0, le=5)]
 
 
@@ -223,12 +227,12 @@ def fit_statistics(
     on_error: OnError = "raise",
     highpass_hz: float | None = None,
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each lead in mV at `fs`, streamed in float64 (Chan et al. 1983).
+    """Mean and standard deviation of each lead in mV at `fs`, without what `without_outliers` leaves out.
 
-    Give the training part only. InputError if a lead is flat or absent throughout, or if there is no recording.
-    on_error 'skip': a recording that `align` refuses does not count; building the dataset names it.
+    Pass the training part only. on_error 'skip': a recording that `align` refuses does not count; building the dataset
+    names it. Raises InputError if a lead is flat or absent throughout, or if there is no recording.
     """
-    count, mean, squares = np.zeros(len(leads)), np.zeros(len(leads)), np.zeros(len(leads))
+    counts, moments = [], []
     for recording in recordings:
         try:
             signal = align(recording, fs, leads, gaps, missing_leads, highpass_hz, advice=_IN_TRAINING)
@@ -236,21 +240,53 @@ def fit_statistics(
             if on_error == "raise":
                 raise
             continue
-        there = ~np.isnan(signal[:, 0])
-        more = np.where(there, signal.shape[1], 0)
-        signal_mean, signal_squares = (np.where(there, values, 0.0) for values in deviations(signal))
-        total = np.maximum(count + more, 1)
-        delta = signal_mean - mean
-        mean = mean + np.where(there, delta * more / total, 0.0)
-        squares = squares + signal_squares + np.where(there, delta**2 * count * more / total, 0.0)
-        count = count + more
-    return constants(leads, count, mean, squares)
+        counts.append(signal.shape[1])
+        moments.append(deviations(signal))
+    count = np.array(counts, np.int64)[:, None]
+    mean, squares = np.array(moments, np.float64).reshape(-1, 2, len(leads)).swapaxes(0, 1)
+    return constants(leads, *pooled(count, without_outliers(leads, count, mean, squares), squares))
 
 
 def deviations(signal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(L, T) to the mean (L,) and the sum of squared deviations from it (L,), in float64; NaN for a lead of NaN."""
     signal = signal.astype(np.float64)
     return signal.mean(axis=1), signal.var(axis=1) * signal.shape[1]
+
+
+def without_outliers(leads: Sequence[str], count: np.ndarray, mean: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """`mean` with NaN, absent, where a lead's root mean square is over `OUTLIER` times its median over the records.
+
+    A wrong baseline, gain or unit, or one absurd sample, in a single record would ruin the constants for all others.
+    Arrays are (n, L), as for `pooled`. Gives one DataWarning if anything is left out.
+    """
+    rms = np.sqrt(mean**2 + squares / np.maximum(count, 1))
+    usual = np.full(len(leads), np.inf)
+    for lead, values in enumerate(rms.T):
+        if len(values := np.sort(values[values > 0])):
+            usual[lead] = values[(len(values) - 1) // 2]  # of two records the smaller counts as usual
+    outliers = rms > OUTLIER * usual
+    if outliers.any():
+        number = int(outliers.any(axis=1).sum())
+        named = ", ".join(lead for lead, n in zip(leads, outliers.sum(axis=0), strict=True) if n)
+        warnings.warn(
+            f"statistics: {number} record{'s' * (number > 1)}: leads over {OUTLIER} times as large as in the other "
+            f"records do not count in mean and standard deviation ({named})",
+            DataWarning,
+            stacklevel=2,
+        )
+    return np.where(outliers, np.nan, mean)
+
+
+def pooled(count: np.ndarray, mean: np.ndarray, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pool n parts: samples, their mean and the sum of squared deviations from it, of each lead.
+
+    (n, L) each to (L,) each; count may be (n, 1). A lead whose mean is NaN is absent from that part.
+    """
+    absent = np.isnan(mean)
+    count = np.where(absent, 0, count)
+    total = count.sum(0)
+    overall = (count * np.nan_to_num(mean)).sum(0) / np.maximum(total, 1)
+    return total, overall, np.where(absent, 0.0, squares + count * (mean - overall) ** 2).sum(0)
 
 
 def constants(

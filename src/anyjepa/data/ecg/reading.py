@@ -22,7 +22,8 @@ from anyjepa.data.ecg.sets.challenge import with_origin
 from anyjepa.data.ecg.sets.layout import Entry, Layout
 from anyjepa.data.ecg.tables import read_table
 from anyjepa.data.ecg.vendor_files import read_scp, read_xml
-from anyjepa.data.ecg.wfdb_files import read_header, read_wfdb
+from anyjepa.data.ecg.wfdb_files import read_wfdb
+from anyjepa.data.ecg.wfdb_header import GAP, read_header
 from anyjepa.data.files import regular_size
 from anyjepa.errors import InputError
 
@@ -162,7 +163,7 @@ def _without_segments(headers: list[Path]) -> list[Path]:
             continue  # told when the record itself is read
         if segments:
             wholes.add(path)
-            parts.update(path.with_name(f"{name}.hea") for name in segments if name != "~")
+            parts.update(path.with_name(f"{part.name}.hea") for part in segments if part.name != GAP)
     return [path for path in headers if path not in parts - wholes]
 
 

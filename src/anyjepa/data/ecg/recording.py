@@ -53,6 +53,7 @@ class Recording:
     likelihoods: Mapping[str, float] = field(default_factory=dict)  # of statements, percent, where the source says
     annotations: Annotations | None = None
     highpass_hz: float | None = None  # the filter (`preprocessing.highpass`) that the signal has been through
+    other_channels: tuple[str, ...] = ()  # channels of the file that were left out because they are not ECG leads
     file: str = ""  # where it was read from, for messages
 
     def __post_init__(self) -> None:
@@ -95,7 +96,7 @@ def millivolts_per(unit: object, where: str) -> float:
         if factor is None and unit.strip().replace(".", "", 1).isdecimal():
             return millivolts_per(float(unit), where)
         if factor is None:
-            raise InputError(f"{where}: unit '{unit}' is no voltage{did_you_mean(unit, ['mV', 'uV', 'V', 'nV'])}")
+            raise InputError(f"{where}: unit '{unit}' is not a voltage{did_you_mean(unit, ['mV', 'uV', 'V', 'nV'])}")
         return factor
     factor = float(unit) if isinstance(unit, Real) and not isinstance(unit, bool) else np.nan
     if not 0 < factor < np.inf:
@@ -109,7 +110,7 @@ def check_rate(fs: Any, where: str) -> float:
     try:
         rate = float(fs)
     except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"{where}: sampling rate '{fs}' is no number of Hz") from error
+        raise InputError(f"{where}: sampling rate '{fs}' is not a number of Hz") from error
     if not low <= rate <= high:
         raise InputError(f"{where}: the sampling rate is {rate:g} Hz; an ECG has {low:g} to {high:g} Hz")
     return rate

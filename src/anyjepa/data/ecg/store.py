@@ -243,17 +243,6 @@ def stores_in(path: Path) -> list[Path]:
     return sorted(child for child in path.iterdir() if recognise(child)) if path.is_dir() else []
 
 
-def pooled(count: np.ndarray, mean: np.ndarray, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pool n parts: samples, their mean and the sum of squared deviations from it, of each lead.
-
-    (n, L) each to (L,) each; count may be (n, 1). A lead whose mean is NaN is absent from that part.
-    """
-    count = np.where(np.isnan(mean), 0, count)
-    total = count.sum(0)
-    overall = (count * np.nan_to_num(mean)).sum(0) / np.maximum(total, 1)
-    return total, overall, np.nansum(squares + count * (mean - overall) ** 2, axis=0)
-
-
 def checksum(content: Any) -> str:
     return f"{zlib.crc32(content):08x}"
 

@@ -12,8 +12,14 @@ import numpy as np
 
 from anyjepa.data.ecg.dataset import EcgDataset, leads_note
 from anyjepa.data.ecg.leads import canonical_lead
-from anyjepa.data.ecg.preprocessing import EcgPreprocessing, SourceConstants, constants
-from anyjepa.data.ecg.store import Store, pooled
+from anyjepa.data.ecg.preprocessing import (
+    EcgPreprocessing,
+    SourceConstants,
+    constants,
+    pooled,
+    without_outliers,
+)
+from anyjepa.data.ecg.store import Store
 from anyjepa.data.training_part import check_excluded
 from anyjepa.errors import InputError
 
@@ -260,7 +266,8 @@ def _moments(part: Chosen, leads: Sequence[str]) -> tuple[np.ndarray, np.ndarray
     """Samples, their mean and squared deviations of each of `leads` over the chosen records."""
     columns = [part.store.leads.index(lead) for lead in leads]
     mean, squares = (values[part.rows][:, columns] for values in (part.store.mean, part.store.squares))
-    return pooled(part.lengths[:, None], mean, squares)
+    count = part.lengths[:, None]
+    return pooled(count, without_outliers(leads, count, mean, squares), squares)
 
 
 def _names(stores: Sequence[Store]) -> str:

@@ -31,7 +31,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from anyjepa.config import validated
 from anyjepa.data.ecg.checks import Problem, added_up, check
 from anyjepa.data.ecg.leads import LEADS, canonical_lead
-from anyjepa.data.ecg.preprocessing import MissingLeads, OnError, align, derived_leads, deviations
+from anyjepa.data.ecg.preprocessing import MissingLeads, OnError, align, derived_leads, deviations, pooled
 from anyjepa.data.ecg.reading import find
 from anyjepa.data.ecg.recording import Recording, check_rate
 from anyjepa.data.ecg.sets.layout import Entry
@@ -46,10 +46,9 @@ from anyjepa.data.ecg.store import (
     StoreSettings,
     checksum,
     index_schema,
-    pooled,
 )  # fmt: skip
 from anyjepa.data.ecg.store_work import Work, written_whole
-from anyjepa.data.ecg.wfdb_files import record_files
+from anyjepa.data.ecg.wfdb_header import record_files
 from anyjepa.errors import InputError
 
 ENTRIES_PER_SHARD = 128  # records of 10 s at 500 Hz make 31 MB: a unit of parallel work, and what a kill loses

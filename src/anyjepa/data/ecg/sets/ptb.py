@@ -13,7 +13,8 @@ from pathlib import Path
 
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.ecg.sets.layout import Entry
-from anyjepa.data.ecg.wfdb_files import comment_fields, read_header, read_wfdb
+from anyjepa.data.ecg.wfdb_files import read_wfdb
+from anyjepa.data.ecg.wfdb_header import comment_fields, read_header
 
 _PATIENTS = "patient[0-9][0-9][0-9]"
 _DIAGNOSES = ("Reason for admission", "Additional diagnoses")
