@@ -70,6 +70,26 @@ def test_flat_empty_missing_large_and_gappy_leads_are_named() -> None:
     assert set(found) == {"flat", "no signal", "gaps", "missing leads", "amplitude"}
 
 
+@pytest.mark.parametrize("leads", [1, 2, 12])
+@pytest.mark.parametrize("spoil", ["offset", "one sample"])
+def test_a_lead_that_no_device_can_record_is_named(spoil: str, leads: int) -> None:
+    signal = twelve_leads()[-leads:]
+    signal[-1, slice(None) if spoil == "offset" else 500] += 1e6
+    assert kinds(signal, LEADS[-leads:]) == {"amplitude": "record 'r': V6 up to 1e+06 mV"}
+
+
+def test_a_lead_that_is_too_large_even_for_a_wrong_unit_is_named() -> None:
+    signal = twelve_leads() * 1000
+    assert "amplitude" not in kinds(signal)
+    signal[7, 500] = 1e7
+    assert kinds(signal)["amplitude"] == "record 'r': V2 up to 1e+07 mV"
+    assert kinds(signal)["unit"].endswith("about x1000")
+
+
+def test_offsets_of_electrodes_are_no_problem() -> None:
+    assert kinds(twelve_leads() + 300) == {}
+
+
 def test_leads_scaled_one_by_one_are_seen() -> None:
     signal = twelve_leads()
     assert "normalised" in kinds(signal / np.ptp(signal, axis=1, keepdims=True))

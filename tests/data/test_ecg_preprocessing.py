@@ -20,7 +20,7 @@ from anyjepa.data.ecg.preprocessing import (
     resample,
 )
 from anyjepa.data.ecg.recording import Recording
-from anyjepa.errors import InputError
+from anyjepa.errors import DataWarning, InputError
 
 
 def ecg_like(leads: int = 12, samples: int = 2000, seed: int = 0) -> np.ndarray:
@@ -177,6 +177,37 @@ def test_statistics_of_a_lead_that_some_lack_come_from_those_that_have_it() -> N
     mean, std = fit_statistics(mixed, 500.0, ("V1", "V2"), missing_leads="zero")
     assert mean[1] == pytest.approx(both[1].mean(dtype=np.float64))
     assert std[1] == pytest.approx(both[1].std(dtype=np.float64))
+
+
+@pytest.mark.parametrize("spoil", ["baseline", "one sample", "unit"])
+@pytest.mark.parametrize("records", [1, 2, 9])
+def test_one_absurd_record_does_not_ruin_the_statistics_of_the_others(spoil: str, records: int) -> None:
+    good = [ecg_like(3, seed=number) for number in range(records)]
+    absurd = ecg_like(3, seed=99)
+    if spoil == "unit":
+        absurd *= 1000
+    else:
+        absurd[1, slice(None) if spoil == "baseline" else 40] = 2147483.648
+    expected = fit_statistics([recording(x, LEADS[:3]) for x in good], 500.0, LEADS[:3])
+    with pytest.warns(DataWarning, match=r"statistics: 1 record: leads over 100 times as large .* \((I, II, III|II)\)"):
+        mean, std = fit_statistics([recording(x, LEADS[:3]) for x in (absurd, *good)], 500.0, LEADS[:3])
+    np.testing.assert_allclose((mean[1], std[1]), np.array(expected)[:, 1], rtol=1e-9)
+    if spoil != "unit":  # its other leads count
+        both = np.concatenate([absurd[0], *(x[0] for x in good)]).astype(np.float64)
+        np.testing.assert_allclose((mean[0], std[0]), (both.mean(), both.std()), rtol=1e-6)
+
+
+def test_a_unit_that_is_wrong_everywhere_stays_usable() -> None:
+    records = [ecg_like(2, seed=number) for number in range(4)]
+    plain = fit_statistics([recording(x, LEADS[:2]) for x in records], 500.0, LEADS[:2])
+    large = fit_statistics([recording(1000 * x, LEADS[:2]) for x in records], 500.0, LEADS[:2])
+    np.testing.assert_allclose(large, 1000 * np.array(plain), rtol=1e-5)
+
+
+def test_a_lead_that_is_mostly_flat_keeps_the_records_in_which_it_varies() -> None:
+    records = [np.zeros((1, 100), np.float32)] * 5 + [ecg_like(1)]
+    _, std = fit_statistics([recording(x, ("I",)) for x in records], 500.0, ("I",))
+    assert std[0] == pytest.approx(np.concatenate(records, axis=1).std(dtype=np.float64))
 
 
 def test_statistics_need_a_lead_that_varies_and_is_there() -> None:

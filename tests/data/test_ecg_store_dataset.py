@@ -149,6 +149,21 @@ def test_shares_by_mixture_and_by_time(make: Make) -> None:
         np.testing.assert_allclose(dataset.shares / dataset.shares.sum(), [3 / 8, 5 / 8])
 
 
+def test_one_absurd_record_does_not_ruin_the_constants(make: Make, tmp_path: Path) -> None:
+    alone = train_on(CONFIG, [make("a", (3000, 2000), scale=0.1)]).preprocessing
+    signal = np.load(tmp_path / "a0.npz")["signals"] + np.array([[0], [0], [1e6]])
+    np.savez(tmp_path / "b.npz", signals=signal, fs=100, leads=LEADS, unit="mV", ids=["b"])
+    prepare_store([tmp_path / f"{name}.npz" for name in ("a0", "a1", "b")], tmp_path / "c", fs=100, leads=LEADS)
+    with pytest.warns(DataWarning) as caught:
+        constants = train_on(CONFIG, [tmp_path / "c"]).preprocessing
+    large, left_out = sorted(str(warning.message) for warning in caught)
+    assert "leads are implausibly large" in large
+    assert "V1 up to 1e+06 mV" in large
+    assert left_out.endswith("do not count in mean and standard deviation (V1)")
+    assert (constants.mean[0], constants.std[0]) == (alone.mean[0], alone.std[0])  # V1
+    assert constants.std[1] == pytest.approx(alone.std[1], rel=0.05)
+
+
 def test_each_store_by_its_own_constants(make: Make) -> None:
     root = make("a", (3000,), scale=0.1, offset=1).parent
     make("b", (2000, 2000), scale=0.5, offset=-1, prefix="b")

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from wfdb_writing import pack
 
+from anyjepa.data.ecg.checks import check
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.ecg.wfdb_files import read_wfdb
 from anyjepa.data.ecg.wfdb_header import Segment, read_header
@@ -298,3 +299,107 @@ def test_ludb_obeys_einthoven_in_adc_units_but_not_by_its_gains(test_data: Path)
     for unit in (None, "uV"):
         i, ii, iii = read_wfdb(path, "1", "ludb", unit).signal[:3]
         assert (np.abs(iii - (ii - i)).max() < 0.002) == (unit == "uV")
+
+
+def write_lines(folder: Path, name: str, first: str, lines: list[str], frames: np.ndarray) -> Path:
+    """Record `name` in format 16. frames: (frames, samples of all signals)."""
+    frames.astype("<i2").tofile(folder / f"{name}.dat")
+    (folder / f"{name}.hea").write_text("\n".join([f"{name} {len(lines)} {first}", *lines]))
+    return folder / f"{name}.hea"
+
+
+def test_a_lead_of_several_samples_per_frame_has_its_own_rate(tmp_path: Path) -> None:
+    ecg = np.rint(1000 * np.sin(2 * np.pi * 60 * np.arange(5000) / 500))  # 60 Hz, which 125 Hz could not hold
+    slow = np.arange(1250) % 200
+    frames = np.hstack([slow[:, None], ecg.reshape(1250, 4), -ecg.reshape(1250, 4)])
+    lines = ["r.dat 16 100/mV 16 0 0 0 0 RESP", "r.dat 16x4 1000/mV 16 0 0 0 0 II", "r.dat 16x4 500(7)/mV 16 0 0 0 0 V"]
+    recording = read_wfdb(write_lines(tmp_path, "r", "125/1000(10) 1250", lines, frames), "r", "s")
+    assert (recording.fs, recording.leads, recording.other_channels) == (500, ("II", "V"), ("RESP",))
+    np.testing.assert_allclose(recording.signal, [ecg / 1000, (-ecg - 7) / 500], rtol=1e-6, atol=1e-6)
+
+
+def test_frames_may_be_slower_than_any_ecg(tmp_path: Path) -> None:
+    recording = read_wfdb(write_lines(tmp_path, "r", "1 3", ["r.dat 16x200 1000"], np.ones((3, 200))), "r", "s")
+    assert (recording.fs, recording.signal.shape) == (200, (1, 600))
+
+
+def test_leads_of_two_rates_are_refused(tmp_path: Path) -> None:
+    lines = ["r.dat 16x2 1000/mV 16 0 0 0 0 II", "r.dat 16 1000/mV 16 0 0 0 0 V1"]
+    with pytest.raises(InputError, match=r"different sampling rates \('II' 500 Hz, 'V1' 250 Hz\), which is not read"):
+        read_wfdb(write_lines(tmp_path, "r", "250 10", lines, np.zeros((10, 3))), "r", "s")
+
+
+OTHERS = [
+    ("RESP", "mV"), ("Resp. Imp.", "mV"), ("PLETH", "mV"), ("PLETH", "NU"), ("ABP", "mmHg"), ("ART", "mV"),
+    ("SpO2", "%"), ("EEG Fpz-Cz", "uV"), ("EOG horizontal", "uV"), ("EMG", "mV"), ("foot GSR", "mV"), ("CO2", "mV"),
+    ("PAP", "mV"), ("CVP", "mV"), ("marker", "mV"), ("Thor Res", "mV"), ("HR", "bpm"), ("x", "degrees"),
+]  # fmt: skip
+ECGS = ["II", "MLII", "MLIII", "MCL1", "V", "V7", "V4R", "ECG", "ECG 1", "ECG resp", "vx", "-aVR", "CM5", "D3", "FECG"]
+
+
+@pytest.mark.parametrize(("name", "unit"), OTHERS)
+def test_a_channel_that_is_not_a_lead_is_left_out_and_named(tmp_path: Path, name: str, unit: str) -> None:
+    lines = [f"r.dat 16 10/{unit} 16 0 0 0 0 {name}", "r.dat 16 1000/mV 16 0 0 0 0 MCL1"]
+    path = write_lines(tmp_path, "r", "250 10", lines, np.arange(20).reshape(10, 2))
+    recording = read_wfdb(path, "r", "s")
+    assert (recording.leads, recording.other_channels) == (("MCL1",), (name,))
+    np.testing.assert_allclose(recording.signal[0], np.arange(1, 20, 2) / 1000, rtol=1e-6)
+    (problem,) = [problem for problem in check([recording]) if problem.kind == "other channels"]
+    assert str(problem) == f"1 record: channels are not ECG leads and were left out ({path}: {name})"
+
+
+@pytest.mark.parametrize("name", ECGS)
+def test_what_is_a_lead(tmp_path: Path, name: str) -> None:
+    lines = [f"r.dat 16 1000/mV 16 0 0 0 0 {name}", "r.dat 16 1000/mmHg 16 0 0 0 0 ABP"]
+    recording = read_wfdb(write_lines(tmp_path, "r", "250 10", lines, np.zeros((10, 2))), "r", "s")
+    assert (len(recording.leads), recording.other_channels) == (1, ("ABP",))
+
+
+def test_a_record_without_a_lead_is_refused(tmp_path: Path) -> None:
+    lines = ["r.dat 16 10/NU 16 0 0 0 0 PLETH", "r.dat 16 10 16 0 0 0 0 RESP"]
+    with pytest.raises(InputError, match=r"r\.hea: has no ECG lead; its signals are 'PLETH' in NU, 'RESP' in mV"):
+        read_wfdb(write_lines(tmp_path, "r", "250 10", lines, np.zeros((10, 2))), "r", "s")
+
+
+@pytest.mark.parametrize("gain", ["0", "0/mV", "0(5)/mV", ""])
+def test_an_uncalibrated_lead_needs_a_unit(tmp_path: Path, gain: str) -> None:
+    path = write_lines(tmp_path, "r", "250 10", [f"r.dat 16 {gain}"], np.arange(10))
+    with pytest.raises(InputError, match=r"'signal 1' has no gain, .* such as '200/mV', or pass the size of one as"):
+        read_wfdb(path, "r", "s")
+    np.testing.assert_allclose(read_wfdb(path, "r", "s", 0.005).signal[0], np.arange(10) / 200, rtol=1e-6)
+
+
+def test_segments_may_differ_in_leads_and_gains(tmp_path: Path) -> None:
+    a = ["a.dat 16x2 100/mV 16 0 0 0 0 II", "a.dat 16 1/NU 16 0 0 0 0 PLETH"]
+    b = ["b.dat 16x2 50(4)/mV 16 0 0 0 0 V", "b.dat 16x2 200/mV 16 0 0 0 0 II"]
+    write_lines(tmp_path, "a", "125 3", a, np.arange(9).reshape(3, 3))
+    write_lines(tmp_path, "b", "125 2", b, np.arange(8).reshape(2, 4))
+    write_lines(tmp_path, "c", "125 1", ["c.dat 16 1/NU 16 0 0 0 0 PLETH"], np.zeros(1))
+    (tmp_path / "m.hea").write_text("m/5 3 125 8\na 3\n~ 1\nc 1\nb 2\n~ 1\n")
+    recording = read_wfdb(tmp_path / "m.hea", "m", "s")
+    assert (recording.fs, recording.leads, recording.other_channels) == (250, ("II", "V"), ("PLETH",))
+    gap = [np.nan] * 2
+    ii = [*np.array([0, 1, 3, 4, 6, 7]) / 100, *gap, *gap, *np.array([2, 3, 6, 7]) / 200, *gap]
+    v = [*[np.nan] * 10, *(np.array([0, 1, 4, 5]) - 4) / 50, *gap]
+    np.testing.assert_allclose(recording.signal, [ii, v], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("whole", "message"),
+    [
+        ("m/2 1 250 21\na 10\na 10", "announces 21 samples, its segments have 20"),
+        ("m/2 1 250 22\na 10\na 12", "segment 'a' has 10 samples instead of 12"),
+        ("m/2 1 250 22\na 10\nu 12", "segment 'u' has 10 samples of 'II' instead of 12"),
+        ("m/1 1 250 12\na 12", "segment 'a' has 10 samples instead of 12"),
+        ("m/1 1 500 10\na 10", "segment 'a' has 250 frames per second, the record has 500"),
+        ("m/1 1 250 10\n~ 10", "no segment has an ECG lead"),
+        ("m/2 1 250\na 10\n~ 999999999999", "more than the limit of"),
+    ],
+)
+def test_segments_that_contradict_the_record(tmp_path: Path, whole: str, message: str) -> None:
+    write_lines(tmp_path, "a", "250 10", ["a.dat 16 100/mV 16 0 0 0 0 II"], np.arange(10))
+    (tmp_path / "u.hea").write_text("u 1 250\na.dat 16 100/mV 16 0 0 0 0 II")  # without a length
+    (tmp_path / "m.hea").write_text(whole)
+    with pytest.raises(InputError, match=r"m\.hea") as caught:
+        read_wfdb(tmp_path / "m.hea", "m", "s")
+    assert message in str(caught.value)

@@ -104,7 +104,7 @@ def test_every_format_is_read_as_it_was_written(
 def test_the_wfdb_package_reads_the_same(
     tmp_path: Path, form: str, seed: int, frames: int, widths: list[int], offset: int, skew: int
 ) -> None:
-    """Except for skew in formats 8 and FLAC, in frames of several samples, and of several sizes: wfdb 4.3 fails there."""
+    """Except for skew in formats 8 and FLAC, in frames of several samples, and of two sizes: wfdb 4.3 fails there."""
     skew *= form not in FLAC and form != "8" and max(widths) == 1
     rows = random_rows(form, seed, frames, widths[:1] * len(widths) if form in FLAC else widths)
     path = write(tmp_path, form, rows, offset=offset, more=[*[""] * (len(rows) - 1), f":{skew}"])

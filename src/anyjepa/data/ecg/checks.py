@@ -92,8 +92,13 @@ def tell_skipped(skipped: Mapping[str, str]) -> None:
 
 
 def peak_to_peak(recording: Recording) -> np.ndarray:
-    """(L,) mV from the .1 to the 99.9 percentile of each lead, so that a spike does not count; NaN without samples."""
-    return _by_lead(recording, lambda row: float(np.subtract(*np.percentile(row, [99.9, 0.1]))))
+    """(L,) mV from the 0.1 to the 99.9 percentile of each lead, so that a spike does not count; NaN without samples."""
+
+    def without_spikes(row: np.ndarray) -> float:
+        high, low = np.percentile(row, 99.9, method="lower"), np.percentile(row, 0.1, method="higher")
+        return max(float(high - low), 0.0)  # interpolated, a percentile would have a share of the spike
+
+    return _by_lead(recording, without_spikes)
 
 
 def _by_lead(recording: Recording, measure: Callable[[np.ndarray], float]) -> np.ndarray:
