@@ -46,8 +46,8 @@ def test_names_of_public_data(text, condition):
 def test_a_name_that_is_known_is_never_taken_apart():
     assert parse("A+B", known={"A+B"}) == of("A+B")
     assert parse("NT", known={"NT"}) == of("NT")
-    assert parse("PBS", control="PBS") == CONTROL
-    assert parse("KLF1+PBS", control="PBS") == of("KLF1")
+    assert parse("PBS", controls={"PBS"}) == CONTROL
+    assert parse("KLF1+PBS", controls={"PBS"}) == of("KLF1")
 
 
 @pytest.mark.parametrize("text", ["", " ", "A+", "+A", "A++B"])

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from anyjepa.data.cells.columns import Role
-from anyjepa.data.cells.conditions import CONTROL, Condition, Kind, is_control, parse
+from anyjepa.data.cells.conditions import CONTROL, Condition, is_control, parse, split
+from anyjepa.data.cells.controls import check_controls, look_alikes, resolve
+from anyjepa.data.cells.naming import Naming, ask_for_separator, warn_of_halves
 from anyjepa.data.cells.screen import Labels
-from anyjepa.errors import DataWarning, InputError
+from anyjepa.errors import InputError
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -23,60 +25,84 @@ def assign(
     obs: DataFrame,
     columns: Mapping[Role, str | None],
     genes: Collection[str],
-    control: str | None,
-    kind: Kind,
+    config: Naming,
     where: str,
 ) -> tuple[tuple[Condition, ...], np.ndarray, list[str]]:
     """All conditions, the control first, then by size and name; (N,) the number of each cell's, -1 for none; and the
     names that controls have in the file.
 
-    'A_B' is a pair if both are genes or stand alone in the column; a DataWarning says where only one is. InputError if
-    there is no control, for an empty name, and for a dose or time that is no number. Without a column of conditions
-    all cells are controls.
+    'A_B' is a pair if both are genes or stand alone in the column; a DataWarning says where only one is. Without a
+    column of conditions all cells are controls. Raises InputError if there is no control or if it is not clear which
+    names are, if names look like pairs that are not read as such, for an empty name, and for a dose or time that is
+    not a number.
     """
-    if columns["condition"] is None:
+    column = columns["condition"]
+    if column is None:
         return (CONTROL,), np.zeros(len(obs), np.int64), []
-    names, codes = _texts(obs, columns["condition"])
-    if control is not None and control not in names:
-        raise InputError(f"{where}: no cell has the control '{control}' in column '{columns['condition']}'")
-    alone = {name for name in names if not {"+", "_"} & set(name) and not is_control(name)}
-    known = (set(genes) | alone) - {control}
-    _warn_of_halves(names, known, where)
+    place = f"{where}: column '{column}'"
+    names, codes = _texts(obs, column, {str(name).strip() for name in config.control or ()})
+    sizes = dict(zip(names, np.bincount(codes[codes >= 0], minlength=len(names)).tolist(), strict=True))
+    mark = config.separator or "_"
+    pieces = {piece.strip() for name in names for piece in (name, *re.split(rf"\+|{re.escape(mark)}", name))}
+    if config.control is None:
+        controls = {name for name in names if parse(name, known=genes).is_control}
+    else:
+        controls = resolve(config.control, pieces, place)
+    alone = {name for name in names if not {"+", mark} & {*name} and not is_control(name)}
+    known = {*genes, *alone} - controls
+    if config.separator is None:
+        ask_for_separator(sizes, known, {*names, *known}, controls, place)
+    similar = look_alikes(names, known, controls, config.separator)
+    check_controls(controls, similar, sizes, config.control is not None, config.other_controls, place)
+    known |= similar
+    warn_of_halves(names, known, controls, config.separator, place)
     joint = codes.astype(np.int64)
+    if config.other_controls == "skip":
+        left_out = [bool(similar & {name, *split(name, known, controls, config.separator)}) for name in names]
+        joint[np.array([*left_out, False])[codes]] = -1
     amounts: list[np.ndarray] = []
     for role in ("dose", "time"):
-        column = columns[role]
-        values, place = np.unique(
-            np.full(len(obs), np.nan) if column is None else numbers(obs, column, where), return_inverse=True
+        amount = columns[role]
+        values, number = np.unique(
+            np.full(len(obs), np.nan) if amount is None else numbers(obs, amount, where), return_inverse=True
         )
         amounts.append(values)
-        joint = np.where(joint < 0, -1, joint * len(values) + place)
-    met, place = np.unique(joint, return_inverse=True)
-    found: list[Condition | None] = []
-    controls: set[str] = set()
-    for number in met.tolist():
-        if number < 0:
-            found.append(None)
-            continue
-        rest, time = divmod(number, len(amounts[1]))
-        name, dose = divmod(rest, len(amounts[0]))
-        amount = {"dose": _known(amounts[0][dose]), "time": _known(amounts[1][time])}
-        try:
-            condition = parse(names[name], kind=kind, known=known, control=control, **amount)
-        except InputError as error:
-            raise InputError(f"{where}: column '{columns['condition']}': {error}") from None
-        found.append(condition)
-        if condition.is_control:
-            controls.add(names[name])
-    distinct = sorted({c for c in found if c is not None and not c.is_control}, key=lambda c: (len(c), str(c)))
-    if not controls:
-        raise InputError(
-            f"{where}: column '{columns['condition']}' has no control, as 'control', 'ctrl' or 'non-targeting'; "
-            f"set control=NAME; there are: {', '.join(names[:40])}"
-        )
+        joint = np.where(joint < 0, -1, joint * len(values) + number)
+    met, back = np.unique(joint, return_inverse=True)
+    conditions = [
+        None if number < 0 else _condition(number, names, amounts, known, controls, config, place)
+        for number in met.tolist()
+    ]
+    distinct = sorted({c for c in conditions if c and not c.is_control}, key=lambda c: (len(c), str(c)))
     order = {condition: number for number, condition in enumerate((CONTROL, *distinct))}
-    numbered = np.array([-1 if condition is None else order[condition] for condition in found], np.int64)
-    return (CONTROL, *distinct), numbered[place.ravel()], sorted(controls)
+    numbered = np.array([-1 if condition is None else order[condition] for condition in conditions], np.int64)
+    return (CONTROL, *distinct), numbered[back.ravel()], sorted(controls)
+
+
+def _condition(
+    number: int,
+    names: Sequence[str],
+    amounts: Sequence[np.ndarray],
+    known: Collection[str],
+    controls: Collection[str],
+    config: Naming,
+    place: str,
+) -> Condition:
+    """The condition of a name, dose and time, which `number` says together."""
+    rest, time = divmod(number, len(amounts[1]))
+    name, dose = divmod(rest, len(amounts[0]))
+    try:
+        return parse(
+            names[name],
+            kind=config.perturbed_by,
+            dose=_known(amounts[0][dose]),
+            time=_known(amounts[1][time]),
+            known=known,
+            controls=controls,
+            separator=config.separator,
+        )
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
 
 
 def labels(obs: DataFrame, column: str | None, cells: np.ndarray, where: str) -> Labels | None:
@@ -103,34 +129,27 @@ def numbers(obs: DataFrame, column: str | None, where: str) -> np.ndarray:
     return values.to_numpy(float)
 
 
-def _texts(obs: DataFrame, column: str | None) -> tuple[tuple[str, ...], np.ndarray]:
-    """The distinct texts of a column, and (N,) which each cell has; -1 for none."""
+def _texts(obs: DataFrame, column: str | None, named: Collection[str] = ()) -> tuple[tuple[str, ...], np.ndarray]:
+    """The distinct texts of a column, and (N,) which each cell has; -1 for none.
+
+    named: texts that are names, even if they usually stand for none.
+    """
     from pandas import factorize
 
     codes, found = factorize(obs[column])
-    names = [str(name).strip() for name in found]
-    distinct = sorted(set(names) - _MISSING)
+    names = [_text(name) for name in found]
+    distinct = sorted(set(names) - (_MISSING - set(named)))
     place = {name: number for number, name in enumerate(distinct)}
     return tuple(distinct), np.array([*(place.get(name, -1) for name in names), -1], np.int64)[codes]
 
 
-def _warn_of_halves(names: Collection[str], known: Collection[str], where: str) -> None:
-    half = [
-        name
-        for name in names
-        if name not in known
-        and name.count("_") == 1
-        and sum(part in known for part in name.split("_")) == 1
-        and not any(is_control(part) for part in name.split("_"))
-    ]
-    if half:
-        warnings.warn(
-            DataWarning(
-                f"{where}: {len(half)} conditions as '{half[0]}' are each taken as one perturbation: one part is no "
-                "gene of the panel and never stands alone; a pair is written A+B"
-            ),
-            stacklevel=2,
-        )
+def _text(value: Any) -> str:
+    """A cell of a table as text; 2.0 is 2, as it was before a table with gaps made it a float."""
+    if isinstance(value, bytes):
+        return value.decode(errors="replace").strip()
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        return str(int(value))
+    return str(value).strip()
 
 
 def _known(value: Any) -> float | None:

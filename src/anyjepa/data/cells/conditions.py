@@ -12,10 +12,20 @@ from anyjepa.errors import InputError
 
 Kind = Literal["unspecified", "knockdown", "knockout", "activation", "overexpression", "drug", "cytokine"]
 
+_NUMBER = r"([-_ .#]*\d+)?"
 _CONTROL = re.compile(
-    r"(ctrl|control|non[-_ ]?targeting|ntg?|neg[-_ ]?(ctrl|control)|safe[-_ ]?targeting|scrambled?"
-    r"|unperturbed|untreated|unstimulated|vehicle|dmso|mock)([-_ ]?\d+)?",
+    r"((sg|sh|si|g)[-_ ]?)?(ctrl|controls?|neg(ative)?[-_ ]?(ctrl|control)|non[-_ ]?target(ing)?|nt[cg]?"
+    r"|safe[-_ ]?target(ing)?|no[-_ ]?target(ing)?|intergenic|scrambled?|unperturbed|untreated|unstimulated"
+    r"|vehicle|dmso|mock)" + _NUMBER,
     re.IGNORECASE,
+)
+_DOUBTFUL = re.compile(
+    rf"({_CONTROL.pattern}|wt|(wild|parental)[-_ ]?(type|line)?"
+    r"|(pbs|saline|water|h2o|blank|aavs1|rosa26|neg(ative)?|nc|ev"
+    r"|empty([-_ ]?vector)?|none|null|naive|uninfected|untransfected|untransduced|unedited|baseline"
+    r"|e?gfp|rfp|bfp|mcherry|lacz|luc(iferase)?|no[-_ ]?(guide|sgrna|grna|site|treatment|drug|stim\w*|perturbation))"
+    rf"{_NUMBER})([^a-z0-9].*)?",
+    re.IGNORECASE | re.DOTALL,
 )
 _PLUS = re.compile(r"\+(?![^(]*\))")  # not that of (+)-JQ1
 
@@ -75,27 +85,34 @@ def parse(
     dose: float | None = None,
     time: float | None = None,
     known: Collection[str] = (),
-    control: str | None = None,
+    controls: Collection[str] = (),
+    separator: str | None = None,
 ) -> Condition:
     """A condition as public data name it: 'ctrl', 'NT', 'A', 'A+B', 'A+ctrl', and 'A_B' if both parts are `known`.
 
-    A name that is known, or is `control`, is never taken apart; a guide pair written twice ('A_B__A_B') is one. kind,
-    dose, time: of every perturbation that is named. InputError for an empty name or part.
+    A name that is known, or one of `controls`, is never taken apart; a guide pair written twice ('A_B__A_B') is one.
+    separator: of pairs, beside +, whether or not their parts are known; '': there is none. kind, dose, time: of every
+    perturbation that is named. Raises InputError for an empty name or part.
     """
     name = text.strip()
-    if name == control:
+    if name in controls:
         return CONTROL
-    first, _, second = name.partition("__")
-    parts = [name] if name in known else _PLUS.split(first if first == second else name)
-    if len(parts) == 1 and name not in known:
-        pair = parts[0].split("_")
-        if len(pair) == 2 and all(part in known or is_control(part) for part in pair) and not is_control(name):
-            parts = pair
+    parts = [name] if name in known else split(name, known, controls, separator)
     if not all(part.strip() for part in parts):
         raise InputError(f"condition {text!r}: a name is empty; write A+B for both of A and B, and 'control' for none")
-    names = {part.strip() for part in parts} - {control}
+    names = {part.strip() for part in parts} - set(controls)
     done = (name for name in names if name in known or not is_control(name))
     return Condition(frozenset(Perturbation(name, kind, dose, time) for name in done))
+
+
+def split(name: str, known: Collection[str], controls: Collection[str] = (), separator: str | None = None) -> list[str]:
+    """The parts of a name: at +, else at the separator, else at _ if all parts are known or controls."""
+    first, _, second = name.partition("__")
+    name = first if first == second else name
+    if len(parts := _PLUS.split(name)) > 1 or is_control(name) or separator == "":
+        return parts
+    parts = name.split(separator or "_")
+    return parts if separator or all(p in known or p in controls or is_control(p) for p in parts) else [name]
 
 
 def since(before: Condition, after: Condition) -> Condition:
@@ -121,6 +138,11 @@ def time_course(conditions: Sequence[Condition]) -> list[float] | None:
 def is_control(name: str) -> bool:
     """Whether this is a usual name of cells to which nothing was done, as 'ctrl', 'non-targeting', 'NT', 'DMSO'."""
     return _CONTROL.fullmatch(name.strip()) is not None
+
+
+def may_be_control(name: str) -> bool:
+    """Whether this is, or begins with, a name that controls have in some data, as 'PBS', 'WT', 'AAVS1', 'NTC_A'."""
+    return _DOUBTFUL.fullmatch(name.strip()) is not None
 
 
 def require_known(condition: Condition, names: Iterable[str]) -> None:

@@ -9,29 +9,27 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from anyjepa.config import Config
-from anyjepa.data.cells.assignment import assign, labels, numbers
+from anyjepa.data.cells.assignment import Naming, assign, labels, numbers
 from anyjepa.data.cells.columns import NONE, ROLES, Role, find_column
-from anyjepa.data.cells.conditions import Condition, Kind
+from anyjepa.data.cells.conditions import Condition
 from anyjepa.data.cells.matrix import BackedMatrix
 from anyjepa.data.cells.opening import Memory, Opened, open_anndata, open_h5ad
 from anyjepa.data.cells.proteins import find_proteins
 from anyjepa.data.cells.qc import QualityConfig, describe, refuse_most, scan
 from anyjepa.data.cells.screen import Screen
-from anyjepa.data.files import regular_size
 from anyjepa.errors import InputError
+from anyjepa.limits import COLUMNS
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 
-class CellFileConfig(Config):
+class CellFileConfig(Naming):
     """Where a file says what. A column that is not given is found by usual names; 'none' says that there is none."""
 
     condition: str | None = Field(
         default=None, description="column: what was done to the cell; 'none': nothing was, to any cell"
     )
-    control: str | None = Field(default=None, description="how the control is called there; none: by usual names")
     batch: str | None = Field(default=None, description="column: cells processed together")
     cell_type: str | None = Field(default=None, description="column")
     donor: str | None = Field(default=None, description="column")
@@ -41,7 +39,6 @@ class CellFileConfig(Config):
     proteins: str | None = Field(
         default=None, description="key of obsm: counts of surface proteins; read only where data.proteins asks for some"
     )
-    perturbed_by: Kind = Field(default="unspecified", description="how all perturbations of the file work")
     values: Literal["auto", "counts", "log1p"] = Field(
         default="auto", description="raw counts, or log1p of scaled counts; auto: whole numbers are counts"
     )
@@ -73,15 +70,10 @@ def read_h5ad(path: Path | str, config: CellFileConfig | None = None, proteins: 
     Raises InputError.
     """
     path, config = Path(path), config or CellFileConfig()
-    regular_size(path)
     try:
         opened = open_h5ad(path, config.memory)
     except ImportError as error:
         raise InputError(f"{path}: needs the anndata package: pip install 'anyjepa[cells]'") from error
-    except InputError:
-        raise
-    except Exception as error:  # h5py, pandas and anndata each raise their own
-        raise InputError(f"{path}: cannot be read as .h5ad ({' '.join(str(error).split())[:200]})") from error
     return _screen(opened, config, proteins)
 
 
@@ -94,15 +86,16 @@ def from_anndata(adata: AnnData, config: CellFileConfig | None = None, proteins:
 
 def _screen(opened: Opened, config: CellFileConfig, with_proteins: bool) -> Screen:
     where, obs, quality = opened.where, opened.obs, config.quality
+    if not len(obs) or not len(opened.var):
+        raise InputError(f"{where}: holds {len(obs)} cells and {len(opened.var)} genes; there must be some of both")
+    COLUMNS.check(max(len(opened.var), len(opened.raw_names)), f"{where}: a cell")
     columns: dict[Role, str | None] = {role: find_column(obs, role, getattr(config, role), where) for role in ROLES}
     genes = opened.gene_names(config.gene_names)
-    conditions, number, controls = assign(obs, columns, genes, config.control, config.perturbed_by, where)
+    conditions, number, controls = assign(obs, columns, genes, config, where)
     usable, left_out, guides = _assigned(opened, config, columns, number)
     key, values, counted = opened.matrix(config.matrix, config.values)
     shown = _shown(opened, key)  # columns of `values`, for raw may have more genes
     measured = genes if shown is None else opened.raw_names
-    if tuple(values.shape) != (len(obs), len(measured)):
-        raise InputError(f"{where}: {key} has shape {tuple(values.shape)}, for {len(obs)} cells, {len(measured)} genes")
     found = scan(values, counted, obs.index, measured, usable, quality, where)
     left_out |= found.left_out
 
@@ -195,6 +188,8 @@ def _shown(opened: Opened, key: str) -> np.ndarray | None:
         return None
     place = {name: column for column, name in enumerate(opened.raw_names)}
     index = list(map(str, opened.var.index))
+    if len(place) < len(opened.raw_names):
+        raise InputError(f"{opened.where}: a gene of raw is there twice; make its names unique, or set matrix=X")
     if missing := [name for name in index if name not in place]:
         raise InputError(f"{opened.where}: {len(missing)} genes of var are not in raw, the first is '{missing[0]}'")
     return np.array([place[name] for name in index], np.int64)

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from anyjepa.data.cells.sparse import by_cells, numbers
+from anyjepa.data.hdf5 import examine
 from anyjepa.errors import InputError
 
 
@@ -41,8 +43,11 @@ class BackedMatrix:
         try:
             group = self._file()[self.key]
             block = self._dense(group, order) if self.indptr is None else self._sparse(group, order, self.indptr)
-        except OSError as error:
-            raise InputError(f"{self.path}: {self.key} cannot be read ({error})") from error
+        except InputError:
+            raise
+        except Exception as error:  # h5py raises OSError, RuntimeError, ValueError and others
+            text = " ".join(str(error).split())[:200]
+            raise InputError(f"{self.path}: {self.key} cannot be read ({text})") from error
         block = block if len(order) == len(wanted) and (np.diff(wanted) > 0).all() else block[back]
         return block if self.genes is None else block[:, self.genes]
 
@@ -57,21 +62,25 @@ class BackedMatrix:
         if os.getpid() not in self._open:
             import h5py
 
-            self._open[os.getpid()] = h5py.File(self.path)
+            examine(self.path)
+            self._open[os.getpid()] = h5py.File(self.path, "r")
         return self._open[os.getpid()]
 
     def _dense(self, stored: Any, rows: np.ndarray) -> np.ndarray:
-        return np.concatenate([stored[a:b] for a, b in _runs(rows)] or [np.empty((0, self.size[1]), stored.dtype)])
+        parts = [stored[a:b] for a, b in _runs(rows)]
+        return numbers(np.concatenate(parts or [np.empty((0, self.size[1]), stored.dtype)]), self._where)
 
     def _sparse(self, stored: Any, rows: np.ndarray, indptr: np.ndarray) -> Any:
-        from scipy.sparse import csr_matrix
-
         def read(name: str) -> np.ndarray:
             parts = [stored[name][indptr[a] : indptr[b]] for a, b in _runs(rows)]
             return np.concatenate(parts or [np.empty(0, stored[name].dtype)])
 
         starts = np.r_[0, np.cumsum(indptr[rows + 1] - indptr[rows])]
-        return csr_matrix((read("data"), read("indices"), starts), shape=(len(rows), self.size[1]))
+        return by_cells(read("data"), read("indices"), starts, (len(rows), self.size[1]), "cells", self._where)
+
+    @property
+    def _where(self) -> str:
+        return f"{self.path}: {self.key}"
 
 
 def _runs(rows: np.ndarray) -> Iterator[tuple[int, int]]:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from anyjepa.data.cells.matrix import BackedMatrix
+from anyjepa.data.cells.sparse import by_cells, check_pointers, numbers
+from anyjepa.data.hdf5 import check_memory, open_hdf5
 from anyjepa.errors import InputError, did_you_mean
+from anyjepa.limits import EXPANSION, SMALL
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from pandas import DataFrame
 
 Memory = Literal["auto", "load", "backed"]
+_SPARSE: dict[str, Literal["cells", "genes"]] = {"csr_matrix": "cells", "csc_matrix": "genes"}
 LARGE = 2**30  # bytes; larger matrices stay in their file unless asked for
 _ENSEMBL = re.compile(r"ENS[A-Z]*G\d{6,}(\.\d+)?")
 _SYMBOLS = ("gene_symbols", "gene_symbol", "gene_name", "gene_names", "symbol", "feature_name")
@@ -48,11 +53,19 @@ class Opened:
         if column != "index" and column not in self.var.columns:
             hint = did_you_mean(column, ["index", *map(str, self.var.columns)])
             raise InputError(f"{self.where}: column '{column}' of var (gene_names) is not there{hint}")
-        names = index if column == "index" else tuple(self.var[column].astype(str))
+        texts = self.var.index if column == "index" else self.var[column]
+        for place in np.flatnonzero(texts.isna())[:1]:
+            raise InputError(
+                f"{self.where}: gene {place + 1} has no name ({column} of var); name another by gene_names"
+            )
+        names = index if column == "index" else tuple(texts.astype(str))
         if len(set(names)) < len(names):
             seen: set[str] = set()
             twice = next(name for name in names if name in seen or seen.add(name))
-            raise InputError(f"{self.where}: gene '{twice}' is there {names.count(twice)} times ({column} of var)")
+            raise InputError(
+                f"{self.where}: gene '{twice}' is there {names.count(twice)} times ({column} of var); make "
+                "the names unique (AnnData.var_names_make_unique), or set gene_names=COLUMN"
+            )
         return names
 
     def matrix(self, key: str | None, values: Literal["auto", "counts", "log1p"]) -> tuple[str, Any, bool]:
@@ -74,90 +87,116 @@ class Opened:
 
 
 def open_h5ad(path: Path, memory: Memory) -> Opened:
-    """Tables now, matrices later. Files written before anndata 0.7 are loaded whole."""
-    import h5py
+    """Tables now, matrices later. Files written before anndata 0.7 are loaded whole. Raises InputError."""
     from anndata import read_h5ad
 
-    with h5py.File(path) as opened:
-        file: Any = opened
+    with open_hdf5(path) as file:
         if "encoding-type" in file.attrs:
             keys = [key for key in ("X", "raw/X") if key in file]
-            keys += [f"layers/{name}" for name in file.get("layers", ())]
-            obs, var, raw = (_table(file, key) for key in ("obs", "var", "raw/var"))
-            matrices = {key: _reader(path, key, memory) for key in keys}
-            further = file["obsm"] if isinstance(file.get("obsm"), h5py.Group) else ()
-            obsm = {name: partial(_element, path, f"obsm/{name}") for name in further}
+            keys += [f"layers/{name}" for name in _members(file, "layers")]
+            obs, var, raw = (_table(path, file, key) for key in ("obs", "var", "raw/var"))
+            size = {key: (len(obs), len(raw if key == "raw/X" else var)) for key in keys}
+            matrices = {key: partial(_stored, path, key, size[key], memory) for key in keys}
+            obsm = {name: partial(_element, path, f"obsm/{name}") for name in _members(file, "obsm")}
             return Opened(str(path), obs, var, tuple(map(str, raw.index)), matrices, obsm)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they are about its age
-        return open_anndata(read_h5ad(path), str(path))
+        check_memory(path, "")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they are about its age
+            return open_anndata(read_h5ad(path), str(path))
 
 
 def open_anndata(adata: AnnData, where: str) -> Opened:
-    """AnnData in memory."""
+    """AnnData in memory. Raises InputError."""
     found = {"X": adata.X, "raw/X": None if adata.raw is None else adata.raw.X}
     found |= {f"layers/{name}": layer for name, layer in adata.layers.items()}
     raw = () if adata.raw is None else tuple(map(str, adata.raw.var_names))
-    matrices = {key: lambda matrix=matrix: _by_cells(matrix) for key, matrix in found.items() if matrix is not None}
-    obs, var = (cast("DataFrame", table) for table in (adata.obs, adata.var))
+    matrices = {
+        key: partial(_in_memory, matrix, f"{where}: {key}") for key, matrix in found.items() if matrix is not None
+    }
+    obs, var = (_columns(table, f"{where}: {name}") for name, table in (("obs", adata.obs), ("var", adata.var)))
     obsm = {name: lambda table=table: table for name, table in adata.obsm.items()}
     return Opened(where, obs, var, raw, matrices, obsm)
 
 
-def _table(file: Any, key: str) -> Any:
+def _members(file: Any, key: str) -> list[str]:
+    """Names in a group; none if it is not a group."""
+    group = file.get(key)
+    return list(group) if hasattr(group, "keys") else []
+
+
+def _table(path: Path, file: Any, key: str) -> DataFrame:
     from anndata.io import read_elem
     from pandas import DataFrame
 
+    check_memory(path, key)
     table = read_elem(file[key]) if key in file else DataFrame()
     if not isinstance(table, DataFrame):
-        raise InputError(f"{file.filename}: {key} is no table of columns; was the file written to its end?")
+        raise InputError(f"{path}: {key} is not a table of columns; was the file written to its end?")
+    return _columns(table, f"{path}: {key}")
+
+
+def _columns(table: Any, where: str) -> DataFrame:
+    """The table with texts as names of its columns. Raises InputError if one is there twice."""
+    table = table.rename(columns=str)
+    if not table.columns.is_unique:
+        raise InputError(f"{where}: column '{table.columns[table.columns.duplicated()][0]}' is there twice; rename one")
     return table
 
 
-def _reader(path: Path, key: str, memory: Memory) -> Callable[[], Any]:
-    def read() -> Any:
-        try:
-            return _stored(path, key, memory)
-        except (OSError, KeyError) as error:
-            raise InputError(f"{path}: {key} cannot be read ({' '.join(str(error).split())[:200]})") from error
-
-    return read
-
-
 def _element(path: Path, key: str) -> Any:
-    import h5py
     from anndata.io import read_elem
 
-    try:
-        with h5py.File(path) as file:
-            return read_elem(cast("Any", file[key]))
-    except Exception as error:  # h5py, pandas and anndata each raise their own
-        raise InputError(f"{path}: {key} cannot be read ({' '.join(str(error).split())[:200]})") from error
+    with open_hdf5(path, key) as file:
+        check_memory(path, key)
+        return read_elem(file[key])
 
 
-def _stored(path: Path, key: str, memory: Memory) -> Any:
-    import h5py
-    from anndata.io import read_elem
-
-    with h5py.File(path) as file:
+def _stored(path: Path, key: str, size: tuple[int, int], memory: Memory) -> Any:
+    """A matrix of a file, of this size: an array or csr, or a BackedMatrix. Raises InputError."""
+    where = f"{path}: {key}"
+    with open_hdf5(path, key) as file:
         stored: Any = file[key]
-        kind = stored.attrs.get("encoding-type")
-        sparse = kind in ("csr_matrix", "csc_matrix")
-        if not sparse and kind != "array":
-            raise InputError(f"{path}: {key} is stored as '{kind}'; csr_matrix, csc_matrix and array are read")
-        size: tuple[int, int] = tuple(map(int, stored.attrs["shape"] if sparse else stored.shape))  # type: ignore
+        kind = _text(stored.attrs.get("encoding-type", "array"))
+        if kind not in _SPARSE and (kind != "array" or hasattr(stored, "keys")):
+            raise InputError(f"{where} is stored as '{kind}'; csr_matrix, csc_matrix and array are read")
+        sparse = kind in _SPARSE
+        shape = tuple(map(int, stored.attrs["shape"] if sparse else stored.shape))
+        if shape != size:
+            raise InputError(f"{where} has shape {shape}, for {size[0]} cells and {size[1]} genes")
         parts = [stored["data"], stored["indices"]] if sparse else [stored]
-        large = sum(part.size * part.dtype.itemsize for part in parts) > LARGE
-        if memory == "load" or (memory == "auto" and not large):
-            return _by_cells(read_elem(stored))
+        needed = sum(math.prod(part.shape) * part.dtype.itemsize for part in parts)
+        if memory == "load" or (memory == "auto" and needed <= LARGE):
+            check_memory(path, key)
+            if not sparse:
+                return numbers(stored[()], where)
+            data, indices, indptr = (stored[name][()] for name in ("data", "indices", "indptr"))
+            return by_cells(data, indices, indptr, size, _SPARSE[kind], where)
         if kind == "csc_matrix":
-            raise InputError(f"{path}: {key} is stored by genes (csc); write it as csr, or load it: memory=load")
-        return BackedMatrix(path, key, size, stored["indptr"][:].astype(np.int64) if sparse else None)
+            raise InputError(f"{where} is stored by genes (csc); write it as csr, or load it: memory=load")
+        if needed > SMALL:
+            EXPANSION.check(math.ceil(needed / path.stat().st_size), f"{where}, compared with its file,")
+        if not sparse:
+            return BackedMatrix(path, key, size, None)
+        check_memory(path, f"{key}/indptr")
+        return BackedMatrix(path, key, size, check_pointers(stored["indptr"][()], size[0], parts[1].size, where))
 
 
-def _by_cells(matrix: Any) -> Any:
-    """An array, or csr."""
-    return matrix if isinstance(matrix, np.ndarray) else matrix.tocsr()
+def _in_memory(matrix: Any, where: str) -> Any:
+    """An array, or csr. Raises InputError."""
+    from scipy.sparse import issparse
+
+    if isinstance(matrix, np.ndarray):
+        return numbers(matrix, where)
+    if not issparse(matrix):
+        raise InputError(f"{where} is a {type(matrix).__name__}; it must be an array or a sparse matrix in memory")
+    if matrix.format not in ("csr", "csc"):
+        matrix = matrix.tocsr()
+    order = "cells" if matrix.format == "csr" else "genes"
+    return by_cells(matrix.data, matrix.indices, matrix.indptr, matrix.shape, order, where)
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def _whole(matrix: Any) -> bool:

@@ -13,6 +13,7 @@ from anyjepa.data.cells.screen import Screen
 from anyjepa.errors import InputError
 
 BLOCK = 4096  # cells that are looked at together
+BLOCK_VALUES = 2**27  # at most, also zeros
 LARGEST_LOG = 15.0  # above log1p of a million
 WHOLE = "values are declared as log1p, but all are whole numbers; if they are counts, set values=counts"
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -62,8 +63,9 @@ def scan(
     library, detected, mito = np.zeros(number), np.zeros(number, np.int64), np.zeros(number)
     seen, kept = np.zeros(len(genes), np.int64), usable.copy()
     whole, total = True, 0.0
-    for start in range(0, number, BLOCK):
-        cells = np.arange(start, min(start + BLOCK, number))
+    rows = max(1, min(BLOCK, BLOCK_VALUES // len(genes)))
+    for start in range(0, number, rows):
+        cells = np.arange(start, min(start + rows, number))
         block: Any = csr_matrix(values[cells])
         whole = whole and bool((block.data == np.rint(block.data)).all())
         if not counted and whole and block.max() > LARGEST_LOG:
@@ -83,6 +85,8 @@ def scan(
         seen += np.bincount(block[kept[cells]].indices, minlength=len(genes))
     if not counted and whole and total:
         raise InputError(f"{where}: {WHOLE}")
+    if not total:
+        raise InputError(f"{where}: no value is above zero")
     few = usable & (detected < config.min_genes)
     refuse_most(
         few,

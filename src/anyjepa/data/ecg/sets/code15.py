@@ -7,6 +7,7 @@ abnormalities it shows. Parts that were not downloaded are passed over.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,8 +20,9 @@ import numpy as np
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.recording import Recording, millivolts_per
 from anyjepa.data.ecg.sets.layout import AGE, Entry, check_cells, read_index, refused, years
-from anyjepa.data.files import regular_size
+from anyjepa.data.hdf5 import check_memory, open_hdf5
 from anyjepa.errors import InputError
+from anyjepa.limits import check_size
 
 TABLE = "exams.csv"
 ABNORMALITIES = ("1dAVb", "RBBB", "LBBB", "SB", "ST", "AF")
@@ -113,34 +115,24 @@ def _block(part: Path, start: int) -> np.ndarray:
 
 @contextmanager
 def _opened(part: Path) -> Iterator[Any]:
-    """An HDF5 file that has the two arrays of a part; errors of h5py as InputErrors."""
+    """An HDF5 file that has the two arrays of a part. Raises InputError, also for errors of h5py."""
     try:
-        import h5py
-
-        regular_size(part)
-        with h5py.File(part) as file:
+        with open_hdf5(part) as file:
             for name in ("exam_id", "tracings"):
                 if name not in file:
                     raise InputError(f"{part}: holds no '{name}'; it has: {', '.join(file) or 'nothing'}")
-                if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-                    raise InputError(f"{part}: '{name}' is a link; it must be in this file itself")
                 array = file[name]
-                if not isinstance(array, h5py.Dataset) or array.shape is None or array.dtype.kind not in "iuf":
-                    raise InputError(f"{part}: '{name}' is no array of numbers")
-                if array.external or array.is_virtual:
-                    raise InputError(f"{part}: '{name}' has its values in other files; they must be in this one")
+                if getattr(array, "shape", None) is None or array.dtype.kind not in "iuf":
+                    raise InputError(f"{part}: '{name}' is not an array of numbers")
+            check_memory(part, "exam_id")
+            _check_block(part, file["tracings"])
             yield file
     except ImportError as error:
         raise InputError(f"{part}: needs the h5py package: pip install 'anyjepa[ecg]'") from error
-    except InputError:
-        raise
-    except (
-        OSError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-        KeyError,
-        MemoryError,
-    ) as error:  # whatever h5py and HDF5 raise
-        reason = "it is truncated" if "truncated" in str(error) else " ".join(str(error).split())[:200]
-        raise InputError(f"{part}: cannot be read as HDF5 ({reason})") from error
+
+
+def _check_block(part: Path, traces: Any) -> None:
+    """Raises InputError if a block of exams, or the chunk that it is a part of, needs too much memory."""
+    values = min(math.prod(traces.shape), _BLOCK * math.prod(traces.shape[1:]))
+    needed = max(values, math.prod(traces.chunks or ())) * traces.dtype.itemsize
+    check_size(needed, part.stat().st_size, f"{part}: 'tracings' of {_BLOCK} exams")

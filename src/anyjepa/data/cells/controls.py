@@ -1,0 +1,118 @@
+"""Which names of a column are the control: those that are set, or the only usual one; several are asked about.
+
+Cells that look like controls are neither pooled nor taken as perturbations unless the user says so.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Literal
+
+from anyjepa.data.cells.conditions import is_control, may_be_control, split
+from anyjepa.errors import InputError, did_you_mean
+
+Name = str | bool | int | float  # as YAML reads a name: NO is false, 007 is 7
+Others = Literal["raise", "perturbation", "skip"]
+
+
+def resolve(control: Sequence[Name], names: Collection[str], where: str) -> set[str]:
+    """The names that are set as the control. Raises InputError for one that is not among `names`."""
+    return {name for one in control for name in _resolve(one, names, where)}
+
+
+def look_alikes(
+    names: Iterable[str], known: Collection[str], controls: Collection[str], separator: str | None
+) -> set[str]:
+    """Names, and parts of the names of combinations, that look like a control but are not among `controls`."""
+    found: set[str] = set()
+    for name in set(names) - set(controls):
+        parts = [part.strip() for part in split(name, known, controls, separator)]
+        if len(parts) == 1 and may_be_control(name):
+            pieces = [piece.strip() for piece in name.split(separator or "_")]
+            rest = [piece for piece in pieces if not may_be_control(piece)]
+            parts = pieces if rest and all(piece in known for piece in rest) else [name]
+        found |= {part for part in parts if may_be_control(part) and (len(parts) == 1 or not is_control(part))}
+    return found - set(controls)
+
+
+def check_controls(
+    controls: Collection[str],
+    similar: Collection[str],
+    sizes: Mapping[str, int],
+    explicit: bool,
+    others: Others,
+    where: str,
+) -> None:
+    """Raises InputError, which says what to set, if it is not clear which names are the control.
+
+    sizes: cells of each name. explicit: whether the user named the controls.
+    """
+    if not controls and not similar:
+        raise InputError(
+            f"{where} has no control, as 'control', 'ctrl' or 'non-targeting'; "
+            f"set control=NAME; there are: {', '.join(list(sizes)[:40])}"
+        )
+    if not controls or (len(controls) > 1 and not explicit) or (similar and others == "raise"):
+        raise InputError(f"{where}: {_question({*controls, *similar}, sizes)}")
+
+
+def option(key: str, values: Sequence[str]) -> str:
+    """What to pass to set a key to these texts: `--set 'control=[A, B]'`."""
+    texts = [name if re.fullmatch(r"(?!null$)[\w. |*/-]*\w\*?", name, re.I) else json.dumps(name) for name in values]
+    listed = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
+    return f"--set {shlex.quote(f'{key}={listed}')}"
+
+
+def _question(found: Collection[str], sizes: Mapping[str, int]) -> str:
+    names = sorted(found)
+    shown = ", ".join(f"'{name}' ({sizes[name]} cells)" if name in sizes else f"'{name}'" for name in names[:8])
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    if len(names) == 1:
+        return f"{shown} may be the control; to say so, pass {option('control', names)} (pretrain: data.file.control)"
+    rest = "other_controls=perturbation or other_controls=skip"
+    return (
+        f"{shown}{more} look like controls; to pool them, pass {option('control', _short(names, sizes))} (pretrain: "
+        f"data.file.control); to use some of them, name those and set {rest} for the others"
+    )
+
+
+def _short(names: Sequence[str], others: Iterable[str]) -> list[str]:
+    """The names, those that differ in their number only as `stem*` where they are many."""
+    if len(names) <= 8:
+        return list(names)
+    stems = dict.fromkeys(re.sub(r"\d+$", "*", name) for name in names)
+    safe = [stem for stem in stems if set(_matches(stem, others)) <= set(names)]
+    return [*safe, *(name for name in names if not any(_matches(stem, [name]) for stem in safe))]
+
+
+def _resolve(one: Name, names: Collection[str], where: str) -> list[str]:
+    """The names that a setting means. Raises InputError if there is none, or if it is not clear which."""
+    text = one.strip() if isinstance(one, str) else str(one)
+    if text in names:
+        return [text]
+    found = _matches(text, names) if isinstance(one, str) else [name for name in set(names) if _same(name, one)]
+    if not found:
+        raise InputError(f"{where}: no cell has the control '{text}'{did_you_mean(text, sorted(names))}")
+    if len(found) > 1 and not isinstance(one, str):
+        raise InputError(f"{where}: control={text} may be {' or '.join(sorted(found))}; pass it in quotes")
+    return found
+
+
+def _matches(pattern: str, names: Iterable[str]) -> list[str]:
+    """Names that a pattern with * means; without * the name itself."""
+    regex = re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL)
+    return [name for name in names if regex.fullmatch(name)]
+
+
+def _same(name: str, value: Name) -> bool:
+    """Whether YAML reads the name as this value."""
+    import yaml
+
+    try:
+        read = yaml.safe_load(name)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return False
+    return type(read) is type(value) and read == value

@@ -1,0 +1,98 @@
+"""How the names in the column of conditions are read: settings, and questions about what may be pairs."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from anyjepa.config import Config
+from anyjepa.data.cells.columns import NONE
+from anyjepa.data.cells.conditions import Kind, is_control, split
+from anyjepa.data.cells.controls import Name, Others, option
+from anyjepa.errors import DataWarning, InputError
+
+_MARK = re.compile(r"\s+(?:and|plus|with|x)\s+|[^A-Za-z0-9]+")  # what may stand between the two names of a pair
+_NUMBER = re.compile(r"[-+.\deE]+")
+_PAIR = r"A(\W+|_+|\s+\w+\s+)B"
+
+
+def _several(value: Any) -> Any:
+    return [value] if isinstance(value, str | bool | int | float) else value
+
+
+class Naming(Config):
+    """How the names in the column of conditions are read."""
+
+    control: Annotated[tuple[Name, ...] | None, BeforeValidator(_several)] = Field(
+        default=None,
+        min_length=1,
+        description="how the control is called there, one name or a list; * stands for any text; none: by usual names, "
+        "if there is one",
+    )
+    other_controls: Others = Field(
+        default="raise", description="cells whose name is usual for a control, but is not set as one"
+    )
+    pairs: str | None = Field(
+        default=None,
+        pattern=rf"(?s)^({_PAIR}|none)$",
+        description="how a pair of A and B is written beside A+B, as A|B; 'none': in no other way; none: A_B, if both "
+        "stand alone or are genes",
+    )
+    perturbed_by: Kind = Field(default="unspecified", description="how all perturbations of the file work")
+
+    @property
+    def separator(self) -> str | None:
+        """Of pairs, beside +; '': there is no other; None: _ between names that are known."""
+        if self.pairs == NONE:
+            return ""
+        return self.pairs and (self.pairs[1:-1].strip() or " ")
+
+
+def ask_for_separator(
+    sizes: Mapping[str, int],
+    known: Collection[str],
+    singles: Collection[str],
+    controls: Collection[str],
+    place: str,
+) -> None:
+    """Raises InputError for a name that consists of other names, joined by a separator that is not read.
+
+    sizes: cells of each name. known: names that are never taken apart. singles: what a part can be.
+    """
+    for name in sizes:
+        if name in controls or is_control(name) or _NUMBER.fullmatch(name) or len(split(name, known, controls)) > 1:
+            continue
+        for mark in dict.fromkeys(_MARK.findall(name)):
+            parts = [part.strip() for part in name.split(mark)]
+            some = any(part in singles and part not in controls for part in parts)
+            if some and all(part in singles or is_control(part) for part in parts):
+                raise InputError(
+                    f"{place}: '{name}' ({sizes[name]} cells) looks like {' and '.join(parts)} together; to read it "
+                    f"so, pass {option('pairs', [f'A{mark}B'])} (pretrain: data.file.pairs); if it is one, pairs=none"
+                )
+
+
+def warn_of_halves(
+    names: Collection[str], known: Collection[str], controls: Collection[str], separator: str | None, place: str
+) -> None:
+    """DataWarning for names of several parts of which some are not known: of all that are taken apart, or of halves."""
+    odd: dict[str, str] = {}
+    for name in names if separator != "" else ():
+        parts = [part.strip() for part in name.split(separator or "_")]
+        strange = [part for part in parts if part not in known and part not in controls and not is_control(part)]
+        half = len(strange) < len(parts) and not any(map(is_control, parts))
+        if name not in known and name not in controls and len(parts) > 1 and strange and (separator or half):
+            odd[name] = strange[0]
+    for name in sorted(odd)[:1]:
+        done = "taken apart" if separator else "each taken as one perturbation"
+        warnings.warn(
+            DataWarning(
+                f"{place}: {len(odd)} conditions as '{name}' are {done}, although '{odd[name]}' is not a gene of the "
+                "panel and never stands alone; a pair is written A+B"
+            ),
+            stacklevel=2,
+        )

@@ -1,0 +1,82 @@
+"""HDF5 files, looked at before they are read: nothing outside the file, nothing that hangs, crashes or fills memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from anyjepa.data.files import regular_size
+from anyjepa.errors import InputError
+from anyjepa.limits import COLUMNS, MEMORY, Limit, check_size
+
+SECONDS = Limit(
+    "hdf5_seconds",
+    30,
+    "seconds",
+    "looking at an HDF5 file before it is read, and one more per 50 MB; a usual file takes less than one",
+)
+_PROBE = Path(__file__).with_name("hdf5_probe.py")
+
+
+@contextmanager
+def open_hdf5(path: Path, part: str = "") -> Iterator[Any]:
+    """The file as h5py opens it, after a look at its structure in a process of its own; once per process and file.
+
+    part: what is read from it, for messages.
+
+    Raises InputError for what is not a regular HDF5 file, and for any file with links (soft, external), values in other
+    files (external storage, virtual data sets), filters that need a plugin, more than 32 nested groups, a group within
+    itself, or damage that makes libhdf5 fail, crash or never return; also for errors of h5py while it is open.
+    """
+    import h5py
+
+    examine(path)
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (InputError, ImportError):
+        raise
+    except Exception as error:  # h5py and what reads from its files each raise their own
+        text = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"{path}: {part}{' ' * bool(part)}cannot be read ({text})") from error
+
+
+def examine(path: Path) -> Mapping[str, int]:
+    """Bytes that each data set takes in memory, by its name without a leading slash. Raises InputError, as above."""
+    size, status = regular_size(path), path.stat()
+    return _examined(path, size, (status.st_dev, status.st_ino, status.st_mtime_ns))
+
+
+def check_memory(path: Path, key: str) -> None:
+    """Raises InputError if the data set, or all that a group holds, needs more memory than a file may take."""
+    needed = sum(size for name, size in examine(path).items() if f"{name}/".startswith(f"{key}/" if key else ""))
+    check_size(needed, path.stat().st_size, f"{path}: {key}" if key else str(path))
+
+
+@lru_cache(maxsize=1024)
+def _examined(path: Path, size: int, version: tuple[int, ...]) -> Mapping[str, int]:
+    seconds = SECONDS.value + size / 50e6
+    command = [sys.executable, "-P", _PROBE, path, str(COLUMNS.value), str(max(MEMORY.value, size))]
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, env=environment)
+    except subprocess.TimeoutExpired:
+        raise InputError(
+            f"{path}: HDF5 did not finish reading the structure of the file within {seconds:.0f} s, so it is probably "
+            f"damaged; to wait longer, set {SECONDS.variable}={2 * SECONDS.value}"
+        ) from None
+    if done.returncode:
+        text = done.stderr.decode(errors="replace").strip().rpartition("\n")[2][:200]
+        reason = f"signal {-done.returncode}" if done.returncode < 0 else text
+        raise InputError(f"{path}: HDF5 crashed while it read the structure of the file ({reason}); it is damaged")
+    result = json.loads(done.stdout)
+    if "problem" in result:
+        raise InputError(f"{path}: {result['problem']}")
+    return result["sizes"]
