@@ -14,7 +14,7 @@ from typing import Any
 
 from anyjepa.data.files import regular_size
 from anyjepa.errors import InputError
-from anyjepa.limits import COLUMNS, MEMORY, Limit, check_size
+from anyjepa.limits import COLUMNS, EXPANSION, MEMORY, SMALL, Limit, check_size
 
 SECONDS = Limit(
     "hdf5_seconds",
@@ -63,7 +63,8 @@ def check_memory(path: Path, key: str) -> None:
 @lru_cache(maxsize=1024)
 def _examined(path: Path, size: int, version: tuple[int, ...]) -> Mapping[str, int]:
     seconds = SECONDS.value + size / 50e6
-    command = [sys.executable, "-P", _PROBE, path, str(COLUMNS.value), str(max(MEMORY.value, size))]
+    most = max(size, min(MEMORY.value, max(SMALL, size * EXPANSION.value)))  # what check_size allows
+    command = [sys.executable, "-P", _PROBE, path, str(COLUMNS.value), str(most)]
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, env=environment)

@@ -27,6 +27,8 @@ from h5py import h5d, h5l, h5o, h5z  # type: ignore[attr-defined]
 DEEPEST = 32  # groups within groups; AnnData needs about five
 LARGEST_ATTRIBUTE = 2**26  # bytes; column names take less than a megabyte
 LARGEST_INFLATED = 256 * 10**6  # bytes that a chunk may claim to take without being looked at
+BLOCK = 4096  # texts that are read at a time; they may be as long as the file, each
+CHUNK_CACHE = 2**26  # bytes, so that blocks of one chunk inflate it once
 DEFLATE_RATIO = 1032  # the most that zlib can compress
 COMPRESSORS = {h5z.FILTER_DEFLATE, h5z.FILTER_LZF}
 FILTERS = COMPRESSORS | {h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32}
@@ -42,7 +44,7 @@ def probe(path: str, objects: int, most: int) -> dict[str, int]:
     addresses: set[int] = set()  # of data sets
     referenced: list[tuple[str, int]] = []
     count = 0
-    with h5py.File(path, "r") as file:
+    with h5py.File(path, "r", rdcc_nbytes=CHUNK_CACHE) as file:
         for name, item in _objects(file):
             count += 1 + len(item.attrs)
             if count > objects:
@@ -136,14 +138,13 @@ def _inflates_beyond(packed: bytes, size: int) -> bool:
 def _size(data: h5py.Dataset, most: int) -> int:
     """Bytes in memory, of at least one chunk. Texts, which are stored elsewhere in the file, are read to count them."""
     values = 0 if data.shape is None else math.prod(data.shape)
-    size = max(values, math.prod(data.chunks or ())) * data.dtype.itemsize
+    size = max(values, math.prod(data.chunks or (0,))) * data.dtype.itemsize
     if not data.dtype.hasobject or not values or size > most:
         return size
     if not data.shape:
         return size + _held(np.asarray(data[()], data.dtype))
-    rows = min(max(4096, data.chunks[0] if data.chunks else 0), 2**16)
-    for start in range(0, len(data), rows):
-        size += _held(data[start : start + rows])
+    for start in range(0, len(data), BLOCK):
+        size += _held(data[start : start + BLOCK])
         if size > most:
             break
     return size

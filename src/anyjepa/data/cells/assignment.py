@@ -48,7 +48,7 @@ def assign(
         controls = {name for name in names if parse(name, known=genes).is_control}
     else:
         controls = resolve(config.control, pieces, place)
-    alone = {name for name in names if not {"+", mark} & {*name} and not is_control(name)}
+    alone = {name for name in names if "+" not in name and mark not in name and not is_control(name)}
     known = {*genes, *alone} - controls
     if config.separator is None:
         ask_for_separator(sizes, known, {*names, *known}, controls, place)

@@ -61,9 +61,20 @@ def check_controls(
 
 def option(key: str, values: Sequence[str]) -> str:
     """What to pass to set a key to these texts: `--set 'control=[A, B]'`."""
-    texts = [name if re.fullmatch(r"(?!null$)[\w. |*/-]*\w\*?", name, re.I) else json.dumps(name) for name in values]
+    texts = [_quoted(value) for value in values]
     listed = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
     return f"--set {shlex.quote(f'{key}={listed}')}"
+
+
+def _quoted(text: str) -> str:
+    """In quotes, unless YAML reads the bare text as itself."""
+    import yaml
+
+    try:
+        bare = yaml.safe_load(text) == text and yaml.safe_load(f"[{text}]") == [text]
+    except (yaml.YAMLError, ValueError, RecursionError):
+        bare = False
+    return text if bare else json.dumps(text, ensure_ascii=False)
 
 
 def _question(found: Collection[str], sizes: Mapping[str, int]) -> str:
