@@ -50,14 +50,15 @@ def test_every_reader_is_in_a_group() -> None:
     sys.path.insert(0, str(HERE))
     from readers import READERS
 
-    assert sorted(sum(GROUPS.values(), [])) == sorted(READERS)
+    assert sorted(reader for group in GROUPS.values() for reader in group) == sorted(READERS)
 
 
 BAD = """
 import ctypes, os, pathlib, sys, time, warnings
 sys.path.insert(0, {here!r})
 import run
-from readers import READERS, Gaps, Reader
+from reader import Gaps, Reader
+from readers import READERS
 from anyjepa.errors import DataWarning, InputError
 
 run.SECONDS, run.WAIT, run.import_everything = 1, 4, lambda: None
