@@ -16,6 +16,7 @@ from reader import Gaps, shown
 from anyjepa.errors import InputError
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+FEW = ("I", "II", "V1")
 
 
 def ecg(folder: Path, **options: Any) -> Iterator[Any]:
@@ -45,7 +46,7 @@ def ecg(folder: Path, **options: Any) -> Iterator[Any]:
 
 
 def arrays(folder: Path) -> Iterator[Any]:
-    return ecg(folder, fs=100, leads=["I", "II", "V1"], unit="mV")
+    return ecg(folder, fs=100, leads=FEW, unit="mV")
 
 
 def build_wfdb(folder: Path, data: Path | None) -> None:
@@ -164,7 +165,7 @@ def build_dicom(folder: Path, data: Path | None) -> None:
 def build_scp(folder: Path, data: Path | None) -> None:
     from test_ecg_vendor_files import scp
 
-    for name, content in (("packed", scp()), ("plain", scp(packed=False))):
+    for name, content in (("packed", scp(FEW)), ("plain", scp(FEW, packed=False))):
         (folder / name).mkdir(parents=True)
         (folder / name / "a.scp").write_bytes(content)
 

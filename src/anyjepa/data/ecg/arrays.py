@@ -44,7 +44,7 @@ def from_arrays(
     names = list(map(str, range(count))) if ids is None else as_ids(ids, count, f"{prefix}ids")
     known = [None] * count if patients is None else as_names(patients, count, f"{prefix}patients")
     factor = millivolts_per(unit, where)
-    with np.errstate(over="ignore"):  # beyond float32 is infinite, which a recording refuses
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 is infinite, which a recording refuses
         recordings = [
             Recording(
                 id=id,
@@ -133,4 +133,5 @@ def _as_record(record: Any, leads: tuple[str, ...], where: str) -> np.ndarray:
             f"{where}: shape {record.shape} does not fit the {len(leads)} leads named; "
             f"it must be ({len(leads)}, samples){hint}"
         )
-    return record.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # of signalling NaN
+        return record.astype(np.float64)

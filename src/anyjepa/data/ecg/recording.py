@@ -58,7 +58,8 @@ class Recording:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "leads", tuple(canonical_lead(lead) for lead in self.leads))
-        object.__setattr__(self, "signal", np.ascontiguousarray(self.signal, np.float32))
+        with np.errstate(over="ignore", invalid="ignore"):  # what is too large becomes infinite, and is refused
+            object.__setattr__(self, "signal", np.ascontiguousarray(self.signal, np.float32))
         object.__setattr__(self, "fs", check_rate(self.fs, self.where))
         if self.signal.ndim != 2 or len(self.signal) != len(self.leads):
             raise InputError(

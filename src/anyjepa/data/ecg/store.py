@@ -194,6 +194,8 @@ class Store(Sequence[Recording]):
                 raise InputError(f"{path}: cannot be read ({error.strerror}); prepare the store anew") from error
             if checksum(samples.data) != self.manifest.shards[number].checksum:
                 raise InputError(f"{path}: is damaged, its checksum is not that of {MANIFEST}; prepare the store anew")
+            if np.isinf(samples).any():
+                raise InputError(f"{path}: has infinite values, which no store is written with; prepare the store anew")
             self._maps[number] = samples
         return self._maps[number]
 
@@ -212,6 +214,8 @@ class Store(Sequence[Recording]):
             if size != shard.bytes:
                 found = f"it has {size} bytes instead of {shard.bytes}"
                 raise InputError(f"{path}: is damaged, {found}; prepare the store anew")
+            if size % 4:
+                raise InputError(f"{path}: is damaged, {size} bytes are not whole samples; prepare the store anew")
             sizes.append(size // 4)
         where = self.path / INDEX
         if len(self) != self.manifest.records:
