@@ -416,6 +416,19 @@ def rewrite_index(store: Path, name: str, change: Callable[[Any], object], type:
     rewrite_checksum(store)
 
 
+def rewrite_shard(store: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Other samples under the right checksum."""
+    content = change(np.fromfile(store / SHARD, "<f4")).tobytes()
+    (store / SHARD).write_bytes(content)
+    (shard,) = json.loads((store / "manifest.json").read_text())["shards"]
+    rewrite_manifest(store, shards=[shard | {"bytes": len(content), "checksum": checksum(content)}])
+
+
+def empty_index(store: Path) -> None:
+    pq.write_table(pq.read_table(store / "index.parquet").slice(0, 0), store / "index.parquet")
+    rewrite_checksum(store)
+
+
 def drop_column(store: Path) -> None:
     pq.write_table(pq.read_table(store / "index.parquet").drop_columns("samples"), store / "index.parquet")
     rewrite_checksum(store)
@@ -486,6 +499,12 @@ SHARD = "shards/000000.f32"
         (lambda s: rewrite_index(s, "mean", lambda m: [np.inf, *m[1:]]), r"'mean' has infinite values"),
         (lambda s: rewrite_index(s, "squares", lambda m: [*m[1:], np.inf]), r"'squares' has infinite values"),
         (lambda s: rewrite_index(s, "mean", lambda m: m[1:]), r"'mean' needs one value for each of 3 leads"),
+        (lambda s: rewrite_index(s, "age", lambda _: np.inf), r"column 'age' has NaN or infinite values"),
+        (lambda s: rewrite_index(s, "likelihoods", lambda _: [np.nan]), r"'likelihoods' has NaN or infinite values"),
+        (empty_index, r"index\.parquet: is no index of a store: it has no record"),
+        (lambda s: rewrite_shard(s, lambda x: x.view("u1")[:-1]), r"000000\.f32: is damaged, \d+ bytes are not whole"),
+        (lambda s: rewrite_shard(s, lambda x: np.where(x == x[0], np.inf, x)), r"'r0': lead 'I' has NaN or infinite"),
+        (lambda s: rewrite_shard(s, lambda x: np.where(x == x[-1], np.nan, x)), r"'r1': lead 'V1' has NaN or infinite"),
     ],
 )  # fmt: skip
 def test_a_damaged_store_is_one_line(tmp_path: Path, spoil, message: str) -> None:

@@ -194,10 +194,24 @@ class Store(Sequence[Recording]):
                 raise InputError(f"{path}: cannot be read ({error.strerror}); prepare the store anew") from error
             if checksum(samples.data) != self.manifest.shards[number].checksum:
                 raise InputError(f"{path}: is damaged, its checksum is not that of {MANIFEST}; prepare the store anew")
-            if np.isinf(samples).any():
-                raise InputError(f"{path}: has infinite values, which no store is written with; prepare the store anew")
+            self._check_finite(number, samples)
             self._maps[number] = samples
         return self._maps[number]
+
+    def _check_finite(self, number: int, samples: np.ndarray) -> None:
+        """InputError for a lead of a record that is there and has NaN or infinite values, as no store is written."""
+        finite = np.isfinite(samples)
+        for index in np.flatnonzero(self._shard == number).tolist():
+            first, size = self._offset[index], len(self.leads) * self.lengths[index]
+            broken = ~finite[first : first + size].reshape(len(self.leads), -1).all(axis=1) & ~np.isnan(
+                self.mean[index]
+            )
+            if broken.any():
+                lead = self.leads[int(broken.argmax())]
+                raise InputError(
+                    f"{self.path}: record '{self.ids[index]}': lead '{lead}' has NaN or infinite values, although a "
+                    "store is written without; prepare the store anew"
+                )
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the maps: pickled, they would be copies of the files."""
@@ -330,6 +344,11 @@ def _wrong_with(table: Any, leads: int) -> str | None:
     for name in ("statements", "marks", "symbols", "derived", "mean", "squares"):
         if pc.list_flatten(table[name]).null_count:  # pyright: ignore[reportAttributeAccessIssue]
             return f"column '{name}' has gaps in its lists"
+    if not len(table):
+        return "it has no record"
+    for name, values in (("age", table["age"]), ("likelihoods", pc.list_flatten(table["likelihoods"]))):  # pyright: ignore[reportAttributeAccessIssue]
+        if not pc.all(pc.is_finite(values), min_count=0).as_py():  # pyright: ignore[reportAttributeAccessIssue]
+            return f"column '{name}' has NaN or infinite values"
     if strange := set(table["split"].unique().to_pylist()) - {None, *get_args(Part)}:
         return f"split '{min(strange)}' is none of {', '.join(get_args(Part))}"
     measure = pc.list_value_length  # pyright: ignore[reportAttributeAccessIssue]

@@ -75,11 +75,15 @@ def _root(content: bytes, path: Path) -> str:
     root, count = "", 0
     parser = expat.ParserCreate(namespace_separator=" ")
 
-    def start(name: str, _: object) -> None:
+    def start(name: str, attributes: dict[str, str]) -> None:
         nonlocal root, count
-        root, count = root or name.rpartition(" ")[2], count + 1
+        name = name.rpartition(" ")[2]
+        root, count = root or name, count + 1
         if count > MAX_ELEMENTS:
             raise InputError(f"{path}: has more than {MAX_ELEMENTS} XML elements; is it an ECG?")
+        # ecgdatakit takes a scale that is not a number for 1, and an origin for 0.
+        if name in ("scale", "origin") and root == "AnnotatedECG" and not _is_number(attributes.get("value", "")):
+            raise InputError(f"{path}: {name} '{attributes.get('value', '')[:40]}' is not a finite number")
 
     def refuse(*_: object) -> NoReturn:
         raise InputError(f"{path}: declares XML entities, which are refused because they can hide or bloat content")
@@ -114,7 +118,7 @@ def _recording(parse: Callable[[], ECGRecord], path: Path, id: str, source: str,
         patient=patient.patient_id.strip() or None,
         statements=frozenset(filter(None, texts)),
         source=source,
-        age=None if patient.age is None else float(patient.age),
+        age=None if patient.age is None or not 0 <= patient.age <= 150 else float(patient.age),
         sex=patient.sex if patient.sex in ("F", "M") else None,
         file=str(path),
     )
@@ -144,6 +148,13 @@ def _parsed(parse: Callable[[], ECGRecord], path: Path) -> tuple[ECGRecord, list
     return record, [_line(warning.message) for warning in caught]
 
 
+def _is_number(text: str) -> bool:
+    try:
+        return bool(np.isfinite(float(text)))
+    except ValueError:
+        return False
+
+
 def _line(message: object) -> str:
     return " ".join(str(message).split())[:200]
 
@@ -154,4 +165,9 @@ def _millivolts(lead: Lead, path: Path, unit: str | float | None) -> np.ndarray:
         return lead.samples * millivolts_per(unit, str(path))
     if not lead.resolution_unit:
         raise InputError(f"{path}: '{lead.label}' has no voltage unit; give --unit")
+    if not np.isfinite(lead.resolution) or not np.isfinite(lead.offset) or not lead.resolution:
+        raise InputError(
+            f"{path}: '{lead.label}': one unit is {lead.resolution:g} {lead.resolution_unit}, offset {lead.offset:g}; "
+            "these must be finite numbers, and a unit not 0"
+        )
     return (lead.samples * lead.resolution + lead.offset) * millivolts_per(lead.resolution_unit, str(path))
