@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import compress
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +17,7 @@ from anyjepa.data.files import regular_size
 from anyjepa.data.video.pixels import Decoding, View
 from anyjepa.data.video.truncation import ends_early
 from anyjepa.errors import InputError
+from anyjepa.limits import MEMORY, PIXELS
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -128,8 +130,8 @@ def _decode_from(
     wanted, kept = set(frames.tolist()), []
     with _opened(path) as (container, stream):
         size = stream.codec_context.width, stream.codec_context.height
-        if seen.strict:
-            stream.codec_context.options = {"err_detect": "explode"}  # else damaged frames are made up
+        strict = {"err_detect": "explode"} if seen.strict else {}  # else damaged frames are made up
+        stream.codec_context.options = {"max_pixels": str(PIXELS.value), **strict}  # a later frame may be larger
         stream.thread_type = "SLICE"  # frames of one file in order; workers are the parallel ones
         packets: Iterator[Packet] = container.demux(stream)
         if place is not None:
@@ -145,6 +147,7 @@ def _decode_from(
             if view is None:
                 view = View.of(frame, stream.sample_aspect_ratio, decoding)
                 size = size if all(size) else view.stored
+                MEMORY.check(6 * len(frames) * prod(view.scaled), f"{path}: decoding {len(frames)} frames at once")
             if (frame.width, frame.height) != size or frame.rotation != view.rotation:
                 raise InputError(
                     f"{path}: the size or rotation of its frames changes at frame {number}; split it there"
@@ -198,6 +201,7 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             stream = streams[0]
             if stream.codec_context is None:
                 raise InputError(f"{path}: its codec is not known")
+            PIXELS.check(stream.codec_context.width * stream.codec_context.height, f"{path}: a frame")
             yield container, stream
     except (FFmpegError, ValueError, MemoryError) as error:
         if isinstance(error, InputError):
