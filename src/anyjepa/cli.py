@@ -307,7 +307,7 @@ def main() -> None:
             warnings.showwarning = _one_line_warning
             warnings.simplefilter("always", DataWarning)
             warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
-            _refuse_empty(arguments)
+            _check(arguments)
             app(arguments)
     except InputError as error:
         _stop(error, 2, debug)
@@ -320,8 +320,11 @@ def main() -> None:
         _stop(error, 1, debug)
 
 
-def _refuse_empty(arguments: list[str]) -> None:
-    """`--data "$UNSET"` would read the current folder: Path("") is Path(".")."""
+def _check(arguments: list[str]) -> None:
+    """`--data "$UNSET"` would read the current folder: Path("") is Path("."). No text file holds what is not UTF-8."""
+    for argument in arguments:
+        if any("\ud800" <= character <= "\udfff" for character in argument):
+            raise InputError(f"{argument}: contains bytes that are not UTF-8; rename the file or folder")
     for before, argument in zip(["anyjepa", *arguments], arguments, strict=False):
         if re.fullmatch(r"(--[\w-]+=)?", argument):
             raise InputError(

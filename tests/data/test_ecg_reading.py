@@ -118,16 +118,6 @@ def test_the_same_id_from_two_folders_is_refused(tmp_path: Path) -> None:
         read([tmp_path / "a", tmp_path / "b"])
 
 
-def test_an_unreadable_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def walk(path: Path, onerror):  # root may read everything, so permissions cannot be tested as they are
-        onerror(PermissionError(13, "Permission denied", str(path)))
-        return iter(())
-
-    monkeypatch.setattr(reading.os, "walk", walk)
-    with pytest.raises(InputError, match="the folder cannot be read \\(Permission denied\\)"):
-        read(tmp_path)
-
-
 def test_what_looks_wrong_is_warned_of_once(tmp_path: Path) -> None:
     for name in "123":
         write_wfdb(tmp_path / name, leads=("I", "II", "III"))

@@ -193,8 +193,11 @@ def test_only_shards_of_these_files_and_settings_are_kept(tmp_path: Path, monkey
     (folder / "r3.dat").write_bytes(whole)
     (folder / "r4.hea").unlink()
     written.clear()
-    prepare_store([folder], output, leads=LEADS)
+    with pytest.warns(DataWarning, match=r"set: 1 file is not read: 1 \.dat$") as warned:
+        prepare_store([folder], output, leads=LEADS)
+    assert len(warned) == 1
     assert written == ["000001"]
+    (folder / "r4.dat").unlink()
     prepare_store([folder], tmp_path / "other", leads=LEADS)
     assert contents(output) == contents(tmp_path / "other")
 

@@ -56,12 +56,6 @@ def test_classes_without_a_split_and_images_without_classes(photos):
         read_images(photos)
 
 
-def test_another_folder_beside_the_split_is_refused(photos):
-    (photos / "more").mkdir()
-    with pytest.raises(InputError, match="holds 'more' beside 'train'"):
-        read_images(photos)
-
-
 def test_training_and_evaluation(photos):
     config = ImageDataConfig.model_validate({"side": 24, "augmentation": {"crop": {}, "flip": 0.5}})
     data = training_data(config, [photos])
@@ -163,7 +157,7 @@ def test_damaged_files_never_fail_otherwise(data, kind, tmp_path_factory):
 
 
 def test_nothing_to_read(tmp_path):
-    with pytest.raises(InputError, match=r"holds no image that can be read ending in \.png"):
+    with pytest.raises(InputError, match=r"holds no image; files ending in \.png"):
         read_images(tmp_path)
     with pytest.raises(InputError, match="there is no such file or folder"):
         read_images(tmp_path / "nothing")

@@ -12,7 +12,7 @@ from PIL import Image as Pictures
 
 from anyjepa.data.images.reading import read_images
 from anyjepa.data.images.source import ImageDataConfig, training_data
-from anyjepa.errors import InputError
+from anyjepa.errors import DataWarning, InputError
 
 
 class Image(NamedTuple):
@@ -65,13 +65,15 @@ def hub(monkeypatch):
 
 
 def test_a_set_by_name(hub):
-    found = read_images("hf:owner/pets")
+    with pytest.warns(DataWarning, match="hf:owner/pets: parts are not read: unsupervised"):
+        found = read_images("hf:owner/pets")
     assert found.split == ("train",) * 5 + ("test",) * 2
     assert found.ids[-1] == "test/00001"
     assert list(found.labels) == ["class"]  # the other has no published labels
     assert found.labels["class"].numbers.tolist() == [0, 1, 0, 1, 0, 1, 0]
     assert found.images[5].tolist()[0][0] == [7, 0, 248]
-    data = training_data(ImageDataConfig(side=8, mean=(0,) * 3, std=(1 / 255,) * 3), ["hf:owner/pets"])  # type: ignore[list-item]
+    with pytest.warns(DataWarning, match="unsupervised"):
+        data = training_data(ImageDataConfig(side=8, mean=(0,) * 3, std=(1 / 255,) * 3), ["hf:owner/pets"])  # type: ignore[list-item]
     assert len(data) == 5
     assert np.allclose(data[4][:, 0, 0], [4, 0, 251], atol=1e-3)
 

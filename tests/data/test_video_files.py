@@ -57,17 +57,24 @@ def test_frames_are_made_smaller_when_decoded_and_may_have_colours(tmp_path):
 
 
 def test_folders_are_classes_and_split(tmp_path):
-    for place in ("train/run/a.mp4", "train/walk/b.mp4", "val/run/c.mp4", "test/walk/d.mp4"):
-        write_video(tmp_path / place, frames=9)
+    for place in (
+        "train/run/a.mp4",
+        "train/walk/b.mp4",
+        "val/run/c.mp4",
+        "val/walk/d.mp4",
+        "test/run/e.mp4",
+        "test/walk/f.mp4",
+    ):
+        write_video(tmp_path / f"{place}.mp4", frames=9)
     data = training_data(CONFIG, [tmp_path])
     assert data.ids == ("train/run/a.mp4", "train/walk/b.mp4")
     assert not data.groups_known
     everything = evaluation_data(data.preprocessing, [tmp_path])
     table = everything.tables["class"]
     assert table.classes == ("run", "walk")
-    assert table.split == ("train", "train", "validation", "test")
+    assert table.split == ("train",) * 2 + ("validation",) * 2 + ("test",) * 2
     assert everything[0].shape == (1, 5, 16, 16)
-    assert len(everything.checksums) == 4
+    assert len(everything.checksums) == 6
 
 
 @pytest.mark.parametrize("crop", [None, CropConfig()])
@@ -100,7 +107,7 @@ def test_broken_files_are_raised_or_skipped_and_counted(tmp_path):
 
 
 def test_what_is_there_instead_of_videos_is_named(tmp_path):
-    with pytest.raises(InputError, match="holds no video that can be read"):
+    with pytest.raises(InputError, match="holds no video; files ending in"):
         training_data(CONFIG, [tmp_path])
     (tmp_path / "a.txt").write_text("")
     with pytest.raises(InputError, match=r"files ending in '\.txt' are not read"):

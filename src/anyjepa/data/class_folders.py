@@ -1,15 +1,31 @@
-"""Folders of files: a folder a class, in folders of training, validation and test where they are there."""
+"""Folders of classes, in folders of training, validation and test where they are there."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
+from anyjepa.data.listing import TABLES, Listing, counted, list_folder, tell
 from anyjepa.errors import InputError
 
-PARTS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
+Part = Literal["train", "validation", "test"]
+NAMES: dict[str, Part] = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "eval": "validation",
+    "test": "test",
+    "testing": "test",
+}
+"""What folders of a split are called, in any case; 'set' may follow, as in 'test_set'."""
+
+
+_LIKE_A_PART = re.compile(r"(?i)(train|val|test)(?![a-z])|.*[\W_](train|val|test)$")
 
 
 class ClassFile(NamedTuple):
@@ -17,60 +33,118 @@ class ClassFile(NamedTuple):
 
     path: Path
     id: str  # its path in the set
-    part: str | None = None
+    part: Part | None = None
     label: str | None = None
 
 
-def class_files(root: Path, suffixes: tuple[str, ...]) -> list[ClassFile]:
-    """The files under `root` with these (lower-case) endings, by parts and names; hidden ones are not seen.
+def class_files(root: Path, suffixes: Sequence[str], what: str, remarks: list[str] | None = None) -> list[ClassFile]:
+    """The files under `root` with these (lower-case) endings, by parts and paths; see `list_folder`.
 
-    The class is the first folder, below that of the split. InputError for a folder that cannot be read, for one beside
-    those of a split, and for a file beside folders of classes.
+    The class is the first folder, below that of the split. what: what a file is called. remarks: a list for what
+    is not read or looks wrong, DataWarnings if None.
+
+    Raises InputError for a folder that cannot be read or that holds no such file, for a file or folder beside those of
+    a split, for a file beside folders of classes, and for a split below the first folders.
     """
-    folders = [path for path in _inside(root) if path.is_dir()]
-    parts = [path for path in folders if path.name.lower() in PARTS]
-    if not any(PARTS[path.name.lower()] == "train" for path in parts):
-        return _checked(list(_of_classes(root, root, None, suffixes)))
-    if other := next((path for path in folders if path not in parts), None):
-        raise InputError(f"{root}: holds '{other.name}' beside 'train'; a split has only {', '.join(PARTS)}")
-    parts.sort(key=lambda path: list(PARTS).index(path.name.lower()))
-    found = (_of_classes(path, root, PARTS[path.name.lower()], suffixes) for path in parts)
-    return _checked([file for part in found for file in part])
+    listing = list_folder(root, suffixes, about=TABLES)
+    if not listing.files:
+        raise InputError(nothing_to_read(listing, what, suffixes))
+    parts = split_folders(root, listing.files)
+    files = []
+    for path in listing.files:
+        names = path.relative_to(root).parts
+        part, classes = (parts[names[0]], names[1:-1]) if parts else (None, names[:-1])
+        files.append(ClassFile(path, "/".join(names), part, classes[0] if classes else None))
+    _refuse_without_class(root, files)
+    tell([*listing.remarks(), *_remarks(listing, files, 2 if parts else 1)], remarks)
+    return sorted(files, key=lambda file: get_args(Part).index(file.part or "train"))
 
 
-def _checked(files: list[ClassFile]) -> list[ClassFile]:
-    named = next((file.label for file in files if file.label is not None), None)
-    if bare := next((file for file in files if file.label is None), None) if named else None:
-        raise InputError(f"{bare.path}: lies beside folders of classes ('{named}' ...), in none of them")
-    return files
+def split_folders(root: Path, files: Sequence[Path]) -> dict[str, Part | None]:
+    """The part of each folder in `root`, by name; empty if it has no folder of a split.
+
+    A training part alone is not a split, so its part is None.
+
+    Raises InputError for two folders of one part, for a file or folder beside those of a split, and for such folders
+    further down.
+    """
+    _refuse_deeper(root, files)
+    names = sorted({path.relative_to(root).parts[0] for path in files})
+    parts = {name: part for name in names if (part := part_of(name))}
+    for name in names if parts else ():
+        if name not in parts:
+            raise InputError(
+                f"{root / name}: lies beside '{next(iter(parts))}', which is a part of a split; move one of them away, "
+                "or put everything into a folder 'train'"
+            )
+    for part in get_args(Part):
+        if len(same := [name for name in parts if parts[name] == part]) > 1:
+            raise InputError(
+                f"{root}: '{same[0]}' and '{same[1]}' are both the {part} part; rename or move one of them"
+            )
+    return dict.fromkeys(parts) if set(parts.values()) == {"train"} else dict(parts)
 
 
-def _of_classes(folder: Path, root: Path, part: str | None, suffixes: tuple[str, ...]) -> Iterator[ClassFile]:
-    """The files of a folder: those directly in it have no class."""
-    for path in _inside(folder):
-        if path.is_dir():
-            for file in files_below(path, suffixes):
-                yield ClassFile(file, file.relative_to(root).as_posix(), part, path.name)
-        elif path.suffix.lower() in suffixes:
-            yield ClassFile(path, path.relative_to(root).as_posix(), part)
+def part_of(folder: str) -> Part | None:
+    """The part of a split that a folder's name says, None if none."""
+    return NAMES.get(re.sub("[-_ ]?set$", "", folder.casefold()))
 
 
-def files_below(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
-    """The files under `folder` with these (lower-case) endings, by names; hidden ones are not seen. InputError."""
-    for place, folders, names in os.walk(folder, onerror=_unreadable):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith(".") and name.lower().endswith(suffixes):
-                yield Path(place, name)
+def nothing_to_read(listing: Listing, what: str, suffixes: Sequence[str]) -> str:
+    """The message for a folder without a file to read."""
+    there = f"; it holds {listing.endings}" if listing.others else ""
+    return f"{listing.root}: holds no {what}; files ending in {', '.join(suffixes)} are read{there}"
 
 
-def _inside(folder: Path) -> list[Path]:
-    try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    except OSError as error:
-        _unreadable(error)
-        raise
+def _refuse_deeper(root: Path, files: Iterable[Path]) -> None:
+    """InputError for parts of a split in a folder of their own, as in 'set/train/cat'."""
+    inner: dict[Path, set[str]] = {}
+    for folder in {path.parent for path in files}:
+        while folder not in (root, *root.parents) and folder.parent != root:
+            inner.setdefault(folder.parent, set()).add(folder.name)
+            folder = folder.parent
+    for folder in sorted(inner):
+        parts = {part_of(name) for name in inner[folder]}
+        if None not in parts or len(parts) > 2:
+            names = " and ".join(f"'{name}'" for name in sorted(inner[folder]) if part_of(name))
+            raise InputError(f"{folder}: holds {names}, the parts of a split, which must come first; pass this folder")
 
 
-def _unreadable(error: OSError) -> None:
-    raise InputError(f"{error.filename}: cannot be read ({error.strerror})") from error
+def _refuse_without_class(root: Path, files: Sequence[ClassFile]) -> None:
+    """InputError for files without a class if others have one."""
+    bare = next((file for file in files if file.label is None), None)
+    named = next((file for file in files if file.label is not None), None)
+    if bare and named:
+        if bare.part != named.part and all(file.label is None for file in files if file.part == bare.part):
+            raise InputError(
+                f"{bare.path.parent}: has no folders of classes, but {root / named.id.split('/')[0]} has; "
+                "pass one of them, or move one away"
+            )
+        raise InputError(
+            f"{bare.path}: lies beside folders of classes ('{named.label}' ...), in none of them; "
+            "move it into one of them, or away"
+        )
+
+
+def _remarks(listing: Listing, files: Sequence[ClassFile], depth: int) -> list[str]:
+    """Folders without files, classes that a part lacks, and folders that only look like parts.
+
+    depth: of the folders of classes.
+    """
+    lines, root = [], listing.root
+    classes: dict[str, set[str]] = {}
+    for file in files:
+        if file.label is not None:
+            classes.setdefault(file.part or "", set()).add(file.label)
+    used = {parent for file in files for parent in file.path.parents}
+    if empty := [f for f in listing.folders if f not in used and 0 < len(f.relative_to(root).parts) <= depth]:
+        lines.append(f"{counted(len(empty), 'folder holds', 'folders hold')} nothing to read: {listing.shown(empty)}")
+    every = set().union(*classes.values())
+    lacking = [f"'{name}' ({part})" for part in classes for name in sorted(every - classes[part])]
+    if lacking:
+        more = ", ..." if len(lacking) > 5 else ""
+        lines.append(f"classes are missing from parts of the split: {', '.join(lacking[:5])}{more}")
+    if len(every) > 1 and all(_LIKE_A_PART.match(name) for name in every):
+        names = " and ".join(f"'{name}'" for name in sorted(every)[:2])
+        lines.append(f"{names} are read as classes; the parts of a split are called train, val and test")
+    return [f"{root}: {line}" for line in lines]

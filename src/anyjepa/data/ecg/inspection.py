@@ -34,7 +34,7 @@ def inspect(
 
     JSON-able: records (count), ids, sources, fs_hz, leads and statements (counts), statement_names (of SNOMED codes),
     duration_s, patients (None: unknown for some record), tasks, amplitude_mv (for each lead), invalid_samples,
-    problems, skipped.
+    problems, remarks (what is not read of folders), skipped.
     """
     reading = read(paths, fs=fs, leads=leads, unit=unit, on_error="skip", warn=False)
     recordings = reading.recordings
@@ -59,6 +59,7 @@ def inspect(
             {"kind": p.kind, "meaning": p.meaning, "count": p.count, "examples": list(p.examples)}
             for p in reading.problems
         ],
+        "remarks": reading.remarks,
         "skipped": reading.skipped,
     }
 
@@ -93,7 +94,7 @@ def render(found: dict[str, Any], statements: int = 15) -> Group:
     if (more := len(found["statements"]) - statements) > 0:
         diagnoses.add_row(f"... and {more} more", "")
 
-    wrong: list[Text] = []
+    wrong = [Text(one_line(remark), style="yellow") for remark in found["remarks"]]
     for problem in found["problems"]:
         records = _number(problem["count"], "record")
         wrong.append(Text(f"{problem['kind']}: {records}: {problem['meaning']}", style="yellow"))

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from anyjepa.data.class_folders import Part, nothing_to_read, split_folders
 from anyjepa.data.ecg import store
 from anyjepa.data.ecg.arrays import read_npz
 from anyjepa.data.ecg.checks import Problem, check, warn_about
@@ -25,7 +26,8 @@ from anyjepa.data.ecg.vendor_files import read_scp, read_xml
 from anyjepa.data.ecg.wfdb_files import read_wfdb
 from anyjepa.data.ecg.wfdb_header import GAP, read_header
 from anyjepa.data.files import regular_size
-from anyjepa.errors import InputError
+from anyjepa.data.listing import Listing, list_folder, set_name, tell
+from anyjepa.errors import InputError, one_line
 
 SUFFIXES = (".hea", ".npz", ".npy", ".csv", ".parquet", ".dcm", ".scp", ".xml")
 LAYOUTS: tuple[Layout, ...] = (store, ptbxl, mimic, code15, mitbih, ptb, st_petersburg)
@@ -38,6 +40,7 @@ class Reading:
     recordings: list[Recording]
     skipped: dict[str, str]
     problems: list[Problem]
+    remarks: list[str]  # what else is to be said of the folders
 
 
 def read(
@@ -51,10 +54,12 @@ def read(
 ) -> Reading:
     """All ECGs in files and folders, in memory; `find` says which, `iterate` has them one at a time.
 
-    warn: tell what `check` finds as one DataWarning a kind. InputError if nothing can be read.
+    warn: tell what `check` finds as one DataWarning a kind, and the remarks. InputError if nothing can be read.
     """
-    skipped: dict[str, str] = {}
-    recordings = list(iterate(paths, fs=fs, leads=leads, unit=unit, on_error=on_error, skipped=skipped))
+    skipped, remarks = dict[str, str](), list[str]()
+    recordings = list(
+        iterate(paths, fs=fs, leads=leads, unit=unit, on_error=on_error, skipped=skipped, remarks=remarks)
+    )
     if not recordings:
         if not skipped:
             raise InputError("no ECG could be read: no path was given")
@@ -63,7 +68,8 @@ def read(
     problems = check(recordings)
     if warn:
         warn_about(problems)
-    return Reading(recordings, skipped, problems)
+        tell(remarks, None)
+    return Reading(recordings, skipped, problems, remarks)
 
 
 def iterate(
@@ -74,14 +80,15 @@ def iterate(
     unit: str | float | None = None,
     on_error: OnError = "raise",
     skipped: dict[str, str] | None = None,
+    remarks: list[str] | None = None,
 ) -> Iterator[Recording]:
     """The ECGs in files and folders, in mV, each read when it is asked for; see `find` for which, and the options.
 
-    on_error: raise, or pass over what cannot be read and put it with the reason into `skipped`. InputError also for an
-    id that occurs twice.
+    on_error: raise, or pass over what cannot be read and put it with the reason into `skipped`. remarks: see `find`.
+    InputError also for an id that occurs twice.
     """
     seen: dict[str, str] = {}
-    for entry in find(paths, fs=fs, leads=leads, unit=unit):
+    for entry in find(paths, fs=fs, leads=leads, unit=unit, remarks=remarks):
         try:
             recordings = entry.read()
         except InputError as error:
@@ -106,12 +113,16 @@ def find(
     fs: float | None = None,
     leads: Sequence[str] | None = None,
     unit: str | float | None = None,
+    remarks: list[str] | None = None,
 ) -> Iterator[Entry]:
     """What there is to read in files and folders, in a fixed order.
 
     A folder is searched recursively for data sets in one of the `LAYOUTS` and for WFDB headers; only if it has neither,
-    for the other `SUFFIXES`. fs (Hz), leads and unit are for arrays and tables that do not say so themselves; for the
-    others, unit is what one ADC unit is, instead of the file's gain and baseline (see `read_wfdb`).
+    for the other `SUFFIXES`. Folders in it may say the part of a split (`split_folders`). remarks: a list for what is
+    not read (`list_folder`), DataWarnings if None.
+
+    fs (Hz), leads and unit are for arrays and tables that do not say so themselves; for the others, unit is what one
+    ADC unit is, instead of the file's gain and baseline (see `read_wfdb`).
     """
     paths = [paths] if isinstance(paths, (str, Path)) else paths
     if "" in paths:
@@ -119,52 +130,68 @@ def find(
     read_one = partial(_read_file, fs=fs, leads=leads, unit=unit)
     for path in map(Path, paths):
         if os.path.isdir(path):  # unlike Path.is_dir it takes any name
-            yield from _find_in(path, read_one, unit)
+            for entry in _find_in(path, read_one, unit, remarks):
+                yield entry._replace(where=one_line(entry.where))
         else:
             regular_size(path)
             yield Entry(str(path), partial(read_one, path, path.parent), (path,))
 
 
 def _find_in(
-    root: Path, read_one: Callable[[Path, Path], list[Recording]], unit: str | float | None
+    root: Path,
+    read_one: Callable[[Path, Path], list[Recording]],
+    unit: str | float | None,
+    remarks: list[str] | None,
 ) -> Iterator[Entry]:
-    by_suffix: dict[str, list[Path]] = {suffix: [] for suffix in SUFFIXES}
-    data_sets = False
-    for folder, subfolders, names in os.walk(root, onerror=_unreadable):
-        if layout := next((layout for layout in LAYOUTS if layout.recognise(Path(folder))), None):
-            data_sets = True
-            yield from layout.entries(Path(folder), unit)
-            subfolders.clear()
-        else:
-            subfolders.sort()
-            for file in (Path(folder, name) for name in names):
-                by_suffix.get(file.suffix.lower(), []).append(file)
-    files = _without_segments(sorted(by_suffix[".hea"]))
-    if not files and not data_sets:
-        files = sorted(file for files in by_suffix.values() for file in files)
-        if not files:
-            raise InputError(f"{root}: holds no ECG; files ending in {', '.join(SUFFIXES)} are read")
-    for file in files:
-        yield Entry(str(file), partial(read_one, file, root), (file,), str(root))
+    data_sets: list[tuple[Layout, Path]] = []
+
+    def claimed(folder: Path) -> bool:
+        layout = next((layout for layout in LAYOUTS if layout.recognise(folder)), None)
+        if layout:
+            data_sets.append((layout, folder))
+        return layout is not None
+
+    listing = list_folder(root, SUFFIXES, claimed=claimed)
+    headers = [file for file in listing.files if file.suffix.lower() == ".hea"]
+    if headers or data_sets:
+        listing = _records(listing, headers)
+    elif not listing.files:
+        raise InputError(nothing_to_read(listing, "ECG", SUFFIXES))
+    tell(listing.remarks(), remarks)
+    parts = split_folders(root, listing.files)
+    for layout, folder in data_sets:
+        yield from layout.entries(folder, unit)
+    for file in listing.files:
+        part = parts[file.relative_to(root).parts[0]] if parts else None
+        yield Entry(str(file), partial(_in_part, read_one, file, root, part), (file,), f"{root} {part or ''}")
 
 
-def _unreadable(error: OSError) -> None:
-    raise InputError(f"{error.filename}: the folder cannot be read ({error.strerror})") from error
+def _in_part(
+    read_one: Callable[[Path, Path], list[Recording]], file: Path, root: Path, part: Part | None
+) -> list[Recording]:
+    return [replace(recording, split=recording.split or part) for recording in read_one(file, root)]
 
 
-def _without_segments(headers: list[Path]) -> list[Path]:
-    """The headers that are not merely a part of a multi-segment record; such a record is never a part itself."""
+def _records(listing: Listing, headers: list[Path]) -> Listing:
+    """The headers that are not merely a part of a multi-segment record; such a record is never a part itself.
+
+    What headers name, and files of other kinds that are called as a header is (annotations), belong to them.
+    """
     parts: set[Path] = set()
     wholes: set[Path] = set()
+    belonging: set[Path] = set()
     for path in headers:
         try:
-            segments = read_header(path).segments
+            header = read_header(path)
         except InputError:
             continue  # told when the record itself is read
-        if segments:
+        belonging.update(path.with_name(signal.file) for signal in header.signals)
+        if header.segments:
             wholes.add(path)
-            parts.update(path.with_name(f"{part.name}.hea") for part in segments if part.name != GAP)
-    return [path for path in headers if path not in parts - wholes]
+            parts.update(path.with_name(f"{part.name}.hea") for part in header.segments if part.name != GAP)
+    stems = {path.with_suffix("") for path in headers}
+    belonging.update(path for path in listing.others if path.with_suffix("") in stems)
+    return listing.only([path for path in headers if path not in parts - wholes], belonging | (parts - wholes))
 
 
 def _read_file(
@@ -172,7 +199,7 @@ def _read_file(
 ) -> list[Recording]:
     regular_size(path)
     id = path.relative_to(root).with_suffix("").as_posix()
-    source = root.resolve().name
+    source = set_name(root)
     match path.suffix.lower():
         case ".hea":
             return [with_origin(read_wfdb(path, id, source, unit))]

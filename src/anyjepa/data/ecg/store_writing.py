@@ -96,7 +96,7 @@ def prepare_store(
     with work.claimed():
         _check_free(output)  # another process may have made it since
         work.begin(names)
-        _write_shards(work, _shards(paths, settings), len(names), workers, progress)
+        _write_shards(work, _shards(paths, settings, []), len(names), workers, progress)
         _write_index(work, paths, names)
         Store(work.store)  # index and shards fit together
         try:
@@ -121,9 +121,11 @@ def _canonical(leads: Sequence[str]) -> tuple[str, ...]:
     return leads
 
 
-def _shards(paths: Sequence[Path], settings: StoreSettings) -> Iterator[tuple[str, list[Entry]]]:
-    """Name and entries of each shard: '000012-<digest of all that it depends on>'."""
-    entries = find(paths, unit=settings.unit)
+def _shards(
+    paths: Sequence[Path], settings: StoreSettings, remarks: list[str] | None = None
+) -> Iterator[tuple[str, list[Entry]]]:
+    """Name and entries of each shard: '000012-<digest of all that it depends on>'. remarks: see `find`."""
+    entries = find(paths, unit=settings.unit, remarks=remarks)
     for number in itertools.count():
         if not (group := list(islice(entries, ENTRIES_PER_SHARD))):
             return
@@ -134,7 +136,7 @@ def _shards(paths: Sequence[Path], settings: StoreSettings) -> Iterator[tuple[st
             for file in _files(entry):
                 if file.is_file():
                     facts = file.stat()
-                    digest.update(f"\n{file}\n{facts.st_size}\n{facts.st_mtime_ns}".encode())
+                    digest.update(f"\n{file}\n{facts.st_size}\n{facts.st_mtime_ns}".encode(errors="surrogateescape"))
         yield f"{number:06}-{digest.hexdigest()}", group
 
 

@@ -7,38 +7,39 @@ from typing import Literal
 
 import numpy as np
 
-from anyjepa.data.class_folders import class_files, files_below
+from anyjepa.data.class_folders import class_files
 from anyjepa.data.images.image_files import SUFFIXES, ImageFiles, read_image
 from anyjepa.data.images.image_set import ImageSet, Labels
-from anyjepa.errors import InputError
+from anyjepa.data.listing import list_folder, set_name
+from anyjepa.errors import InputError, one_line
 
 
-def read_folder(root: Path, on_error: Literal["raise", "skip"] = "raise") -> ImageSet:
+def read_folder(root: Path, on_error: Literal["raise", "skip"] = "raise", remarks: list[str] | None = None) -> ImageSet:
     """The images under `root`; ids are their paths in it. The class is the first folder, below that of the split.
 
     on_error 'skip': a file that cannot be read is left out and named, for which each is decoded once; 'raise' reads
-    only headers now, and what is truncated is an InputError when it is decoded. InputError if there is no image.
+    only headers now, and what is truncated is an InputError when it is decoded. remarks: see `class_files`. InputError
+    if there is no image.
     """
     files, skipped = [], {}
-    for file in class_files(root, SUFFIXES):
+    for file in class_files(root, SUFFIXES, "image", remarks):
         try:
             read_image(file.path, decode=on_error == "skip")
         except InputError as error:
             if on_error == "raise":
                 raise
-            skipped[file.id] = str(error)
+            skipped[one_line(file.id)] = str(error)
             continue
         files.append(file)
     if not files:
-        reason = f"; the first: {next(iter(skipped.values()))}" if skipped else f" ending in {', '.join(SUFFIXES)}"
-        raise InputError(f"{root}: holds no image that can be read{reason}")
+        raise InputError(f"{root}: holds no image that can be read; the first: {next(iter(skipped.values()))}")
     ids = tuple(file.id for file in files)
     classes = tuple(sorted({file.label for file in files if file.label is not None}))
     place = {name: number for number, name in enumerate(classes)}
     numbers = np.array([place[file.label] for file in files if file.label is not None], int)
     sizes = (file.path.stat().st_size for file in files)
     return ImageSet(
-        name=root.resolve().name,
+        name=set_name(root),
         ids=ids,
         images=ImageFiles(
             tuple(file.path for file in files),
@@ -52,4 +53,4 @@ def read_folder(root: Path, on_error: Literal["raise", "skip"] = "raise") -> Ima
 
 def recognise(root: Path) -> bool:
     """Whether there is an image file under a folder."""
-    return root.is_dir() and next(files_below(root, SUFFIXES), None) is not None
+    return root.is_dir() and bool(list_folder(root, SUFFIXES).files)

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from anyjepa.data.class_folders import PARTS
+from anyjepa.data.class_folders import NAMES, part_of
 from anyjepa.data.images.image_files import as_pixels
 from anyjepa.data.images.image_set import ImageSet, Labels
+from anyjepa.data.listing import tell
 from anyjepa.errors import InputError
 
 PREFIX = "hf:"
@@ -49,9 +50,11 @@ def read_hub(name: str) -> ImageSet:
         found = datasets.load_dataset(name)
     except Exception as error:  # no network, no such set, a set that wants to run code
         raise InputError(f"{PREFIX}{name}: cannot be loaded ({type(error).__name__}: {error})") from None
-    parts = {part: found[part] for part in found if part in PARTS}
+    parts = {part: found[part] for part in found if part_of(part)}
     if not parts:
-        raise InputError(f"{PREFIX}{name}: has the parts {', '.join(found)}; one of {', '.join(PARTS)} is needed")
+        raise InputError(f"{PREFIX}{name}: has the parts {', '.join(found)}; one of {', '.join(NAMES)} is needed")
+    if others := [part for part in found if part not in parts]:
+        tell([f"{PREFIX}{name}: parts are not read: {', '.join(others)}"], None)
     table = datasets.concatenate_datasets(list(parts.values()))
     columns = [key for key, feature in table.features.items() if isinstance(feature, datasets.Image)]
     if not columns:
@@ -66,6 +69,6 @@ def read_hub(name: str) -> ImageSet:
         name=name,
         ids=tuple(f"{part}/{row:05d}" for part, rows in parts.items() for row in range(len(rows))),
         images=HubImages(table, columns[0]),
-        split=tuple(PARTS[part] for part, rows in parts.items() for _ in range(len(rows))),
+        split=tuple(part_of(part) or "train" for part, rows in parts.items() for _ in range(len(rows))),
         labels=labels,
     )

@@ -13,6 +13,7 @@ import numpy as np
 
 from anyjepa.data.files import regular_size
 from anyjepa.data.images.image_set import ImageSet, Labels
+from anyjepa.data.listing import set_name
 from anyjepa.errors import InputError
 from anyjepa.limits import check_size
 
@@ -82,7 +83,7 @@ def read_mnist(folder: Path) -> ImageSet:
         ids += [f"{part}/{row:05d}" for row in range(len(images))]
     labelled = np.concatenate(numbers)
     return ImageSet(
-        name=folder.resolve().name,
+        name=set_name(folder),
         ids=tuple(ids),
         images=np.concatenate(pixels)[..., None],
         split=tuple(split),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anyjepa.data.files import regular_size
+from anyjepa.data.files import opened
 from anyjepa.errors import InputError
 from anyjepa.limits import PIXELS
 
@@ -44,12 +45,12 @@ def read_image(path: Path, decode: bool = True) -> np.ndarray:
     """
     from PIL import Image
 
-    if not regular_size(path):
-        raise InputError(f"{path}: is an empty file")
     try:
-        with warnings.catch_warnings():  # Pillow's, of odd metadata
+        with opened(path) as file, warnings.catch_warnings():  # Pillow's, of odd metadata
             warnings.simplefilter("ignore")
-            with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as picture:
+            if not os.fstat(file.fileno()).st_size:
+                raise InputError(f"{path}: is an empty file")
+            with Image.open(file, formats=("PNG", "JPEG", "WEBP")) as picture:
                 PIXELS.check(picture.width * picture.height, str(path))
                 return as_pixels(picture) if decode else np.empty((0, 0, 3), np.uint8)
     except InputError:
@@ -57,7 +58,7 @@ def read_image(path: Path, decode: bool = True) -> np.ndarray:
     except Image.DecompressionBombError:
         raise InputError(f"{path}: has more pixels than Pillow decodes; make it smaller, or leave it out") from None
     except Exception as error:  # a broken file fails in many ways
-        reason = str(error).split(str(path))[0].rstrip(" '") or type(error).__name__
+        reason = str(error).partition(" <")[0] or type(error).__name__
         raise InputError(f"{path}: cannot be read as PNG, JPEG or WebP ({reason})") from None
 
 

@@ -21,9 +21,10 @@ def inspect(path: Path | str) -> dict[str, Any]:
 
     JSON-able: records (count), ids, source, split, sizes ('WIDTHxHEIGHT') and channels (counts), classes (for each task
     the counts of each class, by part of the split), duplicates (ids with the same pixels: all groups, and those with
-    ids in several parts), skipped.
+    ids in several parts), remarks (what is not read of a folder, and what looks wrong in it), skipped.
     """
-    images = read_images(path, on_error="skip")
+    remarks: list[str] = []
+    images = read_images(path, on_error="skip", remarks=remarks)
     sizes, channels, same = Counter[str](), Counter[str](), dict[bytes, list[int]]()
     for row in range(len(images.ids)):
         image = images.images[row]
@@ -44,6 +45,7 @@ def inspect(path: Path | str) -> dict[str, Any]:
         "classes": {task: _classes(images, task, split) for task in images.labels},
         "duplicates": [[images.ids[row] for row in rows] for rows in repeated],
         "duplicates_across_parts": [[images.ids[row] for row in rows] for rows in across],
+        "remarks": remarks,
         "skipped": images.skipped,
     }
 
@@ -71,7 +73,7 @@ def render(found: dict[str, Any], most: int = 15) -> Group:
         if len(classes) > most:
             table.add_row(f"... and {len(classes) - most} more", "")
         tables += [table, Text()]
-    wrong: list[Text] = []
+    wrong = [Text(one_line(remark), style="yellow") for remark in found["remarks"]]
     for key, meaning in (
         ("duplicates_across_parts", "images are in several parts of the split: a score on them says nothing"),
         ("duplicates", "images are there more than once"),

@@ -11,10 +11,13 @@ from anyjepa.data.images.image_set import ImageSet
 from anyjepa.errors import InputError
 
 
-def read_images(path: Path | str, on_error: Literal["raise", "skip"] = "raise") -> ImageSet:
+def read_images(
+    path: Path | str, on_error: Literal["raise", "skip"] = "raise", remarks: list[str] | None = None
+) -> ImageSet:
     """CIFAR and MNIST as published, else a folder of image files; 'hf:owner/name' is a set of the Hugging Face hub.
 
-    on_error: what to do with a file of a folder that cannot be read. InputError in one line for anything else.
+    on_error: what to do with a file of a folder that cannot be read. remarks: a list for what else there is to say of a
+    folder, DataWarnings if None. InputError in one line for anything else.
     """
     if str(path).startswith(PREFIX):
         return read_hub(str(path)[len(PREFIX) :])
@@ -25,7 +28,7 @@ def read_images(path: Path | str, on_error: Literal["raise", "skip"] = "raise") 
         return cifar.read_cifar(*found)
     if not path.is_dir():
         raise InputError(f"{path}: is no set of images; give a folder, an archive of CIFAR (.tar.gz), or hf:OWNER/NAME")
-    return idx_files.read_mnist(path) if idx_files.recognise(path) else folders.read_folder(path, on_error)
+    return idx_files.read_mnist(path) if idx_files.recognise(path) else folders.read_folder(path, on_error, remarks)
 
 
 def recognise(path: Path | str) -> bool:

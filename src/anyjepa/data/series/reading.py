@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from anyjepa.data.class_folders import Part, nothing_to_read, split_folders
+from anyjepa.data.listing import list_folder, tell
 from anyjepa.data.series.arrays import read_csv, read_npz
 from anyjepa.data.series.record import Series
 from anyjepa.data.series.ts_files import read_ts
-from anyjepa.errors import InputError
+from anyjepa.errors import InputError, one_line
 
 READERS = {".ts": read_ts, ".npz": read_npz, ".csv": read_csv}
 
@@ -18,21 +20,22 @@ READERS = {".ts": read_ts, ".npz": read_npz, ".csv": read_csv}
 def read(paths: Sequence[Path], on_error: Literal["raise", "skip"] = "raise") -> tuple[list[Series], dict[str, str]]:
     """The series of files and folders (searched recursively, in the order of names), and files left out: why.
 
-    Ids of a folder's files begin with their path in it. InputError for an id that occurs twice, or if nothing is read.
+    Ids of a folder's files begin with their path in it. A folder in it may say the part of the split (`split_folders`).
+    InputError for an id that occurs twice, or if nothing is read.
     """
     series: dict[str, Series] = {}
     skipped: dict[str, str] = {}
     for path in paths:
-        for file, prefix in _files(path):
+        for file, prefix, part in _files(path):
             try:
                 found = READERS[file.suffix.lower()](file)
             except InputError as error:
                 if on_error == "raise":
                     raise
-                skipped[str(file)] = str(error)
+                skipped[one_line(str(file))] = str(error)
                 continue
             for one in found:
-                named = replace(one, id=prefix + one.id)
+                named = replace(one, id=prefix + one.id, split=one.split or part)
                 if named.id in series:
                     raise InputError(f"{one.where}: id '{named.id}' is also that of {series[named.id].where}")
                 series[named.id] = named
@@ -41,17 +44,19 @@ def read(paths: Sequence[Path], on_error: Literal["raise", "skip"] = "raise") ->
     return list(series.values()), skipped
 
 
-def _files(path: Path) -> list[tuple[Path, str]]:
-    """Files to read, and what their series' ids begin with."""
-    known = ", ".join(READERS)
+def _files(path: Path) -> list[tuple[Path, str, Part | None]]:
+    """Files to read, what their series' ids begin with, and the part of the split that their folder says."""
     if not path.is_dir():
         if path.suffix.lower() not in READERS:
-            raise InputError(f"{path}: files ending in '{path.suffix}' are not read; known are {known}")
-        return [(path, "")]
-    try:
-        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in READERS)
-    except OSError as error:
-        raise InputError(f"{path}: the folder cannot be read ({error.strerror})") from error
-    if not found:
-        raise InputError(f"{path}: holds no series; files ending in {known} are read")
-    return [(file, f"{file.parent.relative_to(path)}/" if file.parent != path else "") for file in found]
+            raise InputError(f"{path}: files ending in '{path.suffix}' are not read; known are {', '.join(READERS)}")
+        return [(path, "", None)]
+    listing = list_folder(path, tuple(READERS))
+    if not listing.files:
+        raise InputError(nothing_to_read(listing, "series", tuple(READERS)))
+    tell(listing.remarks(), None)
+    parts = split_folders(path, listing.files)
+    places = [file.parent.relative_to(path).parts for file in listing.files]
+    return [
+        (file, "".join(f"{folder}/" for folder in folders), parts[folders[0]] if parts else None)
+        for file, folders in zip(listing.files, places, strict=True)
+    ]

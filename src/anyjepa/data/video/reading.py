@@ -10,10 +10,11 @@ import numpy as np
 from anyjepa.data.array_files import read_arrays
 from anyjepa.data.class_folders import ClassFile, class_files
 from anyjepa.data.labels import LabelTable
+from anyjepa.data.listing import set_name
 from anyjepa.data.video.files import SUFFIXES, Decoding, VideoFiles, decode, scan
 from anyjepa.data.video.preprocessing import checked
 from anyjepa.data.video.video_set import VideoArrays, VideoSet
-from anyjepa.errors import InputError
+from anyjepa.errors import InputError, one_line
 
 
 def read_files(path: Path, on_error: Literal["raise", "skip"], decoding: Decoding) -> VideoSet:
@@ -23,7 +24,7 @@ def read_files(path: Path, on_error: Literal["raise", "skip"], decoding: Decodin
     decoded into memory. on_error 'skip': broken and truncated ones are left out and named. InputError if none is left.
     """
     if path.is_dir():
-        root, listed = path, class_files(path, SUFFIXES)
+        root, listed = path, class_files(path, SUFFIXES, "video")
     else:
         if path.suffix.lower() not in (*SUFFIXES, ""):
             raise InputError(f"{path}: files ending in '{path.suffix}' are not read; known are {', '.join(SUFFIXES)}")
@@ -39,18 +40,17 @@ def read_files(path: Path, on_error: Literal["raise", "skip"], decoding: Decodin
         except InputError as error:
             if on_error == "raise":
                 raise
-            skipped[file.id] = str(error)
+            skipped[one_line(file.id)] = str(error)
             continue
         files.append(file)
         scans.append(seen)
     if not files:
-        reason = f"; the first: {next(iter(skipped.values()))}" if skipped else f" ending in {', '.join(SUFFIXES)}"
-        raise InputError(f"{path}: holds no video that can be read{reason}")
+        raise InputError(f"{path}: holds no video that can be read; the first: {next(iter(skipped.values()))}")
     ids = tuple(file.id for file in files)
     split = tuple(file.part or "train" for file in files) if any(file.part for file in files) else None
     in_files = VideoFiles(tuple(file.path for file in files), tuple(scans), decoding)
     return VideoSet(
-        name=root.resolve().name,
+        name=set_name(root),
         ids=ids,
         videos=VideoArrays(arrays) if decoding.when == "ahead" else in_files,
         split=split,

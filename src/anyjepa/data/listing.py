@@ -1,0 +1,218 @@
+"""What lies in a folder: the files that are read, and a line about everything that is not."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+import warnings
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from anyjepa.data.files import check_name
+from anyjepa.errors import DataWarning, InputError, one_line
+
+TABLES = (".csv", ".tsv", ".parquet", ".json", ".jsonl", ".xlsx", ".xls", ".yaml", ".yml", ".xml")
+"""Endings of files that may hold labels of images or videos, but never images or videos."""
+
+_NOTES = (*TABLES, ".txt", ".srt", ".vtt")  # beside a file of the same name, these are about it
+_LABELS = re.compile(
+    r"((.*[-_.])?(labels?|annotations?|metadata|database|class_names)|classes|demographics|diagnoses|dictionary|folds"
+    r"|index|info|notes|participants|patients|reference|sample_submission|splits?|subjects)"
+    rf"({'|'.join(map(re.escape, _NOTES))})"
+)
+_DOCUMENTS = re.compile(
+    r"(readme|licen[cs]e|copying|notice|changelog|citation|authors|checksums?|md5sums?|sha\d*sums?|records|annotators)"
+    r"([-_].*)?(\.(txt|md|rst|html?|pdf|cff|bib))?|.*\.(md|rst|bib|md5|sha\d+)"
+)
+_SYSTEM = frozenset({
+    "thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "__pycache__", "@eadir", "$recycle.bin", "lost+found",
+    "system volume information", ".git", ".svn", ".hg", ".dvc", ".cache", ".ipynb_checkpoints", ".idea", ".vscode",
+    ".trashes", ".spotlight-v100", ".fseventsd", ".temporaryitems", ".appledouble", ".thumbnails", ".snapshot",
+})  # fmt: skip
+_SHOWN = 3  # names in a line
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A folder's content, in the order of paths. `others` have endings that are not read."""
+
+    root: Path
+    files: list[Path]
+    others: list[Path]
+    folders: list[Path]  # the root first, without those that something else reads
+    hidden: list[Path]
+    unfollowed: dict[Path, str]  # link: why it is not followed
+
+    def only(self, files: Collection[Path], belonging: Collection[Path]) -> Listing:
+        """The same, where just these of its files are read; `belonging` are parts of them."""
+        rest = set(self.files).difference(files, belonging)
+        others = [path for path in self.others if path not in belonging]
+        return replace(self, files=list(files), others=sorted([*others, *rest]))
+
+    @property
+    def endings(self) -> str:
+        """How many files of each ending are not read: '10 .bmp, 2 .txt'."""
+        counts = Counter(_ending(path) for path in self.others)
+        return ", ".join(f"{count} {ending}" for ending, count in counts.most_common())
+
+    def remarks(self) -> list[str]:
+        """A line for each kind of thing that is not read, and for names that some file systems do not tell apart."""
+        lines = []
+        if count := len(self.others):
+            lines.append(f"{counted(count, 'file is', 'files are')} not read: {self.endings}")
+        if count := len(self.hidden):
+            lines.append(f"{counted(count, 'hidden file or folder is', 'hidden files and folders are')} not read: "
+                         f"{self.shown(self.hidden)}")  # fmt: skip
+        if count := len(self.unfollowed):
+            links = [f"{self.name(path)} ({why})" for path, why in list(self.unfollowed.items())[:_SHOWN]]
+            more = ", ..." if count > _SHOWN else ""
+            lines.append(f"{counted(count, 'link is', 'links are')} not followed: {', '.join(links)}{more}")
+        if alike := _alike(self.root, self.files):
+            lines.append(f"names differ only in case or in the form of Unicode: {', '.join(alike[:_SHOWN])}")
+        return [f"{self.root}: {line}" for line in lines]
+
+    def name(self, path: Path) -> str:
+        """A path as seen from the root."""
+        return path.relative_to(self.root).as_posix()
+
+    def shown(self, paths: Sequence[Path]) -> str:
+        """The first of some paths."""
+        return ", ".join([*map(self.name, paths[:_SHOWN]), *["..."] * (len(paths) > _SHOWN)])
+
+
+def list_folder(
+    root: Path, suffixes: Sequence[str], about: Sequence[str] = (), claimed: Callable[[Path], bool] | None = None
+) -> Listing:
+    """All files under `root` with these (lower-case) endings, upper-case ones too, whatever kind of file they are.
+
+    about: endings of files about the data, which are nothing to speak of, as are documents, tables of labels by their
+    names, and what operating systems leave behind. claimed: asked of each folder, whether something else reads it.
+
+    Links are followed, except those to a folder that they are in and to what is read under its own name. A broken link
+    to a file is listed as one. Raises InputError for a folder that cannot be read.
+    """
+    check_name(root)
+    walk = _Walk(tuple(suffixes), tuple(about))
+    walk.enter([root], claimed or (lambda folder: False))
+    walk.resolve_files()
+    files, stems = sorted(walk.files), {path.with_suffix("") for path in walk.files}
+    others = [p for p in walk.others if not (p.suffix.lower() in _NOTES and p.with_suffix("") in stems)]
+    unfollowed = {path: walk.unfollowed[path] for path in sorted(walk.unfollowed)}
+    hidden = sorted(walk.hidden)
+    return Listing(root, files, sorted(others), list(walk.places), hidden, unfollowed)
+
+
+def set_name(folder: Path) -> str:
+    """What the data in a folder are called."""
+    return one_line(folder.resolve().name)
+
+
+def tell(remarks: Iterable[str], into: list[str] | None) -> None:
+    """Put remarks into a list; without one, each is a DataWarning."""
+    if into is not None:
+        into += remarks
+        return
+    for remark in remarks:
+        warnings.warn(remark, DataWarning, stacklevel=3)
+
+
+def counted(count: int, one: str, several: str) -> str:
+    return f"{count} {one if count == 1 else several}"
+
+
+@dataclass
+class _Walk:
+    """Files and links first, so that a file is read under its own name rather than that of a link to it."""
+
+    suffixes: tuple[str, ...]
+    about: tuple[str, ...]
+    files: list[Path] = field(default_factory=list)
+    others: list[Path] = field(default_factory=list)
+    hidden: list[Path] = field(default_factory=list)
+    unfollowed: dict[Path, str] = field(default_factory=dict)
+    places: dict[Path, str] = field(default_factory=dict)  # folder: its path without links
+    entered: dict[str, Path] = field(default_factory=dict)  # the other way round
+    folder_links: list[Path] = field(default_factory=list)
+    file_links: list[Path] = field(default_factory=list)
+
+    def enter(self, todo: list[Path], claimed: Callable[[Path], bool]) -> None:
+        """Walk through folders, and through links to folders after them."""
+        while todo or self.folder_links:
+            folder = todo.pop() if todo else self.folder_links.pop(0)
+            place = os.path.realpath(folder)
+            if folder.is_symlink() and Path(self.places.get(folder.parent, "")).is_relative_to(place):
+                self.unfollowed[folder] = "to a folder that it is in"
+            elif place in self.entered:
+                self.unfollowed[folder] = f"to {self.entered[place]}, which is read already"
+            else:
+                self.places[folder], self.entered[place] = place, folder
+                if claimed(folder):
+                    del self.places[folder]
+                else:
+                    todo += reversed(self._look_into(folder))
+
+    def resolve_files(self) -> None:
+        """Links to files, once all folders are known."""
+        known = {os.path.join(self.places[path.parent], path.name): path for path in self.files if self.file_links}
+        for link in sorted(self.file_links):
+            if not link.name.lower().endswith(self.suffixes):
+                self._sort(link)
+            elif (target := os.path.realpath(link)) in known:
+                self.unfollowed[link] = f"to {known[target]}, which is read already"
+            else:
+                known[target] = link
+                self.files.append(link)
+
+    def _look_into(self, folder: Path) -> list[Path]:
+        """Its folders; everything else is sorted."""
+        try:
+            with os.scandir(folder) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            raise InputError(f"{folder}: the folder cannot be read ({error.strerror})") from error
+        folders = []
+        for entry in found:
+            path, name, link = folder / entry.name, entry.name.lower(), entry.is_symlink()
+            is_folder = os.path.isdir(path) if link else entry.is_dir()
+            if name in _SYSTEM or name.startswith(("._", ".trash")):
+                continue
+            if name.startswith("."):
+                if is_folder or name.endswith(self.suffixes):
+                    self.hidden.append(path)
+            elif is_folder:
+                (self.folder_links if link else folders).append(path)
+            elif link and os.path.exists(path):
+                self.file_links.append(path)
+            elif link and not name.endswith(self.suffixes):
+                self.unfollowed[path] = "broken"
+            else:
+                self._sort(path)
+        return folders
+
+    def _sort(self, path: Path) -> None:
+        name = path.name.lower()
+        if _LABELS.fullmatch(name) or _DOCUMENTS.fullmatch(name):
+            return
+        if name.endswith(self.suffixes):
+            self.files.append(path)
+        elif not name.endswith(self.about):
+            self.others.append(path)
+
+
+def _ending(path: Path) -> str:
+    return path.suffix.lower() if re.fullmatch(r"\.[\w~]{1,10}", path.suffix) else "without an ending"
+
+
+def _alike(root: Path, files: Sequence[Path]) -> list[str]:
+    """'A.png = a.png' for names in one folder that are the same when case and Unicode's forms are ignored."""
+    paths, names = {root}, dict[tuple[Path, str], list[Path]]()
+    for path in files:
+        while path not in paths:
+            paths.add(path)
+            names.setdefault((path.parent, unicodedata.normalize("NFC", path.name).casefold()), []).append(path)
+            path = path.parent
+    same = (sorted(p.relative_to(root).as_posix() for p in paths) for paths in names.values() if len(paths) > 1)
+    return [" = ".join(paths) for paths in same]
