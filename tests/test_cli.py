@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shlex
 import shutil
@@ -585,3 +586,11 @@ def test_from_real_files_to_a_report(cli, tiny_recipe, test_data, tmp_path):
     assert f"warning: pretrained on {ludb}, but judged on the recipe's embedded data; --data names others" in done.err
     done = cli("evaluate", run / "model", "--data", ludb, "--unit", "uV")
     assert done.err == "anyjepa: evaluate: which task? choose one by --task: rhythm, lvh, conduction\n"
+
+
+def test_an_argument_that_is_not_utf8_is_refused_before_anything_is_done(cli, tmp_path):
+    output = tmp_path / os.fsdecode(b"M\xfcller")
+    done = cli("pretrain", "ecg-jepa-demo", "-o", output)
+    assert done.code == 2
+    assert done.err.endswith(r"M\udcfcller: contains bytes that are not UTF-8; rename the file or folder" + "\n")
+    assert not output.exists()

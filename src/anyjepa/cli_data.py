@@ -55,7 +55,7 @@ def data_inspect(
     from anyjepa.data.images import inspection as images
     from anyjepa.data.images.reading import recognise
 
-    is_cells = kind is Kind.cells or (kind is None and all(path.suffix == ".h5ad" for path in paths))
+    is_cells = kind is Kind.cells or (kind is None and all(path.suffix.lower() == ".h5ad" for path in paths))
     if edits and not is_cells:
         raise InputError("--set is for cells (.h5ad)")
     if is_cells:

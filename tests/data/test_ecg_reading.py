@@ -11,6 +11,7 @@ import pytest
 from anyjepa.data.ecg import reading
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.reading import read
+from anyjepa.data.ecg.store_writing import prepare_store
 from anyjepa.errors import DataWarning, InputError
 
 
@@ -38,6 +39,62 @@ def test_tables_beside_headers_are_no_records(tmp_path: Path) -> None:
     write_wfdb(tmp_path / "1")
     (tmp_path / "labels.csv").write_text("id,label\n1,x\n")
     assert [r.id for r in read(tmp_path).recordings] == ["1"]
+
+
+def test_what_is_not_read_beside_headers_is_named(tmp_path: Path) -> None:
+    """Signal and annotation files belong to headers; other records, in whatever format, do not."""
+    write_wfdb(tmp_path / "1")
+    write_wfdb(tmp_path / "deep" / "2")
+    (tmp_path / "deep" / "2.hea").rename(tmp_path / "deep" / "2.HEA")
+    header = (tmp_path / "1.hea").read_text()
+    (tmp_path / "1.hea").write_text(header.replace("1.dat", "other.sig"))
+    (tmp_path / "1.dat").rename(tmp_path / "other.sig")
+    for name in ("1.atr", "1.qrs", "RECORDS", "3.dat", "3.mat", "4.edf", "5.npz", "6.csv", "labels.csv"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.warns(DataWarning) as warned:
+        found = read(tmp_path)
+    assert [r.id for r in found.recordings] == ["1", "deep/2"]
+    (line,) = found.remarks
+    assert [str(w.message) for w in warned if "not read" in str(w.message)] == [line]
+    head, endings = line.split(" are not read: ")
+    assert head == f"{tmp_path}: 5 files"
+    assert sorted(endings.split(", ")) == ["1 .csv", "1 .dat", "1 .edf", "1 .mat", "1 .npz"]
+
+
+def test_folders_of_a_split_are_its_parts(tmp_path: Path) -> None:
+    for place in ("Training/a/1", "dev/2", "test/3"):
+        write_wfdb(tmp_path / place)
+    found = read(tmp_path).recordings
+    assert {r.id: r.split for r in found} == {"Training/a/1": "train", "dev/2": "validation", "test/3": "test"}
+    assert [r.split for r in read(tmp_path / "test").recordings] == [None]
+    write_wfdb(tmp_path / "more" / "4")
+    with pytest.raises(InputError, match="more: lies beside 'Training'"):
+        read(tmp_path)
+
+
+def test_linked_folders_are_read_once(tmp_path: Path) -> None:
+    write_wfdb(tmp_path / "store" / "big" / "1")
+    write_wfdb(tmp_path / "set" / "own" / "2")
+    (tmp_path / "set" / "big").symlink_to(tmp_path / "store" / "big")
+    (tmp_path / "set" / "again").symlink_to(tmp_path / "store" / "big")
+    (tmp_path / "set" / "own" / "up").symlink_to("../..")
+    with pytest.warns(DataWarning, match="2 links are not followed: big .*, own/up .to a folder that it is in"):
+        assert [r.id for r in read(tmp_path / "set").recordings] == ["again/1", "own/2"]
+
+
+def test_a_name_that_is_not_utf8_is_refused_or_skipped_and_shown_escaped(tmp_path: Path) -> None:
+    write_wfdb(tmp_path / "1")
+    write_wfdb(tmp_path / "2")
+    (tmp_path / "2.hea").rename(tmp_path / os.fsdecode(b"M\xfcller.hea"))
+    (tmp_path / "2.dat").unlink()
+    with pytest.raises(InputError, match=r"M\\udcfcller\.hea: its name contains bytes that are not UTF-8"):
+        read(tmp_path)
+    found = read(tmp_path, on_error="skip")
+    assert [r.id for r in found.recordings] == ["1"]
+    assert list(found.skipped) == [rf"{tmp_path}/M\udcfcller.hea"]
+    store = prepare_store([tmp_path], tmp_path / "store", leads=("II", "V1"), on_error="skip")
+    assert store.ids == ("1",)
+    assert list(store.manifest.skipped) == [rf"{tmp_path}/M\udcfcller.hea"]
 
 
 def test_arrays_and_tables_in_one_folder(tmp_path: Path) -> None:

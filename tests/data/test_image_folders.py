@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -17,7 +18,7 @@ from anyjepa.data.images.image_files import read_image
 from anyjepa.data.images.inspection import inspect
 from anyjepa.data.images.reading import read_images
 from anyjepa.data.images.source import ImageDataConfig, evaluation_data, training_data
-from anyjepa.errors import InputError
+from anyjepa.errors import DataWarning, InputError, one_line
 from anyjepa.randomness import generator
 
 
@@ -154,6 +155,42 @@ def test_damaged_files_never_fail_otherwise(data, kind, tmp_path_factory):
         assert read_image(path).dtype == np.uint8
     except InputError as error:
         assert str(error).count(str(path)) == 1  # noqa: PT017
+
+
+def test_what_is_not_read_is_warned_of_in_training_and_listed_by_inspection(photos, cli):
+    for name in ("train/cat/b.bmp", "train/cat/c.BMP", "val/dog/d.heic", "train/labels.csv", "train/cat/a.txt"):
+        (photos / name).write_bytes(b"")
+    (photos / "train" / "cat" / "a.png").rename(photos / "train" / "cat" / "a.PNG")
+    (photos / "train" / "emu").mkdir()
+    remarks = [
+        f"{photos}: 3 files are not read: 2 .bmp, 1 .heic",
+        f"{photos}: 1 folder holds nothing to read: train/emu",
+    ]
+    with pytest.warns(DataWarning) as warned:
+        data = training_data(ImageDataConfig(mean=(0.5,) * 3, std=(0.25,) * 3), [photos])
+    assert [str(w.message) for w in warned] == remarks
+    assert data.ids == ("train/cat/a.PNG", "train/dog/a.png")
+    assert inspect(photos)["remarks"] == remarks
+    done = cli("data", "inspect", photos)
+    assert "3 files are not read: 2 .bmp, 1 .heic" in done.out.replace("\n", "")
+    assert "no problem found" not in done.out
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.png", b"new\nline.png"])
+def test_an_odd_name_is_refused_or_skipped_and_shown_escaped(name, photos):
+    path = photos / "train" / "cat" / os.fsdecode(name)
+    (photos / "train" / "cat" / "a.png").rename(path)
+    shown = one_line(f"train/cat/{path.name}")
+    with pytest.raises(InputError, match=rf"{re.escape(shown)}: its name contains .*; rename it"):
+        read_images(photos)
+    assert list(read_images(photos, on_error="skip").skipped) == [shown]
+
+
+def test_quotes_markup_and_long_names_are_carried_through(photos, tmp_path):
+    names = ['it\'s "q", <b>&;.png', "x" * 240 + ".png", "caf\u00e9 \u4e2d.png"]
+    for name in names:
+        Image.new("RGB", (8, 8)).save(photos / "train" / "cat" / name)
+    assert {f"train/cat/{name}" for name in names} < set(read_images(photos).ids)
 
 
 def test_nothing_to_read(tmp_path):

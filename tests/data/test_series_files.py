@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from anyjepa.data.series.reading import read
 from anyjepa.data.series.record import Series
 from anyjepa.data.series.ts_files import read_ts
-from anyjepa.errors import InputError
+from anyjepa.errors import DataWarning, InputError
 
 HEADER = """#a comment
 @problemName Toy
@@ -157,6 +157,27 @@ def test_broken_files_of_a_folder_are_skipped_and_counted_if_asked(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no series"):
         read([tmp_path / "empty"])
+
+
+def test_a_folder_says_the_split_and_names_what_is_not_read(tmp_path):
+    for place in ("train/a", "testing/b"):
+        (tmp_path / place).parent.mkdir()
+        (tmp_path / f"{place}.CSV").write_text("x\n1\n2\n")
+    for name in ("Toy_TRAIN.tsv", "Toy_TEST.arff", "labels.csv", "._a.csv"):
+        (tmp_path / "train" / name).write_text("")
+    (tmp_path / "again").symlink_to("train")
+    with pytest.warns(DataWarning) as warned:
+        series, skipped = read([tmp_path])
+    assert [(one.id, one.split) for one in series] == [("testing/b", "test"), ("train/a", "train")]
+    assert not skipped
+    assert [str(w.message).removeprefix(f"{tmp_path}: ") for w in warned] == [
+        "2 files are not read: 1 .arff, 1 .tsv",
+        f"1 link is not followed: again (to {tmp_path / 'train'}, which is read already)",
+    ]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "train" / "Toy_TRAIN.tsv").rename(tmp_path / "other" / "a.tsv")
+    with pytest.raises(InputError, match=r"holds no series; files ending in .* are read; it holds 1 \.tsv"):
+        read([tmp_path / "other"])
 
 
 def test_a_series_has_channels_and_samples():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from functools import cache
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from anyjepa.data.images.augmentation import AugmentationConfig, CropConfig
 from anyjepa.data.video.files import SUFFIXES, Decoding, decode, scan
 from anyjepa.data.video.source import VideoDataConfig, evaluation_data, training_data
-from anyjepa.errors import InputError
+from anyjepa.errors import DataWarning, InputError
 
 GREY = Decoding("grey", 32, "lazily")
 CONFIG = VideoDataConfig(frames=4, stride=2, side=16, mean=(0.5,), std=(0.25,))
@@ -57,14 +58,7 @@ def test_frames_are_made_smaller_when_decoded_and_may_have_colours(tmp_path):
 
 
 def test_folders_are_classes_and_split(tmp_path):
-    for place in (
-        "train/run/a.mp4",
-        "train/walk/b.mp4",
-        "val/run/c.mp4",
-        "val/walk/d.mp4",
-        "test/run/e.mp4",
-        "test/walk/f.mp4",
-    ):
+    for place in ("train/run/a", "train/walk/b", "val/run/c", "val/walk/d", "test/run/e", "test/walk/f"):
         write_video(tmp_path / f"{place}.mp4", frames=9)
     data = training_data(CONFIG, [tmp_path])
     assert data.ids == ("train/run/a.mp4", "train/walk/b.mp4")
@@ -104,6 +98,26 @@ def test_broken_files_are_raised_or_skipped_and_counted(tmp_path):
     assert data.ids == ("good.mp4",)
     assert sorted(data.skipped) == ["text.mp4", "truncated.avi"]
     assert sorted(evaluation_data(data.preprocessing, [tmp_path], on_error="skip").skipped) == sorted(data.skipped)
+
+
+def test_what_is_not_read_is_named_and_odd_names_are_refused_or_skipped(tmp_path):
+    write_video(tmp_path / "run" / "a.mp4")
+    write_video(tmp_path / "run" / "b.mp4").rename(tmp_path / "run" / os.fsdecode(b"caf\xe9.mp4"))
+    for name in ("run/c.gif", "run/a.srt", "labels.csv", "walk/d.gif"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    with (
+        pytest.warns(DataWarning) as warned,
+        pytest.raises(InputError, match=r"caf\\udce9\.mp4: its name contains bytes that are not UTF-8"),
+    ):
+        training_data(CONFIG, [tmp_path])
+    assert [str(w.message).removeprefix(f"{tmp_path}: ") for w in warned] == [
+        "2 files are not read: 2 .gif",
+        "1 folder holds nothing to read: walk",
+    ]
+    with pytest.warns(DataWarning):
+        data = training_data(CONFIG.model_copy(update={"on_error": "skip"}), [tmp_path])
+    assert (data.ids, list(data.skipped)) == (("run/a.mp4",), [r"run/caf\udce9.mp4"])
 
 
 def test_what_is_there_instead_of_videos_is_named(tmp_path):

@@ -56,8 +56,9 @@ def class_files(root: Path, suffixes: Sequence[str], what: str, remarks: list[st
         part, classes = (parts[names[0]], names[1:-1]) if parts else (None, names[:-1])
         files.append(ClassFile(path, "/".join(names), part, classes[0] if classes else None))
     _refuse_without_class(root, files)
+    files.sort(key=lambda file: get_args(Part).index(file.part or "train"))
     tell([*listing.remarks(), *_remarks(listing, files, 2 if parts else 1)], remarks)
-    return sorted(files, key=lambda file: get_args(Part).index(file.part or "train"))
+    return files
 
 
 def split_folders(root: Path, files: Sequence[Path]) -> dict[str, Part | None]:

@@ -203,7 +203,7 @@ class _Walk:
 
 
 def _ending(path: Path) -> str:
-    return path.suffix.lower() if re.fullmatch(r"\.[\w~]{1,10}", path.suffix) else "without an ending"
+    return path.suffix.lower() if re.fullmatch(r"\.[\w~]{1,15}", path.suffix) else "without an ending"
 
 
 def _alike(root: Path, files: Sequence[Path]) -> list[str]:

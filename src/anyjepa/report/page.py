@@ -58,7 +58,7 @@ def write_report(run: str | Path) -> Path:
         raise InputError(f"{run}: there is no such run folder")
     path = run / "report.html"
     written = path.with_suffix(".html.part")
-    written.write_text(page(read_contents(run)), encoding="utf-8")
+    written.write_text(page(read_contents(run)), encoding="utf-8", errors="backslashreplace")
     os.replace(written, path)
     return path
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from anyjepa.config import validated
-from anyjepa.errors import InputError
+from anyjepa.errors import InputError, one_line
 from anyjepa.limits import MEMORY
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.pooling import Head
@@ -96,7 +96,7 @@ def save_model(
         fit_parts(f"{folder} (student)", _encoder_only(config), student)
     _check_preprocessing(str(folder), preprocessing)
     parameters = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.named_children()}
-    card = model_card(folder.name, config, preprocessing, parameters)
+    card = model_card(one_line(folder.name), config, preprocessing, parameters)
     metadata = {"anyjepa": json.dumps(config.architecture())}
     new = folder.with_name(f".{folder.name}.{os.getpid()}.new")
     try:

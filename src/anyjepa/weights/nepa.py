@@ -20,7 +20,7 @@ from anyjepa.config import Config, Share, validated
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing
 from anyjepa.data.ecg.sets.catalogue import CATALOGUE
-from anyjepa.errors import InputError, did_you_mean
+from anyjepa.errors import InputError, did_you_mean, one_line
 from anyjepa.objectives.next_embedding import NextEmbeddingConfig
 from anyjepa.weights.folder import save_model
 from anyjepa.weights.foreign import read_foreign, read_json, renamed
@@ -140,7 +140,7 @@ def convert(path: Path, statistics: str | None = None, constants: bool = True) -
             "predictor": False,
             "classifier": classifier,
             "provenance": Provenance(
-                data="not said by the folder", origin=f"official NEPA folder {path.resolve().name}"
+                data="not said by the folder", origin=f"official NEPA folder {one_line(path.resolve().name)}"
             ),
         },
         where,

@@ -25,6 +25,7 @@ from anyjepa.data.ecg.preprocessing import MissingLeads, OnError
 from anyjepa.data.ecg.recording import FS_RANGE, Annotations, Part, Rate, Recording
 from anyjepa.data.ecg.sets.layout import Entry
 from anyjepa.data.files import opened, regular_size
+from anyjepa.data.listing import set_name
 from anyjepa.errors import InputError
 from anyjepa.limits import check_size
 
@@ -119,7 +120,7 @@ class Store(Sequence[Recording]):
 
     @property
     def name(self) -> str:
-        return self.path.resolve().name
+        return set_name(self.path)
 
     @property
     def problems(self) -> tuple[Problem, ...]:

@@ -142,7 +142,7 @@ def _shards(
 
 def _files(entry: Entry) -> Iterator[Path]:
     for file in entry.files:
-        yield from record_files(file) if file.suffix == ".hea" else [file]
+        yield from record_files(file) if file.suffix.lower() == ".hea" else [file]
 
 
 def _write_shards(
