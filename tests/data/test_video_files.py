@@ -103,7 +103,7 @@ def test_broken_files_are_raised_or_skipped_and_counted(tmp_path):
 def test_what_is_not_read_is_named_and_odd_names_are_refused_or_skipped(tmp_path):
     write_video(tmp_path / "run" / "a.mp4")
     write_video(tmp_path / "run" / "b.mp4").rename(tmp_path / "run" / os.fsdecode(b"caf\xe9.mp4"))
-    for name in ("run/c.gif", "run/a.srt", "labels.csv", "walk/d.gif"):
+    for name in ("run/c.swf", "run/a.srt", "labels.csv", "walk/d.swf"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     with (
@@ -112,7 +112,7 @@ def test_what_is_not_read_is_named_and_odd_names_are_refused_or_skipped(tmp_path
     ):
         training_data(CONFIG, [tmp_path])
     assert [str(w.message).removeprefix(f"{tmp_path}: ") for w in warned] == [
-        "2 files are not read: 2 .gif",
+        "2 files are not read: 2 .swf",
         "1 folder holds nothing to read: walk",
     ]
     with pytest.warns(DataWarning):
