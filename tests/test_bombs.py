@@ -125,6 +125,10 @@ def png(path: Path) -> None:
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", content) + chunk(b"IEND", b""))
 
 
+def channels(path: Path) -> None:
+    path.write_text("@univariate false\n@classLabel false\n@data\n" + "1:" * 5000 + "1\n")
+
+
 def laughs(path: Path) -> None:
     lines = ["base: ecg-jepa-demo", "data:", "  kind: &a [x, x, x, x, x, x, x, x, x]"]
     lines += [f"  {chr(98 + n)}: &{chr(98 + n)} [{', '.join(['*' + chr(97 + n)] * 9)}]" for n in range(9)]
@@ -134,6 +138,7 @@ def laughs(path: Path) -> None:
 ECG, IMAGES = "from anyjepa.data.ecg.reading import read", "from anyjepa.data.images.reading import read_images as read"
 SERIES = "from anyjepa.data.series.arrays import read_npz as read"
 VIDEO = "from anyjepa.data.video.reading import read_npz as read"
+TS = "from anyjepa.data.series.ts_files import read_ts as read"
 IDX = "from anyjepa.data.images.idx_files import read_idx as read"
 TORCH, RECIPE = (
     "from anyjepa.weights.foreign import read_foreign as read",
@@ -174,6 +179,7 @@ BOMBS: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "view.ckpt": (TORCH, lambda p: torch.save({"a": torch.zeros(1).expand(10**6, 10**6)}, p), "ANYJEPA_LIMIT_MEMORY="),
     "shared.pt": (TORCH, shared, "ANYJEPA_LIMIT_MEMORY="),
     "photos": (IMAGES, lambda p: (p.mkdir(), png(p / "a.png")), "ANYJEPA_LIMIT_PIXELS=144000000"),
+    "channels.ts": (TS, channels, "line 4 needs 5,001 columns, .*ANYJEPA_LIMIT_COLUMNS=5001"),
     "laughs.yaml": (RECIPE, laughs, "with its aliases written out, it needs .*ANYJEPA_LIMIT_RECIPE="),
     "deep.yaml": (RECIPE, lambda p: p.write_text("a: " + "[" * 60 + "]" * 60), "nested more than 50 deep"),
     "long.yaml": (RECIPE, lambda p: p.write_text("#" * 300_000), "ANYJEPA_LIMIT_RECIPE=300kB"),

@@ -14,6 +14,7 @@ import numpy as np
 from anyjepa.data.files import regular_size
 from anyjepa.data.series.record import Series
 from anyjepa.errors import InputError, did_you_mean
+from anyjepa.limits import COLUMNS
 
 KEYS = (
     "problemname",
@@ -126,6 +127,7 @@ def _number(path: Path, found: dict[str, list[str]], key: str) -> int | None:
 
 def _series(text: str, header: _Header, where: str) -> tuple[np.ndarray, str | None]:
     """Values (C, T) and the class of one line."""
+    COLUMNS.check(1 + text.count(":"), where)
     fields = text.split(":")
     label = fields.pop().strip() if header.classes else None
     if label is not None and label not in header.classes:
