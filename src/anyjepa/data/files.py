@@ -1,14 +1,10 @@
-"""What is read from a file system, regular files; and a file that one process holds."""
+"""What is read from a file system: regular files only."""
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import re
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -89,21 +85,3 @@ def _check_kind(path: Path, mode: int) -> None:
 
 def _at_once(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
-@contextmanager
-def held(file: Path, busy: str) -> Iterator[None]:
-    """Let no other process hold `file` meanwhile; it is made if need be. InputError `busy` if one does, else OSError.
-
-    The lock is the process's own: neither its workers hold it nor a crash, and on file systems without locks there is
-    none.
-    """
-    if file.exists():
-        regular_size(file)  # to open a FIFO would wait for its other end
-    with open(file, "a") as lock:
-        try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in (errno.EACCES, errno.EAGAIN):
-                raise InputError(busy) from None
-        yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import nn
 from anyjepa.data.array_files import read_arrays
 from anyjepa.errors import InputError
 from anyjepa.evaluation.samples import Windows
+from anyjepa.writing import replacing
 
 
 class FeatureCache:
@@ -42,10 +42,8 @@ class FeatureCache:
 
     def _write(self, key: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            partial = self.folder / f"{key}.{os.getpid()}.partial.npz"
-            np.savez(partial, **arrays)  # pyright: ignore[reportArgumentType]
-            partial.replace(self.folder / f"{key}.npz")
+            with replacing(self.folder / f"{key}.npz") as file:
+                np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
         return arrays
 
 

@@ -16,6 +16,7 @@ from anyjepa.data.files import read_text
 from anyjepa.errors import InputError
 from anyjepa.evaluation.calibration import Reliability
 from anyjepa.evaluation.intervals import UNKNOWN, Estimate
+from anyjepa.writing import write_text
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -173,7 +174,7 @@ class Result(Config):
         """The result as JSON text, also written to `path` if one is given."""
         text = self.model_dump_json(indent=2) + "\n"
         if path is not None:
-            Path(path).write_text(text)
+            write_text(Path(path), text)
         return text
 
     @classmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from importlib.resources import files
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from anyjepa.report.neighbours import attention, neighbours
 from anyjepa.report.perturbations import perturbations
 from anyjepa.report.proteins import proteins
 from anyjepa.report.results import evaluations, per_class
+from anyjepa.writing import write_text
 
 _SECTIONS = (
     ("perturbations", "Are perturbations predicted?", perturbations,
@@ -57,9 +57,7 @@ def write_report(run: str | Path) -> Path:
     if not run.is_dir():
         raise InputError(f"{run}: there is no such run folder")
     path = run / "report.html"
-    written = path.with_suffix(".html.part")
-    written.write_text(page(read_contents(run)), encoding="utf-8", errors="backslashreplace")
-    os.replace(written, path)
+    write_text(path, page(read_contents(run)))
     return path
 
 

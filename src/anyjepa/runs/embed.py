@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,6 +15,7 @@ from anyjepa.errors import InputError
 from anyjepa.evaluation.samples import ArraySamples, Samples
 from anyjepa.objectives.base import Weights
 from anyjepa.runs.model import EcgModel, Model, load
+from anyjepa.writing import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,7 +100,8 @@ def _write(output: Path, found: Read, vectors: np.ndarray) -> None:
     names = {"id": np.array(found.samples.ids), found.called: np.array(found.groups)}
     if output.suffix == ".npz":
         arrays = {**names, "embedding": vectors}
-        write_whole(output, lambda part: np.savez_compressed(part, **arrays))  # pyright: ignore[reportArgumentType]
+        with replacing(output) as new:
+            np.savez_compressed(new, **arrays)  # pyright: ignore[reportArgumentType]
     else:
         columns = pd.DataFrame(vectors, columns=[f"z{i}" for i in range(vectors.shape[1])])
         write_table(output, pd.concat([pd.DataFrame(names), columns], axis=1))
@@ -107,18 +109,5 @@ def _write(output: Path, found: Read, vectors: np.ndarray) -> None:
 
 def write_table(output: Path, table: pd.DataFrame) -> None:
     """A .parquet or .csv file, whole or not at all. Raises InputError."""
-    parquet = output.suffix == ".parquet"
-    write_whole(output, lambda part: table.to_parquet(part) if parquet else table.to_csv(part, index=False))
-
-
-def write_whole(output: Path, write: Callable[[Path], object]) -> None:
-    """A file written beside its place, then renamed. Raises InputError."""
-    part = output.with_name(f".{output.name}.part{output.suffix}")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        write(part)
-        part.replace(output)
-    except OSError as error:
-        raise InputError(f"{output}: cannot be written ({error.strerror or error})") from error
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(output) as new:
+        table.to_parquet(new) if output.suffix == ".parquet" else table.to_csv(new, index=False)

@@ -16,6 +16,7 @@ from anyjepa.randomness import generator
 from anyjepa.runs.folder import Run
 from anyjepa.runs.model import Model
 from anyjepa.runs.thumbnails import thumbnails
+from anyjepa.writing import replacing
 
 MOST = 2000  # records that are embedded
 QUERIES, NEIGHBOURS = 6, 6
@@ -32,8 +33,8 @@ def keep_embedding(run: Run, model: Model, samples: Dataset, table: LabelTable, 
     names, values = np.array([*joined.table.classes, "none"]), joined.table.values[some]
     labels = names[np.where(values.any(1), values.argmax(1), len(names) - 1)]
     split = np.array(joined.table.split)[some] if joined.table.split else np.full(len(some), "all")
-    run.artifacts.mkdir(exist_ok=True)
-    np.savez_compressed(run.artifacts / "embedding.npz", features=features, labels=labels, split=split)
+    with replacing(run.artifacts / "embedding.npz") as file:
+        np.savez_compressed(file, features=features, labels=labels, split=split)
     kind = model.preprocessing.kind
     trained = np.flatnonzero(split == "train") if joined.table.split else np.arange(len(some))
     tested = np.flatnonzero(split == "test") if joined.table.split else np.arange(len(some))
@@ -54,7 +55,8 @@ def keep_embedding(run: Run, model: Model, samples: Dataset, table: LabelTable, 
         device = next(model.encoder.parameters()).device
         x = torch.as_tensor(np.stack([samples[i] for i in rows[chosen]]), dtype=torch.float32).to(device)
         arrays["attention"] = attended(model.encoder, x).reshape(len(x), *model.encoder.grid).cpu().numpy()
-    np.savez_compressed(run.artifacts / "neighbours.npz", **arrays)
+    with replacing(run.artifacts / "neighbours.npz") as file:
+        np.savez_compressed(file, **arrays)
 
 
 def nearest(features: np.ndarray, queries: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -162,5 +162,4 @@ def _hidden(
 
 
 def _keep(run: Run, name: str, result: Result) -> None:
-    run.results.mkdir(exist_ok=True)
-    (run.results / f"{name}.json").write_text(result.to_json())
+    result.to_json(run.results / f"{name}.json")

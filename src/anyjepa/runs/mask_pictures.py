@@ -18,6 +18,7 @@ from anyjepa.randomness import generator
 from anyjepa.runs.folder import Run
 from anyjepa.runs.thumbnails import thumbnails
 from anyjepa.training.draws import step_masks
+from anyjepa.writing import replacing
 
 IMAGES = 4  # drawn; of videos one
 COUNTED = 2000  # masks at least whose tokens are counted
@@ -43,8 +44,8 @@ def keep_masks(run: Run, dataset: Dataset) -> None:
         arrays |= _on_pictures(dataset, x, first, grid)
     if counted:
         arrays |= _counted(batches, grid)
-    run.artifacts.mkdir(exist_ok=True)
-    np.savez_compressed(run.artifacts / "masks.npz", **arrays)
+    with replacing(run.artifacts / "masks.npz") as file:
+        np.savez_compressed(file, **arrays)
 
 
 def _on_signal(dataset: Dataset, signal: np.ndarray, group: Masks) -> dict[str, Any]:

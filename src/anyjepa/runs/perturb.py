@@ -18,10 +18,11 @@ from anyjepa.evaluation.perturbation.questions import Goal, screen, synergy
 from anyjepa.evaluation.perturbation.screens import effects_of
 from anyjepa.objectives.base import Weights
 from anyjepa.runs.amounts import has_amounts
-from anyjepa.runs.embed import refuse_input_as_output, write_table, write_whole
+from anyjepa.runs.embed import refuse_input_as_output, write_table
 from anyjepa.runs.perturbations import heads
 from anyjepa.runs.screens import asked
 from anyjepa.torch_defaults import torch_defaults
+from anyjepa.writing import replacing
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -85,7 +86,8 @@ def perturb_files(
         around = noise or "poisson"
         drawn = sample_cells(answer, measured.rows(controls), measured.library[controls], cells, noise=around)
         found = cells_to_anndata(drawn, provenance | {"noise": around})
-    write_whole(output, lambda part: found.write_h5ad(part))
+    with replacing(output) as new:
+        found.write_h5ad(new)
     return found.n_obs
 
 

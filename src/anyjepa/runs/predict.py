@@ -7,9 +7,10 @@ from pathlib import Path
 
 from anyjepa.errors import InputError
 from anyjepa.runs.classifier import classifier_of, classify
-from anyjepa.runs.embed import read_for, refuse_input_as_output, write_table, write_whole
+from anyjepa.runs.embed import read_for, refuse_input_as_output, write_table
 from anyjepa.runs.model import EcgModel, load
 from anyjepa.runs.surprise import check_predicts, continuation_table, draw_surprise, surprise_table
+from anyjepa.writing import replacing
 
 SUFFIXES = (".parquet", ".csv")
 
@@ -81,5 +82,6 @@ def surprise_files(
     if draw is not None:
         assert isinstance(loaded, EcgModel)  # checked before
         figure = draw_surprise(loaded, files.samples, table)
-        write_whole(draw, lambda part: figure.savefig(part, dpi=150))
+        with replacing(draw) as new:
+            figure.savefig(new, dpi=150)
     return len(files.samples), files.skipped

@@ -19,10 +19,10 @@ from anyjepa.data.cells.splits import CellSplit, SplitConfig, split
 from anyjepa.errors import InputError
 from anyjepa.objectives.base import Weights
 from anyjepa.recipes.schema import apply_edit
-from anyjepa.runs.embed import write_whole
 from anyjepa.runs.embedding_pictures import keep_embedding
 from anyjepa.runs.folder import Run, find_run
 from anyjepa.runs.model import CellModel, Model, load
+from anyjepa.writing import write_text
 
 
 class Asked(NamedTuple):
@@ -100,9 +100,7 @@ def answer_name(question: Asked, other: bool) -> str:
 
 def keep_answer(folder: Path, question: Asked, other: bool, answer: BaseModel) -> None:
     """Write what a question found into its file in a run's folder of answers."""
-    folder.mkdir(exist_ok=True)
-    text = answer.model_dump_json(indent=2) + "\n"
-    write_whole(folder / f"{answer_name(question, other)}.json", lambda part: part.write_text(text))
+    write_text(folder / f"{answer_name(question, other)}.json", answer.model_dump_json(indent=2) + "\n")
 
 
 def keep_map(run: Run, model: CellModel, screen: Screen) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,7 @@ from anyjepa.weights.card import model_card
 from anyjepa.weights.foreign import read_json
 from anyjepa.weights.model import ModelConfig, Provenance, TrainingRecords, fit_parts, parse_config
 from anyjepa.weights.tensors import dump_tensors, read_tensors
+from anyjepa.writing import replacing
 
 CONFIG, TENSORS, STUDENT = "config.json", "model.safetensors", "student.safetensors"
 PREPROCESSING, RECORDS, CARD = "preprocessing.json", "training_records.json", "README.md"
@@ -98,22 +97,16 @@ def save_model(
     parameters = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.named_children()}
     card = model_card(one_line(folder.name), config, preprocessing, parameters)
     metadata = {"anyjepa": json.dumps(config.architecture())}
-    new = folder.with_name(f".{folder.name}.{os.getpid()}.new")
-    try:
-        new.mkdir(parents=True)
-        _write(new / CONFIG, _json(config.model_dump(mode="json")))
-        _write(new / TENSORS, dump_tensors(tensors, metadata))
+    with replacing(folder) as new:
+        new.mkdir()
+        (new / CONFIG).write_bytes(_json(config.model_dump(mode="json")))
+        (new / TENSORS).write_bytes(dump_tensors(tensors, metadata))
         if student is not None:
-            _write(new / STUDENT, dump_tensors(student, metadata))
-        _write(new / PREPROCESSING, _json(dict(preprocessing)))
+            (new / STUDENT).write_bytes(dump_tensors(student, metadata))
+        (new / PREPROCESSING).write_bytes(_json(dict(preprocessing)))
         if records is not None:
-            _write(new / RECORDS, _json(records.model_dump(mode="json")))
-        _write(new / CARD, card.encode())
-        _put(new, folder)
-    except OSError as error:
-        raise InputError(f"{folder}: the model could not be written ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+            (new / RECORDS).write_bytes(_json(records.model_dump(mode="json")))
+        (new / CARD).write_text(card, encoding="utf-8")
     return folder
 
 
@@ -223,29 +216,3 @@ def _refuse_other_files(folder: Path) -> None:
             raise InputError(f"{folder}: holds '{other[0]}', which is no part of a model; choose another place")
     elif folder.exists():
         raise InputError(f"{folder}: is a file; choose another place")
-
-
-def _write(path: Path, content: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _put(new: Path, folder: Path) -> None:
-    """`new` takes the place of `folder`. Nothing portable exchanges two folders, so the old one steps aside first."""
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    if folder.exists():
-        folder.rename(old)
-    try:
-        new.rename(folder)
-    except OSError:
-        if old.exists():
-            old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-    parent = os.open(folder.parent, os.O_RDONLY)
-    try:
-        os.fsync(parent)
-    finally:
-        os.close(parent)

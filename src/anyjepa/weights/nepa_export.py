@@ -16,6 +16,7 @@ from anyjepa.weights.folder import LoadedModel, load_model
 from anyjepa.weights.model import ModelConfig
 from anyjepa.weights.nepa import JOINED, NAMES
 from anyjepa.weights.tensors import dump_tensors
+from anyjepa.writing import replacing
 
 FILES = ("config.json", "model.safetensors")
 
@@ -32,12 +33,10 @@ def export_nepa(path_or_id: Path | str, folder: Path | str, weights: Weights | N
         raise InputError(f"{folder}: holds other files; choose another place")
     state = {f"encoder.{name}": tensor for name, tensor in loaded.encoder.state_dict().items()}
     state |= {f"head.{name}": tensor for name, tensor in (loaded.head.state_dict() if loaded.head else {}).items()}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "model.safetensors").write_bytes(dump_tensors(to_official(loaded.config, state), {}))
-        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    except OSError as error:
-        raise InputError(f"{folder}: the model could not be written ({error.strerror or error})") from error
+    with replacing(folder) as new:
+        new.mkdir()
+        (new / "model.safetensors").write_bytes(dump_tensors(to_official(loaded.config, state), {}))
+        (new / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     return folder
 
 

@@ -8,16 +8,17 @@ STORE.part/LOCK      held by the process that makes the store; a folder without 
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from anyjepa.data.ecg.store import SHARDS, StoreSettings, checksum
-from anyjepa.data.files import held, opened, read_bytes
+from anyjepa.data.files import opened, read_bytes
 from anyjepa.errors import InputError
+from anyjepa.locking import locked
+from anyjepa.writing import remove_leftovers
 
 _BLOCK = 2**20
 LOCK = "anyjepa-store.lock"
@@ -64,7 +65,7 @@ class Work(NamedTuple):
             (self.folder / LOCK).touch()
         except OSError as error:
             raise InputError(f"{self.folder}: a store cannot be written here ({error.strerror})") from error
-        with held(self.folder / LOCK, f"{self.folder}: another process makes this store; wait for its end"):
+        with locked(self.folder / LOCK, f"{self.folder}: another process is making this store; wait until it ends"):
             yield
 
     def begin(self, shards: Sequence[str]) -> None:
@@ -72,6 +73,8 @@ class Work(NamedTuple):
         try:
             for folder in (self.store / SHARDS, self.folder / "done"):
                 folder.mkdir(parents=True, exist_ok=True)
+            for folder in (self.folder / "done", self.store, self.store / SHARDS):
+                remove_leftovers(folder)
             whole = {self.done(shard) for shard in shards if self.finished(shard)}
             files = {self.store / SHARDS / f"{shard[:6]}.f32" for shard in shards}
             for file in [
@@ -83,19 +86,3 @@ class Work(NamedTuple):
                     file.unlink()
         except OSError as error:
             raise InputError(f"{self.folder}: a store cannot be written here ({error.strerror})") from error
-
-
-@contextmanager
-def written_whole(file: Path) -> Iterator[BinaryIO]:
-    """Write a file that is there when it is whole and on the disk, or not at all. InputError if that fails."""
-    partial = file.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        with partial.open("wb") as out:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
-        partial.replace(file)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        reason = error.strerror or error
-        raise InputError(f"{file}: cannot be written ({reason}); after a remedy the same command goes on") from error

@@ -47,9 +47,10 @@ from anyjepa.data.ecg.store import (
     checksum,
     index_schema,
 )  # fmt: skip
-from anyjepa.data.ecg.store_work import Work, written_whole
+from anyjepa.data.ecg.store_work import Work
 from anyjepa.data.ecg.wfdb_header import record_files
 from anyjepa.errors import InputError
+from anyjepa.writing import replacing, write_text
 
 ENTRIES_PER_SHARD = 128  # records of 10 s at 500 Hz make 31 MB: a unit of parallel work, and what a kill loses
 _INDEX_ROWS = 20_000  # a row group of the index; never more rows are held in memory
@@ -197,7 +198,7 @@ def _write_shard(work: Work, name: str, entries: list[Entry]) -> None:
     skipped: dict[str, str] = {}
     problems: list[Problem] = []
     crc, size = 0, 0
-    with written_whole(data) as out:
+    with replacing(data) as new, new.open("wb") as out:
         for recording in _recordings(entries, settings, skipped):
             try:
                 signal = align(
@@ -219,8 +220,8 @@ def _write_shard(work: Work, name: str, entries: list[Entry]) -> None:
     shard = Shard(file=data.name, bytes=size, checksum=f"{crc:08x}").model_dump()
     facts = {"shard": shard, "rows": rows, "skipped": skipped, "problems": [asdict(problem) for problem in problems]}
     content = json.dumps(facts).encode()
-    with written_whole(work.done(name)) as out:
-        out.write(f"{checksum(content)}\n".encode() + content)
+    with replacing(work.done(name)) as new:
+        new.write_bytes(f"{checksum(content)}\n".encode() + content)
 
 
 def _recordings(entries: list[Entry], settings: StoreSettings, skipped: dict[str, str]) -> Iterator[Recording]:
@@ -285,8 +286,7 @@ def _write_index(work: Work, paths: Sequence[Path], names: Sequence[str]) -> Non
         skipped=skipped,
         problems=tuple(problems),
     )
-    with written_whole(work.store / MANIFEST) as out:
-        out.write(manifest.model_dump_json(indent=1).encode())
+    write_text(work.store / MANIFEST, manifest.model_dump_json(indent=1))
 
 
 def _rows(
@@ -310,7 +310,7 @@ def _write_rows(file: Path, rows: Iterator[dict[str, Any]], settings: StoreSetti
     schema = index_schema()
     seen: set[str] = set()
     groups = []
-    with written_whole(file) as out, pq.ParquetWriter(out, schema) as writer:
+    with replacing(file) as new, pq.ParquetWriter(new, schema) as writer:
         while group := list(islice(rows, _INDEX_ROWS)):
             for row in group:
                 if row["id"] in seen:
