@@ -214,7 +214,7 @@ def test_a_foreign_checkpoint_is_one_line_and_nothing_falls_back(cli, tiny_recip
     done = cli("pretrain", tiny_recipe, "-o", run, "--resume")
     assert (done.code, len(done.err.splitlines())) == (2, 1), done.err
     assert f"{newest}: " in done.err
-    assert "delete it to go on from the checkpoint before" in done.err
+    assert "delete it to resume from the checkpoint before it" in done.err
     newest.unlink()
     assert cli("pretrain", tiny_recipe, "-o", run, "--resume").code == 0
 
@@ -233,7 +233,10 @@ def test_one_process_trains_in_a_folder_at_a_time(cli, tiny_recipe, tiny_run, tm
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         done = cli("pretrain", tiny_recipe, "-o", folder, *more)
-        assert (done.code, done.err) == (2, f"anyjepa: {folder}: another process is training here; wait for its end\n")
+        assert (done.code, done.err) == (
+            2,
+            f"anyjepa: {folder}: another process is training here; wait until it ends\n",
+        )
         holder.communicate("\n")
         assert cli("pretrain", tiny_recipe, "-o", folder, *more).code == 0
 
@@ -287,7 +290,7 @@ def test_an_interrupted_demo_says_how_its_training_goes_on(cli, tiny_recipe, tmp
     with mock.patch.object(demo, "pretrain", side_effect=Interrupted(tmp_path / "run", 3)):
         done = cli("demo", "-o", tmp_path / "run")
     again = f"anyjepa pretrain {tmp_path}/run/recipe.yaml --output {tmp_path}/run --resume"
-    assert done == (130, "", f"stopped after step 3; go on by: {again}\n")
+    assert done == (130, "", f"stopped by SIGINT after step 3; resume with: {again}\n")
 
 
 def test_several_machines_must_know_each_other(cli, tiny_recipe, tmp_path, monkeypatch):
@@ -295,7 +298,7 @@ def test_several_machines_must_know_each_other(cli, tiny_recipe, tmp_path, monke
         monkeypatch.delenv(name, raising=False)
     asked = ["pretrain", tiny_recipe, "-o", tmp_path / "run", "--nodes", 2]
     message = (
-        "anyjepa: --nodes 2: start by torchrun or srun, or set on each machine MASTER_ADDR (the first machine), "
+        "anyjepa: --nodes 2: start with torchrun or srun, or set on each machine MASTER_ADDR (the first machine), "
         "MASTER_PORT (a free port there), NODE_RANK (0 to 1)\n"
     )
     assert cli(*asked) == (2, "", message)
@@ -317,7 +320,7 @@ def test_resume_refuses_other_records(cli, tiny_recipe, tiny_run, tmp_path):
 def test_pretrain_does_not_touch_a_folder_in_use(cli, tiny_recipe, tiny_run):
     done = cli("pretrain", tiny_recipe, "-o", tiny_run)
     assert (done.code, done.out) == (2, "")
-    advice = "give another --output, or go on with that run by pretrain --resume"
+    advice = "pass another --output, or resume that run with pretrain --resume"
     assert done.err == f"anyjepa: {tiny_run}: is not empty; {advice}\n"
 
 
@@ -594,3 +597,47 @@ def test_an_argument_that_is_not_utf8_is_refused_before_anything_is_done(cli, tm
     assert done.code == 2
     assert done.err.endswith(r"M\udcfcller: contains bytes that are not UTF-8; rename the file or folder" + "\n")
     assert not output.exists()
+
+
+def test_a_run_that_died_between_its_first_files_starts_again(cli, tiny_recipe, tiny_run, tmp_path):
+    """Whatever of lock, environment and recipe is there: either the same command or --resume trains to the end."""
+    for number, (files, resume) in enumerate(
+        [
+            ([".lock"], False),
+            ([".lock", "environment.json"], False),
+            ([".lock", "environment.json"], True),
+            (["recipe.yaml"], True),
+        ]
+    ):
+        run = tmp_path / f"run{number}"
+        run.mkdir()
+        for name in files:
+            shutil.copy(tiny_run / name, run)
+        (run / ".anyjepa-left").mkdir()
+        done = cli("pretrain", tiny_recipe, "-o", run, *(["--resume"] if resume else []))
+        assert done.code == 0, done.err
+        assert (run / "model/model.safetensors").read_bytes() == (tiny_run / "model/model.safetensors").read_bytes()
+        assert not (run / ".anyjepa-left").exists()
+
+
+def test_a_logger_that_is_not_installed_is_named_before_the_run_folder_is_made(cli, tiny_recipe, tmp_path):
+    with mock.patch("anyjepa.training.fit.find_spec", return_value=None):
+        done = cli("pretrain", tiny_recipe, "-o", tmp_path / "run", "--set", "training.loggers=[wandb]")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == (
+        "anyjepa: training.loggers: wandb is not installed; install it with: pip install 'anyjepa[wandb]'\n"
+    )
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("place", [0.1, 0.3, 0.5, 0.7, 0.9])
+def test_a_flipped_bit_in_a_checkpoint_is_noticed(cli, tiny_recipe, tiny_run, tmp_path, place):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    newest = run / "checkpoints/step-00000004.ckpt"
+    content = bytearray(newest.read_bytes())
+    content[int(place * len(content))] ^= 0x40
+    newest.write_bytes(content)
+    done = cli("pretrain", tiny_recipe, "-o", run, "--resume")
+    assert (done.code, len(done.err.splitlines())) == (2, 1), done.err
+    assert "delete it to resume from the checkpoint before it" in done.err

@@ -57,3 +57,27 @@ def _imported(code: str) -> set[str]:
     done = subprocess.run([sys.executable, "-c", report + code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return HEAVY & set(done.stderr.rpartition("imported")[2].split())
+
+
+def test_the_package_imports_without_modules_that_windows_lacks() -> None:
+    """Third-party packages are imported first, as they have their own ways; then every module of ours anew."""
+    code = """
+import importlib, pkgutil, sys
+import anyjepa
+names = [module.name for module in pkgutil.walk_packages(anyjepa.__path__, "anyjepa.") if "__main__" not in module.name]
+for name in names:
+    importlib.import_module(name)
+for name in [name for name in sys.modules if name.partition(".")[0] == "anyjepa"]:
+    del sys.modules[name]
+for name in ("fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty"):
+    sys.modules[name] = None
+import signal
+for name in ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU", "SIGKILL"):
+    delattr(signal, name)
+for name in names:
+    importlib.import_module(name)
+print(len(names))
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-1500:]
+    assert int(done.stdout) > 150

@@ -19,6 +19,7 @@ from anyjepa.cli_options import Json, SkipErrors, Unit, Weights, console, show
 from anyjepa.cli_records import embed, perturb, predict
 from anyjepa.cli_weights import weights_app
 from anyjepa.errors import DataWarning, InputError
+from anyjepa.training.interrupt import exiting_on_signals
 
 if TYPE_CHECKING:
     from anyjepa.runs.folder import Run
@@ -299,11 +300,14 @@ def _options(
 
 
 def main() -> None:
-    """Entry point. Wrong input or a full disk: one line and exit code 2; a diverged training: one line and code 1."""
+    """Entry point. Wrong input or a full disk: one line and exit code 2; a diverged training: one line and code 1.
+
+    A signal: 128 plus its number, 143 for SIGTERM.
+    """
     debug = "--debug" in sys.argv[1:]
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), exiting_on_signals():
             warnings.showwarning = _one_line_warning
             warnings.simplefilter("always", DataWarning)
             warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
@@ -345,8 +349,9 @@ def _one_line_warning(message: Warning | str, category: type[Warning], *rest: An
 
 
 def _stopped(stop: Interrupted, command: list[str]) -> NoReturn:
-    typer.echo(f"stopped after step {stop.step}; go on by: {shlex.join(['anyjepa', *command])}", err=True)
-    raise typer.Exit(130) from None
+    again = shlex.join(["anyjepa", *command])
+    typer.echo(f"stopped by {stop.by.name} after step {stop.step}; resume with: {again}", err=True)
+    raise typer.Exit(stop.exit_code) from None
 
 
 def _evaluation(run: Run) -> list[str]:

@@ -41,7 +41,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text, whole or not at all; what UTF-8 cannot hold (a lone surrogate) is escaped. Raises InputError."""
+    """Write text in UTF-8, lone surrogates escaped, whole or not at all. Raises InputError."""
     with replacing(path) as new:
         new.write_text(text, encoding="utf-8", errors="backslashreplace")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anyjepa.data.files import check_name, held, opened, read_bytes, read_text, regular_size
+from anyjepa.data.files import check_name, opened, read_bytes, read_text, regular_size
 from anyjepa.errors import InputError
 
 
@@ -98,13 +98,3 @@ def test_a_refused_name_is_shown_escaped(tmp_path: Path) -> None:
         opened(path)
     with pytest.raises(InputError, match=r"a\\nb: its name contains a control character; rename it$"):
         opened(tmp_path / "a\nb")
-
-
-@pytest.mark.parametrize(("make", "kind"), [(os.mkfifo, "FIFO"), (os.mkdir, "folder")])
-def test_a_lock_that_is_no_file_is_refused_at_once(tmp_path: Path, make, kind: str) -> None:
-    make(tmp_path / ".lock")
-    with (
-        pytest.raises(InputError, match=rf"\.lock: is a {kind}; only regular files are read"),
-        held(tmp_path / ".lock", "busy"),
-    ):
-        pass

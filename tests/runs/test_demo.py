@@ -128,7 +128,7 @@ def test_without_output_the_run_is_named_as_the_demo(cli, tmp_path, monkeypatch)
     (tmp_path / "runs/series-jepa-demo").mkdir(parents=True)
     (tmp_path / "runs/series-jepa-demo/mine").touch()
     folder = Path("runs/series-jepa-demo")
-    message = f"anyjepa: {folder}: is not empty; give another --output, or go on with that run by pretrain --resume\n"
+    message = f"anyjepa: {folder}: is not empty; pass another --output, or resume that run with pretrain --resume\n"
     assert cli("demo", "series-jepa-demo") == (2, "", message)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -59,3 +60,26 @@ def test_wild_numbers_in_the_config(data: st.DataObject, pristine: Path, tmp_pat
         assert isinstance(load_model(copy), LoadedModel)
     except InputError as error:
         assert "\n" not in str(error)  # noqa: PT017
+
+
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_flipped_bit_in_the_tensors_is_noticed(pristine: Path, tmp_path: Path, place: float, bit: int):
+    """Weights have a checksum: a model never loads with other numbers than were saved."""
+    content = bytearray((pristine / "model.safetensors").read_bytes())
+    start = 8 + int.from_bytes(content[:8], "little")
+    content[start + int(place * (len(content) - start))] ^= 1 << bit
+    shutil.copytree(pristine, tmp_path / "copy", dirs_exist_ok=True)
+    (tmp_path / "copy/model.safetensors").write_bytes(content)
+    with pytest.raises(InputError, match=r"its checksum does not match|NaN or infinite"):
+        load_model(tmp_path / "copy")
+
+
+def test_a_changed_preprocessing_is_noticed(pristine: Path, tmp_path: Path):
+    shutil.copytree(pristine, tmp_path / "copy")
+    assert not load_model(tmp_path / "copy").preprocessing_changed
+    file = tmp_path / "copy/preprocessing.json"
+    file.write_text(json.dumps(json.loads(file.read_text())))  # laid out in another way
+    assert not load_model(tmp_path / "copy").preprocessing_changed
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"fs": 101.0}))
+    assert load_model(tmp_path / "copy").preprocessing_changed

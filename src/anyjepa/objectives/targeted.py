@@ -46,7 +46,8 @@ class TargetedObjective(Objective):
         answers: (S, D), of the predicted rows; targets: (B, N, D), all of them. Watched beside an L2 distance, the mean
         over dims: `squared_error`, their sum.
         """
-        found, regulariser = distance(self.config.distance, predicted.z, answers) / count, self.config.regulariser
+        regulariser = self.config.regulariser
+        found = distance(self.config.distance, predicted.z, answers) / max(count, 1)  # without targets it is 0
         losses.add("prediction", found * (1 if regulariser is None else regulariser.invariance))
         if self.config.distance.kind == "l2":
             losses.watch("squared_error", found * answers.shape[-1])

@@ -7,16 +7,18 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import anyjepa
-from anyjepa.data.files import held, read_text
+from anyjepa.data.files import read_text
 from anyjepa.errors import InputError
+from anyjepa.locking import locked
 from anyjepa.recipes.schema import Recipe, load_recipe, to_yaml
+from anyjepa.writing import is_leftover, remove_leftovers, write_text
 
 
 @dataclass(frozen=True)
@@ -63,44 +65,57 @@ class Run:
         return found
 
     def start(self, data: dict[str, Any]) -> None:
-        """Write down what goes into a new run: recipe, environment, a description of the data."""
-        try:
-            with open(self.folder / "recipe.yaml", "x") as file:  # of two that start at once, one gets here
-                file.write(to_yaml(self.recipe))
-            (self.folder / "environment.json").write_text(json.dumps(environment() | {"data": data}, indent=2) + "\n")
-        except FileExistsError:
-            raise in_use(self.folder) from None
-        except OSError as error:
-            raise InputError(f"{self.folder}: a run cannot be written here ({error.strerror})") from error
+        """Write what goes into a new run. The recipe comes last: a folder that has one has all of it."""
+        write_text(self.folder / "environment.json", json.dumps(environment() | {"data": data}, indent=2) + "\n")
+        self.renew()
 
     def renew(self) -> None:
         """Write the recipe again: a resumed run may have other evaluation or logging settings."""
-        part = self.folder / "recipe.yaml.part"
-        part.write_text(to_yaml(self.recipe))
-        part.replace(self.folder / "recipe.yaml")
+        write_text(self.folder / "recipe.yaml", to_yaml(self.recipe))
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is something to resume: False if the process was killed between the first files of the run."""
+        if not (self.folder / "recipe.yaml").exists():
+            return False
+        file = self.folder / "environment.json"
+        described = file.exists() and (not file.is_file() or file.stat().st_size > 0)
+        return described or any((self.folder / "checkpoints").glob("*.ckpt"))
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Make the folder if need be, and let no other process train in it meanwhile. InputError if one does."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / ".lock").touch()
-        except OSError as error:
-            raise InputError(f"{self.folder}: a run cannot be written here ({error.strerror})") from error
-        with held(self.folder / ".lock", f"{self.folder}: another process is training here; wait for its end"):
+        """Make the folder if need be, and keep other processes from training in it. InputError if one does already."""
+        busy = f"{self.folder}: another process is training here; wait until it ends"
+        with ExitStack() as stack:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(self.folder / ".lock", busy))
+            except OSError as error:
+                raise InputError(f"{self.folder}: a run cannot be written here ({error.strerror})") from error
+            remove_leftovers(self.folder)
             yield
 
 
 def new_run(recipe: Recipe, output: Path | None) -> Run:
     """A run that is to be made in `output`, or in `runs/<recipe>-<time>`. InputError if the folder is in use."""
     folder = output or Path("runs") / f"{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
-    if folder.is_dir() and any(entry.name != ".lock" for entry in folder.iterdir()):
-        raise in_use(folder)
+    check_unused(folder)
     return Run(folder, recipe)
 
 
-def in_use(folder: Path) -> InputError:
-    return InputError(f"{folder}: is not empty; give another --output, or go on with that run by pretrain --resume")
+def check_unused(folder: Path) -> None:
+    """InputError if a folder holds more than a run that was killed before it began."""
+    if folder.is_dir() and not all(_of_no_run(entry) for entry in folder.iterdir()):
+        raise InputError(f"{folder}: is not empty; pass another --output, or resume that run with pretrain --resume")
+
+
+def killed_before_it_began(folder: Path) -> bool:
+    """Whether a folder holds nothing but the first files of a run that has no recipe yet."""
+    return folder.is_dir() and all(_of_no_run(entry) for entry in folder.iterdir()) and any(folder.iterdir())
+
+
+def _of_no_run(entry: Path) -> bool:
+    return entry.name in (".lock", "environment.json") or is_leftover(entry)
 
 
 def find_run(folder: Path) -> Run | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing, OnError
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.modalities import PREPROCESSING
-from anyjepa.errors import InputError, did_you_mean
+from anyjepa.errors import DataWarning, InputError, did_you_mean
 from anyjepa.evaluation.features import mean_features
 from anyjepa.evaluation.samples import ArraySamples, Samples, SelectedSamples, Windows, longer
 from anyjepa.nn.conditional import ConditionalPredictor
@@ -197,7 +198,11 @@ def load(path_or_id: str | Path, weights: Weights | None = None) -> Model:
     """A model by folder, by run folder or by Hugging Face id; the teacher's weights unless `weights` says otherwise."""
     run = find_run(Path(path_or_id))
     loaded = load_model(run.model if run else path_or_id, weights)
-    return {"ecg": EcgModel, "cells": CellModel}.get(str(loaded.preprocessing.get("kind")), Model)(loaded)
+    model = {"ecg": EcgModel, "cells": CellModel}.get(str(loaded.preprocessing.get("kind")), Model)(loaded)
+    if loaded.preprocessing_changed:
+        file = loaded.folder / "preprocessing.json"
+        warnings.warn(DataWarning(f"{file}: is not what was saved with the weights: damaged or edited"), stacklevel=2)
+    return model
 
 
 def _preprocessing(loaded: LoadedModel) -> Any:

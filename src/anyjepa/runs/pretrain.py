@@ -22,11 +22,11 @@ from anyjepa.objectives.base import Objective
 from anyjepa.objectives.build import build, check_parameters
 from anyjepa.randomness import torch_seed
 from anyjepa.recipes.schema import Recipe, changes, edited, flat, load_recipe
-from anyjepa.runs.folder import Run, new_run, open_run
+from anyjepa.runs.folder import Run, check_unused, killed_before_it_began, new_run, open_run
 from anyjepa.runs.mask_pictures import keep_masks
 from anyjepa.torch_defaults import torch_defaults
-from anyjepa.training.cluster import check_nodes, is_first
-from anyjepa.training.fit import fit
+from anyjepa.training.cluster import check_launch, is_first
+from anyjepa.training.fit import check_loggers, fit
 from anyjepa.weights.folder import save_pretrained
 from anyjepa.weights.model import Provenance, TrainingRecords
 
@@ -60,14 +60,16 @@ def pretrain(
     data: files or folders, the recipe's embedded set if none; edits: 'key=value' changes of the recipe; exclude: ids of
     records to leave out (an evaluation's test part); resume: go on with the run in `output`, with the same numbers as
     if it had never stopped; a finished one stays as it is. Raises InputError for wrong input, DivergedError if the loss
-    stops being finite, and Interrupted (a KeyboardInterrupt) after Ctrl-C, with a checkpoint to resume from.
+    stops being finite, and Interrupted (a KeyboardInterrupt) after Ctrl-C, SIGTERM, SIGHUP or a warning of Slurm,
+    with a checkpoint to resume from.
     """
     if not isinstance(recipe, Recipe):
         recipe, _ = load_recipe(recipe, edits)
     elif edits:
         recipe, _ = edited(recipe, edits)
     paths = [] if isinstance(data, Found) else [Path(p) for p in ([data] if isinstance(data, (str, Path)) else data)]
-    check_nodes(nodes)
+    check_launch(devices, nodes)
+    check_loggers(recipe.training.loggers)
     first = is_first(nodes)
     run = _run(recipe, Path(output) if output else None, resume, devices * nodes, strategy, first)
     check_objective(recipe)
@@ -141,7 +143,9 @@ def _run(recipe: Recipe, output: Path | None, resume: bool, processes: int, stra
 
 def _continued(recipe: Recipe, output: Path | None) -> Run:
     if output is None:
-        raise InputError("--resume needs --output, the folder of the run to go on with")
+        raise InputError("--resume needs --output, the folder of the run to resume")
+    if killed_before_it_began(output):
+        return Run(output, recipe)
     run = open_run(output)
     before, now = flat(run.recipe.model_dump(mode="json")), flat(recipe.model_dump(mode="json"))
     for key in dict.fromkeys([*before, *now]):
@@ -154,6 +158,8 @@ def _continued(recipe: Recipe, output: Path | None) -> Run:
 def _start(run: Run, data: dict[str, Any], resume: bool) -> None:
     """Write down what goes into a new run; a resumed one must get the records and signals that it began with."""
     if not resume:
+        check_unused(run.folder)  # again, now that no other process can start a run in it
+    if not resume or not run.begun:
         run.start(data)
         return
     before = run.environment()["data"]

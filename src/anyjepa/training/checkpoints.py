@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
+import zipfile
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import lightning as L
@@ -17,6 +18,7 @@ from anyjepa.training.interrupt import StopRequest
 from anyjepa.training.lars import AVERAGE
 from anyjepa.training.module import Pretraining
 from anyjepa.weights.foreign import read_foreign
+from anyjepa.writing import remove_leftovers, replacing
 
 AVERAGES = {"adamw": ("exp_avg", "exp_avg_sq"), "lars": (AVERAGE,)}  # that an optimiser keeps of each parameter
 # What Lightning and a resumed run need of a checkpoint.
@@ -32,6 +34,10 @@ class Checkpoints(L.Callback):
     def __init__(self, folder: Path, every: int, keep: int, stop: StopRequest):
         self.folder, self.every, self.keep, self.stop = folder, every, keep, stop
         self.stopped: int | None = None
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        remove_leftovers(self.folder)
+        self.stop.listen()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: Batch, batch_idx: int
@@ -49,25 +55,26 @@ class Checkpoints(L.Callback):
     def _stops(self, trainer: L.Trainer, step: int, log_every: int) -> bool:
         """Whether a stop is asked for. Ranks agree on the step, and talk about it where they talk anyway."""
         if trainer.world_size == 1:
-            return self.stop.asked
-        return step % log_every == 0 and trainer.strategy.reduce_boolean_decision(self.stop.asked, all=False)
+            return self.stop.by is not None
+        asked = self.stop.by is not None
+        return step % log_every == 0 and trainer.strategy.reduce_boolean_decision(asked, all=False)
 
     def save(self, trainer: L.Trainer, step: int) -> None:
-        """Write under another name, then rename: a reader never sees half a file. A full disk raises InputError."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Write a checkpoint whole or not at all. Raises InputError, for example if the disk is full."""
         path = self.folder / f"step-{step:08d}.ckpt"
-        part = path.with_suffix(".part")
+        writes = trainer.is_global_zero
         try:
-            trainer.save_checkpoint(part)
-            if trainer.is_global_zero:
-                _flush(part)
-                os.replace(part, path)
-                for old in list_checkpoints(self.folder)[: -self.keep]:
-                    old.unlink()
-        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-            part.unlink(missing_ok=True)
+            with replacing(path) if writes else nullcontext(path) as new:
+                trainer.save_checkpoint(new)  # on every rank: a strategy may gather
+        except (InputError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
             kept = newest_checkpoint(self.folder)
-            raise InputError(f"{path}: could not be written ({error}); the last good checkpoint is {kept}") from error
+            advice = f"the last good checkpoint is {kept}" if kept else "there is no earlier checkpoint"
+            what = (
+                error if isinstance(error, InputError) else f"{path}: cannot be written ({str(error).splitlines()[0]})"
+            )
+            raise InputError(f"{what}; {advice}") from error
+        for old in list_checkpoints(self.folder)[: -self.keep] if writes else ():
+            old.unlink(missing_ok=True)
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
@@ -87,20 +94,21 @@ def finished(folder: Path, steps: int) -> bool:
 
 def check_checkpoint(path: Path, module: Pretraining) -> None:
     """InputError unless the file is a checkpoint of this training at the step that its name says."""
-    advice = "delete it to go on from the checkpoint before"
+    advice = "delete it to resume from the checkpoint before it"
     try:
         saved = read_foreign(path)
+        _check_bits(path)
     except InputError as error:
         raise InputError(f"{error}; {advice}") from error
-    tensors, wanted = saved.get("state_dict"), module.state_dict()
+    tensors, expected = saved.get("state_dict"), module.state_dict()
     loops = saved.get("loops")
     whole = saved.keys() >= PARTS and isinstance(loops, dict) and "fit_loop" in loops
     if not whole or not isinstance(tensors, dict):
-        raise InputError(f"{path}: is no checkpoint of a training; {advice}")
-    if _shapes(tensors) != _shapes(wanted) or saved.get("global_step") != step_of(path):
+        raise InputError(f"{path}: is not a checkpoint of a training; {advice}")
+    if _shapes(tensors) != _shapes(expected) or saved.get("global_step") != step_of(path):
         raise InputError(f"{path}: is a checkpoint of another training or step; {advice}")
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values() if tensor.is_floating_point()):
-        raise InputError(f"{path}: holds weights that are no finite numbers; {advice}")
+        raise InputError(f"{path}: holds weights that are not finite; {advice}")
     trained = sorted(p.shape for p in module.parameters() if p.requires_grad)
     names = AVERAGES[module.config.optimiser.kind]
     if any(_averages(saved["optimizer_states"], name) != trained for name in names):
@@ -109,6 +117,17 @@ def check_checkpoint(path: Path, module: Pretraining) -> None:
 
 def step_of(checkpoint: Path) -> int:
     return int(checkpoint.stem.removeprefix("step-"))
+
+
+def _check_bits(path: Path) -> None:
+    """InputError if a part of the archive does not match its checksum, which PyTorch writes but does not check."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (OSError, ValueError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: is damaged ({error})") from error
+    if damaged:
+        raise InputError(f"{path}: is damaged, the checksum of '{damaged}' does not match")
 
 
 def _shapes(tensors: Mapping[str, object]) -> dict[str, object]:
@@ -122,8 +141,3 @@ def _averages(states: object, name: str) -> list[torch.Size] | None:
         return sorted(one[name].shape for one in state["state"].values())
     except (TypeError, ValueError, KeyError, AttributeError):
         return None
-
-
-def _flush(path: Path) -> None:
-    with open(path, "rb+") as file:
-        os.fsync(file.fileno())

@@ -11,20 +11,65 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from anyjepa.errors import InputError
 
+LAUNCHERS = {  # where each says how many processes it started
+    "WORLD_SIZE": "the launcher",
+    "SLURM_NTASKS": "Slurm",
+    "OMPI_COMM_WORLD_SIZE": "mpirun",
+    "PMI_SIZE": "mpirun",
+    "JSM_NAMESPACE_SIZE": "jsrun",
+}
+
 
 def is_first(nodes: int) -> bool:
     """Whether this process makes the run folder. Lightning knows ranks over nodes only once its Trainer is made."""
     return rank_zero_only.rank == 0 and (nodes == 1 or os.environ.get("NODE_RANK", "0") == "0")
 
 
-def check_nodes(nodes: int) -> None:
+def check_launch(devices: int, nodes: int) -> None:
+    """InputError if what started this process does not fit `devices` x `nodes` processes.
+
+    Otherwise several processes would each train the whole run in one folder, or one would wait for others for ever.
+    """
+    processes = devices * nodes
+    started = f"--devices {devices} x --nodes {nodes}"
+    for name, launcher in LAUNCHERS.items():
+        if (size := _number(name)) is None or (name == "SLURM_NTASKS" and not SLURMEnvironment.detect()):
+            continue
+        if size != processes:
+            raise InputError(
+                f"{launcher} started {size} processes ({name}), but {started} makes {processes}; make them agree, or "
+                f"unset {name} if nothing was launched"
+            )
+    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK"):  # what Lightning takes for the rank
+        if (rank := _number(name)) is not None and rank >= processes:
+            raise InputError(
+                f"{name} is {rank} in the environment, but {started} makes {processes}; unset it if it is left from "
+                "another job"
+            )
+    if processes > 1 and SLURMEnvironment.detect() and "SLURM_STEP_ID" not in os.environ:
+        raise InputError(f"{started}: this Slurm job has {processes} tasks but one was started; start it with srun")
+    if nodes > 1:
+        _check_addresses(nodes)
+
+
+def _number(name: str) -> int | None:
+    """A count in the environment, None if it is not set. InputError if it is not a number."""
+    text = os.environ.get(name)
+    if not text:
+        return None
+    if not text.isdecimal():
+        raise InputError(f"{name} is '{text}' in the environment; it must be a number")
+    return int(text)
+
+
+def _check_addresses(nodes: int) -> None:
     """InputError if several machines could not find each other: neither a launcher nor the user says where they are."""
-    if nodes == 1 or any(e.detect() for e in (TorchElasticEnvironment, SLURMEnvironment, LSFEnvironment)):
+    if any(e.detect() for e in (TorchElasticEnvironment, SLURMEnvironment, LSFEnvironment)):
         return
-    wanted = {"MASTER_ADDR": "the first machine", "MASTER_PORT": "a free port there", "NODE_RANK": f"0 to {nodes - 1}"}
-    missing = [f"{name} ({meaning})" for name, meaning in wanted.items() if not os.environ.get(name)]
+    needed = {"MASTER_ADDR": "the first machine", "MASTER_PORT": "a free port there", "NODE_RANK": f"0 to {nodes - 1}"}
+    missing = [f"{name} ({meaning})" for name, meaning in needed.items() if not os.environ.get(name)]
     if missing:
-        raise InputError(f"--nodes {nodes}: start by torchrun or srun, or set on each machine {', '.join(missing)}")
+        raise InputError(f"--nodes {nodes}: start with torchrun or srun, or set on each machine {', '.join(missing)}")
     rank = os.environ["NODE_RANK"]
     if not rank.isdecimal() or int(rank) >= nodes:
         raise InputError(f"--nodes {nodes}: NODE_RANK is '{rank}'; it is 0 to {nodes - 1}")

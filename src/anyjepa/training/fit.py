@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import numpy as np
 
+from anyjepa.errors import InputError
 from anyjepa.objectives.base import Objective
 from anyjepa.training.checkpoints import Checkpoints, check_checkpoint, newest_checkpoint, step_of
 from anyjepa.training.config import TrainingConfig
@@ -40,7 +43,7 @@ def fit(
     absolute_time: a crop's positions are its place in the record, instead of starting at 0 (ECG-JEPA).
     shares: (N,) of the draws for each record, up to a factor; None: the same for all.
     Raises DivergedError if the loss stops being finite, InputError if a checkpoint cannot be read or written, and
-    Interrupted after Ctrl-C, once the step is finished and saved.
+    Interrupted after Ctrl-C, SIGTERM or another of `interrupt.SIGNALS`, once the step is finished and saved.
     """
     checkpoints = folder / "checkpoints"
     newest = newest_checkpoint(checkpoints) if resume else None
@@ -68,9 +71,25 @@ def fit(
         )
         loader = PretrainingData(config, crops, objective, first_step, absolute_time, shares)
         trainer.fit(module, datamodule=loader, ckpt_path=newest, weights_only=True)
-    if saving.stopped:
-        raise Interrupted(folder, saving.stopped)
+    if stop.by is not None and (done := saving.stopped or _done_before_end(checkpoints, config.steps)) is not None:
+        raise Interrupted(folder, done, stop.by)
     module.check_finite()
+
+
+def _done_before_end(checkpoints: Path, steps: int) -> int | None:
+    """Steps that are saved if training has ended early, which it does if a signal arrives before the first step."""
+    newest = newest_checkpoint(checkpoints)
+    done = step_of(newest) if newest else 0
+    return done if done < steps else None
+
+
+def check_loggers(names: Iterable[str]) -> None:
+    """InputError if a logger's package is not installed."""
+    for name in names:
+        if not find_spec(name):
+            raise InputError(
+                f"training.loggers: {name} is not installed; install it with: pip install 'anyjepa[{name}]'"
+            )
 
 
 def _logger(name: str, folder: Path) -> Any:

@@ -1,42 +1,88 @@
-"""Ctrl-C during training: finish the optimiser step, save, stop."""
+"""Signals that ask a training to stop: finish the optimiser step, save, stop."""
 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any, Self
+
+# Ctrl-C; docker stop, kubectl, systemd, `timeout` and Slurm; a closed terminal; the warnings of Slurm and Grid Engine
+# before a time limit; Ctrl-Break on Windows. A platform lacks some of them.
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU", "SIGBREAK")
+SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training was stopped by Ctrl-C after `step` optimiser steps; the run in `folder` can be resumed from there."""
+    """A signal stopped training after `step` optimiser steps; the run in `folder` can be resumed from there."""
 
-    def __init__(self, folder: Path, step: int):
-        super().__init__(f"stopped after step {step}; the run in {folder} can be resumed")
-        self.folder, self.step = folder, step
+    def __init__(self, folder: Path, step: int, by: signal.Signals = signal.SIGINT):
+        super().__init__(f"stopped by {by.name} after step {step}; the run in {folder} can be resumed")
+        self.folder, self.step, self.by = folder, step, by
+
+    @property
+    def exit_code(self) -> int:
+        """As a shell reports a process that a signal ended: 130 for Ctrl-C, 143 for SIGTERM."""
+        return 128 + self.by
 
 
 class StopRequest:
-    """As a context, takes the first Ctrl-C as a wish (`asked`); a second one interrupts at once, as ever."""
+    """As a context, notes the first signal that asks for a stop (`by`); a second one acts at once.
+
+    A signal that is ignored stays ignored, so `nohup` works.
+    """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.by: signal.Signals | None = None
+        self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        self._active = threading.current_thread() is threading.main_thread()  # Python handles signals there only
-        if self._active:
-            self._before = signal.signal(signal.SIGINT, self._ask)
+        if threading.current_thread() is threading.main_thread():  # Python handles signals there only
+            self._before = {s: before for s in SIGNALS if (before := signal.getsignal(s)) is not signal.SIG_IGN}
+        self.listen()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._active:
-            signal.signal(signal.SIGINT, self._before)
+    def listen(self) -> None:
+        """Take the signals again: Lightning's Trainer has a SIGTERM handler of its own, which ends with exit code 0."""
+        for one in self._before if self.by is None else ():
+            signal.signal(one, self._note)
 
-    def _ask(self, *_: Any) -> None:
-        self.asked = True
-        signal.signal(signal.SIGINT, self._before)
+    def __exit__(self, *_: object) -> None:
+        for one, before in self._before.items():
+            signal.signal(one, before)
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        self.by = signal.Signals(number)
+        self.__exit__()
+
+
+@contextmanager
+def exiting_on_signals() -> Iterator[None]:
+    """Outside of training SIGTERM and the like end the process by SystemExit, so that temporary files are removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {s: signal.getsignal(s) for s in SIGNALS if s is not signal.SIGINT}
+    taken = [s for s, handler in before.items() if handler is signal.SIG_DFL]
+    for one in taken:
+        signal.signal(one, _exit)
+    try:
+        yield
+    finally:
+        for one in taken:
+            signal.signal(one, signal.SIG_DFL)
+
+
+def _exit(number: int, _: FrameType | None) -> None:
+    print(f"anyjepa: stopped by {signal.Signals(number).name}", file=sys.stderr)
+    sys.exit(128 + number)
 
 
 def ignore_interrupts(_: int) -> None:
-    """For workers: the terminal sends Ctrl-C to all processes, and the one that trains still needs data."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """For workers: a terminal or Slurm signals all processes, and the one that trains still needs data."""
+    for one in SIGNALS:
+        signal.signal(one, signal.SIG_IGN)

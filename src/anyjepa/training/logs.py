@@ -13,15 +13,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from anyjepa.data.files import read_text
 from anyjepa.diagnostics.collapse import collapse_metrics
+from anyjepa.errors import InputError
 from anyjepa.limits import MEMORY
 from anyjepa.training.draws import Batch
 from anyjepa.training.module import Pretraining
+from anyjepa.writing import replacing
 
 
 class Log(L.Callback):
     """A row of metrics.csv every `log_every` steps, and one with signs of collapse every `monitor_every`.
 
-    A resumed run first drops the rows that its checkpoint has not seen.
+    The first row and the last have both. A resumed run first drops the rows that its checkpoint has not seen.
     """
 
     def __init__(self, path: Path, progress: bool = True):
@@ -34,7 +36,8 @@ class Log(L.Callback):
         done = trainer.global_step
         if trainer.is_global_zero:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._drop_rows_after(done)
+            self.names = drop_rows_after(self.path, done)
+        self.started = trainer.strategy.broadcast(bool(self.names))
         self._since, self._samples = time.perf_counter(), 0
         self._bar = Progress(
             TextColumn("pretraining"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[terms]}"),
@@ -80,16 +83,10 @@ class Log(L.Callback):
     def _append(self, row: dict[str, float]) -> None:
         new, self.names = not self.names, self.names or list(row)
         with open(self.path, "a", newline="") as file:
-            writer = csv.DictWriter(file, self.names, restval="")
+            writer = csv.DictWriter(file, self.names, restval="", extrasaction="ignore")
             if new:
                 writer.writeheader()
             writer.writerow(row)
-
-    def _drop_rows_after(self, step: int) -> None:
-        rows = [row for row in read_metrics(self.path) if row["step"] <= step]
-        self.path.unlink(missing_ok=True)
-        for row in rows:
-            self._append(row)
 
 
 @torch.no_grad()
@@ -103,12 +100,60 @@ def monitor(module: Pretraining, batch: Batch) -> dict[str, float]:
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """Rows of a metrics.csv; a last line that was cut off is left out. No file: no rows. Raises InputError."""
+    """Rows of a metrics.csv, in which `step` is an int; a last line that was cut off is left out. No file: no rows.
+
+    Raises InputError for a damaged file.
+    """
+    return [row for _, row in _lines_and_rows(path)[1]]
+
+
+def drop_rows_after(path: Path, step: int) -> list[str]:
+    """Remove the rows of later steps, keep the other lines as they are, and return the columns: none without a row.
+
+    Raises InputError for a damaged file, which stays as it is.
+    """
+    header, rows = _lines_and_rows(path)
+    kept = [line for line, row in rows if row["step"] <= step]
+    if path.exists():
+        with replacing(path) as new:
+            new.write_text("\r\n".join([header, *kept, ""]) if kept else "", newline="")
+    return header.split(",") if kept else []
+
+
+def _lines_and_rows(path: Path) -> tuple[str, list[tuple[str, dict[str, float]]]]:
+    """The header line, and each other line with its values. No field is quoted, so a line is a row."""
     if not path.exists():
-        return []
-    lines = read_text(path, MEMORY).splitlines()
-    rows = [row for row in csv.DictReader(lines) if None not in row.values()]
-    return [{name: float(value) for name, value in row.items() if value} for row in rows if row["step"]]
+        return "", []
+    advice = "repair or delete the file; the checkpoints do not need it"
+    try:
+        header, *lines = read_text(path, MEMORY).splitlines(keepends=True) or [""]
+    except InputError as error:
+        raise InputError(f"{error}; {advice}") from error
+    names = header.rstrip("\r\n").split(",")
+    if header and (names[0] != "step" or not header.endswith("\n")) and lines:
+        raise InputError(f"{path}: the first line does not name the columns; {advice}")
+    if lines and not lines[-1].endswith("\n"):
+        lines.pop()  # it was being written when the process was killed
+    rows: list[tuple[str, dict[str, float]]] = []
+    for number, line in enumerate(lines, 2):
+        try:
+            row = _row(names, line.rstrip("\r\n"))
+            if rows and row["step"] <= rows[-1][1]["step"]:
+                raise ValueError(f"step {row['step']} follows step {rows[-1][1]['step']}")
+        except ValueError as error:
+            raise InputError(f"{path}: line {number} is damaged ({error}); {advice}") from None
+        rows.append((line.rstrip("\r\n"), row))
+    return header.rstrip("\r\n"), rows
+
+
+def _row(names: list[str], line: str) -> dict[str, float]:
+    values = line.split(",")
+    if len(values) != len(names):
+        raise ValueError(f"it has {len(values)} values for {len(names)} columns")
+    step, *rest = values
+    if not step.isdecimal():
+        raise ValueError(f"step {step!r} is not a number")
+    return {"step": int(step)} | {name: float(value) for name, value in zip(names[1:], rest, strict=True) if value}
 
 
 def _over_ranks(trainer: L.Trainer, value: torch.Tensor) -> float:

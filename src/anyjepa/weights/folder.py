@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -19,11 +20,12 @@ from anyjepa.objectives.base import Objective, Weights
 from anyjepa.weights.card import model_card
 from anyjepa.weights.foreign import read_json
 from anyjepa.weights.model import ModelConfig, Provenance, TrainingRecords, fit_parts, parse_config
-from anyjepa.weights.tensors import dump_tensors, read_tensors
+from anyjepa.weights.tensors import check_digest, dump_tensors, read_tensors
 from anyjepa.writing import replacing
 
 CONFIG, TENSORS, STUDENT = "config.json", "model.safetensors", "student.safetensors"
 PREPROCESSING, RECORDS, CARD = "preprocessing.json", "training_records.json", "README.md"
+PREPARED = "anyjepa.preprocessing"  # the checksum of the preprocessing in the metadata of the tensors
 FILES = (CONFIG, TENSORS, STUDENT, PREPROCESSING, RECORDS, CARD)
 
 
@@ -33,7 +35,8 @@ class LoadedModel:
 
     weights: which encoder this is; predictor, second (the encoder of a second modality), head: None where the folder
     has none; preprocessing: for the data floor
-    (its 'kind' says which); records: what the weights were trained on, None where the folder does not say.
+    (its 'kind' says which); preprocessing_changed: whether it differs from what was saved with the weights, because the
+    file was damaged or edited; records: what the weights were trained on, None where the folder does not say.
     """
 
     folder: Path
@@ -44,6 +47,7 @@ class LoadedModel:
     second: Encoder | None
     head: Head | None
     preprocessing: dict[str, object]
+    preprocessing_changed: bool
     records: TrainingRecords | None
 
     @property
@@ -96,7 +100,7 @@ def save_model(
     _check_preprocessing(str(folder), preprocessing)
     parameters = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.named_children()}
     card = model_card(one_line(folder.name), config, preprocessing, parameters)
-    metadata = {"anyjepa": json.dumps(config.architecture())}
+    metadata = {"anyjepa": json.dumps(config.architecture()), PREPARED: _digest(preprocessing)}
     with replacing(folder) as new:
         new.mkdir()
         (new / CONFIG).write_bytes(_json(config.model_dump(mode="json")))
@@ -119,8 +123,10 @@ def load_model(path_or_id: Path | str, weights: Weights | None = None) -> Loaded
     folder = find_model(path_or_id)
     config = read_config(folder)
     tensors, metadata = read_tensors(folder / TENSORS)
+    prepared = metadata.get(PREPARED)
     check_metadata(folder / TENSORS, config, metadata)
     parts = fit_parts(str(folder / TENSORS), config, tensors)
+    check_digest(folder / TENSORS, tensors, metadata)
     kind = config.weights
     if weights is not None and weights != config.weights:
         if weights != "student" or not (folder / STUDENT).is_file():
@@ -128,6 +134,7 @@ def load_model(path_or_id: Path | str, weights: Weights | None = None) -> Loaded
         tensors, metadata = read_tensors(folder / STUDENT)
         check_metadata(folder / STUDENT, config, metadata)
         parts.encoder, kind = fit_parts(str(folder / STUDENT), _encoder_only(config), tensors).encoder, "student"
+        check_digest(folder / STUDENT, tensors, metadata)
     preprocessing = _check_preprocessing(str(folder / PREPROCESSING), read_json(folder / PREPROCESSING))
     records = folder / RECORDS
     return LoadedModel(
@@ -139,6 +146,7 @@ def load_model(path_or_id: Path | str, weights: Weights | None = None) -> Loaded
         second=parts.second,
         head=parts.head,
         preprocessing=preprocessing,
+        preprocessing_changed=prepared not in (None, _digest(preprocessing)),
         records=validated(TrainingRecords, read_json(records, MEMORY), str(records)) if records.exists() else None,
     )
 
@@ -181,6 +189,10 @@ def find_model(path_or_id: Path | str) -> Path:
     except Exception as error:  # the hub's, httpx's or requests' own errors, by its version
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{name}: is no folder here, and the Hugging Face Hub did not give it: {reason}") from error
+
+
+def _digest(preprocessing: Mapping[str, object]) -> str:
+    return blake2b(json.dumps(preprocessing, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def _encoder_only(config: ModelConfig) -> ModelConfig:

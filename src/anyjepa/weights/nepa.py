@@ -25,7 +25,7 @@ from anyjepa.objectives.next_embedding import NextEmbeddingConfig
 from anyjepa.weights.folder import save_model
 from anyjepa.weights.foreign import read_foreign, read_json, renamed
 from anyjepa.weights.model import ModelConfig, Provenance
-from anyjepa.weights.tensors import read_tensors
+from anyjepa.weights.tensors import check_digest, read_tensors
 
 # Official names and ours, replaced in this order both ways.
 NAMES = (
@@ -120,7 +120,8 @@ def convert(path: Path, statistics: str | None = None, constants: bool = True) -
     if not path.is_dir():
         raise InputError(f"{path}: is no folder; the official layout is a folder of config.json and model.safetensors")
     where, official = str(path), read_official(path)
-    raw, _ = read_tensors(path / "model.safetensors")
+    raw, metadata = read_tensors(path / "model.safetensors")
+    check_digest(path / "model.safetensors", raw, metadata)
     if PROJECTION not in raw or raw[PROJECTION].ndim not in (3, 4):
         raise InputError(f"{where}: tensor '{PROJECTION}', the convolution of patches, is missing or of another shape")
     axes = raw[PROJECTION].ndim - 2  # of an ECG 1, of images 2

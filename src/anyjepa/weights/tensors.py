@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from hashlib import blake2b
 from pathlib import Path
 
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor
 
 from anyjepa.data.files import regular_size
 from anyjepa.errors import InputError
+
+DIGEST = "anyjepa.blake2b"  # the checksum in a file's metadata
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -36,10 +39,26 @@ def dump_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> 
     """
     raw = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
     end = 8 + int.from_bytes(raw[:8], "little")
-    about = {"__metadata__": {"format": "pt", **metadata}}
+    about = {"__metadata__": {"format": "pt", **metadata, DIGEST: _digest(tensors)}}
     header = json.dumps(about | json.loads(raw[8:end]), separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)  # tensors begin at a multiple of 8
     return b"".join([len(header).to_bytes(8, "little"), header, memoryview(raw)[end:]])
+
+
+def check_digest(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """InputError if the tensors are not those that were saved. A file without a checksum passes."""
+    if DIGEST in metadata and metadata[DIGEST] != _digest(tensors):
+        raise InputError(f"{path}: is damaged, its checksum does not match; get the file again")
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """Of the names, types, shapes and bytes of tensors."""
+    digest = blake2b(digest_size=16)
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def check_tensors(where: str, expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:

@@ -1,0 +1,79 @@
+"""A file system that fails, or a process that is killed, at the n-th operation that changes something."""
+
+from __future__ import annotations
+
+import builtins
+import errno
+import io
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+OPERATIONS = (os, "replace"), (os, "rename"), (os, "unlink"), (os, "mkdir"), (os, "fsync"), (tempfile, "mkdtemp")
+
+
+class Faults:
+    """As a context, counts the operations and calls `fail` at number `at` and, if `after`, at all later ones, too."""
+
+    def __init__(self, fail: Callable[[], object] | None = None, at: int = -1, after: bool = False):
+        self.fail, self.at, self.after, self.count = fail, at, after, 0
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Faults:
+        for owner, name in OPERATIONS:
+            self._stack.enter_context(mock.patch.object(owner, name, self._counted(getattr(owner, name))))
+        for owner in (builtins, io):
+            self._stack.enter_context(mock.patch.object(owner, "open", self._opened(owner.open)))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _step(self) -> None:
+        number, self.count = self.count, self.count + 1
+        if self.fail and (number == self.at or (self.after and number > self.at)):
+            self.fail()
+
+    def _counted(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def operation(*arguments: Any, **options: Any) -> Any:
+            self._step()
+            return real(*arguments, **options)
+
+        return operation
+
+    def _opened(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def operation(file: Any, mode: str = "r", *arguments: Any, **options: Any) -> Any:
+            if set(mode) & set("wax+") and file != os.devnull:
+                self._step()
+            return real(file, mode, *arguments, **options)
+
+        return operation
+
+
+def no_space() -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def killed() -> None:
+    os._exit(9)
+
+
+def in_a_child(run: Callable[[], int], faults: Faults) -> int:
+    """The exit status of a forked process that does something under faults."""
+    if (child := os.fork()) == 0:
+        status = 70  # a traceback, which no fault may lead to
+        try:
+            with faults:
+                status = run()
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -1,0 +1,66 @@
+"""What was launched must fit what is asked for, before anything is written."""
+
+from __future__ import annotations
+
+import os
+from unittest import mock
+
+import pytest
+
+from anyjepa.errors import InputError
+from anyjepa.training.cluster import check_launch
+
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1", "GROUP_RANK": "0"}
+SLURM = {"SLURM_JOB_NAME": "train"}
+
+
+def launch(devices: int, nodes: int, **environment: str) -> None:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "OMPI", "PMI", "JSM"))}
+    kept = {n: v for n, v in kept.items() if n not in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "NODE_RANK")}
+    with mock.patch.dict(os.environ, kept | environment, clear=True):
+        check_launch(devices, nodes)
+
+
+@pytest.mark.parametrize(
+    ("devices", "nodes", "environment"),
+    [
+        (1, 1, {}),
+        (2, 1, {}),  # Lightning starts the second process
+        (1, 1, {"RANK": "0", "WORLD_SIZE": "1"}),
+        (2, 1, TORCHRUN | {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}),
+        (2, 2, TORCHRUN | {"WORLD_SIZE": "4", "RANK": "3", "LOCAL_RANK": "1"}),
+        (2, 1, SLURM | {"SLURM_NTASKS": "2", "SLURM_PROCID": "1", "SLURM_STEP_ID": "0"}),
+        (1, 1, {"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "bash"}),  # an interactive job
+        (1, 2, {"MASTER_ADDR": "a", "MASTER_PORT": "1", "NODE_RANK": "1"}),
+    ],
+)
+def test_what_fits_passes(devices: int, nodes: int, environment: dict[str, str]) -> None:
+    launch(devices, nodes, **environment)
+
+
+@pytest.mark.parametrize(
+    ("devices", "nodes", "environment", "message"),
+    [
+        (
+            1,
+            1,
+            TORCHRUN | {"WORLD_SIZE": "2", "RANK": "0"},
+            "the launcher started 2 processes (WORLD_SIZE), but --devices 1",
+        ),
+        (4, 1, TORCHRUN | {"WORLD_SIZE": "2", "RANK": "0"}, "--devices 4 x --nodes 1 makes 4"),
+        (1, 1, {"RANK": "1"}, "RANK is 1 in the environment"),
+        (1, 1, {"LOCAL_RANK": "3"}, "LOCAL_RANK is 3 in the environment"),
+        (1, 1, {"RANK": "one"}, "RANK is 'one' in the environment; it must be a number"),
+        (1, 1, {"RANK": "1", "WORLD_SIZE": "2"}, "the launcher started 2 processes"),
+        (1, 1, SLURM | {"SLURM_NTASKS": "2", "SLURM_PROCID": "0"}, "Slurm started 2 processes (SLURM_NTASKS)"),
+        (2, 1, SLURM | {"SLURM_NTASKS": "2", "SLURM_PROCID": "0"}, "start it with srun"),
+        (1, 1, {"SLURM_PROCID": "1"}, "SLURM_PROCID is 1"),
+        (1, 1, {"OMPI_COMM_WORLD_SIZE": "2"}, "mpirun started 2 processes"),
+        (1, 2, {}, "--nodes 2: start with torchrun or srun"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(devices: int, nodes: int, environment: dict[str, str], message: str) -> None:
+    with pytest.raises(InputError) as raised:
+        launch(devices, nodes, **environment)
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
