@@ -50,6 +50,17 @@ def log1p_of(matrix) -> sparse.csr_matrix:
     return sparse.csr_matrix(np.log1p(10_000 * dense / dense.sum(1, keepdims=True)))
 
 
+def test_elements_without_the_attributes_of_the_format_are_read(adata, simulated, tmp_path):
+    write(adata, tmp_path / "screen.h5ad")
+    with h5py.File(tmp_path / "screen.h5ad", "r+") as file:
+        for name in ("obs/_index", "obs/batch/codes", "var/_index"):
+            for key in ("encoding-type", "encoding-version"):
+                del file[name].attrs[key]
+    screen = read_h5ad(tmp_path / "screen.h5ad", LOOSE)
+    assert (screen.ids, screen.genes) == (simulated.ids, simulated.genes)
+    assert [screen.batch.names[code] for code in screen.batch.codes] == adata.obs["batch"].tolist()
+
+
 @pytest.mark.parametrize("memory", ["load", "backed"])
 @pytest.mark.parametrize("form", ["csr", "array"])
 def test_a_file_is_read_as_it_was_written(adata, simulated, tmp_path, memory, form):

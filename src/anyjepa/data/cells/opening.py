@@ -125,11 +125,10 @@ def _members(file: Any, key: str) -> list[str]:
 
 
 def _table(path: Path, file: Any, key: str) -> DataFrame:
-    from anndata.io import read_elem
     from pandas import DataFrame
 
     check_memory(path, key)
-    table = read_elem(file[key]) if key in file else DataFrame()
+    table = _read(file[key]) if key in file else DataFrame()
     if not isinstance(table, DataFrame):
         raise InputError(f"{path}: {key} is not a table of columns; was the file written to its end?")
     return _columns(table, f"{path}: {key}")
@@ -144,11 +143,17 @@ def _columns(table: Any, where: str) -> DataFrame:
 
 
 def _element(path: Path, key: str) -> Any:
-    from anndata.io import read_elem
-
     with open_hdf5(path, key) as file:
         check_memory(path, key)
-        return read_elem(file[key])
+        return _read(file[key])
+
+
+def _read(element: Any) -> Any:
+    from anndata.io import read_elem
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of elements without the attributes of today's format, which are read, too
+        return read_elem(element)
 
 
 def _stored(path: Path, key: str, size: tuple[int, int], memory: Memory) -> Any:
