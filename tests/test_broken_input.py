@@ -520,10 +520,14 @@ CASES = [
     Case("a panel smaller than the recipe reads", TRAIN_CELLS, cells()),
     Case(
         "earlier cells without a time course",
-        f"{TRAIN_CELLS} --set data.genes=4 --set data.matching.before=earlier",
+        f"{TRAIN_CELLS} --set data.genes=4 --set objective.encoder.tokens=4 --set data.matching.before=earlier",
         cells(),
     ),
-    Case("compounds without features", f"{TRAIN_CELLS} --set data.genes=4 --set data.encoding.by=table", cells()),
+    Case(
+        "compounds without features",
+        f"{TRAIN_CELLS} --set data.genes=4 --set objective.encoder.tokens=4 --set data.encoding.by=table",
+        cells(),
+    ),
     Case("a filter that would leave no cell", TRAIN_CELLS.partition(" --set")[0], cells()),
     Case("a perturbation asked of an ECG model", "anyjepa perturb run --condition A+B -o out.h5ad"),
     Case("perturbations judged of an ECG model", "anyjepa evaluate run --protocol perturbation"),

@@ -124,7 +124,7 @@ def _check_bits(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
-    except (OSError, ValueError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: is damaged ({error})") from error
     if damaged:
         raise InputError(f"{path}: is damaged, the checksum of '{damaged}' does not match")
