@@ -250,6 +250,8 @@ def test_preprocessing_survives_json_and_refuses_what_does_not_fit() -> None:
         ({"signal": np.zeros(10)}, "it must be"),
         ({"signal": np.zeros((2, 0))}, "is empty"),
         ({"signal": np.full((2, 5), np.inf)}, "lead 'I' has infinite values"),
+        ({"signal": np.full((2, 5), 1e300)}, "lead 'I' has infinite values"),
+        ({"signal": np.array([[0, 1.0], [np.nan, -2e12]])}, "lead 'II' has infinite values, or beyond 1e\\+12 mV"),
         ({"leads": ("II", "Lead II")}, "lead 'II' occurs more than once"),
         ({"fs": 0}, "sampling rate is 0 Hz"),
         ({"fs": -500}, "sampling rate"),

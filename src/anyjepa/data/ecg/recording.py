@@ -16,6 +16,9 @@ from anyjepa.errors import InputError, did_you_mean
 FS_RANGE = (25.0, 50_000.0)
 """Sampling rates in Hz that an ECG can have; others are taken for a mistake."""
 
+MOST_MV = 1e12
+"""No device records a billion volts; the squares of what is below can be added up in float32."""
+
 Rate = Annotated[float, Field(ge=FS_RANGE[0], le=FS_RANGE[1])]
 """A sampling rate in a config."""
 
@@ -71,9 +74,12 @@ class Recording:
         if len(set(self.leads)) < len(self.leads):
             twice = next(lead for lead in self.leads if self.leads.count(lead) > 1)
             raise InputError(f"{self.where}: lead '{twice}' occurs more than once in {', '.join(self.leads)}")
-        if np.isinf(self.signal).any():
-            lead = self.leads[int(np.isinf(self.signal).any(axis=1).argmax())]
-            raise InputError(f"{self.where}: lead '{lead}' has infinite values; mark invalid samples by NaN")
+        if (beyond := (np.abs(self.signal) > MOST_MV).any(axis=1)).any():
+            lead = self.leads[int(beyond.argmax())]
+            raise InputError(
+                f"{self.where}: lead '{lead}' has infinite values, or beyond {MOST_MV:g} mV; "
+                "mark invalid samples by NaN"
+            )
 
     @property
     def where(self) -> str:

@@ -22,7 +22,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_va
 from anyjepa.config import Config, validated
 from anyjepa.data.ecg.checks import Problem
 from anyjepa.data.ecg.preprocessing import MissingLeads, OnError
-from anyjepa.data.ecg.recording import FS_RANGE, Annotations, Part, Rate, Recording
+from anyjepa.data.ecg.recording import FS_RANGE, MOST_MV, Annotations, Part, Rate, Recording
 from anyjepa.data.ecg.sets.layout import Entry
 from anyjepa.data.files import opened, regular_size
 from anyjepa.data.listing import set_name
@@ -200,8 +200,8 @@ class Store(Sequence[Recording]):
         return self._maps[number]
 
     def _check_finite(self, number: int, samples: np.ndarray) -> None:
-        """InputError for a lead of a record that is there and has NaN or infinite values, as no store is written."""
-        finite = np.isfinite(samples)
+        """InputError for a lead of a record that is there and has values which no `Recording` has, or NaN."""
+        finite = (samples > -MOST_MV) & (samples < MOST_MV)
         for index in np.flatnonzero(self._shard == number).tolist():
             first, size = self._offset[index], len(self.leads) * self.lengths[index]
             broken = ~finite[first : first + size].reshape(len(self.leads), -1).all(axis=1) & ~np.isnan(
