@@ -35,6 +35,17 @@ def test_a_folder_is_searched_in_depth_and_ids_are_relative_to_it(tmp_path: Path
     ]  # fmt: skip
 
 
+def test_a_signal_file_may_lie_in_a_folder_below_its_header(tmp_path: Path) -> None:
+    write_wfdb(tmp_path / "set" / "1")
+    expected = read(tmp_path / "set").recordings[0].signal
+    (tmp_path / "set" / "signals").mkdir()
+    (tmp_path / "set" / "1.dat").rename(tmp_path / "set" / "signals" / "1.dat")
+    header = tmp_path / "set" / "1.hea"
+    header.write_text(header.read_text().replace("1.dat", "signals/1.dat"))
+    (found,) = read(tmp_path / "set").recordings
+    np.testing.assert_array_equal(found.signal, expected)
+
+
 def test_tables_beside_headers_are_no_records(tmp_path: Path) -> None:
     write_wfdb(tmp_path / "1")
     (tmp_path / "labels.csv").write_text("id,label\n1,x\n")

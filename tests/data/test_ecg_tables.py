@@ -70,6 +70,7 @@ def test_lead_columns_can_be_named(tmp_path: Path) -> None:
         ({"fs": 250, "unit": True}, "unit 'True' is not a voltage"),
         ({"fs": "fast", "unit": "mV"}, "sampling rate 'fast' is not a number"),
         ({"unit": "mV", "time_s": np.arange(250) ** 2}, "column 'time_s' is not evenly spaced"),
+        ({"unit": "mV", "time_s": [*range(248), np.inf, np.inf]}, "column 'time_s' is not evenly spaced"),
         ({"fs": 250, "unit": "mV", "V1": ["1"] * 9 + ["x"] * 241}, "column 'V1', row 10: 'x' is not a number"),
     ],
 )

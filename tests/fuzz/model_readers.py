@@ -35,7 +35,7 @@ def build_recipes(folder: Path, data: Path | None) -> None:
         (folder / name).mkdir(parents=True)
         (folder / name / "recipe.yaml").write_text(to_yaml(recipe))
         edits = [f"{key}={json.dumps(value)}" for key, value in flat(recipe.model_dump(mode="json")).items()]
-        (folder / name / "edits.sets").write_text("\n".join(edits[:: max(1, len(edits) // 8)]) + "\n")
+        (folder / name / "edits.sets").write_text("\n".join(edits[:: len(edits) // 3]) + "\n")
     (folder / "tiny").mkdir()
     (folder / "tiny" / "recipe.yaml").write_text(TINY)
     (folder / "tiny" / "edits.sets").write_text("training.steps=3\ndata.fs=250\nobjective.masks.kind=spans\n")

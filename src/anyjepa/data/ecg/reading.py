@@ -185,7 +185,7 @@ def _records(listing: Listing, headers: list[Path]) -> Listing:
             header = read_header(path)
         except InputError:
             continue  # told when the record itself is read
-        belonging.update(path.with_name(signal.file) for signal in header.signals)
+        belonging.update(path.parent / signal.file for signal in header.signals)
         if header.segments:
             wholes.add(path)
             parts.update(path.with_name(f"{part.name}.hea") for part in header.segments if part.name != GAP)

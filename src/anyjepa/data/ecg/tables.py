@@ -69,7 +69,7 @@ def _single(table: Table, name: str) -> str | None:
 
 
 def _rate(times: np.ndarray, path: Path) -> float:
-    steps = np.diff(times)
+    steps = np.diff(times) if np.isfinite(times).all() else times[:0]
     usual = np.median(steps) if len(steps) else 0.0
     if not usual > 0 or not np.all(np.abs(steps - usual) <= 0.01 * usual):
         raise InputError(f"{path}: column 'time_s' is not evenly spaced; resample it first")
