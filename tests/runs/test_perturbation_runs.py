@@ -225,7 +225,7 @@ def test_cells_that_do_not_fit_the_model_are_one_line(cli, run, file, tmp_path):
         model.embed(np.full((2, 50), -1.0))
     with pytest.raises(InputError, match=r"has value 37, above ln\(10,001\)"):  # counts
         model.embed(np.full((2, 50), 37.0))
-    with pytest.raises(InputError, match="not csr_matrix"):
+    with pytest.raises(InputError, match="cells: is a csr_matrix; pass an array of numbers"):
         model.embed(sparse.csr_matrix((2, 50)))
     (tmp_path / "cells.h5ad").write_text("no HDF5")
     done = cli("embed", run.folder, tmp_path / "cells.h5ad", "-o", tmp_path / "cells.npz")

@@ -21,14 +21,17 @@ def as_array(values: Any, where: str) -> np.ndarray:
     column, or nested lists of those. Masked and missing values become NaN; what lies under a mask is never used.
     Raises InputError for values that are not real numbers, and for tables (DataFrames), whose order is that of names.
     """
+    wrong = f"{where}: is a {type(values).__name__}; pass an array of numbers, of a table its .to_numpy()"
     if isinstance(values, (str, bytes, Mapping, Set)) or hasattr(values, "columns"):
-        raise InputError(f"{where}: is a {type(values).__name__}; pass an array of numbers, of a table its .to_numpy()")
+        raise InputError(wrong)
     try:
         array = _plain(values, where)
     except InputError:
         raise
     except Exception as error:  # each library raises its own for what it cannot convert
         raise InputError(f"{where}: is not an array of numbers ({str(error).splitlines()[0]})") from error
+    if array.dtype.kind == "O" and not array.ndim:  # NumPy knows no array in it: None, a sparse matrix
+        raise InputError(wrong)
     if array.dtype.kind not in "iuf":
         raise InputError(f"{where}: values of type {array.dtype} are not numbers")
     return array
