@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import sys
@@ -15,7 +16,7 @@ import typer
 import anyjepa
 from anyjepa.cli_cells import PROTOCOLS, evaluate_cells
 from anyjepa.cli_data import data_app
-from anyjepa.cli_options import Json, SkipErrors, Unit, Weights, console, show
+from anyjepa.cli_options import Json, SkipErrors, Unit, Weights, console, echo, show, show_json
 from anyjepa.cli_records import embed, perturb, predict
 from anyjepa.cli_weights import weights_app
 from anyjepa.errors import DataWarning, InputError
@@ -73,9 +74,9 @@ def demo(
         show(render(Result.from_json(file)))
     for folder, kind in ((run.judgements, Judgement), (run.proteins, ProteinResult)):
         for file in sorted(folder.glob("*.json")):
-            typer.echo(str(kind.from_json(file)), nl=False)
-    typer.echo(f"model: {run.model}")
-    typer.echo(f"report: {write_report(run.folder)}")
+            echo(str(kind.from_json(file)), nl=False)
+    echo(f"model: {run.model}")
+    echo(f"report: {write_report(run.folder)}")
 
 
 @app.command()
@@ -96,9 +97,9 @@ def recipes(
             table.add_row(f"--protocol {known}", load_preset(known).description)
         show(table)
     elif name in preset_names():
-        typer.echo(preset_yaml(name), nl=False)
+        echo(preset_yaml(name), nl=False)
     else:
-        typer.echo(to_yaml(load_recipe(name)[0]), nl=False)
+        echo(to_yaml(load_recipe(name)[0]), nl=False)
 
 
 @app.command()
@@ -131,7 +132,7 @@ def pretrain(
 
     chosen, notices = load_recipe(recipe, [*(edits or []), *([f"training.precision={precision}"] if precision else [])])
     for notice in notices:
-        typer.echo(f"notice: {notice}", err=True)
+        echo(f"notice: {notice}", err=True)
     done = resume and output is not None and finished(output / "checkpoints", chosen.training.steps)
     try:
         run = pretrain(
@@ -153,14 +154,14 @@ def pretrain(
     if rank_zero_only.rank > 0:
         return
     if done:
-        typer.echo(
+        echo(
             f"{output}: had finished its {chosen.training.steps} steps, nothing was trained; the schedules end there: "
             "to train longer start a new run with more training.steps",
             err=True,
         )
-    typer.echo(f"model: {run.model}")
-    typer.echo(f"report: {write_report(run.folder)}")
-    typer.echo(f"next: {shlex.join(_evaluation(run))}", err=True)
+    echo(f"model: {run.model}")
+    echo(f"report: {write_report(run.folder)}")
+    echo(f"next: {shlex.join(_evaluation(run))}", err=True)
 
 
 @app.command()
@@ -261,18 +262,18 @@ def evaluate(
         )
     report = write_report(run.folder) if (run := find_run(Path(model))) else None
     if as_json:
-        typer.echo(result.to_json(), nl=False)
+        show_json(json.loads(result.to_json()))
         return
     show(render(result))
     if report:
-        typer.echo(f"report: {report}")
+        echo(f"report: {report}")
     if save_classifier:
-        typer.echo(f"classifier: {save_classifier}")
+        echo(f"classifier: {save_classifier}")
 
 
 def _tell(row: str) -> None:
     """What is being judged, where no terminal can show it in place."""
-    typer.echo(f"judging: {row}", err=True)
+    echo(f"judging: {row}", err=True)
 
 
 app.command()(predict)
@@ -286,7 +287,7 @@ def report(run: Annotated[Path, typer.Argument(help="Run folder.")]) -> None:
     from anyjepa.report.page import write_report
     from anyjepa.runs.folder import open_run
 
-    typer.echo(write_report(open_run(run).folder))
+    echo(write_report(open_run(run).folder))
 
 
 @app.callback(invoke_without_command=True)
@@ -295,7 +296,7 @@ def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
     if version:
-        typer.echo(anyjepa.__version__)
+        echo(anyjepa.__version__)
         raise typer.Exit
 
 
@@ -339,18 +340,18 @@ def _check(arguments: list[str]) -> None:
 def _stop(error: Exception, code: int, debug: bool) -> None:
     if debug:
         raise error
-    typer.echo(f"anyjepa: {error}", err=True)
+    echo(f"anyjepa: {error}", err=True)
     sys.exit(code)
 
 
 def _one_line_warning(message: Warning | str, category: type[Warning], *rest: Any) -> None:
     if issubclass(category, DataWarning):
-        typer.echo(f"warning: {message}", err=True)
+        echo(f"warning: {message}", err=True)
 
 
 def _stopped(stop: Interrupted, command: list[str]) -> NoReturn:
     again = shlex.join(["anyjepa", *command])
-    typer.echo(f"stopped by {stop.by.name} after step {stop.step}; resume with: {again}", err=True)
+    echo(f"stopped by {stop.by.name} after step {stop.step}; resume with: {again}", err=True)
     raise typer.Exit(stop.exit_code) from None
 
 

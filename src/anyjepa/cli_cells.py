@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
-import typer
-
-from anyjepa.cli_options import Weights, console
+from anyjepa.cli_options import Weights, console, echo, show_json
 from anyjepa.errors import InputError
 
 PROTOCOLS = ("perturbation", "proteins")
@@ -37,8 +36,8 @@ def evaluate_cells(
         result = judge(model, data, weights=named, file=edits, progress=status.update, **settings)
     report = write_report(run.folder) if (run := find_run(Path(model))) else None
     if as_json:
-        typer.echo(result.model_dump_json(indent=2))
+        show_json(json.loads(result.model_dump_json()))
         return
-    typer.echo(str(result), nl=False)
+    echo(str(result), nl=False)
     if report:
-        typer.echo(f"report: {report}")
+        echo(f"report: {report}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from enum import StrEnum
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from anyjepa.cli_options import Json, Leads, Rate, Unit, show, told
+from anyjepa.cli_options import Json, Leads, Rate, Unit, echo, show, show_json, told
 from anyjepa.errors import InputError
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ def data_inspect(
         found = ecg.inspect(paths, fs=fs, leads=leads.split(",") if leads else None, unit=unit)
         render = ecg.render
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        show_json(found)
     else:
         show(render(found))
 
@@ -99,8 +98,8 @@ def data_download(
     from anyjepa.data.images.download import download
 
     archive = download(name, output)
-    typer.echo(f"{archive}")
-    typer.echo(f"next: anyjepa data inspect {archive}", err=True)
+    echo(f"{archive}")
+    echo(f"next: anyjepa data inspect {archive}", err=True)
 
 
 @data_app.command("prepare")

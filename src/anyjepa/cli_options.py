@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from anyjepa.errors import printable
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Unit = Annotated[str | None, typer.Option(help="mV, uV, V or mV per unit, over what the files say.")]
@@ -24,9 +27,19 @@ class Weights(StrEnum):
 
 def told(output: Path, count: int, skipped: Mapping[str, str]) -> None:
     """How many records are in the output, and why others are not."""
-    typer.echo(f"{output}: {count} records" + (f", {len(skipped)} left out" if skipped else ""))
+    echo(f"{output}: {count} records" + (f", {len(skipped)} left out" if skipped else ""))
     for reason in skipped.values():
-        typer.echo(f"skipped: {reason}", err=True)
+        echo(f"skipped: {reason}", err=True)
+
+
+def echo(text: object, err: bool = False, nl: bool = True) -> None:
+    """Print text that may hold names from files: see `printable`."""
+    typer.echo(printable(str(text), keep="\n"), err=err, nl=nl)
+
+
+def show_json(value: object) -> None:
+    """Print plain values as JSON in ASCII, which any terminal takes as it is."""
+    typer.echo(json.dumps(value, indent=2))
 
 
 def show(renderable: Any) -> None:
@@ -35,7 +48,7 @@ def show(renderable: Any) -> None:
 
 
 def console(stderr: bool = False) -> Any:
-    """Of rich, which is imported only now."""
-    from rich.console import Console
+    """A `Terminal`; rich is imported only now."""
+    from anyjepa.terminal import Terminal
 
-    return Console(stderr=stderr)
+    return Terminal(stderr=stderr)

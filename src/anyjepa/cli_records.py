@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from anyjepa.cli_options import Leads, Rate, SkipErrors, Unit, Weights, told
+from anyjepa.cli_options import Leads, Rate, SkipErrors, Unit, Weights, echo, told
 
 
 def predict(
@@ -105,7 +105,7 @@ def perturb(
         file=edits or [],
         weights=weights.value if weights else None,
     )
-    typer.echo(f"{output}: {count} rows")
+    echo(f"{output}: {count} rows")
 
 
 def embed(

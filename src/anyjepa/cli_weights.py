@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from anyjepa.cli_options import Json, Weights, show
+from anyjepa.cli_options import Json, Weights, echo, show, show_json
 from anyjepa.errors import InputError
 
 weights_app = typer.Typer(help="Look into weights, import and export published layouts.", no_args_is_help=True)
@@ -23,7 +22,7 @@ def weights_inspect(
 
     found = inspect_weights(path)
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        show_json(found)
     else:
         show(render(found))
 
@@ -59,11 +58,11 @@ def weights_import(
         if value is not None and not fits:
             raise InputError(f"weights import: {option} does not belong to {layout}")
     if layout == "ecg-jepa":
-        typer.echo(f"model: {import_ecg_jepa(path, output, statistics)}")
+        echo(f"model: {import_ecg_jepa(path, output, statistics)}")
     elif layout == "nepa":
-        typer.echo(f"model: {import_nepa(path, output, statistics)}")
+        echo(f"model: {import_nepa(path, output, statistics)}")
     else:
-        typer.echo(f"model: {import_jepa(layout, path, output, heads)}")
+        echo(f"model: {import_jepa(layout, path, output, heads)}")
 
 
 @weights_app.command("export")
@@ -80,7 +79,7 @@ def weights_export(
     if layout != "nepa":
         raise InputError(f"weights export: layout '{layout}' is not known; there is: nepa")
     run = find_run(Path(model))
-    typer.echo(f"folder: {export_nepa(run.model if run else model, output, weights.value if weights else None)}")
+    echo(f"folder: {export_nepa(run.model if run else model, output, weights.value if weights else None)}")
 
 
 @weights_app.command("checkpoint")
@@ -92,4 +91,4 @@ def weights_checkpoint(
     """Turn a checkpoint of a run into a model folder: to judge several, and take the best."""
     from anyjepa.runs.checkpointed import save_checkpointed
 
-    typer.echo(f"model: {save_checkpointed(run, step, output)}")
+    echo(f"model: {save_checkpointed(run, step, output)}")

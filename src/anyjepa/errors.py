@@ -32,7 +32,16 @@ def one_line(text: str) -> str:
     """Text that holds names from files, fit to be shown: control characters escaped, an endless middle left out."""
     if len(text) > LONGEST:
         text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return printable(text)
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Text from outside with the characters spelt out, as '\\x1b', that a terminal or a browser would not just show.
+
+    These are control characters, marks that turn the direction of writing, invisible ones, and halves of characters
+    (of a file name that is not UTF-8). keep: characters that may stay, such as line ends.
+    """
+    return text if text.isprintable() else "".join(c if c.isprintable() or c in keep else repr(c)[1:-1] for c in text)
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -76,6 +76,7 @@ STACKS = arrays(np.float32, st.tuples(st.integers(1, 3), st.just(2), st.integers
 
 
 @pytest.mark.parametrize("form", FORMS)
+@settings(deadline=None)
 @given(x=STACKS)
 def test_any_form_of_a_signal_is_the_same_signal(form: str, x: np.ndarray) -> None:
     read = from_arrays(FORMS[form](x), fs=100, leads=LEADS, unit="mV", warn=False)
@@ -84,6 +85,7 @@ def test_any_form_of_a_signal_is_the_same_signal(form: str, x: np.ndarray) -> No
 
 
 @pytest.mark.parametrize("form", FORMS)
+@settings(deadline=None)
 @given(x=STACKS)
 def test_one_record_needs_no_list(form: str, x: np.ndarray) -> None:
     one = FORMS[form](x)
@@ -95,6 +97,7 @@ def test_one_record_needs_no_list(form: str, x: np.ndarray) -> None:
     np.testing.assert_array_equal(Series("s", one[0] if isinstance(one, list) else one).values, x[0])
 
 
+@settings(deadline=None)
 @given(x=arrays(np.int16, (2, 2, 4)))
 def test_integers_of_any_width_and_their_masks(x: np.ndarray) -> None:
     hidden = x == x.min()
@@ -175,7 +178,9 @@ def test_a_name_is_that_of_a_table(value: Any, name: str | None) -> None:
     assert as_names([value], 1, "patients") == [name]
 
 
-@pytest.mark.parametrize("value", [True, np.False_, ["a"], ("a",), {"a": 1}, np.zeros(2), torch.zeros(2), b"\xff"])
+@pytest.mark.parametrize(
+    "value", [True, np.False_, ["a"], ("a",), {"a": 1}, np.zeros(2), torch.zeros(2), b"\xff", "a\udcff"]
+)
 def test_what_names_nothing_is_refused(value: Any) -> None:
     with pytest.raises(InputError, match=r"^patients\[1\]: "):
         as_names(["a", value], 2, "patients")
@@ -184,6 +189,7 @@ def test_what_names_nothing_is_refused(value: Any) -> None:
 NAMES = st.lists(st.none() | st.integers(-5, 2**63 - 1), min_size=1, max_size=6)
 
 
+@settings(deadline=None)
 @given(names=NAMES)
 def test_any_form_of_a_list_of_names_is_the_same_list(names: list[int | None]) -> None:
     expected = [None if name is None else str(name) for name in names]
@@ -241,7 +247,9 @@ def test_leads_by_position(leads: Any) -> None:
     assert from_arrays(X, fs=100, leads=leads, unit="mV", warn=False)[0].leads == LEADS
 
 
-@pytest.mark.parametrize("leads", ["I,II", np.str_("I"), {"I", "II"}, np.array("I"), [], None, [1, 2], [["I", "II"]]])
+@pytest.mark.parametrize(
+    "leads", ["I,II", np.str_("I"), {"I", "II"}, np.array("I"), [], None, [1, 2], [["I", "II"]], ["I", "\udcff"]]
+)
 def test_leads_without_an_order_are_one_line(leads: Any) -> None:
     with pytest.raises(InputError, match=r"^signals: leads are .*; they must be a list of names"):
         from_arrays(X, fs=100, leads=leads, unit="mV", warn=False)

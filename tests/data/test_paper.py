@@ -53,3 +53,11 @@ def test_missing_leads_are_named():
     with pytest.raises(InputError, match="12 leads are named"):
         draw_ecg(np.zeros((2, FS)), FS, LEADS)
     assert draw_ecg(np.zeros((2, FS)), FS, ("I", "II"), layout="rows", duration_s=1).axes
+
+
+def test_names_are_drawn_as_they_are(tmp_path):
+    """A dollar sign begins a formula elsewhere in matplotlib, and a name from a file may hold anything."""
+    name = "$\\frac{$ a\x1b[31m\u202e"
+    figure = draw_ecg(np.zeros((1, 1000)), 100, [name], layout="rows", title=name)
+    figure.savefig(tmp_path / "a.svg")
+    assert [text.get_text() for text in figure.axes[0].texts].count("$\\frac{$ a\\x1b[31m\\u202e") == 2

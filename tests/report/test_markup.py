@@ -16,6 +16,15 @@ def test_no_text_opens_a_tag_or_leaves_an_attribute(text):
     assert written.count('"') == 2 + Html(written[written.index(">") :]).count('"')
 
 
+@given(st.text(st.sampled_from("a<&\x1b\x9b\u202e\u2066\u200b\udcff") | st.characters()))
+@settings(deadline=None)
+def test_text_is_shown_in_the_order_in_which_it_is_written(text):
+    """No control character, no mark of direction, nothing invisible, and always UTF-8."""
+    written = tag("p", text, title=text)
+    assert written.replace("\n", "").replace("\u202f", "").isprintable()
+    written.encode()
+
+
 def test_markup_passes_and_attributes_are_named():
     assert tag("p", tag("b", "x"), "<", class_="a", aria_label="b", id=None) == (
         '<p class="a" aria-label="b"><b>x</b>&lt;</p>'

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from anyjepa.errors import InputError
 from anyjepa.nn.pooling import Head, HeadConfig
 from anyjepa.objectives.masked import MaskedPrediction
+from anyjepa.weights.card import model_card
 from anyjepa.weights.folder import LoadedModel, load_model, read_config, save_model, save_pretrained
 from anyjepa.weights.model import ClassifierConfig, Provenance
 
@@ -328,3 +330,27 @@ def test_card(pristine: Path, objective: MaskedPrediction):
     encoder = sum(p.numel() for p in objective.student.parameters())
     for text in ("ten records", f"encoder {encoder:,}", "| optimiser steps | 7 |", 'anyjepa.load("model")', "Ångström"):
         assert text in card
+
+
+HOSTILE = "<img src=x onerror=a()> | [b](http://c) `d` **e** _f_ # $g$ &lt; x_y\n---\nlicense: h\n\x1b[31m\u202e"
+SHOWN = (
+    r"&lt;img src=x onerror=a()&gt; \| \[b\](http\://c) \`d\` \*\*e\*\* \_f\_ \# \$g\$ &amp;lt; x_y "
+    r"--- license: h \\x1b\[31m\\u202e"
+)
+
+
+def test_text_in_a_card_reads_as_it_is(pristine: Path):
+    """Folder, provenance, classes and preprocessing come from outside: no HTML, Markdown, YAML, control characters."""
+    config = load_model(pristine).config
+    made = Provenance(data=HOSTILE, recipe=HOSTILE, origin=HOSTILE, notes=(HOSTILE,))
+    head = ClassifierConfig(head=HeadConfig(), classes=(HOSTILE, "b"), exclusive=True)
+    config = config.model_copy(update={"provenance": made, "classifier": head})
+    card = model_card(f'a"{HOSTILE}', config, {"kind": "ecg", HOSTILE: HOSTILE, "leads": [HOSTILE]}, {"encoder": 1})
+    plain = model_card("a", load_model(pristine).config, {"kind": "ecg", "x": 1, "leads": ["I"]}, {"encoder": 1})
+    assert card.count(SHOWN) == 9
+    (call,) = (line for line in card.splitlines() if line.startswith("model = anyjepa.load("))
+    assert "<" not in card.replace(call, "")  # code is shown as it is
+    assert card.replace("\n", "").isprintable()
+    assert len(card.splitlines()) == len(plain.splitlines()) + 3  # recipe, origin and a note, a class for no class
+    assert card.startswith("---\nlibrary_name: anyjepa\ntags: [self-supervised, jepa]\n---\n# a")
+    assert ast.literal_eval(call.removeprefix("model = anyjepa.load(").removesuffix(")")) == f'a"{HOSTILE}'

@@ -124,4 +124,6 @@ def _name(value: Any, where: str) -> str | None:
         return None
     whole = isinstance(value, (float, np.floating)) and float(value).is_integer()
     text = str(int(value)) if whole else str(value)
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise InputError(f"{where}: {text!r} is not valid text: half of a character")
     return None if text.strip() in MISSING else text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from importlib import metadata
-from io import StringIO
 from pathlib import Path
 from platform import platform, python_version
 from typing import TYPE_CHECKING, Any, Literal
@@ -129,6 +128,8 @@ class Result(Config):
 
     def __str__(self) -> str:
         """The table that the command line prints."""
+        from anyjepa.terminal import as_text
+
         return as_text(render(self))
 
     @property
@@ -233,26 +234,15 @@ def environment() -> dict[str, str]:
     return {"python": python_version(), "platform": platform()} | {name: metadata.version(name) for name in packages}
 
 
-def as_text(table: Group) -> str:
-    """What a terminal would show, without colours."""
-    from rich.console import Console
-
-    console = Console(file=StringIO(), force_terminal=False, no_color=True)
-    with console.capture() as text:
-        console.print(table)
-    return text.get()
-
-
 def render(result: Result) -> Group:
     """The result for a terminal: notices, a table of rows, and what is behind it."""
     from rich import box
     from rich.console import Group
-    from rich.markup import escape
     from rich.table import Table
     from rich.text import Text
 
     others = [name for name in _IN_TERMINAL if name in result.rows[0].metrics]
-    title = escape(f"{result.task}: {result.title} on {result.data}")
+    title = f"{result.task}: {result.title} on {result.data}"
     table = Table(title=title, title_justify="left", box=box.HORIZONTALS, show_lines=True, collapse_padding=True)
     table.add_column("")
     for heading in ("macro\nAUROC", "first row\nminus this", *(TITLES[name].replace(" ", "\n") for name in others)):
@@ -260,7 +250,7 @@ def render(result: Result) -> Group:
     for row in result.rows:
         cells = [_cell(result.metric(row, "macro_auroc")), _cell(result.difference(row), signed=True)]
         cells += [_mean(row.metrics[name]) for name in others]
-        table.add_row(escape(row.title), *cells, style="dim" if row.control else "bold")
+        table.add_row(row.title, *cells, style="dim" if row.control else "bold")
     notices = [Text(notice, style="bold yellow") for notice in result.notices]
     return Group(*notices, table, Text(_footnote(result)))
 

@@ -11,6 +11,7 @@ from zlib import crc32
 
 import numpy as np
 
+from anyjepa.errors import printable
 from anyjepa.report.markup import Html, tag
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ def _inline(svg: str, alt: str, width: float, height: float) -> Html:
     body = re.sub(r'(xlink:href="#|url\(#)', lambda found: found[0].replace("xlink:", "") + prefix, body)
     for colour, name in _VARIABLES.items():
         body = body.replace(colour, f"var(--{name})")
+    body = printable(body, keep="\n")  # names from files stand in it
     box = f"0 0 {width:.0f} {height:.0f}"
     return tag(
         "svg", tag("title", alt), Html(body), role="img", viewBox=box, aria_label=alt, style=f"width:{width:.0f}px"

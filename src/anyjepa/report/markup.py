@@ -6,6 +6,10 @@ import math
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from anyjepa.errors import printable
+
+KEPT = "\n\u202f"  # of a recipe's lines, and between the digits of `number`
+
 
 class Html(str):
     """Text that is markup already."""
@@ -14,7 +18,7 @@ class Html(str):
 def tag(name: str, *children: object, **attributes: object) -> Html:
     """An element. Children that are not `Html` are escaped; attribute `class_` is written `class`, None is left out."""
     written = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"'
+        f' {key.rstrip("_").replace("_", "-")}="{_shown(value)}"'
         for key, value in attributes.items()
         if value is not None
     )
@@ -23,7 +27,7 @@ def tag(name: str, *children: object, **attributes: object) -> Html:
 
 def join(children: Iterable[object]) -> Html:
     """Children one after the other; what is not `Html` is escaped."""
-    return Html("".join(child if isinstance(child, Html) else escape(str(child)) for child in children))
+    return Html("".join(child if isinstance(child, Html) else _shown(child) for child in children))
 
 
 def table(head: Sequence[object], rows: Iterable[Sequence[object]], caption: object = None) -> Html:
@@ -52,6 +56,10 @@ def figure(picture: Html, caption: object, class_: str | None = None) -> Html:
 def note(text: object) -> Html:
     """What is missing, or needs care."""
     return tag("p", text, class_="note")
+
+
+def _shown(value: object) -> str:
+    return escape(printable(str(value), keep=KEPT))
 
 
 def number(value: object) -> str:

@@ -14,6 +14,7 @@ from anyjepa.data.modalities import evaluation_data
 from anyjepa.errors import InputError
 from anyjepa.evaluation.samples import ArraySamples, Samples
 from anyjepa.objectives.base import Weights
+from anyjepa.runs.formulas import write_csv
 from anyjepa.runs.model import EcgModel, Model, load
 from anyjepa.writing import replacing
 
@@ -108,6 +109,6 @@ def _write(output: Path, found: Read, vectors: np.ndarray) -> None:
 
 
 def write_table(output: Path, table: pd.DataFrame) -> None:
-    """A .parquet or .csv file, whole or not at all. Raises InputError."""
+    """A .parquet or .csv file, whole or not at all; in .csv no text is a formula (see `guard`). Raises InputError."""
     with replacing(output) as new:
-        table.to_parquet(new) if output.suffix == ".parquet" else table.to_csv(new, index=False)
+        table.to_parquet(new) if output.suffix == ".parquet" else write_csv(table, new)

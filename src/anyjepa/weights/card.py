@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 
+from anyjepa.errors import printable
 from anyjepa.weights.model import ModelConfig
 
 WEIGHTS = {
@@ -21,6 +24,7 @@ RAW = {  # by kind of data: what `embed` takes, and its layout
     "series": ("series", "(series, channels, samples) as recorded, or a list of series of any length"),
     "cells": ("adata", "AnnData with the model's genes, or log1p expression (cells, genes) in its order"),
 }
+MARKS = re.compile(r"([\\`*\[\]|#~$]|(?<!\w)_|_(?!\w)|:(?=//))")  # what Markdown could act on
 LISTED = 24  # entries of a list that are written out
 
 
@@ -34,29 +38,29 @@ def model_card(
         ("parameters", ", ".join(f"{part} {count:,}" for part, count in parameters.items())),
         *(_cells(config) if preprocessing.get("kind") == "cells" else _signals(config)),
         ("encoder", f"width {encoder.dim}, {encoder.depth} blocks, {encoder.heads} heads"),
-        ("trained on", made.data),
+        ("trained on", _text(made.data)),
         ("optimiser steps", "unknown" if made.steps is None else f"{made.steps:,}"),
-        *([("recipe", made.recipe)] if made.recipe else []),
-        *([("imported from", made.origin)] if made.origin else []),
-        ("written by", f"anyjepa {config.anyjepa}"),
+        *([("recipe", _text(made.recipe))] if made.recipe else []),
+        *([("imported from", _text(made.origin))] if made.origin else []),
+        ("written by", f"anyjepa {_text(config.anyjepa)}"),
     ]
     if config.classifier is not None:
         kind = "exactly one applies" if config.classifier.exclusive else "each on its own"
-        rows.append(("classes", f"{', '.join(config.classifier.classes)} ({kind})"))
+        rows.append(("classes", f"{_text(', '.join(config.classifier.classes))} ({kind})"))
         if config.classifier.thresholds is not None:
             rows.append(("thresholds", _plain(config.classifier.thresholds)))
     return "\n".join(
         [
             "---\nlibrary_name: anyjepa\ntags: [self-supervised, jepa]\n---",
-            f"# {name}\n",
+            f"# {_text(name)}\n",
             "An encoder pretrained by predicting representations of hidden tokens (joint-embedding predictive).\n",
             *_table(rows),
             "\n## Preprocessing\n\nThe input is prepared as `preprocessing.json` says:\n",
-            *_table([(key, _plain(value)) for key, value in preprocessing.items()]),
+            *_table([(_text(key), _text(_plain(value))) for key, value in preprocessing.items()]),
             "\n## Use\n",
             *_usage(name, preprocessing, config.classifier is not None),
             "\n## Limits\n",
-            *(f"- {note}" for note in made.notes),
+            *(f"- {_text(note)}" for note in made.notes),
             "- Inputs with another rate, unit, order of channels or scale give meaningless results, without an error.",
             "- It knows its training data; nothing here says how well it does on others. Evaluate it on yours.",
             *(["- It is no medical device."] if preprocessing.get("kind") == "ecg" else []),
@@ -85,15 +89,23 @@ def _usage(name: str, preprocessing: Mapping[str, object], classifier: bool) -> 
         call = f"found = model.predict_classes({given})  # found.table() has one row each"
     else:
         call = f"vectors = model.embed({given})  # {layout}"
-    return ["```python", "import anyjepa", f'model = anyjepa.load("{name}")', call, "```"]
+    return [
+        "```python",
+        "import anyjepa",
+        f"model = anyjepa.load({json.dumps(name, ensure_ascii=not name.isprintable())})",
+        call,
+        "```",
+    ]
 
 
 def _table(rows: list[tuple[str, str]]) -> list[str]:
-    return ["| | |", "|---|---|", *(f"| {key} | {_cell(value)} |" for key, value in rows)]
+    return ["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows)]
 
 
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+def _text(text: str) -> str:
+    """Text from outside in one line of Markdown, where it reads as it is: no markup, no HTML, no link."""
+    marked = MARKS.sub(r"\\\1", printable(" ".join(text.split())))
+    return marked.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _plain(value: object) -> str:

@@ -38,7 +38,6 @@ def inspect_weights(path_or_id: Path | str) -> dict[str, object]:
 def render(report: Mapping[str, object]) -> RenderableType:
     """The report as tables for the terminal."""
     from rich.console import Group
-    from rich.markup import escape
     from rich.table import Table
 
     about = Table(show_header=False, box=None)
@@ -46,11 +45,11 @@ def render(report: Mapping[str, object]) -> RenderableType:
         if key == "parameters" and isinstance(value, dict):
             about.add_row(key, ", ".join(f"{part} {count:,}" for part, count in value.items()))
         elif key != "tensors" and value is not None:
-            about.add_row(key, escape(json.dumps(value) if isinstance(value, (dict, list)) else str(value)))
+            about.add_row(key, json.dumps(value) if isinstance(value, (dict, list)) else str(value))
     tensors = Table("tensor", "shape", "type")
     listed = report.get("tensors")
     for name, tensor in listed.items() if isinstance(listed, dict) else ():
-        tensors.add_row(escape(name), " x ".join(map(str, tensor["shape"])), tensor["dtype"])
+        tensors.add_row(name, " x ".join(map(str, tensor["shape"])), tensor["dtype"])
     return Group(about, tensors)
 
 

@@ -105,9 +105,10 @@ def _names(stored: Any) -> Any:
 def _lead_names(leads: Any, where: str) -> tuple[str, ...]:
     try:
         names = [name.decode() if isinstance(name, bytes) else name for name in as_list(leads, where)]
-    except (InputError, UnicodeDecodeError):
+        "".join(names).encode()  # raises for half a character
+    except (InputError, UnicodeError, TypeError):
         names = []
-    if not names or not all(isinstance(name, str) and name.strip() for name in names):
+    if not names or not all(name.strip() for name in names):
         raise InputError(f"{where}: leads are {leads!r}; they must be a list of names, as ['I', 'II', 'V1']")
     return tuple(map(str, names))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from anyjepa.data.ecg.leads import LEADS
-from anyjepa.errors import InputError, did_you_mean
+from anyjepa.errors import InputError, did_you_mean, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,7 +62,7 @@ def draw_ecg(
             _trace(axes, signal[leads.index(lead)], fs, cell, duration_s / len(row), baseline, lead)
     note = f"{SPEED_MM_S:g} mm/s   {GAIN_MM_MV:g} mm/mV   {fs:g} Hz"
     axes.text(width - 3, 1.5, note, ha="right", va="bottom", fontsize=7, color=_INK)
-    axes.text(3, height - 1.5, title, ha="left", va="top", fontsize=9, color=_INK)
+    axes.text(3, height - 1.5, printable(title), ha="left", va="top", fontsize=9, color=_INK, parse_math=False)
     return figure
 
 
@@ -100,4 +100,4 @@ def _trace(
     left = MARGIN_MM + cell * seconds * SPEED_MM_S
     if cell:
         axes.plot([left, left], [baseline - 6, baseline - 3], color=_INK, linewidth=0.7)
-    axes.text(left + 1, baseline + 9, lead, fontsize=8, color=_INK, weight="bold")
+    axes.text(left + 1, baseline + 9, printable(lead), fontsize=8, color=_INK, weight="bold", parse_math=False)

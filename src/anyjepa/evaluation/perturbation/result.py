@@ -12,7 +12,7 @@ from anyjepa.config import Config, validated
 from anyjepa.errors import InputError
 from anyjepa.evaluation.intervals import UNKNOWN, Estimate
 from anyjepa.evaluation.perturbation.metrics import METRICS
-from anyjepa.evaluation.result import as_text, parsed
+from anyjepa.evaluation.result import parsed
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -87,6 +87,8 @@ class Judgement(Config):
 
     def __str__(self) -> str:
         """The table that the command line prints."""
+        from anyjepa.terminal import as_text
+
         return as_text(render(self))
 
     @classmethod
@@ -157,16 +159,15 @@ def _head(name: str) -> str:
 def _table(result: Judgement, title: str, columns: Columns, sign: str = "") -> Table:
     """sign: of differences, which the first row does not have."""
     from rich import box
-    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=escape(title), title_justify="left", box=box.HORIZONTALS, show_lines=bool(sign), padding=0)
+    table = Table(title=title, title_justify="left", box=box.HORIZONTALS, show_lines=bool(sign), padding=0)
     table.add_column("")
     for heading in columns:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in answering(result)[bool(sign) :]:
         cells = [_cell(of(row), sign) for of in columns.values()]
-        table.add_row(escape(row.name), *cells, style="dim" if row.control else "bold")
+        table.add_row(row.name, *cells, style="dim" if row.control else "bold")
     return table
 
 

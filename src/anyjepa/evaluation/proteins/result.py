@@ -11,7 +11,7 @@ from pydantic import Field
 from anyjepa.config import Config, validated
 from anyjepa.errors import InputError
 from anyjepa.evaluation.intervals import Estimate
-from anyjepa.evaluation.result import as_text, parsed
+from anyjepa.evaluation.result import parsed
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -48,6 +48,8 @@ class ProteinResult(Config):
 
     def __str__(self) -> str:
         """The table that the command line prints."""
+        from anyjepa.terminal import as_text
+
         return as_text(render(self))
 
     @classmethod
@@ -88,18 +90,17 @@ def render(result: ProteinResult) -> Group:
     """The result for a terminal: notices, a table of rows, and what is behind it."""
     from rich import box
     from rich.console import Group
-    from rich.markup import escape
     from rich.table import Table
     from rich.text import Text
 
     title = f"{result.data}: proteins told from expression"
-    table = Table(title=escape(title), title_justify="left", box=box.HORIZONTALS, padding=0)
+    table = Table(title=title, title_justify="left", box=box.HORIZONTALS, padding=0)
     table.add_column("")
     for heading in (*METRICS.values(), "R2, first row minus this"):
         table.add_column(heading, justify="right")
     for place, row in enumerate(result.rows):
         shown = [f"{row.metrics[name].mean:.3f}" if name in row.metrics else "-" for name in METRICS]
-        table.add_row(escape(row.name), *shown, _interval(row.difference.get("r2")), style="dim" if place else "bold")
+        table.add_row(row.name, *shown, _interval(row.difference.get("r2")), style="dim" if place else "bold")
     notices = (Text(notice, style="bold yellow") for notice in result.notices)
     return Group(*notices, table, Text(result.behind))
 

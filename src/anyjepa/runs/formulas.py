@@ -1,0 +1,38 @@
+"""Texts in .csv files that a spreadsheet would run as formulas, written so that it shows them and programs read them
+back."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_START = re.compile(r"[=+\-@\t\r\n'＝＋－＠]")  # full-width signs count, too, in East Asian settings
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+def guard(text: str) -> str:
+    """The text, with an apostrophe in front if it begins like a formula or with an apostrophe; a number as it is.
+
+    `text.removeprefix("'")` gives it back.
+    """
+    return f"'{text}" if _START.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write the table with every text guarded, also the names of its columns."""
+    from pandas.api.types import is_numeric_dtype
+
+    texts = {name for name in table.columns if not is_numeric_dtype(table[name])}
+    columns = {
+        guard(str(name)): table[name].map(guard, na_action="ignore") if name in texts else table[name]
+        for name in table.columns
+    }
+    written = (*table.columns, *(text for name in texts for text in table[name].unique()))
+    returns = any("\r" in str(text) for text in written)
+    quoting = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL  # that leaves a carriage return without quotes
+    type(table)(columns).to_csv(path, index=False, quoting=quoting)

@@ -1,0 +1,31 @@
+"""A terminal that shows names from files as they are: no markup is read in them, no control character passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from io import StringIO
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from anyjepa.errors import printable
+
+
+class Terminal(Console):
+    """Rich's console for text from outside: '[red]' and ':smile:' are printed, an escape sequence is spelt out."""
+
+    def __init__(self, **how: Any):
+        super().__init__(markup=False, emoji=False, **how)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text, keep="\n"), segment.style)
+
+
+def as_text(renderable: RenderableType) -> str:
+    """What a terminal would show, without colours."""
+    terminal = Terminal(file=StringIO(), force_terminal=False, no_color=True)
+    with terminal.capture() as text:
+        terminal.print(renderable)
+    return text.get()
