@@ -563,3 +563,12 @@ def test_real_records(test_data: Path, tmp_path: Path) -> None:
     for record, file in zip(store, read(folders, unit="uV", warn=False).recordings, strict=True):
         assert isinstance(record, Recording)
         np.testing.assert_array_equal(record.signal, align(file, 500, store.leads))
+
+
+def test_the_place_of_the_work_is_not_a_link(tmp_path: Path) -> None:
+    folder, elsewhere = write_records(tmp_path / "set", 1), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "store.part").symlink_to(elsewhere)
+    with pytest.raises(InputError, match=r"store\.part: is a link; remove it"):
+        prepare_store([folder], tmp_path / "store", leads=LEADS)
+    assert not list(elsewhere.iterdir())

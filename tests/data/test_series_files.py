@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from anyjepa.data.series.arrays import read_npz
 from anyjepa.data.series.reading import read
 from anyjepa.data.series.record import Series
 from anyjepa.data.series.ts_files import read_ts
@@ -202,3 +203,13 @@ def test_archive_problems(test_data, problem, parts, channels, lengths, classes)
     sizes = [one.values.shape[1] for one in found]
     assert (min(sizes), max(sizes)) == lengths
     assert len({one.label for one in found}) == classes
+
+
+def test_the_split_of_an_npz_may_be_spelt_as_people_spell_it(tmp_path):
+    """A part that is not known would leave its series out of training and test without a word."""
+    series, split = np.zeros((4, 1, 8)), ["Train", "val", "testing", ""]
+    np.savez(tmp_path / "a.npz", series=series, split=split)
+    assert [one.split for one in read_npz(tmp_path / "a.npz")] == ["train", "validation", "test", None]
+    np.savez(tmp_path / "a.npz", series=series, split=["train", "trian", "test", "test"])
+    with pytest.raises(InputError, match=r"series '1': split is 'trian'; it must be train, validation, test or empty"):
+        read_npz(tmp_path / "a.npz")

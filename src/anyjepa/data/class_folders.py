@@ -86,9 +86,9 @@ def split_folders(root: Path, files: Sequence[Path]) -> dict[str, Part | None]:
     return dict.fromkeys(parts) if set(parts.values()) == {"train"} else dict(parts)
 
 
-def part_of(folder: str) -> Part | None:
-    """The part of a split that a folder's name says, None if none."""
-    return NAMES.get(re.sub("[-_ ]?set$", "", folder.casefold()))
+def part_of(name: str) -> Part | None:
+    """The part of a split that the name of a folder, or a cell of a table, says; None if none."""
+    return NAMES.get(re.sub("[-_ ]?set$", "", name.casefold()))
 
 
 def nothing_to_read(listing: Listing, what: str, suffixes: Sequence[str]) -> str:

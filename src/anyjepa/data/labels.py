@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from anyjepa.data.class_folders import part_of
 from anyjepa.data.tables.cells import clean, clean_all, clean_ids, near_miss
 from anyjepa.data.tables.table import Table, open_table
 from anyjepa.data.tables.targets import read_targets
@@ -43,7 +44,7 @@ class LabelTable:
         object.__setattr__(self, "groups", tuple(clean_all(self.groups)))
         object.__setattr__(self, "classes", tuple(clean_all(self.classes)))
         if self.split is not None:
-            object.__setattr__(self, "split", tuple(part.casefold() for part in clean_all(self.split)))
+            object.__setattr__(self, "split", tuple(part_of(part) or part for part in clean_all(self.split)))
         if self.values.shape != (len(self.ids), len(self.classes)):
             expected = (len(self.ids), len(self.classes))
             raise InputError(f"labels: values are {self.values.shape}; ids and classes need {expected}")

@@ -82,9 +82,11 @@ def splits(table: LabelTable, config: Folds | Holdout | Fixed, seed: int) -> Ite
             rest, validation = rest[part == 0], rest[part == 1]
         for name, rows in (("training", rest), ("validation", validation), ("test", test)):
             if not len(rows):
-                groups = len(set(table.groups))
+                rarest = min(table.values.sum(0), default=0)
+                advice = "" if config.kind == "fixed" else "; label more records, or leave rare classes out"
                 raise InputError(
-                    f"split: the {name} part is empty ({len(table)} records in {groups} groups, {config.kind})"
+                    f"split: the {name} part is empty ({len(table)} records in {len(set(table.groups))} groups, "
+                    f"{rarest:g} of the rarest class){advice}"
                 )
         yield Split(rest, validation, test, seed, fold)
 

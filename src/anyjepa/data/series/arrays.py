@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 from anyjepa.data.array_files import read_arrays
 from anyjepa.data.array_likes import as_ids, as_names
+from anyjepa.data.class_folders import Part, part_of
 from anyjepa.data.series.record import Series
 from anyjepa.data.tables.table import open_table
 from anyjepa.errors import InputError
@@ -37,9 +39,24 @@ def read_npz(path: Path) -> list[Series]:
         strict=True,
     )
     return [
-        Series(f"{path.stem}/{id}", row, label, group, split, source=path.stem, file=f"{path}: series '{id}'")
+        Series(
+            f"{path.stem}/{id}",
+            row,
+            label,
+            group,
+            _part(split, f"{path}: series '{id}'"),
+            source=path.stem,
+            file=f"{path}: series '{id}'",
+        )
         for id, row, (label, group, split) in zip(ids, values, rest, strict=True)
     ]
+
+
+def _part(split: str | None, where: str) -> Part | None:
+    """InputError for a split that is not known: its series would silently be left out of training and test."""
+    if split is None or (part := part_of(split)):
+        return None if split is None else part
+    raise InputError(f"{where}: split is '{split}'; it must be {', '.join(get_args(Part))} or empty")
 
 
 def read_csv(path: Path) -> list[Series]:
