@@ -55,12 +55,11 @@ def scan(path: Path) -> Scan:
     with _opened(path) as (container, stream):
         codec, reorders = stream.codec_context.name, bool(stream.codec_context.has_b_frames)
         named, avi = stream.frames, container.format.name == "avi"
-        for packet in container.demux(stream):
-            if packet.size:
-                digest.update(packet)
-                hidden = packet.is_discard or (codec == "vp8" and not bytes(packet)[0] & 16)  # RFC 6386, section 9.1
-                packets.append((packet.pts, packet.dts, packet.is_keyframe, not hidden, packet.size))
-                last = packet
+        for packet in _packets(container, stream):
+            digest.update(packet)
+            hidden = packet.is_discard or (codec == "vp8" and not bytes(packet)[0] & 16)  # RFC 6386, section 9.1
+            packets.append((packet.pts, packet.dts, packet.is_keyframe, not hidden, packet.size))
+            last = packet
     if last is None:
         raise InputError(f"{path}: there is no frame in it")
     pts, dts, key, shown, sizes = zip(*packets, strict=True)
@@ -72,29 +71,32 @@ def scan(path: Path) -> Scan:
     times = sorted(compress(pts, shown)) if plain else _decoded_times(path)
     if not times:
         raise InputError(f"{path}: none of its frames is shown")
-    numbers = {time: number for number, time in enumerate(times)}
-    known = None not in numbers and len(numbers) == len(times)
-    starts = [(numbers[p], p if d is None else d) for p, d in compress(zip(pts, dts, strict=True), key) if p in numbers]
-    keys = np.array(sorted(starts) if known else [], np.int64).reshape(-1, 2)
-    if not key[0] and not (len(keys) and keys[0, 0] == 0):
+    known = plain or (None not in times and len(set(times)) == len(times))
+    places = {p: p if d is None else d for p, d in compress(zip(pts, dts, strict=True), key)}
+    starts = [(number, places[time]) for number, time in enumerate(times) if time in places] if known else []
+    if not key[0] and not (starts and starts[0][0] == 0):
         raise InputError(f"{path}: its first frame needs earlier ones that are not in it; cut it at a key frame")
+    keys = np.array(starts, np.int64).reshape(-1, 2)
     strict = not (codec == "h264" and known and _leads(pts[key.index(True) :]))
-    return Scan(np.array(times) if known else None, keys, len(times), digest.hexdigest(), strict)
+    return Scan(np.array(times, np.int64) if known else None, keys, len(times), digest.hexdigest(), strict)
 
 
 def _in_order(pts: Sequence[int | None], key: Sequence[bool], reorders: bool) -> bool:
     """Whether timestamps of packets are those of frames as they are shown. reorders: whether the codec says it may."""
-    if None in pts or len(set(pts)) < len(pts) or pts[0] != min(pts) or not key[0]:  # type: ignore[type-var]
+    if None in pts or not key[0]:
         return False
     times = np.array(pts, np.int64)
     if len(pts) == 1 or not reorders:
-        return bool((np.diff(times) > 0).all())
-    rank = np.argsort(np.argsort(times))
-    late = np.maximum.accumulate(rank) > rank
-    return (
-        bool(late.any())  # else they are times of decoding
+        return bool((times[1:] > times[:-1]).all())
+    by_time = np.sort(times)
+    late = np.maximum.accumulate(times) > times
+    return bool(
+        (by_time[1:] > by_time[:-1]).all()
+        and times[0] == by_time[0]
+        and late.any()  # else they are times of decoding
         and not late[np.array(key)].any()  # a key frame is shown after all that are decoded before it
-        and int(np.abs(rank - np.arange(len(rank))).max()) <= FURTHEST
+        and (times[:-FURTHEST] <= by_time[FURTHEST:]).all()
+        and (times[FURTHEST:] >= by_time[:-FURTHEST]).all()
     )
 
 
@@ -105,7 +107,7 @@ def _leads(pts: Sequence[int | None]) -> bool:
 
 def _decoded_times(path: Path) -> list[int | None]:
     with _opened(path) as (container, stream):
-        return [frame.pts for packet in container.demux(stream) for frame in packet.decode()]
+        return [frame.pts for frame in _frames(stream, _packets(container, stream))]
 
 
 def decode(path: Path, seen: Scan, frames: np.ndarray, decoding: Decoding) -> np.ndarray:
@@ -133,13 +135,13 @@ def _decode_from(
         strict = {"err_detect": "explode"} if seen.strict else {}  # else damaged frames are made up
         stream.codec_context.options = {"max_pixels": str(PIXELS.value), **strict}  # a later frame may be larger
         stream.thread_type = "SLICE"  # frames of one file in order; workers are the parallel ones
-        packets: Iterator[Packet] = container.demux(stream)
+        packets = _packets(container, stream)
         if place is not None:
             container.seek(place, stream=stream)
         if seen.times is not None:
             packets = _from_key(packets, int(seen.times[number]), sought=place is not None)
         view = None
-        for frame in _frames(packets):
+        for frame in _frames(stream, packets):
             if seen.times is not None and frame.pts != seen.times[number]:
                 break
             if frame.is_corrupt:
@@ -160,9 +162,19 @@ def _decode_from(
     raise InputError(f"{path}: frame {number} cannot be decoded")
 
 
-def _frames(packets: Iterator[Packet]) -> Iterator[VideoFrame]:
+def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet]:
+    try:
+        for packet in container.demux(stream):
+            if packet.size:
+                yield packet
+    except IndexError:  # of PyAV at the end, where a stream of sound began late
+        return
+
+
+def _frames(stream: VideoStream, packets: Iterator[Packet]) -> Iterator[VideoFrame]:
     for packet in packets:
         yield from packet.decode()
+    yield from stream.codec_context.decode(None)
 
 
 def _from_key(packets: Iterator[Packet], first: int, sought: bool) -> Iterator[Packet]:

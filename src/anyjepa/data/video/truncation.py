@@ -22,10 +22,7 @@ def ends_early(path: Path) -> bool:
     size = path.stat().st_size
     with path.open("rb", buffering=0) as file:
         head = file.read(16)
-        if head[:4] == b"GIF8":
-            file.seek(max(0, size - 64))
-            return not file.read().rstrip(b"\0").endswith(b";")
-        ends = {b"RIFF": _riff, b"FLV\x01": _flv, MATROSKA[0]: _matroska}.get(head[:4])
+        ends = {b"RIFF": _riff, b"FLV\x01": _flv, b"GIF8": _gif, MATROSKA[0]: _matroska}.get(head[:4])
         ends = _asf if head == ASF else _mp4 if head[4:8] in MP4_BOXES else ends
         return ends is not None and any(end > size for end, _ in zip(ends(file), range(MOST_PARTS), strict=False))
 
@@ -83,3 +80,23 @@ def _asf(file: FileIO) -> Iterator[int]:
     head = file.read(2**16)
     if (start := head.find(ASF_PROPERTIES)) >= 0:
         yield int.from_bytes(head[start + 40 : start + 48], "little")
+
+
+def _gif(file: FileIO) -> Iterator[int]:
+    """How far its blocks reach; the last one says that no more follow."""
+    file.seek(0)
+    content = file.readall()
+    place = 13
+    try:
+        place += _palette(content[10])
+        while content[place] in b"\x21\x2c":  # an extension, a picture
+            place += 11 + _palette(content[place + 9]) if content[place] == 0x2C else 2
+            while content[place]:  # parts of up to 255 bytes
+                place += 1 + content[place]
+            place += 1
+    except IndexError:
+        yield place + 1
+
+
+def _palette(flags: int) -> int:
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
