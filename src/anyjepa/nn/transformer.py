@@ -20,8 +20,8 @@ class BlockConfig(Config):
     """What the published models differ in; the defaults are ECG-JEPA's."""
 
     mlp_ratio: PositiveFloat = Field(default=4.0, description="hidden width of the MLP / width")
-    mlp: Literal["gelu", "relu", "swiglu"] = Field(
-        default="gelu", description="plain with exact GELU or with ReLU, or gated with SiLU"
+    mlp: Literal["gelu", "relu", "silu", "swiglu", "geglu"] = Field(
+        default="gelu", description="plain with exact GELU, ReLU or SiLU, or gated with SiLU or exact GELU"
     )
     norm: Literal["layer", "batch"] = Field(
         default="layer",
@@ -29,8 +29,9 @@ class BlockConfig(Config):
     )
     bias: bool = Field(default=False, description="biases of Linear and LayerNorm, patch projection included")
     qkv_bias: bool = Field(default=False, description="biases of the query, key and value projections")
-    qk_norm: Literal["off", "plain", "affine"] = Field(
-        default="off", description="LayerNorm over each head's queries and keys; affine has a weight"
+    qk_norm: Literal["off", "plain", "affine", "biased"] = Field(
+        default="off",
+        description="LayerNorm over each head's queries and keys; affine has a weight, biased a weight and a bias",
     )
     norm_eps: PositiveFloat = Field(default=1e-6, description="epsilon of every norm")
     layer_scale: PositiveFloat | None = Field(
@@ -65,9 +66,9 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim, bias=config.qkv_bias)
         self.proj = nn.Linear(dim, dim, bias=config.bias)
         if config.qk_norm != "off":
-            affine = config.qk_norm == "affine"
-            self.q_norm = nn.LayerNorm(dim // heads, config.norm_eps, elementwise_affine=affine, bias=False)
-            self.k_norm = nn.LayerNorm(dim // heads, config.norm_eps, elementwise_affine=affine, bias=False)
+            affine, bias = config.qk_norm != "plain", config.qk_norm == "biased"
+            self.q_norm = nn.LayerNorm(dim // heads, config.norm_eps, elementwise_affine=affine, bias=bias)
+            self.k_norm = nn.LayerNorm(dim // heads, config.norm_eps, elementwise_affine=affine, bias=bias)
 
     def forward(
         self,
@@ -97,24 +98,28 @@ class Attention(nn.Module):
         return attend(q, k, v, valid, causal, dropout).transpose(1, 2).flatten(2)
 
 
+GATED = ("swiglu", "geglu")
+ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu, "swiglu": F.silu, "geglu": F.gelu}
+
+
 class MLP(nn.Module):
-    """Two layers with GELU, or gated by SiLU (Shazeer 2020)."""
+    """Two layers with an activation between them, which may be gated (Shazeer 2020)."""
 
     def __init__(self, config: BlockConfig, dim: int):
         super().__init__()
         hidden = round(dim * config.mlp_ratio)
-        self.kind = config.mlp
-        self.fc1 = nn.Linear(dim, hidden * (2 if self.kind == "swiglu" else 1), bias=config.bias)
+        self.activation, self.gated = ACTIVATIONS[config.mlp], config.mlp in GATED
+        self.fc1 = nn.Linear(dim, hidden * (2 if self.gated else 1), bias=config.bias)
         self.fc2 = nn.Linear(hidden, dim, bias=config.bias)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.fc1(x)
-        if self.kind == "swiglu":
+        if self.gated:
             gate, x = x.chunk(2, dim=-1)
-            x = F.silu(gate) * x
+            x = self.activation(gate) * x
         else:
-            x = F.gelu(x) if self.kind == "gelu" else F.relu(x)
+            x = self.activation(x)
         return self.fc2(self.dropout(x))
 
 

@@ -139,7 +139,7 @@ def convert(where: str, checkpoint: Mapping[str, object]) -> Converted:
     config = validated(
         ModelConfig,
         {
-            "objective": _objective(where, official, official.bias or old),
+            "objective": _objective(where, official, official.bias or old, main),
             "channels": len(official.channels),
             "size": (official.channel_size,),
             "weights": "teacher" if classifier is None else "fine-tuned",
@@ -154,6 +154,9 @@ def convert(where: str, checkpoint: Mapping[str, object]) -> Converted:
         },
         where,
     )
+    if official.num_registers == 0:
+        none = {"encoder.prefix": torch.empty(0, official.dim)}
+        main, student = main | none, student and student | none
     if old:
         main, student = _with_zero_biases(main), student and _with_zero_biases(student)
     return Converted(official, config, main, student)
@@ -169,9 +172,14 @@ def from_official(where: str, tensors: Mapping[str, object]) -> dict[str, Tensor
     return ours
 
 
-def _objective(where: str, official: OfficialConfig, bias: bool) -> MaskedPredictionConfig:
+def _objective(
+    where: str, official: OfficialConfig, bias: bool, tensors: Mapping[str, Tensor]
+) -> MaskedPredictionConfig:
+    def ratio(part: str, width: int) -> float:
+        hidden = tensors.get(f"{part}.transformer.blocks.0.mlp.fc1.weight")
+        return official.mlp_ratio if hidden is None else len(hidden) / width  # the official code rounds down
+
     block = {
-        "mlp_ratio": official.mlp_ratio,
         "bias": bias,
         "qkv_bias": official.qkv_bias,
         "norm_eps": official.norm_eps,
@@ -184,13 +192,13 @@ def _objective(where: str, official: OfficialConfig, bias: bool) -> MaskedPredic
         "depth": official.depth,
         "heads": official.num_heads,
         "registers": official.num_registers,
-        "block": block | {"layer_scale": official.layer_scale_eps or None},
+        "block": block | {"mlp_ratio": ratio("encoder", official.dim), "layer_scale": official.layer_scale_eps or None},
     }
     predictor = {
         "dim": official.pred_dim,
         "depth": official.pred_depth,
         "heads": official.pred_num_heads,
-        "block": block,
+        "block": block | {"mlp_ratio": ratio("predictor", official.pred_dim)},
     }
     masks = {"keep": (official.min_keep_ratio, official.max_keep_ratio), "min_span": official.min_block_size}
     target = {"momentum": (official.encoder_momentum, official.final_encoder_momentum)}

@@ -33,7 +33,7 @@ NAMES = (
     (r"^(predictor_)?blocks\.", "transformer.blocks."),
     (r"^predictor_(embed|norm|proj)\.", r"\1."),
 )
-HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16, 1408: 16}  # published sizes, by width: tiny to giant
+HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16, 1408: 16, 1664: 16}  # by width: tiny to gigantic
 PARTS = ("target_encoder", "encoder", "predictor")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, of RGB in [0, 1]; both were trained with them
 CENTRE = 0.875  # of the shorter side, in evaluation
@@ -90,8 +90,10 @@ def convert(where: str, checkpoint: Mapping[str, object], layout: Layout, heads:
         raise InputError(f"{where}: tensor '{error.args[0]}' is missing") from None
     except (IndexError, RuntimeError, ValueError, ZeroDivisionError) as error:
         raise InputError(f"{where}: its tensors are not shaped as {TITLES[layout]}'s ({error})") from None
-    if own[0] != grid or channels != len(MEAN):
-        raise InputError(f"{where}: its positions or channels are not those of an RGB model ({grid}, {channels})")
+    if channels != len(MEAN):
+        raise InputError(f"{where}: its patches have {channels} channels; the constants are of RGB images, with 3")
+    if own[0] != grid:
+        raise InputError(f"{where}: its encoder has positions of a grid {grid}, its predictor of {own[0]}")
     size = tuple(tokens * samples for tokens, samples in zip(grid, patch, strict=True))
     width = objective.encoder.dim
     for part in ("target_encoder", "encoder"):

@@ -10,21 +10,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
-from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from anyjepa.config import Config, Share, validated
-from anyjepa.data.ecg.leads import LEADS
-from anyjepa.data.ecg.preprocessing import EcgPreprocessing
-from anyjepa.data.ecg.sets.catalogue import CATALOGUE
-from anyjepa.errors import InputError, did_you_mean, one_line
+from anyjepa.config import validated
+from anyjepa.errors import InputError, one_line
 from anyjepa.objectives.next_embedding import NextEmbeddingConfig
 from anyjepa.weights.folder import save_model
 from anyjepa.weights.foreign import read_foreign, read_json, renamed
 from anyjepa.weights.model import ModelConfig, Provenance
+from anyjepa.weights.nepa_config import MLPS, OfficialConfig, read_official
+from anyjepa.weights.nepa_preprocessing import preprocessing_of
 from anyjepa.weights.tensors import check_digest, read_tensors
 
 # Official names and ours, replaced in this order both ways.
@@ -48,42 +45,6 @@ NAMES = (
 JOINED = {"qkv": ("query", "key", "value"), "fc1": ("gate_proj", "up_proj")}
 PROJECTION = "vit_nepa.embeddings.patch_embeddings.projection.weight"
 AVERAGE = "pytorch_model_ema.bin"
-FS = 500.0  # Hz, of the ECG port; a folder does not say it
-CENTRE = 0.875  # of the shorter side, in evaluation: 224 of 256 pixels
-
-
-class OfficialConfig(Config):
-    """The keys of the official config.json that a model depends on; training settings are passed over."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    model_type: Literal["vit_nepa"]
-    hidden_size: PositiveInt
-    num_hidden_layers: PositiveInt
-    num_attention_heads: PositiveInt
-    intermediate_size: PositiveInt
-    image_size: PositiveInt
-    patch_size: PositiveInt
-    num_channels: PositiveInt
-    hidden_act: Literal["gelu", "silu"]
-    hidden_dropout_prob: Share = 0.0
-    attention_probs_dropout_prob: Share = 0.0
-    drop_path_prob: Share = 0.0
-    layer_norm_eps: PositiveFloat
-    layerscale_value: PositiveFloat | None
-    qkv_bias: bool
-    qk_norm: bool
-    qk_norm_affine: bool
-    qk_norm_bias: bool
-    rope_theta: PositiveFloat
-    pos_embed_rescale: float | None = None
-    pos_embed_shift: None = None
-    pos_embed_jitter: None = None
-    num_prompt_token: Literal[0] = 0
-    use_gated_mlp: bool
-    is_causal: bool
-    add_pooling_layer: bool = True
-    id2label: dict[str, str] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -112,7 +73,7 @@ def is_nepa(path: Path) -> bool:
         config = read_json(path / "config.json")
     except InputError:
         return False
-    return isinstance(config, dict) and config.get("model_type") == "vit_nepa"
+    return isinstance(config, dict) and config.get("model_type") in ("vit_nepa", "vit_nepa_ecg")
 
 
 def convert(path: Path, statistics: str | None = None, constants: bool = True) -> Converted:
@@ -125,6 +86,8 @@ def convert(path: Path, statistics: str | None = None, constants: bool = True) -
     if PROJECTION not in raw or raw[PROJECTION].ndim not in (3, 4):
         raise InputError(f"{where}: tensor '{PROJECTION}', the convolution of patches, is missing or of another shape")
     axes = raw[PROJECTION].ndim - 2  # of an ECG 1, of images 2
+    if official.ecg and axes == 2:
+        raise InputError(f"{where}: model_type is vit_nepa_ecg, but its patches have two axes, as those of images")
     tensors = from_official(where, raw)
     classifier = _classifier(tensors, official) if "head.read.weight" in tensors else None
     average = None
@@ -136,31 +99,29 @@ def convert(path: Path, statistics: str | None = None, constants: bool = True) -
         {
             "objective": _objective(where, official, axes, classifier is not None),
             "channels": official.num_channels,
-            "size": (official.image_size,) * axes,
+            "size": (official.length,) * axes,
             "weights": weights,
             "predictor": False,
             "classifier": classifier,
             "provenance": Provenance(
-                data="not said by the folder", origin=f"official NEPA folder {one_line(path.resolve().name)}"
+                data="not said by the folder",
+                origin=f"official NEPA folder {one_line(path.resolve().name)}",
+                notes=_notes(official),
             ),
         },
         where,
     )
-    preprocessing = _preprocessing(where, official, axes, statistics) if constants else {}
+    preprocessing = preprocessing_of(path, official, axes, statistics) if constants else {}
     return Converted(config, average or tensors, tensors if average else None, preprocessing)
 
 
-def read_official(path: Path) -> OfficialConfig:
-    """config.json of an official folder. InputError for what this project does not compute."""
-    official = validated(OfficialConfig, read_json(path / "config.json"), f"{path}/config.json")
-    if official.qk_norm and official.qk_norm_bias and official.qk_norm_affine:
-        raise InputError(f"{path}/config.json: qk_norm_bias is true; a bias of the q and k norms is not supported")
-    if official.use_gated_mlp != (official.hidden_act == "silu"):
-        raise InputError(
-            f"{path}/config.json: hidden_act '{official.hidden_act}' with use_gated_mlp {official.use_gated_mlp} is "
-            "not supported; plain 'gelu' and gated 'silu' are"
-        )
-    return official
+def _notes(official: OfficialConfig) -> tuple[str, ...]:
+    if official.hidden_dropout_prob == 0:
+        return ()
+    return (
+        f"hidden_dropout_prob {official.hidden_dropout_prob}: the official code also drops values of the embedded "
+        "patches, and none inside the MLP; the numbers of evaluation are the same.",
+    )
 
 
 def from_official(where: str, tensors: Mapping[str, object]) -> dict[str, Tensor]:
@@ -193,12 +154,13 @@ def from_official(where: str, tensors: Mapping[str, object]) -> dict[str, Tensor
 def _objective(where: str, official: OfficialConfig, axes: int, classifier: bool) -> NextEmbeddingConfig:
     if not official.is_causal and not classifier:
         raise InputError(f"{where}/config.json: is_causal is false; a model that predicts the next patch is causal")
+    norms = "biased" if official.qk_norm_bias else "affine"
     block = {
-        "mlp": "swiglu" if official.use_gated_mlp else "gelu",
+        "mlp": MLPS[official.hidden_act, official.use_gated_mlp],
         "mlp_ratio": official.intermediate_size / official.hidden_size,
         "bias": True,
         "qkv_bias": official.qkv_bias,
-        "qk_norm": ("affine" if official.qk_norm_affine else "plain") if official.qk_norm else "off",
+        "qk_norm": (norms if official.qk_norm_affine else "plain") if official.qk_norm else "off",
         "norm_eps": official.layer_norm_eps,
         "layer_scale": official.layerscale_value,
         "drop_path": official.drop_path_prob,
@@ -208,7 +170,7 @@ def _objective(where: str, official: OfficialConfig, axes: int, classifier: bool
     positions = {
         "kind": "rotary",
         "theta": official.rope_theta,
-        "rescale": official.pos_embed_rescale,
+        "rescale": None if official.pos_embed_rescale == 1 else official.pos_embed_rescale,
         "span": "input",
     }
     encoder = {
@@ -226,37 +188,14 @@ def _objective(where: str, official: OfficialConfig, axes: int, classifier: bool
 
 
 def _classifier(tensors: Mapping[str, Tensor], official: OfficialConfig) -> dict[str, object]:
+    """Without pooling the image model reads the last token, the ECG model CLS; the ECG model is of many labels."""
     count = len(tensors["head.read.weight"])
-    head = {"kind": "mean", "norm": official.layer_norm_eps} if official.add_pooling_layer else {"kind": "last"}
+    unpooled = {"kind": "register" if official.ecg else "last"}
+    head = {"kind": "mean", "norm": official.layer_norm_eps} if official.add_pooling_layer else unpooled
+    several = official.problem_type == "multi_label_classification" or (official.ecg and official.problem_type is None)
     return {
-        "head": head | {"bias": True},
+        "head": head | {"bias": "head.read.bias" in tensors},
         "classes": tuple(official.id2label.get(str(number), f"class {number}") for number in range(count)),
-        "exclusive": True,
+        "exclusive": not several,
         "causal": official.is_causal,
     }
-
-
-def _preprocessing(where: str, official: OfficialConfig, axes: int, statistics: str | None) -> dict[str, object]:
-    if axes == 2:
-        if statistics is not None:
-            raise InputError(
-                f"{where}: is a model of images, standardised by .5; leave the data set '{statistics}' out"
-            )
-        if official.num_channels != 3:
-            raise InputError(f"{where}: num_channels is {official.num_channels}; images have 3, red, green and blue")
-        half = [0.5] * 3
-        size = {"side": official.image_size, "centre": CENTRE}
-        return {"kind": "images", "colours": "rgb", "mean": half, "std": half, **size}
-    if official.num_channels != len(LEADS):
-        raise InputError(f"{where}: num_channels is {official.num_channels}; an ECG model has the {len(LEADS)} leads")
-    if statistics is None:
-        raise InputError(
-            f"{where}: is a model of ECGs without its constants; name the data set whose to use by --statistics: "
-            f"{', '.join(CATALOGUE)}"
-        )
-    if statistics not in CATALOGUE:
-        hint = did_you_mean(statistics, CATALOGUE)
-        raise InputError(f"{where}: there are no constants of data set '{statistics}'{hint}")
-    mean, std = CATALOGUE[statistics].constants()
-    raw = {"fs": FS, "samples": official.image_size, "mean": mean, "std": std}
-    return validated(EcgPreprocessing, raw, where).model_dump(mode="json")

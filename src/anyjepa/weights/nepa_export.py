@@ -10,11 +10,13 @@ from torch import Tensor
 
 from anyjepa.errors import InputError
 from anyjepa.nn.positions import RotaryConfig
+from anyjepa.nn.transformer import GATED
 from anyjepa.objectives.base import Weights
 from anyjepa.objectives.next_embedding import NextEmbeddingConfig
 from anyjepa.weights.folder import LoadedModel, load_model
 from anyjepa.weights.model import ModelConfig
 from anyjepa.weights.nepa import JOINED, NAMES
+from anyjepa.weights.nepa_config import MLPS
 from anyjepa.weights.tensors import dump_tensors
 from anyjepa.writing import replacing
 
@@ -53,7 +55,7 @@ def to_official(config: ModelConfig, tensors: Mapping[str, Tensor]) -> dict[str,
         layer, _, rest = name.rpartition(".")
         stem, _, last = layer.rpartition(".")
         parts = JOINED.get(last, ())
-        if last == "fc1" and config.objective.encoder.block.mlp == "gelu":
+        if last == "fc1" and config.objective.encoder.block.mlp not in GATED:
             parts = parts[1:]
         found |= (
             {f"{stem}.{part}.{rest}": piece for part, piece in zip(parts, tensor.chunk(len(parts)), strict=True)}
@@ -80,13 +82,12 @@ def official_config(loaded: LoadedModel) -> dict[str, object]:
         (encoder.cls and not encoder.registers, "encoder.registers", encoder.registers),
         (block.bias, "encoder.block.bias", block.bias),
         (block.norm == "layer", "encoder.block.norm", block.norm),
-        (block.mlp != "relu", "encoder.block.mlp", block.mlp),
         (head is None or (head.bias and not head.standardise), "classifier.head", head),
         (head is None or pooled or (head.kind == "last" and head.norm is None), "classifier.head", head),
-        (classifier is None or classifier.exclusive, "classifier.exclusive", False),
     ):
         if not fits:
             raise InputError(f"{where}: {key} is {value}; the NEPA layout has no place for that")
+    act, gated = next(theirs for theirs, mine in MLPS.items() if mine == block.mlp)
     found: dict[str, object] = {
         "architectures": [f"ViTNepaFor{'PreTraining' if classifier is None else 'ImageClassification'}"],
         "model_type": "vit_nepa",
@@ -98,8 +99,8 @@ def official_config(loaded: LoadedModel) -> dict[str, object]:
         "image_size": max(config.size),  # both sides are equal
         "patch_size": max(encoder.patch),
         "num_channels": config.channels,
-        "hidden_act": "silu" if block.mlp == "swiglu" else "gelu",
-        "use_gated_mlp": block.mlp == "swiglu",
+        "hidden_act": act,
+        "use_gated_mlp": gated,
         "hidden_dropout_prob": block.dropout,
         "attention_probs_dropout_prob": block.attention_dropout,
         "drop_path_prob": block.drop_path,
@@ -108,8 +109,8 @@ def official_config(loaded: LoadedModel) -> dict[str, object]:
         "layerscale_value": block.layer_scale,
         "qkv_bias": block.qkv_bias,
         "qk_norm": block.qk_norm != "off",
-        "qk_norm_affine": block.qk_norm == "affine",
-        "qk_norm_bias": False,
+        "qk_norm_affine": block.qk_norm in ("affine", "biased"),
+        "qk_norm_bias": block.qk_norm == "biased",
         "rope_theta": positions.theta,
         "pos_embed_rescale": positions.rescale,
         "pos_embed_shift": None,
@@ -118,7 +119,11 @@ def official_config(loaded: LoadedModel) -> dict[str, object]:
         "is_causal": True if classifier is None or classifier.causal is None else classifier.causal,
         "add_pooling_layer": classifier is None or pooled,
     }
+    if len(encoder.patch) == 1:
+        found["signal_length"] = max(config.size)
     if classifier is not None:
+        several = {False: "multi_label_classification", True: "single_label_classification"}
+        found["problem_type"] = several[classifier.exclusive]
         found["id2label"] = {str(number): name for number, name in enumerate(classifier.classes)}
         found["label2id"] = {name: number for number, name in enumerate(classifier.classes)}
     return found
