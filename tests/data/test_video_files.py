@@ -161,9 +161,7 @@ def test_a_video_whose_size_changes_is_refused(tmp_path):
     first.write_bytes(first.read_bytes() + second.read_bytes())
     seen = scan(first)
     assert levels(decode(first, seen, np.arange(3, 6), GREY)) == [3, 4, 5]
-    with pytest.raises(
-        InputError, match=r"a\.ts: the size or rotation of its frames changes at frame 2\d"
-    ):
+    with pytest.raises(InputError, match=r"a\.ts: the size or rotation of its frames changes at frame 2\d"):
         decode(first, seen, np.arange(seen.frames), GREY)
 
 
