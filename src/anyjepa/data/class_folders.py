@@ -52,7 +52,7 @@ def class_files(root: Path, suffixes: Sequence[str], what: str, remarks: list[st
     parts = split_folders(root, listing.files)
     files = []
     for path in listing.files:
-        names = path.relative_to(root).parts
+        names = path.parts[len(root.parts) :]
         part, classes = (parts[names[0]], names[1:-1]) if parts else (None, names[:-1])
         files.append(ClassFile(path, "/".join(names), part, classes[0] if classes else None))
     _refuse_without_class(root, files)
@@ -70,7 +70,7 @@ def split_folders(root: Path, files: Sequence[Path]) -> dict[str, Part | None]:
     further down.
     """
     _refuse_deeper(root, files)
-    names = sorted({path.relative_to(root).parts[0] for path in files})
+    names = sorted({path.parts[len(root.parts)] for path in files})
     parts = {name: part for name in names if (part := part_of(name))}
     for name in names if parts else ():
         if name not in parts:
@@ -137,7 +137,7 @@ def _remarks(listing: Listing, files: Sequence[ClassFile], depth: int) -> list[s
     for file in files:
         if file.label is not None:
             classes.setdefault(file.part or "", set()).add(file.label)
-    used = {parent for file in files for parent in file.path.parents}
+    used = {above for folder in {file.path.parent for file in files} for above in (folder, *folder.parents)}
     if empty := [f for f in listing.folders if f not in used and 0 < len(f.relative_to(root).parts) <= depth]:
         lines.append(f"{counted(len(empty), 'folder holds', 'folders hold')} nothing to read: {listing.shown(empty)}")
     every = set().union(*classes.values())

@@ -70,7 +70,7 @@ class Listing:
             links = [f"{self.name(path)} ({why})" for path, why in list(self.unfollowed.items())[:_SHOWN]]
             more = ", ..." if count > _SHOWN else ""
             lines.append(f"{counted(count, 'link is', 'links are')} not followed: {', '.join(links)}{more}")
-        if alike := _alike(self.root, self.files):
+        if alike := _alike(self.root, [*self.folders, *self.files]):
             lines.append(f"names differ only in case or in the form of Unicode: {', '.join(alike[:_SHOWN])}")
         return [f"{self.root}: {line}" for line in lines]
 
@@ -98,11 +98,12 @@ def list_folder(
     walk = _Walk(tuple(suffixes), tuple(about))
     walk.enter([root], claimed or (lambda folder: False))
     walk.resolve_files()
-    files, stems = sorted(walk.files), {path.with_suffix("") for path in walk.files}
-    others = [p for p in walk.others if not (p.suffix.lower() in _NOTES and p.with_suffix("") in stems)]
+    notes = {path for path in walk.others if path.suffix.lower() in _NOTES}
+    stems = {path.with_suffix("") for path in walk.files} if notes else set()
+    others = [path for path in walk.others if not (path in notes and path.with_suffix("") in stems)]
     unfollowed = {path: walk.unfollowed[path] for path in sorted(walk.unfollowed)}
     hidden = sorted(walk.hidden)
-    return Listing(root, files, sorted(others), list(walk.places), hidden, unfollowed)
+    return Listing(root, sorted(walk.files), sorted(others), list(walk.places), hidden, unfollowed)
 
 
 def set_name(folder: Path) -> str:
@@ -206,13 +207,10 @@ def _ending(path: Path) -> str:
     return path.suffix.lower() if re.fullmatch(r"\.[\w~]{1,15}", path.suffix) else "without an ending"
 
 
-def _alike(root: Path, files: Sequence[Path]) -> list[str]:
+def _alike(root: Path, paths: Iterable[Path]) -> list[str]:
     """'A.png = a.png' for names in one folder that are the same when case and Unicode's forms are ignored."""
-    paths, names = {root}, dict[tuple[Path, str], list[Path]]()
-    for path in files:
-        while path not in paths:
-            paths.add(path)
-            names.setdefault((path.parent, unicodedata.normalize("NFC", path.name).casefold()), []).append(path)
-            path = path.parent
-    same = (sorted(p.relative_to(root).as_posix() for p in paths) for paths in names.values() if len(paths) > 1)
-    return [" = ".join(paths) for paths in same]
+    names: dict[str, list[Path]] = {}
+    for path in paths:
+        names.setdefault(unicodedata.normalize("NFC", str(path)).casefold(), []).append(path)
+    same = [paths for paths in names.values() if len(paths) > 1 and len({path.parent for path in paths}) == 1]
+    return [" = ".join(sorted(path.relative_to(root).as_posix() for path in paths)) for paths in same]
