@@ -229,7 +229,7 @@ def test_cells_that_do_not_fit_the_model_are_one_line(cli, run, file, tmp_path):
     (tmp_path / "cells.h5ad").write_text("no HDF5")
     done = cli("embed", run.folder, tmp_path / "cells.h5ad", "-o", tmp_path / "cells.npz")
     assert (done.code, done.out) == (2, "")
-    assert "cannot be read as .h5ad" in done.err
+    assert "is not an HDF5 file" in done.err
 
 
 def test_what_was_not_measured_is_predicted_into_files(cli, run, tmp_path):
