@@ -1,7 +1,8 @@
-"""What a file or a setting may cost at most, so that a small one cannot fill the memory or take hours.
+"""Limits on memory and time, so that a small file or a setting cannot fill the memory or take hours.
 
-A limit is compared with what a header declares, before anything is allocated. An environment variable raises it:
-`ANYJEPA_LIMIT_MEMORY=16GB`. Call `check_size` for what a file expands to, and `LIMIT.check` for other amounts:
+Limits are compared with the sizes that a header declares, before anything is allocated. An environment variable raises
+a limit: `ANYJEPA_LIMIT_MEMORY=16GB`. Call `check_size` for the expanded size of a file, and `LIMIT.check` for other
+amounts:
 
     check_size(math.prod(shape) * dtype.itemsize, path.stat().st_size, f"{path}: 'signals'")
     COLUMNS.check(len(names), f"{path}")
@@ -18,17 +19,17 @@ from typing import NoReturn
 from anyjepa.errors import InputError
 
 SMALL = 256 * 10**6
-"""Bytes. What needs no more may expand any number of times, such as a long column with one value."""
+"""Bytes. Smaller data may expand any number of times, such as a long column with one value."""
 
 ORDINARY = 8
-"""Times its size that a file may always take: 16-bit numbers and text become float64."""
+"""A file may always take this many times its size: 16-bit numbers and text become float64."""
 
 _POWERS = {"": 0, "k": 3, "M": 6, "G": 9, "T": 12}
 
 
 @dataclass(frozen=True)
 class Limit:
-    """A name, a default in `unit`, and the reason for the default."""
+    """A limit with a default in `unit`; `reason` says what it applies to."""
 
     name: str
     default: int
@@ -37,12 +38,12 @@ class Limit:
 
     @property
     def variable(self) -> str:
-        """The environment variable that replaces the default."""
+        """Environment variable that replaces the default."""
         return f"ANYJEPA_LIMIT_{self.name.upper()}"
 
     @property
     def value(self) -> int:
-        """The limit in force. Raises InputError if the environment variable is not a number."""
+        """The current limit. Raises InputError if the environment variable is not a number."""
         text = os.environ.get(self.variable)
         if text is None:
             return self.default
@@ -52,7 +53,7 @@ class Limit:
         return int(float(match[1]) * 10 ** _POWERS[match[2]])
 
     def check(self, amount: float, what: str) -> None:
-        """Raises InputError, which names the limit and how to raise it, if `what` needs more."""
+        """Raise InputError, which names the limit and how to raise it, if `what` needs more."""
         if amount > (limit := self.value):
             raise InputError(
                 f"{what} needs {shown(amount, self.unit, 2)}, more than the limit of {shown(limit, self.unit)}; "
@@ -60,14 +61,14 @@ class Limit:
             )
 
     def refuse(self, what: str) -> NoReturn:
-        """Raises the same for a stream that is read up to the limit only, so that nobody knows how long it is."""
+        """Raise the same error for a stream of unknown length, which is read only up to the limit."""
         raise InputError(
             f"{what} needs more than the limit of {shown(self.value, self.unit)}; "
             f"to allow it, set {self.remedy(2 * self.value)}"
         )
 
     def remedy(self, amount: float) -> str:
-        """The setting of the variable that allows `amount`."""
+        """Setting of the variable that allows `amount`."""
         return f"{self.variable}={_enough(amount, self.unit)}"
 
 
@@ -75,40 +76,38 @@ MEMORY = Limit(
     "memory",
     4 * 10**9,
     "bytes",
-    f"what one file, or one embedded data set, takes; a large file may take {ORDINARY} times its own size",
+    f"memory of one file or embedded data set; always allowed: {ORDINARY} times the size of the file",
 )
 EXPANSION = Limit(
     "expansion",
     100,
     "times",
-    "how many times its own size a file takes, if that is more than 256 MB; compressed data of any use take about 30",
+    "memory of a file divided by its size, above 256 MB",
 )
-PIXELS = Limit("pixels", 64 * 2**20, "pixels", "one image, or one frame of a video; a frame in 8K has 33 million")
-COLUMNS = Limit("columns", 10**5, "columns", "columns of a table, signals of a record, arrays of an archive")
+PIXELS = Limit("pixels", 64 * 2**20, "pixels", "one image or video frame")
+COLUMNS = Limit("columns", 10**5, "columns", "columns of a table, signals of a record, or arrays in an archive")
 DOCUMENT = Limit(
     "document",
     64 * 10**6,
     "bytes",
-    "a file that is parsed as a whole (JSON, XML, DICOM, SCP-ECG, headers), whose parts take about 20 times its size",
+    "a file that is parsed as a whole: JSON, XML, DICOM, SCP-ECG, headers",
 )
-RECIPE = Limit("recipe", 256 * 10**3, "bytes", "a recipe; YAML is read at about 50 kB per second")
-PARAMETERS = Limit(
-    "parameters", 8 * 10**9, "parameters", "a model in training, with its teacher; V-JEPA 2's largest has 4 billion"
-)
+RECIPE = Limit("recipe", 256 * 10**3, "bytes", "a recipe")
+PARAMETERS = Limit("parameters", 8 * 10**9, "parameters", "a model in training, including its teacher")
 BATCH = Limit(
     "batch",
     64 * 10**9,
     "bytes",
-    "the inputs of a micro-batch, or its tokens after one layer; V-JEPA's batch of 3072, for 48 GPUs, takes 30 GB",
+    "the inputs of a micro-batch, or its tokens after one layer",
 )
 
 LIMITS = (MEMORY, EXPANSION, PIXELS, COLUMNS, DOCUMENT, RECIPE, PARAMETERS, BATCH)
 
 
 def check_size(needed: float, size: int, what: str) -> None:
-    """Raises InputError if `what`, from a file of `size` bytes, needs too many bytes of memory.
+    """Raise InputError if `what`, from a file of `size` bytes, needs too much memory.
 
-    Up to ORDINARY times its size is always allowed: then it is the user's file that is large.
+    Up to ORDINARY times the size is always allowed, because then the file itself is large.
     """
     if needed <= size * ORDINARY:
         return
@@ -124,7 +123,7 @@ def check_size(needed: float, size: int, what: str) -> None:
 
 
 def shown(amount: float, unit: str, digits: int = 6) -> str:
-    """`5.8 GB`, `12 million parameters`, `100 times`: an amount in words, with so many significant digits."""
+    """Format an amount with its unit, such as `5.8 GB` or `100 times`; `digits` are significant digits of bytes."""
     if unit == "bytes":
         power = min(int(math.log10(max(amount, 1))) // 3 * 3, 12)
         prefix = next(prefix for prefix, p in _POWERS.items() if p == power)
