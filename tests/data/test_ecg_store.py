@@ -427,6 +427,13 @@ def rewrite_shard(store: Path, change: Callable[[np.ndarray], np.ndarray]) -> No
     rewrite_manifest(store, shards=[shard | {"bytes": len(content), "checksum": checksum(content)}])
 
 
+def other_encoding(store: Path) -> None:
+    table = pq.read_table(store / "index.parquet")
+    ids = pa.array([f"é{id}".encode("latin-1") for id in table["id"].to_pylist()], pa.binary()).view(pa.string())
+    pq.write_table(table.set_column(0, "id", ids), store / "index.parquet")
+    rewrite_checksum(store)
+
+
 def empty_index(store: Path) -> None:
     pq.write_table(pq.read_table(store / "index.parquet").slice(0, 0), store / "index.parquet")
     rewrite_checksum(store)
@@ -504,6 +511,7 @@ SHARD = "shards/000000.f32"
         (lambda s: rewrite_index(s, "mean", lambda m: m[1:]), r"'mean' needs one value for each of 3 leads"),
         (lambda s: rewrite_index(s, "age", lambda _: np.inf), r"column 'age' has NaN or infinite values"),
         (lambda s: rewrite_index(s, "likelihoods", lambda _: [np.nan]), r"'likelihoods' has NaN or infinite values"),
+        (other_encoding, r"index\.parquet: cannot be read as Parquet \(.*UTF8"),
         (empty_index, r"index\.parquet: is no index of a store: it has no record"),
         (lambda s: rewrite_shard(s, lambda x: x.view("u1")[:-1]), r"000000\.f32: is damaged, \d+ bytes are not whole"),
         (lambda s: rewrite_shard(s, lambda x: np.where(x == x[0], np.inf, x)), r"'r0': lead 'I' has NaN or infinite"),

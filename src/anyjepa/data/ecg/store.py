@@ -304,6 +304,7 @@ def _read_index(path: Path, manifest: Manifest) -> Any:
         declared = sum(facts.row_group(group).total_byte_size for group in range(facts.num_row_groups))
         check_size(max(declared, ROW_BYTES * facts.num_rows), len(content), f"{file}")
         table = parquet.read(use_threads=False)
+        table.validate(full=True)  # texts in UTF-8, lists within their values
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror or error}); prepare the store anew") from None
     except pa.ArrowException as error:
