@@ -135,9 +135,9 @@ def scp(rng: Random, content: bytes, other: bytes) -> bytes:
     """Within one section, whose length stays."""
     starts, at = [], 6
     while at + 16 <= len(content):
-        size = int.from_bytes(content[at + 4 : at + 8], "little")
+        size = max(16, min(int.from_bytes(content[at + 4 : at + 8], "little"), len(content) - at))
         starts.append((at, size))
-        at += max(size, 16)
+        at += size
     start, size = rng.choice(starts)
     body = bytes_mutated(rng, content[start + 16 : start + size], other)[: size - 16].ljust(size - 16, b"\0")
     return content[: start + 16] + body + content[start + size :]

@@ -340,7 +340,8 @@ def out_of_memory(error: BaseException | None) -> str:
     """
     while error is not None:
         text, frames = str(error), traceback.extract_tb(error.__traceback__)
-        room = frames and ("read(" in (frames[-1].line or "") or "/numpy/lib/" in frames[-1].filename)
+        line = frames[-1].line or "" if frames else ""
+        room = "read(" in line or "np.empty(" in line or (frames and "/numpy/lib/" in frames[-1].filename)
         if (isinstance(error, MemoryError) or "llocate" in text) and not room and not re.search(r"\d [TPE]iB", text):
             return f"{type(error).__name__}: {text[:200]}"
         error = error.__cause__ or error.__context__

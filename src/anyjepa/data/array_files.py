@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import math
+import sys
+import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,7 +35,8 @@ def read_arrays(
     """
     size, needed = regular_size(path), 0
     try:
-        with _members(path, keys) as members:
+        with warnings.catch_warnings(), _members(path, keys) as members:
+            warnings.simplefilter("ignore")  # of headers as Python 2 wrote them
             COLUMNS.check(len(members), f"{path}")
             for member in members:
                 if keys is not None and member.name not in keys:
@@ -47,6 +50,7 @@ def read_arrays(
             for member in members:
                 with member.opened() as file:
                     found[member.name] = npy.read_array(file, allow_pickle=False)
+                _check_texts(found[member.name], member.name)
             return found
     except InputError:
         raise
@@ -102,3 +106,11 @@ def _header(file: IO[bytes], member: _Member) -> tuple[tuple[int, ...], np.dtype
     if min(shape, default=0) < 0 or (expected != rest and not dtype.hasobject):
         raise ValueError(f"'{member.name}' of shape {shape} takes {expected} bytes, and there are {rest}")
     return shape, dtype
+
+
+def _check_texts(array: np.ndarray, name: str) -> None:
+    """ValueError for texts whose numbers are not characters: NumPy raises a SystemError when such a one is used."""
+    if array.dtype.kind == "U" and array.size:
+        codes = np.ascontiguousarray(array).reshape(-1).view(f"{array.dtype.byteorder}u4")
+        if codes.max(initial=0) > sys.maxunicode:
+            raise ValueError(f"'{name}' holds texts whose characters do not exist")

@@ -26,8 +26,8 @@ def read_foreign(path: Path | str) -> dict[str, object]:
     path = Path(path)
     size = regular_size(path)
     try:
-        check_archive(path, size)
         with warnings.catch_warnings(action="ignore"):
+            check_archive(path, size)
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         check_loaded(checkpoint, path, size)
     except InputError:
