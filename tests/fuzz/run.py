@@ -342,7 +342,9 @@ def out_of_memory(error: BaseException | None) -> str:
         text, frames = str(error), traceback.extract_tb(error.__traceback__)
         line = frames[-1].line or "" if frames else ""
         room = "read(" in line or "np.empty(" in line or (frames and "/numpy/lib/" in frames[-1].filename)
-        if (isinstance(error, MemoryError) or "llocate" in text) and not room and not re.search(r"\d [TPE]iB", text):
+        ran_out = isinstance(error, MemoryError) or re.search("nable to allocate|can't allocate", text)
+        by_ffmpeg = type(error).__module__.startswith("av.")  # it has limits of its own, and says the same of them
+        if ran_out and not (room or by_ffmpeg or re.search(r"\d [TPE]iB", text)):
             return f"{type(error).__name__}: {text[:200]}"
         error = error.__cause__ or error.__context__
     return ""

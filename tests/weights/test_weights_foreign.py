@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -40,6 +41,14 @@ def test_a_malicious_checkpoint_is_refused_and_does_nothing(form: str, tmp_path:
     with path.open("rb") as file:  # the file would have done it
         pickle.load(file) if "pickle" in form else torch.load(file, weights_only=False)
     assert victim.exists()
+
+
+def test_odd_escapes_in_a_pickle_are_refused_without_a_warning(tmp_path: Path):
+    (tmp_path / "x.pt").write_bytes(b"S'\\q'\n.")
+    with warnings.catch_warnings(record=True) as caught, pytest.raises(InputError, match="is no PyTorch checkpoint"):
+        warnings.simplefilter("always")
+        read_foreign(tmp_path / "x.pt")
+    assert not caught
 
 
 def test_files_that_are_no_checkpoint(tmp_path: Path):
