@@ -45,9 +45,10 @@ def test_a_malicious_checkpoint_is_refused_and_does_nothing(form: str, tmp_path:
 
 def test_odd_escapes_in_a_pickle_are_refused_without_a_warning(tmp_path: Path):
     (tmp_path / "x.pt").write_bytes(b"S'\\q'\n.")
-    with warnings.catch_warnings(record=True) as caught, pytest.raises(InputError, match="is no PyTorch checkpoint"):
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        read_foreign(tmp_path / "x.pt")
+        with pytest.raises(InputError, match="PyTorch checkpoint"):
+            read_foreign(tmp_path / "x.pt")
     assert not caught
 
 
