@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from anyjepa.errors import InputError
 from anyjepa.limits import DOCUMENT, Limit
@@ -31,7 +31,7 @@ def check_name(path: Path | str) -> None:
         raise InputError(f"{path}: its name contains {what}; rename it")
 
 
-def opened(path: Path) -> BinaryIO:
+def opened(path: Path) -> BufferedReader:
     """Open a regular file for reading, without ever waiting for a FIFO or a device.
 
     Raises InputError if it is missing, is not a regular file, or has a name that `check_name` refuses.
@@ -60,10 +60,11 @@ def regular_size(path: Path) -> int:
         return os.fstat(file.fileno()).st_size
 
 
-def read_bytes(path: Path, limit: Limit = DOCUMENT) -> bytes:
-    """The content of a file that `opened` opens. Raises InputError if it is larger than the limit."""
+def read_bytes(path: Path, limit: Limit | None = DOCUMENT) -> bytes:
+    """The content of a file that `opened` opens. Raises InputError if it is larger than the limit, if there is one."""
     with opened(path) as file:
-        limit.check(os.fstat(file.fileno()).st_size, str(path))
+        if limit is not None:
+            limit.check(os.fstat(file.fileno()).st_size, str(path))
         try:
             return file.read()
         except OSError as error:

@@ -16,11 +16,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from anyjepa.data.files import read_bytes
 from anyjepa.errors import InputError
 from anyjepa.limits import check_size
 
+LEVEL_5 = b"MATLAB "
+"""What a file of level 5 begins with."""
+
 _LEVEL_4 = ("f8", "f4", "i4", "i2", "u2", "u1")  # element types by the tens of the type word
-_LEVEL_5 = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
+_TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _MATRIX, _COMPRESSED = 14, 15  # types of elements in level 5
 _NUMERIC = range(6, 16)  # classes of arrays in level 5: double, single and integers
 _COMPLEX = 0x800
@@ -32,23 +36,17 @@ class _Matrix(NamedTuple):
     offset: int | None  # of its first sample in the file, in bytes; of level 5 unknown
 
 
-def is_matlab(file: Path) -> bool:
-    """Whether a file is, or by its name should be, a MATLAB file."""
-    with file.open("rb") as content:
-        return content.read(7) == b"MATLAB " or file.suffix.lower() == ".mat"
-
-
 def read_matlab(file: Path, rows: int, columns: int | None, offset: int, header: str) -> np.ndarray:
     """(columns, rows): the matrix of a WFDB record, stored as (rows, columns) or transposed.
 
     It is the variable 'val', or else the only one of that shape; columns None: any number. In a file of level 4 the
     header's `offset` must be where the samples begin. Raises InputError.
     """
-    content = file.read_bytes()
+    content = read_bytes(file, limit=None)
     if content.startswith(b"MATLAB 7.3"):
         raise InputError(f"{file}: is a MATLAB 7.3 file, which is not read; save it by save(..., '-v7')")
     try:
-        matrices = list((_read_level_5 if content.startswith(b"MATLAB ") else _read_level_4)(content, f"{file}"))
+        matrices = list((_read_level_5 if content.startswith(LEVEL_5) else _read_level_4)(content, f"{file}"))
     except (ValueError, struct.error, zlib.error) as error:
         if isinstance(error, InputError):
             raise
@@ -130,9 +128,9 @@ def _read_matrix(body: bytes, order: str) -> _Matrix | None:
         return None
     rows, columns = struct.unpack(f"{order}2i", shape)
     kind, data = next(elements, (0, b""))
-    if kind not in _LEVEL_5 or min(rows, columns) < 0:
+    if kind not in _TYPES or min(rows, columns) < 0:
         raise ValueError(f"elements of unknown type {kind}")
-    dtype = np.dtype(f"{order}{_LEVEL_5[kind]}")
+    dtype = np.dtype(f"{order}{_TYPES[kind]}")
     if len(data) != prod((rows, columns, dtype.itemsize)):
         raise ValueError(f"a matrix of shape ({rows}, {columns}) has {len(data)} bytes")
     return _Matrix(name.decode("latin-1"), np.frombuffer(data, dtype).reshape(rows, columns, order="F"), None)

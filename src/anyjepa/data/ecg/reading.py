@@ -185,7 +185,7 @@ def _records(listing: Listing, headers: list[Path]) -> Listing:
             header = read_header(path)
         except InputError:
             continue  # told when the record itself is read
-        belonging.update(path.parent / signal.file for signal in header.signals)
+        belonging.update(path.parent / name for name in {signal.file for signal in header.signals})
         if header.segments:
             wholes.add(path)
             parts.update(path.with_name(f"{part.name}.hea") for part in header.segments if part.name != GAP)
@@ -197,7 +197,6 @@ def _records(listing: Listing, headers: list[Path]) -> Listing:
 def _read_file(
     path: Path, root: Path, fs: float | None, leads: Sequence[str] | None, unit: str | float | None
 ) -> list[Recording]:
-    regular_size(path)
     id = path.relative_to(root).with_suffix("").as_posix()
     source = set_name(root)
     match path.suffix.lower():

@@ -16,9 +16,8 @@ from xml.parsers import expat
 import numpy as np
 
 from anyjepa.data.ecg.recording import Recording, millivolts_per
-from anyjepa.data.files import regular_size
+from anyjepa.data.files import read_bytes
 from anyjepa.errors import DataWarning, InputError
-from anyjepa.limits import DOCUMENT
 
 if TYPE_CHECKING:
     from ecgdatakit import ECGRecord, Lead
@@ -33,7 +32,7 @@ def read_xml(path: Path, id: str, source: str = "", unit: str | float | None = N
     Entities are refused and nothing outside the file is looked up. unit: what one stored unit is, instead of the
     file's scale. InputError names the file for anything else.
     """
-    root = _root(_load(path), path)
+    root = _root(read_bytes(path), path)
     if root not in ("RestingECG", "AnnotatedECG"):
         raise InputError(
             f"{path}: is XML of another kind, its root is '{root[:80]}'; GE MUSE ('RestingECG') and HL7 aECG "
@@ -55,7 +54,7 @@ def read_scp(path: Path, id: str, source: str = "", unit: str | float | None = N
 
     Compressed files take .1 s and more: their Huffman codes are decoded bit by bit.
     """
-    _load(path)
+    read_bytes(path)  # refuses what is not a regular file, or is too large
 
     def parse() -> ECGRecord:
         from ecgdatakit.parsing.parsers.scp_ecg import SCPECGParser
@@ -63,11 +62,6 @@ def read_scp(path: Path, id: str, source: str = "", unit: str | float | None = N
         return SCPECGParser().parse(path)
 
     return _recording(parse, path, id, source, unit)
-
-
-def _load(path: Path) -> bytes:
-    DOCUMENT.check(regular_size(path), f"{path}")
-    return path.read_bytes()
 
 
 def _root(content: bytes, path: Path) -> str:

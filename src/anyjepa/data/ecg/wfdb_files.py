@@ -105,8 +105,11 @@ def _read_leads(path: Path, header: Header, unit: str | float | None) -> _Leads:
         rates = ", ".join(f"'{signal.lead}' {header.fs * signal.per_frame:g} Hz" for signal in chosen)
         raise InputError(f"{path}: its leads have different sampling rates ({rates}), which is not read")
     fs = check_rate(header.fs * chosen[0].per_frame, str(path))
-    samples = dict(zip(header.signals, read_samples(path, header), strict=True))
-    rows = {signal.lead: _millivolts(path, signal, samples[signal], unit) for signal in chosen}
+    rows = {
+        signal.lead: _millivolts(path, signal, samples, unit)
+        for signal, samples in zip(header.signals, read_samples(path, header), strict=True)
+        if _is_lead(signal)
+    }
     return _Leads(rows, fs, tuple(signal.lead for signal in header.signals if not _is_lead(signal)))
 
 

@@ -16,25 +16,30 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from anyjepa.data.ecg.recording import FS_RANGE
-from anyjepa.data.files import regular_size
+from anyjepa.data.files import read_bytes
 from anyjepa.errors import InputError
 from anyjepa.limits import COLUMNS
 
 GAP = "~"
 """Stands for a segment, or a signal file, without samples."""
 
-_NUMBER = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
-_RATE = re.compile(rf"({_NUMBER})(/{_NUMBER})?(\({_NUMBER}\))?")  # counter frequency and base counter value: not used
+_WHOLE = re.compile(r"[-+]?[0-9]{1,15}")
+_COUNT = re.compile(r"\+?[0-9]{1,15}")
+_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+# After the rate: counter frequency and base counter value, which are not used.
+_RATE = re.compile(rf"({_NUMBER.pattern})(/{_NUMBER.pattern})?(\({_NUMBER.pattern}\))?")
 _FORMAT = re.compile(r"([0-9]{1,3})(?:x([0-9]{1,6}))?(?::([0-9]{1,15}))?(?:\+([0-9]{1,15}))?")
-_GAIN = re.compile(rf"({_NUMBER})(?:\(([-+]?[0-9]{{1,15}})\))?(?:/(\S+))?")
+_GAIN = re.compile(rf"({_NUMBER.pattern})(?:\(([-+]?[0-9]{{1,15}})\))?(?:/(\S+))?")
 _NAME_AND_SEGMENTS = re.compile(r"(.+)/([0-9]{1,15})")
+_SPACED_FILE = re.compile(r"\S+(\s\S+)+?\.[A-Za-z]\w*(?=\s+[0-9])")
+_FOLDERS = re.compile(r"[\\/]")
 _SEGMENT_LINE = re.compile(r"(?P<name>[^\s/\\]+)\s+(?P<samples>[0-9]{1,15})")
 
 
-@dataclass(frozen=True)
-class Signal:
+class Signal(NamedTuple):
     """One signal line of a header. gain in ADC units per `unit`, 0 if uncalibrated; baseline in ADC units."""
 
     file: str  # relative to the header's folder, and inside it
@@ -71,8 +76,7 @@ class Header:
 
 def read_header(path: Path) -> Header:
     """Parse a `.hea` file; a date or time after the record's length is ignored. Raises InputError."""
-    regular_size(path)
-    lines = [line.strip() for line in re.split(r"\r\n|\r|\n", _decode(path.read_bytes()))]
+    lines = [line.strip() for line in re.split(r"\r\n|\r|\n", _decode(read_bytes(path)))]
     comments = tuple(line[1:].strip() for line in lines if line.startswith("#"))
     lines = [line for line in lines if line and not line.startswith("#")]
     if not lines or "\0" in "".join(lines):
@@ -147,15 +151,14 @@ def _rate_and_samples(fields: Sequence[str], path: Path) -> tuple[float, int | N
     if fs <= 0:
         low, high = FS_RANGE
         raise InputError(f"{path}: the sampling rate is {fs:g} Hz; an ECG has {low:g} to {high:g} Hz")
-    return fs, (_whole(fields[2], path, "number of samples", "+") or None) if len(fields) > 2 else None
+    return fs, (_whole(fields[2], path, "number of samples", _COUNT) or None) if len(fields) > 2 else None
 
 
 def _refuse_spaces(path: Path, first: str, described: Sequence[str]) -> None:
     """InputError for a record or a signal file whose name has a space, which would shift all fields behind it."""
     for line in described:
-        fields = line.split()[1:]
-        spaced = re.match(r"\S+(\s\S+)+?\.[A-Za-z]\w*(?=\s+[0-9])", line)
-        if spaced and fields and not _FORMAT.fullmatch(fields[0]):
+        fields = line.split(None, 2)[1:]
+        if fields and not _FORMAT.fullmatch(fields[0]) and (spaced := _SPACED_FILE.match(line)):
             raise _with_space(path, spaced[0])
     if any(re.match(r"\S+\s+[0-9]+x", line) for line in described):  # the rate of frames may be 1 Hz
         return
@@ -168,7 +171,7 @@ def _refuse_spaces(path: Path, first: str, described: Sequence[str]) -> None:
 
 
 def _is_rate(text: str) -> bool:
-    return bool(re.fullmatch(_NUMBER, text)) and FS_RANGE[0] <= float(text) <= FS_RANGE[1]
+    return bool(_NUMBER.fullmatch(text)) and FS_RANGE[0] <= float(text) <= FS_RANGE[1]
 
 
 def _with_space(path: Path, name: str) -> InputError:
@@ -227,20 +230,20 @@ def _file(name: str, path: Path, folder: str, number: int) -> str:
 
 def _inside(name: str, what: str) -> list[str]:
     """The parts of a relative path. InputError if it may leave its folder."""
-    parts = re.split(r"[\\/]", name)
+    parts = _FOLDERS.split(name)
     if ".." in parts or "." in parts or "" in parts or re.match(r"[A-Za-z]:", name):
         raise InputError(f"{what} lies in '{name[:80]}', not in the folder of its header")
     return parts
 
 
-def _whole(text: str, path: Path, what: str, signs: str = "-+") -> int:
-    if not re.fullmatch(rf"[{signs}]?[0-9]{{1,15}}", text):
+def _whole(text: str, path: Path, what: str, form: re.Pattern[str] = _WHOLE) -> int:
+    if not form.fullmatch(text):
         raise InputError(f"{path}: {what} '{text[:40]}' is not a whole number")
     return int(text)
 
 
 def _number(text: str, path: Path, what: str) -> float:
-    value = float(text) if re.fullmatch(_NUMBER, text) else math.nan
+    value = float(text) if _NUMBER.fullmatch(text) else math.nan
     if not math.isfinite(value):
         raise InputError(f"{path}: {what} '{text[:40]}' is not a number")
     return value

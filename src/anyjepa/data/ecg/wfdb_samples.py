@@ -5,15 +5,16 @@ Formats: https://physionet.org/physiotools/wag/signal-5.htm
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
-from anyjepa.data.ecg.matlab_files import is_matlab, read_matlab
+from anyjepa.data.ecg.matlab_files import LEVEL_5, read_matlab
 from anyjepa.data.ecg.wfdb_header import Header, Signal
-from anyjepa.data.files import regular_size
+from anyjepa.data.files import opened
 from anyjepa.errors import InputError
 from anyjepa.limits import check_size
 
@@ -54,11 +55,12 @@ def _read_file(path: Path, file: Path, header: Header, signals: Sequence[Signal]
     if any((signal.format, signal.offset) != (first.format, first.offset) for signal in signals):
         raise InputError(f"{path}: the signals in '{first.file}' have several formats or offsets; one file has one")
     try:
-        size = regular_size(file)
+        with opened(file) as content:
+            size, start = os.fstat(content.fileno()).st_size, content.read(len(LEVEL_5))
     except InputError as error:
         raise InputError(f"{path}: its signal file cannot be read: {error}") from error
     width = sum(signal.per_frame for signal in signals)  # samples of a frame
-    matlab = is_matlab(file)
+    matlab = start == LEVEL_5 or file.suffix.lower() == ".mat"
     if matlab:
         frames = read_matlab(file, width, header.samples, first.offset, path.name)
         _check_adc_units(path, file, frames, signals)
@@ -69,10 +71,10 @@ def _read_file(path: Path, file: Path, header: Header, signals: Sequence[Signal]
     else:
         known = ", ".join((*_BLOCKS, *_FLAC_BITS))
         raise InputError(f"{path}: format {first.format} of '{first.lead}' is not read; known are {known}")
-    start = 0
+    first_column = 0
     for signal in signals:
-        rows = frames[:, start : start + signal.per_frame].reshape(-1)
-        start += signal.per_frame
+        rows = frames[:, first_column : first_column + signal.per_frame].reshape(-1)
+        first_column += signal.per_frame
         if signal.format == "8" and not matlab:  # differences
             rows = np.cumsum(rows, dtype=np.int64) + (signal.initial or 0)
         yield rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import tarfile
 import warnings
 import zlib
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from anyjepa.data.files import regular_size
+from anyjepa.data.files import opened, read_bytes
 from anyjepa.data.images.cifar_pickle import unpickled
 from anyjepa.data.images.image_set import ImageSet, Labels
 from anyjepa.errors import DataWarning, InputError
@@ -143,9 +144,7 @@ def read_cifar(layout: Layout, place: Path) -> ImageSet:
 
 
 def _from_folder(layout: Layout, folder: Path) -> dict[str, bytes]:
-    for name in layout.files:
-        regular_size(folder / name)
-    return {name: (folder / name).read_bytes() for name in layout.files}
+    return {name: read_bytes(folder / name, limit=None) for name in layout.files}
 
 
 def _from_archive(layout: Layout, path: Path) -> dict[str, bytes]:
@@ -167,10 +166,10 @@ def _from_archive(layout: Layout, path: Path) -> dict[str, bytes]:
 
 def _members(path: Path, wanted: Sequence[str] = ()) -> Iterator[tuple[str, bytes]]:
     """Names (without folders) of the regular files of an archive; content only of those that are wanted."""
-    size, count = regular_size(path), 0
+    count = 0
     try:
-        with gzip.open(path) as file:
-            stream = _Unzipped(file, path, size)
+        with opened(path) as zipped, gzip.open(zipped) as file:
+            stream = _Unzipped(file, path, os.fstat(zipped.fileno()).st_size)
             with tarfile.open(fileobj=stream, mode="r:") as archive:  # type: ignore[call-overload]
                 while member := archive.next():
                     archive.members.clear()  # a million of them would take a gigabyte

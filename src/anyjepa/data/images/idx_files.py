@@ -5,13 +5,14 @@ from __future__ import annotations
 import gzip
 import io
 import math
+import os
 import struct
 import zlib
 from pathlib import Path
 
 import numpy as np
 
-from anyjepa.data.files import regular_size
+from anyjepa.data.files import opened
 from anyjepa.data.images.image_set import ImageSet, Labels
 from anyjepa.data.listing import set_name
 from anyjepa.errors import InputError
@@ -25,12 +26,11 @@ _ENDINGS = ("-idx{}-ubyte", ".idx{}-ubyte")
 
 def read_idx(path: Path) -> np.ndarray:
     """The array of an IDX file, in the machine's byte order. InputError in one line for anything else."""
-    size = regular_size(path)
     try:
-        with path.open("rb") as file:
-            zipped = file.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if zipped else path.open("rb") as file:
-            return _array(file, path, size)
+        with opened(path) as file:
+            zipped = file.peek(2)[:2] == b"\x1f\x8b"
+            size = os.fstat(file.fileno()).st_size
+            return _array(gzip.open(file) if zipped else file, path, size)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read as an IDX file ({error})") from None
 

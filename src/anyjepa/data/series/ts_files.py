@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from anyjepa.data.files import regular_size
+from anyjepa.data.files import read_bytes
 from anyjepa.data.series.record import Series
 from anyjepa.errors import InputError, did_you_mean
 from anyjepa.limits import COLUMNS
@@ -47,11 +47,7 @@ def read_ts(path: Path) -> list[Series]:
 
     Ids are '<file>/<number>', from 0; the split is that of the name's ending, _TRAIN or _TEST.
     """
-    regular_size(path)
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    lines = read_bytes(path, limit=None).splitlines()
     begin = next((n for n, line in enumerate(lines) if line.strip().lower() == b"@data"), None)
     if begin is None:
         raise InputError(f"{path}: is no .ts file: it has no line '@data'")
