@@ -93,7 +93,7 @@ REFUSED = {
     ),
     "two levels deeper": (("a/set/train/cat/1.png", "a/set/test/cat/1.png"), "/a/set: holds 'test' and 'train'"),
     "parts below classes": (("cat/train/1.png", "cat/test/1.png", "dog/train/1.png"), "/cat: holds 'test' and 'train'"),
-    "a part in itself": (("train/train/1.png", "test/test/1.png"), "/test: holds 'test'"),
+    "one part in itself": (("train/cat/1.png", "test/test/1.png"), "/test: holds 'test'"),
     "parts beside others, deeper": (("s/train/1.png", "s/test/1.png", "s/more/1.png"), "/s: holds 'test' and 'train'"),
     "a file beside classes": (("cat/1.png", "dog/1.png", "2.png"), r"/2\.png: lies beside folders of classes"),
     "a file beside classes of a part": (
@@ -138,16 +138,63 @@ def test_folders_without_a_file_to_read_are_named(tmp_path: Path) -> None:
     ]
 
 
-def test_classes_that_look_like_parts_are_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train2017", "val2017"),
+        ("seg_pred", "seg_test", "seg_train"),
+        ("testA", "testB", "trainA", "trainB"),
+        ("TestImages", "TrainImages"),
+        ("letters_train", "letters_test", "letters"),
+        ("test_cats", "test_dogs", "train_cats", "train_dogs"),
+        ("train 01", "eval 01"),
+    ],
+)
+@pytest.mark.parametrize("above", ["", "images/"])
+def test_folders_that_look_like_parts_are_no_classes(names: tuple[str, ...], above: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"' and '\S.*' look like parts of a split, .*; rename them and pass this folder"
+    ):
+        files_of(tmp_path, *(f"{above}{name}/{name}/cat/1.png" for name in names))
+
+
+def test_words_in_the_names_of_classes_are_no_parts(tmp_path: Path) -> None:
+    for number, names in enumerate(
+        [("train_wagon", "tram"), ("bullet_train", "contest", "car"), ("train_station", "test_tube", "a", "b", "c")]
+    ):
+        remarks: list[str] = []
+        files = files_of(tmp_path / str(number), *(f"{name}/1.png" for name in names), remarks=remarks)
+        assert ([file.label for file in files], remarks) == (sorted(names), [])
+
+
+def test_parts_may_be_doubled_as_archives_unpack_them(tmp_path: Path) -> None:
+    files = files_of(
+        tmp_path, *(f"{part}_set/{part}_set/{label}/1.png" for part in ("training", "test") for label in ("cat", "dog"))
+    )
+    assert [(file.part, file.label) for file in files] == [
+        ("train", "cat"), ("train", "dog"), ("test", "cat"), ("test", "dog"),
+    ]  # fmt: skip
+    assert files[0].id == "training_set/training_set/cat/1.png"
+
+
+@pytest.mark.parametrize(
+    ("above", "only", "fix"),
+    [
+        ("PetImages", "PetImages", "pass {root}/PetImages"),
+        ("CUB/images", "CUB", "pass {root}/CUB/images"),
+        ("train/images", "images", "move them out of 'images'"),
+    ],
+)
+def test_folders_below_the_only_class_are_named(above: str, only: str, fix: str, tmp_path: Path) -> None:
     remarks: list[str] = []
-    files_of(tmp_path, "train2017/1.png", "val2017/1.png", remarks=remarks)
+    files = files_of(tmp_path, *(f"{above}/{label}/1.png" for label in ("cat", "dog", "emu")), remarks=remarks)
+    assert {file.label for file in files} == {only}
     assert remarks == [
-        f"{tmp_path}: 'train2017' and 'val2017' are read as classes; "
-        "the parts of a split are called train, val and test"
+        f"{tmp_path}: there is one class only, '{only}'; if its folders 'cat' and 'dog' ... are the classes, "
+        + fix.format(root=tmp_path)
     ]
-    (tmp_path / "cars").mkdir()
-    labels = [file.label for file in files_of(tmp_path / "cars", "train_wagon/1.png", "tram/1.png")]
-    assert labels == ["train_wagon", "tram"]
+    files_of(tmp_path / "flat", "cat/1.png", "cat/new/2.png", remarks=(quiet := []))
+    assert quiet == []
 
 
 def test_a_folder_with_other_files_only_says_what_it_holds(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_what_belongs_to_data_or_to_the_system_is_no_reason_for_a_word(tmp_path:
     silent = (
         "README.md LICENSE.txt LICENSE-CC0 SHA256SUMS.txt a.png.md5 RECORDS labels.csv train_labels.csv metadata.json "
         "1.txt 1.json .DS_Store Thumbs.db desktop.ini ._1.png __MACOSX/1.png .ipynb_checkpoints/1.png .git/x.png "
-        ".gitignore sub/README.rst @eaDir/1.png .Trash-0/1.png"
+        ".gitignore README.x.txt sub/README.rst @eaDir/1.png .Trash-0/1.png"
     )
     write(tmp_path / "1.png", *(tmp_path / name for name in silent.split()))
     listing = list_folder(tmp_path, SUFFIXES)
@@ -136,13 +136,13 @@ def test_no_file_is_read_twice_and_none_is_forgotten(files, links, tmp_path_fact
 def test_names_that_other_systems_do_not_tell_apart_are_named(tmp_path: Path) -> None:
     composed, decomposed = (unicodedata.normalize(form, "caf\u00e9.png") for form in ("NFC", "NFD"))
     write(
-        *(tmp_path / name for name in ("Cat/1.png", "cat/1.png", "x/A.png", "x/a.PNG", composed, decomposed, "y.png"))
+        *(tmp_path / name for name in ("Cat/1.png", "cat /1.png", "x/A.png", "x/a.PNG", composed, decomposed, "y.png"))
     )
     listing = list_folder(tmp_path, SUFFIXES)
     assert len(listing.files) == 7
     (remark,) = listing.remarks()
-    assert remark.startswith(f"{tmp_path}: names differ only in case or in the form of Unicode: ")
-    for pair in ("Cat = cat", "x/A.png = x/a.PNG", f"{decomposed} = {composed}"):
+    assert remark.startswith(f"{tmp_path}: names differ only in case, spaces or the form of Unicode: ")
+    for pair in ("Cat = cat ", "x/A.png = x/a.PNG", f"{decomposed} = {composed}"):
         assert pair in remark
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -24,8 +25,7 @@ NAMES: dict[str, Part] = {
 }
 """What folders of a split are called, in any case; 'set' may follow, as in 'test_set'."""
 
-
-_LIKE_A_PART = re.compile(r"(?i)(train|val|test)(?![a-z])|.*[\W_](train|val|test)$")
+_WORD_BREAKS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[\W\d_]+")
 
 
 class ClassFile(NamedTuple):
@@ -50,26 +50,28 @@ def class_files(root: Path, suffixes: Sequence[str], what: str, remarks: list[st
     if not listing.files:
         raise InputError(nothing_to_read(listing, what, suffixes))
     parts = split_folders(root, listing.files)
+    depth = 0 if not parts else 2 if _are_doubled(root, listing.files) else 1  # of the folders of classes
     files = []
     for path in listing.files:
         names = path.parts[len(root.parts) :]
-        part, classes = (parts[names[0]], names[1:-1]) if parts else (None, names[:-1])
+        part, classes = parts.get(names[0]), names[depth:-1]
         files.append(ClassFile(path, "/".join(names), part, classes[0] if classes else None))
     _refuse_without_class(root, files)
     files.sort(key=lambda file: get_args(Part).index(file.part or "train"))
-    tell([*listing.remarks(), *_remarks(listing, files, 2 if parts else 1)], remarks)
+    tell([*listing.remarks(), *_remarks(listing, files, depth + 1)], remarks)
     return files
 
 
 def split_folders(root: Path, files: Sequence[Path]) -> dict[str, Part | None]:
     """The part of each folder in `root`, by name; empty if it has no folder of a split.
 
-    A training part alone is not a split, so its part is None.
+    A training part alone is not a split, so its part is None. A part may be doubled, as in 'train/train/cat'.
 
-    Raises InputError for two folders of one part, for a file or folder beside those of a split, and for such folders
-    further down.
+    Raises InputError for two folders of one part, for a file or folder beside those of a split, for such folders
+    further down, and for folders that look like parts, as 'train_images' and 'test_images'.
     """
     _refuse_deeper(root, files)
+    _refuse_look_alikes(root, files)
     names = sorted({path.parts[len(root.parts)] for path in files})
     parts = {name: part for name in names if (part := part_of(name))}
     for name in names if parts else ():
@@ -97,13 +99,51 @@ def nothing_to_read(listing: Listing, what: str, suffixes: Sequence[str]) -> str
     return f"{listing.root}: holds no {what}; files ending in {', '.join(suffixes)} are read{there}"
 
 
-def _refuse_deeper(root: Path, files: Iterable[Path]) -> None:
-    """InputError for parts of a split in a folder of their own, as in 'set/train/cat'."""
+def _are_doubled(root: Path, files: Iterable[Path]) -> bool:
+    """Whether every part lies in a folder of its own name, as archives unpack: 'train/train/cat', 'test/test/cat'."""
+    pairs = {(*path.parts[len(root.parts) : -1][:2], "", "")[:2] for path in files}
+    parts = {outer for outer, _ in pairs}
+    return len(parts) == len(pairs) and all(
+        part_of(outer) and part_of(outer) == part_of(inner) for outer, inner in pairs
+    )
+
+
+def _inner_folders(root: Path, files: Iterable[Path]) -> dict[Path, set[str]]:
+    """The names of the folders in each folder, `root` included, that lead to a file."""
     inner: dict[Path, set[str]] = {}
     for folder in {path.parent for path in files}:
-        while folder not in (root, *root.parents) and folder.parent != root:
+        while folder not in (root, *root.parents):
             inner.setdefault(folder.parent, set()).add(folder.name)
             folder = folder.parent
+    return inner
+
+
+def _refuse_look_alikes(root: Path, files: Iterable[Path]) -> None:
+    """InputError for folders that would be classes but look like parts, as 'seg_train' and 'seg_test', or 'trainA'."""
+    for folder, names in sorted(_inner_folders(root, files).items()):
+        alike = {name: part for name in sorted(names) if (part := _like_a_part(name))}
+        exact = any(map(part_of, names))
+        if not exact and "train" in alike.values() and len(set(alike.values())) > 1 and 2 * len(alike) >= len(names):
+            first = next(name for name in alike if alike[name] == "train")
+            other = next(name for name in alike if alike[name] != "train")
+            raise InputError(
+                f"{folder}: '{first}' and '{other}' look like parts of a split, which are called 'train', 'val' and "
+                "'test'; rename them and pass this folder, or pass one of them"
+            )
+
+
+def _like_a_part(name: str) -> Part | None:
+    """The part that the first or the last word of a name says, as in 'train2017' and 'seg_test'."""
+    words = [word for word in _WORD_BREAKS.split(name) if word]
+    return (part_of(words[0]) or part_of(words[-1])) if words else None
+
+
+def _refuse_deeper(root: Path, files: Sequence[Path]) -> None:
+    """InputError for parts of a split in a folder of their own, as in 'set/train/cat'."""
+    inner = _inner_folders(root, files)
+    inner.pop(root, None)
+    if _are_doubled(root, files):
+        inner = {folder: names for folder, names in inner.items() if folder.parent != root}
     for folder in sorted(inner):
         parts = {part_of(name) for name in inner[folder]}
         if None not in parts or len(parts) > 2:
@@ -128,7 +168,7 @@ def _refuse_without_class(root: Path, files: Sequence[ClassFile]) -> None:
 
 
 def _remarks(listing: Listing, files: Sequence[ClassFile], depth: int) -> list[str]:
-    """Folders without files, classes that a part lacks, and folders that only look like parts.
+    """Folders without files, classes that a part lacks, and folders below the only class.
 
     depth: of the folders of classes.
     """
@@ -145,7 +185,13 @@ def _remarks(listing: Listing, files: Sequence[ClassFile], depth: int) -> list[s
     if lacking:
         more = ", ..." if len(lacking) > 5 else ""
         lines.append(f"classes are missing from parts of the split: {', '.join(lacking[:5])}{more}")
-    if len(every) > 1 and all(_LIKE_A_PART.match(name) for name in every):
-        names = " and ".join(f"'{name}'" for name in sorted(every)[:2])
-        lines.append(f"{names} are read as classes; the parts of a split are called train, val and test")
+    folders = {"/".join(file.id.split("/")[depth - 1 : -1]) for file in files}
+    shared = posixpath.commonpath(folders)
+    below = sorted({folder[len(shared) + 1 :].split("/")[0] for folder in folders if folder != shared})
+    if shared and len(below) > 1:
+        shown = f"'{below[0]}' and '{below[1]}'" + (" ..." if len(below) > 2 else "")
+        fix = f"pass {root / shared}" if depth == 1 else f"move them out of '{shared}'"
+        lines.append(
+            f"there is one class only, '{shared.split('/')[0]}'; if its folders {shown} are the classes, {fix}"
+        )
     return [f"{root}: {line}" for line in lines]

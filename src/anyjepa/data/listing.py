@@ -25,7 +25,7 @@ _LABELS = re.compile(
 )
 _DOCUMENTS = re.compile(
     r"(readme|licen[cs]e|copying|notice|changelog|citation|authors|checksums?|md5sums?|sha\d*sums?|records|annotators)"
-    r"([-_].*)?(\.(txt|md|rst|html?|pdf|cff|bib))?|.*\.(md|rst|bib|md5|sha\d+)"
+    r"([-_].*)?(\.(txt|md|rst|html?|pdf|cff|bib))?|readme\..*\.txt|.*\.(md|rst|bib|md5|sha\d+)"
 )
 _SYSTEM = frozenset({
     "thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "__pycache__", "@eadir", "$recycle.bin", "lost+found",
@@ -71,7 +71,7 @@ class Listing:
             more = ", ..." if count > _SHOWN else ""
             lines.append(f"{counted(count, 'link is', 'links are')} not followed: {', '.join(links)}{more}")
         if alike := _alike(self.root, [*self.folders, *self.files]):
-            lines.append(f"names differ only in case or in the form of Unicode: {', '.join(alike[:_SHOWN])}")
+            lines.append(f"names differ only in case, spaces or the form of Unicode: {', '.join(alike[:_SHOWN])}")
         return [f"{self.root}: {line}" for line in lines]
 
     def name(self, path: Path) -> str:
@@ -208,9 +208,10 @@ def _ending(path: Path) -> str:
 
 
 def _alike(root: Path, paths: Iterable[Path]) -> list[str]:
-    """'A.png = a.png' for names in one folder that are the same when case and Unicode's forms are ignored."""
+    """'A.png = a.png' for names in one folder that are the same but for case, spaces at the end and Unicode's forms."""
     names: dict[str, list[Path]] = {}
     for path in paths:
-        names.setdefault(unicodedata.normalize("NFC", str(path)).casefold(), []).append(path)
+        name = path.name.rstrip()
+        names.setdefault(unicodedata.normalize("NFC", f"{path.parent}/{name}").casefold(), []).append(path)
     same = [paths for paths in names.values() if len(paths) > 1 and len({path.parent for path in paths}) == 1]
     return [" = ".join(sorted(path.relative_to(root).as_posix() for path in paths)) for paths in same]
