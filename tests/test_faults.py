@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import run_cli
 from faults import Faults, contents, in_a_child, killed, no_space
 
 from anyjepa.writing import remove_leftovers
@@ -40,7 +39,7 @@ def ecgs_npz(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @FAULTS
 @pytest.mark.parametrize("kind", ["embeddings", "table", "report", "result", "model"])
 def test_an_output_is_the_old_one_or_the_new_one(
-    tiny_run: Path, ecgs_npz: Path, tmp_path: Path, kind: str, fail: Callable[[], None], code: int
+    cli, tiny_run: Path, ecgs_npz: Path, tmp_path: Path, kind: str, fail: Callable[[], None], code: int
 ) -> None:
     work, new, old = tmp_path / "work", tmp_path / "new", tmp_path / "old"
     commands: dict[str, list[object]] = {
@@ -59,7 +58,7 @@ def test_an_output_is_the_old_one_or_the_new_one(
             shutil.copytree(tiny_run, folder)
 
     def run() -> int:
-        return run_cli(*commands[kind]).code
+        return cli(*commands[kind]).code
 
     if kind == "result":  # so that only what is written is new
         assert run() == 0
@@ -87,10 +86,10 @@ def test_an_output_is_the_old_one_or_the_new_one(
 
 @FAULTS
 def test_a_store_goes_on_from_every_operation(
-    ecgs_npz: Path, tmp_path: Path, fail: Callable[[], None], code: int
+    cli, ecgs_npz: Path, tmp_path: Path, fail: Callable[[], None], code: int
 ) -> None:
     def prepare(name: str) -> int:
-        return run_cli("data", "prepare", ecgs_npz, "-o", tmp_path / name, "--fs", 100, "--workers", 1).code
+        return cli("data", "prepare", ecgs_npz, "-o", tmp_path / name, "--fs", 100, "--workers", 1).code
 
     operations = count(lambda: prepare("whole"))
     whole = contents(tmp_path / "whole")
@@ -107,13 +106,13 @@ def test_a_store_goes_on_from_every_operation(
 @pytest.mark.long
 @FAULTS
 def test_a_training_goes_on_from_every_operation(
-    tiny_recipe: Path, tmp_path: Path, fail: Callable[[], None], code: int
+    cli, tiny_recipe: Path, tmp_path: Path, fail: Callable[[], None], code: int
 ) -> None:
     """Checkpoints, metrics.csv, recipe, environment and model: the run ends as one that nothing ever happened to."""
 
     def train(folder: Path) -> int:
         resume = ["--resume"] if (folder / "recipe.yaml").exists() else []
-        return run_cli("pretrain", tiny_recipe, "-o", folder, *resume).code
+        return cli("pretrain", tiny_recipe, "-o", folder, *resume).code
 
     def kept(folder: Path) -> dict[str, object]:
         lines = [line.split(",") for line in (folder / "metrics.csv").read_text().splitlines()]

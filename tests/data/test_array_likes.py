@@ -241,7 +241,7 @@ def test_lists_that_do_not_fit_are_one_line(values: Any, message: str) -> None:
 @pytest.mark.parametrize(
     "leads",
     [np.array(LEADS), np.array(LEADS, "S"), pd.Index(LEADS), pd.Series(LEADS, index=[9, 0]), list(LEADS), iter(LEADS)],
-    ids=repr,
+    ids=["array", "bytes", "index", "series", "list", "iterator"],
 )
 def test_leads_by_position(leads: Any) -> None:
     assert from_arrays(X, fs=100, leads=leads, unit="mV", warn=False)[0].leads == LEADS
