@@ -158,6 +158,7 @@ def test_a_broken_record_line_is_named(tmp_path: Path, name: str) -> None:
     [
         ("r.dat 16 0(0)/mV 16 0 0 0 0 I", "'I' has no gain"),
         ("r.dat 16", "'signal 1' has no gain"),
+        ("r.dat 16 1e-320/mV 16 0 0 0 0 I", "'I' has a gain of 9.99989e-321, too small for any voltage"),
         ("r.dat 16 100/mmHg 16 0 0 0 0 ABP", "has no ECG lead; its signals are 'ABP' in mmHg"),
         ("r.dat 16 100/mmHg 16 0 0 0 0 V2", "'V2': unit 'mmHg' is not a voltage"),
         ("none.dat 16 100/mV 16 0 0 0 0 I", "its signal file cannot be read: "),

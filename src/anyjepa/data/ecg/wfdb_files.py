@@ -135,6 +135,8 @@ def _millivolts(path: Path, signal: Signal, samples: np.ndarray, unit: str | flo
         )
     else:
         scale = millivolts_per(signal.unit, f"{path}: '{signal.lead}'") / signal.gain
+        if np.isinf(scale):
+            raise InputError(f"{path}: '{signal.lead}' has a gain of {signal.gain:g}, too small for any voltage")
         row = (samples - np.float64(signal.baseline)) * scale
     row = np.where(samples == INVALID.get(signal.format), np.nan, row).astype(np.float32)
     if signal.skew:  # so many frames come before the first one
