@@ -50,6 +50,15 @@ def log1p_of(matrix) -> sparse.csr_matrix:
     return sparse.csr_matrix(np.log1p(10_000 * dense / dense.sum(1, keepdims=True)))
 
 
+def test_a_column_of_matrices_is_refused(adata, tmp_path):
+    write(adata, tmp_path / "screen.h5ad")
+    with h5py.File(tmp_path / "screen.h5ad", "r+") as file:
+        del file["obs/batch"]
+        file.copy("X", "obs/batch")
+    with pytest.raises(InputError, match=r"screen\.h5ad: obs: column 'batch' must hold one text or number per row"):
+        read_h5ad(tmp_path / "screen.h5ad", LOOSE)
+
+
 def test_elements_without_the_attributes_of_the_format_are_read(adata, simulated, tmp_path):
     write(adata, tmp_path / "screen.h5ad")
     with h5py.File(tmp_path / "screen.h5ad", "r+") as file:

@@ -135,10 +135,15 @@ def _table(path: Path, file: Any, key: str) -> DataFrame:
 
 
 def _columns(table: Any, where: str) -> DataFrame:
-    """The table with texts as names of its columns. Raises InputError if one is there twice."""
+    """The table with texts as names of its columns. Raises InputError if one is there twice or holds tables."""
+    from pandas.api.types import infer_dtype, is_scalar
+
     table = table.rename(columns=str)
     if not table.columns.is_unique:
         raise InputError(f"{where}: column '{table.columns[table.columns.duplicated()][0]}' is there twice; rename one")
+    for name in table:
+        if infer_dtype(table[name]) == "mixed" and not all(map(is_scalar, table[name])):
+            raise InputError(f"{where}: column '{name}' must hold one text or number per row")
     return table
 
 
