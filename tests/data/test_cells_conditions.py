@@ -43,6 +43,21 @@ def test_names_of_public_data(text, condition):
     assert parse(text, known=GENES) == condition
 
 
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("HLA-A-KLF1", ("HLA-A", "KLF1")),
+        ("KLF1-HLA-A", ("HLA-A", "KLF1")),
+        ("HLA-A - KLF1", ("HLA-A", "KLF1")),
+        ("HLA-A-HLA-A-B-CEBPA", ("CEBPA", "HLA-A", "HLA-A-B")),
+        ("HLA-A", ("HLA-A",)),
+        ("KLF1-new", ("KLF1", "new")),
+    ],
+)
+def test_the_separator_may_be_within_a_known_name(text, parts):
+    assert parse(text, known={*GENES, "HLA-A-B"}, separator="-") == of(*parts)
+
+
 def test_a_name_that_is_known_is_never_taken_apart():
     assert parse("A+B", known={"A+B"}) == of("A+B")
     assert parse("NT", known={"NT"}) == of("NT")

@@ -162,6 +162,39 @@ def test_missing_values_are_no_names():
     assert conditions(column, "control=0", unassigned="skip") == {"control": 2, "1": 1}
 
 
+@pytest.mark.parametrize("name", ["unassigned", "Unknown", "multiplet", "Doublet", "ambiguous", "*", "-", "NA", "<NA>"])
+def test_cells_whose_perturbation_nobody_knows_have_none(name):
+    names = ["ctrl", "ctrl", "G1", name]
+    with pytest.raises(
+        InputError, match=rf"1 cells have no condition .* is 'c3' \('{re.escape(name)}'\); unassigned=skip"
+    ):
+        conditions(names)
+    assert conditions(names, unassigned="skip") == {"control": 2, "G1": 1}
+    assert conditions(names, "other_controls=perturbation", control=name) == {"control": 1, "G1": 1, "ctrl": 2}
+
+
+def test_a_batch_may_be_called_unknown_but_not_na():
+    adata = screen(["ctrl", "G1"])
+    adata.obs["batch"] = ["unknown", "b1"]
+    config = validated(CellFileConfig, OFF, "--set")
+    assert from_anndata(adata, config).batch.names == ("b1", "unknown")
+    adata.obs["batch"] = ["NA", "b1"]
+    with pytest.raises(InputError, match="cell 'c0' has no value in column 'batch'"):
+        from_anndata(adata, config)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_guide_pair_written_twice_is_no_reason_for_a_word():
+    twice = ["ctrl_ctrl__ctrl_ctrl", "G1_ctrl__G1_ctrl", "G1_G2__G1_G2"]
+    assert conditions(twice) == {"control": 1, "G1": 1, "G1+G2": 1}
+
+
+def test_pairs_of_names_with_hyphens_are_noticed():
+    names = ["ctrl", "HLA-A", "HLA-B", "HLA-A-HLA-B"]
+    with pytest.raises(InputError, match=r"'HLA-A-HLA-B' .* looks like HLA-A and HLA-B together; .* pairs=A-B"):
+        conditions(names)
+
+
 @pytest.mark.parametrize("mark", ["|", ",", ";", "&", ":", "-", "/", ", ", " and ", "__", ".", " x "])
 def test_pairs_by_other_separators_are_noticed(mark):
     for second in ("G2", "ctrl"):

@@ -18,7 +18,11 @@ from anyjepa.errors import InputError
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-_MISSING = {"", "nan", "NaN", "None", "none"}
+_MISSING = {"", "nan", "NaN", "None", "none", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaT"}
+_UNASSIGNED = re.compile(
+    r"[\W_]+|un(assigned|determined|known|called|mapped)|ambiguous|multi(ple|plets?)|doublets?", re.IGNORECASE
+)
+"""Names of cells whose perturbation nobody knows, as tools that assign guides write them."""
 
 
 def assign(
@@ -31,16 +35,18 @@ def assign(
     """All conditions, the control first, then by size and name; (N,) the number of each cell's, -1 for none; and the
     names that controls have in the file.
 
-    'A_B' is a pair if both are genes or stand alone in the column; a DataWarning says where only one is. Without a
-    column of conditions all cells are controls. Raises InputError if there is no control or if it is not clear which
-    names are, if names look like pairs that are not read as such, for an empty name, and for a dose or time that is
-    not a number.
+    'A_B' is a pair if both are genes or stand alone in the column; a DataWarning says where only one is. 'unassigned',
+    'doublet', '*' and the like are no condition. Without a column of conditions all cells are controls.
+
+    Raises InputError if there is no control or if it is not clear which names are, if names look like pairs that are
+    not read as such, for an empty name, and for a dose or time that is not a number.
     """
     column = columns["condition"]
     if column is None:
         return (CONTROL,), np.zeros(len(obs), np.int64), []
     place = f"{where}: column '{column}'"
-    names, codes = _texts(obs, column, {str(name).strip() for name in config.control or ()})
+    named = {str(name).strip() for name in config.control or ()}
+    names, codes = _texts(obs, column, named, _UNASSIGNED)
     sizes = dict(zip(names, np.bincount(codes[codes >= 0], minlength=len(names)).tolist(), strict=True))
     mark = config.separator or "_"
     pieces = {piece.strip() for name in names for piece in (name, *re.split(rf"\+|{re.escape(mark)}", name))}
@@ -129,16 +135,19 @@ def numbers(obs: DataFrame, column: str | None, where: str) -> np.ndarray:
     return values.to_numpy(float)
 
 
-def _texts(obs: DataFrame, column: str | None, named: Collection[str] = ()) -> tuple[tuple[str, ...], np.ndarray]:
+def _texts(
+    obs: DataFrame, column: str | None, named: Collection[str] = (), unassigned: re.Pattern[str] | None = None
+) -> tuple[tuple[str, ...], np.ndarray]:
     """The distinct texts of a column, and (N,) which each cell has; -1 for none.
 
-    named: texts that are names, even if they usually stand for none.
+    named: texts that are names, even if they usually stand for none. unassigned: more texts that stand for none.
     """
     from pandas import factorize
 
     codes, found = factorize(obs[column])
     names = [_text(name) for name in found]
-    distinct = sorted(set(names) - (_MISSING - set(named)))
+    missing = _MISSING | {name for name in names if unassigned and unassigned.fullmatch(name)}
+    distinct = sorted(set(names) - (missing - set(named)))
     place = {name: number for number, name in enumerate(distinct)}
     return tuple(distinct), np.array([*(place.get(name, -1) for name in names), -1], np.int64)[codes]
 

@@ -27,6 +27,7 @@ _DOUBTFUL = re.compile(
     rf"{_NUMBER})([^a-z0-9].*)?",
     re.IGNORECASE | re.DOTALL,
 )
+_MOST_PIECES = 8  # of one known name, so that a name of a million marks takes no time
 _PLUS = re.compile(r"\+(?![^(]*\))")  # not that of (+)-JQ1
 
 
@@ -106,13 +107,33 @@ def parse(
 
 
 def split(name: str, known: Collection[str], controls: Collection[str] = (), separator: str | None = None) -> list[str]:
-    """The parts of a name: at +, else at the separator, else at _ if all parts are known or controls."""
-    first, _, second = name.partition("__")
-    name = first if first == second else name
+    """The parts of a name: at +, else at the separator, else at _ if all parts are known or controls.
+
+    A known name that holds the separator itself stays whole: 'HLA-A-AHR' is HLA-A and AHR.
+    """
+    name = guide(name)
     if len(parts := _PLUS.split(name)) > 1 or is_control(name) or separator == "":
         return parts
-    parts = name.split(separator or "_")
+    parts = cut(name, separator or "_", known)
     return parts if separator or all(p in known or p in controls or is_control(p) for p in parts) else [name]
+
+
+def cut(name: str, mark: str, known: Collection[str]) -> list[str]:
+    """A name cut at every mark that is not within a known name, the longest that is not the whole."""
+    pieces, parts = name.split(mark), []
+    whole = len(pieces)
+    while pieces:
+        longest = min(len(pieces), whole - 1, _MOST_PIECES)
+        size = next((n for n in range(longest, 1, -1) if mark.join(pieces[:n]).strip() in known), 1)
+        parts.append(mark.join(pieces[:size]))
+        pieces = pieces[size:]
+    return parts
+
+
+def guide(name: str) -> str:
+    """A guide pair that is written twice ('A_B__A_B') once."""
+    first, _, second = name.partition("__")
+    return first if first == second else name
 
 
 def since(before: Condition, after: Condition) -> Condition:

@@ -167,9 +167,12 @@ def _assigned(
     where, usable = opened.where, number >= 0
     left_out = {"unassigned": int((~usable).sum())}
     if config.unassigned == "raise" and left_out["unassigned"]:
+        first = int((~usable).argmax())
+        text = opened.obs[columns["condition"]].iloc[first]
+        shown = f" ('{text}')" if isinstance(text, str) and text else ""
         raise InputError(
             f"{where}: {left_out['unassigned']} cells have no condition in column '{columns['condition']}', the first "
-            f"is '{opened.obs.index[int((~usable).argmax())]}'; unassigned=skip leaves them out"
+            f"is '{opened.obs.index[first]}'{shown}; unassigned=skip leaves them out"
         )
     if columns["guide_share"] is None:
         return usable, left_out, None

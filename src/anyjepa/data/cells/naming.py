@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field
 
 from anyjepa.config import Config
 from anyjepa.data.cells.columns import NONE
-from anyjepa.data.cells.conditions import Kind, is_control, split
+from anyjepa.data.cells.conditions import Kind, cut, guide, is_control, split
 from anyjepa.data.cells.controls import Name, Others, option
 from anyjepa.errors import DataWarning, InputError
 
@@ -67,7 +67,7 @@ def ask_for_separator(
         if name in controls or is_control(name) or _NUMBER.fullmatch(name) or len(split(name, known, controls)) > 1:
             continue
         for mark in dict.fromkeys(_MARK.findall(name)):
-            parts = [part.strip() for part in name.split(mark)]
+            parts = [part.strip() for part in cut(name, mark, singles)]
             some = any(part in singles and part not in controls for part in parts)
             if some and all(part in singles or is_control(part) for part in parts):
                 raise InputError(
@@ -82,7 +82,7 @@ def warn_of_halves(
     """DataWarning for names of several parts of which some are not known: of all that are taken apart, or of halves."""
     odd: dict[str, str] = {}
     for name in names if separator != "" else ():
-        parts = [part.strip() for part in name.split(separator or "_")]
+        parts = [part.strip() for part in cut(guide(name), separator or "_", known)]
         strange = [part for part in parts if part not in known and part not in controls and not is_control(part)]
         half = len(strange) < len(parts) and not any(map(is_control, parts))
         if name not in known and name not in controls and len(parts) > 1 and strange and (separator or half):
