@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import pickle
+import pty
 import shlex
 import shutil
 import subprocess
@@ -19,6 +22,7 @@ import torch
 from safetensors.torch import load_file
 
 import anyjepa
+import anyjepa.cli
 from anyjepa.data.ecg.sets.catalogue import CATALOGUE
 from anyjepa.data.ecg.simulator import SimulatorConfig, simulate
 from anyjepa.evaluation.result import Result
@@ -112,6 +116,22 @@ def test_pretrain_leaves_a_whole_run_folder(tiny_run):
     assert environment["command"].startswith("anyjepa pretrain")
     assert [row["step"] for row in read_metrics(tiny_run / "metrics.csv")] == [1, 2, 3, 4]
     assert "tiny" in (tiny_run / "report.html").read_text()
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_training_outlives_its_terminal(tiny_recipe, tmp_path, monkeypatch, terminal):
+    """Standard error may be a pipe or a terminal whose other end is gone: messages are lost, the model is not."""
+    other, end = pty.openpty() if terminal else os.pipe()
+    with os.fdopen(end, "w", buffering=1) as stderr:
+        os.close(other)
+        monkeypatch.setattr(sys, "stderr", stderr)
+        monkeypatch.setattr(sys, "argv", ["anyjepa", "pretrain", str(tiny_recipe), "--output", str(tmp_path / "run")])
+        with contextlib.redirect_stdout(io.StringIO()) as out, pytest.raises(SystemExit) as exit:
+            anyjepa.cli.main()
+        assert sys.stderr is stderr
+    assert exit.value.code == 0
+    assert out.getvalue() == f"model: {tmp_path}/run/model\nreport: {tmp_path}/run/report.html\n"
+    assert (tmp_path / "run/model/model.safetensors").is_file()
 
 
 def test_set_changes_the_recipe_and_a_notice_says_what_it_drops(cli, tiny_recipe, tmp_path):

@@ -16,7 +16,7 @@ import typer
 import anyjepa
 from anyjepa.cli_cells import PROTOCOLS, evaluate_cells
 from anyjepa.cli_data import data_app
-from anyjepa.cli_options import Json, SkipErrors, Unit, Weights, console, echo, show, show_json
+from anyjepa.cli_options import Json, SkipErrors, Unit, Weights, console, echo, losing_messages, show, show_json
 from anyjepa.cli_records import embed, perturb, predict
 from anyjepa.cli_weights import weights_app
 from anyjepa.errors import DataWarning, InputError
@@ -159,8 +159,8 @@ def pretrain(
             "to train longer start a new run with more training.steps",
             err=True,
         )
-    echo(f"model: {run.model}")
-    echo(f"report: {write_report(run.folder)}")
+    report = write_report(run.folder)
+    echo(f"model: {run.model}\nreport: {report}")
     echo(f"next: {shlex.join(_evaluation(run))}", err=True)
 
 
@@ -300,6 +300,7 @@ def _options(
         raise typer.Exit
 
 
+@losing_messages()
 def main() -> None:
     """Entry point. Wrong input or a full disk: one line and exit code 2; a diverged training: one line and code 1.
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -23,6 +26,46 @@ class Weights(StrEnum):
     teacher = "teacher"
     average = "average"
     student = "student"
+
+
+@contextmanager
+def losing_messages() -> Iterator[None]:
+    """Messages that standard error does not take, because its terminal or pipe is closed, are lost and stop nothing."""
+    stream = sys.stderr
+    if stream is not None:
+        sys.stderr = _Messages(stream)  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        yield
+    finally:
+        sys.stderr = stream
+
+
+class _Messages:
+    """Standard error until it fails, then nothing."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError:
+            self._close()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            self._close()
+
+    def _close(self) -> None:
+        """Lead the descriptor nowhere: what is still in buffers, and what libraries write to it, fails no more."""
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), self._stream.fileno())
 
 
 def told(output: Path, count: int, skipped: Mapping[str, str]) -> None:

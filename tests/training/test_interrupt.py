@@ -62,3 +62,16 @@ def test_outside_of_training_cleanup_runs(name: str, code: int) -> None:
 def test_exit_codes_are_those_of_a_shell(tmp_path) -> None:
     assert Interrupted(tmp_path, 3).exit_code == 130
     assert Interrupted(tmp_path, 3, signal.SIGTERM).exit_code == 143
+
+
+@pytest.mark.parametrize("then", ["raise ValueError('wrapped') from stop", "pass"])
+def test_a_library_that_catches_the_exit_changes_nothing(then: str) -> None:
+    """As pydantic, which wraps it in an error of its own, and callbacks of C libraries, which drop it."""
+    script = (
+        "import os, signal; from anyjepa.training.interrupt import exiting_on_signals\n"
+        "with exiting_on_signals():\n"
+        "    try: os.kill(os.getpid(), signal.SIGINT)\n"
+        f"    except BaseException as stop: {then}\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (130, "anyjepa: stopped by SIGINT\n")

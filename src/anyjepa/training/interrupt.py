@@ -62,24 +62,34 @@ class StopRequest:
 
 @contextmanager
 def exiting_on_signals() -> Iterator[None]:
-    """Outside of training SIGTERM and the like end the process by SystemExit, so that temporary files are removed."""
+    """Outside of training a signal ends the process by SystemExit, so that temporary files are removed.
+
+    Libraries may wrap that SystemExit in an error of their own, or drop it; the exit code is the signal's all the same.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {s: signal.getsignal(s) for s in SIGNALS if s is not signal.SIGINT}
-    taken = [s for s, handler in before.items() if handler is signal.SIG_DFL]
-    for one in taken:
-        signal.signal(one, _exit)
+    came: list[signal.Signals] = []
+
+    def leave(number: int, _: FrameType | None) -> None:
+        came.append(signal.Signals(number))
+        sys.exit(128 + number)
+
+    usual = (signal.SIG_DFL, signal.default_int_handler)
+    before = {s: handler for s in SIGNALS if (handler := signal.getsignal(s)) in usual}
+    for one in before:
+        signal.signal(one, leave)
     try:
         yield
+    except BaseException:
+        if not came:
+            raise
     finally:
-        for one in taken:
-            signal.signal(one, signal.SIG_DFL)
-
-
-def _exit(number: int, _: FrameType | None) -> None:
-    print(f"anyjepa: stopped by {signal.Signals(number).name}", file=sys.stderr)
-    sys.exit(128 + number)
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    if came:
+        print(f"anyjepa: stopped by {came[-1].name}", file=sys.stderr)
+        sys.exit(128 + came[-1])
 
 
 def ignore_interrupts(_: int) -> None:
