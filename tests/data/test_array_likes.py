@@ -164,14 +164,16 @@ def test_a_plain_array_is_not_copied() -> None:
 @pytest.mark.parametrize(
     ("value", "name"),
     [
-        ("p1", "p1"), (np.str_("p1"), "p1"), (b"p1", "p1"), (np.bytes_("é".encode()), "é"), (" p 1", " p 1"),
+        ("p1", "p1"), (np.str_("p1"), "p1"), (b"p1", "p1"), (np.bytes_("é".encode()), "é"),
+        (" p 1", "p 1"), ("p\u00a01\u200b", "p 1"),
         (1, "1"), (1.0, "1"), (1.5, "1.5"), (np.float32(1.1), "1.1"), (-0.0, "0"), (np.int8(-3), "-3"),
         (2**53 + 1, "9007199254740993"), (np.uint64(2**64 - 1), "18446744073709551615"), (10**30, f"1{'0' * 30}"),
-        (1e22, f"1{'0' * 22}"), (np.array(7), "7"), (torch.tensor(7), "7"), (Fraction(3, 2), "3/2"),
+        (2.0**53 - 1, "9007199254740991"), (np.float32(2**24 - 1), "16777215"), ("1.0", "1"),
+        (np.array(7), "7"), (torch.tensor(7), "7"), (Fraction(3, 2), "3/2"),
         (Decimal("1.50"), "1.50"), (uuid.UUID(int=5), str(uuid.UUID(int=5))), (pd.Timestamp(0), "1970-01-01 00:00:00"),
         (None, None), (np.nan, None), (float("nan"), None), (pd.NA, None), (pd.NaT, None), (np.datetime64("NaT"), None),
         (np.ma.masked, None), (Decimal("NaN"), None), ("", None), (" ", None), (b"", None), ("nan", None),
-        ("<NA>", None), ("None", None), (np.array(np.nan), None),
+        ("<NA>", None), ("None", None), (np.array(np.nan), None), ("n/a", None), ("#N/A", None), ("NULL ", None),
     ],
 )  # fmt: skip
 def test_a_name_is_that_of_a_table(value: Any, name: str | None) -> None:
@@ -179,11 +181,32 @@ def test_a_name_is_that_of_a_table(value: Any, name: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [True, np.False_, ["a"], ("a",), {"a": 1}, np.zeros(2), torch.zeros(2), b"\xff", "a\udcff"]
-)
+    "value",
+    [
+        True, np.False_, ["a"], ("a",), {"a": 1}, np.zeros(2), torch.zeros(2), b"\xff", "a\udcff",
+        np.inf, 2.0**53, np.float32(2**24), np.float16(2048), -1e22,
+    ],
+)  # fmt: skip
 def test_what_names_nothing_is_refused(value: Any) -> None:
     with pytest.raises(InputError, match=r"^patients\[1\]: "):
         as_names(["a", value], 2, "patients")
+
+
+def test_names_are_those_of_a_column_of_a_table():
+    assert as_names(["1", "2.0", "n/a", 3.0], 4, "patients") == ["1", "2", None, "3"]
+    assert as_names(["1.0", "a"], 2, "patients") == ["1.0", "a"]  # not a column of numbers
+    assert as_ids(["a ", "1.0"], 2, "ids") == ["a ", "1.0"]  # an id is a key
+
+
+def test_a_column_of_objects_holds_records():
+    records = [np.full((2, 20), float(n)) for n in range(3)]
+    column = pd.Series(records, index=[2, 0, 1])
+    ragged = np.empty(2, object)
+    ragged[:] = [records[0], records[1][:, :10]]
+    for values in (column, column.to_numpy(), ragged):
+        parts = from_arrays(values, fs=100, leads=["I", "II"], unit="mV", warn=False)
+        assert [part.signal.shape for part in parts] == [record.shape for record in values]
+        assert [part.signal[0, 0] for part in parts] == [float(n) for n in range(len(values))]
 
 
 NAMES = st.lists(st.none() | st.integers(-5, 2**63 - 1), min_size=1, max_size=6)

@@ -404,3 +404,22 @@ def test_segments_that_contradict_the_record(tmp_path: Path, whole: str, message
     with pytest.raises(InputError, match=r"m\.hea") as caught:
         read_wfdb(tmp_path / "m.hea", "m", "s")
     assert message in str(caught.value)
+
+
+def test_signals_of_one_name_are_numbered_but_a_lead_must_not_repeat(tmp_path: Path) -> None:
+    frames = np.arange(1200, dtype="<i2").reshape(600, 2) % 300
+    lines = ["a.dat 16 1000/mV 16 0 0 0 0 ECG"] * 2
+    recording = read_wfdb(write_lines(tmp_path, "a", "128 600", lines, frames), "a", "set")
+    assert recording.leads == ("ECG 1", "ECG 2")
+    np.testing.assert_allclose(recording.signal, frames.T / 1000, atol=1e-6)
+    lines = ["a.dat 16 1000/mV 16 0 0 0 0 II"] * 2
+    with pytest.raises(InputError, match="lead 'II' occurs more than once"):
+        read_wfdb(write_lines(tmp_path, "a", "128 600", lines, frames), "a", "set")
+
+
+def test_names_of_bidmc_end_in_a_comma(tmp_path: Path) -> None:
+    frames = np.arange(1800, dtype="<i2").reshape(600, 3) % 300
+    lines = [f"a.dat 16 1000/{unit} 16 0 0 0 0 {name}" for name, unit in (("RESP,", "pm"), ("II,", "mV"), ("V,", "mV"))]
+    recording = read_wfdb(write_lines(tmp_path, "a", "125 600", lines, frames), "a", "set")
+    assert (recording.leads, recording.other_channels) == (("II", "V"), ("RESP,",))
+    np.testing.assert_allclose(recording.signal, frames.T[1:] / 1000, atol=1e-6)

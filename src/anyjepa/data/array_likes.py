@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from anyjepa.data.tables.cells import clean, clean_column, is_missing
 from anyjepa.errors import InputError
 
-MISSING = frozenset({"", "nan", "NaN", "NA", "<NA>", "NaT", "None"})
-"""Texts that stand for a missing name: an empty cell, and what NumPy and pandas make of a missing value."""
+_EXACT = {2: 2**11, 4: 2**24}
+"""Whole numbers from here on are rounded in a float of so many bytes; in others from 2**53 on."""
 
 
 def as_array(values: Any, where: str) -> np.ndarray:
@@ -38,8 +39,9 @@ def as_array(values: Any, where: str) -> np.ndarray:
 
 
 def as_records(values: Any, where: str) -> np.ndarray | list[Any]:
-    """One array of numbers (see `as_array`), or the list of records that a list or a pandas column holds."""
-    holds_records = not hasattr(values, "__array__") or (hasattr(values, "iloc") and _kind(values) == "O")
+    """One array of numbers (see `as_array`), or the list of records that a list or a column of objects holds."""
+    column = getattr(values, "ndim", 0) == 1 and _kind(values) == "O"  # of pandas, or what its .to_numpy() gives
+    holds_records = not hasattr(values, "__array__") or column
     return as_list(values, where) if holds_records else as_array(values, where)
 
 
@@ -56,23 +58,29 @@ def as_list(values: Any, where: str) -> list[Any]:
 
 
 def as_names(values: Any, count: int, where: str) -> list[str | None]:
-    """`count` names as texts, None where one is missing (None, NaN, NA, NaT, masked, or a text in `MISSING`).
+    """`count` names as a table would have them: clean texts (see `tables.cells.clean_column`), None where one is
+    missing (None, NaN, NA, NaT, masked, or a text that stands for it, as 'n/a').
 
-    Whole floats are written as whole numbers, as in a table: 1.0 is '1', 1.5 stays '1.5'. Raises InputError.
+    Whole floats are written as whole numbers: 1.0 is '1', 1.5 stays '1.5'. Raises InputError, also for numbers that a
+    float has rounded.
     """
+    return [name if name != "None" else None for name in clean_column(_texts(values, count, where))]
+
+
+def as_ids(values: Any, count: int, where: str) -> list[str]:
+    """The names as they are, of which none may be missing. Raises InputError."""
+    names = _texts(values, count, where)
+    for place, name in enumerate(names):
+        if is_missing(cell := clean(name)) or cell == "None":
+            raise InputError(f"{where}[{place}]: is missing; every record needs an id")
+    return names
+
+
+def _texts(values: Any, count: int, where: str) -> list[str]:
     entries = as_list(values, where)
     if len(entries) != count:
         raise InputError(f"{where}: {len(entries)} entries for {count} records; give one per record")
     return [_name(entry, f"{where}[{place}]") for place, entry in enumerate(entries)]
-
-
-def as_ids(values: Any, count: int, where: str) -> list[str]:
-    """The same for names that no record can lack. Raises InputError."""
-    names = as_names(values, count, where)
-    for place, name in enumerate(names):
-        if name is None:
-            raise InputError(f"{where}[{place}]: is missing; every record needs an id")
-    return [name or "" for name in names]
 
 
 def _plain(values: Any, where: str) -> np.ndarray:
@@ -105,7 +113,8 @@ def _tensor(values: Any) -> Any:
     return (values.float() if narrow else values).numpy(force=True)
 
 
-def _name(value: Any, where: str) -> str | None:
+def _name(value: Any, where: str) -> str:
+    """An entry as text, '' if it is missing."""
     import pandas as pd
 
     if isinstance(value, bytes):
@@ -117,13 +126,15 @@ def _name(value: Any, where: str) -> str | None:
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value if isinstance(value, np.ma.MaskedArray) else value[()]
     if value is np.ma.masked:
-        return None
+        return ""
     if isinstance(value, (bool, np.bool_)) or (isinstance(value, Iterable) and not isinstance(value, str)):
         raise InputError(f"{where}: is {value!r}; it must be a text or a number")
     if pd.isna(value):
-        return None
+        return ""
+    if isinstance(value, (float, np.floating)) and abs(value) >= _EXACT.get(getattr(value, "itemsize", 8), 2**53):
+        raise InputError(f"{where}: {value:g} is too large for a float, which rounds it; pass whole numbers or texts")
     whole = isinstance(value, (float, np.floating)) and float(value).is_integer()
     text = str(int(value)) if whole else str(value)
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         raise InputError(f"{where}: {text!r} is not valid text: half of a character")
-    return None if text.strip() in MISSING else text
+    return text

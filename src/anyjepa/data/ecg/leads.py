@@ -22,9 +22,9 @@ _PREFIX = re.compile(r"^((mdc_)?(ecg|lead)[\s_:]*)+")
 def canonical_lead(name: str) -> str:
     """The usual spelling of a lead: 'avf', 'ecg_aVF', 'Lead AVF' give 'aVF'. An unknown name stays as it is ('-aVR').
 
-    'MLII' (MIT-BIH: lead II with electrodes on the chest) counts as 'II'.
+    'MLII' (MIT-BIH: lead II with electrodes on the chest) counts as 'II', and so does 'II,' (BIDMC).
     """
-    name = name.strip()
+    name = name.strip(" \t\r\n,;:'\"")
     lowered = name.lower()
     return _ALIASES.get(lowered) or _ALIASES.get(_PREFIX.sub("", lowered), name)
 

@@ -12,12 +12,14 @@ from __future__ import annotations
 import codecs
 import math
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from anyjepa.data.ecg.leads import FRANK, LEADS, canonical_lead
 from anyjepa.data.ecg.recording import FS_RANGE
 from anyjepa.data.files import read_bytes
 from anyjepa.errors import InputError
@@ -99,8 +101,8 @@ def read_header(path: Path) -> Header:
         raise InputError(f"{path}: the record is empty: it has no signals")
     fs, samples = _rate_and_samples(fields, path)
     folder = name.rpartition("/")[0]
-    signals = tuple(_parse_signal(line, number, path, folder) for number, line in enumerate(described, 1))
-    return Header(fs, samples, signals, (), comments)
+    signals = [_parse_signal(line, number, path, folder) for number, line in enumerate(described, 1)]
+    return Header(fs, samples, tuple(_numbered(signals)), (), comments)
 
 
 def record_files(path: Path) -> list[Path]:
@@ -215,6 +217,16 @@ def _parse_signal(line: str, number: int, path: Path, folder: str) -> Signal:
         checksum=checksum,
         lead=lead,
     )
+
+
+def _numbered(signals: Sequence[Signal]) -> Iterator[Signal]:
+    """Signals that have one name, as the two 'ECG' of LTAFDB, as 'ECG 1' and 'ECG 2'. A usual lead must not repeat."""
+    names = Counter(signal.lead for signal in signals)
+    seen = Counter[str]()
+    for signal in signals:
+        seen[signal.lead] += 1
+        repeats = names[signal.lead] > 1 and canonical_lead(signal.lead) not in (*LEADS, *FRANK)
+        yield signal._replace(lead=f"{signal.lead} {seen[signal.lead]}") if repeats else signal
 
 
 def _file(name: str, path: Path, folder: str, number: int) -> str:
