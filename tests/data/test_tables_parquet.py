@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime
 import io
+import json
 import random
 from decimal import Decimal
 from pathlib import Path
@@ -79,6 +80,30 @@ def test_an_index_of_pandas_is_a_column(tmp_path: Path) -> None:
     frame = pd.DataFrame({"AF": [0, 1]}, index=pd.Index(["a", "b"], name="record"))
     frame.to_parquet(tmp_path / "t.parquet")
     assert open_table(tmp_path / "t.parquet").read(["record", "AF"]).texts("record") == ["a", "b"]
+
+
+def test_an_index_of_consecutive_numbers_is_a_column_too(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"ecg_id": [1, 2, 3], "AF": [0, 1, 0]}).set_index("ecg_id")  # pandas stores no such index
+    frame.to_parquet(tmp_path / "t.parquet")
+    assert pq.read_schema(tmp_path / "t.parquet").names == ["AF"]
+    file = open_table(tmp_path / "t.parquet")
+    assert file.names == ("AF", "ecg_id")
+    assert file.read(["ecg_id", "AF"]).texts("ecg_id") == ["1", "2", "3"]
+    assert file.read(["ecg_id"]).texts("ecg_id") == ["1", "2", "3"]
+    assert list(file.read_all().columns) == ["AF"]  # as an index is not data
+    frame.rename_axis(None).to_parquet(tmp_path / "t.parquet")
+    assert open_table(tmp_path / "t.parquet").names == ("AF",)
+
+
+@pytest.mark.parametrize(
+    "change", [{"stop": 10**15}, {"start": "0"}, {"step": 0}, {"name": 7}, {"name": "a"}, {"kind": 1}]
+)
+def test_a_described_index_that_does_not_fit_is_none(tmp_path: Path, change: dict) -> None:
+    index = {"kind": "range", "name": "i", "start": 0, "stop": 1, "step": 1} | change
+    table = pa.table({"a": ["x"]}).replace_schema_metadata({"pandas": json.dumps({"index_columns": [index]})})
+    pq.write_table(table, tmp_path / "t.parquet")
+    assert open_table(tmp_path / "t.parquet").names == ("a",)
+    assert open_table(tmp_path / "t.parquet").read(["a"]).texts("a") == ["x"]
 
 
 def test_metadata_of_pandas_are_not_believed(tmp_path: Path) -> None:

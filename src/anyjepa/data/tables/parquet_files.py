@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from anyjepa.errors import InputError
 from anyjepa.limits import COLUMNS, check_size
@@ -18,17 +21,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ParquetFile:
-    """The columns of a Parquet file in their order, and its metadata as text. An index of pandas is a column here."""
+    """The columns of a Parquet file in their order, and its metadata as text. An index of pandas is a column here.
+
+    One of consecutive numbers is not stored, but described in the metadata.
+    """
 
     path: Path
     header: tuple[str, ...]
     metadata: Mapping[str, str]
+    index: range | None = None  # the numbers of the last column, if it is not stored
 
     def load(self, places: Sequence[int]) -> list[pa.ChunkedArray]:
         """The columns at these places of the header. InputError for nested ones, and for too large ones."""
+        import pyarrow as pa
+
         with _opened(self.path) as file:
             kinds = file.schema_arrow.types
-            for place in places:
+            stored = [place for place in places if place < len(kinds)]
+            for place in stored:
                 if kinds[place].num_fields:
                     where = f"{self.path}: column '{self.header[place]}'"
                     raise InputError(f"{where} holds {kinds[place]}; a cell must be a text or a number")
@@ -37,10 +47,14 @@ class ParquetFile:
             declared = sum(file.metadata.row_group(group).total_byte_size for group in groups)
             needed = max(declared, 8 * file.metadata.num_rows * len(places))
             check_size(needed, self.path.stat().st_size, f"{self.path}: reading {len(places)} columns")
-            columns = [file.reader.read_column(place) for place in places]
-        for column in columns:
+            columns = {place: file.reader.read_column(place) for place in stored}
+        for column in columns.values():
             column.validate(full=True)  # a damaged column may point outside its dictionary
-        return columns
+        if self.index is not None and len(kinds) in places:
+            columns[len(kinds)] = pa.chunked_array([np.arange(self.index.start, self.index.stop, self.index.step)])
+        if len({len(column) for column in columns.values()}) > 1:
+            raise ValueError("its columns differ in length")
+        return [columns[place] for place in places]
 
 
 def open_parquet(path: Path) -> ParquetFile:
@@ -52,7 +66,20 @@ def open_parquet(path: Path) -> ParquetFile:
             key.decode(errors="replace"): value.decode(errors="replace")
             for key, value in (schema.metadata or {}).items()
         }
-        return ParquetFile(path, tuple(schema.names), facts)
+        name, index = _described_index(facts.get("pandas", ""), file.metadata.num_rows)
+        if name is None or name in schema.names:
+            return ParquetFile(path, tuple(schema.names), facts)
+        return ParquetFile(path, (*schema.names, name), facts, index)
+
+
+def _described_index(pandas: str, rows: int) -> tuple[str | None, range | None]:
+    """The name and the numbers of an index of pandas that is described only; None if there is none of so many rows."""
+    with suppress(ValueError, KeyError, TypeError, RecursionError):
+        (index,) = json.loads(pandas)["index_columns"]
+        numbers = range(index["start"], index["stop"], index["step"])
+        if index["kind"] == "range" and isinstance(index["name"], str) and len(numbers) == rows:
+            return index["name"], numbers
+    return None, None
 
 
 @contextmanager

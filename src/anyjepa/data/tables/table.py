@@ -34,6 +34,7 @@ class TableFile:
     path: Path
     names: tuple[str, ...]  # clean; a name may be there twice, which is refused where it is asked for
     metadata: Mapping[str, str]  # of a Parquet file
+    described: str | None  # an index of pandas that is not stored: it can be asked for, but is no data
     decimal_commas: bool  # whether numbers may be written 1,5
     load: Callable[[Sequence[int]], list[pa.ChunkedArray]] = field(repr=False)
 
@@ -53,8 +54,9 @@ class TableFile:
 
     def read_all(self) -> Table:
         """All columns but pandas' index of row numbers, and the nameless empty one that trailing separators make."""
-        self.check_header(self.names)
-        table = self.read(self.names)
+        names = [name for name in self.names if name != self.described]
+        self.check_header(names)
+        table = self.read(names)
         columns = {n: column for n, column in table.columns.items() if not (_INDEX.fullmatch(n) and table.is_idle(n))}
         if nameless := [name for name in columns if _INDEX.fullmatch(name) and name != "index"]:
             raise InputError(f"{self.path}: a column has no name ('{nameless[0]}'); name it, or write no index")
@@ -175,12 +177,15 @@ def open_table(path: Path) -> TableFile:
     regular_size(path)
     with _readable(path):
         if path.suffix.lower() == ".parquet":
-            file, metadata, decimal_commas = (parquet := open_parquet(path)), parquet.metadata, False
+            file = open_parquet(path)
+            index = clean(file.header[-1]) if file.index is not None else None
+            metadata, decimal_commas = file.metadata, False
         else:
-            file, metadata, decimal_commas = (text := open_text(path)), {}, text.separator != ","
+            file = open_text(path)
+            index, metadata, decimal_commas = None, {}, file.separator != ","
     COLUMNS.check(len(file.header), f"{path}")
     names = tuple(clean(name) or _NAMELESS.format(place) for place, name in enumerate(file.header))
-    return TableFile(path, names, metadata, decimal_commas, file.load)
+    return TableFile(path, names, metadata, index, decimal_commas, file.load)
 
 
 @contextmanager
