@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from anyjepa.errors import InputError
-from anyjepa.limits import EXPANSION, LIMITS, MEMORY, ORDINARY, SMALL, Limit, check_size, shown
+from anyjepa.limits import BATCH, EXPANSION, LIMITS, MEMORY, ORDINARY, SMALL, Limit, check_size, shown
 
 PAGE = Path(__file__).parents[1] / "docs" / "limits.md"
 
@@ -24,6 +24,7 @@ def test_a_message_names_the_amount_the_limit_and_the_remedy() -> None:
 
 
 @given(limit=st.sampled_from(LIMITS), factor=st.floats(1.001, 1e6))
+@example(limit=BATCH, factor=500_000.0)  # one byte more than a number of TB
 def test_the_value_in_a_message_is_enough(limit: Limit, factor: float) -> None:
     amount = int(limit.default * factor) + 1
     with pytest.raises(InputError) as error:

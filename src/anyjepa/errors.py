@@ -44,6 +44,11 @@ def printable(text: str, keep: str = "") -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() or c in keep else repr(c)[1:-1] for c in text)
 
 
+def reason(error: object) -> str:
+    """What an error or a warning of a library says, in one short line; its type if it says nothing."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
 def did_you_mean(name: str, options: Iterable[str]) -> str:
     """`'; did you mean 'x'?'` if an option is close to `name`, else the list of options, at most 40 of them."""
     options = [str(option) for option in options]

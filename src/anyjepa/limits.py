@@ -14,6 +14,7 @@ import math
 import os
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import NoReturn
 
 from anyjepa.errors import InputError
@@ -50,7 +51,7 @@ class Limit:
         match = re.fullmatch(r"(\d{1,18}(?:\.\d{1,18})?) ?([kMGT]?)B?", text.strip())
         if not match:
             raise InputError(f"{self.variable}={text}: is not a number; write {shown(self.default, self.unit)}")
-        return int(float(match[1]) * 10 ** _POWERS[match[2]])
+        return int(Fraction(match[1]) * 10 ** _POWERS[match[2]])
 
     def check(self, amount: float, what: str) -> None:
         """Raise InputError, which names the limit and how to raise it, if `what` needs more."""
@@ -100,8 +101,14 @@ BATCH = Limit(
     "bytes",
     "the inputs of a micro-batch, or its tokens after one layer",
 )
+HDF5_SECONDS = Limit(
+    "hdf5_seconds",
+    30,
+    "seconds",
+    "the time to examine an HDF5 file, and 1 s more per 50 MB; usual files take less than 1 s",
+)
 
-LIMITS = (MEMORY, EXPANSION, PIXELS, COLUMNS, DOCUMENT, RECIPE, PARAMETERS, BATCH)
+LIMITS = (MEMORY, EXPANSION, PIXELS, COLUMNS, DOCUMENT, RECIPE, PARAMETERS, BATCH, HDF5_SECONDS)
 
 
 def check_size(needed: float, size: int, what: str) -> None:
@@ -141,5 +148,5 @@ def _enough(amount: float, unit: str) -> str:
         return str(math.ceil(amount))
     for prefix, power in reversed(_POWERS.items()):
         if amount >= 10**power:
-            return f"{math.ceil(amount / 10**power)}{prefix}B"
+            return f"{-(-math.ceil(amount) // 10**power)}{prefix}B"
     return "1B"

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from anyjepa.data import hdf5
-from anyjepa.data.hdf5 import SECONDS, check_memory, examine, open_hdf5
+from anyjepa.data.hdf5 import check_memory, examine, open_hdf5
 from anyjepa.errors import InputError
+from anyjepa.limits import HDF5_SECONDS
 
 TEXT = h5py.string_dtype()
 
@@ -193,7 +194,7 @@ def test_a_reader_that_hangs_or_crashes_is_ended(
 ) -> None:
     (tmp_path / "probe.py").write_text(code)
     monkeypatch.setattr(hdf5, "_PROBE", tmp_path / "probe.py")
-    monkeypatch.setenv(SECONDS.variable, "1")
+    monkeypatch.setenv(HDF5_SECONDS.variable, "1")
     path = write(tmp_path / "a.h5", lambda file: None)
     started = time.monotonic()
     with pytest.raises(InputError, match=message):
@@ -221,6 +222,6 @@ def test_a_damaged_heap_that_keeps_hdf5_from_returning(
         content[place] = 0
     path = tmp_path / "screen.h5ad"
     path.write_bytes(content)
-    monkeypatch.setenv(SECONDS.variable, "3")
+    monkeypatch.setenv(HDF5_SECONDS.variable, "3")
     with pytest.raises(InputError, match="HDF5 did not finish reading the structure of the file within 3 s"):
         examine(path)

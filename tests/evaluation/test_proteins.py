@@ -123,7 +123,7 @@ def test_a_result_is_kept_as_json_and_damage_is_named(tmp_path):
             ProteinResult.from_json(path)
         assert "\n" not in str(error.value)
     path.write_text("{")
-    with pytest.raises(InputError, match="not a result of proteins"):
+    with pytest.raises(InputError, match="is not JSON"):
         ProteinResult.from_json(path)
     with pytest.raises(InputError, match="20 train and 1 are tested"):
         Measured(NAMES, measured.levels, measured.train, measured.test[:1])

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from anyjepa.data.files import regular_size
-from anyjepa.errors import InputError, did_you_mean
+from anyjepa.errors import InputError, did_you_mean, reason
 from anyjepa.limits import COLUMNS, check_size
 
 LONGEST_HEADER = 10_000  # bytes, as NumPy's own limit
@@ -55,7 +55,7 @@ def read_arrays(
     except InputError:
         raise
     except Exception as error:  # zipfile, zlib and NumPy each raise their own
-        raise InputError(f"{path}: cannot be read as NumPy arrays ({str(error)[:200]})") from error
+        raise InputError(f"{path}: cannot be read as NumPy arrays ({reason(error)})") from error
 
 
 class _Member(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from anyjepa.data.tables.cells import clean, clean_column, is_missing
-from anyjepa.errors import InputError
+from anyjepa.errors import InputError, reason
 
 _EXACT = {2: 2**11, 4: 2**24}
 """Whole numbers from here on are rounded in a float of so many bytes; in others from 2**53 on."""
@@ -30,7 +30,7 @@ def as_array(values: Any, where: str) -> np.ndarray:
     except InputError:
         raise
     except Exception as error:  # each library raises its own for what it cannot convert
-        raise InputError(f"{where}: is not an array of numbers ({str(error).splitlines()[0]})") from error
+        raise InputError(f"{where}: is not an array of numbers ({reason(error)})") from error
     if array.dtype.kind == "O" and not array.ndim:  # NumPy knows no array in it: None, a sparse matrix
         raise InputError(wrong)
     if array.dtype.kind not in "iuf":

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
 from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 from anyjepa.errors import InputError
 from anyjepa.limits import DOCUMENT, Limit
@@ -77,6 +79,15 @@ def read_text(path: Path, limit: Limit = DOCUMENT) -> str:
         return read_bytes(path, limit).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not text in UTF-8 (byte {error.start})") from None
+
+
+def read_json(path: Path, limit: Limit | None = DOCUMENT) -> Any:
+    """What a JSON file holds. As `read_bytes`; raises InputError also if it is not JSON."""
+    content = read_bytes(path, limit)
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: is not JSON ({error})") from error
 
 
 def _check_kind(path: Path, mode: int) -> None:

@@ -13,15 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from anyjepa.data.files import regular_size
-from anyjepa.errors import InputError
-from anyjepa.limits import COLUMNS, EXPANSION, MEMORY, SMALL, Limit, check_size
+from anyjepa.errors import InputError, reason
+from anyjepa.limits import COLUMNS, EXPANSION, HDF5_SECONDS, MEMORY, SMALL, check_size
 
-SECONDS = Limit(
-    "hdf5_seconds",
-    30,
-    "seconds",
-    "looking at an HDF5 file before it is read, and one more per 50 MB; a usual file takes less than one",
-)
 _PROBE = Path(__file__).with_name("hdf5_probe.py")
 
 
@@ -44,8 +38,7 @@ def open_hdf5(path: Path, part: str = "") -> Iterator[Any]:
     except (InputError, ImportError):
         raise
     except Exception as error:  # h5py and what reads from its files each raise their own
-        text = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{path}: {part}{' ' * bool(part)}cannot be read ({text})") from error
+        raise InputError(f"{path}: {part}{' ' * bool(part)}cannot be read ({reason(error)})") from error
 
 
 def examine(path: Path) -> Mapping[str, int]:
@@ -62,7 +55,7 @@ def check_memory(path: Path, key: str) -> None:
 
 @lru_cache(maxsize=1024)
 def _examined(path: Path, size: int, version: tuple[int, ...]) -> Mapping[str, int]:
-    seconds = SECONDS.value + size / 50e6
+    seconds = HDF5_SECONDS.value + size / 50e6
     most = max(size, min(MEMORY.value, max(SMALL, size * EXPANSION.value)))  # what check_size allows
     command = [sys.executable, "-P", _PROBE, path, str(COLUMNS.value), str(most)]
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -71,7 +64,7 @@ def _examined(path: Path, size: int, version: tuple[int, ...]) -> Mapping[str, i
     except subprocess.TimeoutExpired:
         raise InputError(
             f"{path}: HDF5 did not finish reading the structure of the file within {seconds:.0f} s, so it is probably "
-            f"damaged; to wait longer, set {SECONDS.variable}={2 * SECONDS.value}"
+            f"damaged; to wait longer, set {HDF5_SECONDS.variable}={2 * HDF5_SECONDS.value}"
         ) from None
     if done.returncode:
         text = done.stderr.decode(errors="replace").strip().rpartition("\n")[2][:200]

@@ -7,17 +7,17 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
-from anyjepa.data.class_folders import part_of
+from anyjepa.data.class_folders import Part, part_of
 from anyjepa.data.tables.cells import clean, clean_all, clean_ids, near_miss
 from anyjepa.data.tables.table import Table, open_table
 from anyjepa.data.tables.targets import read_targets
 from anyjepa.errors import DataWarning, InputError, did_you_mean
 
-PARTS = ("train", "validation", "test")
+PARTS = get_args(Part)
 _NOT_A_NAME = re.compile(r"^(None|none|-?\d([.,]\d+)?[eE]\+\d+)$", re.MULTILINE)
 _MONTH = "(?:Jan|Feb|Mar|Mrz|Apr|May|Mai|Jun|Jul|Aug|Sep|Oct|Okt|Nov|Dec|Dez)"
 _DATE = re.compile(rf"^(\d{{1,2}}(-|\. ){_MONTH}|{_MONTH}[- ]\d\d)$", re.MULTILINE)

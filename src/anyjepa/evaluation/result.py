@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from importlib import metadata
 from pathlib import Path
 from platform import platform, python_version
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from anyjepa.config import Config, validated
-from anyjepa.data.files import read_text
+from anyjepa.data.files import read_json
 from anyjepa.errors import InputError
 from anyjepa.evaluation.calibration import Reliability
 from anyjepa.evaluation.intervals import UNKNOWN, Estimate
@@ -182,20 +181,11 @@ class Result(Config):
     def from_json(cls, path: str | Path) -> Result:
         """Read a result file, also of an older schema. Raises InputError with the first thing that does not fit."""
         where = f"{path}: not a result of anyjepa evaluate"
-        raw = parsed(path, where)
+        raw = read_json(Path(path))
         version = raw.get("schema_version") if isinstance(raw, dict) else None
         if isinstance(version, int) and version > SCHEMA_VERSION:
             raise InputError(f"{path}: schema_version {version} was written by a newer anyjepa: update anyjepa")
         return validated(cls, _from_version_1(raw, where) if version == 1 else raw, where)
-
-
-def parsed(path: str | Path, where: str) -> Any:
-    """What a JSON file holds. Raises InputError, which begins with `where`, if it is not JSON."""
-    text = read_text(Path(path))
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: {error}") from None
 
 
 def _from_version_1(raw: dict[str, Any], where: str) -> dict[str, Any]:

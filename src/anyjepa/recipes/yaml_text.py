@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from anyjepa.errors import InputError
+from anyjepa.errors import InputError, reason
 from anyjepa.limits import RECIPE
 
 DEEPEST = 50  # tables and lists in each other
@@ -26,7 +26,7 @@ def plain_yaml(text: str, where: str) -> Any:
     except InputError:
         raise
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # PyYAML lets odd dates and depths through
-        raise InputError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
+        raise InputError(f"{where}: not YAML: {reason(error)}") from None
 
 
 class _Loader(yaml.SafeLoader):

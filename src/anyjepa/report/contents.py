@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from anyjepa.data.array_files import read_arrays
-from anyjepa.data.files import read_bytes, read_text
+from anyjepa.data.files import read_bytes, read_json, read_text
+from anyjepa.errors import reason
 from anyjepa.evaluation.perturbation.result import Judgement
 from anyjepa.evaluation.proteins.result import ProteinResult
 from anyjepa.evaluation.result import WHAT, Result
@@ -84,8 +84,7 @@ def read_contents(run: Path) -> Contents:
         try:
             return reader(path)
         except Exception as error:
-            reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
-            contents.notes.append(f"{name} is not readable: {reason[0]}")
+            contents.notes.append(f"{name} is not readable: {reason(error)}")
             return missing
 
     contents.recipe_text = read("recipe.yaml", read_text, "")
@@ -118,7 +117,7 @@ def _yaml(path: Path) -> dict[str, Any]:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    return _mapping(json.loads(read_text(path)))
+    return _mapping(read_json(path))
 
 
 def _mapping(value: object) -> dict[str, Any]:

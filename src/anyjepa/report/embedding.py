@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anyjepa.errors import reason
 from anyjepa.randomness import generator
 from anyjepa.report.contents import Contents
 from anyjepa.report.drawing import INK, MARKERS, MUTED, SERIES, SURFACE, axes, blank, draw
@@ -26,7 +27,7 @@ def embedding_map(run: Contents) -> Html:
     try:
         return _map(run.what[0], **run.embedding)
     except Exception as error:  # arrays of someone else's can fail anywhere in NumPy or Matplotlib
-        return note(f"Not drawn: artifacts/embedding.npz does not fit: {str(error) or type(error).__name__}")
+        return note(f"Not drawn: artifacts/embedding.npz does not fit: {reason(error)}")
 
 
 def principal_components(features: np.ndarray) -> tuple[np.ndarray, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from anyjepa.errors import reason
 from anyjepa.report.contents import Contents
 from anyjepa.report.markup import Html, note
 from anyjepa.report.masks_on_pictures import on_pictures
@@ -25,4 +26,4 @@ def masks(run: Contents) -> Html:
         draw = {"ecg": on_ecg, "series": on_series, "images": on_pictures, "video": on_pictures}[kind]
         return draw(run.masks)
     except Exception as error:  # arrays of someone else's can fail anywhere in NumPy or Matplotlib
-        return note(f"Not drawn: artifacts/masks.npz does not fit: {str(error) or type(error).__name__}")
+        return note(f"Not drawn: artifacts/masks.npz does not fit: {reason(error)}")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from anyjepa.errors import reason
 from anyjepa.report.contents import Contents
 from anyjepa.report.drawing import draw
 from anyjepa.report.markup import Html, figure, note
@@ -38,7 +39,7 @@ def _drawn(run: Contents, section: Callable[[dict[str, np.ndarray]], Html]) -> H
     try:
         return section(run.neighbours)
     except Exception as error:  # arrays of someone else's can fail anywhere in NumPy or Matplotlib
-        return note(f"Not drawn: artifacts/neighbours.npz does not fit: {str(error) or type(error).__name__}")
+        return note(f"Not drawn: artifacts/neighbours.npz does not fit: {reason(error)}")
 
 
 def _neighbours(arrays: dict[str, np.ndarray]) -> Html:

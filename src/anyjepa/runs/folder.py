@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import anyjepa
-from anyjepa.data.files import read_text
+from anyjepa.data.files import read_json
 from anyjepa.errors import InputError
 from anyjepa.locking import locked
 from anyjepa.recipes.schema import Recipe, load_recipe, to_yaml
@@ -53,11 +53,7 @@ class Run:
     def environment(self) -> dict[str, Any]:
         """`environment.json`: machine, versions, command, and the data that was trained on. Raises InputError."""
         path = self.folder / "environment.json"
-        text = read_text(path)
-        try:
-            found = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}: cannot be read ({error})") from error
+        found = read_json(path)
         data = found.get("data") if isinstance(found, dict) else None
         paths = data.get("paths") if isinstance(data, dict) and {"records", "fingerprint"} <= data.keys() else None
         if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):

@@ -12,7 +12,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from anyjepa.errors import InputError
+from anyjepa.errors import InputError, reason
 from anyjepa.training.draws import Batch
 from anyjepa.training.interrupt import StopRequest
 from anyjepa.training.lars import AVERAGE
@@ -69,9 +69,7 @@ class Checkpoints(L.Callback):
         except (InputError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
             kept = newest_checkpoint(self.folder)
             advice = f"the last good checkpoint is {kept}" if kept else "there is no earlier checkpoint"
-            what = (
-                error if isinstance(error, InputError) else f"{path}: cannot be written ({str(error).splitlines()[0]})"
-            )
+            what = error if isinstance(error, InputError) else f"{path}: cannot be written ({reason(error)})"
             raise InputError(f"{what}; {advice}") from error
         for old in list_checkpoints(self.folder)[: -self.keep] if writes else ():
             old.unlink(missing_ok=True)

@@ -12,13 +12,13 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from anyjepa.config import validated
-from anyjepa.errors import InputError, one_line
+from anyjepa.data.files import read_json
+from anyjepa.errors import InputError, one_line, reason
 from anyjepa.limits import MEMORY
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.pooling import Head
 from anyjepa.objectives.base import Objective, Weights
 from anyjepa.weights.card import model_card
-from anyjepa.weights.foreign import read_json
 from anyjepa.weights.model import ModelConfig, Provenance, TrainingRecords, fit_parts, parse_config
 from anyjepa.weights.tensors import check_digest, dump_tensors, read_tensors
 from anyjepa.writing import replacing
@@ -187,8 +187,8 @@ def find_model(path_or_id: Path | str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=list(FILES)))
     except Exception as error:  # the hub's, httpx's or requests' own errors, by its version
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{name}: is no folder here, and the Hugging Face Hub did not give it: {reason}") from error
+        why = reason(error)
+        raise InputError(f"{name}: is no folder here, and the Hugging Face Hub did not give it: {why}") from error
 
 
 def _digest(preprocessing: Mapping[str, object]) -> str:

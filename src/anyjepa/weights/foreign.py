@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from collections.abc import Sequence
@@ -11,9 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from anyjepa.data.files import read_bytes, regular_size
+from anyjepa.data.files import regular_size
 from anyjepa.errors import InputError
-from anyjepa.limits import DOCUMENT, Limit
 from anyjepa.weights.checkpoint_cost import check_archive, check_loaded
 
 
@@ -43,15 +41,6 @@ def read_foreign(path: Path | str) -> dict[str, object]:
     if not isinstance(checkpoint, dict):
         raise InputError(f"{path}: holds a {type(checkpoint).__name__}; a dictionary is expected")
     return checkpoint
-
-
-def read_json(path: Path, limit: Limit = DOCUMENT) -> object:
-    """What a JSON file holds. Raises InputError if it cannot be read, is larger than the limit, or is not JSON."""
-    content = read_bytes(path, limit)
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is not JSON ({error})") from error
 
 
 def renamed(where: str, tensors: object, names: Sequence[tuple[str, str]]) -> dict[str, Tensor]:

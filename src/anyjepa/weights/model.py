@@ -14,7 +14,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from anyjepa.config import Config, Share, validated
-from anyjepa.errors import InputError
+from anyjepa.errors import InputError, reason
 from anyjepa.nn.encoders import AnyEncoderConfig, build_encoder
 from anyjepa.nn.pooling import ATTENTIVE, Head, HeadConfig
 from anyjepa.nn.tokens import check_table, token_grid
@@ -222,7 +222,7 @@ def fit_parts(where: str, config: ModelConfig, tensors: Mapping[str, Tensor]) ->
         with torch.device("meta"):
             parts = Parts(config)
     except (ValueError, TypeError, RuntimeError, OverflowError) as error:
-        raise InputError(f"{where}: its config describes no model: {str(error).splitlines()[0]}") from error
+        raise InputError(f"{where}: its config describes no model: {reason(error)}") from error
     check_tensors(where, parts.state_dict(), tensors)
     parts.load_state_dict(dict(tensors), assign=True)
     return parts.eval()

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from anyjepa.config import validated
+from anyjepa.data.files import read_json
 from anyjepa.errors import InputError, one_line
 from anyjepa.objectives.next_embedding import NextEmbeddingConfig
 from anyjepa.weights.folder import save_model
-from anyjepa.weights.foreign import read_foreign, read_json, renamed
+from anyjepa.weights.foreign import read_foreign, renamed
 from anyjepa.weights.model import ModelConfig, Provenance
 from anyjepa.weights.nepa_config import MLPS, OfficialConfig, read_official
 from anyjepa.weights.nepa_preprocessing import preprocessing_of

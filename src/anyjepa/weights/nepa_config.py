@@ -8,8 +8,8 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from anyjepa.config import Config, Share, validated
+from anyjepa.data.files import read_json
 from anyjepa.errors import InputError
-from anyjepa.weights.foreign import read_json
 
 # Ours by the official hidden_act and use_gated_mlp.
 MLPS = {

@@ -10,9 +10,9 @@ from anyjepa.config import Config, validated
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing
 from anyjepa.data.ecg.sets.catalogue import CATALOGUE
+from anyjepa.data.files import read_json
 from anyjepa.data.images.preprocessing import CHANNELS, ImagePreprocessing
 from anyjepa.errors import InputError, did_you_mean
-from anyjepa.weights.foreign import read_json
 from anyjepa.weights.nepa_config import OfficialConfig
 
 PROCESSOR = "preprocessor_config.json"

@@ -13,7 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from anyjepa.data.files import regular_size
-from anyjepa.errors import InputError
+from anyjepa.errors import InputError, reason
 
 DIGEST = "anyjepa.blake2b"  # the checksum in a file's metadata
 
@@ -29,7 +29,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or 'no such file'})") from error
     except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: truncated, or not a safetensors file ({str(error).splitlines()[0]})") from error
+        raise InputError(f"{path}: truncated, or not a safetensors file ({reason(error)})") from error
 
 
 def dump_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:

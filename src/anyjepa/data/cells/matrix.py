@@ -12,7 +12,7 @@ import numpy as np
 
 from anyjepa.data.cells.sparse import by_cells, numbers
 from anyjepa.data.hdf5 import examine
-from anyjepa.errors import InputError
+from anyjepa.errors import InputError, reason
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +46,7 @@ class BackedMatrix:
         except InputError:
             raise
         except Exception as error:  # h5py raises OSError, RuntimeError, ValueError and others
-            text = " ".join(str(error).split())[:200]
-            raise InputError(f"{self.path}: {self.key} cannot be read ({text})") from error
+            raise InputError(f"{self.path}: {self.key} cannot be read ({reason(error)})") from error
         block = block if len(order) == len(wanted) and (np.diff(wanted) > 0).all() else block[back]
         return block if self.genes is None else block[:, self.genes]
 

@@ -16,7 +16,7 @@ import numpy as np
 from anyjepa.data.ecg.leads import LEADS, canonical_lead
 from anyjepa.data.ecg.recording import Recording, millivolts_per
 from anyjepa.data.files import regular_size
-from anyjepa.errors import InputError
+from anyjepa.errors import InputError, reason
 from anyjepa.limits import DOCUMENT
 
 if TYPE_CHECKING:
@@ -48,11 +48,10 @@ def read_dicom(path: Path, id: str, source: str = "", unit: str | float | None =
     except InputError:
         raise
     except (EOFError, OSError) as error:  # both are what pydicom raises where a file ends early
-        reason = getattr(error, "strerror", None) or f"it is truncated: {error}"
-        raise InputError(f"{path}: cannot be read as DICOM ({reason})") from error
+        why = getattr(error, "strerror", None) or f"it is truncated: {error}"
+        raise InputError(f"{path}: cannot be read as DICOM ({why})") from error
     except Exception as error:  # pydicom raises whatever its parsing raises, also when a value is looked at
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: cannot be read as DICOM ({type(error).__name__}: {reason})") from error
+        raise InputError(f"{path}: cannot be read as DICOM ({type(error).__name__}: {reason(error)})") from error
 
 
 def _read(path: Path, id: str, source: str, unit: str | float | None) -> Recording:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
 
+from anyjepa.data.class_folders import Part
 from anyjepa.data.ecg.leads import canonical_lead
 from anyjepa.errors import InputError, did_you_mean
 
@@ -23,9 +24,6 @@ Rate = Annotated[float, Field(ge=FS_RANGE[0], le=FS_RANGE[1])]
 """A sampling rate in a config."""
 
 _MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "nv": 1e-6, "v": 1e3}  # micro sign and Greek mu
-
-
-Part = Literal["train", "validation", "test"]
 
 
 @dataclass(frozen=True, eq=False)

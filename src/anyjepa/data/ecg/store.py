@@ -9,9 +9,9 @@ Nothing in it is standardised: the constants are computed at reading, for the re
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args, overload
@@ -20,13 +20,14 @@ import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
 from anyjepa.config import Config, validated
+from anyjepa.data.class_folders import Part
 from anyjepa.data.ecg.checks import Problem
 from anyjepa.data.ecg.preprocessing import MissingLeads, OnError
-from anyjepa.data.ecg.recording import FS_RANGE, MOST_MV, Annotations, Part, Rate, Recording
+from anyjepa.data.ecg.recording import FS_RANGE, MOST_MV, Annotations, Rate, Recording
 from anyjepa.data.ecg.sets.layout import Entry
-from anyjepa.data.files import opened, regular_size
+from anyjepa.data.files import opened, read_bytes, read_json, regular_size
 from anyjepa.data.listing import set_name
-from anyjepa.errors import InputError
+from anyjepa.errors import InputError, reason
 from anyjepa.limits import check_size
 
 VERSION = 1
@@ -187,10 +188,8 @@ class Store(Sequence[Recording]):
         if number not in self._maps:
             path = self.path / SHARDS / self.manifest.shards[number].file
             try:
-                with opened(path) as file:
+                with _needed(), opened(path) as file:
                     samples = np.asarray(np.memmap(file, "<f4", mode="r"))
-            except InputError as error:
-                raise InputError(f"{error}; prepare the store anew") from error
             except OSError as error:
                 raise InputError(f"{path}: cannot be read ({error.strerror}); prepare the store anew") from error
             if checksum(samples.data) != self.manifest.shards[number].checksum:
@@ -222,10 +221,8 @@ class Store(Sequence[Recording]):
         sizes = []
         for shard in self.manifest.shards:
             path = self.path / SHARDS / shard.file
-            try:
-                size = path.stat().st_size
-            except OSError as error:
-                raise InputError(f"{path}: cannot be read ({error.strerror}); prepare the store anew") from error
+            with _needed():
+                size = regular_size(path)
             if size != shard.bytes:
                 found = f"it has {size} bytes instead of {shard.bytes}"
                 raise InputError(f"{path}: is damaged, {found}; prepare the store anew")
@@ -266,25 +263,26 @@ def checksum(content: Any) -> str:
     return f"{zlib.crc32(content):08x}"
 
 
+@contextmanager
+def _needed() -> Iterator[None]:
+    """For a file without which a store is not whole."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{error}; prepare the store anew") from error
+
+
 def _read_manifest(path: Path) -> Manifest:
     file = path / MANIFEST
-    try:
-        if file.exists():
-            regular_size(file)
-        plain = json.loads(file.read_text())
-        if not isinstance(plain, dict) or plain.get("kind") != _KIND:
-            raise InputError(f"{file}: is not the manifest of a store")
-        if type(version := plain.get("version")) is not int:
-            raise InputError(f"{file}: version must be a whole number, not {version!r}")
-        if version > VERSION:
-            raise InputError(f"{file}: has version {version}, this anyjepa reads up to {VERSION}; update anyjepa")
-        return validated(Manifest, plain, str(file))
-    except InputError:
-        raise
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror}); without it a store is not whole") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{file}: cannot be read as the manifest of a store ({str(error)[:200]})") from None
+    with _needed():
+        plain = read_json(file, limit=None)
+    if not isinstance(plain, dict) or plain.get("kind") != _KIND:
+        raise InputError(f"{file}: is not the manifest of a store")
+    if type(version := plain.get("version")) is not int:
+        raise InputError(f"{file}: version must be a whole number, not {version!r}")
+    if version > VERSION:
+        raise InputError(f"{file}: has version {version}, this anyjepa reads up to {VERSION}; update anyjepa")
+    return validated(Manifest, plain, str(file))
 
 
 def _read_index(path: Path, manifest: Manifest) -> Any:
@@ -293,9 +291,8 @@ def _read_index(path: Path, manifest: Manifest) -> Any:
 
     file = path / INDEX
     try:
-        if file.exists():
-            regular_size(file)
-        content = file.read_bytes()
+        with _needed():
+            content = read_bytes(file, limit=None)
         if checksum(content) != manifest.index:
             raise InputError(f"{file}: is damaged, its checksum is not that of {MANIFEST}; prepare the store anew")
         # By one thread: a process that ends soon after pyarrow has read by several sometimes aborts (pyarrow 26).
@@ -308,8 +305,7 @@ def _read_index(path: Path, manifest: Manifest) -> Any:
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror or error}); prepare the store anew") from None
     except pa.ArrowException as error:
-        reason = str(error).partition("\n")[0][:200]
-        raise InputError(f"{file}: cannot be read as Parquet ({reason}); prepare the store anew") from None
+        raise InputError(f"{file}: cannot be read as Parquet ({reason(error)}); prepare the store anew") from None
     if wrong := _wrong_with(table, len(manifest.settings.leads)):
         raise InputError(f"{file}: is no index of a store: {wrong}; prepare the store anew")
     return table

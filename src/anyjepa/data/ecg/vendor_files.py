@@ -17,7 +17,7 @@ import numpy as np
 
 from anyjepa.data.ecg.recording import Recording, millivolts_per
 from anyjepa.data.files import read_bytes
-from anyjepa.errors import DataWarning, InputError
+from anyjepa.errors import DataWarning, InputError, reason
 
 if TYPE_CHECKING:
     from ecgdatakit import ECGRecord, Lead
@@ -134,12 +134,12 @@ def _parsed(parse: Callable[[], ECGRecord], path: Path) -> tuple[ECGRecord, list
             f'{path}: its format needs the ecgdatakit package: pip install "anyjepa[ecg-formats]"'
         ) from error
     except Exception as error:  # ecgdatakit's own errors, and whatever its parsing raises
-        reason = _line(error).replace(f" in {path}", "")
-        raise InputError(f"{path}: cannot be read ({type(error).__name__}: {reason})") from error
+        why = reason(error).replace(f" in {path}", "")
+        raise InputError(f"{path}: cannot be read ({type(error).__name__}: {why})") from error
     for warning in caught:
         if issubclass(warning.category, ChecksumWarning):
-            raise InputError(f"{path}: is damaged or was changed: {_line(warning.message)}")
-    return record, [_line(warning.message) for warning in caught]
+            raise InputError(f"{path}: is damaged or was changed: {reason(warning.message)}")
+    return record, [reason(warning.message) for warning in caught]
 
 
 def _is_number(text: str) -> bool:
@@ -147,10 +147,6 @@ def _is_number(text: str) -> bool:
         return bool(np.isfinite(float(text)))
     except ValueError:
         return False
-
-
-def _line(message: object) -> str:
-    return " ".join(str(message).split())[:200]
 
 
 def _millivolts(lead: Lead, path: Path, unit: str | float | None) -> np.ndarray:

@@ -20,7 +20,7 @@ from anyjepa.data.ecg.recording import Annotations, Recording, check_rate, milli
 from anyjepa.data.ecg.wfdb_header import GAP, Header, Signal, comment_fields, read_header
 from anyjepa.data.ecg.wfdb_samples import INVALID, read_samples
 from anyjepa.data.files import regular_size
-from anyjepa.errors import InputError
+from anyjepa.errors import InputError, reason
 from anyjepa.limits import MEMORY
 
 # Names of ECG leads besides the usual ones, and of other signals that come in volts, or without a unit, which means mV.
@@ -81,7 +81,7 @@ def read_annotations(path: Path, samples: int) -> Annotations:
     except ImportError as error:
         raise InputError(f"{path}: needs the wfdb package: pip install 'anyjepa[ecg]'") from error
     except Exception as error:  # wfdb raises whatever its parsing and NumPy raise
-        raise InputError(f"{path}: is no annotation file ({type(error).__name__}: {str(error)[:200]})") from error
+        raise InputError(f"{path}: is no annotation file ({type(error).__name__}: {reason(error)})") from error
     if not len(places):
         raise InputError(f"{path}: holds no annotation")
     if places.min() < 0 or places.max() >= samples or (np.diff(places) < 0).any():

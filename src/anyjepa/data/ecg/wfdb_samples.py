@@ -15,7 +15,7 @@ import numpy as np
 from anyjepa.data.ecg.matlab_files import LEVEL_5, read_matlab
 from anyjepa.data.ecg.wfdb_header import Header, Signal
 from anyjepa.data.files import opened
-from anyjepa.errors import InputError
+from anyjepa.errors import InputError, reason
 from anyjepa.limits import check_size
 
 INVALID = {
@@ -165,7 +165,7 @@ def _read_flac(path: Path, file: Path, size: int, header: Header, signals: Seque
                 if len(sound.read(out=part)) != len(part):
                     raise InputError(f"{file}: is truncated")
     except soundfile.SoundFileError as error:
-        raise InputError(f"{file}: cannot be read as FLAC ({str(error)[:200]})") from error
+        raise InputError(f"{file}: cannot be read as FLAC ({reason(error)})") from error
     rows >>= 32 - bits  # soundfile shifts samples to the top of 32 bits
     rows = rows.reshape(-1, first.per_frame, len(signals)).transpose(0, 2, 1)
     return rows.reshape(len(rows), first.per_frame * len(signals))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anyjepa.data.files import opened
-from anyjepa.errors import InputError
+from anyjepa.errors import InputError, reason
 from anyjepa.limits import PIXELS
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def read_image(path: Path, decode: bool = True) -> np.ndarray:
     except Image.DecompressionBombError:
         raise InputError(f"{path}: has more pixels than Pillow decodes; make it smaller, or leave it out") from None
     except Exception as error:  # a broken file fails in many ways
-        reason = str(error).partition(" <")[0] or type(error).__name__
-        raise InputError(f"{path}: cannot be read as PNG, JPEG or WebP ({reason})") from None
+        why = reason(error).partition(" <")[0]
+        raise InputError(f"{path}: cannot be read as PNG, JPEG or WebP ({why})") from error
 
 
 def as_pixels(picture: Image.Image) -> np.ndarray:

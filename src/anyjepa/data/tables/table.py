@@ -15,7 +15,7 @@ from anyjepa.data.files import regular_size
 from anyjepa.data.tables.cells import clean, clean_column, is_missing
 from anyjepa.data.tables.parquet_files import open_parquet
 from anyjepa.data.tables.text_files import open_text
-from anyjepa.errors import InputError, did_you_mean
+from anyjepa.errors import InputError, did_you_mean, reason
 from anyjepa.limits import COLUMNS, check_size
 
 if TYPE_CHECKING:
@@ -201,8 +201,7 @@ def _readable(path: Path) -> Iterator[None]:
             f"{path}: is not {error.encoding.upper()} text ({byte}); in Windows-1252 or Latin-1? Save it as UTF-8"
         ) from None
     except Exception as error:  # pyarrow raises its own, and those of Python
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: cannot be read as a table ({reason or type(error).__name__})") from None
+        raise InputError(f"{path}: cannot be read as a table ({reason(error)})") from error
 
 
 def _is_text(kind: Any) -> bool:

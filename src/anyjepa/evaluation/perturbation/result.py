@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from anyjepa.config import Config, validated
+from anyjepa.data.files import read_json
 from anyjepa.errors import InputError
 from anyjepa.evaluation.intervals import UNKNOWN, Estimate
 from anyjepa.evaluation.perturbation.metrics import METRICS
-from anyjepa.evaluation.result import parsed
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -95,7 +95,7 @@ class Judgement(Config):
     def from_json(cls, path: str | Path) -> Judgement:
         """Read a file of judged perturbations. Raises InputError with the first thing that does not fit."""
         where = f"{path}: not a judgement of perturbations"
-        result = validated(cls, parsed(path, where), where)
+        result = validated(cls, read_json(Path(path)), where)
         for place, row in enumerate(result.rows):
             known = HEADLINE in row.metrics and (place == 0 or HEADLINE in row.difference)
             if not known or len(row.scores.get(HEADLINE, ())) != len(result.conditions):

@@ -9,9 +9,9 @@ import numpy as np
 from pydantic import Field
 
 from anyjepa.config import Config, validated
+from anyjepa.data.files import read_json
 from anyjepa.errors import InputError
 from anyjepa.evaluation.intervals import Estimate
-from anyjepa.evaluation.result import parsed
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -56,7 +56,7 @@ class ProteinResult(Config):
     def from_json(cls, path: str | Path) -> ProteinResult:
         """Read a file of judged proteins. Raises InputError with the first thing that does not fit."""
         where = f"{path}: not a result of proteins"
-        result = validated(cls, parsed(path, where), where)
+        result = validated(cls, read_json(Path(path)), where)
         for place, row in enumerate(result.rows):
             if not _whole(row, len(result.proteins), compared=bool(place)):
                 raise InputError(f"{where}: row '{row.name}' does not fit its proteins")

@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from anyjepa.data.ecg.recording import Part, Recording
+from anyjepa.data.class_folders import Part
+from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.ecg.sets.layout import AGE, Entry, check_cells, lies_in, read_index, refused, years
 from anyjepa.data.ecg.sets.ptbxl_statements import STATEMENTS
 from anyjepa.data.ecg.wfdb_files import read_wfdb
