@@ -10,15 +10,17 @@ import torch
 
 @contextmanager
 def torch_defaults() -> Iterator[None]:
-    """New tensors are float32 and on the CPU unless code says otherwise; the caller's own defaults return afterwards.
+    """New tensors are float32, on the CPU and can have gradients unless code says otherwise; the caller's own defaults
+    return afterwards.
 
     Also a decorator: `@torch_defaults()`. Programs change them by `torch.set_default_dtype`, `torch.set_default_device`
-    and `with torch.device(...)`.
+    and by working within `torch.device(...)` or `torch.inference_mode()`.
     """
+    gradients = torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext()
     dtype, device = torch.get_default_dtype(), torch.get_default_device()
     torch.set_default_dtype(torch.float32)
     try:
-        with nullcontext() if device.type == "cpu" else torch.device("cpu"):
+        with gradients, nullcontext() if device.type == "cpu" else torch.device("cpu"):
             yield
     finally:
         torch.set_default_dtype(dtype)

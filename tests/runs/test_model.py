@@ -204,7 +204,9 @@ def float64_by_default() -> Iterator[None]:
         torch.set_default_dtype(torch.float32)
 
 
-@pytest.mark.parametrize("ambient", [float64_by_default, partial(torch.device, "meta"), torch.no_grad])
+@pytest.mark.parametrize(
+    "ambient", [float64_by_default, partial(torch.device, "meta"), torch.no_grad, torch.inference_mode]
+)
 def test_defaults_of_the_program_around_it_change_no_number(tiny_recipe, model, tiny_run, signals, ambient, tmp_path):
     fit = partial(anyjepa.fit, signals, fs=100, leads=LEADS, recipe=tiny_recipe, edits=["training.batch_size=4"])
     usual, tokens = fit(output=tmp_path / "usual"), model.encode(torch.zeros(1, 12, 600))
