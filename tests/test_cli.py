@@ -134,6 +134,15 @@ def test_a_training_outlives_its_terminal(tiny_recipe, tmp_path, monkeypatch, te
     assert (tmp_path / "run/model/model.safetensors").is_file()
 
 
+@pytest.mark.parametrize("name", ["RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK"])
+def test_a_rank_that_is_not_a_number_is_one_line(cli, monkeypatch, name):
+    """Lightning would end with a traceback while it is imported."""
+    monkeypatch.setenv(name, "x")
+    done = cli("recipes")
+    assert done.code == 2
+    assert done.err == f"anyjepa: {name} is 'x' in the environment; it must be a number, or unset\n"
+
+
 def test_set_changes_the_recipe_and_a_notice_says_what_it_drops(cli, tiny_recipe, tmp_path):
     done = cli(
         "pretrain", tiny_recipe, "-o", tmp_path / "run", "--set", "training.steps=2", "--set",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import sys
@@ -321,6 +322,8 @@ def main() -> None:
         reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         _stop(InputError(reason), 2, debug)
     except RuntimeError as error:
+        if str(error).startswith("Symlink loop"):  # of Path.resolve, until Python 3.13
+            _stop(InputError(str(error)), 2, debug)
         if type(error).__name__ != "DivergedError":
             raise
         _stop(error, 1, debug)
@@ -328,6 +331,14 @@ def main() -> None:
 
 def _check(arguments: list[str]) -> None:
     """`--data "$UNSET"` would read the current folder: Path("") is Path("."). No text file holds what is not UTF-8."""
+    for name in (
+        "RANK",
+        "LOCAL_RANK",
+        "SLURM_PROCID",
+        "JSM_NAMESPACE_RANK",
+    ):  # Lightning reads them at import
+        if not (text := os.environ.get(name, "0")).isdecimal():
+            raise InputError(f"{name} is '{text}' in the environment; it must be a number, or unset")
     for argument in arguments:
         if any("\ud800" <= character <= "\udfff" for character in argument):
             raise InputError(f"{argument}: contains bytes that are not UTF-8; rename the file or folder")

@@ -354,3 +354,11 @@ def test_text_in_a_card_reads_as_it_is(pristine: Path):
     assert len(card.splitlines()) == len(plain.splitlines()) + 3  # recipe, origin and a note, a class for no class
     assert card.startswith("---\nlibrary_name: anyjepa\ntags: [self-supervised, jepa]\n---\n# a")
     assert ast.literal_eval(call.removeprefix("model = anyjepa.load(").removesuffix(")")) == f'a"{HOSTILE}'
+
+
+def test_a_link_in_a_circle_is_no_place_for_a_model(pristine: Path, objective: MaskedPrediction, tmp_path: Path):
+    model, place = load_model(pristine), tmp_path / "model"
+    place.symlink_to("model")
+    with pytest.raises(InputError, match="cannot be written"):
+        save_pretrained(place, objective, model.preprocessing, model.provenance, model.records)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model"]

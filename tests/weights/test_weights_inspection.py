@@ -8,7 +8,7 @@ import torch
 from rich.console import Console
 
 from anyjepa.errors import InputError
-from anyjepa.weights.inspection import inspect_weights, render
+from anyjepa.weights.inspection import LISTED, inspect_weights, render
 
 
 def shown(report: dict) -> str:
@@ -90,3 +90,25 @@ def test_nothing_to_inspect(tmp_path: Path):
     (tmp_path / "a.safetensors").write_text("text")
     with pytest.raises(InputError, match="not a safetensors file"):
         inspect_weights(tmp_path / "a.safetensors")
+
+
+def empty_tensors(path: Path, count: int) -> Path:
+    """A safetensors file that consists of its header."""
+    header = json.dumps({f"t{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(count)})
+    path.write_bytes(len(header).to_bytes(8, "little") + header.encode())
+    return path
+
+
+def test_a_long_list_of_tensors_is_cut(tmp_path: Path):
+    report = inspect_weights(empty_tensors(tmp_path / "many.safetensors", LISTED + 3))
+    assert len(report["tensors"]) == LISTED + 3  # type: ignore[arg-type]
+    text = shown(report)
+    assert text.count(" float32 ") == LISTED
+    assert text.rstrip().endswith("and 3 more tensors; --json lists all")
+
+
+def test_too_many_tensors_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ANYJEPA_LIMIT_COLUMNS", "5")
+    assert len(inspect_weights(empty_tensors(tmp_path / "a.safetensors", 5))["tensors"]) == 5  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"needs 6 columns, more than the limit of 5 columns"):
+        inspect_weights(empty_tensors(tmp_path / "a.safetensors", 6))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ def save_model(
     InputError if something does not fit, if it cannot be written (an old folder then stays as it is), or if the place
     holds other files.
     """
-    folder = Path(folder).resolve()
+    folder = Path(os.path.realpath(folder))  # Path.resolve raises RuntimeError for links in a circle
     _refuse_other_files(folder)
     parts = fit_parts(str(folder), config, tensors)
     if student is not None:

@@ -21,6 +21,9 @@ from anyjepa.weights.tensors import read_tensors
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+LISTED = 2000
+"""Tensors that the terminal shows: more than a published model has, and few enough to lay out in a second."""
+
 
 def inspect_weights(path_or_id: Path | str) -> dict[str, object]:
     """A JSON-able report on a model folder or Hugging Face id, a safetensors file or a PyTorch checkpoint.
@@ -47,10 +50,12 @@ def render(report: Mapping[str, object]) -> RenderableType:
         elif key != "tensors" and value is not None:
             about.add_row(key, json.dumps(value) if isinstance(value, (dict, list)) else str(value))
     tensors = Table("tensor", "shape", "type")
-    listed = report.get("tensors")
-    for name, tensor in listed.items() if isinstance(listed, dict) else ():
+    held = report.get("tensors")
+    rows = list(held.items()) if isinstance(held, dict) else []
+    for name, tensor in rows[:LISTED]:
         tensors.add_row(name, " x ".join(map(str, tensor["shape"])), tensor["dtype"])
-    return Group(about, tensors)
+    more = f"and {len(rows) - LISTED:,} more tensors; --json lists all" if len(rows) > LISTED else ""
+    return Group(about, tensors, more)
 
 
 def _folder(folder: Path) -> dict[str, object]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from anyjepa.data.files import regular_size
 from anyjepa.errors import InputError, reason
+from anyjepa.limits import COLUMNS
 
 DIGEST = "anyjepa.blake2b"  # the checksum in a file's metadata
 
@@ -24,8 +25,11 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             names = file.keys()
+            COLUMNS.check(len(names), f"{path}")
             # A copy, because the file is only mapped: someone may change it while the model is in use.
             return {name: file.get_tensor(name).clone() for name in names}, file.metadata() or {}
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or 'no such file'})") from error
     except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
