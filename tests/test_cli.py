@@ -264,7 +264,7 @@ def test_one_process_trains_in_a_folder_at_a_time(cli, tiny_recipe, tiny_run, tm
         done = cli("pretrain", tiny_recipe, "-o", folder, *more)
         assert (done.code, done.err) == (
             2,
-            f"anyjepa: {folder}: another process is training here; wait until it ends\n",
+            f"anyjepa: {folder}: another process is training here; wait until it finishes\n",
         )
         holder.communicate("\n")
         assert cli("pretrain", tiny_recipe, "-o", folder, *more).code == 0

@@ -303,9 +303,9 @@ def _options(
 
 @losing_messages()
 def main() -> None:
-    """Entry point. Wrong input or a full disk: one line and exit code 2; a diverged training: one line and code 1.
+    """Entry point of the command line.
 
-    A signal: 128 plus its number, 143 for SIGTERM.
+    Exit codes: 2 for invalid input or a full disk, 1 for a diverged training, 128 plus its number for a signal.
     """
     debug = "--debug" in sys.argv[1:]
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
@@ -330,7 +330,7 @@ def main() -> None:
 
 
 def _check(arguments: list[str]) -> None:
-    """`--data "$UNSET"` would read the current folder: Path("") is Path("."). No text file holds what is not UTF-8."""
+    """Refuse ranks that are not numbers, bytes that are not UTF-8, and empty values (`--data "$UNSET"`)."""
     for name in (
         "RANK",
         "LOCAL_RANK",
@@ -345,7 +345,7 @@ def _check(arguments: list[str]) -> None:
     for before, argument in zip(["anyjepa", *arguments], arguments, strict=False):
         if re.fullmatch(r"(--[\w-]+=)?", argument):
             raise InputError(
-                f"what follows '{argument or before}' is empty; leave it out, or say what is meant ('.' is this folder)"
+                f"the value after '{argument or before}' is empty; leave it out, or pass one ('.' is this folder)"
             )
 
 

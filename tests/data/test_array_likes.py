@@ -130,7 +130,7 @@ X = np.ones((2, 2, 5))
         ([[[1, 2], [3]]], r"^signals: is not an array of numbers \(.*\)$"),
         (torch.ones(2, 2, 5).to_sparse(), "is not an array of numbers"),
         (torch.ones(2, 2, 5, device="meta"), "is not an array of numbers"),
-        (pd.DataFrame(X[0]), r"signals: is a DataFrame; pass an array of numbers, of a table its \.to_numpy\(\)"),
+        (pd.DataFrame(X[0]), r"signals: is a DataFrame; pass an array of numbers, such as \.to_numpy\(\) of a table"),
         ([pd.DataFrame(X[0])], "signals: is a DataFrame"),
         ("signals.npz", "signals: is a str; it must be a list, one entry per record"),
         ({"a": X[0]}, "signals: is a dict"),
@@ -138,7 +138,7 @@ X = np.ones((2, 2, 5))
         (None, "signals: is a NoneType"),
         (5.0, "signals: is a float"),
         (np.float64(5), r"shape \(\) must be \(records, leads, samples\)"),
-        (X * 1e300, "has infinite values"),
+        (X * 1e300, "has values that are infinite"),
     ],
 )
 def test_what_holds_no_real_numbers_is_one_line(signals: Any, message: str) -> None:

@@ -201,7 +201,7 @@ def test_pairs_by_other_separators_are_noticed(mark):
         names = [*["ctrl"] * 3, "G1", "G2", f"G1{mark}{second}"]
         with pytest.raises(InputError) as error:
             conditions(names)
-        assert f"'G1{mark}{second}' (1 cells) looks like G1 and {second} together" in str(error.value)
+        assert f"'G1{mark}{second}' (1 cells) looks like a pair of G1 and {second}" in str(error.value)
         passed = shlex.split(re.search(r"pass --set (.*) \(pretrain", str(error.value))[1])[0]
         want = {"G1": 1, "G2": 1, "G1+G2": 1} if second == "G2" else {"G1": 2, "G2": 1}
         assert conditions(names, passed) == {"control": 3} | want
@@ -222,7 +222,7 @@ def test_names_with_marks_that_are_no_pairs_stay_whole():
 
 
 def test_a_part_that_is_not_known_is_warned_of():
-    with pytest.warns(DataWarning, match=r"1 conditions as 'G1\|X' are taken apart, although 'X' is not a gene"):
+    with pytest.warns(DataWarning, match=r"1 conditions such as 'G1\|X' are read as pairs, although 'X' is not a gene"):
         assert conditions(["ctrl", "G1", "G1|X"], "pairs=A|B") == {"control": 1, "G1": 1, "G1+X": 1}
 
 

@@ -207,10 +207,10 @@ def test_a_table_of_features(tmp_path: Path):
     assert fit_encoding(chosen, screen, screen.controls) == encoding
     for text, message in (
         ("\n".join(["gene,a,b", *rows[:3]]), "has no features in .*genes.csv"),
-        ("\n".join(["gene,a,b", *rows, rows[0]]), "name 'T0' is there twice"),
+        ("\n".join(["gene,a,b", *rows, rows[0]]), "name 'T0' occurs twice"),
         ("\n".join(["gene,a,b", *rows[:-1], "T11,1,"]), "every name needs finite features"),
         ("\n".join(["gene,a,b", *rows[:-1], "T11,1,x"]), "column 'b', row 12: 'x' is not a number"),
-        ("\n".join(rows), "the first line must name the columns; it holds numbers"),
+        ("\n".join(rows), "the first line must name the columns; it contains numbers"),
         ("\n".join(["gene,a,b", *rows, ",1,2"]), "row 13: column 'gene' is empty; it names the perturbations"),
         ("", "is empty; the first line must name the columns"),
     ):

@@ -48,7 +48,7 @@ def test_compounds_of_a_family_are_alike_in_fingerprint_and_effect(screen):
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"regulators": 201}, "more than there can be"), ({"doses": (1, 1)}, "a dose is there twice")],
+    [({"regulators": 201}, "more than there can be"), ({"doses": (1, 1)}, "a dose occurs twice")],
 )
 def test_what_does_not_fit_is_refused(wrong, message):
     with pytest.raises(ValidationError, match=message):

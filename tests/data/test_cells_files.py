@@ -160,7 +160,7 @@ REFUSED = [
     (add("gene"), {}, r"columns gene and perturbation could each be the condition; set condition=COLUMN"),
     (add("replicate"), {}, r"columns replicate and batch could each be the batch"),
     (as_it_is, {"condition": "perturb"}, r"column 'perturb' \(condition\) is not there; did you mean 'perturbation'"),
-    (as_it_is, {"condition": "batch"}, r"column 'batch' has no control, .* set control=NAME; there are: b0, b1"),
+    (as_it_is, {"condition": "batch"}, r"column 'batch' has no control such as .* set control=NAME; there are: b0, b1"),
     (as_it_is, {"control": "b9"}, r"column 'perturbation': no cell has the control 'b9'; there are: T0, T0\+T8, "),
     (as_it_is, {"values": "log1p"}, r"declared as log1p, but all are whole numbers; if they are counts, set"),
     (logged(1), {"values": "counts"}, r"cell 'cell0', gene 'T\d+': value [\d.]+ is no whole number, .* values=log1p"),
@@ -171,7 +171,7 @@ REFUSED = [
     (
         lambda a: a.var.insert(0, "symbol", "X"),
         {"gene_names": "symbol"},
-        r"gene 'X' is there 60 times \(symbol of var\)",
+        r"gene 'X' occurs 60 times \(symbol of var\)",
     ),
     (as_it_is, {"gene_names": "symbl"}, r"column 'symbl' of var \(gene_names\) is not there; there are: index"),
     (as_it_is, {"matrix": "layers/count"}, r"matrix 'layers/count' is not there; there are: X"),

@@ -167,10 +167,13 @@ def drop(key: str) -> Callable[[h5py.File], None]:
 
 
 DAMAGED = {
-    "pointer beyond the end": (change("X/indptr", 5, 2**30), r"X/indptr: falls from 1073741824 to \d+ after entry 5"),
-    "pointer below zero": (change("X/indptr", 5, -5), r"X/indptr: falls from \d+ to -5 after entry 4"),
-    "first pointer": (change("X/indptr", 0, 1), r"X/indptr: runs from 1 to \d+; it must run from 0 to"),
-    "last pointer": (change("X/indptr", -1, 2**31 - 1), r"X/indptr: runs from 0 to 2147483647; it must run from 0 to"),
+    "pointer beyond the end": (
+        change("X/indptr", 5, 2**30),
+        r"X/indptr: decreases from 1073741824 to \d+ after entry 5",
+    ),
+    "pointer below zero": (change("X/indptr", 5, -5), r"X/indptr: decreases from \d+ to -5 after entry 4"),
+    "first pointer": (change("X/indptr", 0, 1), r"X/indptr: goes from 1 to \d+; it must go from 0 to"),
+    "last pointer": (change("X/indptr", -1, 2**31 - 1), r"X/indptr: goes from 0 to 2147483647; it must go from 0 to"),
     "pointers too few": (replace("X/indptr", [0, 3]), r"X/indptr: has 2 entries; a matrix of 30 rows needs 31"),
     "pointers no numbers": (replace("X/indptr", ["a"] * 31), r"X/indptr: has type object"),
     "pointers no whole numbers": (replace("X/indptr", np.zeros(31)), r"X/indptr: has type float64"),
@@ -182,8 +185,11 @@ DAMAGED = {
     "text": (lambda f: replace("X/data", ["a"] * len(f["X/data"]))(f), r"X holds values of type object"),
     "complex": (lambda f: replace("X/data", f["X/data"][()] * 1j)(f), r"X holds values of type complex"),
     "no values": (drop("X/data"), r"X cannot be read"),
-    "other shape": (attribute("X", "shape", [30, 70]), r"X has shape \(30, 70\), for 30 cells and 7 genes"),
-    "huge shape": (attribute("X", "shape", [2**62, 7]), r"X has shape \(4611686018427387904, 7\), for 30 cells"),
+    "other shape": (attribute("X", "shape", [30, 70]), r"X has shape \(30, 70\), but there are 30 cells and 7 genes"),
+    "huge shape": (
+        attribute("X", "shape", [2**62, 7]),
+        r"X has shape \(4611686018427387904, 7\), but there are 30 cells",
+    ),
     "shape no numbers": (attribute("X", "shape", "none"), r"X cannot be read"),
     "no shape": (lambda f: f["X"].attrs.__delitem__("shape"), r"X cannot be read"),
     "encoding": (attribute("X", "encoding-type", "coo_matrix"), r"X is stored as 'coo_matrix'; csr_matrix, csc_matrix"),
@@ -193,11 +199,11 @@ DAMAGED = {
     "obs of another encoding": (attribute("obs", "encoding-type", "x"), r"cannot be read"),
     "column of another encoding": (attribute("obs/perturbation", "encoding-type", "x"), r"cannot be read"),
     "code of no category": (change("obs/perturbation/codes", 3, 99), r"cannot be read"),
-    "no obs": (drop("obs"), r"holds 0 cells and 7 genes"),
+    "no obs": (drop("obs"), r"has 0 cells and 7 genes"),
     "no index": (drop("obs/_index"), r"cannot be read"),
     "columns twice": (
         attribute("obs", "column-order", ["perturbation"] * 2),
-        r"obs: column 'perturbation' is there twi",
+        r"obs: column 'perturbation' occurs twi",
     ),
     "cells too few": (replace("obs/_index", ["a", "b"]), r"cannot be read|X has shape"),
 }
@@ -228,9 +234,9 @@ def test_damage_in_memory_ends_in_one_line(form, place, value):
 def test_what_holds_nothing_is_refused(tmp_path):
     with pytest.raises(InputError, match="AnnData: no value is above zero"):
         from_anndata(screen(sparse.csr_matrix((CELLS, GENES))), ALL)
-    with pytest.raises(InputError, match="AnnData: holds 0 cells and 7 genes"):
+    with pytest.raises(InputError, match="AnnData: has 0 cells and 7 genes"):
         from_anndata(screen(counts(0))[:0].copy(), ALL)
-    with pytest.raises(InputError, match="AnnData: holds 30 cells and 0 genes"):
+    with pytest.raises(InputError, match="AnnData: has 30 cells and 0 genes"):
         from_anndata(screen(counts(0))[:, :0].copy(), ALL)
     write(screen(sparse.csr_matrix((CELLS, GENES), dtype=np.float32)), tmp_path / "s.h5ad")
     for config in (LOADED, BACKED):
@@ -256,7 +262,7 @@ def test_names_that_are_there_twice_are_refused():
         adata = screen(counts(7))
         adata.var.index = ["G0", "G1", "G1", "G3", "G4", "G5", "G6"]
         adata.var["symbol"] = [f"S{n}" for n in range(GENES)]
-        with pytest.raises(InputError, match=r"gene 'G1' is there 2 times \(index of var\); make the names unique"):
+        with pytest.raises(InputError, match=r"gene 'G1' occurs 2 times \(index of var\); make the names unique"):
             from_anndata(adata, ALL)
         assert from_anndata(adata, ALL.model_copy(update={"gene_names": "symbol"})).genes[2] == "S2"
         adata.var.loc[:, "symbol"] = [*["S"] * 3, None, "T", "U", "V"]
@@ -264,12 +270,12 @@ def test_names_that_are_there_twice_are_refused():
             from_anndata(adata, ALL.model_copy(update={"gene_names": "symbol"}))
         adata = screen(counts(7))
         adata.obs.index = ["c1", "c1", *adata.obs_names[2:]]
-        with pytest.raises(InputError, match="cell 'c1' is there twice"):
+        with pytest.raises(InputError, match="cell 'c1' occurs twice"):
             from_anndata(adata, ALL)
         adata = screen(expression(counts(7)))
         adata.raw = screen(counts(7))
         adata.raw.var.index = ["G0", "G1", "G1", *adata.var_names[3:]]
-        with pytest.raises(InputError, match="a gene of raw is there twice"):
+        with pytest.raises(InputError, match="a gene of raw occurs twice"):
             from_anndata(adata, ALL)
 
 
@@ -283,7 +289,7 @@ def test_declared_sizes_are_compared_with_the_limits(tmp_path):
         kept = dict(file["X"].attrs)
         del file["X"]
         file.create_dataset("X", **replace_by).attrs.update(kept)
-    with pytest.raises(InputError, match=r"X has shape \(1000000, 7\), for 30 cells"):
+    with pytest.raises(InputError, match=r"X has shape \(1000000, 7\), but there are 30 cells"):
         read_h5ad(path, BACKED)
     with h5py.File(path, "a") as file:
         kept = dict(file["obs/_index"].attrs)

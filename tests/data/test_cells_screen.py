@@ -89,8 +89,8 @@ def test_what_does_not_fit_is_refused(screen):
         ({"genes": screen.genes[1:]}, r"values have shape \(600, 60\), not \(cells, genes\) \(600, 59\)"),
         ({"condition": screen.condition[1:]}, "condition has 599 entries for 600 cells"),
         ({"conditions": screen.conditions[1:]}, "condition 0 must be the control"),
-        ({"genes": (*screen.genes[:-1], "T0")}, "gene 'T0' is there twice"),
-        ({"ids": (*screen.ids[:-1], "cell0")}, "cell 'cell0' is there twice"),
+        ({"genes": (*screen.genes[:-1], "T0")}, "gene 'T0' occurs twice"),
+        ({"ids": (*screen.ids[:-1], "cell0")}, "cell 'cell0' occurs twice"),
     ):
         with pytest.raises(InputError, match=message):
             replace(screen, **wrong)

@@ -75,13 +75,13 @@ def test_parts_and_classes(tmp_path: Path, names: tuple[str, ...], parts: list[s
 REFUSED = {
     "a folder beside parts": (
         ("train/cat/1.png", "extra/1.png"),
-        r"extra: lies beside 'train', which is a part of a s",
+        r"extra: is next to 'train', which is a part of a s",
     ),
     "a class called as a part": (
         ("valid/1.png", "invalid/1.png"),
-        r"invalid: lies beside 'valid', .* a folder 'train'",
+        r"invalid: is next to 'valid', .* a folder 'train'",
     ),
-    "a file beside parts": (("train/cat/1.png", "test/cat/1.png", "logo.png"), r"logo\.png: lies beside 'test'"),
+    "a file beside parts": (("train/cat/1.png", "test/cat/1.png", "logo.png"), r"logo\.png: is next to 'test'"),
     "one part twice": (
         ("train/cat/1.png", "val/cat/1.png", "validation/cat/1.png"),
         "'val' and 'validation' are both the validation part; rename or move one of them",
@@ -89,20 +89,26 @@ REFUSED = {
     "one part in two cases": (("train/cat/1.png", "Train/cat/1.png"), "'Train' and 'train' are both the train part"),
     "one level deeper": (
         ("set/train/cat/1.png", "set/test/cat/1.png"),
-        r"/set: holds 'test' and 'train', the parts of a split, which must come first; pass this folder$",
+        r"/set: contains 'test' and 'train', the parts of a split; pass this folder itself$",
     ),
-    "two levels deeper": (("a/set/train/cat/1.png", "a/set/test/cat/1.png"), "/a/set: holds 'test' and 'train'"),
-    "parts below classes": (("cat/train/1.png", "cat/test/1.png", "dog/train/1.png"), "/cat: holds 'test' and 'train'"),
-    "one part in itself": (("train/cat/1.png", "test/test/1.png"), "/test: holds 'test'"),
-    "parts beside others, deeper": (("s/train/1.png", "s/test/1.png", "s/more/1.png"), "/s: holds 'test' and 'train'"),
-    "a file beside classes": (("cat/1.png", "dog/1.png", "2.png"), r"/2\.png: lies beside folders of classes"),
+    "two levels deeper": (("a/set/train/cat/1.png", "a/set/test/cat/1.png"), "/a/set: contains 'test' and 'train'"),
+    "parts below classes": (
+        ("cat/train/1.png", "cat/test/1.png", "dog/train/1.png"),
+        "/cat: contains 'test' and 'train'",
+    ),
+    "one part in itself": (("train/cat/1.png", "test/test/1.png"), "/test: contains 'test'"),
+    "parts beside others, deeper": (
+        ("s/train/1.png", "s/test/1.png", "s/more/1.png"),
+        "/s: contains 'test' and 'train'",
+    ),
+    "a file beside classes": (("cat/1.png", "dog/1.png", "2.png"), r"/2\.png: is next to class folders"),
     "a file beside classes of a part": (
         ("train/cat/1.png", "train/2.png", "test/cat/1.png"),
-        r"train/2\.png: lies besi",
+        r"train/2\.png: is next",
     ),
     "a part without classes": (
         ("train/cat/1.png", "test/1.png"),
-        "/test: has no folders of classes, but .*/train has;",
+        "/test: has no class folders, but .*/train has;",
     ),
 }
 
@@ -134,7 +140,7 @@ def test_folders_without_a_file_to_read_are_named(tmp_path: Path) -> None:
     files_of(tmp_path, "train/cat/1.png", "test/cat/2.png", "test/fox/3.bmp", remarks=remarks)
     assert remarks == [
         f"{tmp_path}: 1 file is not read: 1 .bmp",
-        f"{tmp_path}: 4 folders hold nothing to read: annotations, test/fox, train/bird, ...",
+        f"{tmp_path}: 4 folders have no file to read: annotations, test/fox, train/bird, ...",
     ]
 
 

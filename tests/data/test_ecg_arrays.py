@@ -56,7 +56,7 @@ def test_a_wrong_unit_warns() -> None:
         ({"unit": -1}, "must be a positive number"),
         ({"unit": None}, "unit None must be a positive number of mV, or one of mV"),
         ({"fs": 0}, "sampling rate is 0 Hz"),
-        ({"fs": [250]}, "sampling rate '\\[250\\]' is not a number of Hz"),
+        ({"fs": [250]}, "sampling rate '\\[250\\]' is not a number in Hz"),
         ({"leads": "II"}, "leads are 'II'; they must be a list of names"),
         ({"ids": ["a"]}, "ids: 1 entries for 2 records; give one per record"),
         ({"patients": ["a"] * 3}, "patients: 3 entries for 2 records"),
@@ -102,9 +102,9 @@ def test_a_wrong_npz_is_named(tmp_path: Path, content: dict, message: str) -> No
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"fs": [250, 250]}, r"sampling rate '\[250, 250\]' is not a number of Hz"),
-        ({"fs": "fast"}, "sampling rate 'fast' is not a number of Hz"),
-        ({"fs": 3j}, "sampling rate '3j' is not a number of Hz"),
+        ({"fs": [250, 250]}, r"sampling rate '\[250, 250\]' is not a number in Hz"),
+        ({"fs": "fast"}, "sampling rate 'fast' is not a number in Hz"),
+        ({"fs": 3j}, "sampling rate '3j' is not a number in Hz"),
         ({"leads": [1, 2, 3]}, r"leads are \[1, 2, 3\]; they must be a list of names, as \['I', 'II', 'V1'\]"),
         ({"leads": 3}, "leads are 3; they must be"),
         ({"leads": "abc"}, "leads are 'abc'; they must be"),

@@ -82,7 +82,7 @@ def test_val_is_the_signal_among_several_matrices_and_otherwise_the_one_that_fit
     assert_read(write(tmp_path, pack_matlab(DIGITAL, before=other), offset=len(other) + 24))
     assert_read(write(tmp_path, level_5(x=DIGITAL * 2, val=DIGITAL)))
     assert_read(write(tmp_path, level_5(small=DIGITAL[:, :9], signals=DIGITAL)))
-    with pytest.raises(InputError, match=r"r\.mat: holds several matrices of 3 signals x 250 .* 'a' \(3 x 250\), 'b'"):
+    with pytest.raises(InputError, match=r"r\.mat: has several matrices of 3 signals x 250 .* 'a' \(3 x 250\), 'b'"):
         read_wfdb(write(tmp_path, level_5(a=DIGITAL, b=DIGITAL)), "r", "s")
 
 
@@ -96,7 +96,7 @@ def test_32768_marks_an_invalid_sample_in_every_type(tmp_path: Path) -> None:
 
 def test_fractions_are_not_adc_units_unless_the_gain_is_one(tmp_path: Path) -> None:
     for content in (pack_matlab(DIGITAL / 1000, kind="<f8"), level_5(val=DIGITAL / 1000)):
-        with pytest.raises(InputError, match=r"r\.mat: holds fractions, .* state as gain '1\(0\)/mV'"):
+        with pytest.raises(InputError, match=r"r\.mat: has fractions, .* set the gain in r\.hea to '1\(0\)/mV'"):
             read_wfdb(write(tmp_path, content, checksums=False), "r", "s")
         signal = read_wfdb(write(tmp_path, content, checksums=False, gain="1(0)/mV"), "r", "s").signal
         np.testing.assert_allclose(signal, DIGITAL / 1000, rtol=1e-6)
@@ -110,21 +110,21 @@ def hdf5() -> bytes:
 
 
 REFUSED = {
-    "a shape of fewer leads": (pack_matlab(DIGITAL[:2]), "holds no matrix of 3 signals x 250 samples, which r"),
-    "a shape of fewer samples": (pack_matlab(DIGITAL[:, :249]), "it holds 'val' (3 x 249)"),
-    "a shape of fewer samples, level 5": (level_5(val=DIGITAL[:, :249]), "it holds 'val' (3 x 249)"),
-    "val of another shape beside a matrix that fits": (level_5(val=DIGITAL[:2], x=DIGITAL), "holds no matrix of 3"),
-    "another offset": (pack_matlab(DIGITAL, "ecg2"), "the samples of 'ecg2' begin at byte 25, r.hea says 24"),
-    "level 7.3": (hdf5(), "is a MATLAB 7.3 file, which is not read; save it by save(..., '-v7')"),
-    "complex numbers": (level_5(val=DIGITAL * (1 + 1j)), "it holds no matrix of real numbers"),
-    "text": (level_5(val="signal"), "it holds no matrix of real numbers"),
-    "text, level 4": (pack_matlab(DIGITAL, layout=1, kind="<f8"), "it holds no matrix of real numbers"),
+    "a shape of fewer leads": (pack_matlab(DIGITAL[:2]), "has no matrix of 3 signals x 250 samples, which r"),
+    "a shape of fewer samples": (pack_matlab(DIGITAL[:, :249]), "it has 'val' (3 x 249)"),
+    "a shape of fewer samples, level 5": (level_5(val=DIGITAL[:, :249]), "it has 'val' (3 x 249)"),
+    "val of another shape beside a matrix that fits": (level_5(val=DIGITAL[:2], x=DIGITAL), "has no matrix of 3"),
+    "another offset": (pack_matlab(DIGITAL, "ecg2"), "the samples of 'ecg2' begin at byte 25, but r.hea says 24"),
+    "level 7.3": (hdf5(), "is a MATLAB 7.3 file, which is not read; save it with save(..., '-v7')"),
+    "complex numbers": (level_5(val=DIGITAL * (1 + 1j)), "it has no matrix of real numbers"),
+    "text": (level_5(val="signal"), "it has no matrix of real numbers"),
+    "text, level 4": (pack_matlab(DIGITAL, layout=1, kind="<f8"), "it has no matrix of real numbers"),
     "raw samples": (DIGITAL.T.astype("<i2").tobytes(), "cannot be read as a MATLAB file"),
     "zeros for a header": (bytes(24) + DIGITAL.T.astype("<i2").tobytes(), "cannot be read as a MATLAB file"),
-    "truncated": (pack_matlab(DIGITAL)[:-1], "'val' of shape (3, 250) needs 1524 bytes, the file has 1523"),
+    "truncated": (pack_matlab(DIGITAL)[:-1], "'val' of shape (3, 250) needs 1524 bytes, but the file has 1523"),
     "truncated, level 5": (level_5(val=DIGITAL)[:900], "cannot be read as a MATLAB file"),
-    "a number beyond the format": (level_5(val=DIGITAL + 65536 * (DIGITAL > 1990)), "than format 16 in r.hea"),
-    "nothing": (b"", "it holds no matrix of real numbers"),
+    "a number beyond the format": (level_5(val=DIGITAL + 65536 * (DIGITAL > 1990)), "which do not fit format 16"),
+    "nothing": (b"", "it has no matrix of real numbers"),
 }  # fmt: skip
 
 

@@ -120,7 +120,7 @@ def cell(row: int, column: str, value: object) -> Callable[[pd.DataFrame], objec
         (cell(3, "strat_fold", 11), r"row 4 \(ecg_id 4\): fold '11' is not 1 to 10"),
         (cell(3, "sex", 2), r"row 4: column 'sex' is '2'; it must be 0 \(male\), 1 \(female\) or empty"),
         (cell(3, "age", "old"), "row 4: column 'age' is 'old'; it must be a number of years, or empty"),
-        (cell(3, "ecg_id", 1), "row 4: ecg_id '1' is there twice"),
+        (cell(3, "ecg_id", 1), "row 4: ecg_id '1' occurs twice"),
         (cell(3, "ecg_id", "x"), r"row 4 \(ecg_id x\): the id must be a whole number"),
         (cell(0, "scp_codes", "NORM, SR"), r"row 1 \(ecg_id 1\): scp_codes 'NORM, SR' must be as \{'NORM': 80.0"),
         (cell(0, "scp_codes", "{'NROM': 100.0}"), "statement 'NROM' is none of PTB-XL's 71; did you mean 'NORM'?"),

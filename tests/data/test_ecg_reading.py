@@ -79,7 +79,7 @@ def test_folders_of_a_split_are_its_parts(tmp_path: Path) -> None:
     assert {r.id: r.split for r in found} == {"Training/a/1": "train", "dev/2": "validation", "test/3": "test"}
     assert [r.split for r in read(tmp_path / "test").recordings] == [None]
     write_wfdb(tmp_path / "more" / "4")
-    with pytest.raises(InputError, match="more: lies beside 'Training'"):
+    with pytest.raises(InputError, match="more: is next to 'Training'"):
         read(tmp_path)
 
 
@@ -89,7 +89,7 @@ def test_linked_folders_are_read_once(tmp_path: Path) -> None:
     (tmp_path / "set" / "big").symlink_to(tmp_path / "store" / "big")
     (tmp_path / "set" / "again").symlink_to(tmp_path / "store" / "big")
     (tmp_path / "set" / "own" / "up").symlink_to("../..")
-    with pytest.warns(DataWarning, match="2 links are not followed: big .*, own/up .to a folder that it is in"):
+    with pytest.warns(DataWarning, match="2 links are not followed: big .*, own/up .to a parent folder"):
         assert [r.id for r in read(tmp_path / "set").recordings] == ["again/1", "own/2"]
 
 
@@ -175,7 +175,7 @@ def test_headers_that_list_each_other_are_read_and_refused(tmp_path: Path) -> No
     for name, segment in (("m", "n"), ("n", "m")):
         (tmp_path / f"{name}.hea").write_text(f"{name}/1 2 500 600\n{segment} 600\n")
     (tmp_path / "labels.csv").write_text("id,label\nm,x\n")
-    with pytest.raises(InputError, match=r"m\.hea: segment 'n' is made of segments itself"):
+    with pytest.raises(InputError, match=r"m\.hea: segment 'n' has segments of its own"):
         read(tmp_path)
 
 

@@ -377,7 +377,7 @@ def test_one_process_at_a_time_makes_a_store(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(InputError, match=r"store\.part: another process is making this store; wait until it ends"):
+        with pytest.raises(InputError, match=r"store\.part: another process is writing it; wait until that finishes"):
             prepare_store([folder], output, leads=LEADS)
         other.kill()
     assert len(prepare_store([folder], output, leads=LEADS)) == 1
@@ -498,22 +498,22 @@ SHARD = "shards/000000.f32"
         (lambda s: rename_shard(s, "/000000.f32"), r"manifest\.json: shards\.0\.file: String should match"),
         (lambda s: rename_shard(s, "0\0.f32"), r"manifest\.json: shards\.0\.file: String should match"),
         (no_parquet, r"index\.parquet: cannot be read as Parquet"),
-        (drop_column, r"index\.parquet: is no index of a store: it needs one column 'samples'"),
+        (drop_column, r"index\.parquet: is not an index of a store: it needs one column 'samples'"),
         (lambda s: rewrite_index(s, "samples", str, pa.string()), r"column 'samples' is string instead of int64"),
         (lambda s: rewrite_index(s, "samples", lambda _: None), r"column 'samples' has gaps"),
         (lambda s: rewrite_index(s, "samples", lambda _: 2**62), r"record 'r0' lies beyond the end of its shard"),
         (lambda s: rewrite_index(s, "split", lambda _: "dev"), r"split 'dev' is none of train, validation, test"),
         (lambda s: rewrite_index(s, "likelihoods", lambda _: []), r"'statements' and 'likelihoods' differ in length"),
         (lambda s: rewrite_index(s, "marks", lambda _: [1]), r"'marks' and 'symbols' differ in length"),
-        (lambda s: rewrite_index(s, "id", lambda _: "r0"), r"index\.parquet: .*: an id is there twice"),
+        (lambda s: rewrite_index(s, "id", lambda _: "r0"), r"index\.parquet: .*: an id occurs twice"),
         (lambda s: rewrite_index(s, "mean", lambda m: [np.inf, *m[1:]]), r"'mean' has infinite values"),
         (lambda s: rewrite_index(s, "squares", lambda m: [*m[1:], np.inf]), r"'squares' has infinite values"),
         (lambda s: rewrite_index(s, "mean", lambda m: m[1:]), r"'mean' needs one value for each of 3 leads"),
         (lambda s: rewrite_index(s, "age", lambda _: np.inf), r"column 'age' has NaN or infinite values"),
         (lambda s: rewrite_index(s, "likelihoods", lambda _: [np.nan]), r"'likelihoods' has NaN or infinite values"),
         (other_encoding, r"index\.parquet: cannot be read as Parquet \(.*UTF8"),
-        (empty_index, r"index\.parquet: is no index of a store: it has no record"),
-        (lambda s: rewrite_shard(s, lambda x: x.view("u1")[:-1]), r"000000\.f32: is damaged, \d+ bytes are not whole"),
+        (empty_index, r"index\.parquet: is not an index of a store: it has no record"),
+        (lambda s: rewrite_shard(s, lambda x: x.view("u1")[:-1]), r"000000\.f32: is damaged, it ends within a sample"),
         (lambda s: rewrite_shard(s, lambda x: np.where(x == x[0], np.inf, x)), r"'r0': lead 'I' has NaN or infinite"),
         (lambda s: rewrite_shard(s, lambda x: np.where(x == x[-1], np.nan, x)), r"'r1': lead 'V1' has NaN or infinite"),
     ],
@@ -577,6 +577,6 @@ def test_the_place_of_the_work_is_not_a_link(tmp_path: Path) -> None:
     folder, elsewhere = write_records(tmp_path / "set", 1), tmp_path / "elsewhere"
     elsewhere.mkdir()
     (tmp_path / "store.part").symlink_to(elsewhere)
-    with pytest.raises(InputError, match=r"store\.part: is a link; remove it"):
+    with pytest.raises(InputError, match=r"store\.part: is a symbolic link; remove it"):
         prepare_store([folder], tmp_path / "store", leads=LEADS)
     assert not list(elsewhere.iterdir())

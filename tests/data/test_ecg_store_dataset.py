@@ -159,7 +159,7 @@ def test_one_absurd_record_does_not_ruin_the_constants(make: Make, tmp_path: Pat
     large, left_out = sorted(str(warning.message) for warning in caught)
     assert "leads are implausibly large" in large
     assert "V1 up to 1e+06 mV" in large
-    assert left_out.endswith("do not count in mean and standard deviation (V1)")
+    assert left_out.endswith("are left out of the mean and standard deviation (V1)")
     assert (constants.mean[0], constants.std[0]) == (alone.mean[0], alone.std[0])  # V1
     assert constants.std[1] == pytest.approx(alone.std[1], rel=0.05)
 

@@ -64,7 +64,7 @@ def test_lead_columns_can_be_named(tmp_path: Path) -> None:
         ({"marker": 0, "fs": 250, "unit": "mV"}, "column 'marker' is not a lead"),
         ({"fs": 250}, "'unit' is neither in the table nor given"),
         ({"unit": "mV"}, "'fs' is neither in the table nor given"),
-        ({"fs": [250] * 249 + [500], "unit": "mV"}, "column 'fs' must hold one value, has 2"),
+        ({"fs": [250] * 249 + [500], "unit": "mV"}, "column 'fs' must have a single value, not 2"),
         ({"unit": "mV", "time_s": ["x"] * 250}, "column 'time_s', row 1: 'x' is not a number"),
         ({"unit": "mV", "time_s": 1.0}, "column 'time_s' is not evenly spaced"),
         ({"fs": 250, "unit": True}, "unit 'True' is not a voltage"),
@@ -85,11 +85,11 @@ def test_a_table_that_is_no_record_is_named(tmp_path: Path, more: dict, message:
     [
         (
             {"fs": [[250]] * 250, "unit": "mV"},
-            "column 'fs' holds list<element: int64>; a cell must be a text or a number",
+            "column 'fs' holds list<element: int64>; a cell must be text or a number",
         ),
         ({"fs": 250, "unit": [{"a": 1}] * 250}, "column 'unit' holds struct<a: int64>; a cell must be"),
         ({"fs": 250, "unit": b"mV"}, "column 'unit' holds binary, not texts or numbers"),
-        ({"fs": pd.Timestamp("2020"), "unit": "mV"}, "sampling rate '2020.*' is not a number of Hz"),
+        ({"fs": pd.Timestamp("2020"), "unit": "mV"}, "sampling rate '2020.*' is not a number in Hz"),
         (
             {"unit": "mV", "time_s": pd.date_range("2020", periods=250)},
             "column 'time_s' holds timestamp.*, not numbers",
@@ -106,8 +106,8 @@ def test_a_wrong_type_in_a_parquet_column_is_named(tmp_path: Path, more: dict, m
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        ({"fs": "[250]", "unit": "mV"}, r"sampling rate '\[250\]' is not a number of Hz"),
-        ({"fs": "", "unit": "mV"}, "sampling rate '' is not a number of Hz"),
+        ({"fs": "[250]", "unit": "mV"}, r"sampling rate '\[250\]' is not a number in Hz"),
+        ({"fs": "", "unit": "mV"}, "sampling rate '' is not a number in Hz"),
         ({"fs": "250", "unit": ""}, "unit '' is not a voltage"),
         ({"fs": "250", "unit": b"\xff"}, "unit '.' is not a voltage"),
     ],
@@ -162,10 +162,10 @@ def test_an_empty_line_in_one_lead_is_a_sample(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("0.1,0.2\n0.3,0.4\n", "the first line must name the columns; it holds numbers"),
+        ("0.1,0.2\n0.3,0.4\n", "the first line must name the columns; it contains numbers"),
         ("I;II\n1.000,5;2\n", r"column 'I', row 1: '1\.000,5' is not a number"),
-        ("I II\n1 2\n", "column 'I II' is not a lead; the table has one column only: separate its cells by"),
-        ("I,I \n1,2\n", "column 'I' is there twice"),
+        ("I II\n1 2\n", "column 'I II' is not a lead; the table has one column only: separate its cells with"),
+        ("I,I \n1,2\n", "column 'I' occurs twice"),
     ],
 )
 def test_a_table_that_could_be_read_wrong_is_refused(tmp_path: Path, text: str, message: str) -> None:

@@ -173,7 +173,7 @@ def test_the_message_of_a_wrong_checksum(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_wfdb(path, "r", "s")
     assert str(caught.value) == (
-        f"{tmp_path / 'r.dat'}: 'ECG1' has checksum -55, the header says 145; the file is damaged, or was changed "
+        f"{tmp_path / 'r.dat'}: 'ECG1' has checksum -55, but the header says 145; the file is damaged, or was changed "
         "after its header was written. If the change was intended, set the initial values and checksums in r.hea to 0"
     )
 
@@ -182,13 +182,13 @@ def test_the_message_of_a_wrong_checksum(tmp_path: Path) -> None:
     ("initial", "checksum", "message"),
     [
         ([7, 8], [45, 145], None),  # real headers have such initial values: right checksums count
-        ([7, 8], [0, 0], "'ECG0' begins with 0, the header says 7"),
-        ([0, 9], [0, 0], "'ECG1' begins with 10, the header says 9"),
+        ([7, 8], [0, 0], "'ECG0' begins with 0, but the header says 7"),
+        ([0, 9], [0, 0], "'ECG1' begins with 10, but the header says 9"),
         ([0, 10], [0, 0], None),
         ([0, 0], [0, 0], None),  # placeholders
         ([0, 0], [65581, -65391], None),  # only 16 bits count
-        ([0, 0], [0, 145], "'ECG0' has checksum 45, the header says 0"),
-        ([0, 0], [45, 0], "'ECG1' has checksum 145, the header says 0"),
+        ([0, 0], [0, 145], "'ECG0' has checksum 45, but the header says 0"),
+        ([0, 0], [45, 0], "'ECG1' has checksum 145, but the header says 0"),
     ],
 )
 def test_what_counts_as_a_placeholder(
@@ -215,20 +215,23 @@ def test_a_header_without_checksums_is_not_verified(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["r.dat 16 1 16 0 0 0 0 I", "r.dat 212 1 16 0 0 0 0 II"], "the signals in 'r.dat' have several formats"),
-        (["r.dat 16+2 1 16 0 0 0 0 I", "r.dat 16 1 16 0 0 0 0 II"], "the signals in 'r.dat' have several formats"),
-        (["r.dat 16 1", "s.dat 16 1", "r.dat 16 1"], "the signals in 'r.dat' must follow each other"),
-        (["r.dat 0 1 16 0 0 0 0 I"], "format 0 of 'I' is not read; known are 8, 16, 24, 32, 61, 80, 160, 212, 310"),
+        (["r.dat 16 1 16 0 0 0 0 I", "r.dat 212 1 16 0 0 0 0 II"], "the signals in 'r.dat' have different formats"),
+        (["r.dat 16+2 1 16 0 0 0 0 I", "r.dat 16 1 16 0 0 0 0 II"], "the signals in 'r.dat' have different formats"),
+        (["r.dat 16 1", "s.dat 16 1", "r.dat 16 1"], "the signals in 'r.dat' must be on consecutive lines"),
+        (
+            ["r.dat 0 1 16 0 0 0 0 I"],
+            "format 0 of 'I' is not supported; known are 8, 16, 24, 32, 61, 80, 160, 212, 310",
+        ),
         (["r.dat 516 1 16 0 0 0 0 I"], "r.dat: cannot be read as FLAC"),
         (["f.dat 508 1 16 0 0 0 0 I"], "f.dat: is FLAC of type PCM_16, not FLAC of up to 8 bits"),
-        (["f.dat 516 1", "f.dat 516 1"], "f.dat: has 1 channels, r.hea describes 2"),
-        (["f.dat 516+5 1"], "f.dat: has 35 samples, r.hea describes 40"),
-        (["f.dat 516x2 1"], "f.dat: has 20 samples, r.hea describes 40"),
-        (["f.dat 516 1", "f.dat 516x2 1"], "the signals in 'f.dat' differ in samples per frame; those in FLAC cannot"),
-        (["r.dat 16 1 0 0 0 0 0 I"] * 2, "2 leads of 40 samples in format 16 take 160 bytes, the file has 80"),
+        (["f.dat 516 1", "f.dat 516 1"], "f.dat: has 1 channels, but r.hea describes 2"),
+        (["f.dat 516+5 1"], "f.dat: has 35 samples, but r.hea describes 40"),
+        (["f.dat 516x2 1"], "f.dat: has 20 samples, but r.hea describes 40"),
+        (["f.dat 516 1", "f.dat 516x2 1"], "the signals in 'f.dat' differ in samples per frame, which FLAC forbids"),
+        (["r.dat 16 1 0 0 0 0 0 I"] * 2, "2 leads of 40 samples in format 16 take 160 bytes, but the file has 80"),
         (
             ["r.dat 80 1 0 0 0 0 0 I"],
-            "1 leads of 40 samples in format 80 take 40 bytes, the file has 80; it holds more",
+            "1 leads of 40 samples in format 80 take 40 bytes, but the file has 80; it has more",
         ),
     ],
 )

@@ -108,17 +108,17 @@ def reference_to_group(file: h5py.File) -> None:
 
 
 REFUSED = {
-    "external storage": (external_storage, "'obs/age' has its values in other files; they must be in this one"),
-    "external storage in a FIFO": (external_fifo, "'layers/counts' has its values in other files"),
-    "virtual data set": (virtual, "'obsm/X_pca' has its values in other files"),
-    "soft link": (lambda f: f.__setitem__("uns/a", h5py.SoftLink("/X")), "'uns/a' is a link; it must be in this file"),
+    "external storage": (external_storage, "'obs/age' stores its values in other files; store them in this one"),
+    "external storage in a FIFO": (external_fifo, "'layers/counts' stores its values in other files"),
+    "virtual data set": (virtual, "'obsm/X_pca' stores its values in other files"),
+    "soft link": (lambda f: f.__setitem__("uns/a", h5py.SoftLink("/X")), "'uns/a' is a link, which is not followed"),
     "soft link to itself": (lambda f: f.__setitem__("a", h5py.SoftLink("/a")), "'a' is a link"),
     "external link": (lambda f: f.__setitem__("var", h5py.ExternalLink("b.h5", "/X")), "'var' is a link"),
-    "group within itself": (hard_loop, "group 'uns/more/uns' is in the file twice, or within itself"),
-    "nested groups": (nested, "is more than 32 groups deep"),
+    "group within itself": (hard_loop, "group 'uns/more/uns' occurs twice, or contains itself"),
+    "nested groups": (nested, "is nested more than 32 groups deep"),
     "filter of a plugin": (
         plugin,
-        "'zstd' is stored with HDF5 filter 32015; write it with gzip, lzf or no",
+        "'zstd' uses HDF5 filter 32015; save it with gzip, lzf or no",
     ),
     "compressed twice": (twice_compressed, "'twice' is compressed more than once"),
     "chunk bomb": (bomb, "'bomb' has a chunk that holds more than its 2097152 bytes"),
@@ -185,7 +185,7 @@ def test_too_many_objects_are_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     ("code", "message"),
     [
         ("import time; time.sleep(60)", r"within 1 s, .* to wait longer, set ANYJEPA_LIMIT_HDF5_SECONDS=2"),
-        ("import os; os.abort()", r"HDF5 crashed while it read the structure of the file \(signal 6\)"),
+        ("import os; os.abort()", r"HDF5 crashed while reading the structure of the file \(signal 6\)"),
         ("raise SystemExit('no memory')", r"HDF5 crashed .* \(no memory\)"),
     ],
 )

@@ -53,7 +53,7 @@ def test_classes_without_a_split_and_images_without_classes(photos):
     alone = read_images(photos / "train" / "cat")
     assert (alone.ids, alone.labels) == (("a.png",), {})
     (photos / "train" / "b.png").write_bytes((photos / "train" / "cat" / "a.png").read_bytes())
-    with pytest.raises(InputError, match=r"b\.png: lies beside folders of classes"):
+    with pytest.raises(InputError, match=r"b\.png: is next to class folders"):
         read_images(photos)
 
 
@@ -111,7 +111,7 @@ def giant(path: Path) -> None:
 
 BROKEN = {
     "giant": (giant, "has more pixels than Pillow decodes"),
-    "empty": (lambda path: path.write_bytes(b""), "is an empty file"),
+    "empty": (lambda path: path.write_bytes(b""), "is empty"),
     "text": (lambda path: path.write_text("Dear reader"), "cannot be read as PNG, JPEG or WebP"),
     "fifo": (os.mkfifo, "is a FIFO; only regular files are read"),
     "gif": (lambda path: Image.new("P", (3, 3)).save(path, "GIF"), "cannot be read as PNG, JPEG or WebP"),
@@ -164,7 +164,7 @@ def test_what_is_not_read_is_warned_of_in_training_and_listed_by_inspection(phot
     (photos / "train" / "emu").mkdir()
     remarks = [
         f"{photos}: 3 files are not read: 2 .bmp, 1 .heic",
-        f"{photos}: 1 folder holds nothing to read: train/emu",
+        f"{photos}: 1 folder has no file to read: train/emu",
     ]
     with pytest.warns(DataWarning) as warned:
         data = training_data(ImageDataConfig(mean=(0.5,) * 3, std=(0.25,) * 3), [photos])

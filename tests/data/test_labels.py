@@ -42,8 +42,8 @@ def test_counts_and_select_keep_the_order_asked_for():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"ids": ("r1", "r2", "r1", "r4")}, "id 'r1' is there twice \\(rows 1 and 3\\)"),
-        ({"classes": ("AF", "AF")}, "class 'AF' is there twice"),
+        ({"ids": ("r1", "r2", "r1", "r4")}, "id 'r1' occurs twice \\(rows 1 and 3\\)"),
+        ({"classes": ("AF", "AF")}, "class 'AF' occurs twice"),
         ({"values": [[1, 0]]}, "need \\(4, 2\\)"),
         ({"groups": ("a",)}, "1 groups for 4 ids"),
         ({"values": [[1, 0], [0, 1], [1, 0.5], [1, 0]]}, "row 3 \\(id 'r3'\\): class 'AF' is 0.5"),
@@ -87,7 +87,7 @@ def test_join_reports_both_sides():
     assert joined.index.tolist() == [0, 2]
     assert joined.unlabelled == ("new",)
     assert joined.absent == ("r2", "r3")
-    with pytest.raises(InputError, match="no id is common with the data; labels have 'r1', data have 'x/r1'"):
+    with pytest.raises(InputError, match="no id in common with the data; labels have 'r1', data have 'x/r1'"):
         join(table(), ["x/r1"])
 
 
@@ -122,7 +122,7 @@ def test_one_zero_one_column_is_one_class_unless_told_otherwise(write):
 def test_groups_may_come_from_the_data(write):
     path = write("id,af\na,0\nb,1\n")
     assert read_label_table(path, "id", ["af"], group={"a": "p", "b": "p"}).groups == ("p", "p")
-    with pytest.raises(InputError, match="no id is common"):
+    with pytest.raises(InputError, match="no id in common"):
         read_label_table(path, "id", ["af"], group={"z": "p"})
 
 
@@ -130,11 +130,11 @@ def test_groups_may_come_from_the_data(write):
     ("text", "arguments", "message"),
     [
         ("id,rythm,patient\na,x,p\n", {}, "column 'rhythm' is missing; did you mean 'rythm'"),
-        ("id,rhythm,patient\na,x,p\na,y,q\n", {}, "id 'a' is there twice \\(rows 1 and 2\\)"),
+        ("id,rhythm,patient\na,x,p\na,y,q\n", {}, "id 'a' occurs twice \\(rows 1 and 2\\)"),
         ("id,rhythm,patient\na,x,p\nb,,q\n", {}, "row 2: column 'rhythm' is empty"),
         ("id,rhythm,patient\na,x,\nb,y,q\n", {}, "row 1: column 'patient' is empty"),
-        ("id,rhythm,patient\na,x,p\nb,x,q\n", {}, "column 'rhythm' has one class only: 'x'"),
-        ("id,rhythm,patient,rhythm\na,x,p,y\n", {}, "column 'rhythm' is there twice"),
+        ("id,rhythm,patient\na,x,p\nb,x,q\n", {}, "column 'rhythm' has only one class: 'x'"),
+        ("id,rhythm,patient,rhythm\na,x,p,y\n", {}, "column 'rhythm' occurs twice"),
         ("id,rhythm,patient\n", {}, "no rows"),
         ("", {}, "is empty; the first line must name the columns"),
         ("id,rhythm,patient\na,x,p\n", {"group": None}, "--split-by record"),
@@ -216,8 +216,8 @@ def test_a_table_made_in_python_is_cleaned_too():
         ("id,c,g\na,x,None\nb,y,2\n", "row 1: column 'g' is 'None', a missing value of Python"),
         ("id,c,g\n1E+05,x,1\n2,y,2\n", r"row 1: column 'id' is '1E\+05', a number that a spreadsheet has rounded"),
         ("id,c,g\n1,x,1\n2,y,1.23457E+11\n", r"row 2: column 'g' is '1\.23457E\+11', a number"),
-        ('id,c,g\na,x,1\nb,"y\nc,z",2\n', r"row 2: column 'c' holds a line break \('y\\nc,z'\); is a quote missing"),
-        ("id,c,g\n1.0,x,1\n1,y,2\n", r"id '1' is there twice \(rows 1 and 2\)"),
+        ('id,c,g\na,x,1\nb,"y\nc,z",2\n', r"row 2: column 'c' contains a line break \('y\\nc,z'\); is a quote missing"),
+        ("id,c,g\n1.0,x,1\n1,y,2\n", r"id '1' occurs twice \(rows 1 and 2\)"),
     ],
 )
 def test_values_that_a_spreadsheet_spoilt(write, text, message):
@@ -237,9 +237,9 @@ def test_rows_without_anything_at_the_end_are_not_rows(write):
 def test_suspicious_names_are_told(write):
     with pytest.warns(DataWarning, match="column 'id': '1-Mar' looks like a name that a spreadsheet has turned into a"):
         read_label_table(write("id,c,g\n1-Mar,x,1\nb,y,2\n"), "id", "c", "g")
-    with pytest.warns(DataWarning, match="class 'AF' and class 'af' differ in letter case only, and count as two"):
+    with pytest.warns(DataWarning, match="class 'AF' and class 'af' differ only in letter case, and count as two"):
         assert len(read_label_table(write("id,c,g\na,af,1\nb,AF,2\n"), "id", "c", "g").classes) == 2
-    with pytest.warns(DataWarning, match="group 'P1' and group 'p1' differ in letter case only"):
+    with pytest.warns(DataWarning, match="group 'P1' and group 'p1' differ only in letter case"):
         read_label_table(write("id,c,g\na,x,p1\nb,y,P1\n"), "id", "c", "g")
 
 
@@ -252,13 +252,11 @@ def labels_of(*ids: str) -> LabelTable:
     [("1", "data/1"), ("data/1", "1"), ("a.hea", "a"), ("007", "7"), ("A", "a"), (r"C:\x\a.hea", "a")],
 )
 def test_ids_that_nearly_match_say_how_to_fix_them(labelled, ids):
-    with pytest.raises(InputError, match="no id is common with the data; labels have") as error:
+    with pytest.raises(InputError, match="no id in common with the data; labels have") as error:
         join(labels_of("other", labelled), ["else", ids])
-    assert f"labels have '{labelled}', data have '{ids}'; write the ids in the table as the data have them" in str(
-        error.value
-    )
+    assert f"labels have '{labelled}', data have '{ids}'; write the ids in the table as in the data" in str(error.value)
     with (
-        pytest.warns(DataWarning, match=r"2 ids of the data have no label, but the data's '.*' is like '.*' of the"),
+        pytest.warns(DataWarning, match=r"2 ids of the data have no label, but '.*' of the data resembles '.*' of the"),
     ):
         joined = join(labels_of("both", labelled), ["else", "both", ids])
     assert joined.table.ids == ("both",)
@@ -271,7 +269,7 @@ def test_ids_that_look_the_same_match_and_keep_the_datas_form():
     assert joined.table.groups == ("é", "b", "1")
     joined = join(labels_of("1", "20"), ["20.0", "1.0"])
     assert joined.table.groups == ("20", "1")
-    with pytest.raises(InputError, match="the data's id 'b' is there twice"):
+    with pytest.raises(InputError, match="the data's id 'b' occurs twice"):
         join(labels_of("b", "c"), ["b ", " b"])
 
 

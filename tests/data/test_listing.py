@@ -84,14 +84,14 @@ def test_links_are_followed_but_nothing_is_read_twice(tmp_path: Path) -> None:
     listing = list_folder(root, SUFFIXES)
     assert names(listing) == ["3.png", "4.png", "a/1.png", "big/2.png", "gone.png"]
     assert {listing.name(path): why for path, why in listing.unfollowed.items()} == {
-        "0": f"to {root / 'a'}, which is read already",
-        "0.png": f"to {root / 'a' / '1.png'}, which is read already",
-        "a/self": "to a folder that it is in",
-        "big-again": f"to {root / 'big'}, which is read already",
+        "0": f"to {root / 'a'}, which is already read",
+        "0.png": f"to {root / 'a' / '1.png'}, which is already read",
+        "a/self": "to a parent folder",
+        "big-again": f"to {root / 'big'}, which is already read",
         "gone": "broken",
-        "up": "to a folder that it is in",
+        "up": "to a parent folder",
     }
-    assert listing.remarks()[0].startswith(f"{root}: 6 links are not followed: 0 (to {root / 'a'}, which is read")
+    assert listing.remarks()[0].startswith(f"{root}: 6 links are not followed: 0 (to {root / 'a'}, which is alr")
     (tmp_path / "other").symlink_to(root)
     assert names(list_folder(tmp_path / "other", SUFFIXES)) == names(listing)
 
@@ -141,7 +141,7 @@ def test_names_that_other_systems_do_not_tell_apart_are_named(tmp_path: Path) ->
     listing = list_folder(tmp_path, SUFFIXES)
     assert len(listing.files) == 7
     (remark,) = listing.remarks()
-    assert remark.startswith(f"{tmp_path}: names differ only in case, spaces or the form of Unicode: ")
+    assert remark.startswith(f"{tmp_path}: names differ only in letter case, spaces or Unicode form: ")
     for pair in ("Cat = cat ", "x/A.png = x/a.PNG", f"{decomposed} = {composed}"):
         assert pair in remark
 

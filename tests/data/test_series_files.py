@@ -115,9 +115,9 @@ def test_a_series_in_every_form(tmp_path, text):
     [
         ("a.csv", b"left,right\n1\n", "row 1 has 1 cells, but the header has 2"),
         ("a.csv", b"left\nx\n", "column 'left', row 1: 'x' is not a number"),
-        ("a.csv", b"1.5,2.5\n1,2\n", "the first line must name the columns; it holds numbers"),
+        ("a.csv", b"1.5,2.5\n1,2\n", "the first line must name the columns; it contains numbers"),
         ("a.csv", b",left\n5,1\n6,2\n", "a column has no name"),
-        ("a.csv", b"left,left\n1,2\n", "column 'left' is there twice"),
+        ("a.csv", b"left,left\n1,2\n", "column 'left' occurs twice"),
         ("a.csv", b"", "is empty; the first line must name the columns"),
         ("a.csv", b"left,right\n", "neither of them 0"),
         ("a.npz", b"PK nonsense", "cannot be read as NumPy arrays"),
@@ -173,7 +173,7 @@ def test_a_folder_says_the_split_and_names_what_is_not_read(tmp_path):
     assert not skipped
     assert [str(w.message).removeprefix(f"{tmp_path}: ") for w in warned] == [
         "2 files are not read: 1 .arff, 1 .tsv",
-        f"1 link is not followed: again (to {tmp_path / 'train'}, which is read already)",
+        f"1 link is not followed: again (to {tmp_path / 'train'}, which is already read)",
     ]
     (tmp_path / "other").mkdir()
     (tmp_path / "train" / "Toy_TRAIN.tsv").rename(tmp_path / "other" / "a.tsv")

@@ -92,7 +92,7 @@ def test_broken_files_are_raised_or_skipped_and_counted(tmp_path):
     (tmp_path / "text.mp4").write_text("Dear reader,\n")
     with pytest.raises(InputError, match=r"text\.mp4: is broken or not a video"):
         training_data(CONFIG, [tmp_path])
-    with pytest.raises(InputError, match=r"truncated\.avi: is (truncated: 24 frames are named|broken)"):
+    with pytest.raises(InputError, match=r"truncated\.avi: is (truncated: its header declares 24 frames|broken)"):
         training_data(CONFIG, [tmp_path / "truncated.avi"])
     data = training_data(CONFIG.model_copy(update={"on_error": "skip"}), [tmp_path])
     assert data.ids == ("good.mp4",)
@@ -113,7 +113,7 @@ def test_what_is_not_read_is_named_and_odd_names_are_refused_or_skipped(tmp_path
         training_data(CONFIG, [tmp_path])
     assert [str(w.message).removeprefix(f"{tmp_path}: ") for w in warned] == [
         "2 files are not read: 2 .swf",
-        "1 folder holds nothing to read: walk",
+        "1 folder has no file to read: walk",
     ]
     with pytest.warns(DataWarning):
         data = training_data(CONFIG.model_copy(update={"on_error": "skip"}), [tmp_path])

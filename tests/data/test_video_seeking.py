@@ -166,7 +166,7 @@ def test_a_stream_joined_to_itself_repeats_its_times(tmp_path):
 def test_frames_that_need_what_was_cut_off_are_refused(tmp_path):
     whole = write(tmp_path / "a.mp4", "mpeg4")
     path = remux(whole, tmp_path / "b.mkv", lambda number, packet: packet if number else None)
-    with pytest.raises(InputError, match=r"b\.mkv: its first frame needs earlier ones that are not in it"):
+    with pytest.raises(InputError, match=r"b\.mkv: its first frame depends on missing earlier frames"):
         scan(path)
 
 

@@ -31,9 +31,9 @@ def test_records_and_weight_are_named(value: float) -> None:
     with pytest.raises(InputError) as caught:
         check_finite(outputs, list("abcdef"), network(3e38))
     assert str(caught.value) == (
-        "record 'b': the model's output is NaN or infinite; weight '0.weight' has a value of size 3e+38, so the "
+        "record 'b': the model's output is NaN or infinite; weight '0.weight' has a value of magnitude 3e+38, so the "
         "weights are probably damaged"
     )
     outputs[2:] = value
-    with pytest.raises(InputError, match=r"^records 'b', 'c', 'd' and 1 others: .*no weight is above 2, so the values"):
+    with pytest.raises(InputError, match=r"^records 'b', 'c', 'd' and 1 others: .*no weight is above 2, so the data"):
         check_finite(outputs, list("abcdce"), network(2))

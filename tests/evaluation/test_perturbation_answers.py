@@ -154,7 +154,7 @@ def test_a_screen_tells_how_far_members_agree() -> None:
     [
         ({}, "one of the two"),
         ({"up": ("a",), "toward": {"b": 1.0}}, "one of the two"),
-        ({"up": ("a",), "down": ("a",)}, "gene 'a' is there twice"),
+        ({"up": ("a",), "down": ("a",)}, "gene 'a' occurs twice"),
         ({"toward": {"a": 0.0}}, "not 0 for all genes"),
         ({"toward": {"a": float("nan")}}, "must be finite"),
     ],

@@ -33,7 +33,7 @@ def test_a_method_sees_nothing_of_the_test_conditions():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"conditions": ("a", "a")}, "condition 'a' is there twice"),
+        ({"conditions": ("a", "a")}, "condition 'a' occurs twice"),
         ({"perturbed": (frozenset("a"), frozenset())}, "condition 'b' perturbs nothing: a control is given as"),
         ({"perturbed": (frozenset("a"),)}, "perturbed has 1 sets for 2 conditions"),
         ({"mean": np.zeros((2, 3))}, r"mean has shape \(2, 3\), 2 conditions of 2 genes need \(2, 2\)"),

@@ -83,7 +83,11 @@ def test_yaml_with_aliases_is_what_it_says() -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("a: 1\nb: 2\na: 3", "key 'a' is there twice"), ("a: &a [*a]", "holds the alias"), ("a: [", "not YAML")],
+    [
+        ("a: 1\nb: 2\na: 3", "key 'a' occurs twice"),
+        ("a: &a [*a]", "a table or list that contains it"),
+        ("a: [", "not YAML"),
+    ],
 )
 def test_yaml_that_cannot_be_right_is_refused(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):

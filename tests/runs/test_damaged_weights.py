@@ -39,7 +39,7 @@ def run(tiny_run: Path, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-SAID = r"the model's output is NaN or infinite; weight '.*fc1\.weight' has a value of size 3e\+38"
+SAID = r"the model's output is NaN or infinite; weight '.*fc1\.weight' has a value of magnitude 3e\+38"
 
 
 def test_embed(cli, run: Path, records: Path, tmp_path: Path) -> None:
@@ -67,4 +67,4 @@ def test_predict(cli, run: Path, records: Path, tmp_path: Path) -> None:
     for folder in ("kept", "head"):
         done = cli("predict", tmp_path / folder, records, "-o", tmp_path / "out.csv", "--windows", tmp_path / "w.csv")
         assert (done.code, (tmp_path / "out.csv").exists(), (tmp_path / "w.csv").exists()) == (2, False, False)
-        assert "has a value of size 3e+38" in done.err
+        assert "has a value of magnitude 3e+38" in done.err

@@ -164,5 +164,7 @@ def test_damaged_weights_are_one_line(encoder) -> None:
     with torch.no_grad():
         damaged.transformer.blocks[0].mlp.fc1.weight[0] = 3e38
     for read in (surprise, continuation):
-        with pytest.raises(InputError, match=r"record 'a': the model's output is NaN .* has a value of size 3e\+38"):
+        with pytest.raises(
+            InputError, match=r"record 'a': the model's output is NaN .* has a value of magnitude 3e\+38"
+        ):
             read(damaged, one(100), 1)

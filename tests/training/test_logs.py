@@ -55,7 +55,7 @@ def test_a_kill_while_rows_are_dropped_loses_none(tmp_path: Path) -> None:
         (HEADER.encode() + b"x,2,3\r\n", "line 2 is damaged (step 'x' is not a number)"),
         (HEADER.encode() + b"1,two,3\r\n", "line 2 is damaged (could not convert"),
         (HEADER.encode() + b"2,2,3\r\n1,2,3\r\n", "line 3 is damaged (step 1 follows step 2)"),
-        (HEADER.encode() + b"1,2,3\r\n\xff\n", "is not text in UTF-8"),
+        (HEADER.encode() + b"1,2,3\r\n\xff\n", "is not UTF-8 text"),
         (HEADER.replace("step", "stop").encode() + b"1,2,3\r\n", "the first line does not name the columns"),
     ],
 )

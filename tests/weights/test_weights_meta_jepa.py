@@ -83,7 +83,7 @@ def test_the_other_layout_is_named(ijepa: dict, vjepa: dict):
         ("target_encoder", "module.norm.weight", torch.ones(48).to_sparse(), "'module.norm.weight' is sparse"),
         ("target_encoder", "module.norm.weight", torch.ones(48, device="meta"), "'module.norm.weight' is sparse"),
         ("target_encoder", "module.patch_embed.proj.weight", torch.ones(0, 3, 4, 4), "not shaped as I-JEPA's"),
-        ("target_encoder", "norm.weight", torch.ones(48), "tensor 'norm.weight' is there twice"),
+        ("target_encoder", "norm.weight", torch.ones(48), "tensor 'norm.weight' occurs twice"),
         ("target_encoder", 5, torch.ones(48), "5 is no name of a tensor"),
         ("predictor", "module.mask_token", None, "tensor 'mask_tokens' is missing"),
         ("predictor", "module.mask_token", torch.zeros(()), "not shaped as I-JEPA's"),

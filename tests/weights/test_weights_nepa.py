@@ -49,7 +49,7 @@ def test_images(golden: Path, tmp_path: Path):
 
 
 def test_ecg(golden: Path, tmp_path: Path):
-    with pytest.raises(InputError, match=r"without its constants; .*--statistics"):
+    with pytest.raises(InputError, match=r"without preprocessing constants; .*--statistics"):
         import_nepa(golden / "nepa_ecg", tmp_path / "model")
     model = load_model(import_nepa(golden / "nepa_ecg", tmp_path / "model", "ptb-xl"))
     preprocessing = EcgPreprocessing.model_validate(model.preprocessing)

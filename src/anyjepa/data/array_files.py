@@ -84,9 +84,9 @@ def _members(path: Path, keys: Sequence[str] | None) -> Iterator[list[_Member]]:
         listed = archive.infolist()
         names = [info.filename.removesuffix(".npy") for info in listed]
         if len(set(names)) < len(names):
-            raise ValueError("two arrays in it have one name")
+            raise ValueError("two arrays in it have the same name")
         if odd := next((info.filename for info in listed if info.compress_type not in METHODS), None):
-            raise ValueError(f"'{odd}' is not stored or deflated")
+            raise ValueError(f"'{odd}' is compressed by a method other than deflate")
         yield [_Member(name, info.file_size, archive, info) for name, info in zip(names, listed, strict=True)]
 
 
@@ -104,7 +104,7 @@ def _header(file: IO[bytes], member: _Member) -> tuple[tuple[int, ...], np.dtype
     shape, _, dtype = read(header)
     expected, rest = math.prod(shape) * dtype.itemsize, member.size - npy.MAGIC_LEN - len(prefix) - length
     if min(shape, default=0) < 0 or (expected != rest and not dtype.hasobject):
-        raise ValueError(f"'{member.name}' of shape {shape} takes {expected} bytes, and there are {rest}")
+        raise ValueError(f"'{member.name}' of shape {shape} takes {expected} bytes, but the file has {rest}")
     return shape, dtype
 
 

@@ -22,7 +22,7 @@ def as_array(values: Any, where: str) -> np.ndarray:
     column, or nested lists of those. Masked and missing values become NaN; what lies under a mask is never used.
     Raises InputError for values that are not real numbers, and for tables (DataFrames), whose order is that of names.
     """
-    wrong = f"{where}: is a {type(values).__name__}; pass an array of numbers, of a table its .to_numpy()"
+    wrong = f"{where}: is a {type(values).__name__}; pass an array of numbers, such as .to_numpy() of a table"
     if isinstance(values, (str, bytes, Mapping, Set)) or hasattr(values, "columns"):
         raise InputError(wrong)
     try:
@@ -136,5 +136,5 @@ def _name(value: Any, where: str) -> str:
     whole = isinstance(value, (float, np.floating)) and float(value).is_integer()
     text = str(int(value)) if whole else str(value)
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise InputError(f"{where}: {text!r} is not valid text: half of a character")
+        raise InputError(f"{where}: {text!r} is not valid text: it contains half of a character")
     return text

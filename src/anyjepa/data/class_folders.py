@@ -77,7 +77,7 @@ def split_folders(root: Path, files: Sequence[Path]) -> dict[str, Part | None]:
     for name in names if parts else ():
         if name not in parts:
             raise InputError(
-                f"{root / name}: lies beside '{next(iter(parts))}', which is a part of a split; move one of them away, "
+                f"{root / name}: is next to '{next(iter(parts))}', which is a part of a split; move one of them, "
                 "or put everything into a folder 'train'"
             )
     for part in get_args(Part):
@@ -148,7 +148,7 @@ def _refuse_deeper(root: Path, files: Sequence[Path]) -> None:
         parts = {part_of(name) for name in inner[folder]}
         if None not in parts or len(parts) > 2:
             names = " and ".join(f"'{name}'" for name in sorted(inner[folder]) if part_of(name))
-            raise InputError(f"{folder}: holds {names}, the parts of a split, which must come first; pass this folder")
+            raise InputError(f"{folder}: contains {names}, the parts of a split; pass this folder itself")
 
 
 def _refuse_without_class(root: Path, files: Sequence[ClassFile]) -> None:
@@ -158,12 +158,12 @@ def _refuse_without_class(root: Path, files: Sequence[ClassFile]) -> None:
     if bare and named:
         if bare.part != named.part and all(file.label is None for file in files if file.part == bare.part):
             raise InputError(
-                f"{bare.path.parent}: has no folders of classes, but {root / named.id.split('/')[0]} has; "
+                f"{bare.path.parent}: has no class folders, but {root / named.id.split('/')[0]} has; "
                 "pass one of them, or move one away"
             )
         raise InputError(
-            f"{bare.path}: lies beside folders of classes ('{named.label}' ...), in none of them; "
-            "move it into one of them, or away"
+            f"{bare.path}: is next to class folders ('{named.label}' ...), not in one of them; "
+            "move it into one of them, or elsewhere"
         )
 
 
@@ -179,7 +179,7 @@ def _remarks(listing: Listing, files: Sequence[ClassFile], depth: int) -> list[s
             classes.setdefault(file.part or "", set()).add(file.label)
     used = {above for folder in {file.path.parent for file in files} for above in (folder, *folder.parents)}
     if empty := [f for f in listing.folders if f not in used and 0 < len(f.relative_to(root).parts) <= depth]:
-        lines.append(f"{counted(len(empty), 'folder holds', 'folders hold')} nothing to read: {listing.shown(empty)}")
+        lines.append(f"{counted(len(empty), 'folder has', 'folders have')} no file to read: {listing.shown(empty)}")
     every = set().union(*classes.values())
     lacking = [f"'{name}' ({part})" for part in classes for name in sorted(every - classes[part])]
     if lacking:

@@ -44,7 +44,7 @@ def opened(path: Path) -> BufferedReader:
         file = open(path, "rb", opener=_at_once)  # noqa: SIM115
     except FileNotFoundError as error:
         if path.is_symlink():
-            raise InputError(f"{path}: is a broken link; there is no {os.readlink(path)}") from error
+            raise InputError(f"{path}: is a broken link to {os.readlink(path)}") from error
         raise InputError(f"{path}: there is no such file or folder") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
@@ -78,7 +78,7 @@ def read_text(path: Path, limit: Limit = DOCUMENT) -> str:
     try:
         return read_bytes(path, limit).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not text in UTF-8 (byte {error.start})") from None
+        raise InputError(f"{path}: is not UTF-8 text (byte {error.start})") from None
 
 
 def read_json(path: Path, limit: Limit | None = DOCUMENT) -> Any:

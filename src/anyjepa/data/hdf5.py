@@ -69,7 +69,7 @@ def _examined(path: Path, size: int, version: tuple[int, ...]) -> Mapping[str, i
     if done.returncode:
         text = done.stderr.decode(errors="replace").strip().rpartition("\n")[2][:200]
         reason = f"signal {-done.returncode}" if done.returncode < 0 else text
-        raise InputError(f"{path}: HDF5 crashed while it read the structure of the file ({reason}); it is damaged")
+        raise InputError(f"{path}: HDF5 crashed while reading the structure of the file ({reason}); it is damaged")
     result = json.loads(done.stdout)
     if "problem" in result:
         raise InputError(f"{path}: {result['problem']}")

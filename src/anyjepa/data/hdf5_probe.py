@@ -70,13 +70,13 @@ def _objects(file: h5py.File) -> Iterator[tuple[str, Any]]:
         for key in group:
             name = f"{path}/{key}".lstrip("/")
             if group.id.links.get_info(key.encode("utf-8", "surrogateescape")).type != h5l.TYPE_HARD:
-                raise Refused(f"'{name}' is a link; it must be in this file itself")
+                raise Refused(f"'{name}' is a link, which is not followed; store the data in its place")
             item = group[key]
             if isinstance(item, h5py.Group):
                 if _address(item) in groups:
-                    raise Refused(f"group '{name}' is in the file twice, or within itself")
+                    raise Refused(f"group '{name}' occurs twice, or contains itself")
                 if depth == DEEPEST:
-                    raise Refused(f"'{name[:60]}' is more than {DEEPEST} groups deep")
+                    raise Refused(f"'{name[:60]}' is nested more than {DEEPEST} groups deep")
                 groups.add(_address(item))
                 waiting.append((name, item, depth + 1))
             yield name, item
@@ -95,7 +95,7 @@ def _references(file: h5py.File, name: str, item: Any) -> Iterator[int]:
             raise Refused(f"attribute '{key}' of '{name}' takes {size} bytes")
         value = item.attrs[key]
         if isinstance(value, h5py.RegionReference):
-            raise Refused(f"attribute '{key}' of '{name}' is a reference to a region")
+            raise Refused(f"attribute '{key}' of '{name}' is a region reference, which is not read")
         if isinstance(value, h5py.Reference):
             yield _address(file[value])
 
@@ -104,10 +104,10 @@ def _check_storage(name: str, data: h5py.Dataset) -> None:
     """Raises Refused for values in other files, for filters that need a plugin, and for chunks that hold too much."""
     layout = data.id.get_create_plist()
     if layout.get_layout() == h5d.VIRTUAL or layout.get_external_count():
-        raise Refused(f"'{name}' has its values in other files; they must be in this one")
+        raise Refused(f"'{name}' stores its values in other files; store them in this one")
     filters = [layout.get_filter(place)[0] for place in range(layout.get_nfilters())]
     if unknown := [number for number in filters if number not in FILTERS]:
-        raise Refused(f"'{name}' is stored with HDF5 filter {unknown[0]}; write it with gzip, lzf or no compression")
+        raise Refused(f"'{name}' uses HDF5 filter {unknown[0]}; save it with gzip, lzf or no compression")
     if len(set(filters)) < len(filters) or len(COMPRESSORS.intersection(filters)) > 1:
         raise Refused(f"'{name}' is compressed more than once")
     if layout.get_layout() != h5d.CHUNKED or not hasattr(data.id, "chunk_iter"):  # HDF5 before 1.12.3

@@ -126,14 +126,14 @@ def join(table: LabelTable, ids: Sequence[str]) -> Join:
     common = [place for place, row in enumerate(rows) if row is not None]
     if not common:
         why = _unlike(table.ids, ids) if len(table) else "the table is empty"
-        raise InputError(f"labels: no id is common with the data; {why}")
+        raise InputError(f"labels: no id in common with the data; {why}")
     used = [row for row in rows if row is not None]
     unlabelled = tuple(name for name, row in zip(ids, rows, strict=True) if row is None)
     absent = tuple(table.ids[row] for row in sorted(set(range(len(table))) - set(used)))
     if pair := near_miss(absent, unlabelled):
         warnings.warn(
-            f"labels: {len(unlabelled)} ids of the data have no label, but the data's '{pair[1]}' is like "
-            f"'{pair[0]}' of the labels; write the ids in the table as the data have them",
+            f"labels: {len(unlabelled)} ids of the data have no label, but '{pair[1]}' of the data resembles "
+            f"'{pair[0]}' of the labels; write the ids in the table as in the data",
             DataWarning,
             stacklevel=2,
         )
@@ -215,7 +215,7 @@ def _complete(table: Table, name: str) -> list[str]:
     if match := re.search("[\r\n]", "".join(texts)):
         row = next(row for row, cell in enumerate(texts) if match[0] in cell)
         where = f"{path}: row {row + 1}: column '{name}'"
-        raise InputError(f"{where} holds a line break ({texts[row][:60]!r}); is a quote missing?")
+        raise InputError(f"{where} contains a line break ({texts[row][:60]!r}); is a quote missing?")
     return texts
 
 
@@ -226,7 +226,7 @@ def _names(table: Table, column: str) -> list[str]:
     if match := _NOT_A_NAME.search(lines):
         row = cells.index(match[0])
         wrong = "a missing value of Python" if match[0].isalpha() else "a number that a spreadsheet has rounded"
-        raise InputError(f"{path}: row {row + 1}: column '{name}' is '{match[0]}', {wrong}; write a name as text")
+        raise InputError(f"{path}: row {row + 1}: column '{name}' is '{match[0]}', {wrong}; write the name as text")
     if match := _DATE.search(lines):
         message = f"{path}: column '{name}': '{match[0]}' looks like a name that a spreadsheet has turned into a date"
         warnings.warn(message, DataWarning, stacklevel=3)
@@ -240,7 +240,7 @@ def _warn_of_case(path: Path, what: str, names: Iterable[str]) -> None:
         for name in sorted(distinct):
             spellings.setdefault(name.casefold(), []).append(name)
         first, second, *_ = next(names for names in spellings.values() if len(names) > 1)
-        message = f"{path}: {what} '{first}' and {what} '{second}' differ in letter case only, and count as two"
+        message = f"{path}: {what} '{first}' and {what} '{second}' differ only in letter case, and count as two"
         warnings.warn(message, DataWarning, stacklevel=3)
 
 
@@ -248,14 +248,14 @@ def _groups_of(ids: tuple[str, ...], groups: Mapping[str, str], path: Path) -> t
     """Groups that the data know; an id without data keeps itself, for it never meets a split."""
     of = dict(zip(clean_ids(groups), groups.values(), strict=True)) | dict(groups)
     if not any(name in of for name in ids):
-        raise InputError(f"{path}: no id is common with the data; {_unlike(ids, tuple(groups))}")
+        raise InputError(f"{path}: no id in common with the data; {_unlike(ids, tuple(groups))}")
     return tuple(of.get(name, name) for name in ids)
 
 
 def _unlike(labelled: Sequence[str], ids: Sequence[str]) -> str:
     """Why ids of labels and data do not match, with how to make them."""
     if pair := near_miss(labelled, ids):
-        return f"labels have '{pair[0]}', data have '{pair[1]}'; write the ids in the table as the data have them"
+        return f"labels have '{pair[0]}', data have '{pair[1]}'; write the ids in the table as in the data"
     return f"labels have '{labelled[0]}', data have '{next(iter(ids), '')}'"
 
 
@@ -265,7 +265,7 @@ def _refuse_repeats(names: Sequence[str], what: str) -> None:
     seen: dict[str, int] = {}
     for row, name in enumerate(names, start=1):
         if name in seen:
-            raise InputError(f"labels: {what} '{name}' is there twice (rows {seen[name]} and {row})")
+            raise InputError(f"labels: {what} '{name}' occurs twice (rows {seen[name]} and {row})")
         seen[name] = row
 
 

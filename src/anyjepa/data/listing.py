@@ -71,7 +71,7 @@ class Listing:
             more = ", ..." if count > _SHOWN else ""
             lines.append(f"{counted(count, 'link is', 'links are')} not followed: {', '.join(links)}{more}")
         if alike := _alike(self.root, [*self.folders, *self.files]):
-            lines.append(f"names differ only in case, spaces or the form of Unicode: {', '.join(alike[:_SHOWN])}")
+            lines.append(f"names differ only in letter case, spaces or Unicode form: {', '.join(alike[:_SHOWN])}")
         return [f"{self.root}: {line}" for line in lines]
 
     def name(self, path: Path) -> str:
@@ -145,9 +145,9 @@ class _Walk:
             folder = todo.pop() if todo else self.folder_links.pop(0)
             place = os.path.realpath(folder)
             if folder.is_symlink() and Path(self.places.get(folder.parent, "")).is_relative_to(place):
-                self.unfollowed[folder] = "to a folder that it is in"
+                self.unfollowed[folder] = "to a parent folder"
             elif place in self.entered:
-                self.unfollowed[folder] = f"to {self.entered[place]}, which is read already"
+                self.unfollowed[folder] = f"to {self.entered[place]}, which is already read"
             else:
                 self.places[folder], self.entered[place] = place, folder
                 if claimed(folder):
@@ -162,7 +162,7 @@ class _Walk:
             if not link.name.lower().endswith(self.suffixes):
                 self._sort(link)
             elif (target := os.path.realpath(link)) in known:
-                self.unfollowed[link] = f"to {known[target]}, which is read already"
+                self.unfollowed[link] = f"to {known[target]}, which is already read"
             else:
                 known[target] = link
                 self.files.append(link)

@@ -23,8 +23,8 @@ def check_finite(outputs: Tensor, names: Sequence[str], network: nn.Module) -> N
     sizes = {name: float(weight.detach().abs().max()) for name, weight in network.named_parameters() if weight.numel()}
     largest = max(sizes, key=lambda name: sizes[name])
     cause = (
-        f"weight '{largest}' has a value of size {sizes[largest]:.3g}, so the weights are probably damaged"
+        f"weight '{largest}' has a value of magnitude {sizes[largest]:.3g}, so the weights are probably damaged"
         if sizes[largest] > LARGE
-        else f"no weight is above {sizes[largest]:.3g}, so the values of the data are probably on a wrong scale"
+        else f"no weight is above {sizes[largest]:.3g}, so the data are probably on a wrong scale"
     )
     raise InputError(f"{where}: the model's output is NaN or infinite; {cause}")

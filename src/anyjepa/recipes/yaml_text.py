@@ -21,7 +21,7 @@ def plain_yaml(text: str, where: str) -> Any:
         node = loader.get_single_node()
         if node is None:
             return None
-        RECIPE.check(_written_out(node, {}), f"{where}: with its aliases written out, it")
+        RECIPE.check(_written_out(node, {}), f"{where}: with its aliases expanded, it")
         return loader.construct_document(node)
     except InputError:
         raise
@@ -35,7 +35,7 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
         self.depth += 1
         if self.depth > DEEPEST:
-            raise ValueError(f"it is nested more than {DEEPEST} deep")
+            raise ValueError(f"it is nested more than {DEEPEST} levels deep")
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
@@ -46,7 +46,7 @@ def _written_out(node: yaml.Node, sizes: dict[int, int]) -> int:
     in one table."""
     if id(node) in sizes:
         if not sizes[id(node)]:
-            raise ValueError("an alias in it stands for a table or list that holds the alias")
+            raise ValueError("an alias in it refers to a table or list that contains it")
         return sizes[id(node)]
     sizes[id(node)] = 0
     inner: list[yaml.Node] = []
@@ -55,7 +55,7 @@ def _written_out(node: yaml.Node, sizes: dict[int, int]) -> int:
     elif isinstance(node, yaml.MappingNode):
         counts = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
         if twice := next((key for key, count in counts.items() if count > 1), None):
-            raise ValueError(f"key '{twice}' is there twice")
+            raise ValueError(f"key '{twice}' occurs twice")
         inner = [part for pair in node.value for part in pair]
     sizes[id(node)] = 1 + sum(_written_out(part, sizes) for part in inner)
     return sizes[id(node)]

@@ -81,7 +81,7 @@ class Run:
     @contextmanager
     def claimed(self) -> Iterator[None]:
         """Make the folder if need be, and keep other processes from training in it. InputError if one does already."""
-        busy = f"{self.folder}: another process is training here; wait until it ends"
+        busy = f"{self.folder}: another process is training here; wait until it finishes"
         with ExitStack() as stack:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)

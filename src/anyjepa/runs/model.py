@@ -201,7 +201,8 @@ def load(path_or_id: str | Path, weights: Weights | None = None) -> Model:
     model = {"ecg": EcgModel, "cells": CellModel}.get(str(loaded.preprocessing.get("kind")), Model)(loaded)
     if loaded.preprocessing_changed:
         file = loaded.folder / "preprocessing.json"
-        warnings.warn(DataWarning(f"{file}: is not what was saved with the weights: damaged or edited"), stacklevel=2)
+        changed = f"{file}: differs from what was saved with the weights; it is damaged or was edited"
+        warnings.warn(DataWarning(changed), stacklevel=2)
     return model
 
 

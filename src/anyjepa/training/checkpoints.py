@@ -102,11 +102,11 @@ def check_checkpoint(path: Path, module: Pretraining) -> None:
     loops = saved.get("loops")
     whole = saved.keys() >= PARTS and isinstance(loops, dict) and "fit_loop" in loops
     if not whole or not isinstance(tensors, dict):
-        raise InputError(f"{path}: is not a checkpoint of a training; {advice}")
+        raise InputError(f"{path}: is not a training checkpoint; {advice}")
     if _shapes(tensors) != _shapes(expected) or saved.get("global_step") != step_of(path):
         raise InputError(f"{path}: is a checkpoint of another training or step; {advice}")
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values() if tensor.is_floating_point()):
-        raise InputError(f"{path}: holds weights that are not finite; {advice}")
+        raise InputError(f"{path}: contains weights that are NaN or infinite; {advice}")
     trained = sorted(p.shape for p in module.parameters() if p.requires_grad)
     names = AVERAGES[module.config.optimiser.kind]
     if any(_averages(saved["optimizer_states"], name) != trained for name in names):

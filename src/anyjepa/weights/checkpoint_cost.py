@@ -62,7 +62,7 @@ def _check_pickle(file: IO[bytes], path: Path, size: int) -> None:
         if code.name in ("GLOBAL", "STACK_GLOBAL"):
             name = " ".join(names) if code.name == "STACK_GLOBAL" else str(value)
             if name.endswith(" bytearray"):
-                raise InputError(f"{path}: refused, its pickle asks for a bytearray")
+                raise InputError(f"{path}: its pickle creates a bytearray, which is refused")
             encodes |= name.endswith(" encode")
         calls += code.name == "REDUCE"
     if encodes:
@@ -73,7 +73,7 @@ def _written_out(value: object, sizes: dict[int, int]) -> int:
     """Bytes of a value if nothing in it were shared. ValueError for a value in itself."""
     if id(value) in sizes:
         if not sizes[id(value)]:
-            raise ValueError("a value in it holds itself")
+            raise ValueError("a value in it contains itself")
         return sizes[id(value)]
     sizes[id(value)] = 0
     inner: Iterable[object] = ()

@@ -60,6 +60,6 @@ def renamed(where: str, tensors: object, names: Sequence[tuple[str, str]]) -> di
         for pattern, replacement in names:
             new = re.sub(pattern, replacement, new)
         if new in ours:
-            raise InputError(f"{where}: tensor '{name}' is there twice, under another prefix, too")
+            raise InputError(f"{where}: tensor '{name}' occurs twice, with different prefixes")
         ours[new] = tensor
     return ours

@@ -91,9 +91,9 @@ def convert(where: str, checkpoint: Mapping[str, object], layout: Layout, heads:
     except (IndexError, RuntimeError, ValueError, ZeroDivisionError) as error:
         raise InputError(f"{where}: its tensors are not shaped as {TITLES[layout]}'s ({error})") from None
     if channels != len(MEAN):
-        raise InputError(f"{where}: its patches have {channels} channels; the constants are of RGB images, with 3")
+        raise InputError(f"{where}: its patches have {channels} channels; the constants are for the 3 of RGB images")
     if own[0] != grid:
-        raise InputError(f"{where}: its encoder has positions of a grid {grid}, its predictor of {own[0]}")
+        raise InputError(f"{where}: its encoder has positions for a grid {grid}, its predictor for {own[0]}")
     size = tuple(tokens * samples for tokens, samples in zip(grid, patch, strict=True))
     width = objective.encoder.dim
     for part in ("target_encoder", "encoder"):

@@ -88,7 +88,7 @@ def convert(path: Path, statistics: str | None = None, constants: bool = True) -
         raise InputError(f"{where}: tensor '{PROJECTION}', the convolution of patches, is missing or of another shape")
     axes = raw[PROJECTION].ndim - 2  # of an ECG 1, of images 2
     if official.ecg and axes == 2:
-        raise InputError(f"{where}: model_type is vit_nepa_ecg, but its patches have two axes, as those of images")
+        raise InputError(f"{where}: model_type is vit_nepa_ecg, but its patches have two axes, as for images")
     tensors = from_official(where, raw)
     classifier = _classifier(tensors, official) if "head.read.weight" in tensors else None
     average = None
@@ -121,7 +121,7 @@ def _notes(official: OfficialConfig) -> tuple[str, ...]:
         return ()
     return (
         f"hidden_dropout_prob {official.hidden_dropout_prob}: the official code also drops values of the embedded "
-        "patches, and none inside the MLP; the numbers of evaluation are the same.",
+        "patches, and none inside the MLP; evaluation gives the same numbers.",
     )
 
 

@@ -45,17 +45,17 @@ def preprocessing_of(path: Path, official: OfficialConfig, axes: int, statistics
             raise InputError(f"{path}: num_channels is {channels}; an ECG model has the {len(LEADS)} leads")
         if statistics is None:
             raise InputError(
-                f"{path}: is a model of ECGs without its constants; name the data set whose to use by --statistics: "
+                f"{path}: is an ECG model without preprocessing constants; name a data set with --statistics: "
                 f"{', '.join(CATALOGUE)}"
             )
         if statistics not in CATALOGUE:
             hint = did_you_mean(statistics, CATALOGUE)
-            raise InputError(f"{path}: there are no constants of data set '{statistics}'{hint}")
+            raise InputError(f"{path}: there are no constants for data set '{statistics}'{hint}")
         mean, std = CATALOGUE[statistics].constants()
         raw = {"fs": FS, "samples": official.length, "mean": mean, "std": std}
         return validated(EcgPreprocessing, raw, str(path)).model_dump(mode="json")
     if statistics is not None:
-        raise InputError(f"{path}: is a model of images, which has its own constants; leave out '{statistics}'")
+        raise InputError(f"{path}: is an image model, which has its own constants; leave out '{statistics}'")
     colours = next((name for name, number in CHANNELS.items() if number == channels), None)
     if colours is None:
         raise InputError(f"{path}: num_channels is {channels}; images have 3 channels (RGB) or 1 (grey)")

@@ -52,7 +52,7 @@ def check_controls(
     """
     if not controls and not similar:
         raise InputError(
-            f"{where} has no control, as 'control', 'ctrl' or 'non-targeting'; "
+            f"{where} has no control such as 'control', 'ctrl' or 'non-targeting'; "
             f"set control=NAME; there are: {', '.join(list(sizes)[:40])}"
         )
     if not controls or (len(controls) > 1 and not explicit) or (similar and others == "raise"):

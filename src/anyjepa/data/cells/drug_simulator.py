@@ -42,7 +42,7 @@ class DrugSimulatorConfig(Config):
         if self.regulators > self.genes:
             raise ValueError(f"regulators {self.regulators} are more than there can be ({self.genes})")
         if len(set(self.doses)) < len(self.doses):
-            raise ValueError("a dose is there twice")
+            raise ValueError("a dose occurs twice")
         return self
 
 

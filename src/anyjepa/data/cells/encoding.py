@@ -149,7 +149,7 @@ def _read_table(path: Path) -> dict[str, np.ndarray]:
     if None in cells:
         raise InputError(f"{path}: row {cells.index(None) + 1}: column '{first}' is empty; it names the perturbations")
     if len(set(names)) < len(names):
-        raise InputError(f"{path}: name '{next(n for n in names if names.count(n) > 1)}' is there twice")
+        raise InputError(f"{path}: name '{next(n for n in names if names.count(n) > 1)}' occurs twice")
     if not values.size or not np.isfinite(values).all():
         raise InputError(f"{path}: every name needs finite features")
     return dict(zip(names, values, strict=True))

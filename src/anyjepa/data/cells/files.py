@@ -87,7 +87,7 @@ def from_anndata(adata: AnnData, config: CellFileConfig | None = None, proteins:
 def _screen(opened: Opened, config: CellFileConfig, with_proteins: bool) -> Screen:
     where, obs, quality = opened.where, opened.obs, config.quality
     if not len(obs) or not len(opened.var):
-        raise InputError(f"{where}: holds {len(obs)} cells and {len(opened.var)} genes; there must be some of both")
+        raise InputError(f"{where}: has {len(obs)} cells and {len(opened.var)} genes; it needs at least one of each")
     COLUMNS.check(max(len(opened.var), len(opened.raw_names)), f"{where}: a cell")
     columns: dict[Role, str | None] = {role: find_column(obs, role, getattr(config, role), where) for role in ROLES}
     genes = opened.gene_names(config.gene_names)
@@ -192,7 +192,7 @@ def _shown(opened: Opened, key: str) -> np.ndarray | None:
     place = {name: column for column, name in enumerate(opened.raw_names)}
     index = list(map(str, opened.var.index))
     if len(place) < len(opened.raw_names):
-        raise InputError(f"{opened.where}: a gene of raw is there twice; make its names unique, or set matrix=X")
+        raise InputError(f"{opened.where}: a gene of raw occurs twice; make the names unique, or set matrix=X")
     if missing := [name for name in index if name not in place]:
         raise InputError(f"{opened.where}: {len(missing)} genes of var are not in raw, the first is '{missing[0]}'")
     return np.array([place[name] for name in index], np.int64)

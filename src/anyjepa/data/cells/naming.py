@@ -71,8 +71,8 @@ def ask_for_separator(
             some = any(part in singles and part not in controls for part in parts)
             if some and all(part in singles or is_control(part) for part in parts):
                 raise InputError(
-                    f"{place}: '{name}' ({sizes[name]} cells) looks like {' and '.join(parts)} together; to read it "
-                    f"so, pass {option('pairs', [f'A{mark}B'])} (pretrain: data.file.pairs); if it is one, pairs=none"
+                    f"{place}: '{name}' ({sizes[name]} cells) looks like a pair of {' and '.join(parts)}; to read it "
+                    f"as a pair, pass {option('pairs', [f'A{mark}B'])} (pretrain: data.file.pairs); else set pairs=none"
                 )
 
 
@@ -88,11 +88,11 @@ def warn_of_halves(
         if name not in known and name not in controls and len(parts) > 1 and strange and (separator or half):
             odd[name] = strange[0]
     for name in sorted(odd)[:1]:
-        done = "taken apart" if separator else "each taken as one perturbation"
+        done = "read as pairs" if separator else "each read as one perturbation"
         warnings.warn(
             DataWarning(
-                f"{place}: {len(odd)} conditions as '{name}' are {done}, although '{odd[name]}' is not a gene of the "
-                "panel and never stands alone; a pair is written A+B"
+                f"{place}: {len(odd)} conditions such as '{name}' are {done}, although '{odd[name]}' is not a gene of "
+                "the panel and never occurs alone; write pairs as A+B"
             ),
             stacklevel=2,
         )

@@ -55,15 +55,13 @@ class Opened:
             raise InputError(f"{self.where}: column '{column}' of var (gene_names) is not there{hint}")
         texts = self.var.index if column == "index" else self.var[column]
         for place in np.flatnonzero(texts.isna())[:1]:
-            raise InputError(
-                f"{self.where}: gene {place + 1} has no name ({column} of var); name another by gene_names"
-            )
+            raise InputError(f"{self.where}: gene {place + 1} has no name ({column} of var); set gene_names=COLUMN")
         names = index if column == "index" else tuple(texts.astype(str))
         if len(set(names)) < len(names):
             seen: set[str] = set()
             twice = next(name for name in names if name in seen or seen.add(name))
             raise InputError(
-                f"{self.where}: gene '{twice}' is there {names.count(twice)} times ({column} of var); make "
+                f"{self.where}: gene '{twice}' occurs {names.count(twice)} times ({column} of var); make "
                 "the names unique (AnnData.var_names_make_unique), or set gene_names=COLUMN"
             )
         return names
@@ -130,7 +128,7 @@ def _table(path: Path, file: Any, key: str) -> DataFrame:
     check_memory(path, key)
     table = _read(file[key]) if key in file else DataFrame()
     if not isinstance(table, DataFrame):
-        raise InputError(f"{path}: {key} is not a table of columns; was the file written to its end?")
+        raise InputError(f"{path}: {key} is not a table of columns; the file may be incomplete")
     return _columns(table, f"{path}: {key}")
 
 
@@ -140,7 +138,7 @@ def _columns(table: Any, where: str) -> DataFrame:
 
     table = table.rename(columns=str)
     if not table.columns.is_unique:
-        raise InputError(f"{where}: column '{table.columns[table.columns.duplicated()][0]}' is there twice; rename one")
+        raise InputError(f"{where}: column '{table.columns[table.columns.duplicated()][0]}' occurs twice; rename one")
     for name in table:
         if infer_dtype(table[name]) == "mixed" and not all(map(is_scalar, table[name])):
             raise InputError(f"{where}: column '{name}' must hold one text or number per row")
@@ -172,7 +170,7 @@ def _stored(path: Path, key: str, size: tuple[int, int], memory: Memory) -> Any:
         sparse = kind in _SPARSE
         shape = tuple(map(int, stored.attrs["shape"] if sparse else stored.shape))
         if shape != size:
-            raise InputError(f"{where} has shape {shape}, for {size[0]} cells and {size[1]} genes")
+            raise InputError(f"{where} has shape {shape}, but there are {size[0]} cells and {size[1]} genes")
         parts = [stored["data"], stored["indices"]] if sparse else [stored]
         needed = sum(math.prod(part.shape) * part.dtype.itemsize for part in parts)
         if memory == "load" or (memory == "auto" and needed <= LARGE):
@@ -182,7 +180,7 @@ def _stored(path: Path, key: str, size: tuple[int, int], memory: Memory) -> Any:
             data, indices, indptr = (stored[name][()] for name in ("data", "indices", "indptr"))
             return by_cells(data, indices, indptr, size, _SPARSE[kind], where)
         if kind == "csc_matrix":
-            raise InputError(f"{where} is stored by genes (csc); write it as csr, or load it: memory=load")
+            raise InputError(f"{where} is stored by genes (csc); save it as csr, or set memory=load")
         if needed > SMALL:
             EXPANSION.check(math.ceil(needed / path.stat().st_size), f"{where}, compared with its file,")
         if not sparse:

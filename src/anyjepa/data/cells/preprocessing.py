@@ -37,9 +37,9 @@ class CellPreprocessing(Config):
     @model_validator(mode="after")
     def _each_once(self) -> Self:
         if len(set(self.genes)) < len(self.genes):
-            raise ValueError("a gene is there twice")
+            raise ValueError("a gene occurs twice")
         if len(set(self.proteins)) < len(self.proteins):
-            raise ValueError("a protein is there twice")
+            raise ValueError("a protein occurs twice")
         return self
 
     @property

@@ -37,7 +37,7 @@ class Labels:
 class Screen:
     """N cells, G genes, and what was done to each cell. Condition 0 is the control.
 
-    Raises InputError if the parts do not fit each other, or if a cell or a gene is there twice.
+    Raises InputError if the parts do not fit each other, or if a cell or a gene occurs twice.
     """
 
     ids: tuple[str, ...]  # of the cells
@@ -68,7 +68,7 @@ class Screen:
             raise InputError(f"{self.source}: condition 0 must be the control")
         for what, names in (("cell", self.ids), ("gene", self.genes), ("condition", self.conditions)):
             if len(set(names)) < len(names):
-                raise InputError(f"{self.source}: {what} '{_twice(names)}' is there twice")
+                raise InputError(f"{self.source}: {what} '{_twice(names)}' occurs twice")
 
     def __len__(self) -> int:
         return len(self.ids)

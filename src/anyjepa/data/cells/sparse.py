@@ -36,7 +36,7 @@ def by_cells(
     long, short = shape if order == "cells" else shape[::-1]
     values, places = numbers(data, where), _whole(indices, f"{where}/indices")
     if values.shape != places.shape:
-        raise InputError(f"{where}: data has shape {values.shape}, indices {places.shape}; they must be alike")
+        raise InputError(f"{where}: data has shape {values.shape}, indices {places.shape}; they must be equal")
     pointers = check_pointers(indptr, long, len(places), where)
     if len(places) and not 0 <= places.min() <= places.max() < short:
         wrong = int(np.flatnonzero((places < 0) | (places >= short))[0])
@@ -57,9 +57,9 @@ def check_pointers(indptr: Any, rows: int, stored: int, where: str) -> np.ndarra
     if len(pointers) != rows + 1:
         raise InputError(f"{where}/indptr: has {len(pointers)} entries; a matrix of {rows} rows needs {rows + 1}")
     if pointers[0] != 0 or pointers[-1] != stored:
-        raise InputError(f"{where}/indptr: runs from {pointers[0]} to {pointers[-1]}; it must run from 0 to {stored}")
+        raise InputError(f"{where}/indptr: goes from {pointers[0]} to {pointers[-1]}; it must go from 0 to {stored}")
     for row in np.flatnonzero(np.diff(pointers) < 0)[:1]:
-        raise InputError(f"{where}/indptr: falls from {pointers[row]} to {pointers[row + 1]} after entry {row}")
+        raise InputError(f"{where}/indptr: decreases from {pointers[row]} to {pointers[row + 1]} after entry {row}")
     return pointers
 
 

@@ -27,7 +27,7 @@ _MEANING = {
     "flat": "leads are flat",
     "no signal": "leads have no valid sample",
     "missing leads": "leads are missing and do not follow from others",
-    "amplitude": "leads are implausibly large (over 20 mV peak to peak, or beyond 1 V): wrong baseline or gain, damage",
+    "amplitude": "leads are implausibly large (over 20 mV peak to peak or beyond 1 V): check baseline, gain and damage",
     "gaps": "leads have invalid samples",
     "other channels": "channels are not ECG leads and were left out",
 }

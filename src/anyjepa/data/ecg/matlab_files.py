@@ -44,7 +44,7 @@ def read_matlab(file: Path, rows: int, columns: int | None, offset: int, header:
     """
     content = read_bytes(file, limit=None)
     if content.startswith(b"MATLAB 7.3"):
-        raise InputError(f"{file}: is a MATLAB 7.3 file, which is not read; save it by save(..., '-v7')")
+        raise InputError(f"{file}: is a MATLAB 7.3 file, which is not read; save it with save(..., '-v7')")
     try:
         matrices = list((_read_level_5 if content.startswith(LEVEL_5) else _read_level_4)(content, f"{file}"))
     except (ValueError, struct.error, zlib.error) as error:
@@ -53,7 +53,7 @@ def read_matlab(file: Path, rows: int, columns: int | None, offset: int, header:
         raise InputError(f"{file}: cannot be read as a MATLAB file ({error})") from error
     matrix = _choose(file, matrices, rows, columns, header)
     if matrix.offset not in (None, offset):
-        where = f"the samples of '{matrix.name}' begin at byte {matrix.offset}, {header} says {offset}"
+        where = f"the samples of '{matrix.name}' begin at byte {matrix.offset}, but {header} says {offset}"
         raise InputError(f"{file}: {where}; write '16+{matrix.offset}'")
     return matrix.values.T if _fits(matrix.values.shape, rows, columns) else matrix.values
 
@@ -66,13 +66,13 @@ def _read_level_4(content: bytes, _where: str) -> Iterator[_Matrix]:
         machine, zero, element, layout = (kind // 10**place % 10 for place in (3, 2, 1, 0))
         known = machine == "<>".index(order) and zero == 0 and element < len(_LEVEL_4) and layout in (0, 1, 2)
         if not 0 <= kind < 5000 or not known or min(height, width) < 0 or imaginary not in (0, 1) or length < 1:
-            raise ValueError(f"no header of a matrix at byte {at}")
+            raise ValueError(f"there is no matrix header at byte {at}")
         name = content[at + 20 : at + 20 + length].split(b"\0")[0].decode("latin-1")
         dtype = np.dtype(f"{order}{_LEVEL_4[element]}")
         start = at + 20 + length
         at = start + height * width * dtype.itemsize * (1 + imaginary)
         if at > len(content):
-            raise ValueError(f"'{name}' of shape ({height}, {width}) needs {at} bytes, the file has {len(content)}")
+            raise ValueError(f"'{name}' of shape ({height}, {width}) needs {at} bytes, but the file has {len(content)}")
         if layout == 0 and not imaginary:  # neither text nor sparse
             values = np.frombuffer(content, dtype, height * width, offset=start)
             yield _Matrix(name, values.reshape(height, width, order="F"), start)
@@ -129,7 +129,7 @@ def _read_matrix(body: bytes, order: str) -> _Matrix | None:
     rows, columns = struct.unpack(f"{order}2i", shape)
     kind, data = next(elements, (0, b""))
     if kind not in _TYPES or min(rows, columns) < 0:
-        raise ValueError(f"elements of unknown type {kind}")
+        raise ValueError(f"unknown element type {kind}")
     dtype = np.dtype(f"{order}{_TYPES[kind]}")
     if len(data) != prod((rows, columns, dtype.itemsize)):
         raise ValueError(f"a matrix of shape ({rows}, {columns}) has {len(data)} bytes")
@@ -150,8 +150,8 @@ def _choose(file: Path, matrices: list[_Matrix], rows: int, columns: int | None,
         length = "any number of" if columns is None else columns
         there = ", ".join(f"'{matrix.name}' ({' x '.join(map(str, matrix.values.shape))})" for matrix in matrices)
         raise InputError(
-            f"{file}: holds {several} of {rows} signals x {length} samples, which {header} describes; "
-            f"it holds {there or 'no matrix of real numbers'}"
+            f"{file}: has {several} of {rows} signals x {length} samples, which {header} describes; "
+            f"it has {there or 'no matrix of real numbers'}"
         )
     return fitting[0]
 

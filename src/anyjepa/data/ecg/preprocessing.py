@@ -269,8 +269,8 @@ def without_outliers(leads: Sequence[str], count: np.ndarray, mean: np.ndarray, 
         number = int(outliers.any(axis=1).sum())
         named = ", ".join(lead for lead, n in zip(leads, outliers.sum(axis=0), strict=True) if n)
         warnings.warn(
-            f"statistics: {number} record{'s' * (number > 1)}: leads over {OUTLIER} times as large as in the other "
-            f"records do not count in mean and standard deviation ({named})",
+            f"statistics: {number} record{'s' * (number > 1)}: leads more than {OUTLIER} times as large as in other "
+            f"records are left out of the mean and standard deviation ({named})",
             DataWarning,
             stacklevel=2,
         )

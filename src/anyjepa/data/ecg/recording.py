@@ -75,8 +75,8 @@ class Recording:
         if (beyond := (np.abs(self.signal) > MOST_MV).any(axis=1)).any():
             lead = self.leads[int(beyond.argmax())]
             raise InputError(
-                f"{self.where}: lead '{lead}' has infinite values, or beyond {MOST_MV:g} mV; "
-                "mark invalid samples by NaN"
+                f"{self.where}: lead '{lead}' has values that are infinite or beyond {MOST_MV:g} mV; "
+                "mark invalid samples with NaN"
             )
 
     @property
@@ -115,7 +115,7 @@ def check_rate(fs: Any, where: str) -> float:
     try:
         rate = float(fs)
     except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"{where}: sampling rate '{fs}' is not a number of Hz") from error
+        raise InputError(f"{where}: sampling rate '{fs}' is not a number in Hz") from error
     if not low <= rate <= high:
         raise InputError(f"{where}: the sampling rate is {rate:g} Hz; an ECG has {low:g} to {high:g} Hz")
     return rate

@@ -191,9 +191,9 @@ class Store(Sequence[Recording]):
                 with _needed(), opened(path) as file:
                     samples = np.asarray(np.memmap(file, "<f4", mode="r"))
             except OSError as error:
-                raise InputError(f"{path}: cannot be read ({error.strerror}); prepare the store anew") from error
+                raise InputError(f"{path}: cannot be read ({error.strerror}); prepare the store again") from error
             if checksum(samples.data) != self.manifest.shards[number].checksum:
-                raise InputError(f"{path}: is damaged, its checksum is not that of {MANIFEST}; prepare the store anew")
+                raise InputError(f"{path}: is damaged, its checksum is not that of {MANIFEST}; prepare the store again")
             self._check_finite(number, samples)
             self._maps[number] = samples
         return self._maps[number]
@@ -209,8 +209,8 @@ class Store(Sequence[Recording]):
             if broken.any():
                 lead = self.leads[int(broken.argmax())]
                 raise InputError(
-                    f"{self.path}: record '{self.ids[index]}': lead '{lead}' has NaN or infinite values, although a "
-                    "store is written without; prepare the store anew"
+                    f"{self.path}: record '{self.ids[index]}': lead '{lead}' has NaN or infinite values, which a "
+                    "store never contains; prepare the store again"
                 )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -225,9 +225,9 @@ class Store(Sequence[Recording]):
                 size = regular_size(path)
             if size != shard.bytes:
                 found = f"it has {size} bytes instead of {shard.bytes}"
-                raise InputError(f"{path}: is damaged, {found}; prepare the store anew")
+                raise InputError(f"{path}: is damaged, {found}; prepare the store again")
             if size % 4:
-                raise InputError(f"{path}: is damaged, {size} bytes are not whole samples; prepare the store anew")
+                raise InputError(f"{path}: is damaged, it ends within a sample; prepare the store again")
             sizes.append(size // 4)
         where = self.path / INDEX
         if len(self) != self.manifest.records:
@@ -237,7 +237,7 @@ class Store(Sequence[Recording]):
         wrong |= self.lengths > rest // len(self.leads)  # a product of the lengths might overflow
         if wrong.any():
             record = self.ids[int(wrong.argmax())]
-            raise InputError(f"{where}: record '{record}' lies beyond the end of its shard; prepare the store anew")
+            raise InputError(f"{where}: record '{record}' lies beyond the end of its shard; prepare the store again")
 
 
 def recognise(folder: Path) -> bool:
@@ -269,7 +269,7 @@ def _needed() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InputError(f"{error}; prepare the store anew") from error
+        raise InputError(f"{error}; prepare the store again") from error
 
 
 def _read_manifest(path: Path) -> Manifest:
@@ -294,7 +294,7 @@ def _read_index(path: Path, manifest: Manifest) -> Any:
         with _needed():
             content = read_bytes(file, limit=None)
         if checksum(content) != manifest.index:
-            raise InputError(f"{file}: is damaged, its checksum is not that of {MANIFEST}; prepare the store anew")
+            raise InputError(f"{file}: is damaged, its checksum is not that of {MANIFEST}; prepare the store again")
         # By one thread: a process that ends soon after pyarrow has read by several sometimes aborts (pyarrow 26).
         parquet = pq.ParquetFile(pa.BufferReader(content))
         facts = parquet.metadata
@@ -303,11 +303,11 @@ def _read_index(path: Path, manifest: Manifest) -> Any:
         table = parquet.read(use_threads=False)
         table.validate(full=True)  # texts in UTF-8, lists within their values
     except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror or error}); prepare the store anew") from None
+        raise InputError(f"{file}: cannot be read ({error.strerror or error}); prepare the store again") from None
     except pa.ArrowException as error:
-        raise InputError(f"{file}: cannot be read as Parquet ({reason(error)}); prepare the store anew") from None
+        raise InputError(f"{file}: cannot be read as Parquet ({reason(error)}); prepare the store again") from None
     if wrong := _wrong_with(table, len(manifest.settings.leads)):
-        raise InputError(f"{file}: is no index of a store: {wrong}; prepare the store anew")
+        raise InputError(f"{file}: is not an index of a store: {wrong}; prepare the store again")
     return table
 
 
@@ -343,7 +343,7 @@ def _wrong_with(table: Any, leads: int) -> str | None:
         if pc.list_flatten(table[name]).null_count:  # pyright: ignore[reportAttributeAccessIssue]
             return f"column '{name}' has gaps in its lists"
     if not len(table):
-        return "it has no record"
+        return "it has no records"
     for name, values in (("age", table["age"]), ("likelihoods", pc.list_flatten(table["likelihoods"]))):  # pyright: ignore[reportAttributeAccessIssue]
         if not pc.all(pc.is_finite(values), min_count=0).as_py():  # pyright: ignore[reportAttributeAccessIssue]
             return f"column '{name}' has NaN or infinite values"
@@ -351,7 +351,7 @@ def _wrong_with(table: Any, leads: int) -> str | None:
         return f"split '{min(strange)}' is none of {', '.join(get_args(Part))}"
     measure = pc.list_value_length  # pyright: ignore[reportAttributeAccessIssue]
     if pc.count_distinct(table["id"]).as_py() < len(table):  # pyright: ignore[reportAttributeAccessIssue]
-        return "an id is there twice"
+        return "an id occurs twice"
     lengths = {name: measure(table[name]).fill_null(-1).to_numpy() for name in _LISTS}
     for one, other in (("statements", "likelihoods"), ("marks", "symbols")):
         if (lengths[one] != lengths[other]).any():

@@ -170,7 +170,7 @@ def _check_settings(config: EcgDataConfig, store: Store) -> None:
     if settings.highpass_hz != config.highpass_hz and not config.mixture:
         raise InputError(
             f"{store.path}: was prepared with highpass_hz {settings.highpass_hz}, the recipe has {config.highpass_hz}; "
-            "set data.highpass_hz to that of the store, or prepare it anew"
+            "set data.highpass_hz to that of the store, or prepare the store again"
         )
     for lead in map(canonical_lead, config.leads):
         if lead not in settings.leads:

@@ -61,13 +61,13 @@ class Work(NamedTuple):
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if self.folder.is_symlink():  # its name can be foreseen, so somebody could lead the work elsewhere
-                raise InputError(f"{self.folder}: is a link; remove it")
+                raise InputError(f"{self.folder}: is a symbolic link; remove it")
             if not (self.folder / LOCK).is_file() and any(self.folder.iterdir()):
                 raise InputError(f"{self.folder}: is needed for the work and holds something else; move it away")
             (self.folder / LOCK).touch()
         except OSError as error:
             raise InputError(f"{self.folder}: a store cannot be written here ({error.strerror})") from error
-        with locked(self.folder / LOCK, f"{self.folder}: another process is making this store; wait until it ends"):
+        with locked(self.folder / LOCK, f"{self.folder}: another process is writing it; wait until that finishes"):
             yield
 
     def begin(self, shards: Sequence[str]) -> None:

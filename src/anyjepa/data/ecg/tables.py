@@ -63,7 +63,7 @@ def _single(table: Table, name: str) -> str | None:
     values = set(table.texts(name))
     if len(values) != 1:
         raise InputError(
-            f"{table.file.path}: column '{name}' must hold one value, has {len(values)}; a file is one record"
+            f"{table.file.path}: column '{name}' must have a single value, not {len(values)}; a file is one record"
         )
     return values.pop()
 
@@ -81,7 +81,7 @@ def _lead_columns(table: Table) -> list[str]:
     for column in columns:
         if canonical_lead(column) not in LEADS:
             like = did_you_mean(column, (*LEADS, *FACTS, "time_s"))
-            fix = table.file.hint or f"{like}; name the lead columns by leads=[...]"
+            fix = table.file.hint or f"{like}; name the lead columns with leads=[...]"
             raise InputError(f"{table.file.path}: column '{column}' is not a lead{fix}")
     return columns
 

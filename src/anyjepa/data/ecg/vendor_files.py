@@ -158,6 +158,6 @@ def _millivolts(lead: Lead, path: Path, unit: str | float | None) -> np.ndarray:
     if not np.isfinite(lead.resolution) or not np.isfinite(lead.offset) or not lead.resolution:
         raise InputError(
             f"{path}: '{lead.label}': one unit is {lead.resolution:g} {lead.resolution_unit}, offset {lead.offset:g}; "
-            "these must be finite numbers, and a unit not 0"
+            "both must be finite, and the unit must not be 0"
         )
     return (lead.samples * lead.resolution + lead.offset) * millivolts_per(lead.resolution_unit, str(path))

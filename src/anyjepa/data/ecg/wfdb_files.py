@@ -103,7 +103,7 @@ def _read_leads(path: Path, header: Header, unit: str | float | None) -> _Leads:
         raise InputError(f"{path}: lead '{min(twice)}' occurs more than once in {', '.join(names)}")
     if len({signal.per_frame for signal in chosen}) > 1:
         rates = ", ".join(f"'{signal.lead}' {header.fs * signal.per_frame:g} Hz" for signal in chosen)
-        raise InputError(f"{path}: its leads have different sampling rates ({rates}), which is not read")
+        raise InputError(f"{path}: its leads have different sampling rates ({rates}), which is not supported")
     fs = check_rate(header.fs * chosen[0].per_frame, str(path))
     rows = {
         signal.lead: _millivolts(path, signal, samples, unit)
@@ -131,7 +131,7 @@ def _millivolts(path: Path, signal: Signal, samples: np.ndarray, unit: str | flo
     elif signal.gain == 0:
         raise InputError(
             f"{path}: '{signal.lead}' has no gain, so its voltage is unknown; "
-            "write ADC units per mV into the header, such as '200/mV', or pass the size of one as the unit"
+            "write ADC units per mV into the header, such as '200/mV', or set unit to the size of one ADC unit"
         )
     else:
         scale = millivolts_per(signal.unit, f"{path}: '{signal.lead}'") / signal.gain
@@ -149,7 +149,7 @@ def _join_segments(path: Path, header: Header, unit: str | float | None) -> _Lea
     """The leads of a multi-segment record, NaN where a segment lacks one. A segment of 0 samples is only a layout."""
     frames = sum(segment.samples for segment in header.segments)
     if header.samples not in (None, frames):
-        raise InputError(f"{path}: announces {header.samples} samples, its segments have {frames}")
+        raise InputError(f"{path}: declares {header.samples} samples, but its segments have {frames}")
     headers = {
         segment.name: _read_segment_header(path, header, segment.name, segment.samples)
         for segment in header.segments
@@ -187,7 +187,7 @@ def _read_segment_header(path: Path, whole: Header, name: str, samples: int) -> 
     except InputError as error:
         raise InputError(f"{path}: its segment '{name}' cannot be read: {error}") from error
     if inner.segments:
-        raise InputError(f"{path}: segment '{name}' is made of segments itself; a segment must be a plain record")
+        raise InputError(f"{path}: segment '{name}' has segments of its own; a segment must be a plain record")
     if inner.fs != whole.fs:
         raise InputError(f"{path}: segment '{name}' has {inner.fs:g} frames per second, the record has {whole.fs:g}")
     if inner.samples not in (None, samples):

@@ -92,11 +92,11 @@ def read_header(path: Path) -> Header:
         fields = _record_fields(fields, path, first, described)
         segments = tuple(_parse_segment(line, number, path) for number, line in enumerate(described, 1))
         if len(segments) != int(count):
-            raise InputError(f"{path}: announces {count} segments, describes {len(segments)}")
+            raise InputError(f"{path}: declares {count} segments, but describes {len(segments)}")
         return Header(*_rate_and_samples(fields, path), (), segments, comments)
     fields = _record_fields(fields, path, first, described)
     if int(fields[0]) != len(described):
-        raise InputError(f"{path}: announces {fields[0]} signals, describes {len(described)}")
+        raise InputError(f"{path}: declares {fields[0]} signals, but describes {len(described)}")
     if not described:
         raise InputError(f"{path}: the record is empty: it has no signals")
     fs, samples = _rate_and_samples(fields, path)
@@ -177,15 +177,15 @@ def _is_rate(text: str) -> bool:
 
 
 def _with_space(path: Path, name: str) -> InputError:
-    return InputError(f"{path}: '{name}' is a name with a space, which WFDB does not allow; rename the record's files")
+    return InputError(f"{path}: name '{name}' has a space, which WFDB does not allow; rename the record's files")
 
 
 def _parse_segment(line: str, number: int, path: Path) -> Segment:
     match = _SEGMENT_LINE.fullmatch(line)
     if match is None or match["name"] in (".", ".."):
         raise InputError(
-            f"{path}: segment {number} cannot be understood: '{line[:80]}'; "
-            "it must be 'NAME SAMPLES', of a record beside this header"
+            f"{path}: cannot parse segment {number}: '{line[:80]}'; "
+            "it must be 'NAME SAMPLES' and name a record next to this header"
         )
     return Segment(match["name"], int(match["samples"]))
 
@@ -197,7 +197,7 @@ def _parse_signal(line: str, number: int, path: Path, folder: str) -> Signal:
     form = _FORMAT.fullmatch(fields[1]) if len(fields) > 1 else None
     gain = _GAIN.fullmatch(fields[2]) if len(fields) > 2 else None
     if form is None or form[2] == "0" or (gain is None and len(fields) > 2):
-        raise InputError(f"{path}: signal {number} cannot be understood: '{line[:80]}'")
+        raise InputError(f"{path}: cannot parse signal {number}: '{line[:80]}'")
     names = ("ADC resolution", "ADC zero", "initial value", "checksum", "block size")
     whole = [
         _whole(text, path, f"{name} of '{lead}'") for name, text in zip(names, fields[3:8], strict=False)
@@ -244,7 +244,7 @@ def _inside(name: str, what: str) -> list[str]:
     """The parts of a relative path. InputError if it may leave its folder."""
     parts = _FOLDERS.split(name)
     if ".." in parts or "." in parts or "" in parts or re.match(r"[A-Za-z]:", name):
-        raise InputError(f"{what} lies in '{name[:80]}', not in the folder of its header")
+        raise InputError(f"{what} is in '{name[:80]}', outside the folder of its header")
     return parts
 
 

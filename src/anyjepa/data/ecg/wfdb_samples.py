@@ -41,10 +41,10 @@ def read_samples(path: Path, header: Header) -> list[np.ndarray]:
     """
     files = [(name, list(group)) for name, group in groupby(header.signals, lambda signal: signal.file)]
     if twice := {name for name, _ in files if [other for other, _ in files].count(name) > 1}:
-        raise InputError(f"{path}: the signals in '{min(twice)}' must follow each other")
+        raise InputError(f"{path}: the signals in '{min(twice)}' must be on consecutive lines")
     samples = [rows for name, signals in files for rows in _read_file(path, path.parent / name, header, signals)]
     if len({len(rows) // signal.per_frame for rows, signal in zip(samples, header.signals, strict=True)}) > 1:
-        raise InputError(f"{path}: its signal files differ in length, and it does not give the number of samples")
+        raise InputError(f"{path}: its signal files differ in length, and it does not declare the number of samples")
     _verify(path, header.signals, samples)
     return samples
 
@@ -53,7 +53,7 @@ def _read_file(path: Path, file: Path, header: Header, signals: Sequence[Signal]
     """The samples of the signals of one file."""
     first = signals[0]
     if any((signal.format, signal.offset) != (first.format, first.offset) for signal in signals):
-        raise InputError(f"{path}: the signals in '{first.file}' have several formats or offsets; one file has one")
+        raise InputError(f"{path}: the signals in '{first.file}' have different formats or offsets; a file has one")
     try:
         with opened(file) as content:
             size, start = os.fstat(content.fileno()).st_size, content.read(len(LEVEL_5))
@@ -70,7 +70,7 @@ def _read_file(path: Path, file: Path, header: Header, signals: Sequence[Signal]
         frames = _read_plain(path, file, size, header, signals, width)
     else:
         known = ", ".join((*_BLOCKS, *_FLAC_BITS))
-        raise InputError(f"{path}: format {first.format} of '{first.lead}' is not read; known are {known}")
+        raise InputError(f"{path}: format {first.format} of '{first.lead}' is not supported; known are {known}")
     first_column = 0
     for signal in signals:
         rows = frames[:, first_column : first_column + signal.per_frame].reshape(-1)
@@ -90,14 +90,14 @@ def _read_plain(path: Path, file: Path, size: int, header: Header, signals: Sequ
         if frames and size > offset - (-frames * width // per_block) * block:
             raise InputError(
                 f"{file}: {size} bytes are not a whole number of samples of {len(signals)} signals in format {form}; "
-                f"it is truncated, or {path.name} names the wrong signals"
+                f"it is truncated, or {path.name} describes the wrong signals"
             )
     needed = offset + _bytes(form, frames * width)
     of = f"{len(signals)} leads of {frames} samples in format {form} take {needed} bytes"
     if size < needed and frames:
-        raise InputError(f"{file}: {of}, the file has {size}; it is truncated, or holds fewer leads than named")
+        raise InputError(f"{file}: {of}, but the file has {size}; it is truncated, or has fewer leads than named")
     if size > needed + min(_SLACK, max(0, _bytes(form, frames) - 1)):  # less than one more lead
-        raise InputError(f"{file}: {of}, the file has {size}; it holds more leads or samples than {path.name} says")
+        raise InputError(f"{file}: {of}, but the file has {size}; it has more leads or samples than {path.name} says")
     content = np.fromfile(file, np.uint8, max(0, needed - offset), offset=offset)
     return _decode(form, content, frames * width).reshape(frames, width)
 
@@ -144,7 +144,7 @@ def _read_flac(path: Path, file: Path, size: int, header: Header, signals: Seque
         raise InputError(f"{path}: its format needs the soundfile package: pip install 'anyjepa[ecg]'") from error
     first = signals[0]
     if any(signal.per_frame != first.per_frame for signal in signals):
-        raise InputError(f"{path}: the signals in '{first.file}' differ in samples per frame; those in FLAC cannot")
+        raise InputError(f"{path}: the signals in '{first.file}' differ in samples per frame, which FLAC forbids")
     try:
         with soundfile.SoundFile(file) as sound:
             bits = _SUBTYPE_BITS.get(sound.subtype, 0)
@@ -152,11 +152,11 @@ def _read_flac(path: Path, file: Path, size: int, header: Header, signals: Seque
                 described = f"is {sound.format} of type {sound.subtype}"
                 raise InputError(f"{file}: {described}, not FLAC of up to {_FLAC_BITS[first.format]} bits")
             if sound.channels != len(signals):
-                raise InputError(f"{file}: has {sound.channels} channels, {path.name} describes {len(signals)}")
+                raise InputError(f"{file}: has {sound.channels} channels, but {path.name} describes {len(signals)}")
             available = (sound.frames - first.offset) // first.per_frame
             frames = available if header.samples is None else header.samples
             if available < frames:
-                raise InputError(f"{file}: has {max(available, 0)} samples, {path.name} describes {frames}")
+                raise InputError(f"{file}: has {max(available, 0)} samples, but {path.name} describes {frames}")
             check_size(16 * frames * first.per_frame * len(signals), size, f"{file}")
             sound.seek(first.offset)
             rows = np.empty((max(frames, 0) * first.per_frame, len(signals)), np.int32)
@@ -177,13 +177,13 @@ def _check_adc_units(path: Path, file: Path, frames: np.ndarray, signals: Sequen
     finite = frames[np.isfinite(frames)] if fractional else frames
     lowest = INVALID.get(signals[0].format, -np.inf)
     if finite.size and not lowest <= finite.min() <= finite.max() < -lowest:
-        beyond = f"holds numbers from {finite.min()} to {finite.max()}"
-        raise InputError(f"{file}: {beyond}, more than format {signals[0].format} in {path.name} can hold")
+        beyond = f"has values from {finite.min()} to {finite.max()}"
+        raise InputError(f"{file}: {beyond}, which do not fit format {signals[0].format} in {path.name}")
     fractional = fractional and bool((finite != np.rint(finite)).any())
     if fractional and any((signal.gain, signal.baseline) != (1, 0) for signal in signals):
         raise InputError(
-            f"{file}: holds fractions, but ADC units are whole numbers; it may hold mV already, "
-            f"which {path.name} must state as gain '1(0)/mV'"
+            f"{file}: has fractions, but ADC units are whole numbers; if the values are in mV, "
+            f"set the gain in {path.name} to '1(0)/mV'"
         )
 
 
@@ -199,9 +199,9 @@ def _verify(path: Path, signals: Sequence[Signal], samples: Sequence[np.ndarray]
             total = int(np.nan_to_num(rows).sum(dtype=np.float64 if rows.dtype.kind == "f" else np.int64))
             if (total - signal.checksum) % 2**16:
                 signed = (total + 2**15) % 2**16 - 2**15, (signal.checksum + 2**15) % 2**16 - 2**15
-                raise _changed(path, signal, "has checksum {}, the header says {}".format(*signed))
+                raise _changed(path, signal, "has checksum {}, but the header says {}".format(*signed))
         if initials and signal.format != "8" and len(rows) and signal.initial not in (None, rows[0]):
-            raise _changed(path, signal, f"begins with {rows[0]}, the header says {signal.initial}")
+            raise _changed(path, signal, f"begins with {rows[0]}, but the header says {signal.initial}")
 
 
 def _changed(path: Path, signal: Signal, how: str) -> InputError:

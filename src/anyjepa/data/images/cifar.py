@@ -156,7 +156,7 @@ def _from_archive(layout: Layout, path: Path) -> dict[str, bytes]:
     for name, content in _members(path, layout.files):
         if name in layout.files:
             if name in files:
-                raise InputError(f"{path}: holds {name} twice")
+                raise InputError(f"{path}: contains {name} twice")
             files[name] = content
     for name in layout.files:
         if name not in files:

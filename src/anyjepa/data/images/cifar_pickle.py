@@ -81,7 +81,7 @@ def _reduce(self: _Unpickler) -> None:
     if isinstance(made := self.stack[-1], bytes):
         self.left -= len(made)
         if self.left < 0:
-            raise pickle.UnpicklingError("it makes more bytes than it has")
+            raise pickle.UnpicklingError("it expands to more bytes than it has")
 
 
 class _Counted(dict[int, Any]):

@@ -58,7 +58,7 @@ def cache_folder() -> Path:
 def _fetch(url: str, partial: Path) -> None:
     """Write what `url` has, after what is there already if the server can do that."""
     if partial.is_symlink():  # its name can be foreseen, so somebody could lead the bytes elsewhere
-        raise InputError(f"{partial}: is a link; remove it")
+        raise InputError(f"{partial}: is a symbolic link; remove it")
     there = partial.stat().st_size if partial.exists() else 0
     request = Request(url, headers={"Range": f"bytes={there}-"} if there else {})
     try:
@@ -67,7 +67,7 @@ def _fetch(url: str, partial: Path) -> None:
                 while block := answer.read(2**20):
                     if file.tell() > LARGEST:
                         raise ConnectionError(
-                            f"it sends more than {LARGEST >> 20} MB, no published archive is so large"
+                            f"it sends more than {LARGEST >> 20} MB, but no published archive is that large"
                         )
                     file.write(block)
             if answer.length:  # bytes promised, but not sent

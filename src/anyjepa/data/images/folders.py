@@ -32,7 +32,7 @@ def read_folder(root: Path, on_error: Literal["raise", "skip"] = "raise", remark
             continue
         files.append(file)
     if not files:
-        raise InputError(f"{root}: holds no image that can be read; the first: {next(iter(skipped.values()))}")
+        raise InputError(f"{root}: has no readable image; the first error: {next(iter(skipped.values()))}")
     ids = tuple(file.id for file in files)
     classes = tuple(sorted({file.label for file in files if file.label is not None}))
     place = {name: number for number, name in enumerate(classes)}

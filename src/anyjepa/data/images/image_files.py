@@ -49,7 +49,7 @@ def read_image(path: Path, decode: bool = True) -> np.ndarray:
         with opened(path) as file, warnings.catch_warnings():  # Pillow's, of odd metadata
             warnings.simplefilter("ignore")
             if not os.fstat(file.fileno()).st_size:
-                raise InputError(f"{path}: is an empty file")
+                raise InputError(f"{path}: is empty")
             with Image.open(file, formats=("PNG", "JPEG", "WEBP")) as picture:
                 PIXELS.check(picture.width * picture.height, str(path))
                 return as_pixels(picture) if decode else np.empty((0, 0, 3), np.uint8)

@@ -41,7 +41,7 @@ class ParquetFile:
             for place in stored:
                 if kinds[place].num_fields:
                     where = f"{self.path}: column '{self.header[place]}'"
-                    raise InputError(f"{where} holds {kinds[place]}; a cell must be a text or a number")
+                    raise InputError(f"{where} holds {kinds[place]}; a cell must be text or a number")
             # A chunk's own metadata are not asked for: where they are damaged pyarrow ends the process.
             groups = range(file.num_row_groups)
             declared = sum(file.metadata.row_group(group).total_byte_size for group in groups)

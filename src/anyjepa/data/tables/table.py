@@ -39,7 +39,7 @@ class TableFile:
     load: Callable[[Sequence[int]], list[pa.ChunkedArray]] = field(repr=False)
 
     def read(self, columns: Sequence[str]) -> Table:
-        """These columns. Raises InputError for a name that is not there, or is there twice."""
+        """These columns. Raises InputError for a name that is not there, or occurs twice."""
         columns = list(dict.fromkeys(map(clean, columns)))
         for column in columns:
             if column not in self.names:
@@ -47,7 +47,7 @@ class TableFile:
                     f"{self.path}: column '{column}' is missing{self.hint or did_you_mean(column, self.names)}"
                 )
             if self.names.count(column) > 1:
-                raise InputError(f"{self.path}: column '{column}' is there twice")
+                raise InputError(f"{self.path}: column '{column}' occurs twice")
         with _readable(self.path):
             loaded = self.load([self.names.index(column) for column in columns])
         return Table(self, dict(zip(columns, loaded, strict=True)))
@@ -59,7 +59,7 @@ class TableFile:
         table = self.read(names)
         columns = {n: column for n, column in table.columns.items() if not (_INDEX.fullmatch(n) and table.is_idle(n))}
         if nameless := [name for name in columns if _INDEX.fullmatch(name) and name != "index"]:
-            raise InputError(f"{self.path}: a column has no name ('{nameless[0]}'); name it, or write no index")
+            raise InputError(f"{self.path}: a column has no name ('{nameless[0]}'); name it, or save without an index")
         return Table(self, columns)
 
     def check_header(self, names: Sequence[str]) -> None:
@@ -67,16 +67,16 @@ class TableFile:
         named = [name for name in names if not _INDEX.fullmatch(name)]
         counted = [[str(number) for number in range(first, first + len(named))] for first in (0, 1)]
         if named and all(_FLOAT.fullmatch(name.replace(",", ".")) for name in named) and named not in counted:
-            raise InputError(f"{self.path}: the first line must name the columns; it holds numbers ('{named[0]}')")
+            raise InputError(f"{self.path}: the first line must name the columns; it contains numbers ('{named[0]}')")
 
     @property
     def hint(self) -> str:
         """What may be wrong with a table without the columns that it should have, or "" if nothing looks odd."""
         if re.match(r"#.*\s", self.names[0]):
-            return "; the first line looks like a comment: remove the lines above the names of the columns"
+            return "; the first line looks like a comment: remove the lines above the header"
         if len(self.names) != 1 or not re.search(r"\W", self.names[0]):
             return ""
-        return "; the table has one column only: separate its cells by a comma, semicolon, tab or bar"
+        return "; the table has one column only: separate its cells with a comma, semicolon, tab or bar"
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,8 @@ class Table:
                 row[:] = self._numbers(name, marks)
         if len(marks) > 1:
             raise InputError(
-                f"{self.file.path}: numbers have commas and points ('{marks[',']}', '{marks['.']}'); "
-                "write them without separators of thousands"
+                f"{self.file.path}: numbers have both commas and points ('{marks[',']}', '{marks['.']}'); "
+                "remove the thousands separators"
             )
         return values
 
@@ -173,7 +173,7 @@ class Table:
 def open_table(path: Path) -> TableFile:
     """The header of a .csv, .tsv or .parquet file. Raises InputError, in one line, for all that is not a table."""
     if path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"{path}: a table is a .csv, .tsv or .parquet file, not '{path.suffix}'")
+        raise InputError(f"{path}: a table must be a .csv, .tsv or .parquet file, not '{path.suffix}'")
     regular_size(path)
     with _readable(path):
         if path.suffix.lower() == ".parquet":
@@ -198,7 +198,7 @@ def _readable(path: Path) -> Iterator[None]:
     except UnicodeDecodeError as error:
         byte = f"byte 0x{error.object[error.start]:02x}"
         raise InputError(
-            f"{path}: is not {error.encoding.upper()} text ({byte}); in Windows-1252 or Latin-1? Save it as UTF-8"
+            f"{path}: is not {error.encoding.upper()} text ({byte}); perhaps Windows-1252 or Latin-1; save it as UTF-8"
         ) from None
     except Exception as error:  # pyarrow raises its own, and those of Python
         raise InputError(f"{path}: cannot be read as a table ({reason(error)})") from error
@@ -243,5 +243,5 @@ def _written(words: pa.Array, where: str) -> list[str]:
     values = words.to_pylist()
     for value in values:
         if value is not None and exact <= abs(value) < float("inf"):
-            raise InputError(f"{where}: {value:.0f} is too large for a {kind}, which has rounded it; store it as text")
+            raise InputError(f"{where}: {value:.0f} is too large for a {kind} and was rounded; store it as text")
     return ["" if v is None else str(int(v)) if v.is_integer() else str(v) for v in values]

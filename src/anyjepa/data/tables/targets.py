@@ -50,7 +50,7 @@ def _is_binary(name: str, cells: list[str], ids: Sequence[str], path: Path) -> b
             row = (words or odd)[0]
             raise InputError(
                 f"{_at(path, ids, row, name, cells[row])}, but {len(cells) - len(odd)} of {len(cells)} rows are 0 or "
-                "1 (true or false, yes or no); correct it, or name all classes by words"
+                "1 (true or false, yes or no); correct it, or write all classes as words"
             )
     return not odd
 
@@ -58,11 +58,11 @@ def _is_binary(name: str, cells: list[str], ids: Sequence[str], path: Path) -> b
 def _one_hot(name: str, cells: list[str], path: Path) -> tuple[tuple[str, ...], np.ndarray]:
     classes = sorted(set(cells))
     if len(classes) < 2:
-        raise InputError(f"{path}: column '{name}' has one class only: '{classes[0]}'")
+        raise InputError(f"{path}: column '{name}' has only one class: '{classes[0]}'")
     if len(classes) > max(FEW, len(cells) / 2):
         raise InputError(
             f"{path}: column '{name}' has {len(classes)} distinct values in {len(cells)} rows, such as "
-            f"'{classes[0][:40]}'; a target has few classes, each in many rows"
+            f"'{classes[0][:40]}'; a target column has few classes"
         )
     MEMORY.check(8 * len(cells) * len(classes), f"{path}: labels of {len(classes)} classes")
     place = {name: column for column, name in enumerate(classes)}

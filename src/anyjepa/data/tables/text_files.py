@@ -113,7 +113,7 @@ class TextFile:
             for block in iter(lambda: text.read(1 << 20), ""):
                 quotes += block.count('"')
                 if "\0" in block:
-                    raise InputError(f"{self.path}: holds zero bytes, so it is not a text table or it is damaged")
+                    raise InputError(f"{self.path}: contains zero bytes, so it is damaged or not a text table")
         if quotes % 2:  # or '"' stands for an inch
             with self._text() as text:
                 rows = csv.reader(text, delimiter=self.separator, strict=True)
@@ -136,9 +136,7 @@ def open_text(path: Path) -> TextFile:
             raise InputError(f"{path}: is {what}, not text; save it as CSV (UTF-8)")
     mark, encoding = next((pair for pair in _MARKS.items() if head.startswith(pair[0])), (b"", "utf-8"))
     if encoding == "utf-8" and b"\0" in head:
-        raise InputError(
-            f"{path}: holds zero bytes, so it is not UTF-8 (UTF-16 without a byte order mark?); save it as UTF-8"
-        )
+        raise InputError(f"{path}: contains zero bytes, so it is not UTF-8 but perhaps UTF-16; save it as UTF-8")
     start = len(mark)
     with path.open("rb") as file:
         file.seek(start)

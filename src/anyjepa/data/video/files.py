@@ -65,17 +65,17 @@ def scan(path: Path) -> Scan:
     pts, dts, key, shown, sizes = zip(*packets, strict=True)
     all_there = avi and named == len(pts)  # only its index is cut, or it was written with a wrong size
     if last.is_corrupt or (not all_there and ends_early(path)):
-        there = f"{named} frames are named, {len(pts)} are there" if named > len(pts) else "its header names more bytes"
-        raise InputError(f"{path}: is truncated: {there}")
+        declared = f"{named} frames, but it has {len(pts)}" if named > len(pts) else "more bytes than it has"
+        raise InputError(f"{path}: is truncated: its header declares {declared}")
     plain = (codec != "mpeg4" or min(sizes) > NOTHING_NEW) and _in_order(pts, key, reorders)
     times = sorted(compress(pts, shown)) if plain else _decoded_times(path)
     if not times:
-        raise InputError(f"{path}: none of its frames is shown")
+        raise InputError(f"{path}: shows no frame")
     known = plain or (None not in times and len(set(times)) == len(times))
     places = {p: p if d is None else d for p, d in compress(zip(pts, dts, strict=True), key)}
     starts = [(number, places[time]) for number, time in enumerate(times) if time in places] if known else []
     if not key[0] and not (starts and starts[0][0] == 0):
-        raise InputError(f"{path}: its first frame needs earlier ones that are not in it; cut it at a key frame")
+        raise InputError(f"{path}: its first frame depends on missing earlier frames; cut the file at a key frame")
     keys = np.array(starts, np.int64).reshape(-1, 2)
     strict = not (codec == "h264" and known and _leads(pts[key.index(True) :]))
     return Scan(np.array(times, np.int64) if known else None, keys, len(times), digest.hexdigest(), strict)
@@ -152,7 +152,7 @@ def _decode_from(
                 MEMORY.check(6 * len(frames) * prod(view.scaled), f"{path}: decoding {len(frames)} frames at once")
             if (frame.width, frame.height) != size or frame.rotation != view.rotation:
                 raise InputError(
-                    f"{path}: the size or rotation of its frames changes at frame {number}; split it there"
+                    f"{path}: the size or rotation of its frames changes at frame {number}; split the file there"
                 )
             if number in wanted:
                 kept.append(view.pixels(frame))

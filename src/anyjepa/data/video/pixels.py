@@ -41,7 +41,7 @@ class View(NamedTuple):
         """
         aspect = aspect or Fraction(1)
         if not 1 / WIDEST <= aspect <= WIDEST:
-            raise ValueError(f"its pixels have an aspect ratio of {aspect}, which no player shows")
+            raise ValueError(f"its pixel aspect ratio of {aspect} is implausible")
         width, height = frame.width * float(aspect), frame.height
         scale = min(1.0, decoding.short_side / min(width, height))
         scaled = max(1, round(width * scale)), max(1, round(height * scale))

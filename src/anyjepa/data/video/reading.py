@@ -45,7 +45,7 @@ def read_files(path: Path, on_error: Literal["raise", "skip"], decoding: Decodin
         files.append(file)
         scans.append(seen)
     if not files:
-        raise InputError(f"{path}: holds no video that can be read; the first: {next(iter(skipped.values()))}")
+        raise InputError(f"{path}: has no readable video; the first error: {next(iter(skipped.values()))}")
     ids = tuple(file.id for file in files)
     split = tuple(file.part or "train" for file in files) if any(file.part for file in files) else None
     in_files = VideoFiles(tuple(file.path for file in files), tuple(scans), decoding)

@@ -43,7 +43,7 @@ class Effects:
     def __post_init__(self):
         count, genes = len(self.conditions), len(self.genes)
         if repeated := [name for name in self.conditions if self.conditions.count(name) > 1]:
-            raise InputError(f"condition '{repeated[0]}' is there twice")
+            raise InputError(f"condition '{repeated[0]}' occurs twice")
         for i, name in enumerate(self.conditions[: len(self.perturbed)]):
             if not self.perturbed[i]:
                 raise InputError(f"condition '{name}' perturbs nothing: a control is given as `control`")

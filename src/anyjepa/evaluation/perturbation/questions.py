@@ -88,7 +88,7 @@ class Goal:
         if bool(self.up or self.down) == bool(self.toward):
             raise InputError("a goal is genes to go up or down, or a change to come near: one of the two")
         if twice := [gene for gene in self.genes if self.genes.count(gene) > 1]:
-            raise InputError(f"goal: gene '{twice[0]}' is there twice")
+            raise InputError(f"goal: gene '{twice[0]}' occurs twice")
         wanted = np.array(list(self.toward.values()), float)
         if not np.isfinite(wanted).all() or (self.toward and not wanted.any()):
             raise InputError("goal: the wanted change must be finite, and not 0 for all genes")

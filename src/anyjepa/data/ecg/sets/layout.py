@@ -62,7 +62,7 @@ def read_index(path: Path, key: str, columns: Sequence[str], prefix: str | None 
     twice = index.duplicated(subset=[key]).to_numpy()
     if twice.any():
         row = int(twice.argmax())
-        raise InputError(f"{path}: row {row + 1}: {key} '{index.at[row, key]}' is there twice")
+        raise InputError(f"{path}: row {row + 1}: {key} '{index.at[row, key]}' occurs twice")
     return index
 
 
