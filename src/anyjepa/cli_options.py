@@ -76,12 +76,12 @@ def told(output: Path, count: int, skipped: Mapping[str, str]) -> None:
 
 
 def echo(text: object, err: bool = False, nl: bool = True) -> None:
-    """Print text that may hold names from files: see `printable`."""
+    """Print text that may contain names from files (see `printable`)."""
     typer.echo(printable(str(text), keep="\n"), err=err, nl=nl)
 
 
 def show_json(value: object) -> None:
-    """Print plain values as JSON in ASCII, which any terminal takes as it is."""
+    """Print plain values as JSON in ASCII, which every terminal can show."""
     typer.echo(json.dumps(value, indent=2))
 
 
@@ -91,7 +91,7 @@ def show(renderable: Any) -> None:
 
 
 def console(stderr: bool = False) -> Any:
-    """A `Terminal`; rich is imported only now."""
+    """Return a `Terminal`; imports rich only when it is needed."""
     from anyjepa.terminal import Terminal
 
     return Terminal(stderr=stderr)

@@ -13,8 +13,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 # Far above any network in use: a slip of the keyboard ends in a line, not in a full memory.
 Width = Annotated[int, Field(gt=0, le=2**16)]  # of a network, or of a patch in samples
 Depth = Annotated[int, Field(gt=0, le=1000)]
-Few = Annotated[int, Field(gt=0, le=256)]  # blocks of a mask, which are drawn and predicted one by one
-Repeats = Annotated[int, Field(gt=0, le=1000)]  # of an evaluation
+Few = Annotated[int, Field(gt=0, le=256)]  # blocks of a mask; each is drawn and predicted separately
+Repeats = Annotated[int, Field(gt=0, le=1000)]  # repeats of an evaluation
 
 
 class Config(BaseModel):
@@ -70,10 +70,10 @@ def _first(model: type[BaseModel], error: ValidationError, plain: object) -> str
 
 
 def _shown(value: object) -> str:
-    """The beginning of a value, whatever it is."""
+    """The start of any value as text."""
     try:
         return str(value)[:80]
-    except (ValueError, RecursionError):  # a number of thousands of digits, lists in lists in lists
+    except (ValueError, RecursionError):  # numbers of thousands of digits, deeply nested lists
         return f"a {type(value).__name__}"
 
 

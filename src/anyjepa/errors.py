@@ -36,10 +36,10 @@ def one_line(text: str) -> str:
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Text from outside with the characters spelt out, as '\\x1b', that a terminal or a browser would not just show.
+    """Escape characters, as in '\\x1b', that a terminal or a browser would not simply show.
 
-    These are control characters, marks that turn the direction of writing, invisible ones, and halves of characters
-    (of a file name that is not UTF-8). keep: characters that may stay, such as line ends.
+    These are control characters, marks that change the writing direction, invisible characters, and lone surrogates
+    (from file names that are not UTF-8). keep: characters that stay, such as line breaks.
     """
     return text if text.isprintable() else "".join(c if c.isprintable() or c in keep else repr(c)[1:-1] for c in text)
 

@@ -1,4 +1,4 @@
-"""A file that one process at a time holds."""
+"""A lock file that one process at a time can hold."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from anyjepa.errors import InputError
 
 @contextmanager
 def locked(file: Path, busy: str) -> Iterator[None]:
-    """Hold `file`, made if it does not exist. Raises InputError `busy` if another process holds it, else OSError.
+    """Lock `file`, creating it if needed. Raises InputError `busy` if another process holds it, or OSError.
 
-    The lock belongs to this process: its workers do not share it, and it ends with the process, however that ends.
-    File systems without locks have none.
+    The lock belongs to this process, is not shared with its workers, and is released when the process ends in any way.
+    On file systems without locks, nothing is locked.
     """
-    if file.exists() and not file.is_file():  # opening a FIFO would wait for its other end
+    if file.exists() and not file.is_file():  # opening a FIFO would block
         raise InputError(f"{file}: is not a regular file; remove it")
     with open(file, "a") as lock:
         try:

@@ -1,4 +1,4 @@
-"""A terminal that shows names from files as they are: no markup is read in them, no control character passes."""
+"""Terminal output that shows names from files literally: without markup, and with control characters escaped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from anyjepa.errors import printable
 
 
 class Terminal(Console):
-    """Rich's console for text from outside: '[red]' and ':smile:' are printed, an escape sequence is spelt out."""
+    """Rich's console for untrusted text: '[red]' and ':smile:' are printed literally, escape sequences are escaped."""
 
     def __init__(self, **how: Any):
         super().__init__(markup=False, emoji=False, **how)
@@ -24,7 +24,7 @@ class Terminal(Console):
 
 
 def as_text(renderable: RenderableType) -> str:
-    """What a terminal would show, without colours."""
+    """The text that a terminal would show, without colours."""
     terminal = Terminal(file=StringIO(), force_terminal=False, no_color=True)
     with terminal.capture() as text:
         terminal.print(renderable)

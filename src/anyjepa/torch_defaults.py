@@ -1,4 +1,4 @@
-"""PyTorch's defaults as anyjepa's numbers need them, whatever the program around it has set."""
+"""Fix PyTorch's defaults that anyjepa relies on, whatever the calling program has set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written beside their place, flushed to disk, then renamed."""
+"""Write files completely or not at all: next to their destination, flushed to disk, then renamed."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _PREFIX = ".anyjepa-"
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a path to write a file or a folder to; it then takes the place of `path` in one step.
 
-    Until then `path` keeps what it holds, also when the process is killed. The temporary place is a private folder with
-    a random name beside `path`, so nobody can foresee it or redirect it by a link; the file in it has the name of
-    `path`, for libraries that look at the suffix. A link at `path` is replaced, not followed.
-    Raises InputError if the file system refuses, for example because the disk is full.
+    Until then `path` is unchanged, even if the process is killed. The temporary place is a private folder with a random
+    name next to `path`, so nobody can predict it or redirect it with a link; the file in it has the name of `path`, for
+    libraries that look at the suffix. A link at `path` is replaced, not followed.
+    Raises InputError if the file system fails, for example because the disk is full.
     """
     path = Path(path)
     place: Path | None = None
@@ -41,13 +41,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text in UTF-8, lone surrogates escaped, whole or not at all. Raises InputError."""
+    """Write UTF-8 text, with lone surrogates escaped, completely or not at all. Raises InputError."""
     with replacing(path) as new:
         new.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes left in a folder that nobody else writes to now."""
+    """Remove what killed processes left in a folder that no other process writes to."""
     for left in folder.glob(f"{_PREFIX}*"):
         shutil.rmtree(left, ignore_errors=True)
 
@@ -58,10 +58,10 @@ def is_leftover(path: Path) -> bool:
 
 
 def _put(new: Path, path: Path) -> None:
-    """`new` takes the place of `path`. A folder cannot replace a folder, so the two are exchanged."""
+    """Replace `path` by `new`. A folder cannot replace a folder, so the two are exchanged."""
     if not (new.is_dir() and path.is_dir()) or path.is_symlink():
         os.replace(new, path)
-    elif not _exchange(new, path):  # between the next two renames a kill leaves the old folder in the temporary one
+    elif not _exchange(new, path):  # a kill between the next two renames leaves the old folder in the temporary one
         old = new.with_name(f"{new.name}.old")
         path.rename(old)
         try:
@@ -72,7 +72,7 @@ def _put(new: Path, path: Path) -> None:
 
 
 def _exchange(a: Path, b: Path) -> bool:
-    """Exchange two folders in one step; False where the system cannot (only Linux can, on most file systems)."""
+    """Exchange two folders in one step; False if the system cannot (only Linux can, on most file systems)."""
     import ctypes
 
     try:
@@ -84,7 +84,7 @@ def _exchange(a: Path, b: Path) -> bool:
 
 
 def _flush(path: Path) -> None:
-    """Bring a file, or every file of a folder, to the disk."""
+    """Flush a file, or every file of a folder, to disk."""
     if path.is_dir():
         for inner in path.iterdir():
             _flush(inner)
@@ -95,7 +95,7 @@ def _flush(path: Path) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk, where the system can open folders (not on Windows)."""
+    """Flush the names in a folder to disk, if the system can open folders (not on Windows)."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

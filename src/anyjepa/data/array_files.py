@@ -21,17 +21,17 @@ from anyjepa.limits import COLUMNS, check_size
 
 LONGEST_HEADER = 10_000  # bytes, as NumPy's own limit
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""Compression in an archive. Others that zip files may have allocate what a header asks for."""
+"""Compression methods that are read. Other methods allocate whatever size a header asks for."""
 
 
 def read_arrays(
     path: Path, keys: Sequence[str] | None = None, value_bytes: int = 1, row_bytes: int = 100
 ) -> dict[str, np.ndarray]:
-    """The arrays of an `.npz` file by name; the one array of an `.npy` file has the first of `keys` as its name.
+    """Read the arrays of an `.npz` file by name; the array of an `.npy` file gets the first of `keys` as its name.
 
-    keys: names that an array may have, any if None. value_bytes, row_bytes: what a value and a row will take in memory
-    at last, such as 8 where integers become float64. Pickled objects are refused. InputError for what cannot be read,
-    and for arrays that need more memory than the limits allow.
+    keys: allowed names, any if None. value_bytes, row_bytes: final size of a value and of a row in memory, such as 8 if
+    integers become float64. Raises InputError for files that cannot be read, for pickled objects, and for arrays that
+    need more memory than the limits allow.
     """
     size, needed = regular_size(path), 0
     try:
@@ -61,7 +61,7 @@ def read_arrays(
 class _Member(NamedTuple):
     name: str
     size: int  # bytes of header and values
-    archive: zipfile.ZipFile | None  # None: the file itself
+    archive: zipfile.ZipFile | None  # None for an .npy file
     where: Path | zipfile.ZipInfo
 
     @contextmanager
@@ -91,7 +91,7 @@ def _members(path: Path, keys: Sequence[str] | None) -> Iterator[list[_Member]]:
 
 
 def _header(file: IO[bytes], member: _Member) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and type of an array. ValueError unless its values take all of the rest."""
+    """Shape and type of an array. Raises ValueError unless its values fill the rest of the file."""
     version = npy.read_magic(file)
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"'{member.name}' is of version {version[0]}.{version[1]}")

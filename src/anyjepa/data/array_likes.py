@@ -1,5 +1,4 @@
-"""What users hold in place of plain arrays and lists of names: masked arrays, tensors, pandas columns. Positions count,
-never an index."""
+"""Array-like input: masked arrays, tensors and pandas columns. Entries are matched by position, never by index."""
 
 from __future__ import annotations
 
@@ -16,11 +15,11 @@ _EXACT = {2: 2**11, 4: 2**24}
 
 
 def as_array(values: Any, where: str) -> np.ndarray:
-    """Numbers as a NumPy array: the same array where it is a plain one already.
+    """Convert numbers to a NumPy array; a plain array is returned as it is.
 
     values: an array of any library that NumPy understands, a tensor on any device (bfloat16 becomes float32), a pandas
-    column, or nested lists of those. Masked and missing values become NaN; what lies under a mask is never used.
-    Raises InputError for values that are not real numbers, and for tables (DataFrames), whose order is that of names.
+    column, or nested lists of those. Masked and missing values become NaN; values under a mask are never used.
+    Raises InputError for values that are not real numbers, and for DataFrames, whose columns have names.
     """
     wrong = f"{where}: is a {type(values).__name__}; pass an array of numbers, such as .to_numpy() of a table"
     if isinstance(values, (str, bytes, Mapping, Set)) or hasattr(values, "columns"):
@@ -46,9 +45,9 @@ def as_records(values: Any, where: str) -> np.ndarray | list[Any]:
 
 
 def as_list(values: Any, where: str) -> list[Any]:
-    """The entries of a list, array, pandas column or generator, in the order of their places.
+    """List the entries of a list, array, pandas column or generator by position.
 
-    Raises InputError for one text, and for what has no order or more than one axis.
+    Raises InputError for a string, an unordered collection, or more than one axis.
     """
     ndim = getattr(values, "ndim", 1)
     if isinstance(values, (str, bytes, Mapping, Set)) or not isinstance(values, Iterable) or ndim != 1:
@@ -97,7 +96,7 @@ def _plain(values: Any, where: str) -> np.ndarray:
 
 
 def _kind(values: Any) -> str:
-    """The letter of the type that an array or a pandas column has; '' for anything else."""
+    """The dtype kind of an array or a pandas column; '' for anything else."""
     return getattr(getattr(values, "dtype", None), "kind", "")
 
 

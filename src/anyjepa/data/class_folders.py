@@ -1,4 +1,4 @@
-"""Folders of classes, in folders of training, validation and test where they are there."""
+"""Folders of classes, optionally inside folders for training, validation and test."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAMES: dict[str, Part] = {
     "test": "test",
     "testing": "test",
 }
-"""What folders of a split are called, in any case; 'set' may follow, as in 'test_set'."""
+"""Names of folders of a split, in any letter case; 'set' may follow, as in 'test_set'."""
 
 _WORD_BREAKS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[\W\d_]+")
 
@@ -38,13 +38,13 @@ class ClassFile(NamedTuple):
 
 
 def class_files(root: Path, suffixes: Sequence[str], what: str, remarks: list[str] | None = None) -> list[ClassFile]:
-    """The files under `root` with these (lower-case) endings, by parts and paths; see `list_folder`.
+    """List the files under `root` with these (lower-case) extensions, by part and path (see `list_folder`).
 
-    The class is the first folder, below that of the split. what: what a file is called. remarks: a list for what
-    is not read or looks wrong, DataWarnings if None.
+    The class is the first folder inside that of the split. what: the word for a file in messages. remarks: a list that
+    collects what is not read or looks wrong; if None, these are DataWarnings.
 
-    Raises InputError for a folder that cannot be read or that holds no such file, for a file or folder beside those of
-    a split, for a file beside folders of classes, and for a split below the first folders.
+    Raises InputError for a folder that cannot be read or has no such file, for a file or folder next to those of a
+    split, for a file next to class folders, and for a split in a subfolder.
     """
     listing = list_folder(root, suffixes, about=TABLES)
     if not listing.files:
@@ -63,12 +63,12 @@ def class_files(root: Path, suffixes: Sequence[str], what: str, remarks: list[st
 
 
 def split_folders(root: Path, files: Sequence[Path]) -> dict[str, Part | None]:
-    """The part of each folder in `root`, by name; empty if it has no folder of a split.
+    """Map the names of folders in `root` to parts of the split; empty if there is no split.
 
     A training part alone is not a split, so its part is None. A part may be doubled, as in 'train/train/cat'.
 
-    Raises InputError for two folders of one part, for a file or folder beside those of a split, for such folders
-    further down, and for folders that look like parts, as 'train_images' and 'test_images'.
+    Raises InputError for two folders of the same part, for a file or folder next to those of a split, for a split in a
+    subfolder, and for folders that look like parts, such as 'train_images' and 'test_images'.
     """
     _refuse_deeper(root, files)
     _refuse_look_alikes(root, files)
@@ -89,18 +89,18 @@ def split_folders(root: Path, files: Sequence[Path]) -> dict[str, Part | None]:
 
 
 def part_of(name: str) -> Part | None:
-    """The part of a split that the name of a folder, or a cell of a table, says; None if none."""
+    """The part of a split that a folder name or a cell of a table means, or None."""
     return NAMES.get(re.sub("[-_ ]?set$", "", name.casefold()))
 
 
 def nothing_to_read(listing: Listing, what: str, suffixes: Sequence[str]) -> str:
-    """The message for a folder without a file to read."""
+    """Error message for a folder without readable files."""
     there = f"; it holds {listing.endings}" if listing.others else ""
     return f"{listing.root}: holds no {what}; files ending in {', '.join(suffixes)} are read{there}"
 
 
 def _are_doubled(root: Path, files: Iterable[Path]) -> bool:
-    """Whether every part lies in a folder of its own name, as archives unpack: 'train/train/cat', 'test/test/cat'."""
+    """Whether every part is in a folder of the same name, as in 'train/train/cat' and 'test/test/cat'."""
     pairs = {(*path.parts[len(root.parts) : -1][:2], "", "")[:2] for path in files}
     parts = {outer for outer, _ in pairs}
     return len(parts) == len(pairs) and all(
@@ -152,7 +152,7 @@ def _refuse_deeper(root: Path, files: Sequence[Path]) -> None:
 
 
 def _refuse_without_class(root: Path, files: Sequence[ClassFile]) -> None:
-    """InputError for files without a class if others have one."""
+    """Raise InputError for files without a class if other files have one."""
     bare = next((file for file in files if file.label is None), None)
     named = next((file for file in files if file.label is not None), None)
     if bare and named:
@@ -168,7 +168,7 @@ def _refuse_without_class(root: Path, files: Sequence[ClassFile]) -> None:
 
 
 def _remarks(listing: Listing, files: Sequence[ClassFile], depth: int) -> list[str]:
-    """Folders without files, classes that a part lacks, and folders below the only class.
+    """Remarks on empty folders, classes missing from a part, and folders below the only class.
 
     depth: of the folders of classes.
     """

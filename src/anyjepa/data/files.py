@@ -1,4 +1,4 @@
-"""What is read from a file system: regular files only."""
+"""Read regular files, and only those."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _KINDS = {
 }
 
 
-# Line breaks and other control characters, and bytes that are not UTF-8 (surrogates), which no text file can hold.
+# Line breaks, other control characters, and bytes that are not UTF-8 (surrogates): text files cannot store them.
 _UNUSABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def check_name(path: Path | str) -> None:
-    """Raises InputError for a path that cannot be written to a text file and read back as the same path."""
+    """Raise InputError for a path that a text file cannot store and give back unchanged."""
     if found := _UNUSABLE.search(str(path)):
         what = "bytes that are not UTF-8" if "\ud800" <= found[0] <= "\udfff" else "a control character"
         raise InputError(f"{path}: its name contains {what}; rename it")
@@ -57,13 +57,13 @@ def opened(path: Path) -> BufferedReader:
 
 
 def regular_size(path: Path) -> int:
-    """Bytes of a file that `opened` opens. Raises InputError for anything else."""
+    """Size in bytes of a file that `opened` opens. Raises InputError for anything else."""
     with opened(path) as file:
         return os.fstat(file.fileno()).st_size
 
 
 def read_bytes(path: Path, limit: Limit | None = DOCUMENT) -> bytes:
-    """The content of a file that `opened` opens. Raises InputError if it is larger than the limit, if there is one."""
+    """Content of a file that `opened` opens. Raises InputError if it is larger than the limit (None: no limit)."""
     with opened(path) as file:
         if limit is not None:
             limit.check(os.fstat(file.fileno()).st_size, str(path))
@@ -74,7 +74,7 @@ def read_bytes(path: Path, limit: Limit | None = DOCUMENT) -> bytes:
 
 
 def read_text(path: Path, limit: Limit = DOCUMENT) -> str:
-    """As `read_bytes`, decoded as UTF-8. Raises InputError if it is not."""
+    """Like `read_bytes`, decoded as UTF-8. Raises InputError if it is not UTF-8."""
     try:
         return read_bytes(path, limit).decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""HDF5 files, looked at before they are read: nothing outside the file, nothing that hangs, crashes or fills memory."""
+"""Open HDF5 files after a check that they refer to nothing outside, and neither hang, crash nor fill the memory."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _PROBE = Path(__file__).with_name("hdf5_probe.py")
 
 @contextmanager
 def open_hdf5(path: Path, part: str = "") -> Iterator[Any]:
-    """The file as h5py opens it, after a look at its structure in a process of its own; once per process and file.
+    """Open a file with h5py after a separate process has examined its structure, once per process and file.
 
-    part: what is read from it, for messages.
+    part: the part that is read, for messages.
 
-    Raises InputError for what is not a regular HDF5 file, and for any file with links (soft, external), values in other
-    files (external storage, virtual data sets), filters that need a plugin, more than 32 nested groups, a group within
-    itself, or damage that makes libhdf5 fail, crash or never return; also for errors of h5py while it is open.
+    Raises InputError if it is not a regular HDF5 file, or has links (soft, external), values in other files (external
+    storage, virtual data sets), filters that need a plugin, more than 32 nested groups, a group that contains itself,
+    or damage that makes libhdf5 fail, crash or hang. Errors of h5py while the file is open also become InputError.
     """
     import h5py
 
@@ -48,7 +48,7 @@ def examine(path: Path) -> Mapping[str, int]:
 
 
 def check_memory(path: Path, key: str) -> None:
-    """Raises InputError if the data set, or all that a group holds, needs more memory than a file may take."""
+    """Raise InputError if a data set, or everything in a group, needs more memory than the limits allow."""
     needed = sum(size for name, size in examine(path).items() if f"{name}/".startswith(f"{key}/" if key else ""))
     check_size(needed, path.stat().st_size, f"{path}: {key}" if key else str(path))
 

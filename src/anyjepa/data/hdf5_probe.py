@@ -1,4 +1,4 @@
-"""Reads the structure of an HDF5 file in a process of its own, which can be ended.
+"""Read the structure of an HDF5 file in a separate process, which can be killed.
 
 A damaged file can make libhdf5 crash or never return. `anyjepa.data.hdf5` runs this file as a script, so it imports
 h5py and the standard library only:
@@ -6,7 +6,7 @@ h5py and the standard library only:
     python hdf5_probe.py FILE OBJECTS BYTES
 
 It prints one line of JSON: `{"sizes": {name: bytes in memory}}` for each data set, or `{"problem": text}`. It visits
-every object, reads every attribute and every text, and lists every chunk: whatever libhdf5 has to decode except the
+every object, reads every attribute and every text, and lists every chunk: all that libhdf5 decodes except the
 numbers themselves. OBJECTS: how many objects and attributes there may be. BYTES: where to stop counting texts.
 """
 
@@ -26,20 +26,20 @@ from h5py import h5d, h5l, h5o, h5z  # type: ignore[attr-defined]
 
 DEEPEST = 32  # groups within groups; AnnData needs about five
 LARGEST_ATTRIBUTE = 2**26  # bytes; column names take less than a megabyte
-LARGEST_INFLATED = 256 * 10**6  # bytes that a chunk may claim to take without being looked at
-BLOCK = 4096  # texts that are read at a time; they may be as long as the file, each
-CHUNK_CACHE = 2**26  # bytes, so that blocks of one chunk inflate it once
+LARGEST_INFLATED = 256 * 10**6  # bytes that a chunk may take without being checked
+BLOCK = 4096  # texts read at a time; each may be as long as the file
+CHUNK_CACHE = 2**26  # bytes, so that each chunk is inflated only once
 DEFLATE_RATIO = 1032  # the most that zlib can compress
 COMPRESSORS = {h5z.FILTER_DEFLATE, h5z.FILTER_LZF}
 FILTERS = COMPRESSORS | {h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32}
 
 
 class Refused(Exception):
-    """The file is not read, for this reason."""
+    """The reason why a file is not read."""
 
 
 def probe(path: str, objects: int, most: int) -> dict[str, int]:
-    """Bytes that each data set takes in memory. Raises Refused for what must not be read, else what h5py raises."""
+    """Memory that each data set takes, in bytes. Raises Refused for unsafe files, and the errors of h5py."""
     sizes: dict[str, int] = {}
     addresses: set[int] = set()  # of data sets
     referenced: list[tuple[str, int]] = []
@@ -61,7 +61,7 @@ def probe(path: str, objects: int, most: int) -> dict[str, int]:
 
 
 def _objects(file: h5py.File) -> Iterator[tuple[str, Any]]:
-    """Every object with its path, groups before what they hold. Raises Refused for links, loops and great depth."""
+    """Every object with its path, groups before their members. Raises Refused for links, loops and deep nesting."""
     yield "", file
     groups = {_address(file)}
     waiting: list[tuple[str, Any, int]] = [("", file, 0)]
@@ -87,7 +87,7 @@ def _address(item: Any) -> int:
 
 
 def _references(file: h5py.File, name: str, item: Any) -> Iterator[int]:
-    """Reads all attributes; where those that are references point."""
+    """Read all attributes, and return the targets of references."""
     for key in item.attrs:
         attribute = item.attrs.get_id(key)
         size = attribute.get_space().get_simple_extent_npoints() * attribute.get_type().get_size()
@@ -101,7 +101,7 @@ def _references(file: h5py.File, name: str, item: Any) -> Iterator[int]:
 
 
 def _check_storage(name: str, data: h5py.Dataset) -> None:
-    """Raises Refused for values in other files, for filters that need a plugin, and for chunks that hold too much."""
+    """Raise Refused for values in other files, filters that need a plugin, and chunks that inflate too much."""
     layout = data.id.get_create_plist()
     if layout.get_layout() == h5d.VIRTUAL or layout.get_external_count():
         raise Refused(f"'{name}' stores its values in other files; store them in this one")
@@ -122,7 +122,7 @@ def _check_storage(name: str, data: h5py.Dataset) -> None:
 
     data.id.chunk_iter(look)
     whole = math.prod(data.chunks or ()) * data.id.get_type().get_size()
-    for place in suspects:  # libhdf5 inflates to the end, whatever the size of a chunk
+    for place in suspects:  # libhdf5 inflates to the end, beyond the size of a chunk
         if _inflates_beyond(data.id.read_direct_chunk(place)[1], whole):
             raise Refused(f"'{name}' has a chunk that holds more than its {whole} bytes")
 
@@ -158,7 +158,7 @@ def _held(values: np.ndarray) -> int:
 
 
 def _bound_memory(most: int) -> None:
-    """So that damage that asks for terabytes ends in an error, where the system can."""
+    """Limit the memory where the system can, so that damage that asks for terabytes ends in an error."""
     with suppress(ImportError, ValueError, OSError):
         import resource
 

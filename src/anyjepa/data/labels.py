@@ -27,7 +27,7 @@ _DATE = re.compile(rf"^(\d{{1,2}}(-|\. ){_MONTH}|{_MONTH}[- ]\d\d)$", re.MULTILI
 class LabelTable:
     """What is known about N records: C classes each, and the group (patient) that no split may cut.
 
-    Groups, classes and parts are cleaned of what cannot be seen (`tables.cells.clean`), parts of letter case, too.
+    Invisible characters are removed from groups, classes and parts (`tables.cells.clean`); parts become lower case.
     Raises InputError if ids repeat, shapes disagree, a value is not 0 or 1, a row of an exclusive table does not have
     exactly one class, or a group lies in two parts of the split.
     """
@@ -142,7 +142,7 @@ def join(table: LabelTable, ids: Sequence[str]) -> Join:
 
 
 def _rows_of(ids: Sequence[str], labelled: Sequence[str]) -> list[int | None]:
-    """The row of each id of the data: that of the same text, else of the same name as `clean_ids` has it."""
+    """The row of each id of the data: the identical text, else the same name after `clean_ids`."""
     row = {name: number for number, name in enumerate(labelled)}
     data = set(ids)
     if data <= row.keys():
@@ -203,7 +203,7 @@ def read_label_table(
 
 
 def _complete(table: Table, name: str) -> list[str]:
-    """The texts of a column that has one in every row."""
+    """The texts of a column without missing values."""
     cells = table.texts(name)
     path = table.file.path
     if missing := cells.count(None):
@@ -220,7 +220,7 @@ def _complete(table: Table, name: str) -> list[str]:
 
 
 def _names(table: Table, column: str) -> list[str]:
-    """Ids, groups or parts: never None, which is what Python writes for a missing one."""
+    """Read ids, groups or parts; the text None counts as missing, because Python writes it for a missing value."""
     cells = _complete(table, name := clean(column))
     path, lines = table.file.path, "\n".join(cells)
     if match := _NOT_A_NAME.search(lines):
@@ -253,7 +253,7 @@ def _groups_of(ids: tuple[str, ...], groups: Mapping[str, str], path: Path) -> t
 
 
 def _unlike(labelled: Sequence[str], ids: Sequence[str]) -> str:
-    """Why ids of labels and data do not match, with how to make them."""
+    """Explain why ids of labels and data do not match, and how to fix it."""
     if pair := near_miss(labelled, ids):
         return f"labels have '{pair[0]}', data have '{pair[1]}'; write the ids in the table as in the data"
     return f"labels have '{labelled[0]}', data have '{next(iter(ids), '')}'"

@@ -1,4 +1,4 @@
-"""What lies in a folder: the files that are read, and a line about everything that is not."""
+"""List the files of a folder that are read, and report everything that is not."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from anyjepa.data.files import check_name
 from anyjepa.errors import DataWarning, InputError, one_line
 
 TABLES = (".csv", ".tsv", ".parquet", ".json", ".jsonl", ".xlsx", ".xls", ".yaml", ".yml", ".xml")
-"""Endings of files that may hold labels of images or videos, but never images or videos."""
+"""Extensions of files that may contain labels of images or videos, but never images or videos."""
 
-_NOTES = (*TABLES, ".txt", ".srt", ".vtt")  # beside a file of the same name, these are about it
+_NOTES = (*TABLES, ".txt", ".srt", ".vtt")  # notes on a data file if they have its name
 _LABELS = re.compile(
     r"((.*[-_.])?(labels?|annotations?|metadata|database|class_names)|classes|demographics|diagnoses|dictionary|folds"
     r"|index|info|notes|participants|patients|reference|sample_submission|splits?|subjects)"
@@ -37,29 +37,29 @@ _SHOWN = 3  # names in a line
 
 @dataclass(frozen=True)
 class Listing:
-    """A folder's content, in the order of paths. `others` have endings that are not read."""
+    """Content of a folder, sorted by path. `others` have extensions that are not read."""
 
     root: Path
     files: list[Path]
     others: list[Path]
-    folders: list[Path]  # the root first, without those that something else reads
+    folders: list[Path]  # the root first, without those in `claimed`
     hidden: list[Path]
-    unfollowed: dict[Path, str]  # link: why it is not followed
+    unfollowed: dict[Path, str]  # link: reason
 
     def only(self, files: Collection[Path], belonging: Collection[Path]) -> Listing:
-        """The same, where just these of its files are read; `belonging` are parts of them."""
+        """The same listing if only `files` are read; `belonging` are parts of them."""
         rest = set(self.files).difference(files, belonging)
         others = [path for path in self.others if path not in belonging]
         return replace(self, files=list(files), others=sorted([*others, *rest]))
 
     @property
     def endings(self) -> str:
-        """How many files of each ending are not read: '10 .bmp, 2 .txt'."""
+        """Number of files per extension that are not read: '10 .bmp, 2 .txt'."""
         counts = Counter(_ending(path) for path in self.others)
         return ", ".join(f"{count} {ending}" for ending, count in counts.most_common())
 
     def remarks(self) -> list[str]:
-        """A line for each kind of thing that is not read, and for names that some file systems do not tell apart."""
+        """One line per kind of entry that is not read, and one for names that some file systems do not distinguish."""
         lines = []
         if count := len(self.others):
             lines.append(f"{counted(count, 'file is', 'files are')} not read: {self.endings}")
@@ -75,24 +75,24 @@ class Listing:
         return [f"{self.root}: {line}" for line in lines]
 
     def name(self, path: Path) -> str:
-        """A path as seen from the root."""
+        """A path relative to the root."""
         return path.relative_to(self.root).as_posix()
 
     def shown(self, paths: Sequence[Path]) -> str:
-        """The first of some paths."""
+        """The first few paths."""
         return ", ".join([*map(self.name, paths[:_SHOWN]), *["..."] * (len(paths) > _SHOWN)])
 
 
 def list_folder(
     root: Path, suffixes: Sequence[str], about: Sequence[str] = (), claimed: Callable[[Path], bool] | None = None
 ) -> Listing:
-    """All files under `root` with these (lower-case) endings, upper-case ones too, whatever kind of file they are.
+    """List all files under `root` with these (lower-case) extensions, in any letter case, regular files or not.
 
-    about: endings of files about the data, which are nothing to speak of, as are documents, tables of labels by their
-    names, and what operating systems leave behind. claimed: asked of each folder, whether something else reads it.
+    about: extensions of files about the data, which are ignored silently, as are documents, tables of labels (by name)
+    and files of the operating system. claimed: whether something else reads a folder.
 
-    Links are followed, except those to a folder that they are in and to what is read under its own name. A broken link
-    to a file is listed as one. Raises InputError for a folder that cannot be read.
+    Links are followed, except to a parent folder and to files that are already read under their own names. A broken
+    link to a file is listed as a file. Raises InputError for a folder that cannot be read.
     """
     check_name(root)
     walk = _Walk(tuple(suffixes), tuple(about))
@@ -107,12 +107,12 @@ def list_folder(
 
 
 def set_name(folder: Path) -> str:
-    """What the data in a folder are called."""
+    """Name of the data in a folder."""
     return one_line(folder.resolve().name)
 
 
 def tell(remarks: Iterable[str], into: list[str] | None) -> None:
-    """Put remarks into a list; without one, each is a DataWarning."""
+    """Append remarks to a list; if it is None, issue each as a DataWarning."""
     if into is not None:
         into += remarks
         return
@@ -126,7 +126,7 @@ def counted(count: int, one: str, several: str) -> str:
 
 @dataclass
 class _Walk:
-    """Files and links first, so that a file is read under its own name rather than that of a link to it."""
+    """Walk folders before links, so that a file is read under its own name and not under that of a link."""
 
     suffixes: tuple[str, ...]
     about: tuple[str, ...]
@@ -134,13 +134,13 @@ class _Walk:
     others: list[Path] = field(default_factory=list)
     hidden: list[Path] = field(default_factory=list)
     unfollowed: dict[Path, str] = field(default_factory=dict)
-    places: dict[Path, str] = field(default_factory=dict)  # folder: its path without links
-    entered: dict[str, Path] = field(default_factory=dict)  # the other way round
+    places: dict[Path, str] = field(default_factory=dict)  # folder: its resolved path
+    entered: dict[str, Path] = field(default_factory=dict)  # the reverse
     folder_links: list[Path] = field(default_factory=list)
     file_links: list[Path] = field(default_factory=list)
 
     def enter(self, todo: list[Path], claimed: Callable[[Path], bool]) -> None:
-        """Walk through folders, and through links to folders after them."""
+        """Walk through folders first, then through links to folders."""
         while todo or self.folder_links:
             folder = todo.pop() if todo else self.folder_links.pop(0)
             place = os.path.realpath(folder)
@@ -156,7 +156,7 @@ class _Walk:
                     todo += reversed(self._look_into(folder))
 
     def resolve_files(self) -> None:
-        """Links to files, once all folders are known."""
+        """Resolve links to files, once all folders are known."""
         known = {os.path.join(self.places[path.parent], path.name): path for path in self.files if self.file_links}
         for link in sorted(self.file_links):
             if not link.name.lower().endswith(self.suffixes):
@@ -168,7 +168,7 @@ class _Walk:
                 self.files.append(link)
 
     def _look_into(self, folder: Path) -> list[Path]:
-        """Its folders; everything else is sorted."""
+        """Return the subfolders, and sort all other entries."""
         try:
             with os.scandir(folder) as entries:
                 found = sorted(entries, key=lambda entry: entry.name)
@@ -208,7 +208,7 @@ def _ending(path: Path) -> str:
 
 
 def _alike(root: Path, paths: Iterable[Path]) -> list[str]:
-    """'A.png = a.png' for names in one folder that are the same but for case, spaces at the end and Unicode's forms."""
+    """'A.png = a.png' for names in one folder that differ only in letter case, trailing spaces or Unicode form."""
     names: dict[str, list[Path]] = {}
     for path in paths:
         name = path.name.rstrip()

@@ -39,7 +39,7 @@ def mean_features(encoder: Encoder, samples: Samples, windows: Windows) -> np.nd
 def token_features(encoder: Encoder, samples: Samples, windows: Windows) -> Tokens:
     """Prefix and patch tokens of every window, in half precision.
 
-    Raises InputError if windows differ in length, and for tokens that are not finite in half precision.
+    Raises InputError if windows differ in length, or if tokens are not finite in half precision.
     """
     lengths = {samples[i].shape[1] for i in range(len(samples))}
     if windows.length is None and len(lengths) > 1:
@@ -59,7 +59,7 @@ def encoded(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, Tensor, Tensor]]:
     """Places of records (B,), first samples of windows (B,), prefix tokens (B, R, D) and patch tokens (B, N, D).
 
-    A batch has windows of one length. Raises InputError for tokens that are NaN or infinite.
+    All windows of a batch have the same length. Raises InputError for tokens that are NaN or infinite.
     """
     device, patch = next(encoder.parameters()).device, encoder.config.patch[0]
     was_training = encoder.training

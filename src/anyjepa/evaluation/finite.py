@@ -1,4 +1,4 @@
-"""Outputs of a network that are NaN or infinite end in one line: they would become features, scores and files."""
+"""Refuse network outputs that are NaN or infinite, before they become features, scores and files."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from anyjepa.errors import InputError
 
 LARGE = 1e4
-"""Far above any weight of a trained network."""
+"""Larger than any weight of a trained network."""
 
 
 def check_finite(outputs: Tensor, names: Sequence[str], network: nn.Module) -> None:
-    """InputError if an output (B, ...) is not finite: it has the names (B) of such records and the likely cause."""
+    """Raise InputError if an output (B, ...) is not finite, with the names (B) of the records and the likely cause."""
     bad = (~outputs.isfinite()).flatten(1).any(1)
     if not bad.any():
         return

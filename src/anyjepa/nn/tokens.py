@@ -20,7 +20,7 @@ def token_grid(samples: Sequence[int], patch: Sequence[int]) -> tuple[int, ...]:
 
 
 def check_table(tokens: int, dim: int, what: str) -> None:
-    """Raises InputError if positions of so many tokens take too much; they are computed in float64, with copies."""
+    """Raise InputError if a position table needs too much memory; it is computed in float64, with copies."""
     MEMORY.check(32 * tokens * dim, f"{what}: a position table of {tokens} tokens of width {dim}")
 
 

@@ -37,11 +37,11 @@ def predictor_of(config: ObjectiveConfig, grid: Sequence[int]) -> nn.Module | No
 def check_parameters(
     config: ObjectiveConfig, channels: int, size: Sequence[int], other: Sequence[int] | None = None
 ) -> None:
-    """Raises InputError if the objective that `build` makes has too many parameters. Nothing is allocated for it."""
+    """Raise InputError if the objective that `build` returns has too many parameters, without allocating them."""
     try:
         with torch.device("meta"):
             parameters = sum(parameter.numel() for parameter in build(config, channels, size, other).parameters())
-    except (RuntimeError, OverflowError):  # PyTorch counts bytes in 64 bits
+    except (RuntimeError, OverflowError):  # PyTorch counts bytes with 64 bits
         parameters = 2**61
     PARAMETERS.check(parameters, "objective: the model")
 

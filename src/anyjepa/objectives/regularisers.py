@@ -119,7 +119,7 @@ def covariance_term(z: Tensor) -> Tensor:
     """Sum of the squared covariances of different dims, divided by D: z (S, D). Bardes et al. 2022, eq. 3 and 4."""
     count = over_ranks(z.new_tensor(float(len(z))))
     z = z - over_ranks(z.sum(0)) / count
-    covariance = over_ranks(z.T @ z) / (count - 1).clamp(min=1)  # (D, D); 0 of a single row
+    covariance = over_ranks(z.T @ z) / (count - 1).clamp(min=1)  # (D, D); 0 for a single row
     return (covariance.square().sum() - covariance.diagonal().square().sum()) / z.shape[1]
 
 

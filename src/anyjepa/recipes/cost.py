@@ -1,4 +1,4 @@
-"""What a recipe would take in memory, from its numbers alone."""
+"""Estimate the memory that a recipe needs from its settings alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from anyjepa.training.config import TrainingConfig
 
 
 def check_cost(encoder: Any, channels: int, size: Sequence[int], grid: Sequence[int], training: TrainingConfig) -> None:
-    """Raises InputError if a micro-batch of inputs (channels, *size) or its tokens, or a position table, is too large.
+    """Raise InputError if a micro-batch of inputs (channels, *size), its tokens, or a position table is too large.
 
     encoder: its config; grid: its tokens along each axis.
     """

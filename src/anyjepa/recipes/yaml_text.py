@@ -1,4 +1,4 @@
-"""YAML as plain values, refused before it grows: aliases, nesting and length are bounded."""
+"""Read YAML as plain values, with limits on aliases, nesting and length."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import yaml
 from anyjepa.errors import InputError, reason
 from anyjepa.limits import RECIPE
 
-DEEPEST = 50  # tables and lists in each other
+DEEPEST = 50  # nested tables and lists
 
 
 def plain_yaml(text: str, where: str) -> Any:
-    """What a YAML text holds. Raises InputError if it is not YAML, is too long, or has a key twice."""
+    """Parse a YAML text. Raises InputError if it is not YAML, is too long, or repeats a key."""
     RECIPE.check(len(text), where)
     try:
         loader = _Loader(text)
@@ -42,8 +42,10 @@ class _Loader(yaml.SafeLoader):
 
 
 def _written_out(node: yaml.Node, sizes: dict[int, int]) -> int:
-    """Values in a node if every alias were written out. ValueError for a node in itself, and for a key that is twice
-    in one table."""
+    """Number of values in a node with all aliases expanded.
+
+    Raises ValueError for a node that contains itself, and for a repeated key in a table.
+    """
     if id(node) in sizes:
         if not sizes[id(node)]:
             raise ValueError("an alias in it refers to a table or list that contains it")

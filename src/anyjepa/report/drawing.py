@@ -118,7 +118,7 @@ def _inline(svg: str, alt: str, width: float, height: float) -> Html:
     body = re.sub(r'(xlink:href="#|url\(#)', lambda found: found[0].replace("xlink:", "") + prefix, body)
     for colour, name in _VARIABLES.items():
         body = body.replace(colour, f"var(--{name})")
-    body = printable(body, keep="\n")  # names from files stand in it
+    body = printable(body, keep="\n")  # contains names from files
     box = f"0 0 {width:.0f} {height:.0f}"
     return tag(
         "svg", tag("title", alt), Html(body), role="img", viewBox=box, aria_label=alt, style=f"width:{width:.0f}px"

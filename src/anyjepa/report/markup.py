@@ -8,7 +8,7 @@ from html import escape
 
 from anyjepa.errors import printable
 
-KEPT = "\n\u202f"  # of a recipe's lines, and between the digits of `number`
+KEPT = "\n\u202f"  # in the lines of a recipe, and between the digits of `number`
 
 
 class Html(str):

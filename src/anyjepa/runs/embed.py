@@ -109,6 +109,6 @@ def _write(output: Path, found: Read, vectors: np.ndarray) -> None:
 
 
 def write_table(output: Path, table: pd.DataFrame) -> None:
-    """A .parquet or .csv file, whole or not at all; in .csv no text is a formula (see `guard`). Raises InputError."""
+    """Write a .parquet or .csv file, completely or not at all; formulas in .csv are escaped. Raises InputError."""
     with replacing(output) as new:
         table.to_parquet(new) if output.suffix == ".parquet" else write_csv(table, new)

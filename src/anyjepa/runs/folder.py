@@ -61,7 +61,7 @@ class Run:
         return found
 
     def start(self, data: dict[str, Any]) -> None:
-        """Write what goes into a new run. The recipe comes last: a folder that has one has all of it."""
+        """Write the first files of a new run. The recipe comes last, so a folder with a recipe is complete."""
         write_text(self.folder / "environment.json", json.dumps(environment() | {"data": data}, indent=2) + "\n")
         self.renew()
 
@@ -71,7 +71,7 @@ class Run:
 
     @property
     def begun(self) -> bool:
-        """Whether there is something to resume: False if the process was killed between the first files of the run."""
+        """Whether there is something to resume; False if the process was killed while writing the first files."""
         if not (self.folder / "recipe.yaml").exists():
             return False
         file = self.folder / "environment.json"
@@ -80,7 +80,7 @@ class Run:
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Make the folder if need be, and keep other processes from training in it. InputError if one does already."""
+        """Create the folder if needed and lock it. Raises InputError if another process trains in it."""
         busy = f"{self.folder}: another process is training here; wait until it finishes"
         with ExitStack() as stack:
             try:
@@ -100,13 +100,13 @@ def new_run(recipe: Recipe, output: Path | None) -> Run:
 
 
 def check_unused(folder: Path) -> None:
-    """InputError if a folder holds more than a run that was killed before it began."""
+    """Raise InputError if a folder contains more than a run that was killed before it began."""
     if folder.is_dir() and not all(_of_no_run(entry) for entry in folder.iterdir()):
         raise InputError(f"{folder}: is not empty; pass another --output, or resume that run with pretrain --resume")
 
 
 def killed_before_it_began(folder: Path) -> bool:
-    """Whether a folder holds nothing but the first files of a run that has no recipe yet."""
+    """Whether a folder contains only the first files of a run that has no recipe yet."""
     return folder.is_dir() and all(_of_no_run(entry) for entry in folder.iterdir()) and any(folder.iterdir())
 
 

@@ -1,5 +1,4 @@
-"""Texts in .csv files that a spreadsheet would run as formulas, written so that it shows them and programs read them
-back."""
+"""Escape texts in .csv files that a spreadsheet would run as formulas, so that programs can restore them."""
 
 from __future__ import annotations
 
@@ -11,20 +10,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-_START = re.compile(r"[=+\-@\t\r\n'＝＋－＠]")  # full-width signs count, too, in East Asian settings
+_START = re.compile(r"[=+\-@\t\r\n'＝＋－＠]")  # East Asian settings also accept full-width signs
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def guard(text: str) -> str:
-    """The text, with an apostrophe in front if it begins like a formula or with an apostrophe; a number as it is.
+    """Put an apostrophe before a text that begins like a formula or with an apostrophe; numbers stay unchanged.
 
-    `text.removeprefix("'")` gives it back.
+    `text.removeprefix("'")` restores the text.
     """
     return f"'{text}" if _START.match(text) and not _NUMBER.fullmatch(text) else text
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write the table with every text guarded, also the names of its columns."""
+    """Write a table with `guard` applied to every text and column name."""
     from pandas.api.types import is_numeric_dtype
 
     texts = {name for name in table.columns if not is_numeric_dtype(table[name])}
@@ -34,5 +33,5 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
     }
     written = (*table.columns, *(text for name in texts for text in table[name].unique()))
     returns = any("\r" in str(text) for text in written)
-    quoting = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL  # that leaves a carriage return without quotes
+    quoting = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL  # which does not quote carriage returns
     type(table)(columns).to_csv(path, index=False, quoting=quoting)

@@ -116,7 +116,7 @@ def build_objective(recipe: Recipe) -> Objective:
 
 
 def check_objective(recipe: Recipe) -> None:
-    """InputError if the sizes of a recipe's objective do not fit together, or if it has too many parameters."""
+    """Raise InputError if the sizes in a recipe's objective do not match, or if it has too many parameters."""
     try:
         check_parameters(recipe.objective, recipe.data.channels, recipe.data.size, _other(recipe))
     except ValueError as error:
@@ -158,7 +158,7 @@ def _continued(recipe: Recipe, output: Path | None) -> Run:
 def _start(run: Run, data: dict[str, Any], resume: bool) -> None:
     """Write down what goes into a new run; a resumed one must get the records and signals that it began with."""
     if not resume:
-        check_unused(run.folder)  # again, now that no other process can start a run in it
+        check_unused(run.folder)  # again, now that the folder is locked
     if not resume or not run.begun:
         run.start(data)
         return

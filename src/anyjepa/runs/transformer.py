@@ -40,7 +40,7 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         return self.model_.embed(x, fs=self.fs, leads=self.leads, unit=self.unit)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """(D,) 'z0', 'z1' ..., as in the tables of `anyjepa embed`."""
+        """Names of the (D,) outputs: 'z0', 'z1' ..., as in the tables of `anyjepa embed`."""
         check_is_fitted(self)
         return np.array([f"z{column}" for column in range(self.n_features_out_)], object)
 

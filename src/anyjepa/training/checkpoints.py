@@ -60,12 +60,12 @@ class Checkpoints(L.Callback):
         return step % log_every == 0 and trainer.strategy.reduce_boolean_decision(asked, all=False)
 
     def save(self, trainer: L.Trainer, step: int) -> None:
-        """Write a checkpoint whole or not at all. Raises InputError, for example if the disk is full."""
+        """Write a checkpoint completely or not at all. Raises InputError, for example if the disk is full."""
         path = self.folder / f"step-{step:08d}.ckpt"
         writes = trainer.is_global_zero
         try:
             with replacing(path) if writes else nullcontext(path) as new:
-                trainer.save_checkpoint(new)  # on every rank: a strategy may gather
+                trainer.save_checkpoint(new)  # on every rank, because a strategy may gather
         except (InputError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
             kept = newest_checkpoint(self.folder)
             advice = f"the last good checkpoint is {kept}" if kept else "there is no earlier checkpoint"
@@ -118,7 +118,7 @@ def step_of(checkpoint: Path) -> int:
 
 
 def _check_bits(path: Path) -> None:
-    """InputError if a part of the archive does not match its checksum, which PyTorch writes but does not check."""
+    """Raise InputError if a part of the archive does not match its checksum, which PyTorch writes but never checks."""
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()

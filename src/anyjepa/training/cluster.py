@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from anyjepa.errors import InputError
 
-LAUNCHERS = {  # where each says how many processes it started
+LAUNCHERS = {  # variables with the number of processes that each started
     "WORLD_SIZE": "the launcher",
     "SLURM_NTASKS": "Slurm",
     "OMPI_COMM_WORLD_SIZE": "mpirun",
@@ -26,9 +26,9 @@ def is_first(nodes: int) -> bool:
 
 
 def check_launch(devices: int, nodes: int) -> None:
-    """InputError if what started this process does not fit `devices` x `nodes` processes.
+    """Raise InputError if the launcher did not start `devices` x `nodes` processes.
 
-    Otherwise several processes would each train the whole run in one folder, or one would wait for others for ever.
+    Otherwise several processes would train the same run in one folder, or one would wait for the others forever.
     """
     processes = devices * nodes
     started = f"--devices {devices} x --nodes {nodes}"
@@ -40,7 +40,7 @@ def check_launch(devices: int, nodes: int) -> None:
                 f"{launcher} started {size} processes ({name}), but {started} makes {processes}; make them agree, or "
                 f"unset {name} if nothing was launched"
             )
-    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK"):  # what Lightning takes for the rank
+    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK"):  # Lightning reads the rank from these
         if (rank := _number(name)) is not None and rank >= processes:
             raise InputError(
                 f"{name} is {rank} in the environment, but {started} makes {processes}; unset it if it is left from "
@@ -53,7 +53,7 @@ def check_launch(devices: int, nodes: int) -> None:
 
 
 def _number(name: str) -> int | None:
-    """A count in the environment, None if it is not set. InputError if it is not a number."""
+    """A count in the environment, None if it is not set. Raises InputError if it is not a number."""
     text = os.environ.get(name)
     if not text:
         return None
@@ -63,7 +63,7 @@ def _number(name: str) -> int | None:
 
 
 def _check_addresses(nodes: int) -> None:
-    """InputError if several machines could not find each other: neither a launcher nor the user says where they are."""
+    """Raise InputError if neither a launcher nor the user says how several machines find each other."""
     if any(e.detect() for e in (TorchElasticEnvironment, SLURMEnvironment, LSFEnvironment)):
         return
     needed = {"MASTER_ADDR": "the first machine", "MASTER_PORT": "a free port there", "NODE_RANK": f"0 to {nodes - 1}"}

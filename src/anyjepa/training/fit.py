@@ -43,7 +43,7 @@ def fit(
     absolute_time: a crop's positions are its place in the record, instead of starting at 0 (ECG-JEPA).
     shares: (N,) of the draws for each record, up to a factor; None: the same for all.
     Raises DivergedError if the loss stops being finite, InputError if a checkpoint cannot be read or written, and
-    Interrupted after Ctrl-C, SIGTERM or another of `interrupt.SIGNALS`, once the step is finished and saved.
+    Interrupted after Ctrl-C, SIGTERM or another of `interrupt.SIGNALS`, once the step is complete and saved.
     """
     checkpoints = folder / "checkpoints"
     newest = newest_checkpoint(checkpoints) if resume else None
@@ -77,14 +77,14 @@ def fit(
 
 
 def _done_before_end(checkpoints: Path, steps: int) -> int | None:
-    """Steps that are saved if training has ended early, which it does if a signal arrives before the first step."""
+    """Steps to save if training ended early, also by a signal before the first step."""
     newest = newest_checkpoint(checkpoints)
     done = step_of(newest) if newest else 0
     return done if done < steps else None
 
 
 def check_loggers(names: Iterable[str]) -> None:
-    """InputError if a logger's package is not installed."""
+    """Raise InputError if a logger's package is not installed."""
     for name in names:
         if not find_spec(name):
             raise InputError(

@@ -26,14 +26,14 @@ class Interrupted(KeyboardInterrupt):
 
     @property
     def exit_code(self) -> int:
-        """As a shell reports a process that a signal ended: 130 for Ctrl-C, 143 for SIGTERM."""
+        """128 plus the signal's number, as in a shell: 130 for Ctrl-C, 143 for SIGTERM."""
         return 128 + self.by
 
 
 class StopRequest:
-    """As a context, notes the first signal that asks for a stop (`by`); a second one acts at once.
+    """Context that records the first signal asking for a stop (`by`); a second signal acts at once.
 
-    A signal that is ignored stays ignored, so `nohup` works.
+    Ignored signals stay ignored, so `nohup` works.
     """
 
     def __init__(self) -> None:
@@ -41,13 +41,13 @@ class StopRequest:
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():  # Python handles signals there only
+        if threading.current_thread() is threading.main_thread():  # Python handles signals only there
             self._before = {s: before for s in SIGNALS if (before := signal.getsignal(s)) is not signal.SIG_IGN}
         self.listen()
         return self
 
     def listen(self) -> None:
-        """Take the signals again: Lightning's Trainer has a SIGTERM handler of its own, which ends with exit code 0."""
+        """Install the handlers again: Lightning's Trainer has its own SIGTERM handler, which exits with code 0."""
         for one in self._before if self.by is None else ():
             signal.signal(one, self._note)
 
@@ -62,9 +62,9 @@ class StopRequest:
 
 @contextmanager
 def exiting_on_signals() -> Iterator[None]:
-    """Outside of training a signal ends the process by SystemExit, so that temporary files are removed.
+    """Turn signals outside of training into SystemExit, so that temporary files are removed.
 
-    Libraries may wrap that SystemExit in an error of their own, or drop it; the exit code is the signal's all the same.
+    Libraries may wrap or drop that SystemExit; the exit code is still that of the signal.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -93,6 +93,6 @@ def exiting_on_signals() -> Iterator[None]:
 
 
 def ignore_interrupts(_: int) -> None:
-    """For workers: a terminal or Slurm signals all processes, and the one that trains still needs data."""
+    """For workers: a terminal or Slurm signals all processes, but the training process still needs data."""
     for one in SIGNALS:
         signal.signal(one, signal.SIG_IGN)

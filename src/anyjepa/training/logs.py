@@ -23,7 +23,7 @@ from anyjepa.writing import replacing
 class Log(L.Callback):
     """A row of metrics.csv every `log_every` steps, and one with signs of collapse every `monitor_every`.
 
-    The first row and the last have both. A resumed run first drops the rows that its checkpoint has not seen.
+    The first row and the last have both. A resumed run first drops the rows after its checkpoint.
     """
 
     def __init__(self, path: Path, progress: bool = True):
@@ -100,7 +100,7 @@ def monitor(module: Pretraining, batch: Batch) -> dict[str, float]:
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """Rows of a metrics.csv, in which `step` is an int; a last line that was cut off is left out. No file: no rows.
+    """Rows of a metrics.csv, with `step` as an int and without an incomplete last line; empty if there is no file.
 
     Raises InputError for a damaged file.
     """
@@ -108,9 +108,9 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
 
 
 def drop_rows_after(path: Path, step: int) -> list[str]:
-    """Remove the rows of later steps, keep the other lines as they are, and return the columns: none without a row.
+    """Remove the rows of later steps, keep the other lines unchanged, and return the columns (empty without rows).
 
-    Raises InputError for a damaged file, which stays as it is.
+    Raises InputError for a damaged file, which stays unchanged.
     """
     header, rows = _lines_and_rows(path)
     kept = [line for line, row in rows if row["step"] <= step]
@@ -121,7 +121,7 @@ def drop_rows_after(path: Path, step: int) -> list[str]:
 
 
 def _lines_and_rows(path: Path) -> tuple[str, list[tuple[str, dict[str, float]]]]:
-    """The header line, and each other line with its values. No field is quoted, so a line is a row."""
+    """The header line, and every other line with its values. No field is quoted, so a line is a row."""
     if not path.exists():
         return "", []
     advice = "repair or delete the file; the checkpoints do not need it"

@@ -24,7 +24,7 @@ RAW = {  # by kind of data: what `embed` takes, and its layout
     "series": ("series", "(series, channels, samples) as recorded, or a list of series of any length"),
     "cells": ("adata", "AnnData with the model's genes, or log1p expression (cells, genes) in its order"),
 }
-MARKS = re.compile(r"([\\`*\[\]|#~$]|(?<!\w)_|_(?!\w)|:(?=//))")  # what Markdown could act on
+MARKS = re.compile(r"([\\`*\[\]|#~$]|(?<!\w)_|_(?!\w)|:(?=//))")  # characters with a meaning in Markdown
 LISTED = 24  # entries of a list that are written out
 
 
@@ -103,7 +103,7 @@ def _table(rows: list[tuple[str, str]]) -> list[str]:
 
 
 def _text(text: str) -> str:
-    """Text from outside in one line of Markdown, where it reads as it is: no markup, no HTML, no link."""
+    """Untrusted text as one line of Markdown that shows it literally, without markup, HTML or links."""
     marked = MARKS.sub(r"\\\1", printable(" ".join(text.split())))
     return marked.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 

@@ -1,4 +1,4 @@
-"""What a PyTorch checkpoint would take in memory, found before and after it is unpickled."""
+"""Check the memory that a PyTorch checkpoint needs, before and after it is unpickled."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch import Tensor
 from anyjepa.errors import InputError
 from anyjepa.limits import check_size
 
-OBJECTS = 64  # bytes of memory per byte of a pickle, at most: an empty dictionary is one byte
-LEGACY = 5  # pickles at the start of a file of the format before PyTorch 1.6
+OBJECTS = 64  # most bytes of memory per byte of a pickle: an empty dictionary is one byte
+LEGACY = 5  # pickles at the start of a file from before PyTorch 1.6
 
 
 def check_archive(path: Path, size: int) -> None:
-    """Raises InputError if the parts of a checkpoint of `size` bytes need too much, or its pickle asks for more.
+    """Raise InputError if the parts of a checkpoint of `size` bytes, or its pickle, need too much memory.
 
     Other errors mean that it is not a checkpoint.
     """
@@ -43,15 +43,15 @@ def check_archive(path: Path, size: int) -> None:
 
 
 def check_loaded(checkpoint: object, path: Path, size: int) -> None:
-    """Raises InputError if a checkpoint, each of its values on its own, needs too much.
+    """Raise InputError if a checkpoint with a separate copy of each value needs too much memory.
 
-    A value may be there many times, and a tensor may repeat one number: copies of both are what fills the memory.
+    A value may occur many times, and a tensor may repeat one number; copies of both would fill the memory.
     """
     check_size(_written_out(checkpoint, {}), size, f"{path}: its content")
 
 
 def _check_pickle(file: IO[bytes], path: Path, size: int) -> None:
-    """PyTorch lets a pickle call `bytearray`, which allocates as much as a number says, and `encode`, which copies."""
+    """PyTorch lets a pickle call `bytearray`, which allocates any requested size, and `encode`, which copies."""
     longest = calls = 0
     encodes = False
     names: list[str] = []
@@ -70,7 +70,7 @@ def _check_pickle(file: IO[bytes], path: Path, size: int) -> None:
 
 
 def _written_out(value: object, sizes: dict[int, int]) -> int:
-    """Bytes of a value if nothing in it were shared. ValueError for a value in itself."""
+    """Size of a value in bytes without sharing. Raises ValueError for a value that contains itself."""
     if id(value) in sizes:
         if not sizes[id(value)]:
             raise ValueError("a value in it contains itself")

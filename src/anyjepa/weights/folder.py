@@ -26,7 +26,7 @@ from anyjepa.writing import replacing
 
 CONFIG, TENSORS, STUDENT = "config.json", "model.safetensors", "student.safetensors"
 PREPROCESSING, RECORDS, CARD = "preprocessing.json", "training_records.json", "README.md"
-PREPARED = "anyjepa.preprocessing"  # the checksum of the preprocessing in the metadata of the tensors
+PREPARED = "anyjepa.preprocessing"  # key of the preprocessing's checksum in the metadata of the tensors
 FILES = (CONFIG, TENSORS, STUDENT, PREPROCESSING, RECORDS, CARD)
 
 

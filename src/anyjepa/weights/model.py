@@ -25,7 +25,7 @@ from anyjepa.torch_defaults import torch_defaults
 from anyjepa.weights.tensors import check_tensors
 
 SCHEMA_VERSION = 1
-LONGEST = 2**28  # samples of a window; a config that asks for more is broken
+LONGEST = 2**28  # samples of a window; a config with more is broken
 
 
 class ClassifierConfig(Config):
@@ -41,7 +41,7 @@ class ClassifierConfig(Config):
     )
     stride: PositiveInt | None = Field(default=None, le=LONGEST, description="samples from one window to the next")
     count: PositiveInt | None = Field(
-        default=None, le=LONGEST, description="in place of a stride: so many windows evenly spread over a record"
+        default=None, le=LONGEST, description="instead of a stride: this many windows, spread evenly over a record"
     )
     joint: bool = Field(
         default=False, description="the head reads all windows of a record at once; else their logits are averaged"

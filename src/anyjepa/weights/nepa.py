@@ -189,7 +189,7 @@ def _objective(where: str, official: OfficialConfig, axes: int, classifier: bool
 
 
 def _classifier(tensors: Mapping[str, Tensor], official: OfficialConfig) -> dict[str, object]:
-    """Without pooling the image model reads the last token, the ECG model CLS; the ECG model is of many labels."""
+    """Without pooling, the image model reads the last token and the ECG model CLS; the ECG model is multi-label."""
     count = len(tensors["head.read.weight"])
     unpooled = {"kind": "register" if official.ecg else "last"}
     head = {"kind": "mean", "norm": official.layer_norm_eps} if official.add_pooling_layer else unpooled

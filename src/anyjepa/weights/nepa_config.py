@@ -1,4 +1,4 @@
-"""config.json of an official NEPA folder: sizes and flags, and which of them this project computes."""
+"""Read config.json of an official NEPA folder, and check that its sizes and flags are supported."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from anyjepa.config import Config, Share, validated
 from anyjepa.data.files import read_json
 from anyjepa.errors import InputError
 
-# Ours by the official hidden_act and use_gated_mlp.
+# Our name of the MLP by the official hidden_act and use_gated_mlp.
 MLPS = {
     ("gelu", False): "gelu",
     ("relu", False): "relu",
@@ -24,7 +24,7 @@ MLPS = {
 class OfficialConfig(Config):
     """The keys of the official config.json that a model depends on, with the official defaults.
 
-    Settings of training alone are passed over. An ECG model (`vit_nepa_ecg`) has a signal_length.
+    Settings that matter only in training are ignored. An ECG model (`vit_nepa_ecg`) has a signal_length.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -77,7 +77,7 @@ class OfficialConfig(Config):
 
 
 def read_official(path: Path) -> OfficialConfig:
-    """config.json of an official folder. InputError for what this project does not compute."""
+    """Read config.json of an official folder. Raises InputError for unsupported settings."""
     where = f"{path}/config.json"
     official = validated(OfficialConfig, read_json(path / "config.json"), where)
     scale, rescale = official.layerscale_value, official.pos_embed_rescale

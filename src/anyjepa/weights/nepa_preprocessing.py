@@ -1,4 +1,4 @@
-"""What becomes of an input of an official NEPA model: constants of images by their folder, of ECGs by a data set."""
+"""Preprocessing of an official NEPA model: constants come from its folder (images) or a data set (ECGs)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from anyjepa.errors import InputError, did_you_mean
 from anyjepa.weights.nepa_config import OfficialConfig
 
 PROCESSOR = "preprocessor_config.json"
-FS = 500.0  # Hz, of the ECG port; a folder does not say it
+FS = 500.0  # Hz, as in the ECG port; the folder does not state it
 CENTRE = 0.875  # of the shorter side, in evaluation: 224 of 256 pixels
 
 
 class Processor(Config):
-    """The keys of preprocessor_config.json that the constants of an image model follow from."""
+    """Keys of preprocessor_config.json that determine the constants of an image model."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -35,9 +35,9 @@ class Processor(Config):
 
 
 def preprocessing_of(path: Path, official: OfficialConfig, axes: int, statistics: str | None) -> dict[str, object]:
-    """`preprocessing.json` of a folder. statistics: of an ECG model, the data set whose constants it takes.
+    """Make `preprocessing.json` for a folder. statistics: the data set whose constants an ECG model uses.
 
-    InputError for channels without constants, and for what this project does not do to images.
+    Raises InputError for channels without constants, and for unsupported image processing.
     """
     channels = official.num_channels
     if axes == 1:
@@ -65,7 +65,7 @@ def preprocessing_of(path: Path, official: OfficialConfig, axes: int, statistics
 
 
 def _constants(path: Path, official: OfficialConfig) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation by preprocessor_config.json; without that file .5 and .5, as published."""
+    """Mean and standard deviation from preprocessor_config.json, or 0.5 and 0.5 without it, as published."""
     channels = official.num_channels
     if not (path / PROCESSOR).exists():
         return (0.5,) * channels, (0.5,) * channels

@@ -50,13 +50,13 @@ def dump_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> 
 
 
 def check_digest(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """InputError if the tensors are not those that were saved. A file without a checksum passes."""
+    """Raise InputError if the tensors differ from those that were saved. A file without a checksum passes."""
     if DIGEST in metadata and metadata[DIGEST] != _digest(tensors):
         raise InputError(f"{path}: is damaged, its checksum does not match; get the file again")
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """Of the names, types, shapes and bytes of tensors."""
+    """Checksum of the names, types, shapes and bytes of tensors."""
     digest = blake2b(digest_size=16)
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()

@@ -35,11 +35,11 @@ def assign(
     """All conditions, the control first, then by size and name; (N,) the number of each cell's, -1 for none; and the
     names that controls have in the file.
 
-    'A_B' is a pair if both are genes or stand alone in the column; a DataWarning says where only one is. 'unassigned',
-    'doublet', '*' and the like are no condition. Without a column of conditions all cells are controls.
+    'A_B' is a pair if both are genes or occur alone in the column; a DataWarning is issued if only one is.
+    'unassigned', 'doublet', '*' and the like are not conditions. Without a column of conditions all cells are controls.
 
-    Raises InputError if there is no control or if it is not clear which names are, if names look like pairs that are
-    not read as such, for an empty name, and for a dose or time that is not a number.
+    Raises InputError if there is no control or more than one candidate, if names look like pairs but are not read as
+    pairs, for empty names, and for doses or times that are not numbers.
     """
     column = columns["condition"]
     if column is None:
@@ -94,7 +94,7 @@ def _condition(
     config: Naming,
     place: str,
 ) -> Condition:
-    """The condition of a name, dose and time, which `number` says together."""
+    """The condition for each distinct combination of name, dose and time, numbered by `number`."""
     rest, time = divmod(number, len(amounts[1]))
     name, dose = divmod(rest, len(amounts[0]))
     try:
@@ -138,9 +138,9 @@ def numbers(obs: DataFrame, column: str | None, where: str) -> np.ndarray:
 def _texts(
     obs: DataFrame, column: str | None, named: Collection[str] = (), unassigned: re.Pattern[str] | None = None
 ) -> tuple[tuple[str, ...], np.ndarray]:
-    """The distinct texts of a column, and (N,) which each cell has; -1 for none.
+    """The distinct texts of a column, and the (N,) index of each cell's text; -1 if missing.
 
-    named: texts that are names, even if they usually stand for none. unassigned: more texts that stand for none.
+    named: texts that are names, even if they usually mean a missing value. unassigned: more texts that mean that.
     """
     from pandas import factorize
 
@@ -153,7 +153,7 @@ def _texts(
 
 
 def _text(value: Any) -> str:
-    """A cell of a table as text; 2.0 is 2, as it was before a table with gaps made it a float."""
+    """A cell of a table as text; 2.0 becomes 2, because missing values elsewhere turn a column into floats."""
     if isinstance(value, bytes):
         return value.decode(errors="replace").strip()
     if isinstance(value, (float, np.floating)) and float(value).is_integer():

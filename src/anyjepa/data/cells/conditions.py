@@ -91,9 +91,9 @@ def parse(
 ) -> Condition:
     """A condition as public data name it: 'ctrl', 'NT', 'A', 'A+B', 'A+ctrl', and 'A_B' if both parts are `known`.
 
-    A name that is known, or one of `controls`, is never taken apart; a guide pair written twice ('A_B__A_B') is one.
-    separator: of pairs, beside +, whether or not their parts are known; '': there is none. kind, dose, time: of every
-    perturbation that is named. Raises InputError for an empty name or part.
+    A known name, or one of `controls`, is never split; a guide pair written twice ('A_B__A_B') is one pair.
+    separator: separates pairs in addition to +, whether or not the parts are known; '' for none. kind, dose, time: of
+    every perturbation in the name. Raises InputError for an empty name or part.
     """
     name = text.strip()
     if name in controls:
@@ -107,9 +107,9 @@ def parse(
 
 
 def split(name: str, known: Collection[str], controls: Collection[str] = (), separator: str | None = None) -> list[str]:
-    """The parts of a name: at +, else at the separator, else at _ if all parts are known or controls.
+    """Split a name at +, else at the separator, else at _ if all parts are known or controls.
 
-    A known name that holds the separator itself stays whole: 'HLA-A-AHR' is HLA-A and AHR.
+    A known name that contains the separator stays whole: 'HLA-A-AHR' is HLA-A and AHR.
     """
     name = guide(name)
     if len(parts := _PLUS.split(name)) > 1 or is_control(name) or separator == "":
@@ -162,7 +162,7 @@ def is_control(name: str) -> bool:
 
 
 def may_be_control(name: str) -> bool:
-    """Whether this is, or begins with, a name that controls have in some data, as 'PBS', 'WT', 'AAVS1', 'NTC_A'."""
+    """Whether this is, or begins with, the name of a control in some data, such as 'PBS', 'WT', 'AAVS1', 'NTC_A'."""
     return _DOUBTFUL.fullmatch(name.strip()) is not None
 
 

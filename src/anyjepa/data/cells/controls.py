@@ -1,6 +1,6 @@
-"""Which names of a column are the control: those that are set, or the only usual one; several are asked about.
+"""Find the control among the names of a column: the names that are set, or else the only usual one.
 
-Cells that look like controls are neither pooled nor taken as perturbations unless the user says so.
+Several candidates are an error: they are neither pooled nor treated as perturbations unless the user says so.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Literal
 from anyjepa.data.cells.conditions import is_control, may_be_control, split
 from anyjepa.errors import InputError, did_you_mean
 
-Name = str | bool | int | float  # as YAML reads a name: NO is false, 007 is 7
+Name = str | bool | int | float  # YAML reads NO as false and 007 as 7
 Others = Literal["raise", "perturbation", "skip"]
 
 
 def resolve(control: Sequence[Name], names: Collection[str], where: str) -> set[str]:
-    """The names that are set as the control. Raises InputError for one that is not among `names`."""
+    """The names that are set as the control. Raises InputError if one is not in `names`."""
     return {name for one in control for name in _resolve(one, names, where)}
 
 
@@ -46,7 +46,7 @@ def check_controls(
     others: Others,
     where: str,
 ) -> None:
-    """Raises InputError, which says what to set, if it is not clear which names are the control.
+    """Raise InputError, which says what to set, if it is unclear which names are the control.
 
     sizes: cells of each name. explicit: whether the user named the controls.
     """
@@ -60,14 +60,14 @@ def check_controls(
 
 
 def option(key: str, values: Sequence[str]) -> str:
-    """What to pass to set a key to these texts: `--set 'control=[A, B]'`."""
+    """The option that sets a key to these texts: `--set 'control=[A, B]'`."""
     texts = [_quoted(value) for value in values]
     listed = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
     return f"--set {shlex.quote(f'{key}={listed}')}"
 
 
 def _quoted(text: str) -> str:
-    """In quotes, unless YAML reads the bare text as itself."""
+    """Add quotes unless YAML reads the bare text unchanged."""
     import yaml
 
     try:
@@ -91,7 +91,7 @@ def _question(found: Collection[str], sizes: Mapping[str, int]) -> str:
 
 
 def _short(names: Sequence[str], others: Iterable[str]) -> list[str]:
-    """The names, those that differ in their number only as `stem*` where they are many."""
+    """The names; many that differ only in their number become `stem*`."""
     if len(names) <= 8:
         return list(names)
     stems = dict.fromkeys(re.sub(r"\d+$", "*", name) for name in names)
@@ -100,7 +100,7 @@ def _short(names: Sequence[str], others: Iterable[str]) -> list[str]:
 
 
 def _resolve(one: Name, names: Collection[str], where: str) -> list[str]:
-    """The names that a setting means. Raises InputError if there is none, or if it is not clear which."""
+    """The names that a setting matches. Raises InputError if there is none or if it is ambiguous."""
     text = one.strip() if isinstance(one, str) else str(one)
     if text in names:
         return [text]
@@ -113,7 +113,7 @@ def _resolve(one: Name, names: Collection[str], where: str) -> list[str]:
 
 
 def _matches(pattern: str, names: Iterable[str]) -> list[str]:
-    """Names that a pattern with * means; without * the name itself."""
+    """Names that a pattern with * matches; without *, the name itself."""
     regex = re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL)
     return [name for name in names if regex.fullmatch(name)]
 

@@ -1,4 +1,4 @@
-"""How the names in the column of conditions are read: settings, and questions about what may be pairs."""
+"""Settings for names in the column of conditions, and checks for names that may be pairs."""
 
 from __future__ import annotations
 
@@ -30,23 +30,22 @@ class Naming(Config):
     control: Annotated[tuple[Name, ...] | None, BeforeValidator(_several)] = Field(
         default=None,
         min_length=1,
-        description="how the control is called there, one name or a list; * stands for any text; none: by usual names, "
-        "if there is one",
+        description="name of the control, or a list of names; * matches any text; none: a usual name, if there is one",
     )
     other_controls: Others = Field(
-        default="raise", description="cells whose name is usual for a control, but is not set as one"
+        default="raise", description="cells with a usual control name that is not set as the control"
     )
     pairs: str | None = Field(
         default=None,
         pattern=rf"(?s)^({_PAIR}|none)$",
-        description="how a pair of A and B is written beside A+B, as A|B; 'none': in no other way; none: A_B, if both "
-        "stand alone or are genes",
+        description="another spelling of the pair A+B, such as A|B; 'none': no other; none: A_B, if both "
+        "occur alone or are genes",
     )
     perturbed_by: Kind = Field(default="unspecified", description="how all perturbations of the file work")
 
     @property
     def separator(self) -> str | None:
-        """Of pairs, beside +; '': there is no other; None: _ between names that are known."""
+        """Separator of pairs in addition to +; '' for none; None: _ between known names."""
         if self.pairs == NONE:
             return ""
         return self.pairs and (self.pairs[1:-1].strip() or " ")
@@ -59,9 +58,9 @@ def ask_for_separator(
     controls: Collection[str],
     place: str,
 ) -> None:
-    """Raises InputError for a name that consists of other names, joined by a separator that is not read.
+    """Raise InputError for a name that joins other names with a separator that is not set.
 
-    sizes: cells of each name. known: names that are never taken apart. singles: what a part can be.
+    sizes: cells of each name. known: names that are never split. singles: names that a part can have.
     """
     for name in sizes:
         if name in controls or is_control(name) or _NUMBER.fullmatch(name) or len(split(name, known, controls)) > 1:
@@ -79,7 +78,7 @@ def ask_for_separator(
 def warn_of_halves(
     names: Collection[str], known: Collection[str], controls: Collection[str], separator: str | None, place: str
 ) -> None:
-    """DataWarning for names of several parts of which some are not known: of all that are taken apart, or of halves."""
+    """Warn about names with several parts if some of the parts are unknown."""
     odd: dict[str, str] = {}
     for name in names if separator != "" else ():
         parts = [part.strip() for part in cut(guide(name), separator or "_", known)]

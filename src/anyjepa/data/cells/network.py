@@ -9,7 +9,7 @@ from anyjepa.limits import MEMORY
 
 
 def check_cells(cells: int, genes: int) -> None:
-    """Raises InputError if a simulation of so many cells takes too much memory."""
+    """Raise InputError if a simulation of this many cells would take too much memory."""
     MEMORY.check(16 * cells * genes, f"a simulation of {cells} cells with {genes} genes")
 
 

@@ -85,7 +85,7 @@ class Opened:
 
 
 def open_h5ad(path: Path, memory: Memory) -> Opened:
-    """Tables now, matrices later. Files written before anndata 0.7 are loaded whole. Raises InputError."""
+    """Read the tables; matrices are read later. Files from before anndata 0.7 are loaded whole. Raises InputError."""
     from anndata import read_h5ad
 
     with open_hdf5(path) as file:
@@ -99,7 +99,7 @@ def open_h5ad(path: Path, memory: Memory) -> Opened:
             return Opened(str(path), obs, var, tuple(map(str, raw.index)), matrices, obsm)
         check_memory(path, "")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they are about its age
+            warnings.simplefilter("ignore")  # about old formats
             return open_anndata(read_h5ad(path), str(path))
 
 
@@ -117,7 +117,7 @@ def open_anndata(adata: AnnData, where: str) -> Opened:
 
 
 def _members(file: Any, key: str) -> list[str]:
-    """Names in a group; none if it is not a group."""
+    """Names in a group; empty if it is not a group."""
     group = file.get(key)
     return list(group) if hasattr(group, "keys") else []
 
@@ -133,7 +133,7 @@ def _table(path: Path, file: Any, key: str) -> DataFrame:
 
 
 def _columns(table: Any, where: str) -> DataFrame:
-    """The table with texts as names of its columns. Raises InputError if one is there twice or holds tables."""
+    """The table with its column names as texts. Raises InputError if a name occurs twice or a column holds tables."""
     from pandas.api.types import infer_dtype, is_scalar
 
     table = table.rename(columns=str)
@@ -155,12 +155,12 @@ def _read(element: Any) -> Any:
     from anndata.io import read_elem
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of elements without the attributes of today's format, which are read, too
+        warnings.simplefilter("ignore")  # about elements of old formats, which are read as well
         return read_elem(element)
 
 
 def _stored(path: Path, key: str, size: tuple[int, int], memory: Memory) -> Any:
-    """A matrix of a file, of this size: an array or csr, or a BackedMatrix. Raises InputError."""
+    """Read a matrix of this size as an array, csr, or BackedMatrix. Raises InputError."""
     where = f"{path}: {key}"
     with open_hdf5(path, key) as file:
         stored: Any = file[key]

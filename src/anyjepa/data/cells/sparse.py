@@ -1,4 +1,4 @@
-"""Matrices as files and callers hold them: checked before compiled code reads them, repeated entries summed."""
+"""Check matrices before compiled code reads them, and sum repeated entries."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from anyjepa.errors import InputError
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-_NATIVE = {("b", 1): np.uint8, ("f", 2): np.float32, ("f", 16): np.float64}  # what SciPy does not compute with
+_NATIVE = {("b", 1): np.uint8, ("f", 2): np.float32, ("f", 16): np.float64}  # types that SciPy does not support
 
 
 def numbers(values: Any, where: str) -> np.ndarray:
-    """The values in a type that SciPy computes with. Raises InputError for text, complex numbers and the like."""
+    """Convert values to a type that SciPy supports. Raises InputError for text, complex numbers and the like."""
     array = np.asarray(values)
     kind, size = array.dtype.kind, array.dtype.itemsize
     if kind not in "biuf":
@@ -26,10 +26,10 @@ def numbers(values: Any, where: str) -> np.ndarray:
 def by_cells(
     data: Any, indices: Any, indptr: Any, shape: tuple[int, int], order: Literal["cells", "genes"], where: str
 ) -> csr_matrix:
-    """csr (cells, genes) of a matrix that is compressed by cells (csr) or by genes (csc), in canonical form.
+    """Convert a csr or csc matrix to csr (cells, genes) in canonical form.
 
-    Entries that are stored in several parts are summed, in 64 bits. Raises InputError for pointers and indices that do
-    not fit the shape: SciPy would read outside of its arrays.
+    Repeated entries are summed in 64 bits. Raises InputError for pointers and indices that do not fit the shape, with
+    which SciPy would read outside its arrays.
     """
     from scipy.sparse import csc_matrix, csr_matrix
 
@@ -52,7 +52,7 @@ def by_cells(
 
 
 def check_pointers(indptr: Any, rows: int, stored: int, where: str) -> np.ndarray:
-    """(rows + 1,) int64: where rows begin among the stored entries. Raises InputError if it cannot be that."""
+    """Row pointers, (rows + 1,) int64. Raises InputError if they are invalid."""
     pointers = _whole(indptr, f"{where}/indptr").astype(np.int64, copy=False)
     if len(pointers) != rows + 1:
         raise InputError(f"{where}/indptr: has {len(pointers)} entries; a matrix of {rows} rows needs {rows + 1}")

@@ -15,7 +15,7 @@ from anyjepa.data.ecg.recording import Recording, check_rate, millivolts_per
 from anyjepa.errors import InputError
 
 NPZ_KEYS = ("signals", "fs", "leads", "unit", "ids", "patients")
-RECORD_BYTES = 1000  # of a record in memory, besides its samples
+RECORD_BYTES = 1000  # memory of a record in addition to its samples
 
 
 def from_arrays(
@@ -35,7 +35,7 @@ def from_arrays(
     signals: NumPy arrays or tensors; NaN and masked values mark invalid samples. fs in Hz; leads: L names in the
     array's order; unit: 'mV', 'uV', 'V', 'nV', or the mV that one unit is. ids default to '0', '1', ...; ids and
     patients are texts or numbers (1.0 is '1'), one per record by position; a missing patient (None, NaN, '') is
-    unknown. warn: issue what `check` finds as DataWarnings. InputError if shapes, names or units do not fit.
+    unknown. warn: issue what `check` finds as DataWarnings. Raises InputError.
     """
     where = file or "signals"
     fs, leads = check_rate(fs, where), _lead_names(leads, where)
@@ -44,7 +44,7 @@ def from_arrays(
     names = list(map(str, range(count))) if ids is None else as_ids(ids, count, f"{prefix}ids")
     known = [None] * count if patients is None else as_names(patients, count, f"{prefix}patients")
     factor = millivolts_per(unit, where)
-    with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 is infinite, which a recording refuses
+    with np.errstate(over="ignore", invalid="ignore"):  # overflow becomes infinite, which a recording refuses
         recordings = [
             Recording(
                 id=id,
@@ -98,14 +98,14 @@ def read_npz(
 
 
 def _names(stored: Any) -> Any:
-    """Of one record a file may hold a single text in place of a list."""
+    """A file with one record may contain a single text instead of a list."""
     return None if stored is None else np.atleast_1d(stored)
 
 
 def _lead_names(leads: Any, where: str) -> tuple[str, ...]:
     try:
         names = [name.decode() if isinstance(name, bytes) else name for name in as_list(leads, where)]
-        "".join(names).encode()  # raises for half a character
+        "".join(names).encode()  # raises for lone surrogates
     except (InputError, UnicodeError, TypeError):
         names = []
     if not names or not all(name.strip() for name in names):

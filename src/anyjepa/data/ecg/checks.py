@@ -18,7 +18,7 @@ USUAL_MV = 1.5
 """Peak to peak in mV, median over the leads, of an ordinary 12-lead ECG."""
 
 LARGEST_MV = 1000.0
-"""No electrocardiograph can record more: its range holds electrode offsets of 300 mV and little beyond."""
+"""No electrocardiograph records more: its range covers electrode offsets of 300 mV and little beyond."""
 
 _MEANING = {
     "einthoven": "leads contradict III = II - I or Goldberger's laws: leads swapped, mislabelled or scaled apart",
@@ -96,7 +96,7 @@ def peak_to_peak(recording: Recording) -> np.ndarray:
 
     def without_spikes(row: np.ndarray) -> float:
         high, low = np.percentile(row, 99.9, method="lower"), np.percentile(row, 0.1, method="higher")
-        return max(float(high - low), 0.0)  # interpolated, a percentile would have a share of the spike
+        return max(float(high - low), 0.0)  # interpolation would include part of the spike
 
     return _by_lead(recording, without_spikes)
 
@@ -145,7 +145,7 @@ def _problems_of(recording: Recording, expected: Sequence[str]) -> dict[str, str
 
 
 def _large(recording: Recording, robust: np.ndarray, factor: float) -> str:
-    """What is implausibly large in a recording whose amplitudes are off by `factor` throughout."""
+    """Describe implausibly large leads of a recording whose amplitudes are all off by `factor`."""
     reach = np.nan_to_num(_by_lead(recording, lambda row: float(np.abs(row).max())))
     beyond = reach > LARGEST_MV * factor
     if beyond.any():

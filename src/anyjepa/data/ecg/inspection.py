@@ -34,7 +34,7 @@ def inspect(
 
     JSON-able: records (count), ids, sources, fs_hz, leads and statements (counts), statement_names (of SNOMED codes),
     duration_s, patients (None: unknown for some record), tasks, amplitude_mv (for each lead), invalid_samples,
-    problems, remarks (what is not read of folders), skipped.
+    problems, remarks (files that are not read), skipped.
     """
     reading = read(paths, fs=fs, leads=leads, unit=unit, on_error="skip", warn=False)
     recordings = reading.recordings
@@ -124,7 +124,7 @@ def _range(values: Sequence[float]) -> dict[str, float]:
 
 
 def _amplitudes(recordings: Sequence[Recording]) -> dict[str, dict[str, float]]:
-    """For each lead the mean and standard deviation as training has them, and the median peak to peak, mV."""
+    """Mean, standard deviation (as in training) and median peak to peak of each lead, in mV."""
     values: dict[str, list[tuple[float, ...]]] = {}  # samples, mean, squared deviations, peak to peak of each record
     for recording in recordings:
         for lead, row, range_mv in zip(recording.leads, recording.signal, peak_to_peak(recording), strict=True):

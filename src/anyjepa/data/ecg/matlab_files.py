@@ -1,4 +1,4 @@
-"""The matrix of a record in MATLAB files of level 4 (PhysioNet Challenges) or level 5 (as MATLAB and scipy save).
+"""Read the matrix of a record from MATLAB files of level 4 (PhysioNet Challenges) or 5 (MATLAB and scipy).
 
 Both are parsed here: scipy.io.loadmat 1.17 can crash the process on a damaged file, and a small compressed variable can
 fill the memory.
@@ -33,14 +33,14 @@ _COMPLEX = 0x800
 class _Matrix(NamedTuple):
     name: str
     values: np.ndarray
-    offset: int | None  # of its first sample in the file, in bytes; of level 5 unknown
+    offset: int | None  # byte of its first sample in the file; unknown for level 5
 
 
 def read_matlab(file: Path, rows: int, columns: int | None, offset: int, header: str) -> np.ndarray:
     """(columns, rows): the matrix of a WFDB record, stored as (rows, columns) or transposed.
 
-    It is the variable 'val', or else the only one of that shape; columns None: any number. In a file of level 4 the
-    header's `offset` must be where the samples begin. Raises InputError.
+    It is the variable 'val', or else the only matrix of that shape; columns may be None for any number. In a level 4
+    file, the samples must begin at `offset`. Raises InputError.
     """
     content = read_bytes(file, limit=None)
     if content.startswith(b"MATLAB 7.3"):
@@ -91,7 +91,7 @@ def _read_level_5(content: bytes, where: str) -> Iterator[_Matrix]:
 
 
 def _elements(content: bytes, order: str) -> Iterator[tuple[int, bytes]]:
-    """Type and data of each element of level 5; one of up to 4 bytes has its data in its second word."""
+    """Type and data of each level 5 element; elements of up to 4 bytes store their data in the second word."""
     at = 0
     while at < len(content):
         kind, size = struct.unpack_from(f"{order}2I", content, at)
@@ -107,7 +107,7 @@ def _elements(content: bytes, order: str) -> Iterator[tuple[int, bytes]]:
 
 
 def _decompress(body: bytes, before: int, size: int, where: str) -> bytes:
-    """A compressed element, of a file of `size` bytes whose elements took `before` bytes up to now."""
+    """Inflate an element of a file of `size` bytes whose earlier elements took `before` bytes."""
     unpack, parts = zlib.decompressobj(), []
     while body:
         parts.append(unpack.decompress(body, 2**24))
@@ -120,7 +120,7 @@ def _decompress(body: bytes, before: int, size: int, where: str) -> bytes:
 
 
 def _read_matrix(body: bytes, order: str) -> _Matrix | None:
-    """A matrix of real numbers, or None for any other array."""
+    """Read a matrix of real numbers; None for any other array."""
     elements = _elements(body, order)
     (_, flags), (_, shape), (_, name) = (next(elements, (0, b"")) for _ in range(3))
     described = struct.unpack_from(f"{order}I", flags)[0]
@@ -137,7 +137,7 @@ def _read_matrix(body: bytes, order: str) -> _Matrix | None:
 
 
 def _choose(file: Path, matrices: list[_Matrix], rows: int, columns: int | None, header: str) -> _Matrix:
-    """The matrix with the signal. InputError if there is none, or several."""
+    """Choose the matrix with the signal. Raises InputError if there is none, or more than one."""
     candidates = [matrix for matrix in matrices if matrix.name == "val"] or matrices
     shapes = [matrix.values.shape for matrix in candidates]
     fitting = [

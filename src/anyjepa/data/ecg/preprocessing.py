@@ -30,7 +30,7 @@ _IN_USE = (
     "or with data.missing_leads=mask"
 )
 OUTLIER = 100
-"""A lead this many times as large as usual does not count in the constants. From person to person it varies tenfold."""
+"""Leads this many times larger than usual are left out of the constants. Between persons, leads vary tenfold."""
 
 Highpass = Annotated[float, Field(gt=0, le=5)]
 
@@ -227,10 +227,10 @@ def fit_statistics(
     on_error: OnError = "raise",
     highpass_hz: float | None = None,
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each lead in mV at `fs`, without what `without_outliers` leaves out.
+    """Mean and standard deviation of each lead in mV at `fs`, without the outliers of `without_outliers`.
 
-    Pass the training part only. on_error 'skip': a recording that `align` refuses does not count; building the dataset
-    names it. Raises InputError if a lead is flat or absent throughout, or if there is no recording.
+    Pass only the training part. With on_error='skip', recordings that `align` refuses are left out; building the
+    dataset names them. Raises InputError if a lead is flat or absent throughout, or if there is no recording.
     """
     counts, moments = [], []
     for recording in recordings:
@@ -254,16 +254,16 @@ def deviations(signal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def without_outliers(leads: Sequence[str], count: np.ndarray, mean: np.ndarray, squares: np.ndarray) -> np.ndarray:
-    """`mean` with NaN, absent, where a lead's root mean square is over `OUTLIER` times its median over the records.
+    """`mean`, with NaN (absent) where the root mean square is over `OUTLIER` times the lead's median over the records.
 
-    A wrong baseline, gain or unit, or one absurd sample, in a single record would ruin the constants for all others.
-    Arrays are (n, L), as for `pooled`. Gives one DataWarning if anything is left out.
+    A wrong baseline, gain or unit, or one absurd sample, in a single record would spoil the constants for all others.
+    Arrays are (n, L), as for `pooled`. Issues one DataWarning if anything is left out.
     """
     rms = np.sqrt(mean**2 + squares / np.maximum(count, 1))
     usual = np.full(len(leads), np.inf)
     for lead, values in enumerate(rms.T):
         if len(values := np.sort(values[values > 0])):
-            usual[lead] = values[(len(values) - 1) // 2]  # of two records the smaller counts as usual
+            usual[lead] = values[(len(values) - 1) // 2]  # the lower median, so the smaller of two records
     outliers = rms > OUTLIER * usual
     if outliers.any():
         number = int(outliers.any(axis=1).sum())
@@ -278,7 +278,7 @@ def without_outliers(leads: Sequence[str], count: np.ndarray, mean: np.ndarray, 
 
 
 def pooled(count: np.ndarray, mean: np.ndarray, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pool n parts: samples, their mean and the sum of squared deviations from it, of each lead.
+    """Pool n parts, each with count, mean and sum of squared deviations from the mean per lead.
 
     (n, L) each to (L,) each; count may be (n, 1). A lead whose mean is NaN is absent from that part.
     """

@@ -40,7 +40,7 @@ class Reading:
     recordings: list[Recording]
     skipped: dict[str, str]
     problems: list[Problem]
-    remarks: list[str]  # what else is to be said of the folders
+    remarks: list[str]  # remarks about the folders
 
 
 def read(
@@ -54,7 +54,7 @@ def read(
 ) -> Reading:
     """All ECGs in files and folders, in memory; `find` says which, `iterate` has them one at a time.
 
-    warn: tell what `check` finds as one DataWarning a kind, and the remarks. InputError if nothing can be read.
+    warn: issue the findings of `check` (one DataWarning per kind) and the remarks. Raises InputError.
     """
     skipped, remarks = dict[str, str](), list[str]()
     recordings = list(
@@ -84,8 +84,8 @@ def iterate(
 ) -> Iterator[Recording]:
     """The ECGs in files and folders, in mV, each read when it is asked for; see `find` for which, and the options.
 
-    on_error: raise, or pass over what cannot be read and put it with the reason into `skipped`. remarks: see `find`.
-    InputError also for an id that occurs twice.
+    on_error: raise, or skip unreadable records and add them with the reason to `skipped`. remarks: see `find`.
+    Also raises InputError for an id that occurs twice.
     """
     seen: dict[str, str] = {}
     for entry in find(paths, fs=fs, leads=leads, unit=unit, remarks=remarks):
@@ -118,11 +118,11 @@ def find(
     """What there is to read in files and folders, in a fixed order.
 
     A folder is searched recursively for data sets in one of the `LAYOUTS` and for WFDB headers; only if it has neither,
-    for the other `SUFFIXES`. Folders in it may say the part of a split (`split_folders`). remarks: a list for what is
-    not read (`list_folder`), DataWarnings if None.
+    for the other `SUFFIXES`. Subfolders may be the parts of a split (`split_folders`). remarks: a list that collects
+    what is not read (`list_folder`); if None, these are DataWarnings.
 
-    fs (Hz), leads and unit are for arrays and tables that do not say so themselves; for the others, unit is what one
-    ADC unit is, instead of the file's gain and baseline (see `read_wfdb`).
+    fs (Hz), leads and unit apply to arrays and tables that do not state them; for other files, unit is the size of an
+    ADC unit and replaces the file's gain and baseline (see `read_wfdb`).
     """
     paths = [paths] if isinstance(paths, (str, Path)) else paths
     if "" in paths:
@@ -173,9 +173,9 @@ def _in_part(
 
 
 def _records(listing: Listing, headers: list[Path]) -> Listing:
-    """The headers that are not merely a part of a multi-segment record; such a record is never a part itself.
+    """Headers that are not segments of a multi-segment record; such a record is never a segment itself.
 
-    What headers name, and files of other kinds that are called as a header is (annotations), belong to them.
+    Files that a header names, and other files with the name of a header (annotations), belong to it.
     """
     parts: set[Path] = set()
     wholes: set[Path] = set()

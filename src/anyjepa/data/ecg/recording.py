@@ -18,7 +18,7 @@ FS_RANGE = (25.0, 50_000.0)
 """Sampling rates in Hz that an ECG can have; others are taken for a mistake."""
 
 MOST_MV = 1e12
-"""No device records a billion volts; the squares of what is below can be added up in float32."""
+"""No device records a billion volts; squares of smaller values can be summed in float32."""
 
 Rate = Annotated[float, Field(ge=FS_RANGE[0], le=FS_RANGE[1])]
 """A sampling rate in a config."""
@@ -59,7 +59,7 @@ class Recording:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "leads", tuple(canonical_lead(lead) for lead in self.leads))
-        with np.errstate(over="ignore", invalid="ignore"):  # what is too large becomes infinite, and is refused
+        with np.errstate(over="ignore", invalid="ignore"):  # overflow becomes infinite, which is refused
             object.__setattr__(self, "signal", np.ascontiguousarray(self.signal, np.float32))
         object.__setattr__(self, "fs", check_rate(self.fs, self.where))
         if self.signal.ndim != 2 or len(self.signal) != len(self.leads):

@@ -31,7 +31,7 @@ from anyjepa.errors import InputError, reason
 from anyjepa.limits import check_size
 
 VERSION = 1
-ROW_BYTES = 200  # of a row of the index in memory
+ROW_BYTES = 200  # memory of a row of the index
 MANIFEST, INDEX, SHARDS = "manifest.json", "index.parquet", "shards"
 FACTS = [
     "patient", "source", "statements", "likelihoods", "age", "sex", "split", "marks", "symbols", "derived",
@@ -199,7 +199,7 @@ class Store(Sequence[Recording]):
         return self._maps[number]
 
     def _check_finite(self, number: int, samples: np.ndarray) -> None:
-        """InputError for a lead of a record that is there and has values which no `Recording` has, or NaN."""
+        """Raise InputError if a lead of a record is present and has NaN, or values that no `Recording` has."""
         finite = (samples > -MOST_MV) & (samples < MOST_MV)
         for index in np.flatnonzero(self._shard == number).tolist():
             first, size = self._offset[index], len(self.leads) * self.lengths[index]

@@ -60,7 +60,7 @@ class Work(NamedTuple):
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if self.folder.is_symlink():  # its name can be foreseen, so somebody could lead the work elsewhere
+            if self.folder.is_symlink():  # the name is predictable, so a link could redirect the work
                 raise InputError(f"{self.folder}: is a symbolic link; remove it")
             if not (self.folder / LOCK).is_file() and any(self.folder.iterdir()):
                 raise InputError(f"{self.folder}: is needed for the work and holds something else; move it away")

@@ -75,7 +75,7 @@ def _root(content: bytes, path: Path) -> str:
         root, count = root or name, count + 1
         if count > MAX_ELEMENTS:
             raise InputError(f"{path}: has more than {MAX_ELEMENTS} XML elements; is it an ECG?")
-        # ecgdatakit takes a scale that is not a number for 1, and an origin for 0.
+        # ecgdatakit replaces a scale that is not a number by 1, and an origin by 0.
         if name in ("scale", "origin") and root == "AnnotatedECG" and not _is_number(attributes.get("value", "")):
             raise InputError(f"{path}: {name} '{attributes.get('value', '')[:40]}' is not a finite number")
 

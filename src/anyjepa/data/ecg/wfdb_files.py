@@ -1,8 +1,8 @@
 """WFDB records: a `.hea` header, its signal files, and annotations.
 
-`wfdb_header` parses the header, `wfdb_samples` reads the signal files; here they become millivolts. The wfdb package
-reads annotations only: it needs 10 ms per record, and it averages channels that are sampled faster than others, returns
-MATLAB files of level 5 as raw bytes, and does not verify checksums.
+`wfdb_header` parses the header and `wfdb_samples` reads the signal files; this file converts them to millivolts. The
+wfdb package is used only for annotations: it takes 10 ms per record, averages channels that are sampled faster than
+others, returns level 5 MATLAB files as raw bytes, and does not verify checksums.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from anyjepa.data.files import regular_size
 from anyjepa.errors import InputError, reason
 from anyjepa.limits import MEMORY
 
-# Names of ECG leads besides the usual ones, and of other signals that come in volts, or without a unit, which means mV.
+# Other names of ECG leads, and names of other signals in volts or without a unit (which means mV).
 _LEAD = re.compile(r"-?(e[ck]g.*|lead.*|mcl.*|ml(i{1,3}|av[rlf]|v\d).*|a?v[rlf]?\d*r?|c[msc]\d)", re.IGNORECASE)
 _OTHER = re.compile(
     r"(?<![a-z])(resp|pleth|ppg|spo2|sao2|abp|art|bp|nbp|pap|cvp|icp|co2|etco2|o2|eeg|eog|emg|gsr|eda|acc|temp|flow|"
@@ -41,11 +41,11 @@ class _Leads(NamedTuple):
 
 
 def read_wfdb(path: Path, id: str, source: str, unit: str | float | None = None) -> Recording:
-    """The record of a `.hea` file in mV; channels that are not ECG leads are left out (`Recording.other_channels`).
+    """Read the record of a `.hea` file in mV, without channels that are not ECG leads (`Recording.other_channels`).
 
-    A lead's rate is the header's times its samples per frame. unit: what one ADC unit is, instead of the header's gain
-    and baseline. LUDB needs it ('uV'): its headers scale every lead to 1 mV peak to peak, while its ADC units obey
-    Einthoven's law and are uV. Raises InputError, which names the file, for anything that does not fit together.
+    The rate of a lead is the header's rate times its samples per frame. unit: size of an ADC unit, which replaces the
+    header's gain and baseline. LUDB needs it ('uV'): its headers scale every lead to 1 mV peak to peak, while its ADC
+    units obey Einthoven's law and are uV. Raises InputError, with the file, for any contradiction.
     """
     header = read_header(path)
     leads = _join_segments(path, header, unit) if header.segments else _read_leads(path, header, unit)
@@ -125,7 +125,7 @@ def _is_lead(signal: Signal) -> bool:
 
 
 def _millivolts(path: Path, signal: Signal, samples: np.ndarray, unit: str | float | None) -> np.ndarray:
-    """(T,) float32 in mV of ADC units: invalid samples are NaN, and so is what skew leaves without a sample."""
+    """Convert ADC units to (T,) float32 in mV; invalid samples, and those lost to skew, are NaN."""
     if unit is not None:
         row = samples * millivolts_per(unit, str(path))
     elif signal.gain == 0:
@@ -139,14 +139,14 @@ def _millivolts(path: Path, signal: Signal, samples: np.ndarray, unit: str | flo
             raise InputError(f"{path}: '{signal.lead}' has a gain of {signal.gain:g}, too small for any voltage")
         row = (samples - np.float64(signal.baseline)) * scale
     row = np.where(samples == INVALID.get(signal.format), np.nan, row).astype(np.float32)
-    if signal.skew:  # so many frames come before the first one
+    if signal.skew:  # this many frames precede the first sample
         late = min(signal.skew * signal.per_frame, len(row))
         row = np.concatenate([row[late:], np.full(late, np.nan, np.float32)])
     return row
 
 
 def _join_segments(path: Path, header: Header, unit: str | float | None) -> _Leads:
-    """The leads of a multi-segment record, NaN where a segment lacks one. A segment of 0 samples is only a layout."""
+    """The leads of a multi-segment record, NaN where a segment lacks one; a segment of 0 samples is only a layout."""
     frames = sum(segment.samples for segment in header.segments)
     if header.samples not in (None, frames):
         raise InputError(f"{path}: declares {header.samples} samples, but its segments have {frames}")
@@ -181,7 +181,7 @@ def _join_segments(path: Path, header: Header, unit: str | float | None) -> _Lea
 
 
 def _read_segment_header(path: Path, whole: Header, name: str, samples: int) -> Header:
-    """The header of a segment. InputError unless it is a plain record of the same rate and as long as announced."""
+    """The header of a segment. Raises InputError unless it is a plain record of the same rate and declared length."""
     try:
         inner = read_header(path.with_name(f"{name}.hea"))
     except InputError as error:

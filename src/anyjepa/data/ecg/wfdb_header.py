@@ -1,9 +1,9 @@
 """WFDB headers: the `.hea` file that describes a record.
 
-Everything is parsed strictly, so that a mistake is an error and never another number. Record names may hold any
-character but white space. Where the specification assumes a value that would change what is read, there is an error
-instead: a header without a rate (250 Hz by the specification) is refused here, and a lead without a gain (200 ADC units
-per unit) when it is read.
+Parsing is strict, so that a mistake is an error and never another number. Record names may contain any character except
+white space. Missing values for which the specification has a default are errors if the default would change the signal:
+a header without a rate (250 Hz in the specification) is refused here, and a lead without a gain (200 ADC units per
+unit) when it is read.
 Format: https://physionet.org/physiotools/wag/header-5.htm
 """
 
@@ -26,7 +26,7 @@ from anyjepa.errors import InputError
 from anyjepa.limits import COLUMNS
 
 GAP = "~"
-"""Stands for a segment, or a signal file, without samples."""
+"""Name of a segment or signal file without samples."""
 
 _WHOLE = re.compile(r"[-+]?[0-9]{1,15}")
 _COUNT = re.compile(r"\+?[0-9]{1,15}")
@@ -48,7 +48,7 @@ class Signal(NamedTuple):
     format: str
     per_frame: int  # samples per frame
     skew: int  # frames before the first sample
-    offset: int  # bytes before the first sample; of FLAC, samples
+    offset: int  # bytes before the first sample; samples for FLAC
     gain: float
     baseline: int
     unit: str
@@ -59,7 +59,7 @@ class Signal(NamedTuple):
 
 @dataclass(frozen=True)
 class Segment:
-    """One part of a multi-segment record: the name of a record, or `GAP`; samples: its frames."""
+    """One segment of a multi-segment record: the name of a record, or `GAP`, and its number of frames."""
 
     name: str
     samples: int
@@ -67,7 +67,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Header:
-    """What a `.hea` file says. fs: frames per second; samples: frames, None if the signal files tell the length."""
+    """Content of a `.hea` file. fs: frames per second; samples: frames, None if the header does not say."""
 
     fs: float
     samples: int | None
@@ -136,7 +136,7 @@ def _not_a_header(path: Path) -> InputError:
 
 
 def _record_fields(fields: list[str], path: Path, first: str, described: Sequence[str]) -> list[str]:
-    """What follows a record's name in its first line; InputError if it does not begin with a number of signals."""
+    """The fields after the name in the first line. Raises InputError if the first is not a number of signals."""
     _refuse_spaces(path, first, described)
     if not fields or not re.fullmatch(r"[0-9]{1,15}", fields[0]):
         raise _not_a_header(path)
@@ -157,7 +157,7 @@ def _rate_and_samples(fields: Sequence[str], path: Path) -> tuple[float, int | N
 
 
 def _refuse_spaces(path: Path, first: str, described: Sequence[str]) -> None:
-    """InputError for a record or a signal file whose name has a space, which would shift all fields behind it."""
+    """Raise InputError if a record or a signal file has a space in its name, which would shift all later fields."""
     for line in described:
         fields = line.split(None, 2)[1:]
         if fields and not _FORMAT.fullmatch(fields[0]) and (spaced := _SPACED_FILE.match(line)):
@@ -191,7 +191,7 @@ def _parse_segment(line: str, number: int, path: Path) -> Segment:
 
 
 def _parse_signal(line: str, number: int, path: Path, folder: str) -> Signal:
-    """folder: of the record's name, which `_file` needs."""
+    """folder: the folder in the record's name (see `_file`)."""
     fields = line.split(None, 8)
     lead = fields[8] if len(fields) == 9 else f"signal {number}"
     form = _FORMAT.fullmatch(fields[1]) if len(fields) > 1 else None
@@ -230,9 +230,9 @@ def _numbered(signals: Sequence[Signal]) -> Iterator[Signal]:
 
 
 def _file(name: str, path: Path, folder: str, number: int) -> str:
-    """A signal file's path from the header's folder.
+    """Path of a signal file relative to the header's folder.
 
-    PTB-XL+ names records and their files from the data set's root, as 'folder/name'; the files lie beside the header.
+    PTB-XL+ names files relative to the data set's root, as 'folder/name', although they are next to the header.
     """
     *parents, last = _inside(name, f"{path}: signal {number}")
     if folder and "/".join(parents) == folder and not path.parent.joinpath(*parents, last).exists():
@@ -241,7 +241,7 @@ def _file(name: str, path: Path, folder: str, number: int) -> str:
 
 
 def _inside(name: str, what: str) -> list[str]:
-    """The parts of a relative path. InputError if it may leave its folder."""
+    """The parts of a relative path. Raises InputError if it may leave its folder."""
     parts = _FOLDERS.split(name)
     if ".." in parts or "." in parts or "" in parts or re.match(r"[A-Za-z]:", name):
         raise InputError(f"{what} is in '{name[:80]}', outside the folder of its header")

@@ -1,4 +1,4 @@
-"""The signal files of WFDB records: samples in ADC units, checked against what the header says of them.
+"""Read the signal files of WFDB records, in ADC units, and check them against the header.
 
 Formats: https://physionet.org/physiotools/wag/signal-5.htm
 """
@@ -22,22 +22,22 @@ INVALID = {
     "16": -(2**15), "24": -(2**23), "32": -(2**31), "61": -(2**15), "80": -(2**7), "160": -(2**15),
     "212": -(2**11), "310": -(2**9), "311": -(2**9), "508": -(2**7), "516": -(2**15), "524": -(2**23),
 }  # fmt: skip
-"""The sample that stands for 'no valid sample' in each format; differences (format 8) have none."""
+"""The value that means 'invalid sample' in each format; format 8 (differences) has none."""
 
-_BLOCKS = {  # samples and bytes of the smallest run of whole bytes
+_BLOCKS = {  # samples and bytes of the smallest whole block
     "8": (1, 1), "16": (1, 2), "24": (1, 3), "32": (1, 4), "61": (1, 2), "80": (1, 1), "160": (1, 2),
     "212": (2, 3), "310": (3, 4), "311": (3, 4),
 }  # fmt: skip
 _FLAC_BITS = {"508": 8, "516": 16, "524": 24}
 _SUBTYPE_BITS = {"PCM_S8": 8, "PCM_16": 16, "PCM_24": 24}
-_SLACK = 512  # bytes that a signal file may hold beyond what its header describes
+_SLACK = 512  # extra bytes that a signal file may have
 
 
 def read_samples(path: Path, header: Header) -> list[np.ndarray]:
-    """The samples of each signal in ADC units as stored, (frames * per_frame,), of the header at `path`.
+    """Samples of each signal of the header at `path`, in ADC units as stored, (frames * per_frame,).
 
-    Invalid samples are those of `INVALID`; skew is not applied. Raises InputError if a signal file does not hold what
-    the header describes, or a checksum or an initial value contradicts it.
+    Invalid samples have the value of `INVALID`; skew is not applied. Raises InputError if a signal file contradicts the
+    header, its checksums or its initial values.
     """
     files = [(name, list(group)) for name, group in groupby(header.signals, lambda signal: signal.file)]
     if twice := {name for name, _ in files if [other for other, _ in files].count(name) > 1}:
@@ -103,7 +103,7 @@ def _read_plain(path: Path, file: Path, size: int, header: Header, signals: Sequ
 
 
 def _bytes(form: str, samples: int) -> int:
-    """Bytes of so many samples. Of format 310 the second of three samples needs the whole block."""
+    """Bytes of this many samples. In format 310, the second of three samples needs the whole block."""
     per_block, block = _BLOCKS[form]
     blocks, rest = divmod(samples, per_block)
     return blocks * block + (2 * rest if form == "310" else -(-rest * block // per_block))
@@ -132,12 +132,12 @@ def _decode(form: str, content: np.ndarray, samples: int) -> np.ndarray:
 
 
 def _signed(values: np.ndarray, bits: int) -> np.ndarray:
-    """Two's complement of so many bits."""
+    """Two's complement with this many bits."""
     return values - ((values >> (bits - 1)) << bits)
 
 
 def _read_flac(path: Path, file: Path, size: int, header: Header, signals: Sequence[Signal]) -> np.ndarray:
-    """(frames, width) of a FLAC file, in which each signal is a channel. Its offset is a number of samples."""
+    """(frames, width) of a FLAC file, which has one channel per signal. Its offset counts samples."""
     try:
         import soundfile
     except (ImportError, OSError) as error:
@@ -172,7 +172,7 @@ def _read_flac(path: Path, file: Path, size: int, header: Header, signals: Seque
 
 
 def _check_adc_units(path: Path, file: Path, frames: np.ndarray, signals: Sequence[Signal]) -> None:
-    """InputError for numbers in a MATLAB file that are not samples of the header's format."""
+    """Raise InputError for numbers in a MATLAB file that do not fit the header's format."""
     fractional = frames.dtype.kind == "f"
     finite = frames[np.isfinite(frames)] if fractional else frames
     lowest = INVALID.get(signals[0].format, -np.inf)
@@ -188,9 +188,9 @@ def _check_adc_units(path: Path, file: Path, frames: np.ndarray, signals: Sequen
 
 
 def _verify(path: Path, signals: Sequence[Signal], samples: Sequence[np.ndarray]) -> None:
-    """InputError if a checksum, or an initial value where there is no checksum, contradicts the samples.
+    """Raise InputError if a checksum, or an initial value without a checksum, contradicts the samples.
 
-    Zeros in all lines are placeholders. An initial value says nothing about format 8, where it is the starting point.
+    Zeros in all lines are placeholders. In format 8 the initial value is the starting point, so it is not compared.
     """
     checksums = any(signal.checksum for signal in signals)
     initials = any(signal.initial for signal in signals) and not checksums

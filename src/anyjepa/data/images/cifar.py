@@ -165,14 +165,14 @@ def _from_archive(layout: Layout, path: Path) -> dict[str, bytes]:
 
 
 def _members(path: Path, wanted: Sequence[str] = ()) -> Iterator[tuple[str, bytes]]:
-    """Names (without folders) of the regular files of an archive; content only of those that are wanted."""
+    """Names (without folders) of the regular files in an archive, with the content of the requested ones."""
     count = 0
     try:
         with opened(path) as zipped, gzip.open(zipped) as file:
             stream = _Unzipped(file, path, os.fstat(zipped.fileno()).st_size)
             with tarfile.open(fileobj=stream, mode="r:") as archive:  # type: ignore[call-overload]
                 while member := archive.next():
-                    archive.members.clear()  # a million of them would take a gigabyte
+                    archive.members.clear()  # a million members would take a gigabyte
                     COLUMNS.check(count := count + 1, f"{path}")
                     if member.isreg() and not member.issparse():
                         name = Path(member.name).name
@@ -184,13 +184,13 @@ def _members(path: Path, wanted: Sequence[str] = ()) -> Iterator[tuple[str, byte
 
 
 class _Unzipped:
-    """A gzipped stream that goes no further than the limits allow, for `tarfile`."""
+    """A gzip stream for `tarfile` that stops at the limits."""
 
     def __init__(self, file: gzip.GzipFile, path: Path, size: int):
         self.file, self.path, self.size, self.tell = file, path, size, file.tell
 
     def read(self, count: int) -> bytes:
-        """Of a header: what it says may be longer than the memory."""
+        """Read a header, whose declared size may exceed the memory."""
         if count > LONGEST_HEADER:
             raise InputError(f"{self.path}: has a header of {count} bytes; get it again")
         return self.file.read(count)

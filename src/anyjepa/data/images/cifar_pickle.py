@@ -13,7 +13,7 @@ import numpy as np
 from anyjepa.errors import InputError
 
 MOST_STEPS = 1_000_000
-"""Instructions of a pickle; the largest of CIFAR has 300,000. Each takes up to 100 bytes, and 1 us."""
+"""Most instructions in a pickle; the largest of CIFAR has 300,000. Each takes up to 100 bytes and 1 us."""
 
 
 def unpickled(content: bytes, where: Path) -> dict[Any, Any]:
@@ -59,7 +59,7 @@ def _latin1(text: str, encoding: str | bytes) -> bytes:
 
 
 def _with_text_keys(load: Callable[[Any], None], keys: slice) -> Callable[[Any], None]:
-    """Tables with text as keys only: the hash of tuples in tuples can take hours. keys: their places on the stack."""
+    """Refuse keys that are not text: hashing nested tuples can take hours. keys: their places on the stack."""
 
     def checked(self: _Unpickler) -> None:
         if not all(isinstance(key, (str, bytes)) for key in self.stack[keys]):
@@ -76,7 +76,7 @@ def _build(self: _Unpickler) -> None:
 
 
 def _reduce(self: _Unpickler) -> None:
-    """Calls what stands for NumPy's functions; one text may be made bytes again and again, but not without end."""
+    """Call the replacements of NumPy's functions; limits how often a text may be converted to bytes."""
     _LOADS[pickle.REDUCE[0]](self)
     if isinstance(made := self.stack[-1], bytes):
         self.left -= len(made)
@@ -85,7 +85,7 @@ def _reduce(self: _Unpickler) -> None:
 
 
 class _Counted(dict[int, Any]):
-    """The instructions of a pickle; after MOST_STEPS of them it is none of CIFAR's."""
+    """Dispatch table that raises after MOST_STEPS instructions, more than any pickle of CIFAR has."""
 
     steps = 0
 
@@ -97,7 +97,7 @@ class _Counted(dict[int, Any]):
 
 
 _LOADS: Mapping[int, Any] = pickle._Unpickler.dispatch
-_PLAIN = (  # what makes numbers, text, lists, tuples, tables and arrays; all else is refused
+_PLAIN = (  # create numbers, text, lists, tuples, tables and arrays; all others are refused
     "PROTO FRAME STOP MARK POP POP_MARK PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET "
     "NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT "
     "STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 "

@@ -57,7 +57,7 @@ def cache_folder() -> Path:
 
 def _fetch(url: str, partial: Path) -> None:
     """Write what `url` has, after what is there already if the server can do that."""
-    if partial.is_symlink():  # its name can be foreseen, so somebody could lead the bytes elsewhere
+    if partial.is_symlink():  # the name is predictable, so a link could redirect the download
         raise InputError(f"{partial}: is a symbolic link; remove it")
     there = partial.stat().st_size if partial.exists() else 0
     request = Request(url, headers={"Range": f"bytes={there}-"} if there else {})

@@ -18,7 +18,7 @@ def read_folder(root: Path, on_error: Literal["raise", "skip"] = "raise", remark
     """The images under `root`; ids are their paths in it. The class is the first folder, below that of the split.
 
     on_error 'skip': a file that cannot be read is left out and named, for which each is decoded once; 'raise' reads
-    only headers now, and what is truncated is an InputError when it is decoded. remarks: see `class_files`. InputError
+    only headers now, so truncation raises InputError when decoding. remarks: see `class_files`. Raises InputError
     if there is no image.
     """
     files, skipped = [], {}

@@ -21,7 +21,7 @@ def inspect(path: Path | str) -> dict[str, Any]:
 
     JSON-able: records (count), ids, source, split, sizes ('WIDTHxHEIGHT') and channels (counts), classes (for each task
     the counts of each class, by part of the split), duplicates (ids with the same pixels: all groups, and those with
-    ids in several parts), remarks (what is not read of a folder, and what looks wrong in it), skipped.
+    ids in several parts), remarks (files that are not read, or look wrong), skipped.
     """
     remarks: list[str] = []
     images = read_images(path, on_error="skip", remarks=remarks)

@@ -16,8 +16,8 @@ def read_images(
 ) -> ImageSet:
     """CIFAR and MNIST as published, else a folder of image files; 'hf:owner/name' is a set of the Hugging Face hub.
 
-    on_error: what to do with a file of a folder that cannot be read. remarks: a list for what else there is to say of a
-    folder, DataWarnings if None. InputError in one line for anything else.
+    on_error: what to do with a file that cannot be read. remarks: a list that collects remarks about a folder; if
+    None, these are DataWarnings. Raises InputError for anything else.
     """
     if str(path).startswith(PREFIX):
         return read_hub(str(path)[len(PREFIX) :])

@@ -13,7 +13,7 @@ from anyjepa.data.tables.table import open_table
 from anyjepa.errors import InputError
 
 NPZ_KEYS = ("series", "ids", "labels", "groups", "split")
-RECORD_BYTES = 1000  # of a series in memory, besides its values
+RECORD_BYTES = 1000  # memory of a series in addition to its values
 
 
 def read_npz(path: Path) -> list[Series]:
@@ -53,13 +53,13 @@ def read_npz(path: Path) -> list[Series]:
 
 
 def _part(split: str | None, where: str) -> Part | None:
-    """InputError for a split that is not known: its series would silently be left out of training and test."""
+    """Raise InputError for an unknown split, whose series would silently be in no part."""
     if split is None or (part := part_of(split)):
         return None if split is None else part
     raise InputError(f"{where}: split is '{split}'; it must be {', '.join(get_args(Part))} or empty")
 
 
 def read_csv(path: Path) -> list[Series]:
-    """One series: a line of channel names, then a line for each sample; a missing cell is a missing value."""
+    """Read one series: a header of channel names, one row per sample; a missing cell is a missing value."""
     table = open_table(path).read_all()
     return [Series(path.stem, table.numbers(list(table.columns)), source=path.parent.name, file=str(path))]

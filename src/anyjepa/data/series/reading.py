@@ -20,8 +20,8 @@ READERS = {".ts": read_ts, ".npz": read_npz, ".csv": read_csv}
 def read(paths: Sequence[Path], on_error: Literal["raise", "skip"] = "raise") -> tuple[list[Series], dict[str, str]]:
     """The series of files and folders (searched recursively, in the order of names), and files left out: why.
 
-    Ids of a folder's files begin with their path in it. A folder in it may say the part of the split (`split_folders`).
-    InputError for an id that occurs twice, or if nothing is read.
+    Ids of files in a folder begin with their relative path. Subfolders may be the parts of a split (`split_folders`).
+    Raises InputError for an id that occurs twice, or if nothing is read.
     """
     series: dict[str, Series] = {}
     skipped: dict[str, str] = {}
@@ -45,7 +45,7 @@ def read(paths: Sequence[Path], on_error: Literal["raise", "skip"] = "raise") ->
 
 
 def _files(path: Path) -> list[tuple[Path, str, Part | None]]:
-    """Files to read, what their series' ids begin with, and the part of the split that their folder says."""
+    """Files to read, the prefix of their ids, and their part of the split."""
     if not path.is_dir():
         if path.suffix.lower() not in READERS:
             raise InputError(f"{path}: files ending in '{path.suffix}' are not read; known are {', '.join(READERS)}")

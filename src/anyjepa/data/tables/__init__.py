@@ -1,1 +1,1 @@
-"""Tables that people have: CSV, TSV and Parquet files."""
+"""Read tables: CSV, TSV and Parquet files."""

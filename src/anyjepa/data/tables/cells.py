@@ -1,4 +1,4 @@
-"""Cells of tables: the names that people write in many ways, and missing values."""
+"""Normalise the cells of tables: names in their many spellings, and missing values."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 MISSING = frozenset(["", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "NULL", "Null", "null", "<NA>", "NaT"])
-"""Cells without a value; so are a spreadsheet's errors (`#N/A`, `#DIV/0!`). `None` is a name: a class may be it."""
+"""Cells without a value, in addition to spreadsheet errors (`#N/A`, `#DIV/0!`). `None` may be a class name."""
 
 _SPREADSHEET_ERROR = re.compile(r"#(N/A|N/A N/A|NA|NV|N/D|ND|#+|[^\W\d_][\w/]*[!?])")  # NV, N/D: German, French
 _NUMBER = re.compile(r"-?[0-9]+([.,][0-9]+)?")
-_WHOLE_FLOAT = re.compile(r"(-?[0-9]+)[.,]00?$")  # '1.000' may be a thousand
-_QUOTED = re.compile(r'=?"(.*)"', re.DOTALL)  # ="007" keeps a spreadsheet from reading a number
+_WHOLE_FLOAT = re.compile(r"(-?[0-9]+)[.,]00?$")  # '1.000' may mean a thousand
+_QUOTED = re.compile(r'=?"(.*)"', re.DOTALL)  # ="007" prevents a spreadsheet from reading a number
 _INVISIBLE = dict.fromkeys([*map(ord, "\u00ad\u200b\u200e\u200f\u2060\ufeff"), *range(0x202A, 0x202F)])
 _CLEANED = '" \t\n\v\f\r\x1c\x1d\x1e\x1f'  # of ASCII
 _AROUND = " \t\n\v\f\r\x1c\x1d\x1e\x1f\x85\u2028\u2029\u200c\u200d"  # the last two join letters of some scripts
 
 
 def clean(text: str) -> str:
-    """A name without what cannot be seen: NFC, plain spaces, no spaces, quotes or zero-width characters around it."""
+    """Normalise a name: NFC, plain spaces, and no spaces, quotes or zero-width characters around it."""
     if not text.isascii():
         text = unicodedata.normalize("NFC", text).translate(_INVISIBLE)
         text = "".join(" " if unicodedata.category(c) == "Zs" else c for c in text)
@@ -30,7 +30,7 @@ def clean(text: str) -> str:
 
 
 def clean_all(names: Iterable[str]) -> list[str]:
-    """`clean` of each, quick where there is nothing to clean."""
+    """Apply `clean` to each name; fast if nothing needs cleaning."""
     names = list(names)
     joined = "".join(names)
     if joined.isascii() and not any(character in joined for character in _CLEANED):
@@ -39,20 +39,20 @@ def clean_all(names: Iterable[str]) -> list[str]:
 
 
 def is_missing(cell: str) -> bool:
-    """Whether a clean cell stands for no value."""
+    """Whether a clean cell means a missing value."""
     return cell in MISSING or (cell.startswith("#") and _SPREADSHEET_ERROR.fullmatch(cell) is not None)
 
 
 def clean_column(cells: Iterable[str]) -> Sequence[str | None]:
-    """The cells of one column as `clean` names, None where missing.
+    """Apply `clean` to the cells of one column; missing cells become None.
 
-    Of a column of numbers the whole ones lose the '.0' that a missing value elsewhere gives them in pandas.
+    In a column of numbers, whole numbers lose the '.0' that pandas adds if another value is missing.
     """
     return _whole([None if is_missing(name) else name for name in clean_all(cells)])
 
 
 def clean_ids(ids: Iterable[str]) -> list[str]:
-    """Ids of data as `clean_column` has those of a table, so that they match; none is missing."""
+    """Normalise ids of data like `clean_column` does for a table, so that they match; none is missing."""
     return [name or "" for name in _whole(clean_all(ids))]
 
 
@@ -66,7 +66,7 @@ def _whole(names: Sequence[str | None]) -> Sequence[str | None]:
 
 
 def near_miss(names: Iterable[str], others: Iterable[str]) -> tuple[str, str] | None:
-    """A name and another that differ only in suffix, letter case or leading zeros, or by a folder that one lacks."""
+    """Find two names that differ only in suffix, letter case, leading zeros, or a folder that one lacks."""
     full, last, bare = {}, {}, {}
     for other in others:
         folder, stem = _parts(other)

@@ -1,4 +1,4 @@
-"""Parquet tables: what the footer declares is compared with the file before a column is read."""
+"""Parquet tables; the sizes in the footer are compared with the file before a column is read."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ParquetFile:
                 if kinds[place].num_fields:
                     where = f"{self.path}: column '{self.header[place]}'"
                     raise InputError(f"{where} holds {kinds[place]}; a cell must be text or a number")
-            # A chunk's own metadata are not asked for: where they are damaged pyarrow ends the process.
+            # Do not read the metadata of chunks: if they are damaged, pyarrow ends the process.
             groups = range(file.num_row_groups)
             declared = sum(file.metadata.row_group(group).total_byte_size for group in groups)
             needed = max(declared, 8 * file.metadata.num_rows * len(places))
@@ -91,5 +91,5 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
         texts = [f.name for f in file.schema_arrow if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
     with pq.ParquetFile(
         path, read_dictionary=texts, page_checksum_verification=True
-    ) as file:  # a text that repeats takes memory once
+    ) as file:  # repeated texts take memory once
         yield file

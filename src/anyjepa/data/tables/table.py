@@ -22,24 +22,24 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
-_NAMELESS = "Unnamed: {}"  # as pandas calls a column without a name
-_INDEX = re.compile(r"Unnamed: \d+|__index_level_\d+__|index")  # what pandas calls an index
+_NAMELESS = "Unnamed: {}"  # pandas' name for a column without one
+_INDEX = re.compile(r"Unnamed: \d+|__index_level_\d+__|index")  # pandas' names for an index
 _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class TableFile:
-    """A table whose header is known and whose rows are not yet read."""
+    """A table of which only the header has been read."""
 
     path: Path
-    names: tuple[str, ...]  # clean; a name may be there twice, which is refused where it is asked for
+    names: tuple[str, ...]  # clean; a repeated name is an error only if it is requested
     metadata: Mapping[str, str]  # of a Parquet file
     described: str | None  # an index of pandas that is not stored: it can be asked for, but is no data
     decimal_commas: bool  # whether numbers may be written 1,5
     load: Callable[[Sequence[int]], list[pa.ChunkedArray]] = field(repr=False)
 
     def read(self, columns: Sequence[str]) -> Table:
-        """These columns. Raises InputError for a name that is not there, or occurs twice."""
+        """Read these columns. Raises InputError for a name that is missing or occurs twice."""
         columns = list(dict.fromkeys(map(clean, columns)))
         for column in columns:
             if column not in self.names:
@@ -63,7 +63,7 @@ class TableFile:
         return Table(self, columns)
 
     def check_header(self, names: Sequence[str]) -> None:
-        """Raises InputError if the first line holds numbers. Names that count the columns, as pandas', are names."""
+        """Raise InputError if the first line contains numbers, unless they count the columns as in pandas."""
         named = [name for name in names if not _INDEX.fullmatch(name)]
         counted = [[str(number) for number in range(first, first + len(named))] for first in (0, 1)]
         if named and all(_FLOAT.fullmatch(name.replace(",", ".")) for name in named) and named not in counted:
@@ -71,7 +71,7 @@ class TableFile:
 
     @property
     def hint(self) -> str:
-        """What may be wrong with a table without the columns that it should have, or "" if nothing looks odd."""
+        """Hint at what may be wrong with a table that lacks a column; "" if nothing looks odd."""
         if re.match(r"#.*\s", self.names[0]):
             return "; the first line looks like a comment: remove the lines above the header"
         if len(self.names) != 1 or not re.search(r"\W", self.names[0]):
@@ -81,7 +81,7 @@ class TableFile:
 
 @dataclass(frozen=True)
 class Table:
-    """Columns by name, as their file has them."""
+    """Columns by name, with values as in the file."""
 
     file: TableFile
     columns: Mapping[str, pa.ChunkedArray]
@@ -90,7 +90,7 @@ class Table:
         return len(next(iter(self.columns.values()), ()))
 
     def texts(self, name: str) -> list[str | None]:
-        """Clean texts (see `cells.clean_column`), None for missing ones. Raises InputError for dates, lists, bytes."""
+        """Clean texts (see `cells.clean_column`), None if missing. Raises InputError for dates, lists and bytes."""
         path = self.file.path
         check_size(64 * len(self), regular_size(path), f"{path}: column '{name}'")
         with _readable(path):
@@ -99,7 +99,7 @@ class Table:
         return [cells[code] for code in codes.tolist()]
 
     def numbers(self, names: Sequence[str]) -> np.ndarray:
-        """(len(names), rows) float64, NaN for missing ones. Raises InputError naming column and row."""
+        """(len(names), rows) float64, NaN if missing. Raises InputError with the column and row."""
         values = np.empty((len(names), len(self)))
         marks: dict[str, str] = {}  # a cell with a comma, and one with a point
         for row, name in zip(values, names, strict=True):
@@ -113,14 +113,14 @@ class Table:
         return values
 
     def without_empty_end(self) -> Table:
-        """Without rows at the end that are missing in all columns, which spreadsheets leave behind."""
+        """Drop empty rows at the end, which spreadsheets leave behind."""
         rows = len(self)
         while rows and all(is_missing(clean(self.cell(name, rows - 1))) for name in self.columns):
             rows -= 1
         return Table(self.file, {name: column.slice(0, rows) for name, column in self.columns.items()})
 
     def cell(self, name: str, row: int) -> str:
-        """A cell as it stands in the file."""
+        """A cell as written in the file."""
         value = self.columns[name][row].as_py()
         return "" if value is None else str(value)
 
@@ -133,7 +133,7 @@ class Table:
         import pyarrow as pa
         import pyarrow.compute
 
-        pc: Any = pyarrow.compute  # its functions are made when it is imported
+        pc: Any = pyarrow.compute  # its functions are created on import
         column, kind = self.columns[name], self.columns[name].type
         if pa.types.is_dictionary(kind):
             column, kind = column.cast(kind.value_type), kind.value_type
@@ -153,7 +153,7 @@ class Table:
         try:
             plain = pc.if_else(pc.equal(text, ""), pa.scalar(None, text.type), text)
             return plain.cast(pa.float64()).to_numpy(zero_copy_only=False)
-        except pa.ArrowInvalid:  # a cell that is missing in words, or is wrong
+        except pa.ArrowInvalid:  # a word for a missing value, or an error
             return self._numbers_of_cells(name, text)
 
     def _numbers_of_cells(self, name: str, column: pa.ChunkedArray) -> np.ndarray:
@@ -171,7 +171,7 @@ class Table:
 
 
 def open_table(path: Path) -> TableFile:
-    """The header of a .csv, .tsv or .parquet file. Raises InputError, in one line, for all that is not a table."""
+    """Read the header of a .csv, .tsv or .parquet file. Raises InputError if it is not a table."""
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{path}: a table must be a .csv, .tsv or .parquet file, not '{path.suffix}'")
     regular_size(path)
@@ -190,7 +190,7 @@ def open_table(path: Path) -> TableFile:
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """InputError for all that pyarrow and the decoder raise of a file that is damaged or of another encoding."""
+    """Convert errors of pyarrow and the decoder, for damaged files or other encodings, to InputError."""
     try:
         yield
     except InputError:
@@ -211,7 +211,7 @@ def _is_text(kind: Any) -> bool:
 
 
 def _distinct(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
-    """The distinct values of a column, and each cell's place among them, -1 where it is null."""
+    """Distinct values of a column, and the index of each cell's value, -1 if null."""
     import pyarrow as pa
 
     if pa.types.is_null(column.type):
@@ -225,7 +225,7 @@ def _distinct(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
 
 
 def _written(words: pa.Array, where: str) -> list[str]:
-    """Values as a text table would have them. InputError for what has no one way to be written."""
+    """Values as in a text table. Raises InputError for values that have no unique text form."""
     import pyarrow as pa
 
     kind = words.type

@@ -1,4 +1,4 @@
-"""Target columns: class names, one true of each row, or columns of 0 and 1."""
+"""Target columns: one column of class names, or columns of 0 and 1."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from anyjepa.errors import InputError
 from anyjepa.limits import MEMORY
 
 FEW = 20
-"""Classes that a table may have however many rows it has."""
+"""Number of classes that a table may always have, even with few rows."""
 _TRUTH = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "false": 0.0, "true": 1.0, "no": 0.0, "yes": 1.0}
-_RARE = 0.05  # share of cells that are not 0 or 1 in a column of these, up to which they are slips
+_RARE = 0.05  # in a column of 0 and 1, other cells up to this share are mistakes
 
 
 def read_targets(
     columns: dict[str, list[str]], ids: Sequence[str], exclusive: bool | None, path: Path
 ) -> tuple[tuple[str, ...], np.ndarray, bool]:
-    """Classes, values (N, C) and whether exactly one class is true of a row.
+    """Classes, values (N, C), and whether each row has exactly one class.
 
-    columns: clean cells. 0 and 1 may be written as true, false, yes and no, and as 0.0 and 1.0. A single column is one
-    of class names unless it holds these only. Raises InputError for a column that is neither, and for class names
-    that are nearly as many as the rows.
+    columns: clean cells. 0 and 1 may also be true and false, yes and no, or 0.0 and 1.0. A single column contains class
+    names unless it has only these values. Raises InputError for a column that mixes both, and for nearly as many
+    classes as rows.
     """
     (first, cells), *others = columns.items()
     if not others and exclusive is not False and (exclusive or not _is_binary(first, cells, ids, path)):
@@ -40,7 +40,7 @@ def read_targets(
 
 
 def _is_binary(name: str, cells: list[str], ids: Sequence[str], path: Path) -> bool:
-    """Whether a column holds 0 and 1. InputError if it does but for a few cells, or mixes 0 and 1 with words."""
+    """Whether a column contains only 0 and 1. Raises InputError if a few cells differ, or if words are mixed in."""
     truths = _truths(cells)
     odd = [row for row, truth in enumerate(truths) if truth is None]
     if set(truths) == {0.0, 1.0, None}:

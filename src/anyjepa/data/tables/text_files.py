@@ -1,4 +1,4 @@
-"""Text tables: encoding, separator and header are recognised; a row that does not fit the header is refused."""
+"""Text tables: detect encoding, separator and header; a row that does not fit the header is an error."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SEPARATORS = (",", ";", "\t", "|")
 _MARKS = {
     codecs.BOM_UTF8: "utf-8",
-    codecs.BOM_UTF32_LE: "utf-32-le",  # begins as UTF-16 does, so it comes first
+    codecs.BOM_UTF32_LE: "utf-32-le",  # starts like UTF-16, so it must come first
     codecs.BOM_UTF32_BE: "utf-32-be",
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
@@ -51,7 +51,7 @@ class TextFile:
     start: int  # byte of the first row
 
     def load(self, places: Sequence[int]) -> list[pa.ChunkedArray]:
-        """The columns at these places of the header, as text. InputError for a row that does not fit the header."""
+        """Read the columns at these positions as text. Raises InputError for a row that does not fit the header."""
         import pyarrow as pa
         from pyarrow import csv as arrow
 
@@ -79,7 +79,7 @@ class TextFile:
                     arrow.ParseOptions(
                         delimiter=self.separator,
                         newlines_in_values=True,
-                        ignore_empty_lines=len(names) > 1,  # of one column they are empty cells
+                        ignore_empty_lines=len(names) > 1,  # with one column these are empty cells
                         invalid_row_handler=refuse,
                     ),
                     arrow.ConvertOptions(
@@ -107,14 +107,14 @@ class TextFile:
         return f"row {row.number} has {row.actual_columns} cells, but {header}; every row needs one cell per column"
 
     def _check_text(self) -> None:
-        """InputError if the table ends in a quoted cell that nobody closed, for it would swallow rows."""
+        """Raise InputError if the table ends in an unclosed quote, which would swallow rows."""
         with self._text() as text:
             quotes = 0
             for block in iter(lambda: text.read(1 << 20), ""):
                 quotes += block.count('"')
                 if "\0" in block:
                     raise InputError(f"{self.path}: contains zero bytes, so it is damaged or not a text table")
-        if quotes % 2:  # or '"' stands for an inch
+        if quotes % 2:  # or '"' means inch
             with self._text() as text:
                 rows = csv.reader(text, delimiter=self.separator, strict=True)
                 try:
@@ -128,7 +128,7 @@ class TextFile:
 
 
 def open_text(path: Path) -> TextFile:
-    """A text table's header; its cells are separated by a comma, a semicolon, a tab or a bar. InputError."""
+    """Read the header of a text table separated by comma, semicolon, tab or bar. Raises InputError."""
     with path.open("rb") as file:
         head = file.read(1 << 16)
     for magic, what in _OTHERS.items():
@@ -165,7 +165,7 @@ def open_text(path: Path) -> TextFile:
 
 
 def _separator(lines: Sequence[str], preferred: str) -> str:
-    """The one that cuts the first rows into as many cells as the header, and into most."""
+    """The separator with which the first rows match the header and have the most cells."""
 
     def fit(separator: str) -> tuple[bool, bool, int]:
         header, *cells = map(len, _sample(lines, separator) or [[]])
@@ -175,8 +175,8 @@ def _separator(lines: Sequence[str], preferred: str) -> str:
 
 
 def _sample(lines: Sequence[str], separator: str) -> list[list[str]]:
-    """The header and some rows, as far as they are whole."""
+    """The header and some complete rows."""
     rows = []
     with suppress(csv.Error):  # a cell of over 131,072 characters
         rows.extend(row for row in csv.reader(lines, delimiter=separator) if any(map(str.strip, row)))
-    return rows[:-1] if lines[-1] else rows  # lines that go on may end within a quoted cell
+    return rows[:-1] if lines[-1] else rows  # the last line may end within a quoted cell

@@ -33,23 +33,23 @@ SUFFIXES = (
     *(".ts", ".mts", ".m2ts", ".wmv", ".flv", ".ogv", ".gif"),
 )
 NOTHING_NEW = 8  # bytes at most of an MPEG-4 packet that shows no frame
-FURTHEST = 16  # frames that a codec may put between a frame's place in decoding and in showing order
+FURTHEST = 16  # largest difference between a frame's positions in decoding order and in display order
 
 
 class Scan(NamedTuple):
-    """Which frames a file shows, and where decoding can start."""
+    """The frames that a file shows, and where decoding can start."""
 
     times: np.ndarray | None  # (T,) a distinct timestamp of each frame, in the stream's unit; None if there are none
-    keys: np.ndarray  # (K, 2) frames before which nothing is needed to decode them and later ones; where to seek them
+    keys: np.ndarray  # (K, 2) frames from which decoding can start, and where to seek them
     frames: int
     checksum: str  # of all packets
-    strict: bool = True  # an error of the decoder is damage; False: H.264 that starts in an open group of pictures
+    strict: bool = True  # decoder errors mean damage; False: H.264 that starts in an open group of pictures
 
 
 def scan(path: Path) -> Scan:
-    """Read a file's packets; decode them only where they do not say which frames are shown, in which order.
+    """Read the packets of a file; decode them only if they leave open which frames are shown, and in which order.
 
-    InputError for what is not a video, and for a file that ends before its last frame.
+    Raises InputError if it is not a video, or ends before its last frame.
     """
     packets, last, digest = [], None, blake2b(digest_size=12)
     with _opened(path) as (container, stream):
@@ -63,7 +63,7 @@ def scan(path: Path) -> Scan:
     if last is None:
         raise InputError(f"{path}: there is no frame in it")
     pts, dts, key, shown, sizes = zip(*packets, strict=True)
-    all_there = avi and named == len(pts)  # only its index is cut, or it was written with a wrong size
+    all_there = avi and named == len(pts)  # only its index is cut off, or the declared size was wrong
     if last.is_corrupt or (not all_there and ends_early(path)):
         declared = f"{named} frames, but it has {len(pts)}" if named > len(pts) else "more bytes than it has"
         raise InputError(f"{path}: is truncated: its header declares {declared}")
@@ -82,7 +82,7 @@ def scan(path: Path) -> Scan:
 
 
 def _in_order(pts: Sequence[int | None], key: Sequence[bool], reorders: bool) -> bool:
-    """Whether timestamps of packets are those of frames as they are shown. reorders: whether the codec says it may."""
+    """Whether packet timestamps are those of the shown frames. reorders: whether the codec says that it may reorder."""
     if None in pts or not key[0]:
         return False
     times = np.array(pts, np.int64)
@@ -93,15 +93,15 @@ def _in_order(pts: Sequence[int | None], key: Sequence[bool], reorders: bool) ->
     return bool(
         (by_time[1:] > by_time[:-1]).all()
         and times[0] == by_time[0]
-        and late.any()  # else they are times of decoding
-        and not late[np.array(key)].any()  # a key frame is shown after all that are decoded before it
+        and late.any()  # else they are decoding times
+        and not late[np.array(key)].any()  # a key frame is shown after all frames decoded before it
         and (times[:-FURTHEST] <= by_time[FURTHEST:]).all()
         and (times[FURTHEST:] >= by_time[:-FURTHEST]).all()
     )
 
 
 def _leads(pts: Sequence[int | None]) -> bool:
-    """Whether the frame after the first is shown before it."""
+    """Whether the second frame is shown before the first."""
     return len(pts) > 1 and pts[0] is not None and pts[1] is not None and pts[1] < pts[0]
 
 
@@ -113,7 +113,7 @@ def _decoded_times(path: Path) -> list[int | None]:
 def decode(path: Path, seen: Scan, frames: np.ndarray, decoding: Decoding) -> np.ndarray:
     """(T, H, W, C) uint8: the frames with these ascending numbers. InputError for a frame that cannot be decoded.
 
-    Decoding starts at the last key frame before the first of them, or earlier if they need it, at last at the start.
+    Decoding starts at the last key frame before the first of them, or earlier if that is not enough.
     """
     usable = seen.keys[: np.searchsorted(seen.keys[:, 0], frames[0], side="right")].tolist()
     back = 1
@@ -128,12 +128,12 @@ def decode(path: Path, seen: Scan, frames: np.ndarray, decoding: Decoding) -> np
 def _decode_from(
     path: Path, seen: Scan, number: int, place: int | None, frames: np.ndarray, decoding: Decoding
 ) -> np.ndarray:
-    """number: the frame to start at, 0 or a key frame; place: where to seek it, None: decode from the file's start."""
+    """number: frame to start at, 0 or a key frame; place: where to seek it, None to decode from the start."""
     wanted, kept = set(frames.tolist()), []
     with _opened(path) as (container, stream):
         size = stream.codec_context.width, stream.codec_context.height
-        strict = {"err_detect": "explode"} if seen.strict else {}  # else damaged frames are made up
-        stream.codec_context.options = {"max_pixels": str(PIXELS.value), **strict}  # a later frame may be larger
+        strict = {"err_detect": "explode"} if seen.strict else {}  # otherwise FFmpeg invents damaged frames
+        stream.codec_context.options = {"max_pixels": str(PIXELS.value), **strict}  # later frames may be larger
         stream.thread_type = "SLICE"  # frames of one file in order; workers are the parallel ones
         packets = _packets(container, stream)
         if place is not None:
@@ -167,7 +167,7 @@ def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet]
         for packet in container.demux(stream):
             if packet.size:
                 yield packet
-    except IndexError:  # of PyAV at the end, where a stream of sound began late
+    except IndexError:  # raised by PyAV at the end if an audio stream began late
         return
 
 
@@ -178,9 +178,9 @@ def _frames(stream: VideoStream, packets: Iterator[Packet]) -> Iterator[VideoFra
 
 
 def _from_key(packets: Iterator[Packet], first: int, sought: bool) -> Iterator[Packet]:
-    """The packets from a key frame on, but for those right after it that are shown before it: they need what precedes.
+    """Packets from a key frame on, without those after it that are shown before it and need earlier frames.
 
-    first: timestamp of the first frame that is needed; sought: the key frame is the one with it, else the file's first.
+    first: timestamp of the first requested frame; sought: the key frame has it, else it is the file's first.
     """
     start: int | None = None
     leading = True

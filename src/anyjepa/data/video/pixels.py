@@ -1,4 +1,4 @@
-"""From a decoded frame to pixels as players show them: upright, square pixels, transparent parts over white."""
+"""Convert decoded frames to what players show: upright, with square pixels, transparent parts over white."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from anyjepa.data.images.preprocessing import Colours
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
-WIDEST = 10  # times as wide as high (or the inverse) a pixel may be; those of DVDs and television stay below 2
+WIDEST = 10  # largest aspect ratio of a pixel (or its inverse); DVDs and television stay below 2
 
 
 class Decoding(NamedTuple):
     """How frames are decoded."""
 
     colours: Colours
-    short_side: int  # pixels; larger frames are made smaller, by area
+    short_side: int  # pixels; larger frames are downscaled by area
     when: Literal["ahead", "lazily"]
 
 
@@ -35,9 +35,9 @@ class View(NamedTuple):
 
     @classmethod
     def of(cls, frame: VideoFrame, aspect: Fraction | None, decoding: Decoding) -> View:
-        """From a file's first frame. aspect: width of a stored pixel divided by its height; None or 0 if unknown.
+        """Create from the first frame. aspect: width of a stored pixel divided by its height; None or 0 if unknown.
 
-        ValueError for an aspect above 10 or below 0.1.
+        Raises ValueError for an aspect above 10 or below 0.1.
         """
         aspect = aspect or Fraction(1)
         if not 1 / WIDEST <= aspect <= WIDEST:
@@ -45,12 +45,12 @@ class View(NamedTuple):
         width, height = frame.width * float(aspect), frame.height
         scale = min(1.0, decoding.short_side / min(width, height))
         scaled = max(1, round(width * scale)), max(1, round(height * scale))
-        matrix = frame.side_data.get("DISPLAYMATRIX")  # slow, so of one frame
+        matrix = frame.side_data.get("DISPLAYMATRIX")  # slow, so only for one frame
         turns = None if matrix is None else np.frombuffer(bytes(matrix), np.int32)
         return cls((frame.width, frame.height), scaled, frame.rotation, turns, decoding.colours)
 
     def pixels(self, frame: VideoFrame) -> np.ndarray:
-        """(H, W, C) uint8. ValueError for a rotation that is not a multiple of 90 degrees."""
+        """(H, W, C) uint8. Raises ValueError for a rotation that is not a multiple of 90 degrees."""
         if _may_be_transparent(frame.format.name):
             frame = _over_white(frame)
         kind = "gray" if self.colours == "grey" else "rgb24"
@@ -68,9 +68,9 @@ def _may_be_transparent(pixel_format: str) -> bool:
 
 
 def upright(pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """(H, W, C) as a display matrix (9,) turns and mirrors it: x' = m0 x + m3 y, y' = m1 x + m4 y.
+    """Rotate and mirror (H, W, C) by a display matrix (9,): x' = m0 x + m3 y, y' = m1 x + m4 y.
 
-    ValueError for a rotation that is not a multiple of 90 degrees.
+    Raises ValueError for a rotation that is not a multiple of 90 degrees.
     """
     straight, across = (matrix[0], matrix[4]), (matrix[3], matrix[1])
     turned = abs(across[0]) > abs(straight[0])

@@ -1,4 +1,4 @@
-"""Whether a video file is shorter than its own header says, by the sizes of its outermost parts."""
+"""Detect video files that are shorter than the sizes of their outermost parts."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from io import FileIO
 from pathlib import Path
 
 MP4_BOXES = (b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"uuid", b"sidx", b"mfra", b"pdin")
-MATROSKA = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # ids of a file's header and its segment
+MATROSKA = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # ids of the header and the segment
 ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
-MOST_PARTS = 100_000  # fragments of a file; what follows is not looked at
+MOST_PARTS = 100_000  # fragments of a file; later ones are not checked
 
 
 def ends_early(path: Path) -> bool:
-    """Whether a part of an MP4, MOV, AVI, Matroska, ASF, FLV or GIF file reaches beyond its end.
+    """Whether a part of an MP4, MOV, AVI, Matroska, ASF, FLV or GIF file extends beyond the end of the file.
 
-    False for MPEG streams, which say no size.
+    False for MPEG streams, which declare no size.
     """
     size = path.stat().st_size
     with path.open("rb", buffering=0) as file:
@@ -28,12 +28,12 @@ def ends_early(path: Path) -> bool:
 
 
 def _mp4(file: FileIO) -> Iterator[int]:
-    """Ends of the boxes that are known; cameras may append anything behind them."""
+    """Ends of the known boxes; cameras may append anything after them."""
     start = 0
     while True:
         file.seek(start)
         head = file.read(16)
-        if 0 < len(head) < 8:  # only a part of a head
+        if 0 < len(head) < 8:  # an incomplete head
             yield start + 8
         length = int.from_bytes(head[:4], "big")
         if length == 1:
@@ -50,7 +50,7 @@ def _riff(file: FileIO) -> Iterator[int]:
         file.seek(start)
         head = file.read(8)
         length = int.from_bytes(head[4:8], "little")
-        if head[:4] != b"RIFF" or length in (0, 2**32 - 1):  # written to a pipe
+        if head[:4] != b"RIFF" or length in (0, 2**32 - 1):  # written to a pipe, size unknown
             return
         yield (start := start + 8 + length)
 
@@ -60,15 +60,15 @@ def _matroska(file: FileIO) -> Iterator[int]:
     for part in MATROSKA:
         file.seek(start)
         head = file.read(12)
-        width = 9 - head[4].bit_length() if len(head) == 12 else 9  # bytes of the size, by its leading zeros
+        width = 9 - head[4].bit_length() if len(head) == 12 else 9  # bytes of the size field, from its leading zeros
         length = int.from_bytes(head[4 : 4 + width], "big") - (1 << 7 * width)
-        if head[:4] != part or width > 8 or length == (1 << 7 * width) - 1:  # all ones: not known when written
+        if head[:4] != part or width > 8 or length == (1 << 7 * width) - 1:  # all ones: unknown when written
             return
         yield (start := start + 4 + width + length)
 
 
 def _flv(file: FileIO) -> Iterator[int]:
-    """The size among the metadata of most programs, a number of type 0."""
+    """The file size in the metadata that most programs write, a number of type 0."""
     head = file.read(2**16)
     if (start := head.find(b"filesize\0") + 9) >= 9 and len(head) >= start + 8:
         size = struct.unpack(">d", head[start : start + 8])[0]
@@ -83,7 +83,7 @@ def _asf(file: FileIO) -> Iterator[int]:
 
 
 def _gif(file: FileIO) -> Iterator[int]:
-    """How far its blocks reach; the last one says that no more follow."""
+    """End of the blocks; the last one says that no more follow."""
     file.seek(0)
     content = file.readall()
     place = 13

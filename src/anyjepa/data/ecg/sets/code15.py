@@ -115,7 +115,7 @@ def _block(part: Path, start: int) -> np.ndarray:
 
 @contextmanager
 def _opened(part: Path) -> Iterator[Any]:
-    """An HDF5 file that has the two arrays of a part. Raises InputError, also for errors of h5py."""
+    """Open an HDF5 file with the two arrays of a part. Raises InputError, also for errors of h5py."""
     try:
         with open_hdf5(part) as file:
             for name in ("exam_id", "tracings"):
@@ -132,7 +132,7 @@ def _opened(part: Path) -> Iterator[Any]:
 
 
 def _check_block(part: Path, traces: Any) -> None:
-    """Raises InputError if a block of exams, or the chunk that it is a part of, needs too much memory."""
+    """Raise InputError if a block of exams, or the chunk that contains it, needs too much memory."""
     values = min(math.prod(traces.shape), _BLOCK * math.prod(traces.shape[1:]))
     needed = max(values, math.prod(traces.chunks or ())) * traces.dtype.itemsize
     check_size(needed, part.stat().st_size, f"{part}: 'tracings' of {_BLOCK} exams")

@@ -49,9 +49,9 @@ class _Refusal(NamedTuple):
 
 
 def read_index(path: Path, key: str, columns: Sequence[str], prefix: str | None = None) -> pd.DataFrame:
-    """The table that lists a data set's records: `key` and `columns` as text, missing cells ''; no key twice.
+    """Read the table that lists a data set's records: unique `key` and `columns` as text, missing cells ''.
 
-    prefix: further columns are those that begin with it. InputError names the file and the column or row.
+    prefix: also read columns that begin with it. Raises InputError with the file and the column or row.
     """
     import pandas as pd
 
