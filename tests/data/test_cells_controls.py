@@ -191,7 +191,7 @@ def test_a_guide_pair_written_twice_is_no_reason_for_a_word():
 
 def test_pairs_of_names_with_hyphens_are_noticed():
     names = ["ctrl", "HLA-A", "HLA-B", "HLA-A-HLA-B"]
-    with pytest.raises(InputError, match=r"'HLA-A-HLA-B' .* looks like HLA-A and HLA-B together; .* pairs=A-B"):
+    with pytest.raises(InputError, match=r"'HLA-A-HLA-B' .* looks like a pair of HLA-A and HLA-B; .* pairs=A-B"):
         conditions(names)
 
 
