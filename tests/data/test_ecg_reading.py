@@ -60,7 +60,18 @@ def test_what_is_not_read_beside_headers_is_named(tmp_path: Path) -> None:
     header = (tmp_path / "1.hea").read_text()
     (tmp_path / "1.hea").write_text(header.replace("1.dat", "other.sig"))
     (tmp_path / "1.dat").rename(tmp_path / "other.sig")
-    for name in ("1.atr", "1.qrs", "RECORDS", "3.dat", "3.mat", "4.edf", "5.npz", "6.csv", "labels.csv"):
+    for name in (
+        "1.atr",
+        "1.qrs",
+        "RECORDS",
+        "3.dat",
+        "3.mat",
+        "4.edf",
+        "5.npz",
+        "6.csv",
+        "labels.csv",
+        f"{tmp_path.name}.csv",
+    ):
         (tmp_path / name).write_bytes(b"")
     with pytest.warns(DataWarning) as warned:
         found = read(tmp_path)

@@ -105,7 +105,7 @@ def test_component_layer_scale(objective):
 def test_component_transformer_block(objective):
     """Pre-norm; biases everywhere; MLP of two layers with GELU; LayerNorm eps 1e-12."""
     block = objective.student.transformer.blocks[0]
-    assert (block.mlp.fc1.out_features, block.mlp.fc2.in_features, block.mlp.kind) == (1536, 1536, "gelu")
+    assert (block.mlp.fc1.out_features, block.mlp.fc2.in_features, block.mlp.gated) == (1536, 1536, False)
     assert (block.norm1.eps, block.norm2.eps, objective.student.norm.eps) == (1e-12,) * 3
     assert all(part.bias is not None for part in (block.attn.qkv, block.attn.proj, block.mlp.fc1, block.norm1))
 

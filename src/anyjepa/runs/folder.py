@@ -88,7 +88,8 @@ class Run:
                 stack.enter_context(locked(self.folder / ".lock", busy))
             except OSError as error:
                 raise InputError(f"{self.folder}: a run cannot be written here ({error.strerror})") from error
-            remove_leftovers(self.folder)
+            for folder in (self.folder, self.folder / "checkpoints"):
+                remove_leftovers(folder)
             yield
 
 

@@ -18,7 +18,7 @@ from anyjepa.training.interrupt import StopRequest
 from anyjepa.training.lars import AVERAGE
 from anyjepa.training.module import Pretraining
 from anyjepa.weights.foreign import read_foreign
-from anyjepa.writing import remove_leftovers, replacing
+from anyjepa.writing import replacing
 
 AVERAGES = {"adamw": ("exp_avg", "exp_avg_sq"), "lars": (AVERAGE,)}  # that an optimiser keeps of each parameter
 # What Lightning and a resumed run need of a checkpoint.
@@ -36,7 +36,6 @@ class Checkpoints(L.Callback):
         self.stopped: int | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        remove_leftovers(self.folder)
         self.stop.listen()
 
     def on_train_batch_end(

@@ -175,7 +175,8 @@ def _in_part(
 def _records(listing: Listing, headers: list[Path]) -> Listing:
     """Headers that are not segments of a multi-segment record; such a record is never a segment itself.
 
-    Files that a header names, and other files with the name of a header (annotations), belong to it.
+    Files that a header names, and other files with the name of a header (annotations), belong to it; a table with the
+    name of its folder describes the records (`ludb/ludb.csv`).
     """
     parts: set[Path] = set()
     wholes: set[Path] = set()
@@ -191,6 +192,7 @@ def _records(listing: Listing, headers: list[Path]) -> Listing:
             parts.update(path.with_name(f"{part.name}.hea") for part in header.segments if part.name != GAP)
     stems = {path.with_suffix("") for path in headers}
     belonging.update(path for path in listing.others if path.with_suffix("") in stems)
+    belonging.update(path for path in listing.files if path.suffix == ".csv" and path.stem == path.parent.name)
     return listing.only([path for path in headers if path not in parts - wholes], belonging | (parts - wholes))
 
 
