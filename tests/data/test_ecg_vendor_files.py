@@ -236,6 +236,7 @@ LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
         (aecg(change=replace('value="0.005"', 'value="1e300"', 1)), "'I' has values that are infinite"),
         (aecg(change=replace('value="0.005"', 'value="0"', 1)), "'I': one unit is 0 mV, offset .* unit must not be 0"),
         (muse(change=replace("UnitsPerBit>5<", "UnitsPerBit>1e309<")), "'I': one unit is inf .* must be finite"),
+        (muse(change=replace("UnitsPerBit>5<", "UnitsPerBit>1e307<")), "'I' has values that are infinite|beyond"),
         (muse(change=replace("UnitsPerBit>5<", "UnitsPerBit>nan<")), "'I': one unit is nan .* must be finite"),
         (aecg(change=replace(f" {STEPS['V6'][-1] - 7}</digits>", "</digits>")), "do not cover the same time.* V6 2499"),
         (aecg(change=replace("<digits>", "<digits>one ", 1)), "Invalid digits in lead MDC_ECG_LEAD_I "),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from anyjepa.data.images.augmentation import AugmentationConfig, CropConfig, draw
 from anyjepa.data.images.dataset import ImageDataset
@@ -202,3 +203,9 @@ def test_labels_follow_their_images():
     chosen = images.rows([2, 0])
     assert (chosen.ids, chosen.split) == (("c", "a"), ("train", "train"))
     assert chosen.labels["class"].numbers.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0.5, 1e-300), (0.5, 0.0), (1e300, 0.5)])
+def test_constants_that_would_overflow_are_refused(mean: float, std: float) -> None:
+    with pytest.raises(ValidationError, match=r"greater than or equal to|less than or equal to"):
+        ImagePreprocessing(side=32, mean=(mean,) * 3, std=(std,) * 3)

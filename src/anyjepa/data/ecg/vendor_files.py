@@ -160,4 +160,5 @@ def _millivolts(lead: Lead, path: Path, unit: str | float | None) -> np.ndarray:
             f"{path}: '{lead.label}': one unit is {lead.resolution:g} {lead.resolution_unit}, offset {lead.offset:g}; "
             "both must be finite, and the unit must not be 0"
         )
-    return (lead.samples * lead.resolution + lead.offset) * millivolts_per(lead.resolution_unit, str(path))
+    with np.errstate(over="ignore"):  # a recording refuses voltages that are not finite
+        return (lead.samples * lead.resolution + lead.offset) * millivolts_per(lead.resolution_unit, str(path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, model_validator
 
 from anyjepa.config import Config
 from anyjepa.data.array_likes import as_array
@@ -15,8 +15,8 @@ from anyjepa.errors import InputError
 Side = Annotated[int, Field(gt=0, le=4096)]
 Colours = Literal["rgb", "grey"]
 Kept = Annotated[float, Field(gt=0, le=1)]
-Means = tuple[float, ...]
-Stds = tuple[PositiveFloat, ...]
+Means = tuple[Annotated[float, Field(ge=-1e6, le=1e6)], ...]
+Stds = tuple[Annotated[float, Field(ge=1e-6, le=1e6)], ...]
 
 CHANNELS: dict[Colours, int] = {"rgb": 3, "grey": 1}
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow
