@@ -181,7 +181,7 @@ BOMBS: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "photos": (IMAGES, lambda p: (p.mkdir(), png(p / "a.png")), "ANYJEPA_LIMIT_PIXELS=144000000"),
     "channels.ts": (TS, channels, "line 4 needs 5,001 columns, .*ANYJEPA_LIMIT_COLUMNS=5001"),
     "laughs.yaml": (RECIPE, laughs, "with its aliases expanded, it needs .*ANYJEPA_LIMIT_RECIPE="),
-    "deep.yaml": (RECIPE, lambda p: p.write_text("a: " + "[" * 60 + "]" * 60), "nested more than 50 deep"),
+    "deep.yaml": (RECIPE, lambda p: p.write_text("a: " + "[" * 60 + "]" * 60), "nested more than 50 levels deep"),
     "long.yaml": (RECIPE, lambda p: p.write_text("#" * 300_000), "ANYJEPA_LIMIT_RECIPE=300kB"),
 }  # fmt: skip
 
