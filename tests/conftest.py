@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
-from unittest import mock
 
 import pytest
-
-from anyjepa.cli import main
+from commands import Cli, run_cli
 
 TINY = """
 name: tiny
@@ -43,26 +36,6 @@ evaluation:
   finetune: {fit: {steps: 3, warmup: 1, validate_every: 3}}
   supervised: {fit: {steps: 3, warmup: 1, validate_every: 3}}
 """
-
-
-class Done(NamedTuple):
-    """What a command left: exit code, standard output, standard error."""
-
-    code: int
-    out: str
-    err: str
-
-
-Cli = Callable[..., Done]
-
-
-def run_cli(*arguments: object) -> Done:
-    """The command line in this process."""
-    out, err = io.StringIO(), io.StringIO()
-    argv = mock.patch.object(sys, "argv", ["anyjepa", *map(str, arguments)])
-    with argv, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as exit:
-        main()
-    return Done(int(exit.value.code or 0), out.getvalue(), err.getvalue())
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

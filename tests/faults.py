@@ -5,15 +5,23 @@ from __future__ import annotations
 import builtins
 import errno
 import io
+import multiprocessing
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from commands import run_cli
+
 OPERATIONS = (os, "replace"), (os, "rename"), (os, "unlink"), (os, "mkdir"), (os, "fsync"), (tempfile, "mkdtemp")
+
+_SERVER = multiprocessing.get_context("forkserver")
+_SERVER.set_forkserver_preload(
+    ["faults", "anyjepa.report", "anyjepa.runs.embed", "anyjepa.runs.evaluate", "anyjepa.runs.pretrain"]
+)
 
 
 class Faults:
@@ -62,16 +70,28 @@ def killed() -> None:
     os._exit(9)
 
 
-def in_a_child(run: Callable[[], int], faults: Faults) -> int:
-    """The exit status of a forked process that does something under faults."""
-    if (child := os.fork()) == 0:
-        status = 70  # a traceback, which no fault may lead to
-        try:
-            with faults:
-                status = run()
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+def in_a_child(arguments: Sequence[object], faults: Faults) -> int:
+    """The exit status of a command under faults, in a process of its own.
+
+    A server without threads forks that process. A fork of the tests' own process could wait for ever for a lock that
+    one of its threads held.
+    """
+    process = _SERVER.Process(target=_run, args=(list(map(str, arguments)), faults))
+    process.start()
+    process.join(300)
+    if process.exitcode is None:
+        process.kill()
+        raise TimeoutError(f"still running after 300 s: {arguments}")
+    return process.exitcode
+
+
+def _run(arguments: list[str], faults: Faults) -> None:
+    status = 70  # a traceback, which no fault may lead to
+    try:
+        with faults:
+            status = run_cli(*arguments).code
+    finally:
+        os._exit(status)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -63,14 +63,14 @@ def test_an_output_is_the_old_one_or_the_new_one(
     if kind == "result":  # so that only what is written is new
         assert run() == 0
         shutil.copytree(work, old, dirs_exist_ok=True)
-    operations = count(lambda: run())
+    operations = count(run)
     shutil.move(work, new)
     before, after = contents(old), contents(new)
     if kind in ("report", "result"):  # have the time or the path in them
         before, after = (dict.fromkeys(files, b"") for files in (before, after))
     for number in range(operations):
         shutil.copytree(old, work)
-        status = in_a_child(run, Faults(fail, number))
+        status = in_a_child(commands[kind], Faults(fail, number))
         assert status in (0, code), f"operation {number}: {status}"
         left = {name: content for name, content in contents(work).items() if ".anyjepa-" not in name}
         if kind in ("report", "result"):
@@ -87,16 +87,16 @@ def test_an_output_is_the_old_one_or_the_new_one(
 def test_a_store_goes_on_from_every_operation(
     cli, ecgs_npz: Path, tmp_path: Path, fail: Callable[[], None], code: int
 ) -> None:
-    def prepare(name: str) -> int:
-        return cli("data", "prepare", ecgs_npz, "-o", tmp_path / name, "--fs", 100, "--workers", 1).code
+    def prepare(name: str) -> list[object]:
+        return ["data", "prepare", ecgs_npz, "-o", tmp_path / name, "--fs", 100, "--workers", 1]
 
-    operations = count(lambda: prepare("whole"))
+    operations = count(lambda: cli(*prepare("whole")))
     whole = contents(tmp_path / "whole")
     for number in range(operations):
-        status = in_a_child(lambda: prepare("store"), Faults(fail, number))
+        status = in_a_child(prepare("store"), Faults(fail, number))
         assert status in (0, code), f"operation {number}: {status}"
         if not (tmp_path / "store").exists():
-            assert prepare("store") == 0, f"operation {number}"
+            assert cli(*prepare("store")).code == 0, f"operation {number}"
         assert contents(tmp_path / "store") == whole, f"operation {number}"
         shutil.rmtree(tmp_path / "store")
         shutil.rmtree(tmp_path / "store.part", ignore_errors=True)
@@ -109,9 +109,9 @@ def test_a_training_goes_on_from_every_operation(
 ) -> None:
     """Checkpoints, metrics.csv, recipe, environment and model: the run ends as one that nothing ever happened to."""
 
-    def train(folder: Path) -> int:
+    def train(folder: Path) -> list[object]:
         resume = ["--resume"] if (folder / "recipe.yaml").exists() else []
-        return cli("pretrain", tiny_recipe, "-o", folder, *resume).code
+        return ["pretrain", tiny_recipe, "-o", folder, *resume]
 
     def kept(folder: Path) -> dict[str, object]:
         lines = [line.split(",") for line in (folder / "metrics.csv").read_text().splitlines()]
@@ -124,12 +124,12 @@ def test_a_training_goes_on_from_every_operation(
             "checkpoints": checkpoints,
         }
 
-    operations = count(lambda: train(tmp_path / "whole"))
+    operations = count(lambda: cli(*train(tmp_path / "whole")))
     whole = kept(tmp_path / "whole")
     folder = tmp_path / "run"
     for number in range(operations):
-        status = in_a_child(lambda: train(folder), Faults(fail, number))
+        status = in_a_child(train(folder), Faults(fail, number))
         assert status in (0, code), f"operation {number}: {status}"
-        assert train(folder) == 0, f"operation {number}"
+        assert cli(*train(folder)).code == 0, f"operation {number}"
         assert kept(folder) == whole, f"operation {number}"
         shutil.rmtree(folder)

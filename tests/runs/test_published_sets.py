@@ -19,7 +19,7 @@ from anyjepa.runs.evaluate import evaluate
 from anyjepa.runs.pretrain import pretrain
 
 if TYPE_CHECKING:
-    from conftest import Cli
+    from commands import Cli
 
 CODES = ({"NORM": 100.0, "SR": 0.0}, {"IMI": 100.0, "SR": 0.0})
 
