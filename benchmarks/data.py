@@ -24,8 +24,8 @@ from torch.utils.data import DataLoader
 from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.reading import find
 from anyjepa.data.ecg.source import EcgDataConfig, find_recordings, training_data, training_set
-from anyjepa.data.ecg.store import Store
-from anyjepa.data.ecg.store_writing import prepare_store
+from anyjepa.data.ecg.stores.store import Store
+from anyjepa.data.ecg.stores.writing import prepare_store
 from anyjepa.errors import DataWarning
 from anyjepa.masks.spans import SpanConfig
 from anyjepa.runs.folder import environment

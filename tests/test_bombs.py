@@ -139,12 +139,14 @@ ECG, IMAGES = "from anyjepa.data.ecg.reading import read", "from anyjepa.data.im
 SERIES = "from anyjepa.data.series.arrays import read_npz as read"
 VIDEO = "from anyjepa.data.video.reading import read_npz as read"
 TS = "from anyjepa.data.series.ts_files import read_ts as read"
-IDX = "from anyjepa.data.images.idx_files import read_idx as read"
+IDX = "from anyjepa.data.images.sets.mnist import read_idx as read"
 TORCH, RECIPE = (
     "from anyjepa.weights.foreign import read_foreign as read",
     "from anyjepa.recipes.schema import load_recipe as read",
 )
-PICKLE = "from anyjepa.data.images.cifar_pickle import unpickled\ndef read(path): unpickled(path.read_bytes(), path)"
+PICKLE = (
+    "from anyjepa.data.images.sets.cifar_pickle import unpickled\ndef read(path): unpickled(path.read_bytes(), path)"
+)
 ENCODES = b"\x80\x02c_codecs\nencode\nq\x00X@B\x0f\x00" + b"a" * 10**6 + b"q\x01X\x06\x00\x00\x00latin1q\x02](" + (
     b"h\x00h\x01h\x02\x86R" * 5000 + b"e."
 )  # fmt: skip

@@ -39,9 +39,9 @@ from pydicom.data import get_testdata_file
 from safetensors.torch import load_file, save_file
 
 from anyjepa.data.ecg.leads import LEADS
-from anyjepa.data.ecg.simulator import SimulatorConfig, simulate
-from anyjepa.data.ecg.store import checksum
-from anyjepa.data.ecg.store_writing import prepare_store
+from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
+from anyjepa.data.ecg.stores.store import checksum
+from anyjepa.data.ecg.stores.writing import prepare_store
 from anyjepa.errors import InputError
 from anyjepa.training.checkpoints import Checkpoints
 
@@ -396,7 +396,7 @@ def giant_image(path: Path) -> None:
 
 @contextmanager
 def no_network() -> Iterator[None]:
-    with mock.patch("anyjepa.data.images.download.urlopen", side_effect=URLError("Name or service not known")):
+    with mock.patch("anyjepa.data.images.sets.download.urlopen", side_effect=URLError("Name or service not known")):
         yield
 
 

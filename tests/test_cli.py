@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 import anyjepa
 import anyjepa.cli
 from anyjepa.data.ecg.sets.catalogue import CATALOGUE
-from anyjepa.data.ecg.simulator import SimulatorConfig, simulate
+from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
 from anyjepa.evaluation.result import Result
 from anyjepa.recipes.schema import load_recipe
 from anyjepa.training.logs import read_metrics

@@ -25,7 +25,7 @@ def count(run: Callable[[], object]) -> int:
 
 @pytest.fixture(scope="module")
 def ecgs_npz(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from anyjepa.data.ecg.simulator import SimulatorConfig, simulate
+    from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
 
     made = simulate(SimulatorConfig(patients=3, fs=100, duration_s=6))
     path = tmp_path_factory.mktemp("ecgs") / "ecgs.npz"

@@ -95,7 +95,7 @@ def data_download(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder. Default: the user's cache.")] = None,
 ) -> None:
     """Fetch a published data set, checked by its MD5. An interrupted download is gone on with."""
-    from anyjepa.data.images.download import download
+    from anyjepa.data.images.sets.download import download
 
     archive = download(name, output)
     echo(f"{archive}")
@@ -123,7 +123,7 @@ def data_prepare(
     """Write ECGs as a store, which --data reads as it reads a folder. Stopped, the same command goes on with it."""
     from anyjepa.data.ecg.checks import warn_about
     from anyjepa.data.ecg.leads import LEADS
-    from anyjepa.data.ecg.store_writing import prepare_store
+    from anyjepa.data.ecg.stores.writing import prepare_store
 
     store = prepare_store(
         paths,

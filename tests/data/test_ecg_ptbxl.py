@@ -18,7 +18,7 @@ from anyjepa.data.ecg.reading import iterate, read
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.ecg.sets.ptbxl import PARTS
 from anyjepa.data.ecg.sets.ptbxl_statements import STATEMENTS, classes_of
-from anyjepa.data.ecg.simulator import SimulatorConfig, simulate
+from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
 from anyjepa.data.ecg.tasks import task_table, tasks_of
 from anyjepa.errors import InputError
 

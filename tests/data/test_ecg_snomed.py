@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from anyjepa.data.ecg.snomed import DIAGNOSES, EQUIVALENT, SCORED, UNSCORED
+from anyjepa.data.ecg.sets.snomed import DIAGNOSES, EQUIVALENT, SCORED, UNSCORED
 
 
 def test_thirty_classes_are_scored_as_twenty_six() -> None:

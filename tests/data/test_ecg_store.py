@@ -25,7 +25,6 @@ from hypothesis import given, settings
 from hypothesis.strategies import integers, lists
 from ptbxl_miniature import write_miniature
 
-from anyjepa.data.ecg import store_writing
 from anyjepa.data.ecg.inspection import inspect
 from anyjepa.data.ecg.leads import LEADS as ALL_LEADS
 from anyjepa.data.ecg.preprocessing import align, deviations, pooled
@@ -33,8 +32,9 @@ from anyjepa.data.ecg.reading import read
 from anyjepa.data.ecg.recording import Annotations, Recording
 from anyjepa.data.ecg.sets.layout import Entry
 from anyjepa.data.ecg.source import EcgDataConfig, training_data
-from anyjepa.data.ecg.store import Store, checksum
-from anyjepa.data.ecg.store_writing import prepare_store
+from anyjepa.data.ecg.stores import writing
+from anyjepa.data.ecg.stores.store import Store, checksum
+from anyjepa.data.ecg.stores.writing import prepare_store
 from anyjepa.errors import DataWarning, InputError
 
 LEADS = ("I", "II", "V1")
@@ -65,7 +65,7 @@ def write_records(
 
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_writing, "ENTRIES_PER_SHARD", 2)
+    monkeypatch.setattr(writing, "ENTRIES_PER_SHARD", 2)
 
 
 def contents(store: Path) -> dict[str, bytes]:
@@ -134,16 +134,16 @@ def test_processes_change_no_byte(tmp_path: Path) -> None:
 
 SLOW = """
 import sys, time
-from anyjepa.data.ecg import store_writing
-store_writing.ENTRIES_PER_SHARD = 2
-write, tell = store_writing._write_shard, store_writing._recordings
+from anyjepa.data.ecg.stores import writing
+writing.ENTRIES_PER_SHARD = 2
+write, tell = writing._write_shard, writing._recordings
 def halfway(*arguments):
     for number, recording in enumerate(tell(*arguments)):
         yield recording
         if recording.id == "r4":
             time.sleep(60)  # the parent kills this process here: two shards are whole, the third is half written
-store_writing._recordings = halfway
-store_writing.prepare_store([sys.argv[1]], sys.argv[2], leads=("I", "II", "V1"))
+writing._recordings = halfway
+writing.prepare_store([sys.argv[1]], sys.argv[2], leads=("I", "II", "V1"))
 """
 
 
@@ -169,8 +169,8 @@ def test_a_killed_preparation_goes_on_and_gives_the_same_bytes(tmp_path: Path, m
 def count_shards(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The numbers of the shards that are written from now on."""
     written: list[str] = []
-    write = store_writing._write_shard
-    monkeypatch.setattr(store_writing, "_write_shard", lambda *a: (written.append(a[1][:6]), write(*a)))
+    write = writing._write_shard
+    monkeypatch.setattr(writing, "_write_shard", lambda *a: (written.append(a[1][:6]), write(*a)))
     return written
 
 
@@ -205,7 +205,7 @@ def test_only_shards_of_these_files_and_settings_are_kept(tmp_path: Path, monkey
 def test_a_table_or_a_signal_that_changed_makes_its_shards_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_writing, "ENTRIES_PER_SHARD", 1)
+    monkeypatch.setattr(writing, "ENTRIES_PER_SHARD", 1)
     rng = np.random.default_rng(0)
     records = [Recording(str(number), rng.normal(0, 0.2, (12, 1000)), 500, ALL_LEADS) for number in range(3)]
     folder, output = write_miniature(tmp_path / "ptb-xl", records, rates=(500,)), tmp_path / "store"
@@ -226,7 +226,7 @@ def test_a_table_or_a_signal_that_changed_makes_its_shards_anew(
     (file,) = folder.rglob("00003_hr.dat")
     os.utime(file, (0, 0))
     assert interrupted() == ["000002"]
-    monkeypatch.setattr(store_writing, "version", lambda _: "0.0.0")
+    monkeypatch.setattr(writing, "version", lambda _: "0.0.0")
     assert interrupted() == ["000000", "000001", "000002"]
     assert prepare_store([folder], output).facts(1)["split"] == "test"
 
@@ -244,7 +244,7 @@ def test_other_settings_begin_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 MEMORY = """
 import resource, sys
-from anyjepa.data.ecg.store_writing import prepare_store
+from anyjepa.data.ecg.stores.writing import prepare_store
 prepare_store([sys.argv[1]], sys.argv[2])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
@@ -364,7 +364,7 @@ def test_a_folder_of_other_content_is_not_worked_in(tmp_path: Path) -> None:
 HOLD = """
 import sys, time
 from pathlib import Path
-from anyjepa.data.ecg.store_work import Work
+from anyjepa.data.ecg.stores.work import Work
 with Work(Path(sys.argv[1]), None).claimed():
     print("held", flush=True)
     time.sleep(60)
@@ -549,7 +549,7 @@ def test_everything_known_of_a_record_is_kept(tmp_path: Path, monkeypatch: pytes
         statements=frozenset({"SR", "NORM"}), source="ptb-xl", age=61.5, sex="F", split="test",
         likelihoods={"NORM": 80.0}, annotations=Annotations(np.array([11, 200]), ("N", "V")),
     )  # fmt: skip
-    monkeypatch.setattr(store_writing, "find", lambda *_, **__: iter([Entry("here", lambda: [recording])]))
+    monkeypatch.setattr(writing, "find", lambda *_, **__: iter([Entry("here", lambda: [recording])]))
     (kept,) = prepare_store([], tmp_path / "store", fs=200, leads=["I"])
     assert kept.annotations is not None
     assert (kept.annotations.samples.tolist(), kept.annotations.symbols) == ([22, 400], ("N", "V"))

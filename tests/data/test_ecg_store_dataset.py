@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anyjepa.data.ecg import store_writing
 from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing
 from anyjepa.data.ecg.reading import read
@@ -17,7 +16,8 @@ from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.ecg.sets.layout import Entry
 from anyjepa.data.ecg.source import EcgDataConfig, Found, training_data, training_set
 from anyjepa.data.ecg.store_dataset import StoredDataset
-from anyjepa.data.ecg.store_writing import prepare_store
+from anyjepa.data.ecg.stores import writing
+from anyjepa.data.ecg.stores.writing import prepare_store
 from anyjepa.errors import DataWarning, InputError
 
 LEADS = ("I", "II", "V1")
@@ -240,7 +240,7 @@ def test_only_the_training_part_of_a_published_split(tmp_path: Path, monkeypatch
         Recording(f"{split}", rng.normal(0, 0.2, (3, 300)), 100, LEADS, split=split)
         for split in (None, "train", "validation", "test")
     ]
-    monkeypatch.setattr(store_writing, "find", lambda *_, **__: iter([Entry("here", lambda: recordings)]))
+    monkeypatch.setattr(writing, "find", lambda *_, **__: iter([Entry("here", lambda: recordings)]))
     prepare_store([], tmp_path / "store", fs=100, leads=LEADS)
     dataset = train_on(CONFIG, [tmp_path / "store"])
     assert (dataset.ids, list(dataset.skipped)) == (("None", "train"), ["validation", "test"])

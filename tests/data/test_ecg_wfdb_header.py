@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anyjepa.data.ecg.wfdb_files import read_wfdb
-from anyjepa.data.ecg.wfdb_header import Header, Segment, read_header, record_files
+from anyjepa.data.ecg.wfdb.header import Header, Segment, read_header, record_files
+from anyjepa.data.ecg.wfdb.records import read_wfdb
 from anyjepa.errors import InputError
 
 DIGITAL = np.random.default_rng(0).integers(-500, 500, 600).astype("<i2")

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from wfdb_writing import pack
 
-from anyjepa.data.ecg.wfdb_files import read_wfdb
-from anyjepa.data.ecg.wfdb_header import read_header
-from anyjepa.data.ecg.wfdb_samples import INVALID, read_samples
+from anyjepa.data.ecg.wfdb.header import read_header
+from anyjepa.data.ecg.wfdb.records import read_wfdb
+from anyjepa.data.ecg.wfdb.samples import INVALID, read_samples
 from anyjepa.errors import InputError
 
 with warnings.catch_warnings(action="ignore"):  # wfdb 4.3 beside pandas 3

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from anyjepa.data.images.cifar import LAYOUTS, read_cifar, recognise
-from anyjepa.data.images.cifar_pickle import unpickled
 from anyjepa.data.images.reading import read_images
+from anyjepa.data.images.sets.cifar import LAYOUTS, read_cifar, recognise
+from anyjepa.data.images.sets.cifar_pickle import unpickled
 from anyjepa.errors import DataWarning, InputError
 
 A_BATCH = 3  # images

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from anyjepa.data.images import download as module
-from anyjepa.data.images.download import SETS, download
+from anyjepa.data.images.sets import download as module
+from anyjepa.data.images.sets.download import SETS, download
 from anyjepa.errors import InputError
 
 CONTENT = bytes(range(256)) * 40

@@ -68,7 +68,7 @@ def build_cifar(folder: Path, data: Path | None) -> None:
 
     from test_image_cifar import write_cifar
 
-    from anyjepa.data.images.cifar import LAYOUTS
+    from anyjepa.data.images.sets.cifar import LAYOUTS
 
     for number, layout in enumerate(LAYOUTS):
         write_cifar(folder / str(number) / layout.folder, layout)

@@ -69,7 +69,7 @@ def build_wfdb(folder: Path, data: Path | None) -> None:
 
 def ecg_signal(fs: float = 100, leads: int = 12) -> np.ndarray:
     """(leads, 2 s) mV."""
-    from anyjepa.data.ecg.simulator import SimulatorConfig, simulate
+    from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
 
     (recording,) = simulate(SimulatorConfig(patients=1, fs=fs, duration_s=5))
     return recording.signal[:leads, : int(2 * fs)]
@@ -173,7 +173,7 @@ def build_dicom(folder: Path, data: Path | None) -> None:
 
 
 def build_scp(folder: Path, data: Path | None) -> None:
-    from test_ecg_vendor_files import scp
+    from test_ecg_scp_xml import scp
 
     for name, content in (("packed", scp(FEW)), ("plain", scp(FEW, packed=False))):
         (folder / name).mkdir(parents=True)
@@ -181,7 +181,7 @@ def build_scp(folder: Path, data: Path | None) -> None:
 
 
 def build_xml(folder: Path, data: Path | None) -> None:
-    from test_ecg_vendor_files import aecg, muse
+    from test_ecg_scp_xml import aecg, muse
 
     for name, content in (("muse", muse()), ("aecg", aecg())):
         (folder / name).mkdir(parents=True)
@@ -223,7 +223,7 @@ def build_ptbxl(folder: Path, data: Path | None) -> None:
     from ptbxl_miniature import write_miniature
     from wfdb_writing import write_record
 
-    from anyjepa.data.ecg.simulator import SimulatorConfig, simulate
+    from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
 
     write_miniature(folder / "ptb-xl", simulate(SimulatorConfig(patients=3, fs=500, duration_s=5)), rates=(100, 500))
     mimic = folder / "mimic"
@@ -240,7 +240,7 @@ def build_ptbxl(folder: Path, data: Path | None) -> None:
 def build_store(folder: Path, data: Path | None) -> None:
     from wfdb_writing import write_record
 
-    from anyjepa.data.ecg.store_writing import prepare_store
+    from anyjepa.data.ecg.stores.writing import prepare_store
 
     records = folder.parent / "store-records"
     for number in range(3):
@@ -253,7 +253,7 @@ def build_store(folder: Path, data: Path | None) -> None:
 
 def store(folder: Path) -> Iterator[Any]:
     from anyjepa.data.ecg.source import EcgDataConfig, training_data
-    from anyjepa.data.ecg.store import Store
+    from anyjepa.data.ecg.stores.store import Store
 
     opened = Store(folder)
     yield Gaps([recording.signal for recording in opened])
@@ -267,7 +267,7 @@ def store(folder: Path) -> Iterator[Any]:
 
 def resign_store(folder: Path, rng: Random) -> None:
     """The manifest's checksums and sizes, as they are now."""
-    from anyjepa.data.ecg.store import checksum
+    from anyjepa.data.ecg.stores.store import checksum
 
     manifest = folder / "manifest.json"
     plain = json.loads(manifest.read_text())

@@ -8,7 +8,7 @@ import pytest
 
 from anyjepa.data.cells.simulator import CellSimulatorConfig
 from anyjepa.data.cells.simulator import simulate as simulate_cells
-from anyjepa.data.ecg.simulator import SimulatorConfig, simulate
+from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
 from anyjepa.data.series.simulator import WavesConfig
 from anyjepa.data.series.simulator import simulate as simulate_series
 from anyjepa.errors import InputError

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.leads import LEADS
-from anyjepa.data.ecg.simulator import SimulatorConfig
+from anyjepa.data.ecg.simulated.simulator import SimulatorConfig
 from anyjepa.data.modalities import training_data
 from anyjepa.errors import InputError
 from anyjepa.evaluation.finetune import random_crops

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 import anyjepa
 from anyjepa.data.ecg.leads import LEADS
-from anyjepa.data.ecg.simulator import SimulatorConfig, simulate
+from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
 from anyjepa.data.labels import LabelTable
 from anyjepa.errors import DataWarning, InputError
 from anyjepa.evaluation.metrics import auroc, macro

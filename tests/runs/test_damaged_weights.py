@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 import anyjepa
 from anyjepa.data.ecg.leads import LEADS
-from anyjepa.data.ecg.simulator import SimulatorConfig, simulate
+from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
 
 
 def damage(folder: Path, ending: str) -> None:

@@ -15,7 +15,7 @@ import torch
 
 import anyjepa
 from anyjepa.data.ecg.leads import LEADS
-from anyjepa.data.ecg.simulator import SimulatorConfig, simulate
+from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
 from anyjepa.data.images.preprocessing import ImagePreprocessing
 from anyjepa.data.labels import LabelTable
 from anyjepa.data.video.preprocessing import VideoPreprocessing

@@ -12,7 +12,7 @@ import torch
 import yaml
 
 import anyjepa
-from anyjepa.data.ecg.simulator import SimulatorConfig, simulate
+from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
 from anyjepa.data.labels import LabelTable
 from anyjepa.training.logs import read_metrics
 from anyjepa.weights.folder import load_model

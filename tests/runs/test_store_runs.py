@@ -10,7 +10,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from anyjepa.data.ecg.simulator import SimulatorConfig, simulate
+from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
 from anyjepa.errors import InputError
 from anyjepa.recipes.schema import load_recipe
 from anyjepa.runs.pretrain import pretrain

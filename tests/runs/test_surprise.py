@@ -14,7 +14,7 @@ import torch.nn.functional as F
 import anyjepa
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing
-from anyjepa.data.ecg.simulator import SimulatorConfig, simulate
+from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
 from anyjepa.errors import InputError
 from anyjepa.evaluation.samples import ArraySamples
 from anyjepa.evaluation.surprise import continuation, predictions, surprise, window_starts

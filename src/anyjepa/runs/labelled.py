@@ -14,7 +14,7 @@ from anyjepa.data.ecg.beats import beat_windows
 from anyjepa.data.ecg.checks import tell_skipped
 from anyjepa.data.ecg.preprocessing import OnError
 from anyjepa.data.ecg.reading import read
-from anyjepa.data.ecg.simulator import patient_split
+from anyjepa.data.ecg.simulated.simulator import patient_split
 from anyjepa.data.ecg.source import EcgDataConfig, find_recordings
 from anyjepa.data.ecg.tasks import task_table, tasks_of
 from anyjepa.data.labels import LabelTable, read_label_table

@@ -15,7 +15,7 @@ from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.preprocessing import deviations, pooled, without_outliers
 from anyjepa.data.ecg.reading import read
 from anyjepa.data.ecg.recording import Recording
-from anyjepa.data.ecg.snomed import DIAGNOSES
+from anyjepa.data.ecg.sets.snomed import DIAGNOSES
 from anyjepa.data.ecg.tasks import tasks_of
 from anyjepa.errors import DataWarning, one_line
 

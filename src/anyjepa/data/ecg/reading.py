@@ -12,19 +12,19 @@ from functools import partial
 from pathlib import Path
 
 from anyjepa.data.class_folders import Part, nothing_to_read, split_folders
-from anyjepa.data.ecg import store
 from anyjepa.data.ecg.arrays import read_npz
 from anyjepa.data.ecg.checks import Problem, check, warn_about
-from anyjepa.data.ecg.dicom_files import read_dicom
 from anyjepa.data.ecg.preprocessing import OnError
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.ecg.sets import code15, mimic, mitbih, ptb, ptbxl, st_petersburg
 from anyjepa.data.ecg.sets.challenge import with_origin
 from anyjepa.data.ecg.sets.layout import Entry, Layout
+from anyjepa.data.ecg.stores import store
 from anyjepa.data.ecg.tables import read_table
-from anyjepa.data.ecg.vendor_files import read_scp, read_xml
-from anyjepa.data.ecg.wfdb_files import read_wfdb
-from anyjepa.data.ecg.wfdb_header import GAP, read_header
+from anyjepa.data.ecg.vendors.dicom import read_dicom
+from anyjepa.data.ecg.vendors.scp_xml import read_scp, read_xml
+from anyjepa.data.ecg.wfdb.header import GAP, read_header
+from anyjepa.data.ecg.wfdb.records import read_wfdb
 from anyjepa.data.files import regular_size
 from anyjepa.data.listing import Listing, list_folder, set_name, tell
 from anyjepa.errors import InputError, one_line

@@ -20,9 +20,9 @@ from anyjepa.data.ecg.preprocessing import EcgPreprocessing, Gaps, Highpass, Lea
 from anyjepa.data.ecg.reading import read
 from anyjepa.data.ecg.recording import Rate, Recording
 from anyjepa.data.ecg.sets.catalogue import CATALOGUE
-from anyjepa.data.ecg.simulator import SimulatorConfig, patient_split, simulate
-from anyjepa.data.ecg.store import Store, recognise, stores_in
+from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, patient_split, simulate
 from anyjepa.data.ecg.store_dataset import published_elsewhere, stored_set
+from anyjepa.data.ecg.stores.store import Store, recognise, stores_in
 from anyjepa.data.ecg.tasks import tasks_of
 from anyjepa.data.training_part import check_excluded
 from anyjepa.errors import DataWarning, InputError

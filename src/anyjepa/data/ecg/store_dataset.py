@@ -19,7 +19,7 @@ from anyjepa.data.ecg.preprocessing import (
     pooled,
     without_outliers,
 )
-from anyjepa.data.ecg.store import Store
+from anyjepa.data.ecg.stores.store import Store
 from anyjepa.data.training_part import check_excluded
 from anyjepa.errors import InputError
 

@@ -13,7 +13,7 @@ from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.ecg.sets.challenge import is_snomed
 from anyjepa.data.ecg.sets.code15 import ABNORMALITIES
 from anyjepa.data.ecg.sets.ptbxl_statements import STATEMENTS, classes_of
-from anyjepa.data.ecg.snomed import EQUIVALENT, SCORED
+from anyjepa.data.ecg.sets.snomed import EQUIVALENT, SCORED
 from anyjepa.data.labels import LabelTable
 from anyjepa.errors import InputError, did_you_mean
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from anyjepa.data.images import cifar, folders, idx_files
-from anyjepa.data.images.hub import PREFIX, read_hub
+from anyjepa.data.images import folders
 from anyjepa.data.images.image_set import ImageSet
+from anyjepa.data.images.sets import cifar, mnist
+from anyjepa.data.images.sets.hub import PREFIX, read_hub
 from anyjepa.errors import InputError
 
 
@@ -28,7 +29,7 @@ def read_images(
         return cifar.read_cifar(*found)
     if not path.is_dir():
         raise InputError(f"{path}: is no set of images; give a folder, an archive of CIFAR (.tar.gz), or hf:OWNER/NAME")
-    return idx_files.read_mnist(path) if idx_files.recognise(path) else folders.read_folder(path, on_error, remarks)
+    return mnist.read_mnist(path) if mnist.recognise(path) else folders.read_folder(path, on_error, remarks)
 
 
 def recognise(path: Path | str) -> bool:
@@ -36,4 +37,4 @@ def recognise(path: Path | str) -> bool:
     if str(path).startswith(PREFIX):
         return True
     path = Path(path)
-    return bool(cifar.recognise(path)) or idx_files.recognise(path) or folders.recognise(path)
+    return bool(cifar.recognise(path)) or mnist.recognise(path) or folders.recognise(path)

@@ -9,15 +9,15 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from anyjepa.config import Config
-from anyjepa.data.images import idx_files
 from anyjepa.data.images.augmentation import AugmentationConfig
 from anyjepa.data.images.preprocessing import CHANNELS, Colours, Means, Side, Stds
+from anyjepa.data.images.sets import mnist
 from anyjepa.data.training_part import training_rows
 from anyjepa.data.video.dataset import VideoDataset
 from anyjepa.data.video.files import Decoding
 from anyjepa.data.video.preprocessing import VideoPreprocessing, fit_statistics
 from anyjepa.data.video.reading import read_files, read_npz
-from anyjepa.data.video.sprites import MovingDigitsConfig, MovingMnistConfig, moving_digits, moving_mnist
+from anyjepa.data.video.simulator import MovingDigitsConfig, MovingMnistConfig, moving_digits, moving_mnist
 from anyjepa.data.video.video_set import VideoSet
 from anyjepa.errors import InputError
 
@@ -113,6 +113,6 @@ def find_videos(
     if len(paths) != 1:
         raise InputError(f"give one set of videos as data, not {len(paths)}")
     path = Path(paths[0])
-    if idx_files.recognise(path):
+    if mnist.recognise(path):
         return moving_mnist(config.moving_mnist, path)
     return read_npz(path) if path.suffix.lower() == ".npz" else read_files(path, on_error, decoding)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.ecg.sets.layout import Entry, lies_in, read_index, refused
-from anyjepa.data.ecg.wfdb_files import read_wfdb
+from anyjepa.data.ecg.wfdb.records import read_wfdb
 
 TABLE, REPORTS = "record_list.csv", "machine_measurements.csv"
 

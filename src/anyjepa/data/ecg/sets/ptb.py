@@ -13,8 +13,8 @@ from pathlib import Path
 
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.ecg.sets.layout import Entry
-from anyjepa.data.ecg.wfdb_files import read_wfdb
-from anyjepa.data.ecg.wfdb_header import comment_fields, read_header
+from anyjepa.data.ecg.wfdb.header import comment_fields, read_header
+from anyjepa.data.ecg.wfdb.records import read_wfdb
 
 _PATIENTS = "patient[0-9][0-9][0-9]"
 _DIAGNOSES = ("Reason for admission", "Additional diagnoses")

@@ -19,7 +19,7 @@ from anyjepa.data.class_folders import Part
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.ecg.sets.layout import AGE, Entry, check_cells, lies_in, read_index, refused, years
 from anyjepa.data.ecg.sets.ptbxl_statements import STATEMENTS
-from anyjepa.data.ecg.wfdb_files import read_wfdb
+from anyjepa.data.ecg.wfdb.records import read_wfdb
 from anyjepa.errors import InputError, did_you_mean
 
 TABLE = "ptbxl_database.csv"

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.ecg.sets.layout import Entry, years
-from anyjepa.data.ecg.wfdb_files import read_wfdb
-from anyjepa.data.ecg.wfdb_header import read_header
+from anyjepa.data.ecg.wfdb.header import read_header
+from anyjepa.data.ecg.wfdb.records import read_wfdb
 from anyjepa.errors import InputError
 
 _RECORDS = "I[0-9][0-9].hea"

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 
 from anyjepa.data.ecg.checks import check
-from anyjepa.data.ecg.dicom_files import read_dicom
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.reading import read
 from anyjepa.data.ecg.recording import Recording
+from anyjepa.data.ecg.vendors.dicom import read_dicom
 from anyjepa.errors import InputError
 
 REAL = Path(str(get_testdata_file("waveform_ecg.dcm", download=False)))  # an ECG of an electrocardiograph, 10 s

@@ -13,7 +13,14 @@ from pydantic import ValidationError
 
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.recording import Recording
-from anyjepa.data.ecg.simulator import CLASSES, Beats, SimulatorConfig, patient_split, simulate, simulate_patient
+from anyjepa.data.ecg.simulated.simulator import (
+    CLASSES,
+    Beats,
+    SimulatorConfig,
+    patient_split,
+    simulate,
+    simulate_patient,
+)
 
 PATIENTS = 20
 INDEPENDENT = [LEADS.index(lead) for lead in ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")]

@@ -17,8 +17,8 @@ import numpy as np
 
 from anyjepa.data.ecg.leads import FRANK, LEADS, canonical_lead
 from anyjepa.data.ecg.recording import Annotations, Recording, check_rate, millivolts_per
-from anyjepa.data.ecg.wfdb_header import GAP, Header, Signal, comment_fields, read_header
-from anyjepa.data.ecg.wfdb_samples import INVALID, read_samples
+from anyjepa.data.ecg.wfdb.header import GAP, Header, Signal, comment_fields, read_header
+from anyjepa.data.ecg.wfdb.samples import INVALID, read_samples
 from anyjepa.data.files import regular_size
 from anyjepa.errors import InputError, reason
 from anyjepa.limits import MEMORY

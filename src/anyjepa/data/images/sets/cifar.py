@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from anyjepa.data.files import opened, read_bytes
-from anyjepa.data.images.cifar_pickle import unpickled
 from anyjepa.data.images.image_set import ImageSet, Labels
+from anyjepa.data.images.sets.cifar_pickle import unpickled
 from anyjepa.errors import DataWarning, InputError
 from anyjepa.limits import COLUMNS, check_size
 

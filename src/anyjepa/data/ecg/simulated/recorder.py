@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from anyjepa.data.ecg.leads import LEADS, LIMB
-from anyjepa.data.ecg.simulator_heart import INDEPENDENT
+from anyjepa.data.ecg.simulated.heart import INDEPENDENT
 
 # Right arm, left arm, left leg, V1-V6. Chest leads are measured against the mean of the limbs (Wilson's terminal).
 _ELECTRODES = np.zeros((8, 9))

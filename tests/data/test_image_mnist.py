@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from anyjepa.data.images.idx_files import read_idx
 from anyjepa.data.images.reading import read_images
+from anyjepa.data.images.sets.mnist import read_idx
 from anyjepa.errors import InputError
 
 CODES = {"u1": 8, "i1": 9, "i2": 11, "i4": 12, "f4": 13, "f8": 14}

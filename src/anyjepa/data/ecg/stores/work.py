@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from anyjepa.data.ecg.store import SHARDS, StoreSettings, checksum
+from anyjepa.data.ecg.stores.store import SHARDS, StoreSettings, checksum
 from anyjepa.data.files import opened, read_bytes
 from anyjepa.errors import InputError
 from anyjepa.locking import locked

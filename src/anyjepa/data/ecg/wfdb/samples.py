@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from anyjepa.data.ecg.matlab_files import LEVEL_5, read_matlab
-from anyjepa.data.ecg.wfdb_header import Header, Signal
+from anyjepa.data.ecg.wfdb.header import Header, Signal
+from anyjepa.data.ecg.wfdb.matlab import LEVEL_5, read_matlab
 from anyjepa.data.files import opened
 from anyjepa.errors import InputError, reason
 from anyjepa.limits import check_size

@@ -35,7 +35,7 @@ from anyjepa.data.ecg.preprocessing import MissingLeads, OnError, align, derived
 from anyjepa.data.ecg.reading import find
 from anyjepa.data.ecg.recording import Recording, check_rate
 from anyjepa.data.ecg.sets.layout import Entry
-from anyjepa.data.ecg.store import (
+from anyjepa.data.ecg.stores.store import (
     INDEX,
     MANIFEST,
     SHARDS,
@@ -47,8 +47,8 @@ from anyjepa.data.ecg.store import (
     checksum,
     index_schema,
 )  # fmt: skip
-from anyjepa.data.ecg.store_work import Work
-from anyjepa.data.ecg.wfdb_header import record_files
+from anyjepa.data.ecg.stores.work import Work
+from anyjepa.data.ecg.wfdb.header import record_files
 from anyjepa.errors import InputError
 from anyjepa.writing import replacing, write_text
 

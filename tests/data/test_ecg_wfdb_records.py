@@ -13,8 +13,8 @@ from wfdb_writing import pack
 
 from anyjepa.data.ecg.checks import check
 from anyjepa.data.ecg.recording import Recording
-from anyjepa.data.ecg.wfdb_files import read_wfdb
-from anyjepa.data.ecg.wfdb_header import Segment, read_header
+from anyjepa.data.ecg.wfdb.header import Segment, read_header
+from anyjepa.data.ecg.wfdb.records import read_wfdb
 from anyjepa.errors import InputError
 
 with warnings.catch_warnings(action="ignore"):  # wfdb 4.3 beside pandas 3

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from wfdb_writing import pack_matlab
 
-from anyjepa.data.ecg.wfdb_files import read_wfdb
+from anyjepa.data.ecg.wfdb.records import read_wfdb
 from anyjepa.errors import InputError
 
 DIGITAL = np.random.default_rng(0).integers(-2000, 2000, (3, 250))

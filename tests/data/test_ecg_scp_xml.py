@@ -16,13 +16,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from anyjepa.data.ecg import vendor_files
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing
 from anyjepa.data.ecg.reading import read
 from anyjepa.data.ecg.recording import Recording
-from anyjepa.data.ecg.simulator import SimulatorConfig, simulate
-from anyjepa.data.ecg.vendor_files import read_scp, read_xml
+from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
+from anyjepa.data.ecg.vendors import scp_xml
+from anyjepa.data.ecg.vendors.scp_xml import read_scp, read_xml
 from anyjepa.errors import DataWarning, InputError
 
 EIGHT = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -298,7 +298,7 @@ def test_large_files_are_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_xml_of_too_many_elements_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vendor_files, "MAX_ELEMENTS", 1000)
+    monkeypatch.setattr(scp_xml, "MAX_ELEMENTS", 1000)
     read_bytes(FILES["aecg.xml"], tmp_path)
     with pytest.raises(InputError, match=r"r\.xml: has more than 1000 XML elements"):
         read_bytes(aecg(change=replace("</AnnotatedECG>", "<a/>" * 1000 + "</AnnotatedECG>")), tmp_path)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from anyjepa.data.video.simulator import MOTIONS, MovingDigitsConfig, MovingMnistConfig, moving_digits, moving_mnist
 from anyjepa.data.video.source import VideoDataConfig, evaluation_data, training_data
-from anyjepa.data.video.sprites import MOTIONS, MovingDigitsConfig, MovingMnistConfig, moving_digits, moving_mnist
 from anyjepa.errors import InputError
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from anyjepa.config import Config
-from anyjepa.data.images.idx_files import read_mnist
+from anyjepa.data.images.sets.mnist import read_mnist
 from anyjepa.data.labels import LabelTable
 from anyjepa.data.video.video_set import VideoSet
 from anyjepa.errors import InputError

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from anyjepa.data.images.cifar import LAYOUTS
+from anyjepa.data.images.sets.cifar import LAYOUTS
 from anyjepa.errors import InputError, did_you_mean
 
 SITE = "https://www.cs.toronto.edu/~kriz"

@@ -1,7 +1,7 @@
 """Simulated 12-lead ECGs: the embedded data set, so that everything runs before any real record is there.
 
-A rhythm says when atria and ventricles fire, a heart (simulator_heart) how the dipole then moves and reaches the
-leads, a recorder (simulator_recorder) adds noise. One patient has one class, its signs from borderline to marked; what
+A rhythm says when atria and ventricles fire, a heart (`heart`) how the dipole then moves and reaches the
+leads, a recorder (`recorder`) adds noise. One patient has one class, its signs from borderline to marked; what
 does not define the class varies within the normal. Synthetic: for demonstration and tests, of no clinical use.
 """
 
@@ -17,8 +17,8 @@ from pydantic import Field, model_validator
 from anyjepa.config import Config, Share
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.recording import Recording
-from anyjepa.data.ecg.simulator_heart import Chance, Condition, Heart, Waves, draw_heart
-from anyjepa.data.ecg.simulator_recorder import noise, twelve_leads
+from anyjepa.data.ecg.simulated.heart import Chance, Condition, Heart, Waves, draw_heart
+from anyjepa.data.ecg.simulated.recorder import noise, twelve_leads
 from anyjepa.limits import MEMORY
 from anyjepa.randomness import generator
 

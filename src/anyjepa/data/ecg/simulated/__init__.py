@@ -1,0 +1,1 @@
+"""Simulated ECGs, for demos and tests without a download."""

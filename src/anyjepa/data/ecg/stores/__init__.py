@@ -1,0 +1,1 @@
+"""Stores: prepared ECGs on disk, larger than memory."""

@@ -1,0 +1,1 @@
+"""Files of ECG devices: DICOM, SCP-ECG, GE MUSE and HL7 XML."""

@@ -1,0 +1,1 @@
+"""WFDB (PhysioNet): headers, signal files in every format, MATLAB signals, annotations."""
