@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 from pathlib import Path
 
+import anndata
+import numpy as np
+import pandas as pd
 import pytest
 import typer
+from h5ad_writing import write
+from PIL import Image
 
 from anyjepa.cli import app
 
@@ -24,15 +30,34 @@ COMMANDS = sorted(
 )
 
 
-def test_the_readmes_python_runs(
+def test_the_readmes_python_runs_and_prints_what_its_comments_say(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
-    assert blocks
-    for block in blocks:
+    write_screen(tmp_path / "screen.h5ad")
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S):
         exec(compile(block, "README.md", "exec"), {})
-    assert capsys.readouterr().out.splitlines() == ["(40, 96)"]
+    assert capsys.readouterr().out.splitlines() == ["(40, 96)", "(40,)", "4", "(400, 128)"]
+
+
+def write_screen(path: Path) -> None:
+    """Counts of 400 cells and 2,000 genes: seven knockdowns and controls."""
+    rng = np.random.default_rng(0)
+    genes = [f"G{number}" for number in range(2000)]
+    conditions = np.repeat(["control", *genes[:7]], 50)
+    counts = rng.poisson(rng.gamma(2, 1, 2000), (400, 2000)).astype(np.float32)
+    cells = pd.DataFrame({"perturbation": conditions}, index=[f"cell{number}" for number in range(400)])
+    write(anndata.AnnData(counts, cells, pd.DataFrame(index=genes)), path)
+
+
+def test_the_readmes_picture_is_drawn_by_its_script(tmp_path: Path) -> None:
+    runpy.run_path(str(ROOT / "docs/masks.py"))["main"](tmp_path / "masks.png")
+    drawn, shown = (
+        np.asarray(Image.open(path)).astype(float) for path in (tmp_path / "masks.png", ROOT / "docs/masks.png")
+    )
+    assert drawn.shape == shown.shape
+    assert np.abs(drawn - shown).mean() < 1  # of 255; fonts differ a little between versions
+    assert (ROOT / "docs/masks.png").stat().st_size < 150_000
 
 
 @pytest.mark.parametrize(("page", "line"), COMMANDS)

@@ -1,0 +1,62 @@
+"""Markdown is plain English, one sentence per line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from english import banned_turns, long_lines, prose, unfinished_lines
+
+ROOT = Path(__file__).parents[1]
+NOT_YET = (  # pages that are still to be rewritten
+    *("CHANGELOG", "architecture", "benchmarks", "cells-answers", "cells-evaluation", "cells-forms", "cells", "ecg"),
+    *("evaluation", "glossary", "images", "nepa", "series", "video", "without-teacher", "CONTRIBUTING"),
+)
+PAGES = sorted(page for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")] if page.stem not in NOT_YET)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_has_no_banned_turns_and_no_long_lines(page: Path) -> None:
+    text = page.read_text()
+    assert banned_turns(prose(text)) == []
+    assert long_lines(text) == []
+    assert unfinished_lines(text) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "is no WFDB header",
+        "one row a record",
+        "5 labels a class",
+        "An interrupted download is gone on with",
+        "takes 1/2.1 of the time",
+        "judged on labels",
+        "every key is told",
+        "an AUROC of .85",
+    ],
+)
+def test_banned_turns_are_found(text: str) -> None:
+    assert banned_turns(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "is not a WFDB header",
+        "there is no such file",
+        "one row per record",
+        "0.85",
+        "2.1 times faster",
+        "is no longer read",
+    ],
+)
+def test_plain_english_passes(text: str) -> None:
+    assert banned_turns(text) == []
+
+
+def test_code_and_links_are_not_prose() -> None:
+    markdown = "See [a page](judging.md) and `judge`.\n```\nanyjepa judge\n```\n"
+    assert banned_turns(prose(markdown)) == []
+    assert long_lines(f"{'a ' * 101}\n| {'a ' * 101} |\n```\n{'a ' * 101}\n```\n") == ["a " * 101]
+    assert unfinished_lines("A sentence that stops\nin the middle.\nAnother one.\n") == ["A sentence that stops"]
