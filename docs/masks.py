@@ -12,8 +12,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from anyjepa.data.ecg.simulator import SimulatorConfig
-from anyjepa.data.ecg.simulator import simulate as simulate_ecgs
+from anyjepa.data.ecg.simulated.simulator import SimulatorConfig
+from anyjepa.data.ecg.simulated.simulator import simulate as simulate_ecgs
 from anyjepa.data.images.simulator import ImageSimulatorConfig
 from anyjepa.data.images.simulator import simulate as simulate_images
 from anyjepa.masks.base import members
