@@ -12,13 +12,16 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import typer
 from safetensors.torch import load_file
 
 import anyjepa
@@ -29,15 +32,20 @@ from anyjepa.evaluation.result import Result
 from anyjepa.recipes.schema import load_recipe
 from anyjepa.training.logs import read_metrics
 
-COMMANDS = [
-    [], ["demo"], ["recipes"], ["pretrain"], ["evaluate"], ["embed"], ["report"],
-    ["data"], ["data", "inspect"], ["data", "download"], ["weights"], ["weights", "inspect"], ["weights", "import"],
-]  # fmt: skip
+
+def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command of the command line with its path."""
+    yield path, command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from walk(inner, (*path, name))
+
+
+COMMANDS = dict(walk(typer.main.get_command(anyjepa.cli.app)))
 
 
 def shell(*arguments: object, timeout: int = 300) -> subprocess.CompletedProcess[str]:
     """The command line in a process of its own, with its one-line warnings instead of errors."""
-    command = [sys.executable, "-m", "anyjepa.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "anyjepa", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout)
 
 
@@ -60,19 +68,35 @@ def save(path: Path, order: np.ndarray, unit: str = "mV") -> None:
 # --- help, version, recipes
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_help_of_every_command(cli, command):
-    done = cli(*command, "--help")
+def test_help_covers_every_command():
+    assert {("evaluate",), ("predict",), ("data", "prepare"), ("weights", "checkpoint")} < COMMANDS.keys()
+
+
+@pytest.mark.parametrize("width", [72, 80, 100, 120, 200])
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_help_is_whole_at_any_width(cli, monkeypatch, path, width):
+    """No word of a help text is cut or broken over two lines."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", None)
+    done = cli(*path, "--help")
     assert (done.code, done.err) == (0, "")
     assert "Usage:" in done.out
-    assert max(map(len, done.out.splitlines())) <= 80
+    assert "…" not in done.out
+    assert max(map(len, done.out.splitlines())) <= width
+    command = COMMANDS[path]
+    texts = [command.help, *(parameter.help for parameter in command.params)]
+    texts += [inner.get_short_help_str(1000) for inner in getattr(command, "commands", {}).values()]
+    shown = set(done.out.replace("│", " ").split())
+    for text in texts:
+        assert text, "a command or an option without help"
+        assert set(text.split()) <= shown
 
 
 def test_help_of_every_command_imports_nothing_heavy():
     code = f"""
 import contextlib, io, sys
 from anyjepa.cli import app
-for command in {COMMANDS}:
+for command in {[*COMMANDS]}:
     with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
         app([*command, "--help"])
 print({{"torch", "lightning", "sklearn", "scipy", "pandas", "matplotlib", "wfdb"}} & set(sys.modules))
@@ -418,7 +442,7 @@ def test_evaluate_with_a_table_of_labels(cli, tiny_run, ecgs, tmp_path):
     done = cli(*asked, "--target", "kind")
     assert done.code == 2
     assert "no group column: records of one patient could be in training and test" in done.err
-    assert "say which column holds the classes by --target" in cli(*asked).err
+    assert "pass --target, the column with the classes" in cli(*asked).err
     for grouping in (["--group", "who"], ["--split-by", "record"]):
         done = cli(*asked, "--target", "kind", *grouping, "--folds", 2, "--seeds", 1, "--min-count", 1, "--json")
         assert done.code == 0, done.err
@@ -428,7 +452,7 @@ def test_evaluate_with_a_table_of_labels(cli, tiny_run, ecgs, tmp_path):
     asked += ["--target", "kind", "--group", "who", "--folds", 2, "--seeds", 1]
     done = cli(*asked, "--unit", "mV", "--save-classifier", kept)
     assert done.code == 0, done.err
-    assert done.err.startswith("judging: pretrained (teacher)\n")  # no terminal could show it in place
+    assert done.err.startswith("evaluating: pretrained (teacher)\n")  # no terminal could show it in place
     assert ", read as mV" in " ".join(done.out.split())
     assert ", read as mV" in (kept / "README.md").read_text()
 
@@ -507,7 +531,7 @@ def test_embed_skips_only_when_told_to(cli, tiny_run, ecgs, tmp_path):
     assert "broken.npz: cannot be read as NumPy arrays" in done.err
     done = cli("embed", tiny_run, folder, "-o", tmp_path / "z.csv", "--skip-errors")
     assert done.code == 0
-    assert done.out == f"{tmp_path / 'z.csv'}: 20 records, 1 left out\n"
+    assert done.out == f"{tmp_path / 'z.csv'}: 20 records, 1 skipped\n"
     assert f"skipped: {folder / 'broken.npz'}" in done.err
 
 

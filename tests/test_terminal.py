@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rich.table import Table
 from rich.text import Text
 
-from anyjepa.cli_options import echo
+from anyjepa.cli.output import echo
 from anyjepa.terminal import as_text
 
 HOSTILE = st.text(st.sampled_from("a[]/\\:\x1b\x9b\x07\r\u202e\u2066\u200b\udcff") | st.characters(), max_size=9)

@@ -332,7 +332,7 @@ def test_inspect_leaves_nothing_out_and_says_what_it_would(cli, adata, tmp_path)
     assert cli("data", "inspect", path, "--set", "bach=none").err.endswith(
         "unknown key 'bach'; did you mean 'batch'?\n"
     )
-    assert "give one screen at a time, not 2" in cli("data", "inspect", path, path).err
+    assert "pass one screen at a time, not 2" in cli("data", "inspect", path, path).err
     assert "--set is for cells" in cli("data", "inspect", tmp_path, "--set", "batch=none").err
 
 

@@ -306,7 +306,7 @@ def test_a_measured_file_is_never_written_over(cli, run, file):
 def test_options_of_labels_are_refused(cli, run, tmp_path):
     done = cli("evaluate", run.folder, "--protocol", "perturbation", "--task", "cell_type")
     assert (done.code, done.out) == (2, "")
-    assert "--task is of labels, --protocol perturbation has none" in done.err
+    assert "--task does not apply to --protocol perturbation" in done.err
     done = cli("evaluate", run.folder, "--set", "condition=gene")
     assert (done.code, done.out) == (2, "")
     assert "with --protocol perturbation" in done.err

@@ -180,9 +180,9 @@ def test_what_does_not_fit_is_one_line(cli, tmp_path, edit, message):
 def test_what_is_not_asked_so(cli, run, file):
     done = cli("evaluate", run.folder, "--protocol", "proteins", "--seeds", 2)
     assert done.code == 2
-    assert "--protocol proteins has one split and nothing random: no --seeds, no --folds" in done.err
+    assert "--seeds does not apply to --protocol proteins" in done.err
     done = cli("evaluate", run.folder, "--protocol", "proteins", "--task", "cell_type")
-    assert "--task is of labels, --protocol proteins has none" in done.err
+    assert "--task does not apply to --protocol proteins" in done.err
     with pytest.raises(InputError, match="a model folder needs --data"):
         evaluate_proteins(run.model)
 

@@ -137,7 +137,7 @@ def test_interrupted_and_resumed_equals_unbroken(
     """A terminal and Slurm signal the workers, too; docker stop only the first process. The printed command resumes."""
     run, metrics = tmp_path / "run", tmp_path / "run/metrics.csv"
     arguments = ["pretrain", str(unbroken / "tiny.yaml"), "-o", str(run), "--set", f"training.workers={workers}"]
-    command = [sys.executable, "-W", "ignore", "-m", "anyjepa.cli", *arguments]
+    command = [sys.executable, "-W", "ignore", "-m", "anyjepa", *arguments]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.time() + 120
     while not (metrics.exists() and metrics.read_text().count("\n") > 3):

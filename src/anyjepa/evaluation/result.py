@@ -129,7 +129,10 @@ class Result(Config):
         """The table that the command line prints."""
         from anyjepa.terminal import as_text
 
-        return as_text(render(self))
+        return as_text(self)
+
+    def __rich__(self) -> Group:
+        return render(self)
 
     @property
     def basis(self) -> str:

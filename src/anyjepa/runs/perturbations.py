@@ -62,7 +62,7 @@ def evaluate_perturbations(
         if own
         else Question([effects_of(screen, done) for done in splits], _methods(loaded, config, screen), BASELINES)
     )
-    progress("judging")
+    progress("perturbations")
     result = judge(
         effects,
         methods,

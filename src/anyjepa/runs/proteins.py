@@ -61,7 +61,7 @@ def evaluate_proteins(
     notices = other
     if screen.donor is not None and np.intersect1d(screen.donor.codes[train], screen.donor.codes[done.test]).size:
         notices += ("KNOWN DONORS: the ridge was trained on other cells of the tested donors; new donors differ more.",)
-    progress("judging")
+    progress("proteins")
     cells = screen.rows(everyone)
     predicted = predict_latents(loaded, cells)
     result = judge_proteins(

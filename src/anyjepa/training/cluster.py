@@ -1,13 +1,8 @@
-"""Which process this is, where several train together."""
+"""Which process this is, where several train together. Lightning is imported by the functions that need it."""
 
 from __future__ import annotations
 
 import os
-
-from lightning.fabric.plugins.environments.lsf import LSFEnvironment
-from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning.pytorch.utilities import rank_zero_only
 
 from anyjepa.errors import InputError
 
@@ -19,10 +14,25 @@ LAUNCHERS = {  # variables with the number of processes that each started
     "JSM_NAMESPACE_SIZE": "jsrun",
 }
 
+RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")  # variables that Lightning reads
+
+
+def check_ranks() -> None:
+    """Raise InputError for a rank that is not a number: Lightning would fail when it is imported."""
+    for name in RANKS:
+        _number(name)
+
+
+def is_main_process() -> bool:
+    """Whether this is the process of rank 0."""
+    from lightning.pytorch.utilities import rank_zero_only
+
+    return rank_zero_only.rank == 0
+
 
 def is_first(nodes: int) -> bool:
     """Whether this process makes the run folder. Lightning knows ranks over nodes only once its Trainer is made."""
-    return rank_zero_only.rank == 0 and (nodes == 1 or os.environ.get("NODE_RANK", "0") == "0")
+    return is_main_process() and (nodes == 1 or os.environ.get("NODE_RANK", "0") == "0")
 
 
 def check_launch(devices: int, nodes: int) -> None:
@@ -30,6 +40,8 @@ def check_launch(devices: int, nodes: int) -> None:
 
     Otherwise several processes would train the same run in one folder, or one would wait for the others forever.
     """
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+
     processes = devices * nodes
     started = f"--devices {devices} x --nodes {nodes}"
     for name, launcher in LAUNCHERS.items():
@@ -40,7 +52,7 @@ def check_launch(devices: int, nodes: int) -> None:
                 f"{launcher} started {size} processes ({name}), but {started} makes {processes}; make them agree, or "
                 f"unset {name} if nothing was launched"
             )
-    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK"):  # Lightning reads the rank from these
+    for name in RANKS:
         if (rank := _number(name)) is not None and rank >= processes:
             raise InputError(
                 f"{name} is {rank} in the environment, but {started} makes {processes}; unset it if it is left from "
@@ -58,12 +70,16 @@ def _number(name: str) -> int | None:
     if not text:
         return None
     if not text.isdecimal():
-        raise InputError(f"{name} is '{text}' in the environment; it must be a number")
+        raise InputError(f"{name} is '{text}' in the environment; it must be a number, or unset")
     return int(text)
 
 
 def _check_addresses(nodes: int) -> None:
     """Raise InputError if neither a launcher nor the user says how several machines find each other."""
+    from lightning.fabric.plugins.environments.lsf import LSFEnvironment
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+
     if any(e.detect() for e in (TorchElasticEnvironment, SLURMEnvironment, LSFEnvironment)):
         return
     needed = {"MASTER_ADDR": "the first machine", "MASTER_PORT": "a free port there", "NODE_RANK": f"0 to {nodes - 1}"}

@@ -89,7 +89,10 @@ class Judgement(Config):
         """The table that the command line prints."""
         from anyjepa.terminal import as_text
 
-        return as_text(render(self))
+        return as_text(self)
+
+    def __rich__(self) -> Group:
+        return render(self)
 
     @classmethod
     def from_json(cls, path: str | Path) -> Judgement:

@@ -1,4 +1,4 @@
-"""What commands share: options, and how they print."""
+"""How commands print."""
 
 from __future__ import annotations
 
@@ -7,30 +7,17 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Any, TextIO
 
 import typer
 
 from anyjepa.errors import printable
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-Unit = Annotated[str | None, typer.Option(help="mV, uV, V or mV per unit, over what the files say.")]
-Rate = Annotated[float | None, typer.Option(help="Hz, for arrays and tables that do not say.")]
-SkipErrors = Annotated[bool, typer.Option("--skip-errors", help="Leave out what cannot be read or used, and say so.")]
-Leads = Annotated[str | None, typer.Option(help="I,II,V1 ..., for arrays that do not say.")]
-
-
-class Weights(StrEnum):
-    teacher = "teacher"
-    average = "average"
-    student = "student"
-
 
 @contextmanager
 def losing_messages() -> Iterator[None]:
-    """Messages that standard error does not take, because its terminal or pipe is closed, are lost and stop nothing."""
+    """Drop messages once standard error is closed, as when its terminal is gone, instead of failing."""
     stream = sys.stderr
     if stream is not None:
         sys.stderr = _Messages(stream)  # pyright: ignore[reportAttributeAccessIssue]
@@ -63,14 +50,14 @@ class _Messages:
             self._close()
 
     def _close(self) -> None:
-        """Lead the descriptor nowhere: what is still in buffers, and what libraries write to it, fails no more."""
+        """Redirect the descriptor to the null device, so that neither buffers nor other libraries fail on it."""
         with open(os.devnull, "wb") as nothing:
             os.dup2(nothing.fileno(), self._stream.fileno())
 
 
-def told(output: Path, count: int, skipped: Mapping[str, str]) -> None:
-    """How many records are in the output, and why others are not."""
-    echo(f"{output}: {count} records" + (f", {len(skipped)} left out" if skipped else ""))
+def show_written(output: Path, count: int, skipped: Mapping[str, str]) -> None:
+    """Print the number of records written, and why others were skipped."""
+    echo(f"{output}: {count} records" + (f", {len(skipped)} skipped" if skipped else ""))
     for reason in skipped.values():
         echo(f"skipped: {reason}", err=True)
 
@@ -86,7 +73,7 @@ def show_json(value: object) -> None:
 
 
 def show(renderable: Any) -> None:
-    """Print what rich can render."""
+    """Print anything that rich can render."""
     console().print(renderable)
 
 

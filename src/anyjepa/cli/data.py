@@ -1,4 +1,4 @@
-"""The commands on data sets: `anyjepa data ...`."""
+"""`anyjepa data ...`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from anyjepa.cli_options import Json, Leads, Rate, Unit, echo, show, show_json, told
+from anyjepa.cli.options import FileEdits, JsonOption, LeadsOption, PathArguments, RateOption, UnitOption
+from anyjepa.cli.output import echo, show, show_json, show_written
 from anyjepa.errors import InputError
 
 if TYPE_CHECKING:
     from anyjepa.data.cells.files import CellFileConfig
 
-data_app = typer.Typer(help="What is in a data set, and what is wrong with it.", no_args_is_help=True)
+data_app = typer.Typer(help="Inspect, download and prepare data sets.", no_args_is_help=True)
 
 
 class MissingLeads(StrEnum):
@@ -37,18 +38,17 @@ class OnError(StrEnum):
 
 @data_app.command("inspect")
 def data_inspect(
-    paths: Annotated[list[Path], typer.Argument(help="ECG files or folders, or one set of images or .h5ad.")],
-    kind: Annotated[Kind | None, typer.Option(help="What the data are. Default: as the names of files tell.")] = None,
-    fs: Rate = None,
-    leads: Leads = None,
-    unit: Unit = None,
-    edits: Annotated[
-        list[str] | None, typer.Option("--set", help="Of cells: what a column is, e.g. condition=gene, values=counts.")
+    paths: PathArguments,
+    kind: Annotated[
+        Kind | None, typer.Option(metavar="NAME", help="ecg, images or cells. Default: guessed from the file names.")
     ] = None,
-    as_json: Json = False,
+    fs: RateOption = None,
+    leads: LeadsOption = None,
+    unit: UnitOption = None,
+    edits: FileEdits = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """What a data set holds (of ECGs rates, leads, patients, statements, amplitudes; of images sizes, classes, split;
-    of cells conditions, controls, counts), and every problem found."""
+    """Summarise a data set and list every problem found in it."""
     from anyjepa.data.cells import inspection as cells
     from anyjepa.data.ecg import inspection as ecg
     from anyjepa.data.images import inspection as images
@@ -72,7 +72,7 @@ def data_inspect(
 
 def _one(paths: Sequence[Path], what: str) -> Path:
     if len(paths) > 1:
-        raise InputError(f"give one {what} at a time, not {len(paths)}")
+        raise InputError(f"data inspect: pass one {what} at a time, not {len(paths)}")
     return paths[0]
 
 
@@ -91,10 +91,12 @@ def _cell_files(edits: Sequence[str]) -> CellFileConfig:
 
 @data_app.command("download")
 def data_download(
-    name: Annotated[str, typer.Argument(help="cifar10 or cifar100.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder. Default: the user's cache.")] = None,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="cifar10 or cifar100.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Folder. Default: the user's cache.")
+    ] = None,
 ) -> None:
-    """Fetch a published data set, checked by its MD5. An interrupted download is gone on with."""
+    """Download a public data set and check its MD5 sum. Resumes an interrupted download."""
     from anyjepa.data.images.sets.download import download
 
     archive = download(name, output)
@@ -104,23 +106,34 @@ def data_download(
 
 @data_app.command("prepare")
 def data_prepare(
-    paths: Annotated[list[Path], typer.Argument(help="ECG files or folders.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the store to make.")],
-    fs: Annotated[float, typer.Option(help="Hz that all records are brought to.")] = 500.0,
-    leads: Annotated[str | None, typer.Option(help="I,II,V1 ... in this order. Default: the standard twelve.")] = None,
+    paths: PathArguments,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder of the new store.")],
+    fs: Annotated[float, typer.Option(metavar="HZ", help="Resample all records to this rate.")] = 500.0,
+    leads: Annotated[
+        str | None,
+        typer.Option(metavar="I,II,...", help="Leads to store, in this order. Default: the standard twelve."),
+    ] = None,
     missing_leads: Annotated[
-        MissingLeads, typer.Option(help="A lead that a record lacks: an error, or nothing, read as zero.")
+        MissingLeads,
+        typer.Option(metavar="NAME", help="If a record lacks a lead: refuse the record, or fill the lead with zero."),
     ] = MissingLeads.refuse,
     highpass_hz: Annotated[
-        float | None, typer.Option(help="Take out baseline wander below this, Hz (CODE-15, St. Petersburg: 0.5).")
+        float | None,
+        typer.Option(metavar="HZ", help="Remove baseline wander below this frequency, such as 0.5 for CODE-15."),
     ] = None,
-    unit: Unit = None,
+    unit: UnitOption = None,
     on_error: Annotated[
-        OnError, typer.Option(help="A file that cannot be read or prepared: stop, or leave it out.")
+        OnError,
+        typer.Option(metavar="NAME", help="If a file cannot be read or prepared: raise an error, or skip the file."),
     ] = OnError.raise_,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes. Default: one a core.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Number of processes. Default: one per core.")
+    ] = None,
 ) -> None:
-    """Write ECGs as a store, which --data reads as it reads a folder. Stopped, the same command goes on with it."""
+    """Convert ECG files to a store, which is faster to read. Resumes an interrupted conversion.
+
+    Pass the store to --data like any folder of ECGs.
+    """
     from anyjepa.data.ecg.checks import warn_about
     from anyjepa.data.ecg.leads import LEADS
     from anyjepa.data.ecg.stores.writing import prepare_store
@@ -138,4 +151,4 @@ def data_prepare(
         progress=True,
     )
     warn_about(store.problems)
-    told(output, len(store), store.manifest.skipped)
+    show_written(output, len(store), store.manifest.skipped)

@@ -1,0 +1,96 @@
+"""The command line: one file per group of commands. Nothing heavy is imported until a command runs."""
+
+from __future__ import annotations
+
+import re
+import sys
+import warnings
+from typing import Annotated, Any
+
+import typer
+
+import anyjepa
+from anyjepa.cli.data import data_app
+from anyjepa.cli.evaluation import evaluate, report
+from anyjepa.cli.output import echo, losing_messages
+from anyjepa.cli.recipes import recipes
+from anyjepa.cli.records import embed, perturb, predict
+from anyjepa.cli.training import demo, pretrain
+from anyjepa.cli.weights import weights_app
+from anyjepa.errors import DataWarning, InputError
+from anyjepa.training.cluster import check_ranks
+from anyjepa.training.interrupt import exiting_on_signals
+
+app = typer.Typer(
+    help="Self-supervised pretraining with joint-embedding predictive architectures (JEPA).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (demo, recipes, pretrain, evaluate, embed, predict, perturb, report):
+    app.command()(command)
+app.add_typer(data_app, name="data")
+app.add_typer(weights_app, name="weights")
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    if version:
+        echo(anyjepa.__version__)
+        raise typer.Exit
+
+
+@losing_messages()
+def main() -> None:
+    """Entry point of the command line.
+
+    Exit codes: 2 for invalid input or a full disk, 1 for a diverged training, 128 plus its number for a signal.
+    """
+    debug = "--debug" in sys.argv[1:]
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        with warnings.catch_warnings(), exiting_on_signals():
+            warnings.showwarning = _one_line_warning
+            warnings.simplefilter("always", DataWarning)
+            warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
+            check_ranks()  # Lightning reads them when it is imported
+            _check(arguments)
+            app(arguments)
+    except InputError as error:
+        _stop(error, 2, debug)
+    except OSError as error:
+        reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        _stop(InputError(reason), 2, debug)
+    except RuntimeError as error:
+        if str(error).startswith("Symlink loop"):  # of Path.resolve, until Python 3.13
+            _stop(InputError(str(error)), 2, debug)
+        if type(error).__name__ != "DivergedError":
+            raise
+        _stop(error, 1, debug)
+
+
+def _check(arguments: list[str]) -> None:
+    """Refuse bytes that are not UTF-8, and empty values (`--data "$UNSET"`)."""
+    for argument in arguments:
+        if any("\ud800" <= character <= "\udfff" for character in argument):
+            raise InputError(f"{argument}: contains bytes that are not UTF-8; rename the file or folder")
+    for before, argument in zip(["anyjepa", *arguments], arguments, strict=False):
+        if re.fullmatch(r"(--[\w-]+=)?", argument):
+            raise InputError(
+                f"the value after '{argument or before}' is empty; leave it out, or pass one ('.' is this folder)"
+            )
+
+
+def _stop(error: Exception, code: int, debug: bool) -> None:
+    if debug:
+        raise error
+    echo(f"anyjepa: {error}", err=True)
+    sys.exit(code)
+
+
+def _one_line_warning(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+    if issubclass(category, DataWarning):
+        echo(f"warning: {message}", err=True)

@@ -1,0 +1,240 @@
+"""`anyjepa evaluate` and `anyjepa report`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from anyjepa.cli.options import (
+    DataOption,
+    JsonOption,
+    ModelArgument,
+    RunArgument,
+    SkipErrorsOption,
+    UnitOption,
+    WeightsOption,
+)
+from anyjepa.cli.output import console, echo, show, show_json
+from anyjepa.errors import InputError
+
+if TYPE_CHECKING:
+    from anyjepa.runs.labelled import LabelFile
+
+LABELS, PROTOCOL = "Labels", "Protocol"
+
+
+class SplitBy(StrEnum):
+    group = "group"
+    record = "record"
+
+
+TaskOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Task that the data set defines, such as rhythm.", rich_help_panel=LABELS),
+]
+LabelsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Table of labels (CSV, TSV or Parquet), instead of --task.", rich_help_panel=LABELS
+    ),
+]
+IdOption = Annotated[str, typer.Option(metavar="COLUMN", help="Column with record ids.", rich_help_panel=LABELS)]
+TargetOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="Column with the class, or several 0/1 columns separated by commas.",
+        rich_help_panel=LABELS,
+    ),
+]
+GroupOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="Column with groups that stay in one part of a split, such as patients.",
+        rich_help_panel=LABELS,
+    ),
+]
+SplitOption = Annotated[
+    str | None,
+    typer.Option(metavar="COLUMN", help="Column that says train, validation or test.", rich_help_panel=LABELS),
+]
+SplitByOption = Annotated[
+    SplitBy,
+    typer.Option(metavar="NAME", help="group, or record to accept labels without groups.", rich_help_panel=LABELS),
+]
+MinCountOption = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Drop classes with fewer records, and list them.", rich_help_panel=LABELS),
+]
+ProtocolOption = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="What to train on the labels: linear, knn, attentive, finetune, supervised, or a published protocol (see "
+        "'anyjepa recipes'). For cells: perturbation or proteins.",
+        rich_help_panel=PROTOCOL,
+    ),
+]
+LowShotOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="N", help="Train on N labels per class (1, 2, 5, ...), or on a share below 1.", rich_help_panel=PROTOCOL
+    ),
+]
+SeedsOption = Annotated[int | None, typer.Option(metavar="N", help="Number of repeats.", rich_help_panel=PROTOCOL)]
+FoldsOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Number of cross-validation folds. Default: the split of the data set, or else 5.",
+        rich_help_panel=PROTOCOL,
+    ),
+]
+FromScratchOption = Annotated[
+    bool,
+    typer.Option(
+        "--from-scratch", help="Also train the same network on the labels alone (slow).", rich_help_panel=PROTOCOL
+    ),
+]
+EditsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a setting of the evaluation, such as evaluation.bootstrap=0. For cells: how to read the file, "
+        "such as condition=gene. Can be repeated.",
+        rich_help_panel=PROTOCOL,
+    ),
+]
+SaveOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER", help="Save the encoder and its classifier of the first split, for 'anyjepa predict'."
+    ),
+]
+
+
+def evaluate(
+    model: ModelArgument,
+    data: DataOption = None,
+    unit: UnitOption = None,
+    weights: WeightsOption = None,
+    protocol: ProtocolOption = "linear",
+    low_shot: LowShotOption = None,
+    seeds: SeedsOption = None,
+    folds: FoldsOption = None,
+    from_scratch: FromScratchOption = False,
+    edits: EditsOption = None,
+    task: TaskOption = None,
+    labels: LabelsOption = None,
+    id: IdOption = "id",
+    target: TargetOption = None,
+    group: GroupOption = None,
+    split: SplitOption = None,
+    split_by: SplitByOption = SplitBy.group,
+    min_count: MinCountOption = None,
+    save_classifier: SaveOption = None,
+    skip_errors: SkipErrorsOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Evaluate an encoder, next to controls such as a randomly initialised encoder and the raw input.
+
+    Prints a table, and updates the report of a run.
+    """
+    from anyjepa.report.page import write_report
+    from anyjepa.runs.folder import find_run
+
+    options = {
+        "task": task,
+        "labels": _label_file(labels, id, target, group, split, split_by),
+        "low_shot": low_shot,
+        "seeds": seeds,
+        "folds": folds,
+        "min_count": min_count,
+        "from_scratch": from_scratch or None,
+        "unit": unit,
+        "on_error": "skip" if skip_errors else None,
+        "save_classifier": save_classifier,
+    }
+    options = {name: value for name, value in options.items() if value is not None}
+    with console(stderr=True).status("reading") as status:
+        progress = status.update if status.console.is_terminal else _print_row
+        how = {"weights": weights.value if weights else None, "progress": progress}
+        result = _protocol(protocol, options, edits or [])(model, data or [], **how)
+    report = write_report(run.folder) if (run := find_run(Path(model))) else None
+    if as_json:
+        show_json(result.model_dump(mode="json"))
+        return
+    show(result)
+    if report:
+        echo(f"report: {report}")
+    if save_classifier:
+        echo(f"classifier: {save_classifier}")
+
+
+def report(run: RunArgument) -> None:
+    """Write report.html of a run again."""
+    from anyjepa.report.page import write_report
+    from anyjepa.runs.folder import open_run
+
+    echo(write_report(open_run(run).folder))
+
+
+def _print_row(row: str) -> None:
+    """Show the progress where there is no terminal to show it in place."""
+    echo(f"evaluating: {row}", err=True)
+
+
+def _label_file(
+    labels: Path | None, id: str, target: str | None, group: str | None, split: str | None, split_by: SplitBy
+) -> LabelFile | None:
+    from anyjepa.runs.labelled import LabelFile
+
+    if labels is None:
+        columns = {"--target": target, "--group": group, "--split": split}
+        if without := [option for option, column in columns.items() if column is not None]:
+            raise InputError(f"evaluate: {without[0]} names a column of a table; pass the table with --labels")
+        return None
+    if target is None:
+        raise InputError(f"--labels {labels}: pass --target, the column with the classes")
+    return LabelFile(labels, id, target.split(","), group, split, split_by.value)
+
+
+def _protocol(protocol: str, options: dict[str, Any], edits: list[str]) -> Callable[..., Any]:
+    """The function that evaluates by a protocol. Raises InputError for an option that the protocol does not have."""
+    from anyjepa.runs.evaluate import evaluate
+    from anyjepa.runs.perturbations import evaluate_perturbations
+    from anyjepa.runs.proteins import evaluate_proteins
+
+    of_cells = {  # with the names of the options that they have
+        "perturbation": (evaluate_perturbations, {"seeds": "seeds", "folds": "splits"}),
+        "proteins": (evaluate_proteins, {}),
+    }
+    if protocol not in of_cells:
+        return partial(evaluate, protocol=protocol, settings=_settings(edits), **options)
+    function, names = of_cells[protocol]
+    if unknown := [name for name in options if name not in names]:
+        flag = "skip-errors" if unknown[0] == "on_error" else unknown[0].replace("_", "-")
+        raise InputError(f"evaluate: --{flag} does not apply to --protocol {protocol}")
+    return partial(function, file=edits, **{names[name]: value for name, value in options.items()})
+
+
+def _settings(edits: list[str]) -> dict[str, Any] | None:
+    """Edits such as evaluation.seeds=3 as nested settings."""
+    from anyjepa.recipes.schema import apply_edit
+
+    plain: dict[str, Any] = {}
+    for edit in edits:
+        if not edit.startswith("evaluation."):
+            raise InputError(
+                f"--set {edit}: the key must start with 'evaluation.', such as evaluation.seeds=3, unless "
+                "--protocol is perturbation or proteins"
+            )
+        apply_edit(plain, edit)
+    return plain.get("evaluation")

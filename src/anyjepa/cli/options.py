@@ -1,0 +1,75 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Weights(StrEnum):
+    teacher = "teacher"
+    average = "average"
+    student = "student"
+
+
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Run folder, model folder or Hugging Face model id.")
+]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
+PathArguments = Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files or folders to read.")]
+
+DataOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--data",
+        metavar="PATH",
+        help="File or folder to read; can be repeated. Default: the simulated data set of the recipe.",
+    ),
+]
+WeightsOption = Annotated[
+    Weights | None,
+    typer.Option(
+        metavar="NAME", help="Weights to use: teacher, average or student. Default: the teacher if there is one."
+    ),
+]
+RecipeEdits = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a setting of the recipe, such as training.steps=1000; can be repeated.",
+    ),
+]
+FileEdits = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="How to read an .h5ad file of cells, such as condition=gene or values=counts; can be repeated.",
+    ),
+]
+SkipErrorsOption = Annotated[
+    bool, typer.Option("--skip-errors", help="Skip records that cannot be read or used, and list them.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+ECG = "ECG files"
+UnitOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="UNIT",
+        help="Unit of the values: mV, uV, V or a number of mV per unit. Overrides what the files say.",
+        rich_help_panel=ECG,
+    ),
+]
+RateOption = Annotated[
+    float | None,
+    typer.Option(metavar="HZ", help="Sampling rate, for files that do not contain it.", rich_help_panel=ECG),
+]
+LeadsOption = Annotated[
+    str | None,
+    typer.Option(metavar="I,II,...", help="Lead names, for files that do not contain them.", rich_help_panel=ECG),
+]

@@ -1,0 +1,184 @@
+"""`anyjepa predict`, `anyjepa embed` and `anyjepa perturb`: a model applied to data."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from anyjepa.cli.options import (
+    DataOption,
+    FileEdits,
+    LeadsOption,
+    ModelArgument,
+    PathArguments,
+    RateOption,
+    SkipErrorsOption,
+    UnitOption,
+    WeightsOption,
+)
+from anyjepa.cli.output import echo, show_written
+from anyjepa.errors import InputError
+
+NEPA = "NEPA models"
+
+
+def predict(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="Model folder or Hugging Face model id. Must contain a classifier, or be a NEPA model with --horizon.",
+        ),
+    ],
+    paths: PathArguments,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="FILE", help="Table to write (.parquet or .csv), one row per record."),
+    ],
+    windows: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Second table to write, one row per window of a record.")
+    ] = None,
+    horizon: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Predict each patch N patches ahead, and write how surprising it is; one row per patch.",
+            rich_help_panel=NEPA,
+        ),
+    ] = None,
+    continued: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Table to write with the patches predicted after the end of each record. Needs --horizon.",
+            rich_help_panel=NEPA,
+        ),
+    ] = None,
+    draw: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Figure to write (.png, .svg or .pdf) of the most surprising 10 s. Needs --horizon.",
+            rich_help_panel=NEPA,
+        ),
+    ] = None,
+    fs: RateOption = None,
+    leads: LeadsOption = None,
+    unit: UnitOption = None,
+    skip_errors: SkipErrorsOption = False,
+) -> None:
+    """Predict the class probabilities of records, or how surprising each part of a record is.
+
+    The classifier comes from 'anyjepa evaluate --save-classifier'. The table also says which
+    window of a long record contributes most to each class.
+    """
+    from anyjepa.runs.predict import predict_files, surprise_files
+
+    how = {"skip_errors": skip_errors, "fs": fs, "leads": leads.split(",") if leads else None, "unit": unit}
+    if horizon is None:
+        for option, value in (("--continued", continued), ("--draw", draw)):
+            if value is not None:
+                raise InputError(f"predict: {option} needs --horizon")
+        show_written(output, *predict_files(model, paths, output, windows=windows, **how))
+        return
+    if windows is not None:
+        raise InputError("predict: --windows is for classifiers and --horizon for NEPA models; pass one of them")
+    show_written(output, *surprise_files(model, paths, output, horizon, continued=continued, draw=draw, **how))
+
+
+def embed(
+    model: ModelArgument,
+    paths: PathArguments,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="File to write: .parquet, .npz or .csv.")
+    ],
+    weights: WeightsOption = None,
+    fs: RateOption = None,
+    leads: LeadsOption = None,
+    unit: UnitOption = None,
+    skip_errors: SkipErrorsOption = False,
+) -> None:
+    """Compute one embedding vector per record, and write them with the record ids."""
+    from anyjepa.runs.embed import embed_files
+
+    count, skipped = embed_files(
+        model,
+        paths,
+        output,
+        weights=weights.value if weights else None,
+        skip_errors=skip_errors,
+        fs=fs,
+        leads=leads.split(",") if leads else None,
+        unit=unit,
+    )
+    show_written(output, count, skipped)
+
+
+class CellNoise(StrEnum):
+    poisson = "poisson"
+    negative_binomial = "negative_binomial"
+
+
+def perturb(
+    model: ModelArgument,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="FILE", help="File to write: .h5ad, .csv or .parquet."),
+    ],
+    data: DataOption = None,
+    conditions: Annotated[
+        list[str] | None,
+        typer.Option("--condition", metavar="A+B", help="Perturbation to predict; can be repeated."),
+    ] = None,
+    up: Annotated[
+        str | None,
+        typer.Option(metavar="G1,G2,...", help="Rank all perturbations by how much they increase these genes."),
+    ] = None,
+    down: Annotated[
+        str | None,
+        typer.Option(metavar="G1,G2,...", help="Rank all perturbations by how much they decrease these genes."),
+    ] = None,
+    cells: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Predict N cells per perturbation instead of the mean (.h5ad only)."),
+    ] = None,
+    noise: Annotated[
+        CellNoise | None,
+        typer.Option(
+            metavar="NAME",
+            help="Noise of predicted cells: poisson or negative_binomial. Default: poisson.",
+        ),
+    ] = None,
+    synergy: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Table to write of how combinations differ from the sum of their parts."),
+    ] = None,
+    edits: FileEdits = None,
+    level: Annotated[
+        float, typer.Option(min=0.01, max=0.99, metavar="P", help="Coverage of the prediction intervals.")
+    ] = 0.8,
+    weights: WeightsOption = None,
+) -> None:
+    """Predict how perturbations that were not measured change gene expression."""
+    from anyjepa.evaluation.perturbation.questions import Goal
+    from anyjepa.runs.perturb import perturb_files
+
+    rising, falling = (tuple(filter(None, (genes or "").split(","))) for genes in (up, down))
+    count = perturb_files(
+        model,
+        data or [],
+        output,
+        conditions=conditions or [],
+        goal=Goal(rising, falling) if rising or falling else None,
+        cells=cells,
+        noise=noise.value if noise else None,
+        synergies=synergy,
+        level=level,
+        file=edits or [],
+        weights=weights.value if weights else None,
+    )
+    echo(f"{output}: {count} rows")

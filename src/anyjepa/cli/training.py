@@ -1,0 +1,139 @@
+"""`anyjepa demo` and `anyjepa pretrain`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from anyjepa.cli.options import DataOption, RecipeEdits
+from anyjepa.cli.output import echo, show
+
+if TYPE_CHECKING:
+    from anyjepa.runs.folder import Run
+    from anyjepa.training.interrupt import Interrupted
+
+MACHINES = "GPUs and machines"
+
+
+def demo(
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="Recipe whose name ends in -demo (see 'anyjepa recipes').")
+    ] = "ecg-jepa-demo",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Run folder. Default: runs/RECIPE.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the simulated data and of the training.")] = 0,
+) -> None:
+    """Simulate data, pretrain a small model, evaluate it and write a report. Takes a few minutes."""
+    from anyjepa.evaluation.perturbation.result import Judgement
+    from anyjepa.evaluation.proteins.result import ProteinResult
+    from anyjepa.evaluation.result import Result
+    from anyjepa.report.page import write_report
+    from anyjepa.runs.demo import demo
+    from anyjepa.training.interrupt import Interrupted
+
+    try:
+        run = demo(recipe, output, seed, progress=True)
+    except Interrupted as stop:
+        _stopped(stop, ["pretrain", str(stop.folder / "recipe.yaml"), "--output", str(stop.folder), "--resume"])
+    for folder, kind in ((run.results, Result), (run.judgements, Judgement), (run.proteins, ProteinResult)):
+        for file in sorted(folder.glob("*.json")):
+            show(kind.from_json(file))
+    echo(f"model: {run.model}")
+    echo(f"report: {write_report(run.folder)}")
+
+
+def pretrain(
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="Name of a recipe (see 'anyjepa recipes') or path of a YAML file.")
+    ],
+    data: DataOption = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Run folder. Default: runs/RECIPE-TIME.")
+    ] = None,
+    edits: RecipeEdits = None,
+    exclude: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Text file with the ids of records to leave out, one per line."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Resume the run in --output from its newest checkpoint.")
+    ] = False,
+    precision: Annotated[
+        str | None, typer.Option(metavar="NAME", help="auto, 32 or bf16.", rich_help_panel=MACHINES)
+    ] = None,
+    devices: Annotated[
+        int,
+        typer.Option(min=1, metavar="N", help="GPUs per machine, or processes on a CPU.", rich_help_panel=MACHINES),
+    ] = 1,
+    nodes: Annotated[int, typer.Option(min=1, metavar="N", help="Machines.", rich_help_panel=MACHINES)] = 1,
+    strategy: Annotated[str, typer.Option(metavar="NAME", help="auto or ddp.", rich_help_panel=MACHINES)] = "auto",
+) -> None:
+    """Pretrain an encoder from a recipe. The run folder will contain the model and a report."""
+    from anyjepa.recipes.schema import load_recipe
+    from anyjepa.report.page import write_report
+    from anyjepa.runs.pretrain import pretrain
+    from anyjepa.training.checkpoints import finished
+    from anyjepa.training.cluster import is_main_process
+    from anyjepa.training.interrupt import Interrupted
+
+    chosen, notices = load_recipe(recipe, [*(edits or []), *([f"training.precision={precision}"] if precision else [])])
+    for notice in notices:
+        echo(f"notice: {notice}", err=True)
+    done = resume and output is not None and finished(output / "checkpoints", chosen.training.steps)
+    how = {"resume": resume, "devices": devices, "nodes": nodes, "strategy": strategy}
+    try:
+        run = pretrain(chosen, data or [], output, exclude=_lines(exclude), progress=True, **how)
+    except Interrupted as stop:
+        if not is_main_process():
+            return
+        more = [*([] if output else ["--output", str(stop.folder)]), *([] if resume else ["--resume"])]
+        _stopped(stop, [*sys.argv[1:], *more])
+    if not is_main_process():
+        return
+    if done:
+        echo(
+            f"{output}: had finished its {chosen.training.steps} steps, nothing was trained; the schedules end there: "
+            "to train longer start a new run with more training.steps",
+            err=True,
+        )
+    report = write_report(run.folder)
+    echo(f"model: {run.model}\nreport: {report}")
+    echo(f"next: {shlex.join(_evaluation(run))}", err=True)
+
+
+def _stopped(stop: Interrupted, command: list[str]) -> NoReturn:
+    again = shlex.join(["anyjepa", *command])
+    echo(f"stopped by {stop.by.name} after step {stop.step}; resume with: {again}", err=True)
+    raise typer.Exit(stop.exit_code) from None
+
+
+def _lines(path: Path | None) -> list[str]:
+    from anyjepa.data.files import read_text
+
+    if path is None:
+        return []
+    return [line.strip() for line in read_text(path).splitlines() if line.strip()]
+
+
+def _evaluation(run: Run) -> list[str]:
+    """The command that evaluates a run on the data that it was trained on."""
+    data, unit = run.environment()["data"], getattr(run.recipe.data, "unit", None)
+    command = ["anyjepa", "evaluate", str(run.folder)]
+    if data["paths"] != ["embedded"]:
+        command += [word for path in data["paths"] for word in ("--data", path)]
+    if run.recipe.data.kind == "cells":
+        return [*command, "--protocol", "proteins" if run.recipe.data.proteins else "perturbation"]
+    if data["paths"] == ["embedded"]:
+        return command
+    command += ["--unit", str(unit)] if unit is not None else []
+    if data.get("tasks"):
+        return [*command, "--task", data["tasks"][0]]
+    command += ["--labels", "labels.csv", "--id", "id", "--target"]
+    if run.recipe.data.kind == "ecg":
+        return [*command, "diagnosis", "--group", "patient"]
+    return [*command, "class", *(["--group", "group"] if data["patients"] else ["--split-by", "record"])]

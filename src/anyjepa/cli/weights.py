@@ -1,0 +1,102 @@
+"""`anyjepa weights ...`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from anyjepa.cli.options import JsonOption, ModelArgument, RunArgument, WeightsOption
+from anyjepa.cli.output import echo, show, show_json
+from anyjepa.errors import InputError, did_you_mean
+
+weights_app = typer.Typer(help="Inspect weights, and import or export published checkpoints.", no_args_is_help=True)
+
+OutputOption = Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Model folder to write.")]
+
+
+@weights_app.command("inspect")
+def weights_inspect(
+    path: Annotated[str, typer.Argument(metavar="PATH", help="Model folder, safetensors file or checkpoint.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Summarise a file of weights, and check that they fit their model."""
+    from anyjepa.weights.inspection import inspect_weights, render
+
+    summary = inspect_weights(path)
+    if as_json:
+        show_json(summary)
+    else:
+        show(render(summary))
+
+
+@weights_app.command("import")
+def weights_import(
+    layout: Annotated[str, typer.Argument(metavar="LAYOUT", help="ecg-jepa, ijepa, vjepa or nepa.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Published checkpoint; for nepa its folder.")],
+    output: OutputOption,
+    statistics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="For ecg-jepa, and nepa trained on ECGs: data set whose mean and standard deviation the model uses. "
+            "Default for ecg-jepa: the largest data set.",
+        ),
+    ] = None,
+    heads: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="For ijepa and vjepa: attention heads. Default: those of the published model."
+        ),
+    ] = None,
+) -> None:
+    """Convert a published checkpoint to a model folder."""
+    from anyjepa.weights.ecg_jepa import import_ecg_jepa
+    from anyjepa.weights.meta_jepa import import_jepa
+    from anyjepa.weights.nepa import import_nepa
+
+    known = ("ecg-jepa", "ijepa", "vjepa", "nepa")
+    if layout not in known:
+        raise InputError(f"weights import: layout '{layout}' is not known{did_you_mean(layout, known)}")
+    for option, value, fits in (
+        ("--statistics", statistics, layout in ("ecg-jepa", "nepa")),
+        ("--heads", heads, layout in ("ijepa", "vjepa")),
+    ):
+        if value is not None and not fits:
+            raise InputError(f"weights import: {option} does not belong to {layout}")
+    if layout == "ecg-jepa":
+        echo(f"model: {import_ecg_jepa(path, output, statistics)}")
+    elif layout == "nepa":
+        echo(f"model: {import_nepa(path, output, statistics)}")
+    else:
+        echo(f"model: {import_jepa(layout, path, output, heads)}")
+
+
+@weights_app.command("export")
+def weights_export(
+    layout: Annotated[str, typer.Argument(metavar="LAYOUT", help="nepa.")],
+    model: ModelArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder to write.")],
+    weights: WeightsOption = None,
+) -> None:
+    """Write a model in the format of the published code."""
+    from anyjepa.runs.folder import find_run
+    from anyjepa.weights.nepa_export import export_nepa
+
+    if layout != "nepa":
+        raise InputError(f"weights export: layout '{layout}' is not known; there is: nepa")
+    run = find_run(Path(model))
+    echo(f"folder: {export_nepa(run.model if run else model, output, weights.value if weights else None)}")
+
+
+@weights_app.command("checkpoint")
+def weights_checkpoint(
+    run: RunArgument,
+    step: Annotated[int, typer.Option(metavar="N", help="Step of a checkpoint that the run has kept.")],
+    output: OutputOption,
+) -> None:
+    """Convert a checkpoint of a finished run to a model folder, for example to evaluate several steps."""
+    from anyjepa.runs.checkpointed import save_checkpointed
+
+    echo(f"model: {save_checkpointed(run, step, output)}")
