@@ -309,7 +309,7 @@ def test_options_of_labels_are_refused(cli, run, tmp_path):
     assert "--task does not apply to --protocol perturbation" in done.err
     done = cli("evaluate", run.folder, "--set", "condition=gene")
     assert (done.code, done.out) == (2, "")
-    assert "with --protocol perturbation" in done.err
+    assert "settings of a file of cells need --protocol perturbation or proteins" in done.err
 
 
 def test_parts_of_a_model_that_do_not_fit_each_other_are_one_line(run, tmp_path):
