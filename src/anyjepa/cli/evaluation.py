@@ -233,8 +233,8 @@ def _settings(edits: list[str]) -> dict[str, Any] | None:
     for edit in edits:
         if not edit.startswith("evaluation."):
             raise InputError(
-                f"--set {edit}: settings of an evaluation start with 'evaluation.', such as evaluation.seeds=3; settings "
-                "of a file of cells need --protocol perturbation or proteins"
+                f"--set {edit}: settings of an evaluation start with 'evaluation.', such as evaluation.seeds=3; "
+                "settings of a file of cells need --protocol perturbation or proteins"
             )
         apply_edit(plain, edit)
     return plain.get("evaluation")
