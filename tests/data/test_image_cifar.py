@@ -17,7 +17,7 @@ from PIL import Image
 
 from anyjepa.data.images.reading import read_images
 from anyjepa.data.images.sets.cifar import LAYOUTS, read_cifar, recognise
-from anyjepa.data.images.sets.cifar_pickle import unpickled
+from anyjepa.data.images.sets.cifar_pickle import as_array, unpickled
 from anyjepa.errors import DataWarning, InputError
 
 A_BATCH = 3  # images
@@ -29,23 +29,23 @@ def write_cifar(folder: Path, layout, seed: int = 0, protocol: int = 2) -> tuple
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True)
     made, classes = [], 10 if layout.name == "cifar10" else 5
-    for name in (*layout.train, *layout.test):
+    for name in layout.batches:
         pixels = rng.integers(0, 256, (A_BATCH, 3072), dtype=np.uint8)
         labels = rng.integers(0, classes, (A_BATCH, len(layout.tasks)), dtype=np.uint8)
         made.append((pixels, labels))
         if layout.meta:
-            lists = {key.encode(): labels[:, k].tolist() for k, key in enumerate(layout.keys)}
+            lists = {key.encode(): labels[:, k].tolist() for k, (key, _) in enumerate(layout.tasks.values())}
             content = pickle.dumps({b"data": pixels, **lists, b"filenames": [b"x.png"] * A_BATCH}, protocol=protocol)
         else:
             content = np.concatenate([labels, pixels], 1).tobytes()
         (folder / name).write_bytes(content)
-    words = [f"{'ab'[k]}{i}" for k in range(len(layout.names)) for i in range(classes)]
-    names = dict(zip(layout.names, np.array(words).reshape(len(layout.names), -1).tolist(), strict=True))
+    words = [[f"{'ab'[k]}{i}" for i in range(classes)] for k in range(len(layout.tasks))]
     if layout.meta:
+        names = {key: row for (_, key), row in zip(layout.tasks.values(), words, strict=True)}
         (folder / layout.meta).write_bytes(pickle.dumps(names, protocol=protocol))
     else:
-        for name, lines in names.items():
-            (folder / name).write_text("\n".join(lines) + "\n\n")
+        for name, row in zip(layout.names, words, strict=True):
+            (folder / name).write_text("\n".join(row) + "\n\n")
     images = np.concatenate([pixels for pixels, _ in made]).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     return images, np.concatenate([labels for _, labels in made])[:, -1]
 
@@ -73,11 +73,12 @@ def test_pickles_of_the_protocols_that_are_used(protocol, tmp_path):
 
 
 def test_a_pickle_as_python_2_wrote_it():
-    text = b"(dp0\nS'data'\np1\ncnumpy.core.multiarray\n_reconstruct\np2\n(cnumpy\nndarray\np3\n(I0\ntS'b'\ntRp4\n"
-    text += (
-        b"(I1\n(I1\nI2\ntcnumpy\ndtype\np5\n(S'u1'\nI0\nI1\ntR(I3\nS'|'\nNNNI-1\nI-1\nI0\ntbI00\nS'\\x07\\xff'\ntbs."
-    )
-    assert np.array_equal(unpickled(text, Path("x"))[b"data"], [[7, 255]])
+    """Protocol 2 with byte strings, as the published batches."""
+    text = b"\x80\x02}q\x00(U\x04dataq\x01cnumpy.core.multiarray\n_reconstruct\nq\x02cnumpy\nndarray\nq\x03K\x00\x85"
+    text += b"U\x01b\x87Rq\x04(K\x01K\x01K\x02\x86cnumpy\ndtype\nq\x05U\x02u1K\x00K\x01\x87Rq\x06(K\x03U\x01|NNN"
+    text += b"J\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89U\x02\x07\xfftbu."
+    assert np.array_equal(as_array(unpickled(text, Path("x"))["data"]), [[7, 255]])
+    assert pickle.loads(text, encoding="bytes")[b"data"].tolist() == [[7, 255]]
 
 
 class Attack:
@@ -85,7 +86,7 @@ class Attack:
         return (exec, ("raise SystemExit('the file was run')",))
 
 
-@pytest.mark.parametrize("value", [Attack(), {"data": Attack()}, [1], {1: np.zeros(3, np.int64)}, {1: np.array([{}])}])
+@pytest.mark.parametrize("value", [Attack(), {"data": Attack()}, [1], {1: np.zeros(3, np.uint8)}, {1: np.array([{}])}])
 def test_a_pickle_with_anything_else_is_refused_in_one_line(value):
     with pytest.raises(InputError, match="cannot be read as a python batch"):
         unpickled(pickle.dumps(value), Path("data_batch_1"))
@@ -121,7 +122,7 @@ def test_a_truncated_binary_batch_is_refused(cut, tmp_path_factory):
     batch = folder / "data_batch_4.bin"
     batch.write_bytes(batch.read_bytes()[:-cut])
     if cut % 3073:
-        with pytest.raises(InputError, match=r"data_batch_4\.bin: has \d+ bytes, no multiple of the 3073"):
+        with pytest.raises(InputError, match=r"data_batch_4\.bin: has \d+ bytes, not a multiple of the 3073"):
             read_images(folder)
     else:
         with pytest.warns(DataWarning, match="images in its train part; cifar10 has 50000"):
@@ -152,7 +153,7 @@ def test_wrong_contents_are_named(tmp_path):
         ({b"data": pixels, b"labels": [1, "2"]}, "'labels' must be a list of 2"),
         ({b"data": pixels[:, :7], b"labels": [1, 2]}, "'data' must be bytes of shape"),
         ({b"data": pixels}, "has no 'labels'"),
-        ({b"data": pixels[:0], b"labels": []}, "holds no image"),
+        ({b"data": pixels[:0], b"labels": []}, "contains no image"),
     ):
         (python / "data_batch_5").write_bytes(pickle.dumps(wrong))
         with pytest.raises(InputError, match=f"data_batch_5: {message}"):
@@ -180,7 +181,7 @@ def test_an_archive_without_one_of_the_files(tmp_path):
     found = recognise(tmp_path / "cifar.tar.gz")
     assert found
     assert found[0] is layout
-    with pytest.raises(InputError, match=r"holds no test\.bin"):
+    with pytest.raises(InputError, match=r"does not contain test\.bin"):
         read_cifar(*found)
 
 
@@ -190,7 +191,7 @@ def test_real_images_in_the_published_order(test_data, tmp_path):
     stored = np.load(test_data / "cifar10" / "cifar10_jpeg.npz")
     header, scan, ends = stored["header"].tobytes(), stored["scan"].tobytes(), np.cumsum(stored["length"].astype(int))
     layout, names = LAYOUTS[1], "airplane automobile bird cat deer dog frog horse ship truck"
-    for batch, name in enumerate((*layout.train, *layout.test)):
+    for batch, name in enumerate(layout.batches):
         with (tmp_path / name).open("wb") as file:
             for row in range(10_000 * batch, 10_000 * batch + 30):
                 jpeg = header + scan[ends[row] - stored["length"][row] : ends[row]] + b"\xff\xd9"

@@ -8,6 +8,7 @@ import os
 import tarfile
 import warnings
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 
 from anyjepa.data.files import opened, read_bytes
 from anyjepa.data.images.image_set import ImageSet, Labels
-from anyjepa.data.images.sets.cifar_pickle import unpickled
+from anyjepa.data.images.sets.cifar_pickle import as_array, unpickled
 from anyjepa.errors import DataWarning, InputError
 from anyjepa.limits import COLUMNS, check_size
 
@@ -25,76 +26,59 @@ PIXELS = 3 * 32 * 32
 LONGEST_HEADER = 2**16  # bytes of a header in an archive
 
 
+_FIVE = tuple(f"data_batch_{i}" for i in range(1, 6))
+_TASKS = {  # of each set: task, key of its labels in a python batch, key or file of the class names
+    "cifar10": {"class": ("labels", "label_names")},
+    "cifar100": {
+        "superclass": ("coarse_labels", "coarse_label_names"),
+        "class": ("fine_labels", "fine_label_names"),
+    },
+}
+
+
 @dataclass(frozen=True)
 class Layout:
-    """One published form of a set."""
+    """One published form of a set: python batches, which are pickles, or binary ones."""
 
-    name: str  # of the set
+    name: str
     folder: str  # in the archive
-    archive: str
-    md5: str  # of the archive, as the publisher names it
-    train: tuple[str, ...]  # files
-    test: tuple[str, ...]
-    tasks: tuple[str, ...]  # label bytes of a binary record in this order
-    keys: tuple[str, ...]  # of a python batch: their labels
-    names: tuple[str, ...]  # files (binary) or keys of the file `meta` (python) with the classes' names
-    meta: str = ""  # python only
-    images: tuple[int, int] = (50_000, 10_000)  # in training and test
+    md5: str  # of the archive, as published
+    meta: str = ""  # pickle with the names of the classes; none: binary
 
     @property
-    def files(self) -> tuple[str, ...]:
-        return (*self.train, *self.test, *([self.meta] if self.meta else self.names))
+    def archive(self) -> str:
+        return f"cifar-{self.name.removeprefix('cifar')}-{'python' if self.meta else 'binary'}.tar.gz"
+
+    @property
+    def parts(self) -> dict[str, tuple[str, ...]]:
+        """Files of the training and the test part."""
+        train, test = (_FIVE, ("test_batch",)) if self.name == "cifar10" else (("train",), ("test",))
+        ending = "" if self.meta else ".bin"
+        return {"train": tuple(name + ending for name in train), "test": tuple(name + ending for name in test)}
+
+    @property
+    def batches(self) -> tuple[str, ...]:
+        return self.parts["train"] + self.parts["test"]
+
+    @property
+    def tasks(self) -> dict[str, tuple[str, str]]:
+        return _TASKS[self.name]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Files with the names of the classes."""
+        if self.meta or self.name == "cifar10":
+            return (self.meta or "batches.meta.txt",)
+        return tuple(f"{names}.txt" for _, names in self.tasks.values())
 
 
-_FIVE = tuple(f"data_batch_{i}" for i in range(1, 6))
 LAYOUTS = (
-    Layout(
-        name="cifar10",
-        folder="cifar-10-batches-py",
-        archive="cifar-10-python.tar.gz",
-        md5="c58f30108f718f92721af3b95e74349a",
-        train=_FIVE,
-        test=("test_batch",),
-        tasks=("class",),
-        keys=("labels",),
-        names=("label_names",),
-        meta="batches.meta",
-    ),
-    Layout(
-        name="cifar10",
-        folder="cifar-10-batches-bin",
-        archive="cifar-10-binary.tar.gz",
-        md5="c32a1d4ab5d03f1284b67883e8d87530",
-        train=tuple(f"{name}.bin" for name in _FIVE),
-        test=("test_batch.bin",),
-        tasks=("class",),
-        keys=(),
-        names=("batches.meta.txt",),
-    ),
-    Layout(
-        name="cifar100",
-        folder="cifar-100-python",
-        archive="cifar-100-python.tar.gz",
-        md5="eb9058c3a382ffc7106e4002c42a8d85",
-        train=("train",),
-        test=("test",),
-        tasks=("superclass", "class"),
-        keys=("coarse_labels", "fine_labels"),
-        names=("coarse_label_names", "fine_label_names"),
-        meta="meta",
-    ),
-    Layout(
-        name="cifar100",
-        folder="cifar-100-binary",
-        archive="cifar-100-binary.tar.gz",
-        md5="03b5dce01913d631647c71ecec9e9cb8",
-        train=("train.bin",),
-        test=("test.bin",),
-        tasks=("superclass", "class"),
-        keys=(),
-        names=("coarse_label_names.txt", "fine_label_names.txt"),
-    ),
+    Layout("cifar10", "cifar-10-batches-py", "c58f30108f718f92721af3b95e74349a", meta="batches.meta"),
+    Layout("cifar10", "cifar-10-batches-bin", "c32a1d4ab5d03f1284b67883e8d87530"),
+    Layout("cifar100", "cifar-100-python", "eb9058c3a382ffc7106e4002c42a8d85", meta="meta"),
+    Layout("cifar100", "cifar-100-binary", "03b5dce01913d631647c71ecec9e9cb8"),
 )
+IMAGES = {"train": 50_000, "test": 10_000}  # of each set
 
 
 class Batch(NamedTuple):
@@ -103,48 +87,45 @@ class Batch(NamedTuple):
 
 
 def recognise(path: Path) -> tuple[Layout, Path] | None:
-    """The layout of a folder that holds it or is it, or of a .tar.gz; None if it is none of CIFAR's."""
+    """The layout of a folder that contains it or is it, or of a .tar.gz; None if it is none of CIFAR's."""
     if path.is_dir():
         places = [(layout, place) for layout in LAYOUTS for place in (path, path / layout.folder)]
-        return next(((layout, place) for layout, place in places if (place / layout.train[0]).is_file()), None)
+        return next(((layout, place) for layout, place in places if (place / layout.batches[0]).is_file()), None)
     if path.name.endswith((".tar.gz", ".tgz")):
         names = {name for name, _ in _members(path)}
-        return next(((layout, path) for layout in LAYOUTS if layout.train[0] in names), None)
+        return next(((layout, path) for layout in LAYOUTS if layout.batches[0] in names), None)
     return None
 
 
 def read_cifar(layout: Layout, place: Path) -> ImageSet:
-    """All images in the published order; ids 'train/00000' on count within each part. InputError names the file."""
+    """All images in the published order, with ids such as 'train/00000'. Raises InputError, which names the file."""
     files = _from_folder(layout, place) if place.is_dir() else _from_archive(layout, place)
     classes = _class_names(layout, files, place)
-    parts: list[tuple[str, Batch]] = []
-    for split, names, published in zip(("train", "test"), (layout.train, layout.test), layout.images, strict=True):
-        batches = [_batch(layout, files[name], place / name) for name in names]
-        images = sum(len(batch.pixels) for batch in batches)
-        if images != published:
-            _warn(f"{place}: {images} images in its {split} part; {layout.name} has {published}")
-        parts += [(split, batch) for batch in batches]
-    for (_, batch), name in zip(parts, (*layout.train, *layout.test), strict=True):
-        for numbers, names in zip(batch.labels, classes, strict=True):
-            if numbers.size and numbers.max() >= len(names):
-                raise InputError(f"{place / name}: label {numbers.max()} in a set of {len(names)} classes")
-    pixels = np.concatenate([batch.pixels for _, batch in parts])
-    split = tuple(split for split, batch in parts for _ in range(len(batch.pixels)))
-    counts = {name: iter(range(len(split))) for name in ("train", "test")}
+    batches: list[Batch] = []
+    ids, split = [], []
+    for part, names in layout.parts.items():
+        read = [_batch(layout, files[name], place / name, classes) for name in names]
+        count = sum(len(batch.pixels) for batch in read)
+        if count != IMAGES[part]:
+            _warn(f"{place}: {count} images in its {part} part; {layout.name} has {IMAGES[part]}")
+        batches += read
+        ids += [f"{part}/{row:05d}" for row in range(count)]
+        split += [part] * count
+    pixels = np.concatenate([batch.pixels for batch in batches])
     return ImageSet(
         name=layout.name,
-        ids=tuple(f"{part}/{next(counts[part]):05d}" for part in split),
+        ids=tuple(ids),
         images=np.ascontiguousarray(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)),
-        split=split,
+        split=tuple(split),
         labels={
-            task: Labels(names, np.concatenate([batch.labels[k] for _, batch in parts]))
+            task: Labels(names, np.concatenate([batch.labels[k] for batch in batches]))
             for k, (task, names) in enumerate(zip(layout.tasks, classes, strict=True))
         },
     )
 
 
 def _from_folder(layout: Layout, folder: Path) -> dict[str, bytes]:
-    return {name: read_bytes(folder / name, limit=None) for name in layout.files}
+    return {name: read_bytes(folder / name, limit=None) for name in (*layout.batches, *layout.names)}
 
 
 def _from_archive(layout: Layout, path: Path) -> dict[str, bytes]:
@@ -152,15 +133,14 @@ def _from_archive(layout: Layout, path: Path) -> dict[str, bytes]:
         digest = hashlib.file_digest(file, "md5").hexdigest()
     if digest != layout.md5:
         _warn(f"{path}: is not the published {layout.archive}: its MD5 is {digest}, not {layout.md5}")
-    files = {}
-    for name, content in _members(path, layout.files):
-        if name in layout.files:
+    needed, files = (*layout.batches, *layout.names), {}
+    for name, content in _members(path, needed):
+        if name in needed:
             if name in files:
                 raise InputError(f"{path}: contains {name} twice")
             files[name] = content
-    for name in layout.files:
-        if name not in files:
-            raise InputError(f"{path}: holds no {name}, which {layout.name} needs")
+    if missing := [name for name in needed if name not in files]:
+        raise InputError(f"{path}: does not contain {missing[0]}, which {layout.name} needs")
     return files
 
 
@@ -208,10 +188,13 @@ class _Unzipped:
         return content
 
 
-def _batch(layout: Layout, content: bytes, where: Path) -> Batch:
+def _batch(layout: Layout, content: bytes, where: Path, classes: Sequence[tuple[str, ...]]) -> Batch:
     batch = _python_batch(layout, content, where) if layout.meta else _binary_batch(layout, content, where)
     if not len(batch.pixels):
-        raise InputError(f"{where}: holds no image")
+        raise InputError(f"{where}: contains no image")
+    for numbers, names in zip(batch.labels, classes, strict=True):
+        if numbers.max() >= len(names):
+            raise InputError(f"{where}: label {numbers.max()} in a set of {len(names)} classes")
     return batch
 
 
@@ -219,7 +202,7 @@ def _binary_batch(layout: Layout, content: bytes, where: Path) -> Batch:
     record = len(layout.tasks) + PIXELS
     if len(content) % record:
         raise InputError(
-            f"{where}: has {len(content)} bytes, no multiple of the {record} of one image; it is truncated"
+            f"{where}: has {len(content)} bytes, not a multiple of the {record} of one image; it is truncated"
         )
     records = np.frombuffer(content, np.uint8).reshape(-1, record)
     labels = records[:, : len(layout.tasks)].astype(int)
@@ -228,38 +211,42 @@ def _binary_batch(layout: Layout, content: bytes, where: Path) -> Batch:
 
 def _python_batch(layout: Layout, content: bytes, where: Path) -> Batch:
     table = unpickled(content, where)
-    pixels = _need(table, "data", where)
-    if not isinstance(pixels, np.ndarray) or pixels.ndim != 2 or pixels.shape[1] != PIXELS:
-        raise InputError(f"{where}: 'data' must be bytes of shape (images, {PIXELS})")
-    labels = [_need(table, key, where) for key in layout.keys]
-    for key, column in zip(layout.keys, labels, strict=True):
-        fine = isinstance(column, list) and all(type(x) is int and 0 <= x < 256 for x in column)
-        if not fine or len(column) != len(pixels):
+    try:
+        pixels = as_array(_need(table, "data", where)).reshape(-1, PIXELS)
+    except InputError:
+        raise
+    except Exception:
+        raise InputError(f"{where}: 'data' must be bytes of shape (images, {PIXELS})") from None
+    columns = {key: _need(table, key, where) for key, _ in layout.tasks.values()}
+    for key, column in columns.items():
+        numbers = isinstance(column, list) and all(type(x) is int and 0 <= x < 256 for x in column)
+        if not numbers or len(column) != len(pixels):
             raise InputError(f"{where}: '{key}' must be a list of {len(pixels)} class numbers")
-    return Batch(tuple(np.array(column, int) for column in labels), pixels)
+    return Batch(tuple(np.array(column, int) for column in columns.values()), pixels)
 
 
 def _class_names(layout: Layout, files: Mapping[str, bytes], place: Path) -> list[tuple[str, ...]]:
-    """Names of the classes, for each task."""
-    if not layout.meta:
-        lists = [files[name].decode("utf-8", "replace").split() for name in layout.names]
+    """Names of the classes for each task."""
+    if layout.meta:
+        table, where = unpickled(files[layout.meta], place / layout.meta), place / layout.meta
+        lists = [_need(table, key, where) for _, key in layout.tasks.values()]
     else:
-        table = unpickled(files[layout.meta], place / layout.meta)
-        lists = [_need(table, key, place / layout.meta) for key in layout.names]
-    if not all(isinstance(x, list) and x and all(isinstance(n, (str, bytes)) for n in x) for x in lists):
-        raise InputError(f"{place}: the names of its classes must be a list of words")
-    named = [tuple(n.decode("utf-8", "replace") if isinstance(n, bytes) else n for n in names) for names in lists]
-    for names in named:
-        if twice := next((name for row, name in enumerate(names) if name in names[:row]), None):
-            raise InputError(f"{place}: two of its classes are called '{twice}'")
+        lists = [files[name].decode("utf-8", "replace").split() for name in layout.names]
+    named = []
+    for names in lists:
+        if not (isinstance(names, list) and names and all(isinstance(name, (str, bytes)) for name in names)):
+            raise InputError(f"{place}: the names of its classes must be a list of words")
+        words = tuple(name.decode("utf-8", "replace") if isinstance(name, bytes) else name for name in names)
+        if repeated := [word for word, count in Counter(words).items() if count > 1]:
+            raise InputError(f"{place}: two of its classes are called '{repeated[0]}'")
+        named.append(words)
     return named
 
 
-def _need(table: Mapping[Any, Any], key: str, where: Path) -> Any:
-    for name in (key.encode(), key):
-        if name in table:
-            return table[name]
-    raise InputError(f"{where}: has no '{key}'; is it a file of CIFAR?")
+def _need(table: Mapping[str, Any], key: str, where: Path) -> Any:
+    if key not in table:
+        raise InputError(f"{where}: has no '{key}'; is it a file of CIFAR?")
+    return table[key]
 
 
 def _warn(text: str) -> None:

@@ -1,136 +1,123 @@
-"""Python batches of CIFAR are pickles: read without running anything that is in them."""
+"""Read the pickles in which CIFAR's python batches are published, without running anything that is in them."""
 
 from __future__ import annotations
 
-import io
-import pickle
-from collections.abc import Callable, Mapping
+import pickletools
+import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from anyjepa.errors import InputError
+from anyjepa.errors import InputError, reason
 
 MOST_STEPS = 1_000_000
 """Most instructions in a pickle; the largest of CIFAR has 300,000. Each takes up to 100 bytes and 1 us."""
 
-
-def unpickled(content: bytes, where: Path) -> dict[Any, Any]:
-    """The dictionary of a python batch. InputError for anything that is none: nothing in a file is ever run."""
-    try:
-        table = _Unpickler(content).load()
-        if isinstance(table, dict):
-            return {key: x.array() if isinstance(x, _Array) else x for key, x in table.items()}
-        reason = f"it holds a {type(table).__name__}"
-    except KeyError:
-        reason = "it is no pickle, or a damaged one"
-    except Exception as error:  # a pickle can fail in any way
-        reason = str(error) or type(error).__name__
-    raise InputError(f"{where}: cannot be read as a python batch of CIFAR ({reason})")
-
-
-class _Array:
-    """What stands for an array of bytes while its pickle is read: what NumPy would be told, kept and checked."""
-
-    def __init__(self, *_: object):
-        self.state: Any = None
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-    def array(self) -> np.ndarray:
-        _, shape, kind, fortran, content = self.state
-        if not isinstance(kind, _Type) or kind.name not in ("u1", b"u1") or fortran:
-            raise ValueError("an array in it is not of bytes in rows")
-        return np.frombuffer(content, np.uint8).reshape(shape)
-
-
-class _Type:
-    def __init__(self, name: str | bytes, *_: object):
-        self.name = name
-
-    def __setstate__(self, state: object) -> None:
-        pass  # byte order, which bytes have none of
-
-
-def _latin1(text: str, encoding: str | bytes) -> bytes:
-    return text.encode("latin1")
-
-
-def _with_text_keys(load: Callable[[Any], None], keys: slice) -> Callable[[Any], None]:
-    """Refuse keys that are not text: hashing nested tuples can take hours. keys: their places on the stack."""
-
-    def checked(self: _Unpickler) -> None:
-        if not all(isinstance(key, (str, bytes)) for key in self.stack[keys]):
-            raise pickle.UnpicklingError("a key in it is not text")
-        load(self)
-
-    return checked
-
-
-def _build(self: _Unpickler) -> None:
-    if not isinstance(self.stack[-2], (_Array, _Type)):
-        raise pickle.UnpicklingError("it changes something that is not an array")
-    _LOADS[pickle.BUILD[0]](self)
-
-
-def _reduce(self: _Unpickler) -> None:
-    """Call the replacements of NumPy's functions; limits how often a text may be converted to bytes."""
-    _LOADS[pickle.REDUCE[0]](self)
-    if isinstance(made := self.stack[-1], bytes):
-        self.left -= len(made)
-        if self.left < 0:
-            raise pickle.UnpicklingError("it expands to more bytes than it has")
-
-
-class _Counted(dict[int, Any]):
-    """Dispatch table that raises after MOST_STEPS instructions, more than any pickle of CIFAR has."""
-
-    steps = 0
-
-    def __getitem__(self, code: int) -> Any:
-        self.steps += 1
-        if self.steps > MOST_STEPS:
-            raise pickle.UnpicklingError(f"it has more than {MOST_STEPS:,} parts")
-        return super().__getitem__(code)
-
-
-_LOADS: Mapping[int, Any] = pickle._Unpickler.dispatch
-_PLAIN = (  # create numbers, text, lists, tuples, tables and arrays; all others are refused
-    "PROTO FRAME STOP MARK POP POP_MARK PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET "
-    "NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT "
-    "STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 "
-    "BINBYTES SHORT_BINBYTES BINBYTES8 LIST EMPTY_LIST APPEND APPENDS TUPLE EMPTY_TUPLE TUPLE1 TUPLE2 TUPLE3 "
-    "DICT EMPTY_DICT SETITEM SETITEMS GLOBAL STACK_GLOBAL REDUCE BUILD"
+_PLAIN = re.compile(r"(SHORT_)?(BIN)?(INT|LONG|FLOAT|STRING|UNICODE|BYTES)[1248]?")
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
+_ENCODE = "_codecs.encode"  # how Python 3 writes bytes for Python 2
+_KNOWN = (
+    _ENCODE,
+    "numpy.core.multiarray._reconstruct",
+    "numpy._core.multiarray._reconstruct",
+    "numpy.ndarray",
+    "numpy.dtype",
 )
 
 
-class _Unpickler(pickle._Unpickler):  # in Python: the one in C allocates as much as a few bytes of a file tell it to
-    """Makes nothing but plain values and arrays of bytes: every other name in a file is refused."""
+@dataclass
+class Call:
+    """A call that a pickle asks for, which is never made."""
 
-    stack: list[Any]
-    dispatch: ClassVar = {getattr(pickle, name)[0]: _LOADS[getattr(pickle, name)[0]] for name in _PLAIN.split()} | {
-        pickle.SETITEM[0]: _with_text_keys(_LOADS[pickle.SETITEM[0]], slice(-2, -1)),
-        pickle.SETITEMS[0]: _with_text_keys(_LOADS[pickle.SETITEMS[0]], slice(0, None, 2)),
-        pickle.DICT[0]: _with_text_keys(_LOADS[pickle.DICT[0]], slice(0, None, 2)),
-        pickle.BUILD[0]: _build,
-        pickle.REDUCE[0]: _reduce,
-    }
-    KNOWN: Mapping[tuple[str, str], Any] = {
-        ("numpy.core.multiarray", "_reconstruct"): _Array,
-        ("numpy._core.multiarray", "_reconstruct"): _Array,
-        ("numpy", "ndarray"): _Array,
-        ("numpy", "dtype"): _Type,
-        ("_codecs", "encode"): _latin1,  # how Python 3 writes bytes for Python 2
-    }
+    name: str
+    arguments: Any = None
+    state: Any = None
 
-    def __init__(self, content: bytes):
-        super().__init__(io.BytesIO(content), encoding="bytes")
-        self.dispatch = _Counted(self.dispatch)  # pyright: ignore[reportAttributeAccessIssue]
-        self.left = len(content)
 
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in self.KNOWN:
-            return self.KNOWN[module, name]
-        raise pickle.UnpicklingError(f"it asks for '{module}.{name}', which is refused")
+def unpickled(content: bytes, where: Path) -> dict[str, Any]:
+    """Values by name. Raises InputError for anything that is not a dictionary of plain values and arrays."""
+    try:
+        table = _interpret(content)
+        if not isinstance(table, dict):
+            raise ValueError(f"it contains a {type(table).__name__}")
+    except Exception as error:  # a pickle can fail in any way
+        raise InputError(f"{where}: cannot be read as a python batch of CIFAR ({reason(error)})") from None
+    return table
+
+
+def as_array(call: Call) -> np.ndarray:
+    """The uint8 array that NumPy would make. Raises an Exception of any kind if it is not one."""
+    _, shape, dtype, fortran, content = call.state
+    if dtype.name != "numpy.dtype" or dtype.arguments[0] not in ("u1", b"u1") or fortran:
+        raise ValueError("its array is not of bytes in rows")
+    return np.frombuffer(content.encode("latin1") if isinstance(content, str) else content, np.uint8).reshape(shape)
+
+
+def _interpret(content: bytes) -> Any:
+    """Build plain values; calls of known functions become `Call`, all other instructions are refused."""
+    stack: list[Any] = []
+    marks: list[int] = []
+    memo: dict[Any, Any] = {}
+
+    def above_mark() -> list[Any]:
+        place = marks.pop()
+        items = stack[place:]
+        del stack[place:]
+        return items
+
+    def last(count: int) -> list[Any]:
+        return [stack.pop() for _ in range(count)][::-1]
+
+    for step, (code, value, _) in enumerate(pickletools.genops(content)):
+        if step > MOST_STEPS:
+            raise ValueError(f"it has more than {MOST_STEPS:,} parts")
+        match code.name:
+            case "PROTO" | "FRAME" | "STOP":
+                pass
+            case name if _PLAIN.fullmatch(name):
+                stack.append(value)
+            case name if name in _CONSTANTS:
+                stack.append(_CONSTANTS[name])
+            case "PUT" | "BINPUT" | "LONG_BINPUT" | "MEMOIZE":
+                memo[len(memo) if value is None else value] = stack[-1]
+            case "GET" | "BINGET" | "LONG_BINGET":
+                stack.append(memo[value])
+            case "MARK":
+                marks.append(len(stack))
+            case "TUPLE" | "TUPLE1" | "TUPLE2" | "TUPLE3" as name:
+                stack.append(tuple(above_mark() if name == "TUPLE" else last(int(name[-1]))))
+            case "LIST" | "EMPTY_LIST" as name:
+                stack.append(above_mark() if name == "LIST" else [])
+            case "APPEND" | "APPENDS" as name:
+                items = above_mark() if name == "APPENDS" else last(1)
+                stack[-1].extend(items)
+            case "DICT" | "EMPTY_DICT" as name:
+                stack.append(_table(above_mark() if name == "DICT" else []))
+            case "SETITEM" | "SETITEMS" as name:
+                items = above_mark() if name == "SETITEMS" else last(2)
+                stack[-1].update(_table(items))
+            case "GLOBAL" | "STACK_GLOBAL":
+                function = value.replace(" ", ".") if value else ".".join(last(2))
+                if function not in _KNOWN:
+                    raise ValueError(f"it asks for '{function}', which is refused")
+                stack.append(Call(function))
+            case "REDUCE":
+                function, arguments = last(2)
+                stack.append(arguments[0] if function.name == _ENCODE else Call(function.name, arguments))
+            case "BUILD":
+                call, state = last(2)
+                call.state = state
+                stack.append(call)
+            case name:
+                raise ValueError(f"its instruction {name} is refused")
+    return stack.pop()
+
+
+def _table(items: list[Any]) -> dict[str, Any]:
+    """A dictionary of keys and values in turn. Keys must be text: hashing nested tuples can take hours."""
+    keys = [key.decode("latin1") if isinstance(key, bytes) else key for key in items[::2]]
+    if not all(isinstance(key, str) for key in keys):
+        raise ValueError("a key in it is not text")
+    return dict(zip(keys, items[1::2], strict=True))
