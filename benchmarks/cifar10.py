@@ -33,13 +33,14 @@ from anyjepa.data.dataset import Dataset
 from anyjepa.data.images.preprocessing import ImagePreprocessing
 from anyjepa.data.images.reading import read_images
 from anyjepa.data.modalities import evaluation_data
+from anyjepa.data.samples import SelectedSamples
 from anyjepa.evaluation.features import mean_features
 from anyjepa.evaluation.finetune import Finetune
 from anyjepa.evaluation.fitting import FitConfig
 from anyjepa.evaluation.probes import LinearProbe, linear_probe
 from anyjepa.evaluation.protocol import Candidate, EvaluationConfig, evaluate
-from anyjepa.evaluation.samples import SelectedSamples, Windows
 from anyjepa.evaluation.splits import Fixed, Split, splits
+from anyjepa.evaluation.windows import Windows
 from anyjepa.nn.encoder import Encoder
 from anyjepa.recipes.schema import load_recipe
 from anyjepa.runs.folder import Run, environment, open_run

@@ -21,11 +21,12 @@ from pathlib import Path
 import numpy as np
 from torch.utils.data import DataLoader
 
+from anyjepa.data.ecg.config import EcgDataConfig
 from anyjepa.data.ecg.dataset import EcgDataset
+from anyjepa.data.ecg.prepare.writing import prepare_store
 from anyjepa.data.ecg.reading import find
-from anyjepa.data.ecg.source import EcgDataConfig, find_recordings, training_data, training_set
+from anyjepa.data.ecg.source import find_recordings, training_data, training_set
 from anyjepa.data.ecg.stores.store import Store
-from anyjepa.data.ecg.stores.writing import prepare_store
 from anyjepa.errors import DataWarning
 from anyjepa.masks.spans import SpanConfig
 from anyjepa.runs.folder import environment

@@ -40,8 +40,8 @@ from anyjepa.evaluation.fitting import FitConfig
 from anyjepa.evaluation.intervals import estimate, paired_difference
 from anyjepa.evaluation.probes import LinearProbe
 from anyjepa.evaluation.protocol import Candidate, evaluate
-from anyjepa.evaluation.samples import Windows
 from anyjepa.evaluation.splits import Fixed
+from anyjepa.evaluation.windows import Windows
 from anyjepa.masks.sampling import draws, sample
 from anyjepa.recipes.schema import Recipe, load_recipe
 from anyjepa.runs.folder import Run, environment, open_run

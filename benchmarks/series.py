@@ -23,8 +23,8 @@ from anyjepa.evaluation.finetune import Finetune
 from anyjepa.evaluation.fitting import FitConfig
 from anyjepa.evaluation.protocol import Candidate, EvaluationConfig, evaluate
 from anyjepa.evaluation.result import Result
-from anyjepa.evaluation.samples import Windows
 from anyjepa.evaluation.splits import Fixed
+from anyjepa.evaluation.windows import Windows
 from anyjepa.runs.folder import Run, environment, open_run
 from anyjepa.runs.model import load
 from anyjepa.runs.pretrain import pretrain

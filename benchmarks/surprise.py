@@ -68,7 +68,7 @@ def beats(recording: Recording) -> tuple[np.ndarray, np.ndarray]:
 
 def surprise_scores(model: EcgModel, recordings: Sequence[Recording]) -> list[np.ndarray]:
     """The largest surprise around each beat of each recording."""
-    table = surprise_table(model, model.prepare(recordings))
+    table = surprise_table(model.loaded, model.preprocessing, model.prepare(recordings))
     found = []
     for recording in recordings:
         own = table[table["id"] == recording.id]

@@ -39,9 +39,9 @@ from pydicom.data import get_testdata_file
 from safetensors.torch import load_file, save_file
 
 from anyjepa.data.ecg.leads import LEADS
+from anyjepa.data.ecg.prepare.writing import prepare_store
 from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
 from anyjepa.data.ecg.stores.store import checksum
-from anyjepa.data.ecg.stores.writing import prepare_store
 from anyjepa.errors import InputError
 from anyjepa.training.checkpoints import Checkpoints
 

@@ -10,8 +10,8 @@ import pytest
 
 from anyjepa.data.ecg import reading
 from anyjepa.data.ecg.leads import LEADS
+from anyjepa.data.ecg.prepare.writing import prepare_store
 from anyjepa.data.ecg.reading import read
-from anyjepa.data.ecg.stores.writing import prepare_store
 from anyjepa.errors import DataWarning, InputError
 
 

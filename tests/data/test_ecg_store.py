@@ -25,16 +25,17 @@ from hypothesis import given, settings
 from hypothesis.strategies import integers, lists
 from ptbxl_miniature import write_miniature
 
+from anyjepa.data.ecg.config import EcgDataConfig
 from anyjepa.data.ecg.inspection import inspect
 from anyjepa.data.ecg.leads import LEADS as ALL_LEADS
+from anyjepa.data.ecg.prepare import writing
+from anyjepa.data.ecg.prepare.writing import prepare_store
 from anyjepa.data.ecg.preprocessing import align, deviations, pooled
 from anyjepa.data.ecg.reading import read
 from anyjepa.data.ecg.recording import Annotations, Recording
 from anyjepa.data.ecg.sets.layout import Entry
-from anyjepa.data.ecg.source import EcgDataConfig, training_data
-from anyjepa.data.ecg.stores import writing
+from anyjepa.data.ecg.source import training_data
 from anyjepa.data.ecg.stores.store import Store, checksum
-from anyjepa.data.ecg.stores.writing import prepare_store
 from anyjepa.errors import DataWarning, InputError
 
 LEADS = ("I", "II", "V1")
@@ -134,7 +135,7 @@ def test_processes_change_no_byte(tmp_path: Path) -> None:
 
 SLOW = """
 import sys, time
-from anyjepa.data.ecg.stores import writing
+from anyjepa.data.ecg.prepare import writing
 writing.ENTRIES_PER_SHARD = 2
 write, tell = writing._write_shard, writing._recordings
 def halfway(*arguments):
@@ -244,7 +245,7 @@ def test_other_settings_begin_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 MEMORY = """
 import resource, sys
-from anyjepa.data.ecg.stores.writing import prepare_store
+from anyjepa.data.ecg.prepare.writing import prepare_store
 prepare_store([sys.argv[1]], sys.argv[2])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
@@ -364,7 +365,7 @@ def test_a_folder_of_other_content_is_not_worked_in(tmp_path: Path) -> None:
 HOLD = """
 import sys, time
 from pathlib import Path
-from anyjepa.data.ecg.stores.work import Work
+from anyjepa.data.ecg.prepare.work import Work
 with Work(Path(sys.argv[1]), None).claimed():
     print("held", flush=True)
     time.sleep(60)

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from anyjepa.data.ecg.config import EcgDataConfig
 from anyjepa.data.ecg.dataset import EcgDataset
+from anyjepa.data.ecg.prepare import writing
+from anyjepa.data.ecg.prepare.writing import prepare_store
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing
 from anyjepa.data.ecg.reading import read
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.ecg.sets.layout import Entry
-from anyjepa.data.ecg.source import EcgDataConfig, Found, training_data, training_set
+from anyjepa.data.ecg.source import Found, training_data, training_set
 from anyjepa.data.ecg.store_dataset import StoredDataset
-from anyjepa.data.ecg.stores import writing
-from anyjepa.data.ecg.stores.writing import prepare_store
 from anyjepa.errors import DataWarning, InputError
 
 LEADS = ("I", "II", "V1")

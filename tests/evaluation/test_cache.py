@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from anyjepa.evaluation.cache import FeatureCache, cache_key
-from anyjepa.evaluation.samples import Windows
+from anyjepa.evaluation.windows import Windows
 from anyjepa.nn.encoder import Encoder, EncoderConfig
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from anyjepa.data.samples import ArraySamples
 from anyjepa.evaluation.controls import random_encoder, raw_features
-from anyjepa.evaluation.samples import ArraySamples
 from anyjepa.nn.encoder import Encoder, EncoderConfig
 
 

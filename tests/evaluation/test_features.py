@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from anyjepa.data.samples import ArraySamples, SelectedSamples, signal_hash
 from anyjepa.errors import InputError
 from anyjepa.evaluation.features import mean_features, token_features
-from anyjepa.evaluation.samples import ArraySamples, SelectedSamples, Windows, signal_hash
+from anyjepa.evaluation.windows import Windows
 from anyjepa.nn.encoder import Encoder, EncoderConfig
 
 

@@ -14,6 +14,7 @@ import torch
 from rich.console import Console
 
 from anyjepa.data.labels import LabelTable
+from anyjepa.data.samples import ArraySamples, signal_hashes
 from anyjepa.errors import InputError
 from anyjepa.evaluation import study
 from anyjepa.evaluation.attentive import AttentiveProbe
@@ -21,8 +22,8 @@ from anyjepa.evaluation.finetune import Finetune
 from anyjepa.evaluation.fitting import FitConfig
 from anyjepa.evaluation.protocol import Candidate, EvaluationConfig, evaluate
 from anyjepa.evaluation.result import Result, render
-from anyjepa.evaluation.samples import ArraySamples, Windows, signal_hashes
 from anyjepa.evaluation.splits import Fixed, Folds, Holdout
+from anyjepa.evaluation.windows import Windows
 from anyjepa.nn.encoder import Encoder, EncoderConfig
 from anyjepa.weights.model import TrainingRecords
 

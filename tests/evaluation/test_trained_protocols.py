@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from anyjepa.data.samples import ArraySamples, SelectedSamples
 from anyjepa.errors import InputError
 from anyjepa.evaluation.attentive import AttentiveProbe, attentive_probe
 from anyjepa.evaluation.classifier import as_probabilities, record_logits
@@ -14,8 +15,8 @@ from anyjepa.evaluation.features import Tokens, token_features
 from anyjepa.evaluation.finetune import Finetune, finetune, random_crops
 from anyjepa.evaluation.fitting import FitConfig
 from anyjepa.evaluation.metrics import auroc, macro
-from anyjepa.evaluation.samples import ArraySamples, SelectedSamples, Windows
 from anyjepa.evaluation.splits import Split
+from anyjepa.evaluation.windows import Windows
 from anyjepa.nn.encoder import Encoder, EncoderConfig
 
 WINDOWS = Windows(length=40, stride=20)

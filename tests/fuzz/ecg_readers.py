@@ -23,9 +23,10 @@ FEW = ("I", "II", "V1")
 def ecg(folder: Path, **options: Any) -> Iterator[Any]:
     """Read, checked, inspected and prepared for training."""
     from anyjepa.data.ecg import inspection
+    from anyjepa.data.ecg.config import EcgDataConfig
     from anyjepa.data.ecg.preprocessing import EcgPreprocessing
     from anyjepa.data.ecg.reading import read
-    from anyjepa.data.ecg.source import EcgDataConfig, Found, training_data
+    from anyjepa.data.ecg.source import Found, training_data
     from anyjepa.data.ecg.tasks import task_table, tasks_of
 
     reading = read(folder, **options)
@@ -240,7 +241,7 @@ def build_ptbxl(folder: Path, data: Path | None) -> None:
 def build_store(folder: Path, data: Path | None) -> None:
     from wfdb_writing import write_record
 
-    from anyjepa.data.ecg.stores.writing import prepare_store
+    from anyjepa.data.ecg.prepare.writing import prepare_store
 
     records = folder.parent / "store-records"
     for number in range(3):
@@ -252,7 +253,8 @@ def build_store(folder: Path, data: Path | None) -> None:
 
 
 def store(folder: Path) -> Iterator[Any]:
-    from anyjepa.data.ecg.source import EcgDataConfig, training_data
+    from anyjepa.data.ecg.config import EcgDataConfig
+    from anyjepa.data.ecg.source import training_data
     from anyjepa.data.ecg.stores.store import Store
 
     opened = Store(folder)

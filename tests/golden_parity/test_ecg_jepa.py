@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from golden_vectors import Vectors, part_of
 
-from anyjepa.evaluation.samples import Windows
+from anyjepa.evaluation.windows import Windows
 from anyjepa.masks.base import Masks
 from anyjepa.nn.encoder import Encoder, EncoderConfig
 from anyjepa.nn.pooling import Head, HeadConfig

@@ -14,9 +14,10 @@ from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.simulated.simulator import SimulatorConfig
 from anyjepa.data.modalities import training_data
+from anyjepa.data.samples import ArraySamples
 from anyjepa.errors import InputError
 from anyjepa.evaluation.finetune import random_crops
-from anyjepa.evaluation.samples import ArraySamples, Windows
+from anyjepa.evaluation.windows import Windows
 from anyjepa.nn.encoder import Encoder
 from anyjepa.objectives.next_embedding import NextEmbeddingPrediction
 from anyjepa.randomness import generator

@@ -11,9 +11,10 @@ import pytest
 from ptbxl_miniature import write_miniature
 from wfdb_writing import write_annotations, write_record
 
+from anyjepa.data.ecg.config import EcgDataConfig
 from anyjepa.data.ecg.reading import read
 from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
-from anyjepa.data.ecg.source import EcgDataConfig, find_recordings
+from anyjepa.data.ecg.source import find_recordings
 from anyjepa.errors import InputError
 from anyjepa.runs.evaluate import evaluate
 from anyjepa.runs.pretrain import pretrain

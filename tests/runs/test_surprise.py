@@ -15,8 +15,8 @@ import anyjepa
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing
 from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
+from anyjepa.data.samples import ArraySamples
 from anyjepa.errors import InputError
-from anyjepa.evaluation.samples import ArraySamples
 from anyjepa.evaluation.surprise import continuation, predictions, surprise, window_starts
 from anyjepa.nn.encoder import Encoder, EncoderConfig
 from anyjepa.nn.positions import RotaryConfig

@@ -136,7 +136,7 @@ def data_prepare(
     """
     from anyjepa.data.ecg.checks import warn_about
     from anyjepa.data.ecg.leads import LEADS
-    from anyjepa.data.ecg.stores.writing import prepare_store
+    from anyjepa.data.ecg.prepare.writing import prepare_store
 
     store = prepare_store(
         paths,

@@ -14,8 +14,9 @@ from anyjepa.data.cells.preprocessing import CellPreprocessing
 from anyjepa.data.cells.source import CellDataConfig
 from anyjepa.data.dataset import Dataset
 from anyjepa.data.ecg import source as ecg
+from anyjepa.data.ecg.config import EcgDataConfig
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing, OnError
-from anyjepa.data.ecg.source import EcgDataConfig, Found
+from anyjepa.data.ecg.source import Found
 from anyjepa.data.images import source as images
 from anyjepa.data.images.preprocessing import ImagePreprocessing
 from anyjepa.data.images.source import ImageDataConfig

@@ -12,7 +12,7 @@ from torch import nn
 
 from anyjepa.data.array_files import read_arrays
 from anyjepa.errors import InputError
-from anyjepa.evaluation.samples import Windows
+from anyjepa.evaluation.windows import Windows
 from anyjepa.writing import replacing
 
 

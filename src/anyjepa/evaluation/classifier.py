@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from anyjepa.data.samples import Samples, SelectedSamples
 from anyjepa.evaluation.features import encoded
 from anyjepa.evaluation.finite import check_finite
-from anyjepa.evaluation.samples import Samples, SelectedSamples, Windows
+from anyjepa.evaluation.windows import Windows
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.pooling import Head
 

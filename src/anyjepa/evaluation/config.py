@@ -12,8 +12,8 @@ from anyjepa.evaluation.finetune import Finetune
 from anyjepa.evaluation.perturbation.config import PerturbationConfig
 from anyjepa.evaluation.probes import KnnProbe, LinearProbe
 from anyjepa.evaluation.result import PROTOCOLS
-from anyjepa.evaluation.samples import Windows
 from anyjepa.evaluation.splits import OpenShare, SplitConfig
+from anyjepa.evaluation.windows import Windows
 
 
 class EvaluationConfig(Config):

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from anyjepa.evaluation.samples import Samples
+from anyjepa.data.samples import Samples
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.encoders import AnyEncoderConfig, build_encoder
 from anyjepa.randomness import torch_seed

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anyjepa.data.samples import Samples
 from anyjepa.errors import InputError
 from anyjepa.evaluation.finite import check_finite
-from anyjepa.evaluation.samples import Samples, Windows, cut
+from anyjepa.evaluation.windows import Windows, cut
 from anyjepa.nn.encoder import Encoder
 
 

@@ -12,13 +12,14 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from anyjepa.config import Config, Share
+from anyjepa.data.samples import Samples, SelectedSamples
 from anyjepa.errors import InputError
 from anyjepa.evaluation.classifier import Classifier, as_probabilities, window_logits
 from anyjepa.evaluation.controls import random_encoder
 from anyjepa.evaluation.fitting import FitConfig, fit_classifier
 from anyjepa.evaluation.probes import Probed
-from anyjepa.evaluation.samples import Samples, SelectedSamples, Windows
 from anyjepa.evaluation.splits import Split
+from anyjepa.evaluation.windows import Windows
 from anyjepa.nn.encoder import Encoder, EncoderConfig
 from anyjepa.nn.encoders import AnyEncoderConfig
 from anyjepa.nn.pooling import ATTENTIVE, Head, HeadConfig

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from anyjepa.data.labels import LabelTable, join
+from anyjepa.data.samples import Samples, SelectedSamples
 from anyjepa.errors import InputError
 from anyjepa.evaluation.cache import FeatureCache
 from anyjepa.evaluation.config import EvaluationConfig
 from anyjepa.evaluation.intervals import Resampled, paired_difference, percentiles
 from anyjepa.evaluation.overlap import exposure
 from anyjepa.evaluation.result import WHAT, Difference, Parts, Result, Row, environment
-from anyjepa.evaluation.samples import Samples, SelectedSamples
 from anyjepa.evaluation.splits import Fixed, Split
 from anyjepa.evaluation.study import Candidate, Fitted, Source, Study, number
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from anyjepa.data.labels import LabelTable
+from anyjepa.data.samples import Samples, signal_hashes
 from anyjepa.errors import InputError
 from anyjepa.evaluation.attentive import attentive_probe
 from anyjepa.evaluation.cache import FeatureCache, cache_key
@@ -23,8 +24,8 @@ from anyjepa.evaluation.metrics import Scored
 from anyjepa.evaluation.overlap import Exposure, Nothing, Seen
 from anyjepa.evaluation.probes import Probed, knn_probe, linear_probe
 from anyjepa.evaluation.result import Repeat, Row
-from anyjepa.evaluation.samples import Samples, Windows, signal_hashes
 from anyjepa.evaluation.splits import Fixed, Folds, Split, check_leakage, low_shot, splits, warn_of_few
+from anyjepa.evaluation.windows import Windows
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.pooling import Head
 

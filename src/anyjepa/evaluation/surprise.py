@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from anyjepa.data.samples import Samples
 from anyjepa.errors import InputError
 from anyjepa.evaluation.finite import check_finite
-from anyjepa.evaluation.samples import Samples
 from anyjepa.nn.encoder import Encoder
 
 BATCH = 64  # windows, or histories of one window, that are read at a time

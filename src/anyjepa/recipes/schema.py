@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from anyjepa.config import Config, validated
 from anyjepa.data.cells.source import CellDataConfig
-from anyjepa.data.ecg.source import EcgDataConfig
+from anyjepa.data.ecg.config import EcgDataConfig
 from anyjepa.data.files import read_text
 from anyjepa.data.modalities import DataConfig
 from anyjepa.errors import InputError, did_you_mean

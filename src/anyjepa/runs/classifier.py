@@ -1,19 +1,20 @@
-"""Classifiers kept from an evaluation, and what they say of records."""
+"""Save the classifier that an evaluation trained, and classify records with it."""
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import nn
 
+from anyjepa.data.samples import Samples, SelectedSamples
 from anyjepa.errors import DataWarning, InputError
 from anyjepa.evaluation.classifier import WindowLogits, as_probabilities, record_logits, window_logits
 from anyjepa.evaluation.decisions import UNCHOSEN, decide
-from anyjepa.evaluation.samples import Samples, SelectedSamples, Windows, longer
+from anyjepa.evaluation.windows import Windows, longer
 from anyjepa.torch_defaults import torch_defaults
 from anyjepa.weights.folder import LoadedModel, read_config, save_model
 from anyjepa.weights.model import ClassifierConfig, TrainingRecords
@@ -23,15 +24,14 @@ if TYPE_CHECKING:
 
     from anyjepa.data.dataset import Dataset
     from anyjepa.evaluation.protocol import Fitted
-    from anyjepa.runs.model import Model
 
 
-def write_classifier(folder: Path, model: Model, what: str, samples: Dataset, fitted: Fitted) -> Path:
-    """Write a classifier that an evaluation of `model` trained as a model folder. InputError if it cannot be written.
+def write_classifier(folder: Path, loaded: LoadedModel, what: str, samples: Dataset, fitted: Fitted) -> Path:
+    """Write a classifier that an evaluation of `loaded` trained as a model folder. Raises InputError if it cannot.
 
-    what: the protocol and the task in words, for the model card; samples: what was evaluated on.
+    what: the protocol and the task in words, for the model card; samples: the evaluated records.
     """
-    loaded, windows, split, table = model.loaded, fitted.windows, fitted.split, fitted.table
+    windows, split, table = fitted.windows, fitted.split, fitted.table
     causal = fitted.encoder.config.causal
     classifier = ClassifierConfig(
         head=fitted.head.config,
@@ -72,19 +72,21 @@ def write_classifier(folder: Path, model: Model, what: str, samples: Dataset, fi
 
 
 def refuse_other_model(folder: Path) -> None:
-    """InputError where a model stands that is no kept classifier: a run's own, or somebody's encoder."""
+    """Raise InputError if the folder holds a model without a classifier, such as a run's own encoder."""
     if (folder / "config.json").exists() and read_config(folder).classifier is None:
-        raise InputError(f"{folder}: holds a model without a classifier, which would be replaced; give another place")
+        raise InputError(
+            f"{folder}: holds a model without a classifier, which this would replace; choose another folder"
+        )
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a classifier says of N records."""
+    """Probabilities and decisions of a classifier for N records."""
 
     ids: tuple[str, ...]
     config: ClassifierConfig
     probabilities: np.ndarray  # (N, C)
-    decisions: np.ndarray  # (N, C) whether each class is said to apply
+    decisions: np.ndarray  # (N, C) whether each class applies
     windows: WindowLogits  # of every window (all as one if read jointly); a record's probabilities come from the mean
     fs: float | None  # Hz, of the windows' starts; None: records without time
 
@@ -95,8 +97,9 @@ class Predictions:
         return None if self.fs is None or self.config.joint else self.windows.strongest(len(self.ids)) / self.fs
 
     def table(self) -> pd.DataFrame:
-        """One row a record: id, windows (their number), of exclusive classes the one decided, and of each class its
-        probability, of others its decision, and the start in s of the window that speaks most for it.
+        """One row per record: id, the number of windows, and for each class its probability and the start in s of the
+        window that speaks most for it. Exclusive classes have one column with the predicted class, others a decision
+        each.
         """
         import pandas as pd
 
@@ -115,29 +118,29 @@ class Predictions:
         return pd.DataFrame(columns)
 
     def window_table(self) -> pd.DataFrame:
-        """One row a window: id, start_s (without a rate: start, in samples), and the logit of each class, whose mean is
-        the record's."""
+        """One row per window: id, start_s (without a rate: start, in samples), and the logit of each class. The mean of
+        a record's windows is the record's logit."""
         import pandas as pd
 
-        found = self.windows
-        start = {"start": found.start} if self.fs is None else {"start_s": found.start / self.fs}
-        columns = {"id": [self.ids[place] for place in found.record]} | start
-        logits = {f"{name}.logit": found.logits[:, place] for place, name in enumerate(self.config.classes)}
+        windows = self.windows
+        start = {"start": windows.start} if self.fs is None else {"start_s": windows.start / self.fs}
+        columns = {"id": [self.ids[place] for place in windows.record]} | start
+        logits = {f"{name}.logit": windows.logits[:, place] for place, name in enumerate(self.config.classes)}
         return pd.DataFrame(columns | logits)
 
 
 @torch_defaults()
-def classify(model: Model, samples: Samples) -> Predictions:
-    """Prepared records of any length. Raises InputError if the model has no classifier.
+def classify(loaded: LoadedModel, preprocessing: Any, samples: Samples) -> Predictions:
+    """Classify records of any length. Raises InputError if the model has no classifier.
 
-    Records are read in the classifier's windows, those that are shorter whole; without windows of its own, records
-    longer than the model's input are read in half-overlapping ones.
+    samples: prepared by `preprocessing`. Records are read in the classifier's windows, and shorter ones as a whole.
+    A classifier without windows reads records longer than the model's input in half-overlapping windows.
     """
-    config, head = classifier_of(model.loaded), model.head
+    config, encoder, head = classifier_of(loaded), loaded.encoder, loaded.head
     if not len(samples):
         raise InputError("there are no records to classify")
     assert head is not None
-    limit, fs, ids = config.window or model.preprocessing.samples, getattr(model.preprocessing, "fs", None), samples.ids
+    limit, fs, ids = config.window or preprocessing.samples, getattr(preprocessing, "fs", None), samples.ids
     whole = ~longer(samples, limit - 1 if config.window else limit)
     if config.window and whole.any():
         length = f"{limit / fs:g} s" if fs else f"{limit} samples"
@@ -147,19 +150,19 @@ def classify(model: Model, samples: Samples) -> Predictions:
             DataWarning,
             stacklevel=3,
         )
-    absolute, parts = model.preprocessing.absolute_time, []
+    absolute, parts = preprocessing.absolute_time, []
     of_long = Windows(length=limit, stride=config.stride, count=config.count, tail=config.tail, absolute=absolute)
     read = record_logits if config.joint else window_logits
     for rows, windows in ((np.flatnonzero(~whole), of_long), (np.flatnonzero(whole), Windows(absolute=absolute))):
         if len(rows):
-            found = read(model.encoder, head, SelectedSamples(samples, rows), windows)
-            parts.append((found.logits, rows[found.record], found.start))
+            part = read(encoder, head, SelectedSamples(samples, rows), windows)
+            parts.append((part.logits, rows[part.record], part.start))
     logits, record, start = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     order = np.argsort(record, kind="stable")
-    found = WindowLogits(logits[order], record[order], start[order])
-    probabilities = as_probabilities(found.mean(len(ids)), config.exclusive)
+    windows = WindowLogits(logits[order], record[order], start[order])
+    probabilities = as_probabilities(windows.mean(len(ids)), config.exclusive)
     decisions = decide(probabilities, _thresholds(config))
-    return Predictions(samples.ids, config, probabilities, decisions, found, fs)
+    return Predictions(samples.ids, config, probabilities, decisions, windows, fs)
 
 
 def classifier_of(loaded: LoadedModel) -> ClassifierConfig:

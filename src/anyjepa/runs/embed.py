@@ -11,8 +11,8 @@ import numpy as np
 from anyjepa.data.ecg.preprocessing import OnError
 from anyjepa.data.ecg.reading import read
 from anyjepa.data.modalities import evaluation_data
+from anyjepa.data.samples import ArraySamples, Samples
 from anyjepa.errors import InputError
-from anyjepa.evaluation.samples import ArraySamples, Samples
 from anyjepa.objectives.base import Weights
 from anyjepa.runs.formulas import write_csv
 from anyjepa.runs.model import EcgModel, Model, load

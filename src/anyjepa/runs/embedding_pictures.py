@@ -9,8 +9,9 @@ import torch
 
 from anyjepa.data.dataset import Dataset
 from anyjepa.data.labels import LabelTable, join
+from anyjepa.data.samples import SelectedSamples
 from anyjepa.evaluation.features import mean_features
-from anyjepa.evaluation.samples import SelectedSamples, Windows
+from anyjepa.evaluation.windows import Windows
 from anyjepa.nn.attended import attended
 from anyjepa.randomness import generator
 from anyjepa.runs.folder import Run

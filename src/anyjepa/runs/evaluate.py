@@ -17,7 +17,7 @@ from anyjepa.errors import InputError, did_you_mean
 from anyjepa.evaluation import protocol as judging
 from anyjepa.evaluation.protocol import Candidate, EvaluationConfig
 from anyjepa.evaluation.result import PROTOCOLS, Result
-from anyjepa.evaluation.samples import Windows
+from anyjepa.evaluation.windows import Windows
 from anyjepa.objectives.base import Weights
 from anyjepa.recipes.presets import load_preset, preset_names
 from anyjepa.recipes.schema import merge
@@ -72,7 +72,7 @@ def evaluate(
     where = ", ".join(path.name for path in paths) or embedded
     unit_read = f", read as {unit}" if unit else ""
     what = f"{asked.title} of {task} on {where}{unit_read}"
-    keep = partial(write_classifier, Path(save_classifier), loaded, what, samples) if save_classifier else None
+    keep = partial(write_classifier, Path(save_classifier), loaded.loaded, what, samples) if save_classifier else None
     result = judging.evaluate(
         {f"pretrained ({loaded.loaded.weights})": candidate},
         samples,

@@ -12,10 +12,11 @@ from anyjepa.data.dataset import Dataset
 from anyjepa.data.ecg.beats import TASKS as BEAT_TASKS
 from anyjepa.data.ecg.beats import beat_windows
 from anyjepa.data.ecg.checks import tell_skipped
+from anyjepa.data.ecg.config import EcgDataConfig
 from anyjepa.data.ecg.preprocessing import OnError
 from anyjepa.data.ecg.reading import read
 from anyjepa.data.ecg.simulated.simulator import patient_split
-from anyjepa.data.ecg.source import EcgDataConfig, find_recordings
+from anyjepa.data.ecg.source import find_recordings
 from anyjepa.data.ecg.tasks import task_table, tasks_of
 from anyjepa.data.labels import LabelTable, read_label_table
 from anyjepa.data.modalities import evaluation_data

@@ -22,9 +22,10 @@ from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing, OnError
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.modalities import PREPROCESSING
+from anyjepa.data.samples import ArraySamples, Samples, SelectedSamples
 from anyjepa.errors import DataWarning, InputError, did_you_mean
 from anyjepa.evaluation.features import mean_features
-from anyjepa.evaluation.samples import ArraySamples, Samples, SelectedSamples, Windows, longer
+from anyjepa.evaluation.windows import Windows, longer
 from anyjepa.nn.conditional import ConditionalPredictor
 from anyjepa.objectives.base import Weights
 from anyjepa.runs.classifier import Predictions, classifier_of, classify
@@ -73,7 +74,7 @@ class Model:
         Raises InputError if the model has no classifier.
         """
         classifier_of(self.loaded)
-        return classify(self, self.prepared(raw, **how))
+        return classify(self.loaded, self.preprocessing, self.prepared(raw, **how))
 
     def prepared(self, raw: np.ndarray | Sequence[np.ndarray]) -> Samples:
         """Raw records as the encoder sees them."""
@@ -104,7 +105,7 @@ class Model:
         Columns id, token, start_s and surprise, 1 - cosine of the patch's projection and its prediction from
         `horizon` patches before. Raises InputError for a model that does not predict the next patch of a signal.
         """
-        return surprise_table(self, self.prepared(raw, **how), horizon)
+        return surprise_table(self.loaded, self.preprocessing, self.prepared(raw, **how), horizon)
 
     @torch_defaults()
     @torch.inference_mode()

@@ -8,7 +8,7 @@ from pathlib import Path
 from anyjepa.errors import InputError
 from anyjepa.runs.classifier import classifier_of, classify
 from anyjepa.runs.embed import read_for, refuse_input_as_output, write_table
-from anyjepa.runs.model import EcgModel, load
+from anyjepa.runs.model import load
 from anyjepa.runs.surprise import check_predicts, continuation_table, draw_surprise, surprise_table
 from anyjepa.writing import replacing
 
@@ -39,7 +39,7 @@ def predict_files(
     loaded = load(model)
     classifier_of(loaded.loaded)
     files = read_for(loaded, paths, skip_errors, fs, leads, unit)
-    found = classify(loaded, files.samples)
+    found = classify(loaded.loaded, loaded.preprocessing, files.samples)
     table = found.table()
     table.insert(1, files.called, files.groups)
     write_table(output, table)
@@ -72,16 +72,16 @@ def surprise_files(
     for place in filter(None, (output, continued, draw)):
         refuse_input_as_output(place, paths)
     loaded = load(model)
-    check_predicts(loaded)
+    preprocessing = check_predicts(loaded.loaded, loaded.preprocessing)
     files = read_for(loaded, paths, skip_errors, fs, leads, unit)
-    table = surprise_table(loaded, files.samples, horizon)
-    expected = None if continued is None else continuation_table(loaded, files.samples, horizon)
+    table = surprise_table(loaded.loaded, preprocessing, files.samples, horizon)
+    expected = None if continued is None else continuation_table(loaded.loaded, preprocessing, files.samples, horizon)
     write_table(output, table)
     if continued is not None and expected is not None:
         write_table(continued, expected)
     if draw is not None:
-        assert isinstance(loaded, EcgModel)  # checked before
-        figure = draw_surprise(loaded, files.samples, table)
+        token_s = loaded.encoder.config.patch[0] / preprocessing.fs
+        figure = draw_surprise(preprocessing, token_s, files.samples, table)
         with replacing(draw) as new:
             figure.savefig(new, dpi=150)
     return len(files.samples), files.skipped

@@ -16,8 +16,8 @@ from anyjepa.data.dataset import Dataset
 from anyjepa.data.ecg.checks import tell_skipped
 from anyjepa.data.ecg.source import Found
 from anyjepa.data.modalities import training_data
+from anyjepa.data.samples import signal_hashes
 from anyjepa.errors import InputError
-from anyjepa.evaluation.samples import signal_hashes
 from anyjepa.objectives.base import Objective
 from anyjepa.objectives.build import build, check_parameters
 from anyjepa.randomness import torch_seed

@@ -6,86 +6,88 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anyjepa.config import Config
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing
+from anyjepa.data.samples import Samples
 from anyjepa.errors import InputError
-from anyjepa.evaluation.samples import Samples
 from anyjepa.evaluation.surprise import continuation, surprise
 from anyjepa.torch_defaults import torch_defaults
+from anyjepa.weights.folder import LoadedModel
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from anyjepa.runs.model import Model
-
 SHOWN_S = 10.0  # of a drawing
 
 
-def check_predicts(model: Model) -> None:
-    """InputError for a model that does not predict the next patch of an ECG."""
-    where, config = model.loaded.folder, model.loaded.config
-    if config.objective.kind != "next_embedding":
-        raise InputError(f"{where}: is a model of {config.objective.kind} prediction; surprise needs next_embedding")
-    if config.objective.horizon != 1 or not model.encoder.config.causal:
+def check_predicts(loaded: LoadedModel, preprocessing: Config) -> EcgPreprocessing:
+    """The preprocessing of a model that predicts the next patch of an ECG. Raises InputError for any other model."""
+    where, config = loaded.folder, loaded.config.objective
+    if config.kind != "next_embedding":
+        raise InputError(f"{where}: is a model of {config.kind} prediction; surprise needs next_embedding")
+    if config.horizon != 1 or not loaded.encoder.config.causal:
         raise InputError(f"{where}: does not predict the next patch (objective.horizon 1, causal); surprise needs that")
-    if not isinstance(model.preprocessing, EcgPreprocessing):
-        raise InputError(f"{where}: is a model of {model.preprocessing.kind}; surprise is for ECGs")
+    if not isinstance(preprocessing, EcgPreprocessing):
+        raise InputError(f"{where}: is not a model of ECGs; surprise is computed for ECGs only")
+    return preprocessing
 
 
 @torch_defaults()
-def surprise_table(model: Model, samples: Samples, horizon: int = 1) -> pd.DataFrame:
-    """One row a patch: id, token (its number), start_s, surprise. Raises InputError, see `check_predicts`."""
+def surprise_table(loaded: LoadedModel, preprocessing: Config, samples: Samples, horizon: int = 1) -> pd.DataFrame:
+    """One row per patch: id, token (its number), start_s, surprise.
+
+    samples: prepared by `preprocessing`. Raises InputError, see `check_predicts`.
+    """
     import pandas as pd
 
-    check_predicts(model)
+    fs = check_predicts(loaded, preprocessing).fs
     if not len(samples):
         raise InputError("there are no records whose surprise could be computed")
-    found = surprise(model.encoder, samples, horizon)
+    scores = surprise(loaded.encoder, samples, horizon)
     return pd.DataFrame(
         {
-            "id": np.array(samples.ids, object)[found.record],
-            "token": found.token,
-            "start_s": found.token * _token_s(model),
-            "surprise": found.values,
+            "id": np.array(samples.ids, object)[scores.record],
+            "token": scores.token,
+            "start_s": scores.token * (loaded.encoder.config.patch[0] / fs),
+            "surprise": scores.values,
         }
     )
 
 
 @torch_defaults()
-def continuation_table(model: Model, samples: Samples, horizon: int) -> pd.DataFrame:
-    """One row an expected patch: id, token, start_s, z0 ... Raises InputError, see `check_predicts`."""
+def continuation_table(loaded: LoadedModel, preprocessing: Config, samples: Samples, horizon: int) -> pd.DataFrame:
+    """One row per expected patch: id, token, start_s, z0 ... Raises InputError, see `check_predicts`."""
     import pandas as pd
 
-    check_predicts(model)
-    vectors = continuation(model.encoder, samples, horizon)  # (N, horizon, D)
-    patch = model.encoder.config.patch[0]
+    fs, patch = check_predicts(loaded, preprocessing).fs, loaded.encoder.config.patch[0]
+    vectors = continuation(loaded.encoder, samples, horizon)  # (N, horizon, D)
     token = np.array([samples[i].shape[1] // patch for i in range(len(samples))])[:, None] + np.arange(horizon)
     names = {"id": np.repeat(np.array(samples.ids, object), horizon), "token": token.ravel()}
-    columns = pd.DataFrame(vectors.reshape(-1, model.dim), columns=[f"z{i}" for i in range(model.dim)])
-    return pd.concat([pd.DataFrame({**names, "start_s": token.ravel() * _token_s(model)}), columns], axis=1)
+    columns = pd.DataFrame(vectors.reshape(-1, vectors.shape[-1]), columns=[f"z{i}" for i in range(vectors.shape[-1])])
+    return pd.concat([pd.DataFrame({**names, "start_s": token.ravel() * (patch / fs)}), columns], axis=1)
 
 
-def draw_surprise(model: Model, samples: Samples, table: pd.DataFrame) -> Figure:
-    """The 10 s around the most surprising patch on ECG paper; the darker a patch's ground, the more surprising.
+def draw_surprise(preprocessing: EcgPreprocessing, token_s: float, samples: Samples, table: pd.DataFrame) -> Figure:
+    """Draw the 10 s around the most surprising patch on ECG paper; the darker a patch's ground, the more surprising.
 
-    table: of `surprise_table`. White is the median of the record's patches, full blue its largest. Voltages are those
-    that the model sees: where it clips them, they are clipped.
+    token_s: duration of a patch, s; table: of `surprise_table`. White is the median of the record's patches, full blue
+    its largest. The voltages are those that the model sees, clipped where it clips them.
     """
     from anyjepa.data.ecg.paper import MARGIN_MM, SPEED_MM_S, draw_ecg
 
-    constants, token_s = model.preprocessing, _token_s(model)
     top = table.loc[table["surprise"].idxmax()]
     own: Any = table[table["id"] == top["id"]]
     standardised = samples[samples.ids.index(top["id"])]
-    signal = standardised * np.array(constants.std)[:, None] + np.array(constants.mean)[:, None]
-    last = max(0.0, signal.shape[1] / constants.fs - SHOWN_S)
+    signal = standardised * np.array(preprocessing.std)[:, None] + np.array(preprocessing.mean)[:, None]
+    last = max(0.0, signal.shape[1] / preprocessing.fs - SHOWN_S)
     start_s = np.floor(min(max(float(top["start_s"]) - SHOWN_S / 2, 0.0), last) / token_s) * token_s
     middle = own["surprise"].median()
     title = f"{top['id']} from {start_s:.2f} s; surprise: {middle:.2f} (white) to {top['surprise']:.2f} (blue)"
-    if (np.abs(standardised) >= constants.clip).any():
-        title += f"; clipped at {constants.clip:g} standard deviations, as the model sees it"
-    shown = signal[:, round(start_s * constants.fs) :]
-    figure = draw_ecg(shown, constants.fs, constants.leads, layout="rows", duration_s=SHOWN_S, title=title)
+    if (np.abs(standardised) >= preprocessing.clip).any():
+        title += f"; clipped at {preprocessing.clip:g} standard deviations, as the model sees it"
+    shown = signal[:, round(start_s * preprocessing.fs) :]
+    figure = draw_ecg(shown, preprocessing.fs, preprocessing.leads, layout="rows", duration_s=SHOWN_S, title=title)
     for _, patch in own[own["start_s"].between(start_s - 1e-9, start_s + SHOWN_S - token_s + 1e-9)].iterrows():
         strength = (patch["surprise"] - middle) / max(top["surprise"] - middle, 1e-9)
         if strength > 0:
@@ -94,7 +96,3 @@ def draw_surprise(model: Model, samples: Samples, table: pd.DataFrame) -> Figure
                 x, x + token_s * SPEED_MM_S, color="#1050d0", alpha=0.6 * strength, linewidth=0, zorder=0.5
             )
     return figure
-
-
-def _token_s(model: Model) -> float:
-    return model.encoder.config.patch[0] / model.preprocessing.fs

@@ -6,10 +6,11 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from anyjepa.data.ecg.config import EcgDataConfig
 from anyjepa.data.ecg.dataset import EcgDataset, leads_note
 from anyjepa.data.ecg.leads import canonical_lead
 from anyjepa.data.ecg.preprocessing import (
@@ -22,9 +23,6 @@ from anyjepa.data.ecg.preprocessing import (
 from anyjepa.data.ecg.stores.store import Store
 from anyjepa.data.training_part import check_excluded
 from anyjepa.errors import InputError
-
-if TYPE_CHECKING:
-    from anyjepa.data.ecg.source import EcgDataConfig
 
 
 class Chosen(NamedTuple):

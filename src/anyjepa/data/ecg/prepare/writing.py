@@ -31,6 +31,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from anyjepa.config import validated
 from anyjepa.data.ecg.checks import Problem, added_up, check
 from anyjepa.data.ecg.leads import LEADS, canonical_lead
+from anyjepa.data.ecg.prepare.work import Work
 from anyjepa.data.ecg.preprocessing import MissingLeads, OnError, align, derived_leads, deviations, pooled
 from anyjepa.data.ecg.reading import find
 from anyjepa.data.ecg.recording import Recording, check_rate
@@ -47,7 +48,6 @@ from anyjepa.data.ecg.stores.store import (
     checksum,
     index_schema,
 )  # fmt: skip
-from anyjepa.data.ecg.stores.work import Work
 from anyjepa.data.ecg.wfdb.header import record_files
 from anyjepa.errors import InputError
 from anyjepa.writing import replacing, write_text

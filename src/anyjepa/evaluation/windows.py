@@ -1,59 +1,16 @@
-"""Records of any modality, and the windows that an encoder sees of them."""
+"""The windows of a record that an encoder sees."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from hashlib import blake2b
-from typing import Literal, Protocol, Self
+from typing import Literal, Self
 
 import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
 from anyjepa.config import Config
 from anyjepa.data.dataset import Dataset
+from anyjepa.data.samples import Samples
 from anyjepa.errors import InputError
-
-
-class Samples(Protocol):
-    """Prepared records of any modality. Their first axis after the channels is time, where there is time."""
-
-    @property
-    def ids(self) -> tuple[str, ...]: ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> np.ndarray:
-        """(C, *samples) float32."""
-        ...
-
-
-@dataclass(frozen=True)
-class ArraySamples:
-    """`Samples` held in memory."""
-
-    ids: tuple[str, ...]
-    signals: list[np.ndarray]  # (C, *samples) float32 each; lengths may differ
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        return self.signals[index]
-
-
-class SelectedSamples:
-    """`Samples` at `index` of others, in that order."""
-
-    def __init__(self, samples: Samples, index: Sequence[int] | np.ndarray):
-        self.samples, self.index = samples, [int(i) for i in index]
-        self.ids = tuple(samples.ids[i] for i in self.index)
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        return self.samples[self.index[index]]
 
 
 class Windows(Config):
@@ -114,14 +71,3 @@ def longer(samples: Samples, limit: int) -> np.ndarray:
     if isinstance(samples, Dataset) and samples.longest <= limit:
         return np.zeros(len(samples), bool)  # without reading them
     return np.array([samples[i].shape[1] > limit for i in range(len(samples))], bool)
-
-
-def signal_hashes(samples: Samples) -> list[str]:
-    """A digest of each signal's shape and values."""
-    return [signal_hash(samples[i]) for i in range(len(samples))]
-
-
-def signal_hash(signal: np.ndarray) -> str:
-    """A digest of one signal's shape and float32 values; equal for equal signals of different ids."""
-    signal = np.ascontiguousarray(signal, dtype=np.float32)
-    return blake2b(repr(signal.shape).encode() + signal.tobytes(), digest_size=12).hexdigest()

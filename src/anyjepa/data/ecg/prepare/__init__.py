@@ -1,0 +1,1 @@
+"""Prepare ECGs once for training: read them, align them and write them as a store."""
