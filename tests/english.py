@@ -13,7 +13,7 @@ NOUNS = (
     "second|seed|step|token|video"
 )
 COUNTED = (
-    "axis|batch|cells?|column|counts?|crops?|dimension|draws?|file|genes?|head|images?|labels?|line|loss|masks?|name|"
+    "axis|batch|cells?|column|counts?|crops?|dimension|file|genes?|head|images?|labels?|line|loss|"
     "network|number|numbers|once|one|parameters?|pass|place|rate|records?|row|rows|samples?|scores?|seeds?|steps?|"
     "threshold|time|tokens?|twice|values?|vectors?|windows?|five|two|three|ten"
 )
