@@ -74,10 +74,10 @@ def ours(name: str, recipe: Recipe, pixels: np.ndarray, precision: str, times: T
         begin = now()
         batch = collate(crops.__getitems__(next(steps)))
         times[f"{name}_batch"].append(now() - begin)
-        masks = [_to(group, device) for group in batch.masks]
+        batch = batch._replace(x=batch.x.to(device), masks=[_to(group, device) for group in batch.masks])
         objective.begin_step(batch.step, recipe.training.schedule_steps)
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            loss = objective(batch.x.to(device), masks, None, recipe.training.batch_size).total()
+            loss = objective(batch).total()
         loss.backward()
         optimiser.step()
         optimiser.zero_grad()

@@ -43,6 +43,7 @@ from anyjepa.evaluation.protocol import Candidate, evaluate
 from anyjepa.evaluation.splits import Fixed
 from anyjepa.evaluation.windows import Windows
 from anyjepa.masks.sampling import draws, sample
+from anyjepa.objectives.batch import Batch
 from anyjepa.recipes.schema import Recipe, load_recipe
 from anyjepa.runs.folder import Run, environment, open_run
 from anyjepa.runs.labelled import Labelled, labelled
@@ -95,7 +96,7 @@ def step_of(recipe: Recipe) -> Step:
             groups = sample(masks, grid, rng.random(shared), rng.random((len(x), own)))
         objective.begin_step(0, 1)
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            loss = objective(x, groups).total()
+            loss = objective(Batch.whole(x, groups)).total()
         loss.backward()
         optimiser.step()
         optimiser.zero_grad()

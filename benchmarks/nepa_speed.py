@@ -22,6 +22,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from anyjepa.objectives.batch import Batch
 from anyjepa.recipes.schema import load_recipe
 from anyjepa.runs.folder import environment
 from anyjepa.runs.pretrain import build_objective
@@ -41,7 +42,7 @@ def ours(x: Tensor, precision: str, compiled: bool) -> Step:
     def step() -> float:
         objective.begin_step(1, recipe.training.steps)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
-            loss = objective(x).total()
+            loss = objective(Batch.whole(x)).total()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(objective.student.parameters(), CLIP)
         optimiser.step()

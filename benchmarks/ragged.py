@@ -18,6 +18,7 @@ import torch
 
 from anyjepa.masks.base import Masks
 from anyjepa.masks.sampling import draws, sample
+from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.build import build
 from anyjepa.recipes.schema import load_recipe
 from anyjepa.runs.folder import environment
@@ -57,7 +58,7 @@ def main() -> None:
         clock, used = time.perf_counter(), time.process_time()
         objective.begin_step(0, 1)
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
-            loss = objective(x, [group]).total()
+            loss = objective(Batch.whole(x, [group])).total()
         loss.backward()
         optimiser.step()
         optimiser.zero_grad()

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from anyjepa.masks.spans import sample_spans, span_draws
+from anyjepa.objectives.batch import Batch
 from anyjepa.recipes.schema import load_recipe
 from anyjepa.runs.folder import environment
 from anyjepa.runs.pretrain import build_objective
@@ -46,7 +47,7 @@ def ours(size: str, x: torch.Tensor, precision: str) -> Step:
         masks = type(masks)(*(part.to(x.device) if isinstance(part, torch.Tensor) else part for part in masks))
         objective.target.update(objective.student, 0.998)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
-            loss = objective(x, [masks]).total()
+            loss = objective(Batch.whole(x, [masks])).total()
         loss.backward()
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)

@@ -91,7 +91,7 @@ def test_sizes_that_do_not_fit_are_told_with_what_would(changes, message):
 
 def test_in_the_first_phase_a_cell_is_paired_with_a_part_of_itself():
     dataset = training_data(config(), [])
-    x, other, condition, valid = dataset.pairs(range(0, 120, 3), rngs(40), rngs(40, "second"), step=9)
+    x, (other, condition, valid) = dataset.pairs(range(0, 120, 3), rngs(40), rngs(40, "second"), step=9)
     whole = np.stack([dataset[i] for i in range(0, 120, 3)])
     np.testing.assert_array_equal(other, whole)
     kept = x != 0
@@ -108,7 +108,7 @@ def test_then_a_matched_control_becomes_the_cell_under_its_condition():
     screen = dataset.screen
     assert screen.cell_type is not None
     cells = list(range(0, len(dataset), 7))
-    x, other, condition, valid = dataset.pairs(cells, rngs(len(cells)), rngs(len(cells)), step=10)
+    x, (other, condition, valid) = dataset.pairs(cells, rngs(len(cells)), rngs(len(cells)), step=10)
     assert condition is not None
     assert valid is not None
     everyone = {row.tobytes(): number for number, row in enumerate(screen.rows(np.arange(len(screen))))}
@@ -120,15 +120,15 @@ def test_then_a_matched_control_becomes_the_cell_under_its_condition():
         assert screen.cell_type.codes[before] == screen.cell_type.codes[cell]
         assert (before == cell) == (number == 0)  # a control stays as it is, under no condition
         assert valid[place].sum() == len(screen.conditions[number])
-    again = dataset.pairs(cells, rngs(len(cells)), rngs(len(cells)), step=999)
-    np.testing.assert_array_equal(again.x, x)
+    again, _ = dataset.pairs(cells, rngs(len(cells)), rngs(len(cells)), step=999)
+    np.testing.assert_array_equal(again, x)
 
 
 def test_cells_without_a_perturbation_are_only_hidden():
     """An atlas: nothing but controls."""
     dataset = training_data(config(hidden={"steps": 0}, encoding={"width": 30}), [])
     alone = replace(dataset, controls=None)
-    x, other, _, valid = alone.pairs([0, 1], rngs(2), rngs(2), step=50)
+    x, (other, _, valid) = alone.pairs([0, 1], rngs(2), rngs(2), step=50)
     assert (x != other).any()
     assert valid is not None
     assert not valid.any()

@@ -201,7 +201,7 @@ def config(**settings):
 
 def test_a_pair_is_a_cell_and_its_proteins():
     dataset = training_data(config(split=ByCell()), [])
-    x, other, condition, valid = dataset.pairs([4, 0], [], [], 0)
+    x, (other, condition, valid) = dataset.pairs([4, 0], [], [], 0)
     rows = dataset.rows[[4, 0]]
     assert (condition, valid) == (None, None)
     np.testing.assert_array_equal(x[:, 0], dataset.screen.rows(rows))

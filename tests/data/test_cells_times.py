@@ -72,7 +72,7 @@ def test_a_later_cell_comes_from_any_earlier_one_of_its_lineage(screen):
     known, cells = dataset.screen, np.arange(len(dataset))
     assert max(time_course(known.conditions)[number] for number in known.condition[dataset.rows]) == 4
     rngs = [generator(0, "crop", place) for place in cells]
-    x, other, condition, valid = dataset.pairs(cells, rngs, rngs, step=0)
+    x, (other, condition, valid) = dataset.pairs(cells, rngs, rngs, step=0)
     place = {row.tobytes(): number for number, row in enumerate(known.rows(np.arange(len(known))))}
     times, seen = np.array([0, 1, 2, 4, 6]), set()
     for i in cells:

@@ -10,6 +10,7 @@ from golden_vectors import Vectors, part_of
 from torch import Tensor
 
 from anyjepa.masks.base import Masks
+from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.masked import MaskedPrediction
 from anyjepa.objectives.targets import TeacherConfig
 from anyjepa.training.config import OptimiserConfig, TrainingConfig
@@ -99,7 +100,7 @@ def check_step(golden: MetaGolden, section: str, x: Tensor, masks: list[Masks]) 
     """Loss, weights after AdamW and the teacher after EMA, in this order."""
     model, hyper = golden.objective(), golden.settings["model"]["opt"]
     optimiser = optimiser_of(golden, model, resume=section == "step_resume")
-    loss = model(x, masks).total()
+    loss = model(Batch.whole(x, masks)).total()
     loss.backward()
     optimiser.step()
     model.target.update(model.student, hyper["momentum"])

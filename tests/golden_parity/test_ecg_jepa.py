@@ -14,6 +14,7 @@ from anyjepa.masks.base import Masks
 from anyjepa.nn.encoder import Encoder, EncoderConfig
 from anyjepa.nn.pooling import Head, HeadConfig
 from anyjepa.nn.tokens import patchify
+from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.masked import MaskedPrediction
 from anyjepa.objectives.targets import TeacherConfig, ema_update
 from anyjepa.training.config import OptimiserConfig, TrainingConfig
@@ -33,10 +34,13 @@ class Golden(Vectors):
         self.checkpoint = read_foreign(folder / "chkpt_2.pt")
         self.imported = convert("chkpt_2.pt", self.checkpoint)
 
-    def masks(self, number: str = "", micro_batches: int = 1) -> Masks:
-        targets = self.tensor(f"mask_predictor{number}")[:, None]
-        count = targets.numel() * micro_batches  # the reference takes the mean of the micro-batches' means
-        return Masks(self.tensor(f"mask_encoder{number}"), targets, target_count=count)
+    def masks(self, number: str = "") -> Masks:
+        return Masks(self.tensor(f"mask_encoder{number}"), self.tensor(f"mask_predictor{number}")[:, None])
+
+    def batch(self, number: str = "", micro_batches: int = 1) -> Batch:
+        x, masks = self.tensor(f"x{number}"), self.masks(number)
+        count = masks.count() * micro_batches  # the reference takes the mean of the micro-batches' means
+        return Batch(x, len(x) * micro_batches, [count], [masks])
 
     def objective(self) -> MaskedPrediction:
         config, tensors, student = self.imported.config, self.imported.tensors, self.imported.student
@@ -63,7 +67,7 @@ def ecg(golden: Path) -> Golden:
 def model(ecg: Golden) -> MaskedPrediction:
     """Stored weights with the gradients of static/loss. Not changed by tests."""
     model = ecg.objective()
-    loss = model(ecg.tensor("x"), [ecg.masks()]).total()
+    loss = model(ecg.batch()).total()
     loss.backward()
     ecg.match("static/loss", loss)
     return model
@@ -130,7 +134,7 @@ def test_training_step(ecg: Golden, section: str):
     losses = []
     for number, momentum in zip(numbers, hyper["momentum"], strict=False):
         ema_update(list(model.target.encoder.parameters()), list(model.student.parameters()), momentum)
-        loss = model(ecg.tensor(f"x{number}"), [ecg.masks(number, len(numbers))]).total()
+        loss = model(ecg.batch(number, len(numbers))).total()
         loss.backward()
         losses.append(loss.item())
     if f"{section}/target_out" in ecg.vectors:

@@ -10,6 +10,7 @@ from meta_golden import MetaGolden, check_gradients, check_groups, check_import,
 
 from anyjepa.masks.base import Masks
 from anyjepa.nn.tokens import patchify
+from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.masked import MaskedPrediction
 
 
@@ -27,7 +28,7 @@ def masks(ijepa: MetaGolden) -> Masks:
 def model(ijepa: MetaGolden, masks: Masks) -> MaskedPrediction:
     """Stored weights with the gradients of static/loss. Not changed by tests."""
     model = ijepa.objective()
-    loss = model(ijepa.tensor("x"), [masks]).total()
+    loss = model(Batch.whole(ijepa.tensor("x"), [masks])).total()
     loss.backward()
     ijepa.match("static/loss", loss)
     return model

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from anyjepa.nn.packing import Layout
 from anyjepa.nn.pooling import Head, HeadConfig
+from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.next_embedding import NextEmbeddingPrediction
 from anyjepa.training.config import OptimiserConfig, TrainingConfig
 from anyjepa.training.module import Pretraining
@@ -72,7 +73,7 @@ def nepa(request: pytest.FixtureRequest, golden: Path) -> NepaGolden:
 def model(nepa: NepaGolden) -> NextEmbeddingPrediction:
     """Stored weights with the gradients of static/loss. Not changed by tests."""
     model = nepa.objective()
-    loss = model(nepa.tensor("x")).total()
+    loss = model(Batch.whole(nepa.tensor("x"))).total()
     loss.backward()
     nepa.match("static/loss", loss)
     return model
@@ -129,7 +130,7 @@ def test_training_steps(nepa: NepaGolden):
         section = f"step{number + 1}"
         model.begin_step(number, 2)
         optimiser.zero_grad()
-        loss = model(nepa.tensor(batch)).total()
+        loss = model(Batch.whole(nepa.tensor(batch))).total()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), step["max_grad_norm"])
         optimiser.step()
@@ -184,7 +185,7 @@ def test_import_takes_the_average_and_keeps_the_student(nepa: NepaGolden, tmp_pa
     nepa.match("static/encoder_out", outputs(student.encoder, x))
     model = nepa.objective()
     model.student.load_state_dict(average.encoder.state_dict())
-    nepa.match("ema_file/loss", model(x).total())
+    nepa.match("ema_file/loss", model(Batch.whole(x)).total())
 
 
 def test_export_writes_the_tensors_that_were_imported(nepa: NepaGolden, tmp_path: Path):

@@ -10,6 +10,7 @@ from meta_golden import MetaGolden, check_gradients, check_groups, check_import,
 
 from anyjepa.masks.base import Masks
 from anyjepa.nn.tokens import patchify
+from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.losses import DistanceConfig
 from anyjepa.objectives.masked import MaskedPrediction
 
@@ -30,7 +31,7 @@ def masks(vjepa: MetaGolden) -> list[Masks]:
 def model(vjepa: MetaGolden, masks: list[Masks]) -> MaskedPrediction:
     """Stored weights with the gradients of static/loss. Not changed by tests."""
     model = vjepa.objective()
-    loss = model(vjepa.tensor("x"), masks).total()
+    loss = model(Batch.whole(vjepa.tensor("x"), masks)).total()
     loss.backward()
     vjepa.match("static/loss", loss)
     return model
@@ -62,7 +63,7 @@ def test_forward(vjepa: MetaGolden, model: MaskedPrediction, masks: list[Masks])
 def test_loss_of_exponent_two_is_half_of_l2(vjepa: MetaGolden, masks: list[Masks]):
     model = vjepa.objective()
     model.config = model.config.model_copy(update={"distance": DistanceConfig(kind="l2")})
-    vjepa.match("static/loss_exp2", model(vjepa.tensor("x"), masks).total() / 2)
+    vjepa.match("static/loss_exp2", model(Batch.whole(vjepa.tensor("x"), masks)).total() / 2)
 
 
 def test_gradients(vjepa: MetaGolden, model: MaskedPrediction):

@@ -17,11 +17,11 @@ def test_targets_are_packed_sample_by_sample_and_block_by_block() -> None:
     assert Masks(CONTEXT, TARGETS, None, VALID).of(values).flatten().tolist() == [2, 3, 4, 4, 5, 6, 5]
 
 
-def test_rows_are_no_longer_than_they_need_and_count_the_whole_batch() -> None:
+def test_rows_have_no_needless_padding() -> None:
     first = Masks(CONTEXT, TARGETS, None, VALID).rows(slice(0, 1))
     assert first.targets.shape == (1, 2, 3)
     assert first.targets_valid is not None
-    assert first.count() == 7
+    assert first.count() == 4
     shorter = Masks(CONTEXT, TARGETS, None, VALID & torch.tensor([True, True, False])).rows(slice(1, 2))
     assert shorter.targets.tolist() == [[[0, 1], [4, 4]]]
     assert shorter.targets_valid is not None
@@ -29,7 +29,6 @@ def test_rows_are_no_longer_than_they_need_and_count_the_whole_batch() -> None:
     assert full.context_valid is None
 
 
-def test_count_is_the_optimiser_batchs_where_known() -> None:
+def test_only_valid_targets_count() -> None:
     assert Masks(CONTEXT, TARGETS).count() == 12
     assert Masks(CONTEXT, TARGETS, None, VALID).count() == 7
-    assert Masks(CONTEXT, TARGETS, None, VALID, target_count=100).count() == 100

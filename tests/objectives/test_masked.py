@@ -16,6 +16,7 @@ from anyjepa.nn.encoder import EncoderConfig
 from anyjepa.nn.positions import LearnedConfig
 from anyjepa.nn.predictor import PredictorConfig
 from anyjepa.nn.transformer import BlockConfig
+from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.losses import DistanceConfig, distance
 from anyjepa.objectives.masked import MaskedPrediction, MaskedPredictionConfig
 
@@ -49,9 +50,9 @@ def ragged(seed: int, batch: int, blocks: int = 1) -> Masks:
     return Masks(context, targets, context_valid, targets_valid)
 
 
-def rows(masks: Masks, part: slice, count: int) -> Masks:
-    """Some samples of a batch that has `count` targets."""
-    return Masks(*(value[part] for value in masks[:4]), target_count=count)
+def part(batch: Batch, rows: slice) -> Batch:
+    """A micro-batch: some samples of the optimiser batch, with its sizes."""
+    return batch._replace(x=batch.x[rows], masks=[group.rows(rows) for group in batch.masks])
 
 
 def gradients(model: MaskedPrediction) -> dict[str, Tensor]:
@@ -66,14 +67,15 @@ def test_micro_batches_add_up_to_the_batch(seed: int, cuts: tuple[int, ...], kin
     """Two groups, ragged contexts and targets: sums of losses and gradients are those of the whole batch."""
     model = objective(seed, distance=DistanceConfig(kind=kind))
     x, groups = torch.randn(6, 3, 50), [ragged(seed, 6), ragged(seed + 1, 6, blocks=2)]
-    whole = model(x, groups).total()
+    batch = Batch.whole(x, groups)
+    whole = model(batch).total()
     whole.backward()
     expected, total = gradients(model), 0.0
     edges = [0, *cuts, 6]
     for low, high in pairwise(edges):
-        part = model(x[low:high], [rows(group, slice(low, high), group.count()) for group in groups]).total()
-        part.backward()
-        total += part.item()
+        share = model(part(batch, slice(low, high))).total()
+        share.backward()
+        total += share.item()
     assert total == pytest.approx(whole.item(), rel=1e-5)
     actual = gradients(model)
     assert actual.keys() == expected.keys()
@@ -89,7 +91,7 @@ def test_the_loss_by_hand() -> None:
         context = model.student(x[b : b + 1], seen[None])
         predicted = model.predictor(context, seen[None], hidden[None, None], None, (10,))
         lost += (predicted - targets[b, hidden]).abs().mean(1).sum().item()
-    losses = model(x, [group])
+    losses = model(Batch.whole(x, [group]))
     assert losses.terms().keys() == {"prediction"}
     assert losses.total().item() == pytest.approx(lost / int(group.targets_valid.sum()), rel=1e-5)
 
@@ -97,11 +99,11 @@ def test_the_loss_by_hand() -> None:
 def test_groups_are_averaged_each_with_its_mask_token() -> None:
     model, x = objective(), torch.randn(4, 3, 50)
     first, second = ragged(1, 4), ragged(2, 4, blocks=2)
-    both = model(x, [first, second]).total().item()
-    alone = model(x, [first]).total().item()
-    again = model(x, [second, second]).total().item()
+    both = model(Batch.whole(x, [first, second])).total().item()
+    alone = model(Batch.whole(x, [first])).total().item()
+    again = model(Batch.whole(x, [second, second])).total().item()
     model.predictor.mask_tokens.data = model.predictor.mask_tokens.data.flip(0)
-    second_alone = model(x, [second]).total().item()  # with the second mask token
+    second_alone = model(Batch.whole(x, [second])).total().item()  # with the second mask token
     assert both == pytest.approx((alone + second_alone) / 2, rel=1e-5)
     assert again != pytest.approx(second_alone, rel=1e-5)
 
@@ -122,7 +124,7 @@ def test_the_student_sees_its_context_only_and_the_teacher_everything() -> None:
 
 def test_student_and_predictor_learn_and_the_teacher_does_not() -> None:
     model = objective()
-    model(torch.randn(4, 3, 50), [ragged(0, 4), ragged(1, 4)]).total().backward()
+    model(Batch.whole(torch.randn(4, 3, 50), [ragged(0, 4), ragged(1, 4)])).total().backward()
     learns = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert {name.split(".")[0] for name in learns} == {"student", "predictor"}
     moved = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
@@ -134,10 +136,10 @@ def test_training_mode_drops_in_the_student_not_in_the_targets() -> None:
     model = objective(block=BlockConfig(dropout=0.3, drop_path=0.3)).train()
     x, group = torch.randn(4, 3, 50), ragged(0, 4)
     targets = model.target(x)
-    assert model(x, [group]).total() != model(x, [group]).total()
+    assert model(Batch.whole(x, [group])).total() != model(Batch.whole(x, [group])).total()
     assert torch.equal(model.target(x), targets)
     model.eval()
-    assert model(x, [group]).total() == model(x, [group]).total()
+    assert model(Batch.whole(x, [group])).total() == model(Batch.whole(x, [group])).total()
 
 
 def test_absolute_time_reaches_student_predictor_and_teacher() -> None:
@@ -147,20 +149,21 @@ def test_absolute_time_reaches_student_predictor_and_teacher() -> None:
     context = model.student(x, group.context, group.context_valid, start)
     predicted = model.predictor(context, group.context, group.targets, group.targets_valid, (10,), start)
     expected = distance(DistanceConfig(), predicted, group.of(targets)) / group.count()
-    torch.testing.assert_close(model(x, [group], start).total(), expected)
-    assert model(x, [group]).total() != expected
+    torch.testing.assert_close(model(Batch.whole(x, [group], start)).total(), expected)
+    assert model(Batch.whole(x, [group])).total() != expected
 
 
 def test_a_crop_shorter_than_the_full_input() -> None:
-    loss = objective()(torch.randn(2, 3, 25), [Masks(torch.tensor([[0, 4]] * 2), torch.tensor([[[1, 2, 3]]] * 2))])
+    masks = Masks(torch.tensor([[0, 4]] * 2), torch.tensor([[[1, 2, 3]]] * 2))
+    loss = objective()(Batch.whole(torch.randn(2, 3, 25), [masks]))
     assert loss.total().isfinite()
 
 
 def test_the_loss_is_float32_under_autocast() -> None:
     model, x, group = objective(), torch.randn(4, 3, 50), ragged(0, 4)
-    exact = model(x, [group]).total()
+    exact = model(Batch.whole(x, [group])).total()
     with torch.autocast("cpu", torch.bfloat16):
-        loss = model(x, [group]).total()
+        loss = model(Batch.whole(x, [group])).total()
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(exact.item(), rel=0.03)
     loss.backward()

@@ -11,6 +11,7 @@ from anyjepa.errors import InputError
 from anyjepa.nn.encoder import EncoderConfig
 from anyjepa.nn.positions import RotaryConfig, SinCosConfig
 from anyjepa.nn.transformer import BlockConfig
+from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.next_embedding import NextEmbeddingConfig, NextEmbeddingPrediction
 from anyjepa.recipes.schema import load_recipe
 
@@ -34,7 +35,7 @@ def test_the_loss_is_the_negative_cosine_of_each_output_with_the_next_patch(obje
     outputs = torch.cat([prefix, patches], 1)
     embedded = objective.student.embed(x)
     pairs = [F.cosine_similarity(outputs[b, t], embedded[b, t], dim=0) for b in range(3) for t in range(3)]
-    assert objective(x).total().item() == pytest.approx(-torch.stack(pairs).mean().item(), rel=1e-6)
+    assert objective(Batch.whole(x)).total().item() == pytest.approx(-torch.stack(pairs).mean().item(), rel=1e-6)
 
 
 def test_a_longer_horizon_predicts_later_patches() -> None:
@@ -44,12 +45,12 @@ def test_a_longer_horizon_predicts_later_patches() -> None:
     prefix, patches = objective.student.features(x)
     outputs = torch.cat([prefix, patches], 1)  # 9 places; place 0 predicts patch 2
     expected = -F.cosine_similarity(outputs[:, :6], objective.student.embed(x)[:, 2:], dim=-1).mean()
-    assert objective(x).total().item() == pytest.approx(expected.item(), rel=1e-6)
+    assert objective(Batch.whole(x)).total().item() == pytest.approx(expected.item(), rel=1e-6)
 
 
 def test_no_gradient_flows_through_targets(objective) -> None:
     x = torch.randn(2, 2, 40)
-    objective(x).total().backward()
+    objective(Batch.whole(x)).total().backward()
     taught = objective.student.project.weight.grad.clone()
     objective.zero_grad()
     target = objective.student.embed(x).detach()
@@ -71,14 +72,14 @@ def test_an_output_does_not_see_later_patches(objective) -> None:
 
 def test_micro_batches_add_up_to_the_batch(objective) -> None:
     x = torch.randn(4, 2, 40)
-    whole = objective(x)
-    parts = [objective(half, samples=4) for half in x.split(2)]
+    whole = objective(Batch.whole(x))
+    parts = [objective(Batch(half, samples=4)) for half in x.split(2)]
     assert sum(p.total() for p in parts).item() == pytest.approx(whole.total().item(), rel=1e-5)
     assert sum(p.watched["repeat"] for p in parts).item() == pytest.approx(whole.watched["repeat"].item(), rel=1e-5)
 
 
 def test_repeating_the_patch_is_perfect_on_a_repeating_signal(objective) -> None:
-    losses = objective(torch.randn(2, 2, 1).expand(2, 2, 40))
+    losses = objective(Batch.whole(torch.randn(2, 2, 1).expand(2, 2, 40)))
     assert losses.watched["repeat"].item() == pytest.approx(-1, abs=1e-5)
 
 
@@ -106,7 +107,7 @@ def test_the_average_is_the_model_and_gets_no_gradient() -> None:
     averaged = NextEmbeddingPrediction(NextEmbeddingConfig(encoder=encoder(), ema=0.5), 2, (40,))
     assert list(averaged.encoders()) == ["average", "student"]
     assert averaged.average is not None
-    averaged(torch.randn(2, 2, 40)).total().backward()
+    averaged(Batch.whole(torch.randn(2, 2, 40))).total().backward()
     assert all(p.grad is None and not p.requires_grad for p in averaged.average.parameters())
 
 

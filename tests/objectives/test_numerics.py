@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -11,12 +13,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from anyjepa.data.pair import Pair
 from anyjepa.masks.base import Masks
 from anyjepa.nn.conditional import ConditionalPredictorConfig
 from anyjepa.nn.encoder import EncoderConfig
 from anyjepa.nn.positions import RotaryConfig
 from anyjepa.nn.predictor import DensePredictorConfig, PredictorConfig
-from anyjepa.objectives.base import Objective, Pair
+from anyjepa.objectives import losses
+from anyjepa.objectives.base import Objective
+from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.losses import DistanceConfig, Losses
 from anyjepa.objectives.masked import MaskedPrediction, MaskedPredictionConfig
 from anyjepa.objectives.next_embedding import NextEmbeddingConfig, NextEmbeddingPrediction
@@ -38,17 +43,18 @@ BLOCKS = Masks(torch.tensor([[0, 1], [4, 5], [8, 9]]), torch.tensor([[[3, 4], [6
 class Case(NamedTuple):
     objective: Objective
     loss: Callable[[Tensor], Losses]  # of an input (B, 3, 50)
+    groups: tuple[Masks | None, ...] = (None,)  # groups of masks
 
 
 def masked(groups: tuple[Masks, ...] = (RAGGED,), **settings: Any) -> Case:
     settings = {"encoder": VIT, "predictor": PredictorConfig(dim=8, depth=1, heads=2)} | settings
     model = MaskedPrediction(MaskedPredictionConfig(**settings), 3, (50,))
-    return Case(model, lambda x: model(x, [group.rows(slice(len(x))) for group in groups]))
+    return Case(model, lambda x: model(Batch.whole(x, [group.rows(slice(len(x))) for group in groups])), groups)
 
 
 def following(**settings: Any) -> Case:
     model = NextEmbeddingPrediction(NextEmbeddingConfig(encoder=CAUSAL, **settings), 3, (50,))
-    return Case(model, lambda x: model(x))
+    return Case(model, lambda x: model(Batch.whole(x)))
 
 
 def paired(condition: bool = True, **settings: Any) -> Case:
@@ -57,7 +63,7 @@ def paired(condition: bool = True, **settings: Any) -> Case:
 
     def loss(x: Tensor) -> Losses:
         what = torch.linspace(-1, 1, len(x) * 8, dtype=x.dtype).view(len(x), 2, 4) if condition else None
-        return model(x, pair=Pair(x.flip(2) + 0.1 * x.square(), what))
+        return model(Batch.whole(x, pair=Pair(x.flip(2) + 0.1 * x.square(), what)))
 
     return Case(model, loss)
 
@@ -119,14 +125,18 @@ def with_constant_targets(case: Case, x: Tensor) -> mock._patch:
     if isinstance(model, NextEmbeddingPrediction):
         embedded = model.student.embed(x).detach()
         return mock.patch.object(model.student, "embed", return_value=embedded)
-    kept: list[Tensor] = []
-    moving = model.config.target.kind in ("shared", "separate")  # type: ignore[union-attr]
+    plain = losses.distance
+    constant, calls = [], itertools.count()
 
-    def answers(targets: Tensor) -> Tensor:
-        kept.append(targets if moving else targets.detach())
-        return targets if moving else kept[0]
+    def distance(config: DistanceConfig, predicted: Tensor, target: Tensor) -> Tensor:
+        if model.config.target.gradient:
+            return plain(config, predicted, target)
+        group = next(calls) % len(case.groups)
+        if group == len(constant):
+            constant.append(target)
+        return plain(config, predicted, constant[group])
 
-    return mock.patch.object(model, "answers", answers)
+    return mock.patch.object(sys.modules[type(model).__module__], "distance", distance)
 
 
 @contextmanager
@@ -210,7 +220,8 @@ def test_a_context_of_one_token_and_a_single_target(target: Any) -> None:
     assert torch.isfinite(loss)
     alone = Masks(one.context[:1], one.targets[:1])  # the loss is a mean over samples: three alike are as one
     same = x()[:1].expand(3, -1, -1)
-    assert case.objective(same, [one]).total().item() == pytest.approx(case.objective(same[:1], [alone]).total().item())
+    first = case.objective(Batch.whole(same[:1], [alone])).total().item()
+    assert case.objective(Batch.whole(same, [one])).total().item() == pytest.approx(first)
 
 
 def test_no_target_at_all_is_a_loss_of_zero() -> None:
@@ -221,7 +232,7 @@ def test_no_target_at_all_is_a_loss_of_zero() -> None:
         torch.zeros(3, 1, 1, dtype=torch.bool),
     )
     case = prepared(lambda: masked((nothing,)))
-    loss = case.objective(x(), [nothing]).total()
+    loss = case.objective(Batch.whole(x(), [nothing])).total()
     loss.backward()
     assert loss.item() == 0
     assert all(p.grad is None or not p.grad.any() for p in case.objective.parameters())

@@ -8,12 +8,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from anyjepa.data.pair import Pair
 from anyjepa.nn.conditional import ConditionalPredictorConfig
 from anyjepa.nn.convolution import ConvConfig
 from anyjepa.nn.encoder import EncoderConfig
 from anyjepa.nn.genes import GeneConfig
 from anyjepa.nn.predictor import PredictorConfig
-from anyjepa.objectives.base import Pair
+from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.masked import MaskedPredictionConfig
 from anyjepa.objectives.paired import PairedPrediction, PairedPredictionConfig, ProjectorConfig
 from anyjepa.objectives.regularisers import Rows, VicregConfig, covariance_term, regularise, variance_term
@@ -39,7 +40,7 @@ def test_two_views_of_images_by_hand() -> None:
     config = PairedPredictionConfig(encoder=CONV, projector=ProjectorConfig(widths=(16, 6)), regulariser=regulariser)
     model = PairedPrediction(config, 3, (8, 8))
     x, other = torch.randn(12, 3, 8, 8), torch.randn(12, 3, 8, 8)
-    losses = model(x, pair=Pair(other))
+    losses = model(Batch.whole(x, pair=Pair(other)))
     first, second = (
         model.branch.projector(model.student(view).padded().mean(1))  # in training mode: the same statistics again
         for view in (x, other)
@@ -65,7 +66,7 @@ def test_without_a_projector_tokens_are_compared_place_by_place() -> None:
     valid = torch.tensor([[True, True]] * 4 + [[True, False]])
     predicted = model.predictor(model.student(x).padded(), condition, valid)
     targets = model.student(other).padded()
-    losses = model(x, pair=Pair(other, condition, valid))
+    losses = model(Batch.whole(x, pair=Pair(other, condition, valid)))
     torch.testing.assert_close(losses.terms()["prediction"], 25 * F.mse_loss(predicted, targets))
     expected = regularise(VicregConfig(), [Rows.of(predicted), Rows.of(targets)], 5, 4)
     torch.testing.assert_close(losses.terms()["variance"], expected["variance"])
@@ -78,7 +79,7 @@ def test_a_target_without_gradient(target: TeacherConfig | StopGradientConfig) -
     model = objective(target=target, projector=ProjectorConfig(widths=(6,)), regulariser=None)
     x, other = torch.randn(5, 2, 16), torch.randn(5, 2, 16, requires_grad=True)
     model.begin_step(0, 10)
-    model(x, pair=Pair(other)).total().backward()
+    model(Batch.whole(x, pair=Pair(other))).total().backward()
     assert other.grad is None
     if isinstance(target, TeacherConfig):
         assert isinstance(model.target, Teacher)
@@ -102,8 +103,9 @@ def test_a_second_branch_is_the_model() -> None:
 def test_parts_of_a_batch_add_up_without_a_regulariser() -> None:
     model = objective(regulariser=None)
     x, other = torch.randn(6, 2, 16), torch.randn(6, 2, 16)
-    whole = model(x, pair=Pair(other)).total()
-    halves = [model(x[rows], samples=6, pair=Pair(other[rows])).total() for rows in (slice(0, 2), slice(2, 6))]
+    whole = model(Batch.whole(x, pair=Pair(other))).total()
+    parts = [Batch(x[rows], samples=6, pair=Pair(other[rows])) for rows in (slice(0, 2), slice(2, 6))]
+    halves = [model(part).total() for part in parts]
     assert model.adds_up
     torch.testing.assert_close(sum(halves), whole)
 
@@ -130,7 +132,7 @@ def two_modalities(**settings: Any) -> PairedPrediction:
 def test_the_second_modality_has_an_encoder_of_its_own() -> None:
     model = two_modalities()
     x, other = torch.randn(5, 1, 16), torch.randn(5, 1, 8)
-    losses = model(x, pair=Pair(other))
+    losses = model(Batch.whole(x, pair=Pair(other)))
     predicted = model.predictor(model.student(x).padded())
     targets = model.target.encoder(other).padded()
     torch.testing.assert_close(losses.terms()["prediction"], 25 * F.mse_loss(predicted, targets))
@@ -152,7 +154,7 @@ def test_nothing_told_is_one_token_of_zeros() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"target": NARROW, "predictor": CONDITION}, "must be that of the encoder, 8"),
+        ({"target": NARROW, "predictor": CONDITION}, "must equal encoder.dim, which is 8"),
         (
             {"target": SeparateConfig(encoder=PROTEINS), "projector": ProjectorConfig(widths=(4,))},
             "without a projector",
@@ -174,7 +176,7 @@ def test_sizes_that_do_not_fit_each_other() -> None:
     fewer = SeparateConfig(encoder=PROTEINS.model_copy(update={"tokens": 3}))
     with pytest.raises(ValueError, match=r"the encoder gives 4 tokens, target\.encoder 3"):
         PairedPrediction(PairedPredictionConfig(encoder=GENES, predictor=CONDITION, target=fewer), 1, (16,), (8,))
-    with pytest.raises(ValueError, match=r"target\.encoder is of pairs of two modalities"):
+    with pytest.raises(ValueError, match=r"target\.encoder is for pairs of two modalities"):
         MaskedPredictionConfig(
             encoder=VIT, predictor=PredictorConfig(dim=8, depth=1, heads=2), target=SeparateConfig(encoder=VIT)
         )

@@ -14,6 +14,7 @@ from anyjepa.masks.base import Masks
 from anyjepa.masks.sampling import sample
 from anyjepa.nn.encoder import Encoder, EncoderConfig
 from anyjepa.nn.predictor import DensePredictorConfig, PredictorConfig
+from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.losses import DistanceConfig
 from anyjepa.objectives.masked import MaskedPrediction, MaskedPredictionConfig
 from anyjepa.objectives.regularisers import SigregConfig, VicregConfig
@@ -47,14 +48,14 @@ def x(seed: int = 1) -> Tensor:
 
 def gradient(model: MaskedPrediction, *terms: str) -> Tensor:
     """Of the named terms, at the encoder's patch projection."""
-    found = model(x(), [MASKS]).terms()
+    found = model(Batch.whole(x(), [MASKS])).terms()
     return torch.autograd.grad(sum(found[name] for name in terms), model.student.project.weight)[0]  # type: ignore[arg-type]
 
 
 def test_shared_targets_pass_the_gradient_and_stopped_ones_do_not() -> None:
     """The gradient through both sides is that through the predictions plus that through the targets."""
     shared, stopped = objective(target=SharedConfig()), objective(target=StopGradientConfig())
-    both, one = shared(x(), [MASKS]), stopped(x(), [MASKS])
+    both, one = shared(Batch.whole(x(), [MASKS])), stopped(Batch.whole(x(), [MASKS]))
     assert both.total().item() == pytest.approx(one.total().item())
     through = gradient(shared, "prediction") - gradient(stopped, "prediction")
     context = shared.student(x(), CONTEXT, MASKS.context_valid)
@@ -77,7 +78,7 @@ def test_a_second_encoder_has_its_own_weights_and_gradient() -> None:
     model = objective(target=SeparateConfig(), regulariser=VicregConfig())
     assert isinstance(model.target, Encoder)
     assert not torch.equal(model.target.project.weight, model.student.project.weight)
-    model(x(), [MASKS]).total().backward()
+    model(Batch.whole(x(), [MASKS])).total().backward()
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
     assert list(model.encoders()) == ["target", "student"]
     assert list(objective(target=SharedConfig()).encoders()) == ["student"]
@@ -85,12 +86,12 @@ def test_a_second_encoder_has_its_own_weights_and_gradient() -> None:
 
 def test_terms_and_their_weights() -> None:
     """The prediction term is that without a regulariser, weighted; every term is logged by name."""
-    plain = objective(target=SharedConfig())(x(), [MASKS])
+    plain = objective(target=SharedConfig())(Batch.whole(x(), [MASKS]))
     for config, weight, names in (
         (VicregConfig(invariance=7), 7, {"variance", "covariance"}),
         (SigregConfig(weight=0.2), 0.8, {"sigreg"}),
     ):
-        losses = objective(target=SharedConfig(), regulariser=config)(x(), [MASKS])
+        losses = objective(target=SharedConfig(), regulariser=config)(Batch.whole(x(), [MASKS]))
         assert losses.terms().keys() == {"prediction"} | names
         assert losses.terms()["prediction"].item() == pytest.approx(weight * plain.total().item(), rel=1e-5)
         assert losses.watched["squared_error"].item() == pytest.approx(16 * plain.total().item(), rel=1e-5)
@@ -122,10 +123,11 @@ def test_a_dense_predictor_answers_for_all_tokens(hidden: str) -> None:
     predicted = model.predictor(context, places, every.targets, None, (10,))
     assert predicted.shape == (20, 16)
     lost = (predicted - model.student(x()).values).square().mean()
-    assert model(x(), [MASKS]).total().item() == pytest.approx(lost.item(), rel=1e-5)
-    half = model(x()[:1], [MASKS.rows(slice(0, 1))], samples=2).total()  # of the batch of two
-    other = model(x()[1:], [MASKS.rows(slice(1, 2))], samples=2).total()
-    assert (half + other).item() == pytest.approx(lost.item(), rel=1e-5)
+    assert model(Batch.whole(x(), [MASKS])).total().item() == pytest.approx(lost.item(), rel=1e-5)
+    batch = Batch.whole(x(), [MASKS])
+    rows = slice(0, 1), slice(1, 2)
+    halves = [model(batch._replace(x=batch.x[half], masks=[MASKS.rows(half)])).total() for half in rows]
+    assert sum(halves).item() == pytest.approx(lost.item(), rel=1e-5)
 
 
 def test_without_positions_hidden_tokens_get_one_prediction() -> None:
@@ -177,7 +179,7 @@ def trained(over: str) -> tuple[dict[str, float], dict[str, float]]:
     optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
     masks = sample(config.masks, (16,), np.zeros(0), np.zeros((32, 0)))
     for _ in range(120):
-        losses = model(torch.randn(32, 2, 64), masks)
+        losses = model(Batch.whole(torch.randn(32, 2, 64), masks))
         optimiser.zero_grad()
         losses.total().backward()
         optimiser.step()

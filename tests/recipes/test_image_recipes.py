@@ -13,6 +13,7 @@ from torch import Tensor
 from anyjepa.masks.base import Masks
 from anyjepa.masks.sampling import draws, sample
 from anyjepa.nn.predictor import MaskedPredictor
+from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.build import build
 from anyjepa.objectives.masked import MaskedPrediction, MaskedPredictionConfig
 from anyjepa.recipes.schema import load_recipe
@@ -191,7 +192,7 @@ def test_trap_3_the_teacher_sees_the_whole_image(model: MaskedPrediction, x: Ten
 
 
 def test_trap_4_no_gradient_and_no_optimiser_reach_the_teacher(model: MaskedPrediction, x: Tensor, masks: Masks):
-    model(x, [masks]).total().backward()
+    model(Batch.whole(x, [masks])).total().backward()
     assert all(p.grad is None for p in model.target.parameters())
     assert all(p.grad is not None for p in model.student.parameters() if p.numel())  # its patch embedding, too
     optimiser = Pretraining(model, TrainingConfig(), ()).configure_optimizers()
@@ -211,7 +212,7 @@ def test_trap_5_a_batch_of_different_masks_computes_what_each_sample_computes(
             alone.append(predictions(model, x[i : i + 1], Masks(kept, block[valid][None, None])))
     torch.testing.assert_close(together, torch.cat(alone), rtol=1e-4, atol=1e-5)
     squares = (together - masks.of(model.target(x))).square()
-    losses = model(x, [masks])
+    losses = model(Batch.whole(x, [masks]))
     assert losses.total().item() == pytest.approx(squares.mean().item(), rel=1e-5)  # a target patch counts as any other
     assert losses.watched["squared_error"].item() == pytest.approx(squares.sum(1).mean().item(), rel=1e-5)
 

@@ -19,6 +19,7 @@ from anyjepa.errors import InputError
 from anyjepa.evaluation.finetune import random_crops
 from anyjepa.evaluation.windows import Windows
 from anyjepa.nn.encoder import Encoder
+from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.next_embedding import NextEmbeddingPrediction
 from anyjepa.randomness import generator
 from anyjepa.recipes.schema import Recipe, load_recipe
@@ -83,7 +84,7 @@ def test_component_causal_attention(objective, x):
 def test_component_stop_gradient_on_targets(objective, x):
     embedded = objective.student.embed(x)
     objective.zero_grad()
-    objective(x).total().backward()
+    objective(Batch.whole(x)).total().backward()
     taught = objective.student.project.weight.grad.clone()
     objective.zero_grad()
     predicted = torch.cat(objective.student.features(x), 1)[:, :-1]
@@ -120,7 +121,7 @@ def test_component_drop_path():
 def test_component_loss(objective, x):
     embedded, (prefix, patches) = objective.student.embed(x), objective.student.features(x)
     pairs = F.cosine_similarity(torch.cat([prefix, patches[:, :-1]], 1), embedded, dim=-1)
-    assert objective(x).total().item() == pytest.approx(-pairs.mean().item(), rel=1e-5)
+    assert objective(Batch.whole(x)).total().item() == pytest.approx(-pairs.mean().item(), rel=1e-5)
 
 
 def test_component_one_dimensional_patches(objective, x):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from anyjepa.data.pair import Pair
 from anyjepa.errors import InputError
-from anyjepa.objectives.base import Pair
+from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.build import build
 from anyjepa.objectives.masked import MaskedPrediction
 from anyjepa.objectives.targets import SharedConfig
@@ -28,7 +29,7 @@ def test_the_large_recipe_has_the_designs_sizes_and_takes_a_step() -> None:
     assert (regulariser.invariance, regulariser.variance, regulariser.covariance) == (25, 25, 1)
     assert (regulariser.gamma, regulariser.eps) == (1, 1e-4)
     masks = step_masks(recipe.objective.masks, (14, 14), recipe.training, 0)
-    losses = model(torch.randn(2, 3, 224, 224), masks)
+    losses = model(Batch.whole(torch.randn(2, 3, 224, 224), masks))
     losses.total().backward()
     assert losses.terms().keys() == {"prediction", "variance", "covariance"}
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
@@ -40,7 +41,7 @@ def test_time_is_hidden_in_the_same_way(kind: str) -> None:
     recipe = load_recipe("series-jepa-demo", [*edits, "training.batch_size=4"])[0]
     model = build_objective(recipe)
     masks = step_masks(recipe.objective.masks, model.student.grid, recipe.training, 0)
-    losses = model(torch.randn(4, recipe.data.channels, *recipe.data.size), masks)
+    losses = model(Batch.whole(torch.randn(4, recipe.data.channels, *recipe.data.size), masks))
     losses.total().backward()
     assert losses.terms().keys() == {"prediction"} | ({"sigreg"} if kind == "sigreg" else {"variance", "covariance"})
     assert model.student.project.weight.grad is not None
@@ -87,7 +88,7 @@ def test_signals_by_a_convolution() -> None:
     recipe = load_recipe("series-jepa-demo", [*edits, "objective.encoder.widths=[8,8]"])[0]
     model = build_objective(recipe)
     x = torch.randn(2, recipe.data.channels, *recipe.data.size)
-    assert model(x, pair=Pair(x)).total().isfinite()
+    assert model(Batch.whole(x, pair=Pair(x))).total().isfinite()
 
 
 @pytest.mark.parametrize(("name", "outputs"), [("vicreg-resnet18-cifar10", 2048), ("sigreg-resnet18-cifar10", 128)])
@@ -107,6 +108,6 @@ def test_two_views_with_the_public_settings(name: str, outputs: int) -> None:
     model = build_objective(recipe)
     hidden = 512 * 2048 + 2048 + 2048**2 + 2048 + 2 * 2 * 2048 + 2048 * outputs + outputs
     assert [parameters(part) for part in model.branch.children()] == [11_168_832, hidden]
-    losses = model(torch.randn(4, 3, 32, 32), pair=Pair(torch.randn(4, 3, 32, 32)))
+    losses = model(Batch.whole(torch.randn(4, 3, 32, 32), pair=Pair(torch.randn(4, 3, 32, 32))))
     losses.total().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())

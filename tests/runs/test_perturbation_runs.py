@@ -373,13 +373,15 @@ def test_the_first_design_has_its_parameters_and_takes_a_step():
     """69,390,080 with a condition of 128 numbers; the loss and every gradient are finite."""
     import torch
 
-    from anyjepa.objectives.base import Pair
+    from anyjepa.data.pair import Pair
+    from anyjepa.objectives.batch import Batch
 
     recipe = load_recipe("bio-jepa-seed")[0]
     model = build_objective(recipe)
     assert sum(p.numel() for p in model.parameters()) == 69_390_080
     x, other, condition = torch.rand(4, 1, 20_000), torch.rand(4, 1, 20_000), torch.rand(4, 1, 128)
-    losses = model(x, [], pair=Pair(other, condition, torch.ones(4, 1, dtype=torch.bool)))
+    pair = Pair(other, condition, torch.ones(4, 1, dtype=torch.bool))
+    losses = model(Batch.whole(x, pair=pair))
     losses.total().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 

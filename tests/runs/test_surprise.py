@@ -21,6 +21,7 @@ from anyjepa.evaluation.surprise import continuation, predictions, surprise, win
 from anyjepa.nn.encoder import Encoder, EncoderConfig
 from anyjepa.nn.positions import RotaryConfig
 from anyjepa.nn.transformer import BlockConfig
+from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.next_embedding import NextEmbeddingConfig, NextEmbeddingPrediction
 from anyjepa.runs.predict import surprise_files
 from anyjepa.weights.folder import save_pretrained
@@ -62,7 +63,9 @@ def test_the_mean_surprise_of_an_input_is_one_plus_its_loss(objective, encoder) 
     found, x = surprise(encoder, one(100)), torch.tensor(signal(100))[None]
     assert found.token.tolist() == list(range(1, 10))
     first = F.cosine_similarity(encoder.features(x)[0][:, 0], encoder.embed(x)[:, 0]).item()
-    assert (found.values.sum() + 1 - first) / 10 == pytest.approx(1 + objective(x).total().item(), abs=1e-5)
+    assert (found.values.sum() + 1 - first) / 10 == pytest.approx(
+        1 + objective(Batch.whole(x)).total().item(), abs=1e-5
+    )
 
 
 @torch.no_grad()

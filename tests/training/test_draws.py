@@ -14,8 +14,9 @@ from torch.utils.data import DataLoader
 
 from anyjepa.errors import InputError
 from anyjepa.masks.spans import SpanConfig
+from anyjepa.objectives.batch import Batch
 from anyjepa.training.config import OptimiserConfig, TrainingConfig
-from anyjepa.training.draws import Batch, Collate, DrawnCrops, DrawSampler
+from anyjepa.training.draws import Collate, DrawnCrops, DrawSampler
 
 
 @dataclass
@@ -86,7 +87,7 @@ def test_ranks_and_micro_batches_are_rows_of_one_batch(world: int, accumulation:
         assert torch.equal(x, batch.x)
         assert torch.equal(targets, batch.masks[0].targets)
         assert records == batch.records
-        assert {p.masks[0].count() for p in parts} == {batch.masks[0].targets.numel()}
+        assert {(p.samples, *p.targets) for p in parts} == {(12, batch.masks[0].targets.numel())}
 
 
 def test_shuffle_sees_every_record_once_an_epoch() -> None:

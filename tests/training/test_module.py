@@ -120,7 +120,7 @@ def test_a_regulariser_is_refused_with_accumulation(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("regulariser", ["vicreg", "sigreg"])
 def test_one_sample_cannot_be_compared(tmp_path: Path, regulariser: str) -> None:
-    with pytest.raises(InputError, match=r"batch_size: a regulariser and BatchNorm compare samples"):
+    with pytest.raises(InputError, match=r"batch_size: a regulariser or BatchNorm compares samples"):
         fit(objective(regulariser=regulariser), config(batch_size=1), Noise(), tmp_path, progress=False)
 
 

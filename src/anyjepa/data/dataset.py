@@ -5,20 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 
 from anyjepa.data.labels import LabelTable
-
-
-class Pairs(NamedTuple):
-    """What paired prediction learns from: `x` becomes `other` under the condition."""
-
-    x: np.ndarray  # (B, C, *samples) float32
-    other: np.ndarray  # as x; of another modality (B, C, *its samples)
-    condition: np.ndarray | None = None  # (B, P, width) float32, P tokens at most; None: two views of one record
-    valid: np.ndarray | None = None  # (B, P) bool, False where there is no token
+from anyjepa.data.pair import Pair
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -56,9 +48,12 @@ class Dataset(ABC):
         first: Sequence[np.random.Generator],
         second: Sequence[np.random.Generator],
         step: int,
-    ) -> Pairs:
-        """A pair of each of these records, its halves by their own generators: here two crops. step: of training."""
-        return Pairs(self.crops(indices, first)[0], self.crops(indices, second)[0])
+    ) -> tuple[np.ndarray, Pair[np.ndarray]]:
+        """The first samples (B, C, *samples) float32, and what each is paired with: here two crops of each record.
+
+        first, second: generators of the two samples; step: of training.
+        """
+        return self.crops(indices, first)[0], Pair(self.crops(indices, second)[0])
 
     @property
     @abstractmethod

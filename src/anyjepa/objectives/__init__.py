@@ -1,1 +1,1 @@
-"""Objectives: encode, predict, compare. Each reads in one screen."""
+"""Objectives: encode, predict, compare. Each one reads from top to bottom on one screen."""

@@ -1,4 +1,4 @@
-"""Every objective by its kind."""
+"""The objectives, by `kind`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ObjectiveConfig = Annotated[
 
 
 def predictor_of(config: ObjectiveConfig, grid: Sequence[int]) -> nn.Module | None:
-    """The untrained predictor of an objective, None where it has none. grid: the encoder's full token grid."""
+    """An objective's predictor, untrained; None if it has none. grid: the encoder's full token grid."""
     if isinstance(config, MaskedPredictionConfig):
         return build_predictor(config.predictor, config.encoder, grid)
     if isinstance(config, PairedPredictionConfig) and config.predictor is not None:
@@ -37,7 +37,7 @@ def predictor_of(config: ObjectiveConfig, grid: Sequence[int]) -> nn.Module | No
 def check_parameters(
     config: ObjectiveConfig, channels: int, size: Sequence[int], other: Sequence[int] | None = None
 ) -> None:
-    """Raise InputError if the objective that `build` returns has too many parameters, without allocating them."""
+    """Raise InputError if `build` would make an objective with too many parameters. Allocates nothing."""
     try:
         with torch.device("meta"):
             parameters = sum(parameter.numel() for parameter in build(config, channels, size, other).parameters())
@@ -47,9 +47,10 @@ def check_parameters(
 
 
 def build(config: ObjectiveConfig, channels: int, size: Sequence[int], other: Sequence[int] | None = None) -> Objective:
-    """An untrained objective for inputs (B, channels, *size). ValueError if the sizes do not fit together.
+    """An untrained objective for inputs (B, channels, *size).
 
-    other: samples of what an input is paired with, where that is of another modality.
+    other: size of the second sample of a pair, if it is of another modality. Raises ValueError if the sizes do not fit
+    together.
     """
     if isinstance(config, PairedPredictionConfig):
         return PairedPrediction(config, channels, size, other)

@@ -1,7 +1,8 @@
-"""Distances between predicted and target representations, and the losses an objective returns by name."""
+"""Distances between predicted and target representations, and the loss terms that an objective returns."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -13,16 +14,16 @@ from anyjepa.config import Config
 
 
 class DistanceConfig(Config):
-    """How far a prediction is from its target."""
+    """The distance between a predicted token and its target."""
 
     kind: Literal["l1", "l2", "smooth_l1", "cosine"] = Field(
-        default="l1", description="mean over dims of |d|, d^2 or smooth L1; or 1 - cosine similarity"
+        default="l1", description="mean over dimensions of |d|, d^2 or smooth L1; or 1 - cosine similarity"
     )
     beta: PositiveFloat = Field(default=1.0, description="smooth L1 only: quadratic below this difference")
 
 
 def distance(config: DistanceConfig, predicted: Tensor, target: Tensor) -> Tensor:
-    """predicted, target: (S, D) -> the sum over tokens (S) of the mean over dims (D), float32."""
+    """predicted, target: (S, D) -> the sum over tokens (S) of each token's distance, float32."""
     predicted, target = predicted.float(), target.float()
     if config.kind == "cosine":
         return (1 - F.cosine_similarity(predicted, target, dim=-1)).sum()
@@ -37,9 +38,9 @@ def distance(config: DistanceConfig, predicted: Tensor, target: Tensor) -> Tenso
 
 @dataclass
 class Losses:
-    """Terms by name; the total is their sum. Values of several groups under one name are averaged.
+    """Terms by name; the total is their sum. Several values under one name (of groups of masks) are averaged.
 
-    What is watched is logged beside the terms and is no part of the total.
+    Watched values are logged next to the terms and are not part of the total.
     """
 
     values: dict[str, list[Tensor]] = field(default_factory=dict)
@@ -47,6 +48,10 @@ class Losses:
 
     def add(self, name: str, value: Tensor) -> None:
         self.values.setdefault(name, []).append(value)
+
+    def extend(self, terms: Mapping[str, Tensor]) -> None:
+        for name, value in terms.items():
+            self.add(name, value)
 
     def watch(self, name: str, value: Tensor) -> None:
         self.others.setdefault(name, []).append(value.detach())

@@ -1,4 +1,4 @@
-"""Masked prediction: the objective of ECG-JEPA, I-JEPA and V-JEPA, and of their forms without a teacher."""
+"""Masked prediction: the objective of I-JEPA, V-JEPA and ECG-JEPA, and of their variants without a teacher."""
 
 from __future__ import annotations
 
@@ -18,86 +18,109 @@ from anyjepa.nn.encoder import Encoder, EncoderConfig
 from anyjepa.nn.packing import Packed
 from anyjepa.nn.predictor import AnyPredictorConfig, build_predictor
 from anyjepa.nn.tokens import token_grid
-from anyjepa.objectives.base import Weights
-from anyjepa.objectives.losses import DistanceConfig, Losses
-from anyjepa.objectives.regularisers import RegulariserConfig, Rows
-from anyjepa.objectives.targeted import TargetedObjective
-from anyjepa.objectives.targets import SeparateConfig, TargetConfig, Teacher, TeacherConfig
+from anyjepa.objectives.base import Objective, Weights
+from anyjepa.objectives.batch import Batch
+from anyjepa.objectives.losses import DistanceConfig, Losses, distance
+from anyjepa.objectives.regularisers import RegulariserConfig, Rows, prediction_weight, regularise
+from anyjepa.objectives.targets import SeparateConfig, TargetConfig, Teacher, TeacherConfig, build_target, target_tokens
 
 
 class MaskedPredictionConfig(Config):
-    """Encoder, predictor, masks, target and distance of one masked-prediction model."""
+    """Encoder, predictor, masks, target and distance of a masked-prediction model."""
 
     kind: Literal["masked"] = "masked"
     encoder: EncoderConfig
     predictor: AnyPredictorConfig
     masks: MasksConfig = Field(default=SpanConfig(), description="which tokens are hidden")
     hidden: Literal["dropped", "zeroed"] = Field(
-        default="dropped", description="hidden tokens are no part of the encoder's input, or zero vectors in it"
+        default="dropped", description="hidden tokens are left out of the encoder's input, or zero vectors in it"
     )
     target: TargetConfig = TeacherConfig()
     distance: DistanceConfig = DistanceConfig()
     regulariser: RegulariserConfig | None = Field(
-        default=None, description="what keeps predictions and targets apart, besides the prediction term"
+        default=None, description="keeps representations from collapsing, in addition to the prediction term"
     )
 
     @model_validator(mode="after")
     def _sized(self) -> MaskedPredictionConfig:
         self.predictor.sized(self.encoder)
         if isinstance(self.target, SeparateConfig) and self.target.encoder is not None:
-            raise ValueError("target.encoder is of pairs of two modalities; here the target sees what the student does")
+            raise ValueError("target.encoder is for pairs of two modalities; in masked prediction leave it out")
         return self
 
 
-class MaskedPrediction(TargetedObjective):
+class MaskedPrediction(Objective):
     """Predict the target's representation of hidden tokens from the visible ones.
 
-    ECG-JEPA (Weimann & Conrad 2024), I-JEPA (Assran et al. 2023) and V-JEPA (Bardes et al. 2024) are settings of it.
-    channels: C; size: samples along each axis of a full input.
+    I-JEPA (Assran et al. 2023), V-JEPA (Bardes et al. 2024) and ECG-JEPA (Weimann & Conrad 2024) are settings of it.
+    In I-JEPA's symbols: `student` is the context encoder f_theta, `predictor` is g_phi, and `target` is the target
+    encoder, whose weights are a moving average of f_theta's. Without a teacher `target` is None, for the student
+    itself, or a second encoder.
+
+    channels: C; size: samples along each axis of a full input. Raises ValueError if the sizes do not fit together.
     """
 
     def __init__(self, config: MaskedPredictionConfig, channels: int, size: Sequence[int]):
         super().__init__()
-        self.config, self.masks = config, config.masks
+        self.config, self.masks, self.adds_up = config, config.masks, config.regulariser is None
         self.student = Encoder(config.encoder, channels, size)
         depth = config.encoder.depth if config.encoder.init == "scaled" else None
         self.predictor = build_predictor(config.predictor, config.encoder, self.student.grid, depth)
-        self.set_target(self.student, lambda: Encoder(config.encoder, channels, size))
+        self.target = build_target(config.target, self.student, lambda: Encoder(config.encoder, channels, size))
 
-    def forward(
-        self, x: Tensor, masks: Sequence[Masks], start: Tensor | None = None, samples: int | None = None
-    ) -> Losses:
-        """x: (B, C, *samples). One `Masks` for each group of targets; the loss is their mean.
+    def forward(self, batch: Batch) -> Losses:
+        """The mean distance between predicted and target representations over the hidden tokens of all M blocks.
 
-        Each group's loss is its sum over target tokens divided by their number in the optimiser batch (`Masks.count`),
-        so the sum over micro-batches and ranks is the loss of the whole batch.
+        Each group of masks has its own context and mask token (V-JEPA has two groups, the others one); the loss is the
+        mean over groups.
         """
-        grid = token_grid(x.shape[2:], self.config.encoder.patch)
-        targets = self.targets(self.student, x, start)  # (B, N, D)
-        answers, losses = self.answers(targets), Losses()
-        for number, group in enumerate(masks):
-            context, places = self.context(x, group, start)  # (sum K, D)
-            if self.config.predictor.kind == "dense":
-                group = group.everything(prod(grid), samples)
+        config, losses = self.config, Losses()
+        grid = token_grid(batch.x.shape[2:], config.encoder.patch)
+        learns = config.target.gradient or config.regulariser is not None
+        s_y = target_tokens(self.target, self.student, batch.x, batch.start, learns)  # (B, N, D)
+        for number, (masks, count) in enumerate(zip(batch.masks, batch.targets, strict=True)):
+            s_x, places = self.context(batch.x, masks, batch.start)  # (sum K, D), (B, K)
+            if config.predictor.kind == "dense":  # predicts visible tokens, too
+                masks, count = masks.everything(prod(grid)), batch.samples * prod(grid)
             predicted = self.predictor(
-                context, places, group.targets, group.targets_valid, grid, start, number
-            )  # (sum T, D)
-            self.compare(losses, Rows(predicted, *group.places()), group.of(answers), group.count(), targets)
+                s_x, places, masks.targets, masks.targets_valid, grid, batch.start, number
+            )  # (sum T, D), the M blocks one after the other
+            target = masks.of(s_y if config.target.gradient else s_y.detach())  # (sum T, D)
+            loss = distance(config.distance, predicted, target) / max(count, 1)
+            losses.add("prediction", prediction_weight(config.regulariser) * loss)
+            if config.distance.kind == "l2":
+                losses.watch("squared_error", loss * target.shape[-1])  # summed over dimensions, not averaged
+            branches = [Rows(predicted, *masks.places())] + ([] if self.teacher else [Rows.of(s_y)])
+            losses.extend(regularise(config.regulariser, branches, *s_y.shape[:2]))
         return losses
 
-    def context(self, x: Tensor, group: Masks, start: Tensor | None) -> tuple[Packed, Tensor]:
-        """What the predictor sees, (sum K, D), and at which tokens (B, K): visible ones; or all, hidden ones zero."""
+    def context(self, x: Tensor, masks: Masks, start: Tensor | None) -> tuple[Packed, Tensor]:
+        """s_x, what the predictor sees, (sum K, D), and its token numbers (B, K).
+
+        These are the visible tokens or, with hidden tokens as zero vectors, all tokens.
+        """
         if self.config.hidden == "dropped":
-            return self.student(x, group.context, group.context_valid, start), group.context
+            return self.student(x, masks.context, masks.context_valid, start), masks.context
         tokens = prod(token_grid(x.shape[2:], self.config.encoder.patch))
-        shown = members(group.context, group.context_valid, tokens)
+        shown = members(masks.context, masks.context_valid, tokens)
         places = torch.arange(tokens, device=x.device).expand(len(x), -1)
         return self.student(x, start=start, shown=shown), places
 
+    @property
+    def teacher(self) -> Teacher | None:
+        return self.target if isinstance(self.target, Teacher) else None
+
+    def begin_step(self, step: int, steps: int) -> dict[str, float]:
+        return {} if self.teacher is None else self.teacher.begin_step(self.student, step, steps)
+
+    def end_step(self) -> None:
+        if self.teacher is not None:
+            self.teacher.end_step(self.student)
+
     def encoders(self) -> dict[Weights, Encoder]:
-        if isinstance(self.target, Teacher):
-            return {"teacher": self.target.encoder, "student": self.student}
-        if isinstance(self.target, Encoder):  # it has seen whole inputs, as its users will show it
+        if self.teacher is not None:
+            return {"teacher": self.teacher.encoder, "student": self.student}
+        if isinstance(self.target, Encoder):  # trained on whole inputs, which is what users will show it
             return {"target": self.target, "student": self.student}
         return {"student": self.student}
 

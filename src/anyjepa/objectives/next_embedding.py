@@ -14,24 +14,24 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 
 from anyjepa.config import Config, Share
-from anyjepa.masks.base import Masks
 from anyjepa.nn.encoder import Encoder, EncoderConfig
 from anyjepa.objectives.base import Objective, Weights
+from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.losses import Losses
 from anyjepa.objectives.targets import ema_update
 
 
 class NextEmbeddingConfig(Config):
-    """Encoder, horizon and averaging of a next-embedding model. No teacher, no predictor, no mask."""
+    """Encoder, horizon and weight average of a next-embedding model. It has no teacher, predictor or masks."""
 
     kind: Literal["next_embedding"] = "next_embedding"
     encoder: EncoderConfig
-    horizon: PositiveInt = Field(default=1, description="patches ahead that are predicted")
+    horizon: PositiveInt = Field(default=1, description="how many patches ahead to predict")
     ema: Share | None = Field(
         default=None,
         lt=1,
-        description="decay a step of an average of the weights, which begins as those after the first step and is "
-        "then the model; nothing is learned from it. None: no average",
+        description="decay per step of a moving average of the weights, which starts after the first step and becomes "
+        "the model; training does not use it; none: no average",
     )
 
     @model_validator(mode="after")
@@ -49,13 +49,13 @@ class NextEmbeddingConfig(Config):
         return self
 
     def check(self, grid: Sequence[int]) -> None:
-        """Raises ValueError if nothing is left to predict on a grid."""
+        """Raises ValueError if the horizon is longer than the input."""
         if self.horizon >= prod(grid):
             raise ValueError(f"objective.horizon {self.horizon} must be less than the {prod(grid)} patches of an input")
 
     @property
     def masks(self) -> None:
-        """Nothing is hidden."""
+        """No token is hidden."""
 
     @property
     def predictor(self) -> None:
@@ -63,11 +63,12 @@ class NextEmbeddingConfig(Config):
 
 
 class NextEmbeddingPrediction(Objective):
-    """The output at each place is pulled to the projected patch `horizon` places on (Xu et al. 2025, section 3).
+    """Predict the embedding of the patch `horizon` places ahead from each output (Xu et al. 2025, section 3).
 
-    Targets are the encoder's own projected patches, before positions and without gradient; only that stop-gradient
-    resists collapse. The last token in front of the patches (CLS) predicts patch `horizon` and is never a target.
-    channels: C; size: samples along each axis of a full input. ValueError for a horizon beyond it.
+    Targets are the encoder's own projected patches, before positions and without gradient; only this stop-gradient
+    prevents collapse. The last token before the patches (CLS) predicts patch `horizon` and is never a target.
+
+    channels: C; size: samples along each axis of a full input. Raises ValueError for a horizon beyond it.
     """
 
     def __init__(self, config: NextEmbeddingConfig, channels: int, size: Sequence[int]):
@@ -77,26 +78,23 @@ class NextEmbeddingPrediction(Objective):
         config.check(self.student.grid)
         self.average = None if config.ema is None else copy.deepcopy(self.student).requires_grad_(False)
 
-    def forward(
-        self, x: Tensor, masks: Sequence[Masks] = (), start: Tensor | None = None, samples: int | None = None
-    ) -> Losses:
-        """Negative cosine similarity, mean over pairs: -1 is perfect, or collapsed.
+    def forward(self, batch: Batch) -> Losses:
+        """Negative cosine similarity, averaged over all predictions: -1 means perfect, or collapsed.
 
-        Watched beside it: what repeating the current patch, and the batch's mean patch, would score.
+        Watched next to it: the scores of repeating the current patch and of predicting the batch's mean patch.
         """
-        prefix, patches = self.student.features(x, start)  # (B, R, D), (B, N, D)
+        ahead, losses = self.config.horizon, Losses()
+        prefix, outputs = self.student.features(batch.x, batch.start)  # (B, R, D), (B, N, D)
         with torch.no_grad():
-            embedded = self.student.embed(x).float()  # (B, N, D)
-        ahead = self.config.horizon
-        predicted = torch.cat([prefix[:, -1:], patches], 1)[:, :-ahead].float()  # (B, N + 1 - horizon, D)
-        pairs = (samples or len(x)) * predicted.shape[1]
-        losses = Losses()
-        losses.add("prediction", -F.cosine_similarity(predicted, embedded[:, ahead - 1 :], dim=-1).sum() / pairs)
-        repeated = F.cosine_similarity(embedded[:, :-ahead], embedded[:, ahead:], dim=-1).sum()
-        mean = F.cosine_similarity(embedded.mean((0, 1)), embedded, dim=-1).sum()
-        count = (samples or len(x)) * embedded.shape[1]
-        losses.watch("repeat", -repeated / (count - (samples or len(x)) * ahead))
-        losses.watch("mean", -mean / count)
+            patches = self.student.embed(batch.x).float()  # (B, N, D)
+        predicted = torch.cat([prefix[:, -1:], outputs], 1)[:, :-ahead].float()  # (B, N + 1 - horizon, D)
+        target = patches[:, ahead - 1 :]  # (B, N + 1 - horizon, D)
+        count = batch.samples * target.shape[1]
+        losses.add("prediction", -F.cosine_similarity(predicted, target, dim=-1).sum() / count)
+        repeat = F.cosine_similarity(patches[:, :-ahead], patches[:, ahead:], dim=-1).sum()
+        losses.watch("repeat", -repeat / (batch.samples * (patches.shape[1] - ahead)))
+        mean = F.cosine_similarity(patches.mean((0, 1)), patches, dim=-1).sum()
+        losses.watch("mean", -mean / (batch.samples * patches.shape[1]))
         return losses
 
     def encoders(self) -> dict[Weights, Encoder]:
@@ -108,15 +106,15 @@ class NextEmbeddingPrediction(Objective):
 
     def end_step(self) -> None:
         if self.average is not None and self.config.ema is not None:
-            decay = self.config.ema if self._step else 0.0  # the weights before the first step do not count
+            decay = self.config.ema if self._step else 0.0  # the initial weights do not count
             ema_update(list(self.average.parameters()), list(self.student.parameters()), decay)
 
     @torch.no_grad()
     def representations(self, x: Tensor, start: Tensor | None = None) -> dict[str, Tensor]:
-        """Of the weights in training: projected patches, in which collapse begins here, outputs at the same places, and
-        each sample's mean output."""
+        """From the trained weights: projected patches, where collapse starts in this objective, the outputs at the same
+        places, and each sample's mean output."""
         embedded, outputs = self.student.embed(x).float(), self.student.features(x, start)[1].float()
         count, places = embedded[..., 0].numel(), embedded.shape[1]
         step = next(step for step in count_from(max(1, count // 2048)) if gcd(step, places) == 1)  # so all places occur
-        found = {"embedding": embedded, "output": outputs}
-        return {name: z.flatten(0, 1)[::step] for name, z in found.items()} | {"student": outputs.mean(1)}
+        tokens = {"embedding": embedded, "output": outputs}
+        return {name: z.flatten(0, 1)[::step] for name, z in tokens.items()} | {"student": outputs.mean(1)}

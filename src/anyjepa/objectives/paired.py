@@ -1,4 +1,4 @@
-"""Paired prediction: what a sample becomes, from what it was and, if there is one, a condition."""
+"""Paired prediction: predict the second sample of a pair from the first and, optionally, a condition."""
 
 from __future__ import annotations
 
@@ -11,36 +11,37 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from anyjepa.config import Config, Width
-from anyjepa.masks.base import Masks
 from anyjepa.nn.conditional import ConditionalPredictor, ConditionalPredictorConfig
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.encoders import AnyEncoderConfig, build_encoder
 from anyjepa.nn.packing import Layout, Packed
-from anyjepa.objectives.base import Pair, Weights
-from anyjepa.objectives.losses import DistanceConfig, Losses
-from anyjepa.objectives.regularisers import RegulariserConfig, Rows, VicregConfig
-from anyjepa.objectives.targeted import TargetedObjective
-from anyjepa.objectives.targets import SeparateConfig, SharedConfig, TargetConfig, Teacher
+from anyjepa.objectives.base import Objective, Weights
+from anyjepa.objectives.batch import Batch
+from anyjepa.objectives.losses import DistanceConfig, Losses, distance
+from anyjepa.objectives.regularisers import RegulariserConfig, Rows, VicregConfig, prediction_weight, regularise
+from anyjepa.objectives.targets import SeparateConfig, SharedConfig, TargetConfig, Teacher, build_target, target_tokens
 
 
 class ProjectorConfig(Config):
-    """Linear layers with BatchNorm and ReLU between, over a sample's mean token; thrown away after training."""
+    """Linear layers with BatchNorm and ReLU between them, on a sample's mean token; discarded after training."""
 
     widths: tuple[Width, ...] = Field(
-        default=(2048, 2048, 2048), min_length=1, max_length=16, description="of each layer's output"
+        default=(2048, 2048, 2048), min_length=1, max_length=16, description="output width of each layer"
     )
 
 
 class PairedPredictionConfig(Config):
-    """Encoder, projector, predictor, target and regulariser of one model of pairs."""
+    """Encoder, projector, predictor, target and regulariser of a model of pairs."""
 
     kind: Literal["paired"] = "paired"
     encoder: AnyEncoderConfig
     projector: ProjectorConfig | None = Field(
-        default=None, description="what is compared: projected mean tokens; none: every token"
+        default=None, description="compare projected mean tokens; none: compare every token"
     )
     predictor: ConditionalPredictorConfig | None = Field(
-        default=None, description="what the condition does; none: both of a pair are to have one representation"
+        default=None,
+        description="models the effect of the condition; none: both samples of a pair should have the same "
+        "representation",
     )
     target: TargetConfig = SharedConfig()
     distance: DistanceConfig = DistanceConfig(kind="l2")
@@ -51,31 +52,31 @@ class PairedPredictionConfig(Config):
         if self.second is not None and (self.projector is not None or self.predictor is None):
             raise ValueError(
                 "target.encoder goes with a predictor and without a projector: tokens of one modality are predicted "
-                "from those of another"
+                "from tokens of the other"
             )
         if self.second is not None and self.second.dim != self.encoder.dim:
             raise ValueError(
-                f"target.encoder.dim must be that of the encoder, {self.encoder.dim}, not {self.second.dim}"
+                f"target.encoder.dim must equal encoder.dim, which is {self.encoder.dim}, not {self.second.dim}"
             )
         return self
 
     @property
     def second(self) -> AnyEncoderConfig | None:
-        """The encoder of what a sample is paired with, where that is of another modality."""
+        """The encoder of the second sample, if it is of another modality."""
         return self.target.encoder if isinstance(self.target, SeparateConfig) else None
 
     @property
     def masks(self) -> None:
-        """Nothing is hidden."""
+        """No token is hidden."""
 
     @property
     def width(self) -> int:
-        """Of what is compared."""
+        """Width of the compared vectors."""
         return self.encoder.dim if self.projector is None else self.projector.widths[-1]
 
 
 class Branch(nn.Module):
-    """An encoder and the projector behind it."""
+    """An encoder, followed by the projector if there is one."""
 
     def __init__(self, config: PairedPredictionConfig, encoder: Encoder):
         super().__init__()
@@ -83,20 +84,21 @@ class Branch(nn.Module):
         self.projector = None if config.projector is None else _projector(config.projector, self.encoder.dim)
 
     def forward(self, x: Tensor, start: Tensor | None = None) -> Packed:
-        """x: (B, C, *samples) -> what is compared: all tokens (B * N, D), or the projected mean of them (B, P)."""
+        """x: (B, C, *samples) -> the vectors to compare: all tokens (B * N, D), or their projected mean (B, P)."""
         tokens = self.encoder(x, start=start)
         if self.projector is None:
             return tokens
         return Packed(self.projector(tokens.padded().mean(1)), Layout(len(x), 1))
 
 
-class PairedPrediction(TargetedObjective):
-    """Predict the representation of a pair's second sample from that of the first and from the condition.
+class PairedPrediction(Objective):
+    """Predict the representation of a pair's second sample from the first one's and the condition.
 
-    Two views of an image, without a condition (VICReg; Bardes et al. 2022); a cell before and after a perturbation; a
-    cell's expression and its proteins, which have an encoder of their own.
-    channels: C; size: samples along each axis; other: those of the second sample, where it is of another modality.
-    ValueError if the sizes do not fit together.
+    Pairs may be two views of an image, without a condition (VICReg; Bardes et al. 2022), a cell before and after a
+    perturbation, or a cell's expression and its proteins, which have their own encoder.
+
+    channels: C; size: samples along each axis; other: the same for the second sample, if it is of another modality.
+    Raises ValueError if the sizes do not fit together.
     """
 
     pairs = True
@@ -107,53 +109,63 @@ class PairedPrediction(TargetedObjective):
         super().__init__()
         if (config.second is None) != (other is None):
             raise ValueError("objective.target.encoder and data of a second modality (data.proteins) go together")
-        self.config = config
+        self.config, self.adds_up = config, config.regulariser is None
         self.branch = Branch(config, build_encoder(config.encoder, channels, size))
         self.predictor = None if config.predictor is None else ConditionalPredictor(config.predictor, config.width)
         second = config.second or config.encoder
-        self.set_target(self.branch, lambda: Branch(config, build_encoder(second, channels, other or size)))
+        self.target = build_target(
+            config.target, self.branch, lambda: Branch(config, build_encoder(second, channels, other or size))
+        )
         if isinstance(self.target, Branch) and len(set(map(prod, (self.student.grid, self.target.encoder.grid)))) > 1:
             raise ValueError(
                 f"the encoder gives {prod(self.student.grid)} tokens, target.encoder {prod(self.target.encoder.grid)}; "
-                "tokens are predicted from tokens, so both need as many"
+                "tokens are predicted from tokens, so both encoders need the same number"
             )
 
     @property
     def student(self) -> Encoder:  # type: ignore[override]
         return self.branch.encoder
 
-    def forward(
-        self,
-        x: Tensor,
-        masks: Sequence[Masks] = (),
-        start: Tensor | None = None,
-        samples: int | None = None,
-        pair: Pair | None = None,
-    ) -> Losses:
-        """x: (B, C, *samples), the first of each pair; pair: the second, and the condition."""
+    def forward(self, batch: Batch) -> Losses:
+        """The mean distance between the predicted and the target tokens of the second samples."""
+        config, losses, pair = self.config, Losses(), batch.pair
         assert pair is not None, "paired prediction needs pairs"
-        context = self.branch(x).padded()  # (B, N, D)
-        predicted = context if self.predictor is None else self.predictor(context, pair.condition, pair.valid)
-        targets, losses = self.targets(self.branch, pair.other), Losses()
-        batch, tokens, _ = predicted.shape
-        rows = Rows.of(predicted)
-        self.compare(losses, rows, self.answers(targets).flatten(0, 1), (samples or batch) * tokens, targets)
+        s_x = self.branch(batch.x).padded()  # (B, N, D)
+        predicted = s_x if self.predictor is None else self.predictor(s_x, pair.condition, pair.valid)  # (B, N, D)
+        learns = config.target.gradient or config.regulariser is not None
+        s_y = target_tokens(self.target, self.branch, pair.other, gradient=learns)  # (B, N, D)
+        target = s_y if config.target.gradient else s_y.detach()
+        count = batch.samples * s_y.shape[1]
+        loss = distance(config.distance, predicted.flatten(0, 1), target.flatten(0, 1)) / count
+        losses.add("prediction", prediction_weight(config.regulariser) * loss)
+        if config.distance.kind == "l2":
+            losses.watch("squared_error", loss * s_y.shape[-1])  # summed over dimensions, not averaged
+        branches = [Rows.of(predicted)] + ([] if self.teacher else [Rows.of(s_y)])
+        losses.extend(regularise(config.regulariser, branches, *s_y.shape[:2]))
         return losses
 
+    @property
+    def teacher(self) -> Teacher | None:
+        return self.target if isinstance(self.target, Teacher) else None
+
+    def begin_step(self, step: int, steps: int) -> dict[str, float]:
+        return {} if self.teacher is None else self.teacher.begin_step(self.branch, step, steps)
+
+    def end_step(self) -> None:
+        if self.teacher is not None:
+            self.teacher.end_step(self.branch)
+
     def encoders(self) -> dict[Weights, Encoder]:
-        if isinstance(self.target, Teacher):
-            return {"teacher": self.target.encoder.encoder, "student": self.student}
+        if self.teacher is not None:
+            return {"teacher": self.teacher.encoder.encoder, "student": self.student}
         if isinstance(self.target, Branch) and self.config.second is None:
             return {"target": self.target.encoder, "student": self.student}
         return {"student": self.student}
 
     def parts(self) -> dict[str, nn.Module]:
         second = self.target.encoder if isinstance(self.target, Branch) and self.config.second else None
-        found = {**super().parts(), "predictor": self.predictor, "second": second}
-        return {name: part for name, part in found.items() if part is not None}
-
-    def _taught(self) -> nn.Module:
-        return self.branch
+        parts = {**super().parts(), "predictor": self.predictor, "second": second}
+        return {name: part for name, part in parts.items() if part is not None}
 
 
 def _projector(config: ProjectorConfig, dim: int) -> nn.Sequential:

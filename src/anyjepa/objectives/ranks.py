@@ -1,4 +1,4 @@
-"""Sums over all ranks that gradients pass through, for losses that are statistics of a whole batch."""
+"""Differentiable sums over all ranks, for losses that are statistics of a whole batch."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from torch import Tensor
 
 
 def ranks() -> int:
-    """Processes that train together."""
+    """Number of processes that train together."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def over_ranks(x: Tensor) -> Tensor:
-    """The sum of x over all ranks; its gradient is the sum of theirs."""
+    """The sum of x over all ranks. Its gradient is the sum of the gradients on all ranks."""
     return x if ranks() == 1 else _Sum.apply(x)  # type: ignore[return-value]
 
 
 def of_first_rank(x: Tensor) -> Tensor:
-    """The first rank's x on every rank, without gradient."""
+    """The first rank's x, on every rank, without gradient."""
     if ranks() > 1:
         dist.broadcast(x, 0)
     return x

@@ -1,8 +1,8 @@
-"""What keeps representations apart where no teacher does: VICReg and SIGReg.
+"""Regularisers that prevent collapse without a teacher: VICReg and SIGReg.
 
-Both are statistics of the whole optimiser batch, over all ranks. Taken over the tokens of all samples as rows alike
-("flattened") they can be perfect while every sample has the same representation, if only the tokens of a sample
-differ. The usual form compares samples at each token position.
+Both are statistics of the whole optimiser batch, over all ranks. If all tokens of all samples are treated as equal rows
+("flattened"), the statistics can be perfect although every sample has the same representation, as long as the tokens
+within a sample differ. The default compares samples at each token position.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from anyjepa.objectives.ranks import of_first_rank, over_ranks, ranks
 Over = Annotated[
     Literal["position", "flattened"],
     Field(
-        description="position: samples are compared at each token position, correlations are of the samples' mean "
-        "tokens; flattened: all tokens of all samples are rows alike, which a representation that is the same for "
-        "every sample can satisfy"
+        description="position: compare samples at each token position, and correlate the samples' mean tokens; "
+        "flattened: treat all tokens of all samples as equal rows, which a representation that is the same for every "
+        "sample can satisfy"
     ),
 ]
 
 
 class VicregConfig(Config):
-    """Variance and covariance terms beside the prediction (invariance) term (Bardes et al. 2022, section 4)."""
+    """Variance and covariance terms next to the prediction (invariance) term (Bardes et al. 2022, section 4)."""
 
     kind: Literal["vicreg"] = "vicreg"
     invariance: NonNegativeFloat = Field(default=25.0, description="weight of the prediction term")
@@ -42,12 +42,12 @@ class VicregConfig(Config):
 class SigregConfig(Config):
     """Projections on random directions should be standard normal (LeJEPA; Balestriero & LeCun 2025, section 4).
 
-    The distance of their characteristic functions from the normal one is that of Epps and Pulley.
+    Their distance from the normal distribution is the statistic of Epps and Pulley.
     """
 
     kind: Literal["sigreg"] = "sigreg"
-    weight: Share = Field(default=0.05, description="weight of this term; the prediction term has the rest of 1")
-    directions: PositiveInt = Field(default=256, le=2**16, description="random directions, drawn anew each step")
+    weight: Share = Field(default=0.05, description="weight of this term; the prediction term has 1 - weight")
+    directions: PositiveInt = Field(default=256, le=2**16, description="random directions, drawn per step")
     points: int = Field(default=17, ge=2, le=1000, description="points of the trapezoid rule over frequencies")
     limit: PositiveFloat = Field(default=5.0, description="frequencies go from -limit to limit")
     over: Over = "position"
@@ -61,11 +61,11 @@ RegulariserConfig = Annotated[VicregConfig | SigregConfig, Field(discriminator="
 
 
 class Rows(NamedTuple):
-    """One branch: which token (position on the full grid) of which sample each row is."""
+    """Tokens of one branch, predicted or target."""
 
     z: Tensor  # (S, D)
-    position: Tensor  # (S,)
-    sample: Tensor  # (S,)
+    position: Tensor  # (S,) each token's number on the full grid
+    sample: Tensor  # (S,) its sample's number in the batch
 
     @classmethod
     def of(cls, z: Tensor) -> Rows:
@@ -75,16 +75,26 @@ class Rows(NamedTuple):
         return cls(z.flatten(0, 1), position, torch.arange(batch, device=z.device).repeat_interleave(tokens))
 
 
-def regularise(config: RegulariserConfig, branches: Sequence[Rows], samples: int, positions: int) -> dict[str, Tensor]:
-    """This rank's share of each weighted term, by name: VICReg's are summed over branches, SIGReg's averaged.
+def prediction_weight(config: RegulariserConfig | None) -> float:
+    """The weight of the prediction term next to a regulariser's terms."""
+    return 1 if config is None else config.invariance
 
-    samples: of this rank; positions: tokens of the full grid. In float32, also under autocast. A token that several
-    blocks of targets ask for is a row for each of them.
+
+def regularise(
+    config: RegulariserConfig | None, branches: Sequence[Rows], samples: int, positions: int
+) -> dict[str, Tensor]:
+    """This rank's share of each weighted term, by name; empty without a config.
+
+    VICReg's terms are summed over branches, SIGReg's are averaged. samples: number of samples on this rank; positions:
+    tokens of the full grid. Computed in float32, also under autocast. A token in several target blocks is one row per
+    block.
     """
+    if config is None:
+        return {}
     with torch.autocast(branches[0].z.device.type, enabled=False):
-        found = [_terms(config, rows, samples, positions) for rows in branches]
+        terms = [_terms(config, rows, samples, positions) for rows in branches]
     share = 1 / ranks() / (len(branches) if config.kind == "sigreg" else 1)
-    return {name: share * torch.stack([terms[name] for terms in found]).sum() for name in found[0]}
+    return {name: share * torch.stack([branch[name] for branch in terms]).sum() for name in terms[0]}
 
 
 def _terms(config: RegulariserConfig, rows: Rows, samples: int, positions: int) -> dict[str, Tensor]:
@@ -93,9 +103,9 @@ def _terms(config: RegulariserConfig, rows: Rows, samples: int, positions: int) 
     group, groups = (torch.zeros_like(rows.position), 1) if flat else (rows.position, positions)
     if isinstance(config, SigregConfig):
         values = z @ random_directions(z.shape[1], config.directions, z.device)
-        statistic = epps_pulley(config, values, group, groups)  # (G, directions), 0 of a group without rows
-        taken = over_ranks(z.new_zeros(groups).index_add(0, group, z.new_ones(len(z)))).sign().sum()
-        return {"sigreg": config.weight * statistic.mean(1).sum() / taken}
+        statistic = epps_pulley(config, values, group, groups)  # (G, directions), 0 for a group without rows
+        filled = over_ranks(z.new_zeros(groups).index_add(0, group, z.new_ones(len(z)))).sign().sum()
+        return {"sigreg": config.weight * statistic.mean(1).sum() / filled}
     return {
         "variance": config.variance * variance_term(z, group, groups, config.gamma, config.eps),
         "covariance": config.covariance * covariance_term(z if flat else _means(z, rows.sample, samples)),
@@ -103,9 +113,9 @@ def _terms(config: RegulariserConfig, rows: Rows, samples: int, positions: int) 
 
 
 def variance_term(z: Tensor, group: Tensor, groups: int, gamma: float = 1.0, eps: float = 1e-4) -> Tensor:
-    """Mean over rows and dims of max(0, gamma - standard deviation of the row's group): z (S, D), group (S,).
+    """Mean over rows and dimensions of max(0, gamma - standard deviation of the row's group): z (S, D), group (S,).
 
-    Unbiased variances; groups of a single row do not count. Bardes et al. 2022, eq. 1.
+    Variances are unbiased; groups of a single row do not count. Bardes et al. 2022, eq. 1.
     """
     count = over_ranks(z.new_zeros(groups, 1).index_add(0, group, z.new_ones(len(z), 1)))
     mean = over_ranks(z.new_zeros(groups, z.shape[1]).index_add(0, group, z)) / count.clamp(min=1)
@@ -116,7 +126,10 @@ def variance_term(z: Tensor, group: Tensor, groups: int, gamma: float = 1.0, eps
 
 
 def covariance_term(z: Tensor) -> Tensor:
-    """Sum of the squared covariances of different dims, divided by D: z (S, D). Bardes et al. 2022, eq. 3 and 4."""
+    """Sum of the squared covariances of different dimensions, divided by D: z (S, D).
+
+    Bardes et al. 2022, eq. 3 and 4.
+    """
     count = over_ranks(z.new_tensor(float(len(z))))
     z = z - over_ranks(z.sum(0)) / count
     covariance = over_ranks(z.T @ z) / (count - 1).clamp(min=1)  # (D, D); 0 for a single row
@@ -124,13 +137,13 @@ def covariance_term(z: Tensor) -> Tensor:
 
 
 def epps_pulley(config: SigregConfig, values: Tensor, group: Tensor, groups: int) -> Tensor:
-    """How far each group's values (S, slices) are from N(0, 1), times the number of its rows: (G, slices).
+    """The distance of each group's values (S, slices) from N(0, 1), times its number of rows: (G, slices).
 
     The integral over frequencies t, weighted by exp(-t^2 / 2), of the squared distance between the characteristic
     function of the values and that of N(0, 1) (Epps & Pulley 1983).
     """
     grid = torch.linspace(-config.limit, config.limit, config.points, device=values.device)
-    weight = torch.full_like(grid, 2 * config.limit / (config.points - 1))  # of the trapezoid rule
+    weight = torch.full_like(grid, 2 * config.limit / (config.points - 1))  # trapezoid rule
     weight[[0, -1]] /= 2
     half = config.points // 2  # -t adds as much as t
     t, weight = grid[half:], weight[half:] * torch.where(grid[half:] > weight[0] / 4, 2, 1)
@@ -145,12 +158,12 @@ def epps_pulley(config: SigregConfig, values: Tensor, group: Tensor, groups: int
 
 
 def random_directions(dim: int, count: int, device: torch.device) -> Tensor:
-    """Unit columns (D, count), drawn by torch's generator on the CPU; the same on all ranks."""
-    drawn = of_first_rank(torch.randn(dim, count).to(device))
-    return drawn / drawn.norm(dim=0)
+    """Unit columns (D, count), drawn by torch's generator on the CPU; equal on all ranks."""
+    columns = of_first_rank(torch.randn(dim, count).to(device))
+    return columns / columns.norm(dim=0)
 
 
 def _means(z: Tensor, sample: Tensor, samples: int) -> Tensor:
-    """Mean row of each sample that has one, (B, D)."""
+    """The mean row of each sample that has rows, (B, D)."""
     count = z.new_zeros(samples, 1).index_add(0, sample, z.new_ones(len(z), 1))
     return (z.new_zeros(samples, z.shape[1]).index_add(0, sample, z) / count.clamp(min=1))[count[:, 0] > 0]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from anyjepa.errors import InputError, reason
-from anyjepa.training.draws import Batch
+from anyjepa.objectives.batch import Batch
 from anyjepa.training.interrupt import StopRequest
 from anyjepa.training.lars import AVERAGE
 from anyjepa.training.module import Pretraining

@@ -1,4 +1,4 @@
-"""What each step sees, a pure function of (seed, step): records, crops and masks, for any workers and ranks."""
+"""The batches of a run: records, crops and masks as a pure function of (seed, step), for any workers and ranks."""
 
 from __future__ import annotations
 
@@ -8,27 +8,26 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from anyjepa.data.dataset import Pairs
+from anyjepa.data.pair import Pair
 from anyjepa.errors import InputError
 from anyjepa.masks.base import Masks
 from anyjepa.masks.sampling import MasksConfig, draws, sample
-from anyjepa.objectives.base import Pair
+from anyjepa.objectives.batch import Batch
 from anyjepa.randomness import generator
 from anyjepa.training.config import TrainingConfig
 
 
 class Crops(Protocol):
-    """What pretraining needs of a data set."""
+    """The part of a data set that pretraining uses."""
 
     @property
     def ids(self) -> tuple[str, ...]: ...
 
     def __len__(self) -> int: ...
     def crops(self, indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
-        """A crop of each record by its own generator: (B, C, *samples) float32, and (B,) first samples."""
+        """A crop of each record, drawn by its own generator: (B, C, *samples) float32, and (B,) first samples."""
         ...
 
     def pairs(
@@ -37,28 +36,16 @@ class Crops(Protocol):
         first: Sequence[np.random.Generator],
         second: Sequence[np.random.Generator],
         step: int,
-    ) -> Pairs:
-        """A pair of each record, for objectives that learn from pairs."""
+    ) -> tuple[np.ndarray, Pair[np.ndarray]]:
+        """A pair per record, for objectives that learn from pairs."""
         ...
 
 
 class Draw(NamedTuple):
-    """One sample of a run: which record, and its number among all draws of the run."""
+    """One sample of a run: the number of its record, and its own number among all draws of the run."""
 
     index: int
     position: int
-
-
-class Batch(NamedTuple):
-    """One micro-batch. `records` are numbers of the data set, `step` counts finished optimiser steps."""
-
-    x: Tensor  # (B, C, *samples)
-    masks: list[Masks]
-    start: Tensor | None  # (B,) first token's place in its record, in tokens
-    records: list[int]
-    step: int
-    micro: int
-    pair: Pair | None = None  # what x is paired with, where the objective learns from pairs
 
 
 class Drawn(NamedTuple):
@@ -67,13 +54,13 @@ class Drawn(NamedTuple):
     draws: list[Draw]
     x: np.ndarray  # (B, C, *samples) float32
     starts: np.ndarray  # (B,) first samples on the first axis
-    pairs: Pairs | None = None  # x and what it is paired with
+    pair: Pair[np.ndarray] | None = None
 
 
 class DrawSampler(Sampler[list[Draw]]):
-    """Yields micro-batches of draws from `first_step` to the end of the run. `len` counts those of the whole run.
+    """Yields micro-batches of draws from `first_step` to the end of the run. `len` counts the whole run.
 
-    shares: (records,) probability of each record, up to a factor, for order 'replacement'; None: the same for all.
+    shares: (records,) probability of each record, up to a factor, for order 'replacement'; None: equal.
     """
 
     def __init__(
@@ -90,9 +77,11 @@ class DrawSampler(Sampler[list[Draw]]):
             raise InputError(f"batch_size {config.batch_size} is not a multiple of {share} (accumulation x devices)")
         self.config, self.records, self.first_step = config, records, first_step
         self.rank, self.world, self.micro_size = rank, world, config.batch_size // share
-        self.ends = None if shares is None else np.cumsum(shares) / np.sum(shares)  # of each record's part of [0, 1)
+        self.ends = (
+            None if shares is None else np.cumsum(shares) / np.sum(shares)
+        )  # of each record's interval in [0, 1)
         if shares is not None and config.order != "replacement":
-            raise InputError("records with shares of their own are drawn with replacement: training.order=replacement")
+            raise InputError("records with their own shares need training.order=replacement")
 
     def __len__(self) -> int:
         return self.config.steps * self.config.accumulation
@@ -124,14 +113,14 @@ class DrawSampler(Sampler[list[Draw]]):
 
 @lru_cache(maxsize=2)
 def _order(seed: int, epoch: int, records: int) -> np.ndarray:
-    """The records of an epoch in their order, (records,). Kept, because an epoch has many steps."""
+    """The order of the records in an epoch, (records,). Cached, because an epoch has many steps."""
     return generator(seed, "order", epoch).permutation(records)
 
 
 class DrawnCrops(Dataset[Drawn]):
-    """A data set indexed by micro-batches of draws: a draw's crop depends on nothing but the seed and its position.
+    """A data set indexed by micro-batches of draws. A draw's crop depends only on the seed and its position.
 
-    pairs: each record gives a pair in place of a crop; then batch_size is that of an optimiser step.
+    pairs: return pairs instead of crops; batch_size: of an optimiser step, needed for pairs.
     """
 
     def __init__(self, crops: Crops, seed: int, pairs: bool = False, batch_size: int = 1):
@@ -142,18 +131,18 @@ class DrawnCrops(Dataset[Drawn]):
         if not self.pairs:
             return Drawn(draws, *self.crops.crops(records, first))
         step = draws[0].position // self.batch_size
-        pairs = self.crops.pairs(records, first, self._rngs(draws, "second crop"), step)
-        return Drawn(draws, pairs.x, np.zeros(len(draws)), pairs)
+        x, pair = self.crops.pairs(records, first, self._rngs(draws, "second crop"), step)
+        return Drawn(draws, x, np.zeros(len(draws)), pair)
 
     def _rngs(self, draws: list[Draw], stream: str) -> list[np.random.Generator]:
         return [generator(self.seed, stream, draw.position) for draw in draws]
 
 
 class Collate:
-    """Adds masks to a micro-batch's crops: the whole batch's numbers are drawn, this rank's rows kept.
+    """Adds masks to a micro-batch's crops. They are drawn for the whole optimiser batch, then cut to these rows.
 
-    grid: tokens along each axis; stride: samples of a token on the first axis, to give each crop its place in its
-    record (`start`), None for positions that begin at 0 in every crop.
+    grid: tokens along each axis; stride: samples per token on the first axis, so that positions are places in the
+    record (`Batch.start`); None: positions begin at 0 in every crop.
     """
 
     def __init__(self, masks: MasksConfig | None, grid: Sequence[int], sampler: DrawSampler, stride: int | None = None):
@@ -164,14 +153,22 @@ class Collate:
         step, place = divmod(drawn.draws[0].position, config.batch_size)
         micro = place // (self.sampler.world * self.sampler.micro_size)
         start = None if self.stride is None else torch.from_numpy(drawn.starts) / self.stride
-        drawn_masks = [] if self.masks is None else step_masks(self.masks, self.grid, config, step)
-        masks = [group.rows(self.sampler.rows(micro)) for group in drawn_masks]
-        pair = None if drawn.pairs is None else Pair(*(_tensor(array) for array in drawn.pairs[1:]))
-        return Batch(torch.from_numpy(drawn.x), masks, start, [d.index for d in drawn.draws], step, micro, pair)
+        masks = [] if self.masks is None else step_masks(self.masks, self.grid, config, step)
+        return Batch(
+            torch.from_numpy(drawn.x),
+            samples=config.batch_size,
+            targets=[group.count() for group in masks],
+            masks=[group.rows(self.sampler.rows(micro)) for group in masks],
+            start=start,
+            pair=None if drawn.pair is None else Pair(*(_tensor(array) for array in drawn.pair)),
+            records=[draw.index for draw in drawn.draws],
+            step=step,
+            micro=micro,
+        )
 
 
 def step_masks(masks: MasksConfig, grid: tuple[int, ...], config: TrainingConfig, step: int) -> list[Masks]:
-    """The groups of masks of a step's whole optimiser batch. grid: tokens along each axis."""
+    """The groups of masks of a step, for the whole optimiser batch. grid: tokens along each axis."""
     rng, (shared, own) = generator(config.seed, "masks", step), draws(masks, grid)
     return sample(masks, grid, rng.random(shared), rng.random((config.batch_size, own)))
 

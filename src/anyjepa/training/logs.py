@@ -15,7 +15,7 @@ from anyjepa.data.files import read_text
 from anyjepa.diagnostics.collapse import collapse_metrics
 from anyjepa.errors import InputError
 from anyjepa.limits import MEMORY
-from anyjepa.training.draws import Batch
+from anyjepa.objectives.batch import Batch
 from anyjepa.training.module import Pretraining
 from anyjepa.writing import replacing
 

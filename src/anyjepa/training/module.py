@@ -1,4 +1,4 @@
-"""The LightningModule of every pretraining: schedules, EMA, the global loss, and a guard against non-finite losses."""
+"""The LightningModule of all pretraining: schedules, moving averages, and a check that the loss is finite."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 
 from anyjepa.errors import InputError
 from anyjepa.objectives.base import Objective
+from anyjepa.objectives.batch import Batch
 from anyjepa.randomness import torch_seed
 from anyjepa.training.config import TrainingConfig
-from anyjepa.training.draws import Batch
 from anyjepa.training.lars import LARS
 from anyjepa.training.parameter_groups import decay_groups
 
 
 class DivergedError(RuntimeError):
-    """The loss is no longer a finite number. The message names the step and the records."""
+    """The loss is not a finite number. The message names the step and the records."""
 
 
 class Pretraining(L.LightningModule):
-    """Trains an objective. `ids` names the data set's records in error messages.
+    """Trains an objective, in any Trainer whose loader yields `Batch`.
 
-    Usable in any Trainer whose loader yields `Batch` and whose `accumulate_grad_batches` is the config's accumulation.
+    Its `accumulate_grad_batches` must be the config's accumulation. ids: the records' names, for error messages.
     """
 
     def __init__(self, objective: Objective, config: TrainingConfig, ids: Sequence[str]):
@@ -34,16 +34,16 @@ class Pretraining(L.LightningModule):
         if config.accumulation > 1 and not objective.adds_up:
             raise InputError(
                 f"training.accumulation={config.accumulation}: a regulariser compares all samples of a batch, which "
-                "micro-batches cannot; use accumulation=1 and more devices, or a smaller batch_size"
+                "micro-batches cannot; use accumulation=1 with more devices or a smaller batch_size"
             )
         together = config.batch_size // config.accumulation
         if together < 2 and (not objective.adds_up or any(isinstance(m, BatchNorm) for m in objective.modules())):
-            raise InputError("training.batch_size: a regulariser and BatchNorm compare samples, and need two or more")
+            raise InputError("training.batch_size: a regulariser or BatchNorm compares samples and needs at least two")
         self.objective, self.config, self.ids = objective, config, ids
         if config.compile:
             objective.compile()
         self.terms: dict[str, Tensor] = {}  # of the current optimiser step, this rank's share
-        self.watched: dict[str, Tensor] = {}  # the same, no part of the loss
+        self.watched: dict[str, Tensor] = {}  # the same for values that are not part of the loss
         self.scheduled: dict[str, float] = {}
         self._unchecked: tuple[Tensor, Batch] | None = None
 
@@ -61,30 +61,29 @@ class Pretraining(L.LightningModule):
         torch.manual_seed(torch_seed(self.config.seed, batch.step, batch.micro, self.global_rank))
         if batch.micro == 0:
             self._begin(batch.step)
-        pair = () if batch.pair is None else (batch.pair,)
-        losses = self.objective(batch.x, batch.masks, batch.start, self.config.batch_size, *pair)
+        losses = self.objective(batch)
         total = losses.total()
         for sums, values in ((self.terms, losses.terms()), (self.watched, losses.watched)):
             for name, value in values.items():
                 sums[name] = sums.get(name, 0) + value.detach()
         self._unchecked = (total.detach(), batch)
-        # Lightning divides by the micro-batches, DDP by the ranks; the loss already counts the whole batch's targets.
+        # Lightning divides by the micro-batches and DDP by the ranks; the loss is already a share of the whole batch's.
         return total * (self.config.accumulation * self.trainer.world_size)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """The teacher follows here: a hook after the batch would come after the callback that saves checkpoints."""
+        """Moves the teacher here: a hook after the batch would run after the callback that saves checkpoints."""
         super().optimizer_step(*args, **kwargs)
         self.objective.end_step()
 
     def configure_gradient_clipping(self, optimizer: torch.optim.Optimizer, *_: Any, **__: Any) -> None:
-        """By ourselves: under autocast Lightning refuses to clip for a fused optimiser, gradient scaler or not."""
+        """Clips without Lightning, which under autocast refuses to clip for a fused optimiser, even unscaled."""
         config = self.config.optimiser
         if config.clip is not None and self.trainer.global_step >= config.clip_from:
             for part in self.objective.children() if config.clip_parts else [self.objective]:
                 torch.nn.utils.clip_grad_norm_(part.parameters(), config.clip)
 
     def check_finite(self) -> None:
-        """Raises DivergedError for the last micro-batch's loss. One micro-batch late, so that a GPU goes on."""
+        """Raises DivergedError for the last micro-batch's loss. One micro-batch late, so that a GPU need not wait."""
         if self._unchecked is None:
             return
         (loss, batch), self._unchecked = self._unchecked, None
@@ -94,7 +93,7 @@ class Pretraining(L.LightningModule):
             raise DivergedError(f"the loss is {loss.item()} at step {batch.step + 1}; its records: {names}{more}")
 
     def _begin(self, step: int) -> None:
-        """Set what follows the step, before its first micro-batch."""
+        """Set scheduled values, before the first micro-batch of a step."""
         steps = self.config.schedule_steps
         lr, weight_decay = self.config.optimiser.at(step, steps)
         decayed, rest = self.trainer.optimizers[0].param_groups

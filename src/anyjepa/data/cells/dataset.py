@@ -14,8 +14,9 @@ from anyjepa.data.cells.conditions import CONTROL, since
 from anyjepa.data.cells.matching import Controls
 from anyjepa.data.cells.preprocessing import CellPreprocessing
 from anyjepa.data.cells.screen import Screen
-from anyjepa.data.dataset import Dataset, Pairs
+from anyjepa.data.dataset import Dataset
 from anyjepa.data.labels import LabelTable
+from anyjepa.data.pair import Pair
 
 LARGEST_TABLE = 10**8  # values of a label table; a task with more classes than that allows is left out
 
@@ -89,21 +90,21 @@ class CellDataset(Dataset):
         first: Sequence[np.random.Generator],
         second: Sequence[np.random.Generator],
         step: int,
-    ) -> Pairs:
+    ) -> tuple[np.ndarray, Pair[np.ndarray]]:
         rows, encode = self.rows[list(indices)], self.preprocessing.encoding.encode
         if self.preprocessing.proteins:
             assert self.screen.proteins is not None, "a model of proteins is trained where there are some"
-            return Pairs(self.screen.rows(rows)[:, None], self.screen.proteins.levels(rows)[:, None])
+            return self.screen.rows(rows)[:, None], Pair(self.screen.proteins.levels(rows)[:, None])
         cells, condition = self.screen.rows(rows)[:, None], self.screen.condition[rows]
         if step < self.hidden.steps or self.controls is None:
             kept = np.stack([rng.random(cells.shape[2]) >= self.hidden.share for rng in first])[:, None]
-            return Pairs(cells * kept / np.float32(1 - self.hidden.share), cells, *encode([CONTROL] * len(rows)))
+            return cells * kept / np.float32(1 - self.hidden.share), Pair(cells, *encode([CONTROL] * len(rows)))
         before, perturbed = rows.copy(), condition != 0
         drawn = np.array([rng.random() for rng in first])
         before[perturbed] = self.controls.match(rows[perturbed], drawn[perturbed])
         known = self.screen.conditions
         passed = [since(known[a], known[b]) for a, b in zip(self.screen.condition[before], condition, strict=True)]
-        return Pairs(self.screen.rows(before)[:, None], cells, *encode(passed))
+        return self.screen.rows(before)[:, None], Pair(cells, *encode(passed))
 
 
 def _tables(screen: Screen, rows: np.ndarray, ids: tuple[str, ...]) -> dict[str, LabelTable]:

@@ -1,0 +1,15 @@
+"""What paired prediction learns from."""
+
+from __future__ import annotations
+
+from typing import Generic, NamedTuple, TypeVar
+
+Array = TypeVar("Array")  # numpy arrays from the data, tensors in training
+
+
+class Pair(NamedTuple, Generic[Array]):
+    """What each sample of a batch is paired with, and the condition that leads from one to the other."""
+
+    other: Array  # (B, C, *samples), the second sample of each pair; its modality may be another one
+    condition: Array | None = None  # (B, P, width), at most P condition tokens; None: two views of one record
+    valid: Array | None = None  # (B, P) bool, False where a condition token is padding; None: all are valid
