@@ -36,6 +36,9 @@ class _Loader(yaml.SafeLoader):
         self.depth += 1
         if self.depth > DEEPEST:
             raise ValueError(f"it is nested more than {DEEPEST} levels deep")
+        event = self.peek_event()
+        if tag := getattr(event, "tag", None):  # PyYAML crashes on some values that do not fit their tag
+            raise ValueError(f"line {event.start_mark.line + 1} has the tag '{tag}'; leave it out")
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
