@@ -1,4 +1,7 @@
-"""L2-penalised logistic regression by Newton's method, its steps by preconditioned conjugate gradients."""
+"""L2-penalised logistic regression by Newton's method with preconditioned conjugate gradients.
+
+Converges like scikit-learn's newton-cholesky and is more than 15 times faster (docs/benchmarks.md, "Linear probe").
+"""
 
 from __future__ import annotations
 
@@ -27,8 +30,9 @@ def fit_logistic(
 ) -> np.ndarray:
     """Weights (D + 1, C), bias last; the bias is not penalised.
 
-    x: (N, D) of mean 0, deviation 1; values: (N, C); strength: scikit-learn's C; exclusive: softmax, else a sigmoid
-    a class; balanced: weigh classes (or positives and negatives) as if equally frequent; start: weights to begin from.
+    x: (N, D) with mean 0 and deviation 1; values: (N, C); strength: scikit-learn's C; exclusive: softmax, else one
+    sigmoid per class; balanced: weigh classes (or positives and negatives) as if equally frequent; start: initial
+    weights.
     """
     with _blas().limit(limits=1 if x.size * values.shape[1] < 2**24 else None, user_api="blas"):
         if len(x) >= x.shape[1]:
@@ -37,8 +41,8 @@ def fit_logistic(
         span, rows = np.linalg.qr(x.T)  # (D, N), (N, N)
         if start is not None:
             start = np.vstack([span.T @ start[:-1], start[-1]])
-        found = _Regression(rows.T, values, strength, exclusive, balanced).solved(start)
-        return np.vstack([span @ found[:-1], found[-1]])
+        weights = _Regression(rows.T, values, strength, exclusive, balanced).solved(start)
+        return np.vstack([span @ weights[:-1], weights[-1]])
 
 
 class _Regression:
@@ -61,14 +65,14 @@ class _Regression:
                 break
             step = self.newton_step(gradient, p)
             slope = (gradient * step).sum()
-            if not slope < -TOLERANCE * loss:  # also if it is no number
+            if not slope < -TOLERANCE * loss:  # also if it is not a number
                 break
             length = 1.0
-            while (found := self.at(w + length * step))[0] > loss + 1e-4 * length * slope and length > 1e-6:
+            while (tried := self.at(w + length * step))[0] > loss + 1e-4 * length * slope and length > 1e-6:
                 length /= 2
-            if found[0] >= loss:  # as near as rounding allows
+            if tried[0] >= loss:  # as near as rounding allows
                 break
-            w, (loss, p) = w + length * step, found
+            w, (loss, p) = w + length * step, tried
         return w
 
     def at(self, w: np.ndarray) -> tuple[float, np.ndarray]:

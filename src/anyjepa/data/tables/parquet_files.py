@@ -42,10 +42,7 @@ class ParquetFile:
                 if kinds[place].num_fields:
                     where = f"{self.path}: column '{self.header[place]}'"
                     raise InputError(f"{where} holds {kinds[place]}; a cell must be text or a number")
-            # Do not read the metadata of chunks: if they are damaged, pyarrow ends the process.
-            groups = range(file.num_row_groups)
-            declared = sum(file.metadata.row_group(group).total_byte_size for group in groups)
-            needed = max(declared, 8 * file.metadata.num_rows * len(places))
+            needed = declared_size(file.metadata, 8 * len(places))
             check_size(needed, self.path.stat().st_size, f"{self.path}: reading {len(places)} columns")
             columns = {place: file.reader.read_column(place) for place in stored}
         for column in columns.values():
@@ -70,6 +67,15 @@ def open_parquet(path: Path) -> ParquetFile:
         if name is None or name in schema.names:
             return ParquetFile(path, tuple(schema.names), facts)
         return ParquetFile(path, (*schema.names, name), facts, index)
+
+
+def declared_size(footer: pq.FileMetaData, row_bytes: int) -> int:
+    """Memory in bytes that a footer declares, with at least `row_bytes` per row.
+
+    It does not look at the metadata of chunks: if they are damaged, pyarrow ends the process.
+    """
+    groups = (footer.row_group(place) for place in range(footer.num_row_groups))
+    return max(sum(group.total_byte_size for group in groups), row_bytes * footer.num_rows)
 
 
 def _described_index(pandas: str, rows: int) -> tuple[str | None, range | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -190,7 +191,9 @@ def open_table(path: Path) -> TableFile:
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Convert errors of pyarrow and the decoder, for damaged files or other encodings, to InputError."""
+    """Convert errors of the decoder, the CSV parser and pyarrow to InputError."""
+    import pyarrow as pa
+
     try:
         yield
     except InputError:
@@ -200,7 +203,7 @@ def _readable(path: Path) -> Iterator[None]:
         raise InputError(
             f"{path}: is not {error.encoding.upper()} text ({byte}); perhaps Windows-1252 or Latin-1; save it as UTF-8"
         ) from None
-    except Exception as error:  # pyarrow raises its own, and those of Python
+    except (pa.ArrowException, csv.Error, OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as a table ({reason(error)})") from error
 
 

@@ -6,9 +6,10 @@ import codecs
 import csv
 import io
 import re
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,26 +37,25 @@ _OTHERS = {
 }
 _STATED = re.compile(r"sep=[,;|\t][\r\n]*")  # Excel's own first line
 _HEADER = 1 << 24  # characters of the longest header; a block of rows in bytes
-_TAIL = 1 << 16  # bytes that may be empty lines
 _SAMPLE = 1 << 20  # characters, of at most 50 lines, from which the separator is recognised
 
 
 @dataclass(frozen=True)
 class TextFile:
-    """Where the rows of a text table begin, and how their cells are written."""
+    """A text table: its header, and its rows as UTF-8."""
 
     path: Path
     header: tuple[str, ...]
     separator: str
-    encoding: str
-    start: int  # byte of the first row
+    rows: bytes = field(repr=False)
 
     def load(self, places: Sequence[int]) -> list[pa.ChunkedArray]:
         """Read the columns at these positions as text. Raises InputError for a row that does not fit the header."""
         import pyarrow as pa
         from pyarrow import csv as arrow
 
-        self._check_text()
+        if not self.rows:
+            return [pa.chunked_array([], pa.string()) for _ in places]
         names = [str(place) for place in range(len(self.header))]
         wrong: list[InvalidRow] = []
 
@@ -65,103 +65,79 @@ class TextFile:
             wrong.append(row)
             return "error"
 
-        with self.path.open("rb") as file:
-            file.seek(self.start)
-            if not file.read(1):
-                return [pa.chunked_array([], pa.string()) for _ in places]
-            file.seek(self.start)
-            try:
-                table = arrow.read_csv(
-                    file,
-                    arrow.ReadOptions(
-                        use_threads=False, block_size=_HEADER, column_names=names, encoding=self.encoding
-                    ),
-                    arrow.ParseOptions(
-                        delimiter=self.separator,
-                        newlines_in_values=True,
-                        ignore_empty_lines=len(names) > 1,  # with one column these are empty cells
-                        invalid_row_handler=refuse,
-                    ),
-                    arrow.ConvertOptions(
-                        column_types=dict.fromkeys(names, pa.string()), include_columns=[names[p] for p in places]
-                    ),
-                )
-            except Exception:
-                if wrong:
-                    raise InputError(f"{self.path}: {self._misfit(wrong[0])}") from None
-                raise
+        try:
+            table = arrow.read_csv(
+                pa.BufferReader(self.rows),
+                arrow.ReadOptions(use_threads=False, block_size=_HEADER, column_names=names),
+                arrow.ParseOptions(
+                    delimiter=self.separator,
+                    newlines_in_values=True,
+                    ignore_empty_lines=len(names) > 1,  # with one column these are empty cells
+                    invalid_row_handler=refuse,
+                ),
+                arrow.ConvertOptions(
+                    column_types=dict.fromkeys(names, pa.string()), include_columns=[names[p] for p in places]
+                ),
+            )
+        except pa.ArrowException:
+            if wrong:
+                raise InputError(f"{self.path}: {self._misfit(wrong[0])}") from None
+            raise
         if len(names) == 1:
-            table = table.slice(0, len(table) - self._empty_lines())
+            full = self.rows.rstrip(b"\r\n")
+            empty = len(self.rows[len(full) :].splitlines()) - bool(full)
+            table = table.slice(0, len(table) - max(0, empty))
         return [table.column(str(place)) for place in places]
-
-    def _empty_lines(self) -> int:
-        """Empty lines at the end."""
-        with self.path.open("rb") as file:
-            file.seek(max(self.start, file.seek(0, io.SEEK_END) - _TAIL))
-            tail = file.read().decode(self.encoding, errors="replace")
-        rows = tail.rstrip("\r\n")
-        return max(0, len(tail[len(rows) :].splitlines()) - bool(rows))
 
     def _misfit(self, row: InvalidRow) -> str:
         header = f"the header has {row.expected_columns} ('{self.separator.join(self.header)[:40]}')"
         return f"row {row.number} has {row.actual_columns} cells, but {header}; every row needs one cell per column"
 
-    def _check_text(self) -> None:
-        """Raise InputError if the table ends in an unclosed quote, which would swallow rows."""
-        with self._text() as text:
-            quotes = 0
-            for block in iter(lambda: text.read(1 << 20), ""):
-                quotes += block.count('"')
-                if "\0" in block:
-                    raise InputError(f"{self.path}: contains zero bytes, so it is damaged or not a text table")
-        if quotes % 2:  # or '"' means inch
-            with self._text() as text:
-                rows = csv.reader(text, delimiter=self.separator, strict=True)
-                try:
-                    for _ in rows:
-                        pass
-                except csv.Error as error:
-                    raise InputError(f"{self.path}: line {rows.line_num}: a quote is not closed ({error})") from None
-
-    def _text(self) -> io.TextIOWrapper:
-        return self.path.open(encoding=self.encoding, newline="")
-
 
 def open_text(path: Path) -> TextFile:
-    """Read the header of a text table separated by comma, semicolon, tab or bar. Raises InputError."""
-    with path.open("rb") as file:
-        head = file.read(1 << 16)
+    """Read a text table separated by comma, semicolon, tab or bar. Raises InputError."""
+    content = path.read_bytes()
+    start = content[:16].lower()
     for magic, what in _OTHERS.items():
-        if head.lower().startswith(magic.lower()):
+        if start.startswith(magic.lower()):
             raise InputError(f"{path}: is {what}, not text; save it as CSV (UTF-8)")
-    mark, encoding = next((pair for pair in _MARKS.items() if head.startswith(pair[0])), (b"", "utf-8"))
-    if encoding == "utf-8" and b"\0" in head:
-        raise InputError(f"{path}: contains zero bytes, so it is not UTF-8 but perhaps UTF-16; save it as UTF-8")
-    start = len(mark)
-    with path.open("rb") as file:
-        file.seek(start)
-        text = io.TextIOWrapper(file, encoding=encoding, newline="")
-        line, separator = text.readline(_HEADER), ""
-        while line and (not line.strip() or _STATED.fullmatch(line)):
-            separator = line[4] if line.strip() else separator
-            start += len(line.encode(encoding))
-            line = text.readline(_HEADER)
-        lines, left = [line], _SAMPLE
-        while left > 0 and lines[-1]:
-            lines.append(text.readline(left))
-            left -= max(len(lines[-1]), _SAMPLE // 50)
+    mark, encoding = next((pair for pair in _MARKS.items() if content.startswith(pair[0])), (b"", "utf-8"))
+    text = content[len(mark) :].decode(encoding)
+    if "\0" in text:
+        raise InputError(f"{path}: contains zero bytes, so it is damaged, or perhaps UTF-16; save it as UTF-8")
+    top = io.StringIO(text[: _HEADER + _SAMPLE], newline="")
+    line, separator, first = top.readline(_HEADER), "", 0
+    while line and (not line.strip() or _STATED.fullmatch(line)):
+        separator = line[4] if line.strip() else separator
+        first += len(line)
+        line = top.readline(_HEADER)
     if len(line) == _HEADER:
         raise InputError(f"{path}: the first line, which must name the columns, has over {_HEADER:,} characters")
     if not line:
         raise InputError(f"{path}: is empty; the first line must name the columns")
+    lines, left = [line], _SAMPLE
+    while left > 0 and lines[-1]:
+        lines.append(top.readline(left))
+        left -= max(len(lines[-1]), _SAMPLE // 50)
     separator = separator or _separator(lines, preferred="\t" if path.suffix.lower() == ".tsv" else ",")
     rows = csv.reader(lines, delimiter=separator)
     header = next(rows)
-    start += len("".join(lines[: rows.line_num]).encode(encoding))
+    first += len("".join(lines[: rows.line_num]))
     sample = _sample(lines, separator)[1:]
     if sample and all(len(row) == len(header) + 1 and not row[-1] for row in sample):
         header.append("")  # rows end in a separator
-    return TextFile(path, tuple(header), separator, encoding, start)
+    if text.count('"') % 2:  # or '"' means inch
+        _check_quotes(path, text, separator)
+    return TextFile(path, tuple(header), separator, text[first:].encode())
+
+
+def _check_quotes(path: Path, text: str, separator: str) -> None:
+    """Raise InputError if the table ends in an unclosed quote, which would swallow rows."""
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    try:
+        deque(rows, maxlen=0)
+    except csv.Error as error:
+        raise InputError(f"{path}: line {rows.line_num}: a quote is not closed ({error})") from None
 
 
 def _separator(lines: Sequence[str], preferred: str) -> str:

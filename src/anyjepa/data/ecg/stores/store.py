@@ -27,6 +27,7 @@ from anyjepa.data.ecg.recording import FS_RANGE, MOST_MV, Annotations, Rate, Rec
 from anyjepa.data.ecg.sets.layout import Entry
 from anyjepa.data.files import opened, read_bytes, read_json, regular_size
 from anyjepa.data.listing import set_name
+from anyjepa.data.tables.parquet_files import declared_size
 from anyjepa.errors import InputError, reason
 from anyjepa.limits import check_size
 
@@ -297,9 +298,7 @@ def _read_index(path: Path, manifest: Manifest) -> Any:
             raise InputError(f"{file}: is damaged, its checksum is not that of {MANIFEST}; prepare the store again")
         # By one thread: a process that ends soon after pyarrow has read by several sometimes aborts (pyarrow 26).
         parquet = pq.ParquetFile(pa.BufferReader(content))
-        facts = parquet.metadata
-        declared = sum(facts.row_group(group).total_byte_size for group in range(facts.num_row_groups))
-        check_size(max(declared, ROW_BYTES * facts.num_rows), len(content), f"{file}")
+        check_size(declared_size(parquet.metadata, ROW_BYTES), len(content), f"{file}")
         table = parquet.read(use_threads=False)
         table.validate(full=True)  # texts in UTF-8, lists within their values
     except OSError as error:
