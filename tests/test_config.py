@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from copy import deepcopy
+from typing import Any, Literal, get_args
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import Field, ValidationError
+from pydantic_core.core_schema import ErrorType
 
-from anyjepa.config import Config, Share, validated
+from anyjepa.config import Config, Share, _message, validated
 from anyjepa.errors import InputError
+from anyjepa.recipes.schema import Recipe, load_recipe
 
 
 class Part(Config):
@@ -34,7 +40,7 @@ def test_a_share_is_between_none_and_all(share: float) -> None:
 
 @pytest.mark.parametrize("rate", ["inf", "-inf", "nan"])
 def test_a_number_is_finite(rate: str) -> None:
-    with pytest.raises(InputError, match=r"^here: rates.1: Input should be a finite number \(given: -?(inf|nan)\)$"):
+    with pytest.raises(InputError, match=r"^here: rates\[1\] must be a finite number, got -?(inf|nan)$"):
         validated(Rates, {"rates": [1, float(rate)]}, "here")
 
 
@@ -57,24 +63,88 @@ class Whole(Config):
     shape: Flat | Round = Field(Flat(), discriminator="kind")
     named: dict[str, Part] = Field({})
     listed: tuple[Part, ...] = ()
+    pair: tuple[int, int] = (1, 2)
+    many: int | str = 1
+    word: Literal["a", "b"] = "a"
 
 
 @pytest.mark.parametrize(
     ("plain", "message"),
     [
-        ([], "here: Input should be a valid dictionary or instance of Whole"),
+        ([], "here must be a table of keys, got []"),
         ({"prat": {}}, "here: unknown key 'prat'; did you mean 'part'?"),
         ({"part": {"shares": 2}}, "here: unknown key 'part.shares'; did you mean 'share'?"),
-        ({"part": {"share": 2}}, "here: part.share: Input should be less than or equal to 1 (given: 2)"),
+        ({"part": {"share": 2}}, "here: part.share must be at most 1, got 2"),
+        ({"part": {"share": None}}, "here: part.share must be a number, got null"),
         ({"part": {"share": 2}, "prat": 1}, "here: unknown key 'prat'; did you mean 'part'?"),
         ({"shape": {"kind": "round", "radios": 2}}, "here: unknown key 'shape.radios'; did you mean 'radius'?"),
+        ({"shape": {"kind": "round", "radius": 0.5}}, "here: shape.radius must be a whole number, got 0.5"),
+        ({"shape": {"kind": "square"}}, "here: shape.kind must be one of 'flat', 'round', got 'square'"),
+        ({"shape": {}}, "here: key 'shape.kind' is missing"),
         ({"named": {"a": {"sharee": 1}}}, "here: unknown key 'named.a.sharee'; did you mean 'share'?"),
-        ({"shape": "round"}, "here: shape: a table of keys is expected, such as 'shape.kind' (given: round)"),
-        ({"part": 0.5}, "here: part: a table of keys is expected, such as 'part.share' (given: 0.5)"),
-        ({"listed": [{"xyz": 1}]}, "here: unknown key 'listed.0.xyz'; there are: share"),
+        ({"shape": "round"}, "here: shape must be a table of keys such as 'shape.kind', got 'round'"),
+        ({"part": 0.5}, "here: part must be a table of keys such as 'part.share', got 0.5"),
+        ({"listed": [{"xyz": 1}]}, "here: unknown key 'listed[0].xyz'; there are: share"),
+        ({"listed": [{}, 3]}, "here: listed[1] must be a table of keys such as 'listed[1].share', got 3"),
+        ({"listed": True}, "here: listed must be a list, got true"),
+        ({"pair": [1]}, "here: pair must be a list of at least 2 values, got [1]"),
+        ({"pair": [1, 2, 3]}, "here: pair must be a list of at most 2 values, got [1, 2, 3]"),
+        ({"many": {}}, "here: many must be a whole number or text, got a table of keys"),
+        ({"word": "c"}, "here: word must be 'a' or 'b', got 'c'"),
     ],
 )
 def test_the_first_key_that_does_not_fit_is_one_line(plain: object, message: str) -> None:
     with pytest.raises(InputError) as error:
         validated(Whole, plain, "here")
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize("kind", get_args(ErrorType))
+def test_no_kind_of_error_is_shown_in_pydantics_words(kind: str) -> None:
+    names = ("min_length", "max_length", "pattern", "gt", "ge", "lt", "le", "multiple_of", "expected", "expected_tags")
+    names += ("class", "tag", "error")
+    context = dict.fromkeys(names, "x") | {"discriminator": "'kind'"}
+    error: Any = {"type": kind, "loc": ("part",), "input": 0, "msg": "Input should be valid", "ctx": context}
+    message = _message(Whole, [error], {"part": 0}, "here")
+    assert message.startswith("here: ")
+    assert "part" in message
+    assert "Input should" not in message
+
+
+RECIPES = {name: load_recipe(name)[0].model_dump(mode="json") for name in ("ecg-jepa-demo", "perturb-demo")}
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-2, 2),
+    st.just(2**70),
+    st.floats(),
+    st.sampled_from(["", "x", "1", "linear", "inf"]),
+    st.lists(st.integers(-1, 1) | st.just("x"), max_size=3),
+    st.sampled_from([{}, {"kind": "x"}, {"x": 1}]),
+)
+
+
+@settings(deadline=None)
+@given(data=st.data(), name=st.sampled_from([*RECIPES]), value=VALUES)
+def test_no_recipe_is_refused_in_pydantics_words(data: st.DataObject, name: str, value: object) -> None:
+    """One value anywhere in a recipe is replaced: the message names its key, in our words."""
+    plain = deepcopy(RECIPES[name])
+    table, key = plain, data.draw(st.sampled_from([*plain]))
+    while isinstance(table[key], dict) and table[key] and data.draw(st.integers(0, 3)):
+        table = table[key]
+        key = data.draw(st.sampled_from([*table]))
+    table[key] = value
+    message = refusal(plain)
+    assert message == "" or message.startswith("here")
+    assert not re.search(
+        "Input should|should be a valid|should match|Field required|Value error|a valid value", message
+    )
+
+
+def refusal(plain: object) -> str:
+    """The message with which a recipe is refused, or nothing."""
+    try:
+        validated(Recipe, plain, "here")
+    except InputError as error:
+        return str(error)
+    return ""

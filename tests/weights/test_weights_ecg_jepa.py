@@ -151,10 +151,10 @@ BROKEN: dict[str, tuple[Callable[[dict], object], str]] = {
         lambda c: c["model"].update({"encoder.norm.weight": torch.ones(31)}),
         "(student): tensor 'encoder.norm.weight' has shape (31,)",
     ),
-    "missing key": (lambda c: c["config"].pop("depth"), "config: depth: Field required"),
+    "missing key": (lambda c: c["config"].pop("depth"), "config: key 'depth' is missing"),
     "impossible value": (
         lambda c: c["config"].update(depth=-1),
-        "config: encoder.depth: Input should be greater than 0",
+        "config: encoder.depth must be greater than 0",
     ),
     "impossible heads": (lambda c: c["config"].update(num_heads=5), "width 32 is not a multiple of 5 heads"),
     "unknown lead": (

@@ -136,11 +136,11 @@ BROKEN = {
     ),
     "missing key": (
         edit_json("config.json", lambda c: c["objective"]["encoder"].pop("dim")),
-        "config.json: objective.encoder.dim: Field required",
+        "config.json: key 'objective.encoder.dim' is missing",
     ),
     "wrong type": (
         edit_json("config.json", lambda c: c.update(channels="two")),
-        "config.json: channels: Input should be",
+        "config.json: channels must be",
     ),
     "newer schema": (
         edit_json("config.json", lambda c: c.update(schema_version=2, future=1)),
@@ -157,7 +157,7 @@ BROKEN = {
     ),
     "gigantic stride": (
         edit_json("config.json", lambda c: c.update(classifier=FAR)),
-        "config.json: classifier.stride: Input should be less than or equal to",
+        "config.json: classifier.stride must be at most",
     ),
     "gigantic size": (edit_json("config.json", lambda c: c.update(size=[5e12])), "a position table of"),
     "more blocks": (
@@ -166,7 +166,7 @@ BROKEN = {
     ),
     "absurdly many blocks": (
         edit_json("config.json", lambda c: c["objective"]["encoder"].update(depth=10**12)),
-        "config.json: objective.encoder.depth: Input should be less than or equal to 1000",
+        "config.json: objective.encoder.depth must be at most 1000",
     ),
     "other heads": (  # no shape shows it
         edit_json("config.json", lambda c: c["objective"]["encoder"].update(heads=4)),
@@ -205,7 +205,7 @@ BROKEN = {
     ),
     "records": (
         edit_json("training_records.json", lambda c: c.pop("ids")),
-        "training_records.json: ids: Field required",
+        "training_records.json: key 'ids' is missing",
     ),
 }
 
