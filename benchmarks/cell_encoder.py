@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from anyjepa.data.cells.screen import Screen
-from anyjepa.evaluation.perturbation.effects import Fit
-from anyjepa.evaluation.perturbation.head import latent_head
-from anyjepa.evaluation.perturbation.representations import all_tokens, components
+from anyjepa.perturbation.methods.head import latent_head
+from anyjepa.perturbation.methods.representations import all_tokens, components
+from anyjepa.perturbation.scoring.effects import Fit
 from anyjepa.runs.folder import open_run
 from anyjepa.runs.model import load
 from anyjepa.runs.pretrain import pretrain

@@ -21,13 +21,13 @@ from anyjepa.data.cells.files import read_h5ad
 from anyjepa.data.cells.genes import variable_genes
 from anyjepa.data.cells.screen import Screen
 from anyjepa.data.cells.splits import UnseenContext, split
-from anyjepa.evaluation.perturbation.baselines import BASELINES
-from anyjepa.evaluation.perturbation.effects import Effects
-from anyjepa.evaluation.perturbation.head import latent_head
-from anyjepa.evaluation.perturbation.judge import judge
-from anyjepa.evaluation.perturbation.representations import components
-from anyjepa.evaluation.perturbation.result import render
-from anyjepa.evaluation.perturbation.screens import effects_of
+from anyjepa.perturbation.measured import effects_of
+from anyjepa.perturbation.methods.head import latent_head
+from anyjepa.perturbation.methods.representations import components
+from anyjepa.perturbation.scoring.baselines import BASELINES
+from anyjepa.perturbation.scoring.effects import Effects
+from anyjepa.perturbation.scoring.evaluate import judge
+from anyjepa.perturbation.scoring.result import render
 from anyjepa.runs.folder import environment
 
 METHODS = {"head on PCA-50": [lambda train: latent_head(components(train, 50))(train)]}  # others: one more line

@@ -23,12 +23,12 @@ import numpy as np
 from anyjepa.data.cells.simulator import simulate
 from anyjepa.data.cells.source import CellDataConfig, held_out
 from anyjepa.evaluation.controls import random_encoder
-from anyjepa.evaluation.perturbation.config import PerturbationConfig
-from anyjepa.evaluation.perturbation.effects import Effects, Fit
-from anyjepa.evaluation.perturbation.head import HeadConfig, Represent, latent_head
-from anyjepa.evaluation.perturbation.judge import judge
-from anyjepa.evaluation.perturbation.representations import all_tokens, components, shared, sufficiency
-from anyjepa.evaluation.perturbation.screens import effects_of
+from anyjepa.perturbation.config import PerturbationConfig
+from anyjepa.perturbation.measured import effects_of
+from anyjepa.perturbation.methods.head import HeadConfig, Represent, latent_head
+from anyjepa.perturbation.methods.representations import all_tokens, components, shared, sufficiency
+from anyjepa.perturbation.scoring.effects import Effects, Fit
+from anyjepa.perturbation.scoring.evaluate import judge
 from anyjepa.runs.folder import Run, environment, open_run
 from anyjepa.runs.model import load
 from anyjepa.runs.pretrain import pretrain

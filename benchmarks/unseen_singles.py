@@ -15,12 +15,12 @@ from rich.console import Console
 
 from anyjepa.data.cells.simulator import CellSimulatorConfig, simulate
 from anyjepa.data.cells.splits import UnseenPerturbation, split
-from anyjepa.evaluation.perturbation.effects import Effects
-from anyjepa.evaluation.perturbation.head import latent_head
-from anyjepa.evaluation.perturbation.judge import judge
-from anyjepa.evaluation.perturbation.representations import components
-from anyjepa.evaluation.perturbation.result import render
-from anyjepa.evaluation.perturbation.screens import effects_of
+from anyjepa.perturbation.measured import effects_of
+from anyjepa.perturbation.methods.head import latent_head
+from anyjepa.perturbation.methods.representations import components
+from anyjepa.perturbation.scoring.effects import Effects
+from anyjepa.perturbation.scoring.evaluate import judge
+from anyjepa.perturbation.scoring.result import render
 from anyjepa.runs.folder import environment
 
 METHODS = {

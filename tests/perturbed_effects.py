@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from anyjepa.evaluation.perturbation.effects import Effects
+from anyjepa.perturbation.scoring.effects import Effects
 
 
 def by_hand(changes: Mapping[str, list[float]], test: set[str], control: float = 1.0) -> Effects:

@@ -177,3 +177,30 @@ def test_a_changed_recipe_is_not_described_as_the_packaged_one() -> None:
     many = [f"training.{key}=170" for key in ("steps", "workers", "log_every", "seed", "monitor_every")]
     assert told(*many, "data.fs=50", "training.batch_size=4").endswith(", 1 more")
     assert changes({}) == changes({"name": ["ecg-jepa-demo"]}) == ""
+
+
+def test_perturbation_is_a_section_of_recipes_for_cells_only() -> None:
+    cells, plain = load_recipe("perturb-demo", ["perturbation.bootstrap=3"])[0], load_recipe("ijepa-demo")[0]
+    assert cells.perturbation is not None
+    assert cells.perturbation.bootstrap == 3
+    assert yaml.safe_load(to_yaml(cells))["perturbation"]["bootstrap"] == 3
+    assert plain.perturbation is None
+    with pytest.raises(InputError, match=r"perturbation: these settings are for cells, and data\.kind is images"):
+        load_recipe("ijepa-demo", ["perturbation.bootstrap=3"])
+    with pytest.raises(InputError, match=r"evaluation\.perturbation has become the section perturbation"):
+        load_recipe("perturb-demo", ["evaluation.perturbation.bootstrap=3"])
+
+
+@pytest.mark.parametrize("name", ["perturb-demo", "ecg-jepa-demo"])
+def test_a_recipe_with_perturbation_inside_evaluation_still_loads(name: str, tmp_path: Path) -> None:
+    """As every version before this section wrote it, whatever the data."""
+    recipe = load_recipe(name)[0]
+    plain = yaml.safe_load(to_yaml(recipe))
+    plain.pop("perturbation", None)
+    plain["evaluation"]["perturbation"] = {"bootstrap": 3}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(plain))
+    loaded = load_recipe(tmp_path / "recipe.yaml")[0]
+    if recipe.perturbation is None:
+        assert loaded == recipe
+    else:
+        assert loaded.perturbation == recipe.perturbation.model_copy(update={"bootstrap": 3})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from anyjepa.evaluation.perturbation.result import Judgement
+from anyjepa.perturbation.scoring.result import Judgement
 from anyjepa.runs.folder import open_run
 
 SHORT = [
@@ -19,7 +19,7 @@ SHORT = [
     "training.steps=6",
     "training.batch_size=16",
     "training.optimiser.warmup=2",
-    "evaluation.perturbation.bootstrap=20",
+    "perturbation.bootstrap=20",
 ]
 FEW = {
     "drug-response-demo": {"regulators": 12, "compounds": 10, "families": 5, "cells": 6, "controls": 60},

@@ -9,9 +9,9 @@ from unittest import mock
 
 import pytest
 
-from anyjepa.evaluation.perturbation.result import Judgement
 from anyjepa.evaluation.proteins.result import ProteinResult
 from anyjepa.evaluation.result import Result
+from anyjepa.perturbation.scoring.result import Judgement
 from anyjepa.recipes.schema import load_recipe
 from anyjepa.runs import demo
 from anyjepa.runs.folder import Run, open_run
@@ -27,7 +27,7 @@ FEW = {
         "data.genes=60",
         "objective.encoder.tokens=20",
         "data.split.validation=0.1",
-        "evaluation.perturbation.head.steps=20",
+        "perturbation.head.steps=20",
     ],
     "drug-response-demo": [
         *(f"data.simulator.{key}" for key in ("genes=60", "regulators=12", "compounds=10", "cells=6", "controls=60")),

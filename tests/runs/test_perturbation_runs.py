@@ -18,7 +18,7 @@ from scipy import sparse
 import anyjepa
 from anyjepa.data.cells.simulator import CellSimulatorConfig, simulate
 from anyjepa.errors import InputError
-from anyjepa.evaluation.perturbation.result import Judgement
+from anyjepa.perturbation.scoring.result import Judgement
 from anyjepa.recipes.schema import load_recipe
 from anyjepa.report.contents import read_contents
 from anyjepa.report.page import page
@@ -47,8 +47,8 @@ SMALL = [
     "training.checkpoint_every=4",
     "training.log_every=1",
     "training.monitor_every=2",
-    "evaluation.perturbation.bootstrap=50",
-    "evaluation.perturbation.head.steps=50",
+    "perturbation.bootstrap=50",
+    "perturbation.head.steps=50",
 ]
 
 

@@ -164,7 +164,7 @@ def perturb(
     weights: WeightsOption = None,
 ) -> None:
     """Predict how perturbations that were not measured change gene expression."""
-    from anyjepa.evaluation.perturbation.questions import Goal
+    from anyjepa.perturbation.predictions.questions import Goal
     from anyjepa.runs.perturb import perturb_files
 
     rising, falling = (tuple(filter(None, (genes or "").split(","))) for genes in (up, down))

@@ -29,9 +29,9 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the simulated data and of the training.")] = 0,
 ) -> None:
     """Simulate data, pretrain a small model, evaluate it and write a report. Takes a few minutes."""
-    from anyjepa.evaluation.perturbation.result import Judgement
     from anyjepa.evaluation.proteins.result import ProteinResult
     from anyjepa.evaluation.result import Result
+    from anyjepa.perturbation.scoring.result import Judgement
     from anyjepa.report.page import write_report
     from anyjepa.runs.demo import demo
     from anyjepa.training.interrupt import Interrupted

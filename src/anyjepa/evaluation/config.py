@@ -9,7 +9,6 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from anyjepa.config import Config, Repeats
 from anyjepa.evaluation.attentive import AttentiveProbe
 from anyjepa.evaluation.finetune import Finetune
-from anyjepa.evaluation.perturbation.config import PerturbationConfig
 from anyjepa.evaluation.probes import KnnProbe, LinearProbe
 from anyjepa.evaluation.result import PROTOCOLS
 from anyjepa.evaluation.splits import OpenShare, SplitConfig
@@ -39,9 +38,6 @@ class EvaluationConfig(Config):
     attentive: AttentiveProbe = AttentiveProbe()
     finetune: Finetune = Finetune()
     supervised: Finetune = Finetune()
-    perturbation: PerturbationConfig = Field(
-        default=PerturbationConfig(), description="of cells, by a protocol of its own"
-    )
     raw_dimensions: PositiveInt = Field(default=1000, description="largest size of raw input as features")
     bootstrap: NonNegativeInt = Field(
         default=500, le=100_000, description="resamples of the groups for an interval; 0: none"

@@ -22,6 +22,7 @@ from anyjepa.nn.tokens import token_grid
 from anyjepa.objectives.build import ObjectiveConfig
 from anyjepa.objectives.next_embedding import NextEmbeddingConfig
 from anyjepa.objectives.paired import PairedPredictionConfig
+from anyjepa.perturbation.config import PerturbationConfig
 from anyjepa.recipes.cost import check_cost
 from anyjepa.recipes.yaml_text import plain_yaml
 from anyjepa.training.config import TrainingConfig
@@ -39,10 +40,32 @@ class Recipe(Config):
     objective: ObjectiveConfig
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    perturbation: PerturbationConfig | None = Field(
+        default_factory=lambda known: PerturbationConfig() if isinstance(known.get("data"), CellDataConfig) else None,
+        description="of cells: how predicted perturbations are evaluated; none for other data",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _moved(cls, plain: Any) -> Any:
+        """Read recipes from before `perturbation` was a section of its own: it was part of every `evaluation`."""
+        if not isinstance(plain, dict):
+            return plain
+        plain = {key: value for key, value in plain.items() if (key, value) != ("perturbation", None)}
+        data, evaluation = plain.get("data"), plain.get("evaluation")
+        if isinstance(evaluation, dict) and "perturbation" in evaluation:
+            if "perturbation" in plain:
+                raise ValueError("evaluation.perturbation has become the section perturbation; set its keys there")
+            plain["evaluation"] = {key: value for key, value in evaluation.items() if key != "perturbation"}
+            if isinstance(data, dict) and data.get("kind") == "cells":
+                plain["perturbation"] = evaluation["perturbation"]
+        return plain
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         encoder, predictor = self.objective.encoder, self.objective.predictor
+        if self.perturbation is not None and not isinstance(self.data, CellDataConfig):
+            raise ValueError(f"perturbation: these settings are for cells, and data.kind is {self.data.kind}")
         grid = token_grid(self.data.size, encoder.patch)
         check_cost(encoder, self.data.channels, self.data.size, grid, self.training)
         if self.objective.masks is not None:
@@ -98,13 +121,14 @@ def edited(recipe: Recipe, edits: Sequence[str], where: str = "") -> tuple[Recip
 
 def to_yaml(recipe: Recipe) -> str:
     """The recipe with every default filled in."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, width=100)
+    unused = {"perturbation"} if recipe.perturbation is None else None
+    return yaml.safe_dump(recipe.model_dump(mode="json", exclude=unused), sort_keys=False, width=100)
 
 
 def changes(plain: Mapping[str, Any]) -> str:
     """'ecg-jepa-xs, changed: training.steps=10, ...' for one of the package's recipes that was edited, else ''.
 
-    plain: the recipe as a dictionary. Its evaluation is left out, which changes nothing in the model.
+    plain: the recipe as a dictionary. Settings of evaluation are left out, as they change nothing in the model.
     """
     if plain.get("name") not in recipe_names():
         return ""
@@ -115,7 +139,7 @@ def changes(plain: Mapping[str, Any]) -> str:
     found = [
         f"{key}={value}"
         for key, value in flat(plain).items()
-        if not key.startswith("evaluation.") and before.get(key) != value
+        if not key.startswith(("evaluation.", "perturbation")) and before.get(key) != value
     ]
     more = [f"{len(found) - MOST_CHANGES} more"] if len(found) > MOST_CHANGES else []
     return f"{packaged.name}, changed: {', '.join([*found[:MOST_CHANGES], *more])}" if found else ""

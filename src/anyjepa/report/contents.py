@@ -13,10 +13,10 @@ import numpy as np
 from anyjepa.data.array_files import read_arrays
 from anyjepa.data.files import read_bytes, read_json, read_text
 from anyjepa.errors import reason
-from anyjepa.evaluation.perturbation.result import Judgement
 from anyjepa.evaluation.proteins.result import ProteinResult
 from anyjepa.evaluation.result import WHAT, Result
 from anyjepa.limits import MEMORY, RECIPE
+from anyjepa.perturbation.scoring.result import Judgement
 from anyjepa.recipes.yaml_text import plain_yaml
 
 T = TypeVar("T")

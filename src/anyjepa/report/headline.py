@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from anyjepa.evaluation.perturbation.result import Judgement
 from anyjepa.evaluation.proteins.result import ProteinResult
 from anyjepa.evaluation.result import Result
+from anyjepa.perturbation.scoring.result import Judgement
 from anyjepa.recipes.schema import changes
 from anyjepa.report.contents import Contents
 from anyjepa.report.estimates import auroc, mean_text, range_text, text, title

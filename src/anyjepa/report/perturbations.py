@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anyjepa.evaluation.intervals import UNKNOWN
-from anyjepa.evaluation.perturbation.metrics import METRICS
-from anyjepa.evaluation.perturbation.result import HEADLINE, JudgedRow, Judgement, Places, answering
+from anyjepa.perturbation.scoring.metrics import METRICS
+from anyjepa.perturbation.scoring.result import HEADLINE, JudgedRow, Judgement, Places, answering
 from anyjepa.report.contents import Contents
 from anyjepa.report.drawing import INK, MARKERS, MUTED, SERIES, SURFACE, axes, blank, dots, draw
 from anyjepa.report.estimates import interval_text, mean_text

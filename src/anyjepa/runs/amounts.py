@@ -11,11 +11,11 @@ from anyjepa.data.cells.conditions import Condition, since
 from anyjepa.data.cells.matching import MatchingConfig
 from anyjepa.data.cells.screen import Screen
 from anyjepa.data.cells.splits import CellSplit
-from anyjepa.evaluation.perturbation.compounds import compound_baselines
-from anyjepa.evaluation.perturbation.effects import Effects, Fit
-from anyjepa.evaluation.perturbation.predicted import predictor_fit
-from anyjepa.evaluation.perturbation.screens import effects_of
-from anyjepa.evaluation.perturbation.trajectories import TRAJECTORY_BASELINES, trajectory_effects
+from anyjepa.perturbation.measured import effects_of
+from anyjepa.perturbation.methods.compounds import compound_baselines
+from anyjepa.perturbation.methods.pretrained import predictor_fit
+from anyjepa.perturbation.methods.trajectories import TRAJECTORY_BASELINES, trajectory_effects
+from anyjepa.perturbation.scoring.effects import Effects, Fit
 from anyjepa.runs.model import CellModel
 
 Said = Mapping[frozenset[str], Condition]

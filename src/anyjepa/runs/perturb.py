@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anyjepa.errors import DataWarning, InputError
-from anyjepa.evaluation.perturbation.answers import Answer, ask, table
-from anyjepa.evaluation.perturbation.config import PerturbationConfig
-from anyjepa.evaluation.perturbation.counts import Noise, sample_cells
-from anyjepa.evaluation.perturbation.effects import Effects, Fit, Predict
-from anyjepa.evaluation.perturbation.ensembles import calibrated, ensemble
-from anyjepa.evaluation.perturbation.export import cells_to_anndata, to_anndata
-from anyjepa.evaluation.perturbation.questions import Goal, screen, synergy
-from anyjepa.evaluation.perturbation.screens import effects_of
 from anyjepa.objectives.base import Weights
+from anyjepa.perturbation.config import PerturbationConfig
+from anyjepa.perturbation.measured import effects_of
+from anyjepa.perturbation.methods.ensembles import calibrated, ensemble
+from anyjepa.perturbation.predictions.counts import Noise, sample_cells
+from anyjepa.perturbation.predictions.export import cells_to_anndata, to_anndata
+from anyjepa.perturbation.predictions.predict import Answer, ask, table
+from anyjepa.perturbation.predictions.questions import Goal, screen, synergy
+from anyjepa.perturbation.scoring.effects import Effects, Fit, Predict
 from anyjepa.runs.amounts import has_amounts
 from anyjepa.runs.embed import refuse_input_as_output, write_table
 from anyjepa.runs.perturbations import heads
@@ -65,7 +65,7 @@ def perturb_files(
         raise InputError(f"{question.screen.source}: has log1p values only; --cells draws counts, which need counts")
     measured = question.model.preprocessing.fit(question.screen)
     train = effects_of(measured, ()).train
-    config = question.run.recipe.evaluation.perturbation if question.run else PerturbationConfig()
+    config = (question.run.recipe.perturbation if question.run else None) or PerturbationConfig()
     fits = heads(question.model, config, train)
     if goal is not None:
         return _write(output, screen(ensemble(fits)(train), train, goal))

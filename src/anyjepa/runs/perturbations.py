@@ -12,15 +12,15 @@ import numpy as np
 from anyjepa.config import validated
 from anyjepa.data.cells.screen import Screen
 from anyjepa.evaluation.controls import random_encoder
-from anyjepa.evaluation.perturbation.baselines import BASELINES
-from anyjepa.evaluation.perturbation.config import PerturbationConfig
-from anyjepa.evaluation.perturbation.effects import Effects, Fit, Predict
-from anyjepa.evaluation.perturbation.head import HeadConfig, Represent, latent_head
-from anyjepa.evaluation.perturbation.judge import judge
-from anyjepa.evaluation.perturbation.representations import all_tokens, components, shared, sufficiency
-from anyjepa.evaluation.perturbation.result import Judgement
-from anyjepa.evaluation.perturbation.screens import effects_of
 from anyjepa.objectives.base import Weights
+from anyjepa.perturbation.config import PerturbationConfig
+from anyjepa.perturbation.measured import effects_of
+from anyjepa.perturbation.methods.head import HeadConfig, Represent, latent_head
+from anyjepa.perturbation.methods.representations import all_tokens, components, shared, sufficiency
+from anyjepa.perturbation.scoring.baselines import BASELINES
+from anyjepa.perturbation.scoring.effects import Effects, Fit, Predict
+from anyjepa.perturbation.scoring.evaluate import judge
+from anyjepa.perturbation.scoring.result import Judgement
 from anyjepa.recipes.schema import merge
 from anyjepa.runs.amounts import Question, ask_amounts, has_amounts, own_predictor
 from anyjepa.runs.folder import Run
@@ -51,9 +51,9 @@ def evaluate_perturbations(
     """
     question = asked(model, data, weights, file, "evaluate")
     run, loaded, paths = question.run, question.model, question.paths
-    usual = run.recipe.evaluation.perturbation if run else PerturbationConfig()
+    usual = (run.recipe.perturbation if run else None) or PerturbationConfig()
     plain = merge(merge(usual.model_dump(), settings or {}), changes)
-    config = validated(PerturbationConfig, plain, "evaluation.perturbation")
+    config = validated(PerturbationConfig, plain, "perturbation")
     splits, notices = parts_of(question, config.split, config.splits)
     screen = loaded.preprocessing.fit(question.screen)
     own = loaded.loaded.predictor is not None and has_amounts(screen)

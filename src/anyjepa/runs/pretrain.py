@@ -32,6 +32,7 @@ from anyjepa.weights.model import Provenance, TrainingRecords
 
 FREE = (  # what may differ when a run goes on: its numbers depend on none of these
     "evaluation.",
+    "perturbation",
     "training.workers",
     "training.log_every",
     "training.monitor_every",

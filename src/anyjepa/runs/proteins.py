@@ -12,10 +12,10 @@ from sklearn.decomposition import PCA
 from anyjepa.data.cells.splits import ByCell
 from anyjepa.errors import InputError
 from anyjepa.evaluation.controls import random_encoder
-from anyjepa.evaluation.perturbation.representations import BATCH, all_tokens
 from anyjepa.evaluation.proteins.judge import Measured, judge_proteins
 from anyjepa.evaluation.proteins.result import ProteinResult
 from anyjepa.objectives.base import Weights
+from anyjepa.perturbation.methods.representations import BATCH, all_tokens
 from anyjepa.runs.folder import Run
 from anyjepa.runs.model import CellModel, Model
 from anyjepa.runs.screens import asked, keep_answer, keep_map, parts_of

@@ -1,1 +1,0 @@
-"""Judge predictions of perturbed cells, any model's, on plain arrays: baselines, metrics, controls, intervals."""

@@ -1,0 +1,1 @@
+"""Methods that predict effects of perturbations: heads on an encoder, its own predictor, ensembles."""

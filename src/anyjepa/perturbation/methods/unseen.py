@@ -1,0 +1,87 @@
+"""Changes by genes that training does not perturb, from what cells say of the gene without its perturbation.
+
+Cells of one condition differ by chance in the expression of a gene, and so in what it regulates. The slope of cells
+along it, that of the perturbed genes held fixed, is taken for the direction of its perturbation; how far to go, and
+which way, is learned from the perturbations that training has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from anyjepa.perturbation.scoring.baselines import kernel_ridge, require_features
+from anyjepa.perturbation.scoring.effects import Effects
+
+RIDGE = 0.3  # penalty of slopes, in mean variances of the genes; .1 to 1 are alike
+
+
+class Unseen:
+    """How the change by one gene differs from the mean change by one perturbation.
+
+    One factor times the difference of its slope from the mean slope, plus, where `features` (F,) of the gene are there,
+    kernel ridge of what is left on them. changes: (P, G), learned of each of `names`. expression: cells (n, G), and
+    latent: (n, D), the mean of each condition taken out; decoder: (D, G), latent to expression. The factor is fitted
+    without the perturbed genes themselves: those fall to the share of their control that training leaves.
+    """
+
+    def __init__(
+        self,
+        train: Effects,
+        names: Sequence[str],
+        changes: np.ndarray,
+        expression: np.ndarray,
+        latent: np.ndarray,
+        decoder: np.ndarray,
+        features: Mapping[str, np.ndarray] | None = None,
+    ):
+        self.row = {gene: i for i, gene in enumerate(train.genes)}
+        self.expression, self.latent, self.decoder, self.features = expression, latent, decoder, features or {}
+        require_features(self.features)
+        inside = [i for i, name in enumerate(names) if name in self.row]
+        self.known, self.left = [self.row[names[i]] for i in inside], _left(train, self.row)
+        rest = changes - changes.mean(0)
+        if len(inside) > 1:
+            slopes = self._slopes(self.known)
+            self.mean_slope = slopes.mean(0)
+            told = slopes - self.mean_slope
+            told[np.arange(len(inside)), self.known] = 0
+            self.factor = float((told * rest[inside]).sum() / max((told**2).sum(), 1e-12))
+            rest[inside] -= self.factor * told
+        described = [i for i, name in enumerate(names) if name in self.features]
+        self.weights = None
+        if len(described) > 1:
+            of = np.stack([self.features[names[i]] for i in described]).astype(float)
+            self.weights = kernel_ridge(of, rest[described])
+
+    def change(self, name: str) -> np.ndarray | None:
+        """(G,) beside the mean change; None for a gene that has neither a slope nor features."""
+        parts = []
+        if name in self.row and len(self.known) > 1:
+            parts.append(self.factor * (self._slopes([self.row[name], *self.known])[0] - self.mean_slope))
+        if name in self.features and self.weights is not None:
+            parts.append(self.features[name] @ self.weights)
+        return np.sum(parts, axis=0) if parts else None
+
+    def own_change(self, name: str, control: np.ndarray) -> tuple[int, float] | None:
+        """The gene's place and its own change from the control mean (G,)."""
+        if self.left is None or (gene := self.row.get(name)) is None:
+            return None
+        return gene, float(np.log1p(self.left * np.expm1(control[gene])) - control[gene])
+
+    def _slopes(self, genes: Sequence[int]) -> np.ndarray:
+        """(K, G) decoded change of cells along each of K genes, the others held fixed."""
+        x = self.expression[:, list(genes)]
+        square = x.T @ x
+        penalty = RIDGE * np.trace(square) / len(square)
+        return np.linalg.solve(square + penalty * np.eye(len(square)), x.T @ self.latent) @ self.decoder
+
+
+def _left(train: Effects, row: Mapping[str, int]) -> float | None:
+    """Share of a gene's own control expression, unlogged, that its perturbation alone leaves; None: no such single."""
+    before = after = 0.0
+    for perturbed, mean, control in zip(train.perturbed, train.mean, train.control, strict=True):
+        if len(perturbed) == 1 and (gene := row.get(next(iter(perturbed)))) is not None:
+            before, after = before + np.expm1(control[gene]), after + np.expm1(mean[gene])
+    return after / before if before > 0 else None

@@ -1,0 +1,1 @@
+"""Predictions for perturbations that were not measured: by name, as counts, as files."""

@@ -1,0 +1,109 @@
+"""Predictions as counts: what is expected at a library size, and cells drawn from it."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+
+from anyjepa.data.cells.screen import SCALE
+from anyjepa.errors import InputError, did_you_mean
+from anyjepa.perturbation.predictions.predict import Answer
+from anyjepa.randomness import generator
+
+Noise = Literal["poisson", "negative_binomial"]
+
+
+class SampledCells(NamedTuple):
+    """N cells, the controls first."""
+
+    genes: tuple[str, ...]
+    condition: np.ndarray
+    """(N,) names; 'control' for those that nothing was done to."""
+    counts: np.ndarray
+    """(N, G) int32."""
+    library: np.ndarray
+    """(N,) counts of the cell over all genes measured, of the panel or not, before they are drawn."""
+
+
+def expected_counts(answer: Answer, controls: np.ndarray, library: float = SCALE) -> np.ndarray:
+    """(T, G) counts of a cell that has `library` over all genes: expm1 of predicted means, scaled to the panel's share.
+
+    controls: (m, G) control cells, log1p of counts per 10,000; the panel has their mean share of a cell's counts.
+    expm1 of a mean of logarithms is below the mean of counts, most for rare and variable genes: scaling mends it on the
+    average only. Raises InputError for other controls, or a library that is not positive.
+    """
+    if not (np.isfinite(library) and library > 0):
+        raise InputError(f"a cell has more than 0 counts, not {library}")
+    share = _shares(answer, controls).mean()
+    rates = np.expm1(answer.expression)
+    return library * share * rates / np.maximum(rates.sum(1, keepdims=True), 1e-12)
+
+
+def sample_cells(
+    answer: Answer,
+    controls: np.ndarray,
+    library: np.ndarray,
+    cells: int | None = None,
+    seed: int = 0,
+    noise: Noise = "poisson",
+) -> SampledCells:
+    """Control cells, and for every condition control cells that are moved by its change, as counts.
+
+    controls: (m, G) log1p of counts per 10,000; library: (m,) their counts over all genes. cells: of each condition and
+    of the control, drawn with replacement; None: every control cell once. Each keeps its library and its panel's share.
+    noise: 'poisson' draws around every moved cell, so that genes vary together as in the controls; but these have
+    counting noise already, and have it twice then: they scatter more and have more zeros than measured cells.
+    'negative_binomial' draws every gene on its own around the mean of the moved cells, with the `dispersions` of the
+    controls: genes scatter as measured, and no longer together. Compare with the drawn controls in either case.
+    Raises InputError for other controls, libraries that do not fit them, or fewer than one cell.
+    """
+    shares = _shares(answer, controls)
+    if library.shape != shares.shape or not (np.isfinite(library) & (library > 0)).all():
+        raise InputError(f"{len(controls)} control cells need as many libraries above 0")
+    if noise not in get_args(Noise):
+        raise InputError(f"noise '{noise}' is not known{did_you_mean(noise, get_args(Noise))}")
+    if cells is not None and cells < 1:
+        raise InputError(f"cells: one of each condition at least, not {cells}")
+    alpha = dispersions(controls, library) if noise == "negative_binomial" else None
+    names, changes = ("control", *answer.conditions), [np.zeros(len(answer.genes)), *answer.prediction.change]
+    counts, rows = [], []
+    for number, change in enumerate(changes):
+        rng = generator(seed, "predicted cells", number)
+        chosen = np.arange(len(controls)) if cells is None else rng.integers(0, len(controls), cells)
+        moved = np.expm1(np.maximum(controls[chosen if alpha is None else ...] + change, 0))
+        rates = moved if alpha is None else np.tile(moved.mean(0), (len(chosen), 1))
+        rates *= (library * shares)[chosen, None] / np.maximum(rates.sum(1, keepdims=True), 1e-12)
+        if alpha is not None:
+            own = np.maximum(alpha, 1e-9)  # a Poisson gene, nearly
+            rates = rng.gamma(1 / own, own, rates.shape) * rates
+        counts.append(rng.poisson(rates).astype(np.int32))
+        rows.append(chosen)
+    condition = np.repeat(np.array(names, object), len(rows[0]))
+    return SampledCells(answer.genes, condition, np.concatenate(counts), library[np.concatenate(rows)])
+
+
+def dispersions(controls: np.ndarray, library: np.ndarray) -> np.ndarray:
+    """(G,) alpha of each gene, by moments over control cells: counts vary as mean + alpha mean^2, 0 or more.
+
+    controls: (m, G) log1p of counts per 10,000; library: (m,) their counts over all genes. A cell's mean of a gene is
+    its counts in the panel times the gene's share of all cells' counts.
+    """
+    counts = np.expm1(controls.astype(float)) * library[:, None] / SCALE
+    mean = counts.sum(1, keepdims=True) * counts.sum(0) / max(counts.sum(), 1e-12)
+    excess = ((counts - mean) ** 2 - mean).sum(0)
+    return np.maximum(excess / np.maximum((mean**2).sum(0), 1e-12), 0)
+
+
+def _shares(answer: Answer, controls: np.ndarray) -> np.ndarray:
+    """(m,) share of each control cell's counts that the panel has."""
+    if controls.ndim != 2 or not len(controls) or controls.shape[1] != len(answer.genes):
+        raise InputError(f"control cells have shape {controls.shape}, not (cells, {len(answer.genes)} genes)")
+    if not np.isfinite(controls).all() or controls.min() < 0:
+        raise InputError("control cells must be log1p of counts, finite and not below 0")
+    shares = np.expm1(controls.astype(float)).sum(1) / SCALE
+    if (most := shares.max()) > 1.001:
+        raise InputError(
+            f"control cells have up to {most * SCALE:.0f} counts, where log1p of counts per {SCALE} is due"
+        )
+    return shares
