@@ -6,6 +6,7 @@ import re
 from itertools import pairwise
 
 LONGEST_LINE = 200  # characters of prose; code blocks and tables may be wider
+LONGEST_CELL = 120  # of a table, without the targets of links
 
 NOUNS = (
     "batch|cell|chunk|clip|class|condition|dimension|epoch|fold|forward|gene|group|image|key|kind|layer|lead|"
@@ -27,6 +28,9 @@ BANNED = {
     r"\bteach(es|ing)?\b(?!er)": "train",
     r"\bbegin(s|ning)? anew\b|\bmakes? anew\b": "starts again",
     r"\bwhat would be right\b": "how to fix it",
+    r"\blearnt\b": "learned",
+    r"\bforetells?\b": "predict",
+    r"\b(stands?|standing|put) beside\b": "next to",
     r"(?<![\w.)\]\"'])\.\d": "a zero before the point",
 }
 
@@ -51,6 +55,12 @@ def long_lines(markdown: str) -> list[str]:
     """Lines of more than 200 characters outside of code blocks and tables."""
     text = re.sub(r"^```.*?^```$", "", markdown, flags=re.M | re.S)
     return [line for line in text.splitlines() if len(line) > LONGEST_LINE and not line.startswith("|")]
+
+
+def wide_cells(markdown: str) -> list[str]:
+    """Cells of tables that belong in the text below the table."""
+    rows = [line for line in re.sub(r"\]\([^)]*\)", "]", markdown).splitlines() if line.startswith("|")]
+    return [cell for row in rows for cell in re.split(r"(?<!\\)\|", row) if len(cell) > LONGEST_CELL]
 
 
 def unfinished_lines(markdown: str) -> list[str]:

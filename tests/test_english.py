@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from english import banned_turns, long_lines, prose, unfinished_lines
+from english import banned_turns, long_lines, prose, unfinished_lines, wide_cells
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -17,6 +17,7 @@ def test_a_page_has_no_banned_turns_and_no_long_lines(page: Path) -> None:
     assert banned_turns(prose(text)) == []
     assert long_lines(text) == []
     assert unfinished_lines(text) == []
+    assert wide_cells(text) == []
 
 
 @pytest.mark.parametrize(
@@ -55,4 +56,5 @@ def test_code_and_links_are_not_prose() -> None:
     markdown = "See [a page](judging.md) and `judge`.\n```\nanyjepa judge\n```\n"
     assert banned_turns(prose(markdown)) == []
     assert long_lines(f"{'a ' * 101}\n| {'a ' * 101} |\n```\n{'a ' * 101}\n```\n") == ["a " * 101]
+    assert wide_cells(f"| a | {'b ' * 61}|\n") == [f" {'b ' * 61}"]
     assert unfinished_lines("A sentence that stops\nin the middle.\nAnother one.\n") == ["A sentence that stops"]

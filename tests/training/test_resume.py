@@ -174,7 +174,7 @@ def test_resume_refuses_another_recipe(unbroken: Path) -> None:
         pretrain(
             unbroken / "tiny.yaml",
             output=unbroken / "run",
-            edits=["training.seed=1", "training.workers=0"],
+            edits=["description=in other words", "training.seed=1", "training.workers=0"],
             resume=True,
         )
 

@@ -30,7 +30,8 @@ from anyjepa.training.fit import check_loggers, fit
 from anyjepa.weights.folder import save_pretrained
 from anyjepa.weights.model import Provenance, TrainingRecords
 
-FREE = (  # what may differ when a run goes on: its numbers depend on none of these
+FREE = (  # may differ when a run resumes, because its numbers depend on none of these
+    "description",
     "evaluation.",
     "perturbation",
     "training.workers",
