@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import runpy
 import shlex
+import tomllib
 from pathlib import Path
 
 import anndata
@@ -68,6 +69,13 @@ def test_a_shown_command_exists_with_its_options(page: str, line: str) -> None:
         command = command.commands[words.pop(0)]  # type: ignore[attr-defined]
     known = {option for parameter in command.params for option in [*parameter.opts, *parameter.secondary_opts]}
     assert {word.split("=")[0] for word in words if word.startswith("-")} <= known, f"{page}: {line}"
+
+
+def test_the_page_on_architecture_lists_the_floors_that_imports_are_checked_by() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    floors = [set(re.findall(r"\w+", layer)) for layer in contracts[0]["layers"]]
+    table = re.findall(r"^\| \d+ \| (.+?) \|", (ROOT / "docs/architecture.md").read_text(), flags=re.M)
+    assert [set(re.findall(r"`(\w+)`", packages)) for packages in table] == floors[1:]  # without __main__
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
