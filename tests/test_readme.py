@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pydoc
 import re
 import runpy
 import shlex
@@ -76,6 +77,20 @@ def test_the_page_on_architecture_lists_the_floors_that_imports_are_checked_by()
     floors = [set(re.findall(r"\w+", layer)) for layer in contracts[0]["layers"]]
     table = re.findall(r"^\| \d+ \| (.+?) \|", (ROOT / "docs/architecture.md").read_text(), flags=re.M)
     assert [set(re.findall(r"`(\w+)`", packages)) for packages in table] == floors[1:]  # without __main__
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_modules_and_scripts_exist(page: Path) -> None:
+    text = page.read_text()
+    imported = [
+        f"{module}.{name}"
+        for module, names in re.findall(r"^from (anyjepa[\w.]*) import (.+)$", text, flags=re.M)
+        for name in re.findall(r"(\w+)(?: as \w+)?", names)
+    ]
+    for name in [*imported, *re.findall(r"`(anyjepa(?:\.\w+)+)", text)]:
+        assert pydoc.locate(name) is not None, f"{page.name}: {name}"
+    for file in re.findall(r"[\w./]+/\w+\.py\b", text):
+        assert (ROOT / file).exists() or (ROOT / "src/anyjepa" / file).exists(), f"{page.name}: {file}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
