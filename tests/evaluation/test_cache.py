@@ -6,14 +6,15 @@ import torch
 
 from anyjepa.evaluation.cache import FeatureCache, cache_key
 from anyjepa.evaluation.windows import Windows
-from anyjepa.nn.encoder import Encoder, EncoderConfig
+from anyjepa.nn.encoder import Encoder
+from anyjepa.nn.vit import ViT, ViTConfig
 
 
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
     torch.manual_seed(0)
-    config = EncoderConfig(patch=(5,), dim=16, depth=1, heads=2, registers=1)
-    return Encoder(config, channels=2, size=(40,)).eval()
+    config = ViTConfig(patch=(5,), dim=16, depth=1, heads=2, registers=1)
+    return ViT(config, channels=2, size=(40,)).eval()
 
 
 def test_the_cache_avoids_computing_again(tmp_path, encoder):
@@ -52,7 +53,7 @@ def test_the_key_knows_weights_signals_and_settings(encoder):
     assert key != cache_key("tokens", encoder, hashes, Windows())
     assert key != cache_key("mean", encoder, hashes[::-1], Windows())
     assert key != cache_key("mean", encoder, hashes, Windows(length=20))
-    other = Encoder(encoder.config, channels=2, size=(40,))
+    other = ViT(encoder.config, channels=2, size=(40,))
     assert key != cache_key("mean", other, hashes, Windows())
     other.load_state_dict(encoder.state_dict())
     assert key == cache_key("mean", other, hashes, Windows())

@@ -6,14 +6,15 @@ import torch
 
 from anyjepa.data.samples import ArraySamples
 from anyjepa.evaluation.controls import random_encoder, raw_features
-from anyjepa.nn.encoder import Encoder, EncoderConfig
+from anyjepa.nn.encoder import Encoder
+from anyjepa.nn.vit import ViT, ViTConfig
 
 
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
     torch.manual_seed(0)
-    config = EncoderConfig(patch=(5,), dim=16, depth=1, heads=2, registers=1)
-    return Encoder(config, channels=2, size=(40,)).eval()
+    config = ViTConfig(patch=(5,), dim=16, depth=1, heads=2, registers=1)
+    return ViT(config, channels=2, size=(40,)).eval()
 
 
 def test_random_encoders_differ_by_seed_only(encoder):

@@ -8,14 +8,15 @@ from anyjepa.data.samples import ArraySamples, SelectedSamples, signal_hash
 from anyjepa.errors import InputError
 from anyjepa.evaluation.features import mean_features, token_features
 from anyjepa.evaluation.windows import Windows
-from anyjepa.nn.encoder import Encoder, EncoderConfig
+from anyjepa.nn.encoder import Encoder
+from anyjepa.nn.vit import ViT, ViTConfig
 
 
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
     torch.manual_seed(0)
-    config = EncoderConfig(patch=(5,), dim=16, depth=1, heads=2, registers=1)
-    return Encoder(config, channels=2, size=(40,)).eval()
+    config = ViTConfig(patch=(5,), dim=16, depth=1, heads=2, registers=1)
+    return ViT(config, channels=2, size=(40,)).eval()
 
 
 def signals(*lengths: int) -> ArraySamples:

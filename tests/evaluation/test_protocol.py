@@ -24,7 +24,8 @@ from anyjepa.evaluation.protocol import Candidate, EvaluationConfig, evaluate
 from anyjepa.evaluation.result import Result, render
 from anyjepa.evaluation.splits import Fixed, Folds, Holdout
 from anyjepa.evaluation.windows import Windows
-from anyjepa.nn.encoder import Encoder, EncoderConfig
+from anyjepa.nn.encoder import Encoder
+from anyjepa.nn.vit import ViT, ViTConfig
 from anyjepa.weights.model import TrainingRecords
 
 RECORDS = 90
@@ -43,7 +44,7 @@ FAST = {
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
     torch.manual_seed(0)
-    return Encoder(EncoderConfig(patch=(5,), dim=16, depth=1, heads=2, registers=1), channels=2, size=(40,)).eval()
+    return ViT(ViTConfig(patch=(5,), dim=16, depth=1, heads=2, registers=1), channels=2, size=(40,)).eval()
 
 
 @pytest.fixture(scope="module")

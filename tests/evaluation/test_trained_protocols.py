@@ -17,7 +17,8 @@ from anyjepa.evaluation.fitting import FitConfig
 from anyjepa.evaluation.metrics import auroc, macro
 from anyjepa.evaluation.splits import Split
 from anyjepa.evaluation.windows import Windows
-from anyjepa.nn.encoder import Encoder, EncoderConfig
+from anyjepa.nn.encoder import Encoder
+from anyjepa.nn.vit import ViT, ViTConfig
 
 WINDOWS = Windows(length=40, stride=20)
 
@@ -25,7 +26,7 @@ WINDOWS = Windows(length=40, stride=20)
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
     torch.manual_seed(0)
-    return Encoder(EncoderConfig(patch=(10,), dim=32, depth=1, heads=2, registers=1), channels=1, size=(40,)).eval()
+    return ViT(ViTConfig(patch=(10,), dim=32, depth=1, heads=2, registers=1), channels=1, size=(40,)).eval()
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +127,7 @@ def test_finetuning_separates_and_leaves_the_encoder_alone(encoder, waves, head)
 def test_from_scratch_ignores_the_weights(encoder, waves):
     samples, values, split = waves
     config = Finetune(fit=FitConfig(steps=3, validate_every=1, precision="32"))
-    other = Encoder(encoder.config, channels=1, size=(40,))
+    other = ViT(encoder.config, channels=1, size=(40,))
     starts = [random_encoder(e, split.seed) for e in (encoder, other)]
     scratch = [finetune(e, samples, values, split, True, WINDOWS, config).scores for e in starts]
     tuned = [finetune(e, samples, values, split, True, WINDOWS, config).scores for e in (encoder, other)]

@@ -11,9 +11,9 @@ from golden_vectors import Vectors, part_of
 
 from anyjepa.evaluation.windows import Windows
 from anyjepa.masks.base import Masks
-from anyjepa.nn.encoder import Encoder, EncoderConfig
 from anyjepa.nn.pooling import Head, HeadConfig
 from anyjepa.nn.tokens import patchify
+from anyjepa.nn.vit import ViT, ViTConfig
 from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.masked import MaskedPrediction
 from anyjepa.objectives.targets import TeacherConfig, ema_update
@@ -169,7 +169,7 @@ def test_schedules(ecg: Golden):
 @pytest.mark.parametrize(("size", "dim", "depth", "heads"), [(0, 192, 8, 4), (1, 384, 8, 6), (2, 768, 12, 12)])
 def test_parameter_counts(ecg: Golden, size: int, dim: int, depth: int, heads: int):
     with torch.device("meta"):
-        encoder = Encoder(EncoderConfig(patch=(25,), dim=dim, depth=depth, heads=heads, registers=1), 12, (5000,))
+        encoder = ViT(ViTConfig(patch=(25,), dim=dim, depth=depth, heads=heads, registers=1), 12, (5000,))
     assert sum(p.numel() for p in encoder.parameters()) == ecg.vectors["encoder_parameter_counts"][size]
 
 

@@ -8,9 +8,9 @@ import torch
 from anyjepa.nn import transformer
 from anyjepa.nn.attended import attended
 from anyjepa.nn.attention import attend
-from anyjepa.nn.encoder import Encoder, EncoderConfig
 from anyjepa.nn.positions import RotaryConfig
 from anyjepa.nn.transformer import BlockConfig
+from anyjepa.nn.vit import ViT, ViTConfig
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from anyjepa.nn.transformer import BlockConfig
 )
 def test_weights_are_those_of_the_fast_path(changes, monkeypatch):
     torch.manual_seed(0)
-    encoder = Encoder(EncoderConfig(patch=(4, 4), dim=16, depth=2, heads=2, **changes), 3, (16, 16))
+    encoder = ViT(ViTConfig(patch=(4, 4), dim=16, depth=2, heads=2, **changes), 3, (16, 16))
     with torch.no_grad():
         for parameter in encoder.parameters():
             parameter.normal_()

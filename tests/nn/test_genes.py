@@ -83,9 +83,7 @@ def test_hidden_genes_change_nothing() -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     model = build_encoder(SMALL, 1, (7,))
-    with pytest.raises(ValueError, match="none can be left out"):
-        model(torch.randn(2, 1, 7), torch.zeros(2, 1, dtype=torch.long))
     with pytest.raises(ValueError, match=r"built for \(1, 7\)"):
         model(torch.randn(2, 1, 8))
-    with pytest.raises(ValueError, match="reads one value a gene"):
+    with pytest.raises(ValueError, match="one value per gene"):
         build_encoder(SMALL, 2, (7,))

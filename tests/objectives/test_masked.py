@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from anyjepa.masks.base import Masks
-from anyjepa.nn.encoder import EncoderConfig
 from anyjepa.nn.positions import LearnedConfig
 from anyjepa.nn.predictor import PredictorConfig
 from anyjepa.nn.transformer import BlockConfig
+from anyjepa.nn.vit import ViTConfig
 from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.losses import DistanceConfig, distance
 from anyjepa.objectives.masked import MaskedPrediction, MaskedPredictionConfig
@@ -25,7 +25,7 @@ def objective(seed: int = 0, block: BlockConfig | None = None, **settings_: Any)
     torch.manual_seed(seed)
     block = block or BlockConfig()
     config = MaskedPredictionConfig(
-        encoder=EncoderConfig(patch=(5,), dim=16, depth=2, heads=2, registers=1, block=block),
+        encoder=ViTConfig(patch=(5,), dim=16, depth=2, heads=2, registers=1, block=block),
         predictor=PredictorConfig(dim=8, depth=2, heads=2, block=block, mask_tokens=2),
         **settings_,
     )
@@ -173,7 +173,7 @@ def test_the_loss_is_float32_under_autocast() -> None:
 @pytest.mark.parametrize(("init", "ratio"), [("scaled", 16**-0.5), ("plain", 1.0)])
 def test_the_predictor_is_scaled_by_the_encoders_depth(init: str, ratio: float) -> None:
     config = MaskedPredictionConfig(
-        encoder=EncoderConfig(patch=(5,), dim=16, depth=8, heads=2, init=init),
+        encoder=ViTConfig(patch=(5,), dim=16, depth=8, heads=2, init=init),
         predictor=PredictorConfig(dim=96, depth=2, heads=2, positions=LearnedConfig()),
     )
     weight = MaskedPrediction(config, 3, (50,)).predictor.transformer.blocks[0].mlp.fc2.weight

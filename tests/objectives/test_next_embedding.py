@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 
 from anyjepa.errors import InputError
-from anyjepa.nn.encoder import EncoderConfig
 from anyjepa.nn.positions import RotaryConfig, SinCosConfig
 from anyjepa.nn.transformer import BlockConfig
+from anyjepa.nn.vit import ViTConfig
 from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.next_embedding import NextEmbeddingConfig, NextEmbeddingPrediction
 from anyjepa.recipes.schema import load_recipe
@@ -18,9 +18,9 @@ from anyjepa.recipes.schema import load_recipe
 BLOCK = BlockConfig(bias=True, qkv_bias=True, qk_norm="plain", layer_scale=0.1)
 
 
-def encoder(**changes) -> EncoderConfig:
+def encoder(**changes) -> ViTConfig:
     plain = {"patch": (5,), "dim": 16, "depth": 2, "heads": 2, "positions": RotaryConfig(), "block": BLOCK}
-    return EncoderConfig(**(plain | {"cls": True, "causal": True} | changes))
+    return ViTConfig(**(plain | {"cls": True, "causal": True} | changes))
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from torch import Tensor
 from anyjepa.data.pair import Pair
 from anyjepa.masks.base import Masks
 from anyjepa.nn.conditional import ConditionalPredictorConfig
-from anyjepa.nn.encoder import EncoderConfig
 from anyjepa.nn.positions import RotaryConfig
 from anyjepa.nn.predictor import DensePredictorConfig, PredictorConfig
+from anyjepa.nn.vit import ViTConfig
 from anyjepa.objectives import losses
 from anyjepa.objectives.base import Objective
 from anyjepa.objectives.batch import Batch
@@ -29,8 +29,8 @@ from anyjepa.objectives.paired import PairedPrediction, PairedPredictionConfig, 
 from anyjepa.objectives.regularisers import SigregConfig, VicregConfig
 from anyjepa.objectives.targets import SeparateConfig, SharedConfig, StopGradientConfig, TeacherConfig
 
-VIT = EncoderConfig(patch=(5,), dim=16, depth=2, heads=2)
-CAUSAL = EncoderConfig(patch=(5,), dim=16, depth=2, heads=2, causal=True, cls=True, positions=RotaryConfig())
+VIT = ViTConfig(patch=(5,), dim=16, depth=2, heads=2)
+CAUSAL = ViTConfig(patch=(5,), dim=16, depth=2, heads=2, causal=True, cls=True, positions=RotaryConfig())
 RAGGED = Masks(
     torch.tensor([[0, 1, 2, 5], [1, 3, 4, 0], [6, 7, 0, 0]]),
     torch.tensor([[[3, 4, 0]], [[2, 6, 8]], [[0, 1, 9]]]),

@@ -11,16 +11,16 @@ import torch.nn.functional as F
 from anyjepa.data.pair import Pair
 from anyjepa.nn.conditional import ConditionalPredictorConfig
 from anyjepa.nn.convolution import ConvConfig
-from anyjepa.nn.encoder import EncoderConfig
 from anyjepa.nn.genes import GeneConfig
 from anyjepa.nn.predictor import PredictorConfig
+from anyjepa.nn.vit import ViTConfig
 from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.masked import MaskedPredictionConfig
 from anyjepa.objectives.paired import PairedPrediction, PairedPredictionConfig, ProjectorConfig
 from anyjepa.objectives.regularisers import Rows, VicregConfig, covariance_term, regularise, variance_term
 from anyjepa.objectives.targets import SeparateConfig, StopGradientConfig, Teacher, TeacherConfig
 
-VIT = EncoderConfig(patch=(4,), dim=8, depth=1, heads=2)
+VIT = ViTConfig(patch=(4,), dim=8, depth=1, heads=2)
 CONV = ConvConfig(widths=(4, 8), blocks=1)
 
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from anyjepa.nn.encoder import Encoder, EncoderConfig
+from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.transformer import BlockConfig
+from anyjepa.nn.vit import ViT, ViTConfig
 from anyjepa.objectives.targets import Teacher, TeacherConfig, ema_update
 
 DROPPING = BlockConfig(dropout=0.5, attention_dropout=0.5, drop_path=0.5)
@@ -15,8 +16,8 @@ DROPPING = BlockConfig(dropout=0.5, attention_dropout=0.5, drop_path=0.5)
 
 def student(block: BlockConfig | None = None, registers: int = 1) -> Encoder:
     torch.manual_seed(0)
-    config = EncoderConfig(patch=(5,), dim=8, depth=2, heads=2, registers=registers, block=block or BlockConfig())
-    return Encoder(config, 3, (50,))
+    config = ViTConfig(patch=(5,), dim=8, depth=2, heads=2, registers=registers, block=block or BlockConfig())
+    return ViT(config, 3, (50,))
 
 
 def move(model: Encoder) -> None:

@@ -12,8 +12,9 @@ from torch import Tensor
 from anyjepa.diagnostics.collapse import collapse_metrics
 from anyjepa.masks.base import Masks
 from anyjepa.masks.sampling import sample
-from anyjepa.nn.encoder import Encoder, EncoderConfig
+from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.predictor import DensePredictorConfig, PredictorConfig
+from anyjepa.nn.vit import ViTConfig
 from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.losses import DistanceConfig
 from anyjepa.objectives.masked import MaskedPrediction, MaskedPredictionConfig
@@ -32,7 +33,7 @@ MASKS = Masks(
 def objective(seed: int = 0, **changes: Any) -> MaskedPrediction:
     torch.manual_seed(seed)
     settings = {
-        "encoder": EncoderConfig(patch=(5,), dim=16, depth=2, heads=2),
+        "encoder": ViTConfig(patch=(5,), dim=16, depth=2, heads=2),
         "predictor": PredictorConfig(dim=8, depth=2, heads=2),
         "distance": DistanceConfig(kind="l2"),
     }
@@ -140,7 +141,7 @@ def test_without_positions_hidden_tokens_get_one_prediction() -> None:
 
 
 def test_sizes_relative_to_the_encoder() -> None:
-    encoder = EncoderConfig(patch=(5,), dim=48, depth=5, heads=2)
+    encoder = ViTConfig(patch=(5,), dim=48, depth=5, heads=2)
     config = PredictorConfig(dim="x0.5", depth="x.5", heads=2).sized(encoder)
     assert (config.dim, config.depth) == (24, 2)
     assert PredictorConfig(dim="x0.01", depth="x2", heads=2).sized(encoder).dim == 1
@@ -153,7 +154,7 @@ def test_sizes_relative_to_the_encoder() -> None:
 
 
 def test_a_dense_predictors_output_projection() -> None:
-    encoder = EncoderConfig(patch=(5,), dim=16, depth=2, heads=2)
+    encoder = ViTConfig(patch=(5,), dim=16, depth=2, heads=2)
 
     def has_linear(**settings: Any) -> bool:
         predictor = objective(encoder=encoder, predictor=DensePredictorConfig(heads=2, **settings)).predictor

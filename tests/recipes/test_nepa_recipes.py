@@ -18,7 +18,7 @@ from anyjepa.data.samples import ArraySamples
 from anyjepa.errors import InputError
 from anyjepa.evaluation.finetune import random_crops
 from anyjepa.evaluation.windows import Windows
-from anyjepa.nn.encoder import Encoder
+from anyjepa.nn.vit import ViT
 from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.next_embedding import NextEmbeddingPrediction
 from anyjepa.randomness import generator
@@ -256,7 +256,7 @@ def test_stretched_positions_are_only_for_foreign_checkpoints(objective):
     stretched = config.model_copy(
         update={"depth": 1, "positions": config.positions.model_copy(update={"span": "input"})}
     )
-    rotary = Encoder(stretched, 12, (5000,)).rotary
+    rotary = ViT(stretched, 12, (5000,)).rotary
     assert rotary is not None
     torch.testing.assert_close(rotary((200,)), objective.student.rotary((200,)))
     ratio = (rotary((50,))[1] - rotary((50,))[0]) / (rotary((200,))[1] - rotary((200,))[0])

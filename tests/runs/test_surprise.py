@@ -18,9 +18,10 @@ from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
 from anyjepa.data.samples import ArraySamples
 from anyjepa.errors import InputError
 from anyjepa.evaluation.surprise import continuation, predictions, surprise, window_starts
-from anyjepa.nn.encoder import Encoder, EncoderConfig
+from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.positions import RotaryConfig
 from anyjepa.nn.transformer import BlockConfig
+from anyjepa.nn.vit import ViTConfig
 from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.next_embedding import NextEmbeddingConfig, NextEmbeddingPrediction
 from anyjepa.runs.predict import surprise_files
@@ -32,7 +33,7 @@ from anyjepa.weights.model import Provenance
 def objective() -> NextEmbeddingPrediction:
     torch.manual_seed(0)
     block = BlockConfig(bias=True, qkv_bias=True, qk_norm="plain", layer_scale=0.5)
-    config = EncoderConfig(
+    config = ViTConfig(
         patch=(10,), dim=16, depth=2, heads=2, positions=RotaryConfig(), block=block, cls=True, causal=True
     )
     return NextEmbeddingPrediction(NextEmbeddingConfig(encoder=config), 12, (100,)).eval()  # 10 patches, 1 s

@@ -12,8 +12,8 @@ import torch
 
 from anyjepa.errors import InputError
 from anyjepa.masks.spans import SpanConfig
-from anyjepa.nn.encoder import EncoderConfig
 from anyjepa.nn.predictor import PredictorConfig
+from anyjepa.nn.vit import ViTConfig
 from anyjepa.objectives.masked import MaskedPrediction, MaskedPredictionConfig
 from anyjepa.objectives.targets import TeacherConfig
 from anyjepa.training.checkpoints import list_checkpoints
@@ -46,7 +46,7 @@ def objective(update: str = "before", registers: int = 1, regulariser: str | Non
     torch.manual_seed(0)
     without_teacher = {"target": {"kind": "shared"}, "regulariser": {"kind": regulariser}}
     config = MaskedPredictionConfig(
-        encoder=EncoderConfig(patch=(5,), dim=16, depth=1, heads=2, registers=registers),
+        encoder=ViTConfig(patch=(5,), dim=16, depth=1, heads=2, registers=registers),
         predictor=PredictorConfig(dim=8, depth=1, heads=2),
         masks=SpanConfig(min_span=2),
         target=TeacherConfig(momentum=(0.5, 0.5), update=update),  # type: ignore[arg-type]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from anyjepa.nn.encoder import EncoderConfig
 from anyjepa.nn.predictor import PredictorConfig
+from anyjepa.nn.vit import ViTConfig
 from anyjepa.objectives.masked import MaskedPrediction, MaskedPredictionConfig
 from anyjepa.weights.folder import save_pretrained
 from anyjepa.weights.model import Provenance, TrainingRecords
@@ -19,7 +19,7 @@ from anyjepa.weights.model import Provenance, TrainingRecords
 def objective() -> MaskedPrediction:
     torch.manual_seed(0)
     config = MaskedPredictionConfig(
-        encoder=EncoderConfig(patch=(5,), dim=8, depth=2, heads=2, registers=1),
+        encoder=ViTConfig(patch=(5,), dim=8, depth=2, heads=2, registers=1),
         predictor=PredictorConfig(dim=8, depth=1, heads=2),
     )
     objective = MaskedPrediction(config, channels=2, size=(50,))

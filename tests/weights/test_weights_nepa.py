@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing
 from anyjepa.data.images.preprocessing import ImagePreprocessing
 from anyjepa.errors import InputError
-from anyjepa.nn.encoder import EncoderConfig
 from anyjepa.nn.positions import RotaryConfig
 from anyjepa.nn.transformer import BlockConfig
+from anyjepa.nn.vit import ViTConfig
 from anyjepa.objectives.next_embedding import NextEmbeddingConfig, NextEmbeddingPrediction
 from anyjepa.weights.folder import load_model, save_pretrained
 from anyjepa.weights.inspection import inspect_weights
@@ -121,7 +121,7 @@ def test_a_file_is_refused(golden: Path, tmp_path: Path):
 def saved(folder: Path, **encoder: object) -> Path:
     block = BlockConfig(bias=True, qkv_bias=True, qk_norm="affine", layer_scale=0.1, mlp="swiglu")
     plain = {"patch": (5,), "dim": 16, "depth": 2, "heads": 2, "positions": RotaryConfig(), "block": block}
-    config = EncoderConfig(**(plain | {"cls": True, "causal": True} | encoder))
+    config = ViTConfig(**(plain | {"cls": True, "causal": True} | encoder))
     model = NextEmbeddingPrediction(NextEmbeddingConfig(encoder=config), 12, (40,))
     constants = EcgPreprocessing(samples=40, mean=(0.0,) * 12, std=(1.0,) * 12).model_dump(mode="json")
     return save_pretrained(folder, model, constants, Provenance(data="nothing"))

@@ -20,9 +20,10 @@ from anyjepa.evaluation.fitting import FitConfig, fit_classifier
 from anyjepa.evaluation.probes import Probed
 from anyjepa.evaluation.splits import Split
 from anyjepa.evaluation.windows import Windows
-from anyjepa.nn.encoder import Encoder, EncoderConfig
+from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.encoders import AnyEncoderConfig
 from anyjepa.nn.pooling import ATTENTIVE, Head, HeadConfig
+from anyjepa.nn.vit import ViTConfig
 from anyjepa.randomness import torch_seed
 
 
@@ -44,7 +45,7 @@ class Finetune(Config):
 
     def encoder(self, pretrained: AnyEncoderConfig) -> AnyEncoderConfig:
         """What is trained of an encoder that was pretrained like this; other kinds than vit stay as they are."""
-        if not isinstance(pretrained, EncoderConfig):
+        if not isinstance(pretrained, ViTConfig):
             return pretrained
         causal = {"bidirectional": False, "causal": True, "pretrained": pretrained.causal}[self.attention]
         block = pretrained.block.model_copy(update={"dropout": self.dropout, "drop_path": self.drop_path})

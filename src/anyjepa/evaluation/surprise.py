@@ -12,7 +12,7 @@ from torch import Tensor
 from anyjepa.data.samples import Samples
 from anyjepa.errors import InputError
 from anyjepa.evaluation.finite import check_finite
-from anyjepa.nn.encoder import Encoder
+from anyjepa.nn.vit import ViT
 
 BATCH = 64  # windows, or histories of one window, that are read at a time
 
@@ -27,7 +27,7 @@ class Surprise:
 
 
 @torch.inference_mode()
-def surprise(encoder: Encoder, samples: Samples, horizon: int = 1) -> Surprise:
+def surprise(encoder: ViT, samples: Samples, horizon: int = 1) -> Surprise:
     """Every whole patch against its prediction from `horizon` patches before; the first `horizon` have none.
 
     A record longer than the encoder's input is read in half-overlapping inputs, and a patch is scored in the first
@@ -56,7 +56,7 @@ def surprise(encoder: Encoder, samples: Samples, horizon: int = 1) -> Surprise:
 
 
 @torch.inference_mode()
-def continuation(encoder: Encoder, samples: Samples, horizon: int) -> np.ndarray:
+def continuation(encoder: ViT, samples: Samples, horizon: int) -> np.ndarray:
     """The next `horizon` projected patches of each record, (N, horizon, D): each prediction is fed as the next input.
 
     Predictions have a direction only, so each gets the mean length of the patches before it. Positions stay within an
@@ -77,7 +77,7 @@ def continuation(encoder: Encoder, samples: Samples, horizon: int) -> np.ndarray
     return np.stack(continued)
 
 
-def predictions(encoder: Encoder, windows: Tensor, horizon: int) -> Tensor:
+def predictions(encoder: ViT, windows: Tensor, horizon: int) -> Tensor:
     """Projected patches (W, n, D) -> predictions of patches horizon to n - 1, (W, n - horizon, D).
 
     A patch is predicted from those at least `horizon` before it; those between are predictions, too. Beyond a horizon
@@ -89,7 +89,7 @@ def predictions(encoder: Encoder, windows: Tensor, horizon: int) -> Tensor:
     return torch.stack([_rolled(encoder, *window, horizon) for window in zip(windows, ahead, strict=True)])
 
 
-def _rolled(encoder: Encoder, window: Tensor, ahead: Tensor, horizon: int) -> Tensor:
+def _rolled(encoder: ViT, window: Tensor, ahead: Tensor, horizon: int) -> Tensor:
     """One window (n, D) and its predictions by one patch (n - 1, D) -> predictions by `horizon`, (n - horizon, D)."""
     prefix, found = len(encoder.prefix), []
     counts = torch.arange(1, len(window) + 1, device=window.device)
@@ -111,13 +111,13 @@ def window_starts(tokens: int, full: int) -> list[int]:
     return starts if starts[-1] == last else [*starts, last]
 
 
-def check_horizon(encoder: Encoder, horizon: int) -> None:
+def check_horizon(encoder: ViT, horizon: int) -> None:
     """InputError for a horizon that an input of the encoder does not hold twice."""
     if not 1 <= horizon <= encoder.grid[0] // 2:
         raise InputError(f"horizon {horizon}: is not from 1 to {encoder.grid[0] // 2}, half of the model's input")
 
 
-def _tokens(encoder: Encoder, samples: Samples, place: int, horizon: int) -> Tensor:
+def _tokens(encoder: ViT, samples: Samples, place: int, horizon: int) -> Tensor:
     """The projected whole patches of a record, (n, D)."""
     (patch,), signal = encoder.config.patch, samples[place]
     count = signal.shape[1] // patch

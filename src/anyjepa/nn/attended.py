@@ -1,4 +1,4 @@
-"""Where an encoder looks: attention weights of its last block, computed beside the fast path that never forms them."""
+"""Attention weights of an encoder's last block, computed separately because the fast path never forms them."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.positions import rotate
+from anyjepa.nn.vit import ViT
 
 
 @torch.inference_mode()
-def attended(encoder: Encoder, x: Tensor) -> Tensor:
-    """x: (B, C, *samples) -> (B, N): the weight that each patch gets from the patches, mean over heads and queries.
+def attended(encoder: ViT, x: Tensor) -> Tensor:
+    """x: (B, C, *samples) -> (B, N): the attention that patches pay to each patch, mean over heads and queries.
 
-    Rows sum to 1, or to less where prefix tokens are looked at too.
+    Rows sum to 1, or to less if the encoder also attends to prefix tokens.
     """
     attention: Any = encoder.transformer.blocks[-1].attn  # an `Attention`; nn.Module does not say so
     inputs = []
-    hook = attention.register_forward_pre_hook(lambda _, given: inputs.append(given))
+    hook = attention.register_forward_pre_hook(lambda _, args: inputs.append(args))
     was_training = encoder.training
     try:
         encoder.eval().features(x)

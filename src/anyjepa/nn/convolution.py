@@ -1,4 +1,4 @@
-"""A small residual network for objectives that show their encoder everything."""
+"""A small residual network, for objectives whose encoder sees the whole input."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from anyjepa.config import Config, Width
-from anyjepa.nn.encoder import WHY_NOT_CONV, Encoder
+from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.packing import Layout, Packed
 from anyjepa.nn.tokens import token_grid
 
@@ -17,22 +17,22 @@ from anyjepa.nn.tokens import token_grid
 class ConvConfig(Config):
     """ResNet of basic blocks (He et al. 2016) over 1 or 2 axes; the defaults are ResNet-18 as used for 32 x 32 pixels.
 
-    A token is a place of the last feature map.
+    A token is a place in the last feature map.
     """
 
     kind: Literal["conv"] = "conv"
-    axes: Literal[1, 2] = Field(default=2, description="axes of the input: 1 of signals, 2 of images")
+    axes: Literal[1, 2] = Field(default=2, description="axes of the input: 1 for signals, 2 for images")
     widths: tuple[Width, ...] = Field(
         default=(64, 128, 256, 512),
         min_length=1,
         max_length=8,
-        description="channels of each stage; all but the first halve the map",
+        description="channels of each stage; every stage but the first halves the map",
     )
-    blocks: PositiveInt = Field(default=2, le=64, description="basic blocks of a stage")
+    blocks: PositiveInt = Field(default=2, le=64, description="basic blocks per stage")
     stem: tuple[PositiveInt, PositiveInt] = Field(
-        default=(3, 1), description="kernel, which is odd and at most 63, and stride of the first convolution"
+        default=(3, 1), description="kernel (odd, at most 63) and stride of the first convolution"
     )
-    heads: PositiveInt = Field(default=8, description="attention heads of an attentive probe on its tokens")
+    heads: PositiveInt = Field(default=8, description="attention heads of an attentive probe on the tokens")
 
     causal: ClassVar[bool] = False
     absent: ClassVar[bool] = False
@@ -57,14 +57,12 @@ class ConvConfig(Config):
 
 
 class ConvEncoder(Encoder):
-    """Convolutions with BatchNorm and ReLU; every token sees its neighbourhood, so none can be left out."""
+    """Convolutions with BatchNorm and ReLU. Every token sees its neighbourhood, so none can be hidden."""
 
-    config: ConvConfig  # type: ignore[assignment]
+    config: ConvConfig
 
     def __init__(self, config: ConvConfig, channels: int, size: Sequence[int]):
-        nn.Module.__init__(self)
-        self.config, self.dim, self.channels, self.size = config, config.dim, channels, tuple(size)  # type: ignore[assignment]
-        self.grid = token_grid(self.size, config.patch)
+        super().__init__(config, channels, size, token_grid(size, config.patch))
         kernel, stride = config.stem
         self.stem = _convolution(config.axes, channels, config.widths[0], kernel, stride)
         pairs = zip((config.widths[0], *config.widths), config.widths, strict=False)
@@ -81,17 +79,8 @@ class ConvEncoder(Encoder):
             if isinstance(part, (nn.Conv1d, nn.Conv2d)):
                 nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(
-        self,
-        x: Tensor,
-        keep: Tensor | None = None,
-        valid: Tensor | None = None,
-        start: Tensor | None = None,
-        shown: Tensor | None = None,
-    ) -> Packed:
-        """x: (B, C, *samples) -> tokens (B * N, D) in raster order. ValueError if some are to be left out or hidden."""
-        if keep is not None or shown is not None:
-            raise ValueError(WHY_NOT_CONV)
+    def forward(self, x: Tensor, *, start: Tensor | None = None) -> Packed:
+        """x: (B, C, *samples) -> tokens (B * N, D) in raster order. start is ignored: there are no positions."""
         if x.shape[1] != self.channels:
             raise ValueError(f"input has {x.shape[1]} channels, the encoder was built for {self.channels}")
         token_grid(x.shape[2:], self.config.patch)
@@ -101,14 +90,9 @@ class ConvEncoder(Encoder):
         tokens = x.flatten(2).transpose(1, 2)  # (B, N, D)
         return Packed(tokens.flatten(0, 1), Layout(tokens.shape[0], tokens.shape[1]))
 
-    def features(self, x: Tensor, start: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """No prefix tokens (B, 0, D), and all tokens (B, N, D)."""
-        tokens = self(x).padded()
-        return tokens[:, :0], tokens
-
 
 class BasicBlock(nn.Module):
-    """relu(x + norm(conv(relu(norm(conv(x)))))), the shortcut a convolution of one where shapes differ."""
+    """relu(x + norm(conv(relu(norm(conv(x)))))). If shapes differ, the shortcut is a convolution of kernel 1."""
 
     def __init__(self, axes: int, before: int, width: int, stride: int):
         super().__init__()

@@ -1,169 +1,37 @@
-"""The encoder: patches in, one vector a token out, computing only the tokens that are kept."""
+"""The interface of every encoder: what objectives and evaluation call."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from math import prod
-from typing import Any, Literal
+from typing import Any
 
-import torch
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from anyjepa.config import Config, Depth, Width
-from anyjepa.nn.packing import Layout, Packed, gather_rows
-from anyjepa.nn.positions import AdditivePositions, PositionsConfig, Rotary, RotaryConfig, SinCosConfig
-from anyjepa.nn.tokens import patchify, token_grid
-from anyjepa.nn.transformer import BlockConfig, Transformer, build_norm, initialise
-
-WHY_NOT_CONV = (
-    "a convolution mixes neighbouring places: what is hidden would leak into what is visible, so no token can be left "
-    "out; masks and causal prediction need kind vit"
-)
+from anyjepa.nn.packing import Packed
 
 
-class EncoderConfig(Config):
-    """A vision transformer over 1, 2 or 3 axes. Channels and input size come from the data."""
+class Encoder(nn.Module, ABC):
+    """Turns an input into tokens. Subclasses define `forward`, and `features` if they have prefix tokens.
 
-    kind: Literal["vit"] = "vit"
-    patch: tuple[Width, ...] = Field(description="samples (pixels, frames) of a token along each axis")
-    dim: Width = Field(description="width D")
-    depth: Depth = Field(description="blocks")
-    heads: PositiveInt = Field(description="attention heads")
-    positions: PositionsConfig = Field(default=SinCosConfig(), description="how a token knows its place")
-    block: BlockConfig = BlockConfig()
-    registers: NonNegativeInt = Field(
-        default=0, le=4096, description="learned tokens in front, without position, never masked"
-    )
-    cls: bool = Field(default=False, description="a CLS token before the registers")
-    prefix_std: PositiveFloat = Field(
-        default=0.02, description="standard deviation of CLS and registers at the start, N(0, std^2)"
-    )
-    absent: bool = Field(
-        default=False,
-        description="channels that are NaN throughout are known as absent: they count as zero, and a learned vector of "
-        "each is added to every token",
-    )
-    causal: bool = Field(default=False, description="a token sees only itself and earlier ones")
-    init: Literal["scaled", "plain"] = Field(
-        default="scaled", description="residual projections at .02 / sqrt(2 depth), or all at .02"
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_convolution(cls, given: Any) -> Any:
-        if isinstance(given, dict) and given.get("kind") == "conv":
-            raise ValueError(WHY_NOT_CONV)
-        return given
-
-
-class Encoder(nn.Module):
-    """Patch projection, positions, prefix tokens, transformer, final norm (ECG-JEPA, I-JEPA, V-JEPA).
-
-    channels: C; size: samples along each axis of a full input. Inputs may be shorter, by whole patches.
+    config: settings, with `dim`, `heads` (of a probe's attention) and `patch`, the samples per token along each axis;
+    channels: C; size: samples along each axis of a full input; grid: tokens along each axis of a full input.
     """
 
-    def __init__(self, config: EncoderConfig, channels: int, size: Sequence[int]):
+    def __init__(self, config: Any, channels: int, size: Sequence[int], grid: Sequence[int]):
         super().__init__()
-        self.config, self.dim, self.channels, self.size = config, config.dim, channels, tuple(size)
-        self.grid = token_grid(self.size, config.patch)
-        self.project = nn.Linear(channels * prod(config.patch), config.dim, bias=config.block.bias)
-        prefix = config.cls + config.registers
-        self.prefix = nn.Parameter(torch.empty(prefix, config.dim), requires_grad=prefix > 0)
-        self.absent = nn.Parameter(torch.zeros(channels, config.dim)) if config.absent else None
-        self.positions, self.rotary = None, None
-        if isinstance(config.positions, RotaryConfig):
-            self.rotary = Rotary(config.positions, config.dim // config.heads, self.grid)
-        else:
-            self.positions = AdditivePositions(config.positions, config.dim, self.grid)
-        self.transformer = Transformer(config.block, config.dim, config.depth, config.heads)
-        self.norm = build_norm(config.block, config.dim)
-        initialise(self, config.depth if config.init == "scaled" else None)
-        std = config.prefix_std
-        nn.init.trunc_normal_(self.prefix, std=std, a=-100 * std, b=100 * std)
+        self.config, self.channels, self.size, self.grid = config, channels, tuple(size), tuple(grid)
+        self.dim: int = config.dim
 
-    def forward(
-        self,
-        x: Tensor,
-        keep: Tensor | None = None,
-        valid: Tensor | None = None,
-        start: Tensor | None = None,
-        shown: Tensor | None = None,
-    ) -> Packed:
-        """x: (B, C, *samples) -> patch tokens, packed (sum K, D), without prefix tokens.
+    @abstractmethod
+    def forward(self, x: Tensor, *, start: Tensor | None = None) -> Packed:
+        """x: (B, C, *samples) -> tokens in raster order, packed (B * N, D), without prefix tokens.
 
-        keep: (B, K) token numbers to encode, all if None; valid: (B, K) False where `keep` is padding;
-        start: (B,) the first token's place along the first axis, in tokens, 0 if None; shown: (B, N) factors of the
-        tokens and their positions, 0 hides one in place (with `keep` None).
+        start: (B,) the first token's place on the first axis, in tokens; None: 0. Encoders without positions ignore it.
+        Raises ValueError if x does not fit.
         """
-        values, layout = self._encode(x, keep, valid, start, shown)
-        prefix = len(self.prefix)
-        if prefix == 0:
-            return Packed(self.norm(values), layout)
-        inner = Layout(layout.batch, layout.length - prefix, valid)
-        return Packed(self.norm(inner.pack(layout.pad(values)[:, prefix:])), inner)
 
     def features(self, x: Tensor, start: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """x: (B, C, *samples) -> prefix tokens (B, R, D) and patch tokens (B, N, D), all tokens encoded."""
-        values, layout = self._encode(x, None, None, start)
-        tokens = layout.pad(self.norm(values))
-        return tokens[:, : len(self.prefix)], tokens[:, len(self.prefix) :]
-
-    def embed(self, x: Tensor) -> Tensor:
-        """x: (B, C, *samples) -> projected patches (B, N, D): what enters the transformer, without positions."""
-        return self.project(patchify(x, self.config.patch))
-
-    def read(self, embedded: Tensor, grid: Sequence[int]) -> Tensor:
-        """Projected patches (B, N, D), the first N of a grid in raster order -> outputs (B, R + N, D), prefix first.
-
-        Rotary positions only: `features` of an input of that grid computes the same.
-        """
-        assert self.rotary is not None, "additive positions belong to the input, not to its patches"
-        tokens = torch.cat([self.prefix.expand(len(embedded), -1, -1), embedded], dim=1)
-        layout = Layout(len(tokens), tokens.shape[1])
-        angles = self._angles(tuple(grid), None, None)[..., : tokens.shape[1], :]  # type: ignore[index]
-        return layout.pad(self.norm(self.transformer(layout.pack(tokens), layout, angles, self.config.causal)))
-
-    def _encode(
-        self,
-        x: Tensor,
-        keep: Tensor | None,
-        valid: Tensor | None,
-        start: Tensor | None,
-        shown: Tensor | None = None,
-    ) -> Packed:
-        if x.shape[1] != self.channels:
-            raise ValueError(f"input has {x.shape[1]} channels, the encoder was built for {self.channels}")
-        absent = None
-        if self.absent is not None:
-            missing = x.isnan().flatten(2).all(2)  # (B, C)
-            x = x.masked_fill(missing.view(*missing.shape, *[1] * (x.ndim - 2)), 0.0)
-            absent = missing.to(self.absent.dtype) @ self.absent  # (B, D)
-        patches = patchify(x, self.config.patch)  # (B, N, C * prod(patch))
-        grid = token_grid(x.shape[2:], self.config.patch)
-        if keep is not None:
-            patches = gather_rows(patches, keep)  # (B, K, ...)
-        layout = Layout(patches.shape[0], patches.shape[1], valid)
-        tokens = layout.pad(self.project(layout.pack(patches)).to(self.prefix.dtype))  # (B, K, D), float32 in autocast
-        if absent is not None:
-            tokens = tokens + absent.unsqueeze(1)
-        if self.positions is not None:
-            tokens = tokens + _rows(self.positions(grid, start), keep)
-        if shown is not None:
-            tokens = tokens * shown.unsqueeze(-1)
-        if len(self.prefix):
-            tokens = torch.cat([self.prefix.expand(layout.batch, -1, -1), tokens], dim=1)
-            layout = layout.with_prefix(len(self.prefix))
-        values = self.transformer(layout.pack(tokens), layout, self._angles(grid, start, keep), self.config.causal)
-        return Packed(values, layout)
-
-    def _angles(self, grid: tuple[int, ...], start: Tensor | None, keep: Tensor | None) -> Tensor | None:
-        if self.rotary is None:
-            return None
-        angles = _rows(self.rotary(grid, start), keep)  # (B, K, head_dim) or (N, head_dim)
-        angles = nn.functional.pad(angles, (0, 0, len(self.prefix), 0))  # prefix tokens: angle 0
-        return angles.unsqueeze(-3) if angles.ndim == 3 else angles[None, None]
-
-
-def _rows(table: Tensor, keep: Tensor | None) -> Tensor:
-    return table if keep is None else gather_rows(table, keep)
+        """x: (B, C, *samples) -> prefix tokens (B, R, D), here none, and tokens (B, N, D)."""
+        tokens = self(x, start=start).padded()
+        return tokens[:, :0], tokens

@@ -1,4 +1,4 @@
-"""An encoder of expression: tokens that each read a group of genes, or all genes through an MLP."""
+"""An encoder of gene expression. Each token reads a group of genes, or all genes through an MLP."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ from anyjepa.nn.transformer import BlockConfig, Transformer, build_norm
 
 
 class GeneConfig(Config):
-    """Sizes of a gene encoder. With hidden layers most of its parameters are in the first one and in the projection to
-    tokens; without, a gene costs `dim` of them."""
+    """Sizes of a gene encoder.
+
+    With hidden layers most parameters are in the first layer and in the projection to tokens; without them each gene
+    takes `dim` parameters.
+    """
 
     kind: Literal["genes"] = "genes"
     hidden: tuple[Width, ...] = Field(
         default=(),
         max_length=16,
-        description="widths of hidden layers that read all genes, and whose output is cut into tokens; none: a token "
-        "is linear in a group of genes, as they follow in the panel",
+        description="widths of hidden layers that read all genes and whose output is cut into tokens; none: a token "
+        "is a linear function of a group of genes that are neighbours in the panel",
     )
-    tokens: PositiveInt = Field(default=32, le=2**16, description="tokens of a cell")
+    tokens: PositiveInt = Field(default=32, le=2**16, description="tokens per cell")
     dim: Width = Field(default=128, description="width D of a token")
     depth: Depth = Field(default=4, description="blocks over the tokens")
     heads: PositiveInt = Field(default=8, description="attention heads")
@@ -41,7 +44,7 @@ class GeneConfig(Config):
 
 
 class Groups(nn.Module):
-    """Each token a linear function of its own group of genes, (B, G) -> (B, tokens, dim); groups are equally large."""
+    """Each token is a linear function of its own group of genes, (B, G) -> (B, tokens, dim). Groups have one size."""
 
     def __init__(self, genes: int, tokens: int, dim: int):
         super().__init__()
@@ -57,19 +60,19 @@ class Groups(nn.Module):
 
 
 class GeneEncoder(Encoder):
-    """Tokens with learned positions N(0, .02^2), transformer, norm. A hidden layer: Linear, LayerNorm, GELU, dropout.
+    """Tokens with learned positions, transformer, norm. A hidden layer is Linear, LayerNorm, GELU and dropout.
 
-    size: (G,) genes. Its tokens have no place among the genes, so none can be left out; genes can be hidden.
+    size: (G,) genes. Tokens have no place among the genes, so none can be left out; genes can be hidden.
     """
 
-    config: GeneConfig  # type: ignore[assignment]
+    config: GeneConfig
 
     def __init__(self, config: GeneConfig, channels: int, size: Sequence[int]):
-        nn.Module.__init__(self)
         if channels != 1 or len(size) != 1:
-            raise ValueError(f"a gene encoder reads one value a gene, (B, 1, genes), not {channels} channels of {size}")
-        self.config, self.dim, self.channels, self.size = config, config.dim, channels, tuple(size)  # type: ignore[assignment]
-        self.grid = (config.tokens,)
+            raise ValueError(
+                f"a gene encoder reads one value per gene, (B, 1, genes), not {channels} channels of {size}"
+            )
+        super().__init__(config, channels, size, (config.tokens,))
         if config.hidden:
             layers: list[nn.Module] = []
             for before, width in pairwise((self.size[0], *config.hidden)):
@@ -83,25 +86,11 @@ class GeneEncoder(Encoder):
         self.transformer = Transformer(config.block, config.dim, config.depth, config.heads)
         self.norm = build_norm(config.block, config.dim)
 
-    def forward(
-        self,
-        x: Tensor,
-        keep: Tensor | None = None,
-        valid: Tensor | None = None,
-        start: Tensor | None = None,
-        shown: Tensor | None = None,
-    ) -> Packed:
-        """x: (B, 1, G) -> tokens (B * tokens, D). shown: (B, G) factors of the genes. ValueError for `keep`."""
-        if keep is not None:
-            raise ValueError("tokens of a gene encoder have no place among the genes: none can be left out; hide genes")
+    def forward(self, x: Tensor, *, start: Tensor | None = None, shown: Tensor | None = None) -> Packed:
+        """x: (B, 1, G) -> tokens (B * tokens, D). shown: (B, G) factors of the genes; start is ignored."""
         if x.shape[1:] != (1, *self.size):
             raise ValueError(f"input has shape {tuple(x.shape[1:])}, the encoder was built for {(1, *self.size)}")
         values = x[:, 0] if shown is None else x[:, 0] * shown
         tokens = self.projection(values) + self.tokens  # (B, N, D)
         layout = Layout(len(x), self.config.tokens)
         return Packed(self.norm(self.transformer(layout.pack(tokens), layout)), layout)
-
-    def features(self, x: Tensor, start: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """No prefix tokens (B, 0, D), and all tokens (B, N, D)."""
-        tokens = self(x).padded()
-        return tokens[:, :0], tokens

@@ -11,10 +11,10 @@ from pydantic import Field, PlainValidator, PositiveInt
 from torch import Tensor, nn
 
 from anyjepa.config import Config, usual_kind
-from anyjepa.nn.encoder import EncoderConfig
 from anyjepa.nn.packing import Layout, Packed, gather_rows
 from anyjepa.nn.positions import AdditivePositions, LearnedConfig, SinCosConfig
 from anyjepa.nn.transformer import BlockConfig, Transformer, build_norm, initialise
+from anyjepa.nn.vit import ViTConfig
 
 
 def _size(most: int) -> PlainValidator:
@@ -42,7 +42,7 @@ class _Sized(Config):
     heads: PositiveInt = Field(description="attention heads")
     block: BlockConfig = BlockConfig()
 
-    def sized(self, encoder: EncoderConfig) -> Self:
+    def sized(self, encoder: ViTConfig) -> Self:
         """The same with sizes in numbers, at least 1. ValueError if they are far too large."""
         numbers = {name: _number(getattr(self, name), getattr(encoder, name)) for name in ("dim", "depth")}
         for name, most in (("dim", 2**16), ("depth", 1000)):
@@ -91,7 +91,7 @@ AnyPredictorConfig = Annotated[
 
 
 def build_predictor(
-    config: AnyPredictorConfig, encoder: EncoderConfig, grid: Sequence[int], residual_depth: int | None = None
+    config: AnyPredictorConfig, encoder: ViTConfig, grid: Sequence[int], residual_depth: int | None = None
 ) -> MaskedPredictor | DensePredictor:
     """The predictor for an encoder on its full token grid. residual_depth: see `initialise` (ECG-JEPA)."""
     sized = config.sized(encoder)

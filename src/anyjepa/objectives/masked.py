@@ -14,10 +14,11 @@ from anyjepa.config import Config
 from anyjepa.masks.base import Masks, members
 from anyjepa.masks.sampling import MasksConfig
 from anyjepa.masks.spans import SpanConfig
-from anyjepa.nn.encoder import Encoder, EncoderConfig
+from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.packing import Packed
 from anyjepa.nn.predictor import AnyPredictorConfig, build_predictor
 from anyjepa.nn.tokens import token_grid
+from anyjepa.nn.vit import ViT, ViTConfig
 from anyjepa.objectives.base import Objective, Weights
 from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.losses import DistanceConfig, Losses, distance
@@ -29,7 +30,7 @@ class MaskedPredictionConfig(Config):
     """Encoder, predictor, masks, target and distance of a masked-prediction model."""
 
     kind: Literal["masked"] = "masked"
-    encoder: EncoderConfig
+    encoder: ViTConfig
     predictor: AnyPredictorConfig
     masks: MasksConfig = Field(default=SpanConfig(), description="which tokens are hidden")
     hidden: Literal["dropped", "zeroed"] = Field(
@@ -60,13 +61,15 @@ class MaskedPrediction(Objective):
     channels: C; size: samples along each axis of a full input. Raises ValueError if the sizes do not fit together.
     """
 
+    student: ViT
+
     def __init__(self, config: MaskedPredictionConfig, channels: int, size: Sequence[int]):
         super().__init__()
         self.config, self.masks, self.adds_up = config, config.masks, config.regulariser is None
-        self.student = Encoder(config.encoder, channels, size)
+        self.student = ViT(config.encoder, channels, size)
         depth = config.encoder.depth if config.encoder.init == "scaled" else None
         self.predictor = build_predictor(config.predictor, config.encoder, self.student.grid, depth)
-        self.target = build_target(config.target, self.student, lambda: Encoder(config.encoder, channels, size))
+        self.target = build_target(config.target, self.student, lambda: ViT(config.encoder, channels, size))
 
     def forward(self, batch: Batch) -> Losses:
         """The mean distance between predicted and target representations over the hidden tokens of all M blocks.

@@ -14,7 +14,8 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 
 from anyjepa.config import Config, Share
-from anyjepa.nn.encoder import Encoder, EncoderConfig
+from anyjepa.nn.encoder import Encoder
+from anyjepa.nn.vit import ViT, ViTConfig
 from anyjepa.objectives.base import Objective, Weights
 from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.losses import Losses
@@ -25,7 +26,7 @@ class NextEmbeddingConfig(Config):
     """Encoder, horizon and weight average of a next-embedding model. It has no teacher, predictor or masks."""
 
     kind: Literal["next_embedding"] = "next_embedding"
-    encoder: EncoderConfig
+    encoder: ViTConfig
     horizon: PositiveInt = Field(default=1, description="how many patches ahead to predict")
     ema: Share | None = Field(
         default=None,
@@ -71,10 +72,12 @@ class NextEmbeddingPrediction(Objective):
     channels: C; size: samples along each axis of a full input. Raises ValueError for a horizon beyond it.
     """
 
+    student: ViT
+
     def __init__(self, config: NextEmbeddingConfig, channels: int, size: Sequence[int]):
         super().__init__()
         self.config = config
-        self.student = Encoder(config.encoder, channels, size)
+        self.student = ViT(config.encoder, channels, size)
         config.check(self.student.grid)
         self.average = None if config.ema is None else copy.deepcopy(self.student).requires_grad_(False)
 

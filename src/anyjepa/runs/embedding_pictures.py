@@ -13,6 +13,7 @@ from anyjepa.data.samples import SelectedSamples
 from anyjepa.evaluation.features import mean_features
 from anyjepa.evaluation.windows import Windows
 from anyjepa.nn.attended import attended
+from anyjepa.nn.vit import ViT
 from anyjepa.randomness import generator
 from anyjepa.runs.folder import Run
 from anyjepa.runs.model import Model
@@ -52,7 +53,7 @@ def keep_embedding(run: Run, model: Model, samples: Dataset, table: LabelTable, 
         "similarity": similarity,
         "among": f"{len(trained)} {'training ' if joined.table.split else ''}{samples.what[0]}",
     }
-    if kind == "images" and model.encoder.config.kind == "vit":
+    if kind == "images" and isinstance(model.encoder, ViT):
         device = next(model.encoder.parameters()).device
         x = torch.as_tensor(np.stack([samples[i] for i in rows[chosen]]), dtype=torch.float32).to(device)
         arrays["attention"] = attended(model.encoder, x).reshape(len(x), *model.encoder.grid).cpu().numpy()

@@ -72,7 +72,7 @@ def surprise_files(
     for place in filter(None, (output, continued, draw)):
         refuse_input_as_output(place, paths)
     loaded = load(model)
-    preprocessing = check_predicts(loaded.loaded, loaded.preprocessing)
+    _, preprocessing = check_predicts(loaded.loaded, loaded.preprocessing)
     files = read_for(loaded, paths, skip_errors, fs, leads, unit)
     table = surprise_table(loaded.loaded, preprocessing, files.samples, horizon)
     expected = None if continued is None else continuation_table(loaded.loaded, preprocessing, files.samples, horizon)

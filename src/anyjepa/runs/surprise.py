@@ -11,6 +11,7 @@ from anyjepa.data.ecg.preprocessing import EcgPreprocessing
 from anyjepa.data.samples import Samples
 from anyjepa.errors import InputError
 from anyjepa.evaluation.surprise import continuation, surprise
+from anyjepa.nn.vit import ViT
 from anyjepa.torch_defaults import torch_defaults
 from anyjepa.weights.folder import LoadedModel
 
@@ -21,16 +22,16 @@ if TYPE_CHECKING:
 SHOWN_S = 10.0  # of a drawing
 
 
-def check_predicts(loaded: LoadedModel, preprocessing: Config) -> EcgPreprocessing:
-    """The preprocessing of a model that predicts the next patch of an ECG. Raises InputError for any other model."""
+def check_predicts(loaded: LoadedModel, preprocessing: Config) -> tuple[ViT, EcgPreprocessing]:
+    """Encoder and preprocessing of a model that predicts the next patch of an ECG. InputError for any other model."""
     where, config = loaded.folder, loaded.config.objective
     if config.kind != "next_embedding":
         raise InputError(f"{where}: is a model of {config.kind} prediction; surprise needs next_embedding")
-    if config.horizon != 1 or not loaded.encoder.config.causal:
+    if config.horizon != 1 or not isinstance(loaded.encoder, ViT) or not loaded.encoder.config.causal:
         raise InputError(f"{where}: does not predict the next patch (objective.horizon 1, causal); surprise needs that")
     if not isinstance(preprocessing, EcgPreprocessing):
         raise InputError(f"{where}: is not a model of ECGs; surprise is computed for ECGs only")
-    return preprocessing
+    return loaded.encoder, preprocessing
 
 
 @torch_defaults()
@@ -41,15 +42,15 @@ def surprise_table(loaded: LoadedModel, preprocessing: Config, samples: Samples,
     """
     import pandas as pd
 
-    fs = check_predicts(loaded, preprocessing).fs
+    encoder, own = check_predicts(loaded, preprocessing)
     if not len(samples):
         raise InputError("there are no records whose surprise could be computed")
-    scores = surprise(loaded.encoder, samples, horizon)
+    scores = surprise(encoder, samples, horizon)
     return pd.DataFrame(
         {
             "id": np.array(samples.ids, object)[scores.record],
             "token": scores.token,
-            "start_s": scores.token * (loaded.encoder.config.patch[0] / fs),
+            "start_s": scores.token * (encoder.config.patch[0] / own.fs),
             "surprise": scores.values,
         }
     )
@@ -60,8 +61,9 @@ def continuation_table(loaded: LoadedModel, preprocessing: Config, samples: Samp
     """One row per expected patch: id, token, start_s, z0 ... Raises InputError, see `check_predicts`."""
     import pandas as pd
 
-    fs, patch = check_predicts(loaded, preprocessing).fs, loaded.encoder.config.patch[0]
-    vectors = continuation(loaded.encoder, samples, horizon)  # (N, horizon, D)
+    encoder, own = check_predicts(loaded, preprocessing)
+    fs, patch = own.fs, encoder.config.patch[0]
+    vectors = continuation(encoder, samples, horizon)  # (N, horizon, D)
     token = np.array([samples[i].shape[1] // patch for i in range(len(samples))])[:, None] + np.arange(horizon)
     names = {"id": np.repeat(np.array(samples.ids, object), horizon), "token": token.ravel()}
     columns = pd.DataFrame(vectors.reshape(-1, vectors.shape[-1]), columns=[f"z{i}" for i in range(vectors.shape[-1])])

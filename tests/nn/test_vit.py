@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from anyjepa.nn.encoder import Encoder, EncoderConfig
+from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.positions import LearnedConfig, RotaryConfig, SinCosConfig
 from anyjepa.nn.transformer import BlockConfig
+from anyjepa.nn.vit import ViT, ViTConfig
 
 BLOCKS = st.builds(
     BlockConfig,
@@ -22,7 +23,7 @@ BLOCKS = st.builds(
     layer_scale=st.sampled_from([None, 0.5]),
 )
 CONFIGS = st.builds(
-    EncoderConfig,
+    ViTConfig,
     patch=st.just((5,)),
     dim=st.just(16),
     depth=st.just(2),
@@ -37,8 +38,8 @@ CONFIGS = st.builds(
 
 def absent_encoder() -> Encoder:
     torch.manual_seed(0)
-    config = EncoderConfig(patch=(5,), dim=16, depth=2, heads=2, absent=True)
-    return Encoder(config, 3, (20,))
+    config = ViTConfig(patch=(5,), dim=16, depth=2, heads=2, absent=True)
+    return ViT(config, 3, (20,))
 
 
 def test_an_absent_channel_is_a_learned_vector_not_a_flat_line() -> None:
@@ -68,14 +69,14 @@ def count(module: nn.Module) -> int:
 
 
 def encoder(tokens: int = 10, channels: int = 3, patch: int = 5, seed: int = 0, **settings_: object) -> Encoder:
-    config = EncoderConfig(**{"patch": (patch,), "dim": 16, "depth": 2, "heads": 2, **settings_})
+    config = ViTConfig(**{"patch": (patch,), "dim": 16, "depth": 2, "heads": 2, **settings_})
     return noisy(config, channels, (tokens * patch,), seed)
 
 
-def noisy(config: EncoderConfig, channels: int, size: tuple[int, ...], seed: int = 0) -> Encoder:
+def noisy(config: ViTConfig, channels: int, size: tuple[int, ...], seed: int = 0) -> Encoder:
     """Larger random weights than at the start, so that attention matters."""
     torch.manual_seed(seed)
-    model = Encoder(config, channels, size)
+    model = ViT(config, channels, size)
     for parameter in model.parameters():
         parameter.data += 0.2 * torch.randn_like(parameter)
     return model.eval()
@@ -98,7 +99,7 @@ def random_keep(seed: int, batch: int = 4, tokens: int = 10) -> tuple[torch.Tens
 
 @given(config=CONFIGS, seed=st.integers(0, 9999), shifted=st.booleans())
 @settings(deadline=None, max_examples=60)
-def test_a_ragged_batch_is_each_sample_alone(config: EncoderConfig, seed: int, shifted: bool) -> None:
+def test_a_ragged_batch_is_each_sample_alone(config: ViTConfig, seed: int, shifted: bool) -> None:
     model = noisy(config, 3, (50,), seed)
     keep, valid, own = random_keep(seed)
     x = torch.randn(4, 3, 50)
@@ -113,7 +114,7 @@ def test_a_ragged_batch_is_each_sample_alone(config: EncoderConfig, seed: int, s
 
 @given(config=CONFIGS, seed=st.integers(0, 9999))
 @settings(deadline=None, max_examples=30)
-def test_what_is_not_kept_or_only_fills_up_changes_nothing(config: EncoderConfig, seed: int) -> None:
+def test_what_is_not_kept_or_only_fills_up_changes_nothing(config: ViTConfig, seed: int) -> None:
     model = noisy(config, 3, (50,), seed)
     keep, valid, own = random_keep(seed)
     x = torch.randn(4, 3, 50)
@@ -148,7 +149,7 @@ def test_keeping_all_is_keeping_nothing_away() -> None:
 
 @given(config=CONFIGS, seed=st.integers(0, 999), place=st.integers(0, 9))
 @settings(deadline=None, max_examples=30)
-def test_causality(config: EncoderConfig, seed: int, place: int) -> None:
+def test_causality(config: ViTConfig, seed: int, place: int) -> None:
     """Changing one patch changes it and later tokens if causal, else every token."""
     model = noisy(config, 3, (50,), seed)
     x = torch.randn(1, 3, 50)
@@ -208,7 +209,7 @@ def test_a_table_made_while_inferring_can_be_trained_with() -> None:
 @pytest.mark.parametrize(("patch", "size"), [((4, 4), (8, 12)), ((2, 4, 4), (4, 8, 12))])
 def test_images_and_video(patch: tuple, size: tuple) -> None:
     for positions in (SinCosConfig(layout="halves"), LearnedConfig(), RotaryConfig()):
-        config = EncoderConfig(patch=patch, dim=24, depth=1, heads=2, positions=positions)
+        config = ViTConfig(patch=patch, dim=24, depth=1, heads=2, positions=positions)
         model, x = noisy(config, 3, size), torch.randn(2, 3, *size)
         keep = torch.tensor([[0, 5], [2, 3]])
         assert model(x).padded().shape == (2, 6 if len(patch) == 2 else 12, 24)
@@ -240,7 +241,7 @@ def test_other_channels_or_lengths_are_refused() -> None:
 @pytest.mark.parametrize(("init", "last"), [("scaled", 0.02 / sqrt(16)), ("plain", 0.02)])
 def test_initialisation(init: str, last: float) -> None:
     torch.manual_seed(0)
-    model = Encoder(EncoderConfig(patch=(25,), dim=192, depth=8, heads=4, registers=40, init=init), 12, (5000,))
+    model = ViT(ViTConfig(patch=(25,), dim=192, depth=8, heads=4, registers=40, init=init), 12, (5000,))
     std = {name: parameter.std().item() for name, parameter in model.named_parameters() if parameter.ndim == 2}
     residual = {name: value for name, value in std.items() if name.endswith(("attn.proj.weight", "fc2.weight"))}
     assert len(residual) == 16
@@ -255,7 +256,7 @@ PUBLISHED = {"xs": (192, 8, 4, 3_600_000), "s": (384, 8, 6, 14_277_888), "b": (7
 def test_ecg_jepa_sizes(size: str) -> None:
     dim, depth, heads, parameters = PUBLISHED[size]
     with torch.device("meta"):
-        model = Encoder(EncoderConfig(patch=(25,), dim=dim, depth=depth, heads=heads, registers=1), 12, (5000,))
+        model = ViT(ViTConfig(patch=(25,), dim=dim, depth=depth, heads=heads, registers=1), 12, (5000,))
     assert count(model) == parameters
 
 
@@ -263,11 +264,11 @@ def test_other_published_sizes() -> None:
     biased = BlockConfig(bias=True, qkv_bias=True)
     nepa = BlockConfig(bias=True, qkv_bias=True, qk_norm="plain", layer_scale=1e-5, norm_eps=1e-12)
     with torch.device("meta"):
-        cifar = Encoder(
-            EncoderConfig(patch=(4, 4), dim=192, depth=6, heads=6, positions=LearnedConfig(), block=biased), 3, (32, 32)
+        cifar = ViT(
+            ViTConfig(patch=(4, 4), dim=192, depth=6, heads=6, positions=LearnedConfig(), block=biased), 3, (32, 32)
         )
-        small = Encoder(
-            EncoderConfig(
+        small = ViT(
+            ViTConfig(
                 patch=(25,), dim=384, depth=8, heads=6, positions=RotaryConfig(), block=nepa, cls=True, causal=True
             ),
             12,
