@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from anyjepa.nn.convolution import ConvConfig, ConvEncoder
 from anyjepa.nn.encoders import build_encoder
-from anyjepa.nn.vit import ViTConfig
+from anyjepa.nn.vit import ViT, ViTConfig
 from anyjepa.objectives.masked import MaskedPredictionConfig
 
 SMALL = ConvConfig(widths=(8, 16, 24), blocks=1, heads=2)
