@@ -258,6 +258,12 @@ def test_lists_that_do_not_fit_are_one_line(values: Any, message: str) -> None:
         as_ids(values, 2, "ids")
 
 
+@pytest.mark.parametrize("ids", [["7", "8", "7"], [7, 8, 7.0], np.array([7, 8, 7])])
+def test_repeated_ids_are_one_line(ids: Any) -> None:
+    with pytest.raises(InputError, match=r"^ids\[2\]: '7' is also the id of entry 0; ids must be unique$"):
+        from_arrays(np.ones((3, 2, 20)), fs=100, leads=LEADS, unit="mV", ids=ids, warn=False)
+
+
 # --- of ECGs: leads, rate, patients
 
 

@@ -204,5 +204,5 @@ def test_folders_below_the_only_class_are_named(above: str, only: str, fix: str,
 
 
 def test_a_folder_with_other_files_only_says_what_it_holds(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"holds no image; files ending in \.png are read; it holds 2 \.bmp, 1 \.gif$"):
+    with pytest.raises(InputError, match=r"has no image; files ending in \.png are read; it holds 2 \.bmp, 1 \.gif$"):
         files_of(tmp_path, "cat/1.bmp", "dog/2.BMP", "dog/3.gif")

@@ -117,7 +117,7 @@ def test_a_wrong_npz_is_named(tmp_path: Path, content: dict, message: str) -> No
         ({"ids": [["a", "b"]]}, "ids: has 2 axes; it must be a list, one entry per record"),
         ({"ids": [1.5, np.nan]}, r"ids\[1\]: is missing; every record needs an id"),
         ({"ids": [True, False]}, r"ids\[0\]: is np.True_; it must be a text or a number"),
-        ({"signals": np.zeros((0, 3, 9))}, "there is no record in it"),
+        ({"signals": np.zeros((0, 3, 9))}, "contains no record"),
         ({"\x1b[2J\n": 1}, r"unknown key '\\x1b\[2J\\n'"),
     ],
 )

@@ -110,13 +110,19 @@ def copy_annotations(folder: Path) -> None:
             lambda folder: (folder / "100.atr").unlink(),
             "100.atr: there is no such file; it must hold the annotations of record 100",
         ),
-        (lambda folder: (folder / "100.atr").write_bytes(b""), "100.atr: (is no annotation file|holds no annotation)"),
+        (
+            lambda folder: (folder / "100.atr").write_bytes(b""),
+            "100.atr: (is not an annotation file|has no annotation)",
+        ),
         (copy_annotations, "100.atr: annotates samples 5 to 3610, the record has 3600; it belongs to another record"),
         (
             lambda folder: (folder / "100.atr").write_text("Dear reader, this is prose."),
-            r"100.atr: (is no|holds no|ann)",
+            r"100.atr: (is not|has no|ann)",
         ),
-        (lambda folder: write_record(folder / "extra", np.ones((1, 9)), 360, ["II"]), "extra.hea: is none of the 48"),
+        (
+            lambda folder: write_record(folder / "extra", np.ones((1, 9)), 360, ["II"]),
+            "extra.hea: is not one of the 48",
+        ),
     ],
 )
 def test_broken_annotations(mitdb: Path, spoil: Callable[[Path], object], message: str) -> None:

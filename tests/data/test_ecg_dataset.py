@@ -82,5 +82,5 @@ def test_missing_and_hidden_leads_are_nan_for_an_encoder_that_is_told() -> None:
 
 
 def test_an_id_given_twice_is_refused() -> None:
-    with pytest.raises(InputError, match="id 'a' is given twice"):
+    with pytest.raises(InputError, match="id 'a' occurs twice"):
         EcgDataset.from_recordings([recording("a"), recording("a")], PREPROCESSING)

@@ -182,8 +182,8 @@ def no_rate(dataset: Any) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (no_waveform, r"holds no waveform \(12-lead ECG Waveform Storage\)"),
-        (only_derived, r"holds derived waveforms only: 'MEDIAN BEAT' \(1200 samples at 1000 Hz\)"),
+        (no_waveform, r"has no waveform \(12-lead ECG Waveform Storage\)"),
+        (only_derived, r"has derived waveforms only: 'MEDIAN BEAT' \(1200 samples at 1000 Hz\)"),
         (short, "12 leads of 10000 samples take 240000 bytes, the waveform has 1000; it is truncated"),
         (mu_law, "samples of 8 bits, 'MB', are not read"),
         (pressure, r"'I': unit 'mm\[Hg\]' is not a voltage"),
@@ -211,9 +211,9 @@ def test_deflated_files(dataset: Any, tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_other_files(tmp_path: Path) -> None:
     (tmp_path / "text.dcm").write_text("Dear reader,\n" * 100)
-    with pytest.raises(InputError, match=r"text\.dcm: is no DICOM file"):
+    with pytest.raises(InputError, match=r"text\.dcm: is not a DICOM file"):
         read_dicom(tmp_path / "text.dcm", "r")
-    with pytest.raises(InputError, match=r"CT_small\.dcm: holds no waveform \(CT Image Storage\)"):
+    with pytest.raises(InputError, match=r"CT_small\.dcm: has no waveform \(CT Image Storage\)"):
         read_dicom(IMAGE, "r")
     with pytest.raises(InputError, match=r"none\.dcm: there is no such file"):
         read_dicom(tmp_path / "none.dcm", "r")

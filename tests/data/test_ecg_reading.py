@@ -152,7 +152,7 @@ def test_a_bad_file_stops_or_is_skipped_and_listed(tmp_path: Path) -> None:
 
 
 def test_nothing_to_read_is_said(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no ECG"):
+    with pytest.raises(InputError, match="has no ECG"):
         read(tmp_path)
     with pytest.raises(InputError, match="there is no such file or folder"):
         read(tmp_path / "none")

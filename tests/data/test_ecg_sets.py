@@ -210,12 +210,12 @@ def eight_leads(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (drop_tracings, r"exams_part0.hdf5: holds no 'tracings'; it has: exam_id"),
+        (drop_tracings, r"exams_part0.hdf5: has no 'tracings'; it has: exam_id"),
         (lambda folder: fifo(folder / "exams_part0.hdf5"), "exams_part0.hdf5: is a FIFO; only regular files are read"),
         (lambda folder: fifo(folder / "exams.csv"), "exams.csv: is a FIFO; only regular files are read"),
         (lambda folder: other(folder, "exam_id", [[1], [2], [0]]), r"'exam_id' has shape \(3, 1\)"),
-        (lambda folder: other(folder, "exam_id", [11, np.nan, 0]), "row 2: exam_id nan is no whole number"),
-        (lambda folder: other(folder, "exam_id", [11, 12.5, 0]), "row 2: exam_id 12.5 is no whole number"),
+        (lambda folder: other(folder, "exam_id", [11, np.nan, 0]), "row 2: exam_id nan is not a whole number"),
+        (lambda folder: other(folder, "exam_id", [11, 12.5, 0]), "row 2: exam_id 12.5 is not a whole number"),
         (lambda folder: other(folder, "exam_id", ["a", "b", "c"]), "'exam_id' is not an array of numbers"),
         (lambda folder: other(folder, "tracings", h5py.Empty("f4")), "'tracings' is not an array of numbers"),
         (

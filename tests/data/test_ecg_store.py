@@ -296,7 +296,7 @@ def test_a_lead_that_a_record_lacks_stays_unknown(tmp_path: Path) -> None:
 
 def test_ids_are_unique_and_the_place_is_free(tmp_path: Path) -> None:
     one, two = write_records(tmp_path / "a", 1), write_records(tmp_path / "b", 1)
-    with pytest.raises(InputError, match="id 'r0' is given twice"):
+    with pytest.raises(InputError, match="id 'r0' occurs twice"):
         prepare_store([one, two], tmp_path / "store", leads=LEADS)
     (tmp_path / "taken").mkdir()
     with pytest.raises(InputError, match="taken: exists already"):
@@ -305,7 +305,7 @@ def test_ids_are_unique_and_the_place_is_free(tmp_path: Path) -> None:
         prepare_store([one], tmp_path / "store", fs=5)
     with pytest.raises(InputError, match="highpass_hz must be greater than 0"):
         prepare_store([one], tmp_path / "store", highpass_hz=-1)
-    with pytest.raises(InputError, match="leads: 'I' is given twice"):
+    with pytest.raises(InputError, match="leads: 'I' occurs twice"):
         prepare_store([one], tmp_path / "store", leads=("I", "i"))
 
 
@@ -494,7 +494,7 @@ SHARD = "shards/000000.f32"
         (lambda s: rewrite_settings(s, fs=5), r"manifest\.json: settings\.fs must be at least"),
         (lambda s: rewrite_settings(s, fs=float("nan")), r"manifest\.json: settings\.fs must be"),
         (lambda s: rewrite_settings(s, fs=float("inf")), r"manifest\.json: settings\.fs must be"),
-        (lambda s: rewrite_settings(s, leads=["I", "I", "V1"]), r"settings\.leads: a lead is given twice"),
+        (lambda s: rewrite_settings(s, leads=["I", "I", "V1"]), r"settings\.leads: a lead occurs twice"),
         (lambda s: rename_shard(s, "../000000.f32"), r"manifest\.json: shards\[0\]\.file must be text that matches"),
         (lambda s: rename_shard(s, "/000000.f32"), r"manifest\.json: shards\[0\]\.file must be text that matches"),
         (lambda s: rename_shard(s, "0\0.f32"), r"manifest\.json: shards\[0\]\.file must be text that matches"),
@@ -503,7 +503,7 @@ SHARD = "shards/000000.f32"
         (lambda s: rewrite_index(s, "samples", str, pa.string()), r"column 'samples' is string instead of int64"),
         (lambda s: rewrite_index(s, "samples", lambda _: None), r"column 'samples' has gaps"),
         (lambda s: rewrite_index(s, "samples", lambda _: 2**62), r"record 'r0' lies beyond the end of its shard"),
-        (lambda s: rewrite_index(s, "split", lambda _: "dev"), r"split 'dev' is none of train, validation, test"),
+        (lambda s: rewrite_index(s, "split", lambda _: "dev"), r"split 'dev' is not one of train, validation, test"),
         (lambda s: rewrite_index(s, "likelihoods", lambda _: []), r"'statements' and 'likelihoods' differ in length"),
         (lambda s: rewrite_index(s, "marks", lambda _: [1]), r"'marks' and 'symbols' differ in length"),
         (lambda s: rewrite_index(s, "id", lambda _: "r0"), r"index\.parquet: .*: an id occurs twice"),

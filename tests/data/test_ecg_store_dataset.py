@@ -212,11 +212,13 @@ def test_a_store_that_does_not_fit_the_recipe_is_refused(make: Make, tmp_path: P
         ({"leads": ("I", "V6")}, "a: has no lead 'V6'; it has I, II, V1"),
         ({"gaps": "refuse"}, "gaps are filled in a store already"),
         ({"unit": "uV"}, "a store holds mV"),
-        ({"mixture": {"a": 0.5, "ptb": 0.5}}, "data.mixture: give one folder as data"),
+        ({"mixture": {"a": 0.5, "ptb": 0.5}}, "data.mixture: data must be one folder"),
     ):
         with pytest.raises(InputError, match=message):
             train_on(CONFIG.model_copy(update=changes), [store, store] if "mixture" in changes else [store])
-    with pytest.raises(InputError, match=r"a0\.npz: is no store, other data are; make one by: anyjepa data prepare"):
+    with pytest.raises(
+        InputError, match=r"a0\.npz: is not a store, but other data are; make one: anyjepa data prepare"
+    ):
         train_on(CONFIG, [store, tmp_path / "a0.npz"])
     mixed = CONFIG.model_copy(update={"mixture": {"a": 0.5, "ptb": 0.25, "code-15": 0.25}})
     message = (

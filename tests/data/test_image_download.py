@@ -89,7 +89,7 @@ def test_other_bytes_are_not_kept(site, tmp_path):
         download("cifar10", tmp_path)
     assert not list(tmp_path.iterdir())
     (tmp_path / NAME).write_bytes(b"mine")
-    with pytest.raises(InputError, match="is there, but is not the published"):
+    with pytest.raises(InputError, match="is not the published"):
         download("cifar10", tmp_path)
     assert (tmp_path / NAME).read_bytes() == b"mine"
 
@@ -100,12 +100,12 @@ def test_without_an_answer_it_says_what_to_do(address, site, tmp_path, monkeypat
     done = cli("data", "download", "cifar10", "-o", tmp_path)
     assert (done.code, done.out) == (2, "")
     (line,) = done.err.splitlines()
-    assert "get it on another machine" in line
-    assert f"put it at {tmp_path / NAME}, and give --data {tmp_path / NAME}" in line
+    assert "download it elsewhere" in line
+    assert f"copy it to {tmp_path / NAME} and pass --data {tmp_path / NAME}" in line
 
 
 def test_an_unknown_set_and_a_place_that_is_taken(site, tmp_path):
-    with pytest.raises(InputError, match=r"no data set 'cifar11' to download; did you mean 'cifar10'\?"):
+    with pytest.raises(InputError, match=r"data set 'cifar11' cannot be downloaded; did you mean 'cifar10'\?"):
         download("cifar11", tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="stopped"):

@@ -194,12 +194,12 @@ def test_quotes_markup_and_long_names_are_carried_through(photos, tmp_path):
 
 
 def test_nothing_to_read(tmp_path):
-    with pytest.raises(InputError, match=r"holds no image; files ending in \.png"):
+    with pytest.raises(InputError, match=r"has no image; files ending in \.png"):
         read_images(tmp_path)
     with pytest.raises(InputError, match="there is no such file or folder"):
         read_images(tmp_path / "nothing")
     (tmp_path / "a.txt").write_text("")
-    with pytest.raises(InputError, match=r"a\.txt: is no set of images"):
+    with pytest.raises(InputError, match=r"a\.txt: is not a set of images"):
         read_images(tmp_path / "a.txt")
 
 

@@ -47,14 +47,14 @@ def test_a_truncated_gzip_and_giant_sizes(tmp_path):
     with pytest.raises(InputError, match=r"needs 9903520314283042 TB.*set ANYJEPA_LIMIT_EXPANSION="):
         read_idx(path)
     path.write_bytes(struct.pack(">HBB", 0, 8, 255) + b"\0\0\0\1" * 255 + b"a")
-    with pytest.raises(InputError, match="is no IDX file"):
+    with pytest.raises(InputError, match="is not an IDX file"):
         read_idx(path)
 
 
 def test_mnist_layout(tmp_path):
     images = np.arange(4 * 9, dtype=np.uint8).reshape(4, 3, 3)
     (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(images))
-    with pytest.raises(InputError, match="its labels are not beside it"):
+    with pytest.raises(InputError, match="its labels are not next to it"):
         read_images(tmp_path)
     (tmp_path / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(np.array([2, 0, 1, 1], np.uint8))))
     (tmp_path / "t10k-images.idx3-ubyte").write_bytes(idx(images[:1]))

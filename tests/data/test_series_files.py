@@ -59,9 +59,9 @@ def test_without_classes_the_last_field_is_a_channel(tmp_path):
         ("5,6,7,8", "5,6,7", "its channels have 3 to 4 samples"),
         (":3,4:", ":3,4:5,6:", "line 12: has 3 channels, the header says 2"),
         (":down", ":dwn", "did you mean 'down'"),
-        ("1,2:3,4", "1,x:3,4", "line 12, channel 0: 'x' is no number"),
+        ("1,2:3,4", "1,x:3,4", "line 12, channel 0: 'x' is not a number"),
         ("1,2:3,4", "1,:3,4", "a missing value is '\\?'"),
-        ("1,2:3,4", "1,1e60:3,4", "channel 0 has a value that is no finite float32"),
+        ("1,2:3,4", "1,1e60:3,4", "channel 0 has a value that is not a finite float32"),
         ("@equalLength false", "@equalLength true", "says @equalLength true, but its series differ"),
         ("@equalLength false", "@equalLength true\n@seriesLength 9", "has 4 samples, the header says 9"),
         ("@equalLength false", "@equalLength maybe", "it must be true or false"),
@@ -138,7 +138,7 @@ def test_broken_arrays_and_tables_are_named(tmp_path, name, content, message):
         ({"series": [1.0]}, "must be \\(series, channels, samples\\)"),
         ({"series": [[[1.0]]], "labels": ["a", "b"]}, "labels: 2 entries for 1 records"),
         ({"series": [[["a"]]]}, "are not numbers"),
-        ({"series": np.zeros((2, 1, 3)), "ids": ["a", "a"]}, "id 'a/a' is also that of"),
+        ({"series": np.zeros((2, 1, 3)), "ids": ["a", "a"]}, "'a' is also the id of entry 0"),
     ],
 )
 def test_arrays_that_do_not_fit_are_named(tmp_path, arrays, message):
@@ -156,7 +156,7 @@ def test_broken_files_of_a_folder_are_skipped_and_counted_if_asked(tmp_path):
     assert len(found) == 2
     assert list(skipped) == [str(broken)]
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="holds no series"):
+    with pytest.raises(InputError, match="has no series"):
         read([tmp_path / "empty"])
 
 
@@ -177,7 +177,7 @@ def test_a_folder_says_the_split_and_names_what_is_not_read(tmp_path):
     ]
     (tmp_path / "other").mkdir()
     (tmp_path / "train" / "Toy_TRAIN.tsv").rename(tmp_path / "other" / "a.tsv")
-    with pytest.raises(InputError, match=r"holds no series; files ending in .* are read; it holds 1 \.tsv"):
+    with pytest.raises(InputError, match=r"has no series; files ending in .* are read; it holds 1 \.tsv"):
         read([tmp_path / "other"])
 
 

@@ -121,7 +121,7 @@ def test_what_is_not_read_is_named_and_odd_names_are_refused_or_skipped(tmp_path
 
 
 def test_what_is_there_instead_of_videos_is_named(tmp_path):
-    with pytest.raises(InputError, match="holds no video; files ending in"):
+    with pytest.raises(InputError, match="has no video; files ending in"):
         training_data(CONFIG, [tmp_path])
     (tmp_path / "a.txt").write_text("")
     with pytest.raises(InputError, match=r"files ending in '\.txt' are not read"):

@@ -32,9 +32,10 @@ class MetaGolden(Vectors):
         self.imported = convert(self.file.name, self.checkpoint, layout, heads=4)
 
     def objective(self) -> MaskedPrediction:
-        config, tensors = self.imported.config, self.imported.tensors
+        config, tensors, student = self.imported.config, self.imported.tensors, self.imported.student
+        assert student is not None
         model = MaskedPrediction(config.objective, config.channels, config.size)
-        model.student.load_state_dict(part_of(self.imported.student, "encoder"))
+        model.student.load_state_dict(part_of(student, "encoder"))
         model.target.encoder.load_state_dict(part_of(tensors, "encoder"))
         model.predictor.load_state_dict(part_of(tensors, "predictor"))
         return model

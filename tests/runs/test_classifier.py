@@ -191,7 +191,7 @@ def test_a_model_without_a_classifier_is_refused(tiny_run, records, cli, tmp_pat
 
 
 def test_nearest_neighbours_are_not_kept(tiny_run, tmp_path):
-    with pytest.raises(InputError, match="nearest neighbours are no classifier to keep"):
+    with pytest.raises(InputError, match="nearest neighbours cannot be saved as a classifier"):
         anyjepa.evaluate(tiny_run, protocol="knn", name="kept", save_classifier=tmp_path / "knn")
 
 

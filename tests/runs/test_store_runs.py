@@ -109,9 +109,7 @@ def test_the_mixture_of_the_paper_names_its_stores(place: Place, tmp_path: Path)
     recipe = load_recipe("ecg-jepa-xs-all")[0]
     assert recipe.data.mixture is not None
     assert sum(recipe.data.mixture.values()) == 1
-    with pytest.raises(
-        InputError, match=r"give one folder as data, the one that holds the stores mimic-iv-ecg, code-15"
-    ):
+    with pytest.raises(InputError, match=r"data must be one folder, which contains the stores mimic-iv-ecg, code-15"):
         pretrain(recipe, output=tmp_path / "run")
     with pytest.raises(
         InputError, match=r"mimic-iv-ecg, .*chapman-shaoxing\. Make each by: anyjepa data prepare FOLDER"

@@ -248,7 +248,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     trained(tmp_path)
     newest = list_checkpoints(tmp_path / "checkpoints")[-1]
     newest.write_bytes(newest.read_bytes()[:1000])
-    with pytest.raises(InputError, match=r"step-00000004\.ckpt: is no PyTorch checkpoint .*; delete it"):
+    with pytest.raises(InputError, match=r"step-00000004\.ckpt: is not a PyTorch checkpoint .*; delete it"):
         fit(objective(), config(steps=8), Noise(), tmp_path, resume=True, progress=False)
 
 

@@ -78,7 +78,7 @@ def test_statistics_of_the_largest_share_or_by_name(official: dict, tmp_path: Pa
     assert tuple(model.preprocessing["mean"]) == CATALOGUE["mimic-iv-ecg"].constants()[0]
     assert "mimic-iv-ecg" in model.provenance.notes[-1]
     assert tuple(imported(official, tmp_path, statistics="georgia").preprocessing["std"]) == CATALOGUE["georgia"].std
-    with pytest.raises(InputError, match="no constants of data set 'gorgia'; did you mean 'georgia'"):
+    with pytest.raises(InputError, match="no constants are known for data set 'gorgia'; did you mean 'georgia'"):
         imported(official, tmp_path, statistics="gorgia")
 
 
@@ -141,7 +141,7 @@ BROKEN: dict[str, tuple[Callable[[dict], object], str]] = {
     ),
     "no teacher": (
         lambda c: [c["model"].pop(n) for n in list(c["model"]) if n.startswith("target_encoder.")],
-        "holds no 'target_encoder', the teacher",
+        "has no 'target_encoder', the teacher",
     ),
     "wrong shape": (
         lambda c: c["model"].update({"target_encoder.norm.weight": torch.ones(31)}),
@@ -163,7 +163,7 @@ BROKEN: dict[str, tuple[Callable[[dict], object], str]] = {
     ),
     "other program": (
         lambda c: c.pop("config"),
-        "is no official ECG-JEPA checkpoint; its keys: model, optimizer, step",
+        "is not an official ECG-JEPA checkpoint; its keys: model, optimizer, step",
     ),
 }
 

@@ -87,7 +87,7 @@ def test_a_classifier_keeps_its_head(pristine: Path, objective: MaskedPrediction
     assert model.predictor is None
     assert model.head is not None
     assert torch.equal(model.head(*model.encoder.features(x)), head(*objective.student.features(x)))
-    with pytest.raises(InputError, match="holds no student weights, only fine-tuned"):
+    with pytest.raises(InputError, match="has no student weights, only fine-tuned"):
         load_model(tmp_path / "classifier", "student")
 
 
@@ -234,7 +234,7 @@ def test_a_broken_student_does_not_hide_behind_the_teacher(folder: Path):
     with pytest.raises(InputError, match=r"student\.safetensors: its encoder has 0 blocks"):
         load_model(folder, "student")
     (folder / "student.safetensors").unlink()
-    with pytest.raises(InputError, match="holds no student weights, only teacher"):
+    with pytest.raises(InputError, match="has no student weights, only teacher"):
         load_model(folder, "student")
 
 
@@ -267,7 +267,7 @@ def test_a_full_disk_leaves_the_old_folder(folder: Path, objective: MaskedPredic
 
 def test_only_a_model_folder_is_replaced(tmp_path: Path, objective: MaskedPrediction):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(InputError, match=r"holds 'thesis\.tex', which is no part of a model"):
+    with pytest.raises(InputError, match=r"holds 'thesis\.tex', which is not part of a model"):
         save_pretrained(tmp_path, objective, {"kind": "ecg"}, Provenance(data="x"))
     with pytest.raises(InputError, match="is a file; choose another place"):
         save_pretrained(tmp_path / "thesis.tex", objective, {"kind": "ecg"}, Provenance(data="x"))
@@ -320,7 +320,7 @@ def test_a_hugging_face_id_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(InputError, match="is no folder here, and the Hugging Face Hub did not give it") as caught:
+    with pytest.raises(InputError, match="is not a folder here, and the Hugging Face Hub did not provide it") as caught:
         load_model("someone/ecg-model")
     assert "\n" not in str(caught.value)
 

@@ -32,7 +32,7 @@ def test_a_malicious_checkpoint_is_refused_and_does_nothing(form: str, tmp_path:
     else:
         torch.save(content, path, _use_new_zipfile_serialization=form == "torch")
     reason = (
-        "is no PyTorch checkpoint" if form == "new pickle" else "refused, its pickle asks to run '(posix|nt).system'"
+        "is not a PyTorch checkpoint" if form == "new pickle" else "refused, its pickle asks to run '(posix|nt).system'"
     )
     with pytest.raises(InputError, match=rf"chkpt_1\.pt: {reason}") as caught:
         read_foreign(path)
@@ -56,14 +56,14 @@ def test_files_that_are_no_checkpoint(tmp_path: Path):
     path = tmp_path / "file.pt"
     for content in (b"", b"hello", b"\x80\x02", bytes(range(256)) * 8):
         path.write_bytes(content)
-        with pytest.raises(InputError, match=r"file\.pt: is no PyTorch checkpoint"):
+        with pytest.raises(InputError, match=r"file\.pt: is not a PyTorch checkpoint"):
             read_foreign(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.txt", "text")
-    with pytest.raises(InputError, match="is no PyTorch checkpoint"):
+    with pytest.raises(InputError, match="is not a PyTorch checkpoint"):
         read_foreign(path)
     torch.save([torch.ones(2)], path)
-    with pytest.raises(InputError, match="holds a list; a dictionary is expected"):
+    with pytest.raises(InputError, match="contains a list; a dictionary is expected"):
         read_foreign(path)
     with pytest.raises(InputError, match=r"missing\.pt: there is no such file"):
         read_foreign(tmp_path / "missing.pt")
@@ -74,7 +74,7 @@ def test_files_that_are_no_checkpoint(tmp_path: Path):
         read_foreign(tmp_path / "fifo.pt")
     torch.save({"a": torch.ones(999)}, path)
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(InputError, match=r"file\.pt: .*(truncated|is no PyTorch checkpoint)"):
+    with pytest.raises(InputError, match=r"file\.pt: .*(truncated|is not a PyTorch checkpoint)"):
         read_foreign(path)
 
 

@@ -85,7 +85,7 @@ def test_nothing_to_inspect(tmp_path: Path):
     with pytest.raises(InputError, match="there is no such model folder"):
         inspect_weights(tmp_path / "missing.pt")
     (tmp_path / "a.pt").write_text("text")
-    with pytest.raises(InputError, match="is no PyTorch checkpoint"):
+    with pytest.raises(InputError, match="is not a PyTorch checkpoint"):
         inspect_weights(tmp_path / "a.pt")
     (tmp_path / "a.safetensors").write_text("text")
     with pytest.raises(InputError, match="not a safetensors file"):

@@ -55,9 +55,9 @@ def test_heads_are_those_of_the_published_size(ijepa: dict):
 
 
 def test_the_other_layout_is_named(ijepa: dict, vjepa: dict):
-    with pytest.raises(InputError, match=r"is no official I-JEPA checkpoint; it is one of V-JEPA: .* import vjepa"):
+    with pytest.raises(InputError, match=r"is not an official I-JEPA checkpoint; it is one of V-JEPA: .* import vjepa"):
         convert("file", vjepa, "ijepa")
-    with pytest.raises(InputError, match=r"is no official V-JEPA checkpoint$"):
+    with pytest.raises(InputError, match=r"is not an official V-JEPA checkpoint$"):
         convert("file", {"model": ijepa["encoder"]}, "vjepa")
 
 
@@ -84,7 +84,7 @@ def test_the_other_layout_is_named(ijepa: dict, vjepa: dict):
         ("target_encoder", "module.norm.weight", torch.ones(48, device="meta"), "'module.norm.weight' is sparse"),
         ("target_encoder", "module.patch_embed.proj.weight", torch.ones(0, 3, 4, 4), "not shaped as I-JEPA's"),
         ("target_encoder", "norm.weight", torch.ones(48), "tensor 'norm.weight' occurs twice"),
-        ("target_encoder", 5, torch.ones(48), "5 is no name of a tensor"),
+        ("target_encoder", 5, torch.ones(48), "5 is not the name of a tensor"),
         ("predictor", "module.mask_token", None, "tensor 'mask_tokens' is missing"),
         ("predictor", "module.mask_token", torch.zeros(()), "not shaped as I-JEPA's"),
         ("encoder", "module.more.weight", torch.zeros(3), "more.weight"),

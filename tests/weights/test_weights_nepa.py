@@ -114,7 +114,7 @@ def test_an_unused_mask_token_is_passed_over(official: Path, tmp_path: Path):
 
 
 def test_a_file_is_refused(golden: Path, tmp_path: Path):
-    with pytest.raises(InputError, match="is no folder"):
+    with pytest.raises(InputError, match="is not a folder"):
         import_nepa(golden / "nepa_image" / "model.safetensors", tmp_path / "model")
 
 

@@ -67,11 +67,14 @@ def as_names(values: Any, count: int, where: str) -> list[str | None]:
 
 
 def as_ids(values: Any, count: int, where: str) -> list[str]:
-    """The names as they are, of which none may be missing. Raises InputError."""
+    """The names as they are, of which none may be missing or repeated. Raises InputError."""
     names = _texts(values, count, where)
+    first: dict[str, int] = {}
     for place, name in enumerate(names):
         if is_missing(cell := clean(name)) or cell == "None":
             raise InputError(f"{where}[{place}]: is missing; every record needs an id")
+        if first.setdefault(name, place) != place:
+            raise InputError(f"{where}[{place}]: '{name}' is also the id of entry {first[name]}; ids must be unique")
     return names
 
 

@@ -96,7 +96,7 @@ def part_of(name: str) -> Part | None:
 def nothing_to_read(listing: Listing, what: str, suffixes: Sequence[str]) -> str:
     """Error message for a folder without readable files."""
     there = f"; it holds {listing.endings}" if listing.others else ""
-    return f"{listing.root}: holds no {what}; files ending in {', '.join(suffixes)} are read{there}"
+    return f"{listing.root}: has no {what}; files ending in {', '.join(suffixes)} are read{there}"
 
 
 def _are_doubled(root: Path, files: Iterable[Path]) -> bool:

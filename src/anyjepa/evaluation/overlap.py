@@ -76,7 +76,7 @@ class Exposure:
             )
             return (
                 f"CONTAMINATED: pretraining and this evaluation both use {both}; no record is known again by name, "
-                f"patient or signal, so which of the {self.tested} tested ones it saw cannot be told"
+                f"patient or signal, so it is unknown which of the {self.tested} tested ones it saw"
             )
         if self.seen is None:
             return f"unknown whether pretraining saw test records: {self.unknown}"

@@ -48,7 +48,7 @@ def evaluate(
     first split. Raises InputError.
     """
     if keep and config.protocol == "knn":
-        raise InputError("evaluate: nearest neighbours are no classifier to keep; choose another protocol")
+        raise InputError("evaluate: nearest neighbours cannot be saved as a classifier; choose another protocol")
     joined = join(labels, samples.ids)
     table, dropped = joined.table.drop_rare(config.min_count)
     place = dict(zip(joined.table.ids, joined.index, strict=True))

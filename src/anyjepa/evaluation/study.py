@@ -91,7 +91,7 @@ class Study:
     def judges(self, candidates: Mapping[str, Source]) -> dict[str, tuple[Judge, bool]]:
         """Every row by name, and whether it is a control; the candidates first."""
         if not candidates:
-            raise InputError("evaluate: no encoder is given")
+            raise InputError("evaluate: no encoder to evaluate")
         protocol = self.config.protocol
         first = next(iter(candidates.values()))
         network = (first if isinstance(first, Candidate) else first(self.repeats[0])).encoder

@@ -63,7 +63,7 @@ def model_card(
             *(f"- {_text(note)}" for note in made.notes),
             "- Inputs with another rate, unit, order of channels or scale give meaningless results, without an error.",
             "- It knows its training data; nothing here says how well it does on others. Evaluate it on yours.",
-            *(["- It is no medical device."] if preprocessing.get("kind") == "ecg" else []),
+            *(["- It is not a medical device."] if preprocessing.get("kind") == "ecg" else []),
             "",
         ]
     )

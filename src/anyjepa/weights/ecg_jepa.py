@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,8 +18,7 @@ from anyjepa.data.ecg.sets.catalogue import CATALOGUE
 from anyjepa.errors import InputError, did_you_mean
 from anyjepa.nn.pooling import HeadConfig
 from anyjepa.objectives.masked import MaskedPredictionConfig
-from anyjepa.weights.folder import save_model
-from anyjepa.weights.foreign import read_foreign, renamed
+from anyjepa.weights.foreign import Converted, read_foreign, renamed
 from anyjepa.weights.model import ClassifierConfig, ModelConfig, Provenance
 
 # Official names to ours. Patches are projected by a Linear here, so the convolution's weight is flattened.
@@ -80,16 +79,6 @@ class OfficialClassifier(Config):
     crop_stride: float | None
 
 
-@dataclass(frozen=True)
-class Converted:
-    """An official checkpoint in this project's terms, with the arguments of `save_model`."""
-
-    official: OfficialConfig
-    config: ModelConfig
-    tensors: dict[str, Tensor]
-    student: dict[str, Tensor] | None
-
-
 def is_ecg_jepa(checkpoint: Mapping[str, object]) -> bool:
     """Whether a foreign checkpoint has the official layout."""
     model, config = checkpoint.get("model"), checkpoint.get("config")
@@ -102,35 +91,37 @@ def import_ecg_jepa(path: Path | str, folder: Path | str, statistics: str | None
     statistics: the data set whose published constants standardise new recordings. Default: the one that the
     pretraining drew from most. Classifiers carry their own constants. InputError for anything that does not fit.
     """
-    checkpoint = read_foreign(path)
-    converted = convert(str(path), checkpoint)
-    config, preprocessing = converted.config, _preprocessing(str(path), checkpoint, converted, statistics)
+    where, checkpoint = str(path), read_foreign(path)
+    made = convert(where, checkpoint)
+    preprocessing = _preprocessing(where, checkpoint, made.config, statistics)
     if "preprocess" not in checkpoint:
-        name = _data_set(str(path), converted.official, statistics)
+        name = _data_set(where, _official(where, checkpoint), statistics)
         note = (
             f"New recordings are standardised with the constants of {name}; in pretraining each data set had its own."
         )
-        made = config.provenance.model_copy(update={"notes": (*config.provenance.notes, note)})
-        config = config.model_copy(update={"provenance": made})
-    return save_model(folder, config, converted.tensors, preprocessing, converted.student)
+        provenance = made.config.provenance
+        provenance = provenance.model_copy(update={"notes": (*provenance.notes, note)})
+        made = replace(made, config=made.config.model_copy(update={"provenance": provenance}))
+    return replace(made, preprocessing=preprocessing).save(folder)
 
 
 def convert(where: str, checkpoint: Mapping[str, object]) -> Converted:
     """The teacher (and the student) of a pretraining checkpoint, or the encoder and head of a fine-tuned classifier."""
     if not is_ecg_jepa(checkpoint):
         raise InputError(
-            f"{where}: is no official ECG-JEPA checkpoint; its keys: {', '.join(map(str, checkpoint))[:80]}"
+            f"{where}: is not an official ECG-JEPA checkpoint; its keys: {', '.join(map(str, checkpoint))[:80]}"
         )
-    official = validated(OfficialConfig, checkpoint["config"], f"{where}: config")
+    official = _official(where, checkpoint)
     tensors = from_official(where, checkpoint["model"])  # type: ignore[arg-type]
     classifier = _classifier(where, checkpoint, official) if "eval_config" in checkpoint else None
     if classifier is not None:
         main, student = _parts(tensors, "encoder", "head"), None
     elif any(name.startswith("target_encoder.") for name in tensors):
-        main = _renamed(_parts(tensors, "target_encoder", "predictor"))
+        teacher = _parts(tensors, "target_encoder", "predictor")
+        main = {name.removeprefix("target_"): tensor for name, tensor in teacher.items()}
         student = _parts(tensors, "encoder") or None
     else:
-        raise InputError(f"{where}: holds no 'target_encoder', the teacher")
+        raise InputError(f"{where}: has no 'target_encoder', the teacher")
     others = tensors.keys() - _parts(tensors, "encoder", "target_encoder", "predictor", "head").keys()
     if others:
         raise InputError(f"{where}: tensor '{min(others)}' does not belong to ECG-JEPA")
@@ -159,7 +150,11 @@ def convert(where: str, checkpoint: Mapping[str, object]) -> Converted:
         main, student = main | none, student and student | none
     if old:
         main, student = _with_zero_biases(main), student and _with_zero_biases(student)
-    return Converted(official, config, main, student)
+    return Converted(config, main, {}, student)
+
+
+def _official(where: str, checkpoint: Mapping[str, object]) -> OfficialConfig:
+    return validated(OfficialConfig, checkpoint["config"], f"{where}: config")
 
 
 def from_official(where: str, tensors: Mapping[str, object]) -> dict[str, Tensor]:
@@ -233,9 +228,9 @@ def _classifier(where: str, checkpoint: Mapping[str, object], official: Official
 
 
 def _preprocessing(
-    where: str, checkpoint: Mapping[str, object], converted: Converted, statistics: str | None
+    where: str, checkpoint: Mapping[str, object], config: ModelConfig, statistics: str | None
 ) -> dict[str, object]:
-    official, classifier = converted.official, converted.config.classifier
+    official, classifier = _official(where, checkpoint), config.classifier
     leads = tuple(map(canonical_lead, official.channels))
     if "preprocess" in checkpoint:
         if statistics is not None:
@@ -264,16 +259,12 @@ def _preprocessing(
 def _data_set(where: str, official: OfficialConfig, statistics: str | None) -> str:
     name = statistics or max(official.datasets, key=lambda name: official.datasets[name], default="none")
     if name not in CATALOGUE:
-        raise InputError(f"{where}: there are no constants of data set '{name}'{did_you_mean(name, CATALOGUE)}")
+        raise InputError(f"{where}: no constants are known for data set '{name}'{did_you_mean(name, CATALOGUE)}")
     return name
 
 
 def _parts(tensors: Mapping[str, Tensor], *parts: str) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in tensors.items() if name.partition(".")[0] in parts}
-
-
-def _renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix("target_"): tensor for name, tensor in tensors.items()}
 
 
 def _with_zero_biases(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

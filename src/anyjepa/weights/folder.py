@@ -131,7 +131,7 @@ def load_model(path_or_id: Path | str, weights: Weights | None = None) -> Loaded
     kind = config.weights
     if weights is not None and weights != config.weights:
         if weights != "student" or not (folder / STUDENT).is_file():
-            raise InputError(f"{folder}: holds no {weights} weights, only {config.weights}")
+            raise InputError(f"{folder}: has no {weights} weights, only {config.weights}")
         tensors, metadata = read_tensors(folder / STUDENT)
         check_metadata(folder / STUDENT, config, metadata)
         parts.encoder, kind = fit_parts(str(folder / STUDENT), _encoder_only(config), tensors).encoder, "student"
@@ -189,7 +189,7 @@ def find_model(path_or_id: Path | str) -> Path:
         return Path(snapshot_download(name, allow_patterns=list(FILES)))
     except Exception as error:  # the hub's, httpx's or requests' own errors, by its version
         why = reason(error)
-        raise InputError(f"{name}: is no folder here, and the Hugging Face Hub did not give it: {why}") from error
+        raise InputError(f"{name}: is not a folder here, and the Hugging Face Hub did not provide it: {why}") from error
 
 
 def _digest(preprocessing: Mapping[str, object]) -> str:
@@ -226,6 +226,6 @@ def _refuse_other_files(folder: Path) -> None:
     if folder.is_dir():
         other = sorted(entry.name for entry in folder.iterdir() if entry.name not in FILES)
         if other:
-            raise InputError(f"{folder}: holds '{other[0]}', which is no part of a model; choose another place")
+            raise InputError(f"{folder}: holds '{other[0]}', which is not part of a model; choose another place")
     elif folder.exists():
         raise InputError(f"{folder}: is a file; choose another place")

@@ -2,56 +2,79 @@
 
 from __future__ import annotations
 
+import pickletools
 import re
 import warnings
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import torch
 from torch import Tensor
 
 from anyjepa.data.files import regular_size
 from anyjepa.errors import InputError
-from anyjepa.weights.checkpoint_cost import check_archive, check_loaded
+from anyjepa.limits import check_size
+from anyjepa.weights.folder import save_model
+from anyjepa.weights.model import ModelConfig
+
+OBJECTS = 64  # most bytes of memory per byte of a pickle: an empty dictionary is one byte
+LEGACY = 5  # pickles at the start of a file from before PyTorch 1.6
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A foreign model in this project's terms: the arguments of `save_model`."""
+
+    config: ModelConfig
+    tensors: dict[str, Tensor]
+    preprocessing: Mapping[str, object]
+    student: dict[str, Tensor] | None = None
+
+    def save(self, folder: Path | str) -> Path:
+        """Write a model folder."""
+        return save_model(folder, self.config, self.tensors, self.preprocessing, self.student)
 
 
 def read_foreign(path: Path | str) -> dict[str, object]:
     """A PyTorch checkpoint as plain values and CPU tensors.
 
-    InputError if the file is missing or no checkpoint, or if its pickle asks for anything but tensors and plain values:
-    such a file could run any program, and nothing of it is executed.
+    Raises InputError if the file is missing or is not a checkpoint, or if its pickle asks for anything but tensors and
+    plain values: such a file could run any program, and nothing of it is executed.
     """
     path = Path(path)
     size = regular_size(path)
     try:
         with warnings.catch_warnings(action="ignore"):
-            check_archive(path, size)
+            _check_archive(path, size)
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        check_loaded(checkpoint, path, size)
+        _check_loaded(checkpoint, path, size)
     except InputError:
         raise
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); is it truncated?") from error
     except Exception as error:  # an unpickler on arbitrary bytes raises anything
-        if asked := re.search(r"GLOBAL ['\"]?([\w.]+)", str(error)):
+        if call := re.search(r"GLOBAL ['\"]?([\w.]+)", str(error)):
             raise InputError(
-                f"{path}: refused, its pickle asks to run '{asked[1]}'; only tensors and plain values are read"
+                f"{path}: refused, its pickle asks to run '{call[1]}'; only tensors and plain values are read"
             ) from error
-        raise InputError(f"{path}: is no PyTorch checkpoint of tensors and plain values") from error
+        raise InputError(f"{path}: is not a PyTorch checkpoint of tensors and plain values") from error
     if not isinstance(checkpoint, dict):
-        raise InputError(f"{path}: holds a {type(checkpoint).__name__}; a dictionary is expected")
+        raise InputError(f"{path}: contains a {type(checkpoint).__name__}; a dictionary is expected")
     return checkpoint
 
 
 def renamed(where: str, tensors: object, names: Sequence[tuple[str, str]]) -> dict[str, Tensor]:
     """Tensors of a foreign dictionary under other names: each (pattern, replacement) in turn.
 
-    InputError for anything in it that is no named tensor of numbers, and for two tensors of one new name.
+    Raises InputError for anything else than named tensors of numbers, and for two tensors with the same new name.
     """
     ours = {}
     for name, tensor in tensors.items() if isinstance(tensors, dict) else [("", tensors)]:
         if not isinstance(name, str):
-            raise InputError(f"{where}: {name!r} is no name of a tensor")
+            raise InputError(f"{where}: {name!r} is not the name of a tensor")
         if not isinstance(tensor, Tensor):
             raise InputError(f"{where}: '{name}' is a {type(tensor).__name__}; a tensor is expected")
         if tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
@@ -63,3 +86,72 @@ def renamed(where: str, tensors: object, names: Sequence[tuple[str, str]]) -> di
             raise InputError(f"{where}: tensor '{name}' occurs twice, with different prefixes")
         ours[new] = tensor
     return ours
+
+
+def _check_archive(path: Path, size: int) -> None:
+    """Raise InputError if the parts of a checkpoint of `size` bytes, or its pickle, need too much memory.
+
+    Other errors mean that it is not a checkpoint.
+    """
+    with path.open("rb") as file:
+        if file.read(2) != b"PK":
+            file.seek(0)
+            try:
+                for _ in range(LEGACY):
+                    _check_pickle(file, path, size)
+            except InputError:
+                raise
+            except ValueError:  # PyTorch stops at the same place
+                pass
+            return
+    with zipfile.ZipFile(path) as archive:
+        pickles = [part for part in archive.infolist() if part.filename.endswith(".pkl")]
+        needed = sum(part.file_size for part in archive.infolist())
+        check_size(needed + OBJECTS * sum(part.file_size for part in pickles), size, f"{path}: its content")
+        for part in pickles:
+            with archive.open(part) as file:
+                _check_pickle(file, path, size)
+
+
+def _check_loaded(checkpoint: object, path: Path, size: int) -> None:
+    """Raise InputError if a checkpoint with a separate copy of each value needs too much memory.
+
+    A value may occur many times, and a tensor may repeat one number; copies of both would fill the memory.
+    """
+    check_size(_written_out(checkpoint, {}), size, f"{path}: its content")
+
+
+def _check_pickle(file: IO[bytes], path: Path, size: int) -> None:
+    """PyTorch lets a pickle call `bytearray`, which allocates any requested size, and `encode`, which copies."""
+    longest = calls = 0
+    encodes = False
+    names: list[str] = []
+    for code, value, _ in pickletools.genops(file):
+        if isinstance(value, (str, bytes)):
+            names = [*names[-1:], str(value)]
+            longest = max(longest, len(value))
+        if code.name in ("GLOBAL", "STACK_GLOBAL"):
+            name = " ".join(names) if code.name == "STACK_GLOBAL" else str(value)
+            if name.endswith(" bytearray"):
+                raise InputError(f"{path}: its pickle creates a bytearray, which is refused")
+            encodes |= name.endswith(" encode")
+        calls += code.name == "REDUCE"
+    if encodes:
+        check_size(longest * calls, size, f"{path}: its pickle")
+
+
+def _written_out(value: object, sizes: dict[int, int]) -> int:
+    """Size of a value in bytes without sharing. Raises ValueError for a value that contains itself."""
+    if id(value) in sizes:
+        if not sizes[id(value)]:
+            raise ValueError("a value in it contains itself")
+        return sizes[id(value)]
+    sizes[id(value)] = 0
+    inner: Iterable[object] = ()
+    if isinstance(value, Mapping):
+        inner = value.values()
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        inner = value
+    own = value.numel() * value.element_size() if isinstance(value, Tensor) and not value.is_sparse else 0
+    sizes[id(value)] = 1 + own + sum(_written_out(part, sizes) for part in inner)
+    return sizes[id(value)]

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from anyjepa.errors import InputError
-from anyjepa.weights import meta_jepa, nepa
-from anyjepa.weights.ecg_jepa import convert, is_ecg_jepa
+from anyjepa.weights import ecg_jepa, meta_jepa, nepa
 from anyjepa.weights.folder import TENSORS, find_model, load_model, read_config
-from anyjepa.weights.foreign import read_foreign
-from anyjepa.weights.meta_jepa import PARTS, TITLES, Layout, layout_of
+from anyjepa.weights.foreign import Converted, read_foreign
+from anyjepa.weights.meta_jepa import PARTS, TITLES, layout_of
 from anyjepa.weights.model import fit_parts
 from anyjepa.weights.tensors import read_tensors
 
@@ -59,10 +58,11 @@ def render(report: Mapping[str, object]) -> RenderableType:
 
 
 def _folder(folder: Path) -> dict[str, object]:
-    if nepa.is_nepa(folder):
-        return _nepa(folder)
-    config = read_config(folder)
+    config = None if nepa.is_nepa(folder) else read_config(folder)
     tensors, _ = read_tensors(folder / TENSORS)
+    if config is None:
+        report = _report(folder, "official NEPA folder", tensors, None)
+        return _importable(report, "nepa", lambda: nepa.convert(folder, constants=False))
     try:
         load_model(folder)
         problem = None
@@ -77,17 +77,6 @@ def _folder(folder: Path) -> dict[str, object]:
     }
 
 
-def _nepa(folder: Path) -> dict[str, object]:
-    tensors, _ = read_tensors(folder / TENSORS)
-    problem = None
-    try:
-        made = nepa.convert(folder, constants=False)
-        fit_parts(str(folder), made.config, made.tensors)
-    except InputError as error:
-        problem = str(error)
-    return _report(folder, "official NEPA folder", tensors, problem) | {"importer": "nepa"}
-
-
 def _safetensors(path: Path) -> dict[str, object]:
     tensors, metadata = read_tensors(path)
     ours = "anyjepa" in metadata
@@ -98,34 +87,26 @@ def _safetensors(path: Path) -> dict[str, object]:
 def _foreign(path: Path) -> dict[str, object]:
     checkpoint = read_foreign(path)
     if layout := layout_of(checkpoint):
-        return _meta_jepa(path, checkpoint, layout)
-    if not is_ecg_jepa(checkpoint):
-        tensors = _tensors_in(checkpoint)
-        return {**_report(path, "PyTorch checkpoint of unknown origin", tensors, None), "fits": None}
-    kind = "classifier" if "eval_config" in checkpoint else "pretraining checkpoint"
-    report = _report(path, f"official ECG-JEPA {kind}", _tensors_in(checkpoint["model"]), None)
-    report["importer"] = "ecg-jepa"
-    try:
-        converted = convert(str(path), checkpoint)
-        fit_parts(str(path), converted.config, converted.tensors)
-    except InputError as error:
-        return {**report, "fits": False, "problem": str(error)}
-    return {
-        **report,
-        "step": converted.config.provenance.steps,
-        "config": converted.official.model_dump(mode="json"),
-    }
+        tensors = _tensors_in({part: checkpoint[part] for part in PARTS})
+        report = _report(path, f"official {TITLES[layout]} checkpoint", tensors, None)
+        return _importable(report, layout, lambda: meta_jepa.convert(str(path), checkpoint, layout))
+    if ecg_jepa.is_ecg_jepa(checkpoint):
+        kind = "classifier" if "eval_config" in checkpoint else "pretraining checkpoint"
+        report = _report(path, f"official ECG-JEPA {kind}", _tensors_in(checkpoint["model"]), None)
+        return _importable(report, "ecg-jepa", lambda: ecg_jepa.convert(str(path), checkpoint))
+    return {**_report(path, "PyTorch checkpoint of unknown origin", _tensors_in(checkpoint), None), "fits": None}
 
 
-def _meta_jepa(path: Path, checkpoint: Mapping[str, object], layout: Layout) -> dict[str, object]:
-    tensors = _tensors_in({part: checkpoint[part] for part in PARTS})
-    report = _report(path, f"official {TITLES[layout]} checkpoint", tensors, None) | {"importer": layout}
+def _importable(report: dict[str, object], importer: str, convert: Callable[[], Converted]) -> dict[str, object]:
+    """The report with the importer's verdict."""
+    report["importer"] = importer
     try:
-        made = meta_jepa.convert(str(path), checkpoint, layout)
-        fit_parts(str(path), made.config, made.tensors)
+        made = convert()
+        fit_parts(str(report["path"]), made.config, made.tensors)
     except InputError as error:
-        return {**report, "fits": False, "problem": str(error)}
-    return {**report, "config": made.config.objective.model_dump(mode="json")}
+        return report | {"fits": False, "problem": str(error)}
+    config = made.config
+    return report | {"step": config.provenance.steps, "config": config.objective.model_dump(mode="json")}
 
 
 def _report(path: Path, kind: str, tensors: Mapping[str, Tensor], problem: str | None) -> dict[str, object]:

@@ -6,7 +6,6 @@ Everything but the number of heads follows from the tensors; the heads are those
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import isqrt, prod
 from pathlib import Path
 from typing import Literal
@@ -20,8 +19,7 @@ from anyjepa.masks.blocks import BlocksConfig
 from anyjepa.masks.tubes import TubesConfig
 from anyjepa.nn.positions import SinCosConfig, sincos_table
 from anyjepa.objectives.masked import MaskedPredictionConfig
-from anyjepa.weights.folder import save_model
-from anyjepa.weights.foreign import read_foreign, renamed
+from anyjepa.weights.foreign import Converted, read_foreign, renamed
 from anyjepa.weights.model import ModelConfig, Provenance
 
 Layout = Literal["ijepa", "vjepa"]
@@ -40,16 +38,6 @@ CENTRE = 0.875  # of the shorter side, in evaluation
 STRIDE = 4  # frames of a video from one of a clip to the next, in pretraining
 
 
-@dataclass(frozen=True)
-class Converted:
-    """An official checkpoint in this project's terms, with the arguments of `save_model`."""
-
-    config: ModelConfig
-    tensors: dict[str, Tensor]
-    student: dict[str, Tensor]
-    preprocessing: dict[str, object]
-
-
 def layout_of(checkpoint: Mapping[str, object]) -> Layout | None:
     """Whose layout a foreign checkpoint has: images have a 2-D patch convolution, video a 3-D one."""
     teacher = checkpoint.get("target_encoder")
@@ -66,8 +54,7 @@ def import_jepa(layout: Layout, path: Path | str, folder: Path | str, heads: int
 
     heads: attention heads, for a width of no published size. InputError for anything that does not fit.
     """
-    made = convert(str(path), read_foreign(path), layout, heads)
-    return save_model(folder, made.config, made.tensors, made.preprocessing, made.student)
+    return convert(str(path), read_foreign(path), layout, heads).save(folder)
 
 
 def convert(where: str, checkpoint: Mapping[str, object], layout: Layout, heads: int | None = None) -> Converted:
@@ -75,7 +62,7 @@ def convert(where: str, checkpoint: Mapping[str, object], layout: Layout, heads:
     found = layout_of(checkpoint)
     if found != layout:
         other = f"; it is one of {TITLES[found]}: anyjepa weights import {found}" if found else ""
-        raise InputError(f"{where}: is no official {TITLES[layout]} checkpoint{other}")
+        raise InputError(f"{where}: is not an official {TITLES[layout]} checkpoint{other}")
     raw: dict[str, dict[str, Tensor]] = {part: renamed(where, checkpoint[part], NAMES) for part in PARTS}
     try:
         channels, *patch = raw["target_encoder"]["project.weight"].shape[1:]
@@ -115,7 +102,7 @@ def convert(where: str, checkpoint: Mapping[str, object], layout: Layout, heads:
         where,
     )
     tensors = _under("encoder", parts["target_encoder"]) | _under("predictor", parts["predictor"])
-    return Converted(config, tensors, _under("encoder", parts["encoder"]), _preprocessing(layout, size))
+    return Converted(config, tensors, _preprocessing(layout, size), _under("encoder", parts["encoder"]))
 
 
 def from_official(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -18,8 +17,7 @@ from anyjepa.config import validated
 from anyjepa.data.files import read_json
 from anyjepa.errors import InputError, one_line
 from anyjepa.objectives.next_embedding import NextEmbeddingConfig
-from anyjepa.weights.folder import save_model
-from anyjepa.weights.foreign import read_foreign, renamed
+from anyjepa.weights.foreign import Converted, read_foreign, renamed
 from anyjepa.weights.model import ModelConfig, Provenance
 from anyjepa.weights.nepa_config import MLPS, OfficialConfig, read_official
 from anyjepa.weights.nepa_preprocessing import preprocessing_of
@@ -48,24 +46,13 @@ PROJECTION = "vit_nepa.embeddings.patch_embeddings.projection.weight"
 AVERAGE = "pytorch_model_ema.bin"
 
 
-@dataclass(frozen=True)
-class Converted:
-    """An official folder in this project's terms, with the arguments of `save_model`."""
-
-    config: ModelConfig
-    tensors: dict[str, Tensor]
-    student: dict[str, Tensor] | None
-    preprocessing: dict[str, object]
-
-
 def import_nepa(path: Path | str, folder: Path | str, statistics: str | None = None) -> Path:
     """Write an official folder as a model folder: the average of the weights as the model, where there is one.
 
     statistics: of an ECG model, the data set whose published constants standardise new recordings; the folder has none.
     InputError for anything that does not fit.
     """
-    made = convert(Path(path), statistics)
-    return save_model(folder, made.config, made.tensors, made.preprocessing, made.student)
+    return convert(Path(path), statistics).save(folder)
 
 
 def is_nepa(path: Path) -> bool:
@@ -80,7 +67,9 @@ def is_nepa(path: Path) -> bool:
 def convert(path: Path, statistics: str | None = None, constants: bool = True) -> Converted:
     """Config, weights and preprocessing of an official folder. constants: whether the preprocessing is wanted."""
     if not path.is_dir():
-        raise InputError(f"{path}: is no folder; the official layout is a folder of config.json and model.safetensors")
+        raise InputError(
+            f"{path}: is not a folder; the official layout is a folder with config.json and model.safetensors"
+        )
     where, official = str(path), read_official(path)
     raw, metadata = read_tensors(path / "model.safetensors")
     check_digest(path / "model.safetensors", raw, metadata)
@@ -113,7 +102,7 @@ def convert(path: Path, statistics: str | None = None, constants: bool = True) -
         where,
     )
     preprocessing = preprocessing_of(path, official, axes, statistics) if constants else {}
-    return Converted(config, average or tensors, tensors if average else None, preprocessing)
+    return Converted(config, average or tensors, preprocessing, tensors if average else None)
 
 
 def _notes(official: OfficialConfig) -> tuple[str, ...]:

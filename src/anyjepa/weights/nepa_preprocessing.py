@@ -50,7 +50,7 @@ def preprocessing_of(path: Path, official: OfficialConfig, axes: int, statistics
             )
         if statistics not in CATALOGUE:
             hint = did_you_mean(statistics, CATALOGUE)
-            raise InputError(f"{path}: there are no constants for data set '{statistics}'{hint}")
+            raise InputError(f"{path}: no constants are known for data set '{statistics}'{hint}")
         mean, std = CATALOGUE[statistics].constants()
         raw = {"fs": FS, "samples": official.length, "mean": mean, "std": std}
         return validated(EcgPreprocessing, raw, str(path)).model_dump(mode="json")

@@ -93,7 +93,7 @@ def read_npz(
         warn=False,
     )
     if not recordings:
-        raise InputError(f"{path}: there is no record in it")
+        raise InputError(f"{path}: contains no record")
     return recordings
 
 

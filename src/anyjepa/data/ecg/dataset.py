@@ -46,7 +46,7 @@ class EcgDataset(Dataset):
         skipped: dict[str, str] = {}
         for recording in recordings:
             if recording.id in seen:
-                raise InputError(f"{recording.where}: id '{recording.id}' is given twice; ids must be unique")
+                raise InputError(f"{recording.where}: id '{recording.id}' occurs twice; ids must be unique")
             seen.add(recording.id)
             try:
                 signal = preprocessing.prepare(recording)

@@ -74,7 +74,7 @@ class EcgPreprocessing(Config):
     @model_validator(mode="after")
     def _one_constant_a_lead(self) -> Self:
         if tuple(map(canonical_lead, self.leads)) != self.leads:
-            raise ValueError(f"leads must be spelt as {', '.join(LEADS)}; given: {', '.join(self.leads)}")
+            raise ValueError(f"leads must be spelt as {', '.join(LEADS)}, not {', '.join(self.leads)}")
         if not len(self.leads) == len(self.mean) == len(self.std):
             raise ValueError(f"{len(self.leads)} leads, but {len(self.mean)} means and {len(self.std)} stds")
         for source, own in self.per_source.items():

@@ -54,13 +54,15 @@ def find_stores(config: EcgDataConfig, paths: Sequence[Path]) -> list[Store]:
         return _mixed(config.mixture, paths)
     found = {path: stores_in(path) for path in paths}
     if any(found.values()) and (other := next((path for path in found if not found[path]), None)):
-        raise InputError(f"{other}: is no store, other data are; make one by: anyjepa data prepare {other} -o STORE")
+        raise InputError(
+            f"{other}: is not a store, but other data are; make one: anyjepa data prepare {other} -o STORE"
+        )
     return [Store(store) for stores in found.values() for store in stores]
 
 
 def _mixed(mixture: Mapping[str, float], paths: Sequence[Path]) -> list[Store]:
     if len(paths) != 1:
-        raise InputError(f"data.mixture: give one folder as data, the one that holds the stores {', '.join(mixture)}")
+        raise InputError(f"data.mixture: data must be one folder, which contains the stores {', '.join(mixture)}")
     wanted = [paths[0] / name for name in mixture]  # a name that is an absolute path stays one
     if missing := [path for path in wanted if not recognise(path)]:
         names = ", ".join(path.name for path in missing)

@@ -30,7 +30,7 @@ class CropConfig(Config):
     def _ascending(self) -> Self:
         for name, (low, high) in (("scale", self.scale), ("ratio", self.ratio)):
             if low > high:
-                raise ValueError(f"{name}: {low:g} to {high:g} is no range; give the smaller number first")
+                raise ValueError(f"{name}: {low:g} to {high:g} is not a range; give the smaller number first")
         return self
 
 

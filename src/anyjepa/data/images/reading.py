@@ -28,7 +28,7 @@ def read_images(
     if found := cifar.recognise(path):
         return cifar.read_cifar(*found)
     if not path.is_dir():
-        raise InputError(f"{path}: is no set of images; give a folder, an archive of CIFAR (.tar.gz), or hf:OWNER/NAME")
+        raise InputError(f"{path}: is not a set of images; pass a folder, a CIFAR archive (.tar.gz) or hf:OWNER/NAME")
     return mnist.read_mnist(path) if mnist.recognise(path) else folders.read_folder(path, on_error, remarks)
 
 

@@ -30,7 +30,7 @@ class Series:
             values = values.astype(np.float32)
         if np.isinf(values).any():
             channel = int(np.isinf(values).any(1).argmax())
-            raise InputError(f"{self.where}: channel {channel} has a value that is no finite float32")
+            raise InputError(f"{self.where}: channel {channel} has a value that is not a finite float32")
         object.__setattr__(self, "values", values)
 
     @property

@@ -50,7 +50,7 @@ def read_ts(path: Path) -> list[Series]:
     lines = read_bytes(path, limit=None).splitlines()
     begin = next((n for n, line in enumerate(lines) if line.strip().lower() == b"@data"), None)
     if begin is None:
-        raise InputError(f"{path}: is no .ts file: it has no line '@data'")
+        raise InputError(f"{path}: is not a .ts file: it has no line '@data'")
     header = _header(path, lines[:begin])
     part = next((part for ending, part in PARTS.items() if path.stem.upper().endswith(ending)), None)
     series: list[Series] = []
@@ -74,7 +74,7 @@ def _text(line: bytes, where: str) -> str:
     try:
         return line.decode("utf-8-sig").strip()
     except UnicodeDecodeError:
-        raise InputError(f"{where}: is no text in UTF-8") from None
+        raise InputError(f"{where}: is not UTF-8 text") from None
 
 
 def _header(path: Path, lines: list[bytes]) -> _Header:
@@ -86,7 +86,7 @@ def _header(path: Path, lines: list[bytes]) -> _Header:
         key, *values = text.split()
         if not key.startswith("@") or key[1:].lower() not in KEYS:
             raise InputError(
-                f"{where}: '{key[:40]}' is no header of a .ts file{did_you_mean(key, ['@' + k for k in KEYS])}"
+                f"{where}: '{key[:40]}' is not a header of a .ts file{did_you_mean(key, ['@' + k for k in KEYS])}"
             )
         found[key[1:].lower()] = values
     if _flag(path, found, "timestamps"):
@@ -127,7 +127,7 @@ def _series(text: str, header: _Header, where: str) -> tuple[np.ndarray, str | N
     fields = text.split(":")
     label = fields.pop().strip() if header.classes else None
     if label is not None and label not in header.classes:
-        raise InputError(f"{where}: class '{label}' is none of @classLabel{did_you_mean(label, header.classes)}")
+        raise InputError(f"{where}: class '{label}' is not in @classLabel{did_you_mean(label, header.classes)}")
     if header.channels is not None and len(fields) != header.channels:
         raise InputError(f"{where}: has {len(fields)} channels, the header says {header.channels}")
     rows = [_values(field, f"{where}, channel {channel}") for channel, field in enumerate(fields)]
@@ -146,4 +146,4 @@ def _values(field: str, where: str) -> list[float]:
         return [float("nan") if value.strip() == "?" else float(value) for value in field.split(",")]
     except ValueError as error:
         word = str(error).rpartition(": ")[2]
-        raise InputError(f"{where}: {word} is no number; a missing value is '?'") from None
+        raise InputError(f"{where}: {word} is not a number; a missing value is '?'") from None

@@ -61,7 +61,7 @@ def scan(path: Path) -> Scan:
             packets.append((packet.pts, packet.dts, packet.is_keyframe, not hidden, packet.size))
             last = packet
     if last is None:
-        raise InputError(f"{path}: there is no frame in it")
+        raise InputError(f"{path}: contains no frame")
     pts, dts, key, shown, sizes = zip(*packets, strict=True)
     all_there = avi and named == len(pts)  # only its index is cut off, or the declared size was wrong
     if last.is_corrupt or (not all_there and ends_early(path)):

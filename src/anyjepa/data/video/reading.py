@@ -72,7 +72,7 @@ def read_npz(path: Path) -> VideoSet:
     """A video a key: (T, H, W) or (T, H, W, 1 or 3) uint8. Pickled objects are refused. InputError names the key."""
     stored = read_arrays(path)
     if not stored:
-        raise InputError(f"{path}: there is no video in it")
+        raise InputError(f"{path}: contains no video")
     videos = []
     for key, value in stored.items():
         try:

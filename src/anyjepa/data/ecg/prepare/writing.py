@@ -118,7 +118,7 @@ def _check_free(output: Path) -> None:
 def _canonical(leads: Sequence[str]) -> tuple[str, ...]:
     leads = tuple(map(canonical_lead, leads))
     if twice := [lead for lead in leads if leads.count(lead) > 1]:
-        raise InputError(f"leads: '{twice[0]}' is given twice")
+        raise InputError(f"leads: '{twice[0]}' occurs twice")
     return leads
 
 
@@ -177,7 +177,7 @@ def _each(work: Work, shards: Iterator[tuple[str, list[Entry]]], workers: int) -
                     yield future.result()
         except BrokenProcessPool as error:
             raise InputError(
-                f"{work.folder}: a process was killed, out of memory perhaps; the same with fewer --workers goes on"
+                f"{work.folder}: a process was killed, perhaps out of memory; resume with fewer --workers"
             ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -295,7 +295,7 @@ def _rows(
     """The rows of all shards in order; fills the lists and the dictionary on the way."""
     for name in names:
         if (facts := work.finished(name)) is None:
-            raise InputError(f"{work.done(name)}: the shard or its files changed meanwhile; the same command goes on")
+            raise InputError(f"{work.done(name)}: the shard or its files changed meanwhile; run the command again")
         shards.append(Shard(**facts["shard"]))
         skipped.update(facts["skipped"])
         problems[:] = added_up([*problems, *(Problem(**problem) for problem in facts["problems"])])
@@ -314,7 +314,7 @@ def _write_rows(file: Path, rows: Iterator[dict[str, Any]], settings: StoreSetti
         while group := list(islice(rows, _INDEX_ROWS)):
             for row in group:
                 if row["id"] in seen:
-                    raise InputError(f"id '{row['id']}' is given twice; prepare the common folder of its files")
+                    raise InputError(f"id '{row['id']}' occurs twice; prepare the common folder of its files")
                 seen.add(row["id"])
             writer.write_table(pa.Table.from_pylist(group, schema))
             count, mean, squares = (np.array([row[key] for row in group]) for key in ("samples", "mean", "squares"))

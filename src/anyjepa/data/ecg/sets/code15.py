@@ -77,7 +77,7 @@ def _exam_ids(part: Path) -> list[str]:
     if ids.ndim != 1:
         raise InputError(f"{part}: 'exam_id' has shape {ids.shape}; it must be one number an exam")
     for place in np.flatnonzero(~np.isfinite(ids) | (ids != np.floor(ids)))[:1]:
-        raise InputError(f"{part}: row {place + 1}: exam_id {ids[place]} is no whole number")
+        raise InputError(f"{part}: row {place + 1}: exam_id {ids[place]} is not a whole number")
     if len(shape) != 3 or shape[0] != len(ids) or shape[2] != len(LEADS):
         raise InputError(f"{part}: 'tracings' have shape {shape}; {len(ids)} exams need ({len(ids)}, samples, 12)")
     return [str(int(exam)) for exam in ids]
@@ -120,7 +120,7 @@ def _opened(part: Path) -> Iterator[Any]:
         with open_hdf5(part) as file:
             for name in ("exam_id", "tracings"):
                 if name not in file:
-                    raise InputError(f"{part}: holds no '{name}'; it has: {', '.join(file) or 'nothing'}")
+                    raise InputError(f"{part}: has no '{name}'; it has: {', '.join(file) or 'nothing'}")
                 array = file[name]
                 if getattr(array, "shape", None) is None or array.dtype.kind not in "iuf":
                     raise InputError(f"{part}: '{name}' is not an array of numbers")

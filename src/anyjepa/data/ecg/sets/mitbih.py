@@ -41,7 +41,7 @@ def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:
         if file.stem in RECORDS:
             yield Entry(str(file), partial(_read, file, unit), (file, file.with_suffix(".atr")))
         else:
-            yield refused(str(file), "is none of the 48 records of the MIT-BIH database, which this folder is")
+            yield refused(str(file), "is not one of the 48 records of the MIT-BIH database")
 
 
 def _read(file: Path, unit: str | float | None) -> Sequence[Recording]:

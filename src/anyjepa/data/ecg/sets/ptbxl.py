@@ -68,7 +68,7 @@ def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:
     for number, row in enumerate(map(Row._make, index[[*Row._fields[:-1], column]].itertuples(index=False)), 1):
         where = f"{table}: row {number} (ecg_id {row.ecg_id})"
         if not lies_in(part.parts[0], row.file):
-            yield refused(where, f"{column} '{row.file}' is no file in {part.parts[0]}")
+            yield refused(where, f"{column} '{row.file}' is not in {part.parts[0]}")
             continue
         file = root / f"{row.file}.hea"
         if rows.setdefault(file, number) != number:
@@ -133,7 +133,7 @@ def _codes(text: str, where: str) -> dict[str, float]:
                 f"{where}: statement '{code[:60]}' has likelihood {str(percent)[:60]!r}; it must be 0 to 100"
             )
         if code not in STATEMENTS:
-            raise InputError(f"{where}: statement '{code}' is none of PTB-XL's {len(STATEMENTS)}" + _like(code))
+            raise InputError(f"{where}: statement '{code}' is not one of PTB-XL's {len(STATEMENTS)}" + _like(code))
     return {code: float(percent) for code, percent in likelihoods.items()}
 
 

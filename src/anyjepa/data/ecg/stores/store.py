@@ -58,7 +58,7 @@ class StoreSettings(Config):
     @classmethod
     def _once_each(cls, leads: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(leads)) < len(leads):
-            raise ValueError(f"a lead is given twice: {', '.join(leads)}")
+            raise ValueError(f"a lead occurs twice: {', '.join(leads)}")
         return leads
 
 
@@ -347,7 +347,7 @@ def _wrong_with(table: Any, leads: int) -> str | None:
         if not pc.all(pc.is_finite(values), min_count=0).as_py():  # pyright: ignore[reportAttributeAccessIssue]
             return f"column '{name}' has NaN or infinite values"
     if strange := set(table["split"].unique().to_pylist()) - {None, *get_args(Part)}:
-        return f"split '{min(strange)}' is none of {', '.join(get_args(Part))}"
+        return f"split '{min(strange)}' is not one of {', '.join(get_args(Part))}"
     measure = pc.list_value_length  # pyright: ignore[reportAttributeAccessIssue]
     if pc.count_distinct(table["id"]).as_py() < len(table):  # pyright: ignore[reportAttributeAccessIssue]
         return "an id occurs twice"

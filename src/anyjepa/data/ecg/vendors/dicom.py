@@ -62,7 +62,7 @@ def _read(path: Path, id: str, source: str, unit: str | float | None) -> Recordi
         _check_inflated(path)
         dataset = dcmread(path)
     except InvalidDicomError as error:
-        raise InputError(f"{path}: is no DICOM file: 'DICM' is missing at byte 128") from error
+        raise InputError(f"{path}: is not a DICOM file: 'DICM' is missing at byte 128") from error
     if not dataset.file_meta.TransferSyntaxUID.is_little_endian:
         raise InputError(f"{path}: is stored in big endian, which DICOM has retired; convert it to little endian")
     groups = _rhythm(dataset, path)
@@ -99,9 +99,9 @@ def _rhythm(dataset: Dataset, path: Path) -> list[Dataset]:
     groups: list[Dataset] = list(dataset.get("WaveformSequence") or ())
     if not groups:
         kind = f" ({dataset.SOPClassUID.name})" if "SOPClassUID" in dataset else ""
-        raise InputError(f"{path}: holds no waveform{kind}; an ECG has a Waveform Sequence (5400,0100)")
+        raise InputError(f"{path}: has no waveform{kind}; an ECG has a Waveform Sequence (5400,0100)")
     if not (original := [group for group in groups if group.get("WaveformOriginality") != "DERIVED"]):
-        raise InputError(f"{path}: holds derived waveforms only: {', '.join(_named(group) for group in groups)}")
+        raise InputError(f"{path}: has derived waveforms only: {', '.join(_named(group) for group in groups)}")
     first = original[0]
     for other in original[1:]:
         for key in ("SamplingFrequency", "NumberOfWaveformSamples", "MultiplexGroupTimeOffset"):

@@ -90,7 +90,7 @@ def _root(content: bytes, path: Path) -> str:
         raise
     except (expat.ExpatError, LookupError, ValueError) as error:  # the latter two for unknown encodings
         raise InputError(
-            f"{path}: is no well-formed XML ({error}); it is truncated, damaged, or not in the encoding it declares"
+            f"{path}: is not well-formed XML ({error}); it is truncated, damaged, or not in the encoding it declares"
         ) from error
     return root
 

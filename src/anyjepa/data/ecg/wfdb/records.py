@@ -81,9 +81,9 @@ def read_annotations(path: Path, samples: int) -> Annotations:
     except ImportError as error:
         raise InputError(f"{path}: needs the wfdb package: pip install 'anyjepa[ecg]'") from error
     except Exception as error:  # wfdb raises whatever its parsing and NumPy raise
-        raise InputError(f"{path}: is no annotation file ({type(error).__name__}: {reason(error)})") from error
+        raise InputError(f"{path}: is not an annotation file ({type(error).__name__}: {reason(error)})") from error
     if not len(places):
-        raise InputError(f"{path}: holds no annotation")
+        raise InputError(f"{path}: has no annotation")
     if places.min() < 0 or places.max() >= samples or (np.diff(places) < 0).any():
         raise InputError(
             f"{path}: annotates samples {places.min()} to {places.max()}, the record has {samples}; "

@@ -1,4 +1,4 @@
-"""Fetch a published set once, checked by its MD5; without a network say where to get it and where to put it."""
+"""Download a published set once and check its MD5."""
 
 from __future__ import annotations
 
@@ -21,42 +21,41 @@ LARGEST = 2**28  # bytes; the archives have about 170 MB
 def download(name: str, output: Path | None = None) -> Path:
     """The archive of 'cifar10' or 'cifar100', in the folder `output` or else the user's cache.
 
-    It is there whole or not at all; what an interruption has left is gone on with. Raises InputError in one line, which
-    without a network says what to do by hand.
+    Resumes an interrupted download. Raises InputError, which without a network says what to do by hand.
     """
     if name not in SETS:
-        raise InputError(f"there is no data set '{name}' to download{did_you_mean(name, SETS)}")
+        raise InputError(f"data set '{name}' cannot be downloaded{did_you_mean(name, SETS)}")
     folder, archive, md5 = output or cache_folder(), SETS[name].archive, SETS[name].md5
     target, partial, url = folder / archive, folder / f"{archive}.part", f"{SITE}/{archive}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if target.exists():
             if _md5(target) != md5:
-                raise InputError(f"{target}: is there, but is not the published {archive} (MD5 {md5}); remove it")
+                raise InputError(f"{target}: is not the published {archive} (MD5 {md5}); remove it")
             return target
         _fetch(url, partial)
-        if (found := _md5(partial)) != md5:
+        if (digest := _md5(partial)) != md5:
             partial.unlink()
-            raise InputError(f"{url}: came with MD5 {found}, not the published {md5}; nothing was kept")
+            raise InputError(f"{url}: came with MD5 {digest}, not the published {md5}; nothing was kept")
         partial.replace(target)
     except (URLError, HTTPException, TimeoutError, ConnectionError) as error:
         reason = getattr(error, "reason", None) or error
         raise InputError(
-            f"{url}: cannot be fetched ({reason}); get it on another machine (MD5 {md5}), put it at {target}, and give "
-            f"--data {target}"
+            f"{url}: cannot be fetched ({reason}); download it elsewhere (MD5 {md5}), copy it to {target} "
+            f"and pass --data {target}"
         ) from None
     except OSError as error:
-        raise InputError(f"{target}: stopped ({error.strerror or error}); the same command goes on") from None
+        raise InputError(f"{target}: stopped ({error.strerror or error}); run the command again to resume") from None
     return target
 
 
 def cache_folder() -> Path:
-    """Where sets are kept that no folder was named for."""
+    """Default folder for downloads."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "anyjepa" / "data"
 
 
 def _fetch(url: str, partial: Path) -> None:
-    """Write what `url` has, after what is there already if the server can do that."""
+    """Write the content of `url`, after what a partial download has left if the server supports ranges."""
     if partial.is_symlink():  # the name is predictable, so a link could redirect the download
         raise InputError(f"{partial}: is a symbolic link; remove it")
     there = partial.stat().st_size if partial.exists() else 0
@@ -66,12 +65,10 @@ def _fetch(url: str, partial: Path) -> None:
             with partial.open("ab" if answer.status == 206 else "wb") as file:
                 while block := answer.read(2**20):
                     if file.tell() > LARGEST:
-                        raise ConnectionError(
-                            f"it sends more than {LARGEST >> 20} MB, but no published archive is that large"
-                        )
+                        raise ConnectionError(f"it sends more than {LARGEST >> 20} MB, more than any published archive")
                     file.write(block)
             if answer.length:  # bytes promised, but not sent
-                raise ConnectionError("the connection ended early; the same command goes on")
+                raise ConnectionError("the connection ended early; run the command again to resume")
     except HTTPError as error:
         error.close()
         if error.code != 416:  # 416: all of it is there

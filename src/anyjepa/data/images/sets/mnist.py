@@ -39,7 +39,7 @@ def _array(file: io.BufferedIOBase, path: Path, size: int) -> np.ndarray:
     zeros, code, axes = struct.unpack(">HBB", file.read(4).ljust(4, b"\xff"))
     if zeros or code not in _TYPES or not 1 <= axes <= MOST_AXES:
         raise InputError(
-            f"{path}: is no IDX file; it must begin with two zero bytes, a type and a number of axes, 1 to {MOST_AXES}"
+            f"{path}: is not an IDX file; it must begin with two zero bytes, a type, and 1 to {MOST_AXES} axes"
         )
     sizes = file.read(4 * axes)
     if len(sizes) < 4 * axes:
@@ -49,8 +49,8 @@ def _array(file: io.BufferedIOBase, path: Path, size: int) -> np.ndarray:
     check_size(expected, size, f"{path}: an array of shape {shape}")
     content = file.read(expected + 1)
     if len(content) != expected:
-        found = "more" if len(content) > expected else len(content)
-        raise InputError(f"{path}: an array of shape {shape} takes {expected} bytes, the file has {found}")
+        size_there = "more" if len(content) > expected else len(content)
+        raise InputError(f"{path}: an array of shape {shape} takes {expected} bytes, but the file has {size_there}")
     return np.frombuffer(content, kind).reshape(shape).astype(kind.newbyteorder("="))
 
 
@@ -67,7 +67,7 @@ def read_mnist(folder: Path) -> ImageSet:
         if not (path := _file(folder, part, "images", 3)):
             continue
         if not (labels := _file(folder, part, "labels", 1)):
-            raise InputError(f"{path}: its labels are not beside it ({_PARTS[part][0]}-labels-idx1-ubyte)")
+            raise InputError(f"{path}: its labels are not next to it ({_PARTS[part][0]}-labels-idx1-ubyte)")
         images, classes = read_idx(path), read_idx(labels)
         if images.ndim != 3 or images.dtype != np.uint8 or not images.size:
             raise InputError(f"{path}: holds {images.dtype} of shape {images.shape}; images are bytes of three axes")
