@@ -29,6 +29,8 @@ import anyjepa.cli
 from anyjepa.data.ecg.sets.catalogue import CATALOGUE
 from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
 from anyjepa.evaluation.result import Result
+from anyjepa.recipes.plain import recipe_names
+from anyjepa.recipes.presets import preset_names
 from anyjepa.recipes.schema import load_recipe
 from anyjepa.training.logs import read_metrics
 
@@ -109,18 +111,28 @@ def test_version(cli):
     assert cli("--version") == (0, f"{anyjepa.__version__}\n", "")
 
 
-def test_recipes_are_listed_within_80_columns(cli):
+def test_recipes_are_a_table_within_80_columns(cli):
     done = cli("recipes")
     assert done.code == 0
-    for name in ("ecg-jepa-demo", "ecg-jepa-xs", "ecg-jepa-s", "ecg-jepa-b"):
-        assert name in done.out
+    rows = [line.split() for line in done.out.splitlines()]
+    assert ["ecg-jepa-xs", "ecg", "3.6", "M", "12-lead", "ECGs"] in rows
+    assert {row[0] for row in rows if row} >= {*recipe_names(), *preset_names()}
     assert max(map(len, done.out.splitlines())) <= 80
 
 
-def test_a_printed_recipe_can_be_trained_from(cli, tmp_path):
-    done = cli("recipes", "ecg-jepa-xs")
+def test_the_list_of_recipes_imports_nothing_heavy():
+    code = "import sys\nfrom anyjepa.cli import app\n"
+    code += "app(['recipes'], standalone_mode=False)\nprint({'torch', 'lightning', 'sklearn'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.splitlines()[-1] == "set()", done.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["--all"]])
+def test_a_printed_recipe_can_be_trained_from(cli, tmp_path, options):
+    done = cli("recipes", "ecg-jepa-xs", *options)
     (tmp_path / "mine.yaml").write_text(done.out)
-    assert cli("recipes", tmp_path / "mine.yaml").out == done.out
+    assert cli("recipes", tmp_path / "mine.yaml", *options).out == done.out
+    assert load_recipe(tmp_path / "mine.yaml") == load_recipe("ecg-jepa-xs")
 
 
 def test_an_unknown_recipe_is_one_line(cli):

@@ -19,7 +19,7 @@ from anyjepa.data.cells.conditions import is_control, may_be_control
 from anyjepa.data.cells.controls import option
 from anyjepa.data.cells.files import CellFileConfig, from_anndata
 from anyjepa.errors import DataWarning, InputError
-from anyjepa.recipes.schema import apply_edit
+from anyjepa.recipes.plain import apply_edit
 
 OFF = {"quality": {"min_genes": 0, "max_mito": 1, "min_cells": 0, "min_condition_cells": 0}}
 

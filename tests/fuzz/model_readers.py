@@ -19,7 +19,8 @@ from anyjepa.errors import InputError
 def build_recipes(folder: Path, data: Path | None) -> None:
     from conftest import TINY
 
-    from anyjepa.recipes.schema import flat, load_recipe, recipe_names, to_yaml
+    from anyjepa.recipes.plain import flat, recipe_names
+    from anyjepa.recipes.schema import load_recipe, to_yaml
 
     for name in (
         "ecg-jepa-xs-2lead",

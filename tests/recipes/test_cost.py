@@ -12,7 +12,8 @@ from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
 from anyjepa.data.series.simulator import WavesConfig
 from anyjepa.data.series.simulator import simulate as simulate_series
 from anyjepa.errors import InputError
-from anyjepa.recipes.schema import load_recipe, recipe_names
+from anyjepa.recipes.plain import recipe_names
+from anyjepa.recipes.schema import load_recipe
 from anyjepa.recipes.yaml_text import plain_yaml
 from anyjepa.runs.pretrain import check_objective, pretrain
 

@@ -8,8 +8,8 @@ from anyjepa.errors import InputError
 from anyjepa.evaluation.fitting import FitConfig
 from anyjepa.evaluation.protocol import EvaluationConfig
 from anyjepa.nn.pooling import HeadConfig
+from anyjepa.recipes.plain import merge
 from anyjepa.recipes.presets import load_preset, preset_names
-from anyjepa.recipes.schema import merge
 
 # protocol: head, dropout, steps, lr, last lr, warm-up, weight decay, second beta, clip, patience
 PUBLISHED = {

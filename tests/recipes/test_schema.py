@@ -9,7 +9,8 @@ import yaml
 
 from anyjepa.errors import InputError
 from anyjepa.objectives.masked import MaskedPrediction
-from anyjepa.recipes.schema import changes, load_recipe, recipe_names, to_yaml
+from anyjepa.recipes.plain import recipe_names
+from anyjepa.recipes.schema import changes, load_recipe, to_yaml
 from anyjepa.runs.pretrain import build_objective
 
 
@@ -123,7 +124,7 @@ def test_a_wrong_edit_is_one_line(edit: str, message: str) -> None:
     ("text", "message"),
     [
         ("a: [1,", "not YAML"),
-        ("just words", "a recipe is a table of keys"),
+        ("just words", "a recipe must be a table of keys, not a str"),
         ("name: x\ndescription: y\n", "key 'objective' is missing"),
         ("name: ../x\ndescription: y\nobjective: {}\n", "name must be text that matches"),
         ("name: 2020-99-99\n", "not YAML"),
@@ -164,7 +165,7 @@ def test_a_base_file_lies_beside_its_recipe(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("base: base.yaml\nname: mine\n")
     assert load_recipe(tmp_path / "mine.yaml")[0].objective == load_recipe("ecg-jepa-demo")[0].objective
     (tmp_path / "wrong.yaml").write_text("base: [1]\nname: mine\n")
-    with pytest.raises(InputError, match="base is the name of a recipe"):
+    with pytest.raises(InputError, match="base must be the name of a recipe"):
         load_recipe(tmp_path / "wrong.yaml")
 
 
@@ -204,3 +205,18 @@ def test_a_recipe_with_perturbation_inside_evaluation_still_loads(name: str, tmp
         assert loaded == recipe
     else:
         assert loaded.perturbation == recipe.perturbation.model_copy(update={"bootstrap": 3})
+
+
+def test_a_short_training_has_a_short_warmup() -> None:
+    recipe, notices = load_recipe("ecg-jepa-demo", ["training.steps=20"])
+    assert (recipe.training.steps, recipe.training.optimiser.warmup) == (20, 2)
+    assert notices == ["20 steps are too few for a warm-up of 160: training.optimiser.warmup=2"]
+    recipe, notices = load_recipe("ecg-jepa-demo", ["training.steps=161"])
+    assert (recipe.training.optimiser.warmup, notices) == (160, [])
+    with pytest.raises(InputError, match="warmup 160 must be shorter than steps 20"):
+        load_recipe("ecg-jepa-demo", ["training.steps=20", "training.optimiser.warmup=160"])
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_any_recipe_can_be_tried_for_a_few_steps(name: str) -> None:
+    assert load_recipe(name, ["training.steps=20"])[0].training.steps == 20

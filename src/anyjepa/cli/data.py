@@ -82,7 +82,7 @@ def _cell_files(edits: Sequence[str]) -> CellFileConfig:
 
     plain: dict[str, Any] = {}
     if edits:
-        from anyjepa.recipes.schema import apply_edit  # slow: it knows the objectives
+        from anyjepa.recipes.plain import apply_edit
 
         for edit in edits:
             apply_edit(plain, edit)

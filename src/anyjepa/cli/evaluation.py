@@ -227,7 +227,7 @@ def _protocol(protocol: str, options: dict[str, Any], edits: list[str]) -> Calla
 
 def _settings(edits: list[str]) -> dict[str, Any] | None:
     """Edits such as evaluation.seeds=3 as nested settings."""
-    from anyjepa.recipes.schema import apply_edit
+    from anyjepa.recipes.plain import apply_edit
 
     plain: dict[str, Any] = {}
     for edit in edits:

@@ -10,7 +10,7 @@ from pydantic import PositiveFloat
 
 from anyjepa.config import Config
 from anyjepa.errors import InputError
-from anyjepa.recipes.schema import merge
+from anyjepa.recipes.plain import merge
 
 
 class Preset(Config):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -13,18 +12,15 @@ from pydantic import Field, model_validator
 from anyjepa.config import Config, validated
 from anyjepa.data.cells.source import CellDataConfig
 from anyjepa.data.ecg.config import EcgDataConfig
-from anyjepa.data.files import read_text
 from anyjepa.data.modalities import DataConfig
-from anyjepa.errors import InputError, did_you_mean
 from anyjepa.evaluation.protocol import EvaluationConfig
-from anyjepa.limits import RECIPE
 from anyjepa.nn.tokens import token_grid
 from anyjepa.objectives.build import ObjectiveConfig
 from anyjepa.objectives.next_embedding import NextEmbeddingConfig
 from anyjepa.objectives.paired import PairedPredictionConfig
 from anyjepa.perturbation.config import PerturbationConfig
 from anyjepa.recipes.cost import check_cost
-from anyjepa.recipes.yaml_text import plain_yaml
+from anyjepa.recipes.plain import apply_edit, flat, read_recipe, recipe_names
 from anyjepa.training.config import TrainingConfig
 
 MOST_CHANGES = 6  # that are listed
@@ -98,24 +94,28 @@ class Recipe(Config):
         return self
 
 
-def recipe_names() -> list[str]:
-    """The recipes that come with the package."""
-    return sorted(file.name.removesuffix(".yaml") for file in _folder().iterdir() if file.name.endswith(".yaml"))
-
-
 def load_recipe(name: str | Path, edits: Sequence[str] = ()) -> tuple[Recipe, list[str]]:
-    """A recipe by name or YAML path, with `edits` of the form 'a.b=value', and notices about what an edit dropped.
+    """Load a recipe by name or YAML path, with `edits` of the form 'a.b=value', and return notices (see `edited`).
 
     Raises InputError in one line for an unknown name, broken YAML, unknown keys or values that do not fit.
     """
-    recipe = validated(Recipe, _plain(name), str(name))
+    recipe = validated(Recipe, read_recipe(name), str(name))
     return edited(recipe, edits, str(name)) if edits else (recipe, [])
 
 
 def edited(recipe: Recipe, edits: Sequence[str], where: str = "") -> tuple[Recipe, list[str]]:
-    """A recipe after edits of the form 'a.b=value', and notices about what they dropped. Raises InputError."""
+    """Apply edits of the form 'a.b=value' to a recipe, and return notices about what else changed.
+
+    An edit of a `kind` drops the keys of the old kind. An edit of training.steps alone shortens a warm-up that would
+    not end before the training does. Raises InputError.
+    """
     plain = recipe.model_dump(mode="json")  # every default filled in, so that any key can be edited
     notices = [notice for edit in edits for notice in apply_edit(plain, edit)]
+    steps, warmup = plain["training"]["steps"], recipe.training.optimiser.warmup
+    alone = not any(edit.startswith("training.optimiser") for edit in edits)
+    if alone and steps != recipe.training.steps and isinstance(steps, int) and 0 < steps <= warmup:
+        plain["training"]["optimiser"]["warmup"] = steps // 10
+        notices.append(f"{steps} steps are too few for a warm-up of {warmup}: training.optimiser.warmup={steps // 10}")
     return validated(Recipe, plain, where or recipe.name), notices
 
 
@@ -143,84 +143,3 @@ def changes(plain: Mapping[str, Any]) -> str:
     ]
     more = [f"{len(found) - MOST_CHANGES} more"] if len(found) > MOST_CHANGES else []
     return f"{packaged.name}, changed: {', '.join([*found[:MOST_CHANGES], *more])}" if found else ""
-
-
-def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as one, with dotted keys."""
-    found = {}
-    for key, value in table.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return found
-
-
-def _folder() -> Any:
-    return resources.files("anyjepa.recipes")
-
-
-def _plain(name: str | Path) -> dict[str, Any]:
-    """The plain dictionary of a recipe, laid over that of its `base`, which has none itself."""
-    plain = _read(name)
-    if "base" not in plain:
-        return plain
-    base = _read(_beside(name, plain.pop("base")))
-    if "base" in base:
-        raise InputError(f"{name}: its base has a base itself; recipes inherit one level")
-    return merge(base, plain)
-
-
-def _beside(name: str | Path, base: object) -> str | Path:
-    """A base given as a file is looked up beside the recipe that names it."""
-    if not isinstance(base, str):
-        raise InputError(f"{name}: base is the name of a recipe or of a YAML file, this is {type(base).__name__}")
-    return Path(name).parent / base if base.endswith((".yaml", ".yml")) else base
-
-
-def _read(name: str | Path) -> dict[str, Any]:
-    path = Path(name)
-    if path.suffix in (".yaml", ".yml"):
-        text = read_text(path, RECIPE)
-    elif str(name) in recipe_names():
-        text = _folder().joinpath(f"{name}.yaml").read_text()
-    else:
-        raise InputError(f"there is no recipe '{name}'{did_you_mean(str(name), recipe_names())}")
-    plain = plain_yaml(text, str(name))
-    if not isinstance(plain, dict):
-        raise InputError(f"{name}: a recipe is a table of keys, this is {type(plain).__name__}")
-    return plain
-
-
-def merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` laid over `base`, table by table. A table of another `kind` replaces the base's."""
-    merged = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), dict)
-        same_kind = both and value.get("kind", merged[key].get("kind")) == merged[key].get("kind")
-        merged[key] = merge(merged[key], value) if same_kind else value
-    return merged
-
-
-def apply_edit(plain: dict[str, Any], edit: str) -> list[str]:
-    """Set one dotted key. Changing a `kind` drops the keys that belonged to the old one; the notice says which."""
-    key, equals, text = edit.partition("=")
-    if not equals or not key:
-        raise InputError(f"--set {edit}: write it as key=value, e.g. training.steps=1000")
-    *tables, last = key.split(".")
-    for name in tables:
-        if plain.get(name) is None:  # also one that is left out on purpose
-            plain[name] = {}
-        plain = plain[name]
-        if not isinstance(plain, dict):
-            raise InputError(f"--set {edit}: '{name}' is a value, not a table")
-    try:
-        value = plain_yaml(text, f"--set {key}")
-    except InputError:
-        value = text
-    notices = []
-    if last == "kind" and plain.get("kind", value) != value:
-        dropped = [name for name in plain if name != "kind"]
-        for name in dropped:
-            del plain[name]
-        if dropped:
-            notices = [f"{key}={value} drops {', '.join(dropped)}, which belonged to the old kind"]
-    plain[last] = value
-    return notices

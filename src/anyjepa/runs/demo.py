@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from anyjepa.errors import InputError, did_you_mean
-from anyjepa.recipes.schema import load_recipe, recipe_names
+from anyjepa.recipes.plain import recipe_names
+from anyjepa.recipes.schema import load_recipe
 from anyjepa.runs.evaluate import evaluate
 from anyjepa.runs.folder import Run
 from anyjepa.runs.perturbations import evaluate_perturbations

@@ -19,8 +19,8 @@ from anyjepa.evaluation.protocol import Candidate, EvaluationConfig
 from anyjepa.evaluation.result import PROTOCOLS, Result
 from anyjepa.evaluation.windows import Windows
 from anyjepa.objectives.base import Weights
+from anyjepa.recipes.plain import merge
 from anyjepa.recipes.presets import load_preset, preset_names
-from anyjepa.recipes.schema import merge
 from anyjepa.runs.classifier import refuse_other_model, write_classifier
 from anyjepa.runs.embedding_pictures import keep_embedding
 from anyjepa.runs.folder import Run, find_run

@@ -21,7 +21,7 @@ from anyjepa.perturbation.scoring.baselines import BASELINES
 from anyjepa.perturbation.scoring.effects import Effects, Fit, Predict
 from anyjepa.perturbation.scoring.evaluate import judge
 from anyjepa.perturbation.scoring.result import Judgement
-from anyjepa.recipes.schema import merge
+from anyjepa.recipes.plain import merge
 from anyjepa.runs.amounts import Question, ask_amounts, has_amounts, own_predictor
 from anyjepa.runs.folder import Run
 from anyjepa.runs.model import CellModel, Model

@@ -21,7 +21,8 @@ from anyjepa.errors import InputError
 from anyjepa.objectives.base import Objective
 from anyjepa.objectives.build import build, check_parameters
 from anyjepa.randomness import torch_seed
-from anyjepa.recipes.schema import Recipe, changes, edited, flat, load_recipe
+from anyjepa.recipes.plain import flat
+from anyjepa.recipes.schema import Recipe, changes, edited, load_recipe
 from anyjepa.runs.folder import Run, check_unused, killed_before_it_began, new_run, open_run
 from anyjepa.runs.mask_pictures import keep_masks
 from anyjepa.torch_defaults import torch_defaults

@@ -18,7 +18,7 @@ from anyjepa.data.cells.source import CellDataConfig, find_screen, held_out
 from anyjepa.data.cells.splits import CellSplit, SplitConfig, split
 from anyjepa.errors import InputError
 from anyjepa.objectives.base import Weights
-from anyjepa.recipes.schema import apply_edit
+from anyjepa.recipes.plain import apply_edit
 from anyjepa.runs.embedding_pictures import keep_embedding
 from anyjepa.runs.folder import Run, find_run
 from anyjepa.runs.model import CellModel, Model, load
