@@ -72,10 +72,10 @@ class MaskedPrediction(Objective):
         self.target = build_target(config.target, self.student, lambda: ViT(config.encoder, channels, size))
 
     def forward(self, batch: Batch) -> Losses:
-        """The mean distance between predicted and target representations over the hidden tokens of all M blocks.
+        """The mean distance over the tokens j of all M blocks B_i, 1 / T sum_i sum_(j in B_i) d(predicted_j, s_y_j).
 
-        Each group of masks has its own context and mask token (V-JEPA has two groups, the others one); the loss is the
-        mean over groups.
+        T counts these tokens in the optimiser batch. A group of masks has its own context and mask token; the loss is
+        the mean over groups (two in V-JEPA, one otherwise). A regulariser adds its terms.
         """
         config, losses = self.config, Losses()
         grid = token_grid(batch.x.shape[2:], config.encoder.patch)
@@ -87,7 +87,7 @@ class MaskedPrediction(Objective):
                 masks, count = masks.everything(prod(grid)), batch.samples * prod(grid)
             predicted = self.predictor(
                 s_x, places, masks.targets, masks.targets_valid, grid, batch.start, number
-            )  # (sum T, D), the M blocks one after the other
+            )  # (sum T, D), g_phi's predictions of the M blocks, one after the other
             target = masks.of(s_y if config.target.gradient else s_y.detach())  # (sum T, D)
             loss = distance(config.distance, predicted, target) / max(count, 1)
             losses.add("prediction", prediction_weight(config.regulariser) * loss)
