@@ -36,7 +36,8 @@ def test_every_block_of_python_is_an_excerpt_or_runs() -> None:
 def test_the_table_of_settings_is_that_of_the_recipes() -> None:
     from anyjepa.recipes.schema import load_recipe
 
-    rows = {cells[0]: cells[1:] for line in PAGE.splitlines() if len(cells := line.strip("| ").split(" | ")) == 4}
+    table = PAGE.split("They differ in settings:")[1].split("NEPA")[0]
+    rows = {cells[0]: cells[1:] for line in table.splitlines() if len(cells := line.strip("| ").split(" | ")) == 4}
     for column, name in enumerate(rows["recipe"]):
         objective = load_recipe(name.strip("`"))[0].objective
         assert rows["masks"][column].startswith(f"`{objective.masks.kind}`")

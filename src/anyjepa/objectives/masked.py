@@ -72,9 +72,9 @@ class MaskedPrediction(Objective):
         self.target = build_target(config.target, self.student, lambda: ViT(config.encoder, channels, size))
 
     def forward(self, batch: Batch) -> Losses:
-        """The mean distance over the tokens j of all M blocks B_i, 1 / T sum_i sum_(j in B_i) d(predicted_j, s_y_j).
+        """The mean distance over the tokens j of all M blocks B_i, 1 / n sum_i sum_(j in B_i) d(predicted_j, s_y_j).
 
-        T counts these tokens in the optimiser batch. A group of masks has its own context and mask token; the loss is
+        n counts these tokens in the optimiser batch. A group of masks has its own context and mask token; the loss is
         the mean over groups (two in V-JEPA, one otherwise). A regulariser adds its terms.
         """
         config, losses = self.config, Losses()
