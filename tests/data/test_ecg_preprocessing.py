@@ -122,11 +122,11 @@ def test_a_missing_lead_is_named_with_what_there_is() -> None:
     without = recording(ecg_like(11), LEADS[:-1])
     is_missing = r"^records/r\.hea: lead 'V6' is missing \(12 are needed\)\. Has: I, II, .*, V5\."
     in_training = (
-        r" Train on fewer by data\.leads=\[\.\.\.\], set it to zero by data\.missing_leads=zero, "
-        r"mask it by data\.missing_leads=mask with objective\.encoder\.absent=true, "
-        r"or leave such records out by data\.on_error=skip$"
+        r" Train on fewer with data\.leads=\[\.\.\.\], set it to zero with data\.missing_leads=zero, "
+        r"mask it with data\.missing_leads=mask and objective\.encoder\.absent=true, "
+        r"or skip such records with data\.on_error=skip$"
     )
-    in_use = " Leave such records out by --skip-errors, or use a model that was trained on the leads that there are"
+    in_use = " Skip such records with --skip-errors, or use a model that was trained on these leads or with"
     with pytest.raises(InputError, match=is_missing + "$"):
         align(without, 500.0, LEADS)
     with pytest.raises(InputError, match=is_missing + in_training):

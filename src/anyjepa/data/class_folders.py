@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, TypeVar, get_args
 
 from anyjepa.data.listing import TABLES, Listing, counted, list_folder, tell
-from anyjepa.errors import InputError
+from anyjepa.errors import InputError, one_line
 
+T = TypeVar("T")
 Part = Literal["train", "validation", "test"]
 NAMES: dict[str, Part] = {
     "train": "train",
@@ -60,6 +61,29 @@ def class_files(root: Path, suffixes: Sequence[str], what: str, remarks: list[st
     files.sort(key=lambda file: get_args(Part).index(file.part or "train"))
     tell([*listing.remarks(), *_remarks(listing, files, depth + 1)], remarks)
     return files
+
+
+def readable(
+    root: Path, files: Sequence[ClassFile], read: Callable[[Path], T], on_error: Literal["raise", "skip"], what: str
+) -> tuple[dict[ClassFile, T], dict[str, str]]:
+    """What `read` returns for each file, and the skipped files with reasons. Raises InputError if none is left."""
+    found, skipped = {}, {}
+    for file in files:
+        try:
+            found[file] = read(file.path)
+        except InputError as error:
+            if on_error == "raise":
+                raise
+            skipped[one_line(file.id)] = str(error)
+    if not found:
+        raise InputError(f"{root}: has no readable {what}; the first error: {next(iter(skipped.values()))}")
+    return found, skipped
+
+
+def split_of(files: Iterable[ClassFile]) -> tuple[str, ...] | None:
+    """The part of each file; None if no file is in a part."""
+    parts = [file.part for file in files]
+    return tuple(part or "train" for part in parts) if any(parts) else None
 
 
 def split_folders(root: Path, files: Sequence[Path]) -> dict[str, Part | None]:

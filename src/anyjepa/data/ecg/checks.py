@@ -6,6 +6,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 
 import numpy as np
 
@@ -48,38 +49,28 @@ class Problem:
 
 
 def check(recordings: Sequence[Recording], examples: int = 3) -> list[Problem]:
-    """The problems of the recordings, one a kind, with at most `examples` examples each."""
+    """The problems of the recordings, one per kind, with at most `examples` examples each."""
     expected = _expected_leads(recordings)
-    found: dict[str, list[str]] = defaultdict(list)
-    for recording in recordings:
-        for kind, detail in _problems_of(recording, expected[recording.source]).items():
-            found[kind].append(f"{recording.where}: {detail}")
-    return [
-        Problem(kind, _MEANING[kind], len(found[kind]), tuple(found[kind][:examples]))
-        for kind in _MEANING
-        if found[kind]
+    found = [
+        Problem(kind, _MEANING[kind], 1, (f"{recording.where}: {detail}",))
+        for recording in recordings
+        for kind, detail in _problems_of(recording, expected[recording.source]).items()
     ]
+    return added_up(found, examples)
 
 
 def added_up(problems: Sequence[Problem], examples: int = 3) -> list[Problem]:
-    """One problem a kind from those of several `check`s, with at most `examples` examples each."""
-    found: dict[str, list[Problem]] = defaultdict(list)
-    for problem in problems:
-        found[problem.kind].append(problem)
-    return [
-        Problem(
-            kind,
-            _MEANING[kind],
-            sum(p.count for p in found[kind]),
-            tuple(example for p in found[kind] for example in p.examples)[:examples],
-        )
-        for kind in _MEANING
-        if found[kind]
-    ]
+    """Merge problems into one per kind, with at most `examples` examples each."""
+    merged = []
+    for kind, meaning in _MEANING.items():
+        if same := [problem for problem in problems if problem.kind == kind]:
+            shown = tuple(islice(chain.from_iterable(problem.examples for problem in same), examples))
+            merged.append(Problem(kind, meaning, sum(problem.count for problem in same), shown))
+    return merged
 
 
 def warn_about(problems: Sequence[Problem]) -> None:
-    """One DataWarning a problem."""
+    """Issue one DataWarning per problem."""
     for problem in problems:
         warnings.warn(str(problem), DataWarning, stacklevel=3)
 

@@ -21,13 +21,13 @@ MissingLeads = Literal["refuse", "zero", "mask"]
 OnError = Literal["raise", "skip"]
 Leads = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(check_distinct)]
 _IN_TRAINING = (
-    "Train on fewer by data.leads=[...], set it to zero by data.missing_leads=zero, "
-    "mask it by data.missing_leads=mask with objective.encoder.absent=true, "
-    "or leave such records out by data.on_error=skip"
+    "Train on fewer with data.leads=[...], set it to zero with data.missing_leads=zero, "
+    "mask it with data.missing_leads=mask and objective.encoder.absent=true, "
+    "or skip such records with data.on_error=skip"
 )
 _IN_USE = (
-    "Leave such records out by --skip-errors, or use a model that was trained on the leads that there are, "
-    "or with data.missing_leads=mask"
+    "Skip such records with --skip-errors, or use a model that was trained on these leads or with "
+    "data.missing_leads=mask"
 )
 OUTLIER = 100
 """Leads this many times larger than usual are left out of the constants. Between persons, leads vary tenfold."""

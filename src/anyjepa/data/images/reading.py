@@ -1,14 +1,19 @@
-"""Which kind of image set a path holds."""
+"""Read image sets: published ones, folders of images with a folder per class, and sets of the Hugging Face hub."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from anyjepa.data.images import folders
-from anyjepa.data.images.image_set import ImageSet
+import numpy as np
+
+from anyjepa.data.class_folders import class_files, readable, split_of
+from anyjepa.data.images.image_files import SUFFIXES, ImageFiles, read_image
+from anyjepa.data.images.image_set import ImageSet, Labels
 from anyjepa.data.images.sets import cifar, mnist
 from anyjepa.data.images.sets.hub import PREFIX, read_hub
+from anyjepa.data.listing import list_folder, set_name
 from anyjepa.errors import InputError
 
 
@@ -29,7 +34,30 @@ def read_images(
         return cifar.read_cifar(*found)
     if not path.is_dir():
         raise InputError(f"{path}: is not a set of images; pass a folder, a CIFAR archive (.tar.gz) or hf:OWNER/NAME")
-    return mnist.read_mnist(path) if mnist.recognise(path) else folders.read_folder(path, on_error, remarks)
+    return mnist.read_mnist(path) if mnist.recognise(path) else read_folder(path, on_error, remarks)
+
+
+def read_folder(root: Path, on_error: Literal["raise", "skip"] = "raise", remarks: list[str] | None = None) -> ImageSet:
+    """The images under `root`; ids are their paths in it. The class is the first folder, below that of the split.
+
+    on_error 'skip': each file is decoded once and skipped if that fails; 'raise': only headers are read now, so
+    truncation raises InputError when decoding. remarks: see `class_files`. Raises InputError if there is no image.
+    """
+    listed = class_files(root, SUFFIXES, "image", remarks)
+    files, skipped = readable(root, listed, partial(read_image, decode=on_error == "skip"), on_error, "image")
+    ids = tuple(file.id for file in files)
+    classes = tuple(sorted({file.label for file in files if file.label is not None}))
+    place = {name: number for number, name in enumerate(classes)}
+    numbers = np.array([place[file.label] for file in files if file.label is not None], int)
+    checksums = tuple(f"{file.id} {file.path.stat().st_size}" for file in files)
+    return ImageSet(
+        name=set_name(root),
+        ids=ids,
+        images=ImageFiles(tuple(file.path for file in files), checksums),
+        split=split_of(files),
+        labels={"class": Labels(classes, numbers)} if len(classes) > 1 else {},
+        skipped=skipped,
+    )
 
 
 def recognise(path: Path | str) -> bool:
@@ -37,4 +65,8 @@ def recognise(path: Path | str) -> bool:
     if str(path).startswith(PREFIX):
         return True
     path = Path(path)
-    return bool(cifar.recognise(path)) or mnist.recognise(path) or folders.recognise(path)
+    return bool(cifar.recognise(path)) or mnist.recognise(path) or _has_images(path)
+
+
+def _has_images(folder: Path) -> bool:
+    return folder.is_dir() and bool(list_folder(folder, SUFFIXES).files)

@@ -8,13 +8,13 @@ from typing import Literal
 import numpy as np
 
 from anyjepa.data.array_files import read_arrays
-from anyjepa.data.class_folders import ClassFile, class_files
+from anyjepa.data.class_folders import ClassFile, class_files, readable, split_of
 from anyjepa.data.labels import LabelTable
 from anyjepa.data.listing import set_name
-from anyjepa.data.video.files import SUFFIXES, Decoding, VideoFiles, decode, scan
+from anyjepa.data.video.files import SUFFIXES, Decoding, Scan, VideoFiles, decode, scan
 from anyjepa.data.video.preprocessing import checked
 from anyjepa.data.video.video_set import VideoArrays, VideoSet
-from anyjepa.errors import InputError, one_line
+from anyjepa.errors import InputError
 
 
 def read_files(path: Path, on_error: Literal["raise", "skip"], decoding: Decoding) -> VideoSet:
@@ -29,30 +29,22 @@ def read_files(path: Path, on_error: Literal["raise", "skip"], decoding: Decodin
         if path.suffix.lower() not in (*SUFFIXES, ""):
             raise InputError(f"{path}: files ending in '{path.suffix}' are not read; known are {', '.join(SUFFIXES)}")
         root, listed = path.parent, [ClassFile(path, path.name)]
-    files, scans, arrays, skipped = [], [], [], {}
-    for file in listed:
-        try:
-            seen = scan(file.path)
-            if decoding.when == "ahead" or on_error == "skip":
-                frames = decode(file.path, seen, np.arange(seen.frames), decoding)
-                if decoding.when == "ahead":
-                    arrays.append(frames)
-        except InputError as error:
-            if on_error == "raise":
-                raise
-            skipped[one_line(file.id)] = str(error)
-            continue
-        files.append(file)
-        scans.append(seen)
-    if not files:
-        raise InputError(f"{path}: has no readable video; the first error: {next(iter(skipped.values()))}")
+    ahead = decoding.when == "ahead"
+
+    def read(path: Path) -> tuple[Scan, np.ndarray | None]:
+        seen = scan(path)
+        decoded = ahead or on_error == "skip"
+        frames = decode(path, seen, np.arange(seen.frames), decoding) if decoded else None
+        return seen, frames if ahead else None
+
+    files, skipped = readable(path, listed, read, on_error, "video")
     ids = tuple(file.id for file in files)
-    split = tuple(file.part or "train" for file in files) if any(file.part for file in files) else None
-    in_files = VideoFiles(tuple(file.path for file in files), tuple(scans), decoding)
+    split = split_of(files)
+    scans, arrays = zip(*files.values(), strict=True)
     return VideoSet(
         name=set_name(root),
         ids=ids,
-        videos=VideoArrays(arrays) if decoding.when == "ahead" else in_files,
+        videos=VideoArrays(arrays) if ahead else VideoFiles(tuple(file.path for file in files), scans, decoding),
         split=split,
         tables=_classes(ids, [file.label for file in files], split),
         skipped=skipped,

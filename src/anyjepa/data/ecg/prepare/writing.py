@@ -207,7 +207,7 @@ def _write_shard(work: Work, name: str, entries: list[Entry]) -> None:
                     settings.leads,
                     missing_leads=settings.missing_leads,
                     highpass_hz=settings.highpass_hz,
-                    advice="Leave such records out by --on-error skip, or keep them by --missing-leads zero",
+                    advice="Skip such records with --on-error skip, or keep them with --missing-leads zero",
                 )
             except InputError as error:
                 _skip(settings, skipped, recording.id, error)
