@@ -1,1 +1,1 @@
-"""Judge encoders on labels: features, probes, fine-tuning, metrics and controls, the same for every modality."""
+"""Evaluate encoders with labels: features, probes, fine-tuning, metrics and controls, the same for every modality."""

@@ -1,4 +1,4 @@
-"""An encoder and a head in use: logits of every window of a record, and what they say of the record."""
+"""Classify records with an encoder and a head: logits of every window, combined per record."""
 
 from __future__ import annotations
 

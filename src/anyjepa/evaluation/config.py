@@ -1,4 +1,4 @@
-"""How encoders are judged on labels: the settings of every protocol."""
+"""Settings of every protocol that evaluates encoders with labels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from anyjepa.evaluation.windows import Windows
 
 
 class EvaluationConfig(Config):
-    """How encoders are judged on labels. Settings of protocols that are not chosen have no effect."""
+    """How encoders are evaluated with labels. Settings of protocols that are not chosen have no effect."""
 
     protocol: Literal["linear", "knn", "attentive", "finetune", "supervised"] = Field(
         default="linear",

@@ -1,4 +1,4 @@
-"""What every result stands beside: the same network with random weights, and the input itself."""
+"""Controls of every result: the same network with random weights, and the input itself."""
 
 from __future__ import annotations
 

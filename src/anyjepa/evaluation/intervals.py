@@ -1,4 +1,4 @@
-"""What can be said about a metric: intervals over repeats and over patients."""
+"""Confidence intervals of metrics, over repeats and over patients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over repeats with its 95 % t interval (low, high); None where there is no such number.
+    """A mean over repeats with its 95 % t interval (low, high); None where it is undefined.
 
     bootstrap: 95 % interval over groups (patients).
     """

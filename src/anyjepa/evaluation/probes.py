@@ -119,9 +119,9 @@ def standardised(x: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, tuple[np.
 
 
 def selection_score(values: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
-    """What a validation part says of probabilities (N, C), higher is better: macro AUROC, then minus the log loss.
+    """Quality of probabilities (N, C) on a validation part, higher is better: macro AUROC, then minus the log loss.
 
-    Small validation parts tie often, and the log loss decides; also where no class has an AUROC.
+    The log loss decides ties, which are common in small validation parts, and where no class has an AUROC.
     """
     area = float(macro(auroc(values, scores)))
     log_loss = -float(np.log(np.where(values == 1, scores, 1 - scores).clip(1e-12)).mean())

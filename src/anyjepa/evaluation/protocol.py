@@ -1,4 +1,4 @@
-"""One protocol for every modality: judge encoders on labels, with the controls beside."""
+"""One protocol for every modality: evaluate encoders with labels, next to controls."""
 
 from __future__ import annotations
 
@@ -38,14 +38,16 @@ def evaluate(
     progress: Callable[[str], None] = lambda row: None,
     keep: Callable[[Fitted], object] | None = None,
 ) -> Result:
-    """Judge each candidate and the controls on the same splits; differences are taken against the first row.
+    """Evaluate each candidate and the controls on the same splits. Differences are from the first row.
 
-    Controls: the same probe on the first candidate's network with random weights (new ones a seed), a probe on the
-    raw input, and where asked for the same network trained from scratch. An attentive probe stands beside a linear one.
-    task, data: what the result calls them; sources: of ids, the name of their data set or folder; patients: of ids, as
-    pretraining names them, where the labels' groups do not; what: records and their groups are called; cache: folder
-    for features; progress: told each row's name before it is computed; keep: given the first row's classifier of the
-    first split. Raises InputError.
+    Controls: the same probe on the first candidate's network with random weights (new ones for each seed), a probe on
+    the raw input and, if requested, the same network trained from scratch. An attentive probe stands next to a linear
+    one.
+
+    task, data: their names in the result. sources: the data set or folder of each id. patients: the patient of each id
+    as in pretraining, where the groups of the labels differ. what: words for records and groups. cache: folder for
+    features. progress: called with each row's name before it is computed. keep: called with the first row's classifier
+    of the first split. Raises InputError.
     """
     if keep and config.protocol == "knn":
         raise InputError("evaluate: nearest neighbours cannot be saved as a classifier; choose another protocol")
@@ -58,20 +60,20 @@ def evaluate(
     rows: list[Row] = []
     resampled: dict[str, Resampled] = {}
     notices = []
-    for name, (judge, control) in study.judges(candidates).items():
+    for name, (evaluator, control) in study.evaluators(candidates).items():
         progress(name)
-        judged = []
+        outcomes = []
         for split in study.repeats:
-            one = judge(split)
-            if keep and not rows and not judged:
-                keep(study.fitted(one, split))
-            judged.append(one._replace(probed=one.probed._replace(head=None, encoder=None), encoder=None))
-        labelled = any(one.weights == "fine-tuned" for one in judged)
-        found = exposure((one.seen for one in judged), study.repeats, table, study.hashes, origins, people, labelled)
-        row, resampled[name] = study.row(name, judged, control, found)
+            outcome = evaluator(split)
+            if keep and not rows and not outcomes:
+                keep(study.fitted(outcome, split))
+            outcomes.append(outcome._replace(probed=outcome.probed._replace(head=None, encoder=None), encoder=None))
+        labelled = any(one.weights == "fine-tuned" for one in outcomes)
+        seen = exposure((one.seen for one in outcomes), study.repeats, table, study.hashes, origins, people, labelled)
+        row, resampled[name] = study.row(name, outcomes, control, seen)
         rows.append(row)
-        if name in candidates and found.transductive is not False:
-            notices.append(f"{name}: {found}")
+        if name in candidates and seen.transductive is not False:
+            notices.append(f"{name}: {seen}")
     return Result(
         task=task,
         data=data or f"{len(table)} {what[0]}",

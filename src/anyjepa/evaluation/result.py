@@ -1,4 +1,4 @@
-"""What an evaluation found, as JSON with a schema and as a table for the terminal."""
+"""The result of an evaluation, as JSON with a schema and as a table for the terminal."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _IN_TERMINAL = ("macro_auprc", "macro_f1", "macro_ece")  # 80 columns hold no mo
 
 
 class Repeat(Config):
-    """One row on one test part. None: there is no such number, as the AUROC of a class without positives."""
+    """One row on one test part. None: undefined, such as the AUROC of a class without positives."""
 
     seed: int
     fold: int
@@ -56,7 +56,7 @@ class Repeat(Config):
 
 
 class Row(Config):
-    """One thing that was judged: an encoder or a control."""
+    """One row: an encoder or a control."""
 
     name: str
     control: bool
@@ -93,7 +93,7 @@ class Parts(Config):
 
 
 class Result(Config):
-    """One evaluation: a protocol on a task, with the controls beside."""
+    """One evaluation: a protocol on a task, with controls."""
 
     schema_version: Literal[2] = SCHEMA_VERSION
     task: str
@@ -174,7 +174,7 @@ class Result(Config):
         return Estimate(estimate.mean, low, high, estimate.repeats)
 
     def to_json(self, path: str | Path | None = None) -> str:
-        """The result as JSON text, also written to `path` if one is given."""
+        """The result as JSON text; writes it to `path`, too, unless that is None."""
         text = self.model_dump_json(indent=2) + "\n"
         if path is not None:
             write_text(Path(path), text)

@@ -1,4 +1,4 @@
-"""Which records train, choose and test. A group (patient) is always in one part only."""
+"""Split records into training, validation and test. A group (patient) is always in one part only."""
 
 from __future__ import annotations
 

@@ -32,14 +32,14 @@ from anyjepa.nn.pooling import Head
 
 @dataclass(frozen=True)
 class Candidate:
-    """An encoder to be judged."""
+    """An encoder to evaluate."""
 
     encoder: Encoder
     weights: str = "teacher"  # or 'student', 'random'
     seen: Seen | None = None  # what it was pretrained on; None: unknown
 
 
-# A function where pretraining left out the split's test part; it should remember what it made, for it is asked again.
+# A function, if pretraining left out the split's test part. It is called repeatedly, so it should keep its results.
 Source = Candidate | Callable[[Split], Candidate]
 
 
@@ -62,7 +62,7 @@ class Fitted:
     macro_auroc: float  # on the split's test part
 
 
-class Judged(NamedTuple):
+class Outcome(NamedTuple):
     """One row on one split."""
 
     probed: Probed
@@ -71,7 +71,7 @@ class Judged(NamedTuple):
     encoder: Encoder | None = None
 
 
-Judge = Callable[[Split], Judged]
+Evaluator = Callable[[Split], Outcome]
 
 
 class Study:
@@ -88,7 +88,7 @@ class Study:
             self.repeats = [low_shot(table, split, config.low_shot) for split in whole]
             warn_of_few(table, whole, config.low_shot)
 
-    def judges(self, candidates: Mapping[str, Source]) -> dict[str, tuple[Judge, bool]]:
+    def evaluators(self, candidates: Mapping[str, Source]) -> dict[str, tuple[Evaluator, bool]]:
         """Every row by name, and whether it is a control; the candidates first."""
         if not candidates:
             raise InputError("evaluate: no encoder to evaluate")
@@ -99,12 +99,14 @@ class Study:
         raw = self._raw()
         if protocol == "supervised":
             return _named(scratch, False) | _named(raw, True)
-        judge = self.train if protocol == "finetune" else self.probe
-        rows = _named({name: self._judge(source, judge) for name, source in candidates.items()}, False)
+        probe = self.train if protocol == "finetune" else self.probe
+        rows = _named({name: self._evaluator(source, probe) for name, source in candidates.items()}, False)
         if protocol == "finetune":
             return rows | _named(scratch | raw, True)
         if protocol == "attentive":
-            linear = {f"{name}, linear probe": self._judge(source, self.linear) for name, source in candidates.items()}
+            linear = {
+                f"{name}, linear probe": self._evaluator(source, self.linear) for name, source in candidates.items()
+            }
             rows |= _named(linear, False)
         controls = {"random init (same network)": self._random(network, self.probe)} | raw
         return rows | _named(controls | (scratch if self.config.from_scratch else {}), True)
@@ -133,10 +135,10 @@ class Study:
         head = self.probe(encoder, split).head if settings.after == "attentive" else None
         return finetune(encoder, self.samples, values, split, exclusive, windows, settings, head=head)
 
-    def fitted(self, judged: Judged, split: Split) -> Fitted:
+    def fitted(self, outcome: Outcome, split: Split) -> Fitted:
         """A row's classifier of one split, to be kept."""
-        probed, (scored, thresholds) = judged.probed, self._decided(judged.probed, split)
-        encoder = probed.encoder or judged.encoder
+        probed, (scored, thresholds) = outcome.probed, self._decided(outcome.probed, split)
+        encoder = probed.encoder or outcome.encoder
         assert encoder is not None, "raw input is never the first row"
         assert probed.head is not None, "nearest neighbours are refused before"
         unchosen = np.zeros(len(self.table.classes), bool) if thresholds is None else np.isnan(thresholds)
@@ -156,14 +158,14 @@ class Study:
             macro_auroc=float(scored.measure()[0]["macro_auroc"][0]),
         )
 
-    def row(self, name: str, judged: Sequence[Judged], control: bool, seen: Exposure) -> tuple[Row, Resampled]:
+    def row(self, name: str, outcomes: Sequence[Outcome], control: bool, seen: Exposure) -> tuple[Row, Resampled]:
         """A row's metrics over all repeats, and over resamples of the patients: the same draws for every row."""
-        decided = [self._decided(one.probed, split) for split, one in zip(self.repeats, judged, strict=True)]
+        decided = [self._decided(one.probed, split) for split, one in zip(self.repeats, outcomes, strict=True)]
         tests = [scored for scored, _ in decided]
         resampled = bootstrap(tests, self.config.bootstrap)
         repeats = [
             self._repeat(split, one.probed, *found)
-            for split, one, found in zip(self.repeats, judged, decided, strict=True)
+            for split, one, found in zip(self.repeats, outcomes, decided, strict=True)
         ]
         classes = self.table.classes
 
@@ -178,7 +180,7 @@ class Study:
         row = Row(
             name=name,
             control=control,
-            weights=judged[0].weights,
+            weights=outcomes[0].weights,
             transductive=seen.transductive,
             repeats=tuple(repeats),
             metrics={metric: over(metric) for metric in repeats[0].metrics},
@@ -213,29 +215,29 @@ class Study:
     def _inputs(self) -> tuple[Samples, Windows]:
         return self.samples, self.config.windows
 
-    def _judge(self, source: Source, probe: Callable[[Encoder, Split], Probed]) -> Judge:
-        def judge(split: Split) -> Judged:
+    def _evaluator(self, source: Source, probe: Callable[[Encoder, Split], Probed]) -> Evaluator:
+        def evaluate(split: Split) -> Outcome:
             candidate = source if isinstance(source, Candidate) else source(split)
-            return Judged(probe(candidate.encoder, split), candidate.weights, candidate.seen, candidate.encoder)
+            return Outcome(probe(candidate.encoder, split), candidate.weights, candidate.seen, candidate.encoder)
 
-        return judge
+        return evaluate
 
-    def _random(self, network: Encoder, probe: Callable[[Encoder, Split], Probed]) -> Judge:
-        def judge(split: Split) -> Judged:
+    def _random(self, network: Encoder, probe: Callable[[Encoder, Split], Probed]) -> Evaluator:
+        def evaluate(split: Split) -> Outcome:
             encoder = random_encoder(network, split.seed)
-            return Judged(probe(encoder, split), "random", Nothing(), encoder)
+            return Outcome(probe(encoder, split), "random", Nothing(), encoder)
 
-        return judge
+        return evaluate
 
-    def _raw(self) -> dict[str, Judge]:
+    def _raw(self) -> dict[str, Evaluator]:
         """Rows on the input itself; a linear probe where the protocol needs tokens or a network."""
         suffix = "" if self.config.protocol in ("linear", "knn") else ", linear probe"
 
-        def judge(x: np.ndarray) -> Judge:
-            return lambda split: Judged(self._probe_vectors(x, split), "none", Nothing())
+        def evaluator(x: np.ndarray) -> Evaluator:
+            return lambda split: Outcome(self._probe_vectors(x, split), "none", Nothing())
 
         found = raw_features(self.samples, self.config.raw_dimensions)
-        return {name + suffix: judge(x) for name, x in found.items()}
+        return {name + suffix: evaluator(x) for name, x in found.items()}
 
     def _probe_vectors(self, x: np.ndarray, split: Split) -> Probed:
         if self.config.protocol == "knn":
@@ -248,8 +250,8 @@ class Study:
         return self.cache.get(cache_key(kind, encoder, self.hashes, self.config.windows), compute)
 
 
-def _named(judges: Mapping[str, Judge], control: bool) -> dict[str, tuple[Judge, bool]]:
-    return {name: (judge, control) for name, judge in judges.items()}
+def _named(evaluators: Mapping[str, Evaluator], control: bool) -> dict[str, tuple[Evaluator, bool]]:
+    return {name: (evaluator, control) for name, evaluator in evaluators.items()}
 
 
 def _known(value: float) -> float | None:
@@ -257,5 +259,5 @@ def _known(value: float) -> float | None:
 
 
 def number(value: float | None) -> float:
-    """NaN for a number that there is none of."""
+    """The value, or NaN for None."""
     return float("nan") if value is None else value
