@@ -1,1 +1,1 @@
-"""Who sees what: samplers of context and target tokens."""
+"""Masks and their samplers: which tokens are context and which are targets."""

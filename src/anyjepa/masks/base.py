@@ -1,12 +1,19 @@
-"""Masks: which tokens are context and which are targets, as index tensors."""
+"""Masks, which say what tokens are context and what tokens are targets, and the interface of their samplers."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from anyjepa.config import Config
+
+Uniforms = NDArray[np.float64]  # random numbers in [0, 1)
 
 
 class Masks(NamedTuple):
@@ -57,6 +64,22 @@ def _trimmed(index: Tensor, valid: Tensor | None, rows: slice) -> tuple[Tensor, 
     longest = int(valid.flatten(0, -2).any(0).nonzero().max()) + 1  # a sample has at least one token
     valid = valid[..., :longest]
     return index[rows, ..., :longest], None if valid.all() else valid
+
+
+class Sampler(Config, ABC):
+    """Settings of a mask sampler, and how it draws. `masks/temporal.py` is the shortest example."""
+
+    @abstractmethod
+    def check(self, grid: tuple[int, ...]) -> None:
+        """Raises ValueError if the grid (tokens along each axis) does not fit."""
+
+    @abstractmethod
+    def draws(self, grid: tuple[int, ...]) -> tuple[int, int]:
+        """How many uniform numbers `sample` uses: S for the whole batch, R per sample."""
+
+    @abstractmethod
+    def sample(self, grid: tuple[int, ...], shared: Uniforms, uniforms: Uniforms) -> list[Masks]:
+        """One `Masks` per group of targets. shared: (S,), uniforms: (B, R), all in [0, 1)."""
 
 
 class Coverage(NamedTuple):

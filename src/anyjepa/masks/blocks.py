@@ -1,4 +1,4 @@
-"""2-D block masks of I-JEPA: a few rectangles are targets, one large rectangle without them is the context."""
+"""The 2-D block masks of I-JEPA: a few rectangles are targets; a large rectangle without them is the context."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from anyjepa.config import Config, Few, Share
-from anyjepa.masks.base import Masks
+from anyjepa.config import Few, Share
+from anyjepa.masks.base import Masks, Sampler, Uniforms
 
-Uniforms = NDArray[np.float64]
 Map = NDArray[np.bool_]
 
-TRIES = 20  # of the published collator, before a context may overlap one target more
+TRIES = 20  # attempts in the published collator before a context may overlap one more target
 
 
-class BlocksConfig(Config):
+class BlocksConfig(Sampler):
     """Target rectangles and a context rectangle without them (I-JEPA; Assran et al. 2023, section 3)."""
 
     kind: Literal["blocks"] = "blocks"
-    targets: Few = Field(default=4, description="target blocks an image; they may overlap each other")
+    targets: Few = Field(default=4, description="target blocks per image; they may overlap")
     scale: tuple[Share, Share] = Field(default=(0.15, 0.2), description="share of the tokens in a target block")
     aspect: tuple[PositiveFloat, PositiveFloat] = Field(
-        default=(0.75, 1.5), description="a target's width / height; in reference, as published, its height / width"
+        default=(0.75, 1.5), description="a target's width / height; in mode reference, as published, height / width"
     )
     context_scale: tuple[Share, Share] = Field(
         default=(0.85, 1.0), description="share of the tokens in the (square) context block, before targets are removed"
     )
     mode: Literal["exact", "reference"] = Field(
         default="exact",
-        description="exact: sizes and places of every image its own, every token can be context and target; reference: "
-        "the published collator: one size a batch, last row and column never used, contexts cut to the shortest",
+        description="exact: each image has its own sizes and places, and every token can be context and target; "
+        "reference: the published collator, with one size per batch, last row and column unused, contexts cut to the "
+        "shortest",
     )
     together: PositiveInt | None = Field(
         default=None,
-        description="reference only: samples that are cut to the shortest of them, as many as a process had; none: the "
-        "whole optimiser batch",
+        description="reference only: number of samples that are cut to the shortest among them (published: those of a "
+        "process); none: the whole optimiser batch",
     )
     min_keep: PositiveInt = Field(
-        default=10, description="reference only: a block has more tokens than this, or is drawn again"
+        default=10, description="reference only: a block with at most this many tokens is drawn again"
     )
 
     @model_validator(mode="after")
@@ -66,19 +66,25 @@ class BlocksConfig(Config):
                     f"collator would search for ever; lower min_keep below {smallest}"
                 )
 
+    def draws(self, grid: tuple[int, ...]) -> tuple[int, int]:
+        return block_draws(self)
+
+    def sample(self, grid: tuple[int, ...], shared: Uniforms, uniforms: Uniforms) -> list[Masks]:
+        return [sample_blocks(self, (grid[0], grid[1]), shared, uniforms)]
+
 
 def block_draws(config: BlocksConfig) -> tuple[int, int]:
-    """Uniform numbers that `sample_blocks` uses: for the whole batch, and a sample."""
+    """How many uniform numbers `sample_blocks` uses: for the whole batch, and per sample."""
     if config.mode == "reference":
         return 2, 2 * (config.targets + TRIES * (config.targets + 1))
     return 0, 4 * config.targets + 3
 
 
 def sample_blocks(config: BlocksConfig, grid: tuple[int, int], shared: Uniforms, uniforms: Uniforms) -> Masks:
-    """M target blocks a sample, each predicted on its own, and their context; token numbers ascend.
+    """M target blocks per sample, each predicted on its own, and their context. Token numbers ascend.
 
-    grid: rows and columns of tokens; shared: (S,) in [0, 1), of the whole batch; uniforms: (B, R) in [0, 1), with S
-    and R as `block_draws` says. Raises ValueError for a grid without room (`BlocksConfig.check`).
+    grid: rows and columns of tokens; shared: (S,) in [0, 1), for the whole batch; uniforms: (B, R) in [0, 1);
+    `block_draws` gives S and R. Raises ValueError for a grid without room (`BlocksConfig.check`).
     """
     config.check(grid)
     make = _reference if config.mode == "reference" else _exact
@@ -107,7 +113,7 @@ def _exact(config: BlocksConfig, grid: tuple[int, int], _: Uniforms, uniforms: U
     block = rectangles(grid, np.clip(height, 1, grid[0]), np.clip(width, 1, grid[1]), down, along)
     hidden = np.any(targets, axis=1)
     context = block & ~hidden
-    for row in np.flatnonzero(~context.any((1, 2))):  # rare: look at the whole image, then shrink the targets
+    for row in np.flatnonzero(~context.any((1, 2))):  # rare: use the whole image as context, then shrink the targets
         if np.all(hidden[row]):
             targets[row] = False
             targets[row, :, 0, 0] = True
@@ -116,7 +122,7 @@ def _exact(config: BlocksConfig, grid: tuple[int, int], _: Uniforms, uniforms: U
 
 
 def _reference(config: BlocksConfig, grid: tuple[int, int], shared: Uniforms, uniforms: Uniforms) -> tuple[Map, Map]:
-    """As `_exact`, by the published collator: a batch has one size of targets and one of contexts."""
+    """Like `_exact`, but as in the published collator: a batch has one target size and one context size."""
     batch, tokens = len(uniforms), grid[0] * grid[1]
     # One number sets both scale and aspect, which is height / width here.
     area = np.floor(between(config.scale, shared[0]) * tokens)
@@ -134,9 +140,9 @@ def _reference(config: BlocksConfig, grid: tuple[int, int], shared: Uniforms, un
         place = tries[open_rows, level, attempt]
         free = rectangles(grid, *size, place[:, 0], place[:, 1], last=False)
         free &= ~targets[open_rows, : config.targets - level].any(1)
-        found = free.sum((1, 2)) > config.min_keep
-        context[open_rows[found]] = free[found]
-        open_rows = open_rows[~found]
+        large = free.sum((1, 2)) > config.min_keep
+        context[open_rows[large]] = free[large]
+        open_rows = open_rows[~large]
     raise ValueError(f"a context block of {size[0]} x {size[1]} tokens never exceeds min_keep {config.min_keep}")
 
 
@@ -145,7 +151,7 @@ def between(limits: tuple[float, float], uniform: Uniforms) -> Uniforms:
 
 
 def sides(area: Uniforms, aspect: Uniforms) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Height and width, whole tokens, of rectangles of about `area` tokens; aspect: height / width."""
+    """Height and width in whole tokens of rectangles of about `area` tokens. aspect: height / width."""
     return np.round(np.sqrt(area * aspect)).astype(np.int64), np.round(np.sqrt(area / aspect)).astype(np.int64)
 
 
@@ -164,7 +170,7 @@ def rectangles(
     along: Uniforms,
     last: bool = True,
 ) -> Map:
-    """(..., rows, columns): rectangles at uniformly drawn places; without `last` never at the last possible one."""
+    """(..., rows, columns): rectangles at uniform places. last: whether the last possible place is used."""
     rows, columns = (
         ((start := (place * (size - side + last)).astype(np.int64))[..., None] <= (line := np.arange(size)))
         & (line < (start + side)[..., None])
@@ -174,7 +180,7 @@ def rectangles(
 
 
 def cut_to_shortest(index: NDArray[np.int64], valid: Map, together: int | None) -> tuple[NDArray[np.int64], Map]:
-    """What `indices` gives, rows cut to the shortest of each `together` that follow one another; none: of all."""
+    """The output of `indices`, cut to the shortest row of every `together` consecutive rows; None: of all rows."""
     size, lengths = together or len(valid), valid.sum(1)
     shortest = np.minimum.reduceat(lengths, np.arange(0, len(lengths), size))
     kept = np.arange(shortest.max()) < np.repeat(shortest, size)[: len(lengths), None]
@@ -182,7 +188,7 @@ def cut_to_shortest(index: NDArray[np.int64], valid: Map, together: int | None) 
 
 
 def indices(member: Map) -> tuple[NDArray[np.int64], Map]:
-    """member: (R, N) -> token numbers in rising order (R, most), and which of them count (R, most), 0 elsewhere."""
+    """member: (R, N) -> ascending token numbers (R, most), 0 as padding, and which of them are valid (R, most)."""
     counts = member.sum(1)
     valid = np.arange(counts.max(initial=0)) < counts[:, None]
     index = np.zeros(valid.shape, np.int64)

@@ -1,4 +1,4 @@
-"""1-D span masks of ECG-JEPA: contiguous runs of time are hidden, all leads together."""
+"""The 1-D span masks of ECG-JEPA: contiguous runs of time are hidden, in all leads together."""
 
 from __future__ import annotations
 
@@ -10,26 +10,24 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt, model_validator
 
-from anyjepa.config import Config, Share
-from anyjepa.masks.base import Masks
-
-Uniforms = NDArray[np.float64]
+from anyjepa.config import Share
+from anyjepa.masks.base import Masks, Sampler, Uniforms
 
 
-class SpanConfig(Config):
+class SpanConfig(Sampler):
     """Hide contiguous runs of time; all leads of a window are hidden together (Weimann & Conrad 2024, section 3)."""
 
     kind: Literal["spans"] = "spans"
     keep: tuple[Share, Share] = Field(
-        default=(0.15, 0.25), description="share of tokens left visible, drawn once a step"
+        default=(0.15, 0.25), description="share of tokens left visible, drawn once per step"
     )
     min_span: PositiveInt = Field(
-        default=10, description="shortest hidden run, tokens; 10 tokens of 50 ms hide a P wave whole"
+        default=10, description="shortest hidden run, in tokens; 10 tokens of 50 ms hide a whole P wave"
     )
     edges: Literal["reference", "uniform"] = Field(
         default="reference",
-        description="reference, as published: a record's ends are hidden less often than its middle (.23 : .91); "
-        "uniform: each pattern is turned on a ring by a random offset, so every token is hidden equally often",
+        description="reference, as published: hides the ends of a record less often than its middle (0.23 : 0.91); "
+        "uniform: shifts each pattern by a random offset, wrapping around, so every token is hidden equally often",
     )
 
     @model_validator(mode="after")
@@ -39,7 +37,7 @@ class SpanConfig(Config):
         return self
 
     def check(self, grid: tuple[int, ...]) -> None:
-        """Raises ValueError if some keep ratio would leave no token visible, or hide none; or for several axes."""
+        """Raises ValueError if a keep ratio would leave no token visible or hide none, or if there are several axes."""
         if len(grid) != 1:
             raise ValueError(f"spans hide time, one axis; the grid has {len(grid)}")
         (tokens,), (low, high) = grid, self.keep
@@ -48,17 +46,23 @@ class SpanConfig(Config):
                 f"{tokens} tokens cannot be split into context and targets at a keep ratio of {low} to {high}"
             )
 
+    def draws(self, grid: tuple[int, ...]) -> tuple[int, int]:
+        return 1, span_draws(self, grid[0])
+
+    def sample(self, grid: tuple[int, ...], shared: Uniforms, uniforms: Uniforms) -> list[Masks]:
+        return [sample_spans(self, grid[0], float(shared[0]), uniforms)]
+
 
 def span_draws(config: SpanConfig, tokens: int) -> int:
-    """Uniform numbers a sample that `sample_spans` may use: three an interval that is drawn, one to turn the ring."""
+    """How many uniform numbers `sample_spans` may use per sample: three per interval, and one for the offset."""
     return 3 * _most_rounds(config, tokens) + 1
 
 
 def sample_spans(config: SpanConfig, tokens: int, shared: float, uniforms: Uniforms) -> Masks:
-    """One block of targets a sample; every row hides exactly the same number of tokens.
+    """One block of targets per sample. Every row hides exactly the same number of tokens.
 
     tokens: N; shared: in [0, 1), sets the keep ratio of the whole batch; uniforms: (B, span_draws) in [0, 1).
-    A budget below `min_span` is hidden as one run of the budget's length (the reference fails there).
+    If fewer tokens than `min_span` are to be hidden, they form one run (the reference fails there).
     Raises ValueError if no token would stay visible or none would be hidden.
     """
     low, high = config.keep
@@ -76,10 +80,10 @@ def sample_spans(config: SpanConfig, tokens: int, shared: float, uniforms: Unifo
 
 
 def _visible(tokens: int, budget: int, min_span: int, uniforms: Uniforms) -> NDArray[np.bool_]:
-    """(B, tokens): the fact sheet's interval algorithm, one round a drawn interval, all samples at once."""
+    """(B, tokens): the published interval algorithm, one round per interval, all samples at once."""
     batch, rounds = len(uniforms), (uniforms.shape[1] - 1) // 3
     rows = np.arange(batch)
-    starts, ends = np.zeros((2, batch, rounds + 1), np.int64)  # free intervals [start, end), empty ones are never drawn
+    starts, ends = np.zeros((2, batch, rounds + 1), np.int64)  # free intervals [start, end); empty ones are never drawn
     ends[:, 0] = tokens
     left = np.full(batch, budget)
     for step in range(rounds):
@@ -94,7 +98,7 @@ def _visible(tokens: int, budget: int, min_span: int, uniforms: Uniforms) -> NDA
         size = np.minimum(size, end - start)
         last = end - size  # the last place where the run can start
         anywhere = start + (place_draw * (last - start + 1)).astype(np.int64)
-        # A short rest must touch hidden tokens: only an interval's ends do, and the record's own ends do not.
+        # A short rest must touch hidden tokens: an interval's ends do, except at the ends of the record.
         at_left = np.where(start == 0, False, np.where(end == tokens, True, place_draw < 0.5))
         hidden = np.where(long_rest, anywhere, np.where(at_left, start, last))
         done = left == 0
@@ -110,6 +114,6 @@ def _visible(tokens: int, budget: int, min_span: int, uniforms: Uniforms) -> NDA
 
 
 def _most_rounds(config: SpanConfig, tokens: int) -> int:
-    """Every round hides a whole interval or at least `min_span` tokens; one more for the rest."""
+    """Every round hides a whole interval or at least `min_span` tokens; the rest takes one more round."""
     budget = tokens - ceil(config.keep[0] * tokens)
     return 2 * (budget // min(config.min_span, max(budget, 1))) + 2

@@ -1,4 +1,4 @@
-"""Past to future: the first tokens of time are context, later ones are targets."""
+"""Past to future: early tokens are context, later tokens are targets."""
 
 from __future__ import annotations
 
@@ -8,26 +8,31 @@ from typing import Literal
 import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from anyjepa.config import Config
-from anyjepa.masks.base import Masks
+from anyjepa.masks.base import Masks, Sampler, Uniforms
 
 
-class PastFutureConfig(Config):
+class PastFutureConfig(Sampler):
     """Predict the future from the past, along the first axis of the grid (time)."""
 
     kind: Literal["past_future"] = "past_future"
-    context: PositiveInt = Field(default=4, description="tokens of time that are seen")
-    target: PositiveInt = Field(default=4, description="tokens of time that are predicted")
-    gap: NonNegativeInt = Field(default=0, description="tokens of time between them, neither seen nor predicted")
+    context: PositiveInt = Field(default=4, description="visible tokens of time")
+    target: PositiveInt = Field(default=4, description="tokens of time to predict")
+    gap: NonNegativeInt = Field(default=0, description="tokens of time between them, neither visible nor predicted")
 
     def check(self, grid: tuple[int, ...]) -> None:
         """Raises ValueError if the input is too short."""
         if (needed := self.context + self.gap + self.target) > grid[0]:
             raise ValueError(f"past_future needs {needed} tokens of time, the input has {grid[0]}")
 
+    def draws(self, grid: tuple[int, ...]) -> tuple[int, int]:
+        return 0, 0
+
+    def sample(self, grid: tuple[int, ...], shared: Uniforms, uniforms: Uniforms) -> list[Masks]:
+        return [past_future(self, grid, len(uniforms))]
+
 
 def past_future(config: PastFutureConfig, grid: tuple[int, ...], batch: int) -> Masks:
-    """The same for every sample: grid (time, ...) -> context (B, context * rest), targets (B, 1, target * rest)."""
+    """Equal masks for every sample: grid (time, ...) -> context (B, context * rest), targets (B, 1, target * rest)."""
     config.check(grid)
     rest = prod(grid[1:])
     first = (config.context + config.gap) * rest

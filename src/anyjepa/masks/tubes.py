@@ -1,4 +1,4 @@
-"""Space-time masks of V-JEPA: rectangles through all frames are targets, what is left is the context."""
+"""The space-time masks of V-JEPA: rectangles through all frames are targets, the rest is the context."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import torch
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from anyjepa.config import Config, Few, Share
-from anyjepa.masks.base import Masks
-from anyjepa.masks.blocks import Uniforms, between, cut_to_shortest, indices, rectangles, sides
+from anyjepa.masks.base import Masks, Sampler, Uniforms
+from anyjepa.masks.blocks import between, cut_to_shortest, indices, rectangles, sides
 
 
 class TubeGroup(Config):
-    """One group of targets: the union of some blocks of one size."""
+    """One group of targets: the union of several blocks of one size."""
 
-    blocks: Few = Field(description="blocks a clip; they may overlap")
+    blocks: Few = Field(description="blocks per clip; they may overlap")
     scale: tuple[Share, Share] = Field(description="share of a frame's tokens in a block")
     aspect: tuple[PositiveFloat, PositiveFloat] = Field(default=(0.75, 1.5), description="a block's height / width")
 
 
-class TubesConfig(Config):
-    """Blocks through all frames; several groups, each with a context of its own (Bardes et al. 2024, section 3.2)."""
+class TubesConfig(Sampler):
+    """Blocks through all frames, in groups with one context each (Bardes et al. 2024, section 3.2)."""
 
     kind: Literal["tubes"] = "tubes"
     groups: tuple[TubeGroup, ...] = Field(
@@ -32,20 +32,20 @@ class TubesConfig(Config):
     )
     mode: Literal["exact", "reference"] = Field(
         default="exact",
-        description="exact: samples differ in length; reference, as published: cut to the shortest in raster order, so "
-        "that late frames are seldom context; block areas rounded down; all groups have one aspect",
+        description="exact: samples differ in length; reference, as published: samples are cut to the shortest in "
+        "raster order, so late frames are rarely context, block areas are rounded down, and all groups have one aspect",
     )
     together: PositiveInt | None = Field(
         default=None,
-        description="reference only: samples that are cut to the shortest of them, as many as a process had; none: the "
-        "whole optimiser batch",
+        description="reference only: number of samples that are cut to the shortest among them (published: those of a "
+        "process); none: the whole optimiser batch",
     )
 
     @model_validator(mode="after")
     def _ordered(self) -> TubesConfig:
         for group in self.groups:
             if not 0 < group.scale[0] <= group.scale[1] < 1 or group.aspect[0] > group.aspect[1]:
-                raise ValueError(f"a group needs 0 < scale < 1 and rising limits, got {group.scale}, {group.aspect}")
+                raise ValueError(f"a group needs 0 < scale < 1 and low <= high, got {group.scale}, {group.aspect}")
         return self
 
     def check(self, grid: tuple[int, ...]) -> None:
@@ -53,37 +53,46 @@ class TubesConfig(Config):
         if len(grid) != 3 or min(grid[1:]) < 2:
             raise ValueError(f"tubes need a grid of frames x at least 2 x 2 tokens, got {' x '.join(map(str, grid))}")
 
+    def draws(self, grid: tuple[int, ...]) -> tuple[int, int]:
+        return tube_draws(self)
+
+    def sample(self, grid: tuple[int, ...], shared: Uniforms, uniforms: Uniforms) -> list[Masks]:
+        return sample_tubes(self, (grid[0], grid[1], grid[2]), shared, uniforms)
+
 
 def tube_draws(config: TubesConfig) -> tuple[int, int]:
-    """Uniform numbers that `sample_tubes` uses: for the whole batch, and a sample."""
+    """How many uniform numbers `sample_tubes` uses: for the whole batch, and per sample."""
     return 2 * len(config.groups), 2 * sum(group.blocks for group in config.groups)
 
 
 def sample_tubes(config: TubesConfig, grid: tuple[int, int, int], shared: Uniforms, uniforms: Uniforms) -> list[Masks]:
-    """One `Masks` a group, its targets one block (the union). A batch has one block size a group, as published.
+    """One `Masks` per group, with the union of its blocks as one target block.
 
-    grid: frames, rows and columns of tokens; shared: (S,), uniforms: (B, R) in [0, 1), with S and R as `tube_draws`.
+    As published, a batch has one block size per group. grid: frames, rows and columns of tokens; shared: (S,),
+    uniforms: (B, R) in [0, 1); `tube_draws` gives S and R.
     """
     config.check(grid)
     frames, tokens, reference = grid[0], grid[1] * grid[2], config.mode == "reference"
-    drawn = shared.reshape(-1, 2)
+    sizes = shared.reshape(-1, 2)
     if reference:  # the published generators of all groups have one seed
-        drawn = np.broadcast_to(drawn[0], drawn.shape)
-    used = np.split(uniforms, np.cumsum([2 * group.blocks for group in config.groups])[:-1], axis=1)
+        sizes = np.broadcast_to(sizes[0], sizes.shape)
+    parts = np.split(uniforms, np.cumsum([2 * group.blocks for group in config.groups])[:-1], axis=1)
     masks = []
-    for group, (scale, aspect), places in zip(config.groups, drawn, used, strict=True):
+    for group, (scale, aspect), places in zip(config.groups, sizes, parts, strict=True):
         area = between(group.scale, scale) * tokens
         height, width = sides(np.floor(area) if reference else area, between(group.aspect, aspect))
         size = np.clip(height, 1, grid[1]), np.clip(width, 1, grid[2])
         blocks = rectangles(grid[1:], *size, places[:, ::2], places[:, 1::2])
-        # A frame wholly hidden leaves no context: respect one block fewer, the first always.
+        # A fully hidden frame leaves no context: drop the last block, then the one before, but never the first.
         for keep in range(group.blocks - 1, 0, -1):
             full = np.all(np.any(blocks, axis=1), axis=(1, 2))
             if not full.any():
                 break
             blocks[full, keep] = False
         hidden = np.any(blocks, axis=1)
-        hidden[np.all(hidden, axis=(1, 2)), -1] = False  # one block over the whole frame: its last row is seen
+        hidden[np.all(hidden, axis=(1, 2)), -1] = (
+            False  # a block over the whole frame: its last row stays visible
+        )
         hidden = np.repeat(hidden[:, None], frames, axis=1)  # (B, frames, rows, columns)
         hidden = hidden.reshape(len(hidden), -1)
         (context, seen), (targets, hides) = indices(~hidden), indices(hidden)
