@@ -77,7 +77,7 @@ def test_classes_have_the_names_of_the_folder(golden: Path, tmp_path: Path):
         ({"is_causal": False}, "is_causal is false"),
         ({"num_channels": 4}, r"num_channels is 4; images have 3 channels \(RGB\) or 1 \(grey\)"),
         ({"num_hidden_layers": 3}, "has 2 blocks, its config says 3"),
-        ({"num_attention_heads": 5}, "dims a head"),
+        ({"num_attention_heads": 5}, "dims per head"),
         ({"layerscale_value": None}, "scale1' does not belong"),
     ],
 )

@@ -90,9 +90,7 @@ def sample_tubes(config: TubesConfig, grid: tuple[int, int, int], shared: Unifor
                 break
             blocks[full, keep] = False
         hidden = np.any(blocks, axis=1)
-        hidden[np.all(hidden, axis=(1, 2)), -1] = (
-            False  # a block over the whole frame: its last row stays visible
-        )
+        hidden[np.all(hidden, axis=(1, 2)), -1] = False  # a block over the whole frame: its last row stays visible
         hidden = np.repeat(hidden[:, None], frames, axis=1)  # (B, frames, rows, columns)
         hidden = hidden.reshape(len(hidden), -1)
         (context, seen), (targets, hides) = indices(~hidden), indices(hidden)

@@ -1,4 +1,4 @@
-"""Scaled dot-product attention: one place that picks the fastest exact way for the device, type and length."""
+"""Scaled dot-product attention: picks the fastest exact kernel for the device, type and length."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ AVX512 = torch.backends.cpu.get_cpu_capability().startswith(("AVX512", "AMX"))
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, valid: Tensor | None, causal: bool, dropout: float) -> Tensor:
-    """q, k, v: (B, H, L, head_dim); valid: (B, L) bool, False keys are not seen -> (B, H, L, head_dim).
+    """q, k, v: (B, H, L, head_dim); valid: (B, L) bool, keys that are False are ignored -> (B, H, L, head_dim).
 
-    On CPUs with AVX-512 the fused kernel is slow backwards in bfloat16, and at short lengths in float32; plain products
-    win there. Without AVX-512 the fused kernel wins.
+    On CPUs with AVX-512 the fused kernel's backward pass is slow in bfloat16, and at short lengths in float32. Plain
+    products are faster there; without AVX-512 the fused kernel is.
     """
     if q.device.type == "cpu" and AVX512 and (q.dtype == torch.bfloat16 or q.shape[-2] <= 96) and dropout == 0:
         return _products(q, k, v, valid, causal)
@@ -24,7 +24,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, valid: Tensor | None, causal: bool, 
 
 
 def _products(q: Tensor, k: Tensor, v: Tensor, valid: Tensor | None, causal: bool) -> Tensor:
-    q, k, v = q.contiguous(), k.contiguous(), v.contiguous()  # a product copies them anyway, slowly where turned
+    q, k, v = q.contiguous(), k.contiguous(), v.contiguous()  # a product copies them anyway, and transposed ones slowly
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)  # (B, H, L, L)
     if valid is not None:
         scores += _minus_infinity(~valid, scores.dtype)[:, None, None, :]
@@ -34,7 +34,7 @@ def _products(q: Tensor, k: Tensor, v: Tensor, valid: Tensor | None, causal: boo
 
 
 def _minus_infinity(where: Tensor, dtype: torch.dtype) -> Tensor:
-    """Zero elsewhere. To add it in place takes one pass over the scores, and none backwards."""
+    """-inf where `where` is True, else 0. Adding it in place takes one pass over the scores, none in the backward."""
     return torch.zeros(where.shape, dtype=dtype, device=where.device).masked_fill_(where, -torch.inf)
 
 

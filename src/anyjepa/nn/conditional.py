@@ -1,4 +1,4 @@
-"""The predictor of pairs: what a sample's tokens become under a condition."""
+"""The predictor of pairs: predicts a sample's tokens under a condition."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from anyjepa.nn.transformer import MLP, BlockConfig, build_blocks, build_norm, i
 
 
 class ConditionalPredictorConfig(Config):
-    """Blocks over a sample's tokens, each preceded by what brings the condition in."""
+    """Blocks over a sample's tokens, each preceded by a conditioning layer."""
 
     condition_dim: Width = Field(default=128, description="width of a condition token")
-    depth: Depth = Field(default=6, description="self-attention blocks, each with its conditioning")
+    depth: Depth = Field(default=6, description="self-attention blocks, each with a conditioning layer")
     heads: PositiveInt = Field(default=8, description="attention heads")
     conditioning: Literal["cross_attention", "film"] = Field(
         default="cross_attention",
-        description="tokens attend to the condition's tokens; or are scaled and shifted, dim by dim, by what the sum "
-        "of its tokens says (FiLM; Perez et al. 2018)",
+        description="cross_attention: tokens attend to the condition's tokens; film: each dimension is scaled and "
+        "shifted by linear functions of the summed condition tokens (Perez et al. 2018)",
     )
     residual: bool = Field(
         default=False,
-        description="the blocks say what changes, at first nothing, and without a condition nothing ever: tokens + "
-        "change; else they say what comes out",
+        description="predict tokens + change, where the change is initially zero, and always zero without a condition; "
+        "false: predict the tokens directly",
     )
     block: BlockConfig = BlockConfig(bias=True, qkv_bias=True, norm_eps=1e-5)
 
 
 class CrossAttention(nn.Module):
-    """q + attention(norm(q), norm(condition)), then + MLP(norm): what each token takes from the condition's tokens."""
+    """q + attention(norm(q), norm(condition)), then + MLP(norm): each token attends to the condition's tokens."""
 
     def __init__(self, config: BlockConfig, dim: int, heads: int):
         super().__init__()
@@ -46,32 +46,33 @@ class CrossAttention(nn.Module):
         self.proj = nn.Linear(dim, dim, bias=config.bias)
         self.mlp = MLP(config, dim)
 
-    def forward(self, x: Tensor, layout: Layout, condition: Tensor, given: Layout) -> Tensor:
-        """x: (B * N, D); condition: (sum C, D), packed by the layout `given` of (B, C) -> (B * N, D)."""
+    def forward(self, x: Tensor, layout: Layout, condition: Tensor, condition_layout: Layout) -> Tensor:
+        """x: (B * N, D); condition: (sum C, D), packed from (B, C) by `condition_layout` -> (B * N, D)."""
         q = layout.pad(self.query(self.norm1(x))).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, H, N, D / H)
-        kv = given.pad(self.key_value(self.norm_condition(condition))).unflatten(-1, (2, self.heads, -1))
+        kv = condition_layout.pad(self.key_value(self.norm_condition(condition))).unflatten(-1, (2, self.heads, -1))
         k, v = kv.permute(2, 0, 3, 1, 4)  # (B, H, C, D / H) each
-        seen = None if given.valid is None else given.valid[:, None, None, :]
-        found = nn.functional.scaled_dot_product_attention(q, k, v, seen)
-        x = x + self.proj(layout.pack(found.transpose(1, 2).flatten(2)))
+        valid = None if condition_layout.valid is None else condition_layout.valid[:, None, None, :]
+        attended = nn.functional.scaled_dot_product_attention(q, k, v, valid)
+        x = x + self.proj(layout.pack(attended.transpose(1, 2).flatten(2)))
         return x + self.mlp(self.norm2(x))
 
 
 class Film(nn.Module):
-    """x (1 + scale) + shift, both linear in the condition; the identity at the start."""
+    """x (1 + scale) + shift, with scale and shift linear in the condition. Initially the identity."""
 
     def __init__(self, dim: int):
         super().__init__()
         self.proj = nn.Linear(dim, 2 * dim)
 
-    def forward(self, x: Tensor, layout: Layout, condition: Tensor, given: Layout) -> Tensor:
-        """As `CrossAttention`."""
-        scale, shift = (layout.spread(part) for part in self.proj(given.pad(condition).sum(1)).chunk(2, dim=-1))
+    def forward(self, x: Tensor, layout: Layout, condition: Tensor, condition_layout: Layout) -> Tensor:
+        """See `CrossAttention.forward`."""
+        summed = condition_layout.pad(condition).sum(1)  # (B, D)
+        scale, shift = (layout.spread(part) for part in self.proj(summed).chunk(2, dim=-1))
         return x * (1 + scale) + shift
 
 
 class ConditionalPredictor(nn.Module):
-    """Tokens (B, N, D) and a condition's tokens (B, C, condition_dim) to tokens (B, N, D). dim: D."""
+    """Maps tokens (B, N, D) and condition tokens (B, C, condition_dim) to tokens (B, N, D). dim: D."""
 
     def __init__(self, config: ConditionalPredictorConfig, dim: int):
         super().__init__()
@@ -92,10 +93,10 @@ class ConditionalPredictor(nn.Module):
             nn.init.zeros_(self.change.weight)
 
     def forward(self, tokens: Tensor, condition: Tensor | None = None, valid: Tensor | None = None) -> Tensor:
-        """condition: (B, C, condition_dim), (B, condition_dim) for one token; valid: (B, C), False where it is padding.
+        """condition: (B, C, condition_dim), or (B, condition_dim) for one token; valid: (B, C), False for padding.
 
-        The order of the condition's tokens does not matter. A sample without a valid one has the condition of one token
-        of zeros, and so have all where there is nothing to tell (None).
+        The order of the condition tokens does not matter. A sample without a valid token gets one token of zeros; if
+        condition is None, every sample does.
         """
         if condition is None:
             condition = tokens.new_zeros(len(tokens), self.config.condition_dim)
@@ -105,10 +106,11 @@ class ConditionalPredictor(nn.Module):
             none = ~valid.any(1)
             first = torch.arange(valid.shape[1], device=valid.device) == 0
             valid, condition = valid | (none[:, None] & first), condition * valid.unsqueeze(-1)
-        layout, given = Layout(tokens.shape[0], tokens.shape[1]), Layout(condition.shape[0], condition.shape[1], valid)
-        embedded, x = self.embed(given.pack(condition)), layout.pack(tokens)
-        for bring, block in zip(self.conditioning, self.blocks, strict=True):
-            x = block(bring(x, layout, embedded, given), layout)
+        layout = Layout(tokens.shape[0], tokens.shape[1])
+        condition_layout = Layout(condition.shape[0], condition.shape[1], valid)
+        embedded, x = self.embed(condition_layout.pack(condition)), layout.pack(tokens)
+        for conditioning, block in zip(self.conditioning, self.blocks, strict=True):
+            x = block(conditioning(x, layout, embedded, condition_layout), layout)
         out = layout.pad(self.norm(x))
         if self.change is None:
             return out

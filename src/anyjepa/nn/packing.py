@@ -1,7 +1,7 @@
-"""Ragged batches without wasted work: tokens of all samples in one (S, D) tensor, and where each belongs.
+"""Ragged batches without wasted work: the tokens of all samples in one (S, D) tensor, and their layout.
 
-LayerNorm, MLP and projections run on packed tokens; only attention needs a padded view, and gets one of a few buckets
-of similar lengths. Where all samples have the same number of tokens, all views share memory and nothing is copied.
+LayerNorm, MLPs and projections run on packed tokens. Only attention needs a padded view, and gets a few buckets of
+samples with similar lengths. If all samples have the same number of tokens, all views share memory without copies.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-BUCKETS, SMALLEST = 16, 16  # at most so many a ragged batch, of so many samples at least
+BUCKETS, SMALLEST = 16, 16  # most buckets per ragged batch, fewest samples per bucket
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Which rows of a padded (batch, length) grid are tokens. `valid`: (batch, length) bool, None where all are."""
+    """Which rows of a padded (batch, length) grid are tokens. valid: (batch, length) bool, None if all are."""
 
     batch: int
     length: int
@@ -28,7 +28,7 @@ class Layout:
 
     @cached_property
     def rows(self) -> Tensor:
-        """Flat places of the valid tokens in the padded grid, (S,)."""
+        """Flat indices of the valid tokens in the padded grid, (S,)."""
         assert self.valid is not None
         return self.valid.flatten().nonzero().squeeze(1)
 
@@ -37,7 +37,7 @@ class Layout:
         return take(padded.flatten(0, 1), None if self.valid is None else self.rows)
 
     def pad(self, packed: Tensor) -> Tensor:
-        """(S, ...) -> (batch, length, ...), zeros where there is no token."""
+        """(S, ...) -> (batch, length, ...), zeros as padding."""
         if self.valid is None:
             return packed.unflatten(0, (self.batch, self.length))
         flat = packed.new_zeros(self.batch * self.length, *packed.shape[1:])
@@ -45,7 +45,7 @@ class Layout:
 
     @cached_property
     def _buckets(self) -> tuple[list[Layout], Tensor]:
-        """Layouts of samples sorted by length, and where each of the packed tokens is in them, one after the other."""
+        """Layouts of the buckets, longest first, and the index of each packed token in their concatenation."""
         assert self.valid is not None
         lengths = self.valid.sum(1)
         order = lengths.argsort(descending=True)
@@ -63,7 +63,7 @@ class Layout:
         return layouts, begins[self.rows // self.length] + number
 
     def split(self, packed: Tensor) -> list[tuple[Layout, Tensor]]:
-        """(S, ...) -> (b, length, ...) of each bucket with its layout; a sample's tokens come first, in their order."""
+        """(S, ...) -> each bucket's layout and tokens (b, length, ...). Padding follows a sample's tokens."""
         if self.valid is None:
             return [(self, self.pad(packed))]
         layouts, places = self._buckets
@@ -73,24 +73,24 @@ class Layout:
         return [(layout, part.unflatten(0, (layout.batch, layout.length))) for layout, part in parts]
 
     def join(self, parts: Sequence[Tensor]) -> Tensor:
-        """The tensors (b, length, ...) of all buckets -> (S, ...), as `split` got them."""
+        """The tensors (b, length, ...) of all buckets -> (S, ...): the inverse of `split`."""
         if self.valid is None:
             return self.pack(parts[0])
         return take(torch.cat([part.flatten(0, 1) for part in parts]), self._buckets[1])
 
     def spread(self, per_sample: Tensor) -> Tensor:
-        """(batch, ...) -> (S, ...): each token gets its sample's value."""
+        """(batch, ...) -> (S, ...): repeats each sample's value for its tokens."""
         return self.pack(per_sample.unsqueeze(1).expand(-1, self.length, *per_sample.shape[1:]))
 
     def last(self, count: int, device: torch.device) -> Tensor:
-        """Which of the packed tokens are at the last `count` places of their sample, (R,)."""
-        if self.valid is None:  # counted, not searched for: no wait for a GPU, no break of a compiled graph
+        """Indices of the packed tokens in the last `count` places of their sample, (R,)."""
+        if self.valid is None:  # no `nonzero`, which waits for a GPU and breaks a compiled graph
             places = torch.arange(self.batch * self.length, device=device).unflatten(0, (self.batch, self.length))
             return places[:, self.length - count :].flatten()
         return (self.rows % self.length >= self.length - count).nonzero().squeeze(1)
 
     def with_prefix(self, tokens: int) -> Layout:
-        """The layout after `tokens` tokens, always valid, were put in front of every sample."""
+        """The layout with `tokens` more tokens, always valid, before every sample."""
         if self.valid is None:
             return Layout(self.batch, self.length + tokens)
         front = self.valid.new_ones(self.batch, tokens)
@@ -104,25 +104,25 @@ class Packed(NamedTuple):
     layout: Layout
 
     def padded(self) -> Tensor:
-        """(batch, length, D), zeros where there is no token."""
+        """(batch, length, D), zeros as padding."""
         return self.layout.pad(self.values)
 
 
 def gather_rows(values: Tensor, index: Tensor) -> Tensor:
     """values: (B, N, D) or (N, D) shared by the batch; index: (B, ...) of rows -> (B, ..., D)."""
     if values.ndim == 2:
-        return F.embedding(index, values)  # as values[index], with a fast gradient for learned positions
+        return F.embedding(index, values)  # values[index], with a faster gradient for learned positions
     flat = index.flatten(1).unsqueeze(-1).expand(-1, -1, values.shape[-1])
     return values.gather(1, flat).unflatten(1, index.shape[1:])
 
 
 def take(values: Tensor, rows: Tensor | None) -> Tensor:
-    """values[rows] for rows that are all different, all in their order if None."""
+    """values[rows], for distinct rows. None: all values."""
     return values if rows is None else _Take.apply(values, rows)  # type: ignore[return-value]
 
 
 class _Take(torch.autograd.Function):
-    """No row is taken twice, so gradients are copied back, not added up: much faster."""
+    """Rows are distinct, so gradients are copied instead of added up, which is much faster."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, rows: Tensor) -> Tensor:

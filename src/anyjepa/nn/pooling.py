@@ -16,26 +16,26 @@ ATTENTIVE = ("attentive", "attentive-block")
 
 
 class HeadConfig(Config):
-    """How a classifier reads an encoder."""
+    """How a classifier reads an encoder's tokens."""
 
     kind: Literal["mean", "last", "register", "attentive", "attentive-block"] = Field(
         default="mean",
-        description="mean of patch tokens, the last patch token (of a causal encoder), first prefix token, or one "
-        "learned query over all tokens: attention and the output only (ECG-JEPA), or a block of attention and MLP "
+        description="mean: of patch tokens; last: the last patch token, of a causal encoder; register: the first "
+        "prefix token; attentive: a learned query attends to all tokens (ECG-JEPA); attentive-block: also an MLP "
         "(V-JEPA)",
     )
     bias: bool = Field(default=False, description="biases of the output (and of attention's q, k, v, and the MLP)")
     norm: PositiveFloat | None = Field(
-        default=None, description="epsilon of a LayerNorm on the vector before the output (NEPA); none: no such norm"
+        default=None, description="epsilon of a LayerNorm before the output (NEPA); none: no LayerNorm"
     )
     standardise: bool = Field(
-        default=False, description="tokens by fixed means and deviations, one of prefix tokens and one of patch tokens"
+        default=False, description="standardise tokens by fixed statistics, separately for prefix and patch tokens"
     )
 
     @model_validator(mode="after")
     def _one_vector(self) -> Self:
         if self.norm is not None and self.kind in ATTENTIVE:
-            raise ValueError("norm: an attentive head has no single vector before its output; leave it out")
+            raise ValueError("norm: an attentive head has no single vector before its output; leave norm out")
         return self
 
 
@@ -52,13 +52,13 @@ class AttentivePool(nn.Module):
 
     def forward(self, tokens: Tensor, valid: Tensor | None = None) -> Tensor:
         """tokens: (B, L, D), valid: (B, L) False for tokens that are not read -> (B, outputs)."""
-        return self.proj(_ask(self.q(self.query), self.kv(tokens), self.heads, valid))
+        return self.proj(_query(self.q(self.query), self.kv(tokens), self.heads, valid))
 
 
 class AttentiveBlock(nn.Module):
     """A learned query through a block of cross-attention and MLP, then the outputs (V-JEPA, Bardes et al. 2024).
 
-    LayerNorm on what attention reads and before the MLP, both residual to the query; attention has no projection.
+    LayerNorm on the keys and values and before the MLP, both residual; attention has no output projection.
     """
 
     def __init__(self, dim: int, heads: int, outputs: int, bias: bool = False):
@@ -73,11 +73,11 @@ class AttentiveBlock(nn.Module):
 
     def forward(self, tokens: Tensor, valid: Tensor | None = None) -> Tensor:
         """tokens: (B, L, D), valid: (B, L) False for tokens that are not read -> (B, outputs)."""
-        x = self.query + _ask(self.q(self.query), self.kv(self.norm1(tokens)), self.heads, valid)  # (B, D)
+        x = self.query + _query(self.q(self.query), self.kv(self.norm1(tokens)), self.heads, valid)  # (B, D)
         return self.proj(x + self.mlp(self.norm2(x)))
 
 
-def _ask(query: Tensor, kv: Tensor, heads: int, valid: Tensor | None) -> Tensor:
+def _query(query: Tensor, kv: Tensor, heads: int, valid: Tensor | None) -> Tensor:
     """query: (D,), keys and values (B, L, 2 D), valid: (B, L) -> (B, D)."""
     k, v = kv.unflatten(-1, (2, heads, -1)).permute(2, 0, 3, 1, 4)  # (B, H, L, D / H)
     q = query.view(1, heads, 1, -1).expand(len(kv), -1, -1, -1).to(k.dtype)
@@ -85,7 +85,7 @@ def _ask(query: Tensor, kv: Tensor, heads: int, valid: Tensor | None) -> Tensor:
 
 
 class Standardise(nn.Module):
-    """Mean 0 and deviation 1 over the training tokens, (D,) each; 0 and 1 until they are set."""
+    """Scales tokens to mean 0 and standard deviation 1 over the training tokens, (D,) each; initially the identity."""
 
     mean: Tensor
     std: Tensor
@@ -120,10 +120,10 @@ class Head(nn.Module):
                 nn.init.trunc_normal_(parameter, std=0.02)
 
     def forward(self, prefix: Tensor, patches: Tensor, valid: Tensor | None = None) -> Tensor:
-        """prefix: (B, R, D), patches: (B, N, D) -> logits (B, outputs). ValueError without a prefix to read.
+        """prefix: (B, R, D), patches: (B, N, D) -> logits (B, outputs).
 
-        An attentive head reads K windows of a record jointly, too: (B, K, R, D) and (B, K, N, D), and valid (B, K),
-        False for a window that is not there.
+        An attentive head can also read K windows of a record jointly: prefix (B, K, R, D), patches (B, K, N, D) and
+        valid (B, K), False for padding. Raises ValueError if a register head gets no prefix.
         """
         if self.config.standardise:
             prefix, patches = self.prefix(prefix), self.patches(patches)

@@ -1,7 +1,7 @@
-"""Where a token is: sin-cos and learned tables that are added, rotary angles that turn queries and keys.
+"""Positions of tokens: sin-cos and learned tables to add, and rotary angles for queries and keys.
 
-Token coordinates count tokens from the start of the input, along each axis. `start` shifts the first axis for a whole
-sample, so a crop can keep the absolute time that it has in its record.
+Coordinates count tokens from the start of the input, along each axis. `start` shifts a sample along the first axis, so
+a crop can keep its absolute time in its record.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from anyjepa.config import Config
 
 
 class SinCosConfig(Config):
-    """Fixed sines and cosines of geometric frequencies (Vaswani et al. 2017), the dims divided between the axes."""
+    """Fixed sines and cosines of geometric frequencies (Vaswani et al. 2017), with dimensions divided between axes."""
 
     kind: Literal["sincos"] = "sincos"
     layout: Literal["interleaved", "halves"] = Field(
         default="interleaved",
-        description="sin and cos alternate (ECG-JEPA), or all sines then all cosines (I-JEPA, V-JEPA)",
+        description="sines and cosines alternate (ECG-JEPA), or all sines, then all cosines (I-JEPA, V-JEPA)",
     )
     base: PositiveFloat = Field(default=10000.0, description="wavelengths go from 2 pi to 2 pi x base tokens")
     axes: Literal["even", "last_first", "time_half"] = Field(
         default="even",
-        description="equal dims an axis, in their order (V-JEPA's uniform_power); equal, the last axis first (I-JEPA: "
-        "columns, then rows); or, of three axes, half to time and a quarter to each other",
+        description="even: equally many dimensions per axis (V-JEPA's uniform_power); last_first: the same, last "
+        "axis first (I-JEPA: columns, then rows); time_half: half for time, a quarter for each of two other axes",
     )
 
 
 class LearnedConfig(Config):
-    """A learned table, one row a token of the full grid, N(0, std^2) at the start."""
+    """A learned table, one row per token of the full grid, initially N(0, std^2)."""
 
     kind: Literal["learned"] = "learned"
     std: PositiveFloat = Field(default=0.02, description="standard deviation of the initial rows")
 
 
 class RotaryConfig(Config):
-    """Rotary angles (Su et al. 2021) from coordinates that put the full grid on [-1, 1] (DINOv3, NEPA).
+    """Rotary angles (Su et al. 2021) from coordinates that map the full grid to [-1, 1] (DINOv3, NEPA).
 
-    A shorter or shifted input keeps the angles its tokens have on the full grid.
+    Tokens of a shorter or shifted input keep the angles that they have on the full grid.
     """
 
     kind: Literal["rotary"] = "rotary"
@@ -51,13 +51,13 @@ class RotaryConfig(Config):
     rescale: float | None = Field(
         default=None,
         gt=1,
-        description="in training, all coordinates times one number a forward, log-uniform from 1 / rescale to rescale "
-        "(NEPA on images: 2); none: as they are",
+        description="in training, multiply all coordinates by one number per forward pass, log-uniform from "
+        "1 / rescale to rescale (NEPA on images: 2); none: do not rescale",
     )
     span: Literal["grid", "input"] = Field(
         default="grid",
-        description="what lies on [-1, 1]: the full grid, so that coordinates are absolute; or any input, so that a "
-        "shorter one is stretched (the official NEPA; for its checkpoints)",
+        description="what maps to [-1, 1]: the full grid, so that coordinates are absolute; or any input, so that "
+        "a shorter one is stretched (needed for the official NEPA's checkpoints)",
     )
 
 
@@ -65,7 +65,7 @@ PositionsConfig = Annotated[SinCosConfig | LearnedConfig | RotaryConfig, Field(d
 
 
 class AdditivePositions(nn.Module):
-    """A table of vectors to add to tokens, fixed or learned."""
+    """A fixed or learned table of vectors to add to tokens."""
 
     table: Tensor
 
@@ -78,9 +78,9 @@ class AdditivePositions(nn.Module):
             self.register_buffer("table", sincos_table(config, dim, self.grid), persistent=False)
 
     def forward(self, grid: Sequence[int], start: Tensor | None = None) -> Tensor:
-        """(N, D), or (B, N, D) with `start` (B,): the first axis's coordinate of each sample's first token, in tokens.
+        """(N, D), or (B, N, D) with start (B,), the first axis's coordinate of each sample's first token, in tokens.
 
-        Raises ValueError for learned positions on another grid than theirs (1-D may be shorter), or with `start`.
+        Raises ValueError for learned positions with `start` or on a different grid (a 1-D grid may be shorter).
         """
         grid = tuple(grid)
         if isinstance(self.config, LearnedConfig):
@@ -109,12 +109,12 @@ def coordinates(grid: Sequence[int], device: torch.device | None = None, start: 
 
 
 def sincos_table(config: SinCosConfig, dim: int, grid: tuple[int, ...]) -> Tensor:
-    """The table of a grid, (N, dim), computed in float64. On the CPU, also for a model that is built on 'meta'."""
+    """The table of a grid, (N, dim), computed in float64 on the CPU, even for a model on the meta device."""
     return sincos(config, dim, coordinates(grid, torch.device("cpu")).double()).float()
 
 
 def sincos(config: SinCosConfig, dim: int, coords: Tensor) -> Tensor:
-    """coords: (..., axes) in tokens -> (..., dim). A block an axis, cut to `dim`."""
+    """coords: (..., axes) in tokens -> (..., dim). One block of dimensions per axis, cut to `dim`."""
     if config.axes == "last_first":
         coords = coords.flip(-1)
     blocks = []
@@ -136,7 +136,7 @@ def _dims_per_axis(dim: int, axes: int, rule: str) -> list[int]:
 
 
 class Rotary(nn.Module):
-    """Cosines and sines that turn queries and keys of patch tokens; prefix tokens are not turned."""
+    """Angles that rotate the queries and keys of patch tokens; prefix tokens are not rotated."""
 
     rates: Tensor
 
@@ -145,7 +145,7 @@ class Rotary(nn.Module):
         self.config, self.grid = config, tuple(grid)
         if head_dim % (2 * len(self.grid)):
             raise ValueError(
-                f"rotary positions on {self.grid} need a multiple of {2 * len(self.grid)} dims a head, got {head_dim}"
+                f"rotary positions on {self.grid} need a multiple of {2 * len(self.grid)} dims per head, got {head_dim}"
             )
         steps = torch.arange(head_dim // (2 * len(self.grid)), dtype=torch.float64, device="cpu")  # also on 'meta'
         self.register_buffer(
@@ -159,7 +159,7 @@ class Rotary(nn.Module):
         """
         stretched = self.config.span == "input"
         if stretched and start is not None:
-            raise ValueError("rotary positions that span any input have no absolute place: leave the start out")
+            raise ValueError("rotary positions with span=input have no absolute place: leave out `start`")
         coords = coordinates(grid, self.rates.device, start)
         full = torch.tensor(tuple(grid) if stretched else self.grid, device=coords.device, dtype=coords.dtype)
         coords = (2 * coords + 1) / full - 1
@@ -172,5 +172,5 @@ class Rotary(nn.Module):
 def rotate(x: Tensor, angles: Tensor) -> Tensor:
     """x: (B, H, L, head_dim); angles: (B or 1, 1, L, head_dim). Pairs are (i, i + head_dim / 2)."""
     first, second = x.chunk(2, dim=-1)
-    turned = torch.cat([-second, first], dim=-1)
-    return (x * angles.cos() + turned * angles.sin()).to(x.dtype)
+    orthogonal = torch.cat([-second, first], dim=-1)
+    return (x * angles.cos() + orthogonal * angles.sin()).to(x.dtype)

@@ -1,4 +1,4 @@
-"""Predictors of masked prediction: transformers over what the encoder made of the visible tokens."""
+"""Predictors for masked prediction: transformers over the encoded visible tokens."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from anyjepa.nn.vit import ViTConfig
 
 
 def _size(most: int) -> PlainValidator:
-    """A whole number from 1, or a ratio to the encoder's size, written x0.5."""
+    """A positive whole number, or a ratio to the encoder's size such as x0.5."""
 
     def check(value: object) -> int | str:
         number = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
@@ -35,7 +35,7 @@ Depth = Annotated[int | str, _size(1000)]
 
 
 class _Sized(Config):
-    """A predictor's size, in numbers or relative to the encoder's."""
+    """A predictor's size, in numbers or relative to the encoder."""
 
     dim: Width = Field(description="width, or its ratio to the encoder's: x0.5")
     depth: Depth = Field(description="blocks, or their ratio to the encoder's: x0.5")
@@ -43,7 +43,7 @@ class _Sized(Config):
     block: BlockConfig = BlockConfig()
 
     def sized(self, encoder: ViTConfig) -> Self:
-        """The same with sizes in numbers, at least 1. ValueError if they are far too large."""
+        """The same config with sizes in numbers, at least 1. Raises ValueError if they are far too large."""
         numbers = {name: _number(getattr(self, name), getattr(encoder, name)) for name in ("dim", "depth")}
         for name, most in (("dim", 2**16), ("depth", 1000)):
             if numbers[name] > most:
@@ -56,32 +56,32 @@ def _number(size: int | str, of: int) -> int:
 
 
 class PredictorConfig(_Sized):
-    """A narrow transformer over context tokens and a mask token for each target."""
+    """A narrow transformer over the context tokens and one mask token per target."""
 
     kind: Literal["masked_token"] = "masked_token"
     positions: SinCosConfig | LearnedConfig = Field(
         default=SinCosConfig(), discriminator="kind", description="its own positions"
     )
     mask_tokens: PositiveInt = Field(
-        default=1, description="learned mask tokens: one for all groups of targets, or one a group (V-JEPA)"
+        default=1, description="learned mask tokens: one for all groups of targets, or one per group (V-JEPA)"
     )
     mask_init: Literal["normal", "zeros"] = Field(
-        default="normal", description="mask tokens at the start: N(0, .02^2), or zero (V-JEPA)"
+        default="normal", description="initial mask tokens: N(0, 0.02^2), or zero (V-JEPA)"
     )
 
 
 class DensePredictorConfig(_Sized):
-    """A transformer over all positions, zero where a token was hidden, that answers for all of them."""
+    """A transformer over all tokens, with zeros for hidden ones, that predicts all of them."""
 
     kind: Literal["dense"] = "dense"
     dim: Width = Field(default="x1", description="width, or its ratio to the encoder's")
     depth: Depth = Field(default="x0.5", description="blocks, or their ratio to the encoder's")
     positions: SinCosConfig | LearnedConfig | None = Field(
         default=SinCosConfig(),
-        description="its own positions; none: hidden tokens, which are alike, all get the same prediction",
+        description="its own positions; none: all hidden tokens get the same prediction",
     )
     project: bool = Field(
-        default=False, description="a Linear layer at the end, which other widths than the encoder's need anyway"
+        default=False, description="a final Linear layer; always there if the width differs from the encoder's"
     )
 
 
@@ -93,14 +93,14 @@ AnyPredictorConfig = Annotated[
 def build_predictor(
     config: AnyPredictorConfig, encoder: ViTConfig, grid: Sequence[int], residual_depth: int | None = None
 ) -> MaskedPredictor | DensePredictor:
-    """The predictor for an encoder on its full token grid. residual_depth: see `initialise` (ECG-JEPA)."""
+    """An untrained predictor for an encoder. grid: the full token grid; residual_depth: see `initialise` (ECG-JEPA)."""
     sized = config.sized(encoder)
     kind = DensePredictor if isinstance(sized, DensePredictorConfig) else MaskedPredictor
     return kind(sized, encoder.dim, grid, residual_depth)  # type: ignore[arg-type]
 
 
 class MaskedPredictor(nn.Module):
-    """Predicts a vector of the encoder's width for every target token.
+    """Predicts every target token, a vector of the encoder's width (g_phi of I-JEPA).
 
     config: with sizes in numbers; dim: the encoder's width; grid: its full token grid; residual_depth: see
     `initialise` (ECG-JEPA: the encoder's).
@@ -131,9 +131,10 @@ class MaskedPredictor(nn.Module):
         start: Tensor | None = None,
         group: int = 0,
     ) -> Tensor:
-        """context: (sum K, D) at context_index (B, K); target_index: (B, M, T), M independent blocks -> (sum T, D).
+        """context: (sum K, D), the tokens context_index (B, K); target_index: (B, M, T) -> (sum T, D).
 
-        target_valid: (B, M, T), None where all are; group: which group of targets this is.
+        The M blocks are predicted independently. target_valid: (B, M, T), None if all are valid; group: the number of
+        this group of targets.
         """
         blocks, targets = target_index.shape[1:]
         table = self.positions(grid, start)
@@ -147,7 +148,7 @@ class MaskedPredictor(nn.Module):
 
 
 class DensePredictor(nn.Module):
-    """Predicts a vector of the encoder's width for every token of the grid; the arguments are `MaskedPredictor`'s."""
+    """Predicts every token of the grid, a vector of the encoder's width. Arguments: see `MaskedPredictor`."""
 
     def __init__(self, config: DensePredictorConfig, dim: int, grid: Sequence[int], residual_depth: int | None = None):
         super().__init__()
@@ -170,10 +171,10 @@ class DensePredictor(nn.Module):
         start: Tensor | None = None,
         group: int = 0,
     ) -> Tensor:
-        """context: (sum K, D) at context_index (B, K); target_index: (B, 1, N), all tokens -> (B * N, D)."""
+        """context: (sum K, D), the tokens context_index (B, K); target_index: (B, 1, N), all tokens -> (B * N, D)."""
         batch, _, tokens = target_index.shape
         rows = context.layout.pack(context_index + tokens * torch.arange(batch, device=context_index.device)[:, None])
-        seen = self.embed(context.values).float()  # as the encoder: blocks add to float32
+        seen = self.embed(context.values).float()  # as in the encoder, the residual stream is float32
         x = seen.new_zeros(batch * tokens, seen.shape[-1]).index_copy(0, rows, seen)
         layout = Layout(batch, tokens)
         if self.positions is not None:
@@ -182,7 +183,7 @@ class DensePredictor(nn.Module):
 
 
 def _joint_layout(context: Layout, blocks: int, targets: int, target_valid: Tensor | None) -> Layout:
-    """The layout of [context, one block of targets], a row for each sample and block."""
+    """The layout of [context, one block of targets], one row per sample and block."""
     batch, length = context.batch * blocks, context.length + targets
     if context.valid is None and target_valid is None:
         return Layout(batch, length)

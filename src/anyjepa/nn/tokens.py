@@ -1,4 +1,4 @@
-"""From raw input to patches: one tokenizer for signals (1-D), images (2-D) and video (3-D)."""
+"""From raw input to patches: one tokeniser for signals (1-D), images (2-D) and video (3-D)."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def token_grid(samples: Sequence[int], patch: Sequence[int]) -> tuple[int, ...]:
 
 
 def check_table(tokens: int, dim: int, what: str) -> None:
-    """Raise InputError if a position table needs too much memory; it is computed in float64, with copies."""
+    """Raise InputError if a position table needs too much memory. It is computed in float64, with copies."""
     MEMORY.check(32 * tokens * dim, f"{what}: a position table of {tokens} tokens of width {dim}")
 
 
 def patchify(x: Tensor, patch: Sequence[int]) -> Tensor:
     """(B, C, *samples) -> (B, N, C * prod(patch)).
 
-    Tokens in raster order (last axis fastest); features in the order of a convolution's weight (channel, *patch), so a
-    Linear on patches equals a convolution with kernel and stride `patch`.
+    Tokens are in raster order (last axis fastest). Features have the order of a convolution's weight (channel, *patch),
+    so a Linear on patches equals a convolution with kernel and stride `patch`.
     """
     grid = token_grid(x.shape[2:], patch)
     axes = len(grid)

@@ -1,4 +1,4 @@
-"""One pre-norm transformer for every model here, on packed tokens."""
+"""The pre-norm transformer of all models, on packed tokens."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from anyjepa.nn.positions import rotate
 
 
 class BlockConfig(Config):
-    """What the published models differ in; the defaults are ECG-JEPA's."""
+    """The differences between the published models. The defaults are ECG-JEPA's."""
 
-    mlp_ratio: PositiveFloat = Field(default=4.0, description="hidden width of the MLP / width")
+    mlp_ratio: PositiveFloat = Field(default=4.0, description="hidden width of the MLP / width D")
     mlp: Literal["gelu", "relu", "silu", "swiglu", "geglu"] = Field(
         default="gelu", description="plain with exact GELU, ReLU or SiLU, or gated with SiLU or exact GELU"
     )
@@ -27,20 +27,20 @@ class BlockConfig(Config):
         default="layer",
         description="LayerNorm, or BatchNorm over the tokens of a micro-batch (of one device), with running statistics",
     )
-    bias: bool = Field(default=False, description="biases of Linear and LayerNorm, patch projection included")
-    qkv_bias: bool = Field(default=False, description="biases of the query, key and value projections")
+    bias: bool = Field(default=False, description="biases in Linear and LayerNorm, including the patch projection")
+    qkv_bias: bool = Field(default=False, description="biases in the query, key and value projections")
     qk_norm: Literal["off", "plain", "affine", "biased"] = Field(
         default="off",
-        description="LayerNorm over each head's queries and keys; affine has a weight, biased a weight and a bias",
+        description="LayerNorm of each head's queries and keys: affine has a weight, biased a weight and a bias",
     )
     norm_eps: PositiveFloat = Field(default=1e-6, description="epsilon of every norm")
     layer_scale: PositiveFloat | None = Field(
-        default=None, description="initial scale of each residual branch; none: no such parameter"
+        default=None, description="initial scale of each residual branch; none: no scale"
     )
     drop_path: Share = Field(
         default=0.0,
         lt=1,
-        description="chance that the last block skips a sample's branch; earlier blocks linearly less",
+        description="probability that the last block skips a sample's branch; linearly smaller in earlier blocks",
     )
     dropout: Share = Field(
         default=0.0, description="after attention's projection and both MLP layers, in training only"
@@ -49,7 +49,7 @@ class BlockConfig(Config):
 
 
 def build_norm(config: BlockConfig, dim: int) -> nn.Module:
-    """The norm of packed tokens (S, dim)."""
+    """A norm of packed tokens (S, dim)."""
     if config.norm == "batch":
         return nn.BatchNorm1d(dim, config.norm_eps)
     return nn.LayerNorm(dim, config.norm_eps, bias=config.bias)
@@ -78,9 +78,9 @@ class Attention(nn.Module):
         causal: bool = False,
         read: Tensor | None = None,
     ) -> Tensor:
-        """x: (S, D); angles: (B or 1, 1, L, D / heads) of rotary positions; read: as in `Block` -> (S or R, D)."""
+        """x: (S, D); angles: (B or 1, 1, L, D / heads) of rotary positions; read: see `Block` -> (S or R, D)."""
         qkv = self.qkv(x)
-        if angles is not None:  # they belong to places of the padded view
+        if angles is not None:  # angles are those of the padded view
             values = layout.pack(self._attend(layout.pad(qkv), layout.valid, angles, causal))
         else:
             parts = [self._attend(padded, part.valid, None, causal) for part, padded in layout.split(qkv)]
@@ -103,7 +103,7 @@ ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu, "swiglu": F.silu,
 
 
 class MLP(nn.Module):
-    """Two layers with an activation between them, which may be gated (Shazeer 2020)."""
+    """Two layers with an activation in between, which may be gated (Shazeer 2020)."""
 
     def __init__(self, config: BlockConfig, dim: int):
         super().__init__()
@@ -147,9 +147,9 @@ class Block(nn.Module):
         causal: bool = False,
         read: Tensor | None = None,
     ) -> Tensor:
-        """x: (S, D); read: (R,) which of the tokens to answer for, all if None -> (S or R, D).
+        """x: (S, D); read: (R,) which tokens to compute, None: all -> (S or R, D).
 
-        A BatchNorm after attention then counts those alone, in training as in evaluation.
+        A BatchNorm after attention then sees only these tokens, in training and in evaluation.
         """
         attended = self.attn(self.norm1(x), layout, angles, causal, read)
         x = take(x, read) + self._branch(attended, self.scale1, layout, read)
@@ -166,13 +166,13 @@ class Block(nn.Module):
 
 
 def build_blocks(config: BlockConfig, dim: int, depth: int, heads: int) -> nn.ModuleList:
-    """Blocks whose chance to be skipped rises linearly from 0."""
+    """Blocks with DropPath rates that rise linearly from 0."""
     rates = [config.drop_path * number / max(depth - 1, 1) for number in range(depth)]
     return nn.ModuleList(Block(config, dim, heads, rate) for rate in rates)
 
 
 class Transformer(nn.Module):
-    """A stack of blocks. The final LayerNorm belongs to whoever owns the stack."""
+    """A stack of blocks, without a final norm."""
 
     def __init__(self, config: BlockConfig, dim: int, depth: int, heads: int):
         super().__init__()
@@ -186,9 +186,9 @@ class Transformer(nn.Module):
         causal: bool = False,
         read: Tensor | None = None,
     ) -> Tensor:
-        """x: (S, D) -> (S, D). With `causal` a token sees itself and earlier tokens of its sample.
+        """x: (S, D) -> (S, D). If causal, a token sees itself and earlier tokens of its sample.
 
-        read: (R,) which tokens' outputs are wanted -> (R, D); the last block computes no others.
+        read: (R,) which outputs to compute in the last block -> (R, D); None: all.
         """
         *blocks, last = self.blocks
         for block in blocks:
@@ -197,9 +197,9 @@ class Transformer(nn.Module):
 
 
 def initialise(module: nn.Module, residual_depth: int | None = None) -> None:
-    """Truncated normal .02 for every Linear, zero biases; norms keep 1 and 0.
+    """Linear weights from a truncated normal of deviation 0.02, biases 0; norms keep 1 and 0.
 
-    residual_depth: the projections that end a residual branch get .02 / sqrt(2 x this depth) instead (ECG-JEPA).
+    residual_depth: the last projection of a residual branch gets 0.02 / sqrt(2 x this depth) instead (ECG-JEPA).
     """
     for part in module.modules():
         if isinstance(part, nn.Linear):

@@ -26,14 +26,14 @@ class ViTConfig(Config):
     dim: Width = Field(description="width D")
     depth: Depth = Field(description="blocks")
     heads: PositiveInt = Field(description="attention heads")
-    positions: PositionsConfig = Field(default=SinCosConfig(), description="how a token knows its place")
+    positions: PositionsConfig = Field(default=SinCosConfig(), description="how tokens know their positions")
     block: BlockConfig = BlockConfig()
     registers: NonNegativeInt = Field(
         default=0, le=4096, description="learned tokens before the patches, without a position, never masked"
     )
     cls: bool = Field(default=False, description="a CLS token before the registers")
     prefix_std: PositiveFloat = Field(
-        default=0.02, description="standard deviation of CLS and registers at the start, N(0, std^2)"
+        default=0.02, description="standard deviation of the initial CLS and register tokens"
     )
     absent: bool = Field(
         default=False,
@@ -42,7 +42,8 @@ class ViTConfig(Config):
     )
     causal: bool = Field(default=False, description="a token sees only itself and earlier ones")
     init: Literal["scaled", "plain"] = Field(
-        default="scaled", description="residual projections at .02 / sqrt(2 depth), or all at .02"
+        default="scaled",
+        description="deviation of residual projections: 0.02 / sqrt(2 depth), or plain 0.02",
     )
 
     @model_validator(mode="before")
