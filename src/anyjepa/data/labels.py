@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,8 +37,8 @@ class LabelTable:
     classes: tuple[str, ...]
     values: np.ndarray  # (N, C) float32 in {0, 1}
     groups: tuple[str, ...]
-    exclusive: bool  # exactly one class a row
-    split: tuple[str, ...] | None = None  # 'train', 'validation' or 'test' a row
+    exclusive: bool  # exactly one class per row
+    split: tuple[str, ...] | None = None  # 'train', 'validation' or 'test' for each row
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", np.asarray(self.values, dtype=np.float32))
@@ -121,7 +122,7 @@ class Join:
 
 
 def join(table: LabelTable, ids: Sequence[str]) -> Join:
-    """Labels of the data whose ids are given. Raises InputError if no id is on both sides."""
+    """Labels of the data with these ids. Raises InputError if no id is on both sides."""
     rows = _rows_of(ids, table.ids)
     common = [place for place, row in enumerate(rows) if row is not None]
     if not common:
@@ -165,9 +166,9 @@ def read_label_table(
 ) -> LabelTable:
     """Labels from a .csv, .tsv or .parquet file.
 
-    target: one column of class names (each row has exactly one class), or 0/1 columns, one a class.
+    target: one column of class names (each row has exactly one class), or 0/1 columns, one per class.
     group: the column of the patient, or id -> group where the data know it. split: a column of train, validation, test.
-    exclusive: None decides from the columns; True also takes several 0/1 columns with one 1 a row.
+    exclusive: None decides from the columns; True also accepts several 0/1 columns with one 1 per row.
     split_by: 'record' says that records are independent, so no group is needed.
     Raises InputError naming row and column.
     """
@@ -234,12 +235,10 @@ def _names(table: Table, column: str) -> list[str]:
 
 
 def _warn_of_case(path: Path, what: str, names: Iterable[str]) -> None:
-    distinct = set(names)
-    if len({name.casefold() for name in distinct}) < len(distinct):
-        spellings: dict[str, list[str]] = {}
-        for name in sorted(distinct):
-            spellings.setdefault(name.casefold(), []).append(name)
-        first, second, *_ = next(names for names in spellings.values() if len(names) > 1)
+    spellings = defaultdict[str, list[str]](list)
+    for name in sorted(set(names)):
+        spellings[name.casefold()].append(name)
+    for first, second, *_ in [alike for alike in spellings.values() if len(alike) > 1][:1]:
         message = f"{path}: {what} '{first}' and {what} '{second}' differ only in letter case, and count as two"
         warnings.warn(message, DataWarning, stacklevel=3)
 

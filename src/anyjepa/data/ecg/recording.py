@@ -15,7 +15,7 @@ from anyjepa.data.ecg.leads import canonical_lead
 from anyjepa.errors import InputError, did_you_mean
 
 FS_RANGE = (25.0, 50_000.0)
-"""Sampling rates in Hz that an ECG can have; others are taken for a mistake."""
+"""Sampling rates in Hz that an ECG can have. Others are mistakes."""
 
 MOST_MV = 1e12
 """No device records a billion volts; squares of smaller values can be summed in float32."""
@@ -28,7 +28,7 @@ _MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "nv": 1e-6, "v":
 
 @dataclass(frozen=True, eq=False)
 class Annotations:
-    """Marks in time, of beats for example: sample numbers at the recording's own rate, symbols as the source writes."""
+    """Marks in time, such as beats: sample numbers at the recording's own rate, and symbols as in the source."""
 
     samples: np.ndarray  # (n,) int64
     symbols: tuple[str, ...]
@@ -41,7 +41,7 @@ class Recording:
     signal: (L, T) float32 in mV, NaN where the file says invalid; fs in Hz; age in years.
     """
 
-    id: str  # unique in its source; for a file its path relative to the folder given, without suffix
+    id: str  # unique in its source; for a file, its path in the folder, without suffix
     signal: np.ndarray
     fs: float
     leads: tuple[str, ...]
@@ -53,9 +53,9 @@ class Recording:
     split: Part | None = None  # the part that the source publishes it in
     likelihoods: Mapping[str, float] = field(default_factory=dict)  # of statements, percent, where the source says
     annotations: Annotations | None = None
-    highpass_hz: float | None = None  # the filter (`preprocessing.highpass`) that the signal has been through
+    highpass_hz: float | None = None  # cut-off of the filter that was applied (`preprocessing.highpass`)
     other_channels: tuple[str, ...] = ()  # channels of the file that were left out because they are not ECG leads
-    file: str = ""  # where it was read from, for messages
+    file: str = ""  # file for error messages
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "leads", tuple(canonical_lead(lead) for lead in self.leads))
@@ -81,7 +81,7 @@ class Recording:
 
     @property
     def where(self) -> str:
-        """The file, or the record's id: what an error message starts with."""
+        """The file or the record's id, with which error messages start."""
         return self.file or f"record '{self.id}'"
 
     @property
@@ -90,12 +90,12 @@ class Recording:
 
     @property
     def group(self) -> str:
-        """What must stay on one side of a split: the patient (of this source), or the record where it is unknown."""
+        """What no split may divide: the patient (of this source), or the record if the patient is unknown."""
         return f"{self.source}/{self.patient}" if self.patient is not None else self.id
 
 
 def millivolts_per(unit: object, where: str) -> float:
-    """How many mV one unit is: 'mV', 'uV', 'V', 'nV' in any case, or already a number. InputError else."""
+    """Size of a unit in mV: 'mV', 'uV', 'V' or 'nV' in any letter case, or a number. Raises InputError for others."""
     if isinstance(unit, str):
         factor = _MILLIVOLTS.get(unit.strip().lower())
         if factor is None and unit.strip().replace(".", "", 1).isdecimal():
@@ -110,7 +110,7 @@ def millivolts_per(unit: object, where: str) -> float:
 
 
 def check_rate(fs: Any, where: str) -> float:
-    """fs in Hz if it can be the sampling rate of an ECG, else InputError."""
+    """fs in Hz. Raises InputError unless it can be the sampling rate of an ECG."""
     low, high = FS_RANGE
     try:
         rate = float(fs)

@@ -29,7 +29,7 @@ def read_table(
 
     fs (Hz), unit and patient come from the arguments, from columns of that name that hold one value, or from the
     metadata of a Parquet file; fs also from a column `time_s` (s). leads: the lead columns to read, if they are not to
-    be recognised by their names. InputError for a column that is none of these.
+    be recognised by their names. Raises InputError for any other column.
     """
     file = open_table(path)
     known = [name for name in (*FACTS, "time_s") if name in file.names]

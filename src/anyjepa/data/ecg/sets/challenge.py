@@ -1,7 +1,7 @@
-"""PhysioNet Challenges 2020 and 2021 (Perez Alday et al. 2020, Reyna et al. 2021): which set a record came from.
+"""PhysioNet Challenges 2020 and 2021 (Perez Alday et al. 2020, Reyna et al. 2021): the original set of each record.
 
-WFDB records with SNOMED CT codes after `#Dx:`. The name says the origin; chapman-shaoxing and ningbo have one record of
-each patient, the other sets do not say.
+WFDB records with SNOMED CT codes after `#Dx:`. The name tells the origin. chapman-shaoxing and ningbo have one
+record per patient; for the other sets this is unknown.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ def is_snomed(recording: Recording) -> bool:
 
 
 def with_origin(recording: Recording) -> Recording:
-    """A record with SNOMED CT codes and a name of the Challenges gets its source, and its patient where there is one.
+    """Set the source, and the patient if known, of a record with SNOMED CT codes and a name of the Challenges.
 
-    A record of PTB-XL gets the id that it has there, so that one and the same record is known again.
+    A record of PTB-XL gets its id in PTB-XL, so that it is recognised as the same record.
     """
     name = Path(recording.file).stem
     found = _NAME.fullmatch(name)

@@ -1,8 +1,8 @@
 """CODE-15% (Ribeiro et al. 2021): 345,779 exams of 233,770 patients, 12 leads, 400 Hz, in `exams_part*.hdf5`.
 
-A part holds `exam_id` (N,) and `tracings` (N, 4096, 12) in mV; exams of 7 s are padded by zeros on both sides, which
-are cut off here. The last row of a part is no exam (id 0). `exams.csv` says whose exam it is, and which of six
-abnormalities it shows. Parts that were not downloaded are passed over.
+A part contains `exam_id` (N,) and `tracings` (N, 4096, 12) in mV; exams of 7 s are padded with zeros on both sides,
+which are removed here. The last row of a part is not an exam (id 0). `exams.csv` lists the patient and six
+abnormalities. Parts that were not downloaded are skipped.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _exam_ids(part: Path) -> list[str]:
     with _opened(part) as file:
         ids, shape = file["exam_id"][()], file["tracings"].shape
     if ids.ndim != 1:
-        raise InputError(f"{part}: 'exam_id' has shape {ids.shape}; it must be one number an exam")
+        raise InputError(f"{part}: 'exam_id' has shape {ids.shape}; it must be one number per exam")
     for place in np.flatnonzero(~np.isfinite(ids) | (ids != np.floor(ids)))[:1]:
         raise InputError(f"{part}: row {place + 1}: exam_id {ids[place]} is not a whole number")
     if len(shape) != 3 or shape[0] != len(ids) or shape[2] != len(LEADS):

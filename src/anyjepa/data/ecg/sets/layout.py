@@ -1,4 +1,4 @@
-"""What a published data set's folder must tell: whether this is it, and which records it holds."""
+"""Interface of published data sets: recognise a folder, and list its records."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ class Entry(NamedTuple):
 
     where: str
     read: Callable[[], Sequence[Recording]]  # raises InputError
-    files: tuple[Path, ...] = ()  # what it is read from, beside the signal files that a WFDB header names
-    facts: str = ""  # what else it is made of, as the data set's table says it
+    files: tuple[Path, ...] = ()  # source files, except the signal files that a WFDB header names
+    facts: str = ""  # row of the data set's table, as text
 
 
 class Layout(Protocol):
     """A data set's folder; a module with these two functions is one."""
 
     def recognise(self, folder: Path, /) -> bool:
-        """Whether the folder is this data set, or a part of it. Asked of every folder, so it must be quick."""
+        """Whether the folder is this data set or a part of it. Called for every folder, so it must be fast."""
         ...
 
     def entries(self, folder: Path, unit: str | float | None, /) -> Iterator[Entry]:
-        """Its records, in a fixed order. unit: over what the files say. InputError if its tables are broken."""
+        """Records in a fixed order. unit: replaces the unit in the files. Raises InputError for broken tables."""
         ...
 
 
 def refused(where: str, message: str) -> Entry:
-    """A record that cannot be read: the error is raised when its turn comes, so that the caller's policy decides."""
+    """A record that cannot be read. Reading it raises the error, so that the caller's policy applies."""
     return Entry(where, _Refusal(f"{where}: {message}"), facts=message)
 
 
@@ -73,7 +73,7 @@ def lies_in(folder: str, path: str) -> bool:
 
 
 def check_cells(table: pd.DataFrame, path: Path, column: str, pattern: str, right: str) -> None:
-    """InputError for the first cell of a column that does not match; right: what a cell must be, in words."""
+    """Raise InputError for the first cell of a column that does not match. right: what a cell must be, in words."""
     for cell in table[column].unique():
         if not re.fullmatch(pattern, cell):
             row = int((table[column] == cell).to_numpy().argmax())
@@ -84,7 +84,7 @@ AGE = (r"([0-9]{1,3}(\.[0-9]*)?)?", "a number of years, or empty")  # of `check_
 
 
 def years(text: str) -> float | None:
-    """An age; None where it is unknown or replaced (300 stands for 'over 89' in PTB-XL and the Challenges)."""
+    """An age; None if it is unknown or replaced (300 means 'over 89' in PTB-XL and the Challenges)."""
     try:
         age = float(text)
     except ValueError:

@@ -1,8 +1,9 @@
 """MIT-BIH Arrhythmia Database (Moody & Mark 2001): 48 WFDB records of 47 people, 2 leads, 360 Hz, 30 min, with beats.
 
-The leads differ: MLII and V1 in 40 records, in another order or with V2, V4 or V5 in eight (114: V5, MLII); they go by
-name here. Records 201 and 202 are one person. The split between patients is de Chazal's (2004): DS1 trains, DS2 tests,
-the four records with pacemakers are in neither. 201 is in DS1, 202 in DS2: see `beats` for what is done about that.
+The leads differ: MLII and V1 in 40 records, in another order or with V2, V4 or V5 in eight (114: V5, MLII). Here they
+are identified by name. Records 201 and 202 are one person. The split between patients is de Chazal's (2004): DS1
+trains, DS2 tests, the four records with pacemakers are in neither. 201 is in DS1, 202 in DS2: see `beats` for the
+consequences.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ SAME_PERSON = {"202": "201"}
 
 
 def recognise(folder: Path) -> bool:
-    """By the first record's rate, too: other databases have records called 100."""
+    """Also checks the rate of the first record, because other databases have records called 100."""
     first = next((folder / f"{name}.hea" for name in RECORDS if os.path.isfile(folder / f"{name}.hea")), None)
     try:
         return first is not None and read_header(first).fs == 360

@@ -33,6 +33,6 @@ def _read(file: Path, unit: str | float | None) -> Sequence[Recording]:
     patient = file.parent.name
     recording = read_wfdb(file, f"ptb/{patient}/{file.stem}", "ptb", unit)
     fields = comment_fields(read_header(file).comments)
-    told = [(name, fields.get(name.lower(), "")) for name in _DIAGNOSES]
-    statements = frozenset(f"{name}: {text}" for name, text in told if text not in ("", "n/a", "unknown"))
+    answers = [(name, fields.get(name.lower(), "")) for name in _DIAGNOSES]
+    statements = frozenset(f"{name}: {text}" for name, text in answers if text not in ("", "n/a", "unknown"))
     return [replace(recording, patient=patient, statements=statements)]

@@ -1,7 +1,7 @@
 """St. Petersburg INCART arrhythmia database: 75 WFDB records of 32 patients, 12 leads, 257 Hz, 30 min (Holter).
 
-Three comment lines a header: '<age>: 65 <sex>: F <diagnoses> Coronary artery disease, ...' (the diagnoses may lack),
-'patient 1', and the findings. Diagnoses and findings are the statements.
+Three comment lines per header: '<age>: 65 <sex>: F <diagnoses> Coronary artery disease, ...' (sometimes without
+diagnoses), 'patient 1', and the findings. Diagnoses and findings are the statements.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PATIENT = re.compile(r"patient (\d+)")
 
 
 def recognise(folder: Path) -> bool:
-    """By the first record's rate, too: 'I01' alone says little."""
+    """Also checks the rate of the first record, because the name 'I01' alone proves little."""
     first = min(folder.glob(_RECORDS), default=None)
     try:
         return first is not None and read_header(first).fs == 257
@@ -44,11 +44,11 @@ def _read(file: Path, unit: str | float | None) -> Sequence[Recording]:
     if len(numbered) != 1:
         raise InputError(f"{file}: no comment line 'patient NUMBER' says whose record it is")
     findings = [line for line in comments if not _PERSON.match(line) and not _PATIENT.fullmatch(line)]
-    told = ", ".join([(person and person["diagnoses"]) or "", *findings]).split(",")
+    texts = ", ".join([(person and person["diagnoses"]) or "", *findings]).split(",")
     recording = replace(
         read_wfdb(file, f"st-petersburg/{file.stem}", "st-petersburg", unit),
         patient=numbered[0],
-        statements=frozenset(filter(None, (statement.strip() for statement in told))),
+        statements=frozenset(filter(None, (statement.strip() for statement in texts))),
         age=years(person["age"]) if person else None,
         sex=(person["sex"] or None) if person else None,
     )

@@ -32,10 +32,10 @@ _YEARS = {"Y": 1, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 
 
 def read_dicom(path: Path, id: str, source: str = "", unit: str | float | None = None) -> Recording:
-    """The rhythm of a DICOM ECG in mV; padding (other than 0) becomes NaN. InputError names the file for anything else.
+    """The rhythm of a DICOM ECG in mV; padding (other than 0) becomes NaN. Raises InputError for anything else.
 
-    Derived waveforms (the median beat) are left out. Several original ones must cover the same time at one rate, and
-    are joined. unit: what one stored unit is, instead of the channels' sensitivity and baseline. Statements are the
+    Skips derived waveforms (the median beat). Joins several original ones, which must cover the same time at one rate.
+    unit: size of a stored unit, instead of the channels' sensitivity and baseline. Statements are the
     free-text annotations.
     """
     DOCUMENT.check(regular_size(path), f"{path}")

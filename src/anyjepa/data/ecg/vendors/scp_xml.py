@@ -1,8 +1,8 @@
 """GE MUSE XML, HL7 aECG and SCP-ECG files, through ecgdatakit.
 
-The package decodes; here a file is checked before, and what came out after: XML without entities, checksums, voltage
-units, leads of one length and rate. MUSE exports hold eight leads; the other four follow from I and II where they are
-needed (`EcgPreprocessing`).
+The package decodes; this module checks the file before and the result after: XML without entities, checksums, voltage
+units, leads of one length and rate. MUSE exports have eight leads; the other four follow from I and II
+(`EcgPreprocessing`).
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ MAX_ELEMENTS = 500_000
 
 
 def read_xml(path: Path, id: str, source: str = "", unit: str | float | None = None) -> Recording:
-    """The rhythm of a GE MUSE ('RestingECG') or HL7 aECG ('AnnotatedECG') file in mV, told apart by the root element.
+    """The rhythm of a GE MUSE ('RestingECG') or HL7 aECG ('AnnotatedECG') file in mV, by its root element.
 
-    Entities are refused and nothing outside the file is looked up. unit: what one stored unit is, instead of the
-    file's scale. InputError names the file for anything else.
+    Entities are refused, and nothing outside the file is read. unit: size of a stored unit, instead of the file's
+    scale. Raises InputError for anything else.
     """
     root = _root(read_bytes(path), path)
     if root not in ("RestingECG", "AnnotatedECG"):
@@ -50,9 +50,9 @@ def read_xml(path: Path, id: str, source: str = "", unit: str | float | None = N
 
 
 def read_scp(path: Path, id: str, source: str = "", unit: str | float | None = None) -> Recording:
-    """The rhythm of an SCP-ECG file (EN 1064, ISO 11073-91064) in mV; unit as in `read_xml`. InputError else.
+    """The rhythm of an SCP-ECG file (EN 1064, ISO 11073-91064) in mV; unit: see `read_xml`. Raises InputError.
 
-    Compressed files take .1 s and more: their Huffman codes are decoded bit by bit.
+    Compressed files take 0.1 s and more: their Huffman codes are decoded bit by bit.
     """
     read_bytes(path)  # refuses what is not a regular file, or is too large
 

@@ -38,9 +38,9 @@ class HubImages:
 
 
 def read_hub(name: str) -> ImageSet:
-    """The set `owner/name`: its first column of images, its columns of classes as tasks, its published split.
+    """Read the set `owner/name`: its first image column, its class columns as tasks, and its published split.
 
-    Parts of other names are left out. InputError in one line if the package or the set is not there.
+    Parts with other names are skipped. Raises InputError if the package or the set is missing.
     """
     try:
         import datasets  # pyright: ignore[reportMissingImports]

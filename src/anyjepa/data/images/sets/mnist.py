@@ -20,12 +20,12 @@ from anyjepa.limits import check_size
 
 MOST_AXES = 32
 _TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
-_PARTS = {"train": ("train",), "test": ("t10k", "test")}  # split: what its files begin with
+_PARTS = {"train": ("train",), "test": ("t10k", "test")}  # split: prefixes of its files
 _ENDINGS = ("-idx{}-ubyte", ".idx{}-ubyte")
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """The array of an IDX file, in the machine's byte order. InputError in one line for anything else."""
+    """The array of an IDX file, in native byte order. Raises InputError for anything else."""
     try:
         with opened(path) as file:
             zipped = file.peek(2)[:2] == b"\x1f\x8b"
@@ -55,13 +55,15 @@ def _array(file: io.BufferedIOBase, path: Path, size: int) -> np.ndarray:
 
 
 def recognise(folder: Path) -> bool:
-    """Whether a folder holds images of MNIST's layout."""
+    """Whether a folder contains images in MNIST's layout."""
     return folder.is_dir() and any(_file(folder, part, "images", 3) for part in _PARTS)
 
 
 def read_mnist(folder: Path) -> ImageSet:
-    """Images of MNIST's layout (also Fashion-MNIST), training part first; a part whose images are not there is left
-    out. InputError names the file."""
+    """Images in MNIST's layout (also Fashion-MNIST), training part first. A part without images is skipped.
+
+    Raises InputError, which names the file.
+    """
     pixels, numbers, split, ids = [], [], [], []
     for part in _PARTS:
         if not (path := _file(folder, part, "images", 3)):
