@@ -1,4 +1,4 @@
-"""One kind of error for everything a user can get wrong."""
+"""The error for wrong input, and the text of messages."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 LONGEST = 1000
-"""Characters of a message; of a longer one the middle is left out."""
+"""Largest number of characters of a message. The middle of a longer message is cut."""
 
 
 class InputError(ValueError):
-    """Something given to anyjepa is wrong: a file, a key, a lead, a table.
+    """The input is wrong, such as a file, a key, a lead or a table.
 
-    The message is one line: where, what is wrong, what would be right. The command line prints it without a
+    The message is one line that says where, what is wrong, and how to fix it. The command line prints it without a
     traceback and exits with code 2.
     """
 
     def __init__(self, message: str):
-        # PyTorch makes the error of a loader's worker anew, of the text of its traceback.
+        # PyTorch recreates the error of a data loader's worker from the text of its traceback.
         super().__init__(one_line(message.rpartition(f"\n{__name__}.InputError: ")[2].removesuffix("\n")))
 
 
@@ -29,7 +29,7 @@ class DataWarning(UserWarning):
 
 
 def one_line(text: str) -> str:
-    """Text that holds names from files, fit to be shown: control characters escaped, an endless middle left out."""
+    """Make text with names from files safe to print: escape control characters, and cut the middle if it is long."""
     if len(text) > LONGEST:
         text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
     return printable(text)
@@ -45,7 +45,7 @@ def printable(text: str, keep: str = "") -> str:
 
 
 def reason(error: object) -> str:
-    """What an error or a warning of a library says, in one short line; its type if it says nothing."""
+    """Message of an error or a warning from a library as one short line; its type if there is no message."""
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 

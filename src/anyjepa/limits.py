@@ -20,7 +20,7 @@ from typing import NoReturn
 from anyjepa.errors import InputError
 
 SMALL = 256 * 10**6
-"""Bytes. Smaller data may expand any number of times, such as a long column with one value."""
+"""Bytes. The expansion of smaller data is not limited, such as a long column with one value."""
 
 ORDINARY = 8
 """A file may always take this many times its size: 16-bit numbers and text become float64."""
@@ -105,7 +105,7 @@ HDF5_SECONDS = Limit(
     "hdf5_seconds",
     30,
     "seconds",
-    "the time to examine an HDF5 file, and 1 s more per 50 MB; usual files take less than 1 s",
+    "time to examine an HDF5 file, plus 1 s per 50 MB; typical files take less than 1 s",
 )
 
 LIMITS = (MEMORY, EXPANSION, PIXELS, COLUMNS, DOCUMENT, RECIPE, PARAMETERS, BATCH, HDF5_SECONDS)

@@ -1,4 +1,4 @@
-"""Fix PyTorch's defaults that anyjepa relies on, whatever the calling program has set."""
+"""Set the PyTorch defaults that anyjepa relies on, independent of the calling program."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import torch
 
 @contextmanager
 def torch_defaults() -> Iterator[None]:
-    """New tensors are float32, on the CPU and can have gradients unless code says otherwise; the caller's own defaults
-    return afterwards.
+    """Create new tensors as float32, on the CPU, and with gradients enabled; restore the caller's defaults afterwards.
 
-    Also a decorator: `@torch_defaults()`. Programs change them by `torch.set_default_dtype`, `torch.set_default_device`
-    and by working within `torch.device(...)` or `torch.inference_mode()`.
+    Can be used as a decorator: `@torch_defaults()`. Programs change the defaults with `torch.set_default_dtype`,
+    `torch.set_default_device`, `torch.device(...)` or `torch.inference_mode()`.
     """
     gradients = torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext()
     dtype, device = torch.get_default_dtype(), torch.get_default_device()

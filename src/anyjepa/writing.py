@@ -16,10 +16,10 @@ _PREFIX = ".anyjepa-"
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path to write a file or a folder to; it then takes the place of `path` in one step.
+    """Yield a path to write a file or a folder to, which then replaces `path` in one step.
 
-    Until then `path` is unchanged, even if the process is killed. The temporary place is a private folder with a random
-    name next to `path`, so nobody can predict it or redirect it with a link; the file in it has the name of `path`, for
+    Until then `path` does not change, even if the process is killed. The path is in a private temporary folder next to
+    `path`. Its random name cannot be predicted or redirected with a link, and the file keeps the name of `path` for
     libraries that look at the suffix. A link at `path` is replaced, not followed.
     Raises InputError if the file system fails, for example because the disk is full.
     """

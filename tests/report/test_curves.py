@@ -16,7 +16,7 @@ def write(folder, text):
 def test_a_line_cut_off_is_left_out_and_named(tmp_path):
     run = write(tmp_path, "step,loss\n1,0.5\n2,0.4\n3,0.")
     assert run.metrics["loss"].values.tolist() == [0.5, 0.4]
-    assert any("ends within a line" in text for text in run.notes)
+    assert any("the last line is incomplete" in text for text in run.notes)
 
 
 def test_lines_of_a_wrong_length_are_counted(tmp_path):

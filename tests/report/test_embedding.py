@@ -31,7 +31,7 @@ def test_few_records_or_dimensions_are_drawn(run, shape):
 def test_records_without_a_finite_embedding_are_counted(run):
     z = np.random.default_rng(0).normal(size=(30, 2))
     z[:3] = np.nan
-    assert "27 records (3 without a finite embedding are left out)" in show(run, z=z)
+    assert "27 records (3 without a finite embedding are not shown)" in show(run, z=z)
 
 
 def test_test_records_are_preferred(run):
@@ -42,11 +42,11 @@ def test_test_records_are_preferred(run):
 def test_many_records_and_labels_stay_readable(run):
     rng = np.random.default_rng(0)
     page = show(run, z=rng.normal(size=(9000, 2)), labels=rng.integers(0, 40, 9000).astype(str))
-    assert "2000 of them drawn" in page
+    assert "a random 2000 of them" in page
     assert "and others" in page
     assert len(page) < 600_000
 
 
 @pytest.mark.parametrize("arrays", [{"z": np.zeros(3)}, {"z": np.zeros((0, 2))}, {"labels": np.array(["a"])}, {"q": 1}])
 def test_arrays_that_do_not_fit_are_named(run, arrays):
-    assert "does not fit" in show(run, **arrays)
+    assert "could not be drawn" in show(run, **arrays)

@@ -108,7 +108,7 @@ def test_a_fifo_in_a_run_folder_is_a_note_and_not_waited_for(run):
         os.mkfifo(path)
     notes = read_contents(run).notes
     for name in ("recipe.yaml", "environment.json", "metrics.csv", "results/linear.json", "artifacts/masks.npz"):
-        assert any(note.startswith(f"{name} is not readable") and "is a FIFO" in note for note in notes)
+        assert any(note.startswith(f"{name} cannot be read") and "is a FIFO" in note for note in notes)
 
 
 def test_numbers_out_of_range_never_break_the_page(run):

@@ -24,7 +24,7 @@ def test_spans_hold_exactly_their_tokens(tokens):
 def test_caption_counts_tokens_and_spans(run):
     page = masks(read_contents(run))
     assert "80 tokens in 2 spans" in page
-    assert "the 20 tokens it saw. A token is 100 ms" in page
+    assert "the 20 tokens that it saw. A token covers 100 ms" in page
 
 
 def test_gaps_and_other_leads_are_drawn(run):
@@ -37,14 +37,14 @@ def test_gaps_and_other_leads_are_drawn(run):
 def test_arrays_that_do_not_fit_are_named(run):
     arrays = dict(np.load(run / "artifacts" / "masks.npz"))
     np.savez(run / "artifacts" / "masks.npz", **arrays | {"leads": np.array(["I"])})
-    assert "does not fit" in masks(read_contents(run))
+    assert "could not be drawn" in masks(read_contents(run))
     foreign = {"fs": 0, "patch": "ten", "signal": np.zeros(3), "targets": np.array(["a"])}
     for name, value in {**foreign, "leads": 1, "context": 1j * np.ones((2, 2))}.items():
         np.savez(run / "artifacts" / "masks.npz", **arrays | {name: value})
         masks(read_contents(run))  # no exception
     for name, value in {"fs": 0, "patch": -1}.items():
         np.savez(run / "artifacts" / "masks.npz", **arrays | {name: value})
-        assert "does not fit: fs is" in masks(read_contents(run))
+        assert "could not be drawn: fs" in masks(read_contents(run))
     del arrays["fs"]
     np.savez(run / "artifacts" / "masks.npz", **arrays)
-    assert "does not fit" in masks(read_contents(run))
+    assert "could not be drawn" in masks(read_contents(run))

@@ -49,13 +49,13 @@ def test_every_group_and_block_is_drawn(run):
         run, kind="video", pictures=clip, context=context, targets=targets, often_context=often, often_target=often
     )
     assert page.count("<image ") == 8 * 5 + 4
-    assert f"group 2: {context[1].sum()} seen, {targets[1].sum()} to predict" in page
-    assert "Context of group 1 by token of time" in page
+    assert f"group 2: {context[1].sum()} context, {targets[1].sum()} targets" in page
+    assert "Context of group 1 by time step" in page
 
 
 def test_more_blocks_than_fit_are_told(run):
     page = masks_of(run, targets=np.ones((1, 2, 9, 1, 4, 4), bool))
-    assert "The first 6 of 9 target blocks are drawn" in page
+    assert "The first 6 of 9 target blocks are shown" in page
     assert page.count("<image ") == 2 * 8 + 2
 
 
@@ -75,14 +75,14 @@ def test_heat_is_clear_at_zero_and_full_at_the_largest():
     [{"pictures": np.zeros(3)}, {"context": np.ones((1, 2, 1, 3, 3))}, {"kind": "cells"}, {"targets": np.array("a")}],
 )
 def test_foreign_masks_are_named(run, changes):
-    assert "does not fit" in masks_of(run, **changes)
+    assert "could not be drawn" in masks_of(run, **changes)
 
 
 def test_neighbours_and_attention(run):
     page = near(run, neighbours)
     assert page.count("<image ") == 6
-    assert "its nearest among 20 training images" in page
-    assert "1 of 4 have the class of their row" in page
+    assert "its nearest neighbours among 20 training images" in page
+    assert "1 of 4 neighbours have the class of the query" in page
     assert "<script" not in page
     assert near(run, attention).count("<image ") == 4
     series = near(run, neighbours, kind="series", records=RNG.normal(size=(2, 3, 2, 16)))
@@ -92,7 +92,7 @@ def test_neighbours_and_attention(run):
 
 @pytest.mark.parametrize("changes", [{"records": np.zeros(3)}, {"labels": 1}, {"similarity": np.array([["a"]])}])
 def test_foreign_neighbours_are_named(run, changes):
-    assert "does not fit" in near(run, neighbours, **changes)
+    assert "could not be drawn" in near(run, neighbours, **changes)
 
 
 def test_runs_without_neighbours_have_no_such_section(run):

@@ -43,7 +43,7 @@ def test_on_one_test_part_the_verdict_is_over_patients(tmp_path, result, repeats
 
 def test_an_interval_without_width_is_not_shown(tmp_path, result):
     run = contents(tmp_path, result(spread=0.0))
-    assert "Difference +0.090: without an interval, so no verdict." in headline(run)[1]
+    assert "Difference +0.090, without an interval." in headline(run)[1]
     assert " to " not in evaluations(run).split("</table>")[0].split("<table>")[1]
 
 
@@ -51,8 +51,8 @@ def test_headline_prefers_all_labels_to_few(tmp_path, result):
     few = result(encoder=0.7, settings={"low_shot": 5})
     top = headline(contents(tmp_path, few, result()))[1]
     assert "0.930" in top
-    assert "5 labels a class" not in top
-    assert "5 labels a class" in evaluations(contents(tmp_path, few))
+    assert "5 labels per class" not in top
+    assert "5 labels per class" in evaluations(contents(tmp_path, few))
 
 
 def test_headline_prefers_the_first_task_of_the_data(tmp_path, result):
@@ -82,7 +82,7 @@ def test_an_unknown_number_is_a_dash(tmp_path, result):
 def test_many_classes_are_all_in_the_table(tmp_path, result):
     names = {f"class {number}": 10 for number in range(60)}
     page = per_class(contents(tmp_path, result(classes=names)))
-    assert "The 40 best of 60 classes are drawn" in page
+    assert "The 40 best of 60 classes are shown" in page
     assert all(f">{name}<" in page for name in names)
 
 
@@ -92,4 +92,4 @@ def test_a_result_that_does_not_fit_is_named(run, result, rows):
     (run / "results" / "linear.json").write_text(text)
     found = read_contents(run)
     assert not found.results
-    assert any("linear.json is not readable" in text for text in found.notes)
+    assert any("linear.json cannot be read" in text for text in found.notes)

@@ -117,7 +117,7 @@ def test_every_task_is_judged_beside_controls(short):
 def test_the_report_has_its_pictures(short):
     page = (short.folder / "report.html").read_text()
     kind, masked = short.recipe.data.kind, short.recipe.objective.kind == "masked"
-    assert ("Where does it look?" in page) == (kind == "images")
+    assert ("Where does the model look?" in page) == (kind == "images")
     assert ("Nearest neighbours." in page) == (kind not in ("ecg", "cells"))
     assert ("Nothing was hidden" in page or "No token was hidden" in page) != masked
     assert "is missing." not in re.sub(r"data:image[^\"]*", "", page)

@@ -119,11 +119,11 @@ def test_the_judgement_is_on_the_report(run, judged):
     contents = read_contents(run.folder)
     assert not contents.notes
     shown = page(contents)
-    assert "Are perturbations predicted?" in shown
+    assert "How well are perturbations predicted?" in shown
     assert "Is the representation useful?" not in shown
     assert f"{len(judged.conditions)} held-out perturbations of the embedded screen" in shown
     assert all(condition.name in shown for condition in judged.conditions)
-    assert "the first two principal ones of the measured changes" in shown
+    assert "the first two principal axes of the measured changes" in shown
     assert "ridge (G W P&#x27;)" in perturbations(contents)  # which had no answer, and is named for it
 
 
@@ -132,7 +132,7 @@ def test_a_broken_judgement_is_a_note_on_the_report(run, judged, tmp_path, text)
     (tmp_path / "perturbations").mkdir()
     (tmp_path / "perturbations/held-out.json").write_text(text)
     contents = read_contents(tmp_path)
-    assert any("perturbations/held-out.json is not readable" in note for note in contents.notes)
+    assert any("perturbations/held-out.json cannot be read" in note for note in contents.notes)
     assert page(contents)
     plain = json.loads((run.judgements / "held-out-embedded.json").read_text())
     for spoil in (

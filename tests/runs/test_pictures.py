@@ -98,13 +98,13 @@ def test_neighbours_are_training_records_and_queries_test_records(run):
 def test_the_report_speaks_of_the_data_in_their_own_words(run):
     page = write_report(run.folder).read_text()
     name = NAMES[run.recipe.data.kind]
-    assert f"{name.capitalize()} trained on" in page
+    assert f"Training {name}" in page
     groups = "groups" if name == "videos" else name  # those that show one image of a moving digit
     assert f"95 % over {groups} (bootstrap)" in page
-    for word in ("Not drawn", "patients", "ECG", "does not fit"):
+    for word in ("There is no", "patients", "ECG", "could not be drawn"):
         assert word not in re.sub(r"<details>.*?</details>|data:image[^\"]*", "", page, flags=re.S)
     assert "Nearest neighbours." in page
-    assert ("Where does it look?" in page) == (run.recipe.data.kind == "images")
+    assert ("Where does the model look?" in page) == (run.recipe.data.kind == "images")
     assert ("Use of tokens." in page) == (run.recipe.data.kind != "series")
     assert Result.from_json(next(run.results.glob("linear*.json"))).what == (name, groups)
 
@@ -120,7 +120,7 @@ def test_the_cards_example_runs(run, monkeypatch):
 def test_an_objective_without_masks_says_so(tmp_path):
     (tmp_path / "recipe.yaml").write_text("name: n\nobjective: {kind: next_embedding}\n")
     page = write_report(tmp_path).read_text()
-    assert "Nothing was hidden" in page
+    assert "No tokens were hidden" in page
     assert "masks.npz" not in page
 
 

@@ -109,17 +109,17 @@ def test_the_model_folder_holds_both_encoders_and_the_predictor(run):
 
 def test_the_report_shows_it(run, judged):
     shown = page(read_contents(run.folder))
-    assert "Does expression tell the proteins?" in shown
+    assert "How well are proteins predicted?" in shown
     assert judged.rows[0].name in shown
     assert judged.proteins[0] in shown
-    assert "Not evaluated yet" not in shown
+    assert "not evaluated yet" not in shown
 
 
 def test_damaged_results_are_a_note(run, judged, tmp_path):
     folder = shutil.copytree(run.folder, tmp_path / "run")
     kept = next((folder / "proteins").glob("*.json"))
     kept.write_text(kept.read_text()[:100])
-    assert "is not readable" in page(read_contents(folder))
+    assert "cannot be read" in page(read_contents(folder))
 
 
 def test_going_on_gives_the_same_weights(cli, run, tmp_path):

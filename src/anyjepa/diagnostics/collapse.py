@@ -1,4 +1,4 @@
-"""Has the representation collapsed? Numbers on plain tensors, for logs and reports."""
+"""Metrics of representation collapse, as functions of plain tensors."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 def collapse_metrics(z: Tensor) -> dict[str, float]:
-    """Every metric of this module by the name under which it is logged.
+    """All metrics of this module, by their names in the log.
 
-    z: one vector a sample (B, D); or its tokens (B, N, D): their means are measured, and what of their spread lies
-    between samples.
+    z: one vector per sample (B, D), or tokens (B, N, D). Metrics of tokens are those of their means, and the share of
+    their spread that is between samples.
     """
     if z.ndim == 3:
         return {**collapse_metrics(z.float().mean(1)), "between": between_samples(z).item()}
@@ -22,25 +22,26 @@ def collapse_metrics(z: Tensor) -> dict[str, float]:
 
 
 def per_dim_std(z: Tensor) -> Tensor:
-    """(D,) standard deviation over the batch of each dimension. All zero: complete collapse."""
+    """Standard deviation of each dimension over the batch, (D,). All are zero after a complete collapse."""
     return z.float().std(0, correction=0)
 
 
 def between_samples(z: Tensor) -> Tensor:
-    """Share of the tokens' standard deviation that lies between samples: z (B, N, D), mean over tokens and dims.
+    """Share of the standard deviation of tokens z (B, N, D) that is between samples, averaged over dimensions.
 
-    Of each dimension, the deviation over samples at one token position divided by that over all tokens of all samples.
-    0: every sample has the same representation, however much its tokens differ; independent tokens have 1.
+    For each dimension, this is the deviation over samples at one token position, averaged over positions, divided by
+    the deviation over all tokens of all samples. It is 0 if all samples have the same representation, even if their
+    tokens differ, and 1 if tokens are independent.
     """
     z = z.float()
     return (z.std(0, correction=0) / z.flatten(0, 1).std(0, correction=0).clamp(min=1e-12)).mean()
 
 
 def effective_rank(z: Tensor, eps: float = 1e-7) -> Tensor:
-    """RankMe: exp of the entropy of the singular values of z (B, D), between 1 and min(B, D).
+    """RankMe: exponential of the entropy of the singular values of z (B, D), between 1 and min(B, D).
 
-    z is centred first, so that a constant offset does not count as a dimension; representations that are all equal
-    have rank 1, those that are no numbers NaN. Garrido et al. 2023, "RankMe", eq. 1 (there without centring).
+    z is centred first, so that a constant offset does not count as a dimension. The rank is 1 if all representations
+    are equal, and NaN if any is NaN. Garrido et al. 2023, "RankMe", eq. 1 (without centring).
     """
     z = z.float()
     if not z.isfinite().all():
@@ -54,9 +55,10 @@ def effective_rank(z: Tensor, eps: float = 1e-7) -> Tensor:
 
 
 def uniformity(z: Tensor, t: float = 2.0) -> Tensor:
-    """log of the mean of exp(-t |u - v|^2) over pairs of rows on the unit sphere; 0: all equal, about -2t: spread out.
+    """Log of the mean of exp(-t |u - v|^2) over pairs of rows on the unit sphere.
 
-    Wang and Isola 2020, section 4.1.2. z: (B, D) with B of 2 or more.
+    It is 0 if all rows are equal and about -2t if they are spread out. Wang and Isola 2020, section 4.1.2.
+    z: (B, D) with B at least 2.
     """
     u = torch.nn.functional.normalize(z.float(), dim=1)
     squared = (2 - 2 * (u @ u.T)).clamp(min=0)  # (B, B)

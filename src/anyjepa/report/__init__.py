@@ -1,4 +1,4 @@
-"""A run as one self-contained HTML page."""
+"""Write a run as one self-contained HTML page."""
 
 from anyjepa.report.page import write_report
 

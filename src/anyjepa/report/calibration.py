@@ -1,4 +1,4 @@
-"""Can the probabilities be believed? The reliability curve, and every class's metrics."""
+"""Calibration of the predicted probabilities: the reliability curve, and the metrics of each class."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ _METRICS = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "ece": "ECE", "brier
 
 
 def calibration(run: Contents) -> Html:
-    """For each evaluation forecasts against frequencies, and a table of the first row's classes."""
-    known = [result for result in run.results if result.rows[0].reliability]
-    if not known and run.without_labels:
+    """One reliability curve per evaluation, and a table of the classes for its first row."""
+    results = [result for result in run.results if result.rows[0].reliability]
+    if not results and run.without_labels:
         return Html()
-    if not known:
-        return note("No evaluation of this run has measured it.")
-    return join(_of(result) for result in known)
+    if not results:
+        return note("No evaluation of this run measured calibration.")
+    return join(_of(result) for result in results)
 
 
 def _of(result: Result) -> Html:
     first = result.rows[0]
     drawn = [row for row in result.rows if row.reliability]
-    alt = f"{title(result)}, forecast and observed frequency; " + "; ".join(
+    alt = f"{title(result)}, predicted probability and observed frequency; " + "; ".join(
         f"{row.title}: macro ECE {text(result.metric(row, 'macro_ece'))}" for row in drawn
     )
     caption = (
-        "How often a class was true, by its probability; the diagonal is perfect. Below, how many forecasts of the "
-        "first row are in each bin (logarithmic). All classes and test parts together."
+        "Observed frequency of a class by its predicted probability, pooled over all classes and test sets. "
+        "Perfect calibration lies on the diagonal. Bottom: predictions of the first row per bin (log scale)."
     )
     head = ["class", result.what[0], *_METRICS.values(), *([] if result.exclusive else ["threshold"])]
     cells = []
     for name, count in result.classes.items():
         values = (text(result.metric(first, metric, name)) for metric in _METRICS)
         cells.append([name, number(count), *values, *_threshold(first, name)])
-    decided = "the most probable class" if result.exclusive else "thresholds with the largest F1 on validation data"
+    decision = "the most probable class" if result.exclusive else "the thresholds with the largest validation F1"
     return join(
         [
             tag("h3", title(result)),
             figure(draw(alt, lambda: _curves(drawn)), caption),
             tag(
                 "details",
-                tag("summary", f"Every class of {first.title}"),
-                table(head, cells, f"Intervals: {result.basis}. F1: by {decided}; mean over repeats."),
+                tag("summary", f"All classes, {first.title}"),
+                table(head, cells, f"Intervals: {result.basis}. F1 uses {decision} and is a mean over repeats."),
             ),
         ]
     )
@@ -61,8 +61,8 @@ def _of(result: Result) -> Html:
 def _threshold(row: Row, name: str) -> list[str]:
     if row.repeats[0].thresholds is None:
         return []
-    chosen = [found for r in row.repeats if r.thresholds and (found := r.thresholds.get(name)) is not None]
-    return [number(float(np.mean(chosen))) if chosen else "0.5, without positives to choose by"]
+    thresholds = [value for r in row.repeats if r.thresholds and (value := r.thresholds.get(name)) is not None]
+    return [number(float(np.mean(thresholds))) if thresholds else "0.5 (no positives in the validation data)"]
 
 
 def _curves(rows: list[Row]) -> Figure:
@@ -88,7 +88,7 @@ def _curves(rows: list[Row]) -> Figure:
     plot.set_ylabel("observed frequency")
     plot.tick_params(labelbottom=False)
     below.set_xlabel("probability")
-    below.set_ylabel("forecasts")
+    below.set_ylabel("predictions")
     page.legend(
         handles, [row.title for row in rows], loc="upper left", bbox_to_anchor=(490 / 900, 0.98), labelcolor=INK
     )

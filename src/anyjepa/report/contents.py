@@ -1,4 +1,4 @@
-"""What a run folder holds. A missing or damaged part is a note, never an error: then a report is wanted most."""
+"""Read the contents of a run folder. A missing or damaged file gives a note, not an error."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Curve(NamedTuple):
-    """A logged quantity; a cell left empty is no point, a cell 'nan' is one."""
+    """A logged quantity. Empty cells of the log are skipped; cells with 'nan' are points."""
 
     step: np.ndarray  # (points,) increasing
     values: np.ndarray  # (points,) float64
@@ -31,16 +31,16 @@ class Curve(NamedTuple):
 
 @dataclass
 class Contents:
-    """The parts of a run folder; None or empty where a part is missing. `notes` says why, in order of reading."""
+    """Contents of a run folder. What is missing is None or empty, and `notes` says why, in the order of reading."""
 
     folder: Path
     recipe: dict[str, Any] = field(default_factory=dict)
     recipe_text: str = ""
     environment: dict[str, Any] = field(default_factory=dict)
-    metrics: dict[str, Curve] = field(default_factory=dict)  # by the log's column
-    results: list[Result] = field(default_factory=list)  # of the files in results/, by name
-    judgements: list[Judgement] = field(default_factory=list)  # of the files in perturbations/, by name
-    proteins: list[ProteinResult] = field(default_factory=list)  # of the files in proteins/, by name
+    metrics: dict[str, Curve] = field(default_factory=dict)  # column of metrics.csv -> curve
+    results: list[Result] = field(default_factory=list)  # from results/, sorted by file name
+    judgements: list[Judgement] = field(default_factory=list)  # from perturbations/, sorted by file name
+    proteins: list[ProteinResult] = field(default_factory=list)  # from proteins/, sorted by file name
     masks: dict[str, np.ndarray] | None = None
     embedding: dict[str, np.ndarray] | None = None
     neighbours: dict[str, np.ndarray] | None = None
@@ -48,32 +48,32 @@ class Contents:
 
     @property
     def what(self) -> tuple[str, str]:
-        """What records and their groups are called."""
+        """The words for records and for groups of records, such as ("ECGs", "patients")."""
         data = self.environment.get("data")
-        found = data.get("what") if isinstance(data, dict) else None
-        if isinstance(found, list) and len(found) == 2 and all(isinstance(word, str) for word in found):
-            return found[0], found[1]
+        words = data.get("what") if isinstance(data, dict) else None
+        if isinstance(words, list) and len(words) == 2 and all(isinstance(word, str) for word in words):
+            return words[0], words[1]
         return WHAT
 
     @property
     def without_labels(self) -> bool:
-        """It was judged by what needs none."""
+        """Whether the run has evaluations that need no labels (perturbations or proteins)."""
         return bool(self.judgements or self.proteins)
 
     @property
     def hides_nothing(self) -> bool:
-        """The objective has no masks."""
+        """Whether the objective has no masks."""
         return self.objective in ("next_embedding", "paired")
 
     @property
     def objective(self) -> str:
-        """Its kind, '' where the recipe does not say."""
+        """Kind of the objective, or '' if the recipe does not have one."""
         objective = self.recipe.get("objective")
         return str(objective.get("kind", "")) if isinstance(objective, dict) else ""
 
 
 def read_contents(run: Path) -> Contents:
-    """Everything of the run folder that the report shows."""
+    """Read everything that the report shows from a run folder."""
     contents = Contents(run)
 
     def read(name: str, reader: Callable[[Path], T], missing: T) -> T:
@@ -84,7 +84,7 @@ def read_contents(run: Path) -> Contents:
         try:
             return reader(path)
         except Exception as error:
-            contents.notes.append(f"{name} is not readable: {reason(error)}")
+            contents.notes.append(f"{name} cannot be read: {reason(error)}")
             return missing
 
     contents.recipe_text = read("recipe.yaml", read_text, "")
@@ -122,21 +122,24 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _mapping(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError(f"it holds {type(value).__name__}, not names and values")
+        raise ValueError(f"it must contain names and values, got {type(value).__name__}")
     return value
 
 
 def _metrics(path: Path, notes: list[str]) -> dict[str, Curve]:
-    """The log's columns. Lines of a wrong length are left out and counted; of a step logged twice, the last counts."""
+    """Read the columns of metrics.csv.
+
+    Lines with the wrong number of cells are skipped and counted. If a step was logged twice, the last line is used.
+    """
     text = read_bytes(path, MEMORY).decode(errors="replace")
     head, *rows = list(csv.reader(text.splitlines())) or [[]]
     if rows and not text.endswith("\n"):
         rows.pop()
-        notes.append("metrics.csv ends within a line; that line is left out.")
+        notes.append("metrics.csv: the last line is incomplete and is skipped.")
     whole = [dict(zip(head, row, strict=True)) for row in rows if len(row) == len(head)]
     if len(whole) < len(rows):
         bad = len(rows) - len(whole)
-        notes.append(f"metrics.csv: {bad} of {len(rows)} lines have a wrong length and are left out.")
+        notes.append(f"metrics.csv: {bad} of {len(rows)} lines have the wrong number of cells and are skipped.")
     by_step = {_float(row.get("step", str(place))): row for place, row in enumerate(whole)}
     steps = sorted(step for step in by_step if np.isfinite(step))
     return {name: _curve(steps, [by_step[step][name] for step in steps]) for name in head if name != "step"}

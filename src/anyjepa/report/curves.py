@@ -1,4 +1,4 @@
-"""Training curves: one small panel a logged quantity."""
+"""Training curves: one small panel per logged quantity."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ _COLLAPSE = r"(^|_)(std|rank|uniformity|between)$"
 _SCHEDULE = r"^(lr|weight_decay|momentum|samples_per_s|grad_norm)$"
 _EXACT = r"^(lr|weight_decay|momentum)$"
 _MEANING = {
-    "std": "Spread of each feature over a batch. Falling to 0: every input gets the same representation.",
-    "rank": "Effective number of dimensions in use. Falling to 1: collapse onto one direction.",
-    "between": "Share of the tokens' spread that lies between samples. Falling to 0: samples are alike, if not tokens.",
-    "uniformity": "Spread over the unit sphere. 0: all representations equal; more negative: spread out.",
+    "std": "Standard deviation of each feature over a batch. If it falls to 0, all inputs get the same representation.",
+    "rank": "Effective rank of the representations. If it falls to 1, they have collapsed onto one direction.",
+    "between": "Share of the variance of tokens that is between samples. If it falls to 0, samples look alike.",
+    "uniformity": "Spread over the unit sphere: 0 if all representations are equal, more negative if they spread out.",
 }
 _WINDOW = 25  # logged steps
 _POINTS = 600
 
 
 def training(run: Contents) -> Html:
-    """Loss terms, then rates, momentum and speed."""
+    """Panels of the loss terms, then of the schedules and the training speed."""
     columns = drawn_columns(run)
     if not columns:
-        return note("No curves: metrics.csv is missing or has no complete line.")
+        return note("There are no curves because metrics.csv is missing or has no complete line.")
     losses = [name for name in columns if not re.search(f"{_SCHEDULE}|{_COLLAPSE}", name)]
     schedules = [name for name in columns if re.search(_SCHEDULE, name)]
     return join(
         [
-            tag("h3", "Loss terms") if losses else note("metrics.csv has no loss term."),
+            tag("h3", "Loss terms") if losses else note("metrics.csv has no column for the loss."),
             _panels(run, losses, SERIES[0]),
             tag("h3", "Schedules and speed") if schedules else "",
             _panels(run, schedules, SERIES[1]),
@@ -45,21 +45,21 @@ def training(run: Contents) -> Html:
 
 
 def collapse(run: Contents) -> Html:
-    """Whether the representation kept its spread and its dimensions."""
+    """Panels of the statistics that reveal a collapse of the representation."""
     columns = [name for name in drawn_columns(run) if re.search(_COLLAPSE, name)]
     if not columns:
-        return note("Not logged: metrics.csv has no column for spread (std), rank or uniformity.")
+        return note("metrics.csv has no column for the standard deviation, rank or uniformity of representations.")
     return _panels(run, columns, SERIES[2])
 
 
 def drawn_columns(run: Contents) -> list[str]:
-    """Logged quantities with at least one value, in the log's order."""
+    """Logged quantities with at least one value, in the order of the log."""
     total = run.metrics.get("loss")
     return [
         name
         for name, curve in run.metrics.items()
         if len(curve.step)
-        and not (name != "loss" and total is not None and _same(curve, total))  # the only term is the loss itself
+        and not (name != "loss" and total is not None and _same(curve, total))  # the loss has a single term
     ]
 
 
@@ -106,7 +106,7 @@ def _caption(name: str, span: str, broken: int, count: int) -> Html:
 
 
 def _running_mean(values: np.ndarray) -> np.ndarray:
-    """Mean of the finite values among the _WINDOW around each; NaN where there is none."""
+    """Mean of the finite values in a window of _WINDOW steps around each step; NaN if there are none."""
     finite = np.isfinite(values)
     total = np.convolve(np.where(finite, values, 0.0), np.ones(_WINDOW), "same")
     count = np.convolve(finite.astype(float), np.ones(_WINDOW), "same")
@@ -114,6 +114,6 @@ def _running_mean(values: np.ndarray) -> np.ndarray:
 
 
 def _thin(step: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """At most about twice _POINTS points: more are not seen in a panel."""
+    """Reduce a curve to about 2 * _POINTS points, as many as a panel can show."""
     every = max(1, len(step) // _POINTS)
     return step[::every], values[::every]

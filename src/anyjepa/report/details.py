@@ -1,4 +1,4 @@
-"""What made the run: recipe, environment and what the folder lacks, folded away."""
+"""Collapsible details: the recipe, the environment, and the parts of the run folder that are missing."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from anyjepa.report.markup import Html, join, note, table, tag
 
 
 def details(run: Contents) -> Html:
-    """Recipe and environment in full, and what could not be read."""
-    recipe = tag("pre", run.recipe_text) if run.recipe_text else note("recipe.yaml is missing or not readable.")
+    """The full recipe and environment, and the files that could not be read."""
+    recipe = tag("pre", run.recipe_text) if run.recipe_text else note("recipe.yaml is missing or cannot be read.")
     environment = (
         table(["name", "value"], flat(run.environment))
         if run.environment
-        else note("environment.json is missing or not readable.")
+        else note("environment.json is missing or cannot be read.")
     )
     return join(
         [
@@ -30,7 +30,7 @@ def details(run: Contents) -> Html:
 
 
 def flat(values: object, name: str = "") -> Iterator[tuple[str, str]]:
-    """Nested names and values as ('a.b', 'value') pairs."""
+    """Flatten nested names and values to pairs such as ('a.b', 'value')."""
     if isinstance(values, dict) and values:
         for key, value in values.items():
             yield from flat(value, f"{name}.{key}" if name else str(key))

@@ -1,4 +1,4 @@
-"""Figures as inline SVG that follow the page's light or dark colours."""
+"""Figures as inline SVG in the colours of the page, light or dark."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Each colour is the page's variable of that name; style.css gives its value in light and in dark. The series are
-# Okabe and Ito's (2008) hues, distinguishable with any colour vision, darkened to stand on white.
+# Each colour becomes a CSS variable of that name, whose light and dark values are in style.css. The colours of the
+# series are those of Okabe and Ito (2008), which suit all kinds of colour vision, darkened for contrast on white.
 INK, MUTED, RULE, SURFACE = "#1b2126", "#5d6872", "#dde1e5", "#fefefd"
 SERIES = ("#0067a9", "#c44f00", "#007a5a", "#9a4b92", "#8f6a00", "#3d8fc0", "#6b6f73", "#b3315d")
 MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
@@ -56,12 +56,12 @@ _STYLE: Any = {
 
 
 def draw(alt: str, make: Callable[[], Figure]) -> Html:
-    """The figure that `make` returns as inline SVG with alt text; `make` runs with the page's style in force."""
+    """Call `make` with the style of the page active, and return its figure as inline SVG with the alt text `alt`."""
     import matplotlib
 
     out = StringIO()
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # the browser's font draws it
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # the browser has a font for it
         page = make()
         page.patch.set_visible(False)
         page.savefig(out, format="svg", dpi=72, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
@@ -70,14 +70,14 @@ def draw(alt: str, make: Callable[[], Figure]) -> Html:
 
 
 def blank(width: int, height: int) -> Figure:
-    """An empty figure of this many pixels."""
+    """An empty figure; sizes in pixels."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width / 72, height / 72), dpi=72)
 
 
 def axes(page: Figure, left: int, bottom: int = 36, right: int = 12, top: int = 10) -> Axes:
-    """The only axes of a figure, by margins in pixels."""
+    """Add axes that fill the figure up to these margins in pixels."""
     width, height = page.get_size_inches() * 72
     return page.add_axes(
         (left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height)
@@ -85,7 +85,10 @@ def axes(page: Figure, left: int, bottom: int = 36, right: int = 12, top: int = 
 
 
 def dots(names: Sequence[str], rows: Mapping[str, Sequence[float]], label: str) -> Figure:
-    """Rows by name, each a value for each of `names`, the first on top; a line at 0. label: of the values."""
+    """Plot one marker per row for each of `names`, the first name at the top.
+
+    rows: label of a row -> one value per name. label: label of the value axis, which has a line at 0.
+    """
     page = blank(900, 92 + 20 * len(names))
     plot = axes(page, left=150, right=24, top=36)
     for marker, colour, (row, values) in zip(MARKERS, SERIES, rows.items(), strict=False):
@@ -102,20 +105,20 @@ def dots(names: Sequence[str], rows: Mapping[str, Sequence[float]], label: str) 
 
 
 def scale(finite: np.ndarray) -> tuple[float, float]:
-    """Limits of an axis that hold all values with a margin; a constant does not become a mountain range."""
+    """Axis limits around all values with a margin, wide enough that rounding noise of a constant looks flat."""
     low, high = float(finite.min()), float(finite.max())
     margin = max(0.06 * (high - low), 1e-3 * max(abs(low), abs(high)), 1e-12)
     return low - margin, high + margin
 
 
 def _inline(svg: str, alt: str, width: float, height: float) -> Html:
-    body = svg[svg.index("<defs>") : svg.rindex("</svg>")]  # past the prologue, whose addresses name outside resources
-    body = re.sub(r"<style.*?</style>", "", body, flags=re.DOTALL)  # it would style the whole page
-    body = re.sub(r"font-family: [^;\"]*; ?", "", body)  # text takes the page's font
-    body = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), body)  # hundredths of a pixel do
-    prefix = f"f{crc32((alt + body).encode()):x}-"  # ids of several pictures of a page must differ
+    body = svg[svg.index("<defs>") : svg.rindex("</svg>")]  # drop the prologue, which refers to external resources
+    body = re.sub(r"<style.*?</style>", "", body, flags=re.DOTALL)  # it would apply to the whole page
+    body = re.sub(r"font-family: [^;\"]*; ?", "", body)  # text inherits the font of the page
+    body = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), body)  # round to 0.01 pixels
+    prefix = f"f{crc32((alt + body).encode()):x}-"  # ids must be unique on the page
     body = re.sub(r'\bid="', f'id="{prefix}', body)
-    body = re.sub(r'(xlink:href="#|url\(#)', lambda found: found[0].replace("xlink:", "") + prefix, body)
+    body = re.sub(r'(xlink:href="#|url\(#)', lambda match: match[0].replace("xlink:", "") + prefix, body)
     for colour, name in _VARIABLES.items():
         body = body.replace(colour, f"var(--{name})")
     body = printable(body, keep="\n")  # contains names from files

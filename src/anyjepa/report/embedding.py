@@ -1,4 +1,4 @@
-"""A map of the representations: two dimensions of each record's embedding, marked by label."""
+"""Scatter plot of the representations in two dimensions, one point per record, coloured by label."""
 
 from __future__ import annotations
 
@@ -20,18 +20,25 @@ _LABELS = 16
 
 
 def embedding_map(run: Contents) -> Html:
-    """`artifacts/embedding.npz` holds z (N, 2), or features (N, D) for PCA; and may hold labels (N,) and split (N,)."""
+    """Scatter plot of `artifacts/embedding.npz`.
+
+    The file contains z (N, 2), or features (N, D), of which the first two principal components are plotted.
+    It may also contain labels (N,) and split (N,).
+    """
     if run.embedding is None:
-        lacking = "artifacts/embedding.npz is missing or not readable"
-        return note(f"Not drawn: {lacking}; anyjepa evaluate --protocol linear writes it.")
+        problem = "artifacts/embedding.npz is missing or cannot be read"
+        return note(f"There is no map because {problem}. `anyjepa evaluate --protocol linear` writes this file.")
     try:
         return _map(run.what[0], **run.embedding)
-    except Exception as error:  # arrays of someone else's can fail anywhere in NumPy or Matplotlib
-        return note(f"Not drawn: artifacts/embedding.npz does not fit: {reason(error)}")
+    except Exception as error:  # arrays from other programs can fail anywhere in NumPy or Matplotlib
+        return note(f"The map of artifacts/embedding.npz could not be drawn: {reason(error)}")
 
 
 def principal_components(features: np.ndarray) -> tuple[np.ndarray, float]:
-    """features (N, D) -> their first two principal components (N, 2) and the share of variance these hold."""
+    """Project features (N, D) onto their first two principal components.
+
+    Returns the projection (N, 2) and the share of the variance that it explains.
+    """
     centred = features - features.mean(0)
     left, values, _ = np.linalg.svd(centred, full_matrices=False)
     z = np.zeros((len(features), 2))
@@ -49,22 +56,22 @@ def _map(
 ) -> Html:
     points = np.asarray(features if z is None else z, dtype=float)
     if points.ndim != 2 or not len(points):
-        raise ValueError(f"z or features have shape {points.shape}; (N, 2) or (N, D) is needed")
+        raise ValueError(f"z must have shape (N, 2) or features (N, D), got {points.shape}")
     names = np.full(len(points), records) if labels is None else labels.astype(str)
     parts = np.full(len(points), "") if split is None else split.astype(str)
     usable = np.isfinite(points).all(1)
     shown = usable & (parts == "test") if (usable & (parts == "test")).any() else usable
     text = f"{shown.sum()} {'test ' if shown.sum() < usable.sum() else ''}{records}"
     if not usable.all():
-        text += f" ({(~usable).sum()} without a finite embedding are left out)"
+        text += f" ({(~usable).sum()} without a finite embedding are not shown)"
     points, names = points[shown], names[shown]
     if z is None:
         points, share = principal_components(points)
-        text += f", on the two directions of largest variance ({share:.0%} of it)"
+        text += f", projected onto the first two principal components ({share:.0%} of the variance)"
     if len(points) > _POINTS:
         chosen = generator(0, "report", 0).choice(len(points), _POINTS, replace=False)
         points, names = points[chosen], names[chosen]
-        text += f"; {_POINTS} of them drawn, by chance"
+        text += f"; a random {_POINTS} of them are shown"
     classes, counts = np.unique(names, return_counts=True)
     classes = [str(name) for name in classes[np.argsort(-counts, kind="stable")]]
     alt = f"Map of {text}; labels: {', '.join(classes[:_LABELS])}{' and others' if len(classes) > _LABELS else ''}"
@@ -78,7 +85,8 @@ def _scatter(points: np.ndarray, names: np.ndarray, classes: list[str]) -> Figur
         other = place == _LABELS
         rows = np.isin(names, classes[_LABELS:]) if other else names == name
         colour = MUTED if other else SERIES[place % len(SERIES)]
-        marker = "." if other else MARKERS[(place + 3 * (place // len(SERIES))) % len(MARKERS)]  # no pair twice
+        # each label has its own pair of colour and marker
+        marker = "." if other else MARKERS[(place + 3 * (place // len(SERIES))) % len(MARKERS)]
         label = "other" if other else f"{name[:26]} ({rows.sum()})"
         plot.scatter(*points[rows].T, s=36, c=colour, marker=marker, edgecolors=SURFACE, linewidths=0.5, label=label)
     plot.grid(visible=False)

@@ -1,4 +1,4 @@
-"""Results in words: what was evaluated, estimates, intervals."""
+"""Titles, estimates and intervals of results as text."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from anyjepa.evaluation.result import Result, Row
 
 
 def title(result: Result) -> str:
-    """'Linear probe of rhythm, 5 labels a class'."""
+    """Title of a result, such as 'Linear probe of rhythm, 5 labels per class'."""
     low_shot = result.settings.get("low_shot")
     if low_shot is None:
         labels = ""
     elif isinstance(low_shot, int):
-        labels = f", {low_shot} labels a class"
+        labels = f", {low_shot} labels per class"
     else:
         labels = f", {low_shot:.0%} of the labels"
     return f"{result.title[:1].upper() + result.title[1:]} of {result.task}{labels}"
 
 
 def auroc(result: Result, row: Row) -> Estimate:
-    """Macro AUROC of a row with the interval to show."""
+    """Macro AUROC of a row with its interval."""
     return result.metric(row, "macro_auroc")
 
 
 def mean_text(value: Estimate, signed: bool = False) -> str:
-    """'0.912', or a dash."""
+    """The mean, such as '0.912', or a dash if there is none."""
     return "–" if value.mean is None else f"{value.mean:{'+' if signed else ''}.3f}"
 
 
 def range_text(value: Estimate, signed: bool = False) -> str:
-    """'(0.901 to 0.923)', or nothing without an interval."""
+    """The interval, such as '(0.901 to 0.923)', or '' if there is none."""
     if value.mean is None or value.low is None or value.high is None:
         return ""
     sign = "+" if signed else ""
@@ -42,7 +42,7 @@ def text(value: Estimate, signed: bool = False) -> str:
 
 
 def interval_text(value: Estimate, signed: bool = False) -> str:
-    """'(0.901 to 0.923)', the bootstrap's, or nothing without one."""
+    """The bootstrap interval, such as '(0.901 to 0.923)', or '' if there is none."""
     if value.bootstrap is None:
         return ""
     sign = "+" if signed else ""

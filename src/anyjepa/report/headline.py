@@ -1,4 +1,4 @@
-"""The top of the page: what was trained, on what, and what came of it in one sentence."""
+"""Top of the page: what was trained, on which data, and the main result in one sentence."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from anyjepa.recipes.schema import changes
 from anyjepa.report.contents import Contents
 from anyjepa.report.estimates import auroc, mean_text, range_text, text, title
 from anyjepa.report.markup import Html, join, number, tag
-from anyjepa.report.perturbations import sentence
-from anyjepa.report.proteins import told
+from anyjepa.report.perturbations import perturbation_summary
+from anyjepa.report.proteins import protein_summary
 
 
 def headline(run: Contents) -> tuple[str, Html]:
-    """The page's title, and the markup of its top."""
+    """Title of the page, and the markup of its header."""
     title = str(run.recipe.get("name") or run.folder.resolve().name)
     parts: list[object] = [
         tag("p", f"anyjepa run {run.folder.resolve().name}", class_="eyebrow"),
@@ -28,27 +28,27 @@ def headline(run: Contents) -> tuple[str, Html]:
         parts.append(tag("p", described))
     quoted = next(iter([*run.judgements, *run.proteins]), None) or _quoted(run)
     if isinstance(quoted, Judgement):
-        said = sentence(quoted)
+        summary = perturbation_summary(quoted)
     else:
-        said = told(quoted) if isinstance(quoted, ProteinResult) else finding(quoted)
-    parts.append(tag("p", *said, class_="lede"))
+        summary = protein_summary(quoted) if isinstance(quoted, ProteinResult) else label_summary(quoted)
+    parts.append(tag("p", *summary, class_="lede"))
     parts += [tag("p", notice, class_="note warn") for notice in (quoted.notices if quoted else ())]
     parts.append(tag("dl", *(_fact(*fact) for fact in facts(run)), class_="facts"))
     return title, join(parts)
 
 
 def _quoted(run: Contents) -> Result | None:
-    """The result that stands for the run, of those with a number: all labels before few, the first task first."""
-    known = [result for result in run.results if auroc(result, result.rows[0]).mean is not None]
+    """The main result: the first task with all labels, if it has a macro AUROC."""
+    results = [result for result in run.results if auroc(result, result.rows[0]).mean is not None]
     tasks = _at(run.environment, "data", "tasks")
     first = tasks[0] if isinstance(tasks, list) and tasks else None
-    return min(known, key=lambda r: (r.settings.get("low_shot") is not None, r.task != first), default=None)
+    return min(results, key=lambda r: (r.settings.get("low_shot") is not None, r.task != first), default=None)
 
 
-def finding(result: Result | None) -> list[object]:
-    """The result in one sentence: macro AUROC with its interval, against the best control."""
+def label_summary(result: Result | None) -> list[object]:
+    """The result in one sentence: macro AUROC with its interval, compared with the best control."""
     if result is None:
-        return ["Trained, not evaluated yet: nothing on this page says whether the representation is useful."]
+        return ["This run is not evaluated yet, so this page does not show whether the representation is useful."]
     first = auroc(result, result.rows[0])
     return [
         f"{title(result)} on {result.data}: macro AUROC ",
@@ -60,47 +60,47 @@ def finding(result: Result | None) -> list[object]:
 def _against(result: Result) -> str:
     controls = [row for row in result.rows[1:] if row.control and auroc(result, row).mean is not None]
     if not controls:
-        return "No control was evaluated beside it, so the number alone says little."
+        return "No control was evaluated, so the gain from pretraining is unknown."
     best = max(controls, key=lambda row: auroc(result, row).mean or 0.0)
-    said = f"Best control: {best.title}, {text(auroc(result, best))}."
+    summary = f"Best control: {best.title}, {text(auroc(result, best))}."
     gain = result.difference(best)
     if gain.mean is None:
-        return said
-    said = f"{said} Difference {text(gain, signed=True)}"
+        return summary
+    summary = f"{summary} Difference {text(gain, signed=True)}"
     if gain.low is None or gain.high is None:
-        return f"{said}: without an interval, so no verdict."
+        return f"{summary}, without an interval."
     verdict = "a clear gain" if gain.low > 0 else "the control is better" if gain.high < 0 else "no clear difference"
-    return f"{said}: {verdict}. Intervals: {result.basis}."
+    return f"{summary}: {verdict}. Intervals: {result.basis}."
 
 
 def facts(run: Contents) -> list[tuple[str, str, str]]:
-    """Short facts as (name, value, remark); those that are unknown are left out."""
-    recipe, found = run.recipe, []
+    """The facts that the run folder contains, as (name, value, remark)."""
+    recipe, rows = run.recipe, []
     data = run.environment.get("data")
     if isinstance(data, dict) and isinstance(data.get("records"), int):
         records, groups = run.what
-        known = f"of {number(data['patients'])} {groups}" if data.get("patients") else f"{groups} unknown"
-        remark = known if groups != records else ""
+        source = f"from {number(data['patients'])} {groups}" if data.get("patients") else f"{groups} unknown"
+        remark = source if groups != records else ""
         skipped = f"{', ' if remark else ''}{number(data['skipped'])} skipped" if data.get("skipped") else ""
-        found.append((f"{records[:1].upper()}{records[1:]} trained on", number(data["records"]), remark + skipped))
+        rows.append((f"Training {records}", number(data["records"]), remark + skipped))
     loss = run.metrics.get("loss")
     if loss is not None and len(loss.step):
-        found.append(("Steps trained", number(int(loss.step[-1])), _of(recipe, "training", "steps")))
-        found.append(("Loss", number(float(loss.values[-1])), f"from {number(float(loss.values[0]))}"))
+        rows.append(("Steps trained", number(int(loss.step[-1])), _of(recipe, "training", "steps")))
+        rows.append(("Loss", number(float(loss.values[-1])), f"from {number(float(loss.values[0]))}"))
     speed = run.metrics.get("samples_per_s")
     if speed is not None and np.isfinite(speed.values).any():
         median = np.median(speed.values[np.isfinite(speed.values)])
-        found.append(("Samples a second", number(round(float(median))), "median"))
+        rows.append(("Samples per second", number(round(float(median))), "median"))
     encoder = _at(recipe, "objective", "encoder")
     if isinstance(encoder, dict) and {"dim", "depth", "heads"} <= encoder.keys():
         size = f"{encoder['depth']} × {encoder['dim']}"
-        found.append(("Encoder", size, "blocks × width"))
+        rows.append(("Encoder", size, "blocks × width"))
     signal = recipe.get("data")
     if isinstance(signal, dict) and {"fs", "duration_s"} <= signal.keys():
         leads = signal.get("leads")
         remark = f", {len(leads)} leads" if isinstance(leads, list) else ""
-        found.append(("Input", f"{number(signal['duration_s'])} s", f"{number(signal['fs'])} Hz{remark}"))
-    return found
+        rows.append(("Input", f"{number(signal['duration_s'])} s", f"{number(signal['fs'])} Hz{remark}"))
+    return rows
 
 
 def _of(recipe: dict[str, Any], *keys: str) -> str:

@@ -1,4 +1,4 @@
-"""HTML that is safe by construction: plain text is escaped where it enters, only `Html` passes as it is."""
+"""Build HTML safely: plain text is escaped, and only `Html` is inserted unchanged."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from html import escape
 
 from anyjepa.errors import printable
 
-KEPT = "\n\u202f"  # in the lines of a recipe, and between the digits of `number`
+KEPT = "\n\u202f"  # line breaks of a recipe, and the thin spaces that `number` inserts
 
 
 class Html(str):
-    """Text that is markup already."""
+    """Text that is already markup."""
 
 
 def tag(name: str, *children: object, **attributes: object) -> Html:
-    """An element. Children that are not `Html` are escaped; attribute `class_` is written `class`, None is left out."""
+    """An element. Children that are not `Html` are escaped.
+
+    The attribute `class_` is written as `class`, and attributes that are None are omitted.
+    """
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{_shown(value)}"'
         for key, value in attributes.items()
@@ -26,12 +29,12 @@ def tag(name: str, *children: object, **attributes: object) -> Html:
 
 
 def join(children: Iterable[object]) -> Html:
-    """Children one after the other; what is not `Html` is escaped."""
+    """Concatenate children. Those that are not `Html` are escaped."""
     return Html("".join(child if isinstance(child, Html) else _shown(child) for child in children))
 
 
 def table(head: Sequence[object], rows: Iterable[Sequence[object]], caption: object = None) -> Html:
-    """A table in a box that scrolls sideways. The first column names the row."""
+    """A table that scrolls sideways on a narrow screen. The first column contains the names of the rows."""
     return tag(
         "div",
         tag(
@@ -49,12 +52,12 @@ def table(head: Sequence[object], rows: Iterable[Sequence[object]], caption: obj
 
 
 def figure(picture: Html, caption: object, class_: str | None = None) -> Html:
-    """A picture that scrolls sideways on a narrow screen, and its caption."""
+    """A picture with its caption, which scrolls sideways on a narrow screen."""
     return tag("figure", tag("div", picture, class_="scroll"), tag("figcaption", caption), class_=class_)
 
 
 def note(text: object) -> Html:
-    """What is missing, or needs care."""
+    """A paragraph about something that is missing or needs care."""
     return tag("p", text, class_="note")
 
 
@@ -63,7 +66,7 @@ def _shown(value: object) -> str:
 
 
 def number(value: object) -> str:
-    """A float with four digits, a large number with thin spaces, a dash for what is not a finite number."""
+    """Format a number: four significant digits, thin spaces between thousands, and a dash if it is not finite."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return "–" if value is None else str(value)
     if not math.isfinite(value):

@@ -1,4 +1,4 @@
-"""The mask drawn on the signal it hides: ECG paper, or the channels of a series."""
+"""Masks drawn on the signal: on ECG paper, or on the channels of a series."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 _HIDDEN = "#55606a"
 _LONGEST_S = 10.0
-_CHANNELS = 16  # of a series that are drawn
+_CHANNELS = 16  # largest number of channels that are drawn
 
 
 def on_ecg(arrays: dict[str, np.ndarray]) -> Html:
-    """ECG paper with the hidden spans shaded; every lead of a hidden span is hidden.
+    """Draw an ECG on ECG paper with the hidden spans shaded. A span is hidden in all leads.
 
-    arrays: signal (L, T) in mV, fs in Hz, leads (L,), context (K,) and targets (T,) as token numbers, patch: samples of
-    a token.
+    arrays: signal (L, T) in mV, fs in Hz, leads (L,), context (K,) and targets (T,) as token numbers, and patch, the
+    samples per token.
     """
     signal, leads, context, targets = (arrays[name] for name in ("signal", "leads", "context", "targets"))
     rate, samples = float(arrays["fs"]), float(arrays["patch"])
     if not (0 < rate < 1e6 and 0 < samples < 1e6):
-        raise ValueError(f"fs is {rate:g} Hz, a patch {samples:g} samples")
+        raise ValueError(f"fs {rate:g} Hz and patch {samples:g} samples must be positive")
     patch_s = samples / rate
     duration = min(signal.shape[-1] / rate, _LONGEST_S)
     hidden = spans(np.unique(targets))
@@ -40,16 +40,19 @@ def on_ecg(arrays: dict[str, np.ndarray]) -> Html:
             paper.axvspan(left, right, color=_HIDDEN, alpha=0.28, linewidth=0, zorder=1)
         return page
 
-    text = f"{_counts(context, targets)} A token is {patch_s * 1000:.0f} ms of all leads."
+    text = f"{_counts(context, targets)} A token covers {patch_s * 1000:.0f} ms of all leads."
     return figure(draw(f"ECG with masks drawn on it. {text}", make), text, class_="paper")
 
 
 def on_series(arrays: dict[str, np.ndarray]) -> Html:
-    """The channels one below the other with the hidden spans shaded. arrays: as for ECGs, without fs and leads."""
+    """Draw the channels of a series, one per row, with the hidden spans shaded.
+
+    arrays: as in `on_ecg`, without fs and leads.
+    """
     signal, context, targets, patch = (arrays[name] for name in ("signal", "context", "targets", "patch"))
     samples, signal = int(patch), np.asarray(signal, float)
     if samples < 1 or signal.ndim != 2 or not signal.size:
-        raise ValueError(f"a patch of {samples} samples, a signal of shape {signal.shape}")
+        raise ValueError(f"patch is {samples} samples and the signal has shape {signal.shape}")
     drawn = signal[:_CHANNELS]
     hidden = spans(np.unique(targets))
 
@@ -66,24 +69,24 @@ def on_series(arrays: dict[str, np.ndarray]) -> Html:
         plot.set_xlim(0, signal.shape[1])
         plot.set_ylim(len(drawn) - 0.4, -0.6)
         plot.grid(visible=False)
-        plot.set_xlabel("sample; a row is a channel, scaled to its own range")
+        plot.set_xlabel("sample; each row is a channel, scaled to its own range")
         return page
 
-    more = "" if len(drawn) == len(signal) else f" {len(drawn)} of {len(signal)} channels are drawn."
-    text = f"{_counts(context, targets)} A token is {samples} samples of all channels.{more}"
+    more = "" if len(drawn) == len(signal) else f" {len(drawn)} of {len(signal)} channels are shown."
+    text = f"{_counts(context, targets)} A token covers {samples} samples of all channels.{more}"
     return figure(draw(f"Series with masks drawn on it. {text}", make), text)
 
 
 def _counts(context: np.ndarray, targets: np.ndarray) -> str:
-    seen, predicted, hidden = len(np.unique(context)), len(np.unique(targets)), len(spans(np.unique(targets)))
+    visible, predicted, hidden = len(np.unique(context)), len(np.unique(targets)), len(spans(np.unique(targets)))
     return (
-        f"Shaded: {predicted} tokens in {hidden} spans that the student did not see; their representations had to "
-        f"be predicted. Unshaded: the {seen} tokens it saw."
+        f"Shaded: {predicted} tokens in {hidden} spans that the encoder did not see and whose representations are "
+        f"predicted. Unshaded: the {visible} tokens that it saw."
     )
 
 
 def spans(tokens: np.ndarray) -> list[tuple[int, int]]:
-    """Runs of consecutive numbers in increasing `tokens`, as (first, one past the last)."""
+    """Runs of consecutive numbers in the increasing `tokens`, as (first, last + 1)."""
     if not len(tokens):
         return []
     runs = np.split(tokens, np.flatnonzero(np.diff(tokens) > 1) + 1)

@@ -1,4 +1,4 @@
-"""Rows of small pictures with their names: images as pixels, series as lines."""
+"""A grid of small pictures with titles: images as pixels, series as lines."""
 
 from __future__ import annotations
 
@@ -13,20 +13,24 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-HEAT = (61, 143, 192)  # stands on a light and on a dark page; transparent where there is nothing
-VEIL, VEILED = 128, 0.45  # grey over what is hidden, and its opacity: apart from black and white on any page
-_GAP, _TITLE, _LETTER, _SERIES = 8, 18, 7, 8  # pixels; letters are 12 high and about 7 wide; channels drawn
+HEAT = (61, 143, 192)  # visible on a light and on a dark page
+VEIL, VEILED = 128, 0.45  # grey level and opacity of hidden pixels, which differ from black and white on any page
+_GAP, _TITLE, _LETTER = 8, 18, 7  # pixels; letters are 12 high and about 7 wide
+_SERIES = 8  # largest number of channels that are drawn
 
 
 class Cell(NamedTuple):
-    """picture: (H, W, 1, 3 or 4) uint8, or a standardised series (C, T); title: above it."""
+    """picture: (H, W, 1, 3 or 4) uint8, or a standardised series (C, T). title: text above the picture."""
 
     picture: np.ndarray
     title: str = ""
 
 
 def mosaic(rows: Sequence[Sequence[Cell]], names: Sequence[str] = (), side: int = 96) -> Figure:
-    """Square cells of `side` pixels; names: left of the rows. A title longer than its cell is cut."""
+    """Draw rows of square cells with sides of `side` pixels, and `names` to the left of the rows.
+
+    A title that is wider than its cell is cut.
+    """
     titled = [any(cell.title for cell in row) for row in rows]
     left = _LETTER * max((len(name) for name in names), default=0) + (_GAP if names else 0)
     width = left + max(map(len, rows)) * (side + _GAP)
@@ -50,15 +54,18 @@ def mosaic(rows: Sequence[Sequence[Cell]], names: Sequence[str] = (), side: int 
 
 
 def shown(picture: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-    """(H, W, C) uint8 -> (H, W, 4), grey where tokens (rows, columns) is False."""
+    """Convert a picture (H, W, C) uint8 to (H, W, 4), with grey where tokens (rows, columns) is False."""
     rows, columns = (np.arange(size) * n // size for size, n in zip(picture.shape[:2], tokens.shape, strict=True))
-    seen = tokens[rows[:, None], columns][..., None]
-    colours = np.where(seen, _rgb(picture), (_rgb(picture) // 4 + VEIL * 3 // 4)).astype(np.uint8)
-    return np.dstack([colours, np.where(seen, 255, round(255 * VEILED)).astype(np.uint8)])
+    visible = tokens[rows[:, None], columns][..., None]
+    colours = np.where(visible, _rgb(picture), (_rgb(picture) // 4 + VEIL * 3 // 4)).astype(np.uint8)
+    return np.dstack([colours, np.where(visible, 255, round(255 * VEILED)).astype(np.uint8)])
 
 
 def heat(values: np.ndarray) -> np.ndarray:
-    """(rows, columns), not negative -> (rows, columns, 4) uint8: one hue, transparent at 0, full at the largest."""
+    """Convert non-negative values (rows, columns) to a heat map (rows, columns, 4) uint8 of one hue.
+
+    It is transparent at 0 and opaque at the largest value.
+    """
     opacity = np.round(255 * np.clip(values / max(float(values.max()), 1e-12), 0, 1)).astype(np.uint8)
     return np.dstack([*(np.full_like(opacity, level) for level in HEAT), opacity])
 

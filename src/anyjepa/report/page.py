@@ -1,4 +1,4 @@
-"""The page: sections in the order a reader asks."""
+"""The report page, with its sections in the order of a reader's questions."""
 
 from __future__ import annotations
 
@@ -22,36 +22,37 @@ from anyjepa.report.results import evaluations, per_class
 from anyjepa.writing import write_text
 
 _SECTIONS = (
-    ("perturbations", "Are perturbations predicted?", perturbations,
-     "What was held out, predicted from the representation by one small head, beside baselines that need no encoder."),
-    ("proteins", "Does expression tell the proteins?", proteins,
-     "Proteins of cells that were held out, told from their expression by one ridge on each representation."),
+    ("perturbations", "How well are perturbations predicted?", perturbations,
+     "A small head predicts held-out perturbations from the representation. Baselines need no encoder."),
+    ("proteins", "How well are proteins predicted?", proteins,
+     "Ridge regression predicts the proteins of held-out cells from each representation of their expression."),
     ("results", "Is the representation useful?", evaluations,
-     "Labels predicted from the representation, beside controls that show what the pretraining itself added."),
-    ("classes", "Which classes?", per_class,
-     "Area under the ROC curve of each class: .5 is chance, 1 is perfect ranking."),
-    ("calibration", "Can the probabilities be believed?", calibration,
-     "Of the {records} said to have a class with 30 %, 30 % should have it; ECE is how far off that is on average."),
-    ("map", "How {records} lie to each other", embedding_map,
-     "What lies near each other has a similar representation. A map of two dimensions hides most of the structure."),
-    ("neighbours", "What is similar?", neighbours,
-     "For some {records} those whose representations point the most alike. They were chosen by chance."),
-    ("attention", "Where does it look?", attention,
-     "How much the last block attends to each patch, mean over heads and over all patches that look."),
-    ("masks", "What had to be predicted", masks,
-     "Training {records}: what was hidden of them, and what was predicted from what."),
-    ("training", "Training", training, "Everything that was logged, by optimiser step."),
-    ("collapse", "Did it collapse?", collapse,
-     "A small loss proves nothing if all inputs get the same representation. These numbers would show it."),
-    ("details", "How to repeat it", details, "The settings and the machine."),
+     "Labels are predicted from the representation, and from controls that show what pretraining added."),
+    ("classes", "Which classes are predicted well?", per_class,
+     "Area under the ROC curve of each class: 0.5 is chance, 1 is a perfect ranking."),
+    ("calibration", "Are the probabilities calibrated?", calibration,
+     "Of the {records} with a predicted probability of 30 %, 30 % should have the class. "
+     "The expected calibration error (ECE) is the average deviation."),
+    ("map", "Which {records} look alike to the model?", embedding_map,
+     "Nearby points have similar representations. Two dimensions cannot show all of the structure."),
+    ("neighbours", "What are the nearest neighbours?", neighbours,
+     "For a random choice of {records}, those with the most similar representations."),
+    ("attention", "Where does the model look?", attention,
+     "Attention of the last block to each patch, averaged over heads and over all attending patches."),
+    ("masks", "What was predicted in training?", masks,
+     "Some training {records}, with the hidden parts and the predicted parts."),
+    ("training", "How did training go?", training, "All logged quantities by optimiser step."),
+    ("collapse", "Did the representation collapse?", collapse,
+     "The loss can be small because all inputs get the same representation. These statistics would reveal it."),
+    ("details", "How can this run be reproduced?", details, "The recipe and the environment."),
 )  # fmt: skip
 
 
 def write_report(run: str | Path) -> Path:
-    """Write `report.html` into a run folder from what the folder holds, and return its path.
+    """Write `report.html` into a run folder, and return its path.
 
-    The page needs no other file and no network. A missing or damaged part is named on the page.
-    Raises InputError if there is no such folder.
+    The page is self-contained and needs no network. It lists the files of the run that are missing or damaged.
+    Raises InputError if the folder does not exist.
     """
     run = Path(run)
     if not run.is_dir():
@@ -72,10 +73,10 @@ def page(run: Contents) -> str:
         tag("style", Html(style)),
     )
     words = {"records": run.what[0]}
-    found = [
+    sections = [
         (key, name.format_map(words), section(run), intro.format_map(words)) for key, name, section, intro in _SECTIONS
     ]
-    shown = [section for section in found if section[2]]
+    shown = [section for section in sections if section[2]]
     links = tag("nav", *(tag("a", name, href=f"#{key}") for key, name, *_ in shown), aria_label="Sections")
     body = [
         tag("section", tag("h2", name), tag("p", intro, class_="intro"), content, id=key)

@@ -1,4 +1,4 @@
-"""How well perturbations are predicted: every method beside its baselines, and each tested condition."""
+"""Prediction of perturbations: a comparison of methods and baselines, and the scores of each test condition."""
 
 from __future__ import annotations
 
@@ -18,41 +18,41 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SHOWN = ("pearson_delta", HEADLINE, "top20_mse", "discrimination", "l2", "energy_distance", "de_overlap")
-_CONDITIONS = 40  # more are in the file only
-_NAMED = 8  # conditions with their names on the map
-_BESIDE = ("additive", "ridge on co-expression", "matching mean")  # the first that answers is drawn
+_CONDITIONS = 40  # largest number of conditions in a figure; the result file has all
+_NAMED = 8  # conditions with a name on the map
+_COMPARED = ("additive", "ridge on co-expression", "matching mean")  # the first that makes predictions is drawn
 _ARROWS = {1: " ↑", -1: " ↓", 0: ""}
 
 
 def perturbations(run: Contents) -> Html:
-    """One table and one picture a judgement; nothing for a run that was not judged so."""
+    """One table and the figures of each result; empty if there are none."""
     return join(_judgement(result) for result in run.judgements)
 
 
-def sentence(result: Judgement) -> list[object]:
-    """The judgement in one sentence, for the top of the page."""
+def perturbation_summary(result: Judgement) -> list[object]:
+    """The result in one sentence, for the top of the page."""
     first = result.rows[0]
     best = min(
-        (row for row in answering(result)[1:] if row.name != result.ceiling),  # the same head on PCA is one, too
+        (row for row in answering(result)[1:] if row.name != result.ceiling),  # includes the same head on PCA
         key=lambda row: -(row.metrics[HEADLINE].mean or 0),
         default=None,
     )
-    said: list[object] = [
-        f"{len(result.conditions)} held-out perturbations of the {result.data}: correlation with the true change, "
-        "beyond that of the mean perturbation, ",
+    summary: list[object] = [
+        f"{len(result.conditions)} held-out perturbations of the {result.data}: correlation with the true change "
+        "beyond the mean perturbation, ",
         tag("strong", mean_text(first.metrics[HEADLINE])),
         f" {interval_text(first.metrics[HEADLINE])}.",
     ]
     if best is not None:
         gain = best.difference[HEADLINE]
-        said.append(f" Best beside it: {best.name}, {mean_text(best.metrics[HEADLINE])}; difference ")
-        said.append(f"{mean_text(gain, True)} {interval_text(gain, True)}.")
-    return said
+        summary.append(f" Best other method: {best.name}, {mean_text(best.metrics[HEADLINE])}; difference ")
+        summary.append(f"{mean_text(gain, True)} {interval_text(gain, True)}.")
+    return summary
 
 
 def _judgement(result: Judgement) -> Html:
     shown = [name for name in _SHOWN if result.rows[0].metrics.get(name, UNKNOWN).mean is not None]
-    head = ["", *(METRICS[name].title + _ARROWS[METRICS[name].better] for name in shown), "first row minus this"]
+    head = ["", *(METRICS[name].title + _ARROWS[METRICS[name].better] for name in shown), "first row minus this row"]
     rows = [
         [
             row.name,
@@ -64,46 +64,47 @@ def _judgement(result: Judgement) -> Html:
         for row in answering(result)
     ]
     silent = [row.name for row in result.rows if row not in answering(result)]
-    said = (
-        f"{len(result.conditions)} test conditions of {result.splits} split{'s' if result.splits > 1 else ''}, "
-        f"{number(result.genes)} genes. The difference is of {METRICS[HEADLINE].title}, paired by condition, with its "
-        "95 % interval (bootstrap over conditions)."
+    caption = (
+        f"{len(result.conditions)} test conditions from {result.splits} split{'s' if result.splits > 1 else ''}, "
+        f"{number(result.genes)} genes. The last column is the difference in {METRICS[HEADLINE].title}, paired by "
+        "condition, with its 95 % interval (bootstrap over conditions)."
     )
     if result.left_out:
-        said += f" Left out: {result.left_out}, whose ceiling is no better than {result.baseline}."
+        caption += f" Excluded: {result.left_out} with a ceiling no better than {result.baseline}."
     if silent:
-        said += f" No answer to any of them: {', '.join(silent)}."
+        caption += f" Methods without predictions: {', '.join(silent)}."
     parts = [
         tag("h3", f"Held-out perturbations of the {result.data}"),
         *(tag("p", notice, class_="note warn") for notice in result.notices),
-        table(head, rows, said),
+        table(head, rows, caption),
     ]
     if result.decoded:
-        held = ", ".join(f"{name} {value:.3f}" for name, value in result.decoded.items())
-        parts.append(tag("p", f"What each representation holds (Pearson delta of measured means, decoded): {held}."))
-    beside = next((row for name in _BESIDE for row in answering(result) if row.name == name), None)
-    drawn = [result.rows[0], *([beside] if beside else [])]
-    alt = f"{METRICS[HEADLINE].title} of each tested condition: " + "; ".join(
+        decoded = ", ".join(f"{name} {value:.3f}" for name, value in result.decoded.items())
+        parts.append(tag("p", f"Pearson delta of the measured means after decoding each representation: {decoded}."))
+    compared = next((row for name in _COMPARED for row in answering(result) if row.name == name), None)
+    drawn = [result.rows[0], *([compared] if compared else [])]
+    alt = f"{METRICS[HEADLINE].title} of each test condition: " + "; ".join(
         f"{result.conditions[place].name} {_score(drawn[0], place):.2f}" for place in _order(result)
     )
-    more = f" The {_CONDITIONS} largest of {len(result.conditions)}." if len(result.conditions) > _CONDITIONS else ""
-    caption = f"Each tested condition, the largest effect on top: {METRICS[HEADLINE].title}, 1 is perfect.{more}"
+    count = len(result.conditions)
+    more = f" The {_CONDITIONS} largest effects of {count} are shown." if count > _CONDITIONS else ""
+    caption = f"{METRICS[HEADLINE].title} of each test condition, sorted by size of effect; 1 is perfect.{more}"
     order = _order(result)
     names = [result.conditions[place].name for place in order]
     scores = {row.name: [_score(row, place) for place in order] for row in drawn}
     parts.append(figure(draw(alt, lambda: dots(names, scores, "Pearson vs mean; the perturbed mean has 0")), caption))
     if (places := result.places) is not None:
         x, y = (f"{share:.0%}" for share in places.explained)
-        said = (
-            f"Measured changes of the mean (dots), and what {result.rows[0].name} predicts (triangles, joined to them)."
-            f" The axes are the first two principal ones of the measured changes, {x} and {y} of their squared length; "
-            f"the cross is no change.{more}"
+        caption = (
+            f"Measured changes of the mean (dots), each joined to the change that {result.rows[0].name} predicts "
+            f"(triangles). The axes are the first two principal axes of the measured changes, with {x} and {y} of "
+            f"their squared length; the cross marks no change.{more}"
         )
         alt = "Predicted and measured changes: " + "; ".join(
             f"{result.conditions[i].name} {_place(places.predicted[i])} for {_place(places.true[i])}"
             for i in _order(result)
         )
-        parts.append(figure(draw(alt, lambda: _map(result, places)), said))
+        parts.append(figure(draw(alt, lambda: _map(result, places)), caption))
     return join(parts)
 
 
@@ -124,11 +125,11 @@ def _map(result: Judgement, places: Places) -> Figure:
 
 
 def _place(place: tuple[float | None, float | None]) -> str:
-    return "no answer" if None in place else f"({place[0]:.1f}, {place[1]:.1f})"
+    return "no prediction" if None in place else f"({place[0]:.1f}, {place[1]:.1f})"
 
 
 def _order(result: Judgement) -> list[int]:
-    """Conditions by effect, the largest first."""
+    """Indices of the conditions with the largest effects, in descending order."""
     effects = np.array([condition.effect for condition in result.conditions])
     return np.argsort(-effects, kind="stable")[:_CONDITIONS].tolist()
 

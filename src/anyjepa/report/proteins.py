@@ -1,4 +1,4 @@
-"""How well proteins are told from expression: every representation beside the others, and each protein."""
+"""Prediction of proteins from expression: a comparison of representations, and the scores of each protein."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from anyjepa.report.drawing import dots, draw
 from anyjepa.report.estimates import interval_text, mean_text
 from anyjepa.report.markup import Html, figure, join, table, tag
 
-_DRAWN = 40  # proteins; more are in the file only
+_DRAWN = 40  # largest number of proteins in the figure; the result file has all
 
 
 def proteins(run: Contents) -> Html:
-    """One table and one picture a result; nothing for a run that was not judged so."""
+    """One table and one figure per result; empty if there are none."""
     return join(_result(result) for result in run.proteins)
 
 
-def told(result: ProteinResult) -> list[object]:
+def protein_summary(result: ProteinResult) -> list[object]:
     """The result in one sentence, for the top of the page."""
     first, best = result.rows[0], _best(result)
-    said: list[object] = [
-        f"Proteins of held-out cells of {result.data}, told from their expression: R2 ",
+    summary: list[object] = [
+        f"Proteins of held-out cells of {result.data}, predicted from their expression: R2 ",
         tag("strong", mean_text(first.metrics["r2"])),
         f" {interval_text(first.metrics['r2'])}.",
     ]
     if best is not None:
         gain = best.difference["r2"]
-        said.append(f" Best beside it: {best.name}, {mean_text(best.metrics['r2'])}; difference ")
-        said.append(f"{mean_text(gain, True)} {interval_text(gain, True)}.")
-    return said
+        summary.append(f" Best other method: {best.name}, {mean_text(best.metrics['r2'])}; difference ")
+        summary.append(f"{mean_text(gain, True)} {interval_text(gain, True)}.")
+    return summary
 
 
 def _result(result: ProteinResult) -> Html:
-    head = ["", *(f"{title} ↑" for title in METRICS.values()), "R2, first row minus this"]
+    head = ["", *(f"{title} ↑" for title in METRICS.values()), "R2, first row minus this row"]
     rows = [
         [row.name, *(mean_text(row.metrics.get(name, UNKNOWN)) for name in METRICS), _gain(row.difference.get("r2"))]
         for row in result.rows
@@ -47,7 +47,7 @@ def _result(result: ProteinResult) -> Html:
     values = {row.name: [_r2(row, place) for place in order] for row in drawn}
     alt = "R2 of each protein: " + "; ".join(f"{result.proteins[p]} {_r2(drawn[0], p):.2f}" for p in order)
     more = f" The best {_DRAWN} of {len(result.proteins)}." if len(result.proteins) > _DRAWN else ""
-    caption = f"R2 of each protein; 0 is its training mean.{more}"
+    caption = f"R2 of each protein; predicting the training mean gives about 0.{more}"
     return join(
         [
             tag("h3", f"Held-out cells of {result.data}"),
@@ -59,7 +59,7 @@ def _result(result: ProteinResult) -> Html:
 
 
 def _best(result: ProteinResult) -> ProteinRow | None:
-    """Of the others with an R2."""
+    """The row with the largest R2 after the first one."""
     others = [row for row in result.rows[1:] if row.by_protein is not None]
     return max(others, key=lambda row: np.mean(row.by_protein or ()), default=None)
 

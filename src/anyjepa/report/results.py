@@ -1,4 +1,4 @@
-"""What the evaluations found: tables with intervals, the encoder beside its controls, and every class."""
+"""Results of evaluations: the encoder and its controls with intervals, and the scores of each class."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_CLASSES = 40  # more are in the table only
+_CLASSES = 40  # largest number of classes in the figure; the table has all
 
 
 def evaluations(run: Contents) -> Html:
-    """One table and one picture an evaluation."""
+    """One table and one figure per evaluation."""
     if not run.results and run.without_labels:
         return Html()
     if not run.results:
-        return note("Not evaluated yet: there is no readable file in results/. `anyjepa evaluate` writes one.")
+        return note("This run is not evaluated yet. Run `anyjepa evaluate` to add results.")
     return join(_evaluation(result) for result in run.results)
 
 
 def per_class(run: Contents) -> Html:
-    """AUROC of every class, for each evaluation."""
+    """AUROC of each class, for each evaluation."""
     if not run.results:
-        return Html() if run.without_labels else note("Not evaluated yet.")
+        return Html() if run.without_labels else note("This run is not evaluated yet.")
     return join(_classes(result) for result in run.results)
 
 
 def _evaluation(result: Result) -> Html:
     metrics = [name for name in TITLES if name in result.rows[0].metrics]
     titles = [TITLES[name] for name in metrics]
-    head = ["", titles[0], "first row minus this", *titles[1:]]
+    head = ["", titles[0], "first row minus this row", *titles[1:]]
     cells = []
     for row in result.rows:
         values = (result.metric(row, name) for name in metrics)
@@ -49,33 +49,33 @@ def _evaluation(result: Result) -> Html:
         tag("h3", title(result)),
         *(tag("p", notice, class_="note warn") for notice in result.notices),
         tag("p", _tested(result)),
-        table(head, cells, f"Means; intervals: {result.basis}. The difference is of macro AUROC, paired."),
+        table(head, cells, f"Means. Intervals: {result.basis}. Differences are in macro AUROC, paired."),
     ]
     drawn = [row for row in result.rows if auroc(result, row).mean is not None]
     if drawn:
         alt = f"{title(result)}, macro AUROC: " + "; ".join(f"{row.title} {text(auroc(result, row))}" for row in drawn)
-        caption = f"Macro AUROC, interval {result.basis}. Grey: controls."
+        caption = f"Macro AUROC. Intervals: {result.basis}. Controls are grey."
         parts.append(figure(draw(alt, lambda: _forest(result, drawn)), caption))
     return join(parts)
 
 
 def _tested(result: Result) -> str:
-    """What was tested on what, and what was left out."""
+    """The data of the evaluation: sizes, and what is excluded."""
     train, choose, test = (number(count) for count in result.parts.records)
-    said = (
+    text = (
         f"On {result.data}: {_size(result)}; "
-        f"in the first repeat {train} train the probe, {choose} choose its settings, {test} test it."
+        f"in the first repeat, {train} for training, {choose} for validation, {test} for testing."
     )
     if result.dropped:
-        said += f" Left out as too rare: {', '.join(f'{name} ({count})' for name, count in result.dropped.items())}."
+        text += f" Excluded as too rare: {', '.join(f'{name} ({count})' for name, count in result.dropped.items())}."
     for part, classes in result.without_positives.items():
-        said += f" True of none of the {part} {result.what[0]} in some repeats: {', '.join(classes)}."
+        text += f" Without positive {part} {result.what[0]} in some repeats: {', '.join(classes)}."
     for kind, count in (("unlabelled", result.unlabelled), ("absent", result.absent)):
         if count:
             named = result.what[0]
             what = f"{named} have no label" if kind == "unlabelled" else f"labels have no {named}"
-            said += f" {number(count)} {what}{first_of(result.examples.get(kind, ()), count)}"
-    return said
+            text += f" {number(count)} {what}{first_of(result.examples.get(kind, ()), count)}"
+    return text
 
 
 def _size(result: Result) -> str:
@@ -108,9 +108,9 @@ def _classes(result: Result) -> Html:
     drawn = names[:_CLASSES]
     alt = f"{title(result)}, AUROC of {len(names)} classes: "
     alt += "; ".join(f"{name} {text(_of(result, first, name))}" for name in drawn)
-    more = f" The {_CLASSES} best of {len(names)} classes are drawn." if len(names) > _CLASSES else ""
-    over = f", intervals {result.basis}" if any(_of(result, first, name).low is not None for name in drawn) else ""
-    caption = f"Bars: {first.title}{over}. Marks: the other rows.{more}"
+    more = f" The {_CLASSES} best of {len(names)} classes are shown." if len(names) > _CLASSES else ""
+    over = f" (intervals: {result.basis})" if any(_of(result, first, name).low is not None for name in drawn) else ""
+    caption = f"Bars: {first.title}{over}. Markers: the other rows.{more}"
     head = ["class", result.what[0], *(row.title for row in result.rows)]
     cells = [
         [name, number(result.classes[name]), *(_cell(_of(result, row, name)) for row in result.rows)] for name in names
@@ -119,13 +119,13 @@ def _classes(result: Result) -> Html:
         [
             tag("h3", title(result)),
             figure(draw(alt, lambda: _bars(result, drawn)), caption),
-            tag("details", tag("summary", "The same as a table"), table(head, cells)),
+            tag("details", tag("summary", "Show as a table"), table(head, cells)),
         ]
     )
 
 
 def _bars(result: Result, names: list[str]) -> Figure:
-    """The first row as bars from chance, the others as marks."""
+    """Draw the first row as bars that start at chance, and the other rows as markers."""
     first, *others = result.rows
     top = 30 + 20 * ((len(result.rows) + 2) // 3)
     page = blank(900, 46 + top + 26 * len(names))
@@ -154,13 +154,13 @@ def _of(result: Result, row: Row, name: str) -> Estimate:
 
 
 def _numbers(value: Estimate) -> tuple[float, float, float]:
-    """Mean, low, high; NaN where there is none."""
+    """Mean, low and high; NaN for what is missing."""
     mean, low, high = (float("nan") if x is None else x for x in (value.mean, value.low, value.high))
     return mean, low, high
 
 
 def _name_rows(plot: Axes, names: list[str]) -> None:
-    """A name at each whole number of the vertical axis, the first on top."""
+    """Label the whole numbers of the vertical axis with `names`, the first at the top."""
     plot.set_yticks(range(len(names)), names, color=INK)
     plot.set_ylim(len(names) - 0.4, -0.6)
     plot.grid(axis="y", visible=False)

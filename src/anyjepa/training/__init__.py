@@ -1,1 +1,1 @@
-"""The thin layer on Lightning: one module, schedules by step, draws by address, atomic checkpoints."""
+"""Training with Lightning: one module, schedules by step, reproducible draws, and atomic checkpoints."""

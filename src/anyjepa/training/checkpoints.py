@@ -1,4 +1,4 @@
-"""Checkpoints on optimiser-step boundaries: whole or not there, the newest few kept."""
+"""Checkpoints after whole optimiser steps, written completely or not at all. Only the newest are kept."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from anyjepa.training.module import Pretraining
 from anyjepa.weights.foreign import read_foreign
 from anyjepa.writing import replacing
 
-AVERAGES = {"adamw": ("exp_avg", "exp_avg_sq"), "lars": (AVERAGE,)}  # that an optimiser keeps of each parameter
-# What Lightning and a resumed run need of a checkpoint.
+AVERAGES = {"adamw": ("exp_avg", "exp_avg_sq"), "lars": (AVERAGE,)}  # optimiser state of each parameter
+# Keys of a checkpoint that Lightning needs to resume a run.
 PARTS = {"state_dict", "optimizer_states", "lr_schedulers", "loops", "global_step", "pytorch-lightning_version"}
 
 
 class Checkpoints(L.Callback):
-    """Writes `step-00001000.ckpt` every `every` steps, at the end and at a stop; keeps the newest `keep`.
+    """Write `step-00001000.ckpt` every `every` steps and when training ends or stops early; keep the newest `keep`.
 
     stopped: the step after which training stopped before its end; None if it did not.
     """
@@ -52,14 +52,14 @@ class Checkpoints(L.Callback):
             self.save(trainer, step)
 
     def _stops(self, trainer: L.Trainer, step: int, log_every: int) -> bool:
-        """Whether a stop is asked for. Ranks agree on the step, and talk about it where they talk anyway."""
+        """Whether a stop was requested. Ranks agree on the step, and only communicate at logged steps."""
         if trainer.world_size == 1:
             return self.stop.by is not None
-        asked = self.stop.by is not None
-        return step % log_every == 0 and trainer.strategy.reduce_boolean_decision(asked, all=False)
+        requested = self.stop.by is not None
+        return step % log_every == 0 and trainer.strategy.reduce_boolean_decision(requested, all=False)
 
     def save(self, trainer: L.Trainer, step: int) -> None:
-        """Write a checkpoint completely or not at all. Raises InputError, for example if the disk is full."""
+        """Write a checkpoint completely or not at all. Raises InputError if this fails, such as on a full disk."""
         path = self.folder / f"step-{step:08d}.ckpt"
         writes = trainer.is_global_zero
         try:
@@ -84,13 +84,13 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 
 def finished(folder: Path, steps: int) -> bool:
-    """Whether the newest checkpoint in a folder is that of the last step."""
+    """Whether the folder contains the checkpoint of the last step."""
     newest = newest_checkpoint(folder)
     return newest is not None and step_of(newest) == steps
 
 
 def check_checkpoint(path: Path, module: Pretraining) -> None:
-    """InputError unless the file is a checkpoint of this training at the step that its name says."""
+    """Raise InputError unless the file is a checkpoint of this training at the step in its name."""
     advice = "delete it to resume from the checkpoint before it"
     try:
         saved = read_foreign(path)
@@ -109,7 +109,7 @@ def check_checkpoint(path: Path, module: Pretraining) -> None:
     trained = sorted(p.shape for p in module.parameters() if p.requires_grad)
     names = AVERAGES[module.config.optimiser.kind]
     if any(_averages(saved["optimizer_states"], name) != trained for name in names):
-        raise InputError(f"{path}: lacks a part of the optimiser's state; {advice}")
+        raise InputError(f"{path}: is missing part of the optimiser state; {advice}")
 
 
 def step_of(checkpoint: Path) -> int:
@@ -117,7 +117,7 @@ def step_of(checkpoint: Path) -> int:
 
 
 def _check_bits(path: Path) -> None:
-    """Raise InputError if a part of the archive does not match its checksum, which PyTorch writes but never checks."""
+    """Raise InputError if a part of the archive does not match its checksum. PyTorch does not check it."""
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
@@ -132,7 +132,7 @@ def _shapes(tensors: Mapping[str, object]) -> dict[str, object]:
 
 
 def _averages(states: object, name: str) -> list[torch.Size] | None:
-    """Shapes of the one optimiser's averages of that name, None where there are none."""
+    """Sorted shapes of the state `name` of the only optimiser; None if it has no such state."""
     try:
         (state,) = states  # type: ignore[misc]
         return sorted(one[name].shape for one in state["state"].values())

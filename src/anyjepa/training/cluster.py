@@ -1,4 +1,4 @@
-"""Which process this is, where several train together. Lightning is imported by the functions that need it."""
+"""Ranks in distributed training. Lightning is imported by the functions that need it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 from anyjepa.errors import InputError
 
-LAUNCHERS = {  # variables with the number of processes that each started
+LAUNCHERS = {  # environment variables with the number of processes, and who sets them
     "WORLD_SIZE": "the launcher",
     "SLURM_NTASKS": "Slurm",
     "OMPI_COMM_WORLD_SIZE": "mpirun",
@@ -18,7 +18,7 @@ RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")  # variable
 
 
 def check_ranks() -> None:
-    """Raise InputError for a rank that is not a number: Lightning would fail when it is imported."""
+    """Raise InputError if a rank is not a number, which would make the import of Lightning fail."""
     for name in RANKS:
         _number(name)
 
@@ -31,14 +31,14 @@ def is_main_process() -> bool:
 
 
 def is_first(nodes: int) -> bool:
-    """Whether this process makes the run folder. Lightning knows ranks over nodes only once its Trainer is made."""
+    """Whether this process creates the run folder. Before its Trainer exists, Lightning knows only local ranks."""
     return is_main_process() and (nodes == 1 or os.environ.get("NODE_RANK", "0") == "0")
 
 
 def check_launch(devices: int, nodes: int) -> None:
     """Raise InputError if the launcher did not start `devices` x `nodes` processes.
 
-    Otherwise several processes would train the same run in one folder, or one would wait for the others forever.
+    Otherwise several processes would train the same run in one folder, or one process would wait forever for others.
     """
     from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
@@ -55,8 +55,8 @@ def check_launch(devices: int, nodes: int) -> None:
     for name in RANKS:
         if (rank := _number(name)) is not None and rank >= processes:
             raise InputError(
-                f"{name} is {rank} in the environment, but {started} makes {processes}; unset it if it is left from "
-                "another job"
+                f"{name} is {rank} in the environment, but {started} makes {processes}; unset it if another job "
+                "has set it"
             )
     if processes > 1 and SLURMEnvironment.detect() and "SLURM_STEP_ID" not in os.environ:
         raise InputError(f"{started}: this Slurm job has {processes} tasks but one was started; start it with srun")
@@ -65,7 +65,7 @@ def check_launch(devices: int, nodes: int) -> None:
 
 
 def _number(name: str) -> int | None:
-    """A count in the environment, None if it is not set. Raises InputError if it is not a number."""
+    """Number in an environment variable; None if it is not set. Raises InputError if it is not a number."""
     text = os.environ.get(name)
     if not text:
         return None
@@ -75,7 +75,7 @@ def _number(name: str) -> int | None:
 
 
 def _check_addresses(nodes: int) -> None:
-    """Raise InputError if neither a launcher nor the user says how several machines find each other."""
+    """Raise InputError if neither a launcher nor the user has set the address of the first machine."""
     from lightning.fabric.plugins.environments.lsf import LSFEnvironment
     from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
     from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
@@ -88,4 +88,4 @@ def _check_addresses(nodes: int) -> None:
         raise InputError(f"--nodes {nodes}: start with torchrun or srun, or set on each machine {', '.join(missing)}")
     rank = os.environ["NODE_RANK"]
     if not rank.isdecimal() or int(rank) >= nodes:
-        raise InputError(f"--nodes {nodes}: NODE_RANK is '{rank}'; it is 0 to {nodes - 1}")
+        raise InputError(f"--nodes {nodes}: NODE_RANK is '{rank}'; it must be from 0 to {nodes - 1}")

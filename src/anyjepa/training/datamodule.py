@@ -15,9 +15,9 @@ from anyjepa.training.interrupt import ignore_interrupts
 
 
 class PretrainingData(L.LightningDataModule):
-    """Micro-batches of a run from `first_step` on, this rank's share of them; for our Trainer or one of yours.
+    """Micro-batches of a run from `first_step` on, for this rank. Works with any Lightning Trainer.
 
-    absolute: crops keep their place in the record as positions. shares: of the draws for each record; None: the same.
+    absolute: positions of crops are their places in the record. shares: share of the draws per record; None: equal.
     """
 
     def __init__(

@@ -20,14 +20,14 @@ from anyjepa.training.config import TrainingConfig
 
 
 class Crops(Protocol):
-    """The part of a data set that pretraining uses."""
+    """The interface of data sets for pretraining."""
 
     @property
     def ids(self) -> tuple[str, ...]: ...
 
     def __len__(self) -> int: ...
     def crops(self, indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
-        """A crop of each record, drawn by its own generator: (B, C, *samples) float32, and (B,) first samples."""
+        """One crop per record, each with its own generator: crops (B, C, *samples) float32, first samples (B,)."""
         ...
 
     def pairs(
@@ -42,7 +42,7 @@ class Crops(Protocol):
 
 
 class Draw(NamedTuple):
-    """One sample of a run: the number of its record, and its own number among all draws of the run."""
+    """One sample of a run: the index of its record, and its position among all draws of the run."""
 
     index: int
     position: int
@@ -58,9 +58,9 @@ class Drawn(NamedTuple):
 
 
 class DrawSampler(Sampler[list[Draw]]):
-    """Yields micro-batches of draws from `first_step` to the end of the run. `len` counts the whole run.
+    """Yield micro-batches of draws from `first_step` to the end of the run. `len` counts the whole run.
 
-    shares: (records,) probability of each record, up to a factor, for order 'replacement'; None: equal.
+    shares: (records,) unnormalised probability of each record, for order 'replacement'; None: equal.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class DrawSampler(Sampler[list[Draw]]):
             None if shares is None else np.cumsum(shares) / np.sum(shares)
         )  # of each record's interval in [0, 1)
         if shares is not None and config.order != "replacement":
-            raise InputError("records with their own shares need training.order=replacement")
+            raise InputError("records with unequal shares need training.order=replacement")
 
     def __len__(self) -> int:
         return self.config.steps * self.config.accumulation
@@ -103,7 +103,7 @@ class DrawSampler(Sampler[list[Draw]]):
         seed = self.config.seed
         if self.ends is not None:
             places = generator(seed, "order", step).random(len(positions))
-            return np.searchsorted(self.ends[:-1], places, side="right")  # the last end may be rounded below 1
+            return np.searchsorted(self.ends[:-1], places, side="right")  # rounding can make the last end less than 1
         if self.config.order == "replacement":
             return generator(seed, "order", step).integers(self.records, size=len(positions))
         epochs, places = np.divmod(positions, self.records)
@@ -113,14 +113,14 @@ class DrawSampler(Sampler[list[Draw]]):
 
 @lru_cache(maxsize=2)
 def _order(seed: int, epoch: int, records: int) -> np.ndarray:
-    """The order of the records in an epoch, (records,). Cached, because an epoch has many steps."""
+    """Order of the records in an epoch, (records,). Cached, because an epoch has many steps."""
     return generator(seed, "order", epoch).permutation(records)
 
 
 class DrawnCrops(Dataset[Drawn]):
-    """A data set indexed by micro-batches of draws. A draw's crop depends only on the seed and its position.
+    """A data set that is indexed by micro-batches of draws. A crop depends only on the seed and its position.
 
-    pairs: return pairs instead of crops; batch_size: of an optimiser step, needed for pairs.
+    pairs: return pairs instead of crops. batch_size: size of the optimiser batch, needed for pairs.
     """
 
     def __init__(self, crops: Crops, seed: int, pairs: bool = False, batch_size: int = 1):
@@ -139,10 +139,10 @@ class DrawnCrops(Dataset[Drawn]):
 
 
 class Collate:
-    """Adds masks to a micro-batch's crops. They are drawn for the whole optimiser batch, then cut to these rows.
+    """Add masks to the crops of a micro-batch. Masks are drawn for the whole optimiser batch, then sliced.
 
-    grid: tokens along each axis; stride: samples per token on the first axis, so that positions are places in the
-    record (`Batch.start`); None: positions begin at 0 in every crop.
+    grid: tokens along each axis. stride: samples per token on the first axis, for positions that are places in the
+    record (`Batch.start`); None: positions start at 0 in every crop.
     """
 
     def __init__(self, masks: MasksConfig | None, grid: Sequence[int], sampler: DrawSampler, stride: int | None = None):
@@ -168,7 +168,7 @@ class Collate:
 
 
 def step_masks(masks: MasksConfig, grid: tuple[int, ...], config: TrainingConfig, step: int) -> list[Masks]:
-    """The groups of masks of a step, for the whole optimiser batch. grid: tokens along each axis."""
+    """Groups of masks of one step, for the whole optimiser batch. grid: tokens along each axis."""
     rng, (shared, own) = generator(config.seed, "masks", step), draws(masks, grid)
     return sample(masks, grid, rng.random(shared), rng.random((config.batch_size, own)))
 

@@ -1,4 +1,4 @@
-"""One training run on Lightning's Trainer."""
+"""Run a training with Lightning's Trainer."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def fit(
     strategy: str = "auto",
     progress: bool = True,
 ) -> None:
-    """Train `objective` in place; checkpoints and metrics.csv go to `folder`.
+    """Train `objective` in place, and write checkpoints and metrics.csv to `folder`.
 
-    resume: go on from the newest checkpoint; the numbers are those of a run that was never stopped.
-    absolute_time: a crop's positions are its place in the record, instead of starting at 0 (ECG-JEPA).
-    shares: (N,) of the draws for each record, up to a factor; None: the same for all.
-    Raises DivergedError if the loss stops being finite, InputError if a checkpoint cannot be read or written, and
-    Interrupted after Ctrl-C, SIGTERM or another of `interrupt.SIGNALS`, once the step is complete and saved.
+    resume: continue from the newest checkpoint. The result is identical to that of a run without interruption.
+    absolute_time: positions of a crop are its places in the record, instead of starting at 0 (ECG-JEPA).
+    shares: (N,) unnormalised share of the draws per record; None: equal.
+    Raises DivergedError if the loss is not finite, InputError if a checkpoint cannot be read or written, and
+    Interrupted after Ctrl-C, SIGTERM or another of `interrupt.SIGNALS`, once the current step is finished and saved.
     """
     checkpoints = folder / "checkpoints"
     newest = newest_checkpoint(checkpoints) if resume else None
@@ -77,14 +77,14 @@ def fit(
 
 
 def _done_before_end(checkpoints: Path, steps: int) -> int | None:
-    """Steps to save if training ended early, also by a signal before the first step."""
+    """Number of finished steps if training ended early, which includes a signal before the first step."""
     newest = newest_checkpoint(checkpoints)
     done = step_of(newest) if newest else 0
     return done if done < steps else None
 
 
 def check_loggers(names: Iterable[str]) -> None:
-    """Raise InputError if a logger's package is not installed."""
+    """Raise InputError if the package of a logger is not installed."""
     for name in names:
         if not find_spec(name):
             raise InputError(

@@ -1,4 +1,4 @@
-"""Signals that ask a training to stop: finish the optimiser step, save, stop."""
+"""Stop training on a signal, after finishing the current optimiser step and saving it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class StopRequest:
-    """Context that records the first signal asking for a stop (`by`); a second signal acts at once.
+    """Context manager that records the first signal (`by`) as a request to stop; a second signal acts at once.
 
     Ignored signals stay ignored, so `nohup` works.
     """
@@ -47,7 +47,7 @@ class StopRequest:
         return self
 
     def listen(self) -> None:
-        """Install the handlers again: Lightning's Trainer has its own SIGTERM handler, which exits with code 0."""
+        """Install the handlers again, because Lightning's Trainer replaces that of SIGTERM by one that exits with 0."""
         for one in self._before if self.by is None else ():
             signal.signal(one, self._note)
 
@@ -62,7 +62,7 @@ class StopRequest:
 
 @contextmanager
 def exiting_on_signals() -> Iterator[None]:
-    """Turn signals outside of training into SystemExit, so that temporary files are removed.
+    """Convert signals outside of training to SystemExit, so that temporary files are removed.
 
     Libraries may wrap or drop that SystemExit; the exit code is still that of the signal.
     """
@@ -93,6 +93,6 @@ def exiting_on_signals() -> Iterator[None]:
 
 
 def ignore_interrupts(_: int) -> None:
-    """For workers: a terminal or Slurm signals all processes, but the training process still needs data."""
+    """Ignore signals in workers: a terminal or Slurm signals all processes, but training still needs data."""
     for one in SIGNALS:
         signal.signal(one, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""LARS: gradient descent with momentum, each layer at a rate of its own (You et al. 2017, arXiv 1708.03888)."""
+"""LARS: gradient descent with momentum and one learning rate per layer (You et al. 2017, arXiv 1708.03888)."""
 
 # pyright: reportPrivateImportUsage=false
 from __future__ import annotations
@@ -9,14 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-AVERAGE = "momentum_buffer"  # its name in checkpoints
+AVERAGE = "momentum_buffer"  # name of the momentum in checkpoints
 
 
 class LARS(torch.optim.Optimizer):
-    """A layer's own rate is `trust` |w| / (|g| + weight_decay |w| + eps), at most the learning rate (LARC).
+    """Layer-wise adaptive rate scaling with clipping (LARC).
 
-    Groups with `scaled=False` are moved by plain momentum, without weight decay: biases and norms. The average is
-    v = momentum v + update, and w falls by lr v.
+    The rate of a layer is `trust` |w| / (|g| + weight_decay |w| + eps), at most the learning rate. Parameter groups
+    with `scaled=False` (biases and norms) use plain momentum without weight decay. A step computes
+    v = momentum v + update and w = w - lr v.
     """
 
     def __init__(
@@ -56,10 +57,10 @@ class LARS(torch.optim.Optimizer):
 
 
 def _scaled(weights: list[Tensor], gradients: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
-    """What each layer moves by, in units of the learning rate."""
+    """Update of each layer, in units of the learning rate."""
     w, g = (torch.stack(torch._foreach_norm(tensors)) for tensors in (weights, gradients))  # (layers,) each
     own = group["trust"] * w / (g + group["weight_decay"] * w + group["eps"])
-    # Weights of zero have no length to go by and take the gradient as it is; a layer without a gradient stays.
+    # Layers whose weights are all zero use the unscaled gradient; layers with zero gradient do not change.
     rates = torch.where(w > 0, (own / group["lr"]).clamp(max=1) * (g > 0), 1)
     updates = torch._foreach_add(gradients, weights, alpha=group["weight_decay"])
     torch._foreach_mul_(updates, list(rates.unbind()))

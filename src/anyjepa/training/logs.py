@@ -1,4 +1,4 @@
-"""What a run says while it trains: metrics.csv, other loggers, and a progress line."""
+"""Logging during training: metrics.csv, other loggers, and a progress line."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from anyjepa.writing import replacing
 
 
 class Log(L.Callback):
-    """A row of metrics.csv every `log_every` steps, and one with signs of collapse every `monitor_every`.
+    """Write a row of metrics.csv every `log_every` steps, with collapse metrics every `monitor_every` steps.
 
-    The first row and the last have both. A resumed run first drops the rows after its checkpoint.
+    The first and the last row have both. A resumed run first removes the rows after its checkpoint.
     """
 
     def __init__(self, path: Path, progress: bool = True):
         self.path, self.progress = path, progress
-        self.names: list[str] = []  # columns; the first row has them all
-        self.started = False  # on every rank: whether this process has taken part in a row
+        self.names: list[str] = []  # columns; the first row has all of them
+        self.started = False  # whether this process has taken part in writing a row; the same on every rank
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, Pretraining)
@@ -56,7 +56,7 @@ class Log(L.Callback):
             return
         self._samples += config.batch_size
         self._bar.update(self._task, completed=step)
-        last = step == config.steps or not self.started  # or the first
+        last = step == config.steps or not self.started  # the last or the first row
         due = last or step % config.monitor_every == 0
         if due or step % config.log_every == 0:
             self._write(trainer, pl_module, batch, step, due)
@@ -66,7 +66,7 @@ class Log(L.Callback):
             self._bar.stop()
 
     def _write(self, trainer: L.Trainer, module: Pretraining, batch: Batch, step: int, due: bool) -> None:
-        """due: whether collapse is measured, too."""
+        """due: whether to compute the collapse metrics."""
         terms = {name: _over_ranks(trainer, value) for name, value in module.terms.items()}
         now = time.perf_counter()
         rate = self._samples / (now - self._since)
@@ -91,16 +91,16 @@ class Log(L.Callback):
 
 @torch.no_grad()
 def monitor(module: Pretraining, batch: Batch) -> dict[str, float]:
-    """Collapse signs of the objective's representations on at most 256 samples of this batch."""
+    """Collapse metrics of the representations of at most 256 samples of this batch."""
     start = None if batch.start is None else batch.start[:256]
-    objective = module.objective.eval()  # so that a BatchNorm's running statistics do not depend on what is logged
-    found = objective.representations(batch.x[:256], start)
+    objective = module.objective.eval()  # so that logging does not change the running statistics of a BatchNorm
+    representations = objective.representations(batch.x[:256], start)
     objective.train()
-    return {f"{kind}_{name}": v for kind, rows in found.items() for name, v in collapse_metrics(rows).items()}
+    return {f"{kind}_{name}": v for kind, z in representations.items() for name, v in collapse_metrics(z).items()}
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """Rows of a metrics.csv, with `step` as an int and without an incomplete last line; empty if there is no file.
+    """Read the rows of metrics.csv, with `step` as an int. An incomplete last line is skipped; no file gives [].
 
     Raises InputError for a damaged file.
     """
@@ -108,9 +108,9 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
 
 
 def drop_rows_after(path: Path, step: int) -> list[str]:
-    """Remove the rows of later steps, keep the other lines unchanged, and return the columns (empty without rows).
+    """Remove the rows of later steps and return the columns ([] if no rows remain). Other lines do not change.
 
-    Raises InputError for a damaged file, which stays unchanged.
+    Raises InputError for a damaged file, which is not changed.
     """
     header, rows = _lines_and_rows(path)
     kept = [line for line, row in rows if row["step"] <= step]
@@ -121,7 +121,7 @@ def drop_rows_after(path: Path, step: int) -> list[str]:
 
 
 def _lines_and_rows(path: Path) -> tuple[str, list[tuple[str, dict[str, float]]]]:
-    """The header line, and every other line with its values. No field is quoted, so a line is a row."""
+    """The header line, and every other line with its values. No field is quoted, so each line is a row."""
     if not path.exists():
         return "", []
     advice = "repair or delete the file; the checkpoints do not need it"
@@ -133,7 +133,7 @@ def _lines_and_rows(path: Path) -> tuple[str, list[tuple[str, dict[str, float]]]
     if header and (names[0] != "step" or not header.endswith("\n")) and lines:
         raise InputError(f"{path}: the first line does not name the columns; {advice}")
     if lines and not lines[-1].endswith("\n"):
-        lines.pop()  # it was being written when the process was killed
+        lines.pop()  # the process was killed while it wrote this line
     rows: list[tuple[str, dict[str, float]]] = []
     for number, line in enumerate(lines, 2):
         try:

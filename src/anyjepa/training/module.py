@@ -1,4 +1,4 @@
-"""The LightningModule of all pretraining: schedules, moving averages, and a check that the loss is finite."""
+"""The LightningModule for pretraining: schedules, moving averages, and a check that the loss is finite."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from anyjepa.training.parameter_groups import decay_groups
 
 
 class DivergedError(RuntimeError):
-    """The loss is not a finite number. The message names the step and the records."""
+    """The loss is NaN or infinite. The message gives the step and the records."""
 
 
 class Pretraining(L.LightningModule):
-    """Trains an objective, in any Trainer whose loader yields `Batch`.
+    """Train an objective, with any Trainer whose loader yields `Batch`.
 
-    Its `accumulate_grad_batches` must be the config's accumulation. ids: the records' names, for error messages.
+    `accumulate_grad_batches` of the Trainer must be `config.accumulation`. ids: record ids, for error messages.
     """
 
     def __init__(self, objective: Objective, config: TrainingConfig, ids: Sequence[str]):
@@ -42,7 +42,7 @@ class Pretraining(L.LightningModule):
         self.objective, self.config, self.ids = objective, config, ids
         if config.compile:
             objective.compile()
-        self.terms: dict[str, Tensor] = {}  # of the current optimiser step, this rank's share
+        self.terms: dict[str, Tensor] = {}  # loss terms of the current optimiser step, this rank's share
         self.watched: dict[str, Tensor] = {}  # the same for values that are not part of the loss
         self.scheduled: dict[str, float] = {}
         self._unchecked: tuple[Tensor, Batch] | None = None
@@ -67,23 +67,23 @@ class Pretraining(L.LightningModule):
             for name, value in values.items():
                 sums[name] = sums.get(name, 0) + value.detach()
         self._unchecked = (total.detach(), batch)
-        # Lightning divides by the micro-batches and DDP by the ranks; the loss is already a share of the whole batch's.
+        # Lightning divides by the micro-batches and DDP by the ranks, but the loss is already a share of the whole.
         return total * (self.config.accumulation * self.trainer.world_size)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Moves the teacher here: a hook after the batch would run after the callback that saves checkpoints."""
+        """Update the teacher here, because a hook after the batch would run after checkpoints are saved."""
         super().optimizer_step(*args, **kwargs)
         self.objective.end_step()
 
     def configure_gradient_clipping(self, optimizer: torch.optim.Optimizer, *_: Any, **__: Any) -> None:
-        """Clips without Lightning, which under autocast refuses to clip for a fused optimiser, even unscaled."""
+        """Clip without Lightning, which refuses to clip for a fused optimiser under autocast, even unscaled."""
         config = self.config.optimiser
         if config.clip is not None and self.trainer.global_step >= config.clip_from:
             for part in self.objective.children() if config.clip_parts else [self.objective]:
                 torch.nn.utils.clip_grad_norm_(part.parameters(), config.clip)
 
     def check_finite(self) -> None:
-        """Raises DivergedError for the last micro-batch's loss. One micro-batch late, so that a GPU need not wait."""
+        """Raise DivergedError if the last micro-batch's loss is not finite. Called one late, so a GPU need not wait."""
         if self._unchecked is None:
             return
         (loss, batch), self._unchecked = self._unchecked, None
@@ -93,7 +93,7 @@ class Pretraining(L.LightningModule):
             raise DivergedError(f"the loss is {loss.item()} at step {batch.step + 1}; its records: {names}{more}")
 
     def _begin(self, step: int) -> None:
-        """Set scheduled values, before the first micro-batch of a step."""
+        """Set the scheduled values before the first micro-batch of a step."""
         steps = self.config.schedule_steps
         lr, weight_decay = self.config.optimiser.at(step, steps)
         decayed, rest = self.trainer.optimizers[0].param_groups

@@ -1,4 +1,4 @@
-"""Which parameters weight decay pulls at."""
+"""Parameter groups with and without weight decay."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ DecayRule = Literal["matrices", "not_1d", "all"]
 
 
 def decay_groups(module: nn.Module, rule: DecayRule) -> tuple[dict[str, nn.Parameter], dict[str, nn.Parameter]]:
-    """Trainable parameters by name: decayed, and not.
+    """Split the trainable parameters, by name, into those with and those without weight decay.
 
-    matrices: weights of Linear layers and convolutions only (ECG-JEPA); not_1d: all but biases and other
-    one-dimensional parameters (I-JEPA, V-JEPA, NEPA), so mask tokens, registers and learned positions decay too; all:
-    as AdamW by itself.
+    matrices: only weights of Linear layers and convolutions have weight decay (ECG-JEPA).
+    not_1d: all but biases and other one-dimensional parameters (I-JEPA, V-JEPA, NEPA), which includes mask tokens,
+    registers and learned positions.
+    all: all parameters, as in PyTorch's AdamW.
     """
     matrices = (nn.Linear, nn.Conv1d, nn.Conv2d)
     linear = {f"{name}.weight".lstrip(".") for name, part in module.named_modules() if isinstance(part, matrices)}

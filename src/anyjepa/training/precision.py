@@ -1,4 +1,4 @@
-"""Which number format a run computes in."""
+"""Precision of the computations of a run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from anyjepa.training.config import Precision
 
 
 def lightning_precision(precision: Precision) -> str:
-    """The Trainer's name for it. `auto` is bf16 autocast on CUDA, and on CPUs with AVX512-BF16 or AMX; else float32."""
+    """Name of the precision for Lightning's Trainer.
+
+    `auto` is bf16 autocast on CUDA and on CPUs with AVX512-BF16 or AMX, and float32 elsewhere.
+    """
     if precision == "auto":
         fast_bf16 = (
             torch.cuda.is_bf16_supported(including_emulation=False)
@@ -20,5 +23,5 @@ def lightning_precision(precision: Precision) -> str:
 
 
 def _cpu_multiplies_bf16() -> bool:
-    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # torch has no public question for this
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # PyTorch has no public API for this
     return any(getattr(torch.cpu, check, bool)() for check in checks)

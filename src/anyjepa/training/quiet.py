@@ -1,4 +1,4 @@
-"""Lightning without its advice."""
+"""Silence Lightning's advice."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Without Lightning's advice and its own use of deprecated functions; errors and our warnings pass."""
+    """Silence Lightning's advice and its deprecation warnings. Errors and other warnings are shown."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():

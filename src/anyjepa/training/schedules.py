@@ -1,4 +1,4 @@
-"""Values that change over a run, as pure functions of the step (the number of finished optimiser steps)."""
+"""Schedules as pure functions of the step, which is the number of finished optimiser steps."""
 
 from __future__ import annotations
 
