@@ -115,5 +115,5 @@ def test_a_run_resumed_from_its_middle_equals_an_unbroken_one(tmp_path: Path) ->
 
 def test_a_checkpoint_of_another_optimiser_is_refused(tmp_path: Path) -> None:
     fit(objective(), config(optimiser=lars()), Noise(), tmp_path, progress=False)
-    with pytest.raises(InputError, match=r"step-00000004\.ckpt: lacks a part of the optimiser's state"):
+    with pytest.raises(InputError, match=r"step-00000004\.ckpt: is missing part of the optimiser state"):
         fit(objective(), config(steps=8), Noise(), tmp_path, resume=True, progress=False)
