@@ -19,8 +19,7 @@ from anyjepa.errors import InputError, one_line
 from anyjepa.objectives.next_embedding import NextEmbeddingConfig
 from anyjepa.weights.foreign import Converted, read_foreign, renamed
 from anyjepa.weights.model import ModelConfig, Provenance
-from anyjepa.weights.nepa_config import MLPS, OfficialConfig, read_official
-from anyjepa.weights.nepa_preprocessing import preprocessing_of
+from anyjepa.weights.nepa_config import MLPS, OfficialConfig, preprocessing_of, read_official
 from anyjepa.weights.tensors import check_digest, read_tensors
 
 # Official names and ours, replaced in this order both ways.
