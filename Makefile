@@ -1,8 +1,10 @@
 # Everything runs from .venv, which `make` builds and keeps up to date by itself.
+# `make demo` installs what a user needs; all other targets also install the tools of developers.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BENCH ?= $(wildcard benchmarks/*.py)
 BIN := .venv/bin
-INSTALLED := .venv/.installed
+USER := .venv/.user
+DEVELOPER := .venv/.developer
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 .DEFAULT_GOAL := help
@@ -11,9 +13,9 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
 
-setup: $(INSTALLED) system  ## virtual environment, packages, system packages
+setup: $(DEVELOPER) system  ## virtual environment and packages for developers, system packages
 
-demo: setup  ## simulate ECGs, pretrain, probe against controls, write report.html
+demo: $(USER)  ## simulate ECGs, pretrain, probe against controls, write report.html
 	$(BIN)/anyjepa demo
 
 test: lint  ## style, types, import floors, and every test but the long ones
@@ -39,15 +41,21 @@ clean:  ## remove what make built, except runs/
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage build src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(INSTALLED): pyproject.toml constraints.txt
-	@[ -n "$(PYTHON)" ] || { echo "anyjepa needs Python 3.11 or later: give one with make PYTHON=..."; exit 1; }
+$(USER): pyproject.toml constraints.txt
+	@[ -n "$(PYTHON)" ] || { echo "anyjepa needs Python 3.11 or later: pass one with make PYTHON=..."; exit 1; }
 	[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(DEVELOPER): $(USER)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
 	@touch $@
 
 # Chromium shows the reports to the browser tests and g++ serves torch.compile; all else works without them.
 system:
 	@missing=; for tool in chromium g++; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
-	[ -z "$$missing" ] || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && export DEBIAN_FRONTEND=noninteractive \
-	&& { apt-get update && apt-get install -y --no-install-recommends $$missing; } >/dev/null 2>&1; } \
-	|| echo "anyjepa: not installed (no apt-get, not root, or no network):$$missing. Going on without."
+	[ -n "$$missing" ] || exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	echo "Installing with apt-get, as root:$$missing"; export DEBIAN_FRONTEND=noninteractive; \
+	{ apt-get update && apt-get install -y --no-install-recommends $$missing; } >/dev/null 2>&1 && exit 0; fi; \
+	echo "Not installed (no apt-get, not root, or no network):$$missing. Continuing without."

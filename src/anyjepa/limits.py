@@ -13,9 +13,10 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from anyjepa.errors import InputError
 
@@ -150,3 +151,19 @@ def _enough(amount: float, unit: str) -> str:
         if amount >= 10**power:
             return f"{-(-math.ceil(amount) // 10**power)}{prefix}B"
     return "1B"
+
+
+def unshared_size(
+    value: Any, parts: Callable[[Any], Iterable[Any]], own: Callable[[Any], int], sizes: dict[int, int] | None = None
+) -> int:
+    """Size of nested values if each were stored as often as it occurs: the sum of `own` over all of them.
+
+    parts: the values inside a value. Raises ValueError for a value that contains itself.
+    """
+    sizes = {} if sizes is None else sizes  # by id; 0 while the parts of a value are being counted
+    if id(value) not in sizes:
+        sizes[id(value)] = 0
+        sizes[id(value)] = own(value) + sum(unshared_size(part, parts, own, sizes) for part in parts(value))
+    elif not sizes[id(value)]:
+        raise ValueError("a value in it contains itself")
+    return sizes[id(value)]

@@ -76,6 +76,8 @@ def test_print_shows_the_table(encoder, samples, labels, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     result = evaluate({"pretrained": Candidate(encoder)}, samples, labels, EvaluationConfig(**FAST), task="amplitude")
     assert str(result) == printed(result)
+    assert "accuracy" in printed(result)  # its classes are exclusive
+    assert "accuracy" not in printed(result.model_copy(update={"exclusive": False}))
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert "\x1b" not in str(result)
 

@@ -28,6 +28,8 @@ class MissingLeads(StrEnum):
 class Kind(StrEnum):
     ecg = "ecg"
     images = "images"
+    video = "video"
+    series = "series"
     cells = "cells"
 
 
@@ -40,7 +42,8 @@ class OnError(StrEnum):
 def data_inspect(
     paths: PathArguments,
     kind: Annotated[
-        Kind | None, typer.Option(metavar="NAME", help="ecg, images or cells. Default: guessed from the file names.")
+        Kind | None,
+        typer.Option(metavar="NAME", help="ecg, images, video, series or cells. Default: guessed from the files."),
     ] = None,
     fs: RateOption = None,
     leads: LeadsOption = None,
@@ -53,6 +56,9 @@ def data_inspect(
     from anyjepa.data.ecg import inspection as ecg
     from anyjepa.data.images import inspection as images
     from anyjepa.data.images.reading import recognise
+    from anyjepa.data.series import inspection as series
+    from anyjepa.data.summary import render as render_summary
+    from anyjepa.data.video import inspection as video
 
     is_cells = kind is Kind.cells or (kind is None and all(path.suffix.lower() == ".h5ad" for path in paths))
     if edits and not is_cells:
@@ -61,6 +67,10 @@ def data_inspect(
         found, render = cells.inspect(_one(paths, "screen"), _cell_files(edits or ())), cells.render
     elif kind is Kind.images or (kind is None and all(map(recognise, paths))):
         found, render = images.inspect(_one(paths, "set of images")), images.render
+    elif kind is Kind.video or (kind is None and all(map(video.recognise, paths))):
+        found, render = video.inspect(_one(paths, "set of videos")), render_summary
+    elif kind is Kind.series or (kind is None and all(map(series.recognise, paths))):
+        found, render = series.inspect(paths), render_summary
     else:
         found = ecg.inspect(paths, fs=fs, leads=leads.split(",") if leads else None, unit=unit)
         render = ecg.render

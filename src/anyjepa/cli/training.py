@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -27,17 +28,20 @@ def demo(
         Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Run folder. Default: runs/RECIPE.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the simulated data and of the training.")] = 0,
+    edits: RecipeEdits = None,
 ) -> None:
     """Simulate data, pretrain a small model, evaluate it and write a report. Takes a few minutes."""
     from anyjepa.evaluation.proteins.result import ProteinResult
     from anyjepa.evaluation.result import Result
     from anyjepa.perturbation.scoring.result import Judgement
     from anyjepa.report.page import write_report
-    from anyjepa.runs.demo import demo
+    from anyjepa.runs.demo import demo, demo_recipe
     from anyjepa.training.interrupt import Interrupted
 
+    chosen, notices = demo_recipe(recipe, seed, edits or [])
+    _show_notices(notices)
     try:
-        run = demo(recipe, output, seed, progress=True)
+        run = demo(chosen, output, progress=True)
     except Interrupted as stop:
         _stopped(stop, ["pretrain", str(stop.folder / "recipe.yaml"), "--output", str(stop.folder), "--resume"])
     for folder, kind in ((run.results, Result), (run.judgements, Judgement), (run.proteins, ProteinResult)):
@@ -82,8 +86,7 @@ def pretrain(
     from anyjepa.training.interrupt import Interrupted
 
     chosen, notices = load_recipe(recipe, [*(edits or []), *([f"training.precision={precision}"] if precision else [])])
-    for notice in notices:
-        echo(f"notice: {notice}", err=True)
+    _show_notices(notices)
     done = resume and output is not None and finished(output / "checkpoints", chosen.training.steps)
     how = {"resume": resume, "devices": devices, "nodes": nodes, "strategy": strategy}
     try:
@@ -104,6 +107,11 @@ def pretrain(
     report = write_report(run.folder)
     echo(f"model: {run.model}\nreport: {report}")
     echo(f"next: {shlex.join(_evaluation(run))}", err=True)
+
+
+def _show_notices(notices: Sequence[str]) -> None:
+    for notice in notices:
+        echo(f"notice: {notice}", err=True)
 
 
 def _stopped(stop: Interrupted, command: list[str]) -> NoReturn:

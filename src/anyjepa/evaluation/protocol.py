@@ -14,9 +14,10 @@ from anyjepa.evaluation.cache import FeatureCache
 from anyjepa.evaluation.config import EvaluationConfig
 from anyjepa.evaluation.intervals import Resampled, paired_difference, percentiles
 from anyjepa.evaluation.overlap import exposure
-from anyjepa.evaluation.result import WHAT, Difference, Parts, Result, Row, environment
+from anyjepa.evaluation.result import WHAT, Difference, Parts, Result, Row
 from anyjepa.evaluation.splits import Fixed, Split
 from anyjepa.evaluation.study import Candidate, Fitted, Source, Study, number
+from anyjepa.versions import versions
 
 PARTS = ("train", "validation", "test")
 
@@ -96,7 +97,7 @@ def evaluate(
         intervals="patients" if isinstance(study.split, Fixed) or len(study.repeats) == 1 else "repeats",
         differences=_differences(rows, resampled, study.split.overlap),
         notices=tuple(notices),
-        environment=environment(),
+        environment=versions(),
     )
 
 

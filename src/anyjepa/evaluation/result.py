@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import metadata
 from pathlib import Path
-from platform import platform, python_version
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -37,7 +35,10 @@ PROTOCOLS = {
     "finetune": "fine-tuning",
     "supervised": "training from scratch",
 }
-_IN_TERMINAL = ("macro_auprc", "macro_f1", "macro_ece")  # 80 columns hold no more; the report has all
+_IN_TERMINAL = {  # 80 columns hold three; the report has all
+    True: ("accuracy", "macro_f1", "macro_ece"),  # exclusive classes
+    False: ("macro_auprc", "macro_f1", "macro_ece"),
+}
 
 
 class Repeat(Config):
@@ -221,12 +222,6 @@ def _with_bootstrap(estimate: dict[str, Any], holder: dict[str, Any]) -> dict[st
     return estimate | {"bootstrap": holder.get("bootstrap")}
 
 
-def environment() -> dict[str, str]:
-    """Versions of what computes a result."""
-    packages = ("anyjepa", "torch", "lightning", "numpy", "scipy")
-    return {"python": python_version(), "platform": platform()} | {name: metadata.version(name) for name in packages}
-
-
 def render(result: Result) -> Group:
     """The result for a terminal: notices, a table of rows, and what is behind it."""
     from rich import box
@@ -234,7 +229,7 @@ def render(result: Result) -> Group:
     from rich.table import Table
     from rich.text import Text
 
-    others = [name for name in _IN_TERMINAL if name in result.rows[0].metrics]
+    others = [name for name in _IN_TERMINAL[result.exclusive] if name in result.rows[0].metrics]
     title = f"{result.task}: {result.title} on {result.data}"
     table = Table(title=title, title_justify="left", box=box.HORIZONTALS, show_lines=True, collapse_padding=True)
     table.add_column("")

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from anyjepa.errors import InputError, reason
-from anyjepa.limits import RECIPE
+from anyjepa.limits import RECIPE, unshared_size
 
 DEEPEST = 50  # nested tables and lists
 
@@ -21,7 +21,7 @@ def plain_yaml(text: str, where: str) -> Any:
         node = loader.get_single_node()
         if node is None:
             return None
-        RECIPE.check(_written_out(node, {}), f"{where}: with its aliases expanded, it")
+        RECIPE.check(unshared_size(node, _parts, lambda node: 1), f"{where}: with its aliases expanded, it")
         return loader.construct_document(node)
     except InputError:
         raise
@@ -44,23 +44,13 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-def _written_out(node: yaml.Node, sizes: dict[int, int]) -> int:
-    """Number of values in a node with all aliases expanded.
-
-    Raises ValueError for a node that contains itself, and for a repeated key in a table.
-    """
-    if id(node) in sizes:
-        if not sizes[id(node)]:
-            raise ValueError("an alias in it refers to a table or list that contains it")
-        return sizes[id(node)]
-    sizes[id(node)] = 0
-    inner: list[yaml.Node] = []
+def _parts(node: yaml.Node) -> list[yaml.Node]:
+    """The nodes inside a node. Raises ValueError for a repeated key in a table."""
     if isinstance(node, yaml.SequenceNode):
-        inner = node.value
-    elif isinstance(node, yaml.MappingNode):
-        counts = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
-        if twice := next((key for key, count in counts.items() if count > 1), None):
-            raise ValueError(f"key '{twice}' occurs twice")
-        inner = [part for pair in node.value for part in pair]
-    sizes[id(node)] = 1 + sum(_written_out(part, sizes) for part in inner)
-    return sizes[id(node)]
+        return node.value
+    if not isinstance(node, yaml.MappingNode):
+        return []
+    counts = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+    if twice := next((key for key, count in counts.items() if count > 1), None):
+        raise ValueError(f"key '{twice}' occurs twice")
+    return [part for pair in node.value for part in pair]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from anyjepa.errors import InputError, did_you_mean
 from anyjepa.recipes.plain import recipe_names
-from anyjepa.recipes.schema import load_recipe
+from anyjepa.recipes.schema import Recipe, load_recipe
 from anyjepa.runs.evaluate import evaluate
 from anyjepa.runs.folder import Run
 from anyjepa.runs.perturbations import evaluate_perturbations
@@ -19,17 +20,24 @@ def demo_names() -> list[str]:
     return [name for name in recipe_names() if name.endswith("-demo")]
 
 
-def demo(name: str, output: Path | None = None, seed: int = 0, progress: bool = False) -> Run:
-    """Pretrain a demo, then probe it with all labels and with five labels a class, controls beside; one of cells is
-    judged by how well it predicts perturbations.
+def demo_recipe(name: str, seed: int = 0, edits: Sequence[str] = ()) -> tuple[Recipe, list[str]]:
+    """Load the recipe of a demo with edits of the form 'a.b=value', and return notices (see `edited`).
 
-    output: the run folder, by default `runs/<name>`; seed: of the embedded data and of the training. Raises InputError.
+    seed: of the embedded data and of the training. Raises InputError.
     """
     if name not in demo_names():
         raise InputError(f"there is no demo '{name}'{did_you_mean(name, demo_names())}")
     data = load_recipe(name)[0].data
-    recipe, _ = load_recipe(name, [f"training.seed={seed}", f"data.{data.embedded}.seed={seed}"])
-    run = pretrain(recipe, output=output or Path("runs") / name, progress=progress)
+    return load_recipe(name, [f"training.seed={seed}", f"data.{data.embedded}.seed={seed}", *edits])
+
+
+def demo(recipe: Recipe, output: Path | None = None, progress: bool = False) -> Run:
+    """Pretrain a demo, then probe it with all labels and with five labels a class, controls beside; one of cells is
+    judged by how well it predicts perturbations.
+
+    output: the run folder, by default `runs/<name>`. Raises InputError.
+    """
+    run = pretrain(recipe, output=output or Path("runs") / recipe.name, progress=progress)
     if recipe.data.kind == "cells" and recipe.data.proteins:
         evaluate_proteins(run)
         return run

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,11 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import anyjepa
 from anyjepa.data.files import read_json
 from anyjepa.errors import InputError
 from anyjepa.locking import locked
 from anyjepa.recipes.schema import Recipe, load_recipe, to_yaml
+from anyjepa.versions import versions
 from anyjepa.writing import is_leftover, remove_leftovers, write_text
 
 
@@ -129,22 +128,13 @@ def open_run(folder: Path) -> Run:
 
 
 def environment() -> dict[str, Any]:
-    """Where and when something ran."""
-    import lightning
-    import numpy
+    """Versions, the machine, the date and the command."""
     import torch
 
-    cuda = torch.cuda.is_available()
-    return {
-        "anyjepa": anyjepa.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "lightning": lightning.__version__,
-        "numpy": numpy.__version__,
-        "platform": platform.platform(),
+    return versions() | {
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),
-        "gpu": torch.cuda.get_device_name() if cuda else None,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(Path(a).name if i == 0 else a for i, a in enumerate(sys.argv)),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }

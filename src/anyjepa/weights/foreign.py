@@ -16,7 +16,7 @@ from torch import Tensor
 
 from anyjepa.data.files import regular_size
 from anyjepa.errors import InputError
-from anyjepa.limits import check_size
+from anyjepa.limits import check_size, unshared_size
 from anyjepa.weights.folder import save_model
 from anyjepa.weights.model import ModelConfig
 
@@ -118,7 +118,7 @@ def _check_loaded(checkpoint: object, path: Path, size: int) -> None:
 
     A value may occur many times, and a tensor may repeat one number; copies of both would fill the memory.
     """
-    check_size(_written_out(checkpoint, {}), size, f"{path}: its content")
+    check_size(unshared_size(checkpoint, _parts, _bytes), size, f"{path}: its content")
 
 
 def _check_pickle(file: IO[bytes], path: Path, size: int) -> None:
@@ -140,18 +140,11 @@ def _check_pickle(file: IO[bytes], path: Path, size: int) -> None:
         check_size(longest * calls, size, f"{path}: its pickle")
 
 
-def _written_out(value: object, sizes: dict[int, int]) -> int:
-    """Size of a value in bytes without sharing. Raises ValueError for a value that contains itself."""
-    if id(value) in sizes:
-        if not sizes[id(value)]:
-            raise ValueError("a value in it contains itself")
-        return sizes[id(value)]
-    sizes[id(value)] = 0
-    inner: Iterable[object] = ()
+def _parts(value: object) -> Iterable[object]:
     if isinstance(value, Mapping):
-        inner = value.values()
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        inner = value
-    own = value.numel() * value.element_size() if isinstance(value, Tensor) and not value.is_sparse else 0
-    sizes[id(value)] = 1 + own + sum(_written_out(part, sizes) for part in inner)
-    return sizes[id(value)]
+        return value.values()
+    return value if isinstance(value, (list, tuple, set, frozenset)) else ()
+
+
+def _bytes(value: object) -> int:
+    return 1 + (value.numel() * value.element_size() if isinstance(value, Tensor) and not value.is_sparse else 0)

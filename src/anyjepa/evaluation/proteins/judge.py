@@ -10,8 +10,8 @@ import numpy as np
 from anyjepa.errors import InputError
 from anyjepa.evaluation.intervals import Estimate, percentiles
 from anyjepa.evaluation.proteins.result import Over, ProteinResult, ProteinRow
-from anyjepa.evaluation.result import environment
 from anyjepa.randomness import generator
+from anyjepa.versions import versions
 
 PENALTIES = np.logspace(-1, 5, 13)
 GROUP = 100  # cells among which a cell's own proteins are looked for
@@ -82,7 +82,7 @@ def judge_proteins(
         group=min(GROUP, len(test)),
         over=over,
         rows=rows,
-        environment=environment(),
+        environment=versions(),
     )
 
 

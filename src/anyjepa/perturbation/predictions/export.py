@@ -9,9 +9,9 @@ import numpy as np
 
 from anyjepa.data.cells.screen import SCALE
 from anyjepa.errors import InputError
-from anyjepa.evaluation.result import environment
 from anyjepa.perturbation.predictions.counts import SampledCells
 from anyjepa.perturbation.predictions.predict import UNIT, Answer
+from anyjepa.versions import versions
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -67,5 +67,5 @@ def _anndata(
         if layer is not None:
             found.layers[name] = layer.astype(np.float32)
     found.uns["log1p"] = {"base": None}  # what scanpy notes of natural logarithms
-    found.uns["anyjepa"] = {"unit": UNIT, **environment(), **(provenance or {})}
+    found.uns["anyjepa"] = {"unit": UNIT, **versions(), **(provenance or {})}
     return found

@@ -9,13 +9,13 @@ import numpy as np
 
 from anyjepa.errors import InputError, did_you_mean
 from anyjepa.evaluation.intervals import UNKNOWN, Estimate, percentiles
-from anyjepa.evaluation.result import environment
 from anyjepa.perturbation.scoring.baselines import BASELINES
 from anyjepa.perturbation.scoring.effects import Effects, Fit, shuffled
 from anyjepa.perturbation.scoring.metrics import METRICS
 from anyjepa.perturbation.scoring.result import HEADLINE, SIZES, Condition, JudgedRow, Judgement, Places
 from anyjepa.perturbation.scoring.scores import Exam, Scores, ceiling, predict
 from anyjepa.randomness import generator
+from anyjepa.versions import versions
 
 CEILING = "half-split ceiling"
 
@@ -110,7 +110,7 @@ def judge(
         left_out=left_out,
         rows=rows,
         notices=_notices(rows, exchanged),
-        environment=environment(),
+        environment=versions(),
     )
 
 
