@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from unittest import mock
 
 import pytest
 
@@ -75,13 +73,11 @@ def test_a_demo_is_a_recipe_named_so():
 def short(request, cli, tmp_path_factory) -> Run:
     """Two steps on few records."""
 
-    def shortened(name: str, edits: Sequence[str] = ()):
-        kind = load_recipe(name)[0].data.kind
-        return load_recipe(name, [*edits, *FEW.get(name, FEW[kind]), *SHORT])
-
+    kind = load_recipe(request.param)[0].data.kind
+    edits = [*FEW.get(request.param, FEW[kind]), *SHORT]
     folder = tmp_path_factory.mktemp("demo") / "run"
-    with mock.patch.object(demo, "load_recipe", shortened):
-        done = cli("demo", request.param, "--output", folder, "--seed", 3)
+    options = [word for edit in edits for word in ("--set", edit)]
+    done = cli("demo", request.param, "--output", folder, "--seed", 3, *options)
     assert done.code == 0, done.err
     assert done.out.endswith(f"model: {folder / 'model'}\nreport: {folder / 'report.html'}\n")
     return open_run(folder)
