@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickletools
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,8 @@ class Call:
 def unpickled(content: bytes, where: Path) -> dict[str, Any]:
     """Values by name. Raises InputError for anything that is not a dictionary of plain values and arrays."""
     try:
-        table = _interpret(content)
+        with warnings.catch_warnings(action="ignore"):  # of escapes in damaged strings
+            table = _interpret(content)
         if not isinstance(table, dict):
             raise ValueError(f"it contains a {type(table).__name__}")
     except Exception as error:  # a pickle can fail in any way
