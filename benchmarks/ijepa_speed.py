@@ -36,7 +36,6 @@ from torch import Tensor
 from anyjepa.data.images.dataset import ImageDataset
 from anyjepa.data.images.image_set import ImageSet
 from anyjepa.data.images.preprocessing import ImagePreprocessing
-from anyjepa.masks.sampling import draws, sample
 from anyjepa.objectives.build import build
 from anyjepa.recipes.schema import Recipe, load_recipe
 from anyjepa.runs.folder import environment
@@ -120,10 +119,10 @@ class Alternating:
 def masks_ms(recipe: Recipe, rounds: int) -> float:
     """Median processor ms an image of a batch of masks, its random numbers included."""
     config, rng, batch = recipe.objective.masks, np.random.default_rng(0), recipe.training.batch_size
-    (shared, own), taken = draws(config, (8, 8)), []
+    taken = []
     for _ in range(rounds + 1):
         begin = now()
-        sample(config, (8, 8), rng.random(shared), rng.random((batch, own)))
+        config.draw((8, 8), batch, rng)
         taken.append((now() - begin)[1] * 1e3 / batch)
     return round(statistics.median(taken[1:]), 4)
 

@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from anyjepa.masks.base import Coverage, coverage
-from anyjepa.masks.blocks import BlocksConfig, block_draws, sample_blocks
+from anyjepa.masks.blocks import BlocksConfig
 
 SEED_SCALES = {"scale": (0.15, 0.25), "context_scale": (0.75, 0.95)}
 CASES: tuple[tuple[str, BlocksConfig, tuple[int, int], int], ...] = (
@@ -30,9 +30,7 @@ def measure(
     config: BlocksConfig, grid: tuple[int, int], batch: int, samples: int, rng: np.random.Generator
 ) -> Coverage:
     """Coverage over about so many samples, drawn in batches."""
-    shared, own = block_draws(config)
-    batches = range(max(1, samples // batch))
-    masks = [sample_blocks(config, grid, rng.random(shared), rng.random((batch, own))) for _ in batches]
+    masks = [config.draw(grid, batch, rng)[0] for _ in range(max(1, samples // batch))]
     return coverage(masks, grid[0] * grid[1])
 
 

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from anyjepa.masks.blocks import BlocksConfig, block_draws, sample_blocks
-from anyjepa.masks.spans import SpanConfig, sample_spans, span_draws
+from anyjepa.masks.blocks import BlocksConfig
+from anyjepa.masks.spans import SpanConfig
 from anyjepa.runs.folder import environment
 
 TOKENS = 200
@@ -29,14 +29,13 @@ TOKENS = 200
 def ours(batch: int) -> Callable[[], object]:
     """One batch of masks, its random numbers included."""
     config, rng = SpanConfig(), np.random.default_rng(0)
-    return lambda: sample_spans(config, TOKENS, rng.random(), rng.random((batch, span_draws(config, TOKENS))))
+    return lambda: config.draw((TOKENS,), batch, rng)
 
 
 def blocks(batch: int, side: int) -> Callable[[], object]:
     """One batch of exact block masks, its random numbers included."""
     config, rng = BlocksConfig(scale=(0.15, 0.25), context_scale=(0.75, 0.95)), np.random.default_rng(0)
-    shared, own = block_draws(config)
-    return lambda: sample_blocks(config, (side, side), rng.random(shared), rng.random((batch, own)))
+    return lambda: config.draw((side, side), batch, rng)
 
 
 def reference(checkout: Path, batch: int) -> Callable[[], object]:

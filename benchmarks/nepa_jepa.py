@@ -42,7 +42,6 @@ from anyjepa.evaluation.probes import LinearProbe
 from anyjepa.evaluation.protocol import Candidate, evaluate
 from anyjepa.evaluation.splits import Fixed
 from anyjepa.evaluation.windows import Windows
-from anyjepa.masks.sampling import draws, sample
 from anyjepa.objectives.batch import Batch
 from anyjepa.recipes.schema import Recipe, load_recipe
 from anyjepa.runs.folder import Run, environment, open_run
@@ -89,11 +88,7 @@ def step_of(recipe: Recipe) -> Step:
     bf16 = lightning_precision(recipe.training.precision) == "bf16-mixed"
 
     def step() -> None:
-        groups = []
-        if masks:
-            grid = objective.student.grid
-            shared, own = draws(masks, grid)
-            groups = sample(masks, grid, rng.random(shared), rng.random((len(x), own)))
+        groups = masks.draw(objective.student.grid, len(x), rng) if masks else []
         objective.begin_step(0, 1)
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             loss = objective(Batch.whole(x, groups)).total()

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 
 from anyjepa.masks.base import Masks
-from anyjepa.masks.sampling import draws, sample
 from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.build import build
 from anyjepa.recipes.schema import load_recipe
@@ -67,8 +66,7 @@ def main() -> None:
 
     times: dict[str, list[tuple[float, float]]] = {"ragged": [], "equal": []}
     for _ in range(args.rounds + 1):
-        shared, own = draws(recipe.objective.masks, grid)
-        (ragged,) = sample(recipe.objective.masks, grid, rng.random(shared), rng.random((args.batch, own)))
+        (ragged,) = recipe.objective.masks.draw(grid, args.batch, rng)
         for name, group in (("ragged", ragged), ("equal", equal(ragged, int(np.prod(grid))))):
             times[name].append(step(group))
     row: dict[str, object] = {}

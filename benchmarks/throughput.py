@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from anyjepa.masks.spans import sample_spans, span_draws
 from anyjepa.objectives.batch import Batch
 from anyjepa.recipes.schema import load_recipe
 from anyjepa.runs.folder import environment
@@ -43,7 +42,7 @@ def ours(size: str, x: torch.Tensor, precision: str) -> Step:
     bf16 = lightning_precision(precision) == "bf16-mixed"  # type: ignore[arg-type]
 
     def step() -> float:
-        masks = sample_spans(config, 200, rng.random(), rng.random((len(x), span_draws(config, 200))))
+        (masks,) = config.draw((200,), len(x), rng)
         masks = type(masks)(*(part.to(x.device) if isinstance(part, torch.Tensor) else part for part in masks))
         objective.target.update(objective.student, 0.998)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):

@@ -17,8 +17,8 @@ from anyjepa.data.ecg.simulated.simulator import simulate as simulate_ecgs
 from anyjepa.data.images.simulator import ImageSimulatorConfig
 from anyjepa.data.images.simulator import simulate as simulate_images
 from anyjepa.masks.base import members
-from anyjepa.masks.blocks import BlocksConfig, block_draws, sample_blocks
-from anyjepa.masks.spans import SpanConfig, sample_spans, span_draws
+from anyjepa.masks.blocks import BlocksConfig
+from anyjepa.masks.spans import SpanConfig
 
 LEADS = {0: "I", 1: "II", 6: "V1", 7: "V2", 9: "V4", 11: "V6"}
 HIDDEN, VISIBLE, LABEL = "#e4e7ea", "#0067a9", "#5d6872"
@@ -30,8 +30,8 @@ def draw_ecg(axes: Axes) -> None:
     """Six leads of one ECG; the spans of time that the encoder does not see are grey in all of them."""
     (ecg,) = simulate_ecgs(SimulatorConfig(patients=1, fs=500, duration_s=DURATION_S, seed=3))
     config, tokens = SpanConfig(keep=(0.3, 0.4), min_span=6), round(DURATION_S / PATCH_S)
-    uniforms = np.random.default_rng(11).random((1, span_draws(config, tokens)))
-    hidden = np.isin(np.arange(tokens), sample_spans(config, tokens, 0.5, uniforms).targets)
+    uniforms = np.random.default_rng(11).random((1, config.draws((tokens,))[1]))
+    hidden = np.isin(np.arange(tokens), config.sample((tokens,), np.array([0.5]), uniforms)[0].targets)
     seconds = np.arange(ecg.signal.shape[1]) / ecg.fs
     hidden_samples = np.repeat(hidden, ecg.signal.shape[1] // tokens)
     for row, (lead, name) in enumerate(LEADS.items()):
@@ -49,8 +49,7 @@ def draw_ecg(axes: Axes) -> None:
 def draw_images(rows: np.ndarray) -> None:
     """rows: axes (images, 6). Each row is an image, the part that the encoder sees, and the four blocks it predicts."""
     images = simulate_images(ImageSimulatorConfig(train=40, test=8)).images[[0, 8, 21]]
-    rng, (shared, own) = np.random.default_rng(0), block_draws(BlocksConfig())
-    masks = sample_blocks(BlocksConfig(), (GRID, GRID), rng.random(shared), rng.random((len(images), own)))
+    (masks,) = BlocksConfig().draw((GRID, GRID), len(images), np.random.default_rng(0))
     assert masks.targets_valid is not None  # blocks differ in size
     seen = members(masks.context, masks.context_valid, GRID**2)
     blocks = [members(masks.targets[:, m], masks.targets_valid[:, m], GRID**2) for m in range(4)]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Annotated, Any, Self, TypeVar, get_args
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from anyjepa.errors import InputError, did_you_mean
 
@@ -24,6 +24,18 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _table(cls, value: Any) -> Any:
+        """Refuse unknown keys and what is not a table here, where the known keys can be listed."""
+        if not isinstance(value, Mapping | cls):
+            raise not_a_table(next(iter(cls.model_fields), None))
+        known = list(cls.model_fields)
+        unknown = [key for key in value if key not in known] if isinstance(value, Mapping) else []
+        if unknown and cls.model_config["extra"] == "forbid":
+            raise PydanticCustomError("unknown_key", "unknown", {"name": unknown[0], "known": known})
+        return value
+
     @model_validator(mode="after")
     def _in_64_bits(self) -> Self:
         for name, value in self:
@@ -31,6 +43,11 @@ class Config(BaseModel):
             if any(isinstance(number, int) and abs(number) >= 2**63 for number in numbers):
                 raise ValueError(f"{name} is a number of more than 64 bits")
         return self
+
+
+def not_a_table(key: str | None) -> PydanticCustomError:
+    """The error of a value that must be a table of keys. key: an example of one."""
+    return PydanticCustomError("model_type", "table", {"key": key})
 
 
 def usual_kind(kind: str) -> BeforeValidator:
@@ -53,7 +70,7 @@ def validated(model: type[Model], plain: object, where: str) -> Model:
     try:
         return model.model_validate(plain)
     except ValidationError as error:
-        raise InputError(_message(model, error.errors(include_url=False), plain, where)) from None
+        raise InputError(_message(error.errors(include_url=False), plain, where)) from None
 
 
 EXPECTED = {  # by pydantic's type of error; the words follow "must be"
@@ -93,17 +110,17 @@ EXPECTED = {  # by pydantic's type of error; the words follow "must be"
 }
 
 
-def _message(model: type[BaseModel], errors: Sequence[ErrorDetails], plain: object, where: str) -> str:
-    first = next((error for error in errors if error["type"] == "extra_forbidden"), errors[0])
+def _message(errors: Sequence[ErrorDetails], plain: object, where: str) -> str:
+    first = next((error for error in errors if error["type"] == "unknown_key"), errors[0])
     kind, path, context, got = first["type"], first["loc"], first.get("ctx", {}), _shown(first["input"])
-    if kind in ("extra_forbidden", "missing"):
+    if kind == "unknown_key":
+        key = _dotted([*_written(path, plain), context["name"]])
+        return f"{where}: unknown key '{key}'{did_you_mean(str(context['name']), context['known'])}"
+    if kind == "missing":
         tables, name = _written(path[:-1], plain), path[-1]
         if isinstance(name, int):
             return f"{where}: {_dotted(tables)} must be a list of at least {name + 1} values, got {got}"
-        if kind == "missing":
-            return f"{where}: key '{_dotted([*tables, name])}' is missing"
-        known = _keys(model, [str(part) for part in path[:-1]])
-        return f"{where}: unknown key '{_dotted([*tables, name])}'{did_you_mean(name, known)}"
+        return f"{where}: key '{_dotted([*tables, name])}' is missing"
     written = _written(path, plain)
     if kind.startswith("union_tag"):
         written, got = [*written, context["discriminator"].strip("'")], repr(context.get("tag"))
@@ -115,8 +132,9 @@ def _message(model: type[BaseModel], errors: Sequence[ErrorDetails], plain: obje
         return f"{where}: {key and key + ': '}{' '.join(str(context['error']).split())}{got}"
     of_union = [error for error in errors if _dotted(_written(error["loc"], plain)) == key] or [first]
     expected = " or ".join(dict.fromkeys(_expected(error) for error in of_union))
-    if kind in ("model_type", "model_attributes_type") and key and (keys := _keys(model, [str(p) for p in path])):
-        expected += f" such as '{key}.{keys[0]}'"
+    example = "kind" if kind == "model_attributes_type" else context.get("key")
+    if key and example:
+        expected += f" such as '{key}.{example}'"
     return f"{where}{key and ': ' + key} must be {expected}, got {got}"
 
 
@@ -155,20 +173,3 @@ def _written(path: Sequence[str | int], plain: Any) -> list[str | int]:
             value = value[part]
             written.append(part)
     return written
-
-
-def _keys(model: type[BaseModel], path: Sequence[str]) -> list[str]:
-    """The keys that a table may have; in a union, those of the member that the path names."""
-    models = [model]
-    for name in path:
-        fields = [m.model_fields[name] for m in models if name in m.model_fields]
-        tagged = [m for m in models if "kind" in m.model_fields and m.model_fields["kind"].default == name]
-        models = [m for field in fields for m in _models(field.annotation)] if fields else tagged or models
-    return [key for m in models for key in m.model_fields]
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    """The config classes in a type, however it is wrapped."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for part in get_args(annotation) for model in _models(part)]

@@ -9,15 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anyjepa.masks.base import Masks, coverage
-from anyjepa.masks.blocks import BlocksConfig, block_draws, sample_blocks
+from anyjepa.masks.blocks import BlocksConfig
 
 CIFAR = BlocksConfig(scale=(0.15, 0.25), context_scale=(0.75, 0.95))
 
 
 def drawn(config: BlocksConfig, grid: tuple[int, int], batch: int, seed: int = 0) -> Masks:
     rng = np.random.default_rng(seed)
-    shared, own = block_draws(config)
-    return sample_blocks(config, grid, rng.random(shared), rng.random((batch, own)))
+    return config.draw(grid, batch, rng)[0]
 
 
 def members(index: torch.Tensor, valid: torch.Tensor | None, tokens: int) -> torch.Tensor:

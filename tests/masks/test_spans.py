@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from anyjepa.masks.base import Masks
-from anyjepa.masks.spans import SpanConfig, sample_spans, span_draws
+from anyjepa.masks.spans import SpanConfig
 
 ALMOST_ONE = 1 - 2**-53  # the largest number a uniform draw gives
 EDGES = st.sampled_from(["reference", "uniform"])
@@ -53,8 +53,12 @@ def draw(config: SpanConfig, tokens: int, rows: int, seed: int, extremes: bool =
     """(rows, draws); with `extremes`, numbers only at 0, .5 and just below 1."""
     rng = np.random.default_rng(seed)
     if extremes:
-        return rng.choice([0.0, 0.5, ALMOST_ONE], (rows, span_draws(config, tokens)))
-    return rng.random((rows, span_draws(config, tokens)))
+        return rng.choice([0.0, 0.5, ALMOST_ONE], (rows, config.draws((tokens,))[1]))
+    return rng.random((rows, config.draws((tokens,))[1]))
+
+
+def sample(config: SpanConfig, tokens: int, shared: float, uniforms: NDArray[np.float64]) -> Masks:
+    return config.sample((tokens,), np.array([shared]), uniforms)[0]
 
 
 def kept(config: SpanConfig, tokens: int, shared: float) -> int:
@@ -71,7 +75,7 @@ def test_every_row_hides_the_budget_in_long_runs(
 ) -> None:
     keep = kept(config, tokens, shared)
     assume(0 < keep < tokens)
-    masks = sample_spans(config, tokens, shared, draw(config, tokens, 8, seed, extremes))
+    masks = sample(config, tokens, shared, draw(config, tokens, 8, seed, extremes))
     assert masks.context.shape == (8, keep)
     assert masks.targets.shape == (8, 1, tokens - keep)
     shortest = min(config.min_span, tokens - keep)
@@ -85,10 +89,10 @@ def test_every_row_hides_the_budget_in_long_runs(
 def test_samples_or_says_why_not_in_one_line(config: SpanConfig, tokens: int, shared: float) -> None:
     uniforms = draw(config, tokens, 2, 0)
     if 0 < kept(config, tokens, shared) < tokens:
-        hidden_of(sample_spans(config, tokens, shared, uniforms), tokens)
+        hidden_of(sample(config, tokens, shared, uniforms), tokens)
     else:
         with pytest.raises(ValueError, match=f"^{tokens} tokens cannot be split [^\n]*$"):
-            sample_spans(config, tokens, shared, uniforms)
+            sample(config, tokens, shared, uniforms)
 
 
 @given(config=CONFIGS, tokens=st.integers(2, 60), shared=SHARED, data=st.data())
@@ -99,25 +103,23 @@ def test_no_numbers_need_more_rounds_than_are_drawn(
     """Hypothesis searches for uniforms that leave part of the budget: the reshape of the rows would fail."""
     assume(0 < kept(config, tokens, shared) < tokens)
     numbers = st.one_of(st.sampled_from([0.0, ALMOST_ONE]), st.floats(0, ALMOST_ONE))
-    count = span_draws(config, tokens)
+    count = config.draws((tokens,))[1]
     uniforms = np.array([data.draw(st.lists(numbers, min_size=count, max_size=count))])
-    assert hidden_of(sample_spans(config, tokens, shared, uniforms), tokens).sum() == tokens - kept(
-        config, tokens, shared
-    )
+    assert hidden_of(sample(config, tokens, shared, uniforms), tokens).sum() == tokens - kept(config, tokens, shared)
 
 
 @pytest.mark.parametrize(("tokens", "keep", "min_span"), [(7, 0.2, 2), (8, 0.3, 1), (12, 0.2, 4), (9, 0.4, 3)])
 def test_the_most_wasteful_choices_still_fit(tokens: int, keep: float, min_span: int) -> None:
     """All small patterns of shortest runs: sizes drawn at 0, every pick and every place of a coarse grid."""
     config = SpanConfig(keep=(keep, keep), min_span=min_span)
-    rounds = (span_draws(config, tokens) - 1) // 3
+    rounds = (config.draws((tokens,))[1] - 1) // 3
     grid = [0.0, 0.34, 0.67, ALMOST_ONE]
     choices = np.array(list(product(grid, repeat=4)))  # pick and place of the first two rounds
     uniforms = np.random.default_rng(0).choice(grid, (40, len(choices), rounds, 3))
     uniforms[..., 1] = 0
     uniforms[..., : min(2, rounds), 0], uniforms[..., : min(2, rounds), 2] = choices[:, :2], choices[:, 2:]
     flat = np.concatenate([uniforms.reshape(-1, 3 * rounds), np.zeros((40 * len(choices), 1))], axis=1)
-    hidden_of(sample_spans(config, tokens, 0.0, flat), tokens)
+    hidden_of(sample(config, tokens, 0.0, flat), tokens)
 
 
 @given(config=CONFIGS, tokens=TOKENS, shared=SHARED, seed=st.integers(0, 999), part=st.tuples(*[st.integers(0, 9)] * 2))
@@ -127,11 +129,11 @@ def test_a_rank_draws_its_rows_of_the_batch(
 ) -> None:
     assume(0 < kept(config, tokens, shared) < tokens)
     rows, uniforms = slice(*part), draw(config, tokens, 9, seed)
-    whole = sample_spans(config, tokens, shared, uniforms)
-    own = sample_spans(config, tokens, shared, uniforms[rows])
+    whole = sample(config, tokens, shared, uniforms)
+    own = sample(config, tokens, shared, uniforms[rows])
     assert own.context.equal(whole.context[rows])
     assert own.targets.equal(whole.targets[rows])
-    assert whole.context.equal(sample_spans(config, tokens, shared, uniforms.copy()).context)
+    assert whole.context.equal(sample(config, tokens, shared, uniforms.copy()).context)
 
 
 def test_one_run_by_hand() -> None:
@@ -144,16 +146,16 @@ def test_one_run_by_hand() -> None:
         (0.0, 0.0, 10, 0),
         (0.0, ALMOST_ONE, 10, 30),
     ]:
-        uniforms = np.full((1, span_draws(config, tokens)), 0.99)
+        uniforms = np.full((1, config.draws((tokens,))[1]), 0.99)
         uniforms[0, :3] = 0.3, size_draw, place_draw
-        (row,) = hidden_of(sample_spans(config, tokens, 0.0, uniforms), tokens)
+        (row,) = hidden_of(sample(config, tokens, 0.0, uniforms), tokens)
         assert row[start : start + size].all()
         assert size == 10 or row.sum() == size
 
 
 def test_a_budget_below_the_shortest_run_is_one_run_anywhere() -> None:
     config = SpanConfig(keep=(0.9, 0.9))
-    hidden = hidden_of(sample_spans(config, 50, 0.0, draw(config, 50, 3000, 0)), 50)
+    hidden = hidden_of(sample(config, 50, 0.0, draw(config, 50, 3000, 0)), 50)
     assert all(runs(row) == [5] for row in hidden)
     starts = np.bincount(hidden.argmax(1), minlength=46)
     assert len(starts) == 46
@@ -162,11 +164,11 @@ def test_a_budget_below_the_shortest_run_is_one_run_anywhere() -> None:
 
 def sample_many(config: SpanConfig, tokens: int = 200, steps: int = 40, rows: int = 150) -> list[NDArray[np.bool_]]:
     rng = np.random.default_rng(0)
-    draws = span_draws(config, tokens)
+    draws = config.draws((tokens,))[1]
     return [
         row
         for _ in range(steps)
-        for row in hidden_of(sample_spans(config, tokens, rng.random(), rng.random((rows, draws))), tokens)
+        for row in hidden_of(sample(config, tokens, rng.random(), rng.random((rows, draws))), tokens)
     ]
 
 
@@ -198,8 +200,8 @@ def test_uniform_edges_hide_every_token_equally_often() -> None:
 
 def test_uniform_edges_turn_the_reference_pattern() -> None:
     tokens, uniforms = 40, draw(SpanConfig(), 40, 20, 3)
-    plain = hidden_of(sample_spans(SpanConfig(), tokens, 0.5, uniforms), tokens)
-    turned = hidden_of(sample_spans(SpanConfig(edges="uniform"), tokens, 0.5, uniforms), tokens)
+    plain = hidden_of(sample(SpanConfig(), tokens, 0.5, uniforms), tokens)
+    turned = hidden_of(sample(SpanConfig(edges="uniform"), tokens, 0.5, uniforms), tokens)
     for before, after, turn in zip(plain, turned, uniforms[:, -1], strict=True):
         assert (np.roll(before, -int(turn * tokens)) == after).all()
 
@@ -213,4 +215,4 @@ def test_keep_ratios_that_make_no_sense_are_refused(keep: tuple[float, float]) -
 def test_short_inputs_work_with_the_published_settings() -> None:
     """A 2.5 s crop has 50 tokens; the shortest split has one visible token and hides the rest."""
     for tokens in range(4, 60):
-        hidden_of(sample_spans(SpanConfig(), tokens, 0.99, draw(SpanConfig(), tokens, 5, tokens)), tokens)
+        hidden_of(sample(SpanConfig(), tokens, 0.99, draw(SpanConfig(), tokens, 5, tokens)), tokens)

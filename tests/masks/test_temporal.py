@@ -8,7 +8,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anyjepa.masks.sampling import draws, sample
 from anyjepa.masks.spans import SpanConfig
 from anyjepa.masks.temporal import PastFutureConfig
 
@@ -24,10 +23,10 @@ from anyjepa.masks.temporal import PastFutureConfig
 def test_context_is_the_past_and_targets_the_future_everywhere_in_space(context, gap, target, after, space):
     config = PastFutureConfig(context=context, target=target, gap=gap)
     grid = (context + gap + target + after, *space)
-    (masks,) = sample(config, grid, np.zeros(0), np.zeros((3, 0)))
+    (masks,) = config.sample(grid, np.zeros(0), np.zeros((3, 0)))
     time = torch.arange(grid[0]).repeat_interleave(int(np.prod(space, dtype=int)))  # of each token, in raster order
     rest = int(np.prod(space, dtype=int))
-    assert draws(config, grid) == (0, 0)
+    assert config.draws(grid) == (0, 0)
     assert masks.context_valid is None
     assert masks.targets_valid is None
     for row in range(3):
@@ -40,7 +39,7 @@ def test_context_is_the_past_and_targets_the_future_everywhere_in_space(context,
 
 def test_the_published_kind_splits_eight_tokens_of_time_in_halves():
     for grid in ((8,), (8, 2, 3)):
-        (masks,) = sample(PastFutureConfig(), grid, np.zeros(0), np.zeros((1, 0)))
+        (masks,) = PastFutureConfig().sample(grid, np.zeros(0), np.zeros((1, 0)))
         half = int(np.prod(grid)) // 2
         assert masks.context[0].tolist() == list(range(half))
         assert masks.targets[0, 0].tolist() == list(range(half, 2 * half))
@@ -48,7 +47,7 @@ def test_the_published_kind_splits_eight_tokens_of_time_in_halves():
 
 def test_spans_are_for_time_alone():
     config = SpanConfig(min_span=4)
-    (masks,) = sample(config, (32,), np.full(1, 0.5), np.random.default_rng(0).random((2, draws(config, (32,))[1])))
+    (masks,) = config.draw((32,), 2, np.random.default_rng(0))
     together = torch.cat([masks.context, masks.targets[:, 0]], dim=1)
     assert torch.equal(together.sort(1).values, torch.arange(32).expand(2, -1))
     with pytest.raises(ValueError, match="the grid has 3"):

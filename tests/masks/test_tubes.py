@@ -8,16 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anyjepa.masks.base import Masks
-from anyjepa.masks.sampling import MasksConfig, draws, sample
+from anyjepa.masks.base import Masks, MaskSampler
 from anyjepa.masks.temporal import PastFutureConfig
 from anyjepa.masks.tubes import TubeGroup, TubesConfig
 
 
-def drawn(config: MasksConfig, grid: tuple[int, ...], batch: int, seed: int = 0) -> list[Masks]:
-    rng = np.random.default_rng(seed)
-    shared, own = draws(config, grid)
-    return sample(config, grid, rng.random(shared), rng.random((batch, own)))
+def drawn(config: MaskSampler, grid: tuple[int, ...], batch: int, seed: int = 0) -> list[Masks]:
+    return config.draw(grid, batch, np.random.default_rng(seed))
 
 
 def member(index: torch.Tensor, valid: torch.Tensor | None, grid: tuple[int, ...]) -> torch.Tensor:
@@ -90,7 +87,7 @@ def test_published_areas_are_rounded_down(mode, size):
     """Of .15 of 196 tokens: the mean block over all aspects."""
     config = TubesConfig(groups=(TubeGroup(blocks=1, scale=(0.15, 0.15)),), mode=mode)
     sizes = [
-        sample(config, (1, 14, 14), np.array([0.5, aspect]), np.zeros((1, 2)))[0].targets.shape[-1]
+        config.sample((1, 14, 14), np.array([0.5, aspect]), np.zeros((1, 2)))[0].targets.shape[-1]
         for aspect in np.linspace(0, 1, 1000, endpoint=False)
     ]
     assert np.mean(sizes) == pytest.approx(size, abs=0.05)

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from anyjepa.diagnostics.collapse import collapse_metrics
 from anyjepa.masks.base import Masks
-from anyjepa.masks.sampling import sample
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.predictor import DensePredictorConfig, PredictorConfig
 from anyjepa.nn.vit import ViTConfig
@@ -178,7 +177,7 @@ def trained(over: str) -> tuple[dict[str, float], dict[str, float]]:
     torch.manual_seed(0)
     model = MaskedPrediction(config, 2, (64,))
     optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
-    masks = sample(config.masks, (16,), np.zeros(0), np.zeros((32, 0)))
+    masks = config.masks.draw((16,), 32, np.random.default_rng(0))
     for _ in range(120):
         losses = model(Batch.whole(torch.randn(32, 2, 64), masks))
         optimiser.zero_grad()

@@ -11,7 +11,6 @@ import yaml
 from torch import Tensor
 
 from anyjepa.masks.base import Masks
-from anyjepa.masks.sampling import draws, sample
 from anyjepa.nn.predictor import MaskedPredictor
 from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.build import build
@@ -135,9 +134,7 @@ def x() -> Tensor:
 @pytest.fixture(scope="module")
 def masks(model: MaskedPrediction) -> Masks:
     """Four samples whose contexts, and whose target blocks, differ in length."""
-    config, rng = model.config.masks, np.random.default_rng(0)
-    shared, own = draws(config, (8, 8))
-    (group,) = sample(config, (8, 8), rng.random(shared), rng.random((4, own)))
+    (group,) = model.config.masks.draw((8, 8), 4, np.random.default_rng(0))
     assert group.context_valid is not None
     assert group.targets_valid is not None
     return group

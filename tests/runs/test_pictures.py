@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from anyjepa.evaluation.result import Result
-from anyjepa.masks.sampling import draws, sample
 from anyjepa.randomness import generator
 from anyjepa.recipes.schema import Recipe
 from anyjepa.report import write_report
@@ -67,8 +66,7 @@ def test_masks_are_those_of_the_first_step(run):
     kept, recipe = arrays(run, "masks"), run.recipe
     grid = tuple(n // p for n, p in zip(recipe.data.size, recipe.objective.encoder.patch, strict=True))
     masks = recipe.objective.masks
-    rng, (shared, own) = generator(recipe.training.seed, "masks", 0), draws(masks, grid)
-    groups = sample(masks, grid, rng.random(shared), rng.random((4, own)))
+    groups = masks.draw(grid, 4, generator(recipe.training.seed, "masks", 0))
     assert str(kept["kind"]) == recipe.data.kind
     if recipe.data.kind == "series":
         np.testing.assert_array_equal(kept["context"], groups[0].context[0])

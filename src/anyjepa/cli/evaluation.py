@@ -12,6 +12,7 @@ import typer
 
 from anyjepa.cli.options import (
     DataOption,
+    ImportOption,
     JsonOption,
     ModelArgument,
     RunArgument,
@@ -142,6 +143,7 @@ def evaluate(
     save_classifier: SaveOption = None,
     skip_errors: SkipErrorsOption = False,
     as_json: JsonOption = False,
+    imports: ImportOption = None,
 ) -> None:
     """Evaluate an encoder, next to controls such as a randomly initialised encoder and the raw input.
 
@@ -178,7 +180,7 @@ def evaluate(
         echo(f"classifier: {save_classifier}")
 
 
-def report(run: RunArgument) -> None:
+def report(run: RunArgument, imports: ImportOption = None) -> None:
     """Write report.html of a run again."""
     from anyjepa.report.page import write_report
     from anyjepa.runs.folder import open_run

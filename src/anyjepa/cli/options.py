@@ -51,6 +51,25 @@ FileEdits = Annotated[
         help="How to read an .h5ad file of cells, such as condition=gene or values=counts; can be repeated.",
     ),
 ]
+
+
+def _import(names: list[str] | None) -> list[str] | None:
+    from anyjepa.parts import import_parts
+
+    for name in names or []:
+        import_parts(name)
+    return names
+
+
+ImportOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--import",
+        metavar="MODULE",
+        callback=_import,
+        help="Python module or file with parts of your own that a recipe or model uses; can be repeated.",
+    ),
+]
 SkipErrorsOption = Annotated[
     bool, typer.Option("--skip-errors", help="Skip records that cannot be read or used, and list them.")
 ]

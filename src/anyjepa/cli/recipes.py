@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from anyjepa.cli.options import ImportOption
 from anyjepa.cli.output import echo, show
 
 MODALITIES = ("ecg", "images", "video", "series", "cells")  # in the order of the table
@@ -18,6 +19,7 @@ def recipes(
     everything: Annotated[
         bool, typer.Option("--all", help="Print all settings, also those that have their default values.")
     ] = False,
+    imports: ImportOption = None,
 ) -> None:
     """List the recipes and evaluation protocols, or print one with a description of its settings."""
     from anyjepa.recipes.presets import preset_names, preset_yaml

@@ -11,6 +11,7 @@ import typer
 from anyjepa.cli.options import (
     DataOption,
     FileEdits,
+    ImportOption,
     LeadsOption,
     ModelArgument,
     PathArguments,
@@ -70,6 +71,7 @@ def predict(
     leads: LeadsOption = None,
     unit: UnitOption = None,
     skip_errors: SkipErrorsOption = False,
+    imports: ImportOption = None,
 ) -> None:
     """Predict the class probabilities of records, or how surprising each part of a record is.
 
@@ -101,6 +103,7 @@ def embed(
     leads: LeadsOption = None,
     unit: UnitOption = None,
     skip_errors: SkipErrorsOption = False,
+    imports: ImportOption = None,
 ) -> None:
     """Compute one embedding vector per record, and write them with the record ids."""
     from anyjepa.runs.embed import embed_files
@@ -162,6 +165,7 @@ def perturb(
         float, typer.Option(min=0.01, max=0.99, metavar="P", help="Coverage of the prediction intervals.")
     ] = 0.8,
     weights: WeightsOption = None,
+    imports: ImportOption = None,
 ) -> None:
     """Predict how perturbations that were not measured change gene expression."""
     from anyjepa.perturbation.predictions.questions import Goal

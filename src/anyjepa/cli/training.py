@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from anyjepa.cli.options import DataOption, RecipeEdits
+from anyjepa.cli.options import DataOption, ImportOption, RecipeEdits
 from anyjepa.cli.output import echo, show
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def demo(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the simulated data and of the training.")] = 0,
     edits: RecipeEdits = None,
+    imports: ImportOption = None,
 ) -> None:
     """Simulate data, pretrain a small model, evaluate it and write a report. Takes a few minutes."""
     from anyjepa.evaluation.proteins.result import ProteinResult
@@ -43,7 +44,8 @@ def demo(
     try:
         run = demo(chosen, output, progress=True)
     except Interrupted as stop:
-        _stopped(stop, ["pretrain", str(stop.folder / "recipe.yaml"), "--output", str(stop.folder), "--resume"])
+        again = ["pretrain", str(stop.folder / "recipe.yaml"), "--output", str(stop.folder), "--resume"]
+        _stopped(stop, [*again, *_imports(imports)])
     for folder, kind in ((run.results, Result), (run.judgements, Judgement), (run.proteins, ProteinResult)):
         for file in sorted(folder.glob("*.json")):
             show(kind.from_json(file))
@@ -76,6 +78,7 @@ def pretrain(
     ] = 1,
     nodes: Annotated[int, typer.Option(min=1, metavar="N", help="Machines.", rich_help_panel=MACHINES)] = 1,
     strategy: Annotated[str, typer.Option(metavar="NAME", help="auto or ddp.", rich_help_panel=MACHINES)] = "auto",
+    imports: ImportOption = None,
 ) -> None:
     """Pretrain an encoder from a recipe. The run folder will contain the model and a report."""
     from anyjepa.recipes.schema import load_recipe
@@ -106,7 +109,7 @@ def pretrain(
         )
     report = write_report(run.folder)
     echo(f"model: {run.model}\nreport: {report}")
-    echo(f"next: {shlex.join(_evaluation(run))}", err=True)
+    echo(f"next: {shlex.join([*_evaluation(run), *_imports(imports)])}", err=True)
 
 
 def _show_notices(notices: Sequence[str]) -> None:
@@ -118,6 +121,10 @@ def _stopped(stop: Interrupted, command: list[str]) -> NoReturn:
     again = shlex.join(["anyjepa", *command])
     echo(f"stopped by {stop.by.name} after step {stop.step}; resume with: {again}", err=True)
     raise typer.Exit(stop.exit_code) from None
+
+
+def _imports(names: list[str] | None) -> list[str]:
+    return [word for name in names or [] for word in ("--import", name)]
 
 
 def _lines(path: Path | None) -> list[str]:

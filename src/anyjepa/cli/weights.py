@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from anyjepa.cli.options import JsonOption, ModelArgument, RunArgument, WeightsOption
+from anyjepa.cli.options import ImportOption, JsonOption, ModelArgument, RunArgument, WeightsOption
 from anyjepa.cli.output import echo, show, show_json
 from anyjepa.errors import InputError, did_you_mean
 
@@ -20,6 +20,7 @@ OutputOption = Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", 
 def weights_inspect(
     path: Annotated[str, typer.Argument(metavar="PATH", help="Model folder, safetensors file or checkpoint.")],
     as_json: JsonOption = False,
+    imports: ImportOption = None,
 ) -> None:
     """Summarise a file of weights, and check that they fit their model."""
     from anyjepa.weights.inspection import inspect_weights, render
@@ -79,6 +80,7 @@ def weights_export(
     model: ModelArgument,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder to write.")],
     weights: WeightsOption = None,
+    imports: ImportOption = None,
 ) -> None:
     """Write a model in the format of the published code."""
     from anyjepa.runs.folder import find_run
@@ -95,6 +97,7 @@ def weights_checkpoint(
     run: RunArgument,
     step: Annotated[int, typer.Option(metavar="N", help="Step of a checkpoint that the run has kept.")],
     output: OutputOption,
+    imports: ImportOption = None,
 ) -> None:
     """Convert a checkpoint of a finished run to a model folder, for example to evaluate several steps."""
     from anyjepa.runs.checkpointed import save_checkpointed

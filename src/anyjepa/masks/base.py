@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from anyjepa.config import Config
+from anyjepa.parts import Part
 
 Uniforms = NDArray[np.float64]  # random numbers in [0, 1)
 
@@ -66,20 +67,46 @@ def _trimmed(index: Tensor, valid: Tensor | None, rows: slice) -> tuple[Tensor, 
     return index[rows, ..., :longest], None if valid.all() else valid
 
 
-class Sampler(Config, ABC):
-    """Settings of a mask sampler, and how it draws. `masks/temporal.py` is the shortest example."""
+class MaskSampler(Part):
+    """Base of mask samplers: the settings, and `sample`, which draws the masks of a batch.
 
-    @abstractmethod
+    A grid is the number of tokens along each axis. Token numbers count its N tokens in raster order, last axis fastest.
+    `masks/temporal.py` is the shortest example.
+    """
+
     def check(self, grid: tuple[int, ...]) -> None:
-        """Raises ValueError if the grid (tokens along each axis) does not fit."""
+        """Raises ValueError if this sampler cannot mask such a grid. Called before training."""
 
-    @abstractmethod
     def draws(self, grid: tuple[int, ...]) -> tuple[int, int]:
         """How many uniform numbers `sample` uses: S for the whole batch, R per sample."""
+        return 0, 0
 
     @abstractmethod
     def sample(self, grid: tuple[int, ...], shared: Uniforms, uniforms: Uniforms) -> list[Masks]:
-        """One `Masks` per group of targets. shared: (S,), uniforms: (B, R), all in [0, 1)."""
+        """One `Masks` per group of targets, usually one: a pure function of numbers in [0, 1).
+
+        shared: (S,); uniforms: (B, R), one row per sample of the batch. Raises ValueError if the grid does not fit.
+        """
+
+    def draw(self, grid: tuple[int, ...], batch: int, rng: np.random.Generator) -> list[Masks]:
+        """The masks of a batch, drawn by `rng`. Raises ValueError if `sample` returns what does not fit the batch."""
+        shared, own = self.draws(grid)
+        groups = self.sample(grid, rng.random(shared), rng.random((batch, own)))
+        for masks in groups:
+            self._check("context", "(B, K)", masks.context, masks.context_valid, batch, prod(grid))
+            self._check("targets", "(B, M, T)", masks.targets, masks.targets_valid, batch, prod(grid))
+        return groups
+
+    def _check(self, name: str, axes: str, index: Tensor, valid: Tensor | None, batch: int, tokens: int) -> None:
+        where, shape = f"{self.kind}: {name}", tuple(index.shape)
+        if index.ndim != 1 + axes.count(",") or shape[0] != batch or index.dtype != torch.int64:
+            raise ValueError(f"{where} must be int64 of shape {axes} with B = {batch}, got {index.dtype} {shape}")
+        if valid is not None and (valid.shape != index.shape or valid.dtype != torch.bool):
+            raise ValueError(f"{where}_valid must be bool of shape {shape}, got {valid.dtype} {tuple(valid.shape)}")
+        if prod(shape[1:]) == 0 or (valid is not None and not valid.flatten(1).any(1).all()):
+            raise ValueError(f"{where} of a sample is empty")
+        if int(index.min()) < 0 or int(index.max()) >= tokens:
+            raise ValueError(f"{where} must hold token numbers from 0 to {tokens - 1}")
 
 
 class Coverage(NamedTuple):

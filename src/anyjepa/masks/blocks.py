@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from anyjepa.config import Few, Share
-from anyjepa.masks.base import Masks, Sampler, Uniforms
+from anyjepa.masks.base import Masks, MaskSampler, Uniforms
 
 Map = NDArray[np.bool_]
 
 TRIES = 20  # attempts in the published collator before a context may overlap one more target
 
 
-class BlocksConfig(Sampler):
+class BlocksConfig(MaskSampler):
     """Target rectangles and a context rectangle without them (I-JEPA; Assran et al. 2023, section 3)."""
 
     kind: Literal["blocks"] = "blocks"
@@ -67,39 +67,27 @@ class BlocksConfig(Sampler):
                 )
 
     def draws(self, grid: tuple[int, ...]) -> tuple[int, int]:
-        return block_draws(self)
+        if self.mode == "reference":
+            return 2, 2 * (self.targets + TRIES * (self.targets + 1))
+        return 0, 4 * self.targets + 3
 
     def sample(self, grid: tuple[int, ...], shared: Uniforms, uniforms: Uniforms) -> list[Masks]:
-        return [sample_blocks(self, (grid[0], grid[1]), shared, uniforms)]
-
-
-def block_draws(config: BlocksConfig) -> tuple[int, int]:
-    """How many uniform numbers `sample_blocks` uses: for the whole batch, and per sample."""
-    if config.mode == "reference":
-        return 2, 2 * (config.targets + TRIES * (config.targets + 1))
-    return 0, 4 * config.targets + 3
-
-
-def sample_blocks(config: BlocksConfig, grid: tuple[int, int], shared: Uniforms, uniforms: Uniforms) -> Masks:
-    """M target blocks per sample, each predicted on its own, and their context. Token numbers ascend.
-
-    grid: rows and columns of tokens; shared: (S,) in [0, 1), for the whole batch; uniforms: (B, R) in [0, 1);
-    `block_draws` gives S and R. Raises ValueError for a grid without room (`BlocksConfig.check`).
-    """
-    config.check(grid)
-    make = _reference if config.mode == "reference" else _exact
-    context, targets = make(config, grid, shared, uniforms)
-    context_index, context_valid = indices(context.reshape(len(uniforms), -1))
-    flat, valid = indices(targets.reshape(len(uniforms) * config.targets, -1))
-    shape = (len(uniforms), config.targets, -1)
-    if config.mode == "reference":  # cut to the shortest, in raster order, as published
-        context_index, context_valid = cut_to_shortest(context_index, context_valid, config.together)
-    return Masks(
-        torch.from_numpy(context_index),
-        torch.from_numpy(flat.reshape(shape)),
-        None if context_valid.all() else torch.from_numpy(context_valid),
-        None if valid.all() else torch.from_numpy(valid.reshape(shape)),
-    )
+        """One group: M target blocks per sample, each predicted on its own, and their context. Token numbers ascend."""
+        self.check(grid)
+        make = _reference if self.mode == "reference" else _exact
+        context, targets = make(self, (grid[0], grid[1]), shared, uniforms)
+        context_index, context_valid = indices(context.reshape(len(uniforms), -1))
+        flat, valid = indices(targets.reshape(len(uniforms) * self.targets, -1))
+        shape = (len(uniforms), self.targets, -1)
+        if self.mode == "reference":  # cut to the shortest, in raster order, as published
+            context_index, context_valid = cut_to_shortest(context_index, context_valid, self.together)
+        masks = Masks(
+            torch.from_numpy(context_index),
+            torch.from_numpy(flat.reshape(shape)),
+            None if context_valid.all() else torch.from_numpy(context_valid),
+            None if valid.all() else torch.from_numpy(valid.reshape(shape)),
+        )
+        return [masks]
 
 
 def _exact(config: BlocksConfig, grid: tuple[int, int], _: Uniforms, uniforms: Uniforms) -> tuple[Map, Map]:

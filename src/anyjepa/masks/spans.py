@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveInt, model_validator
 
 from anyjepa.config import Share
-from anyjepa.masks.base import Masks, Sampler, Uniforms
+from anyjepa.masks.base import Masks, MaskSampler, Uniforms
 
 
-class SpanConfig(Sampler):
+class SpanConfig(MaskSampler):
     """Hide contiguous runs of time; all leads of a window are hidden together (Weimann & Conrad 2024, section 3)."""
 
     kind: Literal["spans"] = "spans"
@@ -47,36 +47,28 @@ class SpanConfig(Sampler):
             )
 
     def draws(self, grid: tuple[int, ...]) -> tuple[int, int]:
-        return 1, span_draws(self, grid[0])
+        """One number sets the keep ratio of the batch. A sample needs three per interval, and one for the offset."""
+        return 1, 3 * _most_rounds(self, grid[0]) + 1
 
     def sample(self, grid: tuple[int, ...], shared: Uniforms, uniforms: Uniforms) -> list[Masks]:
-        return [sample_spans(self, grid[0], float(shared[0]), uniforms)]
+        """One block of targets per sample. Every row hides exactly the same number of tokens.
 
-
-def span_draws(config: SpanConfig, tokens: int) -> int:
-    """How many uniform numbers `sample_spans` may use per sample: three per interval, and one for the offset."""
-    return 3 * _most_rounds(config, tokens) + 1
-
-
-def sample_spans(config: SpanConfig, tokens: int, shared: float, uniforms: Uniforms) -> Masks:
-    """One block of targets per sample. Every row hides exactly the same number of tokens.
-
-    tokens: N; shared: in [0, 1), sets the keep ratio of the whole batch; uniforms: (B, span_draws) in [0, 1).
-    If fewer tokens than `min_span` are to be hidden, they form one run (the reference fails there).
-    Raises ValueError if no token would stay visible or none would be hidden.
-    """
-    low, high = config.keep
-    kept = ceil((low + (high - low) * shared) * tokens)
-    if not 0 < kept < tokens:
-        raise ValueError(f"{tokens} tokens cannot be split into context and targets at a keep ratio of {low} to {high}")
-    visible = _visible(tokens, tokens - kept, min(config.min_span, tokens - kept), uniforms)
-    if config.edges == "uniform":
-        turn = (uniforms[:, -1:] * tokens).astype(np.int64)
-        visible = np.take_along_axis(visible, (np.arange(tokens) + turn) % tokens, axis=1)
-    places = np.broadcast_to(np.arange(tokens), visible.shape)
-    context = torch.from_numpy(places[visible].reshape(-1, kept))
-    targets = torch.from_numpy(places[~visible].reshape(-1, 1, tokens - kept))
-    return Masks(context, targets)
+        If fewer tokens than `min_span` are to be hidden, they form one run (the reference fails there).
+        """
+        (tokens,), (low, high) = grid, self.keep
+        kept = ceil((low + (high - low) * float(shared[0])) * tokens)
+        if not 0 < kept < tokens:
+            raise ValueError(
+                f"{tokens} tokens cannot be split into context and targets at a keep ratio of {low} to {high}"
+            )
+        visible = _visible(tokens, tokens - kept, min(self.min_span, tokens - kept), uniforms)
+        if self.edges == "uniform":
+            turn = (uniforms[:, -1:] * tokens).astype(np.int64)
+            visible = np.take_along_axis(visible, (np.arange(tokens) + turn) % tokens, axis=1)
+        places = np.broadcast_to(np.arange(tokens), visible.shape)
+        context = torch.from_numpy(places[visible].reshape(-1, kept))
+        targets = torch.from_numpy(places[~visible].reshape(-1, 1, tokens - kept))
+        return [Masks(context, targets)]
 
 
 def _visible(tokens: int, budget: int, min_span: int, uniforms: Uniforms) -> NDArray[np.bool_]:

@@ -8,10 +8,10 @@ from typing import Literal
 import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from anyjepa.masks.base import Masks, Sampler, Uniforms
+from anyjepa.masks.base import Masks, MaskSampler, Uniforms
 
 
-class PastFutureConfig(Sampler):
+class PastFutureConfig(MaskSampler):
     """Predict the future from the past, along the first axis of the grid (time)."""
 
     kind: Literal["past_future"] = "past_future"
@@ -24,17 +24,10 @@ class PastFutureConfig(Sampler):
         if (needed := self.context + self.gap + self.target) > grid[0]:
             raise ValueError(f"past_future needs {needed} tokens of time, the input has {grid[0]}")
 
-    def draws(self, grid: tuple[int, ...]) -> tuple[int, int]:
-        return 0, 0
-
     def sample(self, grid: tuple[int, ...], shared: Uniforms, uniforms: Uniforms) -> list[Masks]:
-        return [past_future(self, grid, len(uniforms))]
-
-
-def past_future(config: PastFutureConfig, grid: tuple[int, ...], batch: int) -> Masks:
-    """Equal masks for every sample: grid (time, ...) -> context (B, context * rest), targets (B, 1, target * rest)."""
-    config.check(grid)
-    rest = prod(grid[1:])
-    first = (config.context + config.gap) * rest
-    context, targets = torch.arange(config.context * rest), torch.arange(first, first + config.target * rest)
-    return Masks(context.expand(batch, -1), targets.expand(batch, 1, -1))
+        """Equal masks for every sample: context (B, context * rest), targets (B, 1, target * rest)."""
+        self.check(grid)
+        batch, rest = len(uniforms), prod(grid[1:])
+        first = (self.context + self.gap) * rest
+        context, targets = torch.arange(self.context * rest), torch.arange(first, first + self.target * rest)
+        return [Masks(context.expand(batch, -1), targets.expand(batch, 1, -1))]

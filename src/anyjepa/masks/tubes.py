@@ -9,7 +9,7 @@ import torch
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from anyjepa.config import Config, Few, Share
-from anyjepa.masks.base import Masks, Sampler, Uniforms
+from anyjepa.masks.base import Masks, MaskSampler, Uniforms
 from anyjepa.masks.blocks import between, cut_to_shortest, indices, rectangles, sides
 
 
@@ -21,7 +21,7 @@ class TubeGroup(Config):
     aspect: tuple[PositiveFloat, PositiveFloat] = Field(default=(0.75, 1.5), description="a block's height / width")
 
 
-class TubesConfig(Sampler):
+class TubesConfig(MaskSampler):
     """Blocks through all frames, in groups with one context each (Bardes et al. 2024, section 3.2)."""
 
     kind: Literal["tubes"] = "tubes"
@@ -54,55 +54,45 @@ class TubesConfig(Sampler):
             raise ValueError(f"tubes need a grid of frames x at least 2 x 2 tokens, got {' x '.join(map(str, grid))}")
 
     def draws(self, grid: tuple[int, ...]) -> tuple[int, int]:
-        return tube_draws(self)
+        return 2 * len(self.groups), 2 * sum(group.blocks for group in self.groups)
 
     def sample(self, grid: tuple[int, ...], shared: Uniforms, uniforms: Uniforms) -> list[Masks]:
-        return sample_tubes(self, (grid[0], grid[1], grid[2]), shared, uniforms)
+        """One `Masks` per group, with the union of its blocks as one target block.
 
-
-def tube_draws(config: TubesConfig) -> tuple[int, int]:
-    """How many uniform numbers `sample_tubes` uses: for the whole batch, and per sample."""
-    return 2 * len(config.groups), 2 * sum(group.blocks for group in config.groups)
-
-
-def sample_tubes(config: TubesConfig, grid: tuple[int, int, int], shared: Uniforms, uniforms: Uniforms) -> list[Masks]:
-    """One `Masks` per group, with the union of its blocks as one target block.
-
-    As published, a batch has one block size per group. grid: frames, rows and columns of tokens; shared: (S,),
-    uniforms: (B, R) in [0, 1); `tube_draws` gives S and R.
-    """
-    config.check(grid)
-    frames, tokens, reference = grid[0], grid[1] * grid[2], config.mode == "reference"
-    sizes = shared.reshape(-1, 2)
-    if reference:  # the published generators of all groups have one seed
-        sizes = np.broadcast_to(sizes[0], sizes.shape)
-    parts = np.split(uniforms, np.cumsum([2 * group.blocks for group in config.groups])[:-1], axis=1)
-    masks = []
-    for group, (scale, aspect), places in zip(config.groups, sizes, parts, strict=True):
-        area = between(group.scale, scale) * tokens
-        height, width = sides(np.floor(area) if reference else area, between(group.aspect, aspect))
-        size = np.clip(height, 1, grid[1]), np.clip(width, 1, grid[2])
-        blocks = rectangles(grid[1:], *size, places[:, ::2], places[:, 1::2])
-        # A fully hidden frame leaves no context: drop the last block, then the one before, but never the first.
-        for keep in range(group.blocks - 1, 0, -1):
-            full = np.all(np.any(blocks, axis=1), axis=(1, 2))
-            if not full.any():
-                break
-            blocks[full, keep] = False
-        hidden = np.any(blocks, axis=1)
-        hidden[np.all(hidden, axis=(1, 2)), -1] = False  # a block over the whole frame: its last row stays visible
-        hidden = np.repeat(hidden[:, None], frames, axis=1)  # (B, frames, rows, columns)
-        hidden = hidden.reshape(len(hidden), -1)
-        (context, seen), (targets, hides) = indices(~hidden), indices(hidden)
-        if reference:
-            context, seen = cut_to_shortest(context, seen, config.together)
-            targets, hides = cut_to_shortest(targets, hides, config.together)
-        masks.append(
-            Masks(
-                torch.from_numpy(context),
-                torch.from_numpy(targets[:, None]),
-                None if seen.all() else torch.from_numpy(seen),
-                None if hides.all() else torch.from_numpy(hides[:, None]),
+        As published, a batch has one block size per group.
+        """
+        self.check(grid)
+        frames, tokens, reference = grid[0], grid[1] * grid[2], self.mode == "reference"
+        sizes = shared.reshape(-1, 2)
+        if reference:  # the published generators of all groups have one seed
+            sizes = np.broadcast_to(sizes[0], sizes.shape)
+        parts = np.split(uniforms, np.cumsum([2 * group.blocks for group in self.groups])[:-1], axis=1)
+        masks = []
+        for group, (scale, aspect), places in zip(self.groups, sizes, parts, strict=True):
+            area = between(group.scale, scale) * tokens
+            height, width = sides(np.floor(area) if reference else area, between(group.aspect, aspect))
+            size = np.clip(height, 1, grid[1]), np.clip(width, 1, grid[2])
+            blocks = rectangles((grid[1], grid[2]), *size, places[:, ::2], places[:, 1::2])
+            # A fully hidden frame leaves no context: drop the last block, then the one before, but never the first.
+            for keep in range(group.blocks - 1, 0, -1):
+                full = np.all(np.any(blocks, axis=1), axis=(1, 2))
+                if not full.any():
+                    break
+                blocks[full, keep] = False
+            hidden = np.any(blocks, axis=1)
+            hidden[np.all(hidden, axis=(1, 2)), -1] = False  # a block over the whole frame: its last row stays visible
+            hidden = np.repeat(hidden[:, None], frames, axis=1)  # (B, frames, rows, columns)
+            hidden = hidden.reshape(len(hidden), -1)
+            (context, seen), (targets, hides) = indices(~hidden), indices(hidden)
+            if reference:
+                context, seen = cut_to_shortest(context, seen, self.together)
+                targets, hides = cut_to_shortest(targets, hides, self.together)
+            masks.append(
+                Masks(
+                    torch.from_numpy(context),
+                    torch.from_numpy(targets[:, None]),
+                    None if seen.all() else torch.from_numpy(seen),
+                    None if hides.all() else torch.from_numpy(hides[:, None]),
+                )
             )
-        )
-    return masks
+        return masks

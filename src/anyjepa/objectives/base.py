@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from anyjepa.masks.sampling import MasksConfig
+from anyjepa.masks.base import MaskSampler
 from anyjepa.nn.encoder import Encoder
 from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.losses import Losses
@@ -26,7 +26,7 @@ class Objective(nn.Module, ABC):
 
     config: Any
     student: Encoder
-    masks: MasksConfig | None = None
+    masks: MaskSampler | None = None
     pairs: bool = False
     adds_up: bool = True
 

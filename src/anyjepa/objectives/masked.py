@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from anyjepa.config import Config
 from anyjepa.masks.base import Masks, members
-from anyjepa.masks.sampling import MasksConfig
+from anyjepa.masks.kinds import MasksConfig
 from anyjepa.masks.spans import SpanConfig
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.packing import Packed

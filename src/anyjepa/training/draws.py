@@ -12,8 +12,7 @@ from torch.utils.data import Dataset, Sampler
 
 from anyjepa.data.pair import Pair
 from anyjepa.errors import InputError
-from anyjepa.masks.base import Masks
-from anyjepa.masks.sampling import MasksConfig, draws, sample
+from anyjepa.masks.base import Masks, MaskSampler
 from anyjepa.objectives.batch import Batch
 from anyjepa.randomness import generator
 from anyjepa.training.config import TrainingConfig
@@ -145,7 +144,7 @@ class Collate:
     record (`Batch.start`); None: positions start at 0 in every crop.
     """
 
-    def __init__(self, masks: MasksConfig | None, grid: Sequence[int], sampler: DrawSampler, stride: int | None = None):
+    def __init__(self, masks: MaskSampler | None, grid: Sequence[int], sampler: DrawSampler, stride: int | None = None):
         self.masks, self.grid, self.sampler, self.stride = masks, tuple(grid), sampler, stride
 
     def __call__(self, drawn: Drawn) -> Batch:
@@ -167,10 +166,9 @@ class Collate:
         )
 
 
-def step_masks(masks: MasksConfig, grid: tuple[int, ...], config: TrainingConfig, step: int) -> list[Masks]:
+def step_masks(masks: MaskSampler, grid: tuple[int, ...], config: TrainingConfig, step: int) -> list[Masks]:
     """Groups of masks of one step, for the whole optimiser batch. grid: tokens along each axis."""
-    rng, (shared, own) = generator(config.seed, "masks", step), draws(masks, grid)
-    return sample(masks, grid, rng.random(shared), rng.random((config.batch_size, own)))
+    return masks.draw(grid, config.batch_size, generator(config.seed, "masks", step))
 
 
 def _tensor(array: np.ndarray | None) -> Any:

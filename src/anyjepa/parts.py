@@ -1,0 +1,146 @@
+"""Parts that a recipe chooses by `kind`: those of the package, and those of a user.
+
+A family of parts has a base class, such as `MaskSampler`. A subclass holds the settings of one part and has the methods
+that do its work. Its kind is its module and its name, such as `my_parts.Checkerboard`.
+
+A recipe or a model never imports code. The kind is known once the user has imported the module, or if an installed
+package offers the part by an entry point of the group `anyjepa.parts`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator, Mapping
+from functools import partial
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from traceback import extract_tb
+from typing import Any, get_args
+
+from pydantic import GetCoreSchemaHandler, model_validator
+from pydantic_core import CoreSchema, core_schema
+
+from anyjepa.config import Config, not_a_table
+from anyjepa.errors import InputError, did_you_mean, reason
+
+GROUP = "anyjepa.parts"
+
+
+class Part(Config):
+    """Base of the families of parts. Parts of the package set `kind`; that of any other class is its full name."""
+
+    kind: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping) or (known := kinds_of(cls)) != (name := full_name(cls),):
+            return value
+        if value.get("kind", name) not in known:
+            raise ValueError(f"kind must be '{name}' or left out, got {value['kind']!r}")
+        return {**value, "kind": name}
+
+
+class Kinds:
+    """Makes a field take any part of a family: `masks: Annotated[MaskSampler, Kinds(SpanConfig, BlocksConfig)]`.
+
+    A value is a part, or a table whose `kind` names one. builtin: the parts with short names; usual: the kind of a
+    table without `kind`.
+    """
+
+    def __init__(self, *builtin: type[Part], usual: str | None = None):
+        self.builtin, self.usual = builtin, usual
+
+    def __get_pydantic_core_schema__(self, family: type[Part], handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(partial(self.part, family))
+
+    def part(self, family: type[Part], value: Any) -> Part:
+        """A value as a part of the family. Raises ValueError."""
+        if isinstance(value, family):
+            return value
+        if not isinstance(value, Mapping):
+            raise not_a_table("kind")
+        kind = value.get("kind", self.usual)
+        if kind is None:
+            raise ValueError(f"key 'kind' is missing; there are: {', '.join(self.short_names())}")
+        part = self.find(family, str(kind))
+        return part.model_validate({**value, "kind": kind if kind in kinds_of(part) else kinds_of(part)[0]})
+
+    def find(self, family: type[Part], kind: str) -> type[Part]:
+        """The class of a kind. Raises ValueError if it is not known."""
+        for part in (*self.builtin, *reversed(list(_outside(family)))):
+            if kind in kinds_of(part):
+                return part
+        for offer in entry_points(group=GROUP):
+            if kind in (offer.name, _full_name(offer)) and issubclass(part := _loaded(offer), family):
+                return part
+        raise ValueError(f"kind '{kind}' is not known{self._help(family, kind)}")
+
+    def short_names(self) -> list[str]:
+        return [kind for part in self.builtin for kind in kinds_of(part)]
+
+    def _help(self, family: type[Part], kind: str) -> str:
+        module, dot, name = kind.rpartition(".")
+        if not dot:
+            return did_you_mean(kind, self.short_names())
+        if module not in sys.modules:
+            return f"; pass --import {module} (or import {module} in Python)"
+        names = [part.__name__ for part in _outside(family) if part.__module__ == module]
+        return f": {module} has no {family.__name__} {name}{did_you_mean(name, names)}"
+
+
+def kinds_of(part: type[Part]) -> tuple[str, ...]:
+    """The values of `kind` that mean this class."""
+    return get_args(part.model_fields["kind"].annotation) or (full_name(part),)
+
+
+def full_name(part: type) -> str:
+    """Module and name. A class of a script that is run has the name that it has when the script is imported."""
+    module = part.__module__
+    if module in ("__main__", "__mp_main__"):
+        main = sys.modules[module]
+        spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+        module = spec.name if spec else Path(file).stem if file else module
+    return f"{module}.{part.__qualname__}"
+
+
+def import_parts(name: str) -> None:
+    """Import a module by its name, also from the current folder, or by the path of its file. Raises InputError.
+
+    Its folder joins `sys.path`, so that processes which this one starts find the module, too.
+    """
+    file = Path(name).resolve() if name.endswith(".py") else None
+    folder, module = (str(file.parent), file.stem) if file else (str(Path.cwd()), name)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    try:
+        imported = import_module(module)
+    except Exception as error:
+        missing = isinstance(error, ModuleNotFoundError) and error.name == module
+        lines = [f"{Path(frame.filename).name} line {frame.lineno}: " for frame in extract_tb(error.__traceback__)]
+        why = "there is no such module here or on Python's path" if missing else f"{lines[-1]}{reason(error)}"
+        raise InputError(f"--import {name}: {why}") from error
+    if file and Path(imported.__file__ or "").resolve() != file:
+        raise InputError(f"--import {name}: there is another module '{module}', {imported.__file__}; rename the file")
+
+
+def _outside(family: type[Part]) -> Iterator[type[Part]]:
+    """The parts of a family that users have defined, oldest first."""
+    for part in family.__subclasses__():
+        if not inspect.isabstract(part) and not get_args(part.model_fields["kind"].annotation):
+            yield part
+        yield from _outside(part)
+
+
+def _full_name(offer: EntryPoint) -> str:
+    return offer.value.replace(":", ".").replace(" ", "")
+
+
+def _loaded(offer: EntryPoint) -> type[Part]:
+    try:
+        return offer.load()
+    except Exception as error:
+        package = offer.dist.name if offer.dist else offer.value
+        raise InputError(f"{package}: its part '{offer.name}' cannot be imported: {reason(error)}") from error

@@ -1,0 +1,181 @@
+"""Parts of users are found by their full name, once they are imported, and never sooner."""
+
+from __future__ import annotations
+
+import sys
+from abc import abstractmethod
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pytest
+from pydantic import PositiveInt
+
+from anyjepa import parts
+from anyjepa.config import Config, validated
+from anyjepa.errors import InputError
+from anyjepa.parts import Kinds, Part, import_parts
+
+
+class Shape(Part):
+    @abstractmethod
+    def area(self) -> float: ...
+
+
+class Square(Shape):
+    kind: Literal["square"] = "square"
+    side: PositiveInt = 1
+
+    def area(self) -> float:
+        return self.side**2
+
+
+class Strip(Shape):
+    """A part as users write it, without a `kind`."""
+
+    length: PositiveInt = 2
+
+    def area(self) -> float:
+        return self.length
+
+
+class Drawing(Config):
+    shape: Annotated[Shape, Kinds(Square, usual="square")] = Square()
+    other: Annotated[Shape, Kinds(Square)] | None = None
+
+
+STRIP = f"{__name__}.Strip"
+
+
+def read(shape: object) -> Shape:
+    return validated(Drawing, {"shape": shape}, "here").shape
+
+
+@pytest.mark.parametrize(
+    ("table", "shape"),
+    [
+        ({}, Square()),
+        ({"side": 3}, Square(side=3)),
+        ({"kind": "square"}, Square()),
+        ({"kind": STRIP, "length": 5}, Strip(length=5)),
+    ],
+)
+def test_a_kind_names_a_part_of_the_package_or_of_the_user(table: dict[str, object], shape: Shape) -> None:
+    assert read(table) == shape
+    assert type(read(table)) is type(shape)
+
+
+def test_a_part_of_a_user_is_saved_under_its_full_name_and_comes_back() -> None:
+    saved = Drawing(shape=Strip(length=5), other=Strip()).model_dump(mode="json")
+    assert saved == {"shape": {"kind": STRIP, "length": 5}, "other": {"kind": STRIP, "length": 2}}
+    assert Drawing.model_validate(saved) == Drawing(shape=Strip(length=5), other=Strip())
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ({"kind": "sqare"}, "here: shape: kind 'sqare' is not known; did you mean 'square'?"),
+        (
+            {"kind": "my_shapes.Star"},
+            "here: shape: kind 'my_shapes.Star' is not known; pass --import my_shapes (or import my_shapes in Python)",
+        ),
+        (
+            {"kind": f"{__name__}.Strap"},
+            f"here: shape: kind '{__name__}.Strap' is not known: {__name__} has no Shape Strap; did you mean 'Strip'?",
+        ),
+        ({"kind": STRIP, "lenght": 3}, "here: unknown key 'shape.lenght'; did you mean 'length'?"),
+        ({"kind": STRIP, "length": 0}, "here: shape.length must be greater than 0, got 0"),
+        ("square", "here: shape must be a table of keys such as 'shape.kind', got 'square'"),
+    ],
+)
+def test_what_is_wrong_with_a_part_is_one_line(shape: object, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        read(shape)
+    assert str(error.value) == message
+
+
+def test_without_a_usual_kind_a_table_must_name_one() -> None:
+    with pytest.raises(InputError, match=r"^here: other: key 'kind' is missing; there are: square$"):
+        validated(Drawing, {"other": {"side": 2}}, "here")
+
+
+def test_a_class_defined_again_replaces_the_old_one() -> None:
+    """As when a cell of a notebook runs twice."""
+
+    def define(area: float) -> type[Shape]:
+        class Blob(Shape):
+            def area(self) -> float:
+                return area
+
+        return Blob
+
+    old, new = define(1), define(2)
+    assert Drawing.model_validate({"shape": old()}).shape.area() == 1
+    assert Drawing.model_validate(Drawing(shape=old()).model_dump()).shape.area() == 2
+    assert new().kind == old().kind
+
+
+MODULE = "from tests.test_parts import Shape\n\nclass Star(Shape):\n    def area(self):\n        return 7\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a module `stars`."""
+    (tmp_path / "stars.py").write_text(MODULE.replace("tests.test_parts", __name__))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield tmp_path  # pyright: ignore[reportReturnType]
+    sys.modules.pop("stars", None)
+
+
+def test_a_recipe_imports_nothing_by_itself(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(folder)
+    with pytest.raises(InputError, match="--import stars"):
+        read({"kind": "stars.Star"})
+    assert "stars" not in sys.modules
+
+
+@pytest.mark.parametrize("name", ["stars", "stars.py", "./stars.py"])
+def test_import_by_name_or_by_file(folder: Path, name: str) -> None:
+    import_parts(name)
+    assert read({"kind": "stars.Star"}).area() == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "message"),
+    [
+        (None, "comets", "--import comets: there is no such module here or on Python's path"),
+        (None, "comets.py", "--import comets.py: there is no such module here or on Python's path"),
+        ("\n1 / 0\n", "comets", "--import comets: comets.py line 2: division by zero"),
+        ("import nowhere_at_all\n", "comets", "--import comets: comets.py line 1: No module named 'nowhere_at_all'"),
+    ],
+)
+def test_what_is_wrong_with_a_module_is_one_line(folder: Path, text: str | None, name: str, message: str) -> None:
+    if text is not None:
+        (folder / "comets.py").write_text(text)
+    with pytest.raises(InputError) as error:
+        import_parts(name)
+    assert str(error.value) == message
+
+
+def test_a_file_named_like_another_module_is_refused(folder: Path) -> None:
+    (folder / "json.py").write_text("")
+    with pytest.raises(InputError, match=r"--import json.py: there is another module 'json', .*; rename the file"):
+        import_parts("json.py")
+
+
+def test_an_installed_package_offers_parts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the name of an entry point or by the part's full name, which is what is saved."""
+    monkeypatch.syspath_prepend(folder)
+    offers = [EntryPoint("star", "stars:Star", parts.GROUP)]
+    monkeypatch.setattr(parts, "entry_points", lambda group: offers if group == parts.GROUP else [])
+    assert read({"kind": "square"}).area() == 1
+    assert "stars" not in sys.modules
+    assert read({"kind": "stars.Star"}).model_dump() == {"kind": "stars.Star"}
+    assert read({"kind": "star"}).model_dump() == {"kind": "stars.Star"}
+
+
+def test_a_package_whose_part_cannot_be_imported_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "entry_points", lambda group: [EntryPoint("star", "nowhere:Star", parts.GROUP)])
+    with pytest.raises(InputError, match="its part 'star' cannot be imported: No module named 'nowhere'"):
+        read({"kind": "star"})
