@@ -32,7 +32,7 @@ class Config(BaseModel):
             raise not_a_table(next(iter(cls.model_fields), None))
         known = list(cls.model_fields)
         unknown = [key for key in value if key not in known] if isinstance(value, Mapping) else []
-        if unknown and cls.model_config["extra"] == "forbid":
+        if unknown and cls.model_config.get("extra") == "forbid":
             raise PydanticCustomError("unknown_key", "unknown", {"name": unknown[0], "known": known})
         return value
 
