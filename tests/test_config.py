@@ -58,9 +58,14 @@ class Round(Config):
     radius: int = 1
 
 
+class Folds(Config):
+    kind: Literal["folds"] = "folds"
+    folds: int = Field(5, ge=2)
+
+
 class Whole(Config):
     part: Part = Part()
-    shape: Flat | Round = Field(Flat(), discriminator="kind")
+    shape: Flat | Round | Folds = Field(Flat(), discriminator="kind")
     named: dict[str, Part] = Field({})
     listed: tuple[Part, ...] = ()
     pair: tuple[int, int] = (1, 2)
@@ -79,7 +84,8 @@ class Whole(Config):
         ({"part": {"share": 2}, "prat": 1}, "here: unknown key 'prat'; did you mean 'part'?"),
         ({"shape": {"kind": "round", "radios": 2}}, "here: unknown key 'shape.radios'; did you mean 'radius'?"),
         ({"shape": {"kind": "round", "radius": 0.5}}, "here: shape.radius must be a whole number, got 0.5"),
-        ({"shape": {"kind": "square"}}, "here: shape.kind must be one of 'flat', 'round', got 'square'"),
+        ({"shape": {"kind": "square"}}, "here: shape.kind must be one of 'flat', 'round', 'folds', got 'square'"),
+        ({"shape": {"kind": "folds", "folds": 1}}, "here: shape.folds must be at least 2, got 1"),
         ({"shape": {}}, "here: key 'shape.kind' is missing"),
         ({"named": {"a": {"sharee": 1}}}, "here: unknown key 'named.a.sharee'; did you mean 'share'?"),
         ({"shape": "round"}, "here: shape must be a table of keys such as 'shape.kind', got 'round'"),

@@ -166,10 +166,13 @@ def _written(path: Sequence[str | int], plain: Any) -> list[str | int]:
     """The path to a value as its author wrote it, without the members of unions, which pydantic names on the way."""
     written = []
     value: Any = plain
+    in_union = True  # the kind of a table is on the path once, before a key that may have the same name
     for part in path:
-        if isinstance(value, Mapping) and value.get("kind") == part:
+        if in_union and isinstance(value, Mapping) and value.get("kind") == part:
+            in_union = False
             continue
         with suppress(KeyError, IndexError, TypeError):
             value = value[part]
             written.append(part)
+            in_union = True
     return written
