@@ -79,7 +79,7 @@ def test_unfit_records_are_named(encoder):
         mean_features(encoder, signals(3), Windows())
     with pytest.raises(InputError, match="record 'r0': input of \\(22,\\) samples is not a positive multiple"):
         mean_features(encoder, signals(40), Windows(length=22))
-    with pytest.raises(InputError, match="20 to 40 samples: token features need a window length"):
+    with pytest.raises(InputError, match="20 to 40 samples; set a window length for token features"):
         token_features(encoder, signals(40, 20), Windows())
 
 

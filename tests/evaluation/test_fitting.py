@@ -103,7 +103,7 @@ def test_positive_labels_may_weigh_more():
         *_, predict, _, split = run(FitConfig(steps=5, lr=0.05, pos_weight=weight, precision="32"), exclusive=False)
         means.append(predict(split.train).mean())
     assert means[0] < means[1] < means[2]
-    with pytest.raises(InputError, match=r"pos_weight is for .* one 0/1 column a class \(--target A,B,C\)"):
+    with pytest.raises(InputError, match=r"pos_weight does not apply .* one 0/1 column per class \(--target A,B,C\)"):
         run(FitConfig(steps=1, pos_weight=2, precision="32"), exclusive=True)
 
 

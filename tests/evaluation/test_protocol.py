@@ -103,7 +103,7 @@ def test_linear_probe_beside_its_controls(encoder, samples, labels):
     assert result.classes == {"low": 30, "mid": 30, "high": 30}
     assert sum(result.parts.records) == RECORDS
     assert result.notices == (
-        "pretrained: unknown whether pretraining saw test records: nothing is known about its data",
+        "pretrained: unknown whether pretraining saw test records: its training data are unknown",
     )
 
 

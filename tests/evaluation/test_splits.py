@@ -169,7 +169,7 @@ def test_low_shot_share_keeps_patients_whole():
     assert len(few.train) == pytest.approx(0.25 * len(split.train), abs=5)
     chosen = {labels.groups[row] for row in few.train}
     assert all((labels.groups[row] in chosen) == (row in few.train) for row in split.train)
-    with pytest.raises(InputError, match=r"low shot: 0\.001 of the train part is no record"):
+    with pytest.raises(InputError, match=r"low shot: 0\.001 of the train part is less than one of its"):
         low_shot(labels, split, 0.001)
 
 
@@ -179,6 +179,6 @@ def test_leaks_are_found():
         check_leakage([leaky], ["a", "b", "c", "a"])
     with pytest.raises(InputError, match="row '1' is in train and in validation"):
         check_leakage([Split(np.array([0, 1]), np.array([1]), np.array([3]), seed=0)], ["a", "b", "c", "d"])
-    with pytest.warns(DataWarning, match="one signal under two ids: 'h' is in train and in test"):
+    with pytest.warns(DataWarning, match="the same signal has two ids: 'h' is in train and in test"):
         check_leakage([leaky], ["a", "b", "c", "d"], ["h", "i", "j", "h"])
     check_leakage([leaky], ["a", "b", "c", "d"], ["h", "i", "j", "k"])

@@ -99,5 +99,5 @@ def test_windows_are_seconds():
 
 def test_training_lasts_steps_or_epochs():
     for wrong in ({"epochs": 3}, {"steps": None}):
-        with pytest.raises(ValueError, match="give one of steps and epochs, and set the other to null"):
+        with pytest.raises(ValueError, match="set one of steps and epochs, and set the other to null"):
             FitConfig(**wrong)

@@ -225,7 +225,7 @@ def without_the_head(folder: Path) -> None:
             "was saved with another config: classifier.classes is",
         ),
         (edited(lambda c: c["classifier"].pop("head")), r"config\.json: key 'classifier\.head' is missing"),
-        (edited(lambda c: c["classifier"].update(window=7, stride=None)), "window and stride come together"),
+        (edited(lambda c: c["classifier"].update(window=7, stride=None)), "set both window and stride, or neither"),
     ],
 )
 def test_a_spoilt_classifier_is_one_clear_line(kept, tmp_path, spoil, said):

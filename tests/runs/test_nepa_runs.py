@@ -122,7 +122,7 @@ def test_surprise_on_the_command_line(cli, run: Path, ecgs: Path, tmp_path: Path
     assert picture.read_text().startswith("<?xml")
     assert "--draw needs --horizon" in cli(*command, "--draw", picture).err
     assert "give one of them" in cli(*command, "--horizon", 1, "--windows", tmp_path / "w.csv").err
-    assert "horizon 99: is not from 1 to 20" in cli(*command, "--horizon", 99).err
+    assert "horizon 99: must be from 1 to 20" in cli(*command, "--horizon", 99).err
 
 
 def test_how_to_judge_is_said_on_the_command_line(cli, run: Path):

@@ -201,7 +201,7 @@ def test_a_model_without_a_second_encoder_is_refused(run, tmp_path):
             anyjepa.load(odd)
     config["objective"]["target"] = {"kind": "separate"}
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(InputError, match=r"other is given, but the objective has no target\.encoder"):
+    with pytest.raises(InputError, match=r"other is set, but the objective has no target\.encoder"):
         load_model(folder)
 
 

@@ -150,7 +150,7 @@ def test_files(folder: Path, tmp_path: Path) -> None:
 
 
 def test_refusals(folder: Path, encoder: Encoder, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"horizon 6: is not from 1 to 5, half of the model's input"):
+    with pytest.raises(InputError, match=r"horizon 6: must be from 1 to 5, half of the model's input"):
         surprise(encoder, one(100), 6)
     with pytest.raises(InputError, match="record 'a' has 2 whole patches; horizon 4 needs more"):
         surprise(encoder, one(29), 4)

@@ -78,7 +78,7 @@ def test_statistics_of_the_largest_share_or_by_name(official: dict, tmp_path: Pa
     assert tuple(model.preprocessing["mean"]) == CATALOGUE["mimic-iv-ecg"].constants()[0]
     assert "mimic-iv-ecg" in model.provenance.notes[-1]
     assert tuple(imported(official, tmp_path, statistics="georgia").preprocessing["std"]) == CATALOGUE["georgia"].std
-    with pytest.raises(InputError, match="no constants are known for data set 'gorgia'; did you mean 'georgia'"):
+    with pytest.raises(InputError, match="there are no constants for data set 'gorgia'; did you mean 'georgia'"):
         imported(official, tmp_path, statistics="gorgia")
 
 
@@ -133,7 +133,7 @@ BROKEN: dict[str, tuple[Callable[[dict], object], str]] = {
         lambda c: c["model"].update({"target_encoder.cls_token": torch.ones(1, 1, 32)}),
         "tensor 'encoder.cls_token' does not belong",
     ),
-    "no tensor": (lambda c: c["model"].update({"encoder.step": 3}), "'encoder.step' is a int; a tensor is expected"),
+    "no tensor": (lambda c: c["model"].update({"encoder.step": 3}), "'encoder.step' is a int; it must be a tensor"),
     "missing tensor": (lambda c: c["model"].pop("target_encoder.registers"), "tensor 'encoder.prefix' is missing"),
     "missing block": (
         lambda c: [c["model"].pop(n) for n in list(c["model"]) if n.startswith("predictor.blocks.1.")],

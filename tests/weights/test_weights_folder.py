@@ -191,10 +191,13 @@ BROKEN = {
     ),
     "NaN": (
         edit_tensors(lambda t: t[NORM].__setitem__(3, torch.nan)),
-        f"model.safetensors: tensor '{NORM}' holds NaN or infinite values",
+        f"model.safetensors: tensor '{NORM}' contains NaN or infinite values",
     ),
-    "half the tensors": (truncate("model.safetensors", 0.5), "model.safetensors: truncated, or not a safetensors file"),
-    "empty tensors": (truncate("model.safetensors", 0), "model.safetensors: truncated, or not a safetensors file"),
+    "half the tensors": (
+        truncate("model.safetensors", 0.5),
+        "model.safetensors: is truncated or not a safetensors file",
+    ),
+    "empty tensors": (truncate("model.safetensors", 0), "model.safetensors: is truncated or not a safetensors file"),
     "tensors are a folder": (
         lambda f: ((f / "model.safetensors").unlink(), (f / "model.safetensors").mkdir()),
         "model.safetensors: ",
@@ -269,7 +272,7 @@ def test_only_a_model_folder_is_replaced(tmp_path: Path, objective: MaskedPredic
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(InputError, match=r"holds 'thesis\.tex', which is not part of a model"):
         save_pretrained(tmp_path, objective, {"kind": "ecg"}, Provenance(data="x"))
-    with pytest.raises(InputError, match="is a file; choose another place"):
+    with pytest.raises(InputError, match="is a file; choose another folder"):
         save_pretrained(tmp_path / "thesis.tex", objective, {"kind": "ecg"}, Provenance(data="x"))
     with pytest.raises(InputError, match=r"cannot be written"):
         save_pretrained(tmp_path / "thesis.tex" / "model", objective, {"kind": "ecg"}, Provenance(data="x"))

@@ -63,7 +63,7 @@ def test_files_that_are_no_checkpoint(tmp_path: Path):
     with pytest.raises(InputError, match="is not a PyTorch checkpoint"):
         read_foreign(path)
     torch.save([torch.ones(2)], path)
-    with pytest.raises(InputError, match="contains a list; a dictionary is expected"):
+    with pytest.raises(InputError, match="contains a list; it must contain a dictionary"):
         read_foreign(path)
     with pytest.raises(InputError, match=r"missing\.pt: there is no such file"):
         read_foreign(tmp_path / "missing.pt")

@@ -78,7 +78,7 @@ def test_the_other_layout_is_named(ijepa: dict, vjepa: dict):
             "its 63 positions are not",
         ),
         ("target_encoder", "module.pos_embed", torch.zeros(3), "not shaped as I-JEPA's"),
-        ("target_encoder", "module.norm.weight", "text", "'module.norm.weight' is a str; a tensor is expected"),
+        ("target_encoder", "module.norm.weight", "text", "'module.norm.weight' is a str; it must be a tensor"),
         ("target_encoder", "module.norm.weight", None, "norm.weight"),
         ("target_encoder", "module.norm.weight", torch.ones(48).to_sparse(), "'module.norm.weight' is sparse"),
         ("target_encoder", "module.norm.weight", torch.ones(48, device="meta"), "'module.norm.weight' is sparse"),

@@ -1,6 +1,6 @@
-"""The attentive probe: one learned query reads the frozen tokens (what ECG-JEPA's paper calls linear evaluation).
+"""The attentive probe: one learned query attends to the frozen tokens (ECG-JEPA's paper calls this linear evaluation).
 
-V-JEPA's reads those of several clips of a video at once.
+In V-JEPA, it attends to the tokens of several clips of a video at once.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ class AttentiveProbe(Config):
 
     crops: Literal["windows", "random"] = Field(
         default="windows",
-        description="what it trains on: the windows of the records, encoded once, their tokens standardised; or random "
-        "crops of that length, encoded in each step, tokens as they are (ECG-JEPA)",
+        description="training inputs; windows: encoded once, with standardised tokens; random: random crops of the "
+        "same length, encoded at each step, with tokens as they are (ECG-JEPA)",
     )
     head: Literal["attentive", "attentive-block"] = Field(
         default="attentive",
-        description="what it attends to is projected to the classes (ECG-JEPA), or goes through an MLP first (V-JEPA); "
-        "the block has LayerNorms, and takes tokens as they are",
+        description="attentive: project the attended tokens to the classes (ECG-JEPA); attentive-block: apply "
+        "LayerNorms and an MLP first, to tokens without standardisation (V-JEPA)",
     )
     joint: bool = Field(
         default=False,
-        description="the query attends to all windows of a record at once, without their order (V-JEPA); else to one "
-        "window at a time, and their logits are averaged",
+        description="true: the query attends to all windows of a record at once, without their order (V-JEPA); false: "
+        "to one window at a time, and logits are averaged",
     )
     fit: FitConfig = FitConfig(lr=1e-3, final_lr=1e-3, weight_decay=0.1, betas=(0.9, 0.999), clip=1.0)
 
@@ -52,26 +52,27 @@ class AttentiveProbe(Config):
     @model_validator(mode="after")
     def _windows_are_read_jointly(self) -> Self:
         if self.joint and self.crops == "random":
-            raise ValueError("joint: all windows of a record are read at once, not a random crop; set crops=windows")
+            raise ValueError("joint=true reads all windows of a record at once, not a random crop; set crops=windows")
         return self
 
 
 def attentive_probe(
     encoder: Encoder, tokens: Tokens, values: np.ndarray, split: Split, exclusive: bool, config: AttentiveProbe
 ) -> Probed:
-    """Probabilities (N_test, C): trained on a random window a record, tested on the mean logits of a record's windows.
+    """Train an attentive head, and return its probabilities (N_test, C).
 
-    If `joint`, trained and tested on all windows of a record at once.
-    encoder: whose tokens they are, for its heads and its device; values: labels (N, C).
+    The head is trained on one random window per record and tested on the mean logits over the windows of a record. If
+    `joint`, it is trained and tested on all windows of a record at once.
+    encoder: the source of the tokens, for its number of heads and its device. values: labels (N, C).
     """
     with torch.random.fork_rng():
         torch.manual_seed(torch_seed(split.seed))
         head = Head(config.settings, encoder.dim, encoder.config.heads, values.shape[1])
     read = _Reader(tokens)
     if config.settings.standardise:
-        known = read.windows(split.train)[0]
-        _set_moments(head.prefix, tokens.prefix[known])
-        _set_moments(head.patches, tokens.patches[known])
+        windows = read.windows(split.train)[0]
+        _set_moments(head.prefix, tokens.prefix[windows])
+        _set_moments(head.patches, tokens.patches[windows])
     head = head.to(next(encoder.parameters()).device)
     predict = partial(_predict_joint if config.joint else _predict, head, read, exclusive)
     inputs = read.joint if config.joint else read.random
@@ -85,32 +86,32 @@ class _Reader:
     def __init__(self, tokens: Tokens):
         order = np.argsort(tokens.record, kind="stable")
         self.tokens, self.order = tokens, order
-        self.count = np.bincount(tokens.record)  # (N,) windows a record
-        self.first = np.cumsum(self.count) - self.count  # (N,) into order
+        self.count = np.bincount(tokens.record)  # (N,) windows per record
+        self.first = np.cumsum(self.count) - self.count  # (N,) indices into order
 
     def windows(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """All windows of records `rows`, (W,), and the place in `rows` that each belongs to, (W,)."""
+        """Indices of all windows of the records `rows`, (W,), and the index in `rows` of the record of each, (W,)."""
         windows = [self.order[self.first[row] : self.first[row] + self.count[row]] for row in rows]
         return np.concatenate(windows), np.repeat(np.arange(len(rows)), self.count[rows])
 
     def random(self, rows: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """One window of each record: prefix (B, R, D) and patch tokens (B, N, D)."""
+        """One random window per record: prefix (B, R, D) and patch tokens (B, N, D)."""
         return self.read(self.order[self.first[rows] + rng.integers(self.count[rows])])
 
     def joint(self, rows: np.ndarray, _: object = None) -> tuple[Tensor, Tensor, Tensor]:
-        """All windows of each record: prefix (B, K, R, D), patch tokens (B, K, N, D), and which are there, (B, K)."""
+        """All windows per record: prefix (B, K, R, D), patch tokens (B, K, N, D), and which of them exist, (B, K)."""
         number = np.arange(self.count[rows].max())
         there = number < self.count[rows, None]  # (B, K)
         return *self.read(self.order[self.first[rows, None] + number * there]), torch.as_tensor(there)
 
     def read(self, windows: np.ndarray) -> tuple[Tensor, Tensor]:
-        """windows: (...) -> prefix (..., R, D) and patch tokens (..., N, D)."""
+        """Prefix (..., R, D) and patch tokens (..., N, D) of windows (...)."""
         prefix, patches = self.tokens.prefix[windows], self.tokens.patches[windows]
         return torch.as_tensor(prefix).float(), torch.as_tensor(patches).float()
 
 
 def _set_moments(standardise: Standardise, part: np.ndarray) -> None:
-    """Mean and standard deviation (D,) of tokens (W, n, D), if there are any."""
+    """Set the mean and standard deviation (D,) from tokens (W, n, D), if there are any."""
     if part.shape[1] == 0:
         return
     mean = part.mean((0, 1), dtype=np.float64)
@@ -137,7 +138,7 @@ def _predict(head: Head, read: _Reader, exclusive: bool, rows: np.ndarray) -> np
 
 @torch.inference_mode()
 def _predict_joint(head: Head, read: _Reader, exclusive: bool, rows: np.ndarray) -> np.ndarray:
-    """Probabilities (n, C) of records `rows`, all windows of a record at once."""
+    """Probabilities (n, C) of records `rows`, from all windows of a record at once."""
     device, windows = next(head.parameters()).device, read.count[rows].sum()
     logits = [
         head(*(part.to(device) for part in read.joint(batch))).float().cpu().numpy()

@@ -1,4 +1,4 @@
-"""Features on disk, by what they were computed from."""
+"""Cache features on disk, by a digest of everything that they depend on."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from anyjepa.writing import replacing
 
 
 class FeatureCache:
-    """Arrays on disk by key, the latest also in memory. A file that cannot be read is computed again.
+    """Arrays on disk by key, the latest also in memory. Files that cannot be read are computed again.
 
-    folder: None keeps the latest in memory only.
+    folder: None keeps only the latest arrays, in memory.
     """
 
     def __init__(self, folder: str | Path | None = None):
@@ -48,7 +48,7 @@ class FeatureCache:
 
 
 def cache_key(kind: str, encoder: nn.Module, hashes: Sequence[str], windows: Windows) -> str:
-    """A digest of the kind of features, the encoder's config and weights, the signals in order, and the windows."""
+    """Digest of the kind of features, the config and weights of the encoder, the ordered signals, and the windows."""
     digest = blake2b(digest_size=16)
     settings = windows.model_dump_json(exclude={"batch"})
     for text in (kind, repr(getattr(encoder, "config", "")), settings, *hashes):

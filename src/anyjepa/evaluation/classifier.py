@@ -37,11 +37,11 @@ class Classifier(nn.Module):
 
 @dataclass(frozen=True)
 class WindowLogits:
-    """Logits of every window of N records, in the order of the records."""
+    """Logits of all windows of N records, in the order of the records."""
 
     logits: np.ndarray  # (W, C) float32
-    record: np.ndarray  # (W,) place of the window's record
-    start: np.ndarray  # (W,) its first sample in the record
+    record: np.ndarray  # (W,) index of the record of each window
+    start: np.ndarray  # (W,) first sample of the window in the record
 
     def mean(self, records: int) -> np.ndarray:
         """Mean over the windows of each record, (records, C)."""
@@ -50,7 +50,7 @@ class WindowLogits:
         return (total / np.bincount(self.record, minlength=records)[:, None]).astype(np.float32)
 
     def strongest(self, records: int) -> np.ndarray:
-        """First sample of the window with the highest logit of each class, (records, C)."""
+        """First sample of the window with the highest logit per class, (records, C)."""
         ends = np.cumsum(np.bincount(self.record, minlength=records))[:-1]
         parts = zip(np.split(self.logits, ends), np.split(self.start, ends), strict=True)
         return np.stack([start[logits.argmax(0)] for logits, start in parts])
@@ -58,24 +58,24 @@ class WindowLogits:
 
 @torch.inference_mode()
 def window_logits(encoder: Encoder, head: Head, samples: Samples, windows: Windows) -> WindowLogits:
-    """What the head says of each window; the encoder is used in evaluation mode, as the head must be."""
-    found = []
+    """Logits of each window. The encoder is put into evaluation mode; the head must already be in it."""
+    batches = []
     for places, starts, prefix, patches in encoded(encoder, samples, windows):
         logits = head(prefix, patches).float()
         check_finite(logits, [samples.ids[place] for place in places], head)
-        found.append((logits.cpu().numpy(), places, starts))
-    logits, record, start = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        batches.append((logits.cpu().numpy(), places, starts))
+    logits, record, start = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     order = np.argsort(record, kind="stable")
     return WindowLogits(logits[order], record[order], start[order])
 
 
 @torch.inference_mode()
 def record_logits(encoder: Encoder, head: Head, samples: Samples, windows: Windows) -> WindowLogits:
-    """What an attentive head says of all windows of a record at once, as one window that begins with the record."""
+    """Logits of an attentive head for all windows of a record at once, as one window that starts with the record."""
     logits = []
     for place in range(len(samples)):
-        found = encoded(encoder, SelectedSamples(samples, [place]), windows)
-        prefix, patches = (torch.cat(parts) for parts in zip(*((p, t) for _, _, p, t in found), strict=True))
+        batches = encoded(encoder, SelectedSamples(samples, [place]), windows)
+        prefix, patches = (torch.cat(parts) for parts in zip(*((p, t) for _, _, p, t in batches), strict=True))
         whole = head(prefix[None], patches[None]).float()
         check_finite(whole, [samples.ids[place]], head)
         logits.append(whole.cpu().numpy())
@@ -83,6 +83,6 @@ def record_logits(encoder: Encoder, head: Head, samples: Samples, windows: Windo
 
 
 def as_probabilities(logits: np.ndarray, exclusive: bool) -> np.ndarray:
-    """Logits (N, C) as probabilities, (N, C) float32."""
+    """Convert logits (N, C) to probabilities (N, C) float32."""
     tensor = torch.as_tensor(logits)
     return (tensor.softmax(-1) if exclusive else tensor.sigmoid()).float().numpy()

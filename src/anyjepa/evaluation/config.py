@@ -20,17 +20,17 @@ class EvaluationConfig(Config):
 
     protocol: Literal["linear", "knn", "attentive", "finetune", "supervised"] = Field(
         default="linear",
-        description="what is trained on the labels; supervised: the network itself, from random weights",
+        description="model that is trained on the labels; supervised: the whole network, from random weights",
     )
     preset: str = Field(default="", description="name of the published protocol whose settings these are")
-    split: SplitConfig | None = Field(default=None, description="none: the label table's own split, else 5 folds")
-    seeds: Repeats = Field(default=3, description="repeats: new folds, low-shot draws and random encoders each")
+    split: SplitConfig | None = Field(default=None, description="null: the split of the label table, else 5 folds")
+    seeds: Repeats = Field(default=3, description="repeats, each with new folds, low-shot draws and random encoders")
     low_shot: PositiveInt | OpenShare | None = Field(
-        default=None, description="labels a class (integer) or a share of the training part; none: all"
+        default=None, description="labels per class (integer) or a share of the training part; null: all"
     )
-    min_count: NonNegativeInt = Field(default=10, description="classes with fewer records are left out and named")
+    min_count: NonNegativeInt = Field(default=10, description="classes with fewer records are excluded and listed")
     from_scratch: bool = Field(
-        default=False, description="the same network trained on the labels alone as one more row"
+        default=False, description="add a row for the same network trained from random weights on the labels"
     )
     windows: Windows = Windows()
     linear: LinearProbe = LinearProbe()
@@ -38,9 +38,9 @@ class EvaluationConfig(Config):
     attentive: AttentiveProbe = AttentiveProbe()
     finetune: Finetune = Finetune()
     supervised: Finetune = Finetune()
-    raw_dimensions: PositiveInt = Field(default=1000, description="largest size of raw input as features")
+    raw_dimensions: PositiveInt = Field(default=1000, description="largest number of features of the raw input")
     bootstrap: NonNegativeInt = Field(
-        default=500, le=100_000, description="resamples of the groups for an interval; 0: none"
+        default=500, le=100_000, description="bootstrap resamples of the groups for intervals; 0: none"
     )
 
     @model_validator(mode="after")
@@ -51,5 +51,5 @@ class EvaluationConfig(Config):
 
     @property
     def title(self) -> str:
-        """'attentive probe (ecg-linear)'."""
+        """Title, such as 'attentive probe (ecg-linear)'."""
         return PROTOCOLS[self.protocol] + (f" ({self.preset})" if self.preset else "")

@@ -15,7 +15,7 @@ from anyjepa.randomness import torch_seed
 
 
 def random_encoder(encoder: Encoder, seed: int, config: AnyEncoderConfig | None = None) -> Encoder:
-    """A network of the same config, or of another, with new weights, on the same device."""
+    """A network with new random weights on the same device, with the same config or with `config`."""
     with torch.random.fork_rng():
         torch.manual_seed(torch_seed(seed))
         network = build_encoder(config or encoder.config, encoder.channels, encoder.size)
@@ -23,9 +23,9 @@ def random_encoder(encoder: Encoder, seed: int, config: AnyEncoderConfig | None 
 
 
 def raw_features(samples: Samples, dimensions: int) -> dict[str, np.ndarray]:
-    """The input itself as features (N, D), by a name that says what they are: the controls that need no encoder.
+    """The raw input as features (N, D) by name, as controls that need no encoder.
 
-    Means over equal bins of the input, as fine as `dimensions` allows, and simple statistics of each channel.
+    The features are means over equal bins of the input, as fine as `dimensions` allows, and statistics per channel.
     """
     shape = samples[0].shape
     scale = min(1.0, (dimensions / prod(shape)) ** (1 / (len(shape) - 1)))
@@ -33,7 +33,7 @@ def raw_features(samples: Samples, dimensions: int) -> dict[str, np.ndarray]:
     pool = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)[len(bins) - 1](bins)
     means, statistics = [], []
     for i in range(len(samples)):
-        x = np.nan_to_num(samples[i])  # an absent channel counts as its mean
+        x = np.nan_to_num(samples[i])  # an absent channel gets its mean, 0
         means.append(pool(torch.as_tensor(x)).numpy().ravel())
         flat = x.reshape(x.shape[0], -1)
         statistics.append(np.concatenate([flat.mean(1), flat.std(1), flat.min(1), flat.max(1)]))

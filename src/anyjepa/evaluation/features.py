@@ -1,4 +1,4 @@
-"""Features of frozen encoders: a vector a record, or the tokens of its windows."""
+"""Features of frozen encoders: one vector per record, or the tokens of its windows."""
 
 from __future__ import annotations
 
@@ -19,16 +19,19 @@ from anyjepa.nn.encoder import Encoder
 
 @dataclass(frozen=True)
 class Tokens:
-    """Encoded windows of all records, in the order of the records."""
+    """Tokens of all windows of all records, in the order of the records."""
 
     prefix: np.ndarray  # (W, R, D) float16
     patches: np.ndarray  # (W, N, D) float16
-    record: np.ndarray  # (W,) place of the window's record
+    record: np.ndarray  # (W,) index of the record of each window
 
 
 @torch.inference_mode()
 def mean_features(encoder: Encoder, samples: Samples, windows: Windows) -> np.ndarray:
-    """(N, D) float32: the mean over a record's patch tokens, then over its windows. Records may differ in length."""
+    """Mean over the patch tokens of each window, then over the windows of each record, (N, D) float32.
+
+    Records may differ in length.
+    """
     total, count = np.zeros((len(samples), encoder.dim)), np.zeros((len(samples), 1))
     for records, _, _, patches in encoded(encoder, samples, windows):
         np.add.at(total, records, patches.double().mean(1).cpu().numpy())
@@ -44,7 +47,9 @@ def token_features(encoder: Encoder, samples: Samples, windows: Windows) -> Toke
     """
     lengths = {samples[i].shape[1] for i in range(len(samples))}
     if windows.length is None and len(lengths) > 1:
-        raise InputError(f"records have {min(lengths)} to {max(lengths)} samples: token features need a window length")
+        raise InputError(
+            f"records have {min(lengths)} to {max(lengths)} samples; set a window length for token features"
+        )
     places, prefixes, patches = [], [], []
     for records, _, prefix, patch in encoded(encoder, samples, windows):
         prefix, patch = prefix.half(), patch.half()
@@ -58,9 +63,9 @@ def token_features(encoder: Encoder, samples: Samples, windows: Windows) -> Toke
 def encoded(
     encoder: Encoder, samples: Samples, windows: Windows
 ) -> Iterator[tuple[np.ndarray, np.ndarray, Tensor, Tensor]]:
-    """Places of records (B,), first samples of windows (B,), prefix tokens (B, R, D) and patch tokens (B, N, D).
+    """Yield indices of records (B,), first samples of windows (B,), prefix (B, R, D) and patch tokens (B, N, D).
 
-    All windows of a batch have the same length. Raises InputError for tokens that are NaN or infinite.
+    All windows of a batch have the same length. Raises InputError if tokens are NaN or infinite.
     """
     device, patch = next(encoder.parameters()).device, encoder.config.patch[0]
     was_training = encoder.training
@@ -81,7 +86,7 @@ def encoded(
 
 
 def _batches(samples: Samples, windows: Windows, patch: int) -> Iterator[list[tuple[np.ndarray, int, int]]]:
-    """Lists of (window, place of its record, first sample), whole records of equal length together."""
+    """Lists of (window, index of its record, first sample). Whole records are sorted by length."""
     places = list(range(len(samples)))
     if windows.length is None:
         places.sort(key=lambda place: samples[place].shape[1])

@@ -1,4 +1,4 @@
-"""Train the whole network on labels, or only a head on crops that a frozen encoder sees."""
+"""Train the whole network on labels, or only a head on random crops with a frozen encoder."""
 
 from __future__ import annotations
 
@@ -28,23 +28,25 @@ from anyjepa.randomness import torch_seed
 
 
 class Finetune(Config):
-    """Encoder and head trained together on random crops of the windows' length."""
+    """Train encoder and head together on random crops of the length of the windows."""
 
-    head: HeadConfig = Field(default=HeadConfig(bias=True), description="how the tokens become logits")
+    head: HeadConfig = Field(default=HeadConfig(bias=True), description="head that converts tokens to logits")
     after: Literal["attentive"] | None = Field(
-        default=None, description="attentive: the head begins as the attentive probe that its settings give"
+        default=None, description="attentive: initialise the head with a trained attentive probe"
     )
     attention: Literal["bidirectional", "causal", "pretrained"] = Field(
         default="bidirectional",
-        description="whether a token sees later ones, whatever it saw in pretraining (NEPA is pretrained causal and "
-        "fine-tuned bidirectional); pretrained: as then",
+        description="whether tokens attend to later tokens (NEPA is pretrained causal and fine-tuned bidirectional); "
+        "pretrained: as in pretraining",
     )
     dropout: Share = Field(default=0.05, description="dropout in the encoder's blocks")
-    drop_path: Share = Field(default=0.0, lt=1, description="chance that the encoder's last block skips a branch")
+    drop_path: Share = Field(
+        default=0.0, lt=1, description="probability of skipping a branch in the last block of the encoder"
+    )
     fit: FitConfig = FitConfig(lr=1e-3, final_lr=1e-5, warmup=20, weight_decay=0.01)
 
     def encoder(self, pretrained: AnyEncoderConfig) -> AnyEncoderConfig:
-        """What is trained of an encoder that was pretrained like this; other kinds than vit stay as they are."""
+        """Config for fine-tuning an encoder with the config `pretrained`, which changes only for the kind vit."""
         if not isinstance(pretrained, ViTConfig):
             return pretrained
         causal = {"bidirectional": False, "causal": True, "pretrained": pretrained.causal}[self.attention]
@@ -54,7 +56,7 @@ class Finetune(Config):
     @model_validator(mode="after")
     def _same_head(self) -> Self:
         if self.after == "attentive" and self.head.kind not in ATTENTIVE:
-            raise ValueError(f"after 'attentive' the head is attentive, not '{self.head.kind}'")
+            raise ValueError(f"after=attentive needs head.kind=attentive, got '{self.head.kind}'")
         return self
 
 
@@ -70,9 +72,9 @@ def finetune(
     head: Head | None = None,
     frozen: bool = False,
 ) -> Probed:
-    """Probabilities (N_test, C): trained on random crops, tested on the mean logits of a record's windows.
+    """Train on random crops, and return probabilities (N_test, C) from the mean logits of the windows of a record.
 
-    The encoder given stays as it is. head: what the head begins as, else a new one; frozen: train the head only.
+    A copy of the encoder is trained. head: initial head; None: a new one. frozen: train only the head.
     """
     network = random_encoder(encoder, split.seed, config.encoder(encoder.config))
     network.load_state_dict(encoder.state_dict())
@@ -88,12 +90,14 @@ def finetune(
 def random_crops(
     samples: Samples, windows: Windows, patch: int, rows: np.ndarray, rng: np.random.Generator
 ) -> tuple[Tensor, ...]:
-    """One crop of each record, x (B, C, length, ...), and for absolute positions its start (B,) in tokens."""
+    """One crop per record, x (B, C, length, ...), and for absolute positions also its start (B,) in tokens."""
     signals = [samples[row] for row in rows]
     lengths = np.array([signal.shape[1] for signal in signals])
     length = windows.length or int(lengths[0]) // patch * patch
     if windows.length is None and (lengths != lengths[0]).any():
-        raise InputError(f"records have {lengths.min()} to {lengths.max()} samples: fine-tuning needs a window length")
+        raise InputError(
+            f"records have {lengths.min()} to {lengths.max()} samples; set a window length for fine-tuning"
+        )
     if (lengths < length).any():
         row = rows[int(np.argmin(lengths))]
         raise InputError(f"record '{samples.ids[row]}' has {lengths.min()} samples; the encoder needs {length}")
@@ -112,5 +116,5 @@ def _predict(
     classifier: Classifier, samples: Samples, windows: Windows, exclusive: bool, rows: np.ndarray
 ) -> np.ndarray:
     """Probabilities (n, C) of records `rows`."""
-    found = window_logits(classifier.encoder, classifier.head, SelectedSamples(samples, rows), windows)
-    return as_probabilities(found.mean(len(rows)), exclusive)
+    logits = window_logits(classifier.encoder, classifier.head, SelectedSamples(samples, rows), windows)
+    return as_probabilities(logits.mean(len(rows)), exclusive)

@@ -1,4 +1,4 @@
-"""Refuse network outputs that are NaN or infinite, before they become features, scores and files."""
+"""Check that the output of a network is finite, before it becomes features, scores and files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LARGE = 1e4
 
 
 def check_finite(outputs: Tensor, names: Sequence[str], network: nn.Module) -> None:
-    """Raise InputError if an output (B, ...) is not finite, with the names (B) of the records and the likely cause."""
+    """Raise InputError if an output (B, ...) is not finite. The message gives names of records and the likely cause."""
     bad = (~outputs.isfinite()).flatten(1).any(1)
     if not bad.any():
         return
@@ -25,6 +25,6 @@ def check_finite(outputs: Tensor, names: Sequence[str], network: nn.Module) -> N
     cause = (
         f"weight '{largest}' has a value of magnitude {sizes[largest]:.3g}, so the weights are probably damaged"
         if sizes[largest] > LARGE
-        else f"no weight is above {sizes[largest]:.3g}, so the data are probably on a wrong scale"
+        else f"no weight is above {sizes[largest]:.3g}, so the data probably have the wrong scale"
     )
     raise InputError(f"{where}: the model's output is NaN or infinite; {cause}")

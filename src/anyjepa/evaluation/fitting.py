@@ -1,4 +1,4 @@
-"""Train a classifier on labels by Lightning's Trainer and keep its best state on validation data."""
+"""Train a classifier on labels with Lightning's Trainer, and keep the best state on validation data."""
 
 from __future__ import annotations
 
@@ -30,47 +30,49 @@ from anyjepa.training.schedules import warmup_cosine
 
 
 class FitConfig(Config):
-    """How long and how a classifier is trained."""
+    """Settings for training a classifier."""
 
-    steps: PositiveInt | None = Field(default=500, description="optimiser steps; none: by epochs")
-    epochs: PositiveInt | None = Field(default=None, description="passes over the training part, where steps is none")
-    batch: PositiveInt = Field(default=128, description="records a step; all training records if there are fewer")
+    steps: PositiveInt | None = Field(default=500, description="optimiser steps; null: given by epochs")
+    epochs: PositiveInt | None = Field(default=None, description="passes over the training part, if steps is null")
+    batch: PositiveInt = Field(default=128, description="records per step; at most all training records")
     lr: PositiveFloat = Field(default=1e-3, description="peak learning rate of AdamW")
     final_lr: NonNegativeFloat = Field(default=1e-3, description="learning rate of the last step, after half a cosine")
     warmup: NonNegativeInt = Field(default=0, description="steps from a learning rate of 0 to the peak")
-    weight_decay: NonNegativeFloat = Field(default=0.01, description="of Linear weights")
+    weight_decay: NonNegativeFloat = Field(default=0.01, description="weight decay of the weights of Linear layers")
     betas: tuple[Share, Share] = (0.9, 0.99)
     eps: PositiveFloat = 1e-8
     layer_decay: Annotated[Share, Field(gt=0)] = Field(
-        default=1.0, description="learning rate of a block over that of the next; the head's is `lr` (BEiT)"
+        default=1.0, description="ratio of the learning rates of a block and of the next; the head has `lr` (BEiT)"
     )
     pos_weight: PositiveFloat | Literal["balanced"] | None = Field(
         default=None,
-        description="weight of a true label in the loss of classes that are not exclusive; balanced: false labels of "
-        "the class for each true one in the training part",
+        description="weight of positive labels in the loss of classes that are not exclusive; balanced: ratio of "
+        "negatives to positives of the class in the training part",
     )
     ema: Share | None = Field(
         default=None,
         lt=1,
-        description="decay of an average of the weights, which is validated and kept in their place; in the first "
-        "steps at most (1 + step) / (10 + step)",
+        description="decay of a moving average of the weights, which is validated and saved instead of the weights; at "
+        "most (1 + step) / (10 + step) in the first steps",
     )
     drop_last: bool = Field(
-        default=False, description="leave out the end of an epoch that fills no batch, else it begins the next batch"
+        default=False, description="drop the last incomplete batch of an epoch; false: the next epoch completes it"
     )
-    clip: PositiveFloat | None = Field(default=None, description="largest gradient norm; none: no clipping")
+    clip: PositiveFloat | None = Field(default=None, description="largest gradient norm; null: no clipping")
     validate_every: PositiveInt = Field(default=25, description="steps between validations; the best state is kept")
-    patience: PositiveInt | None = Field(default=None, description="steps without a better validation that end it")
-    precision: Precision = Field(default="auto", description="auto: bf16 where the hardware multiplies it fast")
+    patience: PositiveInt | None = Field(
+        default=None, description="stop after this many steps without improvement; null: never"
+    )
+    precision: Precision = Field(default="auto", description="auto: bf16 if the hardware multiplies it fast")
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
         if (self.steps is None) == (self.epochs is None):
-            raise ValueError("give one of steps and epochs, and set the other to null")
+            raise ValueError("set one of steps and epochs, and set the other to null")
         return self
 
     def steps_for(self, records: int) -> int:
-        """Optimiser steps with so many training records."""
+        """Number of optimiser steps for a number of training records."""
         if self.epochs is None:
             assert self.steps is not None, "validated"
             return self.steps
@@ -78,7 +80,7 @@ class FitConfig(Config):
         return self.epochs * (records // batch) if self.drop_last else -(-self.epochs * records // batch)
 
 
-Inputs = Callable[[np.ndarray, np.random.Generator], tuple[Tensor, ...]]  # rows (B,) -> what the network takes
+Inputs = Callable[[np.ndarray, np.random.Generator], tuple[Tensor, ...]]  # rows (B,) -> inputs of the network
 
 
 def fit_classifier(
@@ -90,10 +92,10 @@ def fit_classifier(
     exclusive: bool,
     config: FitConfig,
 ) -> dict[str, float]:
-    """Train `network` in place on the split's training part, leave it in its best state and say which step that was.
+    """Train `network` in place on the training part of the split, load its best state, and return the step of that.
 
-    inputs: random inputs of given rows; predict: probabilities (n, C) of given rows by the network as it is; values:
-    labels (N, C). The best state is that of the best validation AUROC; of equals, of the smallest log loss.
+    The best state has the highest validation AUROC; the lowest log loss breaks ties. inputs: random inputs for rows.
+    predict: probabilities (n, C) for rows with the current weights. values: labels (N, C).
     """
     device, steps = next(network.parameters()).device, config.steps_for(len(split.train))
     pos_weight = _pos_weight(config, values[split.train], exclusive)
@@ -114,7 +116,7 @@ def fit_classifier(
         batches = DataLoader(_Batches(inputs, values, split, config, steps), batch_size=None)
         trainer.fit(_Classifier(network, config, exclusive, pos_weight), batches)
     network.load_state_dict(best.state)
-    network.to(device).eval()  # Lightning leaves it on the CPU
+    network.to(device).eval()  # Lightning moves it to the CPU
     return {"steps": float(best.step)}
 
 
@@ -141,7 +143,7 @@ class _Classifier(L.LightningModule):
 
         def factor(step: int) -> float:
             if step < config.warmup:
-                step += 1  # else the first step would change nothing
+                step += 1  # otherwise the first step would have a learning rate of 0
             return warmup_cosine(step, steps, 1.0, 0.0, config.final_lr / config.lr, config.warmup)
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
@@ -149,13 +151,13 @@ class _Classifier(L.LightningModule):
 
 
 def parameter_groups(network: nn.Module, config: FitConfig) -> dict[tuple[float, float], list[nn.Parameter]]:
-    """Trainable parameters by (weight decay, factor of the learning rate).
+    """Group the trainable parameters by (weight decay, factor of the learning rate).
 
-    The factor is layer_decay to the power of the layers above: of patches and positions all blocks, of the last block
-    one, of the final norm and the head none.
+    The factor is layer_decay to the power of the number of layers above, counting from the last block (1) to the patch
+    projection and positions (number of blocks + 1). The final norm and the head have the factor 1.
     """
     groups: defaultdict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
-    depth = len({found[1] for name, _ in network.named_parameters() if (found := _BLOCK.match(name))})
+    depth = len({match[1] for name, _ in network.named_parameters() if (match := _BLOCK.match(name))})
     for parameters, decay in zip(decay_groups(network, "matrices"), (config.weight_decay, 0.0), strict=True):
         for name, parameter in parameters.items():
             block = _BLOCK.match(name)
@@ -171,13 +173,13 @@ _BLOCK, _INPUT = (
 
 
 def _pos_weight(config: FitConfig, values: np.ndarray, exclusive: bool) -> Tensor | None:
-    """(C,) from labels (N, C) of the training part; 1 for a class that is true of none of them."""
+    """Weights (C,) of positives from labels (N, C) of the training part; 1 for a class without positives."""
     if config.pos_weight is None:
         return None
     if exclusive:
         raise InputError(
-            "pos_weight is for classes of which several may apply, these exclude each other; leave it out, or give the "
-            "labels as one 0/1 column a class (--target A,B,C)"
+            "pos_weight does not apply to exclusive classes; set it to null, or pass the labels as one 0/1 column per "
+            "class (--target A,B,C)"
         )
     positives = values.sum(0)
     balanced = np.where(positives > 0, (len(values) - positives) / positives.clip(1), 1)
@@ -186,7 +188,7 @@ def _pos_weight(config: FitConfig, values: np.ndarray, exclusive: bool) -> Tenso
 
 
 class _Batches(IterableDataset[list[Tensor]]):
-    """Shuffled epochs of the training part, one batch a step."""
+    """Shuffled epochs of the training part, one batch per step."""
 
     def __init__(self, inputs: Inputs, values: np.ndarray, split: Split, config: FitConfig, steps: int):
         self.inputs, self.rows, self.seed, self.steps = inputs, split.train, split.seed, steps
@@ -233,7 +235,7 @@ class _KeepBest(L.Callback):
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
-        """The averaged weights in the network's place, where there are any."""
+        """Use the moving average of the weights, if there is one."""
         if self.average is None:
             yield
             return

@@ -1,6 +1,6 @@
 """L2-penalised logistic regression by Newton's method with preconditioned conjugate gradients.
 
-Converges like scikit-learn's newton-cholesky and is more than 15 times faster (docs/benchmarks.md, "Linear probe").
+It converges like scikit-learn's newton-cholesky and is more than 15 times faster (docs/benchmarks.md, "Linear probe").
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
-TOLERANCE = 1e-6  # stops when a step promises a smaller share of the loss
-MOST_STEPS, MOST_PRODUCTS = 50, 50  # Newton steps, and products with the Hessian in each
-SAMPLED, WORTH = 4096, 50  # rows that the preconditioner is made of: all, if that costs no more than so many products
-SMALL = 2**22  # numbers in features that are computed in float64; more are in float32: half the bytes, half the time
+TOLERANCE = 1e-6  # stop if a step is expected to reduce the loss by a smaller share
+MOST_STEPS, MOST_PRODUCTS = 50, 50  # largest number of Newton steps, and of products with the Hessian in each
+SAMPLED, WORTH = 4096, 50  # rows for the preconditioner; all rows, if that costs at most this many products
+SMALL = 2**22  # largest number of feature values for float64; above it, float32 takes half the memory and time
 
 
 def fit_logistic(
@@ -28,16 +28,16 @@ def fit_logistic(
     balanced: bool = False,
     start: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Weights (D + 1, C), bias last; the bias is not penalised.
+    """Fit weights (D + 1, C). The last row is the bias, which is not penalised.
 
-    x: (N, D) with mean 0 and deviation 1; values: (N, C); strength: scikit-learn's C; exclusive: softmax, else one
-    sigmoid per class; balanced: weigh classes (or positives and negatives) as if equally frequent; start: initial
-    weights.
+    x: features (N, D) with mean 0 and standard deviation 1. values: labels (N, C). strength: scikit-learn's C.
+    exclusive: softmax instead of one sigmoid per class. balanced: weigh classes (or positives and negatives) as if
+    equally frequent. start: initial weights.
     """
     with _blas().limit(limits=1 if x.size * values.shape[1] < 2**24 else None, user_api="blas"):
         if len(x) >= x.shape[1]:
             return _Regression(x, values, strength, exclusive, balanced).solved(start)
-        # The solution lies in the span of the rows: N dimensions do.
+        # The solution is in the span of the rows, so N dimensions are enough.
         span, rows = np.linalg.qr(x.T)  # (D, N), (N, N)
         if start is not None:
             start = np.vstack([span.T @ start[:-1], start[-1]])
@@ -46,7 +46,7 @@ def fit_logistic(
 
 
 class _Regression:
-    """The mean penalised loss, and its first two derivatives."""
+    """The mean penalised loss and its first two derivatives."""
 
     def __init__(self, x: np.ndarray, values: np.ndarray, strength: float, exclusive: bool, balanced: bool):
         n, dim = x.shape
@@ -56,21 +56,21 @@ class _Regression:
         self.ridge = np.r_[np.full(dim, 1 / (strength * n)), 0.0][:, None]  # (D + 1, 1)
 
     def solved(self, start: np.ndarray | None) -> np.ndarray:
-        """Where the loss is least, (D + 1, C)."""
+        """Weights with the smallest loss, (D + 1, C)."""
         w = np.zeros((self.x.shape[1] + 1, self.values.shape[1])) if start is None else start
         loss, p = self.at(w)
         for _ in range(MOST_STEPS):
             gradient = self.sums(self.weigh * (p - self.values)) + self.ridge * w
-            if not gradient.any():  # constant features: a collapsed encoder's
+            if not gradient.any():  # constant features, as of a collapsed encoder
                 break
             step = self.newton_step(gradient, p)
             slope = (gradient * step).sum()
-            if not slope < -TOLERANCE * loss:  # also if it is not a number
+            if not slope < -TOLERANCE * loss:  # also true for NaN
                 break
             length = 1.0
             while (tried := self.at(w + length * step))[0] > loss + 1e-4 * length * slope and length > 1e-6:
                 length /= 2
-            if tried[0] >= loss:  # as near as rounding allows
+            if tried[0] >= loss:  # the remaining error is rounding
                 break
             w, (loss, p) = w + length * step, tried
         return w
@@ -94,11 +94,11 @@ class _Regression:
         return self.x @ w[:-1].astype(self.x.dtype) + w[-1].astype(self.x.dtype)
 
     def sums(self, slopes: np.ndarray) -> np.ndarray:
-        """(N, C) of the scores to (D + 1, C) of the weights."""
+        """Gradient of the weights (D + 1, C) from the gradient of the scores (N, C)."""
         return np.vstack([self.x.T @ slopes, slopes.sum(0)]).astype(np.float64)
 
     def newton_step(self, gradient: np.ndarray, p: np.ndarray) -> np.ndarray:
-        """By conjugate gradients, as exactly as pays (D + 1, C)."""
+        """Newton step (D + 1, C) by conjugate gradients, only as accurate as useful."""
         solve = self.preconditioner(p)
         step, residual = np.zeros_like(gradient), -gradient
         direction = solved = solve(residual)
@@ -121,7 +121,7 @@ class _Regression:
         return self.sums(self.weigh * p * centred) + self.ridge * direction
 
     def preconditioner(self, p: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-        """Solves by an estimate of the Hessian: of some rows, and the same for all classes but for a factor."""
+        """Solver for an approximate Hessian: from a sample of rows, and equal for all classes up to a factor."""
         from scipy.linalg import cho_factor, cho_solve
 
         curvature = self.weigh * p * (1 - p)  # (N, C)
@@ -133,13 +133,13 @@ class _Regression:
         gram = (x.T @ (x * weights)).astype(np.float64) * (n / len(x))
         diagonal = np.diag_indices_from(gram)
         gram[diagonal] += self.ridge[:, 0] / scale.mean()
-        gram[diagonal] += 1e-7 * np.trace(gram)  # rounding, and a bias that no record pulls at
+        gram[diagonal] += 1e-7 * np.trace(gram)  # against rounding, and for a bias with zero gradient
         factor = cho_factor(gram, overwrite_a=True, check_finite=False)
         return lambda r: cho_solve(factor, r, check_finite=False) / scale
 
 
 def probabilities(x: np.ndarray, weights: np.ndarray, exclusive: bool) -> np.ndarray:
-    """(N, C) probabilities from features x (N, D) and weights (D + 1, C)."""
+    """Probabilities (N, C) from features x (N, D) and weights (D + 1, C)."""
     z = x @ weights[:-1] + weights[-1]
     return np.exp(z - np.logaddexp.reduce(z, axis=1, keepdims=True)) if exclusive else _sigmoid(z)
 
@@ -149,7 +149,7 @@ def _sigmoid(z: np.ndarray) -> np.ndarray:
 
 
 def _balance(values: np.ndarray, exclusive: bool) -> np.ndarray:
-    """Loss weights: (N, 1) for exclusive classes, else (N, C); an absent class or side weighs nothing."""
+    """Loss weights: (N, 1) for exclusive classes, else (N, C). Absent classes have the weight 0."""
     n, positive = len(values), values.sum(0)
     if exclusive:
         return (values * n / (len(positive) * positive.clip(1))).sum(1, keepdims=True)
@@ -158,7 +158,7 @@ def _balance(values: np.ndarray, exclusive: bool) -> np.ndarray:
 
 @cache
 def _blas() -> ThreadpoolController:
-    """BLAS's threads. On small products they wait for each other: 30 ms a step instead of 2 on two busy cores."""
+    """Threads of BLAS. For small products they wait for each other: 30 ms per step instead of 2 on two busy cores."""
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()

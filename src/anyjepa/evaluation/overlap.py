@@ -1,4 +1,4 @@
-"""Did pretraining see the records that are tested?"""
+"""Check whether pretraining saw the test records."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from anyjepa.evaluation.splits import Split
 
 
 class Seen(Protocol):
-    """What an encoder was pretrained on; `weights.model.TrainingRecords` is one."""
+    """Interface of the records that an encoder was pretrained on, such as `weights.model.TrainingRecords`."""
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Names of the data sets or folders, as far as they are known."""
+        """Names of the data sets or folders, if they are known."""
         ...
 
     def saw_ids(self, ids: Iterable[str]) -> list[str]:
-        """Those of `ids` that were trained on."""
+        """The subset of `ids` that was used for training."""
         ...
 
     def saw_groups(self, groups: Iterable[str]) -> list[str]:
-        """Those of `groups` that were trained on."""
+        """The subset of `groups` that was used for training."""
         ...
 
     def saw_signals(self, digests: Iterable[str]) -> list[str] | None:
-        """Those of the records' digests (`signal_hash`) that were trained on, under whatever name; None: unknown."""
+        """The subset of signal digests (`signal_hash`) that was used for training, under any name; None: unknown."""
         ...
 
 
 class Nothing:
-    """`Seen` of random weights."""
+    """`Seen` for random weights."""
 
     sources: tuple[str, ...] = ()
 
@@ -52,16 +52,16 @@ class Nothing:
 
 @dataclass(frozen=True)
 class Exposure:
-    """How many of the tested records pretraining saw, themselves or by another record of their group; None: unknown.
+    """Number of test records that pretraining saw, or of which it saw another record of their group; None: unknown.
 
-    shared: data sets that both come from, where nothing tells the records apart, and what pretraining's was called.
+    shared: data sets of both whose records cannot be compared, with the name of the source in pretraining.
     """
 
     seen: int | None
     tested: int
     unknown: str = ""  # why
     shared: Mapping[str, str] = field(default_factory=dict)
-    labelled: bool = False  # the encoder was fine-tuned, so that it may know their labels
+    labelled: bool = False  # whether the encoder was fine-tuned, so that it may have seen the labels
 
     @property
     def transductive(self) -> bool | None:
@@ -75,7 +75,7 @@ class Exposure:
                 name if name == source else f"{name} (in {source})" for name, source in sorted(self.shared.items())
             )
             return (
-                f"CONTAMINATED: pretraining and this evaluation both use {both}; no record is known again by name, "
+                f"CONTAMINATED: pretraining and this evaluation both use {both}; no record can be matched by name, "
                 f"patient or signal, so it is unknown which of the {self.tested} tested ones it saw"
             )
         if self.seen is None:
@@ -101,27 +101,28 @@ def exposure(
     patients: Sequence[str] = (),
     labelled: bool = False,
 ) -> Exposure:
-    """`seen`: for each split what its encoder was pretrained on, None where that is unknown.
+    """Count the test records that pretraining saw.
 
-    digests: of each record's signal, which find a record again whose name or folder changed. sources: of each record,
-    the name of its data set or folder. patients: of each record, as pretraining would name them; the table's groups may
-    be spelt in another way, or be no patients. labelled: the encoder was trained on labels too.
+    seen: records that the encoder of each split was pretrained on; None: unknown. digests: digest of the signal of each
+    record, which finds records whose name or folder has changed. sources: data set or folder of each record. patients:
+    patients of each record as pretraining would name them, because the groups of the table can have other names or be
+    something else. labelled: whether the encoder was also trained on labels.
     """
     people = [set(names) for names in zip(table.groups, patients or table.groups, strict=True)]
     tested: set[int] = set()
     met: set[int] = set()
     unknown = ""
     shared: dict[str, str] = {}
-    for known, split in zip(seen, splits, strict=True):
+    for pretrained, split in zip(seen, splits, strict=True):
         tested.update(split.test.tolist())
-        if known is None:
-            unknown = "nothing is known about its data"
+        if pretrained is None:
+            unknown = "its training data are unknown"
             continue
-        signals = known.saw_signals([digests[int(row)] for row in split.test]) if digests else []
+        signals = pretrained.saw_signals([digests[int(row)] for row in split.test]) if digests else []
         if signals is None:
-            unknown = unknown or "its model folder knows records by name only, not by signal"
-        met.update(_met(known, table, split.test, digests, set(signals or ()), people))
-        shared |= _shared(known, table, split.test, digests, sources, people)
+            unknown = unknown or "its model folder lists names of records, but no digests of their signals"
+        met.update(_met(pretrained, table, split.test, digests, set(signals or ()), people))
+        shared |= _shared(pretrained, table, split.test, digests, sources, people)
     return Exposure(None if unknown and not met else len(met), len(tested), unknown, shared, labelled)
 
 
@@ -133,10 +134,10 @@ def _shared(
     sources: Sequence[str],
     people: Sequence[AbstractSet[str]],
 ) -> dict[str, str]:
-    """Data sets of tested records that pretraining used as well, with its own name for the source.
+    """Data sets of test records that pretraining used as well, with the name of the source in pretraining.
 
-    Not those of which it knows any record of this evaluation, of whatever part: then names or signals can be compared,
-    and say of the tested records what there is to say.
+    A data set is not included if pretraining has any record of it in this evaluation, in any part, because then names
+    or signals can be compared.
     """
     used = {name: source for source in seen.sources for name in data_sets(source)}
     if not used or not sources:
@@ -146,8 +147,8 @@ def _shared(
     rows = [row for row in range(len(table)) if members[row] & of_test]
     signals = seen.saw_signals([digests[row] for row in rows]) if digests else []
     met = _met(seen, table, np.array(rows, int), digests, set(signals or ()), people)
-    known = {name for row in met for name in members[row]}
-    return {name: used[name] for name in of_test - known}
+    comparable = {name for row in met for name in members[row]}
+    return {name: used[name] for name in of_test - comparable}
 
 
 def _met(

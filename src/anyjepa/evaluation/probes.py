@@ -1,4 +1,4 @@
-"""Probes on frozen features (N, D): logistic regression and nearest neighbours. Both give scores (N_test, C)."""
+"""Probes on frozen features (N, D): logistic regression and nearest neighbours. Both return scores (N_test, C)."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from anyjepa.nn.pooling import Head, HeadConfig
 
 
 class LinearProbe(Config):
-    """Logistic regression on standardised features: softmax for exclusive classes, else one sigmoid a class."""
+    """Logistic regression on standardised features: softmax for exclusive classes, else one sigmoid per class."""
 
     strengths: tuple[PositiveFloat, ...] = Field(
         default=(1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0),
         min_length=1,
-        description="inverse L2 penalties (scikit-learn's C) to choose from on the validation part",
+        description="inverse L2 penalties (scikit-learn's C), of which the validation part chooses one",
     )
     balanced: bool = Field(
         default=False, description="weigh classes (or positives and negatives) as if equally frequent"
     )
     refit: bool = Field(
-        default=False, description="once the penalty is chosen, train on the training and validation parts together"
+        default=False, description="after choosing the penalty, train on the training and validation parts together"
     )
 
 
 class KnnProbe(Config):
     """Votes of the most similar training records (Wu et al. 2018, section 3.4)."""
 
-    neighbours: PositiveInt = Field(default=20, description="voters; all training records if there are fewer")
+    neighbours: PositiveInt = Field(default=20, description="number of voters; at most all training records")
     temperature: PositiveFloat = Field(
-        default=0.07, description="a voter at cosine similarity s weighs exp(s / temperature)"
+        default=0.07, description="a voter with cosine similarity s has the weight exp(s / temperature)"
     )
 
 
 class Probed(NamedTuple):
-    """Scores of a probe on the test part (N_test, C) and the validation part, and what it chose on the latter.
+    """Scores of a probe on the test part (N_test, C) and on the validation part, and its settings chosen on the latter.
 
-    head: what classifies an encoder's tokens, where there is such a thing; encoder: where it was trained too.
+    head: the head on an encoder's tokens, if there is one. encoder: the fine-tuned encoder, if it was trained too.
     """
 
     scores: np.ndarray
@@ -55,13 +55,13 @@ class Probed(NamedTuple):
 
 
 def linear_probe(x: np.ndarray, values: np.ndarray, split: Split, exclusive: bool, config: LinearProbe) -> Probed:
-    """x: (N, D), values: (N, C) -> class probabilities of the test part."""
+    """Class probabilities of the test part. x: features (N, D). values: labels (N, C)."""
     z, scale = standardised(x, split.train)
-    known, truth = z[split.train], values[split.train]
+    train, truth = z[split.train], values[split.train]
     fits: dict[float, np.ndarray] = {}
     weights = None
     for strength in sorted(config.strengths):
-        weights = fits[strength] = fit_logistic(known, truth, strength, exclusive, config.balanced, weights)
+        weights = fits[strength] = fit_logistic(train, truth, strength, exclusive, config.balanced, weights)
     chosen = config.strengths[0]
     if len(fits) > 1:
         unseen, truth = z[split.validation], values[split.validation]
@@ -78,17 +78,17 @@ def linear_probe(x: np.ndarray, values: np.ndarray, split: Split, exclusive: boo
 
 
 def _as_head(weights: np.ndarray, mean: np.ndarray, std: np.ndarray) -> Head:
-    """The probe (D + 1, C) of standardised features as a linear head on the mean of patch tokens."""
+    """Convert a probe (D + 1, C) of standardised features to a linear head on the mean of patch tokens."""
     linear = (weights[:-1] / std[:, None]).T  # (C, D)
     tensors = {"read.weight": linear, "read.bias": weights[-1] - linear @ mean}
-    with torch.device("meta"):  # nothing to initialise
+    with torch.device("meta"):  # skips the initialisation
         head = Head(HeadConfig(kind="mean", bias=True), linear.shape[1], 1, len(linear))
     head.load_state_dict({name: torch.as_tensor(x, dtype=torch.float32) for name, x in tensors.items()}, assign=True)
     return head.eval()
 
 
 def knn_probe(x: np.ndarray, values: np.ndarray, split: Split, config: KnnProbe) -> Probed:
-    """x: (N, D), values: (N, C) -> weighted share of votes for each class, by cosine of standardised features."""
+    """Weighted share of votes for each class, by cosine of standardised features. x: (N, D), values: (N, C)."""
     z = standardised(x, split.train)[0].astype(np.float32)
     z /= np.linalg.norm(z, axis=1, keepdims=True).clip(1e-12)
     count = min(config.neighbours, len(split.train))
@@ -108,9 +108,9 @@ def knn_probe(x: np.ndarray, values: np.ndarray, split: Split, config: KnnProbe)
 
 
 def standardised(x: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """x (N, D) in float64 with mean 0 and deviation 1 over `rows`, and that mean and deviation (D,).
+    """Standardise x (N, D) to mean 0 and standard deviation 1 over `rows`, in float64, and return both moments (D,).
 
-    Dimensions constant there become 0: their deviation counts as infinite.
+    Dimensions that are constant over `rows` become 0: their standard deviation is set to infinity.
     """
     x = x.astype(np.float64)
     mean, std = x[rows].mean(0), x[rows].std(0)

@@ -102,7 +102,7 @@ def evaluate(
 
 
 def _what(what: tuple[str, str], table: LabelTable) -> tuple[str, str]:
-    """Records that are groups of their own are called the same; groups of another kind than the data's just groups."""
+    """Words for records and groups: the same word if each record is its own group, and 'groups' for unknown groups."""
     records, groups = what
     if table.groups == table.ids:
         return records, records
@@ -133,11 +133,11 @@ def _unscored(row: Row) -> dict[str, int]:
 
 
 def _without_positives(repeats: Sequence[Split], table: LabelTable) -> dict[str, dict[str, int]]:
-    """By part, the classes that are true of none of its records, and in how many repeats."""
+    """Classes without positives by part, with the number of such repeats."""
     counts = {part: sum(~table.values[getattr(split, part)].any(0) for split in repeats) for part in PARTS}
     named = {
-        part: {name: int(n) for name, n in zip(table.classes, found, strict=True) if n}  # type: ignore[arg-type]
-        for part, found in counts.items()
+        part: {name: int(n) for name, n in zip(table.classes, empty, strict=True) if n}  # type: ignore[arg-type]
+        for part, empty in counts.items()
     }
     return {part: classes for part, classes in named.items() if classes}
 

@@ -35,7 +35,7 @@ PROTOCOLS = {
     "finetune": "fine-tuning",
     "supervised": "training from scratch",
 }
-_IN_TERMINAL = {  # 80 columns hold three; the report has all
+_IN_TERMINAL = {  # as many as fit into 80 columns; the report shows all
     True: ("accuracy", "macro_f1", "macro_ece"),  # exclusive classes
     False: ("macro_auprc", "macro_f1", "macro_ece"),
 }
@@ -47,13 +47,13 @@ class Repeat(Config):
     seed: int
     fold: int
     metrics: dict[str, float | None]
-    class_metrics: dict[str, dict[str, float | None]] = Field(description="of each class, by metric")
+    class_metrics: dict[str, dict[str, float | None]] = Field(description="metrics of each class")
     thresholds: dict[str, float | None] | None = Field(
         default=None,
-        description="of each class, with the largest F1 on validation data; none: it has no positives there and .5 is "
-        "used; none for all: the most probable class applies",
+        description="threshold of each class with the largest F1 on validation data; null for a class: it has no "
+        "positives there and 0.5 is used; null: the most probable class is predicted",
     )
-    chosen: dict[str, float] = Field(description="what validation data chose: strength, steps")
+    chosen: dict[str, float] = Field(description="settings chosen on validation data: strength, steps")
 
 
 class Row(Config):
@@ -62,32 +62,34 @@ class Row(Config):
     name: str
     control: bool
     weights: str = Field(description="teacher, student, random or none")
-    transductive: bool | None = Field(description="pretraining saw test records; none: unknown")
+    transductive: bool | None = Field(description="whether pretraining saw test records; null: unknown")
     repeats: tuple[Repeat, ...]
-    metrics: dict[str, Estimate] = Field(description="mean, 95 % t interval over repeats, and over groups (patients)")
-    class_metrics: dict[str, dict[str, Estimate]] = Field(description="the same of each class, by metric")
-    reliability: Reliability | None = Field(default=None, description="of all classes and test parts together")
-    class_reliability: dict[str, Reliability] = Field(default={}, description="of all test parts together")
+    metrics: dict[str, Estimate] = Field(
+        description="mean, 95 % t interval over repeats, bootstrap interval over groups"
+    )
+    class_metrics: dict[str, dict[str, Estimate]] = Field(description="the same for each class, by metric")
+    reliability: Reliability | None = Field(default=None, description="pooled over all classes and test parts")
+    class_reliability: dict[str, Reliability] = Field(default={}, description="pooled over all test parts")
 
     @property
     def title(self) -> str:
-        """Its name, and which weights of a pretrained encoder were used."""
+        """Name of the row, with the weights that a pretrained encoder used."""
         named = self.weights in ("none", "random") or self.weights in self.name
         return self.name if named else f"{self.name} ({self.weights})"
 
 
 class Difference(Config):
-    """The first row minus another."""
+    """Difference between the first row and another."""
 
     minus: str
     metric: str
     estimate: Estimate = Field(
-        description="paired by seed and fold, the interval over groups (patients) by draws of groups"
+        description="difference paired by seed and fold; the bootstrap interval is paired by group"
     )
 
 
 class Parts(Config):
-    """Records and groups of the training, validation and test part in the first repeat, after low-shot."""
+    """Records and groups of the training, validation and test parts in the first repeat, after low-shot."""
 
     records: tuple[int, int, int]
     groups: tuple[int, int, int]
@@ -98,32 +100,32 @@ class Result(Config):
 
     schema_version: Literal[2] = SCHEMA_VERSION
     task: str
-    data: str = Field(description="what was evaluated on, in words")
-    what: tuple[str, str] = Field(default=WHAT, description="what records and their groups are called")
+    data: str = Field(description="name of the data")
+    what: tuple[str, str] = Field(default=WHAT, description="words for records and for groups")
     protocol: str
     preset: str = Field(default="", description="name of the published protocol whose settings these are")
-    settings: dict[str, Any] = Field(description="the evaluation's config in full")
-    exclusive: bool = Field(description="each record has exactly one class")
-    classes: dict[str, int] = Field(description="records of each class that was evaluated")
-    dropped: dict[str, int] = Field(description="classes left out for having too few records, with their number")
-    unscored: dict[str, int] = Field(description="classes without an AUROC in some test parts, and in how many")
+    settings: dict[str, Any] = Field(description="the full config of the evaluation")
+    exclusive: bool = Field(description="whether each record has exactly one class")
+    classes: dict[str, int] = Field(description="number of records of each evaluated class")
+    dropped: dict[str, int] = Field(description="classes excluded because they are too rare, with their records")
+    unscored: dict[str, int] = Field(description="classes without an AUROC in some test parts, with their number")
     without_positives: dict[str, dict[str, int]] = Field(
-        default={}, description="part (train, validation, test): classes without positives, and in how many repeats"
+        default={}, description="classes without positives by part (train, validation, test), with their repeats"
     )
     records: int
     groups: int
-    unlabelled: int = Field(description="records of the data without a label")
-    absent: int = Field(description="labelled ids without data")
+    unlabelled: int = Field(description="number of records without a label")
+    absent: int = Field(description="number of labelled ids without data")
     examples: dict[str, tuple[str, ...]] = Field(default={}, description="the first unlabelled and absent ids")
     parts: Parts
     rows: tuple[Row, ...]
     intervals: Literal["repeats", "patients"] = Field(
         default="repeats",
-        description="what 95 % intervals to show: t over repeats, or where all repeats have the same "
-        "test part the bootstrap over groups (patients)",
+        description="which 95 % intervals to show: t over repeats, or the bootstrap over groups (patients) "
+        "if all repeats have the same test part",
     )
     differences: tuple[Difference, ...]
-    notices: tuple[str, ...] = Field(description="what a reader must know first, transductive pretraining above all")
+    notices: tuple[str, ...] = Field(description="warnings for the reader, such as transductive pretraining")
     environment: dict[str, str]
 
     def __str__(self) -> str:
@@ -137,36 +139,36 @@ class Result(Config):
 
     @property
     def basis(self) -> str:
-        """What the intervals shown are, as '95 % t over 15 repeats'."""
+        """Kind of the intervals shown, such as '95 % t over 15 repeats'."""
         if self.intervals == "patients":
             return f"95 % over {self.what[1]} (bootstrap)"
         return f"95 % t over {len(self.rows[0].repeats)} repeats"
 
     @property
     def size(self) -> str:
-        """'2,750 ECGs of 1,100 patients', in the data's own words."""
+        """Size of the data, such as '2,750 ECGs of 1,100 patients'."""
         records, groups = self.what
         return f"{self.records:,} {records}" + (f" of {self.groups:,} {groups}" if groups != records else "")
 
     @property
     def title(self) -> str:
-        """'attentive probe (ecg-linear)'."""
+        """Title, such as 'attentive probe (ecg-linear)'."""
         return PROTOCOLS.get(self.protocol, self.protocol) + (f" ({self.preset})" if self.preset else "")
 
     def metric(self, row: Row, name: str, label: str | None = None) -> Estimate:
-        """A metric of a row, overall or of one class, with the interval to show."""
-        found = row.metrics if label is None else row.class_metrics.get(name, {})
-        return self.shown(found.get(label or name, UNKNOWN))
+        """A metric of a row, overall or of one class, with its interval."""
+        metrics = row.metrics if label is None else row.class_metrics.get(name, {})
+        return self.shown(metrics.get(label or name, UNKNOWN))
 
     def difference(self, row: Row) -> Estimate:
-        """Macro AUROC of the first row minus this one with the interval to show; unknown for the first row itself."""
-        found = next((difference for difference in self.differences if difference.minus == row.name), None)
-        return self.shown(found.estimate) if found else UNKNOWN
+        """Macro AUROC of the first row minus that of this row, with its interval; unknown for the first row."""
+        matches = (difference.estimate for difference in self.differences if difference.minus == row.name)
+        return self.shown(next(matches, UNKNOWN))
 
     def shown(self, estimate: Estimate) -> Estimate:
-        """The estimate with the interval that `intervals` names, none where that has no width.
+        """The estimate with the kind of interval in `intervals`; without one if its width is 0.
 
-        Equal repeats on one test part have a t interval without width that would pass for certainty.
+        Repeats that are equal, on one test part, have a t interval of width 0, which would suggest certainty.
         """
         over_patients = self.intervals == "patients"
         low, high = (estimate.bootstrap or (None, None)) if over_patients else (estimate.low, estimate.high)
@@ -183,17 +185,17 @@ class Result(Config):
 
     @classmethod
     def from_json(cls, path: str | Path) -> Result:
-        """Read a result file, also of an older schema. Raises InputError with the first thing that does not fit."""
+        """Read a result file of this or an older schema. Raises InputError if it is not valid."""
         where = f"{path}: not a result of anyjepa evaluate"
         raw = read_json(Path(path))
         version = raw.get("schema_version") if isinstance(raw, dict) else None
         if isinstance(version, int) and version > SCHEMA_VERSION:
-            raise InputError(f"{path}: schema_version {version} was written by a newer anyjepa: update anyjepa")
+            raise InputError(f"{path}: schema_version {version} was written by a newer anyjepa; update anyjepa")
         return validated(cls, _from_version_1(raw, where) if version == 1 else raw, where)
 
 
 def _from_version_1(raw: dict[str, Any], where: str) -> dict[str, Any]:
-    """Version 1 knew of AUROC only for classes and for intervals over patients, which it kept beside the estimates."""
+    """Convert version 1, which had only AUROC per class, and bootstrap intervals outside of the estimates."""
     try:
         rows = [
             {key: value for key, value in row.items() if key not in ("class_auroc", "bootstrap")}
@@ -209,9 +211,9 @@ def _from_version_1(raw: dict[str, Any], where: str) -> dict[str, Any]:
             for row in raw["rows"]
         ]
         differences = [
-            {key: value for key, value in found.items() if key != "bootstrap"}
-            | {"estimate": _with_bootstrap(found["estimate"], found)}
-            for found in raw["differences"]
+            {key: value for key, value in difference.items() if key != "bootstrap"}
+            | {"estimate": _with_bootstrap(difference["estimate"], difference)}
+            for difference in raw["differences"]
         ]
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{where}: damaged version 1 ({error!r})") from None
@@ -223,7 +225,7 @@ def _with_bootstrap(estimate: dict[str, Any], holder: dict[str, Any]) -> dict[st
 
 
 def render(result: Result) -> Group:
-    """The result for a terminal: notices, a table of rows, and what is behind it."""
+    """The result for a terminal: notices, a table of rows, and notes on the data and the intervals."""
     from rich import box
     from rich.console import Group
     from rich.table import Table
@@ -233,7 +235,7 @@ def render(result: Result) -> Group:
     title = f"{result.task}: {result.title} on {result.data}"
     table = Table(title=title, title_justify="left", box=box.HORIZONTALS, show_lines=True, collapse_padding=True)
     table.add_column("")
-    for heading in ("macro\nAUROC", "first row\nminus this", *(TITLES[name].replace(" ", "\n") for name in others)):
+    for heading in ("macro\nAUROC", "first row\nminus this row", *(TITLES[name].replace(" ", "\n") for name in others)):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in result.rows:
         cells = [_cell(result.metric(row, "macro_auroc")), _cell(result.difference(row), signed=True)]
@@ -244,7 +246,7 @@ def render(result: Result) -> Group:
 
 
 def _cell(estimate: Estimate, signed: bool = False) -> str:
-    """Mean, and on a line of its own the interval, so that 80 columns hold the table."""
+    """The mean with the interval on a second line, so that the table fits into 80 columns."""
     sign = "+" if signed else ""
     interval = "" if estimate.low is None else f"\n{estimate.low:{sign}.3f} to {estimate.high:{sign}.3f}"
     return _mean(estimate, sign) + interval
@@ -262,7 +264,7 @@ def _footnote(result: Result) -> str:
         "Classes: " + ", ".join(f"{name} {count}" for name, count in result.classes.items()),
     ]
     if result.dropped:
-        lines.append("Too rare: " + ", ".join(f"{name} {count}" for name, count in result.dropped.items()))
+        lines.append("Excluded as too rare: " + ", ".join(f"{name} {count}" for name, count in result.dropped.items()))
     if result.unscored:
         lines.append("Without AUROC in some test parts: " + ", ".join(f"{k} ({n})" for k, n in result.unscored.items()))
     lines += [
@@ -280,5 +282,5 @@ def _footnote(result: Result) -> str:
 
 
 def first_of(names: tuple[str, ...], count: int) -> str:
-    """': a, b, ...' for the first of `count` names, '.' without any."""
+    """End of a sentence with the first of `count` names, such as ': a, b, ...'; '.' if there are no names."""
     return f": {', '.join(names)}{', ...' if count > len(names) else '.'}" if names else "."

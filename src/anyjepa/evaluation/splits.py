@@ -20,42 +20,42 @@ OpenShare = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Folds(Config):
-    """k folds, stratified by label; every record is tested once a seed."""
+    """k folds, stratified by label. Every record is tested once per seed."""
 
     kind: Literal["folds"] = "folds"
-    folds: int = Field(default=5, ge=2, description="test parts that together are all records")
-    validation: OpenShare = Field(default=0.2, description="share of the rest that chooses regularisation and stopping")
+    folds: int = Field(default=5, ge=2, description="number of folds")
+    validation: OpenShare = Field(default=0.2, description="share of the rest for choosing settings and early stopping")
 
     @property
     def overlap(self) -> float:
-        """Test records for each training record; see `intervals.estimate`."""
+        """Ratio of test to training records; see `intervals.estimate`."""
         return 1 / (self.folds - 1)
 
 
 class Holdout(Config):
-    """One random test part a seed, stratified by label."""
+    """One random test part per seed, stratified by label."""
 
     kind: Literal["holdout"] = "holdout"
-    test: OpenShare = Field(default=0.2, description="share of all records that is tested")
-    validation: OpenShare = Field(default=0.2, description="share of the rest that chooses regularisation and stopping")
+    test: OpenShare = Field(default=0.2, description="share of all records for testing")
+    validation: OpenShare = Field(default=0.2, description="share of the rest for choosing settings and early stopping")
 
     @property
     def overlap(self) -> float:
-        """Test records for each training record; see `intervals.estimate`."""
+        """Ratio of test to training records; see `intervals.estimate`."""
         return self.test / (1 - self.test)
 
 
 class Fixed(Config):
-    """The split of the label table. Without a validation part there, a share of its training part, drawn by seed."""
+    """The split of the label table. If it has no validation part, a random share of the training part is used."""
 
     kind: Literal["fixed"] = "fixed"
     validation: OpenShare = Field(
-        default=0.2, description="share of the training part, where the table names no validation part"
+        default=0.2, description="share of the training part, if the table has no validation part"
     )
 
     @property
     def overlap(self) -> float:
-        """Zero: the test part is the same in every repeat."""
+        """Zero, because the test part is the same in every repeat."""
         return 0.0
 
 
@@ -64,7 +64,7 @@ SplitConfig = Annotated[Folds | Holdout | Fixed, Field(discriminator="kind")]
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of a label table, (n,) integers each."""
+    """Rows of a label table for each part, (n,) integers each."""
 
     train: np.ndarray
     validation: np.ndarray
@@ -74,7 +74,7 @@ class Split:
 
 
 def splits(table: LabelTable, config: Folds | Holdout | Fixed, seed: int) -> Iterator[Split]:
-    """The splits of one seed: k for folds, else one. Raises InputError if the groups do not suffice."""
+    """The splits of one seed: k for folds, else one. Raises InputError if there are too few groups."""
     for fold, (rest, validation, test) in enumerate(_test_parts(table, config, seed)):
         if validation is None:
             shares, rng = (1 - config.validation, config.validation), generator(seed, "validation", fold)
@@ -83,7 +83,7 @@ def splits(table: LabelTable, config: Folds | Holdout | Fixed, seed: int) -> Ite
         for name, rows in (("training", rest), ("validation", validation), ("test", test)):
             if not len(rows):
                 rarest = min(table.values.sum(0), default=0)
-                advice = "" if config.kind == "fixed" else "; label more records, or leave rare classes out"
+                advice = "" if config.kind == "fixed" else "; label more records, or exclude rare classes"
                 raise InputError(
                     f"split: the {name} part is empty ({len(table)} records in {len(set(table.groups))} groups, "
                     f"{rarest:g} of the rarest class){advice}"
@@ -94,7 +94,7 @@ def splits(table: LabelTable, config: Folds | Holdout | Fixed, seed: int) -> Ite
 def _test_parts(
     table: LabelTable, config: Folds | Holdout | Fixed, seed: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray | None, np.ndarray]]:
-    """(rest, validation where it is fixed, test) of every fold."""
+    """(rest, validation part if it is fixed, test part) of every fold."""
     if isinstance(config, Fixed):
         if table.split is None:
             raise InputError("split: 'fixed' needs a label table with a split column (--split)")
@@ -110,25 +110,25 @@ def _test_parts(
 
 
 def strata(values: np.ndarray) -> np.ndarray:
-    """(N, C + 1) label columns, the last for records without any class, so that a row has at least one."""
+    """Label columns (N, C + 1). The last column marks records without any class, so that every row has a one."""
     return np.c_[values, values.sum(1) == 0].astype(int)
 
 
 def stratify(
     columns: np.ndarray, groups: Sequence[str], shares: Sequence[float], rng: np.random.Generator
 ) -> np.ndarray:
-    """(N,) part of each row; each part gets about its share of the rows and of the ones in each column (N, S).
+    """Part of each row, (N,). Each part gets about its share of the rows and of the ones in each column (N, S).
 
-    Iterative stratification (Sechidis et al. 2011) with groups in place of examples: the groups of the rarest column
-    that is left go first, each to the part that lacks this column most, of those that half of the group fits into
-    (a record a column may be over, by rounding).
+    Iterative stratification (Sechidis et al. 2011) of groups instead of examples. Groups of the rarest remaining column
+    are assigned first, each to the part that needs this column most, among the parts with room for half of the group.
+    By rounding, a part can get one record too many per column.
     """
     names, group_of = np.unique(np.asarray(groups), return_inverse=True)
     counts = np.zeros((len(names), columns.shape[1]))
     np.add.at(counts, group_of, columns)  # (G, S)
     sizes = np.bincount(group_of)
-    wanted = np.asarray(shares)[:, None]
-    lacks, room = wanted * counts.sum(0), (wanted * sizes.sum())[:, 0]  # (P, S), (P,)
+    targets = np.asarray(shares)[:, None]
+    lacks, room = targets * counts.sum(0), (targets * sizes.sum())[:, 0]  # (P, S), (P,)
     part = np.full(len(names), -1)
     shuffled = rng.permutation(len(names))
     while len(left := shuffled[part[shuffled] < 0]):
@@ -145,31 +145,31 @@ def stratify(
 
 
 def low_shot(table: LabelTable, split: Split, amount: int | float) -> Split:
-    """The split with fewer labels: `amount` records a class (integer) or a share of the part (float below 1).
+    """The split with fewer labels: `amount` records per class (integer) or a share of the part (float below 1).
 
-    Training and validation parts shrink alike, for choosing on more labels than one trains on is no low-shot
-    experiment; the test part stays. Draws depend on the split's seed and fold only.
+    The training and validation parts are both reduced, because a low-shot experiment must not choose settings with more
+    labels than it trains on. The test part does not change. Draws depend only on the seed and fold of the split.
     """
     draw = _few_a_class if isinstance(amount, int) else _few_of_all
     parts = {}
     for name, rows in (("train", split.train), ("validation", split.validation)):
         parts[name] = draw(table, rows, amount, generator(split.seed, f"low shot {name}", split.fold))
         if len(rows) and not len(parts[name]):
-            raise InputError(f"low shot: {amount} of the {name} part is no record; it has {len(rows)}")
+            raise InputError(f"low shot: {amount} of the {name} part is less than one of its {len(rows)} records")
     return replace(split, **parts)
 
 
 def warn_of_few(table: LabelTable, whole: Sequence[Split], amount: int | float) -> None:
-    """One DataWarning for the classes that have fewer than `amount` training labels in some split, with the fewest."""
+    """Issue one DataWarning with the classes that have fewer than `amount` training labels in some split."""
     fewest = np.min([table.values[split.train].sum(0) for split in whole], axis=0)  # (C,)
     few = [f"{name} {count:.0f}" for name, count in zip(table.classes, fewest, strict=True) if count < amount]
     if isinstance(amount, int) and few:
-        message = f"low shot: fewer than {amount} training labels in some split, so all are taken: {', '.join(few)}"
+        message = f"low shot: fewer than {amount} training labels in some split, so all are used: {', '.join(few)}"
         warnings.warn(message, DataWarning, stacklevel=3)
 
 
 def _few_a_class(table: LabelTable, rows: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
-    """Rows with `amount` of each stratum, or all it has: a second record of a patient only once all have given one."""
+    """Rows with `amount` records per stratum, or all. A patient's second record comes after the first of all others."""
     shuffled = rng.permutation(rows)
     turn: defaultdict[str, int] = defaultdict(int)
     turns = []
@@ -188,7 +188,7 @@ def _few_a_class(table: LabelTable, rows: np.ndarray, amount: float, rng: np.ran
 
 
 def _few_of_all(table: LabelTable, rows: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
-    """A stratified share of the rows, whole patients."""
+    """A stratified share of the rows, by whole patients."""
     part = stratify(strata(table.values[rows]), _at(table.groups, rows), (amount, 1 - amount), rng)
     return rows[part == 0]
 
@@ -196,7 +196,7 @@ def _few_of_all(table: LabelTable, rows: np.ndarray, amount: float, rng: np.rand
 def check_leakage(splits: Iterable[Split], groups: Sequence[str], hashes: Sequence[str] | None = None) -> None:
     """Raise InputError if a row or a group is in two parts of a split.
 
-    hashes: a digest of each signal; the same signal in two parts under different groups gives a DataWarning.
+    hashes: digest of each signal. The same signal in two parts under different groups gives a DataWarning.
     """
     for split in splits:
         seen = {
@@ -209,7 +209,9 @@ def check_leakage(splits: Iterable[Split], groups: Sequence[str], hashes: Sequen
                 raise InputError(f"split (seed {split.seed}, fold {split.fold}): {what} {seen[what]}")
         if seen.get("signal"):
             where = f"split (seed {split.seed}, fold {split.fold})"
-            warnings.warn(f"{where}: one signal under two ids: {seen['signal']}; give both one group", DataWarning, 2)
+            warnings.warn(
+                f"{where}: the same signal has two ids: {seen['signal']}; put both into one group", DataWarning, 2
+            )
 
 
 def _first_crossing(split: Split, column: Sequence) -> str | None:

@@ -1,4 +1,4 @@
-"""Labelled records, their splits, and how each row of a result is computed on them."""
+"""Compute the rows of a result on labelled records and their splits."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Candidate:
 
     encoder: Encoder
     weights: str = "teacher"  # or 'student', 'random'
-    seen: Seen | None = None  # what it was pretrained on; None: unknown
+    seen: Seen | None = None  # records that it was pretrained on; None: unknown
 
 
 # A function, if pretraining left out the split's test part. It is called repeatedly, so it should keep its results.
@@ -45,20 +45,20 @@ Source = Candidate | Callable[[Split], Candidate]
 
 @dataclass(frozen=True)
 class Fitted:
-    """A classifier that was trained on one split, and what is known about it."""
+    """A classifier that was trained on one split, with its metadata."""
 
     encoder: Encoder
     head: Head
-    trained: bool  # the encoder on the labels too
+    trained: bool  # whether the encoder was trained on the labels too
     classes: tuple[str, ...]
     exclusive: bool
-    thresholds: tuple[float, ...] | None  # one a class; None: exclusive
-    unchosen: tuple[str, ...]  # classes that validation data chose no threshold for
+    thresholds: tuple[float, ...] | None  # one per class; None: exclusive classes
+    unchosen: tuple[str, ...]  # classes without positives in the validation data to choose a threshold
     windows: Windows
-    joint: bool  # the head reads all windows of a record at once
+    joint: bool  # whether the head reads all windows of a record at once
     split: Split
     table: LabelTable
-    digests: tuple[str, ...]  # of the signals, in the table's order
+    digests: tuple[str, ...]  # digests of the signals, in the order of the table
     macro_auroc: float  # on the split's test part
 
 
@@ -75,7 +75,7 @@ Evaluator = Callable[[Split], Outcome]
 
 
 class Study:
-    """Labelled records, their splits, and how a row is computed on them."""
+    """Labelled records and their splits, with methods to compute the rows of a result."""
 
     def __init__(self, samples: Samples, table: LabelTable, config: EvaluationConfig, cache: FeatureCache):
         self.samples, self.table, self.config, self.cache = samples, table, config, cache
@@ -89,7 +89,7 @@ class Study:
             warn_of_few(table, whole, config.low_shot)
 
     def evaluators(self, candidates: Mapping[str, Source]) -> dict[str, tuple[Evaluator, bool]]:
-        """Every row by name, and whether it is a control; the candidates first."""
+        """Evaluators of all rows by name, and whether they are controls. The candidates come first."""
         if not candidates:
             raise InputError("evaluate: no encoder to evaluate")
         protocol = self.config.protocol
@@ -112,7 +112,7 @@ class Study:
         return rows | _named(controls | (scratch if self.config.from_scratch else {}), True)
 
     def probe(self, encoder: Encoder, split: Split) -> Probed:
-        """The chosen probe on the frozen encoder."""
+        """Train the configured probe on the frozen encoder."""
         config, values, exclusive = self.config.attentive, self.table.values, self.table.exclusive
         if self.config.protocol in ("linear", "knn"):
             return self.linear(encoder, split)
@@ -124,23 +124,23 @@ class Study:
         return attentive_probe(encoder, tokens, values, split, exclusive, config)
 
     def linear(self, encoder: Encoder, split: Split) -> Probed:
-        """A probe on the mean of the frozen encoder's tokens."""
+        """Train a linear probe on the mean of the frozen encoder's tokens."""
         x = self._cached("mean", encoder, lambda: {"x": mean_features(encoder, *self._inputs)})["x"]
         return self._probe_vectors(x, split)
 
     def train(self, encoder: Encoder, split: Split) -> Probed:
-        """The whole network; beside fine-tuning, training from scratch has the same settings."""
+        """Train the whole network. Training from scratch has the settings of fine-tuning."""
         settings = self.config.finetune if self.config.protocol == "finetune" else self.config.supervised
         values, exclusive, windows = self.table.values, self.table.exclusive, self.config.windows
         head = self.probe(encoder, split).head if settings.after == "attentive" else None
         return finetune(encoder, self.samples, values, split, exclusive, windows, settings, head=head)
 
     def fitted(self, outcome: Outcome, split: Split) -> Fitted:
-        """A row's classifier of one split, to be kept."""
+        """The classifier of a row on one split, for saving it."""
         probed, (scored, thresholds) = outcome.probed, self._decided(outcome.probed, split)
         encoder = probed.encoder or outcome.encoder
         assert encoder is not None, "raw input is never the first row"
-        assert probed.head is not None, "nearest neighbours are refused before"
+        assert probed.head is not None, "nearest neighbours raise an error before"
         unchosen = np.zeros(len(self.table.classes), bool) if thresholds is None else np.isnan(thresholds)
         return Fitted(
             encoder=encoder,
@@ -159,13 +159,13 @@ class Study:
         )
 
     def row(self, name: str, outcomes: Sequence[Outcome], control: bool, seen: Exposure) -> tuple[Row, Resampled]:
-        """A row's metrics over all repeats, and over resamples of the patients: the same draws for every row."""
+        """Metrics of a row over all repeats, and over resamples of the patients, which are the same for every row."""
         decided = [self._decided(one.probed, split) for split, one in zip(self.repeats, outcomes, strict=True)]
         tests = [scored for scored, _ in decided]
         resampled = bootstrap(tests, self.config.bootstrap)
         repeats = [
-            self._repeat(split, one.probed, *found)
-            for split, one, found in zip(self.repeats, outcomes, decided, strict=True)
+            self._repeat(split, one.probed, *decisions)
+            for split, one, decisions in zip(self.repeats, outcomes, decided, strict=True)
         ]
         classes = self.table.classes
 
@@ -191,7 +191,7 @@ class Study:
         return row, resampled
 
     def _decided(self, probed: Probed, split: Split) -> tuple[Scored, np.ndarray | None]:
-        """The test part with decisions by thresholds that validation data choose, and those thresholds (C,)."""
+        """The test part with decisions, and the thresholds (C,), which are chosen on validation data."""
         values, exclusive = self.table.values, self.table.exclusive
         thresholds = None if exclusive else best_thresholds(values[split.validation], probed.validation)
         groups, decided = np.array(self.table.groups)[split.test], decide(probed.scores, thresholds)
@@ -230,14 +230,14 @@ class Study:
         return evaluate
 
     def _raw(self) -> dict[str, Evaluator]:
-        """Rows on the input itself; a linear probe where the protocol needs tokens or a network."""
+        """Evaluators of the raw input. A linear probe is used if the protocol needs tokens or a network."""
         suffix = "" if self.config.protocol in ("linear", "knn") else ", linear probe"
 
         def evaluator(x: np.ndarray) -> Evaluator:
             return lambda split: Outcome(self._probe_vectors(x, split), "none", Nothing())
 
-        found = raw_features(self.samples, self.config.raw_dimensions)
-        return {name + suffix: evaluator(x) for name, x in found.items()}
+        features = raw_features(self.samples, self.config.raw_dimensions)
+        return {name + suffix: evaluator(x) for name, x in features.items()}
 
     def _probe_vectors(self, x: np.ndarray, split: Split) -> Probed:
         if self.config.protocol == "knn":

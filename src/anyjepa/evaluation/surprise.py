@@ -1,4 +1,4 @@
-"""What a next-embedding model expects of a signal: its continuation, and how far what came was from it."""
+"""Predictions of a next-embedding model: the continuation of a signal, and the surprise at each patch."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from anyjepa.errors import InputError
 from anyjepa.evaluation.finite import check_finite
 from anyjepa.nn.vit import ViT
 
-BATCH = 64  # windows, or histories of one window, that are read at a time
+BATCH = 64  # windows, or histories of one window, that are encoded together
 
 
 @dataclass(frozen=True)
 class Surprise:
-    """Surprise of the patches of records, in the order of the records."""
+    """Surprise at the patches of records, in the order of the records."""
 
-    record: np.ndarray  # (P,) place of the patch's record
-    token: np.ndarray  # (P,) its number in the record
-    values: np.ndarray  # (P,) 1 - cosine of the predicted and the projected patch: 0 as expected, to 2
+    record: np.ndarray  # (P,) index of the record of each patch
+    token: np.ndarray  # (P,) number of the patch in the record
+    values: np.ndarray  # (P,) 1 - cosine of the predicted and the projected patch: 0 (as expected) to 2
 
 
 @torch.inference_mode()
 def surprise(encoder: ViT, samples: Samples, horizon: int = 1) -> Surprise:
-    """Every whole patch against its prediction from `horizon` patches before; the first `horizon` have none.
+    """Compare every whole patch with its prediction from `horizon` patches before; the first `horizon` have none.
 
-    A record longer than the encoder's input is read in half-overlapping inputs, and a patch is scored in the first
-    that knows half an input before it. Raises InputError for a record that is too short.
+    A record longer than the input of the encoder is read in half-overlapping inputs. A patch is scored in the first
+    input with at least half an input before it. Raises InputError for a record that is too short.
     """
     check_horizon(encoder, horizon)
     encoder.eval()
@@ -40,48 +40,48 @@ def surprise(encoder: ViT, samples: Samples, horizon: int = 1) -> Surprise:
         signal, full = _tokens(encoder, samples, place, horizon), encoder.grid[0]
         length = min(len(signal), full)
         starts = window_starts(len(signal), full)
-        found = np.full(len(signal), np.nan, np.float32)
+        first = np.full(len(signal), np.nan, np.float32)
         for part in np.array_split(starts, len(starts) // BATCH + 1):
             windows = torch.stack([signal[start : start + length] for start in part])  # (W, n, D)
             scores = 1 - F.cosine_similarity(predictions(encoder, windows, horizon), windows[:, horizon:], dim=-1)
             check_finite(scores, [samples.ids[place]] * len(scores), encoder)
             for start, score in zip(part, scores.cpu().numpy(), strict=True):
                 new = slice(start + horizon, start + length)
-                found[new] = np.where(np.isnan(found[new]), score, found[new])
-        known = np.flatnonzero(~np.isnan(found))
-        record.append(np.full(len(known), place))
-        token.append(known)
-        values.append(found[known])
+                first[new] = np.where(np.isnan(first[new]), score, first[new])
+        scored = np.flatnonzero(~np.isnan(first))
+        record.append(np.full(len(scored), place))
+        token.append(scored)
+        values.append(first[scored])
     return Surprise(np.concatenate(record), np.concatenate(token), np.concatenate(values))
 
 
 @torch.inference_mode()
 def continuation(encoder: ViT, samples: Samples, horizon: int) -> np.ndarray:
-    """The next `horizon` projected patches of each record, (N, horizon, D): each prediction is fed as the next input.
+    """Predict the next `horizon` projected patches of each record, (N, horizon, D), autoregressively.
 
-    Predictions have a direction only, so each gets the mean length of the patches before it. Positions stay within an
-    input that the encoder knows: what is read are the last patches of the record.
+    Predictions have only a direction, so each gets the mean length of the patches before it. The last patches of the
+    record are read, so that positions stay within the input of the encoder.
     """
     check_horizon(encoder, horizon)
     encoder.eval()
     continued = []
     for place in range(len(samples)):
         tokens = _tokens(encoder, samples, place, horizon)[-(encoder.grid[0] - horizon) :].unsqueeze(0)  # (1, n, D)
-        known = tokens.shape[1]
+        measured = tokens.shape[1]
         length = tokens.norm(dim=-1).mean()
         for _ in range(horizon):
-            ahead = encoder.read(tokens, (known + horizon,))[:, -1:]
+            ahead = encoder.read(tokens, (measured + horizon,))[:, -1:]
             tokens = torch.cat([tokens, F.normalize(ahead, dim=-1) * length], dim=1)
         check_finite(tokens, [samples.ids[place]], encoder)
-        continued.append(tokens[0, known:].cpu().numpy())
+        continued.append(tokens[0, measured:].cpu().numpy())
     return np.stack(continued)
 
 
 def predictions(encoder: ViT, windows: Tensor, horizon: int) -> Tensor:
-    """Projected patches (W, n, D) -> predictions of patches horizon to n - 1, (W, n - horizon, D).
+    """Predict the patches horizon to n - 1, (W, n - horizon, D), from projected patches (W, n, D).
 
-    A patch is predicted from those at least `horizon` before it; those between are predictions, too. Beyond a horizon
-    of 1 every patch has a history of its own, n times the work for each further step.
+    A patch is predicted from patches at least `horizon` before it, and the patches between are predictions, too. For a
+    horizon above 1, every patch has its own history, so each further step takes n times the work.
     """
     ahead = encoder.read(windows, windows.shape[1:2])[:, len(encoder.prefix) : -1]  # of patches 1 to n - 1
     if horizon == 1:
@@ -90,31 +90,31 @@ def predictions(encoder: ViT, windows: Tensor, horizon: int) -> Tensor:
 
 
 def _rolled(encoder: ViT, window: Tensor, ahead: Tensor, horizon: int) -> Tensor:
-    """One window (n, D) and its predictions by one patch (n - 1, D) -> predictions by `horizon`, (n - horizon, D)."""
-    prefix, found = len(encoder.prefix), []
+    """Predictions `horizon` patches ahead, (n - horizon, D), of a window (n, D), from those one ahead (n - 1, D)."""
+    prefix, rolled = len(encoder.prefix), []
     counts = torch.arange(1, len(window) + 1, device=window.device)
     lengths = (window.norm(dim=-1).cumsum(0) / counts).unsqueeze(1)  # (n, 1) mean length up to each patch
-    for last in (counts[:-horizon] - 1).split(BATCH):  # of each history, the last patch that is known
+    for last in (counts[:-horizon] - 1).split(BATCH):  # last measured patch of each history
         histories, row = window.repeat(len(last), 1, 1), torch.arange(len(last), device=window.device)
         predicted = ahead[last]
         for step in range(1, horizon):
             histories[row, last + step] = F.normalize(predicted, dim=-1) * lengths[last]
             predicted = encoder.read(histories, window.shape[:1])[row, prefix + last + step]
-        found.append(predicted)
-    return torch.cat(found)
+        rolled.append(predicted)
+    return torch.cat(rolled)
 
 
 def window_starts(tokens: int, full: int) -> list[int]:
-    """First tokens of the inputs in which a record of so many is read: every half input, the last at its end."""
+    """First tokens of the inputs for a record of `tokens`: one every half input, the last at the end of the record."""
     last = max(0, tokens - full)
     starts = list(range(0, last + 1, max(1, full // 2)))
     return starts if starts[-1] == last else [*starts, last]
 
 
 def check_horizon(encoder: ViT, horizon: int) -> None:
-    """InputError for a horizon that an input of the encoder does not hold twice."""
+    """Raise InputError if the horizon is longer than half an input of the encoder."""
     if not 1 <= horizon <= encoder.grid[0] // 2:
-        raise InputError(f"horizon {horizon}: is not from 1 to {encoder.grid[0] // 2}, half of the model's input")
+        raise InputError(f"horizon {horizon}: must be from 1 to {encoder.grid[0] // 2}, half of the model's input")
 
 
 def _tokens(encoder: ViT, samples: Samples, place: int, horizon: int) -> Tensor:

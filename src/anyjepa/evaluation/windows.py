@@ -1,4 +1,4 @@
-"""The windows of a record that an encoder sees."""
+"""Cut records into the windows that an encoder sees."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from anyjepa.errors import InputError
 
 
 class Windows(Config):
-    """How a record becomes inputs of the encoder."""
+    """How records are cut into windows."""
 
     length: PositiveInt | None = Field(
-        default=None, description="samples along the first axis; none: the whole record, by whole patches"
+        default=None, description="samples along the first axis; null: the whole record, without an incomplete patch"
     )
     stride: PositiveInt | None = Field(
-        default=None, description="samples between starts of windows; none: half a window"
+        default=None, description="samples between the starts of windows; null: half a window"
     )
     count: PositiveInt | None = Field(
         default=None,
-        description="in place of a stride: so many windows evenly spread, the first at the record's start, the last at "
-        "its end (one: in the middle); as many as differ where the record is hardly longer than a window",
+        description="number of windows, instead of a stride: evenly spaced from the start to the end of the record "
+        "(one window: in the middle); fewer if the record is too short for so many different windows",
     )
     tail: Literal["cover", "drop"] = Field(
         default="cover",
-        description="a remainder shorter than a window: covered by a last window that ends with the record, or dropped "
-        "(ECG-JEPA as published)",
+        description="what to do with a remainder shorter than a window: cover it by a last window that ends with the "
+        "record, or drop it (ECG-JEPA as published)",
     )
-    absolute: bool = Field(default=False, description="positions count from the record's start instead of the window's")
-    batch: PositiveInt = Field(default=64, description="windows encoded at a time")
+    absolute: bool = Field(default=False, description="count positions from the start of the record, not of the window")
+    batch: PositiveInt = Field(default=64, description="windows that are encoded together")
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:
         if self.stride is not None and self.count is not None:
-            raise ValueError("stride and count: windows follow one of them, leave the other out")
+            raise ValueError("set one of stride and count, not both")
         return self
 
     def starts(self, samples: int) -> list[int]:
-        """First samples of a record's windows: 0, stride, 2 stride ..., and what `tail` says of the record's end."""
+        """First samples of the windows of a record: 0, stride, 2 stride, ..., and one at the end as set by `tail`."""
         if self.length is None:
             return [0]
         last = samples - self.length
@@ -55,9 +55,9 @@ class Windows(Config):
 
 
 def cut(samples: Samples, place: int, windows: Windows, patch: int) -> list[tuple[np.ndarray, int]]:
-    """A record's windows (C, length, ...) and their first samples. Raises InputError for a record under one window.
+    """Windows (C, length, ...) of a record and their first samples. Raises InputError if the record is too short.
 
-    patch: samples of a token along the first axis; of a whole record an incomplete last patch is left out.
+    patch: samples per token along the first axis. An incomplete last patch of a whole record is dropped.
     """
     signal = samples[place]
     length = windows.length or max(1, signal.shape[1] // patch) * patch
@@ -67,7 +67,7 @@ def cut(samples: Samples, place: int, windows: Windows, patch: int) -> list[tupl
 
 
 def longer(samples: Samples, limit: int) -> np.ndarray:
-    """(N,) whether each record has more than `limit` samples along the first axis."""
+    """Whether each record has more than `limit` samples along the first axis, (N,)."""
     if isinstance(samples, Dataset) and samples.longest <= limit:
-        return np.zeros(len(samples), bool)  # without reading them
+        return np.zeros(len(samples), bool)  # no need to read them
     return np.array([samples[i].shape[1] > limit for i in range(len(samples))], bool)

@@ -1,4 +1,4 @@
-"""The model card: README.md of a model folder."""
+"""Write the model card, README.md of a model folder."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from anyjepa.errors import printable
 from anyjepa.weights.model import ModelConfig
 
 WEIGHTS = {
-    "teacher": "the EMA teacher's (`student.safetensors` holds the student's, where it was kept)",
-    "average": "an average over the steps of training (`student.safetensors` holds the last step's, where it was kept)",
-    "target": "of the encoder that saw whole inputs (`student.safetensors` holds the other one, where it was kept)",
-    "student": "the student's; this model has no teacher",
+    "teacher": "those of the EMA teacher (`student.safetensors`, if it exists, has the student)",
+    "average": "an average over the training steps (`student.safetensors`, if it exists, has the last step)",
+    "target": "those of the encoder that saw whole inputs (`student.safetensors`, if it exists, has the other one)",
+    "student": "those of the student; this model has no teacher",
     "fine-tuned": "fine-tuned together with the classifier head",
 }
 
-RAW = {  # by kind of data: what `embed` takes, and its layout
+RAW = {  # kind of data -> arguments of `embed` and their layout
     "ecg": ('signals, fs=500, leads=leads, unit="mV"', "(records, leads, samples) as recorded"),
     "images": ("images", "(images, height, width, channels) uint8, or a list of images of any size"),
     "video": ("videos", "(videos, frames, height, width, channels) uint8, or a list of videos of any length and size"),
@@ -25,16 +25,16 @@ RAW = {  # by kind of data: what `embed` takes, and its layout
     "cells": ("adata", "AnnData with the model's genes, or log1p expression (cells, genes) in its order"),
 }
 MARKS = re.compile(r"([\\`*\[\]|#~$]|(?<!\w)_|_(?!\w)|:(?=//))")  # characters with a meaning in Markdown
-LISTED = 24  # entries of a list that are written out
+LISTED = 24  # largest number of list entries that are shown
 
 
 def model_card(
     name: str, config: ModelConfig, preprocessing: Mapping[str, object], parameters: Mapping[str, int]
 ) -> str:
-    """Markdown. parameters: their number in each part."""
+    """The model card in Markdown. parameters: number of parameters of each part."""
     encoder, made = config.objective.encoder, config.provenance
     rows = [
-        ("weights", f"the encoder's are {WEIGHTS[config.weights]}"),
+        ("weights of the encoder", WEIGHTS[config.weights]),
         ("parameters", ", ".join(f"{part} {count:,}" for part, count in parameters.items())),
         *(_cells(config) if preprocessing.get("kind") == "cells" else _signals(config)),
         ("encoder", f"width {encoder.dim}, {encoder.depth} blocks, {encoder.heads} heads"),
@@ -45,7 +45,7 @@ def model_card(
         ("written by", f"anyjepa {_text(config.anyjepa)}"),
     ]
     if config.classifier is not None:
-        kind = "exactly one applies" if config.classifier.exclusive else "each on its own"
+        kind = "exclusive" if config.classifier.exclusive else "independent"
         rows.append(("classes", f"{_text(', '.join(config.classifier.classes))} ({kind})"))
         if config.classifier.thresholds is not None:
             rows.append(("thresholds", _plain(config.classifier.thresholds)))
@@ -53,16 +53,16 @@ def model_card(
         [
             "---\nlibrary_name: anyjepa\ntags: [self-supervised, jepa]\n---",
             f"# {_text(name)}\n",
-            "An encoder pretrained by predicting representations of hidden tokens (joint-embedding predictive).\n",
+            "An encoder that was pretrained to predict representations (a joint-embedding predictive architecture).\n",
             *_table(rows),
-            "\n## Preprocessing\n\nThe input is prepared as `preprocessing.json` says:\n",
+            "\n## Preprocessing\n\nInputs are prepared with the settings of `preprocessing.json`:\n",
             *_table([(_text(key), _text(_plain(value))) for key, value in preprocessing.items()]),
             "\n## Use\n",
             *_usage(name, preprocessing, config.classifier is not None),
             "\n## Limits\n",
             *(f"- {_text(note)}" for note in made.notes),
-            "- Inputs with another rate, unit, order of channels or scale give meaningless results, without an error.",
-            "- It knows its training data; nothing here says how well it does on others. Evaluate it on yours.",
+            "- Inputs with another rate, unit, order of channels or scale give meaningless results without an error.",
+            "- Performance on other data than the training data is unknown. Evaluate the model on your own data.",
             *(["- It is not a medical device."] if preprocessing.get("kind") == "ecg" else []),
             "",
         ]
@@ -72,23 +72,23 @@ def model_card(
 def _signals(config: ModelConfig) -> list[tuple[str, str]]:
     size, patch = (" x ".join(map(str, lengths)) for lengths in (config.size, config.objective.encoder.patch))
     return [
-        ("input", f"{config.channels} channels, {size} samples; shorter inputs are allowed in whole patches"),
+        ("input", f"{config.channels} channels, {size} samples; shorter inputs of whole patches are allowed"),
         ("token", f"{patch} samples of all channels"),
     ]
 
 
 def _cells(config: ModelConfig) -> list[tuple[str, str]]:
-    return [("input", f"{config.size[0]} genes of a cell, all of them, in the order of `preprocessing.json`")]
+    return [("input", f"all {config.size[0]} genes of a cell, in the order of `preprocessing.json`")]
 
 
 def _usage(name: str, preprocessing: Mapping[str, object], classifier: bool) -> list[str]:
-    given, layout = RAW.get(str(preprocessing.get("kind")), ("", ""))
-    if not given:
+    arguments, layout = RAW.get(str(preprocessing.get("kind")), ("", ""))
+    if not arguments:
         call = "tokens = model.encode(x)  # (B, C, *samples), already prepared, to (B, N, D)"
     elif classifier:
-        call = f"found = model.predict_classes({given})  # found.table() has one row each"
+        call = f"result = model.predict_classes({arguments})  # result.table() has one row per record"
     else:
-        call = f"vectors = model.embed({given})  # {layout}"
+        call = f"vectors = model.embed({arguments})  # {layout}"
     return [
         "```python",
         "import anyjepa",
@@ -103,7 +103,7 @@ def _table(rows: list[tuple[str, str]]) -> list[str]:
 
 
 def _text(text: str) -> str:
-    """Untrusted text as one line of Markdown that shows it literally, without markup, HTML or links."""
+    """Escape untrusted text to one line of Markdown without markup, HTML or links."""
     marked = MARKS.sub(r"\\\1", printable(" ".join(text.split())))
     return marked.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 

@@ -1,4 +1,4 @@
-"""Checkpoints of the official ECG-JEPA code (Weimann & Conrad 2024, github.com/kweimann/ECG-JEPA) as model folders."""
+"""Import checkpoints of the official ECG-JEPA code (Weimann & Conrad 2024, github.com/kweimann/ECG-JEPA)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from anyjepa.objectives.masked import MaskedPredictionConfig
 from anyjepa.weights.foreign import Converted, read_foreign, renamed
 from anyjepa.weights.model import ClassifierConfig, ModelConfig, Provenance
 
-# Official names to ours. Patches are projected by a Linear here, so the convolution's weight is flattened.
+# Official names -> ours. A Linear projects patches here, so the weight of the convolution is flattened.
 NAMES = (
     (r"^(encoder|target_encoder)\.patch_embed\.proj\.", r"\1.project."),
     (r"^(encoder|target_encoder)\.registers$", r"\1.prefix"),
@@ -33,11 +33,11 @@ NAMES = (
     (r"^attn_pool\.cross_attention_block\.", "head.read."),
     (r"^fc\.", "head.read."),
 )
-OLD_NORMS = "written before the official LayerNorms lost their biases: they are kept, Linear biases are zero"
+OLD_NORMS = "the official LayerNorms still had biases when this was written; they are kept, and Linear biases are zero"
 
 
 class OfficialConfig(Config):
-    """The keys of the official pretraining config that a model depends on; training settings are passed over."""
+    """Keys of the official pretraining config that a model depends on. Training settings are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -68,7 +68,7 @@ class OfficialConfig(Config):
 
 
 class OfficialClassifier(Config):
-    """The keys of the official evaluation config that a classifier depends on."""
+    """Keys of the official evaluation config that a classifier depends on."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -80,7 +80,7 @@ class OfficialClassifier(Config):
 
 
 def is_ecg_jepa(checkpoint: Mapping[str, object]) -> bool:
-    """Whether a foreign checkpoint has the official layout."""
+    """Whether a checkpoint has the official layout."""
     model, config = checkpoint.get("model"), checkpoint.get("config")
     return isinstance(model, dict) and isinstance(config, dict) and {"channel_size", "pred_dim"} <= config.keys()
 
@@ -88,17 +88,15 @@ def is_ecg_jepa(checkpoint: Mapping[str, object]) -> bool:
 def import_ecg_jepa(path: Path | str, folder: Path | str, statistics: str | None = None) -> Path:
     """Write an official `chkpt_*.pt` (also minified) or a classifier's `*_best_chkpt.pt` as a model folder.
 
-    statistics: the data set whose published constants standardise new recordings. Default: the one that the
-    pretraining drew from most. Classifiers carry their own constants. InputError for anything that does not fit.
+    statistics: the data set whose published constants standardise new recordings. Default: the one that pretraining
+    used most. Classifiers have their own constants. Raises InputError if the checkpoint is not supported.
     """
     where, checkpoint = str(path), read_foreign(path)
     made = convert(where, checkpoint)
     preprocessing = _preprocessing(where, checkpoint, made.config, statistics)
     if "preprocess" not in checkpoint:
         name = _data_set(where, _official(where, checkpoint), statistics)
-        note = (
-            f"New recordings are standardised with the constants of {name}; in pretraining each data set had its own."
-        )
+        note = f"New recordings are standardised with the constants of {name}; pretraining used those of each data set."
         provenance = made.config.provenance
         provenance = provenance.model_copy(update={"notes": (*provenance.notes, note)})
         made = replace(made, config=made.config.model_copy(update={"provenance": provenance}))
@@ -106,7 +104,7 @@ def import_ecg_jepa(path: Path | str, folder: Path | str, statistics: str | None
 
 
 def convert(where: str, checkpoint: Mapping[str, object]) -> Converted:
-    """The teacher (and the student) of a pretraining checkpoint, or the encoder and head of a fine-tuned classifier."""
+    """Convert the teacher (and student) of a pretraining checkpoint, or the encoder and head of a classifier."""
     if not is_ecg_jepa(checkpoint):
         raise InputError(
             f"{where}: is not an official ECG-JEPA checkpoint; its keys: {', '.join(map(str, checkpoint))[:80]}"
@@ -158,7 +156,7 @@ def _official(where: str, checkpoint: Mapping[str, object]) -> OfficialConfig:
 
 
 def from_official(where: str, tensors: Mapping[str, object]) -> dict[str, Tensor]:
-    """Official tensors (or their gradients) under our names and in our shapes. Unknown names stay as they are."""
+    """Official tensors (or their gradients) with our names and shapes. Unknown names are kept."""
     ours = renamed(where, tensors, NAMES)
     for name, tensor in ours.items():
         if tensor.ndim == 3:  # convolution (D, C, p), registers (1, R, D), mask token and query (1, 1, D)
@@ -218,7 +216,7 @@ def _classifier(where: str, checkpoint: Mapping[str, object], official: Official
             "classes": tuple(f"class {number}" for number in range(head.num_classes)),  # the file has no names
             "exclusive": Path(where).name.startswith(
                 "ST-MEM"
-            ),  # the only task with one class a record; not in the file
+            ),  # the only task with one class per record; not in the file
             "window": window,
             "stride": stride,
             "tail": "drop",
@@ -234,13 +232,13 @@ def _preprocessing(
     leads = tuple(map(canonical_lead, official.channels))
     if "preprocess" in checkpoint:
         if statistics is not None:
-            raise InputError(f"{where}: a classifier carries its own constants; leave the data set '{statistics}' out")
+            raise InputError(f"{where}: a classifier has its own constants; omit the data set '{statistics}'")
         constants = checkpoint["preprocess"]
         if not isinstance(constants, dict) or not all(
             isinstance(constants.get(key), Tensor) and constants[key].shape == (len(LEADS),) for key in ("mean", "std")
         ):
-            raise InputError(f"{where}: 'preprocess' must hold 'mean' and 'std' of {len(LEADS)} leads")
-        mean, std = constants["mean"].tolist(), constants["std"].tolist()  # in PTB-XL's order, whatever the channels'
+            raise InputError(f"{where}: 'preprocess' must contain 'mean' and 'std' of {len(LEADS)} leads")
+        mean, std = constants["mean"].tolist(), constants["std"].tolist()  # in the lead order of PTB-XL
     else:
         mean, std = CATALOGUE[_data_set(where, official, statistics)].constants()
     unknown = [lead for lead in leads if lead not in LEADS]
@@ -259,7 +257,7 @@ def _preprocessing(
 def _data_set(where: str, official: OfficialConfig, statistics: str | None) -> str:
     name = statistics or max(official.datasets, key=lambda name: official.datasets[name], default="none")
     if name not in CATALOGUE:
-        raise InputError(f"{where}: no constants are known for data set '{name}'{did_you_mean(name, CATALOGUE)}")
+        raise InputError(f"{where}: there are no constants for data set '{name}'{did_you_mean(name, CATALOGUE)}")
     return name
 
 
@@ -268,7 +266,7 @@ def _parts(tensors: Mapping[str, Tensor], *parts: str) -> dict[str, Tensor]:
 
 
 def _with_zero_biases(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """One flag switches all biases here: a Linear that had none gets zeros, which computes the same."""
+    """Add zero biases to Linear layers without a bias, because one flag controls all biases here."""
     biases = {
         name.removesuffix("weight") + "bias": torch.zeros(len(tensor))
         for name, tensor in tensors.items()

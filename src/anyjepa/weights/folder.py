@@ -1,4 +1,4 @@
-"""A model folder: config, tensors, preprocessing and a card, written whole or not at all, never a pickle."""
+"""Save and load a model folder: config, tensors, preprocessing and a card, written completely or not at all."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from anyjepa.writing import replacing
 
 CONFIG, TENSORS, STUDENT = "config.json", "model.safetensors", "student.safetensors"
 PREPROCESSING, RECORDS, CARD = "preprocessing.json", "training_records.json", "README.md"
-PREPARED = "anyjepa.preprocessing"  # key of the preprocessing's checksum in the metadata of the tensors
+PREPARED = "anyjepa.preprocessing"  # key of the checksum of the preprocessing in the metadata of the tensors
 FILES = (CONFIG, TENSORS, STUDENT, PREPROCESSING, RECORDS, CARD)
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model as its folder holds it, in evaluation mode, on the CPU.
+    """The contents of a model folder. Modules are in evaluation mode, on the CPU.
 
     weights: which encoder this is; predictor, second (the encoder of a second modality), head: None where the folder
     has none; preprocessing: for the data floor
@@ -75,8 +75,8 @@ def save_pretrained(
         predictor="predictor" in parts,
         provenance=provenance,
     )
-    beside = None if parts["encoder"] is student else nn.ModuleDict({"encoder": student}).state_dict()
-    return save_model(folder, config, nn.ModuleDict(parts).state_dict(), preprocessing, beside, records)
+    other = None if parts["encoder"] is student else nn.ModuleDict({"encoder": student}).state_dict()
+    return save_model(folder, config, nn.ModuleDict(parts).state_dict(), preprocessing, other, records)
 
 
 def save_model(
@@ -87,13 +87,13 @@ def save_model(
     student: Mapping[str, Tensor] | None = None,
     records: TrainingRecords | None = None,
 ) -> Path:
-    """Write a model folder beside its place, then rename: a reader sees the old one or the new one, never half.
+    """Write a model folder completely or not at all: it replaces an old one in one step.
 
-    tensors: `encoder.*`, `predictor.*`, `second.*` and `head.*` as the config says; student: `encoder.*` of it.
-    InputError if something does not fit, if it cannot be written (an old folder then stays as it is), or if the place
-    holds other files.
+    tensors: `encoder.*`, `predictor.*`, `second.*` and `head.*` as required by the config. student: `encoder.*` of the
+    student. Raises InputError if tensors do not match the config, if writing fails (an old folder then does not
+    change), or if the folder contains other files.
     """
-    folder = Path(os.path.realpath(folder))  # Path.resolve raises RuntimeError for links in a circle
+    folder = Path(os.path.realpath(folder))  # Path.resolve raises RuntimeError for circular links
     _refuse_other_files(folder)
     parts = fit_parts(str(folder), config, tensors)
     if student is not None:
@@ -116,10 +116,10 @@ def save_model(
 
 
 def load_model(path_or_id: Path | str, weights: Weights | None = None) -> LoadedModel:
-    """Read a model folder, or fetch it from the Hugging Face Hub by its id.
+    """Read a model folder, or download it from the Hugging Face Hub by its id.
 
-    weights: None takes what the folder holds as its model (the teacher or the average, where there is one).
-    InputError, one line, for the first thing that is missing or does not fit.
+    weights: None loads the model of the folder, which is the teacher or the average if there is one.
+    Raises InputError if anything is missing or does not match the config.
     """
     folder = find_model(path_or_id)
     config = read_config(folder)
@@ -153,16 +153,16 @@ def load_model(path_or_id: Path | str, weights: Weights | None = None) -> Loaded
 
 
 def read_config(folder: Path) -> ModelConfig:
-    """`config.json` of a model folder. InputError names the first wrong key."""
+    """Read `config.json` of a model folder. Raises InputError with the first wrong key."""
     return parse_config(str(folder / CONFIG), read_json(folder / CONFIG))
 
 
 def check_metadata(path: Path, config: ModelConfig, metadata: Mapping[str, str]) -> None:
-    """InputError if the tensors were saved with another architecture than config.json says, naming the first key.
+    """Raise InputError with the first key of config.json that differs from the architecture saved with the tensors.
 
-    Shapes do not show everything: the number of heads or a LayerNorm's epsilon changes none.
+    This finds changes that do not affect shapes, such as the number of heads or the epsilon of a LayerNorm.
     """
-    if "anyjepa" not in metadata:  # re-saved by another program; shapes and names are still compared
+    if "anyjepa" not in metadata:  # saved again by another program; names and shapes are still checked
         return
     try:
         saved = json.loads(metadata["anyjepa"])
@@ -174,7 +174,7 @@ def check_metadata(path: Path, config: ModelConfig, metadata: Mapping[str, str])
 
 
 def find_model(path_or_id: Path | str) -> Path:
-    """The local folder of a path or of a Hugging Face id, 'owner/name' (fetched, or taken from the local cache)."""
+    """Local folder of a path or of a Hugging Face id 'owner/name', which is downloaded or in the local cache."""
     path, name = Path(path_or_id), str(path_or_id)
     if path.is_dir():
         return path
@@ -187,7 +187,7 @@ def find_model(path_or_id: Path | str) -> Path:
 
     try:
         return Path(snapshot_download(name, allow_patterns=list(FILES)))
-    except Exception as error:  # the hub's, httpx's or requests' own errors, by its version
+    except Exception as error:  # errors of the hub, httpx or requests, depending on the version
         why = reason(error)
         raise InputError(f"{name}: is not a folder here, and the Hugging Face Hub did not provide it: {why}") from error
 
@@ -206,15 +206,15 @@ def _check_preprocessing(where: str, preprocessing: object) -> dict[str, object]
     return dict(preprocessing)
 
 
-def _first_difference(key: str, saved: object, given: object) -> str | None:
-    """`key is GIVEN, was SAVED` for the first leaf that differs, None if all are equal."""
-    if isinstance(saved, dict) and isinstance(given, dict):
-        for name in saved:  # a key that it lacks was added later; its default is what the older code did
+def _first_difference(key: str, saved: object, current: object) -> str | None:
+    """`key is CURRENT, was SAVED` for the first value that differs; None if all are equal."""
+    if isinstance(saved, dict) and isinstance(current, dict):
+        for name in saved:  # missing keys were added later, with defaults that match the older code
             inner = f"{key}.{name}" if key else str(name)
-            if difference := _first_difference(inner, saved.get(name), given.get(name)):
+            if difference := _first_difference(inner, saved.get(name), current.get(name)):
                 return difference
         return None
-    return None if saved == given else f"{key} is {given}, was {saved}"
+    return None if saved == current else f"{key} is {current}, was {saved}"
 
 
 def _json(value: object) -> bytes:
@@ -222,10 +222,10 @@ def _json(value: object) -> bytes:
 
 
 def _refuse_other_files(folder: Path) -> None:
-    """A folder is replaced as a whole, so it must hold nothing else."""
+    """Raise InputError if the folder contains other files, because it is replaced as a whole."""
     if folder.is_dir():
         other = sorted(entry.name for entry in folder.iterdir() if entry.name not in FILES)
         if other:
-            raise InputError(f"{folder}: holds '{other[0]}', which is not part of a model; choose another place")
+            raise InputError(f"{folder}: contains '{other[0]}', which is not part of a model; choose another folder")
     elif folder.exists():
-        raise InputError(f"{folder}: is a file; choose another place")
+        raise InputError(f"{folder}: is a file; choose another folder")

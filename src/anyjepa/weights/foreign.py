@@ -1,4 +1,4 @@
-"""Checkpoints of other programs, opened without running anything that they carry."""
+"""Read checkpoints of other programs without running any code that they contain."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LEGACY = 5  # pickles at the start of a file from before PyTorch 1.6
 
 @dataclass(frozen=True)
 class Converted:
-    """A foreign model in this project's terms: the arguments of `save_model`."""
+    """A converted model: the arguments of `save_model`."""
 
     config: ModelConfig
     tensors: dict[str, Tensor]
@@ -39,10 +39,10 @@ class Converted:
 
 
 def read_foreign(path: Path | str) -> dict[str, object]:
-    """A PyTorch checkpoint as plain values and CPU tensors.
+    """Read a PyTorch checkpoint of plain values and tensors, on the CPU.
 
-    Raises InputError if the file is missing or is not a checkpoint, or if its pickle asks for anything but tensors and
-    plain values: such a file could run any program, and nothing of it is executed.
+    Raises InputError if the file is missing or is not a checkpoint, or if its pickle needs anything but tensors and
+    plain values. Such a file could run any program, so nothing in it is executed.
     """
     path = Path(path)
     size = regular_size(path)
@@ -55,30 +55,30 @@ def read_foreign(path: Path | str) -> dict[str, object]:
         raise
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); is it truncated?") from error
-    except Exception as error:  # an unpickler on arbitrary bytes raises anything
+    except Exception as error:  # unpickling arbitrary bytes can raise any error
         if call := re.search(r"GLOBAL ['\"]?([\w.]+)", str(error)):
             raise InputError(
                 f"{path}: refused, its pickle asks to run '{call[1]}'; only tensors and plain values are read"
             ) from error
         raise InputError(f"{path}: is not a PyTorch checkpoint of tensors and plain values") from error
     if not isinstance(checkpoint, dict):
-        raise InputError(f"{path}: contains a {type(checkpoint).__name__}; a dictionary is expected")
+        raise InputError(f"{path}: contains a {type(checkpoint).__name__}; it must contain a dictionary")
     return checkpoint
 
 
 def renamed(where: str, tensors: object, names: Sequence[tuple[str, str]]) -> dict[str, Tensor]:
-    """Tensors of a foreign dictionary under other names: each (pattern, replacement) in turn.
+    """Rename the tensors of a dictionary with (pattern, replacement) pairs, one after the other.
 
-    Raises InputError for anything else than named tensors of numbers, and for two tensors with the same new name.
+    Raises InputError if a value is not a tensor of numbers, and if two tensors get the same name.
     """
     ours = {}
     for name, tensor in tensors.items() if isinstance(tensors, dict) else [("", tensors)]:
         if not isinstance(name, str):
             raise InputError(f"{where}: {name!r} is not the name of a tensor")
         if not isinstance(tensor, Tensor):
-            raise InputError(f"{where}: '{name}' is a {type(tensor).__name__}; a tensor is expected")
+            raise InputError(f"{where}: '{name}' is a {type(tensor).__name__}; it must be a tensor")
         if tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
-            raise InputError(f"{where}: tensor '{name}' is sparse, quantised or without values; plain ones are read")
+            raise InputError(f"{where}: tensor '{name}' is sparse, quantised or without values; it must be dense")
         new = name
         for pattern, replacement in names:
             new = re.sub(pattern, replacement, new)
@@ -114,15 +114,15 @@ def _check_archive(path: Path, size: int) -> None:
 
 
 def _check_loaded(checkpoint: object, path: Path, size: int) -> None:
-    """Raise InputError if a checkpoint with a separate copy of each value needs too much memory.
+    """Raise InputError if a checkpoint needs too much memory after copying each value separately.
 
-    A value may occur many times, and a tensor may repeat one number; copies of both would fill the memory.
+    The same value can occur many times, and a tensor can repeat one number, so copies of them could fill the memory.
     """
     check_size(unshared_size(checkpoint, _parts, _bytes), size, f"{path}: its content")
 
 
 def _check_pickle(file: IO[bytes], path: Path, size: int) -> None:
-    """PyTorch lets a pickle call `bytearray`, which allocates any requested size, and `encode`, which copies."""
+    """Raise InputError for calls that PyTorch allows: `bytearray` allocates any size, and `encode` copies."""
     longest = calls = 0
     encodes = False
     names: list[str] = []

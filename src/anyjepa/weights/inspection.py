@@ -1,4 +1,4 @@
-"""What a weights file or model folder holds, and whether it can be used."""
+"""Inspect the contents of a weights file or model folder, and whether it can be used."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 LISTED = 2000
-"""Tensors that the terminal shows: more than a published model has, and few enough to lay out in a second."""
+"""Largest number of tensors in the terminal: more than published models have, and printed within a second."""
 
 
 def inspect_weights(path_or_id: Path | str) -> dict[str, object]:
-    """A JSON-able report on a model folder or Hugging Face id, a safetensors file or a PyTorch checkpoint.
+    """Report on a model folder or Hugging Face id, a safetensors file or a PyTorch checkpoint, as JSON values.
 
-    Keys: path; kind; fits (None where nothing can tell); problem (the first mismatch); importer (its name, where one is
-    needed); step; parameters (number in each part); tensors (name to shape and dtype); and what it says of itself.
-    InputError if it cannot be read at all.
+    Keys: path; kind; fits (None if unknown); problem (the first mismatch); importer (its name, if one is needed); step;
+    parameters (number per part); tensors (name to shape and dtype); and metadata of the file.
+    Raises InputError if it cannot be read.
     """
     path = Path(path_or_id)
     if not path.is_file():
@@ -98,7 +98,7 @@ def _foreign(path: Path) -> dict[str, object]:
 
 
 def _importable(report: dict[str, object], importer: str, convert: Callable[[], Converted]) -> dict[str, object]:
-    """The report with the importer's verdict."""
+    """Add to the report whether the importer can convert the file."""
     report["importer"] = importer
     try:
         made = convert()
@@ -128,11 +128,11 @@ def _report(path: Path, kind: str, tensors: Mapping[str, Tensor], problem: str |
 
 
 def _tensors_in(value: object, prefix: str = "") -> dict[str, Tensor]:
-    """Tensors of nested dictionaries, names joined by dots."""
+    """Tensors of nested dictionaries, with names joined by dots."""
     if isinstance(value, Tensor):
         return {prefix: value}
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            found |= _tensors_in(inner, f"{prefix}.{key}" if prefix else str(key))
-    return found
+            tensors |= _tensors_in(inner, f"{prefix}.{key}" if prefix else str(key))
+    return tensors

@@ -1,6 +1,6 @@
-"""Checkpoints of the official I-JEPA and V-JEPA code (facebookresearch/ijepa and jepa) as model folders.
+"""Import checkpoints of the official I-JEPA and V-JEPA code (facebookresearch/ijepa and jepa).
 
-Everything but the number of heads follows from the tensors; the heads are those of the published size of that width.
+The tensors determine everything except the number of heads, which is that of the published model with the same width.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from anyjepa.weights.model import ModelConfig, Provenance
 
 Layout = Literal["ijepa", "vjepa"]
 TITLES: dict[Layout, str] = {"ijepa": "I-JEPA", "vjepa": "V-JEPA"}
-# Official names to ours. Patches are projected by a Linear here, so the convolution's weight is flattened.
+# Official names -> ours. A Linear projects patches here, so the weight of the convolution is flattened.
 NAMES = (
     (r"^module\.(backbone\.)?", ""),
     (r"^patch_embed\.proj\.", "project."),
     (r"^(predictor_)?blocks\.", "transformer.blocks."),
     (r"^predictor_(embed|norm|proj)\.", r"\1."),
 )
-HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16, 1408: 16, 1664: 16}  # by width: tiny to gigantic
+HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16, 1408: 16, 1664: 16}  # width -> heads, from tiny to gigantic
 PARTS = ("target_encoder", "encoder", "predictor")
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, of RGB in [0, 1]; both were trained with them
-CENTRE = 0.875  # of the shorter side, in evaluation
-STRIDE = 4  # frames of a video from one of a clip to the next, in pretraining
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, RGB in [0, 1]; used in training by both
+CENTRE = 0.875  # share of the shorter side that evaluation crops
+STRIDE = 4  # video frames between the frames of a clip, in pretraining
 
 
 def layout_of(checkpoint: Mapping[str, object]) -> Layout | None:
-    """Whose layout a foreign checkpoint has: images have a 2-D patch convolution, video a 3-D one."""
+    """Layout of a checkpoint: images have a 2-D patch convolution, video has a 3-D one."""
     teacher = checkpoint.get("target_encoder")
     if not isinstance(teacher, dict) or not all(isinstance(checkpoint.get(part), dict) for part in PARTS):
         return None
@@ -52,16 +52,17 @@ def layout_of(checkpoint: Mapping[str, object]) -> Layout | None:
 def import_jepa(layout: Layout, path: Path | str, folder: Path | str, heads: int | None = None) -> Path:
     """Write an official `*.pth.tar` as a model folder: the teacher as the model, the student and the predictor.
 
-    heads: attention heads, for a width of no published size. InputError for anything that does not fit.
+    heads: number of attention heads, for widths without a published model. Raises InputError if the checkpoint is not
+    supported.
     """
     return convert(str(path), read_foreign(path), layout, heads).save(folder)
 
 
 def convert(where: str, checkpoint: Mapping[str, object], layout: Layout, heads: int | None = None) -> Converted:
-    """Teacher, student and predictor of a checkpoint, and the config that its tensors' shapes tell."""
-    found = layout_of(checkpoint)
-    if found != layout:
-        other = f"; it is one of {TITLES[found]}: anyjepa weights import {found}" if found else ""
+    """Convert the teacher, student and predictor of a checkpoint, with a config from the shapes of the tensors."""
+    actual = layout_of(checkpoint)
+    if actual != layout:
+        other = f"; it is one of {TITLES[actual]}: anyjepa weights import {actual}" if actual else ""
         raise InputError(f"{where}: is not an official {TITLES[layout]} checkpoint{other}")
     raw: dict[str, dict[str, Tensor]] = {part: renamed(where, checkpoint[part], NAMES) for part in PARTS}
     try:
@@ -76,7 +77,7 @@ def convert(where: str, checkpoint: Mapping[str, object], layout: Layout, heads:
     except KeyError as error:
         raise InputError(f"{where}: tensor '{error.args[0]}' is missing") from None
     except (IndexError, RuntimeError, ValueError, ZeroDivisionError) as error:
-        raise InputError(f"{where}: its tensors are not shaped as {TITLES[layout]}'s ({error})") from None
+        raise InputError(f"{where}: its tensors do not have the shapes of {TITLES[layout]} ({error})") from None
     if channels != len(MEAN):
         raise InputError(f"{where}: its patches have {channels} channels; the constants are for the 3 of RGB images")
     if own[0] != grid:
@@ -94,7 +95,7 @@ def convert(where: str, checkpoint: Mapping[str, object], layout: Layout, heads:
             "size": size,
             "weights": "teacher",
             "provenance": Provenance(
-                data="not said by the checkpoint",
+                data="unknown (not in the checkpoint)",
                 origin=f"official {TITLES[layout]} checkpoint {Path(where).name}",
                 notes=(f"Trained for {epoch} epochs.",) if isinstance(epoch, int) else (),
             ),
@@ -106,7 +107,7 @@ def convert(where: str, checkpoint: Mapping[str, object], layout: Layout, heads:
 
 
 def from_official(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """One part's renamed tensors (or their gradients) in our shapes; its mask tokens are joined, in their order."""
+    """Renamed tensors (or their gradients) of one part in our shapes. Mask tokens are concatenated in order."""
     tokens = sorted((name for name in tensors if name.startswith("mask_token")), key=lambda name: (len(name), name))
     ours = {name: tensor for name, tensor in tensors.items() if name not in tokens}
     if tokens:
@@ -115,9 +116,9 @@ def from_official(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _positions(where: str, table: Tensor, axes: int) -> tuple[tuple[int, ...], SinCosConfig]:
-    """The grid of a stored table (1, N, D), and the layout of sines and cosines that it equals.
+    """Grid of a stored table (1, N, D), and the layout of sines and cosines that it matches.
 
-    With three axes the first feature is the sine of time, which is 0 in the first frame alone.
+    With three axes, the first feature is the sine of time, which is 0 only in the first frame.
     """
     rows, (count, dim) = table.flatten(0, -2), table.shape[-2:]
     frame = count if axes == 2 else int((rows[:, 0] == 0).sum())
@@ -137,12 +138,12 @@ def _objective(
     positions: tuple[SinCosConfig, SinCosConfig],
     heads: int | None,
 ) -> MaskedPredictionConfig:
-    """Sizes from the tensors; masks, target and distance as published."""
+    """Config with sizes from the tensors, and with the published masks, target and distance."""
     encoder, predictor = parts["target_encoder"], parts["predictor"]
     dim = len(encoder["project.weight"])
     heads = heads or HEADS.get(dim)
     if heads is None:
-        raise InputError(f"{where}: width {dim} is of no published size, and the file does not say its heads: --heads")
+        raise InputError(f"{where}: no published model has the width {dim}; pass the number of heads with --heads")
 
     def network(tensors: Mapping[str, Tensor], width: int, place: SinCosConfig) -> dict[str, object]:
         block = {

@@ -1,4 +1,4 @@
-"""What a saved model is: its config, and the modules that the config describes."""
+"""The config of a saved model, and the modules that it describes."""
 
 from __future__ import annotations
 
@@ -25,74 +25,74 @@ from anyjepa.torch_defaults import torch_defaults
 from anyjepa.weights.tensors import check_tensors
 
 SCHEMA_VERSION = 1
-LONGEST = 2**28  # samples of a window; a config with more is broken
+LONGEST = 2**28  # largest number of samples in a window
 
 
 class ClassifierConfig(Config):
-    """A head on the encoder, and how a whole record is classified with it."""
+    """A head on the encoder, and how it classifies a whole record."""
 
     head: HeadConfig
-    classes: tuple[str, ...] = Field(min_length=1, description="one output a class, in this order")
-    exclusive: bool = Field(description="exactly one class a sample (softmax), or each on its own (sigmoid)")
+    classes: tuple[str, ...] = Field(min_length=1, description="names of the outputs, in this order")
+    exclusive: bool = Field(description="true: exactly one class per sample (softmax); false: any number (sigmoid)")
     window: PositiveInt | None = Field(
         default=None,
         le=LONGEST,
-        description="samples of a window; logits are averaged over windows; none: the whole record at once",
+        description="samples per window, whose logits are averaged; null: the whole record at once",
     )
-    stride: PositiveInt | None = Field(default=None, le=LONGEST, description="samples from one window to the next")
+    stride: PositiveInt | None = Field(default=None, le=LONGEST, description="samples between the starts of windows")
     count: PositiveInt | None = Field(
-        default=None, le=LONGEST, description="instead of a stride: this many windows, spread evenly over a record"
+        default=None, le=LONGEST, description="number of evenly spaced windows per record, instead of a stride"
     )
     joint: bool = Field(
-        default=False, description="the head reads all windows of a record at once; else their logits are averaged"
+        default=False, description="true: the head reads all windows of a record at once; false: logits are averaged"
     )
     tail: Literal["cover", "drop"] = Field(
-        default="cover", description="a remainder shorter than a window: covered by a last one, or dropped"
+        default="cover", description="cover a remainder shorter than a window by a last window, or drop it"
     )
     causal: bool | None = Field(
-        default=None, description="whether the encoder is causal under this head; none: as in pretraining"
+        default=None, description="whether the encoder is causal with this head; null: as in pretraining"
     )
     thresholds: tuple[Share, ...] | None = Field(
         default=None,
-        description="of each class, by its probability, where it is said to apply; none: the most probable class "
-        "applies if they are exclusive, else .5",
+        description="smallest probability of each class for predicting it; null: the most probable class is predicted "
+        "if classes are exclusive, otherwise those with a probability of at least 0.5",
     )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if (self.window is None) != (self.stride is None) and self.count is None:
-            raise ValueError("window and stride come together")
+            raise ValueError("set both window and stride, or neither")
         if self.stride is not None and self.count is not None:
-            raise ValueError("stride and count: windows follow one of them")
+            raise ValueError("set one of stride and count, not both")
         if self.joint and self.head.kind not in ATTENTIVE:
             raise ValueError(f"joint: a head of kind '{self.head.kind}' reads one window at a time")
         if len(set(self.classes)) < len(self.classes) or not all(name.strip() for name in self.classes):
-            raise ValueError("classes must have names of their own")
+            raise ValueError("names of classes must be unique")
         if self.thresholds is not None and len(self.thresholds) != len(self.classes):
             raise ValueError(f"{len(self.classes)} classes, but {len(self.thresholds)} thresholds")
         return self
 
 
 class Provenance(Config):
-    """Where weights come from."""
+    """The origin of the weights."""
 
-    steps: NonNegativeInt | None = Field(default=None, description="optimiser steps behind the weights; none: unknown")
-    data: str = Field(description="what they were trained on, in words")
-    recipe: str = Field(default="", description="name of the recipe, and what was changed in it")
-    origin: str = Field(default="", description="the file they were imported from")
-    notes: tuple[str, ...] = Field(default=(), description="what a user should know")
+    steps: NonNegativeInt | None = Field(default=None, description="optimiser steps of training; null: unknown")
+    data: str = Field(description="names of the training data")
+    recipe: str = Field(default="", description="name of the recipe, and changes to it")
+    origin: str = Field(default="", description="file that the weights were imported from")
+    notes: tuple[str, ...] = Field(default=(), description="notes for users")
 
 
 class TrainingRecords(Config):
-    """Fingerprints of the records and groups (patients) that the weights have seen, to find leakage in an evaluation.
+    """Fingerprints of the records and groups (patients) that the weights were trained on, to find leakage.
 
-    A fingerprint is short and unsalted: it recognises a name, it does not hide it from someone who tries all names.
+    Fingerprints are short and unsalted, so they do not hide names from someone who tries all names.
     """
 
     ids: tuple[str, ...]
     groups: tuple[str, ...]
-    signals: tuple[str, ...] = Field(default=(), description="digests of the prepared records, whatever their names")
-    sources: tuple[str, ...] = Field(default=(), description="names of the data sets or folders, as they are")
+    signals: tuple[str, ...] = Field(default=(), description="digests of the prepared records, independent of names")
+    sources: tuple[str, ...] = Field(default=(), description="names of the data sets or folders")
 
     @classmethod
     def of(
@@ -102,30 +102,30 @@ class TrainingRecords(Config):
         return cls(ids=ids, groups=groups, signals=signals, sources=tuple(sorted(set(sources))))
 
     def __or__(self, other: TrainingRecords) -> TrainingRecords:
-        """What either has seen."""
+        """The union of both."""
         both = {name: tuple(sorted({*getattr(self, name), *getattr(other, name)})) for name in type(self).model_fields}
         return TrainingRecords(**both)
 
     def saw_signals(self, digests: Iterable[str]) -> list[str] | None:
-        """Those of the digests whose record was trained on; None where no digests were kept."""
+        """The subset of digests whose records were used for training; None if there are no digests."""
         if not self.signals:
             return None
-        known = set(self.signals)
-        return [digest for digest in digests if fingerprint(digest) in known]
+        trained = set(self.signals)
+        return [digest for digest in digests if fingerprint(digest) in trained]
 
     def saw_ids(self, ids: Iterable[str]) -> list[str]:
-        """Those of `ids` that were trained on."""
-        known = set(self.ids)
-        return [name for name in ids if fingerprint(name) in known]
+        """The subset of `ids` that was used for training."""
+        trained = set(self.ids)
+        return [name for name in ids if fingerprint(name) in trained]
 
     def saw_groups(self, groups: Iterable[str]) -> list[str]:
-        """Those of `groups` that were trained on."""
-        known = set(self.groups)
-        return [name for name in groups if fingerprint(name) in known]
+        """The subset of `groups` that was used for training."""
+        trained = set(self.groups)
+        return [name for name in groups if fingerprint(name) in trained]
 
 
 def fingerprint(name: str) -> str:
-    """16 hex digits of a record's or group's name."""
+    """Fingerprint of the name of a record or group: 16 hex digits."""
     return blake2b(name.encode(), digest_size=8).hexdigest()
 
 
@@ -135,16 +135,16 @@ class ModelConfig(Config):
     schema_version: Literal[1] = 1
     anyjepa: str = Field(default_factory=lambda: version("anyjepa"), description="version that wrote the folder")
     objective: ObjectiveConfig
-    channels: PositiveInt = Field(description="C of the input")
+    channels: PositiveInt = Field(description="number of input channels")
     size: tuple[PositiveInt, ...] = Field(description="samples of a full input along each axis")
     other: tuple[PositiveInt, ...] | None = Field(
         default=None,
-        description="samples of what an input is paired with; none: model.safetensors holds no encoder of it",
+        description="samples of the second input of a pair; null: model.safetensors has no encoder for it",
     )
     weights: Literal["teacher", "average", "student", "target", "fine-tuned"] = Field(
-        default="teacher", description="which encoder model.safetensors holds"
+        default="teacher", description="encoder in model.safetensors"
     )
-    predictor: bool = Field(default=True, description="whether model.safetensors holds the predictor")
+    predictor: bool = Field(default=True, description="whether model.safetensors contains the predictor")
     classifier: ClassifierConfig | None = None
     provenance: Provenance
 
@@ -157,7 +157,7 @@ class ModelConfig(Config):
             raise ValueError(f"predictor is true, but a {self.objective.kind} model has none")
         if self.other is not None:
             if self.second is None:
-                raise ValueError("other is given, but the objective has no target.encoder")
+                raise ValueError("other is set, but the objective has no target.encoder")
             check_table(prod(token_grid(self.other, self.second.patch)), self.second.dim, "target.encoder")
         return self
 
@@ -167,28 +167,28 @@ class ModelConfig(Config):
         return self.objective.second if isinstance(self.objective, PairedPredictionConfig) else None
 
     def architecture(self) -> dict[str, object]:
-        """What the tensors depend on: all but the provenance, the versions and the thresholds, which may be chosen."""
+        """The keys that the tensors depend on: all but the provenance, the versions and the thresholds."""
         other = {"schema_version": True, "anyjepa": True, "provenance": True, "classifier": {"thresholds"}}
         return self.model_dump(mode="json", exclude=other)
 
 
 def parse_config(where: str, raw: object) -> ModelConfig:
-    """A `ModelConfig` from parsed JSON. InputError names the first wrong key, or a newer schema version."""
+    """Make a `ModelConfig` from parsed JSON. Raises InputError for a wrong key or a newer schema version."""
     if not isinstance(raw, dict):
-        raise InputError(f"{where}: a JSON object is expected, not {type(raw).__name__}")
+        raise InputError(f"{where}: must contain a JSON object, got {type(raw).__name__}")
     schema = raw.get("schema_version")
     if type(schema) is not int or schema < 1:
-        raise InputError(f"{where}: schema_version is {schema!r}; 1 to {SCHEMA_VERSION} are known")
+        raise InputError(f"{where}: schema_version must be from 1 to {SCHEMA_VERSION}, got {schema!r}")
     if schema > SCHEMA_VERSION:
         raise InputError(
             f"{where}: schema_version {schema} was written by a newer anyjepa ({raw.get('anyjepa')}); "
-            f"this one reads up to {SCHEMA_VERSION}: update anyjepa"
+            f"this one reads up to {SCHEMA_VERSION}; update anyjepa"
         )
     return validated(ModelConfig, raw, where)
 
 
 class Parts(nn.Module):
-    """The modules that a config describes; None where there is none."""
+    """The modules that a config describes; None for those that it does not have."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -209,20 +209,20 @@ class Parts(nn.Module):
 
 @torch_defaults()
 def fit_parts(where: str, config: ModelConfig, tensors: Mapping[str, Tensor]) -> Parts:
-    """The modules that the config describes, filled with the tensors, in evaluation mode.
+    """Build the modules that the config describes from the tensors, in evaluation mode.
 
-    Nothing is computed to initialise them. InputError names the first mismatch between the config and the tensors.
+    Initialisation is skipped. Raises InputError with the first mismatch between the config and the tensors.
     """
     for part, depth in _depths(config).items():
         pattern = re.compile(rf"{part}\.(?:transformer\.)?blocks\.(\d+)\.")
-        blocks = {found[1] for name in tensors if (found := pattern.match(name))}
+        blocks = {match[1] for name in tensors if (match := pattern.match(name))}
         if len(blocks) != depth:
             raise InputError(f"{where}: its {part} has {len(blocks)} blocks, its config says {depth}")
     try:
         with torch.device("meta"):
             parts = Parts(config)
     except (ValueError, TypeError, RuntimeError, OverflowError) as error:
-        raise InputError(f"{where}: its config describes no model: {reason(error)}") from error
+        raise InputError(f"{where}: its config does not describe a model: {reason(error)}") from error
     check_tensors(where, parts.state_dict(), tensors)
     parts.load_state_dict(dict(tensors), assign=True)
     return parts.eval()
@@ -237,7 +237,7 @@ def _depths(config: ModelConfig) -> dict[str, int]:
 
 
 def _parts(objective: ObjectiveConfig) -> dict[str, Any]:
-    """Configs of the parts with a position for each token, with sizes in numbers."""
+    """Configs of the parts that have a position per token, with their sizes."""
     if not isinstance(objective, MaskedPredictionConfig):
         return {"encoder": objective.encoder}
     return {"encoder": objective.encoder, "predictor": objective.predictor.sized(objective.encoder)}

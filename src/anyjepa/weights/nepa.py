@@ -1,7 +1,7 @@
-"""Models of the official NEPA code (Xu et al. 2025, github.com/SihanXU/nepa), a Hugging Face folder, both ways.
+"""Import models of the official NEPA code (Xu et al. 2025, github.com/SihanXU/nepa), which are Hugging Face folders.
 
-Two kinds: `ViTNepaForPreTraining`, and `ViTNepaForImageClassification` with its head. Beside the first there may be
-`pytorch_model_ema.bin`, the average of its weights. An ECG model has the same layout with one-dimensional patches.
+There are two kinds: `ViTNepaForPreTraining`, and `ViTNepaForImageClassification` with a head. The former can have
+`pytorch_model_ema.bin`, an average of the weights. An ECG model has the same layout with one-dimensional patches.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from anyjepa.weights.model import ModelConfig, Provenance
 from anyjepa.weights.nepa_config import MLPS, OfficialConfig, preprocessing_of, read_official
 from anyjepa.weights.tensors import check_digest, read_tensors
 
-# Official names and ours, replaced in this order both ways.
+# Official names and ours, replaced in this order in both directions.
 NAMES = (
     ("vit_nepa.embeddings.cls_token", "encoder.prefix"),
     ("vit_nepa.embeddings.patch_embeddings.projection.", "encoder.project."),
@@ -39,23 +39,23 @@ NAMES = (
     (".output.layer_scale.lambda1", ".scale2"),
     (".layer_scale.lambda1", ".scale1"),
 )
-# Linear layers that are one here, by their parts in order; a plain MLP has no gate.
+# Linear layers that are merged here -> their parts in order; a plain MLP has no gate.
 JOINED = {"qkv": ("query", "key", "value"), "fc1": ("gate_proj", "up_proj")}
 PROJECTION = "vit_nepa.embeddings.patch_embeddings.projection.weight"
 AVERAGE = "pytorch_model_ema.bin"
 
 
 def import_nepa(path: Path | str, folder: Path | str, statistics: str | None = None) -> Path:
-    """Write an official folder as a model folder: the average of the weights as the model, where there is one.
+    """Write an official folder as a model folder, with the average of the weights as the model if there is one.
 
-    statistics: of an ECG model, the data set whose published constants standardise new recordings; the folder has none.
-    InputError for anything that does not fit.
+    statistics: for ECG models, whose folder has no constants, the data set whose published constants standardise new
+    recordings. Raises InputError if the folder is not supported.
     """
     return convert(Path(path), statistics).save(folder)
 
 
 def is_nepa(path: Path) -> bool:
-    """Whether a folder's config.json says that it has the official layout."""
+    """Whether the config.json of a folder is in the official layout."""
     try:
         config = read_json(path / "config.json")
     except InputError:
@@ -64,7 +64,7 @@ def is_nepa(path: Path) -> bool:
 
 
 def convert(path: Path, statistics: str | None = None, constants: bool = True) -> Converted:
-    """Config, weights and preprocessing of an official folder. constants: whether the preprocessing is wanted."""
+    """Convert the config, weights and preprocessing of an official folder. constants: include the preprocessing."""
     if not path.is_dir():
         raise InputError(
             f"{path}: is not a folder; the official layout is a folder with config.json and model.safetensors"
@@ -73,8 +73,8 @@ def convert(path: Path, statistics: str | None = None, constants: bool = True) -
     raw, metadata = read_tensors(path / "model.safetensors")
     check_digest(path / "model.safetensors", raw, metadata)
     if PROJECTION not in raw or raw[PROJECTION].ndim not in (3, 4):
-        raise InputError(f"{where}: tensor '{PROJECTION}', the convolution of patches, is missing or of another shape")
-    axes = raw[PROJECTION].ndim - 2  # of an ECG 1, of images 2
+        raise InputError(f"{where}: tensor '{PROJECTION}', the convolution of patches, is missing or has another shape")
+    axes = raw[PROJECTION].ndim - 2  # 1 for ECGs, 2 for images
     if official.ecg and axes == 2:
         raise InputError(f"{where}: model_type is vit_nepa_ecg, but its patches have two axes, as for images")
     tensors = from_official(where, raw)
@@ -93,7 +93,7 @@ def convert(path: Path, statistics: str | None = None, constants: bool = True) -
             "predictor": False,
             "classifier": classifier,
             "provenance": Provenance(
-                data="not said by the folder",
+                data="unknown (not in the folder)",
                 origin=f"official NEPA folder {one_line(path.resolve().name)}",
                 notes=_notes(official),
             ),
@@ -108,15 +108,15 @@ def _notes(official: OfficialConfig) -> tuple[str, ...]:
     if official.hidden_dropout_prob == 0:
         return ()
     return (
-        f"hidden_dropout_prob {official.hidden_dropout_prob}: the official code also drops values of the embedded "
-        "patches, and none inside the MLP; evaluation gives the same numbers.",
+        f"hidden_dropout_prob {official.hidden_dropout_prob}: the official code applies dropout to the embedded "
+        "patches and not inside the MLP; evaluation gives the same numbers.",
     )
 
 
 def from_official(where: str, tensors: Mapping[str, object]) -> dict[str, Tensor]:
-    """Official tensors (or their gradients) under our names and in our shapes.
+    """Official tensors (or their gradients) with our names and shapes.
 
-    The mask token, which nothing uses, is left out. Unknown names stay as they are.
+    The mask token is dropped, because it is not used. Unknown names are kept.
     """
     used = {name: tensor for name, tensor in tensors.items() if not str(name).endswith(".mask_token")}
     ours: dict[str, Tensor] = {}
@@ -131,12 +131,12 @@ def from_official(where: str, tensors: Mapping[str, object]) -> dict[str, Tensor
             ours[name] = tensor.flatten(1)
         else:
             ours[name] = tensor.flatten(0, 1) if name == "encoder.prefix" and tensor.ndim == 3 else tensor
-    for name, found in parts.items():
+    for name, group in parts.items():
         order = JOINED[name.split(".")[-2]]
         try:
-            ours[name] = torch.cat([found[part] for part in order if part in found])
+            ours[name] = torch.cat([group[part] for part in order if part in group])
         except RuntimeError as error:
-            raise InputError(f"{where}: the parts of tensor '{name}' do not fit together ({error})") from None
+            raise InputError(f"{where}: the parts of tensor '{name}' cannot be concatenated ({error})") from None
     return ours
 
 
@@ -177,7 +177,7 @@ def _objective(where: str, official: OfficialConfig, axes: int, classifier: bool
 
 
 def _classifier(tensors: Mapping[str, Tensor], official: OfficialConfig) -> dict[str, object]:
-    """Without pooling, the image model reads the last token and the ECG model CLS; the ECG model is multi-label."""
+    """Classifier settings. Without pooling, images use the last token and ECGs the CLS token; ECGs are multi-label."""
     count = len(tensors["head.read.weight"])
     unpooled = {"kind": "register" if official.ecg else "last"}
     head = {"kind": "mean", "norm": official.layer_norm_eps} if official.add_pooling_layer else unpooled

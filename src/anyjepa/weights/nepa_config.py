@@ -16,9 +16,9 @@ from anyjepa.data.images.preprocessing import CHANNELS, ImagePreprocessing
 from anyjepa.errors import InputError, did_you_mean
 
 PROCESSOR = "preprocessor_config.json"
-FS = 500.0  # Hz, as in the ECG port; the folder does not state it
-CENTRE = 0.875  # of the shorter side, in evaluation: 224 of 256 pixels
-# Our name of the MLP by the official hidden_act and use_gated_mlp.
+FS = 500.0  # Hz, as in the ECG port; it is not in the folder
+CENTRE = 0.875  # share of the shorter side that evaluation crops: 224 of 256 pixels
+# Official (hidden_act, use_gated_mlp) -> our name of the MLP.
 MLPS = {
     ("gelu", False): "gelu",
     ("relu", False): "relu",
@@ -68,10 +68,10 @@ class OfficialConfig(Config):
 
     @model_validator(mode="before")
     @classmethod
-    def _of_ecgs(cls, given: Any) -> Any:
-        if isinstance(given, dict) and given.get("model_type") == "vit_nepa_ecg":
-            return {"patch_size": 25, "num_channels": 12, **given}
-        return given
+    def _of_ecgs(cls, plain: Any) -> Any:
+        if isinstance(plain, dict) and plain.get("model_type") == "vit_nepa_ecg":
+            return {"patch_size": 25, "num_channels": 12, **plain}
+        return plain
 
     @property
     def ecg(self) -> bool:
@@ -79,7 +79,7 @@ class OfficialConfig(Config):
 
     @property
     def length(self) -> int:
-        """Samples of an input along each axis."""
+        """Input samples along each axis."""
         return self.signal_length if self.ecg else self.image_size
 
 
@@ -89,7 +89,7 @@ def read_official(path: Path) -> OfficialConfig:
     official = validated(OfficialConfig, read_json(path / "config.json"), where)
     scale, rescale = official.layerscale_value, official.pos_embed_rescale
     for fits, key, why in (
-        (MLPS.get((official.hidden_act, official.use_gated_mlp)), "hidden_act", f"known are {_known_mlps()}"),
+        (MLPS.get((official.hidden_act, official.use_gated_mlp)), "hidden_act", f"supported are {_supported_mlps()}"),
         (official.num_prompt_token == 0, "num_prompt_token", "prompt tokens are not supported"),
         (official.pos_embed_shift is None, "pos_embed_shift", "shifts of positions in training are not supported"),
         (official.pos_embed_jitter is None, "pos_embed_jitter", "jitter of positions in training is not supported"),
@@ -103,7 +103,7 @@ def read_official(path: Path) -> OfficialConfig:
     return official
 
 
-def _known_mlps() -> str:
+def _supported_mlps() -> str:
     return ", ".join(f"'{act}' {'with' if gated else 'without'} use_gated_mlp" for act, gated in MLPS)
 
 
@@ -137,12 +137,12 @@ def preprocessing_of(path: Path, official: OfficialConfig, axes: int, statistics
             )
         if statistics not in CATALOGUE:
             hint = did_you_mean(statistics, CATALOGUE)
-            raise InputError(f"{path}: no constants are known for data set '{statistics}'{hint}")
+            raise InputError(f"{path}: there are no constants for data set '{statistics}'{hint}")
         mean, std = CATALOGUE[statistics].constants()
         raw = {"fs": FS, "samples": official.length, "mean": mean, "std": std}
         return validated(EcgPreprocessing, raw, str(path)).model_dump(mode="json")
     if statistics is not None:
-        raise InputError(f"{path}: is an image model, which has its own constants; leave out '{statistics}'")
+        raise InputError(f"{path}: is an image model, which has its own constants; omit '{statistics}'")
     colours = next((name for name, number in CHANNELS.items() if number == channels), None)
     if colours is None:
         raise InputError(f"{path}: num_channels is {channels}; images have 3 channels (RGB) or 1 (grey)")
@@ -156,13 +156,17 @@ def _constants(path: Path, official: OfficialConfig) -> tuple[tuple[float, ...],
     channels = official.num_channels
     if not (path / PROCESSOR).exists():
         return (0.5,) * channels, (0.5,) * channels
-    found = validated(Processor, read_json(path / PROCESSOR), f"{path}/{PROCESSOR}")
+    processor = validated(Processor, read_json(path / PROCESSOR), f"{path}/{PROCESSOR}")
     for fits, key, why in (
-        (found.do_rescale, "do_rescale", "pixels from 0 to 1 are supported"),
-        (abs(255 * found.rescale_factor - 1) < 1e-6, "rescale_factor", "pixels from 0 to 1 are supported"),
-        (found.resample == 2, "resample", "2 (bilinear) is supported"),
-        (set(found.size.values()) <= {official.length}, "size", f"image_size is {official.length}"),
+        (processor.do_rescale, "do_rescale", "pixels from 0 to 1 are supported"),
+        (abs(255 * processor.rescale_factor - 1) < 1e-6, "rescale_factor", "pixels from 0 to 1 are supported"),
+        (processor.resample == 2, "resample", "2 (bilinear) is supported"),
+        (set(processor.size.values()) <= {official.length}, "size", f"image_size is {official.length}"),
     ):
         if not fits:
-            raise InputError(f"{path}/{PROCESSOR}: {key} is {getattr(found, key)}; {why}")
-    return (found.image_mean, found.image_std) if found.do_normalize else ((0.0,) * channels, (1.0,) * channels)
+            raise InputError(f"{path}/{PROCESSOR}: {key} is {getattr(processor, key)}; {why}")
+    return (
+        (processor.image_mean, processor.image_std)
+        if processor.do_normalize
+        else ((0.0,) * channels, (1.0,) * channels)
+    )

@@ -1,4 +1,4 @@
-"""Next-embedding models in the layout of the official NEPA code, a folder of config.json and model.safetensors."""
+"""Export next-embedding models in the layout of the official NEPA code: config.json and model.safetensors."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ FILES = ("config.json", "model.safetensors")
 
 
 def export_nepa(path_or_id: Path | str, folder: Path | str, weights: Weights | None = None) -> Path:
-    """Write a model folder in the official layout: what `import_nepa` reads, tensors bit for bit.
+    """Write a model in the official layout, which `import_nepa` reads back with identical tensors.
 
-    weights: which of the folder's, by default its model. InputError for a model that the layout cannot hold, and for a
-    place that holds other files.
+    weights: weights of the folder to export, by default its model. Raises InputError for a model that the layout does
+    not support, and for a folder with other files.
     """
     loaded, folder = load_model(path_or_id, weights), Path(folder)
     config = official_config(loaded)
     if folder.exists() and (not folder.is_dir() or any(file.name not in FILES for file in folder.iterdir())):
-        raise InputError(f"{folder}: holds other files; choose another place")
+        raise InputError(f"{folder}: contains other files; choose another folder")
     state = {f"encoder.{name}": tensor for name, tensor in loaded.encoder.state_dict().items()}
     state |= {f"head.{name}": tensor for name, tensor in (loaded.head.state_dict() if loaded.head else {}).items()}
     with replacing(folder) as new:
@@ -43,10 +43,10 @@ def export_nepa(path_or_id: Path | str, folder: Path | str, weights: Weights | N
 
 
 def to_official(config: ModelConfig, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our tensors under official names and in official shapes; the inverse of `from_official`."""
+    """Our tensors with official names and shapes; the inverse of `from_official`."""
     assert isinstance(config.objective, NextEmbeddingConfig)
     patch, channels = config.objective.encoder.patch, config.channels
-    found: dict[str, Tensor] = {}
+    official: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         if name == "encoder.project.weight":
             tensor = tensor.unflatten(1, (channels, *patch))
@@ -57,23 +57,23 @@ def to_official(config: ModelConfig, tensors: Mapping[str, Tensor]) -> dict[str,
         parts = JOINED.get(last, ())
         if last == "fc1" and config.objective.encoder.block.mlp not in GATED:
             parts = parts[1:]
-        found |= (
+        official |= (
             {f"{stem}.{part}.{rest}": piece for part, piece in zip(parts, tensor.chunk(len(parts)), strict=True)}
             if parts
             else {name: tensor}
         )
-    return {_named(name): tensor.contiguous() for name, tensor in found.items()}
+    return {_named(name): tensor.contiguous() for name, tensor in official.items()}
 
 
 def official_config(loaded: LoadedModel) -> dict[str, object]:
-    """config.json of the official layout. InputError names the first setting that it has no key for."""
+    """Make config.json of the official layout. Raises InputError with the first setting that it does not support."""
     where, config = str(loaded.folder), loaded.config
     objective, classifier = config.objective, config.classifier
     if not isinstance(objective, NextEmbeddingConfig):
         raise InputError(f"{where}: is a model of {objective.kind} prediction; the NEPA layout holds next_embedding")
     encoder = objective.encoder
     block, positions, head = encoder.block, encoder.positions, None if classifier is None else classifier.head
-    assert isinstance(positions, RotaryConfig), "the objective's config sees to it"
+    assert isinstance(positions, RotaryConfig), "checked by the config of the objective"
     square = len(set(config.size)) == len(set(encoder.patch)) == 1 and len(encoder.patch) <= 2
     pooled = head is not None and head.kind == "mean" and head.norm == block.norm_eps
     for fits, key, value in (
@@ -86,9 +86,9 @@ def official_config(loaded: LoadedModel) -> dict[str, object]:
         (head is None or pooled or (head.kind == "last" and head.norm is None), "classifier.head", head),
     ):
         if not fits:
-            raise InputError(f"{where}: {key} is {value}; the NEPA layout has no place for that")
+            raise InputError(f"{where}: {key} is {value}, which the NEPA layout does not support")
     act, gated = next(theirs for theirs, mine in MLPS.items() if mine == block.mlp)
-    found: dict[str, object] = {
+    config_json: dict[str, object] = {
         "architectures": [f"ViTNepaFor{'PreTraining' if classifier is None else 'ImageClassification'}"],
         "model_type": "vit_nepa",
         "dtype": "float32",
@@ -120,13 +120,13 @@ def official_config(loaded: LoadedModel) -> dict[str, object]:
         "add_pooling_layer": classifier is None or pooled,
     }
     if len(encoder.patch) == 1:
-        found["signal_length"] = max(config.size)
+        config_json["signal_length"] = max(config.size)
     if classifier is not None:
         several = {False: "multi_label_classification", True: "single_label_classification"}
-        found["problem_type"] = several[classifier.exclusive]
-        found["id2label"] = {str(number): name for number, name in enumerate(classifier.classes)}
-        found["label2id"] = {name: number for number, name in enumerate(classifier.classes)}
-    return found
+        config_json["problem_type"] = several[classifier.exclusive]
+        config_json["id2label"] = {str(number): name for number, name in enumerate(classifier.classes)}
+        config_json["label2id"] = {name: number for number, name in enumerate(classifier.classes)}
+    return config_json
 
 
 def _named(name: str) -> str:

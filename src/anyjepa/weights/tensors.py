@@ -1,4 +1,4 @@
-"""Safetensors files: read, written, and compared with what a model needs."""
+"""Read, write and check safetensors files."""
 
 from __future__ import annotations
 
@@ -16,43 +16,43 @@ from anyjepa.data.files import regular_size
 from anyjepa.errors import InputError, reason
 from anyjepa.limits import COLUMNS
 
-DIGEST = "anyjepa.blake2b"  # the checksum in a file's metadata
+DIGEST = "anyjepa.blake2b"  # key of the checksum in the metadata of a file
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors by name, and the file's metadata. InputError for a file that is missing, truncated or something else."""
+    """Read tensors by name and the metadata of a file. Raises InputError if it is missing, truncated or not valid."""
     regular_size(path)
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             names = file.keys()
             COLUMNS.check(len(names), f"{path}")
-            # A copy, because the file is only mapped: someone may change it while the model is in use.
+            # Copy, because the file is memory-mapped and could change while the model is in use.
             return {name: file.get_tensor(name).clone() for name in names}, file.metadata() or {}
     except InputError:
         raise
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or 'no such file'})") from error
     except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: truncated, or not a safetensors file ({reason(error)})") from error
+        raise InputError(f"{path}: is truncated or not a safetensors file ({reason(error)})") from error
 
 
 def dump_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """The bytes of a safetensors file, the same for the same tensors and metadata.
+    """The bytes of a safetensors file, which depend only on the tensors and the metadata.
 
-    The library orders metadata by chance, so its header (8 bytes of length, then JSON) is written again in order.
+    The order of metadata is random in the library, so its header (8 bytes of length, then JSON) is sorted here.
     """
     raw = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
     end = 8 + int.from_bytes(raw[:8], "little")
     about = {"__metadata__": {"format": "pt", **metadata, DIGEST: _digest(tensors)}}
     header = json.dumps(about | json.loads(raw[8:end]), separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)  # tensors begin at a multiple of 8
+    header += b" " * (-len(header) % 8)  # tensors start at a multiple of 8 bytes
     return b"".join([len(header).to_bytes(8, "little"), header, memoryview(raw)[end:]])
 
 
 def check_digest(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Raise InputError if the tensors differ from those that were saved. A file without a checksum passes."""
+    """Raise InputError if the tensors differ from those that were saved. Files without a checksum are not checked."""
     if DIGEST in metadata and metadata[DIGEST] != _digest(tensors):
-        raise InputError(f"{path}: is damaged, its checksum does not match; get the file again")
+        raise InputError(f"{path}: is damaged, its checksum does not match; download or copy the file again")
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
@@ -65,20 +65,20 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def check_tensors(where: str, expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
-    """InputError for the first tensor that is missing, unknown, of another shape or type, or not finite."""
+def check_tensors(where: str, expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
+    """Raise InputError for the first tensor that is missing, unexpected, not finite, or of another shape or type."""
     for name in expected:
-        if name not in given:
+        if name not in tensors:
             raise InputError(f"{where}: tensor '{name}' is missing")
-    for name in given:
+    for name in tensors:
         if name not in expected:
             raise InputError(f"{where}: tensor '{name}' does not belong to this model")
     for name, tensor in expected.items():
-        if given[name].shape != tensor.shape:
+        if tensors[name].shape != tensor.shape:
             raise InputError(
-                f"{where}: tensor '{name}' has shape {tuple(given[name].shape)}, {tuple(tensor.shape)} is expected"
+                f"{where}: tensor '{name}' has shape {tuple(tensors[name].shape)}, expected {tuple(tensor.shape)}"
             )
-        if given[name].dtype != tensor.dtype:
-            raise InputError(f"{where}: tensor '{name}' is {given[name].dtype}, {tensor.dtype} is expected")
-        if not torch.isfinite(given[name]).all():
-            raise InputError(f"{where}: tensor '{name}' holds NaN or infinite values")
+        if tensors[name].dtype != tensor.dtype:
+            raise InputError(f"{where}: tensor '{name}' is {tensors[name].dtype}, expected {tensor.dtype}")
+        if not torch.isfinite(tensors[name]).all():
+            raise InputError(f"{where}: tensor '{name}' contains NaN or infinite values")
