@@ -67,7 +67,7 @@ def test_a_collection_contaminates_where_no_record_can_be_compared():
     assert (found.transductive, found.seen, found.shared) == (True, 0, {"ptb-xl": "challenge-2021"})
     assert str(found) == (
         "CONTAMINATED: pretraining and this evaluation both use ptb-xl (in challenge-2021); no record can be matched "
-        "by name, patient or signal, so which of the 3 tested ones it saw cannot be told"
+        "by name, patient or signal, so it is unknown which of the 3 tested ones it saw"
     )
     for sources in (["ludb"] * 4, [""] * 4, ()):
         assert exposure([known] * 2, SPLITS, TABLE, ["d0", "d1", "d2", "d3"], sources).transductive is False

@@ -110,7 +110,7 @@ def test_windows_evenly_spread():
     assert Windows(length=16, count=1).starts(36) == [10]
     with pytest.raises(ValueError, match="set one of stride and count, not both"):
         Windows(length=16, stride=4, count=2)
-    with pytest.raises(ValueError, match="joint: all windows of a record are read at once"):
+    with pytest.raises(ValueError, match="joint=true reads all windows of a record at once"):
         AttentiveProbe(crops="random", joint=True)
 
 

@@ -145,7 +145,7 @@ BROKEN: dict[str, tuple[Callable[[dict], object], str]] = {
     ),
     "wrong shape": (
         lambda c: c["model"].update({"target_encoder.norm.weight": torch.ones(31)}),
-        "tensor 'encoder.norm.weight' has shape (31,), (32,) is expected",
+        "tensor 'encoder.norm.weight' has shape (31,), expected (32,)",
     ),
     "broken student": (
         lambda c: c["model"].update({"encoder.norm.weight": torch.ones(31)}),

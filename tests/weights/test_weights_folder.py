@@ -128,7 +128,7 @@ BROKEN = {
     "no preprocessing": (lambda f: (f / "preprocessing.json").unlink(), "preprocessing.json: there is no such file"),
     "config is text": (lambda f: (f / "config.json").write_text("hello"), "config.json: is not JSON (Expecting value"),
     "config is binary": (lambda f: (f / "config.json").write_bytes(b"\xff\xfe\0"), "config.json: is not JSON"),
-    "config is a list": (lambda f: (f / "config.json").write_text("[]"), "config.json: a JSON object is expected"),
+    "config is a list": (lambda f: (f / "config.json").write_text("[]"), "config.json: must contain a JSON object"),
     "deep JSON": (lambda f: (f / "config.json").write_text("[" * 100_000), "config.json: is not JSON"),
     "unknown key": (
         edit_json("config.json", lambda c: c["objective"]["encoder"].update(dimm=3)),
@@ -148,9 +148,12 @@ BROKEN = {
     ),
     "no schema": (
         edit_json("config.json", lambda c: c.pop("schema_version")),
-        "schema_version is None; 1 to 1 are known",
+        "schema_version must be from 1 to 1, got None",
     ),
-    "boolean schema": (edit_json("config.json", lambda c: c.update(schema_version=True)), "schema_version is True"),
+    "boolean schema": (
+        edit_json("config.json", lambda c: c.update(schema_version=True)),
+        "schema_version must be from 1 to 1, got True",
+    ),
     "size is no multiple": (
         edit_json("config.json", lambda c: c.update(size=[52])),
         "config.json: input of (52,) samples is not a positive multiple of the patch (5,)",
@@ -183,11 +186,11 @@ BROKEN = {
     ),
     "wrong shape": (
         edit_tensors(lambda t: t.update({NORM: torch.ones(9)})),
-        f"model.safetensors: tensor '{NORM}' has shape (9,), (8,) is expected",
+        f"model.safetensors: tensor '{NORM}' has shape (9,), expected (8,)",
     ),
     "wrong type of tensor": (
         edit_tensors(lambda t: t.update({NORM: torch.ones(8).half()})),
-        f"model.safetensors: tensor '{NORM}' is torch.float16, torch.float32 is expected",
+        f"model.safetensors: tensor '{NORM}' is torch.float16, expected torch.float32",
     ),
     "NaN": (
         edit_tensors(lambda t: t[NORM].__setitem__(3, torch.nan)),
@@ -270,7 +273,7 @@ def test_a_full_disk_leaves_the_old_folder(folder: Path, objective: MaskedPredic
 
 def test_only_a_model_folder_is_replaced(tmp_path: Path, objective: MaskedPrediction):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(InputError, match=r"holds 'thesis\.tex', which is not part of a model"):
+    with pytest.raises(InputError, match=r"contains 'thesis\.tex', which is not part of a model"):
         save_pretrained(tmp_path, objective, {"kind": "ecg"}, Provenance(data="x"))
     with pytest.raises(InputError, match="is a file; choose another folder"):
         save_pretrained(tmp_path / "thesis.tex", objective, {"kind": "ecg"}, Provenance(data="x"))

@@ -47,7 +47,7 @@ def test_video(golden: Path, tmp_path: Path):
 
 
 def test_heads_are_those_of_the_published_size(ijepa: dict):
-    with pytest.raises(InputError, match=r"width 48 is of no published size, .* --heads"):
+    with pytest.raises(InputError, match=r"no published model has the width 48; .* --heads"):
         convert("file", ijepa, "ijepa")
     made = convert("file", ijepa, "ijepa", heads=5)
     with pytest.raises(InputError, match="width 48 is not a multiple of 5 heads"):
@@ -77,16 +77,21 @@ def test_the_other_layout_is_named(ijepa: dict, vjepa: dict):
             torch.zeros(1, 63, 48),
             "its 63 positions are not",
         ),
-        ("target_encoder", "module.pos_embed", torch.zeros(3), "not shaped as I-JEPA's"),
+        ("target_encoder", "module.pos_embed", torch.zeros(3), "do not have the shapes of I-JEPA"),
         ("target_encoder", "module.norm.weight", "text", "'module.norm.weight' is a str; it must be a tensor"),
         ("target_encoder", "module.norm.weight", None, "norm.weight"),
         ("target_encoder", "module.norm.weight", torch.ones(48).to_sparse(), "'module.norm.weight' is sparse"),
         ("target_encoder", "module.norm.weight", torch.ones(48, device="meta"), "'module.norm.weight' is sparse"),
-        ("target_encoder", "module.patch_embed.proj.weight", torch.ones(0, 3, 4, 4), "not shaped as I-JEPA's"),
+        (
+            "target_encoder",
+            "module.patch_embed.proj.weight",
+            torch.ones(0, 3, 4, 4),
+            "do not have the shapes of I-JEPA",
+        ),
         ("target_encoder", "norm.weight", torch.ones(48), "tensor 'norm.weight' occurs twice"),
         ("target_encoder", 5, torch.ones(48), "5 is not the name of a tensor"),
         ("predictor", "module.mask_token", None, "tensor 'mask_tokens' is missing"),
-        ("predictor", "module.mask_token", torch.zeros(()), "not shaped as I-JEPA's"),
+        ("predictor", "module.mask_token", torch.zeros(()), "do not have the shapes of I-JEPA"),
         ("encoder", "module.more.weight", torch.zeros(3), "more.weight"),
     ],
 )

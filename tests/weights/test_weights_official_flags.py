@@ -245,8 +245,8 @@ def test_nepa_classifiers(tmp_path: Path, flags: dict[str, Any], pooled: bool, c
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"hidden_act": "gelu_new"}, "hidden_act is 'gelu_new'; known are 'gelu' without use_gated_mlp"),
-        ({"hidden_act": "relu", "use_gated_mlp": True}, "hidden_act is 'relu'; known are"),
+        ({"hidden_act": "gelu_new"}, "hidden_act is 'gelu_new'; supported are 'gelu' without use_gated_mlp"),
+        ({"hidden_act": "relu", "use_gated_mlp": True}, "hidden_act is 'relu'; supported are"),
         ({"num_prompt_token": 2}, "num_prompt_token is 2; prompt tokens are not supported"),
         ({"pos_embed_shift": 0.1}, "pos_embed_shift is 0.1; shifts of positions"),
         ({"pos_embed_jitter": 1.1}, "pos_embed_jitter is 1.1; jitter of positions"),
