@@ -82,7 +82,7 @@ def main() -> None:
         begin = time.perf_counter()
         store = Store(store.path)
         row["open_ms"] = round((time.perf_counter() - begin) * 1e3, 1)
-        stored = training_data(EcgDataConfig(), [store.path])[0]
+        stored = training_data(EcgDataConfig(), [store.path])
         rates: dict[str, list[float]] = {"store": [], "memory": [], "files": []}
         for _ in range(args.rounds + 1):
             for name, crops in (

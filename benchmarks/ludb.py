@@ -69,7 +69,7 @@ def judged(runs: list[Run], task: str, folder: Path, **changes: object) -> Resul
         "protocol": "linear",
         "linear": {"balanced": True},
         "split": {"kind": "folds", "folds": 5},
-        "windows": {"length": models[0].preprocessing.samples},
+        "windows": {"length": models[0].preprocessing.size[0]},
         "seeds": len(runs),
         **changes,
     }

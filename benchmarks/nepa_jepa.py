@@ -180,7 +180,7 @@ def one_seed(args: argparse.Namespace, seed: int, rows: Mapping[str, tuple[str, 
             parts = tuple("test" if name in test else "train" for name in data.table.ids)
             assert test <= set(data.samples.ids), "a test record has another name"
             data = data._replace(table=replace(data.table, split=parts))
-            windows = Windows(length=models["JEPA"].preprocessing.samples)
+            windows = Windows(length=models["JEPA"].preprocessing.size[0])
         else:
             data, windows = labelled(models["JEPA"], runs["JEPA"], [], None, None), Windows()
         for protocol, config in configs(real, windows).items():

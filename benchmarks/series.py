@@ -54,7 +54,7 @@ def judged(runs: list[Run], data: Path) -> Result:
     """One repeat a seed: its own encoder, random weights and validation part."""
     models = [load(run.model) for run in runs]
     dataset = evaluation_data(models[0].preprocessing, [data], None, "raise")
-    full = models[0].preprocessing.samples
+    full = models[0].preprocessing.size[0]
     config = EvaluationConfig(
         split=Fixed(validation=0.25),
         seeds=len(runs),

@@ -25,9 +25,10 @@ from anyjepa.data.ecg.beats import AAMI
 from anyjepa.data.ecg.reading import read
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.ecg.sets.mitbih import DS2, SAME_PERSON
+from anyjepa.data.ecg.source import whole_records
 from anyjepa.evaluation.controls import random_encoder
 from anyjepa.runs.folder import environment, open_run
-from anyjepa.runs.model import EcgModel, load
+from anyjepa.runs.model import Model, load
 from anyjepa.runs.pretrain import pretrain
 from anyjepa.runs.surprise import surprise_table
 
@@ -45,15 +46,13 @@ BEAT_S = (0.15, 0.25)  # of the template, before and after the annotation
 SEARCH = 10  # RR intervals behind a beat's usual one
 
 
-def trained(seed: int, steps: int, edits: list[str], data: Path, output: Path) -> EcgModel:
+def trained(seed: int, steps: int, edits: list[str], data: Path, output: Path) -> Model:
     """Pretrained on DS1; a run that is there already is taken as it is."""
     folder = output / f"{seed}-{steps}"
     if not (folder / "model").exists():
         lengths = [f"training.seed={seed}", f"training.steps={steps}", f"training.optimiser.warmup={steps // 10}"]
         pretrain("ecg-nepa-demo", data, folder, edits=[*EDITS, *lengths, *edits], exclude=LEFT_OUT)
-    model = load(open_run(folder).model)
-    assert isinstance(model, EcgModel)
-    return model
+    return load(open_run(folder).model)
 
 
 def beats(recording: Recording) -> tuple[np.ndarray, np.ndarray]:
@@ -66,9 +65,9 @@ def beats(recording: Recording) -> tuple[np.ndarray, np.ndarray]:
     return np.array([time for time, _ in kept]), np.array([name for _, name in kept])
 
 
-def surprise_scores(model: EcgModel, recordings: Sequence[Recording]) -> list[np.ndarray]:
+def surprise_scores(model: Model, recordings: Sequence[Recording]) -> list[np.ndarray]:
     """The largest surprise around each beat of each recording."""
-    table = surprise_table(model.loaded, model.preprocessing, model.prepare(recordings))
+    table = surprise_table(model.loaded, model.preprocessing, whole_records(model.preprocessing, recordings))
     found = []
     for recording in recordings:
         own = table[table["id"] == recording.id]
@@ -85,9 +84,9 @@ def prematurity(recording: Recording) -> np.ndarray:
     return np.concatenate([[np.nan], 1 - rr / np.array(usual)])
 
 
-def template_distance(model: EcgModel, recording: Recording) -> np.ndarray:
+def template_distance(model: Model, recording: Recording) -> np.ndarray:
     """1 - correlation of each beat with the record's median beat; NaN for beats at its ends."""
-    (signal,), fs = model.check(recording), model.preprocessing.fs
+    (signal,), fs = model.preprocessing.prepare(recording), model.preprocessing.fs
     before, after = (round(part * fs) for part in BEAT_S)
     middles = np.round(beats(recording)[0] * fs).astype(int)
     inside = (middles >= before) & (middles + after <= len(signal))

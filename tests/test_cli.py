@@ -652,9 +652,12 @@ def test_from_real_files_to_a_report(cli, tiny_recipe, test_data, tmp_path):
     done = cli(*asked)
     assert "warning: 200 records: all leads span the same range" in done.err
     done = cli("evaluate", run)
-    assert f"warning: pretrained on {ludb}, but judged on the recipe's embedded data; --data names others" in done.err
+    assert (
+        f"warning: pretrained on {ludb}, but evaluated on the recipe's embedded data; pass others with --data"
+        in done.err
+    )
     done = cli("evaluate", run / "model", "--data", ludb, "--unit", "uV")
-    assert done.err == "anyjepa: evaluate: which task? choose one by --task: rhythm, lvh, conduction\n"
+    assert done.err == "anyjepa: evaluate: which task? choose one with --task: rhythm, lvh, conduction\n"
 
 
 def test_an_argument_that_is_not_utf8_is_refused_before_anything_is_done(cli, tmp_path):

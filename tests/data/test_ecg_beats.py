@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from wfdb_writing import write_annotations, write_record
 
-from anyjepa.data.ecg.beats import beat_table, beat_windows
+from anyjepa.data.ecg.beats import beat_table
 from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing
 from anyjepa.data.ecg.reading import read
@@ -72,7 +72,7 @@ def test_nobody_trains_who_is_tested(mitdb: Path) -> None:
 def test_a_window_has_its_beat_in_the_middle_and_none_is_lost_at_the_ends(mitdb: Path) -> None:
     records = read(mitdb, warn=False).recordings
     dataset = prepared(records)
-    windows = beat_windows(dataset, records, duration_s=0.5)
+    windows = dataset.beats(duration_s=0.5)
     table = task_table(records, "beats")
     assert set(table.ids) < set(windows.ids)
     assert {window.shape for window in windows.signals} == {(1, 180)}
@@ -81,11 +81,11 @@ def test_a_window_has_its_beat_in_the_middle_and_none_is_lost_at_the_ends(mitdb:
         place = 90 if 90 <= beat <= SAMPLES - 90 else beat if beat < 90 else 180 - (SAMPLES - beat)
         assert int(window[0].argmax()) == place
     assert all(any(np.shares_memory(w, s) for s in dataset.signals) for w in windows.signals[:3])
-    resampled = beat_windows(prepared(records, fs=500), records, duration_s=1)
+    resampled = prepared(records, fs=500).beats(duration_s=1)
     assert {window.shape for window in resampled.signals} == {(1, 500)}
     assert int(resampled.signals[1][0].argmax()) == 250
     with pytest.raises(InputError, match="10 s long, a beat needs 60 s"):
-        beat_windows(dataset, records, duration_s=60)
+        dataset.beats(duration_s=60)
 
 
 def test_records_without_a_published_part_need_no_split() -> None:
@@ -154,7 +154,7 @@ def test_real_beats(test_data: Path) -> None:
     table = task_table(records, "beats")
     assert len(published) - len(table) == sum(id.startswith("mit-bih/201@") for id in published.ids) == 1963
     dataset = prepared(records[:2], fs=250)
-    windows = beat_windows(dataset, records, duration_s=1)
+    windows = dataset.beats(duration_s=1)
     beats = [window[0] for window, id in zip(windows.signals, windows.ids, strict=True) if id.startswith("mit-bih/100")]
     mean = np.abs(np.mean(beats, axis=0))
     assert abs(int(mean.argmax()) - 125) <= 5  # the R wave

@@ -5,9 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from anyjepa.data.ecg import preprocessing
+from anyjepa.data.ecg.config import EcgDataConfig
 from anyjepa.data.ecg.dataset import EcgDataset
-from anyjepa.data.ecg.preprocessing import EcgPreprocessing
+from anyjepa.data.ecg.preprocessing import EcgPreprocessing, align, resample
 from anyjepa.data.ecg.recording import Recording
+from anyjepa.data.ecg.source import Selection, training_set, whole_records
 from anyjepa.errors import InputError
 
 PREPROCESSING = EcgPreprocessing(fs=100, leads=("I", "II", "III"), samples=200, mean=(0, 0, 0), std=(1, 1, 1))
@@ -19,14 +22,19 @@ def recording(id: str, samples: int = 300, leads: tuple[str, ...] = ("I", "II", 
 
 
 def test_whole_records_and_what_is_known_of_them() -> None:
-    known = recording("a", patient="7", source="ludb", statements=frozenset({"x"}))
+    known = recording("a", patient="7", source="ludb", statements=frozenset({"Rhythm: Sinus rhythm"}))
     dataset = EcgDataset.from_recordings([known, recording("bb", 250)], PREPROCESSING)
     assert len(dataset) == 2
     assert dataset[1].shape == (3, 250)
     assert dataset[1].dtype == np.float32
     assert dataset.groups == ("ludb/7", "bb")
     assert not dataset.groups_known
-    assert dataset.statements[0] == {"x"}
+    assert dataset.known_groups == ("7", "")
+    assert dataset.tasks == ("rhythm", "lvh", "conduction")
+    samples, table = dataset.for_task("rhythm")
+    assert samples is dataset
+    assert table.ids == ("a",)
+    assert table.values.tolist() == [[1, 0, 0]]
 
 
 def test_every_start_of_a_crop_is_equally_likely_and_reached() -> None:
@@ -84,3 +92,30 @@ def test_missing_and_hidden_leads_are_nan_for_an_encoder_that_is_told() -> None:
 def test_an_id_given_twice_is_refused() -> None:
     with pytest.raises(InputError, match="id 'a' occurs twice"):
         EcgDataset.from_recordings([recording("a"), recording("a")], PREPROCESSING)
+
+
+def test_training_aligns_each_recording_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [recording("a", 300), recording("bb", 250), recording("short", 190)]
+    calls = []
+    monkeypatch.setattr(preprocessing, "resample", lambda *signal: calls.append(1) or resample(*signal))
+    dataset = training_set(EcgDataConfig(fs=50, leads=("II", "I"), duration_s=2), Selection(records, {}))
+    assert len(calls) == 3
+    aligned = [align(record, 50, ("II", "I")) for record in records]
+    samples = np.concatenate(aligned, axis=1).astype(np.float64)  # also of the short record, which has no crop
+    assert dataset.preprocessing.mean == pytest.approx(samples.mean(axis=1))
+    assert dataset.preprocessing.std == pytest.approx(samples.std(axis=1))
+    assert dataset.ids == ("a", "bb")
+    for index in range(2):
+        np.testing.assert_array_equal(dataset[index], dataset.preprocessing.prepare(records[index]))
+
+
+def test_records_shorter_than_a_token_are_skipped_or_refused() -> None:
+    dataset = whole_records(PREPROCESSING, [recording("a", 300), recording("bb", 40)])
+    assert dataset.without_short(40, "raise") is dataset
+    with pytest.raises(InputError, match=r"record 'bb': 0\.4 s long, one token is 0\.5 s"):
+        dataset.without_short(50, "raise")
+    longer = dataset.without_short(50, "skip")
+    assert longer.ids == longer.groups == ("a",)
+    assert longer.skipped.keys() == {"bb"}
+    with pytest.raises(InputError, match="one token is 4 s"):
+        dataset.without_short(400, "skip")

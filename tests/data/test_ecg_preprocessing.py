@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from anyjepa.data.ecg.arrays import from_arrays
+from anyjepa.data.ecg.config import EcgDataConfig
 from anyjepa.data.ecg.leads import LEADS, LIMB
 from anyjepa.data.ecg.preprocessing import (
     EcgPreprocessing,
@@ -20,11 +23,23 @@ from anyjepa.data.ecg.preprocessing import (
     resample,
 )
 from anyjepa.data.ecg.recording import Recording
+from anyjepa.data.ecg.source import Selection, training_set
 from anyjepa.errors import DataWarning, InputError
 
 
 def ecg_like(leads: int = 12, samples: int = 2000, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(leads, samples)).cumsum(1).astype(np.float32) / 30
+
+
+def statistics(recordings: list[Recording], fs: float, leads: tuple[str, ...], **how: Any) -> Any:
+    return fit_statistics(leads, [align(recording, fs, leads, **how) for recording in recordings])
+
+
+def fitted_to(recordings: list[Recording], duration_s: float = 1, **settings: Any) -> EcgPreprocessing:
+    """The preprocessing of a training set of these recordings."""
+    named = [replace(recording, id=str(number)) for number, recording in enumerate(recordings)]
+    config = EcgDataConfig(duration_s=duration_s, **settings)
+    return training_set(config, Selection(named, {})).preprocessing
 
 
 def recording(signal: np.ndarray, leads: tuple[str, ...] = LEADS, fs: float = 500.0) -> Recording:
@@ -130,7 +145,7 @@ def test_a_missing_lead_is_named_with_what_there_is() -> None:
     with pytest.raises(InputError, match=is_missing + "$"):
         align(without, 500.0, LEADS)
     with pytest.raises(InputError, match=is_missing + in_training):
-        fit_statistics([without], 500.0, LEADS)
+        fitted_to([without])
     with pytest.raises(InputError, match=is_missing + in_use):
         preprocessing().prepare(without)
     with pytest.raises(InputError, match=r"lead 'V66' is missing .*did you mean 'V6'"):
@@ -165,7 +180,7 @@ def test_values_are_standardised_and_clipped() -> None:
 def test_streamed_statistics_are_those_of_all_samples(sizes: list[int], seed: int) -> None:
     rng = np.random.default_rng(seed)
     parts = [rng.normal(50, 0.01, (2, size)).astype(np.float32) for size in [2, *sizes]]
-    mean, std = fit_statistics([recording(part, ("I", "II")) for part in parts], 500.0, ("I", "II"))
+    mean, std = statistics([recording(part, ("I", "II")) for part in parts], 500.0, ("I", "II"))
     whole = np.concatenate(parts, axis=1).astype(np.float64)
     np.testing.assert_allclose(mean, whole.mean(1), rtol=1e-9)
     np.testing.assert_allclose(std, whole.std(1), rtol=1e-6)
@@ -174,7 +189,7 @@ def test_streamed_statistics_are_those_of_all_samples(sizes: list[int], seed: in
 def test_statistics_of_a_lead_that_some_lack_come_from_those_that_have_it() -> None:
     both, one = ecg_like(2, seed=1), ecg_like(1, seed=2)
     mixed = [recording(one, ("V1",)), recording(both, ("V1", "V2")), recording(one, ("V1",))]
-    mean, std = fit_statistics(mixed, 500.0, ("V1", "V2"), missing_leads="zero")
+    mean, std = statistics(mixed, 500.0, ("V1", "V2"), missing_leads="zero")
     assert mean[1] == pytest.approx(both[1].mean(dtype=np.float64))
     assert std[1] == pytest.approx(both[1].std(dtype=np.float64))
 
@@ -188,9 +203,9 @@ def test_one_absurd_record_does_not_ruin_the_statistics_of_the_others(spoil: str
         absurd *= 1000
     else:
         absurd[1, slice(None) if spoil == "baseline" else 40] = 2147483.648
-    expected = fit_statistics([recording(x, LEADS[:3]) for x in good], 500.0, LEADS[:3])
+    expected = statistics([recording(x, LEADS[:3]) for x in good], 500.0, LEADS[:3])
     with pytest.warns(DataWarning, match=r"leads more than 100 times as large.* \((I, II, III|II)\)"):
-        mean, std = fit_statistics([recording(x, LEADS[:3]) for x in (absurd, *good)], 500.0, LEADS[:3])
+        mean, std = statistics([recording(x, LEADS[:3]) for x in (absurd, *good)], 500.0, LEADS[:3])
     np.testing.assert_allclose((mean[1], std[1]), np.array(expected)[:, 1], rtol=1e-9)
     if spoil != "unit":  # its other leads count
         both = np.concatenate([absurd[0], *(x[0] for x in good)]).astype(np.float64)
@@ -199,14 +214,14 @@ def test_one_absurd_record_does_not_ruin_the_statistics_of_the_others(spoil: str
 
 def test_a_unit_that_is_wrong_everywhere_stays_usable() -> None:
     records = [ecg_like(2, seed=number) for number in range(4)]
-    plain = fit_statistics([recording(x, LEADS[:2]) for x in records], 500.0, LEADS[:2])
-    large = fit_statistics([recording(1000 * x, LEADS[:2]) for x in records], 500.0, LEADS[:2])
+    plain = statistics([recording(x, LEADS[:2]) for x in records], 500.0, LEADS[:2])
+    large = statistics([recording(1000 * x, LEADS[:2]) for x in records], 500.0, LEADS[:2])
     np.testing.assert_allclose(large, 1000 * np.array(plain), rtol=1e-5)
 
 
 def test_a_lead_that_is_mostly_flat_keeps_the_records_in_which_it_varies() -> None:
     records = [np.zeros((1, 100), np.float32)] * 5 + [ecg_like(1)]
-    _, std = fit_statistics([recording(x, ("I",)) for x in records], 500.0, ("I",))
+    _, std = statistics([recording(x, ("I",)) for x in records], 500.0, ("I",))
     assert std[0] == pytest.approx(np.concatenate(records, axis=1).std(dtype=np.float64))
 
 
@@ -214,22 +229,22 @@ def test_statistics_need_a_lead_that_varies_and_is_there() -> None:
     flat = ecg_like()
     flat[7] = 0.3
     with pytest.raises(InputError, match="lead 'V2' is flat in every training record"):
-        EcgPreprocessing.fit([recording(flat), recording(flat)])
+        fitted_to([recording(flat), recording(flat)])
     with pytest.raises(InputError, match="no training record has lead 'V2'"):
-        EcgPreprocessing.fit([recording(ecg_like(1), ("V1",))], leads=("V1", "V2"), missing_leads="zero")
+        fitted_to([recording(ecg_like(1), ("V1",))], leads=("V1", "V2"), missing_leads="zero")
     with pytest.raises(InputError, match="no training record has lead 'I'"):
-        EcgPreprocessing.fit([])
+        fitted_to([])
 
 
 def test_a_record_that_cannot_be_aligned_can_be_left_out_of_the_statistics() -> None:
     good, bad = recording(ecg_like()), recording(ecg_like(1), ("V1",))
     with pytest.raises(InputError, match="is missing"):
-        EcgPreprocessing.fit([bad, good])
-    assert EcgPreprocessing.fit([bad, good], on_error="skip") == EcgPreprocessing.fit([good])
+        fitted_to([bad, good])
+    assert fitted_to([bad, good], on_error="skip") == fitted_to([good])
 
 
 def test_preprocessing_survives_json_and_refuses_what_does_not_fit() -> None:
-    fitted = EcgPreprocessing.fit([recording(ecg_like())], leads=["avr", "II"], fs=250, duration_s=2.5)
+    fitted = fitted_to([recording(ecg_like())], leads=["avr", "II"], fs=250, duration_s=2.5)
     assert fitted.leads == ("aVR", "II")
     assert fitted.samples == 625
     assert EcgPreprocessing.model_validate_json(fitted.model_dump_json()) == fitted
@@ -286,9 +301,9 @@ def test_the_high_pass_is_a_setting_and_acts_at_the_records_own_rate() -> None:
     drifting = recording(signal, ("I", "II"), fs=400)
     aligned = align(drifting, 500, ("I", "II"), highpass_hz=0.5)
     np.testing.assert_array_equal(aligned, resample(highpass(signal, 400, 0.5), 400, 500))
-    fitted = EcgPreprocessing.fit([drifting], leads=("I", "II"), duration_s=1, highpass_hz=0.5)
+    fitted = fitted_to([drifting], leads=("I", "II"), duration_s=1, highpass_hz=0.5)
     assert EcgPreprocessing.model_validate_json(fitted.model_dump_json()) == fitted
     assert fitted.std == pytest.approx(aligned.std(axis=1), rel=1e-4)
     prepared = fitted.prepare(drifting)
     assert abs(float(prepared.mean())) < 0.01
-    assert EcgPreprocessing.fit([drifting], leads=("I", "II"), duration_s=1).std > fitted.std
+    assert fitted_to([drifting], leads=("I", "II"), duration_s=1).std > fitted.std

@@ -17,7 +17,7 @@ from anyjepa.data.ecg.preprocessing import EcgPreprocessing
 from anyjepa.data.ecg.reading import read
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.ecg.sets.layout import Entry
-from anyjepa.data.ecg.source import Found, training_data, training_set
+from anyjepa.data.ecg.source import Selection, training_data, training_set
 from anyjepa.data.ecg.store_dataset import StoredDataset
 from anyjepa.errors import DataWarning, InputError
 
@@ -47,7 +47,7 @@ def make(tmp_path: Path) -> Make:
 
 
 def train_on(config: EcgDataConfig, paths: Sequence[Path], exclude: Sequence[str] = ()) -> Any:
-    return training_data(config, paths, exclude)[0]
+    return training_data(config, paths, exclude)
 
 
 def in_memory(store: Path, config: EcgDataConfig = CONFIG) -> EcgDataset:
@@ -60,7 +60,7 @@ def test_a_store_trains_on_the_same_numbers_as_its_files(make: Make) -> None:
     store = make("a", (300, 250, 200, 420), scale=0.3, offset=0.7)
     stored, memory = train_on(CONFIG, [store]), in_memory(store)
     assert isinstance(stored, StoredDataset)
-    for fact in ("ids", "groups", "groups_known", "statements", "source", "notes"):
+    for fact in ("ids", "groups", "groups_known", "tasks", "source", "notes"):
         assert getattr(stored, fact) == getattr(memory, fact)
     assert stored.preprocessing.model_dump(exclude={"mean", "std"}) == memory.preprocessing.model_dump(
         exclude={"mean", "std"}
@@ -221,9 +221,7 @@ def test_a_store_that_does_not_fit_the_recipe_is_refused(make: Make, tmp_path: P
     ):
         train_on(CONFIG, [store, tmp_path / "a0.npz"])
     mixed = CONFIG.model_copy(update={"mixture": {"a": 0.5, "ptb": 0.25, "code-15": 0.25}})
-    message = (
-        r"not there: ptb, code-15\. Make each by: anyjepa data prepare FOLDER -o .*ptb \(code-15 with --highpass-hz"
-    )
+    message = r"do not exist: ptb, code-15\. Make each with: anyjepa data prepare FOLDER -o .*ptb \(code-15 with --high"
     with pytest.raises(InputError, match=message):
         train_on(mixed, [store.parent])
     with pytest.raises(ValueError, match=r"mixture: the shares make 0\.9"):
@@ -252,17 +250,18 @@ def test_only_the_training_part_of_a_published_split(tmp_path: Path, monkeypatch
 
 def test_arrays_in_memory_keep_their_path() -> None:
     signal = np.random.default_rng(0).normal(size=(3, 300))
-    dataset = training_set(CONFIG, Found([Recording("x", signal, 100, LEADS)], {}))
+    dataset = training_set(CONFIG, Selection([Recording("x", signal, 100, LEADS)], {}))
     assert type(dataset) is EcgDataset
     assert dataset.shares is None
 
 
 def test_what_only_stores_can_do_is_refused_for_other_data(make: Make, tmp_path: Path) -> None:
     make("a", (300,))
-    found = Found([Recording("x", np.random.default_rng(0).normal(size=(3, 300)), 100, LEADS)], {})
+    memory = Selection([Recording("x", np.random.default_rng(0).normal(size=(3, 300)), 100, LEADS)], {})
     each = CONFIG.model_copy(update={"standardise": "each"})
-    for data in (found, [tmp_path / "a0.npz"]):
-        with pytest.raises(InputError, match=r"data\.standardise=each is for stores, the data are files or arrays"):
-            training_data(each, data)
-    with pytest.raises(InputError, match=r"data\.mixture draws from stores, the data are files or arrays"):
-        training_data(CONFIG.model_copy(update={"mixture": {"a": 1.0}}), found)
+    with pytest.raises(InputError, match=r"data\.standardise=each needs stores, but the data are files or arrays"):
+        training_set(each, memory)
+    with pytest.raises(InputError, match=r"data\.standardise=each needs stores, but the data are files or arrays"):
+        training_data(each, [tmp_path / "a0.npz"])
+    with pytest.raises(InputError, match=r"data\.mixture needs stores, but the data are files or arrays"):
+        training_set(CONFIG.model_copy(update={"mixture": {"a": 1.0}}), memory)

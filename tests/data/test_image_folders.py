@@ -170,7 +170,7 @@ def test_what_is_not_read_is_warned_of_in_training_and_listed_by_inspection(phot
         data = training_data(ImageDataConfig(mean=(0.5,) * 3, std=(0.25,) * 3), [photos])
     assert [str(w.message) for w in warned] == remarks
     assert data.ids == ("train/cat/a.PNG", "train/dog/a.png")
-    assert inspect(photos)["remarks"] == remarks
+    assert inspect([photos])["remarks"] == remarks
     done = cli("data", "inspect", photos)
     assert "3 files are not read: 2 .bmp, 1 .heic" in done.out.replace("\n", "")
     assert "no problem found" not in done.out
@@ -208,7 +208,7 @@ def test_inspection_counts_and_finds_what_is_wrong(photos, cli):
     (photos / "test" / "dog" / "same.png").write_bytes(same)
     (photos / "train" / "cat" / "again.png").write_bytes(same)
     (photos / "train" / "cat" / "broken.png").write_bytes(same[:-900])
-    found = inspect(photos)
+    found = inspect([photos])
     assert found["records"] == 8
     assert found["split"] == {"train": 3, "validation": 2, "test": 3}
     assert found["classes"]["class"]["dog"] == {"train": 1, "validation": 1, "test": 2}

@@ -54,7 +54,7 @@ def images(folder: Path) -> Iterator[Any]:
     from anyjepa.data.images import inspection
     from anyjepa.data.images.source import ImageDataConfig, training_data
 
-    found = inspection.inspect(folder)
+    found = inspection.inspect([folder])
     shown(inspection.render(found))
     yield found
     dataset = training_data(ImageDataConfig(side=8, part="all"), [folder])
@@ -215,7 +215,7 @@ def cells(folder: Path) -> Iterator[Any]:
     from anyjepa.data.cells.source import CellDataConfig, training_data
 
     path = folder / "a.h5ad"
-    found = inspection.inspect(path)
+    found = inspection.inspect([path])
     shown(inspection.render(found))
     yield found
     quality = QualityConfig(min_genes=0, max_mito=1, min_cells=0, min_condition_cells=0, min_guide_share=0)

@@ -26,7 +26,7 @@ def ecg(folder: Path, **options: Any) -> Iterator[Any]:
     from anyjepa.data.ecg.config import EcgDataConfig
     from anyjepa.data.ecg.preprocessing import EcgPreprocessing
     from anyjepa.data.ecg.reading import read
-    from anyjepa.data.ecg.source import Found, training_data
+    from anyjepa.data.ecg.source import Selection, training_set
     from anyjepa.data.ecg.tasks import task_table, tasks_of
 
     reading = read(folder, **options)
@@ -41,7 +41,7 @@ def ecg(folder: Path, **options: Any) -> Iterator[Any]:
     config = EcgDataConfig(
         fs=100, duration_s=0.5, leads=reading.recordings[0].leads, part="all", on_error="skip", missing_leads="zero"
     )
-    dataset, _ = training_data(config, Found(reading.recordings, {}))
+    dataset = training_set(config, Selection(reading.recordings, {}))
     assert isinstance(dataset.preprocessing, EcgPreprocessing)
     yield dataset.preprocessing.model_dump(mode="json")
     yield [dataset[i] for i in range(len(dataset))]
@@ -261,7 +261,7 @@ def store(folder: Path) -> Iterator[Any]:
     yield Gaps([recording.signal for recording in opened])
     yield [(recording.fs, recording.age, dict(recording.likelihoods)) for recording in opened]
     config = EcgDataConfig(fs=100, duration_s=0.5, leads=opened.leads, part="all", missing_leads="zero")
-    dataset, _ = training_data(config, [folder])
+    dataset = training_data(config, [folder])
     yield dataset.preprocessing.model_dump(mode="json")
     yield [dataset[i] for i in range(len(dataset))]
     yield dataset.crops([0, len(dataset) - 1], [np.random.default_rng(0), np.random.default_rng(1)])

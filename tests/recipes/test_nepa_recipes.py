@@ -133,7 +133,7 @@ def test_component_one_dimensional_patches(objective, x):
 def test_component_data_processing():
     """Mean and deviation of each lead over the training part, values cut at 5, random crops in time."""
     config = small().data.model_copy(update={"simulator": SimulatorConfig(patients=6, fs=500, duration_s=12)})
-    dataset, _ = training_data(config, [])
+    dataset = training_data(config, [])
     assert isinstance(dataset, EcgDataset)
     assert (len(dataset.preprocessing.mean), dataset.preprocessing.clip) == (12, 5)
     crops, starts = dataset.crops([0] * 8, [generator(0, "crop", i) for i in range(8)])

@@ -156,7 +156,7 @@ def test_every_key_has_a_place_in_the_printed_yaml() -> None:
 
 
 def test_learned_positions_have_no_absolute_time() -> None:
-    with pytest.raises(InputError, match=r"data\.absolute_time needs positions that go on"):
+    with pytest.raises(InputError, match=r"data\.absolute_time needs positions without an end"):
         load_recipe("ecg-jepa-demo", ["data.absolute_time=true"])
 
 

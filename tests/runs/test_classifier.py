@@ -269,7 +269,7 @@ def test_the_command_line(cli, tiny_run, records, tmp_path):
         "anyjepa: evaluate: there is no protocol 'ecg-linaer'; did you mean 'ecg-linear'?\n"
     )
     listed = cli("recipes").out
-    assert "--protocol ecg-finetune-after-linear" in listed
+    assert "ecg-finetune-after-linear" in listed
     assert cli("recipes", "ecg-linear").out.startswith("name: ecg-linear\n")
 
 

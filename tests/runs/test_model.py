@@ -16,6 +16,7 @@ import torch
 import anyjepa
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
+from anyjepa.data.ecg.source import whole_records
 from anyjepa.data.images.preprocessing import ImagePreprocessing
 from anyjepa.data.labels import LabelTable
 from anyjepa.data.video.preprocessing import VideoPreprocessing
@@ -275,7 +276,7 @@ def test_the_embedded_set_is_judged_on_patients_that_were_not_trained_on(tiny_ru
 
 def test_left_out_records_are_told(tiny_recipe, signals, tmp_path):
     short = [*signals, signals[0, :, :300]]
-    with pytest.warns(DataWarning, match=r"1 record is left out; the first: record '6': 3 s long, a crop needs 4 s"):
+    with pytest.warns(DataWarning, match=r"skipped 1 record; the first: record '6': 3 s long, a crop needs 4 s"):
         anyjepa.fit(
             short, fs=100, leads=LEADS, recipe=tiny_recipe, output=tmp_path / "run",
             edits=["training.batch_size=4", "training.steps=2", "training.optimiser.warmup=1"],
@@ -300,11 +301,11 @@ def test_embedding_files_prepares_each_record_once(model, tiny_run, files, tmp_p
     from anyjepa.data.ecg.preprocessing import EcgPreprocessing
     from anyjepa.runs.embed import embed_files
 
-    prepared, prepare = [], EcgPreprocessing.prepare
-    counting = lambda self, recording: (prepared.append(recording.id), prepare(self, recording))[1]  # noqa: E731
-    monkeypatch.setattr(EcgPreprocessing, "prepare", counting)
+    aligned, align = [], EcgPreprocessing.align
+    counting = lambda self, recording: (aligned.append(recording.id), align(self, recording))[1]  # noqa: E731
+    monkeypatch.setattr(EcgPreprocessing, "align", counting)
     assert embed_files(tiny_run, [files], tmp_path / "z.npz")[0] == 22
-    assert len(prepared) == 22
+    assert len(aligned) == 22
 
 
 # --- absolute time
@@ -318,7 +319,7 @@ def test_absolute_time_is_kept_in_the_model_and_used_for_windows(tmp_path, tiny_
     full = model.preprocessing.samples
     seconds = 2 * full / model.preprocessing.fs
     long = simulate(SimulatorConfig(patients=1, fs=model.preprocessing.fs, duration_s=seconds))[0]
-    x = torch.from_numpy(model.prepare([long])[0])[None]
+    x = torch.from_numpy(whole_records(model.preprocessing, [long])[0])[None]
     patch = model.encoder.config.patch[0]
     starts = [0, full // 2, full]
     expected = [model.encoder.features(x[..., s : s + full], torch.tensor([s / patch]))[1].mean(1) for s in starts]

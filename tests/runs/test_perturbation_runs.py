@@ -296,7 +296,7 @@ def test_questions_that_make_no_sense_are_one_line_and_write_nothing(cli, run, t
 def test_a_measured_file_is_never_written_over(cli, run, file):
     done = cli("perturb", run.folder, "--data", file, "--condition", "T1+T2", "-o", file)
     assert (done.code, done.out) == (2, "")
-    assert "is one of the files that are read" in done.err
+    assert "is one of the input files" in done.err
     log = (run.folder / "metrics.csv").read_bytes()
     done = cli("perturb", run.folder, "--up", "T5", "-o", run.folder / "metrics.csv")
     assert (done.code, done.out) == (2, "")
@@ -322,7 +322,7 @@ def test_parts_of_a_model_that_do_not_fit_each_other_are_one_line(run, tmp_path)
         return folder
 
     for change, message in (
-        (lambda plain: plain["genes"].pop(), "the encoder reads 50 genes, its preprocessing has 49"),
+        (lambda plain: plain["genes"].pop(), "the encoder takes inputs of size 50, its preprocessing makes 49"),
         (lambda plain: plain["genes"].__setitem__(0, plain["genes"][1]), "a gene occurs twice"),
         (lambda plain: plain["encoding"].update(width=64), "reads conditions of width 128, its encoding has 64"),
         (lambda plain: plain["encoding"]["names"].append(plain["encoding"]["names"][0]), "is named twice"),
@@ -350,7 +350,7 @@ def test_perturbations_are_of_cells(cli, tmp_path):
         output=tmp_path / "images",
     )
     done = cli("evaluate", images.folder, "--protocol", "perturbation")
-    assert (done.code, done.err) == (2, "anyjepa: evaluate: a model of cells is needed, this one is of images\n")
+    assert (done.code, done.err) == (2, "anyjepa: evaluate: needs a model of cells, this is a model of images\n")
 
 
 @pytest.mark.parametrize(

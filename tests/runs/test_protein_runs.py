@@ -197,7 +197,9 @@ def test_a_model_without_a_second_encoder_is_refused(run, tmp_path):
         changed = json.loads((run.model / "preprocessing.json").read_text()) | {"proteins": proteins}
         odd = Path(shutil.copytree(run.model, tmp_path / f"model{len(proteins)}"))
         (odd / "preprocessing.json").write_text(json.dumps(changed))
-        with pytest.raises(InputError, match=f"encoder reads 8 proteins, its preprocessing has {len(proteins)}"):
+        with pytest.raises(
+            InputError, match=f"encoder takes inputs of size 8, its preprocessing makes {len(proteins) or 'none'}"
+        ):
             anyjepa.load(odd)
     config["objective"]["target"] = {"kind": "separate"}
     (folder / "config.json").write_text(json.dumps(config))

@@ -6,16 +6,13 @@ import os
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from anyjepa.cli.options import FileEdits, JsonOption, LeadsOption, PathArguments, RateOption, UnitOption
 from anyjepa.cli.output import echo, show, show_json, show_written
-from anyjepa.errors import InputError
-
-if TYPE_CHECKING:
-    from anyjepa.data.cells.files import CellFileConfig
+from anyjepa.errors import InputError, did_you_mean
 
 data_app = typer.Typer(help="Inspect, download and prepare data sets.", no_args_is_help=True)
 
@@ -23,14 +20,6 @@ data_app = typer.Typer(help="Inspect, download and prepare data sets.", no_args_
 class MissingLeads(StrEnum):
     refuse = "refuse"
     zero = "zero"
-
-
-class Kind(StrEnum):
-    ecg = "ecg"
-    images = "images"
-    video = "video"
-    series = "series"
-    cells = "cells"
 
 
 class OnError(StrEnum):
@@ -42,7 +31,7 @@ class OnError(StrEnum):
 def data_inspect(
     paths: PathArguments,
     kind: Annotated[
-        Kind | None,
+        str | None,
         typer.Option(metavar="NAME", help="ecg, images, video, series or cells. Default: guessed from the files."),
     ] = None,
     fs: RateOption = None,
@@ -52,51 +41,35 @@ def data_inspect(
     as_json: JsonOption = False,
 ) -> None:
     """Summarise a data set and list every problem found in it."""
-    from anyjepa.data.cells import inspection as cells
-    from anyjepa.data.ecg import inspection as ecg
-    from anyjepa.data.images import inspection as images
-    from anyjepa.data.images.reading import recognise
-    from anyjepa.data.series import inspection as series
-    from anyjepa.data.summary import render as render_summary
-    from anyjepa.data.video import inspection as video
+    from anyjepa.data.modalities import MODALITIES, USUAL
 
-    is_cells = kind is Kind.cells or (kind is None and all(path.suffix.lower() == ".h5ad" for path in paths))
-    if edits and not is_cells:
-        raise InputError("--set is for cells (.h5ad)")
-    if is_cells:
-        found, render = cells.inspect(_one(paths, "screen"), _cell_files(edits or ())), cells.render
-    elif kind is Kind.images or (kind is None and all(map(recognise, paths))):
-        found, render = images.inspect(_one(paths, "set of images")), images.render
-    elif kind is Kind.video or (kind is None and all(map(video.recognise, paths))):
-        found, render = video.inspect(_one(paths, "set of videos")), render_summary
-    elif kind is Kind.series or (kind is None and all(map(series.recognise, paths))):
-        found, render = series.inspect(paths), render_summary
-    else:
-        found = ecg.inspect(paths, fs=fs, leads=leads.split(",") if leads else None, unit=unit)
-        render = ecg.render
+    inspections = {kind: m.inspection for kind, m in MODALITIES.items() if m.inspection}
+    name = kind or next((name for name, i in inspections.items() if all(map(i.recognise, paths))), USUAL.kind)
+    if name not in inspections:
+        raise InputError(f"data inspect: kind '{name}' is not known{did_you_mean(name, list(inspections))}")
+    inspection = inspections[name]
+    options = {"fs": fs, "leads": leads.split(",") if leads else None, "unit": unit, "settings": _settings(edits or [])}
+    options = {option: value for option, value in options.items() if value}
+    for option in options:
+        if option not in inspection.options:
+            fitting = " and ".join(MODALITIES[n].records for n, i in inspections.items() if option in i.options)
+            shown = "set" if option == "settings" else option
+            raise InputError(f"data inspect: --{shown} is for {fitting}; these are {MODALITIES[name].records}")
+    summary = inspection.inspect(paths, **options)
     if as_json:
-        show_json(found)
+        show_json(summary)
     else:
-        show(render(found))
+        show(inspection.render(summary))
 
 
-def _one(paths: Sequence[Path], what: str) -> Path:
-    if len(paths) > 1:
-        raise InputError(f"data inspect: pass one {what} at a time, not {len(paths)}")
-    return paths[0]
-
-
-def _cell_files(edits: Sequence[str]) -> CellFileConfig:
-    from anyjepa.config import validated
-    from anyjepa.data.cells.files import CellFileConfig
-
-    plain: dict[str, Any] = {}
+def _settings(edits: Sequence[str]) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
     if edits:
         from anyjepa.recipes.plain import apply_edit
 
         for edit in edits:
-            apply_edit(plain, edit)
-    return validated(CellFileConfig, plain, "--set")
+            apply_edit(settings, edit)
+    return settings
 
 
 @data_app.command("download")

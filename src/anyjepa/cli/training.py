@@ -137,18 +137,20 @@ def _lines(path: Path | None) -> list[str]:
 
 def _evaluation(run: Run) -> list[str]:
     """The command that evaluates a run on the data that it was trained on."""
+    from anyjepa.data.modalities import modality_of
+
     data, unit = run.environment()["data"], getattr(run.recipe.data, "unit", None)
     command = ["anyjepa", "evaluate", str(run.folder)]
     if data["paths"] != ["embedded"]:
         command += [word for path in data["paths"] for word in ("--data", path)]
-    if run.recipe.data.kind == "cells":
-        return [*command, "--protocol", "proteins" if run.recipe.data.proteins else "perturbation"]
+    if (protocol := run.recipe.data.protocol) != "linear":
+        return [*command, "--protocol", protocol]
     if data["paths"] == ["embedded"]:
         return command
     command += ["--unit", str(unit)] if unit is not None else []
     if data.get("tasks"):
         return [*command, "--task", data["tasks"][0]]
-    command += ["--labels", "labels.csv", "--id", "id", "--target"]
-    if run.recipe.data.kind == "ecg":
-        return [*command, "diagnosis", "--group", "patient"]
-    return [*command, "class", *(["--group", "group"] if data["patients"] else ["--split-by", "record"])]
+    command += ["--labels", "labels.csv", "--id", "id", "--target", "class"]
+    group = modality_of(run.recipe.data).dataset.group
+    grouped = data["patients"] or group != "group"  # ECGs have patients, even where the files do not name them
+    return [*command, *(["--group", group] if grouped else ["--split-by", "record"])]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from anyjepa.data.labels import LabelTable
 from anyjepa.data.pair import Pair
+from anyjepa.errors import DataWarning, InputError, did_you_mean
+
+OnError = Literal["raise", "skip"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -18,6 +22,8 @@ class Dataset(ABC):
     """Map-style: `dataset[i]` is record i as the encoder sees it, whole; `crops` draws parts of records."""
 
     what: ClassVar[tuple[str, str]] = ("records", "groups")  # records and groups, in the modality's words
+
+    group: ClassVar[str] = "group"  # what a group is called in tables
 
     ids: tuple[str, ...]
     groups: tuple[str, ...]  # what no split may cut (a patient); the record's id where it is unknown
@@ -59,3 +65,33 @@ class Dataset(ABC):
     @abstractmethod
     def longest(self) -> int:
         """Samples of the longest record along the first axis."""
+
+    @property
+    def known_groups(self) -> tuple[str, ...]:
+        """The group of each record as the data name it; '' where it is unknown."""
+        return self.groups if self.groups_known else ("",) * len(self)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks that the data bring labels for."""
+        return tuple(self.tables)
+
+    def for_task(self, task: str) -> tuple[Dataset, LabelTable]:
+        """The samples and labels of one of the tasks in `tables`. Raises InputError for any other task."""
+        if task not in self.tables:
+            raise InputError(f"evaluate: there is no task '{task}'{did_you_mean(task, list(self.tables))}")
+        return self, self.tables[task]
+
+    def without_short(self, samples: int, on_error: OnError) -> Dataset:
+        """Skip records with fewer than `samples` samples along the first axis, or raise InputError.
+
+        Only data sets whose records differ in length have something to do here.
+        """
+        return self
+
+
+def warn_of_skipped(skipped: Mapping[str, str]) -> None:
+    """Issue one DataWarning with the number of skipped records and the first reason."""
+    if skipped:
+        number = f"{len(skipped)} record{'s' * (len(skipped) > 1)}"
+        warnings.warn(f"skipped {number}; the first: {next(iter(skipped.values()))}", DataWarning, stacklevel=3)

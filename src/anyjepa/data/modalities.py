@@ -1,74 +1,79 @@
-"""Every modality, by the `kind` of a recipe's data and of a model's preprocessing."""
+"""The modalities that come with the package, and what is done by the `kind` of a recipe's data or of a model."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from anyjepa.config import Config, usual_kind
-from anyjepa.data.cells import source as cells
-from anyjepa.data.cells.preprocessing import CellPreprocessing
-from anyjepa.data.cells.source import CellDataConfig
-from anyjepa.data.dataset import Dataset
-from anyjepa.data.ecg import source as ecg
-from anyjepa.data.ecg.config import EcgDataConfig
-from anyjepa.data.ecg.preprocessing import EcgPreprocessing, OnError
-from anyjepa.data.ecg.source import Found
-from anyjepa.data.images import source as images
-from anyjepa.data.images.preprocessing import ImagePreprocessing
-from anyjepa.data.images.source import ImageDataConfig
-from anyjepa.data.series import source as series
-from anyjepa.data.series.preprocessing import SeriesPreprocessing
-from anyjepa.data.series.source import SeriesDataConfig
-from anyjepa.data.video import source as video
-from anyjepa.data.video.preprocessing import VideoPreprocessing
-from anyjepa.data.video.source import VideoDataConfig
-from anyjepa.errors import InputError
+from anyjepa.config import usual_kind, validated
+from anyjepa.data.cells.modality import CELLS
+from anyjepa.data.dataset import Dataset, OnError
+from anyjepa.data.ecg.modality import ECG
+from anyjepa.data.images.modality import IMAGES
+from anyjepa.data.modality import DataConfig, Modality, Preprocessing
+from anyjepa.data.samples import Samples
+from anyjepa.data.series.modality import SERIES
+from anyjepa.data.video.modality import VIDEO
+from anyjepa.errors import InputError, did_you_mean
 
-DataConfig = Annotated[
-    EcgDataConfig | ImageDataConfig | SeriesDataConfig | VideoDataConfig | CellDataConfig,
-    Field(discriminator="kind"),
-    usual_kind("ecg"),
-]
-PREPROCESSING: dict[str, type[Config]] = {
-    "ecg": EcgPreprocessing,
-    "images": ImagePreprocessing,
-    "series": SeriesPreprocessing,
-    "video": VideoPreprocessing,
-    "cells": CellPreprocessing,
-}
-SOURCES: dict[str, Any] = {
-    "images": images,
-    "series": series,
-    "video": video,
-    "cells": cells,
-}  # ECGs have labels of their own
+USUAL = ECG  # where a recipe names no kind
+MODALITIES: Mapping[str, Modality] = {m.kind: m for m in (ECG, IMAGES, VIDEO, SERIES, CELLS)}
+
+if TYPE_CHECKING:
+    AnyDataConfig = DataConfig
+else:
+    AnyDataConfig = Annotated[
+        reduce(or_, [modality.config for modality in MODALITIES.values()]),
+        Field(discriminator="kind"),
+        usual_kind(USUAL.kind),
+    ]
 
 
-def training_data(
-    config: DataConfig, data: Sequence[Path] | Found, exclude: Sequence[str] = ()
-) -> tuple[Dataset, tuple[str, ...]]:
-    """What a recipe trains on, and the names of the tasks that its records know.
+def modality_of(part: DataConfig | Preprocessing) -> Modality:
+    """The modality of a recipe's data or of a model's preprocessing."""
+    return MODALITIES[part.kind]
 
-    data: files or folders, the embedded set's training part if none, or ECGs in memory; exclude: ids to leave out.
-    Raises InputError.
+
+def training_data(config: DataConfig, paths: Sequence[Path], exclude: Sequence[str] = ()) -> Dataset:
+    """The records that a recipe trains on, see `Modality`. Raises InputError."""
+    return modality_of(config).training_data(config, paths, exclude)
+
+
+def evaluation_data(
+    preprocessing: Preprocessing,
+    paths: Sequence[Path],
+    config: DataConfig | None,
+    on_error: OnError,
+    options: Mapping[str, Any],
+) -> Dataset:
+    """All records of `paths` or of the embedded data set of `config`, see `Modality`. Raises InputError.
+
+    options: of the command line, such as the unit of ECGs; None where the user does not say.
     """
-    if isinstance(config, EcgDataConfig):
-        return ecg.training_data(config, data, exclude)
-    if isinstance(data, Found):
-        raise InputError(f"these are ECGs; the recipe's data are {config.kind}")
-    dataset = SOURCES[config.kind].training_data(config, data, exclude)
-    return dataset, tuple(dataset.tables)
-
-
-def evaluation_data(preprocessing: Any, paths: Sequence[Path], config: DataConfig | None, on_error: OnError) -> Dataset:
-    """What `paths` hold as a model sees it, whole, with its labels; without paths the embedded set of `config`.
-
-    Not for ECGs, whose labels follow from recordings. Raises InputError.
-    """
+    modality = modality_of(preprocessing)
     if config is not None and config.kind != preprocessing.kind:
-        raise InputError(f"the recipe's data are {config.kind}, the model is of {preprocessing.kind}")
-    return SOURCES[preprocessing.kind].evaluation_data(preprocessing, paths, config, on_error)
+        raise InputError(f"the recipe is for {modality_of(config).records}, the model for {modality.records}")
+    options = {name: value for name, value in options.items() if value is not None}
+    for name in options:
+        if name not in modality.options:
+            fitting = " and ".join(m.records for m in MODALITIES.values() if name in m.options)
+            raise InputError(f"--{name} is for {fitting}; this is a model of {modality.records}")
+    return modality.evaluation_data(preprocessing, paths, config, on_error, **options)
+
+
+def prepare_arrays(preprocessing: Preprocessing, raw: Any, **options: Any) -> Samples:
+    """Raw records in memory as a model sees them. Raises InputError."""
+    return modality_of(preprocessing).prepare_arrays(preprocessing, raw, **options)
+
+
+def read_preprocessing(plain: Mapping[str, Any], where: str) -> Preprocessing:
+    """The preprocessing in `preprocessing.json`. Raises InputError."""
+    kind = str(plain.get("kind"))
+    if kind not in MODALITIES:
+        raise InputError(f"{where}: kind '{kind}' is not known{did_you_mean(kind, list(MODALITIES))}")
+    return validated(MODALITIES[kind].preprocessing, plain, where)

@@ -10,9 +10,8 @@ import yaml
 from pydantic import Field, model_validator
 
 from anyjepa.config import Config, validated
-from anyjepa.data.cells.source import CellDataConfig
-from anyjepa.data.ecg.config import EcgDataConfig
-from anyjepa.data.modalities import DataConfig
+from anyjepa.data.modalities import USUAL, AnyDataConfig
+from anyjepa.data.modality import DataConfig
 from anyjepa.evaluation.protocol import EvaluationConfig
 from anyjepa.nn.tokens import token_grid
 from anyjepa.objectives.build import ObjectiveConfig
@@ -32,12 +31,12 @@ class Recipe(Config):
     schema_version: Literal[1] = 1
     name: str = Field(pattern=r"^[\w.-]+$", description="letters, digits, dots and dashes; names the run folder")
     description: str = Field(description="one line: what it is, and which publication it follows")
-    data: DataConfig = EcgDataConfig()
+    data: AnyDataConfig = USUAL.config()
     objective: ObjectiveConfig
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     perturbation: PerturbationConfig | None = Field(
-        default_factory=lambda known: PerturbationConfig() if isinstance(known.get("data"), CellDataConfig) else None,
+        default_factory=lambda known: PerturbationConfig() if _has_conditions(known.get("data")) else None,
         description="of cells: how predicted perturbations are evaluated; none for other data",
     )
 
@@ -60,7 +59,7 @@ class Recipe(Config):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         encoder, predictor = self.objective.encoder, self.objective.predictor
-        if self.perturbation is not None and not isinstance(self.data, CellDataConfig):
+        if self.perturbation is not None and not _has_conditions(self.data):
             raise ValueError(f"perturbation: these settings are for cells, and data.kind is {self.data.kind}")
         grid = token_grid(self.data.size, encoder.patch)
         check_cost(encoder, self.data.channels, self.data.size, grid, self.training)
@@ -68,30 +67,32 @@ class Recipe(Config):
             self.objective.masks.check(grid)
         if isinstance(self.objective, NextEmbeddingConfig):
             self.objective.check(grid)
-        if isinstance(self.data, EcgDataConfig):
-            if (self.data.mixture or self.data.sampling == "time") and self.training.order != "replacement":
-                raise ValueError("data.mixture and data.sampling=time need training.order=replacement")
-            if (self.data.missing_leads == "mask") != encoder.absent:
-                raise ValueError("data.missing_leads=mask and objective.encoder.absent=true go together")
-        learned = "learned" in (
-            getattr(getattr(part, "positions", None), "kind", "") for part in (encoder, predictor) if part is not None
-        )
+        if self.data.weighted and self.training.order != "replacement":
+            raise ValueError(f"{self.data.weighted} need training.order=replacement")
+        if self.data.absent != getattr(encoder, "absent", False):
+            raise ValueError("data.missing_leads=mask and objective.encoder.absent=true go together")
         if isinstance(self.objective, PairedPredictionConfig):
-            if isinstance(self.data, CellDataConfig):
-                given = self.objective.predictor
-                if given is not None and given.condition_dim != self.data.encoding.width:
-                    raise ValueError("objective.predictor.condition_dim and data.encoding.width must be the same")
-            elif predictor is not None:
+            if predictor is not None and self.data.condition_dim is None:
                 raise ValueError(
                     f"objective.predictor needs pairs with a condition; {self.data.kind} data give two views"
                 )
-            if self.data.absolute_time:
-                raise ValueError("data.absolute_time: two views of a record have no place that they share")
-        if self.data.absolute_time and learned:
-            raise ValueError("data.absolute_time needs positions that go on: sincos or rotary, not learned")
-        if self.data.absolute_time and getattr(encoder.positions, "span", "grid") == "input":
+            if predictor is not None and getattr(predictor, "condition_dim", None) != self.data.condition_dim:
+                raise ValueError("objective.predictor.condition_dim and data.encoding.width must be the same")
+            if self.data.absolute:
+                raise ValueError("data.absolute_time: two views of a record have no common position")
+        learned = "learned" in (
+            getattr(getattr(part, "positions", None), "kind", "") for part in (encoder, predictor) if part is not None
+        )
+        if self.data.absolute and learned:
+            raise ValueError("data.absolute_time needs positions without an end: sincos or rotary, not learned")
+        if self.data.absolute and getattr(encoder.positions, "span", "grid") == "input":
             raise ValueError("data.absolute_time needs encoder.positions.span=grid: stretched positions have no place")
         return self
+
+
+def _has_conditions(data: DataConfig | None) -> bool:
+    """Whether records come in pairs with what was done to the second one, as perturbed cells do."""
+    return data is not None and data.condition_dim is not None
 
 
 def load_recipe(name: str | Path, edits: Sequence[str] = ()) -> tuple[Recipe, list[str]]:

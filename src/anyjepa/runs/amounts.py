@@ -16,7 +16,7 @@ from anyjepa.perturbation.methods.compounds import compound_baselines
 from anyjepa.perturbation.methods.pretrained import predictor_fit
 from anyjepa.perturbation.methods.trajectories import TRAJECTORY_BASELINES, trajectory_effects
 from anyjepa.perturbation.scoring.effects import Effects, Fit
-from anyjepa.runs.model import CellModel
+from anyjepa.runs.model import Model
 
 Said = Mapping[frozenset[str], Condition]
 """Conditions by their perturbations: names, or where doses or times tell them apart their texts, {'D3@10'}."""
@@ -35,7 +35,7 @@ def has_amounts(screen: Screen) -> bool:
     return any(one.dose is not None or one.time is not None for condition in screen.conditions for one in condition)
 
 
-def ask_amounts(model: CellModel, screen: Screen, splits: Sequence[CellSplit], matching: MatchingConfig) -> Question:
+def ask_amounts(model: Model, screen: Screen, splits: Sequence[CellSplit], matching: MatchingConfig) -> Question:
     """Conditions go by their texts. Beside the predictor it stands itself, told the next tested condition instead.
 
     matching: of the training pairs; with before=earlier cells start from the last trained times, else from controls.
@@ -63,7 +63,7 @@ def _lags(screen: Screen) -> list[Condition]:
     return [since(a, b) for a in known for b in known if a != b]
 
 
-def own_predictor(model: CellModel, said: Said) -> Fit:
+def own_predictor(model: Model, said: Said) -> Fit:
     """The model's predictor as a method for the judge. said: the condition behind each set that may be asked."""
 
     def encode(perturbed: frozenset[str]) -> tuple[np.ndarray, np.ndarray]:

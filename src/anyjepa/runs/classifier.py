@@ -5,11 +5,12 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import nn
 
+from anyjepa.data.modality import Preprocessing
 from anyjepa.data.samples import Samples, SelectedSamples
 from anyjepa.errors import DataWarning, InputError
 from anyjepa.evaluation.classifier import WindowLogits, as_probabilities, record_logits, window_logits
@@ -130,7 +131,7 @@ class Predictions:
 
 
 @torch_defaults()
-def classify(loaded: LoadedModel, preprocessing: Any, samples: Samples) -> Predictions:
+def classify(loaded: LoadedModel, preprocessing: Preprocessing, samples: Samples) -> Predictions:
     """Classify records of any length. Raises InputError if the model has no classifier.
 
     samples: prepared by `preprocessing`. Records are read in the classifier's windows, and shorter ones as a whole.
@@ -140,7 +141,7 @@ def classify(loaded: LoadedModel, preprocessing: Any, samples: Samples) -> Predi
     if not len(samples):
         raise InputError("there are no records to classify")
     assert head is not None
-    limit, fs, ids = config.window or preprocessing.samples, getattr(preprocessing, "fs", None), samples.ids
+    limit, fs, ids = config.window or preprocessing.size[0], preprocessing.rate, samples.ids
     whole = ~longer(samples, limit - 1 if config.window else limit)
     if config.window and whole.any():
         length = f"{limit / fs:g} s" if fs else f"{limit} samples"
@@ -150,7 +151,7 @@ def classify(loaded: LoadedModel, preprocessing: Any, samples: Samples) -> Predi
             DataWarning,
             stacklevel=3,
         )
-    absolute, parts = preprocessing.absolute_time, []
+    absolute, parts = preprocessing.absolute, []
     of_long = Windows(length=limit, stride=config.stride, count=config.count, tail=config.tail, absolute=absolute)
     read = record_logits if config.joint else window_logits
     for rows, windows in ((np.flatnonzero(~whole), of_long), (np.flatnonzero(whole), Windows(absolute=absolute))):

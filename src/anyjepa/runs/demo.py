@@ -1,4 +1,4 @@
-"""The demonstrations: everything from raw records to a judged encoder, on an embedded data set."""
+"""Demonstrations on an embedded data set, from raw records to an evaluated encoder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from anyjepa.runs.proteins import evaluate_proteins
 
 
 def demo_names() -> list[str]:
-    """The recipes that are small enough to be shown: those whose name ends in -demo."""
+    """The recipes that are small enough for a demonstration: those whose name ends in -demo."""
     return [name for name in recipe_names() if name.endswith("-demo")]
 
 
@@ -32,16 +32,16 @@ def demo_recipe(name: str, seed: int = 0, edits: Sequence[str] = ()) -> tuple[Re
 
 
 def demo(recipe: Recipe, output: Path | None = None, progress: bool = False) -> Run:
-    """Pretrain a demo, then probe it with all labels and with five labels a class, controls beside; one of cells is
-    judged by how well it predicts perturbations.
+    """Pretrain a demo, then evaluate it next to its controls, with all labels and with five labels per class.
 
-    output: the run folder, by default `runs/<name>`. Raises InputError.
+    A demo of cells is evaluated by how well it predicts perturbations or proteins instead. output: the run folder, by
+    default `runs/<name>`. Raises InputError.
     """
     run = pretrain(recipe, output=output or Path("runs") / recipe.name, progress=progress)
-    if recipe.data.kind == "cells" and recipe.data.proteins:
+    if recipe.data.protocol == "proteins":
         evaluate_proteins(run)
         return run
-    if recipe.data.kind == "cells":
+    if recipe.data.protocol == "perturbation":
         evaluate_perturbations(run, seeds=1)
         return run
     for task in reversed(run.environment()["data"]["tasks"]):  # the pictures that stay are of the first

@@ -9,6 +9,7 @@ import torch
 
 from anyjepa.data.dataset import Dataset
 from anyjepa.data.labels import LabelTable, join
+from anyjepa.data.modalities import modality_of
 from anyjepa.data.samples import SelectedSamples
 from anyjepa.evaluation.features import mean_features
 from anyjepa.evaluation.windows import Windows
@@ -37,7 +38,7 @@ def keep_embedding(run: Run, model: Model, samples: Dataset, table: LabelTable, 
     split = np.array(joined.table.split)[some] if joined.table.split else np.full(len(some), "all")
     with replacing(run.artifacts / "embedding.npz") as file:
         np.savez_compressed(file, features=features, labels=labels, split=split)
-    kind = model.preprocessing.kind
+    kind = modality_of(model.preprocessing).drawing
     trained = np.flatnonzero(split == "train") if joined.table.split else np.arange(len(some))
     tested = np.flatnonzero(split == "test") if joined.table.split else np.arange(len(some))
     if kind not in ("images", "video", "series") or not len(tested) or len(trained) <= NEIGHBOURS:

@@ -1,4 +1,4 @@
-"""Judge a model on labels: data, task and model in, a result out (and into the run folder)."""
+"""Evaluate a model with labels; a run keeps the result in its folder."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from anyjepa.config import validated
-from anyjepa.data.dataset import Dataset
-from anyjepa.data.ecg.preprocessing import OnError
+from anyjepa.data.dataset import Dataset, OnError
 from anyjepa.data.labels import LabelTable
 from anyjepa.errors import InputError, did_you_mean
-from anyjepa.evaluation import protocol as judging
+from anyjepa.evaluation import protocol as protocols
 from anyjepa.evaluation.protocol import Candidate, EvaluationConfig
 from anyjepa.evaluation.result import PROTOCOLS, Result
 from anyjepa.evaluation.windows import Windows
@@ -25,7 +24,7 @@ from anyjepa.runs.classifier import refuse_other_model, write_classifier
 from anyjepa.runs.embedding_pictures import keep_embedding
 from anyjepa.runs.folder import Run, find_run
 from anyjepa.runs.labelled import LabelFile, labelled
-from anyjepa.runs.model import EcgModel, Model, load
+from anyjepa.runs.model import Model, load
 from anyjepa.torch_defaults import torch_defaults
 
 
@@ -47,13 +46,13 @@ def evaluate(
     progress: Callable[[str], None] = lambda row: None,
     **changes: Any,
 ) -> Result:
-    """Judge an encoder beside its controls: of a run, of a model folder or Hugging Face id, or a loaded one.
+    """Evaluate an encoder next to its controls: of a run, of a model folder or Hugging Face id, or a loaded one.
 
-    A run keeps the result in `results/<name>.json`, by default one file a question. data: files or folders; a run
-    without them is judged on its recipe's embedded set, training patients against test patients. protocol: linear, knn,
-    attentive, finetune, supervised, or a published one by name (`anyjepa recipes` lists them). task: one that the data
-    name; labels: a table instead. folds: cross-validation in that many parts. unit: of the files, over what they say.
-    on_error: a record that cannot be read or prepared (a missing lead): an error, or left out, with a warning.
+    A run keeps the result in `results/<name>.json`, by default one file per question. data: files or folders; a run
+    without them is evaluated on its recipe's embedded data set, training patients against test patients. protocol:
+    linear, knn, attentive, finetune, supervised, or a published one by name (`anyjepa recipes` lists them). task: one
+    that the data name; labels: a table instead. folds: cross-validation in that many parts. unit: of the files, over
+    what they say. on_error: raise an error for a record that cannot be read or prepared, or skip it with a warning.
     settings: keys of `EvaluationConfig`, laid over the recipe's or the protocol's; changes: the same as keywords
     (seeds=, low_shot=, min_count=). save_classifier: a model folder for the encoder and its head of the first split,
     which `anyjepa predict` uses. progress: told each row's name before it is computed. Raises InputError.
@@ -73,7 +72,7 @@ def evaluate(
     unit_read = f", read as {unit}" if unit else ""
     what = f"{asked.title} of {task} on {where}{unit_read}"
     keep = partial(write_classifier, Path(save_classifier), loaded.loaded, what, samples) if save_classifier else None
-    result = judging.evaluate(
+    result = protocols.evaluate(
         {f"pretrained ({loaded.loaded.weights})": candidate},
         samples,
         table,
@@ -101,8 +100,7 @@ def _protocol(name: str, usual: EvaluationConfig, model: Model) -> EvaluationCon
         return _config(usual, None, {"protocol": name})
     if name not in preset_names():
         raise InputError(f"evaluate: there is no protocol '{name}'{did_you_mean(name, [*PROTOCOLS, *preset_names()])}")
-    fs = model.preprocessing.fs if isinstance(model, EcgModel) else None
-    return _config(usual, None, load_preset(name).settings(fs, model.encoder.config.patch[0]))
+    return _config(usual, None, load_preset(name).settings(model.preprocessing.rate, model.encoder.config.patch[0]))
 
 
 def _config(usual: EvaluationConfig, folds: int | None, changes: Mapping[str, Any]) -> EvaluationConfig:
@@ -113,7 +111,7 @@ def _config(usual: EvaluationConfig, folds: int | None, changes: Mapping[str, An
     low_shot = plain.get("low_shot")
     if isinstance(low_shot, float) and low_shot >= 1:
         if not low_shot.is_integer():
-            raise InputError(f"low_shot {low_shot}: labels a class are whole, a share is below 1")
+            raise InputError(f"low_shot {low_shot}: the number of labels per class is whole, a share is below 1")
         plain["low_shot"] = int(low_shot)
     config = validated(EvaluationConfig, plain, "evaluation")
     of_preset = ("protocol", "windows", "attentive", "finetune")
@@ -124,10 +122,10 @@ def _config(usual: EvaluationConfig, folds: int | None, changes: Mapping[str, An
 
 def _windows(windows: Windows, samples: Dataset, model: Model) -> Windows:
     """Long records in windows of the model's length."""
-    full = model.preprocessing.samples
+    full = model.preprocessing.size[0]
     long = windows.length is None and samples.longest > full
     length = full if long else windows.length
-    return windows.model_copy(update={"length": length, "absolute": model.preprocessing.absolute_time})
+    return windows.model_copy(update={"length": length, "absolute": model.preprocessing.absolute})
 
 
 def _name(config: EvaluationConfig, task: str, paths: Sequence[Path], weights: str, hidden: str) -> str:

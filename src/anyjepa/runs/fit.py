@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from anyjepa.data.ecg.arrays import from_arrays
-from anyjepa.data.ecg.source import Found
+from anyjepa.data.modalities import modality_of
+from anyjepa.errors import InputError
+from anyjepa.recipes.schema import load_recipe
 from anyjepa.runs.model import Model, load
 from anyjepa.runs.pretrain import pretrain
 
@@ -28,7 +29,11 @@ def fit(
 
     fs: Hz; leads: names of the rows; unit: 'mV', 'uV', 'V' or mV per unit; patients: one per record by position, None
     or NaN where unknown (see `from_arrays`); recipe, edits, output: as for `pretrain`.
-    The model has the leads of the recipe; fewer by edits=["data.leads=[I, II]"]. Raises InputError for wrong input.
+    The model has the leads of the recipe; fewer with edits=["data.leads=[I, II]"]. Raises InputError for wrong input.
     """
-    found = Found(from_arrays(signals, fs=fs, leads=leads, unit=unit, patients=patients), {})
-    return load(pretrain(recipe, found, output, edits=edits, progress=progress).folder)
+    chosen, _ = load_recipe(recipe, edits)
+    modality = modality_of(chosen.data)
+    if modality.training_arrays is None:
+        raise InputError(f"fit: recipe {chosen.name} trains on {modality.records}, which are read from files only")
+    dataset = modality.training_arrays(chosen.data, signals, fs=fs, leads=leads, unit=unit, patients=patients)
+    return load(pretrain(chosen, dataset, output, progress=progress).folder)

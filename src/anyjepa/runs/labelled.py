@@ -1,28 +1,19 @@
-"""The records that a model is judged on, as it sees them, and their labels."""
+"""The records that a model is evaluated on, as it sees them, and their labels."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from anyjepa.data.dataset import Dataset
-from anyjepa.data.ecg.beats import TASKS as BEAT_TASKS
-from anyjepa.data.ecg.beats import beat_windows
-from anyjepa.data.ecg.checks import tell_skipped
-from anyjepa.data.ecg.config import EcgDataConfig
-from anyjepa.data.ecg.preprocessing import OnError
-from anyjepa.data.ecg.reading import read
-from anyjepa.data.ecg.simulated.simulator import patient_split
-from anyjepa.data.ecg.source import find_recordings
-from anyjepa.data.ecg.tasks import task_table, tasks_of
+from anyjepa.data.dataset import Dataset, OnError, warn_of_skipped
 from anyjepa.data.labels import LabelTable, read_label_table
 from anyjepa.data.modalities import evaluation_data
-from anyjepa.errors import DataWarning, InputError, did_you_mean
+from anyjepa.errors import DataWarning, InputError
 from anyjepa.runs.folder import Run
-from anyjepa.runs.model import EcgModel, Model
+from anyjepa.runs.model import Model
 
 
 @dataclass(frozen=True)
@@ -63,25 +54,22 @@ def labelled(
     unit: str | float | None = None,
     on_error: OnError = "raise",
 ) -> Labelled:
-    """What `paths` hold, or the embedded set of a run's recipe. task: of the data's own; labels: a table instead.
+    """The records in `paths`, or the embedded data set of a run's recipe, and their labels.
 
-    Raises InputError, and DataWarning for an embedded set that the run was not trained on.
+    task: one of those that the data have; labels: a table instead. Raises InputError. Issues a DataWarning for the
+    embedded data set of a run that was trained on other data.
     """
     if not paths:
         _check_embedded(run)
-    if isinstance(model, EcgModel):
-        return _ecgs(model, run, paths, task, labels, unit, on_error)
-    if unit is not None:
-        raise InputError("evaluate: --unit is for ECGs")
-    samples = evaluation_data(model.preprocessing, paths, run.recipe.data if run else None, on_error)
-    tell_skipped(samples.skipped)
+    known = run.recipe.data if run else None
+    samples = evaluation_data(model.preprocessing, paths, known, on_error, {"unit": unit})
+    samples = samples.without_short(model.encoder.config.patch[0], on_error)
+    warn_of_skipped(samples.skipped)
     if labels is not None:
-        known = dict(zip(samples.ids, samples.groups, strict=True)) if samples.groups_known else None
-        return Labelled(samples, _given(labels, known), _title(labels))
-    if task is not None and task not in samples.tables:
-        raise InputError(f"evaluate: there is no task '{task}'{did_you_mean(task, list(samples.tables))}")
-    task = task or _only(tuple(samples.tables))
-    return Labelled(samples, samples.tables[task], task)
+        groups = dict(zip(samples.ids, samples.groups, strict=True)) if samples.groups_known else None
+        return Labelled(samples, _table(labels, groups), _title(labels))
+    task = task or _only(samples.tasks)
+    return Labelled(*samples.for_task(task), task)
 
 
 def _check_embedded(run: Run | None) -> None:
@@ -89,64 +77,26 @@ def _check_embedded(run: Run | None) -> None:
         raise InputError("evaluate: a model folder needs --data; only a run knows its recipe's embedded set")
     if (origin := run.environment()["data"]["paths"]) != ["embedded"]:
         warnings.warn(
-            f"pretrained on {', '.join(origin)}, but judged on the recipe's embedded data; --data names others",
+            f"pretrained on {', '.join(origin)}, but evaluated on the recipe's embedded data; pass others with --data",
             DataWarning,
             stacklevel=4,
         )
 
 
-def _ecgs(
-    model: EcgModel,
-    run: Run | None,
-    paths: Sequence[Path],
-    task: str | None,
-    labels: LabelFile | LabelTable | None,
-    unit: str | float | None,
-    on_error: OnError,
-) -> Labelled:
-    if paths:
-        reading = read(list(paths), unit=unit, on_error=on_error)
-        tell_skipped(reading.skipped)
-        recordings = reading.recordings
-    else:
-        assert run is not None, "checked before"
-        recordings = find_recordings(_ecg_config(run), []).recordings
-    samples = model.prepare(recordings, on_error)
-    tell_skipped(samples.skipped)
-    recordings = [recording for recording in recordings if recording.id not in samples.skipped]
-    if labels is not None:
-        known = {r.id: r.group for r in recordings} if all(r.patient for r in recordings) else None
-        table = _given(labels, known)
-    else:
-        table = task_table(recordings, task or _only(tasks_of(recordings)))
-        if not paths and run is not None:
-            parts, patients = patient_split(_ecg_config(run).simulator), {r.id: r.patient or "" for r in recordings}
-            table = replace(table, split=tuple(parts[patients[id]] for id in table.ids))
-    if task in BEAT_TASKS:
-        samples = beat_windows(samples, recordings)
-    return Labelled(samples, table, task or (_title(labels) if labels is not None else _only(tasks_of(recordings))))
-
-
-def _ecg_config(run: Run) -> EcgDataConfig:
-    if not isinstance(run.recipe.data, EcgDataConfig):
-        raise InputError(f"{run.folder}: its recipe's data are {run.recipe.data.kind}, its model is of ECGs")
-    return run.recipe.data
-
-
-def _given(labels: LabelFile | LabelTable, known: dict[str, str] | None) -> LabelTable:
-    """known: groups by id, where the data say them."""
+def _table(labels: LabelFile | LabelTable, groups: dict[str, str] | None) -> LabelTable:
+    """groups: of each id, where the data have them."""
     if isinstance(labels, LabelTable):
         return labels
     by: Any = labels.split_by
     if by not in ("group", "record"):
-        raise InputError(f"--split-by {by}: it is 'group' or 'record'")
-    return read_label_table(labels.path, labels.id, labels.targets, labels.group or known, labels.split, split_by=by)
+        raise InputError(f"--split-by {by}: must be 'group' or 'record'")
+    return read_label_table(labels.path, labels.id, labels.targets, labels.group or groups, labels.split, split_by=by)
 
 
 def _only(names: Sequence[str]) -> str:
     if len(names) != 1:
-        has = f"choose one by --task: {', '.join(names)}" if names else "give a table by --labels"
-        raise InputError(f"evaluate: which task? {has}")
+        advice = f"choose one with --task: {', '.join(names)}" if names else "pass a table with --labels"
+        raise InputError(f"evaluate: which task? {advice}")
     return names[0]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from anyjepa.data.dataset import Dataset
-from anyjepa.data.ecg.preprocessing import EcgPreprocessing
+from anyjepa.data.modalities import modality_of
 from anyjepa.masks.base import Masks, coverage, members
 from anyjepa.masks.blocks import BlocksConfig
 from anyjepa.masks.tubes import TubesConfig
@@ -27,7 +27,8 @@ COUNTED = 2000  # masks at least whose tokens are counted
 def keep_masks(run: Run, dataset: Dataset) -> None:
     """Write `artifacts/masks.npz` from the masks of the first steps; nothing for an objective without masks."""
     recipe, masks = run.recipe, run.recipe.objective.masks
-    if masks is None:
+    drawing = modality_of(recipe.data).drawing
+    if masks is None or drawing is None:
         return
     grid = token_grid(recipe.data.size, recipe.objective.encoder.patch)
     counted = isinstance(masks, BlocksConfig | TubesConfig)
@@ -37,7 +38,7 @@ def keep_masks(run: Run, dataset: Dataset) -> None:
     rows = np.linspace(0, len(dataset) - 1, many).astype(int).tolist()
     x, _ = dataset.crops(rows, [generator(recipe.training.seed, "crop", place) for place in range(many)])
     first = [group.rows(slice(many)) for group in batches[0]]
-    arrays: dict[str, Any] = {"kind": recipe.data.kind}
+    arrays: dict[str, Any] = {"kind": drawing}
     if len(grid) == 1:
         arrays |= _on_signal(dataset, x[0], first[0]) | {"patch": recipe.objective.encoder.patch[0]}
     else:
@@ -50,12 +51,11 @@ def keep_masks(run: Run, dataset: Dataset) -> None:
 
 def _on_signal(dataset: Dataset, signal: np.ndarray, group: Masks) -> dict[str, Any]:
     """A signal (C, T) in the unit it was recorded in, and its tokens' numbers."""
-    preprocessing, found = dataset.preprocessing, {}
-    if isinstance(preprocessing, EcgPreprocessing):
-        found = {"fs": preprocessing.fs, "leads": np.array(preprocessing.leads)}
-        preprocessing = preprocessing.for_source(dataset.source[0])
-    return found | {
-        "signal": signal * np.array(preprocessing.std)[:, None] + np.array(preprocessing.mean)[:, None],
+    preprocessing = dataset.preprocessing
+    axes = {} if preprocessing.rate is None else {"fs": preprocessing.rate}
+    axes |= {"leads": np.array(names)} if (names := preprocessing.channel_names) else {}
+    return axes | {
+        "signal": preprocessing.restore(signal, dataset.source[0]),
         "context": group.context[0].numpy(),
         "targets": group.targets[0].flatten().numpy(),
     }

@@ -24,7 +24,7 @@ from anyjepa.perturbation.scoring.result import Judgement
 from anyjepa.recipes.plain import merge
 from anyjepa.runs.amounts import Question, ask_amounts, has_amounts, own_predictor
 from anyjepa.runs.folder import Run
-from anyjepa.runs.model import CellModel, Model
+from anyjepa.runs.model import Model
 from anyjepa.runs.screens import asked, keep_answer, keep_map, parts_of
 from anyjepa.torch_defaults import torch_defaults
 
@@ -89,13 +89,13 @@ def evaluate_perturbations(
     return result
 
 
-def heads(model: CellModel, config: PerturbationConfig, train: Effects) -> list[Fit]:
+def heads(model: Model, config: PerturbationConfig, train: Effects) -> list[Fit]:
     """The heads on the model, one a seed, all on the components that `train` has."""
     represent = components(train, config.components, all_tokens(model.encoder))
     return [latent_head(represent, config.head, seed) for seed in range(config.seeds)]
 
 
-def _representations(model: CellModel, config: PerturbationConfig) -> dict[str, Callable[[Effects], Represent]]:
+def _representations(model: Model, config: PerturbationConfig) -> dict[str, Callable[[Effects], Represent]]:
     """By name what makes a representation from the training cells: all but the last of equal width."""
 
     def main(represent: Represent) -> Callable[[Effects], Represent]:
@@ -109,7 +109,7 @@ def _representations(model: CellModel, config: PerturbationConfig) -> dict[str, 
     }
 
 
-def _methods(model: CellModel, config: PerturbationConfig, screen: Screen) -> dict[str, list[Fit]]:
+def _methods(model: Model, config: PerturbationConfig, screen: Screen) -> dict[str, list[Fit]]:
     """By name a fit for each seed; the model's own predictor, which is trained already, has one."""
     methods = {
         name: [_head(of, config.head, seed) for of in [shared(each)] for seed in range(config.seeds)]

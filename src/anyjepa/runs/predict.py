@@ -1,4 +1,4 @@
-"""Files in, a table out: what a classifier says of them, or how surprising a next-embedding model finds them."""
+"""Classify files, or score how surprising a next-embedding model finds them, and write a table."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ def predict_files(
     leads: Sequence[str] | None = None,
     unit: str | float | None = None,
 ) -> tuple[int, dict[str, str]]:
-    """Write one row a record (`Predictions.table`); returns how many, and what was skipped with the reason.
+    """Write one row per record (`Predictions.table`). Returns the number of records, and the reasons for those skipped.
 
-    windows: another file, with one row a window. Raises InputError, also for a model without a classifier.
+    windows: another file, with one row per window. Raises InputError, also for a model without a classifier.
     """
     for place in filter(None, (output, windows)):
         if place.suffix not in SUFFIXES:
             raise InputError(f"{place}: predictions are written as {', '.join(SUFFIXES)}")
         refuse_input_as_output(place, paths)
     if windows is not None and windows.resolve() == output.resolve():
-        raise InputError(f"{windows}: is the output, too; give the windows a file of their own")
+        raise InputError(f"{windows}: is the output, too; choose another file for the windows")
     loaded = load(model)
     classifier_of(loaded.loaded)
-    files = read_for(loaded, paths, skip_errors, fs, leads, unit)
-    found = classify(loaded.loaded, loaded.preprocessing, files.samples)
-    table = found.table()
-    table.insert(1, files.called, files.groups)
+    samples = read_for(loaded, paths, skip_errors, fs, leads, unit)
+    predictions = classify(loaded.loaded, loaded.preprocessing, samples)
+    table = predictions.table()
+    table.insert(1, samples.group, samples.known_groups)
     write_table(output, table)
     if windows is not None:
-        write_table(windows, found.window_table())
-    return len(files.samples), files.skipped
+        write_table(windows, predictions.window_table())
+    return len(samples), samples.skipped
 
 
 def surprise_files(
@@ -73,15 +73,15 @@ def surprise_files(
         refuse_input_as_output(place, paths)
     loaded = load(model)
     _, preprocessing = check_predicts(loaded.loaded, loaded.preprocessing)
-    files = read_for(loaded, paths, skip_errors, fs, leads, unit)
-    table = surprise_table(loaded.loaded, preprocessing, files.samples, horizon)
-    expected = None if continued is None else continuation_table(loaded.loaded, preprocessing, files.samples, horizon)
+    samples = read_for(loaded, paths, skip_errors, fs, leads, unit)
+    table = surprise_table(loaded.loaded, preprocessing, samples, horizon)
+    expected = None if continued is None else continuation_table(loaded.loaded, preprocessing, samples, horizon)
     write_table(output, table)
     if continued is not None and expected is not None:
         write_table(continued, expected)
     if draw is not None:
         token_s = loaded.encoder.config.patch[0] / preprocessing.fs
-        figure = draw_surprise(preprocessing, token_s, files.samples, table)
+        figure = draw_surprise(preprocessing, token_s, samples, table)
         with replacing(draw) as new:
             figure.savefig(new, dpi=150)
-    return len(files.samples), files.skipped
+    return len(samples), samples.skipped

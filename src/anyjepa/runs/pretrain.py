@@ -11,11 +11,8 @@ from typing import Any
 
 import torch
 
-from anyjepa.data.cells.source import CellDataConfig
-from anyjepa.data.dataset import Dataset
-from anyjepa.data.ecg.checks import tell_skipped
-from anyjepa.data.ecg.source import Found
-from anyjepa.data.modalities import training_data
+from anyjepa.data.dataset import Dataset, warn_of_skipped
+from anyjepa.data.modalities import modality_of, training_data
 from anyjepa.data.samples import signal_hashes
 from anyjepa.errors import InputError
 from anyjepa.objectives.base import Objective
@@ -47,7 +44,7 @@ FREE = (  # may differ when a run resumes, because its numbers depend on none of
 @torch_defaults()
 def pretrain(
     recipe: Recipe | str | Path,
-    data: Sequence[Path | str] | Path | str | Found = (),
+    data: Sequence[Path | str] | Path | str | Dataset = (),
     output: Path | str | None = None,
     *,
     edits: Sequence[str] = (),
@@ -60,30 +57,30 @@ def pretrain(
 ) -> Run:
     """Pretrain and return the run, whose `model` is the saved encoder.
 
-    data: files or folders, the recipe's embedded set if none; edits: 'key=value' changes of the recipe; exclude: ids of
-    records to leave out (an evaluation's test part); resume: go on with the run in `output`, with the same numbers as
-    if it had never stopped; a finished one stays as it is. Raises InputError for wrong input, DivergedError if the loss
-    stops being finite, and Interrupted (a KeyboardInterrupt) after Ctrl-C, SIGTERM, SIGHUP or a warning of Slurm,
-    with a checkpoint to resume from.
+    data: files or folders, the recipe's embedded data set if none, or a prepared data set; edits: 'key=value' changes
+    of the recipe; exclude: ids of records to leave out (an evaluation's test part); resume: continue the run in
+    `output`, with the same numbers as if it had never stopped; a finished one stays as it is. Raises InputError for
+    wrong input, DivergedError if the loss stops being finite, and Interrupted (a KeyboardInterrupt) after Ctrl-C,
+    SIGTERM, SIGHUP or a warning of Slurm, with a checkpoint to resume from.
     """
     if not isinstance(recipe, Recipe):
         recipe, _ = load_recipe(recipe, edits)
     elif edits:
         recipe, _ = edited(recipe, edits)
-    paths = [] if isinstance(data, Found) else [Path(p) for p in ([data] if isinstance(data, (str, Path)) else data)]
+    paths = [] if isinstance(data, Dataset) else [Path(p) for p in ([data] if isinstance(data, (str, Path)) else data)]
     check_launch(devices, nodes)
     check_loggers(recipe.training.loggers)
     first = is_first(nodes)
     run = _run(recipe, Path(output) if output else None, resume, devices * nodes, strategy, first)
     check_objective(recipe)
-    dataset, tasks = training_data(recipe.data, data if isinstance(data, Found) else paths, exclude)
+    dataset = _own(recipe, data, exclude) if isinstance(data, Dataset) else training_data(recipe.data, paths, exclude)
     objective = build_objective(recipe)
     hashes = signal_hashes(dataset) if first and not dataset.checksums else []
     with run.claimed() if first else nullcontext():
         if first:
-            tell_skipped(dataset.skipped)
-            origin = paths or (["arrays"] if isinstance(data, Found) else ["embedded"])
-            _start(run, _described(dataset, dataset.checksums or hashes, origin, tasks), resume)
+            warn_of_skipped(dataset.skipped)
+            origin = paths or (["arrays"] if isinstance(data, Dataset) else ["embedded"])
+            _start(run, _described(dataset, dataset.checksums or hashes, origin), resume)
             keep_masks(run, dataset)
         fit(
             objective,
@@ -91,7 +88,7 @@ def pretrain(
             dataset,
             run.folder,
             resume=resume,
-            absolute_time=recipe.data.absolute_time,
+            absolute_time=recipe.data.absolute,
             shares=dataset.shares,
             devices=devices,
             nodes=nodes,
@@ -115,19 +112,32 @@ def build_objective(recipe: Recipe) -> Objective:
     """The untrained objective of a recipe, initialised by its seed. InputError if its sizes do not fit together."""
     check_objective(recipe)
     torch.manual_seed(torch_seed(recipe.training.seed))
-    return build(recipe.objective, recipe.data.channels, recipe.data.size, _other(recipe))
+    return build(recipe.objective, recipe.data.channels, recipe.data.size, recipe.data.other)
 
 
 def check_objective(recipe: Recipe) -> None:
     """Raise InputError if the sizes in a recipe's objective do not match, or if it has too many parameters."""
     try:
-        check_parameters(recipe.objective, recipe.data.channels, recipe.data.size, _other(recipe))
+        check_parameters(recipe.objective, recipe.data.channels, recipe.data.size, recipe.data.other)
     except ValueError as error:
         raise InputError(f"recipe {recipe.name}: {error}") from error
 
 
-def _other(recipe: Recipe) -> tuple[int, ...] | None:
-    return recipe.data.other if isinstance(recipe.data, CellDataConfig) else None
+def _own(recipe: Recipe, dataset: Dataset, exclude: Sequence[str]) -> Dataset:
+    """A data set that the caller prepared. Raises InputError unless the recipe is for such data."""
+    made = dataset.preprocessing
+    if made.kind != recipe.data.kind:
+        raise InputError(
+            f"recipe {recipe.name}: is for {modality_of(recipe.data).records}, the data are {dataset.what[0]}"
+        )
+    if (made.channels, made.size) != (recipe.data.channels, recipe.data.size):
+        raise InputError(
+            f"recipe {recipe.name}: takes {recipe.data.channels} channels of size {recipe.data.size}, "
+            f"the data have {made.channels} of size {made.size}"
+        )
+    if exclude:
+        raise InputError("exclude: leave these records out of the data set, which is in memory already")
+    return dataset
 
 
 def _run(recipe: Recipe, output: Path | None, resume: bool, processes: int, strategy: str, first: bool) -> Run:
@@ -179,15 +189,13 @@ def _start(run: Run, data: dict[str, Any], resume: bool) -> None:
     run.renew()
 
 
-def _described(
-    dataset: Dataset, signals: Sequence[str], origin: Sequence[Path | str], tasks: Sequence[str]
-) -> dict[str, Any]:
+def _described(dataset: Dataset, signals: Sequence[str], origin: Sequence[Path | str]) -> dict[str, Any]:
     return {
         "paths": [str(path) for path in origin],
         "records": len(dataset),
         "fingerprint": _digest(dataset.ids),
         "signals": _digest(signals),
-        "tasks": list(tasks),
+        "tasks": list(dataset.tasks),
         "patients": len(set(dataset.groups)) if dataset.groups_known else None,
         "what": dataset.what,
         "skipped": len(dataset.skipped),

@@ -17,7 +17,7 @@ from anyjepa.evaluation.proteins.result import ProteinResult
 from anyjepa.objectives.base import Weights
 from anyjepa.perturbation.methods.representations import BATCH, all_tokens
 from anyjepa.runs.folder import Run
-from anyjepa.runs.model import CellModel, Model
+from anyjepa.runs.model import Model
 from anyjepa.runs.screens import asked, keep_answer, keep_map, parts_of
 from anyjepa.torch_defaults import torch_defaults
 
@@ -78,7 +78,7 @@ def evaluate_proteins(
 
 
 @torch.inference_mode()
-def predict_latents(model: CellModel, cells: np.ndarray) -> np.ndarray:
+def predict_latents(model: Model, cells: np.ndarray) -> np.ndarray:
     """Expression (n, G) to the predicted tokens of the cells' proteins in a row, (n, tokens * D)."""
     predictor = model.loaded.predictor
     assert predictor is not None
@@ -88,7 +88,7 @@ def predict_latents(model: CellModel, cells: np.ndarray) -> np.ndarray:
     return torch.cat([predictor(part.to(device)).flatten(1).cpu() for part in tokens.split(BATCH)]).numpy()
 
 
-def _representations(model: CellModel, cells: np.ndarray, train: np.ndarray) -> Mapping[str, np.ndarray]:
+def _representations(model: Model, cells: np.ndarray, train: np.ndarray) -> Mapping[str, np.ndarray]:
     """What stands beside, by name."""
     fitted = PCA(min(COMPONENTS, *cells[train].shape), svd_solver="randomized", random_state=0).fit(cells[train])
     return {

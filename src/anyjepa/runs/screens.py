@@ -11,17 +11,19 @@ from typing import NamedTuple
 from pydantic import BaseModel
 
 from anyjepa.config import validated
-from anyjepa.data.cells.dataset import WITHOUT_PHASE
+from anyjepa.data.cells.dataset import WITHOUT_PHASE, CellDataset
 from anyjepa.data.cells.files import CellFileConfig
+from anyjepa.data.cells.preprocessing import CellPreprocessing
 from anyjepa.data.cells.screen import Screen
 from anyjepa.data.cells.source import CellDataConfig, find_screen, held_out
 from anyjepa.data.cells.splits import CellSplit, SplitConfig, split
+from anyjepa.data.modalities import modality_of
 from anyjepa.errors import InputError
 from anyjepa.objectives.base import Weights
 from anyjepa.recipes.plain import apply_edit
 from anyjepa.runs.embedding_pictures import keep_embedding
 from anyjepa.runs.folder import Run, find_run
-from anyjepa.runs.model import CellModel, Model, load
+from anyjepa.runs.model import Model, load
 from anyjepa.writing import write_text
 
 
@@ -29,7 +31,7 @@ class Asked(NamedTuple):
     """A model and a screen, with all genes that were read."""
 
     run: Run | None
-    model: CellModel
+    model: Model
     config: CellDataConfig  # the run's, with the file's settings of this question
     paths: list[Path]  # none: the embedded screen
     screen: Screen
@@ -48,8 +50,10 @@ def asked(
     """
     run = model if isinstance(model, Run) else None if isinstance(model, Model) else find_run(Path(model))
     loaded = model if isinstance(model, Model) else load(run.model if run else str(model), weights)
-    if not isinstance(loaded, CellModel):
-        raise InputError(f"{command}: a model of cells is needed, this one is of {loaded.preprocessing.kind}")
+    if not isinstance(loaded.preprocessing, CellPreprocessing):
+        raise InputError(
+            f"{command}: needs a model of cells, this is a model of {modality_of(loaded.preprocessing).records}"
+        )
     paths = [Path(path) for path in ([data] if isinstance(data, (str, Path)) else data)]
     if run is None and not paths:
         raise InputError(f"{command}: a model folder needs --data; only a run knows what it was trained on")
@@ -103,9 +107,9 @@ def keep_answer(folder: Path, question: Asked, other: bool, answer: BaseModel) -
     write_text(folder / f"{answer_name(question, other)}.json", answer.model_dump_json(indent=2) + "\n")
 
 
-def keep_map(run: Run, model: CellModel, screen: Screen) -> None:
+def keep_map(run: Run, model: Model, screen: Screen) -> None:
     """The report's map of cells: by cell type, else by batch, else by perturbation."""
-    samples = model.dataset(screen)
+    samples = CellDataset.whole(screen, model.preprocessing)
     task = next((name for name in ("cell_type", "batch", "perturbation") if name in samples.tables), None)
     if task is not None:
         keep_embedding(run, model, samples, samples.tables[task], run.recipe.evaluation.windows)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anyjepa.config import Config
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing
+from anyjepa.data.modality import Preprocessing
 from anyjepa.data.samples import Samples
 from anyjepa.errors import InputError
 from anyjepa.evaluation.surprise import continuation, surprise
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SHOWN_S = 10.0  # of a drawing
 
 
-def check_predicts(loaded: LoadedModel, preprocessing: Config) -> tuple[ViT, EcgPreprocessing]:
+def check_predicts(loaded: LoadedModel, preprocessing: Preprocessing) -> tuple[ViT, EcgPreprocessing]:
     """Encoder and preprocessing of a model that predicts the next patch of an ECG. InputError for any other model."""
     where, config = loaded.folder, loaded.config.objective
     if config.kind != "next_embedding":
@@ -35,7 +35,9 @@ def check_predicts(loaded: LoadedModel, preprocessing: Config) -> tuple[ViT, Ecg
 
 
 @torch_defaults()
-def surprise_table(loaded: LoadedModel, preprocessing: Config, samples: Samples, horizon: int = 1) -> pd.DataFrame:
+def surprise_table(
+    loaded: LoadedModel, preprocessing: Preprocessing, samples: Samples, horizon: int = 1
+) -> pd.DataFrame:
     """One row per patch: id, token (its number), start_s, surprise.
 
     samples: prepared by `preprocessing`. Raises InputError, see `check_predicts`.
@@ -57,7 +59,9 @@ def surprise_table(loaded: LoadedModel, preprocessing: Config, samples: Samples,
 
 
 @torch_defaults()
-def continuation_table(loaded: LoadedModel, preprocessing: Config, samples: Samples, horizon: int) -> pd.DataFrame:
+def continuation_table(
+    loaded: LoadedModel, preprocessing: Preprocessing, samples: Samples, horizon: int
+) -> pd.DataFrame:
     """One row per expected patch: id, token, start_s, z0 ... Raises InputError, see `check_predicts`."""
     import pandas as pd
 

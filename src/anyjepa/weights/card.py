@@ -6,6 +6,8 @@ import json
 import re
 from collections.abc import Mapping
 
+from anyjepa.data.modalities import MODALITIES
+from anyjepa.data.modality import Usage
 from anyjepa.errors import printable
 from anyjepa.weights.model import ModelConfig
 
@@ -17,13 +19,6 @@ WEIGHTS = {
     "fine-tuned": "fine-tuned together with the classifier head",
 }
 
-RAW = {  # kind of data -> arguments of `embed` and their layout
-    "ecg": ('signals, fs=500, leads=leads, unit="mV"', "(records, leads, samples) as recorded"),
-    "images": ("images", "(images, height, width, channels) uint8, or a list of images of any size"),
-    "video": ("videos", "(videos, frames, height, width, channels) uint8, or a list of videos of any length and size"),
-    "series": ("series", "(series, channels, samples) as recorded, or a list of series of any length"),
-    "cells": ("adata", "AnnData with the model's genes, or log1p expression (cells, genes) in its order"),
-}
 MARKS = re.compile(r"([\\`*\[\]|#~$]|(?<!\w)_|_(?!\w)|:(?=//))")  # characters with a meaning in Markdown
 LISTED = 24  # largest number of list entries that are shown
 
@@ -32,11 +27,11 @@ def model_card(
     name: str, config: ModelConfig, preprocessing: Mapping[str, object], parameters: Mapping[str, int]
 ) -> str:
     """The model card in Markdown. parameters: number of parameters of each part."""
-    encoder, made = config.objective.encoder, config.provenance
+    encoder, made, usage = config.objective.encoder, config.provenance, _usage_of(preprocessing)
     rows = [
         ("weights of the encoder", WEIGHTS[config.weights]),
         ("parameters", ", ".join(f"{part} {count:,}" for part, count in parameters.items())),
-        *(_cells(config) if preprocessing.get("kind") == "cells" else _signals(config)),
+        *_input(config, usage),
         ("encoder", f"width {encoder.dim}, {encoder.depth} blocks, {encoder.heads} heads"),
         ("trained on", _text(made.data)),
         ("optimiser steps", "unknown" if made.steps is None else f"{made.steps:,}"),
@@ -58,37 +53,39 @@ def model_card(
             "\n## Preprocessing\n\nInputs are prepared with the settings of `preprocessing.json`:\n",
             *_table([(_text(key), _text(_plain(value))) for key, value in preprocessing.items()]),
             "\n## Use\n",
-            *_usage(name, preprocessing, config.classifier is not None),
+            *_call(name, usage, config.classifier is not None),
             "\n## Limits\n",
             *(f"- {_text(note)}" for note in made.notes),
             "- Inputs with another rate, unit, order of channels or scale give meaningless results without an error.",
             "- Performance on other data than the training data is unknown. Evaluate the model on your own data.",
-            *(["- It is not a medical device."] if preprocessing.get("kind") == "ecg" else []),
+            *([f"- {usage.caution}"] if usage and usage.caution else []),
             "",
         ]
     )
 
 
-def _signals(config: ModelConfig) -> list[tuple[str, str]]:
+def _usage_of(preprocessing: Mapping[str, object]) -> Usage | None:
+    modality = MODALITIES.get(str(preprocessing.get("kind")))
+    return modality and modality.usage
+
+
+def _input(config: ModelConfig, usage: Usage | None) -> list[tuple[str, str]]:
     size, patch = (" x ".join(map(str, lengths)) for lengths in (config.size, config.objective.encoder.patch))
+    if usage and usage.fixed:
+        return [("input", f"all {size} {usage.fixed}, in the order of `preprocessing.json`")]
     return [
         ("input", f"{config.channels} channels, {size} samples; shorter inputs of whole patches are allowed"),
         ("token", f"{patch} samples of all channels"),
     ]
 
 
-def _cells(config: ModelConfig) -> list[tuple[str, str]]:
-    return [("input", f"all {config.size[0]} genes of a cell, in the order of `preprocessing.json`")]
-
-
-def _usage(name: str, preprocessing: Mapping[str, object], classifier: bool) -> list[str]:
-    arguments, layout = RAW.get(str(preprocessing.get("kind")), ("", ""))
-    if not arguments:
+def _call(name: str, usage: Usage | None, classifier: bool) -> list[str]:
+    if usage is None:
         call = "tokens = model.encode(x)  # (B, C, *samples), already prepared, to (B, N, D)"
     elif classifier:
-        call = f"result = model.predict_classes({arguments})  # result.table() has one row per record"
+        call = f"result = model.predict_classes({usage.arguments})  # result.table() has one row per record"
     else:
-        call = f"vectors = model.embed({arguments})  # {layout}"
+        call = f"vectors = model.embed({usage.arguments})  # {usage.layout}"
     return [
         "```python",
         "import anyjepa",

@@ -73,6 +73,12 @@ class CellDataset(Dataset):
             hidden=hidden,
         )
 
+    @classmethod
+    def whole(cls, screen: Screen, preprocessing: CellPreprocessing) -> CellDataset:
+        """All cells of a screen. Raises InputError for missing genes."""
+        known = preprocessing.fit(screen)
+        return cls.of(known, np.arange(len(known)), preprocessing)
+
     def __getitem__(self, index: int) -> np.ndarray:
         return self.screen.rows(self.rows[index : index + 1])
 

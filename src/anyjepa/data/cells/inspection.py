@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anyjepa.config import validated
 from anyjepa.data.cells.files import CellFileConfig, read_h5ad
 from anyjepa.data.cells.qc import QualityConfig
+from anyjepa.data.modality import single
 from anyjepa.errors import one_line
 
 if TYPE_CHECKING:
@@ -15,15 +18,16 @@ if TYPE_CHECKING:
 _OFF = QualityConfig(min_genes=0, max_mito=1, min_cells=0, min_condition_cells=0, min_guide_share=0)
 
 
-def inspect(path: Path | str, config: CellFileConfig | None = None) -> dict[str, Any]:
+def inspect(paths: Sequence[Path | str], settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Look at every value of a screen, and leave nothing out but cells without a condition; the screen's `report`.
 
     JSON-able: records (cells), genes, conditions and controls with their numbers of cells, columns (which says what),
     obsm (further tables of the cells), values (counts or log1p, and from where), quantiles, perturbed names that are no
     genes of the panel, outside_usual (what the usual limits of quality would leave out). Raises InputError.
     """
-    config = (config or CellFileConfig()).model_copy(update={"quality": _OFF, "unassigned": "skip"})
-    return read_h5ad(path, config).report
+    config = validated(CellFileConfig, settings or {}, "--set")
+    config = config.model_copy(update={"quality": _OFF, "unassigned": "skip"})
+    return read_h5ad(single(paths, "screen"), config).report
 
 
 def render(found: dict[str, Any], most: int = 15) -> Group:

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from anyjepa.config import Config
 from anyjepa.data.array_likes import as_array
 from anyjepa.data.cells.encoding import PerturbationEncoding
 from anyjepa.data.cells.screen import SCALE, Screen
+from anyjepa.data.modality import Preprocessing
 from anyjepa.errors import InputError
 
 LARGEST = 1.001 * np.log1p(SCALE)  # log1p of all counts in one gene
 
 
-class CellPreprocessing(Config):
+class CellPreprocessing(Preprocessing):
     """What a model was trained on: its genes, the scale of their values, and the perturbations that it knows."""
-
-    absolute_time: ClassVar[bool] = False
-    channels: ClassVar[int] = 1
 
     kind: Literal["cells"] = "cells"
     genes: tuple[str, ...] = Field(min_length=1, description="each once, in the order of the encoder's input")
@@ -43,13 +40,26 @@ class CellPreprocessing(Config):
         return self
 
     @property
+    def channels(self) -> int:
+        return 1
+
+    @property
     def size(self) -> tuple[int, ...]:
         """Genes, each counting as one sample."""
         return (len(self.genes),)
 
     @property
-    def samples(self) -> int:
-        return len(self.genes)
+    def fixed_size(self) -> bool:
+        return True
+
+    @property
+    def other(self) -> tuple[int, ...] | None:
+        """Proteins, each counting as one sample."""
+        return (len(self.proteins),) if self.proteins else None
+
+    @property
+    def condition_dim(self) -> int:
+        return self.encoding.width
 
     def prepare(self, raw: np.ndarray) -> np.ndarray:
         """log1p expression (G,) of the model's genes in its order -> (1, G) float32. InputError."""

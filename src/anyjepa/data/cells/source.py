@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from anyjepa.config import Config, usual_kind
+from anyjepa.config import usual_kind
+from anyjepa.data.array_likes import as_array
 from anyjepa.data.cells.dataset import CellDataset, HiddenGenes
 from anyjepa.data.cells.drug_simulator import DrugSimulatorConfig, simulate_drugs
 from anyjepa.data.cells.encoding import EncodingConfig, fit_encoding
-from anyjepa.data.cells.files import WITHOUT_FILTERS, CellFileConfig, read_h5ad
+from anyjepa.data.cells.files import WITHOUT_FILTERS, CellFileConfig, from_anndata, read_h5ad
 from anyjepa.data.cells.genes import variable_genes
 from anyjepa.data.cells.matching import Controls, MatchingConfig
 from anyjepa.data.cells.preprocessing import CellPreprocessing
@@ -23,6 +24,8 @@ from anyjepa.data.cells.screen import Screen
 from anyjepa.data.cells.simulator import CellSimulatorConfig, simulate
 from anyjepa.data.cells.splits import CellSplit, SplitConfig, split
 from anyjepa.data.cells.time_simulator import TimeSimulatorConfig, simulate_times
+from anyjepa.data.modality import DataConfig
+from anyjepa.data.samples import ArraySamples, Samples
 from anyjepa.data.training_part import check_excluded
 from anyjepa.errors import InputError
 
@@ -39,12 +42,8 @@ SimulatorConfig = Annotated[
 ]
 
 
-class CellDataConfig(Config):
+class CellDataConfig(DataConfig):
     """Cells for pretraining: an .h5ad file if one is given, else the embedded simulator."""
-
-    absolute_time: ClassVar[bool] = False
-    embedded: ClassVar[str] = "simulator"  # the key of the embedded set, which has a seed
-    channels: ClassVar[int] = 1
 
     kind: Literal["cells"] = "cells"
     simulator: SimulatorConfig = Field(default=CellSimulatorConfig(), description="the embedded data set")
@@ -71,14 +70,26 @@ class CellDataConfig(Config):
         return self
 
     @property
+    def channels(self) -> int:
+        return 1
+
+    @property
     def size(self) -> tuple[int, ...]:
         """Genes, each counting as one sample."""
         return (self.genes,)
 
     @property
     def other(self) -> tuple[int, ...] | None:
-        """The same of what a cell is paired with, where that is another modality."""
+        """Proteins, each counting as one sample, where cells are paired with them."""
         return (self.proteins,) if self.proteins else None
+
+    @property
+    def condition_dim(self) -> int:
+        return self.encoding.width
+
+    @property
+    def protocol(self) -> str:
+        return "proteins" if self.proteins else "perturbation"
 
 
 def training_data(config: CellDataConfig, paths: Sequence[Path], exclude: Sequence[str] = ()) -> CellDataset:
@@ -119,8 +130,18 @@ def evaluation_data(
 ) -> CellDataset:
     """All cells as the model sees them, with their labels; without a config every cell of a file. Raises InputError."""
     known = config or CellDataConfig(file=WITHOUT_FILTERS)
-    screen = preprocessing.fit(find_screen(known, paths))
-    return CellDataset.of(screen, np.arange(len(screen)), preprocessing)
+    return CellDataset.whole(find_screen(known, paths), preprocessing)
+
+
+def prepare_arrays(preprocessing: CellPreprocessing, raw: Any) -> Samples:
+    """Cells as a model sees them: AnnData or a screen, whose genes are found by name, or log1p expression (N, G).
+
+    Raises InputError for missing genes, and for log1p values where the model was trained on counts.
+    """
+    if isinstance(raw, Screen) or hasattr(raw, "var_names"):
+        return CellDataset.whole(raw if isinstance(raw, Screen) else from_anndata(raw, WITHOUT_FILTERS), preprocessing)
+    cells = [preprocessing.prepare(cell) for cell in np.atleast_2d(as_array(raw, "cells"))]
+    return ArraySamples(tuple(map(str, range(len(cells)))), cells)
 
 
 def find_screen(config: CellDataConfig, paths: Sequence[Path]) -> Screen:

@@ -1,13 +1,11 @@
-"""Annotated beats as labelled samples: windows of a long record, with the classes of ANSI/AAMI EC57."""
+"""Annotated beats of long records, with the classes of ANSI/AAMI EC57."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.labels import LabelTable
 from anyjepa.errors import InputError
@@ -31,12 +29,12 @@ def beat_table(recordings: Sequence[Recording], task: str) -> LabelTable:
     if task == "beats":
         tested = {r.group for r in parts if r.split == "test"}
         parts = [r for r in parts if r.split != "train" or r.group not in tested]
-    rows = [(r, sample, name) for r in parts for sample, name in _beats(r)]
+    rows = [(r, sample, name) for r in parts for sample, name in beats_of(r)]
     if not rows:
         raise InputError(f"task '{task}': no record has annotated beats")
     names = np.array([name for *_, name in rows])
     return LabelTable(
-        ids=tuple(_id(r, sample) for r, sample, _ in rows),
+        ids=tuple(beat_id(r, sample) for r, sample, _ in rows),
         classes=tuple(AAMI),
         values=(names[:, None] == np.array(list(AAMI))).astype(np.float32),
         groups=tuple(r.group if task == "beats" else r.id for r, *_ in rows),
@@ -45,43 +43,13 @@ def beat_table(recordings: Sequence[Recording], task: str) -> LabelTable:
     )
 
 
-def beat_windows(dataset: EcgDataset, recordings: Sequence[Recording], duration_s: float = 2.0) -> EcgDataset:
-    """A sample a beat: the `duration_s` seconds around it, as views of the prepared recordings.
-
-    The beat is in the middle; at a record's ends the window is moved inwards, so that no beat is lost. Ids are those of
-    `beat_table`. InputError if a record is shorter than a window.
-    """
-    annotated = {r.id: r for r in recordings if r.annotations}
-    fs = dataset.preprocessing.fs
-    length = round(duration_s * fs)
-    ids, signals, places = [], [], []
-    for place, (id, signal) in enumerate(zip(dataset.ids, dataset.signals, strict=True)):
-        if (recording := annotated.get(id)) is None:
-            continue
-        if signal.shape[1] < length:
-            raise InputError(f"{recording.where}: {recording.duration_s:g} s long, a beat needs {duration_s:g} s")
-        for sample, _ in _beats(recording):
-            middle = round(sample / recording.fs * fs)
-            start = min(max(middle - length // 2, 0), signal.shape[1] - length)
-            ids.append(_id(recording, sample))
-            signals.append(signal[:, start : start + length])
-            places.append(place)
-    return replace(
-        dataset,
-        ids=tuple(ids),
-        groups=tuple(dataset.groups[place] for place in places),
-        signals=signals,
-        statements=tuple(dataset.statements[place] for place in places),
-        source=tuple(dataset.source[place] for place in places),
-    )
-
-
-def _beats(recording: Recording) -> list[tuple[int, str]]:
+def beats_of(recording: Recording) -> list[tuple[int, str]]:
     """Sample and AAMI class of each annotation that is a beat."""
     marks = recording.annotations
-    found = zip(marks.samples.tolist(), marks.symbols, strict=True) if marks else ()
-    return [(sample, _CLASS[symbol]) for sample, symbol in found if symbol in _CLASS]
+    pairs = zip(marks.samples.tolist(), marks.symbols, strict=True) if marks else ()
+    return [(sample, _CLASS[symbol]) for sample, symbol in pairs if symbol in _CLASS]
 
 
-def _id(recording: Recording, sample: int) -> str:
+def beat_id(recording: Recording, sample: int) -> str:
+    """Id of the beat at a sample of a recording."""
     return f"{recording.id}@{sample}"

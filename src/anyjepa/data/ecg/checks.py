@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
@@ -73,13 +73,6 @@ def warn_about(problems: Sequence[Problem]) -> None:
     """Issue one DataWarning per problem."""
     for problem in problems:
         warnings.warn(str(problem), DataWarning, stacklevel=3)
-
-
-def tell_skipped(skipped: Mapping[str, str]) -> None:
-    """One DataWarning for what is left out: its number, and the first reason."""
-    if skipped:
-        count = "1 record is" if len(skipped) == 1 else f"{len(skipped)} records are"
-        warnings.warn(f"{count} left out; the first: {next(iter(skipped.values()))}", DataWarning, stacklevel=3)
 
 
 def peak_to_peak(recording: Recording) -> np.ndarray:

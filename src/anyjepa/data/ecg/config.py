@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from math import isclose
-from typing import ClassVar, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, PositiveFloat, model_validator
 
-from anyjepa.config import Config, Share
+from anyjepa.config import Share
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.preprocessing import Gaps, Highpass, Leads, MissingLeads
 from anyjepa.data.ecg.recording import Rate
 from anyjepa.data.ecg.simulated.simulator import SimulatorConfig
+from anyjepa.data.modality import DataConfig
 
 
-class EcgDataConfig(Config):
+class EcgDataConfig(DataConfig):
     """ECGs for pretraining: files if paths are given, else the embedded simulator."""
-
-    embedded: ClassVar[str] = "simulator"  # the key of the embedded set, which has a seed
 
     kind: Literal["ecg"] = "ecg"
     simulator: SimulatorConfig = Field(default=SimulatorConfig(), description="the embedded data set")
@@ -77,3 +76,15 @@ class EcgDataConfig(Config):
     def size(self) -> tuple[int, ...]:
         """Samples of a full input."""
         return (round(self.fs * self.duration_s),)
+
+    @property
+    def absolute(self) -> bool:
+        return self.absolute_time
+
+    @property
+    def absent(self) -> bool:
+        return self.missing_leads == "mask"
+
+    @property
+    def weighted(self) -> str:
+        return "data.mixture and data.sampling=time" if self.mixture or self.sampling == "time" else ""

@@ -2,16 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from anyjepa.data.dataset import Dataset
-from anyjepa.data.ecg.preprocessing import EcgPreprocessing, OnError, absent_leads, derived_leads
+from anyjepa.data.dataset import Dataset, OnError
+from anyjepa.data.ecg import beats
+from anyjepa.data.ecg.preprocessing import EcgPreprocessing, absent_leads, derived_leads
 from anyjepa.data.ecg.recording import Recording
+from anyjepa.data.ecg.tasks import TaskTables
+from anyjepa.data.labels import LabelTable
 from anyjepa.errors import InputError
+
+
+class Aligned(NamedTuple):
+    """Recordings at one rate, with the same leads."""
+
+    recordings: list[Recording]
+    signals: list[np.ndarray]  # (L, T_i) float32 in mV
+    skipped: dict[str, str]  # id of a skipped recording: why
+
+
+def align_all(
+    recordings: Iterable[Recording], align: Callable[[Recording], np.ndarray], on_error: OnError = "raise"
+) -> Aligned:
+    """Align every recording. on_error: 'skip' leaves out those that `align` refuses.
+
+    Raises InputError for an id that occurs twice.
+    """
+    seen: set[str] = set()
+    result = Aligned([], [], {})
+    for recording in recordings:
+        if recording.id in seen:
+            raise InputError(f"{recording.where}: id '{recording.id}' occurs twice; ids must be unique")
+        seen.add(recording.id)
+        try:
+            result.signals.append(align(recording))
+            result.recordings.append(recording)
+        except InputError as error:
+            if on_error == "raise":
+                raise
+            result.skipped[recording.id] = str(error)
+    return result
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -19,10 +53,11 @@ class EcgDataset(Dataset):
     """`dataset[i]` is record i whole, (L, T_i) float32, standardised; groups are patients."""
 
     what: ClassVar[tuple[str, str]] = ("ECGs", "patients")
+    group: ClassVar[str] = "patient"
 
     signals: Sequence[np.ndarray]
     preprocessing: EcgPreprocessing
-    statements: tuple[frozenset[str], ...]
+    tables: TaskTables = field(default_factory=lambda: TaskTables(()))
     hide_leads: float = 0.0  # chance that a lead of a crop is masked though it is there
 
     @classmethod
@@ -34,44 +69,45 @@ class EcgDataset(Dataset):
         short: Literal["skip", "raise"] = "skip",
         on_error: OnError = "raise",
     ) -> EcgDataset:
-        """Prepare every recording. `skipped` names those left out and why.
+        """Prepare every recording; `skipped` has the reasons for those that are not used.
 
-        short: what to do with a record shorter than a crop, which is never padded.
-        on_error: what to do with one that cannot be prepared (a missing lead, a lead without a valid sample).
-        Raises InputError for an id given twice, and if nothing is left.
+        short: skip a record shorter than a crop, or raise InputError; it is never padded. on_error: the same for one
+        that cannot be prepared (a missing lead, a lead without a valid sample). Raises InputError for an id that occurs
+        twice, and if no record is left.
         """
+        return cls.from_aligned(align_all(recordings, preprocessing.align, on_error), preprocessing, short=short)
+
+    @classmethod
+    def from_aligned(
+        cls, aligned: Aligned, preprocessing: EcgPreprocessing, *, short: Literal["skip", "raise"] = "skip"
+    ) -> EcgDataset:
+        """As `from_recordings`. The list of aligned signals is emptied, so that they are not held twice in memory."""
         kept: list[Recording] = []
         signals: list[np.ndarray] = []
-        seen: set[str] = set()
-        skipped: dict[str, str] = {}
-        for recording in recordings:
-            if recording.id in seen:
-                raise InputError(f"{recording.where}: id '{recording.id}' occurs twice; ids must be unique")
-            seen.add(recording.id)
-            try:
-                signal = preprocessing.prepare(recording)
-            except InputError as error:
-                if on_error == "raise":
-                    raise
-                skipped[recording.id] = str(error)
-                continue
+        skipped = dict(aligned.skipped)
+        for place, recording in enumerate(aligned.recordings):
+            signal, aligned.signals[place] = aligned.signals[place], np.empty((0, 0))
             if signal.shape[1] < preprocessing.samples:
-                skipped[recording.id] = _too_short(recording, preprocessing)
+                skipped[recording.id] = (
+                    f"{recording.where}: {recording.duration_s:g} s long, a crop needs {preprocessing.duration_s:g} s"
+                )
                 if short == "raise":
                     raise InputError(skipped[recording.id])
                 continue
             kept.append(recording)
-            signals.append(signal)
+            signals.append(preprocessing.for_source(recording.source).standardise(signal))
         if not kept:
-            reason = next(iter(skipped.values()), "none was given")
-            raise InputError(f"no usable record among {len(seen)}: {reason}")
+            raise InputError(
+                f"no usable record among {len(aligned.recordings) + len(aligned.skipped)}: "
+                f"{next(iter(skipped.values()), 'there is none')}"
+            )
         return cls(
             ids=tuple(r.id for r in kept),
             groups=tuple(r.group for r in kept),
             groups_known=all(r.patient is not None for r in kept),
             signals=signals,
             preprocessing=preprocessing,
-            statements=tuple(r.statements for r in kept),
+            tables=TaskTables(kept),
             source=tuple(r.source for r in kept),
             skipped=skipped,
             notes={r.id: note for r in kept if (note := _note(r, preprocessing.leads))},
@@ -94,6 +130,67 @@ class EcgDataset(Dataset):
         start = int(rng.integers(signal.shape[1] - samples + 1))
         return self.mask_leads(signal[:, start : start + samples], rng), start
 
+    @property
+    def known_groups(self) -> tuple[str, ...]:
+        patients = {recording.id: recording.patient or "" for recording in self.tables.recordings}
+        return tuple(patients[id] for id in self.ids)
+
+    def for_task(self, task: str) -> tuple[EcgDataset, LabelTable]:
+        """A task on beats has a sample per beat, else a sample is a record."""
+        table = self.tables[task]
+        return (self.beats() if task in beats.TASKS else self), table
+
+    def beats(self, duration_s: float = 2.0) -> EcgDataset:
+        """One sample per annotated beat: the `duration_s` seconds around it, as views of the prepared signals.
+
+        The beat is in the middle. At the ends of a record the window is shifted inwards, so that no beat is lost. Ids
+        are those of `beat_table`. Raises InputError if a record is shorter than a window.
+        """
+        annotated = {r.id: r for r in self.tables.recordings if r.annotations}
+        fs = self.preprocessing.fs
+        length = round(duration_s * fs)
+        ids, signals, places = [], [], []
+        for place, (id, signal) in enumerate(zip(self.ids, self.signals, strict=True)):
+            if (recording := annotated.get(id)) is None:
+                continue
+            if (samples := signal.shape[1]) < length:
+                raise InputError(f"{recording.where}: {samples / fs:g} s long, a beat needs {duration_s:g} s")
+            for sample, _ in beats.beats_of(recording):
+                middle = round(sample / recording.fs * fs)
+                start = min(max(middle - length // 2, 0), samples - length)
+                ids.append(beats.beat_id(recording, sample))
+                signals.append(signal[:, start : start + length])
+                places.append(place)
+        return replace(
+            self,
+            ids=tuple(ids),
+            groups=tuple(self.groups[place] for place in places),
+            signals=signals,
+            source=tuple(self.source[place] for place in places),
+        )
+
+    def without_short(self, samples: int, on_error: OnError) -> EcgDataset:
+        fs, where = self.preprocessing.fs, {r.id: r.where for r in self.tables.recordings}
+        short = {
+            id: f"{where[id]}: {signal.shape[1] / fs:g} s long, one token is {samples / fs:g} s"
+            for id, signal in zip(self.ids, self.signals, strict=True)
+            if signal.shape[1] < samples
+        }
+        if not short:
+            return self
+        kept = [place for place, id in enumerate(self.ids) if id not in short]
+        if on_error == "raise" or not kept:
+            raise InputError(next(iter(short.values())))
+        return replace(
+            self,
+            ids=tuple(self.ids[place] for place in kept),
+            groups=tuple(self.groups[place] for place in kept),
+            signals=[self.signals[place] for place in kept],
+            source=tuple(self.source[place] for place in kept),
+            tables=TaskTables([r for r in self.tables.recordings if r.id not in short]),
+            skipped=self.skipped | short,
+        )
+
     def mask_leads(self, crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The crop with each lead NaN by a chance of `hide_leads`; one that is there always stays."""
         there = np.flatnonzero(~np.isnan(crop[:, 0]))
@@ -102,10 +199,6 @@ class EcgDataset(Dataset):
         hidden = rng.random(len(crop)) < self.hide_leads
         hidden[rng.choice(there)] = False
         return np.where(hidden[:, None], np.float32(np.nan), crop)
-
-
-def _too_short(recording: Recording, preprocessing: EcgPreprocessing) -> str:
-    return f"{recording.where}: {recording.duration_s:g} s long, a crop needs {preprocessing.duration_s:g} s"
 
 
 def _note(recording: Recording, leads: Sequence[str]) -> str:

@@ -13,14 +13,14 @@ from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_va
 from anyjepa.config import Config
 from anyjepa.data.ecg.leads import LEADS, canonical_lead, check_distinct, derive_limb, limb_source
 from anyjepa.data.ecg.recording import Rate, Recording
+from anyjepa.data.modality import Preprocessing
 from anyjepa.errors import DataWarning, InputError, did_you_mean
 from anyjepa.limits import MEMORY
 
 Gaps = Literal["interpolate", "refuse"]
 MissingLeads = Literal["refuse", "zero", "mask"]
-OnError = Literal["raise", "skip"]
 Leads = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(check_distinct)]
-_IN_TRAINING = (
+IN_TRAINING = (
     "Train on fewer with data.leads=[...], set it to zero with data.missing_leads=zero, "
     "mask it with data.missing_leads=mask and objective.encoder.absent=true, "
     "or skip such records with data.on_error=skip"
@@ -43,7 +43,7 @@ class SourceConstants(Config):
     highpass_hz: PositiveFloat | None = Field(description="baseline wander below this is taken out, Hz; None: none")
 
 
-class EcgPreprocessing(Config):
+class EcgPreprocessing(Preprocessing):
     """What a model was trained on, and all that is needed to prepare new recordings for it."""
 
     kind: Literal["ecg"] = "ecg"
@@ -95,41 +95,31 @@ class EcgPreprocessing(Config):
         """Samples of a full input."""
         return (self.samples,)
 
-    @classmethod
-    def fit(
-        cls,
-        recordings: Iterable[Recording],
-        *,
-        fs: float = 500.0,
-        leads: Sequence[str] = LEADS,
-        duration_s: float = 10.0,
-        clip: float = 5.0,
-        gaps: Gaps = "interpolate",
-        missing_leads: MissingLeads = "refuse",
-        highpass_hz: float | None = None,
-        on_error: OnError = "raise",
-    ) -> EcgPreprocessing:
-        """Constants of the given recordings. Give the training part only; duration_s: length of a crop."""
-        leads = tuple(map(canonical_lead, leads))
-        mean, std = fit_statistics(recordings, fs, leads, gaps, missing_leads, on_error, highpass_hz)
-        return cls(
-            fs=fs,
-            leads=leads,
-            samples=round(duration_s * fs),
-            mean=mean,
-            std=std,
-            clip=clip,
-            gaps=gaps,
-            missing_leads=missing_leads,
-            highpass_hz=highpass_hz,
-        )
+    @property
+    def absolute(self) -> bool:
+        return self.absolute_time
+
+    @property
+    def rate(self) -> float:
+        return self.fs
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        return self.leads
 
     def prepare(self, recording: Recording) -> np.ndarray:
         """(L, T) float32: the whole recording as the encoder sees it. InputError names the file and the lead."""
+        return self.for_source(recording.source).standardise(self.align(recording))
+
+    def align(self, recording: Recording) -> np.ndarray:
+        """(L, T) float32 in mV, by `align`; what remains is to `standardise` it. Raises InputError."""
         own = self.for_source(recording.source)
-        return own.standardise(
-            align(recording, own.fs, own.leads, own.gaps, own.missing_leads, own.highpass_hz, advice=_IN_USE)
-        )
+        return align(recording, own.fs, own.leads, own.gaps, own.missing_leads, own.highpass_hz, advice=_IN_USE)
+
+    def restore(self, x: np.ndarray, source: str) -> np.ndarray:
+        """(L, T) in mV; clipped voltages stay clipped."""
+        own = self.for_source(source)
+        return x * np.array(own.std)[:, None] + np.array(own.mean)[:, None]
 
     def for_source(self, source: str) -> EcgPreprocessing:
         """With the constants and the filter of this source, if it has its own."""
@@ -218,28 +208,14 @@ def resample(signal: np.ndarray, fs_from: float, fs_to: float) -> np.ndarray:
     return (resample_poly(signal - offset, up, down, axis=1, padtype=beyond) + offset).astype(np.float32)
 
 
-def fit_statistics(
-    recordings: Iterable[Recording],
-    fs: float,
-    leads: Sequence[str],
-    gaps: Gaps = "interpolate",
-    missing_leads: MissingLeads = "refuse",
-    on_error: OnError = "raise",
-    highpass_hz: float | None = None,
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each lead in mV at `fs`, without the outliers of `without_outliers`.
+def fit_statistics(leads: Sequence[str], signals: Iterable[np.ndarray]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each lead in mV, without the outliers of `without_outliers`.
 
-    Pass only the training part. With on_error='skip', recordings that `align` refuses are left out; building the
-    dataset names them. Raises InputError if a lead is flat or absent throughout, or if there is no recording.
+    signals: aligned recordings (L, T), of the training part only. Raises InputError if a lead is flat or absent in all
+    of them, or if there is none.
     """
     counts, moments = [], []
-    for recording in recordings:
-        try:
-            signal = align(recording, fs, leads, gaps, missing_leads, highpass_hz, advice=_IN_TRAINING)
-        except InputError:
-            if on_error == "raise":
-                raise
-            continue
+    for signal in signals:
         counts.append(signal.shape[1])
         moments.append(deviations(signal))
     count = np.array(counts, np.int64)[:, None]

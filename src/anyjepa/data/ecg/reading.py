@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 
 from anyjepa.data.class_folders import Part, nothing_to_read, split_folders
+from anyjepa.data.dataset import OnError
 from anyjepa.data.ecg.arrays import read_npz
 from anyjepa.data.ecg.checks import Problem, check, warn_about
-from anyjepa.data.ecg.preprocessing import OnError
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.ecg.sets import code15, mimic, mitbih, ptb, ptbxl, st_petersburg
 from anyjepa.data.ecg.sets.challenge import with_origin

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Annotated, Any
@@ -83,6 +84,12 @@ class Recording:
     def where(self) -> str:
         """The file or the record's id, with which error messages start."""
         return self.file or f"record '{self.id}'"
+
+    def outline(self) -> Recording:
+        """The recording without its samples: what labels follow from."""
+        outline = copy(self)
+        object.__setattr__(outline, "signal", np.empty((len(self.leads), 0), np.float32))
+        return outline
 
     @property
     def duration_s(self) -> float:

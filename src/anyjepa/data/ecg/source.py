@@ -5,73 +5,137 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from anyjepa.data.dataset import OnError
+from anyjepa.data.ecg.arrays import from_arrays
 from anyjepa.data.ecg.checks import added_up, warn_about
 from anyjepa.data.ecg.config import EcgDataConfig
-from anyjepa.data.ecg.dataset import EcgDataset
-from anyjepa.data.ecg.preprocessing import EcgPreprocessing
+from anyjepa.data.ecg.dataset import EcgDataset, align_all
+from anyjepa.data.ecg.leads import canonical_lead
+from anyjepa.data.ecg.preprocessing import IN_TRAINING, EcgPreprocessing, align, fit_statistics
 from anyjepa.data.ecg.reading import read
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.ecg.sets.catalogue import CATALOGUE
 from anyjepa.data.ecg.simulated.simulator import patient_split, simulate
 from anyjepa.data.ecg.store_dataset import published_elsewhere, stored_set
 from anyjepa.data.ecg.stores.store import Store, recognise, stores_in
-from anyjepa.data.ecg.tasks import tasks_of
+from anyjepa.data.samples import ArraySamples
 from anyjepa.data.training_part import check_excluded
 from anyjepa.errors import DataWarning, InputError
 
 
-class Found(NamedTuple):
-    """Recordings, and what was left out: file -> reason."""
+class Selection(NamedTuple):
+    """Recordings that are used, and the reasons for those that are not, by file or id."""
 
     recordings: list[Recording]
     skipped: dict[str, str]
 
 
-def training_data(
-    config: EcgDataConfig, data: Sequence[Path] | Found, exclude: Sequence[str] = ()
-) -> tuple[EcgDataset, tuple[str, ...]]:
-    """What a recipe trains on, and the names of the tasks that its records know.
+def training_data(config: EcgDataConfig, paths: Sequence[Path], exclude: Sequence[str] = ()) -> EcgDataset:
+    """The records that a recipe trains on: of the embedded data set without paths.
 
-    Stores stay on disk; files are read into memory; without paths it is the embedded set's training part. exclude: ids
-    to leave out. Raises InputError.
+    Stores stay on disk; other files are read into memory. exclude: ids to leave out. Raises InputError.
     """
-    if not isinstance(data, Found) and (stores := find_stores(config, data)):
+    if stores := find_stores(config, paths):
         warn_about(added_up([problem for store in stores for problem in store.problems]))
-        return stored_set(config, stores, exclude), tasks_of([r for store in stores for r in store[:1000]])
-    found = data if isinstance(data, Found) else find_recordings(config, data, part="train")
-    found = without(found, exclude)
-    return training_set(config, found), tasks_of(found.recordings)
+        return stored_set(config, stores, exclude)
+    return training_set(config, without(find_recordings(config, paths, part="train"), exclude))
+
+
+def training_arrays(
+    config: EcgDataConfig,
+    raw: Any,
+    *,
+    fs: float,
+    leads: Sequence[str],
+    unit: str | float = "mV",
+    patients: Sequence[Any] | None = None,
+) -> EcgDataset:
+    """The same of arrays; see `from_arrays`. Raises InputError."""
+    return training_set(config, Selection(from_arrays(raw, fs=fs, leads=leads, unit=unit, patients=patients), {}))
+
+
+def evaluation_data(
+    preprocessing: EcgPreprocessing,
+    paths: Sequence[Path],
+    config: EcgDataConfig | None = None,
+    on_error: OnError = "raise",
+    *,
+    fs: float | None = None,
+    leads: Sequence[str] | None = None,
+    unit: str | float | None = None,
+) -> EcgDataset:
+    """All records as a model sees them, whole, with their labels; without paths the embedded data set of `config`.
+
+    fs, leads, unit: as for `read`. Raises InputError.
+    """
+    if paths:
+        reading = read(list(paths), fs=fs, leads=leads, unit=unit, on_error=on_error)
+        recordings, skipped = reading.recordings, reading.skipped
+    else:
+        simulator = (config or EcgDataConfig()).simulator
+        parts = patient_split(simulator)
+        recordings = [replace(r, split=parts[r.patient or ""]) for r in simulate(simulator)]
+        skipped = {}
+    dataset = whole_records(preprocessing, recordings, on_error)
+    return replace(dataset, skipped=skipped | dataset.skipped)
+
+
+def whole_records(
+    preprocessing: EcgPreprocessing, recordings: Sequence[Recording], on_error: OnError = "raise"
+) -> EcgDataset:
+    """Recordings of any length as a model sees them. on_error: skip those that cannot be prepared, or raise."""
+    anything = preprocessing.model_copy(update={"samples": 1})
+    return EcgDataset.from_recordings(recordings, anything, on_error=on_error)
+
+
+def prepare_arrays(
+    preprocessing: EcgPreprocessing,
+    raw: Any,
+    *,
+    fs: float,
+    leads: Sequence[str] | None = None,
+    unit: str | float = "mV",
+) -> ArraySamples:
+    """Raw ECGs as a model sees them: (N, leads, samples), (leads, samples) or a list of those.
+
+    fs: Hz; leads: names of the rows in any order, by default the model's own; unit: 'mV', 'uV', 'V' or mV per unit.
+    Raises InputError for a missing lead or a wrong shape.
+    """
+    leads = preprocessing.leads if leads is None else leads
+    recordings = from_arrays(raw, fs=fs, leads=leads, unit=unit)
+    return ArraySamples(tuple(r.id for r in recordings), [preprocessing.prepare(r) for r in recordings])
 
 
 def find_stores(config: EcgDataConfig, paths: Sequence[Path]) -> list[Store]:
-    """The stores that the mixture names, else those that `paths` are or hold; none if they hold other files."""
+    """The stores that the mixture names, else those in `paths`; none if these are other files."""
     if config.mixture:
         return _mixed(config.mixture, paths)
-    found = {path: stores_in(path) for path in paths}
-    if any(found.values()) and (other := next((path for path in found if not found[path]), None)):
+    stores = {path: stores_in(path) for path in paths}
+    if any(stores.values()) and (other := next((path for path in stores if not stores[path]), None)):
         raise InputError(
             f"{other}: is not a store, but other data are; make one: anyjepa data prepare {other} -o STORE"
         )
-    return [Store(store) for stores in found.values() for store in stores]
+    return [Store(store) for folder in stores.values() for store in folder]
 
 
 def _mixed(mixture: Mapping[str, float], paths: Sequence[Path]) -> list[Store]:
     if len(paths) != 1:
         raise InputError(f"data.mixture: data must be one folder, which contains the stores {', '.join(mixture)}")
-    wanted = [paths[0] / name for name in mixture]  # a name that is an absolute path stays one
-    if missing := [path for path in wanted if not recognise(path)]:
+    folders = [paths[0] / name for name in mixture]  # a name that is an absolute path stays one
+    if missing := [path for path in folders if not recognise(path)]:
         names = ", ".join(path.name for path in missing)
         filtered = [f"{path.name} with --highpass-hz {hz:g}" for path in missing if (hz := _highpass(path))]
         raise InputError(
-            f"{paths[0]}: data.mixture needs stores that are not there: {names}. Make each by: anyjepa data prepare "
+            f"{paths[0]}: data.mixture names stores that do not exist: {names}. Make each with: anyjepa data prepare "
             f"FOLDER -o {missing[0]}" + (f" ({', '.join(filtered)})" if filtered else "")
         )
-    stores = [Store(path) for path in wanted]
+    stores = [Store(path) for path in folders]
     for store in stores:
         if (needed := _highpass(store.path)) and store.manifest.settings.highpass_hz != needed:
             text = f"{store.path}: was prepared without --highpass-hz {needed:g}, with which it was published"
@@ -84,49 +148,59 @@ def _highpass(path: Path) -> float | None:
     return CATALOGUE[path.name].highpass_hz if path.name in CATALOGUE else None
 
 
-def find_recordings(config: EcgDataConfig, paths: Sequence[Path], part: str | None = None) -> Found:
-    """What `paths` hold; without paths the embedded set. part: of a set with a published split that part only."""
+def find_recordings(config: EcgDataConfig, paths: Sequence[Path], part: str | None = None) -> Selection:
+    """The recordings in `paths`, or the embedded data set. part: of a published split, only this part."""
     if not paths:
         parts = patient_split(config.simulator)
-        made = simulate(config.simulator)
-        return Found([r for r in made if part is None or parts[r.patient or ""] == part], {})
+        simulated = simulate(config.simulator)
+        return Selection([r for r in simulated if part is None or parts[r.patient or ""] == part], {})
     reading = read(list(paths), on_error=config.on_error, unit=config.unit)
     if part is None or config.part == "all":
-        return Found(reading.recordings, reading.skipped)
+        return Selection(reading.recordings, reading.skipped)
     kept = [r for r in reading.recordings if r.split in (None, part)]
     others = {r.id: published_elsewhere(r.where, r.split) for r in reading.recordings if r.split not in (None, part)}
     if not kept:
         raise InputError(f"no record is left to train on; the first: {next(iter(others.values()))}")
-    return Found(kept, reading.skipped | others)
+    return Selection(kept, reading.skipped | others)
 
 
-def without(found: Found, exclude: Sequence[str]) -> Found:
-    """Leave out these ids. InputError for one that is not there."""
-    check_excluded(exclude, [r.id for r in found.recordings])
-    unwanted = set(exclude)
-    return found._replace(recordings=[r for r in found.recordings if r.id not in unwanted])
+def without(selection: Selection, exclude: Sequence[str]) -> Selection:
+    """Leave out these ids. Raises InputError for one that does not exist."""
+    check_excluded(exclude, [r.id for r in selection.recordings])
+    excluded = set(exclude)
+    return selection._replace(recordings=[r for r in selection.recordings if r.id not in excluded])
 
 
-def training_set(config: EcgDataConfig, found: Found) -> EcgDataset:
+def training_set(config: EcgDataConfig, selection: Selection) -> EcgDataset:
     """Pretraining data in memory, standardised by statistics of its own. InputError for what only stores can do."""
-    make = "make them by anyjepa data prepare"
+    make = "convert the data with anyjepa data prepare"
     if config.mixture:
-        raise InputError(f"data.mixture draws from stores, the data are files or arrays; {make}, or leave it out")
+        raise InputError(f"data.mixture needs stores, but the data are files or arrays; {make}, or leave it out")
     if config.standardise == "each":
-        raise InputError(f"data.standardise=each is for stores, the data are files or arrays; {make}, or leave it out")
-    preprocessing = EcgPreprocessing.fit(
-        found.recordings,
+        raise InputError(
+            f"data.standardise=each needs stores, but the data are files or arrays; {make}, or leave it out"
+        )
+    leads = tuple(map(canonical_lead, config.leads))
+    prepare = partial(
+        align,
         fs=config.fs,
-        leads=config.leads,
-        duration_s=config.duration_s,
-        clip=config.clip,
+        leads=leads,
         gaps=config.gaps,
         missing_leads=config.missing_leads,
         highpass_hz=config.highpass_hz,
-        on_error=config.on_error,
-    ).model_copy(update={"absolute_time": config.absolute_time})
-    dataset = EcgDataset.from_recordings(found.recordings, preprocessing, short=config.short, on_error=config.on_error)
-    dataset.skipped.update(found.skipped)
+        advice=IN_TRAINING,
+    )
+    aligned = align_all(selection.recordings, prepare, config.on_error)
+    mean, std = fit_statistics(leads, aligned.signals)
+    preprocessing = EcgPreprocessing(
+        **config.model_dump(include={"fs", "clip", "gaps", "missing_leads", "highpass_hz", "absolute_time"}),
+        leads=leads,
+        samples=config.size[0],
+        mean=mean,
+        std=std,
+    )
+    dataset = EcgDataset.from_aligned(aligned, preprocessing, short=config.short)
+    dataset.skipped.update(selection.skipped)
     by_time = config.sampling == "time"
     shares = np.array([signal.shape[1] for signal in dataset.signals], float) if by_time else None
     return replace(dataset, shares=shares, hide_leads=config.hide_leads)

@@ -21,6 +21,7 @@ from anyjepa.data.ecg.preprocessing import (
     without_outliers,
 )
 from anyjepa.data.ecg.stores.store import Store
+from anyjepa.data.ecg.tasks import tasks_of
 from anyjepa.data.training_part import check_excluded
 from anyjepa.errors import InputError
 
@@ -80,6 +81,11 @@ class StoredDataset(EcgDataset):
     """An `EcgDataset` on disk: no more than the crops in use is in memory."""
 
     signals: StoredSignals
+    task_names: tuple[str, ...]  # of the first records; their labels are not read for training
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        return self.task_names
 
     @property
     def longest(self) -> int:
@@ -117,7 +123,7 @@ def stored_set(config: EcgDataConfig, stores: Sequence[Store], exclude: Sequence
         groups_known=None not in patient,
         signals=StoredSignals(parts, preprocessing, own, source),
         preprocessing=preprocessing,
-        statements=tuple(map(frozenset, _column(parts, "statements"))),
+        task_names=tasks_of([r for store in stores for r in store[:1000]]),
         source=source,
         skipped=skipped,
         notes={id: note for id, note in zip(names, _notes(parts, settings["leads"]), strict=True) if note},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -101,6 +101,26 @@ _PTB_XL = {level: Task(classes_of(level), exclusive=False, labelled=True) for le
 _PTB_XL["superdiagnostic-single"] = Task(classes_of("superdiagnostic"), exclusive=True)
 
 _CODE_15 = {"abnormalities": Task({name: (name,) for name in ABNORMALITIES}, exclusive=False)}
+
+
+class TaskTables(Mapping[str, LabelTable]):
+    """The label table of each task that recordings allow, made when it is asked for; see `task_table`."""
+
+    def __init__(self, recordings: Sequence[Recording]):
+        self.recordings = [recording.outline() for recording in recordings]
+        self.names = tasks_of(self.recordings)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names  # without making a table
+
+    def __getitem__(self, name: str) -> LabelTable:
+        return task_table(self.recordings, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
 
 
 def tasks_of(recordings: Sequence[Recording]) -> tuple[str, ...]:

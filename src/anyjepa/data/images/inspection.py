@@ -10,21 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 from anyjepa.data.images.image_set import ImageSet
 from anyjepa.data.images.reading import read_images
+from anyjepa.data.modality import single
 from anyjepa.errors import one_line
 
 if TYPE_CHECKING:
     from rich.console import Group
 
 
-def inspect(path: Path | str) -> dict[str, Any]:
-    """Decode every image of a set and describe it; files that cannot be read are listed as skipped.
+def inspect(paths: Sequence[Path | str]) -> dict[str, Any]:
+    """Decode every image of one set and describe it; files that cannot be read are listed as skipped.
 
     JSON-able: records (count), ids, source, split, sizes ('WIDTHxHEIGHT') and channels (counts), classes (for each task
     the counts of each class, by part of the split), duplicates (ids with the same pixels: all groups, and those with
     ids in several parts), remarks (files that are not read, or look wrong), skipped.
     """
     remarks: list[str] = []
-    images = read_images(path, on_error="skip", remarks=remarks)
+    images = read_images(single(paths, "set of images"), on_error="skip", remarks=remarks)
     sizes, channels, same = Counter[str](), Counter[str](), dict[bytes, list[int]]()
     for row in range(len(images.ids)):
         image = images.images[row]

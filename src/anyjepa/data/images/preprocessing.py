@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from anyjepa.config import Config
 from anyjepa.data.array_likes import as_array
 from anyjepa.data.images.image_set import ImageSet
+from anyjepa.data.modality import Preprocessing
 from anyjepa.errors import InputError
 
 Side = Annotated[int, Field(gt=0, le=4096)]
@@ -23,15 +23,13 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow
 MOST_MEASURED = 5000  # images in files that statistics are taken of
 
 
-class PixelPreprocessing(Config):
+class PixelPreprocessing(Preprocessing):
     """Colours and their constants, of images and of videos."""
 
     side: Side = Field(default=32, description="width and height that the encoder sees, pixels")
     colours: Colours = Field(default="rgb", description="three channels (grey is repeated), or one")
     mean: Means = Field(description="mean of each channel over the training part, of pixels from 0 to 1")
     std: Stds = Field(description="standard deviation of each channel over the training part, of pixels from 0 to 1")
-
-    absolute_time: ClassVar[bool] = False
 
     @model_validator(mode="after")
     def _one_constant_a_channel(self) -> Self:
@@ -48,9 +46,9 @@ class PixelPreprocessing(Config):
         """Rows and columns of a full input, after frames if it has them."""
         return self.side, self.side
 
-    @property
-    def samples(self) -> int:
-        return self.size[0]
+    def is_single(self, raw: np.ndarray) -> bool:
+        grey = raw.shape[-1:] not in ((1,), (3,))  # without an axis of channels
+        return raw.ndim == len(self.size) + (not grey)
 
     def standardise(self, pixels: np.ndarray) -> np.ndarray:
         """(..., *S, 1 or 3) uint8 to (..., C, *S) float32, S as many axes as `size` has."""

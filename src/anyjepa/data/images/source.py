@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from anyjepa.config import Config
 from anyjepa.data.images.augmentation import AugmentationConfig
 from anyjepa.data.images.dataset import ImageDataset
 from anyjepa.data.images.image_set import ImageSet
@@ -24,11 +23,12 @@ from anyjepa.data.images.preprocessing import (
 )
 from anyjepa.data.images.reading import read_images
 from anyjepa.data.images.simulator import ImageSimulatorConfig, simulate
+from anyjepa.data.modality import DataConfig
 from anyjepa.data.training_part import training_rows
 from anyjepa.errors import InputError
 
 
-class ImageDataConfig(Config):
+class ImageDataConfig(DataConfig):
     """Images for pretraining: a set if a path is given, else the embedded one."""
 
     kind: Literal["images"] = "images"
@@ -45,9 +45,6 @@ class ImageDataConfig(Config):
         default="train", description="of a set with a published split: its training part, or all"
     )
     on_error: Literal["raise", "skip"] = Field(default="raise", description="a file that cannot be read")
-
-    absolute_time: ClassVar[bool] = False
-    embedded: ClassVar[str] = "simulator"  # the key of the embedded set, which has a seed
 
     @model_validator(mode="after")
     def _colours_to_change(self) -> Self:

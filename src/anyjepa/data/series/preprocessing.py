@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
-from typing import ClassVar, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from anyjepa.config import Config
+from anyjepa.data.modality import Preprocessing
 from anyjepa.data.series.record import Series
 from anyjepa.errors import DataWarning, InputError
 
 Gaps = Literal["interpolate", "refuse"]
 
 
-class SeriesPreprocessing(Config):
+class SeriesPreprocessing(Preprocessing):
     """What a model was trained on, and all that is needed to prepare new series for it."""
-
-    absolute_time: ClassVar[bool] = False
 
     kind: Literal["series"] = "series"
     length: PositiveInt = Field(description="samples of a training crop")
@@ -42,10 +40,6 @@ class SeriesPreprocessing(Config):
         """Samples of a full input."""
         return (self.length,)
 
-    @property
-    def samples(self) -> int:
-        return self.length
-
     def prepare(self, raw: Series | np.ndarray) -> np.ndarray:
         """A series or its values (C, T), NaN where missing, to (C, T) float32 as the encoder sees it. InputError."""
         series = raw if isinstance(raw, Series) else Series("given", raw)
@@ -53,6 +47,10 @@ class SeriesPreprocessing(Config):
         if filled.shape[1] < self.length:
             raise InputError(f"{series.where}: has {filled.shape[1]} samples, the model's inputs {self.length}")
         return ((filled - np.array(self.mean)[:, None]) / np.array(self.std)[:, None]).astype(np.float32)
+
+    def restore(self, x: np.ndarray, source: str) -> np.ndarray:
+        """(C, T) in the unit of the series."""
+        return x * np.array(self.std)[:, None] + np.array(self.mean)[:, None]
 
 
 def fill_gaps(series: Series, channels: int, gaps: Gaps) -> np.ndarray:

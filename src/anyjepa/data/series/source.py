@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from anyjepa.config import Config
+from anyjepa.data.modality import DataConfig
 from anyjepa.data.series.dataset import SeriesDataset
 from anyjepa.data.series.preprocessing import Gaps, SeriesPreprocessing, fit_statistics
 from anyjepa.data.series.reading import read
@@ -18,11 +18,8 @@ from anyjepa.data.training_part import check_excluded
 from anyjepa.errors import InputError
 
 
-class SeriesDataConfig(Config):
+class SeriesDataConfig(DataConfig):
     """Series for pretraining: files if paths are given, else the embedded simulator."""
-
-    absolute_time: ClassVar[bool] = False
-    embedded: ClassVar[str] = "simulator"  # the key of the embedded set, which has a seed
 
     kind: Literal["series"] = "series"
     simulator: WavesConfig = Field(default=WavesConfig(), description="the embedded data set")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from anyjepa.data.modality import single
 from anyjepa.data.summary import by_part, spread
 from anyjepa.data.video.files import SUFFIXES, Decoding
 from anyjepa.data.video.reading import read_files, read_npz
@@ -22,12 +24,13 @@ def recognise(path: Path) -> bool:
     return any(file.suffix.lower() in OWN for file in files)
 
 
-def inspect(path: Path) -> dict[str, Any]:
+def inspect(paths: Sequence[Path]) -> dict[str, Any]:
     """Decode every video of a set and describe it; files that cannot be read are listed as skipped.
 
     JSON-able: records (count), ids, source, split, sizes ('WIDTHxHEIGHT', counts), frames (shortest, median and longest
     video), classes (counts by part), problems, skipped.
     """
+    path = Path(single(paths, "set of videos"))
     videos = read_npz(path) if path.suffix.lower() == ".npz" else read_files(path, "skip", WHOLE)
     split = videos.split or ("all",) * len(videos.ids)
     shapes = [videos.videos.read(number, np.array([0])).shape for number in range(len(videos.ids))]

@@ -8,10 +8,10 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from anyjepa.config import Config
 from anyjepa.data.images.augmentation import AugmentationConfig
 from anyjepa.data.images.preprocessing import CHANNELS, Colours, Means, Side, Stds
 from anyjepa.data.images.sets import mnist
+from anyjepa.data.modality import DataConfig
 from anyjepa.data.training_part import training_rows
 from anyjepa.data.video.dataset import VideoDataset
 from anyjepa.data.video.files import Decoding
@@ -22,10 +22,9 @@ from anyjepa.data.video.video_set import VideoSet
 from anyjepa.errors import InputError
 
 
-class VideoDataConfig(Config):
+class VideoDataConfig(DataConfig):
     """Videos for pretraining: files if a path is given, Moving-MNIST if it holds MNIST, else the embedded set."""
 
-    absolute_time: ClassVar[bool] = False
     embedded: ClassVar[str] = "moving_digits"  # the key of the embedded set, which has a seed
 
     kind: Literal["video"] = "video"

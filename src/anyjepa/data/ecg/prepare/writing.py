@@ -29,10 +29,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from anyjepa.config import validated
+from anyjepa.data.dataset import OnError
 from anyjepa.data.ecg.checks import Problem, added_up, check
 from anyjepa.data.ecg.leads import LEADS, canonical_lead
 from anyjepa.data.ecg.prepare.work import Work
-from anyjepa.data.ecg.preprocessing import MissingLeads, OnError, align, derived_leads, deviations, pooled
+from anyjepa.data.ecg.preprocessing import MissingLeads, align, derived_leads, deviations, pooled
 from anyjepa.data.ecg.reading import find
 from anyjepa.data.ecg.recording import Recording, check_rate
 from anyjepa.data.ecg.sets.layout import Entry

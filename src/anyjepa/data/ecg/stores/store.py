@@ -21,8 +21,9 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_va
 
 from anyjepa.config import Config, validated
 from anyjepa.data.class_folders import Part
+from anyjepa.data.dataset import OnError
 from anyjepa.data.ecg.checks import Problem
-from anyjepa.data.ecg.preprocessing import MissingLeads, OnError
+from anyjepa.data.ecg.preprocessing import MissingLeads
 from anyjepa.data.ecg.recording import FS_RANGE, MOST_MV, Annotations, Rate, Recording
 from anyjepa.data.ecg.sets.layout import Entry
 from anyjepa.data.files import opened, read_bytes, read_json, regular_size

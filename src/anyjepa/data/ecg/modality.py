@@ -1,0 +1,29 @@
+"""ECGs as a modality."""
+
+from __future__ import annotations
+
+from anyjepa.data.ecg import inspection, source
+from anyjepa.data.ecg.config import EcgDataConfig
+from anyjepa.data.ecg.dataset import EcgDataset
+from anyjepa.data.ecg.preprocessing import EcgPreprocessing
+from anyjepa.data.modality import Inspection, Modality, Usage
+
+_OPTIONS = ("fs", "leads", "unit")
+
+ECG = Modality(
+    config=EcgDataConfig,
+    preprocessing=EcgPreprocessing,
+    dataset=EcgDataset,
+    training_data=source.training_data,
+    training_arrays=source.training_arrays,
+    evaluation_data=source.evaluation_data,
+    prepare_arrays=source.prepare_arrays,
+    options=_OPTIONS,
+    inspection=Inspection(inspection.inspect, inspection.render, lambda path: False, _OPTIONS),
+    drawing="ecg",
+    usage=Usage(
+        'signals, fs=500, leads=leads, unit="mV"',
+        "(records, leads, samples) as recorded",
+        caution="It is not a medical device.",
+    ),
+)

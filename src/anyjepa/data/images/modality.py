@@ -1,0 +1,21 @@
+"""Images as a modality."""
+
+from __future__ import annotations
+
+from anyjepa.data.images import inspection, source
+from anyjepa.data.images.dataset import ImageDataset
+from anyjepa.data.images.preprocessing import ImagePreprocessing
+from anyjepa.data.images.reading import recognise
+from anyjepa.data.images.source import ImageDataConfig
+from anyjepa.data.modality import Inspection, Modality, Usage
+
+IMAGES = Modality(
+    config=ImageDataConfig,
+    preprocessing=ImagePreprocessing,
+    dataset=ImageDataset,
+    training_data=source.training_data,
+    evaluation_data=source.evaluation_data,
+    inspection=Inspection(inspection.inspect, inspection.render, recognise),
+    drawing="images",
+    usage=Usage("images", "(images, height, width, channels) uint8, or a list of images of any size"),
+)

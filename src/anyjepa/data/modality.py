@@ -1,0 +1,191 @@
+"""What a modality consists of. Whoever adds one writes these parts and puts them into a `Modality`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+
+from anyjepa.config import Config
+from anyjepa.data.array_likes import as_records
+from anyjepa.data.dataset import Dataset
+from anyjepa.data.samples import ArraySamples, Samples
+from anyjepa.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Drawing = Literal["ecg", "series", "images", "video"]
+
+
+class DataConfig(Config):
+    """Base of the `data:` section of a recipe. A subclass has a `kind`, which names the modality."""
+
+    embedded: ClassVar[str] = "simulator"  # the key of the embedded data set, which has a seed
+
+    if TYPE_CHECKING:  # a subclass has these as fields or as properties
+
+        @property
+        def kind(self) -> str: ...
+
+        @property
+        def channels(self) -> int: ...
+
+        @property
+        def size(self) -> tuple[int, ...]: ...  # samples of a full input along each axis
+
+    @property
+    def other(self) -> tuple[int, ...] | None:
+        """Size of the second record of a pair; None if both are of the same kind."""
+        return None
+
+    @property
+    def condition_dim(self) -> int | None:
+        """Width of the condition that comes with a pair; None if a pair is two views of a record."""
+        return None
+
+    @property
+    def absolute(self) -> bool:
+        """Whether positions count from the record's start instead of the crop's."""
+        return False
+
+    @property
+    def absent(self) -> bool:
+        """Whether an input may lack channels, which are then NaN."""
+        return False
+
+    @property
+    def weighted(self) -> str:
+        """The keys that draw some records more often than others; '' if all are drawn equally often."""
+        return ""
+
+    @property
+    def protocol(self) -> str:
+        """The protocol that evaluates a model of these data by default."""
+        return "linear"
+
+
+class Preprocessing(Config):
+    """Base of what prepares records for an encoder, saved as `preprocessing.json`. A subclass has a `kind`."""
+
+    if TYPE_CHECKING:  # a subclass has these as fields or as properties
+
+        @property
+        def kind(self) -> str: ...
+
+        @property
+        def channels(self) -> int: ...
+
+        @property
+        def size(self) -> tuple[int, ...]: ...  # samples of a full input along each axis
+
+        def prepare(self, raw: Any) -> np.ndarray: ...  # a raw record to (C, *samples) float32; raises InputError
+
+    @property
+    def fixed_size(self) -> bool:
+        """Whether every record has exactly `size`, so that the encoder must have it, too."""
+        return False
+
+    @property
+    def other(self) -> tuple[int, ...] | None:
+        """As `DataConfig.other`."""
+        return None
+
+    @property
+    def condition_dim(self) -> int | None:
+        """As `DataConfig.condition_dim`."""
+        return None
+
+    @property
+    def absolute(self) -> bool:
+        """As `DataConfig.absolute`."""
+        return False
+
+    @property
+    def rate(self) -> float | None:
+        """Samples per second along the first axis; None if that axis is not time or the rate is unknown."""
+        return None
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """For figures; empty if the channels have no names."""
+        return ()
+
+    def restore(self, x: np.ndarray, source: str) -> np.ndarray:
+        """Undo the standardisation of (C, *samples), for figures. source: the data set that the record comes from."""
+        return x
+
+    def is_single(self, raw: np.ndarray) -> bool:
+        """Whether an array of raw values is one record instead of several."""
+        return raw.ndim == 1 + len(self.size)
+
+
+class Inspection(NamedTuple):
+    """How `anyjepa data inspect` describes a data set."""
+
+    inspect: Callable[..., dict[str, Any]]  # (paths, **options) -> values that JSON can hold
+    render: Callable[[dict[str, Any]], RenderableType]
+    recognise: Callable[[Path], bool]  # whether a path holds such data, by file names alone
+    options: tuple[str, ...] = ()
+
+
+def single(paths: Sequence[Path | str], what: str) -> Path | str:
+    """The only path. Raises InputError for several."""
+    if len(paths) != 1:
+        raise InputError(f"pass one {what} at a time, not {len(paths)}")
+    return paths[0]
+
+
+class Usage(NamedTuple):
+    """How the card of a model shows `Model.embed`."""
+
+    arguments: str
+    layout: str  # of the arguments, in words
+    fixed: str = ""  # what the samples of an input are, where every record must have all of them
+    caution: str = ""  # a line under 'Limits'
+
+
+def prepare_arrays(preprocessing: Any, raw: Any) -> Samples:
+    """One raw record, or an array or list of them, as the encoder sees them. Raises InputError."""
+    records = as_records(raw, preprocessing.kind)
+    if isinstance(records, np.ndarray) and preprocessing.is_single(records):
+        records = records[None]
+    signals = [preprocessing.prepare(record) for record in records]
+    return ArraySamples(tuple(map(str, range(len(signals)))), signals)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Modality:
+    """A kind of data: everything that the rest of the library asks of it.
+
+    training_data(config, paths, exclude) gives the records that a recipe trains on, with statistics of their own;
+    without paths these are the training part of the embedded data set, and `exclude` lists ids to leave out.
+    evaluation_data(preprocessing, paths, config, on_error, **options) gives all records as a model sees them, with
+    their labels; without paths these are the embedded data set of `config`. All raise InputError for data that
+    cannot be used.
+    """
+
+    config: type[DataConfig]
+    preprocessing: type[Preprocessing]
+    dataset: type[Dataset]
+    training_data: Callable[..., Dataset]
+    evaluation_data: Callable[..., Dataset]
+    prepare_arrays: Callable[..., Samples] = prepare_arrays  # (preprocessing, raw, **options)
+    training_arrays: Callable[..., Dataset] | None = None  # (config, raw, **options); None: training reads files only
+    options: tuple[str, ...] = ()  # what files and arrays may not say of themselves, such as a rate
+    inspection: Inspection | None = None
+    drawing: Drawing | None = None  # how reports draw records; None: not at all
+    usage: Usage | None = None
+
+    @property
+    def kind(self) -> str:
+        """The name of the modality: the `kind` of its config and of its preprocessing."""
+        return self.config.model_fields["kind"].default
+
+    @property
+    def records(self) -> str:
+        """Its records in words, such as 'ECGs'."""
+        return self.dataset.what[0]

@@ -1,0 +1,23 @@
+"""Video as a modality."""
+
+from __future__ import annotations
+
+from anyjepa.data.modality import Inspection, Modality, Usage
+from anyjepa.data.summary import render
+from anyjepa.data.video import inspection, source
+from anyjepa.data.video.dataset import VideoDataset
+from anyjepa.data.video.preprocessing import VideoPreprocessing
+from anyjepa.data.video.source import VideoDataConfig
+
+VIDEO = Modality(
+    config=VideoDataConfig,
+    preprocessing=VideoPreprocessing,
+    dataset=VideoDataset,
+    training_data=source.training_data,
+    evaluation_data=source.evaluation_data,
+    inspection=Inspection(inspection.inspect, render, inspection.recognise),
+    drawing="video",
+    usage=Usage(
+        "videos", "(videos, frames, height, width, channels) uint8, or a list of videos of any length and size"
+    ),
+)
