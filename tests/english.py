@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from itertools import pairwise
 
@@ -33,6 +34,8 @@ BANNED = {
     r"\b(stands?|standing|put) beside\b": "next to",
     r"(?<![\w.)\]\"'])\.\d": "a zero before the point",
 }
+
+PARTICIPLES = re.compile(r"_*(asked|found|given|known|said|taken|taught|told|wanted)")  # as names of things
 
 
 def banned_turns(text: str) -> list[str]:
@@ -74,3 +77,44 @@ def unfinished_lines(markdown: str) -> list[str]:
         and re.match(r" *[a-z(`]", following)
         and not line.rstrip().endswith((".", ":", ";", "!", "?", "`", ")"))
     ]
+
+
+def prose_of_code(source: str) -> str:
+    """Comments, docstrings and other strings of Python code that contain a space, without format specifications."""
+    tree = ast.parse(source)
+    formats = {
+        id(part)
+        for value in ast.walk(tree)
+        if isinstance(value, ast.FormattedValue) and value.format_spec
+        for part in ast.walk(value.format_spec)
+    }
+    strings = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and " " in node.value
+        and id(node) not in formats
+    ]
+    comments = re.findall(r"^(?:.*  | *)# (.+)$", source, flags=re.M)
+    return re.sub(r"`[^`\n]*`", "`code`", "\n".join([*strings, *comments]))
+
+
+def participles(source: str) -> list[str]:
+    """Variables, arguments, attributes, functions and classes that are named by a bare participle."""
+    names = {
+        name
+        for node in ast.walk(ast.parse(source))
+        for name in (
+            [node.id]
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+            else [node.arg]
+            if isinstance(node, ast.arg)
+            else [node.attr]
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+            else [node.name]
+            if isinstance(node, ast.FunctionDef | ast.ClassDef)
+            else []
+        )
+    }
+    return sorted(name for name in names if PARTICIPLES.fullmatch(name.lower()))

@@ -64,7 +64,7 @@ def test_mnist_layout(tmp_path):
     assert np.array_equal(found.images[:4, ..., 0], images)
     assert found.labels["class"].numbers.tolist() == [2, 0, 1, 1, 2]
     (tmp_path / "t10k-labels.idx1-ubyte").write_bytes(idx(np.array([2, 2], np.uint8)))
-    with pytest.raises(InputError, match=r"holds uint8 of shape \(2,\) for 1 images"):
+    with pytest.raises(InputError, match=r"contains uint8 of shape \(2,\) for 1 images"):
         read_images(tmp_path)
 
 

@@ -62,11 +62,11 @@ def test_without_classes_the_last_field_is_a_channel(tmp_path):
         ("1,2:3,4", "1,x:3,4", "line 12, channel 0: 'x' is not a number"),
         ("1,2:3,4", "1,:3,4", "a missing value is '\\?'"),
         ("1,2:3,4", "1,1e60:3,4", "channel 0 has a value that is not a finite float32"),
-        ("@equalLength false", "@equalLength true", "says @equalLength true, but its series differ"),
+        ("@equalLength false", "@equalLength true", "@equalLength is true, but its series differ"),
         ("@equalLength false", "@equalLength true\n@seriesLength 9", "has 4 samples, the header says 9"),
         ("@equalLength false", "@equalLength maybe", "it must be true or false"),
         ("@dimensions 2", "@dimensions two", "it must be a positive number"),
-        ("@classLabel true up down", "@classLabel true", "names no class"),
+        ("@classLabel true up down", "@classLabel true", "no class is listed"),
         ("@classLabel true up down", "@targetLabel true", "is a regression problem"),
     ],
 )

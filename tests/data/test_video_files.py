@@ -188,7 +188,7 @@ def test_a_codec_that_is_not_known_is_one_line(tmp_path):
     content = bytearray(write_video(tmp_path / "clip.mp4", frames=3, size=(32, 32)).read_bytes())
     content[content.index(b"stsd")] = 0  # the box that names the codec
     (tmp_path / "clip.mp4").write_bytes(content)
-    with pytest.raises(InputError, match=r"clip.mp4: its codec is not known$"):
+    with pytest.raises(InputError, match=r"clip.mp4: has an unknown codec$"):
         scan(tmp_path / "clip.mp4")
 
 

@@ -90,7 +90,7 @@ def test_a_recipe_changes_nothing_of_them(name):
 def test_windows_are_seconds():
     assert config("ecg-linear", fs=100, patch=10).windows.length == 250
     with pytest.raises(
-        InputError, match=r"ecg-linear: 2\.5 s every 1\.25 s are 640 and 320 samples at 256 Hz; windows"
+        InputError, match=r"ecg-linear: windows of 2\.5 s every 1\.25 s are 640 and 320 samples at 256 Hz; windows"
     ):
         config("ecg-linear", fs=256, patch=25)
     with pytest.raises(InputError, match="protocol ecg-linear is for ECGs: its windows are in seconds"):

@@ -128,7 +128,7 @@ def test_a_wrong_edit_is_one_line(edit: str, message: str) -> None:
         ("name: x\ndescription: y\n", "key 'objective' is missing"),
         ("name: ../x\ndescription: y\nobjective: {}\n", "name must be text that matches"),
         ("name: 2020-99-99\n", "not YAML"),
-        ("name: a\nsteps: !!timestamp 7\n", "line 2 has the tag 'tag:yaml.org,2002:timestamp'; leave it out"),
+        ("name: a\nsteps: !!timestamp 7\n", "line 2 has the tag 'tag:yaml.org,2002:timestamp'; remove it"),
         ("a: !!bool 7\n", "line 1 has the tag"),
         ("a: !!python/object/apply:os.system [x]\n", "line 1 has the tag"),
         ("[" * 100_000, "not YAML"),

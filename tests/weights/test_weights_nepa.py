@@ -142,7 +142,7 @@ def test_what_the_layout_cannot_hold_is_refused(tmp_path: Path):
     folder = saved(tmp_path / "ours", registers=2)
     with pytest.raises(InputError, match=r"encoder.registers is 2, which the NEPA layout does not support"):
         export_nepa(folder, tmp_path / "theirs")
-    with pytest.raises(InputError, match="holds other files"):
+    with pytest.raises(InputError, match="contains other files"):
         export_nepa(saved(tmp_path / "plain"), tmp_path)
 
 

@@ -1,1 +1,1 @@
-"""Recipes: one YAML file each, made of the parts' own configs."""
+"""Recipes: YAML files with the configs of all parts of a run."""

@@ -14,7 +14,7 @@ from anyjepa.training.config import TrainingConfig
 def check_cost(encoder: Any, channels: int, size: Sequence[int], grid: Sequence[int], training: TrainingConfig) -> None:
     """Raise InputError if a micro-batch of inputs (channels, *size), its tokens, or a position table is too large.
 
-    encoder: its config; grid: its tokens along each axis.
+    encoder: config of the encoder. grid: tokens along each axis.
     """
     check_table(prod(grid), encoder.dim, "objective.encoder")
     samples = training.batch_size // training.accumulation

@@ -1,4 +1,4 @@
-"""Published evaluation protocols, each with every one of its values."""
+"""Published evaluation protocols with all of their settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from anyjepa.recipes.plain import merge
 
 
 class Preset(Config):
-    """A protocol by name: settings of `EvaluationConfig`; those of ECGs have windows in seconds, for rates differ."""
+    """A published protocol: settings of `EvaluationConfig`. Protocols for ECGs have windows in seconds."""
 
     name: str
     description: str
@@ -23,38 +23,38 @@ class Preset(Config):
     evaluation: dict[str, Any]
 
     def settings(self, fs: float | None, patch: int) -> dict[str, Any]:
-        """For an encoder at `fs` Hz (None: no ECGs) with tokens of `patch` samples.
+        """Settings for an encoder at `fs` Hz (None: not for ECGs) with tokens of `patch` samples.
 
-        InputError where a window is no whole tokens, and where seconds have no meaning.
+        Raises InputError if a window is not a whole number of tokens, and for windows in seconds without a rate.
         """
         if self.window_s is None or self.stride_s is None:
             return merge(self.evaluation, {"preset": self.name})
         if fs is None:
             raise InputError(
-                f"protocol {self.name} is for ECGs: its windows are in seconds, and this model's records have no rate"
+                f"protocol {self.name} is for ECGs: its windows are in seconds, but records of this model have no rate"
             )
         length, stride = self.window_s * fs, self.stride_s * fs
         if length % patch or stride % 1:
             raise InputError(
-                f"{self.name}: {self.window_s:g} s every {self.stride_s:g} s are {length:g} and {stride:g} samples at "
-                f"{fs:g} Hz; windows are whole tokens of {patch} samples, and begin at whole samples"
+                f"{self.name}: windows of {self.window_s:g} s every {self.stride_s:g} s are {length:g} and {stride:g} "
+                f"samples at {fs:g} Hz; windows must be whole tokens of {patch} samples and start at whole samples"
             )
         windows = {"length": int(length), "stride": int(stride)}
         return merge(self.evaluation, {"preset": self.name, "windows": windows})
 
 
 def preset_names() -> list[str]:
-    """The protocols that come with the package."""
+    """Names of the protocols in this package."""
     return sorted(file.name.removesuffix(".yaml") for file in _folder().iterdir())
 
 
 def load_preset(name: str) -> Preset:
-    """A protocol of `preset_names`."""
+    """Load a protocol of `preset_names`."""
     return Preset.model_validate(yaml.safe_load(preset_yaml(name)))
 
 
 def preset_yaml(name: str) -> str:
-    """A protocol as it is written down."""
+    """The YAML text of a protocol."""
     return _folder().joinpath(f"{name}.yaml").read_text()
 
 

@@ -10,7 +10,7 @@ import yaml
 from anyjepa.errors import InputError, reason
 from anyjepa.limits import RECIPE, unshared_size
 
-DEEPEST = 50  # nested tables and lists
+DEEPEST = 50  # largest depth of nested tables and lists
 
 
 def plain_yaml(text: str, where: str) -> Any:
@@ -25,7 +25,7 @@ def plain_yaml(text: str, where: str) -> Any:
         return loader.construct_document(node)
     except InputError:
         raise
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # PyYAML lets odd dates and depths through
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # PyYAML does not check dates and depths
         raise InputError(f"{where}: not YAML: {reason(error)}") from None
 
 
@@ -35,10 +35,10 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
         self.depth += 1
         if self.depth > DEEPEST:
-            raise ValueError(f"it is nested more than {DEEPEST} levels deep")
+            raise ValueError(f"tables and lists are nested more than {DEEPEST} levels deep")
         event = self.peek_event()
-        if tag := getattr(event, "tag", None):  # PyYAML crashes on some values that do not fit their tag
-            raise ValueError(f"line {event.start_mark.line + 1} has the tag '{tag}'; leave it out")
+        if tag := getattr(event, "tag", None):  # PyYAML crashes on some values that do not match their tag
+            raise ValueError(f"line {event.start_mark.line + 1} has the tag '{tag}'; remove it")
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node

@@ -1,4 +1,4 @@
-"""Random crops and flips of images, a whole batch at a time; all numbers of an image come from its own generator."""
+"""Random crops and flips of batches of images. Each image has its own random generator."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.nn.functional import grid_sample
 from anyjepa.config import Config, Share
 from anyjepa.data.images.colours import RecolourConfig
 
-TRIES = 10  # shapes drawn until one fits, as torchvision
+TRIES = 10  # attempts to draw a shape that fits, as in torchvision
 DRAWS = 2 * TRIES + 3
 
 Area = Annotated[float, Field(gt=0, le=1)]
@@ -23,27 +23,29 @@ Area = Annotated[float, Field(gt=0, le=1)]
 class CropConfig(Config):
     """A random box of an image, resized to the full input ("Inception crop", Szegedy et al. 2014, section 6)."""
 
-    scale: tuple[Area, Area] = Field(default=(0.3, 1.0), description="share of the image's area (I-JEPA: .3 to 1)")
+    scale: tuple[Area, Area] = Field(
+        default=(0.3, 1.0), description="share of the area of the image (I-JEPA: 0.3 to 1)"
+    )
     ratio: tuple[PositiveFloat, PositiveFloat] = Field(default=(3 / 4, 4 / 3), description="width over height")
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:
         for name, (low, high) in (("scale", self.scale), ("ratio", self.ratio)):
             if low > high:
-                raise ValueError(f"{name}: {low:g} to {high:g} is not a range; give the smaller number first")
+                raise ValueError(f"{name}: {low:g} to {high:g} is not a range; put the smaller number first")
         return self
 
 
 class AugmentationConfig(Config):
-    """What is done to an image of a training batch."""
+    """Augmentation of training images."""
 
-    crop: CropConfig | None = Field(default=None, description="random resized crop; none: the whole image")
-    flip: Share = Field(default=0.0, description="chance that left and right change places")
-    recolour: RecolourConfig | None = Field(default=None, description="random changes of colour; none: as they are")
+    crop: CropConfig | None = Field(default=None, description="random resized crop; null: the whole image")
+    flip: Share = Field(default=0.0, description="probability of a horizontal flip")
+    recolour: RecolourConfig | None = Field(default=None, description="random changes of colour; null: no changes")
 
 
 class Boxes(NamedTuple):
-    """Part of each image, in its pixels; (B,) float."""
+    """A box in each image, (B,) float, in pixels."""
 
     top: np.ndarray
     left: np.ndarray
@@ -53,10 +55,10 @@ class Boxes(NamedTuple):
 
 
 def draw(config: AugmentationConfig, sizes: np.ndarray, rngs: Sequence[np.random.Generator]) -> Boxes | None:
-    """A box in each image of `sizes` (B, 2: height, width); None where nothing is drawn.
+    """Draw a box in each image of `sizes` (B, 2: height, width); None if the config has neither crops nor flips.
 
-    The first of ten shapes that fits is placed uniformly; where none fits, it is the largest middle box within `ratio`.
-    Boxes are not rounded to whole pixels.
+    The first of ten shapes that fits is placed uniformly. If none fits, the box is the largest central one within
+    `ratio`. Boxes are not rounded to whole pixels.
     """
     if config.crop is None and not config.flip:
         return None
@@ -79,10 +81,13 @@ def draw(config: AugmentationConfig, sizes: np.ndarray, rngs: Sequence[np.random
 
 
 def cut(images: Tensor, boxes: Boxes, side: int) -> Tensor:
-    """(B, C, H, W) float32 to (B, C, side, side): bilinear, without antialiasing, so for boxes of at most `side`."""
+    """Cut boxes from images (B, C, H, W) float32 and resize them to (B, C, side, side).
+
+    Interpolation is bilinear without antialiasing, so boxes must not be larger than `side`.
+    """
     height, width = images.shape[2:]
-    steps = (torch.arange(side) + 0.5) / side  # middles of the output's pixels
-    down = _middles(boxes.top, boxes.height, steps) * (2 / height) - 1  # -1 and 1 are the image's edges
+    steps = (torch.arange(side) + 0.5) / side  # centres of the output pixels
+    down = _middles(boxes.top, boxes.height, steps) * (2 / height) - 1  # -1 and 1 are the edges of the image
     across = _middles(boxes.left, boxes.width, steps) * (2 / width) - 1
     across = torch.where(torch.from_numpy(boxes.flip)[:, None], across.flip(1), across)
     grid = torch.stack([across[:, None].expand(-1, side, -1), down[:, :, None].expand(-1, -1, side)], -1)

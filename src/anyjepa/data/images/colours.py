@@ -1,6 +1,6 @@
-"""Random changes of an image's colours, a whole batch at a time; all numbers of an image come from its own generator.
+"""Random changes of colour in batches of images. Each image has its own random generator.
 
-What torchvision computes on images of floats: nothing is rounded to whole grey levels between two changes.
+The results are those of torchvision on float images: values are not rounded to grey levels between two changes.
 """
 
 from __future__ import annotations
@@ -15,29 +15,31 @@ from torch import Tensor
 
 from anyjepa.config import Config, Share
 
-DRAWS = 11  # numbers of an image: whether, four amounts, four places in the order, grey, solarised
+DRAWS = 11  # random numbers per image: jitter or not, four amounts, four places in the order, grey, solarise
 
 
 class RecolourConfig(Config):
-    """Colour jitter, greyscale, solarisation, in this order and each by chance (BYOL, Grill et al. 2020, appendix B).
+    """Random colour jitter, greyscale and solarisation, in this order (BYOL, Grill et al. 2020, appendix B).
 
-    Of each image all numbers are drawn, whatever the chances, so an edit of one key moves no other.
+    The same random numbers are drawn for any settings, so that changing one key does not affect the others.
     """
 
-    brightness: Share = Field(default=0.4, description="all values times 1 - this to 1 + this")
-    contrast: Share = Field(default=0.4, description="distances to the mean grey times 1 - this to 1 + this")
-    saturation: Share = Field(default=0.2, description="distances to the pixel's grey times 1 - this to 1 + this")
-    hue: Annotated[float, Field(ge=0, le=0.5)] = Field(default=0.1, description="hue turned by -this to this, in turns")
-    jitter: Share = Field(default=0.8, description="chance of these four, which come in an order drawn for each image")
-    grey: Share = Field(default=0.2, description="chance that all channels become the pixel's grey")
-    solarise: Share = Field(default=0.1, description="chance that bright values become their negatives")
+    brightness: Share = Field(default=0.4, description="multiply values by a factor from 1 - this to 1 + this")
+    contrast: Share = Field(default=0.4, description="multiply distances to the mean grey by 1 - this to 1 + this")
+    saturation: Share = Field(default=0.2, description="multiply distances to the pixel's grey by 1 - this to 1 + this")
+    hue: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        default=0.1, description="rotate the hue by up to this, in turns"
+    )
+    jitter: Share = Field(default=0.8, description="probability of these four, in a random order for each image")
+    grey: Share = Field(default=0.2, description="probability of replacing all channels by the grey value")
+    solarise: Share = Field(default=0.1, description="probability of inverting bright values")
     bright: Annotated[int, Field(ge=0, le=256)] = Field(
-        default=128, description="least of 255 levels that solarisation turns round"
+        default=128, description="smallest level, of 255, that solarisation inverts"
     )
 
 
 def recolour(config: RecolourConfig, x: Tensor, rngs: Sequence[np.random.Generator]) -> Tensor:
-    """x: (B, 3, H, W) float32 from 0 to 1, changed in place and returned."""
+    """Change the colours of x (B, 3, H, W) float32 from 0 to 1 in place, and return it."""
     uniforms = np.stack([rng.random(DRAWS) for rng in rngs])
     jittered, greyed, solarised = (uniforms[:, [0, 9, 10]] < (config.jitter, config.grey, config.solarise)).T
     spreads = np.array([config.brightness, config.contrast, config.saturation, config.hue])
@@ -70,11 +72,11 @@ def saturation(x: Tensor, factor: Tensor) -> Tensor:
 
 
 def hue(x: Tensor, turns: Tensor) -> Tensor:
-    """Turns the hue, saturation and value of HSV stay; turns: (B, 1, 1, 1)."""
+    """Rotate the hue, with constant saturation and value (HSV). turns: (B, 1, 1, 1)."""
     red, green, blue = x.unbind(1)
     high = x.amax(1)
     chroma = high - x.amin(1)  # saturation x value
-    divisor = chroma.clamp_min(1e-12)  # greys have no hue, and need none
+    divisor = chroma.clamp_min(1e-12)  # greys have no hue
     in_green, in_blue = 2 + (blue - red) / divisor, 4 + (red - green) / divisor
     sixths = torch.where(high == red, (green - blue) / divisor, torch.where(high == green, in_green, in_blue))
     pure = torch.tensor([0.0, 2.0, 4.0])[:, None, None]  # sixths of a turn at which red, green and blue are
@@ -84,13 +86,13 @@ def hue(x: Tensor, turns: Tensor) -> Tensor:
 
 
 def grey(x: Tensor) -> Tensor:
-    """(B, 1, H, W) of (B, 3, H, W), with torchvision's weights."""
+    """Greyscale of (B, 3, H, W) with torchvision's weights, (B, 1, H, W)."""
     red, green, blue = x.split(1, dim=1)
     return 0.2989 * red + 0.587 * green + 0.114 * blue
 
 
 def solarise(x: Tensor, bright: int) -> Tensor:
-    """Negatives of all values from `bright` of 255 levels on."""
+    """Invert all values of at least `bright` of 255 levels."""
     return torch.where(x >= float(np.float32(bright) * np.float32(1 / 255)), 1 - x, x)
 
 

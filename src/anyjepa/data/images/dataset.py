@@ -1,4 +1,4 @@
-"""Prepared images: whole ones for evaluation, random crops and flips for pretraining."""
+"""Data set of prepared images: whole images for evaluation, random crops and flips for pretraining."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from anyjepa.errors import InputError
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ImageDataset(Dataset):
-    """`dataset[i]` is image i whole, (C, side, side) float32, standardised, never augmented; each is its own group."""
+    """`dataset[i]` is the whole image i, (C, side, side) float32, standardised, not augmented, a group of its own."""
 
     what: ClassVar[tuple[str, str]] = ("images", "images")
 
@@ -31,9 +31,9 @@ class ImageDataset(Dataset):
     def of(
         cls, images: ImageSet, preprocessing: ImagePreprocessing, augmentation: AugmentationConfig | None = None
     ) -> Self:
-        """InputError if there is no image."""
+        """Raises InputError if there are no images."""
         if not images.ids:
-            reason = next(iter(images.skipped.values()), "none was given")
+            reason = next(iter(images.skipped.values()), "the set is empty")
             raise InputError(f"{images.name}: no usable image: {reason}")
         return cls(
             ids=images.ids,
@@ -66,13 +66,13 @@ class ImageDataset(Dataset):
 
     @property
     def _cropping(self) -> ImagePreprocessing:
-        """How crops are prepared: those that are recoloured from 0 to 1, to be standardised afterwards."""
+        """Preprocessing of crops. Before recolouring, they are only scaled to 0 to 1; they are standardised later."""
         if self.augmentation.recolour is None:
             return self.preprocessing
         return self.preprocessing.model_copy(update={"mean": (0.0,) * 3, "std": (1.0,) * 3})
 
     def _at_once(self, indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> np.ndarray:
-        """Images in memory that are no larger than the input, so that nothing needs antialiasing."""
+        """Crop images in memory that are not larger than the input, so that antialiasing is not needed."""
         assert isinstance(self.images, np.ndarray)
         pre, pixels = self._cropping, self.images[np.asarray(indices, int)]
         size = pixels.shape[1:3]
@@ -89,7 +89,7 @@ class ImageDataset(Dataset):
         return np.stack([self._crop(index, rng) for index, rng in zip(indices, rngs, strict=True)])
 
     def _crop(self, index: int, rng: np.random.Generator) -> np.ndarray:
-        """(C, side, side) of an image of any size, antialiased where it gets smaller."""
+        """Crop an image of any size to (C, side, side), with antialiasing when downscaling."""
         pre, image = self._cropping, checked(self.images[index])
         boxes = draw(self.augmentation, np.array([image.shape[:2]]), [rng])
         if boxes is None or self.augmentation.crop is None:

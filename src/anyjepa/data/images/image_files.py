@@ -1,4 +1,4 @@
-"""PNG, JPEG and WebP files, decoded when they are asked for."""
+"""PNG, JPEG and WebP files, decoded on demand."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ImageFiles:
     """Image files as `Images`."""
 
     paths: tuple[Path, ...]
-    checksums: tuple[str, ...]  # name and bytes of each: digests of a million files would take longer than an epoch
+    checksums: tuple[str, ...]  # name and size of each file, because digests of many files would take too long
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -39,14 +39,14 @@ class ImageFiles:
 
 
 def read_image(path: Path, decode: bool = True) -> np.ndarray:
-    """(H, W, 1 or 3) uint8. decode False: only the header is read, and the result is empty.
+    """Read an image as (H, W, 1 or 3) uint8, converted by `as_pixels`. decode=False reads only the header.
 
-    What is not 8-bit RGB or grey: `as_pixels`. InputError for what is no image, broken, too large or no regular file.
+    Raises InputError if the file is not an image, or is broken, too large or not a regular file.
     """
     from PIL import Image
 
     try:
-        with opened(path) as file, warnings.catch_warnings():  # Pillow's, of odd metadata
+        with opened(path) as file, warnings.catch_warnings():  # Pillow warns about unusual metadata
             warnings.simplefilter("ignore")
             if not os.fstat(file.fileno()).st_size:
                 raise InputError(f"{path}: is empty")
@@ -56,17 +56,17 @@ def read_image(path: Path, decode: bool = True) -> np.ndarray:
     except InputError:
         raise
     except Image.DecompressionBombError:
-        raise InputError(f"{path}: has more pixels than Pillow decodes; make it smaller, or leave it out") from None
-    except Exception as error:  # a broken file fails in many ways
+        raise InputError(f"{path}: has more pixels than Pillow decodes; make it smaller or remove it") from None
+    except Exception as error:  # a broken file can raise any error
         why = reason(error).partition(" <")[0]
         raise InputError(f"{path}: cannot be read as PNG, JPEG or WebP ({why})") from error
 
 
 def as_pixels(picture: Image.Image) -> np.ndarray:
-    """(H, W, 1 or 3) uint8 of a picture, turned as its EXIF says.
+    """Convert a picture to (H, W, 1 or 3) uint8, rotated according to its EXIF data.
 
-    Transparent parts show white, 16-bit grey loses its lower byte, palettes and other colour spaces become RGB; of an
-    animation it is the first frame. ValueError for pixels that are no colours (32-bit, floating point).
+    Transparent parts become white, 16-bit grey loses its lower byte, palettes and other colour spaces become RGB, and
+    an animation becomes its first frame. Raises ValueError for 32-bit and floating-point pixels.
     """
     from PIL import Image, ImageOps
 

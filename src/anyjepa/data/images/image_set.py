@@ -1,4 +1,4 @@
-"""A set of images as read: pixels, ids, the source's split and labels."""
+"""A set of images as read: pixels, ids, and the split and labels of the source."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from anyjepa.data.labels import LabelTable
 
 
 class Images(Protocol):
-    """Images that are read when they are asked for; in memory it is one array (N, H, W, C)."""
+    """Images that are read on demand. Images in memory are one array (N, H, W, C)."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> np.ndarray:
@@ -26,7 +26,7 @@ class Images(Protocol):
 
 
 class Labels(NamedTuple):
-    """One class an image."""
+    """One class per image."""
 
     classes: tuple[str, ...]
     numbers: np.ndarray  # (N,) int
@@ -39,9 +39,9 @@ class ImageSet:
     name: str
     ids: tuple[str, ...]
     images: np.ndarray | Images
-    split: tuple[str, ...] | None = None  # 'train', 'validation' or 'test' an image
+    split: tuple[str, ...] | None = None  # 'train', 'validation' or 'test' for each image
     labels: Mapping[str, Labels] = field(default_factory=dict)  # by task
-    skipped: dict[str, str] = field(default_factory=dict)  # file left out: why
+    skipped: dict[str, str] = field(default_factory=dict)  # skipped file -> reason
 
     def rows(self, index: Sequence[int] | np.ndarray) -> ImageSet:
         """The images at `index`, in that order."""
@@ -58,7 +58,7 @@ class ImageSet:
 
 
 class Tables(Mapping[str, LabelTable]):
-    """A set's label tables, each made when it is asked for: a million images of a thousand classes take gigabytes."""
+    """Label tables, made on demand, because a million images of a thousand classes take gigabytes."""
 
     def __init__(self, of: ImageSet):
         self.of = of

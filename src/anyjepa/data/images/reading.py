@@ -30,8 +30,8 @@ def read_images(
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: there is no such file or folder")
-    if found := cifar.recognise(path):
-        return cifar.read_cifar(*found)
+    if match := cifar.recognise(path):
+        return cifar.read_cifar(*match)
     if not path.is_dir():
         raise InputError(f"{path}: is not a set of images; pass a folder, a CIFAR archive (.tar.gz) or hf:OWNER/NAME")
     return mnist.read_mnist(path) if mnist.recognise(path) else read_folder(path, on_error, remarks)
@@ -61,7 +61,7 @@ def read_folder(root: Path, on_error: Literal["raise", "skip"] = "raise", remark
 
 
 def recognise(path: Path | str) -> bool:
-    """Whether a path holds images, as far as names tell."""
+    """Whether a path contains images, judging only by names."""
     if str(path).startswith(PREFIX):
         return True
     path = Path(path)

@@ -1,7 +1,7 @@
 """An image set that needs no download: small scenes of striped and spotted shapes.
 
-What an image shows is a bright shape with a texture, in many places, sizes, turns and tints, before a dark background
-with waves and among clutter, so no pixel tells its class, and its colours little.
+An image shows a bright textured shape of random place, size, rotation and tint, in front of a dark background with
+waves and clutter. The class cannot be recognised from single pixels, and hardly from colours.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _CLUTTER = 2  # small discs in each image
 
 
 class ImageSimulatorConfig(Config):
-    """How many images are made; parts differ in nothing but their random numbers."""
+    """Number of images. Parts differ only in their random numbers."""
 
     train: PositiveInt = Field(default=6000, le=10**6, description="images of the training part")
     test: PositiveInt = Field(default=2000, le=10**6, description="images of the test part")
-    seed: NonNegativeInt = Field(default=0, description="other seeds, other images")
+    seed: NonNegativeInt = Field(default=0, description="random seed of the images")
 
 
 class _Scene(NamedTuple):
-    """Random facts of n images, (n,) or (n, k) each."""
+    """Random properties of n images, (n,) or (n, k) each."""
 
     shape: np.ndarray  # number of the shape
     texture: np.ndarray
@@ -44,7 +44,7 @@ class _Scene(NamedTuple):
 
 
 def simulate(config: ImageSimulatorConfig) -> ImageSet:
-    """The set: training part first, as many images of each class as of every other."""
+    """Make the set, with the training part first. All classes have the same number of images."""
     parts = {"train": config.train, "test": config.test}
     made = [_part(config.seed, part, count) for part, count in parts.items()]
     return ImageSet(
@@ -57,7 +57,7 @@ def simulate(config: ImageSimulatorConfig) -> ImageSet:
 
 
 def _part(seed: int, part: str, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """(count, SIDE, SIDE, 3) uint8 and (count,) classes."""
+    """Images (count, SIDE, SIDE, 3) uint8 and classes (count,)."""
     classes = generator(seed, f"image classes {part}", 0).permutation(np.arange(count) % len(CLASSES))
     blocks = [
         _draw(_scene(classes[first : first + 500], generator(seed, f"images {part}", first)))
@@ -108,7 +108,7 @@ def _draw(scene: _Scene) -> np.ndarray:
 
 
 def _inside(scene: _Scene, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """(n, SIDE, SIDE): how far inside of its shape a pixel is, about in pixels; negative outside."""
+    """Approximate distance of each pixel to the edge of the shape, (n, SIDE, SIDE), in pixels; negative outside."""
     dx, dy = x - _wide(scene.middle[:, 0]), y - _wide(scene.middle[:, 1])
     cos, sin, size = _wide(np.cos(scene.turn)), _wide(np.sin(scene.turn)), _wide(scene.size)
     u, v = cos * dx + sin * dy, cos * dy - sin * dx
@@ -123,19 +123,19 @@ def _inside(scene: _Scene, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _stripes(x: np.ndarray, y: np.ndarray, wave: np.ndarray) -> np.ndarray:
-    """(n, SIDE, SIDE) from 0 to 1: a wave of its length, direction and phase, (n, 3)."""
+    """Waves from 0 to 1, (n, SIDE, SIDE). wave: (n, 3) lengths, directions and phases."""
     length, direction, phase = (_wide(wave[:, i]) for i in range(3))
     turns = (np.cos(direction) * x + np.sin(direction) * y) / length
     return (np.sin(np.float32(2 * np.pi) * turns + phase) + 1) / 2
 
 
 def _edge(inside: np.ndarray) -> np.ndarray:
-    """1 inside, 0 outside, a slope of one pixel between."""
+    """1 inside and 0 outside of the shape, with a slope of one pixel between."""
     return np.clip(inside + np.float32(0.5), 0, 1)
 
 
 def _mixed(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """(n, SIDE, SIDE, 3) of two colours (n, 3), `share` (n, SIDE, SIDE) of the second."""
+    """Mix two colours (n, 3) to (n, SIDE, SIDE, 3), with the share (n, SIDE, SIDE) of the second."""
     return _over(first[:, None, None].astype(np.float32), second[:, None, None], share)
 
 

@@ -1,4 +1,4 @@
-"""Series from `.npz` files and from `.csv` files with a column a channel."""
+"""Read series from `.npz` files, and from `.csv` files with one column per channel."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ RECORD_BYTES = 1000  # memory of a series in addition to its values
 
 
 def read_npz(path: Path) -> list[Series]:
-    """series: (N, C, T) or (C, T) numbers, NaN for missing ones; ids, labels, groups, split: N names, if known.
+    """Read the keys series, (N, C, T) or (C, T) numbers with NaN for missing values, and ids, labels, groups, split.
 
-    Names are texts or numbers (1.0 is '1'); an empty label, group or split is unknown.
-
-    Pickled objects are refused. InputError for what does not fit.
+    The latter are N names each, and optional. Names are texts or numbers (1.0 is '1'), and empty ones are unknown.
+    Raises InputError if arrays do not match, and for pickled objects.
     """
     stored = read_arrays(path, NPZ_KEYS, value_bytes=8, row_bytes=RECORD_BYTES)
     if "series" not in stored:
-        raise InputError(f"{path}: key 'series' is missing; it holds the values (series, channels, samples)")
+        raise InputError(f"{path}: key 'series' is missing; it contains the values (series, channels, samples)")
     values = stored["series"][None] if stored["series"].ndim == 2 else stored["series"]
     if values.ndim != 3 or not len(values):
         raise InputError(f"{path}: series of shape {values.shape} must be (series, channels, samples)")
@@ -53,13 +52,13 @@ def read_npz(path: Path) -> list[Series]:
 
 
 def _part(split: str | None, where: str) -> Part | None:
-    """Raise InputError for an unknown split, whose series would silently be in no part."""
+    """Raise InputError for an unknown split, whose series would not be in any part."""
     if split is None or (part := part_of(split)):
         return None if split is None else part
     raise InputError(f"{where}: split is '{split}'; it must be {', '.join(get_args(Part))} or empty")
 
 
 def read_csv(path: Path) -> list[Series]:
-    """Read one series: a header of channel names, one row per sample; a missing cell is a missing value."""
+    """Read one series: a header of channel names, and one row per sample. Empty cells are missing values."""
     table = open_table(path).read_all()
     return [Series(path.stem, table.numbers(list(table.columns)), source=path.parent.name, file=str(path))]

@@ -1,4 +1,4 @@
-"""Prepared series in memory: whole for evaluation, random crops of time for pretraining."""
+"""Data set of prepared series in memory: whole series for evaluation, random crops in time for pretraining."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from anyjepa.errors import DataWarning, InputError
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SeriesDataset(Dataset):
-    """`dataset[i]` is series i whole, (C, T_i) float32, standardised."""
+    """`dataset[i]` is the whole series i, (C, T_i) float32, standardised."""
 
     what: ClassVar[tuple[str, str]] = ("series", "groups")
 
@@ -34,10 +34,10 @@ class SeriesDataset(Dataset):
         short: Literal["skip", "raise"] = "skip",
         on_error: Literal["raise", "skip"] = "raise",
     ) -> SeriesDataset:
-        """Prepare every series; `skipped` names those left out and why.
+        """Prepare every series; `skipped` gives the reason for those that are skipped.
 
-        short: what to do with a series shorter than a crop, which is never padded; on_error: with one that cannot be
-        prepared. InputError if nothing is left.
+        short: what to do with a series shorter than a crop, which is not padded. on_error: what to do with a series
+        that cannot be prepared. Raises InputError if no series is left.
         """
         kept: list[Series] = []
         values: list[np.ndarray] = []
@@ -54,7 +54,9 @@ class SeriesDataset(Dataset):
             kept.append(one)
             values.append(prepared)
         if not kept:
-            raise InputError(f"no usable series among {len(skipped)}: {next(iter(skipped.values()), 'none was given')}")
+            raise InputError(
+                f"no usable series among {len(skipped)}: {next(iter(skipped.values()), 'the set is empty')}"
+            )
         return cls(
             ids=tuple(one.id for one in kept),
             groups=tuple(one.group or one.id for one in kept),
@@ -82,9 +84,10 @@ class SeriesDataset(Dataset):
 
 
 def class_tables(series: Sequence[Series]) -> dict[str, LabelTable]:
-    """The labels that series bring: task 'class', or of several sources one task each, by the source's name.
+    """Label tables of series: the task 'class', or with several sources one task each, named by source.
 
-    The split is the source's where every series of it is in one; a class that training or test lacks is warned of.
+    The split is that of the source if all of its series have one. A class that is missing from the training or test
+    part gives a DataWarning.
     """
     labelled: dict[str, list[Series]] = {}
     for one in series:

@@ -18,7 +18,7 @@ READERS = {".ts": read_ts, ".npz": read_npz, ".csv": read_csv}
 
 
 def read(paths: Sequence[Path], on_error: Literal["raise", "skip"] = "raise") -> tuple[list[Series], dict[str, str]]:
-    """The series of files and folders (searched recursively, in the order of names), and files left out: why.
+    """Read the series of files and folders (searched recursively, sorted by name); also return skipped files and why.
 
     Ids of files in a folder begin with their relative path. Subfolders may be the parts of a split (`split_folders`).
     Raises InputError for an id that occurs twice, or if nothing is read.
@@ -28,19 +28,19 @@ def read(paths: Sequence[Path], on_error: Literal["raise", "skip"] = "raise") ->
     for path in paths:
         for file, prefix, part in _files(path):
             try:
-                found = READERS[file.suffix.lower()](file)
+                series_of_file = READERS[file.suffix.lower()](file)
             except InputError as error:
                 if on_error == "raise":
                     raise
                 skipped[one_line(str(file))] = str(error)
                 continue
-            for one in found:
+            for one in series_of_file:
                 named = replace(one, id=prefix + one.id, split=one.split or part)
                 if named.id in series:
                     raise InputError(f"{one.where}: id '{named.id}' is also that of {series[named.id].where}")
                 series[named.id] = named
     if not series:
-        raise InputError(f"no series could be read; the first: {next(iter(skipped.values()), 'no path was given')}")
+        raise InputError(f"no series could be read; the first: {next(iter(skipped.values()), 'there are no paths')}")
     return list(series.values()), skipped
 
 

@@ -1,4 +1,4 @@
-"""What a multichannel series is, as read."""
+"""A multichannel series as read."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from anyjepa.errors import InputError
 
 @dataclass(frozen=True)
 class Series:
-    """One series: values (C, T) float32, NaN where the file has none. Raises InputError for another shape, or inf."""
+    """One series: values (C, T) float32, NaN if missing. Raises InputError for another shape or infinite values."""
 
     id: str
     values: np.ndarray  # (C, T) float32
-    label: str | None = None  # its class
-    group: str | None = None  # what no split may cut (a subject); None: unknown
-    split: str | None = None  # 'train', 'validation' or 'test' where the source fixes it
+    label: str | None = None  # class
+    group: str | None = None  # group that a split must not divide, such as a subject; None: unknown
+    split: str | None = None  # 'train', 'validation' or 'test' if fixed by the source
     source: str = ""
-    file: str = ""  # for messages
+    file: str = ""  # used in messages
 
     def __post_init__(self) -> None:
         values = as_array(self.values, self.where)

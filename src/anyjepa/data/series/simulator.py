@@ -1,8 +1,8 @@
-"""Simulated waves that run through a row of sensors: the embedded series, so that a recipe runs without a download.
+"""Simulated waves that pass a row of sensors: the embedded series, so that a recipe runs without a download.
 
-The class is the order in which a wave reaches the channels. Every channel alone follows the same law in every class
-(its levels, its spectrum, its course), so no statistic of single channels tells the classes apart: one has to relate
-the channels in time. Frequency, wave form, strength, speed of the wave and noise differ from series to series.
+The class is the order in which a wave reaches the channels. The distribution of each single channel (its levels, its
+spectrum and its course) is the same in all classes, so a model must relate the channels in time to distinguish them.
+Frequency, wave form, amplitude, speed and noise vary between series.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CLASSES = ("forward", "backward", "outward", "inward", "at once", "unrelated")
 
 
 class WavesConfig(Config):
-    """How many series, how long, how hard. Series i does not depend on how many there are."""
+    """Number, length and difficulty of the series. Series i does not depend on the number of series."""
 
     kind: Literal["waves"] = "waves"
     series: int = Field(default=4000, ge=1, description="series; classes take turns, so all are equally frequent")
@@ -39,7 +39,7 @@ class WavesConfig(Config):
 
 
 def simulate(config: WavesConfig) -> list[Series]:
-    """All series, labelled by their class, with a split; every series is a group of its own."""
+    """Make all series with classes and a split. Each series is its own group."""
     MEMORY.check(16 * config.series * config.channels * config.samples, f"a simulation of {config.series} series")
     kind = np.arange(config.series) % len(CLASSES)
     values = _waves(config, kind)
@@ -51,9 +51,11 @@ def simulate(config: WavesConfig) -> list[Series]:
 
 
 def _waves(config: WavesConfig, kind: np.ndarray) -> np.ndarray:
-    """(N, C, T) float32. A channel's phase is that of the wave at an earlier time; `unrelated` ones have their own."""
+    """Waves (N, C, T) float32. Channels have the phase of the wave at earlier times; if `unrelated`, their own."""
     count, channels, samples = config.series, config.channels, config.samples
-    draw = generator(config.seed, "waves", 0).random((count, 6 + 7 * channels))  # a row a series: others may follow
+    draw = generator(config.seed, "waves", 0).random(
+        (count, 6 + 7 * channels)
+    )  # one row per series, so that more can be appended
     shared, own = draw[:, :6, None], draw[:, 6:].reshape(count, 7, channels, 1)
     alone = (kind == CLASSES.index("unrelated"))[:, None, None]
     period, drift, turn, phase = (np.where(alone, own[:, i], shared[:, i, None]) for i in range(4))
@@ -70,7 +72,7 @@ def _waves(config: WavesConfig, kind: np.ndarray) -> np.ndarray:
 
 
 def _order(channels: int) -> np.ndarray:
-    """(classes, C): after how many steps a wave is at each channel, in units that make the longest way equal."""
+    """Steps until a wave reaches each channel, (classes, C), scaled to equal longest paths."""
     along = np.arange(channels, dtype=float)
     from_middle = np.abs(along - (channels - 1) / 2) * 2
     none = np.zeros(channels)
@@ -78,7 +80,7 @@ def _order(channels: int) -> np.ndarray:
 
 
 def _parts(config: WavesConfig) -> list[str]:
-    """Each series' part, in every class by the same shares: the n-th of a class stands at n golden ratios (mod 1)."""
+    """Part of each series, with the same shares in every class, by golden ratios (mod 1)."""
     turn = np.arange(config.series) // len(CLASSES)
     place = ((turn + 0.5) * (5**0.5 - 1) / 2) % 1
     part = np.searchsorted(np.cumsum(config.shares[:2]), place, side="right")

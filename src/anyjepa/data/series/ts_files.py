@@ -1,7 +1,7 @@
-"""The `.ts` files of the UEA and UCR archives (Bagnall et al. 2018; Dau et al. 2019).
+"""Read `.ts` files of the UEA and UCR archives (Bagnall et al. 2018; Dau et al. 2019).
 
-`#` begins a comment, `@key value` a header line; after `@data` a series a line, its channels divided by `:`, the values
-of a channel by `,`, and the class last. `?` is a missing value.
+Lines are comments (`#`), headers (`@key value`), and one series per line after `@data`, with channels separated by `:`,
+values separated by `,`, and the class at the end. `?` is a missing value.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ PARTS = {"_TRAIN": "train", "_TEST": "test"}
 
 @dataclass(frozen=True)
 class _Header:
-    """What a file says of its series; None where it says nothing."""
+    """The header of a file; None for keys that it does not have."""
 
     problem: str
-    classes: tuple[str, ...]  # none: the series have no class
+    classes: tuple[str, ...]  # empty: the series have no classes
     channels: int | None
-    equal: bool  # all series have one length
+    equal: bool  # whether all series have the same length
     length: int | None  # which
 
 
 def read_ts(path: Path) -> list[Series]:
-    """The series of one file, in its order. InputError names the line for whatever does not fit the format.
+    """Read the series of a file in order. Raises InputError with the line if the file is not valid.
 
-    Ids are '<file>/<number>', from 0; the split is that of the name's ending, _TRAIN or _TEST.
+    Ids are '<file>/<number>', counted from 0. The split is given by the end of the file name, _TRAIN or _TEST.
     """
     lines = read_bytes(path, limit=None).splitlines()
     begin = next((n for n, line in enumerate(lines) if line.strip().lower() == b"@data"), None)
@@ -63,7 +63,7 @@ def read_ts(path: Path) -> list[Series]:
     if not series:
         raise InputError(f"{path}: there is no series after '@data'")
     if header.equal and len({one.values.shape[1] for one in series}) > 1:
-        raise InputError(f"{path}: says @equalLength true, but its series differ in length")
+        raise InputError(f"{path}: @equalLength is true, but its series differ in length")
     return series
 
 
@@ -78,7 +78,7 @@ def _text(line: bytes, where: str) -> str:
 
 
 def _header(path: Path, lines: list[bytes]) -> _Header:
-    found: dict[str, list[str]] = {}
+    header: dict[str, list[str]] = {}
     for number, line in enumerate(lines, start=1):
         where = f"{path}: line {number}"
         if not (text := _text(line, where)):
@@ -88,37 +88,37 @@ def _header(path: Path, lines: list[bytes]) -> _Header:
             raise InputError(
                 f"{where}: '{key[:40]}' is not a header of a .ts file{did_you_mean(key, ['@' + k for k in KEYS])}"
             )
-        found[key[1:].lower()] = values
-    if _flag(path, found, "timestamps"):
+        header[key[1:].lower()] = values
+    if _flag(path, header, "timestamps"):
         raise InputError(f"{path}: has time stamps, which are not read; only evenly sampled series are")
-    if _flag(path, found, "targetlabel"):
+    if _flag(path, header, "targetlabel"):
         raise InputError(f"{path}: is a regression problem (@targetLabel); only classes are read")
-    labelled = _flag(path, found, "classlabel")
-    classes = tuple(found.get("classlabel", [])[1:])
+    labelled = _flag(path, header, "classlabel")
+    classes = tuple(header.get("classlabel", [])[1:])
     if labelled and not classes:
-        raise InputError(f"{path}: says @classLabel true, but names no class")
-    dimensions = "dimensions" if "dimensions" in found else "dimension"
-    channels = 1 if _flag(path, found, "univariate") else _number(path, found, dimensions)
-    equal = _flag(path, found, "equallength")
-    length = _number(path, found, "serieslength") if equal else None
-    problem = " ".join(found.get("problemname", [])) or path.stem
+        raise InputError(f"{path}: @classLabel is true, but no class is listed")
+    dimensions = "dimensions" if "dimensions" in header else "dimension"
+    channels = 1 if _flag(path, header, "univariate") else _number(path, header, dimensions)
+    equal = _flag(path, header, "equallength")
+    length = _number(path, header, "serieslength") if equal else None
+    problem = " ".join(header.get("problemname", [])) or path.stem
     return _Header(problem, classes if labelled else (), channels, equal, length)
 
 
-def _flag(path: Path, found: dict[str, list[str]], key: str) -> bool:
-    said = (found.get(key) or ["false"])[0].lower()
-    if said not in ("true", "false"):
-        raise InputError(f"{path}: @{key} is '{said}'; it must be true or false")
-    return said == "true"
+def _flag(path: Path, header: dict[str, list[str]], key: str) -> bool:
+    text = (header.get(key) or ["false"])[0].lower()
+    if text not in ("true", "false"):
+        raise InputError(f"{path}: @{key} is '{text}'; it must be true or false")
+    return text == "true"
 
 
-def _number(path: Path, found: dict[str, list[str]], key: str) -> int | None:
-    if key not in found:
+def _number(path: Path, header: dict[str, list[str]], key: str) -> int | None:
+    if key not in header:
         return None
-    said = " ".join(found[key])
-    if not (said.isascii() and said.isdigit()) or len(said) > 9 or int(said) < 1:
-        raise InputError(f"{path}: @{key} is '{said}'; it must be a positive number")
-    return int(said)
+    text = " ".join(header[key])
+    if not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) < 1:
+        raise InputError(f"{path}: @{key} is '{text}'; it must be a positive number")
+    return int(text)
 
 
 def _series(text: str, header: _Header, where: str) -> tuple[np.ndarray, str | None]:

@@ -35,7 +35,7 @@ class TableFile:
     path: Path
     names: tuple[str, ...]  # clean; a repeated name is an error only if it is requested
     metadata: Mapping[str, str]  # of a Parquet file
-    described: str | None  # an index of pandas that is not stored: it can be asked for, but is no data
+    described: str | None  # an index of pandas that is not stored: it can be requested, but does not count as data
     decimal_commas: bool  # whether numbers may be written 1,5
     load: Callable[[Sequence[int]], list[pa.ChunkedArray]] = field(repr=False)
 

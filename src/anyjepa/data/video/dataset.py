@@ -1,4 +1,4 @@
-"""Prepared videos: whole ones for evaluation, random clips with one crop and flip for all their frames."""
+"""Data set of prepared videos: whole videos for evaluation, random clips with crops and flips for pretraining."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from anyjepa.errors import InputError
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class VideoDataset(Dataset):
-    """`dataset[i]` is video i whole, (C, T, side, side) float32 with T every `stride`-th frame, never augmented."""
+    """`dataset[i]` is the whole video i, (C, T, side, side) float32, every `stride`-th frame, not augmented."""
 
     what: ClassVar[tuple[str, str]] = ("videos", "groups")
 
@@ -29,21 +29,21 @@ class VideoDataset(Dataset):
     @classmethod
     def of(
         cls,
-        found: VideoSet,
+        video_set: VideoSet,
         preprocessing: VideoPreprocessing,
         augmentation: AugmentationConfig | None = None,
         short: Literal["skip", "raise"] = "skip",
     ) -> Self:
-        """short: what to do with a video shorter than a clip, which is never padded. InputError if none is left."""
-        skipped = dict(found.skipped)
-        for row in np.flatnonzero(found.videos.lengths < preprocessing.reach):
-            frames, id = found.videos.lengths[row], found.ids[row]
-            skipped[id] = f"{found.name}: video '{id}' has {frames} frames; a clip needs {preprocessing.reach}"
+        """short: what to do with videos shorter than a clip; they are not padded. Raises InputError if none is left."""
+        skipped = dict(video_set.skipped)
+        for row in np.flatnonzero(video_set.videos.lengths < preprocessing.reach):
+            frames, id = video_set.videos.lengths[row], video_set.ids[row]
+            skipped[id] = f"{video_set.name}: video '{id}' has {frames} frames; a clip needs {preprocessing.reach}"
             if short == "raise":
                 raise InputError(skipped[id])
-        kept = found.rows(np.flatnonzero(found.videos.lengths >= preprocessing.reach))
+        kept = video_set.rows(np.flatnonzero(video_set.videos.lengths >= preprocessing.reach))
         if not kept.ids:
-            raise InputError(f"no usable video: {next(iter(skipped.values()), 'none was given')}")
+            raise InputError(f"no usable video: {next(iter(skipped.values()), 'the set is empty')}")
         return cls(
             ids=kept.ids,
             groups=kept.groups or kept.ids,
@@ -75,14 +75,14 @@ class VideoDataset(Dataset):
         boxes = draw(self.augmentation, np.array([clip.shape[1:3] for clip in clips]), rngs)
         shapes = [clip.shape for clip in clips]
         prepared: dict[int, np.ndarray] = {}
-        for shape in dict.fromkeys(shapes):  # a batch of them at once, which is faster and changes nothing
+        for shape in dict.fromkeys(shapes):  # clips of the same shape in one batch, which is faster
             rows = [row for row, other in enumerate(shapes) if other == shape]
             own = boxes and Boxes(*(values[rows] for values in boxes))
             prepared |= zip(rows, self._prepared(np.stack([clips[row] for row in rows]), own), strict=True)
         return np.stack([prepared[row] for row in range(len(clips))]), np.array(first) // pre.stride
 
     def _prepared(self, clips: np.ndarray, boxes: Boxes | None) -> np.ndarray:
-        """(B, T, H, W, C) to (B, C, T, side, side): the middle square, or a box, antialiased where it gets smaller."""
+        """Resize the central square or a box of clips (B, T, H, W, C) to (B, C, T, side, side), with antialiasing."""
         pre = self.preprocessing
         if boxes is None or self.augmentation.crop is None:
             whole = clips.shape[2:4] == (pre.side, pre.side)
@@ -90,13 +90,13 @@ class VideoDataset(Dataset):
             if boxes is not None:
                 x[boxes.flip] = x[boxes.flip, ..., ::-1]
             return x
-        if max(clips.shape[2:4]) <= pre.side:  # nothing gets smaller
+        if max(clips.shape[2:4]) <= pre.side:  # no downscaling
             x = torch.from_numpy(pre.standardise(clips))
             return cut(x.flatten(1, 2), boxes, pre.side).unflatten(1, x.shape[1:3]).numpy()
         return np.stack([self._part(clip, Boxes(*(b[n] for b in boxes))) for n, clip in enumerate(clips)])
 
     def _part(self, clip: np.ndarray, box: Boxes) -> np.ndarray:
-        """(T, H, W, C) to (C, T, side, side): a box, rounded to whole pixels."""
+        """Cut a box, rounded to whole pixels, from a clip (T, H, W, C), and resize it to (C, T, side, side)."""
         top, left, height, width = (round(float(b)) for b in box[:4])
         part = clip[:, top : top + max(1, height), left : left + max(1, width)]
         x = resized(torch.from_numpy(self.preprocessing.standardise(part)), self.preprocessing.side).numpy()

@@ -1,4 +1,4 @@
-"""Video files, decoded by PyAV (FFmpeg), exact to the frame; what is broken or truncated is found before training."""
+"""Decode single frames of video files with PyAV (FFmpeg). Broken and truncated files are detected before training."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-# FFmpeg looks at what is in a file, and a play list in it would open other files and addresses.
+# FFmpeg detects formats by content, and a playlist in a file could open other files and addresses.
 CONTAINERS = "mov,mp4,avi,matroska,webm,mpeg,mpegvideo,mpegts,asf,flv,h264,hevc,m4v,ivf,ogg,gif"
 ONLY_THIS_FILE = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
 SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".mpg", ".mpeg"),
     *(".ts", ".mts", ".m2ts", ".wmv", ".flv", ".ogv", ".gif"),
 )
-NOTHING_NEW = 8  # bytes at most of an MPEG-4 packet that shows no frame
+NOTHING_NEW = 8  # largest size in bytes of an MPEG-4 packet that shows no frame
 FURTHEST = 16  # largest difference between a frame's positions in decoding order and in display order
 
 
@@ -63,7 +63,7 @@ def scan(path: Path) -> Scan:
     if last is None:
         raise InputError(f"{path}: contains no frame")
     pts, dts, key, shown, sizes = zip(*packets, strict=True)
-    all_there = avi and named == len(pts)  # only its index is cut off, or the declared size was wrong
+    all_there = avi and named == len(pts)  # only the index is truncated, or the declared size is wrong
     if last.is_corrupt or (not all_there and ends_early(path)):
         declared = f"{named} frames, but it has {len(pts)}" if named > len(pts) else "more bytes than it has"
         raise InputError(f"{path}: is truncated: its header declares {declared}")
@@ -71,14 +71,14 @@ def scan(path: Path) -> Scan:
     times = sorted(compress(pts, shown)) if plain else _decoded_times(path)
     if not times:
         raise InputError(f"{path}: shows no frame")
-    known = plain or (None not in times and len(set(times)) == len(times))
+    timed = plain or (None not in times and len(set(times)) == len(times))
     places = {p: p if d is None else d for p, d in compress(zip(pts, dts, strict=True), key)}
-    starts = [(number, places[time]) for number, time in enumerate(times) if time in places] if known else []
+    starts = [(number, places[time]) for number, time in enumerate(times) if time in places] if timed else []
     if not key[0] and not (starts and starts[0][0] == 0):
         raise InputError(f"{path}: its first frame depends on missing earlier frames; cut the file at a key frame")
     keys = np.array(starts, np.int64).reshape(-1, 2)
-    strict = not (codec == "h264" and known and _leads(pts[key.index(True) :]))
-    return Scan(np.array(times, np.int64) if known else None, keys, len(times), digest.hexdigest(), strict)
+    strict = not (codec == "h264" and timed and _leads(pts[key.index(True) :]))
+    return Scan(np.array(times, np.int64) if timed else None, keys, len(times), digest.hexdigest(), strict)
 
 
 def _in_order(pts: Sequence[int | None], key: Sequence[bool], reorders: bool) -> bool:
@@ -93,7 +93,7 @@ def _in_order(pts: Sequence[int | None], key: Sequence[bool], reorders: bool) ->
     return bool(
         (by_time[1:] > by_time[:-1]).all()
         and times[0] == by_time[0]
-        and late.any()  # else they are decoding times
+        and late.any()  # otherwise they are decoding times
         and not late[np.array(key)].any()  # a key frame is shown after all frames decoded before it
         and (times[:-FURTHEST] <= by_time[FURTHEST:]).all()
         and (times[FURTHEST:] >= by_time[:-FURTHEST]).all()
@@ -111,7 +111,7 @@ def _decoded_times(path: Path) -> list[int | None]:
 
 
 def decode(path: Path, seen: Scan, frames: np.ndarray, decoding: Decoding) -> np.ndarray:
-    """(T, H, W, C) uint8: the frames with these ascending numbers. InputError for a frame that cannot be decoded.
+    """Decode the frames with these ascending numbers, (T, H, W, C) uint8. Raises InputError if this fails.
 
     Decoding starts at the last key frame before the first of them, or earlier if that is not enough.
     """
@@ -128,8 +128,8 @@ def decode(path: Path, seen: Scan, frames: np.ndarray, decoding: Decoding) -> np
 def _decode_from(
     path: Path, seen: Scan, number: int, place: int | None, frames: np.ndarray, decoding: Decoding
 ) -> np.ndarray:
-    """number: frame to start at, 0 or a key frame; place: where to seek it, None to decode from the start."""
-    wanted, kept = set(frames.tolist()), []
+    """number: first frame, 0 or a key frame. place: where to seek it; None: decode from the start."""
+    requested, kept = set(frames.tolist()), []
     with _opened(path) as (container, stream):
         size = stream.codec_context.width, stream.codec_context.height
         strict = {"err_detect": "explode"} if seen.strict else {}  # otherwise FFmpeg invents damaged frames
@@ -154,7 +154,7 @@ def _decode_from(
                 raise InputError(
                     f"{path}: the size or rotation of its frames changes at frame {number}; split the file there"
                 )
-            if number in wanted:
+            if number in requested:
                 kept.append(view.pixels(frame))
             if number == frames[-1]:
                 return np.stack(kept)
@@ -196,7 +196,7 @@ def _from_key(packets: Iterator[Packet], first: int, sought: bool) -> Iterator[P
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """A file and its first video stream; whatever FFmpeg refuses meanwhile is an InputError."""
+    """Open a file and its first video stream. Errors of FFmpeg inside the context become InputError."""
     try:
         import av
         from av.error import FFmpegError
@@ -212,7 +212,7 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
                 raise InputError(f"{path}: has no video{cover}")
             stream = streams[0]
             if stream.codec_context is None:
-                raise InputError(f"{path}: its codec is not known")
+                raise InputError(f"{path}: has an unknown codec")
             PIXELS.check(stream.codec_context.width * stream.codec_context.height, f"{path}: a frame")
             yield container, stream
     except (FFmpegError, ValueError, MemoryError) as error:

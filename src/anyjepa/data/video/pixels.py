@@ -63,8 +63,8 @@ class View(NamedTuple):
 def _may_be_transparent(pixel_format: str) -> bool:
     from av.video.format import VideoFormat
 
-    known = VideoFormat(pixel_format)
-    return known.has_palette or any(part.is_alpha for part in known.components)
+    video_format = VideoFormat(pixel_format)
+    return video_format.has_palette or any(part.is_alpha for part in video_format.components)
 
 
 def upright(pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:

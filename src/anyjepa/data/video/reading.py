@@ -1,4 +1,4 @@
-"""Video sets of a folder of files, or of an array file."""
+"""Read video sets from folders of files, or from an array file."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from anyjepa.errors import InputError
 
 
 def read_files(path: Path, on_error: Literal["raise", "skip"], decoding: Decoding) -> VideoSet:
-    """One video file, or a folder of them: a folder a class, in train, val and test folders where they are there.
+    """Read a video file, or a folder of them, with a folder per class, optionally below train, val and test folders.
 
-    Ids are paths in the folder. Every file is looked through for its frames; with `decoding.when` 'ahead' each is also
-    decoded into memory. on_error 'skip': broken and truncated ones are left out and named. InputError if none is left.
+    Ids are paths in the folder. Every file is scanned for its frames; with `decoding.when` 'ahead' it is also decoded
+    into memory. on_error 'skip': broken and truncated files are skipped and listed. Raises InputError if none is left.
     """
     if path.is_dir():
         root, listed = path, class_files(path, SUFFIXES, "video")
@@ -52,7 +52,7 @@ def read_files(path: Path, on_error: Literal["raise", "skip"], decoding: Decodin
 
 
 def _classes(ids: tuple[str, ...], labels: list[str | None], split: tuple[str, ...] | None) -> dict[str, LabelTable]:
-    """Task 'class', where folders name two classes or more."""
+    """Task 'class', if there are folders for two classes or more."""
     names = tuple(sorted({label for label in labels if label is not None}))
     if len(names) < 2:
         return {}
@@ -61,7 +61,7 @@ def _classes(ids: tuple[str, ...], labels: list[str | None], split: tuple[str, .
 
 
 def read_npz(path: Path) -> VideoSet:
-    """A video a key: (T, H, W) or (T, H, W, 1 or 3) uint8. Pickled objects are refused. InputError names the key."""
+    """Read one video per key: (T, H, W) or (T, H, W, 1 or 3) uint8. Raises InputError, also for pickled objects."""
     stored = read_arrays(path)
     if not stored:
         raise InputError(f"{path}: contains no video")

@@ -1,7 +1,7 @@
-"""Digits that move: Moving-MNIST (Srivastava et al. 2015) made from MNIST, and the embedded set of real small digits.
+"""Videos of moving digits: Moving-MNIST (Srivastava et al. 2015) from MNIST files, and an embedded set.
 
-A clip is a few numbers (which digits, where they are in each frame), drawn by rows so that clip i does not depend on
-how many there are; its frames are drawn when they are read.
+A clip is stored as a few numbers (its digits and their places in each frame) and rendered on demand. Random numbers are
+drawn by rows, so that clip i does not depend on the number of clips.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ class MovingMnistConfig(Config):
     test_clips: PositiveInt = Field(default=2000, description="test clips, of test digits only")
     frames: PositiveInt = Field(default=20, description="frames of a clip")
     side: int = Field(default=64, ge=32, le=512, description="width and height of a frame, pixels")
-    digits: int = Field(default=2, ge=1, le=9, description="digits of a clip; they may be of one class")
-    speed: tuple[PositiveFloat, PositiveFloat] = Field(default=(2.0, 5.0), description="range, pixels a frame")
+    digits: int = Field(default=2, ge=1, le=9, description="digits per clip; they can have the same class")
+    speed: tuple[PositiveFloat, PositiveFloat] = Field(default=(2.0, 5.0), description="range, pixels per frame")
     seed: int = Field(default=0, description="other seeds give other clips")
 
 
 class MovingDigitsConfig(Config):
-    """The embedded set: of scikit-learn's 1,797 digits one moves in one of six ways among others that stand still.
+    """The embedded set: one of scikit-learn's 1,797 digits moves in one of six ways, and the others do not move.
 
-    Edges are joined, and every place is equally likely in every frame, so that a single frame says nothing about the
-    motion, nor about which digit moves.
+    Opposite edges are joined, and all places are equally likely in every frame, so that a single frame reveals neither
+    the motion nor which digit moves.
     """
 
     clips: PositiveInt = Field(default=3000, description="clips; motions take turns")
     frames: int = Field(default=8, ge=2, description="frames of a clip")
     side: int = Field(default=32, ge=20, le=256, description="width and height of a frame, pixels")
     still: int = Field(default=1, ge=0, le=9, description="digits of a clip that stand still")
-    speed: tuple[PositiveFloat, PositiveFloat] = Field(default=(1.0, 2.5), description="range, pixels a frame")
+    speed: tuple[PositiveFloat, PositiveFloat] = Field(default=(1.0, 2.5), description="range, pixels per frame")
     seed: int = Field(default=0, description="other seeds give other clips")
 
 
 @dataclass(frozen=True, eq=False)
 class Sprites:
-    """`Videos` of images that move over a black ring of `side` pixels; where they overlap, the brighter one shows."""
+    """`Videos` of images that move over a black ring of `side` pixels. The brighter pixel wins where they overlap."""
 
     images: np.ndarray  # (M, h, w) uint8
     which: np.ndarray  # (N, D) images of each clip
@@ -82,11 +82,11 @@ class Sprites:
 
 
 def moving_mnist(config: MovingMnistConfig, folder: Path) -> VideoSet:
-    """Clips of a folder's MNIST files, with task `digits`: which of the ten are there.
+    """Make clips from the MNIST files of a folder, with the task `digits`: which of the ten digits a clip shows.
 
-    Split by digit, so that test clips show digits of no training clip: as published if both image files are there;
-    of the 10,000 test images alone, 8,000 drawn by a fixed seed are for training (in their order the second half is
-    harder). InputError for what does not fit.
+    Test clips show no images of training clips. The split is the published one if both image files exist. If there are
+    only the 10,000 test images, a random 8,000 with a fixed seed are for training, because in the published order the
+    second half is harder. Raises InputError if files do not match.
     """
     clips = config.clips + config.test_clips
     MEMORY.check(48 * clips * config.frames * config.digits, f"data.moving_mnist: {clips} clips")
@@ -115,7 +115,7 @@ def moving_mnist(config: MovingMnistConfig, folder: Path) -> VideoSet:
 def _bouncing(
     config: MovingMnistConfig, part: str, count: int, images: np.ndarray, room: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which images (N, D) and their places (N, T, D, 2) in frames where a corner has `room` + 1 places."""
+    """Images (N, D) and their places (N, T, D, 2) in frames where a corner has `room` + 1 places."""
     draw = generator(config.seed, f"moving mnist {part}", 0).random((count, 5, config.digits))
     which = images[(draw[:, 0] * len(images)).astype(int)]
     start, angle = draw[:, 1:3] * room, 2 * np.pi * draw[:, 3]  # (N, 2, D), (N, D)
@@ -127,9 +127,9 @@ def _bouncing(
 
 
 def moving_digits(config: MovingDigitsConfig) -> VideoSet:
-    """The embedded clips, with tasks `motion` and `digit`, the class of the one that moves.
+    """Make the embedded clips, with the tasks `motion` and `digit` (the class of the moving digit).
 
-    Groups are images of moving digits, and the split is by images: those that stand still are of the same part.
+    Groups are images of moving digits. The split is by images, and the other digits of a clip are from the same part.
     """
     MEMORY.check(48 * config.clips * config.frames * (1 + config.still), f"data.moving_digits: {config.clips} clips")
     from sklearn.datasets import load_digits
@@ -164,20 +164,20 @@ def moving_digits(config: MovingDigitsConfig) -> VideoSet:
 
 
 def _on_a_ring(config: MovingDigitsConfig, motion: np.ndarray, draw: np.ndarray) -> np.ndarray:
-    """(N, T, 1, 2): lines, and circles of which 8 frames are about a turn; modulo the side at drawing."""
+    """Places (N, T, 1, 2) on lines, or on circles with about a turn per 8 frames; rendered modulo the side."""
     start, speed = draw[:, :2] * config.side, config.speed[0] + (config.speed[1] - config.speed[0]) * draw[:, 2]
     time = np.arange(config.frames)
     direction = np.array([[0, 1], [0, -1], [1, 0], [-1, 0]])[motion % 4]  # down is +row
     line = direction[:, None] * (speed[:, None] * time)[..., None]  # (N, T, 2)
-    turn = np.where(motion == MOTIONS.index("clockwise"), 1, -1) * (0.7 + 0.5 * draw[:, 3]) / 8  # turns a frame
+    turn = np.where(motion == MOTIONS.index("clockwise"), 1, -1) * (0.7 + 0.5 * draw[:, 3]) / 8  # turns per frame
     angle = 2 * np.pi * (draw[:, 4, None] + turn[:, None] * time)
-    radius = (speed / (2 * np.pi * np.abs(turn)))[:, None, None]  # so that circles are as fast as lines
+    radius = (speed / (2 * np.pi * np.abs(turn)))[:, None, None]  # gives circles the speed of lines
     circle = radius * np.stack([np.sin(angle), np.cos(angle)], axis=-1)
     path = start[:, None] + np.where((motion < 4)[:, None, None], line, circle)
     return path.round().astype(np.int16)[:, :, None]
 
 
 def _parts(images: int) -> np.ndarray:
-    """(images,) 'train', 'validation' or 'test', .7, .15 and .15 of them: the n-th at n golden ratios (mod 1)."""
+    """Part of each image: 'train', 'validation' or 'test' with shares 0.7, 0.15 and 0.15, by golden ratios (mod 1)."""
     place = ((np.arange(images) + 0.5) * (5**0.5 - 1) / 2) % 1
     return np.array(["train", "validation", "test"])[np.searchsorted([0.7, 0.85], place, side="right")]

@@ -1,4 +1,4 @@
-"""A set of videos as read: frames, ids, the source's split and labels."""
+"""A set of videos as read: frames, ids, and the split and labels of the source."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from anyjepa.data.labels import LabelTable
 
 
 class Videos(Protocol):
-    """Videos whose frames are read when they are asked for."""
+    """Videos whose frames are read on demand."""
 
     @property
     def lengths(self) -> np.ndarray:
@@ -27,7 +27,7 @@ class Videos(Protocol):
 
     @property
     def checksums(self) -> tuple[str, ...]:
-        """Of files that the videos stay in; none in memory."""
+        """Checksums of video files; empty for videos in memory."""
         ...
 
 
@@ -54,10 +54,10 @@ class VideoSet:
     name: str
     ids: tuple[str, ...]
     videos: Videos
-    groups: tuple[str, ...] | None = None  # what no split may cut; none: unknown
-    split: tuple[str, ...] | None = None  # 'train', 'validation' or 'test' a video
-    tables: Mapping[str, LabelTable] = field(default_factory=dict)  # by task, every video a row
-    skipped: dict[str, str] = field(default_factory=dict)  # file left out: why
+    groups: tuple[str, ...] | None = None  # groups that a split must not divide; None: unknown
+    split: tuple[str, ...] | None = None  # 'train', 'validation' or 'test' for each video
+    tables: Mapping[str, LabelTable] = field(default_factory=dict)  # by task, with one row per video
+    skipped: dict[str, str] = field(default_factory=dict)  # skipped file -> reason
 
     def rows(self, index: Sequence[int] | np.ndarray) -> VideoSet:
         """The videos at `index`, in that order."""

@@ -144,7 +144,7 @@ def _from_archive(layout: Layout, path: Path) -> dict[str, bytes]:
     return files
 
 
-def _members(path: Path, wanted: Sequence[str] = ()) -> Iterator[tuple[str, bytes]]:
+def _members(path: Path, requested: Sequence[str] = ()) -> Iterator[tuple[str, bytes]]:
     """Names (without folders) of the regular files in an archive, with the content of the requested ones."""
     count = 0
     try:
@@ -156,7 +156,7 @@ def _members(path: Path, wanted: Sequence[str] = ()) -> Iterator[tuple[str, byte
                     COLUMNS.check(count := count + 1, f"{path}")
                     if member.isreg() and not member.issparse():
                         name = Path(member.name).name
-                        yield name, stream.content(member) if name in wanted else b""
+                        yield name, stream.content(member) if name in requested else b""
     except InputError:
         raise
     except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, RecursionError) as error:

@@ -19,7 +19,7 @@ MOST_STEPS = 1_000_000
 _PLAIN = re.compile(r"(SHORT_)?(BIN)?(INT|LONG|FLOAT|STRING|UNICODE|BYTES)[1248]?")
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _ENCODE = "_codecs.encode"  # how Python 3 writes bytes for Python 2
-_KNOWN = (
+FUNCTIONS = (
     _ENCODE,
     "numpy.core.multiarray._reconstruct",
     "numpy._core.multiarray._reconstruct",
@@ -102,7 +102,7 @@ def _interpret(content: bytes) -> Any:
                 stack[-1].update(_table(items))
             case "GLOBAL" | "STACK_GLOBAL":
                 function = value.replace(" ", ".") if value else ".".join(last(2))
-                if function not in _KNOWN:
+                if function not in FUNCTIONS:
                     raise ValueError(f"it asks for '{function}', which is refused")
                 stack.append(Call(function))
             case "REDUCE":

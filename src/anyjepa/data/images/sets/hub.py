@@ -47,13 +47,13 @@ def read_hub(name: str) -> ImageSet:
     except ImportError:
         raise InputError(f"{PREFIX}{name}: needs the package `datasets`; install it: pip install datasets") from None
     try:
-        found = datasets.load_dataset(name)
+        dataset = datasets.load_dataset(name)
     except Exception as error:  # no network, no such set, a set that wants to run code
         raise InputError(f"{PREFIX}{name}: cannot be loaded ({type(error).__name__}: {error})") from None
-    parts = {part: found[part] for part in found if part_of(part)}
+    parts = {part: dataset[part] for part in dataset if part_of(part)}
     if not parts:
-        raise InputError(f"{PREFIX}{name}: has the parts {', '.join(found)}; one of {', '.join(NAMES)} is needed")
-    if others := [part for part in found if part not in parts]:
+        raise InputError(f"{PREFIX}{name}: has the parts {', '.join(dataset)}; one of {', '.join(NAMES)} is needed")
+    if others := [part for part in dataset if part not in parts]:
         tell([f"{PREFIX}{name}: parts are not read: {', '.join(others)}"], None)
     table = datasets.concatenate_datasets(list(parts.values()))
     columns = [key for key, feature in table.features.items() if isinstance(feature, datasets.Image)]

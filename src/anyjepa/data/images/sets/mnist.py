@@ -72,9 +72,11 @@ def read_mnist(folder: Path) -> ImageSet:
             raise InputError(f"{path}: its labels are not next to it ({_PARTS[part][0]}-labels-idx1-ubyte)")
         images, classes = read_idx(path), read_idx(labels)
         if images.ndim != 3 or images.dtype != np.uint8 or not images.size:
-            raise InputError(f"{path}: holds {images.dtype} of shape {images.shape}; images are bytes of three axes")
+            raise InputError(
+                f"{path}: contains {images.dtype} of shape {images.shape}; images are bytes with three axes"
+            )
         if classes.shape != images.shape[:1] or classes.dtype != np.uint8:
-            raise InputError(f"{labels}: holds {classes.dtype} of shape {classes.shape} for {len(images)} images")
+            raise InputError(f"{labels}: contains {classes.dtype} of shape {classes.shape} for {len(images)} images")
         if pixels and pixels[0].shape[1:] != images.shape[1:]:
             raise InputError(
                 f"{path}: its images are {images.shape[1:]}, those of the other part {pixels[0].shape[1:]}"
