@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch.nn.functional as F
 from pydantic import Field, PositiveFloat
 from torch import Tensor
 
-from anyjepa.config import Config
+from anyjepa.parts import Kinds, Part
 
 
-class DistanceConfig(Config):
+class Distance(Part):
+    """Base of distances between predicted tokens and their targets."""
+
+    @abstractmethod
+    def __call__(self, predicted: Tensor, target: Tensor) -> Tensor:
+        """predicted, target: (S, D) float32 -> the sum over the S tokens of each token's distance, a scalar."""
+
+
+class DistanceConfig(Distance):
     """The distance between a predicted token and its target."""
 
     kind: Literal["l1", "l2", "smooth_l1", "cosine"] = Field(
@@ -21,19 +30,24 @@ class DistanceConfig(Config):
     )
     beta: PositiveFloat = Field(default=1.0, description="smooth L1 only: quadratic below this difference")
 
+    def __call__(self, predicted: Tensor, target: Tensor) -> Tensor:
+        if self.kind == "cosine":
+            return (1 - F.cosine_similarity(predicted, target, dim=-1)).sum()
+        if self.kind == "l1":
+            total = F.l1_loss(predicted, target, reduction="sum")
+        elif self.kind == "l2":
+            total = F.mse_loss(predicted, target, reduction="sum")
+        else:
+            total = F.smooth_l1_loss(predicted, target, reduction="sum", beta=self.beta)
+        return total / predicted.shape[-1]
 
-def distance(config: DistanceConfig, predicted: Tensor, target: Tensor) -> Tensor:
-    """predicted, target: (S, D) -> the sum over tokens (S) of each token's distance, float32."""
-    predicted, target = predicted.float(), target.float()
-    if config.kind == "cosine":
-        return (1 - F.cosine_similarity(predicted, target, dim=-1)).sum()
-    if config.kind == "l1":
-        total = F.l1_loss(predicted, target, reduction="sum")
-    elif config.kind == "l2":
-        total = F.mse_loss(predicted, target, reduction="sum")
-    else:
-        total = F.smooth_l1_loss(predicted, target, reduction="sum", beta=config.beta)
-    return total / predicted.shape[-1]
+
+AnyDistance = Annotated[Distance, Kinds(DistanceConfig, usual="l1")]
+
+
+def distance(config: Distance, predicted: Tensor, target: Tensor) -> Tensor:
+    """predicted, target: (S, D) of any precision -> the sum over tokens (S) of each token's distance, float32."""
+    return config(predicted.float(), target.float())
 
 
 @dataclass

@@ -21,9 +21,9 @@ from anyjepa.nn.tokens import token_grid
 from anyjepa.nn.vit import ViT, ViTConfig
 from anyjepa.objectives.base import Objective, Weights
 from anyjepa.objectives.batch import Batch
-from anyjepa.objectives.losses import DistanceConfig, Losses, distance
+from anyjepa.objectives.losses import AnyDistance, DistanceConfig, Losses, distance
 from anyjepa.objectives.regularisers import RegulariserConfig, Rows, prediction_weight, regularise
-from anyjepa.objectives.targets import SeparateConfig, TargetConfig, Teacher, TeacherConfig, build_target, target_tokens
+from anyjepa.objectives.targets import SeparateConfig, TargetConfig, Teacher, TeacherConfig, target_tokens
 
 
 class MaskedPredictionConfig(Config):
@@ -37,7 +37,7 @@ class MaskedPredictionConfig(Config):
         default="dropped", description="hidden tokens are left out of the encoder's input, or zero vectors in it"
     )
     target: TargetConfig = TeacherConfig()
-    distance: DistanceConfig = DistanceConfig()
+    distance: AnyDistance = DistanceConfig()
     regulariser: RegulariserConfig | None = Field(
         default=None, description="keeps representations from collapsing, in addition to the prediction term"
     )
@@ -69,7 +69,7 @@ class MaskedPrediction(Objective):
         self.student = ViT(config.encoder, channels, size)
         depth = config.encoder.depth if config.encoder.init == "scaled" else None
         self.predictor = build_predictor(config.predictor, config.encoder, self.student.grid, depth)
-        self.target = build_target(config.target, self.student, lambda: ViT(config.encoder, channels, size))
+        self.target = config.target.build(self.student, lambda: ViT(config.encoder, channels, size))
 
     def forward(self, batch: Batch) -> Losses:
         """The mean distance over the tokens j of all M blocks B_i, 1 / n sum_i sum_(j in B_i) d(predicted_j, s_y_j).

@@ -17,9 +17,9 @@ from anyjepa.nn.encoders import AnyEncoderConfig, build_encoder
 from anyjepa.nn.packing import Layout, Packed
 from anyjepa.objectives.base import Objective, Weights
 from anyjepa.objectives.batch import Batch
-from anyjepa.objectives.losses import DistanceConfig, Losses, distance
+from anyjepa.objectives.losses import AnyDistance, DistanceConfig, Losses, distance
 from anyjepa.objectives.regularisers import RegulariserConfig, Rows, VicregConfig, prediction_weight, regularise
-from anyjepa.objectives.targets import SeparateConfig, SharedConfig, TargetConfig, Teacher, build_target, target_tokens
+from anyjepa.objectives.targets import SeparateConfig, SharedConfig, TargetConfig, Teacher, target_tokens
 
 
 class ProjectorConfig(Config):
@@ -44,7 +44,7 @@ class PairedPredictionConfig(Config):
         "representation",
     )
     target: TargetConfig = SharedConfig()
-    distance: DistanceConfig = DistanceConfig(kind="l2")
+    distance: AnyDistance = DistanceConfig(kind="l2")
     regulariser: RegulariserConfig | None = VicregConfig()
 
     @model_validator(mode="after")
@@ -113,8 +113,8 @@ class PairedPrediction(Objective):
         self.branch = Branch(config, build_encoder(config.encoder, channels, size))
         self.predictor = None if config.predictor is None else ConditionalPredictor(config.predictor, config.width)
         second = config.second or config.encoder
-        self.target = build_target(
-            config.target, self.branch, lambda: Branch(config, build_encoder(second, channels, other or size))
+        self.target = config.target.build(
+            self.branch, lambda: Branch(config, build_encoder(second, channels, other or size))
         )
         if isinstance(self.target, Branch) and len(set(map(prod, (self.student.grid, self.target.encoder.grid)))) > 1:
             raise ValueError(

@@ -7,15 +7,17 @@ within a sample differ. The default compares samples at each token position.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from anyjepa.config import Config, Share
+from anyjepa.config import Share
 from anyjepa.objectives.ranks import of_first_rank, over_ranks, ranks
+from anyjepa.parts import Kinds, Part
 
 Over = Annotated[
     Literal["position", "flattened"],
@@ -25,39 +27,6 @@ Over = Annotated[
         "sample can satisfy"
     ),
 ]
-
-
-class VicregConfig(Config):
-    """Variance and covariance terms next to the prediction (invariance) term (Bardes et al. 2022, section 4)."""
-
-    kind: Literal["vicreg"] = "vicreg"
-    invariance: NonNegativeFloat = Field(default=25.0, description="weight of the prediction term")
-    variance: NonNegativeFloat = Field(default=25.0, description="weight of the variance term")
-    covariance: NonNegativeFloat = Field(default=1.0, description="weight of the covariance term")
-    gamma: PositiveFloat = Field(default=1.0, description="standard deviation that every dimension should reach")
-    eps: PositiveFloat = Field(default=1e-4, description="added to the variance under the root")
-    over: Over = "position"
-
-
-class SigregConfig(Config):
-    """Projections on random directions should be standard normal (LeJEPA; Balestriero & LeCun 2025, section 4).
-
-    Their distance from the normal distribution is the statistic of Epps and Pulley.
-    """
-
-    kind: Literal["sigreg"] = "sigreg"
-    weight: Share = Field(default=0.05, description="weight of this term; the prediction term has 1 - weight")
-    directions: PositiveInt = Field(default=256, le=2**16, description="random directions, drawn per step")
-    points: int = Field(default=17, ge=2, le=1000, description="points of the trapezoid rule over frequencies")
-    limit: PositiveFloat = Field(default=5.0, description="frequencies go from -limit to limit")
-    over: Over = "position"
-
-    @property
-    def invariance(self) -> float:
-        return 1 - self.weight
-
-
-RegulariserConfig = Annotated[VicregConfig | SigregConfig, Field(discriminator="kind")]
 
 
 class Rows(NamedTuple):
@@ -75,41 +44,99 @@ class Rows(NamedTuple):
         return cls(z.flatten(0, 1), position, torch.arange(batch, device=z.device).repeat_interleave(tokens))
 
 
-def prediction_weight(config: RegulariserConfig | None) -> float:
+class Regulariser(Part):
+    """Base of terms that keep representations from collapsing, next to the prediction term."""
+
+    if TYPE_CHECKING:  # a subclass has a field, a property or a ClassVar
+
+        @property
+        def invariance(self) -> float: ...  # weight of the prediction term
+
+    @abstractmethod
+    def terms(self, branches: Sequence[Rows], samples: int, positions: int) -> dict[str, Tensor]:
+        """The weighted terms of the loss, by name.
+
+        They are statistics of the whole optimiser batch; `ranks.over_ranks` sums over the processes that train
+        together. branches: predicted tokens and, without a teacher, target tokens, in float32 without autocast;
+        samples: B, number of samples on this rank; positions: N, tokens of the full grid. In masked prediction the
+        predicted tokens are those of the target blocks, and a token in several blocks is one row per block; otherwise
+        a branch has B * N rows, sample by sample.
+        """
+
+
+class VicregConfig(Regulariser):
+    """Variance and covariance terms next to the prediction (invariance) term (Bardes et al. 2022, section 4)."""
+
+    kind: Literal["vicreg"] = "vicreg"
+    invariance: NonNegativeFloat = Field(default=25.0, description="weight of the prediction term")
+    variance: NonNegativeFloat = Field(default=25.0, description="weight of the variance term")
+    covariance: NonNegativeFloat = Field(default=1.0, description="weight of the covariance term")
+    gamma: PositiveFloat = Field(default=1.0, description="standard deviation that every dimension should reach")
+    eps: PositiveFloat = Field(default=1e-4, description="added to the variance under the root")
+    over: Over = "position"
+
+    def terms(self, branches: Sequence[Rows], samples: int, positions: int) -> dict[str, Tensor]:
+        """Summed over the branches."""
+        variance, covariance = [], []
+        for rows in branches:
+            group, groups = _groups(self.over, rows, positions)
+            variance.append(self.variance * variance_term(rows.z, group, groups, self.gamma, self.eps))
+            z = rows.z if self.over == "flattened" else _means(rows.z, rows.sample, samples)
+            covariance.append(self.covariance * covariance_term(z))
+        return {"variance": torch.stack(variance).sum(), "covariance": torch.stack(covariance).sum()}
+
+
+class SigregConfig(Regulariser):
+    """Projections on random directions should be standard normal (LeJEPA; Balestriero & LeCun 2025, section 4).
+
+    Their distance from the normal distribution is the statistic of Epps and Pulley.
+    """
+
+    kind: Literal["sigreg"] = "sigreg"
+    weight: Share = Field(default=0.05, description="weight of this term; the prediction term has 1 - weight")
+    directions: PositiveInt = Field(default=256, le=2**16, description="random directions, drawn per step")
+    points: int = Field(default=17, ge=2, le=1000, description="points of the trapezoid rule over frequencies")
+    limit: PositiveFloat = Field(default=5.0, description="frequencies go from -limit to limit")
+    over: Over = "position"
+
+    @property
+    def invariance(self) -> float:
+        return 1 - self.weight
+
+    def terms(self, branches: Sequence[Rows], samples: int, positions: int) -> dict[str, Tensor]:
+        """Averaged over the branches."""
+        terms = []
+        for rows in branches:
+            group, groups = _groups(self.over, rows, positions)
+            values = rows.z @ random_directions(rows.z.shape[1], self.directions, rows.z.device)
+            statistic = epps_pulley(self, values, group, groups)  # (G, directions), 0 for a group without rows
+            filled = over_ranks(values.new_zeros(groups).index_add(0, group, values.new_ones(len(values)))).sign().sum()
+            terms.append(self.weight * statistic.mean(1).sum() / filled)
+        return {"sigreg": torch.stack(terms).sum() / len(terms)}
+
+
+RegulariserConfig = Annotated[Regulariser, Kinds(VicregConfig, SigregConfig)]
+
+
+def prediction_weight(config: Regulariser | None) -> float:
     """The weight of the prediction term next to a regulariser's terms."""
     return 1 if config is None else config.invariance
 
 
-def regularise(
-    config: RegulariserConfig | None, branches: Sequence[Rows], samples: int, positions: int
-) -> dict[str, Tensor]:
-    """This rank's share of each weighted term, by name; empty without a config.
-
-    VICReg's terms are summed over branches, SIGReg's are averaged. samples: number of samples on this rank; positions:
-    tokens of the full grid. Computed in float32, also under autocast. A token in several target blocks is one row per
-    block.
-    """
+def regularise(config: Regulariser | None, branches: Sequence[Rows], samples: int, positions: int) -> dict[str, Tensor]:
+    """This rank's share of each weighted term, by name; empty without a config. See `Regulariser.terms`."""
     if config is None:
         return {}
+    branches = [rows._replace(z=rows.z.float()) for rows in branches]
     with torch.autocast(branches[0].z.device.type, enabled=False):
-        terms = [_terms(config, rows, samples, positions) for rows in branches]
-    share = 1 / ranks() / (len(branches) if config.kind == "sigreg" else 1)
-    return {name: share * torch.stack([branch[name] for branch in terms]).sum() for name in terms[0]}
+        terms = config.terms(branches, samples, positions)
+    share = 1 / ranks()
+    return {name: share * term for name, term in terms.items()}
 
 
-def _terms(config: RegulariserConfig, rows: Rows, samples: int, positions: int) -> dict[str, Tensor]:
-    z = rows.z.float()
-    flat = config.over == "flattened"
-    group, groups = (torch.zeros_like(rows.position), 1) if flat else (rows.position, positions)
-    if isinstance(config, SigregConfig):
-        values = z @ random_directions(z.shape[1], config.directions, z.device)
-        statistic = epps_pulley(config, values, group, groups)  # (G, directions), 0 for a group without rows
-        filled = over_ranks(z.new_zeros(groups).index_add(0, group, z.new_ones(len(z)))).sign().sum()
-        return {"sigreg": config.weight * statistic.mean(1).sum() / filled}
-    return {
-        "variance": config.variance * variance_term(z, group, groups, config.gamma, config.eps),
-        "covariance": config.covariance * covariance_term(z if flat else _means(z, rows.sample, samples)),
-    }
+def _groups(over: str, rows: Rows, positions: int) -> tuple[Tensor, int]:
+    """The number of each row's group (S,), and how many groups there are."""
+    return (torch.zeros_like(rows.position), 1) if over == "flattened" else (rows.position, positions)
 
 
 def variance_term(z: Tensor, group: Tensor, groups: int, gamma: float = 1.0, eps: float = 1e-4) -> Tensor:

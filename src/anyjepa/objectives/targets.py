@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -11,15 +12,33 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from anyjepa.config import Config, Share, usual_kind
+from anyjepa.config import Share
 from anyjepa.nn.encoders import AnyEncoderConfig
+from anyjepa.nn.packing import Packed
+from anyjepa.parts import Kinds, Part
 
 
-class TeacherConfig(Config):
+class Target(Part):
+    """Base of targets: what the tokens are that an objective predicts.
+
+    gradient: whether the gradient of the distance flows through the target.
+    """
+
+    gradient: ClassVar[bool] = False
+
+    @abstractmethod
+    def build(self, student: nn.Module, new: Callable[[], nn.Module]) -> nn.Module | None:
+        """The module that represents a whole input: (x, start=start) -> tokens (B, N, D). None: the student itself.
+
+        student: the encoder that the gradient trains, with its projector if it has one; new: makes an untrained one. A
+        `Teacher` also follows the student. Parameters of other modules are trained if they require a gradient.
+        """
+
+
+class TeacherConfig(Target):
     """An exponential moving average of the student (Grill et al. 2020)."""
 
     kind: Literal["teacher"] = "teacher"
-    gradient: ClassVar[bool] = False  # of the distance, through the target
     momentum: tuple[Share, Share] = Field(
         default=(0.998, 0.9995),
         description="share of its weights that the teacher keeps per step; linear from first to last step",
@@ -36,25 +55,33 @@ class TeacherConfig(Config):
         start, final = self.momentum
         return start + (final - start) * min(step / steps, 1.0)
 
+    def build(self, student: nn.Module, new: Callable[[], nn.Module]) -> nn.Module:
+        return Teacher(self, student)
 
-class SharedConfig(Config):
+
+class SharedConfig(Target):
     """The student itself. The gradient flows through both sides, so only a regulariser prevents collapse."""
 
     kind: Literal["shared"] = "shared"
     gradient: ClassVar[bool] = True
 
+    def build(self, student: nn.Module, new: Callable[[], nn.Module]) -> None:
+        """The student itself."""
 
-class StopGradientConfig(Config):
+
+class StopGradientConfig(Target):
     """The student itself. The distance has no gradient through the targets (Chen & He 2021).
 
     A regulariser's gradient does flow through them; without it, its terms on the targets would have no effect.
     """
 
     kind: Literal["stop_gradient"] = "stop_gradient"
-    gradient: ClassVar[bool] = False
+
+    def build(self, student: nn.Module, new: Callable[[], nn.Module]) -> None:
+        """The student itself."""
 
 
-class SeparateConfig(Config):
+class SeparateConfig(Target):
     """A second encoder with its own weights, trained by the gradient like the student."""
 
     kind: Literal["separate"] = "separate"
@@ -63,11 +90,12 @@ class SeparateConfig(Config):
         default=None, description="its architecture, if pairs are of two modalities; none: the student's"
     )
 
+    def build(self, student: nn.Module, new: Callable[[], nn.Module]) -> nn.Module:
+        return new()
+
 
 TargetConfig = Annotated[
-    TeacherConfig | SharedConfig | StopGradientConfig | SeparateConfig,
-    Field(discriminator="kind"),
-    usual_kind("teacher"),
+    Target, Kinds(TeacherConfig, SharedConfig, StopGradientConfig, SeparateConfig, usual="teacher")
 ]
 
 
@@ -110,25 +138,17 @@ class Teacher(nn.Module):
             own.copy_(new)
 
 
-def build_target(config: TargetConfig, student: nn.Module, new: Callable[[], nn.Module]) -> nn.Module | None:
-    """The module behind a target, None for the student itself. new: makes an untrained encoder."""
-    if isinstance(config, TeacherConfig):
-        return Teacher(config, student)
-    return new() if isinstance(config, SeparateConfig) else None
-
-
 def target_tokens(
     target: nn.Module | None, student: nn.Module, x: Tensor, start: Tensor | None = None, gradient: bool = True
 ) -> Tensor:
     """x: (B, C, *samples) -> the target's representation of all tokens, (B, N, D), float32.
 
-    target: see `build_target`; gradient: whether anything in the loss needs the gradient of these tokens.
+    target: see `Target.build`; gradient: whether anything in the loss needs the gradient of these tokens.
     """
-    if isinstance(target, Teacher):
-        return target(x, start)
     encoder = student if target is None else target
     with torch.set_grad_enabled(torch.is_grad_enabled() and gradient):
-        return encoder(x, start=start).padded().float()
+        tokens = encoder(x, start=start)
+        return (tokens.padded() if isinstance(tokens, Packed) else tokens).float()
 
 
 @torch.no_grad()
