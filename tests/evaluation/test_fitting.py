@@ -9,7 +9,7 @@ from anyjepa.errors import InputError
 from anyjepa.evaluation.classifier import Classifier, WindowLogits, as_probabilities
 from anyjepa.evaluation.fitting import FitConfig, fit_classifier, parameter_groups
 from anyjepa.evaluation.splits import Split
-from anyjepa.nn.pooling import Head, HeadConfig
+from anyjepa.nn.pooling import HeadConfig, TokenHead
 from anyjepa.nn.vit import ViT, ViTConfig
 
 
@@ -118,7 +118,7 @@ def test_an_average_of_the_weights_is_validated_and_kept():
 
 def test_lower_layers_may_learn_more_slowly():
     encoder = ViT(ViTConfig(patch=(5,), dim=8, depth=2, heads=2, registers=1), channels=1, size=(20,))
-    network = Classifier(encoder, Head(HeadConfig(), 8, 2, 3))
+    network = Classifier(encoder, TokenHead(HeadConfig(), 8, 2, 3))
     groups = parameter_groups(network, FitConfig(layer_decay=0.5, weight_decay=0.1))
     factor = {id(p): factor for (_, factor), parameters in groups.items() for p in parameters}
     blocks = encoder.transformer.blocks
@@ -133,7 +133,7 @@ def test_lower_layers_may_learn_more_slowly():
 def test_all_that_is_below_the_blocks_learns_as_the_input_does(positions):
     config = ViTConfig(patch=(5,), dim=8, depth=2, heads=2, registers=1, absent=True, positions={"kind": positions})
     encoder = ViT(config, channels=2, size=(20,))
-    groups = parameter_groups(Classifier(encoder, Head(HeadConfig(), 8, 2, 3)), FitConfig(layer_decay=0.5))
+    groups = parameter_groups(Classifier(encoder, TokenHead(HeadConfig(), 8, 2, 3)), FitConfig(layer_decay=0.5))
     factor = {id(p): factor for (_, factor), parameters in groups.items() for p in parameters}
     below = [p for name, p in encoder.named_parameters() if not name.startswith(("transformer.blocks.", "norm."))]
     assert len(below) == 3 + (positions == "learned")
@@ -142,6 +142,6 @@ def test_all_that_is_below_the_blocks_learns_as_the_input_does(positions):
 
 def test_a_frozen_encoder_stays_in_evaluation_mode():
     encoder = ViT(ViTConfig(patch=(5,), dim=8, depth=1, heads=2), channels=1, size=(20,))
-    network = Classifier(encoder, Head(HeadConfig(), 8, 2, 3), frozen=True).train()
+    network = Classifier(encoder, TokenHead(HeadConfig(), 8, 2, 3), frozen=True).train()
     assert (encoder.training, network.head.training) == (False, True)
     assert [name for name, p in network.named_parameters() if p.requires_grad] == ["head.read.weight"]

@@ -99,7 +99,7 @@ def add_head(source: Path, folder: Path, exclusive: bool) -> None:
     """The same encoder with a head that nobody trained."""
     from torch import nn
 
-    from anyjepa.nn.pooling import Head, HeadConfig
+    from anyjepa.nn.pooling import HeadConfig, TokenHead
     from anyjepa.weights.folder import load_model, save_model
     from anyjepa.weights.model import ClassifierConfig
 
@@ -110,7 +110,7 @@ def add_head(source: Path, folder: Path, exclusive: bool) -> None:
     )
     config = loaded.config.model_copy(update={"predictor": False, "other": None, "classifier": classifier})
     width, heads = loaded.encoder.dim, loaded.encoder.config.heads
-    parts = nn.ModuleDict({"encoder": loaded.encoder, "head": Head(head, width, heads, 3)})
+    parts = nn.ModuleDict({"encoder": loaded.encoder, "head": TokenHead(head, width, heads, 3)})
     save_model(folder, config, parts.state_dict(), loaded.preprocessing, records=loaded.records)
 
 

@@ -11,7 +11,7 @@ from golden_vectors import Vectors, part_of
 
 from anyjepa.evaluation.windows import Windows
 from anyjepa.masks.base import Masks
-from anyjepa.nn.pooling import Head, HeadConfig
+from anyjepa.nn.pooling import HeadConfig, TokenHead
 from anyjepa.nn.tokens import patchify
 from anyjepa.nn.vit import ViT, ViTConfig
 from anyjepa.objectives.batch import Batch
@@ -187,12 +187,12 @@ def test_classifiers(ecg: Golden, classifier: tuple[str, LoadedModel]):
         check_classifier(ecg, "attn", loaded, loaded.head)
     else:
         check_classifier(ecg, "register_fc", loaded, loaded.head)
-        mean = Head(HeadConfig(kind="mean"), loaded.encoder.dim, 4, 7)
+        mean = TokenHead(HeadConfig(kind="mean"), loaded.encoder.dim, 4, 7)
         mean.load_state_dict(loaded.head.state_dict())
         check_classifier(ecg, "gap_fc", loaded, mean)
 
 
-def check_classifier(ecg: Golden, section: str, loaded: LoadedModel, head: Head) -> None:
+def check_classifier(ecg: Golden, section: str, loaded: LoadedModel, head: TokenHead) -> None:
     signal, labels = ecg.tensor("eval/record").transpose(1, 2), ecg.tensor("eval/labels")  # (B, C, samples)
     settings = loaded.config.classifier
     assert settings is not None

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from anyjepa.nn.packing import Layout
-from anyjepa.nn.pooling import Head, HeadConfig
+from anyjepa.nn.pooling import HeadConfig, TokenHead
 from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.next_embedding import NextEmbeddingPrediction
 from anyjepa.training.config import OptimiserConfig, TrainingConfig
@@ -237,7 +237,7 @@ def test_classifier(nepa: NepaGolden, classifier: LoadedModel):
 def test_other_readings_of_the_classifier(nepa: NepaGolden, classifier: LoadedModel):
     encoder, head, x = classifier.encoder, classifier.head, nepa.tensor("x")
     assert head is not None
-    last = Head(HeadConfig(kind="last", bias=True), encoder.dim, HEADS, 5)
+    last = TokenHead(HeadConfig(kind="last", bias=True), encoder.dim, HEADS, 5)
     last.read.load_state_dict(head.read.state_dict())
     nepa.match("cls/logits_last_token", last(*encoder.features(x)))
     two_way = encoder.config

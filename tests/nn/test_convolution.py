@@ -7,7 +7,6 @@ import torch
 from pydantic import ValidationError
 
 from anyjepa.nn.convolution import ConvConfig, ConvEncoder
-from anyjepa.nn.encoders import build_encoder
 from anyjepa.nn.vit import ViT, ViTConfig
 from anyjepa.objectives.masked import MaskedPredictionConfig
 
@@ -25,7 +24,7 @@ def test_the_default_is_resnet_18_without_its_classifier() -> None:
 @pytest.mark.parametrize(("axes", "size", "grid"), [(1, (40,), (10,)), (2, (16, 32), (4, 8))])
 def test_tokens_are_places_of_the_last_map(axes: int, size: tuple[int, ...], grid: tuple[int, ...]) -> None:
     torch.manual_seed(0)
-    model = build_encoder(SMALL.model_copy(update={"axes": axes}), 2, size).eval()
+    model = SMALL.model_copy(update={"axes": axes}).build(2, size).eval()
     assert isinstance(model, ConvEncoder)
     assert model.grid == grid
     x = torch.randn(3, 2, *size)
@@ -50,7 +49,7 @@ def test_a_block_by_hand() -> None:
 
 
 def test_nothing_can_be_hidden_from_a_convolution() -> None:
-    model, x = build_encoder(SMALL, 3, (16, 16)), torch.randn(2, 3, 16, 16)
+    model, x = SMALL.build(3, (16, 16)), torch.randn(2, 3, 16, 16)
     with pytest.raises(ValidationError, match="masks and causal prediction need kind vit"):
         MaskedPredictionConfig.model_validate(
             {"encoder": {"kind": "conv"}, "predictor": {"dim": 8, "depth": 1, "heads": 2}}
@@ -63,4 +62,4 @@ def test_nothing_can_be_hidden_from_a_convolution() -> None:
 
 def test_a_vit_is_the_usual_kind() -> None:
     config = ViTConfig(patch=(4, 4), dim=8, depth=1, heads=2)
-    assert type(build_encoder(config, 3, (16, 16))) is ViT
+    assert type(config.build(3, (16, 16))) is ViT

@@ -7,7 +7,7 @@ import torch
 
 from anyjepa.nn.convolution import ConvConfig
 from anyjepa.nn.encoder import Encoder
-from anyjepa.nn.encoders import AnyEncoderConfig, build_encoder
+from anyjepa.nn.encoders import AnyEncoderConfig
 from anyjepa.nn.genes import GeneConfig
 from anyjepa.nn.vit import ViTConfig
 
@@ -24,7 +24,7 @@ from anyjepa.nn.vit import ViTConfig
 def test_an_encoder_turns_an_input_into_a_token_per_place(
     config: AnyEncoderConfig, channels: int, size: tuple[int, ...], grid: tuple[int, ...], prefix: int
 ) -> None:
-    encoder = build_encoder(config, channels, size).eval()
+    encoder = config.build(channels, size).eval()
     assert isinstance(encoder, Encoder)
     assert (encoder.config, encoder.channels, encoder.size, encoder.grid) == (config, channels, size, grid)
     x, tokens = torch.randn(3, channels, *size), torch.tensor(grid).prod().item()

@@ -6,7 +6,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from anyjepa.nn.encoders import build_encoder
 from anyjepa.nn.genes import GeneConfig, GeneEncoder
 from anyjepa.nn.packing import Layout
 from anyjepa.objectives.paired import PairedPrediction, PairedPredictionConfig
@@ -24,14 +23,14 @@ def test_the_design_has_the_stated_parameters_and_its_depth_counts() -> None:
     predictor = {"condition_dim": 128, "depth": 4, "heads": 8}
     with torch.device("meta"):
         model = PairedPrediction(PairedPredictionConfig(encoder=DESIGN, predictor=predictor), 1, (20_000,))  # type: ignore[arg-type]
-        deeper = build_encoder(DESIGN.model_copy(update={"depth": 6}), 1, (20_000,))
+        deeper = DESIGN.model_copy(update={"depth": 6}).build(1, (20_000,))
     assert (parameters(model.student), parameters(model)) == (63_035_904, 69_390_080)
     assert parameters(deeper) == 63_035_904 + 2 * 789_760
 
 
 def test_the_default_spends_little_on_reading_genes() -> None:
     with torch.device("meta"):
-        model = build_encoder(GeneConfig(), 1, (2000,))
+        model = GeneConfig().build(1, (2000,))
     assert isinstance(model, GeneEncoder)
     assert parameters(model.projection) == 2016 * 128  # 32 groups of 63
     assert parameters(model.projection) < 0.25 * parameters(model) < 300_000
@@ -39,7 +38,7 @@ def test_the_default_spends_little_on_reading_genes() -> None:
 
 def test_without_hidden_layers_a_token_reads_its_own_genes_only() -> None:
     torch.manual_seed(0)
-    model = build_encoder(GeneConfig(tokens=3, dim=4, depth=1, heads=2), 1, (7,))
+    model = GeneConfig(tokens=3, dim=4, depth=1, heads=2).build(1, (7,))
     assert isinstance(model, GeneEncoder)
     x = torch.randn(5, 7)
     tokens = model.projection(x)
@@ -48,16 +47,16 @@ def test_without_hidden_layers_a_token_reads_its_own_genes_only() -> None:
         weight = model.projection.weight[place, : len(genes)]
         torch.testing.assert_close(tokens[:, place], x[:, genes] @ weight)
     with pytest.raises(ValueError, match="7 inputs in groups of 1 fill 7 tokens, not 8; use 7"):
-        build_encoder(GeneConfig(tokens=8), 1, (7,))
+        GeneConfig(tokens=8).build(1, (7,))
     with pytest.raises(
         ValueError, match="50 inputs in groups of 2 fill 25 tokens, not 40; use 25"
     ):  # 15 would read none
-        build_encoder(GeneConfig(tokens=40), 1, (50,))
+        GeneConfig(tokens=40).build(1, (50,))
 
 
 def test_a_cell_by_hand() -> None:
     torch.manual_seed(0)
-    model, x = build_encoder(SMALL, 1, (7,)).eval(), torch.randn(5, 1, 7)
+    model, x = SMALL.build(1, (7,)).eval(), torch.randn(5, 1, 7)
     assert isinstance(model, GeneEncoder)
     hidden = x[:, 0]
     for linear, norm in ((model.projection[0], model.projection[1]), (model.projection[4], model.projection[5])):
@@ -72,7 +71,7 @@ def test_a_cell_by_hand() -> None:
 
 def test_hidden_genes_change_nothing() -> None:
     torch.manual_seed(0)
-    model, x = build_encoder(SMALL, 1, (7,)).eval(), torch.randn(5, 1, 7)
+    model, x = SMALL.build(1, (7,)).eval(), torch.randn(5, 1, 7)
     shown = torch.ones(5, 7)
     shown[:, 2:4] = 0
     changed = x.clone()
@@ -82,8 +81,8 @@ def test_hidden_genes_change_nothing() -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    model = build_encoder(SMALL, 1, (7,))
+    model = SMALL.build(1, (7,))
     with pytest.raises(ValueError, match=r"built for \(1, 7\)"):
         model(torch.randn(2, 1, 8))
     with pytest.raises(ValueError, match="one value per gene"):
-        build_encoder(SMALL, 2, (7,))
+        SMALL.build(2, (7,))

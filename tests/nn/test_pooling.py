@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from anyjepa.nn.pooling import AttentiveBlock, AttentivePool, Head, HeadConfig
+from anyjepa.nn.pooling import AttentiveBlock, AttentivePool, HeadConfig, TokenHead
 
 
-def head(kind: str, bias: bool = False) -> Head:
+def head(kind: str, bias: bool = False) -> TokenHead:
     torch.manual_seed(0)
-    return Head(HeadConfig(kind=kind, bias=bias), dim=8, heads=2, outputs=3)
+    return TokenHead(HeadConfig(kind=kind, bias=bias), dim=8, heads=2, outputs=3)
 
 
 def test_mean_of_patches() -> None:
@@ -62,7 +62,7 @@ def test_attentive_block_by_hand() -> None:
 
 @pytest.mark.parametrize("dim", [8, 16])
 def test_attentive_block_has_the_published_parts(dim: int) -> None:
-    model = Head(HeadConfig(kind="attentive-block", bias=True), dim, 2, outputs=3)
+    model = TokenHead(HeadConfig(kind="attentive-block", bias=True), dim, 2, outputs=3)
     query, norms, attention, mlp, output = dim, 4 * dim, 3 * dim * (dim + 1), 8 * dim**2 + 5 * dim, 3 * (dim + 1)
     assert sum(p.numel() for p in model.parameters()) == query + norms + attention + mlp + output
     assert torch.equal(model.read.norm1.weight, torch.ones(dim))
@@ -73,7 +73,7 @@ def test_attentive_block_has_the_published_parts(dim: int) -> None:
 @pytest.mark.parametrize("kind", ["attentive", "attentive-block"])
 def test_windows_read_jointly_are_one_long_window(kind: str, standardise: bool) -> None:
     torch.manual_seed(0)
-    model = Head(HeadConfig(kind=kind, standardise=standardise), dim=8, heads=2, outputs=3)
+    model = TokenHead(HeadConfig(kind=kind, standardise=standardise), dim=8, heads=2, outputs=3)
     for parameter in model.parameters():
         parameter.data = torch.randn_like(parameter)
     prefix, patches = torch.randn(2, 3, 1, 8), torch.randn(2, 3, 5, 8)
@@ -92,7 +92,7 @@ def test_attentive_reads_tokens_as_a_set() -> None:
 
 @pytest.mark.parametrize(("size", "parameters"), [((192, 4), 124_416), ((384, 6), 470_016), ((768, 12), 1_824_768)])
 def test_published_attentive_probes(size: tuple[int, int], parameters: int) -> None:
-    model = Head(HeadConfig(kind="attentive"), *size, outputs=71)
+    model = TokenHead(HeadConfig(kind="attentive"), *size, outputs=71)
     assert sum(parameter.numel() for parameter in model.parameters()) == parameters
     assert all(p.std().item() == pytest.approx(0.02, rel=0.15) for p in model.parameters())
 

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from anyjepa.errors import InputError
-from anyjepa.nn.pooling import Head, HeadConfig
+from anyjepa.nn.pooling import HeadConfig, TokenHead
 from anyjepa.objectives.masked import MaskedPrediction
 from anyjepa.weights.card import model_card
 from anyjepa.weights.folder import LoadedModel, load_model, read_config, save_model, save_pretrained
@@ -75,7 +75,7 @@ def test_a_loaded_model_can_be_trained(folder: Path):
 
 
 def test_a_classifier_keeps_its_head(pristine: Path, objective: MaskedPrediction, tmp_path: Path):
-    head = Head(HeadConfig(kind="attentive"), 8, 2, 3)
+    head = TokenHead(HeadConfig(kind="attentive"), 8, 2, 3)
     settings = ClassifierConfig(head=head.config, classes=("a", "b", "c"), exclusive=True, window=25, stride=10)
     config = read_config(pristine).model_copy(
         update={"weights": "fine-tuned", "predictor": False, "classifier": settings}

@@ -20,7 +20,7 @@ from anyjepa.evaluation.fitting import FitConfig, fit_classifier
 from anyjepa.evaluation.probes import Probed
 from anyjepa.evaluation.splits import Split
 from anyjepa.nn.encoder import Encoder
-from anyjepa.nn.pooling import Head, HeadConfig, Standardise
+from anyjepa.nn.pooling import HeadConfig, Standardise, TokenHead
 from anyjepa.randomness import torch_seed
 
 
@@ -67,7 +67,7 @@ def attentive_probe(
     """
     with torch.random.fork_rng():
         torch.manual_seed(torch_seed(split.seed))
-        head = Head(config.settings, encoder.dim, encoder.config.heads, values.shape[1])
+        head = TokenHead(config.settings, encoder.dim, encoder.config.heads, values.shape[1])
     read = _Reader(tokens)
     if config.settings.standardise:
         windows = read.windows(split.train)[0]
@@ -124,7 +124,7 @@ def _set_moments(standardise: Standardise, part: np.ndarray) -> None:
 
 
 @torch.inference_mode()
-def _predict(head: Head, read: _Reader, exclusive: bool, rows: np.ndarray) -> np.ndarray:
+def _predict(head: TokenHead, read: _Reader, exclusive: bool, rows: np.ndarray) -> np.ndarray:
     """Probabilities (n, C) of records `rows`."""
     windows, record = read.windows(rows)
     device = next(head.parameters()).device
@@ -137,7 +137,7 @@ def _predict(head: Head, read: _Reader, exclusive: bool, rows: np.ndarray) -> np
 
 
 @torch.inference_mode()
-def _predict_joint(head: Head, read: _Reader, exclusive: bool, rows: np.ndarray) -> np.ndarray:
+def _predict_joint(head: TokenHead, read: _Reader, exclusive: bool, rows: np.ndarray) -> np.ndarray:
     """Probabilities (n, C) of records `rows`, from all windows of a record at once."""
     device, windows = next(head.parameters()).device, read.count[rows].sum()
     logits = [

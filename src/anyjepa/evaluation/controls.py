@@ -10,7 +10,7 @@ from torch import nn
 
 from anyjepa.data.samples import Samples
 from anyjepa.nn.encoder import Encoder
-from anyjepa.nn.encoders import AnyEncoderConfig, build_encoder
+from anyjepa.nn.encoders import AnyEncoderConfig
 from anyjepa.randomness import torch_seed
 
 
@@ -18,7 +18,7 @@ def random_encoder(encoder: Encoder, seed: int, config: AnyEncoderConfig | None 
     """A network with new random weights on the same device, with the same config or with `config`."""
     with torch.random.fork_rng():
         torch.manual_seed(torch_seed(seed))
-        network = build_encoder(config or encoder.config, encoder.channels, encoder.size)
+        network = (config or encoder.config).build(encoder.channels, encoder.size)
     return network.to(next(encoder.parameters()).device)
 
 

@@ -22,7 +22,7 @@ from anyjepa.evaluation.splits import Split
 from anyjepa.evaluation.windows import Windows
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.encoders import AnyEncoderConfig
-from anyjepa.nn.pooling import ATTENTIVE, Head, HeadConfig
+from anyjepa.nn.pooling import AnyHeadConfig, ClassifierHead, Head, HeadConfig
 from anyjepa.nn.vit import ViTConfig
 from anyjepa.randomness import torch_seed
 
@@ -30,7 +30,7 @@ from anyjepa.randomness import torch_seed
 class Finetune(Config):
     """Train encoder and head together on random crops of the length of the windows."""
 
-    head: HeadConfig = Field(default=HeadConfig(bias=True), description="head that converts tokens to logits")
+    head: AnyHeadConfig = Field(default=HeadConfig(bias=True), description="head that converts tokens to logits")
     after: Literal["attentive"] | None = Field(
         default=None, description="attentive: initialise the head with a trained attentive probe"
     )
@@ -55,7 +55,7 @@ class Finetune(Config):
 
     @model_validator(mode="after")
     def _same_head(self) -> Self:
-        if self.after == "attentive" and self.head.kind not in ATTENTIVE:
+        if self.after == "attentive" and not self.head.joint:
             raise ValueError(f"after=attentive needs head.kind=attentive, got '{self.head.kind}'")
         return self
 
@@ -106,10 +106,10 @@ def random_crops(
     return (x, torch.as_tensor(starts, dtype=torch.float32) / patch) if windows.absolute else (x,)
 
 
-def _new_head(config: HeadConfig, encoder: Encoder, classes: int, seed: int) -> Head:
+def _new_head(config: ClassifierHead, encoder: Encoder, classes: int, seed: int) -> Head:
     with torch.random.fork_rng():
         torch.manual_seed(torch_seed(seed, 1))
-        return Head(config, encoder.dim, encoder.config.heads, classes)
+        return config.build(encoder.dim, encoder.config.heads, classes)
 
 
 def _predict(

@@ -13,7 +13,7 @@ from anyjepa.evaluation.logistic import fit_logistic, probabilities
 from anyjepa.evaluation.metrics import auroc, macro
 from anyjepa.evaluation.splits import Split
 from anyjepa.nn.encoder import Encoder
-from anyjepa.nn.pooling import Head, HeadConfig
+from anyjepa.nn.pooling import Head, HeadConfig, TokenHead
 
 
 class LinearProbe(Config):
@@ -82,7 +82,7 @@ def _as_head(weights: np.ndarray, mean: np.ndarray, std: np.ndarray) -> Head:
     linear = (weights[:-1] / std[:, None]).T  # (C, D)
     tensors = {"read.weight": linear, "read.bias": weights[-1] - linear @ mean}
     with torch.device("meta"):  # skips the initialisation
-        head = Head(HeadConfig(kind="mean", bias=True), linear.shape[1], 1, len(linear))
+        head = TokenHead(HeadConfig(kind="mean", bias=True), linear.shape[1], 1, len(linear))
     head.load_state_dict({name: torch.as_tensor(x, dtype=torch.float32) for name, x in tensors.items()}, assign=True)
     return head.eval()
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from anyjepa.config import Config, Width
-from anyjepa.nn.encoder import Encoder
+from anyjepa.config import Width
+from anyjepa.nn.encoder import Encoder, WholeInputConfig
 from anyjepa.nn.packing import Layout, Packed
 from anyjepa.nn.tokens import token_grid
 
 
-class ConvConfig(Config):
+class ConvConfig(WholeInputConfig):
     """ResNet of basic blocks (He et al. 2016) over 1 or 2 axes; the defaults are ResNet-18 as used for 32 x 32 pixels.
 
     A token is a place in the last feature map.
@@ -34,11 +34,6 @@ class ConvConfig(Config):
     )
     heads: PositiveInt = Field(default=8, description="attention heads of an attentive probe on the tokens")
 
-    causal: ClassVar[bool] = False
-    absent: ClassVar[bool] = False
-    positions: ClassVar[None] = None
-    depth: ClassVar[int] = 0  # of transformer blocks
-
     @model_validator(mode="after")
     def _fits(self) -> Self:
         kernel, stride = self.stem
@@ -54,6 +49,9 @@ class ConvConfig(Config):
     def patch(self) -> tuple[int, ...]:
         """Samples from one token to the next."""
         return (self.stem[1] * 2 ** (len(self.widths) - 1),) * self.axes
+
+    def build(self, channels: int, size: Sequence[int]) -> ConvEncoder:
+        return ConvEncoder(self, channels, size)
 
 
 class ConvEncoder(Encoder):

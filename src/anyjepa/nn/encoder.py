@@ -4,11 +4,52 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
 from anyjepa.nn.packing import Packed
+from anyjepa.parts import Part
+
+
+class EncoderConfig(Part):
+    """Base of the settings of encoders, with `build`."""
+
+    if TYPE_CHECKING:  # a subclass has these as fields, as properties or as ClassVars
+
+        @property
+        def patch(self) -> tuple[int, ...]: ...  # samples per token along each axis
+
+        @property
+        def dim(self) -> int: ...  # width D of a token
+
+        @property
+        def depth(self) -> int: ...  # transformer blocks
+
+        @property
+        def heads(self) -> int: ...  # attention heads of a probe on the tokens
+
+        @property
+        def causal(self) -> bool: ...  # a token sees only itself and earlier ones
+
+        @property
+        def absent(self) -> bool: ...  # channels that are NaN throughout are treated as absent
+
+        @property
+        def positions(self) -> Any: ...  # settings of positions, None if there are none
+
+    @abstractmethod
+    def build(self, channels: int, size: Sequence[int]) -> Encoder:
+        """An untrained encoder of inputs (B, channels, *size). Raises ValueError if the sizes do not fit together."""
+
+
+class WholeInputConfig(EncoderConfig):
+    """Base of encoders that always see the whole input, such as convolutions. Define `patch`, `dim` and `heads`."""
+
+    causal: ClassVar[bool] = False
+    absent: ClassVar[bool] = False
+    positions: ClassVar[None] = None
+    depth: ClassVar[int] = 0
 
 
 class Encoder(nn.Module, ABC):

@@ -10,13 +10,13 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from anyjepa.config import Config, Depth, Share, Width
-from anyjepa.nn.encoder import Encoder
+from anyjepa.config import Depth, Share, Width
+from anyjepa.nn.encoder import Encoder, WholeInputConfig
 from anyjepa.nn.packing import Layout, Packed
 from anyjepa.nn.transformer import BlockConfig, Transformer, build_norm
 
 
-class GeneConfig(Config):
+class GeneConfig(WholeInputConfig):
     """Sizes of a gene encoder.
 
     With hidden layers most parameters are in the first layer and in the projection to tokens; without them each gene
@@ -37,10 +37,10 @@ class GeneConfig(Config):
     dropout: Share = Field(default=0.1, description="after each hidden layer, in training only")
     block: BlockConfig = BlockConfig(bias=True, qkv_bias=True, norm_eps=1e-5)
 
-    causal: ClassVar[bool] = False
-    absent: ClassVar[bool] = False
-    positions: ClassVar[None] = None
     patch: ClassVar[tuple[int]] = (1,)  # every gene counts as one sample
+
+    def build(self, channels: int, size: Sequence[int]) -> GeneEncoder:
+        return GeneEncoder(self, channels, size)
 
 
 class Groups(nn.Module):

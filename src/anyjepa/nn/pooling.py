@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from abc import ABC, abstractmethod
+from typing import Annotated, Literal, Self
 
 import torch
 from pydantic import Field, PositiveFloat, model_validator
 from torch import Tensor, nn
 
-from anyjepa.config import Config
 from anyjepa.nn.attention import attend
 from anyjepa.nn.transformer import MLP, BlockConfig
+from anyjepa.parts import Kinds, Part
 
 ATTENTIVE = ("attentive", "attentive-block")
 
 
-class HeadConfig(Config):
+class ClassifierHead(Part):
+    """Base of the settings of heads, which read class logits off an encoder's tokens."""
+
+    @property
+    def joint(self) -> bool:
+        """Whether the head can read several windows of a record at once, see `TokenHead.forward`."""
+        return False
+
+    @abstractmethod
+    def build(self, dim: int, heads: int, outputs: int) -> Head:
+        """An untrained head.
+
+        dim: D; heads: attention heads that divide D; outputs: classes.
+        """
+
+
+class Head(nn.Module, ABC):
+    """Class logits from an encoder's `features`."""
+
+    config: ClassifierHead
+
+    @abstractmethod
+    def forward(self, prefix: Tensor, patches: Tensor, valid: Tensor | None = None) -> Tensor:
+        """prefix: (B, R, D), patches: (B, N, D) -> logits (B, outputs). valid: only for joint heads."""
+
+
+class HeadConfig(ClassifierHead):
     """How a classifier reads an encoder's tokens."""
 
     kind: Literal["mean", "last", "register", "attentive", "attentive-block"] = Field(
@@ -37,6 +64,16 @@ class HeadConfig(Config):
         if self.norm is not None and self.kind in ATTENTIVE:
             raise ValueError("norm: an attentive head has no single vector before its output; leave norm out")
         return self
+
+    @property
+    def joint(self) -> bool:
+        return self.kind in ATTENTIVE
+
+    def build(self, dim: int, heads: int, outputs: int) -> TokenHead:
+        return TokenHead(self, dim, heads, outputs)
+
+
+AnyHeadConfig = Annotated[ClassifierHead, Kinds(HeadConfig, usual="mean")]
 
 
 class AttentivePool(nn.Module):
@@ -99,8 +136,10 @@ class Standardise(nn.Module):
         return (tokens - self.mean) / self.std
 
 
-class Head(nn.Module):
-    """Class logits from an encoder's `features`. dim, heads: the encoder's; outputs: classes."""
+class TokenHead(Head):
+    """Reads a mean, a token or attention over tokens. dim, heads: the encoder's; outputs: classes."""
+
+    config: HeadConfig
 
     def __init__(self, config: HeadConfig, dim: int, heads: int, outputs: int):
         super().__init__()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
@@ -10,11 +11,11 @@ import torch
 from pydantic import Field, PlainValidator, PositiveInt
 from torch import Tensor, nn
 
-from anyjepa.config import Config, usual_kind
+from anyjepa.nn.encoder import EncoderConfig
 from anyjepa.nn.packing import Layout, Packed, gather_rows
 from anyjepa.nn.positions import AdditivePositions, LearnedConfig, SinCosConfig
 from anyjepa.nn.transformer import BlockConfig, Transformer, build_norm, initialise
-from anyjepa.nn.vit import ViTConfig
+from anyjepa.parts import Kinds, Part
 
 
 def _size(most: int) -> PlainValidator:
@@ -34,15 +35,15 @@ Width = Annotated[int | str, _size(2**16)]
 Depth = Annotated[int | str, _size(1000)]
 
 
-class _Sized(Config):
-    """A predictor's size, in numbers or relative to the encoder."""
+class MaskedPredictorConfig(Part):
+    """Base of predictors of masked prediction. Sizes are numbers, or relative to the encoder's."""
 
     dim: Width = Field(description="width, or its ratio to the encoder's: x0.5")
     depth: Depth = Field(description="blocks, or their ratio to the encoder's: x0.5")
     heads: PositiveInt = Field(description="attention heads")
     block: BlockConfig = BlockConfig()
 
-    def sized(self, encoder: ViTConfig) -> Self:
+    def sized(self, encoder: EncoderConfig) -> Self:
         """The same config with sizes in numbers, at least 1. Raises ValueError if they are far too large."""
         numbers = {name: _number(getattr(self, name), getattr(encoder, name)) for name in ("dim", "depth")}
         for name, most in (("dim", 2**16), ("depth", 1000)):
@@ -50,12 +51,19 @@ class _Sized(Config):
                 raise ValueError(f"predictor.{name}={getattr(self, name)} is {numbers[name]}, more than {most}")
         return self.model_copy(update=numbers)
 
+    @abstractmethod
+    def build(self, encoder: EncoderConfig, grid: Sequence[int], residual_depth: int | None = None) -> nn.Module:
+        """An untrained predictor, called as `MaskedPredictor`.
+
+        grid: the full token grid; residual_depth: see `initialise` (ECG-JEPA).
+        """
+
 
 def _number(size: int | str, of: int) -> int:
     return size if isinstance(size, int) else max(1, round(float(size[1:]) * of))
 
 
-class PredictorConfig(_Sized):
+class PredictorConfig(MaskedPredictorConfig):
     """A narrow transformer over the context tokens and one mask token per target."""
 
     kind: Literal["masked_token"] = "masked_token"
@@ -69,8 +77,11 @@ class PredictorConfig(_Sized):
         default="normal", description="initial mask tokens: N(0, 0.02^2), or zero (V-JEPA)"
     )
 
+    def build(self, encoder: EncoderConfig, grid: Sequence[int], residual_depth: int | None = None) -> MaskedPredictor:
+        return MaskedPredictor(self.sized(encoder), encoder.dim, grid, residual_depth)
 
-class DensePredictorConfig(_Sized):
+
+class DensePredictorConfig(MaskedPredictorConfig):
     """A transformer over all tokens, with zeros for hidden ones, that predicts all of them."""
 
     kind: Literal["dense"] = "dense"
@@ -84,19 +95,13 @@ class DensePredictorConfig(_Sized):
         default=False, description="a final Linear layer; always there if the width differs from the encoder's"
     )
 
+    def build(self, encoder: EncoderConfig, grid: Sequence[int], residual_depth: int | None = None) -> DensePredictor:
+        return DensePredictor(self.sized(encoder), encoder.dim, grid, residual_depth)
+
 
 AnyPredictorConfig = Annotated[
-    PredictorConfig | DensePredictorConfig, Field(discriminator="kind"), usual_kind("masked_token")
+    MaskedPredictorConfig, Kinds(PredictorConfig, DensePredictorConfig, usual="masked_token")
 ]
-
-
-def build_predictor(
-    config: AnyPredictorConfig, encoder: ViTConfig, grid: Sequence[int], residual_depth: int | None = None
-) -> MaskedPredictor | DensePredictor:
-    """An untrained predictor for an encoder. grid: the full token grid; residual_depth: see `initialise` (ECG-JEPA)."""
-    sized = config.sized(encoder)
-    kind = DensePredictor if isinstance(sized, DensePredictorConfig) else MaskedPredictor
-    return kind(sized, encoder.dim, grid, residual_depth)  # type: ignore[arg-type]
 
 
 class MaskedPredictor(nn.Module):

@@ -10,15 +10,15 @@ import torch
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from anyjepa.config import Config, Depth, Width
-from anyjepa.nn.encoder import Encoder
+from anyjepa.config import Depth, Width
+from anyjepa.nn.encoder import Encoder, EncoderConfig
 from anyjepa.nn.packing import Layout, Packed, gather_rows
 from anyjepa.nn.positions import AdditivePositions, PositionsConfig, Rotary, RotaryConfig, SinCosConfig
 from anyjepa.nn.tokens import patchify, token_grid
 from anyjepa.nn.transformer import BlockConfig, Transformer, build_norm, initialise
 
 
-class ViTConfig(Config):
+class ViTConfig(EncoderConfig):
     """A vision transformer over 1, 2 or 3 axes. Channels and input size come from the data."""
 
     kind: Literal["vit"] = "vit"
@@ -55,6 +55,9 @@ class ViTConfig(Config):
                 "left out; masks and causal prediction need kind vit"
             )
         return values
+
+    def build(self, channels: int, size: Sequence[int]) -> ViT:
+        return ViT(self, channels, size)
 
 
 class ViT(Encoder):

@@ -12,7 +12,6 @@ from torch import nn
 from anyjepa.config import usual_kind
 from anyjepa.limits import PARAMETERS
 from anyjepa.nn.conditional import ConditionalPredictor
-from anyjepa.nn.predictor import build_predictor
 from anyjepa.objectives.base import Objective
 from anyjepa.objectives.masked import MaskedPrediction, MaskedPredictionConfig
 from anyjepa.objectives.next_embedding import NextEmbeddingConfig, NextEmbeddingPrediction
@@ -28,7 +27,7 @@ ObjectiveConfig = Annotated[
 def predictor_of(config: ObjectiveConfig, grid: Sequence[int]) -> nn.Module | None:
     """An objective's predictor, untrained; None if it has none. grid: the encoder's full token grid."""
     if isinstance(config, MaskedPredictionConfig):
-        return build_predictor(config.predictor, config.encoder, grid)
+        return config.predictor.build(config.encoder, grid)
     if isinstance(config, PairedPredictionConfig) and config.predictor is not None:
         return ConditionalPredictor(config.predictor, config.width)
     return None

@@ -16,7 +16,7 @@ from anyjepa.masks.kinds import MasksConfig
 from anyjepa.masks.spans import SpanConfig
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.packing import Packed
-from anyjepa.nn.predictor import AnyPredictorConfig, build_predictor
+from anyjepa.nn.predictor import AnyPredictorConfig
 from anyjepa.nn.tokens import token_grid
 from anyjepa.nn.vit import ViT, ViTConfig
 from anyjepa.objectives.base import Objective, Weights
@@ -68,7 +68,7 @@ class MaskedPrediction(Objective):
         self.config, self.masks, self.adds_up = config, config.masks, config.regulariser is None
         self.student = ViT(config.encoder, channels, size)
         depth = config.encoder.depth if config.encoder.init == "scaled" else None
-        self.predictor = build_predictor(config.predictor, config.encoder, self.student.grid, depth)
+        self.predictor = config.predictor.build(config.encoder, self.student.grid, depth)
         self.target = config.target.build(self.student, lambda: ViT(config.encoder, channels, size))
 
     def forward(self, batch: Batch) -> Losses:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from anyjepa.config import Config, Width
 from anyjepa.nn.conditional import ConditionalPredictor, ConditionalPredictorConfig
 from anyjepa.nn.encoder import Encoder
-from anyjepa.nn.encoders import AnyEncoderConfig, build_encoder
+from anyjepa.nn.encoders import AnyEncoderConfig
 from anyjepa.nn.packing import Layout, Packed
 from anyjepa.objectives.base import Objective, Weights
 from anyjepa.objectives.batch import Batch
@@ -110,12 +110,10 @@ class PairedPrediction(Objective):
         if (config.second is None) != (other is None):
             raise ValueError("objective.target.encoder and data of a second modality (data.proteins) go together")
         self.config, self.adds_up = config, config.regulariser is None
-        self.branch = Branch(config, build_encoder(config.encoder, channels, size))
+        self.branch = Branch(config, config.encoder.build(channels, size))
         self.predictor = None if config.predictor is None else ConditionalPredictor(config.predictor, config.width)
         second = config.second or config.encoder
-        self.target = config.target.build(
-            self.branch, lambda: Branch(config, build_encoder(second, channels, other or size))
-        )
+        self.target = config.target.build(self.branch, lambda: Branch(config, second.build(channels, other or size)))
         if isinstance(self.target, Branch) and len(set(map(prod, (self.student.grid, self.target.encoder.grid)))) > 1:
             raise ValueError(
                 f"the encoder gives {prod(self.student.grid)} tokens, target.encoder {prod(self.target.encoder.grid)}; "

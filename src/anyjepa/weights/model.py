@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from anyjepa.config import Config, Share, validated
 from anyjepa.errors import InputError, reason
-from anyjepa.nn.encoders import AnyEncoderConfig, build_encoder
-from anyjepa.nn.pooling import ATTENTIVE, Head, HeadConfig
+from anyjepa.nn.encoders import AnyEncoderConfig
+from anyjepa.nn.pooling import AnyHeadConfig
 from anyjepa.nn.tokens import check_table, token_grid
 from anyjepa.objectives.build import ObjectiveConfig, predictor_of
 from anyjepa.objectives.masked import MaskedPredictionConfig
@@ -31,7 +31,7 @@ LONGEST = 2**28  # largest number of samples in a window
 class ClassifierConfig(Config):
     """A head on the encoder, and how it classifies a whole record."""
 
-    head: HeadConfig
+    head: AnyHeadConfig
     classes: tuple[str, ...] = Field(min_length=1, description="names of the outputs, in this order")
     exclusive: bool = Field(description="true: exactly one class per sample (softmax); false: any number (sigmoid)")
     window: PositiveInt | None = Field(
@@ -64,7 +64,7 @@ class ClassifierConfig(Config):
             raise ValueError("set both window and stride, or neither")
         if self.stride is not None and self.count is not None:
             raise ValueError("set one of stride and count, not both")
-        if self.joint and self.head.kind not in ATTENTIVE:
+        if self.joint and not self.head.joint:
             raise ValueError(f"joint: a head of kind '{self.head.kind}' reads one window at a time")
         if len(set(self.classes)) < len(self.classes) or not all(name.strip() for name in self.classes):
             raise ValueError("names of classes must be unique")
@@ -195,16 +195,16 @@ class Parts(nn.Module):
         shape, settings = config.objective.encoder, config.classifier
         if settings is not None and settings.causal is not None:
             shape = shape.model_copy(update={"causal": settings.causal})
-        self.encoder = build_encoder(shape, config.channels, config.size)
+        self.encoder = shape.build(config.channels, config.size)
         self.predictor = self.head = self.second = None
         if config.predictor:
             self.predictor = predictor_of(config.objective, self.encoder.grid)
         if config.other is not None and config.second is not None:
-            self.second = build_encoder(config.second, config.channels, config.other)
+            self.second = config.second.build(config.channels, config.other)
             if (own := prod(self.encoder.grid)) != (there := prod(self.second.grid)):
                 raise ValueError(f"its encoder gives {own} tokens, target.encoder {there}")
         if settings is not None:
-            self.head = Head(settings.head, shape.dim, shape.heads, len(settings.classes))
+            self.head = settings.head.build(shape.dim, shape.heads, len(settings.classes))
 
 
 @torch_defaults()

@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from anyjepa.errors import InputError
+from anyjepa.nn.pooling import HeadConfig
 from anyjepa.nn.positions import RotaryConfig
 from anyjepa.nn.transformer import GATED
 from anyjepa.objectives.base import Weights
@@ -75,6 +76,8 @@ def official_config(loaded: LoadedModel) -> dict[str, object]:
     block, positions, head = encoder.block, encoder.positions, None if classifier is None else classifier.head
     assert isinstance(positions, RotaryConfig), "checked by the config of the objective"
     square = len(set(config.size)) == len(set(encoder.patch)) == 1 and len(encoder.patch) <= 2
+    if head is not None and not isinstance(head, HeadConfig):
+        raise InputError(f"{where}: its head is {head.kind}; the NEPA layout has no place for that")
     pooled = head is not None and head.kind == "mean" and head.norm == block.norm_eps
     for fits, key, value in (
         (square, "size", config.size),
