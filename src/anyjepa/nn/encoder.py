@@ -24,9 +24,6 @@ class EncoderConfig(Part):
         def dim(self) -> int: ...  # width D of a token
 
         @property
-        def depth(self) -> int: ...  # transformer blocks
-
-        @property
         def heads(self) -> int: ...  # attention heads of a probe on the tokens
 
         @property
@@ -49,7 +46,6 @@ class WholeInputConfig(EncoderConfig):
     causal: ClassVar[bool] = False
     absent: ClassVar[bool] = False
     positions: ClassVar[None] = None
-    depth: ClassVar[int] = 0
 
 
 class Encoder(nn.Module, ABC):

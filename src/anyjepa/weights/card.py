@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from anyjepa.data.modalities import MODALITIES
 from anyjepa.data.modality import Usage
 from anyjepa.errors import printable
+from anyjepa.nn.genes import GeneConfig
+from anyjepa.nn.vit import ViTConfig
 from anyjepa.weights.model import ModelConfig
 
 WEIGHTS = {
@@ -28,11 +30,12 @@ def model_card(
 ) -> str:
     """The model card in Markdown. parameters: number of parameters of each part."""
     encoder, made, usage = config.objective.encoder, config.provenance, _usage_of(preprocessing)
+    depth = f"{encoder.depth} blocks, " if isinstance(encoder, ViTConfig | GeneConfig) else ""
     rows = [
         ("weights of the encoder", WEIGHTS[config.weights]),
         ("parameters", ", ".join(f"{part} {count:,}" for part, count in parameters.items())),
         *_input(config, usage),
-        ("encoder", f"width {encoder.dim}, {encoder.depth} blocks, {encoder.heads} heads"),
+        ("encoder", f"width {encoder.dim}, {depth}{encoder.heads} heads"),
         ("trained on", _text(made.data)),
         ("optimiser steps", "unknown" if made.steps is None else f"{made.steps:,}"),
         *([("recipe", _text(made.recipe))] if made.recipe else []),

@@ -232,8 +232,11 @@ def _depths(config: ModelConfig) -> dict[str, int]:
     parts = _parts(config.objective)
     if isinstance(config.objective, PairedPredictionConfig) and config.objective.predictor is not None:
         parts["predictor"] = config.objective.predictor
-    depths = {name: part.depth for name, part in parts.items() if name == "encoder" or config.predictor}
-    return depths if config.other is None or config.second is None else {**depths, "second": config.second.depth}
+    if not config.predictor:
+        parts.pop("predictor", None)
+    if config.other is not None and config.second is not None:
+        parts["second"] = config.second
+    return {name: part.depth for name, part in parts.items() if hasattr(part, "depth")}
 
 
 def _parts(objective: ObjectiveConfig) -> dict[str, Any]:
