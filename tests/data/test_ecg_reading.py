@@ -12,6 +12,8 @@ from anyjepa.data.ecg import reading
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.prepare.writing import prepare_store
 from anyjepa.data.ecg.reading import read
+from anyjepa.data.ecg.wfdb import records
+from anyjepa.data.ecg.wfdb.header import read_header
 from anyjepa.errors import DataWarning, InputError
 
 
@@ -228,3 +230,16 @@ def test_real_folders_are_read_whole(test_data: Path, name: str, sources: dict, 
 @pytest.mark.realdata
 def test_ludb_has_no_problem_if_its_unit_is_given(test_data: Path) -> None:
     assert read(test_data / "ludb", unit="uV", warn=False).problems == []
+
+
+def test_a_header_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b"):
+        write_wfdb(tmp_path / name, seed=ord(name))
+    expected = [read(tmp_path / f"{name}.hea").recordings[0].signal for name in ("a", "b")]
+    parsed = []
+    for module in (reading, records):
+        monkeypatch.setattr(module, "read_header", lambda path: parsed.append(path.name) or read_header(path))
+    found = read(tmp_path).recordings
+    assert sorted(parsed) == ["a.hea", "b.hea"]
+    for recording, signal in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(recording.signal, signal)

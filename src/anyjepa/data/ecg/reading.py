@@ -23,7 +23,7 @@ from anyjepa.data.ecg.stores import store
 from anyjepa.data.ecg.tables import read_table
 from anyjepa.data.ecg.vendors.dicom import read_dicom
 from anyjepa.data.ecg.vendors.scp_xml import read_scp, read_xml
-from anyjepa.data.ecg.wfdb.header import GAP, read_header
+from anyjepa.data.ecg.wfdb.header import GAP, Header, read_header
 from anyjepa.data.ecg.wfdb.records import read_wfdb
 from anyjepa.data.files import regular_size
 from anyjepa.data.listing import Listing, list_folder, set_name, tell
@@ -139,7 +139,7 @@ def find(
 
 def _find_in(
     root: Path,
-    read_one: Callable[[Path, Path], list[Recording]],
+    read_one: Callable[..., list[Recording]],
     unit: str | float | None,
     remarks: list[str] | None,
 ) -> Iterator[Entry]:
@@ -153,8 +153,9 @@ def _find_in(
 
     listing = list_folder(root, SUFFIXES, claimed=claimed)
     headers = [file for file in listing.files if file.suffix.lower() == ".hea"]
+    parsed: dict[Path, Header] = {}
     if headers or data_sets:
-        listing = _records(listing, headers)
+        listing = _records(listing, headers, parsed)
     elif not listing.files:
         raise InputError(nothing_to_read(listing, "ECG", SUFFIXES))
     tell(listing.remarks(), remarks)
@@ -163,27 +164,27 @@ def _find_in(
         yield from layout.entries(folder, unit)
     for file in listing.files:
         part = parts[file.relative_to(root).parts[0]] if parts else None
-        yield Entry(str(file), partial(_in_part, read_one, file, root, part), (file,), f"{root} {part or ''}")
+        read_file = partial(_in_part, partial(read_one, header=parsed.pop(file, None)), file, root, part)
+        yield Entry(str(file), read_file, (file,), f"{root} {part or ''}")
 
 
-def _in_part(
-    read_one: Callable[[Path, Path], list[Recording]], file: Path, root: Path, part: Part | None
-) -> list[Recording]:
+def _in_part(read_one: Callable[..., list[Recording]], file: Path, root: Path, part: Part | None) -> list[Recording]:
     return [replace(recording, split=recording.split or part) for recording in read_one(file, root)]
 
 
-def _records(listing: Listing, headers: list[Path]) -> Listing:
+def _records(listing: Listing, headers: list[Path], parsed: dict[Path, Header]) -> Listing:
     """Headers that are not segments of a multi-segment record; such a record is never a segment itself.
 
     Files that a header names, and other files with the name of a header (annotations), belong to it; a table with the
-    name of its folder describes the records (`ludb/ludb.csv`).
+    name of its folder describes the records (`ludb/ludb.csv`). parsed: gets the content of every header that can be
+    read, so that it is parsed once.
     """
     parts: set[Path] = set()
     wholes: set[Path] = set()
     belonging: set[Path] = set()
     for path in headers:
         try:
-            header = read_header(path)
+            header = parsed[path] = read_header(path)
         except InputError:
             continue  # told when the record itself is read
         belonging.update(path.parent / name for name in {signal.file for signal in header.signals})
@@ -197,13 +198,18 @@ def _records(listing: Listing, headers: list[Path]) -> Listing:
 
 
 def _read_file(
-    path: Path, root: Path, fs: float | None, leads: Sequence[str] | None, unit: str | float | None
+    path: Path,
+    root: Path,
+    fs: float | None,
+    leads: Sequence[str] | None,
+    unit: str | float | None,
+    header: Header | None = None,
 ) -> list[Recording]:
     id = path.relative_to(root).with_suffix("").as_posix()
     source = set_name(root)
     match path.suffix.lower():
         case ".hea":
-            return [with_origin(read_wfdb(path, id, source, unit))]
+            return [with_origin(read_wfdb(path, id, source, unit, header))]
         case ".npz" | ".npy":
             return read_npz(path, fs, leads, unit, source)
         case ".csv" | ".parquet":

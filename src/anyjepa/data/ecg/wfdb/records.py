@@ -40,14 +40,17 @@ class _Leads(NamedTuple):
     others: tuple[str, ...]
 
 
-def read_wfdb(path: Path, id: str, source: str, unit: str | float | None = None) -> Recording:
+def read_wfdb(
+    path: Path, id: str, source: str, unit: str | float | None = None, header: Header | None = None
+) -> Recording:
     """Read the record of a `.hea` file in mV, without channels that are not ECG leads (`Recording.other_channels`).
 
     The rate of a lead is the header's rate times its samples per frame. unit: size of an ADC unit, which replaces the
     header's gain and baseline. LUDB needs it ('uV'): its headers scale every lead to 1 mV peak to peak, while its ADC
-    units obey Einthoven's law and are uV. Raises InputError, with the file, for any contradiction.
+    units obey Einthoven's law and are uV. header: content of the file, if it was parsed before. Raises InputError, with
+    the file, for any contradiction.
     """
-    header = read_header(path)
+    header = header or read_header(path)
     leads = _join_segments(path, header, unit) if header.segments else _read_leads(path, header, unit)
     age, sex, statements = _read_comments(header.comments)
     is_ludb = "<diagnoses>:" in header.comments
