@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anyjepa.data.files import check_name, opened, read_bytes, read_text, regular_size
+from anyjepa.data.files import check_name, opened, read_bytes, read_json, read_text, regular_size
 from anyjepa.errors import InputError
 
 
@@ -98,3 +98,15 @@ def test_a_refused_name_is_shown_escaped(tmp_path: Path) -> None:
         opened(path)
     with pytest.raises(InputError, match=r"a\\nb: its name contains a control character; rename it$"):
         opened(tmp_path / "a\nb")
+
+
+@pytest.mark.parametrize("content", [b'{"a": "\\ud800"}', b'{"\\uDFFF": 1}', b'["\xed\xa0\x80"]'])
+def test_half_a_character_in_json_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.json: is not JSON"):
+        read_json(tmp_path / "a.json")
+
+
+def test_whole_characters_in_json_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(b'["\\ud83d\\ude00", "\xc2\xb5V", "\\\\ud800"]')
+    assert read_json(tmp_path / "a.json") == ["\U0001f600", "\u00b5V", "\\ud800"]

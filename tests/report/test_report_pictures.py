@@ -95,6 +95,11 @@ def test_foreign_neighbours_are_named(run, changes):
     assert "could not be drawn" in near(run, neighbours, **changes)
 
 
+def test_numbers_that_are_not_finite_have_no_heat():
+    with pytest.raises(ValueError, match="not finite"):
+        heat(np.array([[0.0, np.nan]]))
+
+
 def test_runs_without_neighbours_have_no_such_section(run):
     assert not neighbours(read_contents(run))
     assert not attention(read_contents(run))

@@ -183,3 +183,11 @@ def test_an_attentive_head_without_registers_is_refused(golden: Path, tmp_path: 
     checkpoint["eval_config"]["use_register"] = False
     with pytest.raises(InputError, match="does not see the registers is not supported"):
         imported(checkpoint, tmp_path)
+
+
+@pytest.mark.parametrize("key", ["crop_duration", "crop_stride"])
+def test_a_crop_of_any_length_is_a_window_or_one_line(golden: Path, tmp_path: Path, key: str):
+    checkpoint = torch.load(golden / "ecg_jepa/eval_attn_best_chkpt.pt", weights_only=True)
+    checkpoint["eval_config"][key] = 1e308
+    with pytest.raises(InputError, match=key):
+        imported(checkpoint, tmp_path)

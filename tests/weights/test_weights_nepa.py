@@ -95,6 +95,7 @@ def test_a_config_that_does_not_fit_is_one_line(official: Path, tmp_path: Path, 
         ("vit_nepa.encoder.layer.0.attention.attention.key.weight", None, "attn.qkv.weight' has shape"),
         ("vit_nepa.encoder.layer.0.attention.attention.key.weight", torch.zeros(3, 2), "cannot be concatenated"),
         ("vit_nepa.layernorm.weight", None, "encoder.norm.weight' is missing"),
+        ("vit_nepa.embeddings.patch_embeddings.projection.weight", torch.zeros(3), "the convolution of patches"),
         ("decoder.weight", torch.zeros(2), "decoder.weight' does not belong"),
     ],
 )

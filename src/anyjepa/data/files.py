@@ -25,6 +25,9 @@ _KINDS = {
 # Line breaks, other control characters, and bytes that are not UTF-8 (surrogates): text files cannot store them.
 _UNUSABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
+# Half a character, escaped or as bytes: `json` reads it, and it cannot be written as UTF-8.
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
+
 
 def check_name(path: Path | str) -> None:
     """Raise InputError for a path that a text file cannot store and give back unchanged."""
@@ -82,10 +85,13 @@ def read_text(path: Path, limit: Limit = DOCUMENT) -> str:
 
 
 def read_json(path: Path, limit: Limit | None = DOCUMENT) -> Any:
-    """What a JSON file holds. As `read_bytes`; raises InputError also if it is not JSON."""
+    """What a JSON file holds. As `read_bytes`; raises InputError also if it is not JSON in UTF-8."""
     content = read_bytes(path, limit)
     try:
-        return json.loads(content)
+        value = json.loads(content)
+        if _SURROGATE.search(content):
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: is not JSON ({error})") from error
 

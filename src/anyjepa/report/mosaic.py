@@ -64,8 +64,10 @@ def shown(picture: np.ndarray, tokens: np.ndarray) -> np.ndarray:
 def heat(values: np.ndarray) -> np.ndarray:
     """Convert non-negative values (rows, columns) to a heat map (rows, columns, 4) uint8 of one hue.
 
-    It is transparent at 0 and opaque at the largest value.
+    It is transparent at 0 and opaque at the largest value. Raises ValueError for values that are not finite.
     """
+    if not np.isfinite(values).all():
+        raise ValueError("values are not finite")
     opacity = np.round(255 * np.clip(values / max(float(values.max()), 1e-12), 0, 1)).astype(np.uint8)
     return np.dstack([*(np.full_like(opacity, level) for level in HEAT), opacity])
 

@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import torch
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from torch import Tensor
 
 from anyjepa.config import Config, validated
@@ -35,13 +36,15 @@ NAMES = (
 )
 OLD_NORMS = "the official LayerNorms still had biases when this was written; they are kept, and Linear biases are zero"
 
+_Amount = Annotated[float, Field(gt=0, le=1e6)]  # Hz or s
+
 
 class OfficialConfig(Config):
     """Keys of the official pretraining config that a model depends on. Training settings are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
-    sampling_frequency: float
+    sampling_frequency: _Amount
     channels: tuple[str, ...]
     channel_size: int
     patch_size: int
@@ -75,8 +78,8 @@ class OfficialClassifier(Config):
     num_classes: int
     use_register: bool
     attn_pooling: bool
-    crop_duration: float | None
-    crop_stride: float | None
+    crop_duration: _Amount | None
+    crop_stride: _Amount | None
 
 
 def is_ecg_jepa(checkpoint: Mapping[str, object]) -> bool:

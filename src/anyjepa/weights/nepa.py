@@ -127,7 +127,7 @@ def from_official(where: str, tensors: Mapping[str, object]) -> dict[str, Tensor
         whole = next((whole for whole, names in JOINED.items() if part in names), None)
         if whole:
             parts.setdefault(f"{layer}.{whole}.{rest}", {})[part] = tensor
-        elif name == "encoder.project.weight":
+        elif name == "encoder.project.weight" and tensor.ndim > 2:
             ours[name] = tensor.flatten(1)
         else:
             ours[name] = tensor.flatten(0, 1) if name == "encoder.prefix" and tensor.ndim == 3 else tensor
