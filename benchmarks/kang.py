@@ -5,7 +5,7 @@
 One split for each cell type: its stimulated cells are tested, its controls and all cells of the other types train. All
 genes, or so many that vary most over training cells; with these also the head on raw expression, whose decoder has a
 number for each pair of genes. The perturbed mean is here the mean change of the other types, and other baselines have
-no answer. Prints the judge's tables, scores by cell type and a JSON line.
+no answer. Prints tables, scores by cell type and a JSON line.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from anyjepa.perturbation.methods.head import latent_head
 from anyjepa.perturbation.methods.representations import components
 from anyjepa.perturbation.scoring.baselines import BASELINES
 from anyjepa.perturbation.scoring.effects import Effects
-from anyjepa.perturbation.scoring.evaluate import judge
+from anyjepa.perturbation.scoring.evaluate import evaluate_methods
 from anyjepa.perturbation.scoring.result import render
 from anyjepa.runs.folder import environment
 
@@ -55,7 +55,9 @@ def main() -> None:
     splits = [held_out(screen, name, args.genes) for name in screen.cell_type.names]
     jepa = {"head on JEPA-50": [on_controls(screen, args.data, args.jepa)]} if args.jepa else {}
     methods, baselines = jepa | METHODS | (RAW if args.genes else {}), {name: BASELINES[name] for name in ANSWER}
-    result = judge(splits, methods, "Kang 2018, unseen cell types", baselines, shuffle=False)  # all perturb the same
+    result = evaluate_methods(
+        splits, methods, "Kang 2018, unseen cell types", baselines, shuffle=False
+    )  # all perturb the same
     Console(width=110).print(render(result))
     for metric in ("pearson_delta", "pearson_vs_mean", "top20_mse", "l2"):
         print(f"\n{metric}: {', '.join(screen.cell_type.names)}")

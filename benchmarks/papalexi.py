@@ -4,7 +4,7 @@
 
 `replicates`: each of three is tested in turn, all 25 targets, from the other two; the bar is the mean of the same
 target in the others. `targets`: leave one out of the targets that are in the panel of genes. Targets whose own cells
-foretell each other no better than the perturbed mean does (Pearson delta) are left out and counted. Prints the judge's
+foretell each other no better than the perturbed mean does (Pearson delta) are left out and counted. Prints the
 tables and a JSON line a task.
 """
 
@@ -26,7 +26,7 @@ from anyjepa.perturbation.methods.head import latent_head
 from anyjepa.perturbation.methods.representations import components
 from anyjepa.perturbation.scoring.baselines import BASELINES, same_elsewhere
 from anyjepa.perturbation.scoring.effects import Effects
-from anyjepa.perturbation.scoring.evaluate import judge
+from anyjepa.perturbation.scoring.evaluate import evaluate_methods
 from anyjepa.perturbation.scoring.result import render
 from anyjepa.runs.folder import environment
 
@@ -65,7 +65,7 @@ def main() -> None:
     more_methods = {"head on JEPA-50": [on_controls(screen, args.data, args.jepa, edits)]} if args.jepa else {}
     for task in [args.task] if args.task else TASKS:
         parts, more = TASKS[task]
-        result = judge(
+        result = evaluate_methods(
             parts(screen),
             more_methods | METHODS,
             f"Papalexi 2021, {task}",

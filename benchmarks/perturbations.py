@@ -5,7 +5,7 @@
 
 A seed is another simulated screen with an encoder of its own (perturb-demo), which has seen no cell of the held-out
 pairs, genes or state. In regimes with few or shallow cells the held-out pairs are measured on 400 further cells of the
-same network at the same depth, so that noise of the test does not hide differences. Prints the judge's tables and a
+same network at the same depth, so that noise of the test does not hide differences. Prints tables and a
 JSON line. A run that is there already is taken as it is.
 """
 
@@ -28,7 +28,7 @@ from anyjepa.perturbation.measured import effects_of
 from anyjepa.perturbation.methods.head import HeadConfig, Represent, latent_head
 from anyjepa.perturbation.methods.representations import all_tokens, components, shared, sufficiency
 from anyjepa.perturbation.scoring.effects import Effects, Fit
-from anyjepa.perturbation.scoring.evaluate import judge
+from anyjepa.perturbation.scoring.evaluate import evaluate_methods
 from anyjepa.runs.folder import Run, environment, open_run
 from anyjepa.runs.model import load
 from anyjepa.runs.pretrain import pretrain
@@ -79,12 +79,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("runs/perturbations"))
     args = parser.parse_args()
     for regime in args.regimes:
-        told = judged(regime, args.seeds, args.heads, args.edits, args.output)
-        print(json.dumps(told), flush=True)
+        means = evaluate_regime(regime, args.seeds, args.heads, args.edits, args.output)
+        print(json.dumps(means), flush=True)
 
 
-def judged(regime: str, seeds: int, heads: int, edits: list[str], output: Path) -> dict[str, Any]:
-    """The judge's answer on all screens together, printed, and its means."""
+def evaluate_regime(regime: str, seeds: int, heads: int, edits: list[str], output: Path) -> dict[str, Any]:
+    """Print the result on all screens together, and return its means."""
     runs = [trained(regime, seed, edits, output / f"{regime}-{seed}") for seed in range(seeds)]
     parts = [
         effects(run.recipe.data, f"{seed}:", regime.startswith("few"))  # type: ignore[arg-type]
@@ -107,7 +107,7 @@ def judged(regime: str, seeds: int, heads: int, edits: list[str], output: Path) 
         for of in [shared(lambda train, each=each: components(train, count, each(train)))]
     }
     methods["raw expression"] = [latent_head(lambda cells: cells, seed=head) for head in range(heads)]
-    result = judge(parts, methods, f"simulated screens, {regime}")
+    result = evaluate_methods(parts, methods, f"simulated screens, {regime}")
     ridge = HeadConfig().ridge
     held = representations | {"PCA": lambda train: components(train, PerturbationConfig().components)}
     decoded = {name: [sufficiency(of(part.train), part, ridge) for part in parts] for name, of in held.items()}

@@ -3,7 +3,7 @@
     python benchmarks/unseen_singles.py [--seeds 5] [--alone]
 
 A quarter of the singles is tested; training has the others and the doubles that name no tested gene, or with --alone
-the singles only, as in the baselines' published form. Prints the judge's tables and a JSON line.
+the singles only, as in the baselines' published form. Prints tables and a JSON line.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from anyjepa.perturbation.measured import effects_of
 from anyjepa.perturbation.methods.head import latent_head
 from anyjepa.perturbation.methods.representations import components
 from anyjepa.perturbation.scoring.effects import Effects
-from anyjepa.perturbation.scoring.evaluate import judge
+from anyjepa.perturbation.scoring.evaluate import evaluate_methods
 from anyjepa.perturbation.scoring.result import render
 from anyjepa.runs.folder import environment
 
@@ -40,7 +40,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--alone", action="store_true")
     args = parser.parse_args()
-    result = judge([screen(seed, args.alone) for seed in range(args.seeds)], METHODS, "unseen singles, simulated")
+    result = evaluate_methods(
+        [screen(seed, args.alone) for seed in range(args.seeds)], METHODS, "unseen singles, simulated"
+    )
     Console(width=110).print(render(result))
     means = {row.name: {name: value.mean for name, value in row.metrics.items()} for row in result.rows}
     print(json.dumps({"rows": means, "machine": environment()}))

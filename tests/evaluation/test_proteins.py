@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anyjepa.errors import InputError
-from anyjepa.evaluation.proteins.judge import Measured, judge_proteins, own_rank, ridge
 from anyjepa.evaluation.proteins.result import ProteinResult
+from anyjepa.evaluation.proteins.scores import MeasuredProteins, own_rank, ridge, score_proteins
 
 NAMES = ("CD3", "CD4", "CD8")
 
@@ -24,13 +24,13 @@ def made(cells: int = 400, noise: float = 0.5):
     z = rng.normal(size=(cells, 5)) + types[:, None]
     level = z @ rng.normal(size=(5, 3)) + noise * rng.normal(size=(cells, 3))
     order = rng.permutation(cells)
-    return z, types, Measured(NAMES, level, order[: cells // 2], order[cells // 2 :], cell_type=types)
+    return z, types, MeasuredProteins(NAMES, level, order[: cells // 2], order[cells // 2 :], cell_type=types)
 
 
 def test_every_number_by_its_definition():
     z, types, measured = made()
     latents = (z[measured.test], z[measured.test] + 1e-6)
-    result = judge_proteins(
+    result = score_proteins(
         measured, {"z": z, "noise": np.random.default_rng(1).normal(size=z.shape)}, latents, "x", 200
     )
     level, train, test = measured.levels, measured.train, measured.test
@@ -84,14 +84,14 @@ def test_a_type_that_training_lacks_has_the_mean_of_all():
     types = np.zeros(40, int)
     types[measured.test] = 3
     measured = replace(measured, cell_type=types)
-    result = judge_proteins(measured, {"z": z}, None, "x", 0)
+    result = score_proteins(measured, {"z": z}, None, "x", 0)
     np.testing.assert_allclose(result.rows[1].by_protein, 0, atol=1e-12)
     assert result.rows[1].difference["r2"].bootstrap is None
 
 
 def test_a_result_is_kept_as_json_and_damage_is_named(tmp_path):
     z, _, measured = made(cells=40)
-    result = judge_proteins(measured, {"z": z}, None, "x", 10)
+    result = score_proteins(measured, {"z": z}, None, "x", 10)
     path = tmp_path / "x.json"
     path.write_text(result.model_dump_json())
     assert ProteinResult.from_json(path) == result
@@ -125,8 +125,8 @@ def test_a_result_is_kept_as_json_and_damage_is_named(tmp_path):
     path.write_text("{")
     with pytest.raises(InputError, match="is not JSON"):
         ProteinResult.from_json(path)
-    with pytest.raises(InputError, match="20 train and 1 are tested"):
-        Measured(NAMES, measured.levels, measured.train, measured.test[:1])
+    with pytest.raises(InputError, match="two test cells; there are 20 and 1"):
+        MeasuredProteins(NAMES, measured.levels, measured.train, measured.test[:1])
 
 
 def test_groups_are_equally_large():
@@ -141,9 +141,9 @@ def test_proteins_that_do_not_vary_are_left_out_and_named():
     level = measured.levels.copy()
     level[:, 1] = 3
     level[measured.test, 2] = 1
-    result = judge_proteins(replace(measured, levels=level), {"z": z, "noise": z[::-1]}, None, "x", 0)
+    result = score_proteins(replace(measured, levels=level), {"z": z, "noise": z[::-1]}, None, "x", 0)
     assert (result.proteins, result.left_out) == (("CD3",), ("CD4", "CD8"))
-    assert "Left out, for they do not vary: CD4, CD8." in " ".join(str(result).split())
+    assert "Left out, as they do not vary: CD4, CD8." in " ".join(str(result).split())
     assert result.rows[1].metrics["r2"].mean < 0.2
     with pytest.raises(InputError, match="no protein varies"):
         replace(measured, levels=np.ones_like(level))
@@ -152,8 +152,8 @@ def test_proteins_that_do_not_vary_are_left_out_and_named():
 def test_intervals_are_over_donors_where_they_are_known():
     z, _, measured = made()
     donor = np.repeat(np.arange(4), 100)
-    by_donor = judge_proteins(replace(measured, donor=donor), {"z": z}, None, "x", 300)
+    by_donor = score_proteins(replace(measured, donor=donor), {"z": z}, None, "x", 300)
     assert by_donor.over == "donors"
     assert "intervals over donors" in " ".join(str(by_donor).split())
-    one = judge_proteins(replace(measured, donor=np.zeros(400, int)), {"z": z}, None, "x", 20)
-    assert one.over == judge_proteins(measured, {"z": z}, None, "x", 20).over == "cells"
+    one = score_proteins(replace(measured, donor=np.zeros(400, int)), {"z": z}, None, "x", 20)
+    assert one.over == score_proteins(measured, {"z": z}, None, "x", 20).over == "cells"

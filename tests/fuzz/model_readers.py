@@ -149,7 +149,7 @@ def raw_for(model: Any) -> tuple[np.ndarray, dict[str, Any]]:
 def build_runs(folder: Path, data: Path | None) -> None:
     """A run folder with results of every kind that a report shows."""
     import anyjepa
-    from anyjepa.runs.perturbations import evaluate_perturbations
+    from anyjepa.runs.cells.evaluate_perturbations import evaluate_perturbations
     from anyjepa.runs.pretrain import pretrain
 
     recipes = tiny_recipes()
@@ -190,7 +190,7 @@ def results(folder: Path) -> Iterator[Any]:
     refused: InputError | None = None
     for place, kind, render in (
         ("results", result.Result, result.render),
-        ("perturbations", perturbation.Judgement, perturbation.render),
+        ("perturbations", perturbation.PerturbationResult, perturbation.render),
     ):
         for path in sorted((folder / place).glob("*.json")):
             try:

@@ -98,7 +98,7 @@ def import_everything() -> None:
         "anyjepa.report.page",
         "anyjepa.runs.model",
         "anyjepa.runs.pretrain",
-        "anyjepa.runs.perturbations",
+        "anyjepa.runs.cells.evaluate_perturbations",
         "anyjepa.runs.evaluate",
         "anyjepa.weights.inspection",
         "rich.console",

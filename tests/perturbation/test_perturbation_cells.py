@@ -7,16 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anyjepa.perturbation.scoring.cells import (
+from anyjepa.perturbation.scoring.metrics import (
     between,
     cell_metrics,
     changed_genes,
+    discrimination,
+    distance,
     energy_distance,
     measure,
     overlap,
+    pearson,
     within,
 )
-from anyjepa.perturbation.scoring.metrics import discrimination, distance, pearson
 
 
 def test_energy_distance_by_hand():

@@ -14,9 +14,9 @@ from anyjepa.data.cells.simulator import CellSimulatorConfig, simulate
 from anyjepa.data.cells.splits import ByCell, UnseenContext, UnseenPerturbation, split
 from anyjepa.errors import InputError
 from anyjepa.perturbation.measured import effects_of
-from anyjepa.perturbation.methods.contexts import Contexts
+from anyjepa.perturbation.methods.unseen import Contexts
 from anyjepa.perturbation.scoring.baselines import perturbed_mean, same_elsewhere
-from anyjepa.perturbation.scoring.evaluate import judge
+from anyjepa.perturbation.scoring.evaluate import evaluate_methods
 
 SMALL = CellSimulatorConfig(genes=30, regulators=6, singles=6, doubles=2, cells=20, controls=60, batches=3)
 
@@ -114,7 +114,7 @@ def test_papalexi_2021_a_replicate_is_foretold_by_the_others(test_data: Path) ->
     screen = read_h5ad(test_data / "papalexi2021" / "papalexi2021.h5ad", config)
     effects = effects_of(screen, split(screen, UnseenContext(label="batch", name="rep_2"), 0))
     assert (len(effects.conditions), int(effects.test.sum())) == (75, 25)
-    result = judge(
+    result = evaluate_methods(
         [effects],
         {"elsewhere": [same_elsewhere]},
         "rep_2",

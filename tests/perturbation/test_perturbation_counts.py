@@ -13,7 +13,7 @@ from anyjepa.data.cells.qc import QualityConfig
 from anyjepa.errors import InputError
 from anyjepa.perturbation.predictions.counts import dispersions, expected_counts, sample_cells
 from anyjepa.perturbation.predictions.export import cells_to_anndata, to_anndata
-from anyjepa.perturbation.predictions.predict import Answer
+from anyjepa.perturbation.predictions.predict import PredictedConditions
 from anyjepa.perturbation.scoring.effects import Prediction
 
 GENES = 40
@@ -28,11 +28,11 @@ def screened(cells: int = 300, share: float = 0.5, seed: int = 0) -> tuple[np.nd
     return np.log1p(counts * 1e4 / library[:, None]), library
 
 
-def answered(control: np.ndarray, seed: int = 1) -> Answer:
+def answered(control: np.ndarray, seed: int = 1) -> PredictedConditions:
     change = 0.4 * np.random.default_rng(seed).normal(size=(2, GENES))
     genes = tuple(f"g{i}" for i in range(GENES))
     sets = (frozenset({"g0"}), frozenset({"g0", "g1"}))
-    return Answer(genes, ("g0", "g0+g1"), sets, control, Prediction(change, change - 0.1, change + 0.2))
+    return PredictedConditions(genes, ("g0", "g0+g1"), sets, control, Prediction(change, change - 0.1, change + 0.2))
 
 
 def test_expected_counts_undo_log1p_and_have_the_panels_share() -> None:

@@ -26,7 +26,9 @@ def test_a_method_sees_nothing_of_the_test_conditions():
     assert effects.train.mean.shape == (12, 30)
     assert effects.held_out.perturbed[0] == {"g0", "g1"}
     assert effects.train.cells("g0")[0].shape == (40, 30)
-    with pytest.raises(InputError, match=r"cells of 'g0\+g1', no training condition, were asked for; there"):
+    with pytest.raises(
+        InputError, match=r"'g0\+g1' is not a training condition, so a method may not see its cells; there"
+    ):
         effects.train.cells("g0+g1")
 
 

@@ -14,7 +14,7 @@ from anyjepa.perturbation.methods.head import Head, HeadConfig, latent_head
 from anyjepa.perturbation.methods.representations import components, shared
 from anyjepa.perturbation.scoring.baselines import additive
 from anyjepa.perturbation.scoring.effects import Effects
-from anyjepa.perturbation.scoring.evaluate import judge
+from anyjepa.perturbation.scoring.evaluate import evaluate_methods
 
 ONE, PAIR = frozenset({"g0"}), frozenset({"g0", "g1"})
 
@@ -71,7 +71,7 @@ def test_unseen_doubles_of_simulated_screens() -> None:
         done = split(screen, UnseenCombination(test=0.5, validation=0.025), seed)
         parts.append(effects_of(screen, done.conditions, f"{seed}: "))
     fit = shared(lambda train: components(train, 100))
-    result = judge(parts, {"head": [lambda train: latent_head(fit(train))(train)]}, "simulated screens")
+    result = evaluate_methods(parts, {"head": [lambda train: latent_head(fit(train))(train)]}, "simulated screens")
     rows = {row.name: {name: value.mean for name, value in row.metrics.items()} for row in result.rows}
     head, sums, scaled = rows["head"], rows["additive"], rows["0.7 x additive"]
     assert head["top20_mse"] < 0.5 * sums["top20_mse"]

@@ -10,9 +10,8 @@ import pytest
 
 from anyjepa.perturbation.scoring.baselines import gene_ridge
 from anyjepa.perturbation.scoring.effects import Effects, half_split
-from anyjepa.perturbation.scoring.evaluate import judge
-from anyjepa.perturbation.scoring.result import Judgement
-from anyjepa.perturbation.scoring.scores import Exam
+from anyjepa.perturbation.scoring.evaluate import HeldOut, evaluate_methods
+from anyjepa.perturbation.scoring.result import PerturbationResult
 
 GENES, REGULATORS, SCREENS = 500, 60, 5
 
@@ -94,11 +93,13 @@ def screens() -> list[Screen]:
 
 
 @pytest.fixture(scope="session")
-def judged(screens) -> dict[bool, Judgement]:
+def judged(screens) -> dict[bool, PerturbationResult]:
     """Of unseen singles and of unseen doubles; the cells would cost time and are judged elsewhere."""
     splits = {doubles: [effects(screen, i, doubles) for i, screen in enumerate(screens)] for doubles in (False, True)}
     return {
-        doubles: judge([replace(one, cells=None) for one in of], {"ridge, judged": [gene_ridge]}, "five screens")
+        doubles: evaluate_methods(
+            [replace(one, cells=None) for one in of], {"ridge, judged": [gene_ridge]}, "five screens"
+        )
         for doubles, of in splits.items()
     }
 
@@ -140,7 +141,7 @@ def test_the_ceiling_has_the_stated_values(screens, doubles):
     for i, screen in enumerate(screens):
         split = effects(screen, i, doubles)
         truth, prediction = half_split(split.held_out)
-        scores = Exam(truth, split.train.change.mean(0), None).scores(prediction)
+        scores = HeldOut(truth, split.train.change.mean(0), None).scores(prediction)
         found.append([scores[name].mean() for name in NAMES])
     for value, expected, tolerance in zip(np.mean(found, 0), CEILINGS[doubles], TOLERANCE, strict=True):
         assert value == pytest.approx(expected, abs=tolerance)

@@ -14,7 +14,7 @@ from anyjepa.errors import InputError
 from anyjepa.perturbation.measured import effects_of
 from anyjepa.perturbation.methods.head import HeadConfig, latent_head
 from anyjepa.perturbation.methods.unseen import Unseen
-from anyjepa.perturbation.scoring.evaluate import judge
+from anyjepa.perturbation.scoring.evaluate import evaluate_methods
 
 SHORT = HeadConfig(steps=300)
 
@@ -80,7 +80,7 @@ def test_unseen_singles_of_two_small_screens() -> None:
         )
         tested = {name for one in parts[-1].held_out.perturbed for name in one}
         assert not any(one & tested for one in parts[-1].train.perturbed)
-    result = judge(parts, {"head": [latent_head(itself, SHORT)]}, "small screens")
+    result = evaluate_methods(parts, {"head": [latent_head(itself, SHORT)]}, "small screens")
     rows = {row.name: {name: value.mean for name, value in row.metrics.items()} for row in result.rows}
     for ridge in ("ridge (G W P')", "ridge on co-expression"):
         assert rows["head"]["pearson_vs_mean"] > rows[ridge]["pearson_vs_mean"] + 0.05

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from anyjepa.perturbation.scoring.result import Judgement
+from anyjepa.perturbation.scoring.result import PerturbationResult
 from anyjepa.runs.folder import open_run
 
 SHORT = [
@@ -28,7 +28,7 @@ FEW = {
 OWN = ["the model's own predictor", "its predictor, conditions exchanged"]
 
 
-def judged(cli, folder, recipe: str, *edits: str) -> Judgement:
+def judged(cli, folder, recipe: str, *edits: str) -> PerturbationResult:
     few = [f"data.simulator.{key}={value}" for key, value in {"genes": 60, **FEW[recipe]}.items()]
     words = [word for edit in (*SHORT, *few, *edits) for word in ("--set", edit)]
     done = cli("pretrain", recipe, "-o", folder, *words)
@@ -36,7 +36,7 @@ def judged(cli, folder, recipe: str, *edits: str) -> Judgement:
     done = cli("evaluate", folder, "--protocol", "perturbation")
     assert done.code == 0, done.err
     assert "half-split ceiling" in done.out
-    return Judgement.from_json(open_run(folder).judgements / "held-out-embedded.json")
+    return PerturbationResult.from_json(open_run(folder).perturbations / "held-out-embedded.json")
 
 
 def test_unseen_compounds_are_answered_at_every_dose(cli, tmp_path):

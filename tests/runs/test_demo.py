@@ -9,7 +9,7 @@ import pytest
 
 from anyjepa.evaluation.proteins.result import ProteinResult
 from anyjepa.evaluation.result import Result
-from anyjepa.perturbation.scoring.result import Judgement
+from anyjepa.perturbation.scoring.result import PerturbationResult
 from anyjepa.recipes.schema import load_recipe
 from anyjepa.runs import demo
 from anyjepa.runs.folder import Run, open_run
@@ -98,7 +98,7 @@ def test_every_task_is_judged_beside_controls(short):
         (told,) = (ProteinResult.from_json(path) for path in short.proteins.iterdir())
         assert {"expression itself", "tokens of random weights"} <= {row.name for row in told.rows}
     elif short.recipe.data.kind == "cells":
-        (judged,) = (Judgement.from_json(path) for path in short.judgements.iterdir())
+        (judged,) = (PerturbationResult.from_json(path) for path in short.perturbations.iterdir())
         knocked = {"additive", "head on random weights"} if short.recipe.name == "perturb-demo" else set()
         assert {"no change", "the model's own predictor"} | knocked <= {row.name for row in judged.rows}
     assert asked == sorted((task, few) for task in TASKS[short.recipe.data.kind] for few in (0, 5))

@@ -18,13 +18,13 @@ from scipy import sparse
 import anyjepa
 from anyjepa.data.cells.simulator import CellSimulatorConfig, simulate
 from anyjepa.errors import InputError
-from anyjepa.perturbation.scoring.result import Judgement
+from anyjepa.perturbation.scoring.result import PerturbationResult
 from anyjepa.recipes.schema import load_recipe
 from anyjepa.report.contents import read_contents
 from anyjepa.report.page import page
-from anyjepa.report.perturbations import perturbations
+from anyjepa.report.perturbation_results import perturbations
+from anyjepa.runs.cells.evaluate_perturbations import evaluate_perturbations
 from anyjepa.runs.folder import Run, open_run
-from anyjepa.runs.perturbations import evaluate_perturbations
 from anyjepa.runs.pretrain import build_objective, pretrain
 from anyjepa.training.logs import read_metrics
 
@@ -62,12 +62,12 @@ def run(cli, tmp_path_factory) -> Run:
 
 
 @pytest.fixture(scope="module")
-def judged(cli, run) -> Judgement:
+def judged(cli, run) -> PerturbationResult:
     done = cli("evaluate", run.folder, "--protocol", "perturbation", "--seeds", 1)
     assert done.code == 0, done.err
     assert "half-split ceiling" in done.out
     assert done.out.splitlines()[-1].startswith("report: ")
-    return Judgement.from_json(run.judgements / "held-out-embedded.json")
+    return PerturbationResult.from_json(run.perturbations / "held-out-embedded.json")
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,7 @@ def test_a_broken_judgement_is_a_note_on_the_report(run, judged, tmp_path, text)
     contents = read_contents(tmp_path)
     assert any("perturbations/held-out.json cannot be read" in note for note in contents.notes)
     assert page(contents)
-    plain = json.loads((run.judgements / "held-out-embedded.json").read_text())
+    plain = json.loads((run.perturbations / "held-out-embedded.json").read_text())
     for spoil in (
         lambda: plain["places"].update(true=plain["places"]["true"][:1]),
         lambda: plain.update(conditions=plain["conditions"][:1]),
@@ -143,10 +143,10 @@ def test_a_broken_judgement_is_a_note_on_the_report(run, judged, tmp_path, text)
     ):
         spoil()
         (tmp_path / "perturbations/held-out.json").write_text(json.dumps(plain))
-        assert not read_contents(tmp_path).judgements
+        assert not read_contents(tmp_path).perturbations
         assert page(read_contents(tmp_path))
     (tmp_path / "perturbations/held-out.json").write_text(json.dumps(plain))
-    assert not read_contents(tmp_path).judgements
+    assert not read_contents(tmp_path).perturbations
 
 
 def test_other_data_are_split_anew(cli, run, file, tmp_path):
@@ -155,8 +155,8 @@ def test_other_data_are_split_anew(cli, run, file, tmp_path):
     other = pretrain(recipe, output=tmp_path / "run")
     done = cli("evaluate", other.folder, "--data", file, "--protocol", "perturbation", "--seeds", 1, "--folds", 2)
     assert done.code == 0, done.err
-    (path,) = other.judgements.glob("other-screen-*.json")
-    found = Judgement.from_json(path)
+    (path,) = other.perturbations.glob("other-screen-*.json")
+    found = PerturbationResult.from_json(path)
     assert found.notices[0].startswith("OTHER DATA: the model was trained on none of these cells")
     assert found.splits == 2
     assert {condition.split for condition in found.conditions} == {0, 1}
@@ -170,7 +170,7 @@ def test_a_model_of_a_file_is_judged_on_what_it_has_not_seen(cli, file, tmp_path
     assert first.splits == 1
     again = evaluate_perturbations(held, seeds=1)  # without data: what it was trained on, never the simulator
     assert [row.scores for row in again.rows] == [row.scores for row in first.rows]
-    assert len(list(held.judgements.iterdir())) == 1
+    assert len(list(held.perturbations.iterdir())) == 1
     done = cli("perturb", held.folder, "--condition", "T1+T2", "-o", tmp_path / "p.csv")
     assert done.code == 0, done.err
     done = cli("evaluate", held.model, "--data", file, "--protocol", "perturbation", "--seeds", 1)

@@ -21,8 +21,8 @@ from anyjepa.errors import InputError
 from anyjepa.evaluation.proteins.result import ProteinResult
 from anyjepa.report.contents import read_contents
 from anyjepa.report.page import page
+from anyjepa.runs.cells.evaluate_proteins import evaluate_proteins, predict_latents
 from anyjepa.runs.folder import Run, open_run
-from anyjepa.runs.proteins import evaluate_proteins, predict_latents
 from anyjepa.weights.folder import load_model
 
 CELLS = {"genes": 60, "regulators": 12, "proteins": 8, "types": 3, "cells": 300}

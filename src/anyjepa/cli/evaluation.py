@@ -210,9 +210,9 @@ def _label_file(
 
 def _protocol(protocol: str, options: dict[str, Any], edits: list[str]) -> Callable[..., Any]:
     """The function that evaluates by a protocol. Raises InputError for an option that the protocol does not have."""
+    from anyjepa.runs.cells.evaluate_perturbations import evaluate_perturbations
+    from anyjepa.runs.cells.evaluate_proteins import evaluate_proteins
     from anyjepa.runs.evaluate import evaluate
-    from anyjepa.runs.perturbations import evaluate_perturbations
-    from anyjepa.runs.proteins import evaluate_proteins
 
     of_cells = {  # with the names of the options that they have
         "perturbation": (evaluate_perturbations, {"seeds": "seeds", "folds": "splits"}),

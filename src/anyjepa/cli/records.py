@@ -168,8 +168,8 @@ def perturb(
     imports: ImportOption = None,
 ) -> None:
     """Predict how perturbations that were not measured change gene expression."""
-    from anyjepa.perturbation.predictions.questions import Goal
-    from anyjepa.runs.perturb import perturb_files
+    from anyjepa.perturbation.predictions.ranking import Goal
+    from anyjepa.runs.cells.predict import perturb_files
 
     rising, falling = (tuple(filter(None, (genes or "").split(","))) for genes in (up, down))
     count = perturb_files(

@@ -34,7 +34,7 @@ def demo(
     """Simulate data, pretrain a small model, evaluate it and write a report. Takes a few minutes."""
     from anyjepa.evaluation.proteins.result import ProteinResult
     from anyjepa.evaluation.result import Result
-    from anyjepa.perturbation.scoring.result import Judgement
+    from anyjepa.perturbation.scoring.result import PerturbationResult
     from anyjepa.report.page import write_report
     from anyjepa.runs.demo import demo, demo_recipe
     from anyjepa.training.interrupt import Interrupted
@@ -46,7 +46,7 @@ def demo(
     except Interrupted as stop:
         again = ["pretrain", str(stop.folder / "recipe.yaml"), "--output", str(stop.folder), "--resume"]
         _stopped(stop, [*again, *_imports(imports)])
-    for folder, kind in ((run.results, Result), (run.judgements, Judgement), (run.proteins, ProteinResult)):
+    for folder, kind in ((run.results, Result), (run.perturbations, PerturbationResult), (run.proteins, ProteinResult)):
         for file in sorted(folder.glob("*.json")):
             show(kind.from_json(file))
     echo(f"model: {run.model}")

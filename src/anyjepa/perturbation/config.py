@@ -1,4 +1,4 @@
-"""How predictions of perturbations are judged on a model's representation: the settings."""
+"""Settings for evaluating how well a model's representation predicts perturbations."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ class PerturbationConfig(Config):
 
     split: SplitConfig = Field(
         default=UnseenCombination(),
-        description="what is held out of data that the model was not trained on; of its own data what training held "
-        "out",
+        description="what is held out of data that the model was not trained on; its own data keep the split of "
+        "training",
     )
     splits: Repeats = Field(default=5, description="random splits of such data")
-    seeds: Repeats = Field(default=3, description="heads a representation, each from other random numbers")
+    seeds: Repeats = Field(default=3, description="heads per representation, each from other random numbers")
     head: HeadConfig = HeadConfig()
     components: PositiveInt = Field(
-        default=100, description="of every representation that a head stands on, all tokens or expression (PCA)"
+        default=100, description="principal components of each representation that a head is fitted on"
     )
     above: str | None = Field(
         default=None,
-        description="a metric: conditions whose half-split ceiling is no better in it than the perturbed mean are left "
-        f"out; one of {', '.join(METRICS)}",
+        description="a metric; leave out conditions whose half-split ceiling does not beat the perturbed mean in it; "
+        f"one of {', '.join(METRICS)}",
     )
     bootstrap: NonNegativeInt = Field(
         default=1000, le=100_000, description="resamples of conditions for an interval; 0: none"

@@ -16,7 +16,7 @@ from anyjepa.errors import reason
 from anyjepa.evaluation.proteins.result import ProteinResult
 from anyjepa.evaluation.result import WHAT, Result
 from anyjepa.limits import MEMORY, RECIPE
-from anyjepa.perturbation.scoring.result import Judgement
+from anyjepa.perturbation.scoring.result import PerturbationResult
 from anyjepa.recipes.yaml_text import plain_yaml
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ class Contents:
     environment: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Curve] = field(default_factory=dict)  # column of metrics.csv -> curve
     results: list[Result] = field(default_factory=list)  # from results/, sorted by file name
-    judgements: list[Judgement] = field(default_factory=list)  # from perturbations/, sorted by file name
+    perturbations: list[PerturbationResult] = field(default_factory=list)  # from perturbations/, sorted by file name
     proteins: list[ProteinResult] = field(default_factory=list)  # from proteins/, sorted by file name
     masks: dict[str, np.ndarray] | None = None
     embedding: dict[str, np.ndarray] | None = None
@@ -58,7 +58,7 @@ class Contents:
     @property
     def without_labels(self) -> bool:
         """Whether the run has evaluations that need no labels (perturbations or proteins)."""
-        return bool(self.judgements or self.proteins)
+        return bool(self.perturbations or self.proteins)
 
     @property
     def hides_nothing(self) -> bool:
@@ -94,7 +94,9 @@ def read_contents(run: Path) -> Contents:
     for path in sorted((run / "results").glob("*.json")):
         contents.results += read(f"results/{path.name}", lambda path: [_result(path)], [])
     for path in sorted((run / "perturbations").glob("*.json")):
-        contents.judgements += read(f"perturbations/{path.name}", lambda path: [Judgement.from_json(path)], [])
+        contents.perturbations += read(
+            f"perturbations/{path.name}", lambda path: [PerturbationResult.from_json(path)], []
+        )
     for path in sorted((run / "proteins").glob("*.json")):
         contents.proteins += read(f"proteins/{path.name}", lambda path: [ProteinResult.from_json(path)], [])
     if not contents.hides_nothing:

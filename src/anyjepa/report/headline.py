@@ -8,13 +8,13 @@ import numpy as np
 
 from anyjepa.evaluation.proteins.result import ProteinResult
 from anyjepa.evaluation.result import Result
-from anyjepa.perturbation.scoring.result import Judgement
+from anyjepa.perturbation.scoring.result import PerturbationResult
 from anyjepa.recipes.schema import changes
 from anyjepa.report.contents import Contents
 from anyjepa.report.estimates import auroc, mean_text, range_text, text, title
 from anyjepa.report.markup import Html, join, number, tag
-from anyjepa.report.perturbations import perturbation_summary
-from anyjepa.report.proteins import protein_summary
+from anyjepa.report.perturbation_results import perturbation_summary
+from anyjepa.report.protein_results import protein_summary
 
 
 def headline(run: Contents) -> tuple[str, Html]:
@@ -26,8 +26,8 @@ def headline(run: Contents) -> tuple[str, Html]:
     ]
     if described := changes(run.recipe) or run.recipe.get("description"):
         parts.append(tag("p", described))
-    quoted = next(iter([*run.judgements, *run.proteins]), None) or _quoted(run)
-    if isinstance(quoted, Judgement):
+    quoted = next(iter([*run.perturbations, *run.proteins]), None) or _quoted(run)
+    if isinstance(quoted, PerturbationResult):
         summary = perturbation_summary(quoted)
     else:
         summary = protein_summary(quoted) if isinstance(quoted, ProteinResult) else label_summary(quoted)

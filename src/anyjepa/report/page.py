@@ -16,8 +16,8 @@ from anyjepa.report.headline import headline
 from anyjepa.report.markup import Html, join, tag
 from anyjepa.report.masks import masks
 from anyjepa.report.neighbours import attention, neighbours
-from anyjepa.report.perturbations import perturbations
-from anyjepa.report.proteins import proteins
+from anyjepa.report.perturbation_results import perturbations
+from anyjepa.report.protein_results import proteins
 from anyjepa.report.results import evaluations, per_class
 from anyjepa.writing import write_text
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from anyjepa.errors import InputError, did_you_mean
 from anyjepa.recipes.plain import recipe_names
 from anyjepa.recipes.schema import Recipe, load_recipe
+from anyjepa.runs.cells.evaluate_perturbations import evaluate_perturbations
+from anyjepa.runs.cells.evaluate_proteins import evaluate_proteins
 from anyjepa.runs.evaluate import evaluate
 from anyjepa.runs.folder import Run
-from anyjepa.runs.perturbations import evaluate_perturbations
 from anyjepa.runs.pretrain import pretrain
-from anyjepa.runs.proteins import evaluate_proteins
 
 
 def demo_names() -> list[str]:

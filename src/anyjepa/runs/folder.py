@@ -36,7 +36,7 @@ class Run:
         return self.folder / "results"
 
     @property
-    def judgements(self) -> Path:
+    def perturbations(self) -> Path:
         """Of predicted perturbations."""
         return self.folder / "perturbations"
 

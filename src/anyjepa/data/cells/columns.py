@@ -1,10 +1,17 @@
-"""Which column of a table of cells says what: found by usual names, or named by the user."""
+"""What the columns of a table of cells say: which column has which role, and the condition of each cell."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Literal, get_args
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import numpy as np
+
+from anyjepa.data.cells.conditions import CONTROL, Condition, is_control, parse, split
+from anyjepa.data.cells.controls import check_controls, look_alikes, resolve
+from anyjepa.data.cells.naming import NONE, Naming, ask_for_separator, warn_of_halves
+from anyjepa.data.cells.screen import Labels
 from anyjepa.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -12,7 +19,6 @@ if TYPE_CHECKING:
 
 Role = Literal["condition", "batch", "cell_type", "donor", "dose", "time", "guide_share"]
 ROLES: tuple[Role, ...] = get_args(Role)
-NONE = "none"  # said for a column that is not there, or not to be used
 
 _USUAL: dict[Role, tuple[tuple[str, ...], ...]] = {  # letters and digits only; a later group where the first has none
     "condition": (
@@ -37,31 +43,176 @@ _USUAL: dict[Role, tuple[tuple[str, ...], ...]] = {  # letters and digits only; 
     "time": (("time", "timepoint", "hours", "timehours"),),
     "guide_share": (("grnatopfrac", "guidetopfrac", "guideshare", "topguideshare"),),
 }
+_MISSING = {"", "nan", "NaN", "None", "none", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaT"}
+_UNASSIGNED = re.compile(
+    r"[\W_]+|un(assigned|determined|known|called|mapped)|ambiguous|multi(ple|plets?)|doublets?", re.IGNORECASE
+)
+"""Names of cells whose perturbation nobody knows, as tools that assign guides write them."""
 
 
-def find_column(obs: DataFrame, role: Role, given: str | None, where: str) -> str | None:
-    """The column of this role: `given`, else the one with a usual name; None if there is none or 'none' is given.
+def find_column(obs: DataFrame, role: Role, name: str | None, where: str) -> str | None:
+    """The column of this role: `name`, else one with a usual name; None if there is none, or if `name` is 'none'.
 
-    InputError if a given column is not there, if no condition is found, or if several fit and differ.
+    Raises InputError if the table has no column `name`, if no column is the condition, or if several fit and differ.
     """
     columns = [str(column) for column in obs.columns]
-    if given is not None:
-        if given != NONE and given not in columns:
-            raise InputError(f"{where}: column '{given}' ({role}) is not there{did_you_mean(given, columns)}")
-        return None if given == NONE else given
+    if name is not None:
+        if name not in (NONE, *columns):
+            raise InputError(f"{where}: column '{name}' ({role}) is not there{did_you_mean(name, columns)}")
+        return None if name == NONE else name
     for names in _USUAL[role]:
-        found = [column for column in columns if re.sub(r"[^a-z0-9]", "", column.lower()) in names]
-        found = [c for place, c in enumerate(found) if not any(_same(obs, c, other) for other in found[:place])]
-        if len(found) > 1:
-            raise InputError(f"{where}: columns {' and '.join(found)} could each be the {role}; set {role}=COLUMN")
-        if found:
-            return found[0]
+        fitting = [column for column in columns if re.sub(r"[^a-z0-9]", "", column.lower()) in names]
+        fitting = [c for place, c in enumerate(fitting) if not any(_same(obs, c, other) for other in fitting[:place])]
+        if len(fitting) > 1:
+            raise InputError(f"{where}: columns {' and '.join(fitting)} could each be the {role}; set {role}=COLUMN")
+        if fitting:
+            return fitting[0]
     if role == "condition":
         raise InputError(
             f"{where}: no column has a usual name of the condition, as 'perturbation'; set condition=COLUMN; "
             f"there are: {', '.join(columns[:40]) or 'none'}"
         )
     return None
+
+
+def assign(
+    obs: DataFrame,
+    columns: Mapping[Role, str | None],
+    genes: Collection[str],
+    config: Naming,
+    where: str,
+) -> tuple[tuple[Condition, ...], np.ndarray, list[str]]:
+    """All conditions, the control first, then by size and name; (N,) the number of each cell's, -1 for none; and the
+    names that controls have in the file.
+
+    'A_B' is a pair if both are genes or occur alone in the column; a DataWarning is issued if only one is.
+    'unassigned', 'doublet', '*' and the like are not conditions. Without a column of conditions all cells are controls.
+
+    Raises InputError if there is no control or more than one candidate, if names look like pairs but are not read as
+    pairs, for empty names, and for doses or times that are not numbers.
+    """
+    column = columns["condition"]
+    if column is None:
+        return (CONTROL,), np.zeros(len(obs), np.int64), []
+    place = f"{where}: column '{column}'"
+    named = {str(name).strip() for name in config.control or ()}
+    names, codes = _texts(obs, column, named, _UNASSIGNED)
+    sizes = dict(zip(names, np.bincount(codes[codes >= 0], minlength=len(names)).tolist(), strict=True))
+    mark = config.separator or "_"
+    pieces = {piece.strip() for name in names for piece in (name, *re.split(rf"\+|{re.escape(mark)}", name))}
+    if config.control is None:
+        controls = {name for name in names if parse(name, known=genes).is_control}
+    else:
+        controls = resolve(config.control, pieces, place)
+    alone = {name for name in names if "+" not in name and mark not in name and not is_control(name)}
+    known = {*genes, *alone} - controls
+    if config.separator is None:
+        ask_for_separator(sizes, known, {*names, *known}, controls, place)
+    similar = look_alikes(names, known, controls, config.separator)
+    check_controls(controls, similar, sizes, config.control is not None, config.other_controls, place)
+    known |= similar
+    warn_of_halves(names, known, controls, config.separator, place)
+    joint = codes.astype(np.int64)
+    if config.other_controls == "skip":
+        left_out = [bool(similar & {name, *split(name, known, controls, config.separator)}) for name in names]
+        joint[np.array([*left_out, False])[codes]] = -1
+    amounts: list[np.ndarray] = []
+    for role in ("dose", "time"):
+        amount = columns[role]
+        values, number = np.unique(
+            np.full(len(obs), np.nan) if amount is None else numbers(obs, amount, where), return_inverse=True
+        )
+        amounts.append(values)
+        joint = np.where(joint < 0, -1, joint * len(values) + number)
+    met, back = np.unique(joint, return_inverse=True)
+    conditions = [
+        None if number < 0 else _condition(number, names, amounts, known, controls, config, place)
+        for number in met.tolist()
+    ]
+    distinct = sorted({c for c in conditions if c and not c.is_control}, key=lambda c: (len(c), str(c)))
+    order = {condition: number for number, condition in enumerate((CONTROL, *distinct))}
+    numbered = np.array([-1 if condition is None else order[condition] for condition in conditions], np.int64)
+    return (CONTROL, *distinct), numbered[back.ravel()], sorted(controls)
+
+
+def _condition(
+    number: int,
+    names: Sequence[str],
+    amounts: Sequence[np.ndarray],
+    known: Collection[str],
+    controls: Collection[str],
+    config: Naming,
+    place: str,
+) -> Condition:
+    """The condition for each distinct combination of name, dose and time, numbered by `number`."""
+    rest, time = divmod(number, len(amounts[1]))
+    name, dose = divmod(rest, len(amounts[0]))
+    try:
+        return parse(
+            names[name],
+            kind=config.perturbed_by,
+            dose=_known(amounts[0][dose]),
+            time=_known(amounts[1][time]),
+            known=known,
+            controls=controls,
+            separator=config.separator,
+        )
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
+
+
+def labels(obs: DataFrame, column: str | None, cells: np.ndarray, where: str) -> Labels | None:
+    """The column's texts of these cells. InputError if one has none."""
+    if column is None:
+        return None
+    names, codes = _texts(obs, column)
+    if (codes[cells] < 0).any():
+        cell = obs.index[cells[(codes[cells] < 0).argmax()]]
+        raise InputError(f"{where}: cell '{cell}' has no value in column '{column}'; name another column, or 'none'")
+    return Labels(names, codes[cells])
+
+
+def numbers(obs: DataFrame, column: str | None, where: str) -> np.ndarray:
+    """(N,) float64 of a column, NaN where it is empty. InputError for anything else."""
+    from pandas import to_numeric
+
+    texts = obs[column].astype(object)
+    values: Any = to_numeric(texts, errors="coerce")
+    wrong = values.isna() & texts.notna() & ~texts.astype(str).isin(list(_MISSING))
+    if wrong.any():
+        cell = int(wrong.to_numpy().argmax())
+        raise InputError(f"{where}: column '{column}', cell '{obs.index[cell]}': '{texts.iloc[cell]}' is no number")
+    return values.to_numpy(float)
+
+
+def _texts(
+    obs: DataFrame, column: str | None, named: Collection[str] = (), unassigned: re.Pattern[str] | None = None
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """The distinct texts of a column, and the (N,) index of each cell's text; -1 if missing.
+
+    named: texts that are names, even if they usually mean a missing value. unassigned: more texts that mean that.
+    """
+    from pandas import factorize
+
+    codes, found = factorize(obs[column])
+    names = [_text(name) for name in found]
+    missing = _MISSING | {name for name in names if unassigned and unassigned.fullmatch(name)}
+    distinct = sorted(set(names) - (missing - set(named)))
+    place = {name: number for number, name in enumerate(distinct)}
+    return tuple(distinct), np.array([*(place.get(name, -1) for name in names), -1], np.int64)[codes]
+
+
+def _text(value: Any) -> str:
+    """A cell of a table as text; 2.0 becomes 2, because missing values elsewhere turn a column into floats."""
+    if isinstance(value, bytes):
+        return value.decode(errors="replace").strip()
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def _known(value: Any) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def _same(obs: DataFrame, first: str, second: str) -> bool:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from anyjepa.data.cells.assignment import Naming, assign, labels, numbers
-from anyjepa.data.cells.columns import NONE, ROLES, Role, find_column
+from anyjepa.data.cells.columns import ROLES, Role, assign, find_column, labels, numbers
 from anyjepa.data.cells.conditions import Condition
 from anyjepa.data.cells.matrix import BackedMatrix
+from anyjepa.data.cells.naming import NONE, Naming
 from anyjepa.data.cells.opening import Memory, Opened, open_anndata, open_h5ad
 from anyjepa.data.cells.proteins import find_proteins
 from anyjepa.data.cells.qc import QualityConfig, describe, refuse_most, scan

@@ -10,10 +10,11 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from anyjepa.config import Config
-from anyjepa.data.cells.columns import NONE
 from anyjepa.data.cells.conditions import Kind, cut, guide, is_control, split
 from anyjepa.data.cells.controls import Name, Others, option
 from anyjepa.errors import DataWarning, InputError
+
+NONE = "none"  # the user's word for a column that the table does not have, or that is not used
 
 _MARK = re.compile(r"\s+(?:and|plus|with|x)\s+|[^A-Za-z0-9]+")  # what may stand between the two names of a pair
 _NUMBER = re.compile(r"[-+.\deE]+")

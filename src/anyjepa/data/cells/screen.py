@@ -74,6 +74,11 @@ class Screen:
         return len(self.ids)
 
     @property
+    def has_amounts(self) -> bool:
+        """Whether a perturbation has a dose or a time, so that its name alone does not say what was done."""
+        return any(one.dose is not None or one.time is not None for condition in self.conditions for one in condition)
+
+    @property
     def has_counts(self) -> bool:
         """Whether raw counts are kept."""
         return self.library is not None

@@ -1,4 +1,4 @@
-"""What judging proteins told from expression found, as JSON and as a table for the terminal."""
+"""The result of scoring proteins predicted from expression, as JSON and as a table for the terminal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Over = Literal["cells", "donors"]
 
 
 class ProteinRow(Config):
-    """One way to tell proteins from expression."""
+    """One way to predict proteins from expression."""
 
     name: str
     by_protein: tuple[float, ...] | None = Field(description="R2 of each; none: a row that is only matched")
@@ -33,17 +33,17 @@ class ProteinRow(Config):
 
 
 class ProteinResult(Config):
-    """Proteins told from expression, the first row by the model, the others beside it."""
+    """Scores of proteins predicted from expression: the model in the first row, then what it is compared with."""
 
     schema_version: Literal[1] = 1
-    data: str = Field(description="what was judged on, in words")
+    data: str = Field(description="the data, in words")
     proteins: tuple[str, ...]
     left_out: tuple[str, ...] = Field(default=(), description="proteins that do not vary, in training or in the test")
-    cells: tuple[int, int] = Field(description="that train the ridge, and that are tested")
-    group: int = Field(description="cells among which a cell's own proteins are looked for")
-    over: Over = Field(description="what the intervals draw anew")
+    cells: tuple[int, int] = Field(description="training cells of the ridge, and test cells")
+    group: int = Field(description="cells among which a cell is looked for by its proteins")
+    over: Over = Field(description="what the intervals resample")
     rows: tuple[ProteinRow, ...] = Field(min_length=1)
-    notices: tuple[str, ...] = Field(default=(), description="what a reader must know first")
+    notices: tuple[str, ...] = Field(default=(), description="notices for the reader")
     environment: dict[str, str]
 
     def __str__(self) -> str:
@@ -57,7 +57,7 @@ class ProteinResult(Config):
 
     @classmethod
     def from_json(cls, path: str | Path) -> ProteinResult:
-        """Read a file of judged proteins. Raises InputError with the first thing that does not fit."""
+        """Read a stored result. Raises InputError that names the first thing that does not fit."""
         where = f"{path}: not a result of proteins"
         result = validated(cls, read_json(Path(path)), where)
         for place, row in enumerate(result.rows):
@@ -71,21 +71,21 @@ class ProteinResult(Config):
         train, test = self.cells
         return (
             f"{len(self.proteins)} proteins; a ridge of {train:,} cells, tested on {test:,} others. R2: mean over "
-            "proteins, 0 is their training mean. Own rank: share of other cells whose proteins are farther from what "
-            "is predicted than the cell's own (chance .5); own first: share of cells whose own are the nearest of "
+            "proteins, 0 is their training mean. Own rank: share of other cells whose proteins are farther from the "
+            "prediction than the cell's own (0.5 by chance); own first: share of cells whose own are the nearest of "
             f"{self.group}. Differences are paired, with 95 % intervals over {self.over} (bootstrap)."
-            + (f" Left out, for they do not vary: {', '.join(self.left_out)}." if self.left_out else "")
+            + (f" Left out, as they do not vary: {', '.join(self.left_out)}." if self.left_out else "")
         )
 
 
 def _whole(row: ProteinRow, proteins: int, compared: bool) -> bool:
-    """Whether a row has all that is shown of it: only those after the first may be without R2."""
+    """Whether a row has every number that is shown. Only rows after the first may lack R2."""
     without = row.by_protein is None and compared
     if not without and (len(row.by_protein or ()) != proteins or not proteins):
         return False
     known = [name for name in METRICS if not without or name != "r2"]
-    told = [*row.metrics.items(), *(row.difference.items() if compared else ())]
-    there = [name for name, one in told if name in known and one.mean is not None and np.isfinite(one.mean)]
+    stored = [*row.metrics.items(), *(row.difference.items() if compared else ())]
+    there = [name for name, one in stored if name in known and one.mean is not None and np.isfinite(one.mean)]
     return sorted(there) == sorted(known * (1 + compared)) and bool(np.isfinite(row.by_protein or ()).all())
 
 
@@ -96,7 +96,7 @@ def render(result: ProteinResult) -> Group:
     from rich.table import Table
     from rich.text import Text
 
-    title = f"{result.data}: proteins told from expression"
+    title = f"{result.data}: proteins predicted from expression"
     table = Table(title=title, title_justify="left", box=box.HORIZONTALS, padding=0)
     table.add_column("")
     for heading in (*METRICS.values(), "R2, first row minus this"):

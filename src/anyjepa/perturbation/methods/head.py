@@ -11,8 +11,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from anyjepa.config import Config
-from anyjepa.perturbation.methods.contexts import Contexts
-from anyjepa.perturbation.methods.unseen import Unseen
+from anyjepa.perturbation.methods.unseen import Contexts, Unseen
 from anyjepa.perturbation.scoring.effects import Effects, Fit, Predict
 from anyjepa.randomness import torch_seed
 
@@ -21,7 +20,7 @@ Represent = Callable[[np.ndarray], np.ndarray]
 
 
 class HeadConfig(Config):
-    """A vector a perturbation, damped where several act, and an interaction between them."""
+    """A vector per perturbation, damped where several act, and an interaction between them."""
 
     hidden: PositiveInt = Field(default=128, description="width of the interaction's hidden layer")
     interaction: NonNegativeFloat = Field(default=0.3, description="factor of the interaction")
@@ -59,13 +58,13 @@ def latent_head(
     seed: int = 0,
     features: Mapping[str, np.ndarray] | None = None,
 ) -> Fit:
-    """A method for the judge: `Head` on the mean representation of training conditions, with a linear decoder.
+    """A method: `Head` on the mean representation of training conditions, with a linear decoder.
 
     Loss: squared error of the latent change, and `decoded` times that of the decoded change. The decoder begins as a
-    ridge from standardised representations of training cells to their expression. A perturbation that training does
-    not have is the mean of those it has, and what `Unseen` tells of its gene: by the slope of training cells along it,
-    and by `features` of genes (F,), a table of yours. No answer for a set with one that has neither. Where training
-    has several contexts, each with controls of its own, `Contexts` adds what the control state tells.
+    ridge from standardised representations of training cells to their expression. A perturbation that training lacks
+    is the mean of those it has plus what `Unseen` predicts for its gene: from the slope of training cells along it, and
+    from `features` of genes (F,), if passed. A set with a gene that has neither gets no prediction. Where training has
+    several contexts, each with its own controls, `Contexts` adds what the control state predicts.
     """
 
     def fit(train: Effects) -> Predict:
@@ -85,18 +84,18 @@ def latent_head(
             new = {name: change for name in others if (change := unseen.change(name)) is not None}
             every = [*names, *new]
             vectors = torch.cat([learned, learned.mean(0).expand(len(new), -1)])
-            answers = np.full(control.shape, np.nan)
+            changes = np.full(control.shape, np.nan)
             context = contexts.change(control)
-            told = [i for i, one in enumerate(perturbed) if one <= set(every)]
-            if told:
-                answers[told] = (head(_sets([perturbed[i] for i in told], every), vectors) @ decoder).numpy()
-                answers[told] += context[told]
-            for i in told:
+            rows = [i for i, one in enumerate(perturbed) if one <= set(every)]
+            if rows:
+                changes[rows] = (head(_sets([perturbed[i] for i in rows], every), vectors) @ decoder).numpy()
+                changes[rows] += context[rows]
+            for i in rows:
                 these = sorted(perturbed[i] & new.keys())
-                answers[i] += sum((new[name] for name in these), np.zeros(control.shape[1]))
+                changes[i] += sum((new[name] for name in these), np.zeros(control.shape[1]))
                 for gene, change in filter(None, (unseen.own_change(name, control[i]) for name in these)):
-                    answers[i, gene] = change
-            return answers
+                    changes[i, gene] = change
+            return changes
 
         return predict
 

@@ -1,28 +1,83 @@
-"""What the model's own conditional predictor says of a perturbation, decoded to expression."""
+"""Methods that a pretrained model brings: a head on its tokens, the same head on controls, its own predictor."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from anyjepa.data.cells.conditions import Condition
+from anyjepa.data.cells.encoding import PerturbationEncoding
 from anyjepa.errors import InputError
+from anyjepa.evaluation.controls import random_encoder
 from anyjepa.nn.encoder import Encoder
-from anyjepa.perturbation.methods.head import HeadConfig
-from anyjepa.perturbation.methods.representations import BATCH, all_tokens, decoder
+from anyjepa.perturbation.methods.head import HeadConfig, Represent, latent_head
+from anyjepa.perturbation.methods.representations import (
+    BATCH,
+    all_tokens,
+    components,
+    decoder,
+    expression,
+    shared,
+    sufficiency,
+)
 from anyjepa.perturbation.scoring.effects import Effects, Fit, Predict
 
-Encode = Callable[[frozenset[str]], tuple[np.ndarray, np.ndarray]]
-"""What is perturbed to its condition's tokens (1, P, width) and which of them are there (1, P); InputError: unknown."""
+
+def heads(encoder: Encoder, weights: str, count: int, config: HeadConfig, seeds: int) -> dict[str, list[Fit]]:
+    """The same head on four representations, by name, one fit per seed.
+
+    The representations are `count` principal components of the model's tokens (`weights` names them), of expression,
+    and of the tokens of a network with random weights, and expression itself.
+    """
+    representations: dict[str, Callable[[Effects], Represent]] = {
+        f"head on pretrained ({weights})": partial(components, count=count, represent=all_tokens(encoder)),
+        f"head on PCA ({count})": partial(components, count=count),
+        "head on random weights": partial(components, count=count, represent=all_tokens(random_encoder(encoder, 0))),
+        "head on raw expression": expression,
+    }
+    return {
+        name: [_head(of, config, seed) for of in [shared(each)] for seed in range(seeds)]
+        for name, each in representations.items()
+    }
 
 
-def predictor_fit(encoder: Encoder, predictor: nn.Module, encode: Encode, ridge: float = HeadConfig().ridge) -> Fit:
-    """A method for the judge that learns nothing but how to read tokens: a ridge from all tokens to expression.
+def heads_after(train: Effects, encoder: Encoder, count: int, config: HeadConfig, seeds: int) -> list[Fit]:
+    """The head on the model, one per seed. All use the components of `train`, also when they are fitted to parts."""
+    represent = components(train, count, all_tokens(encoder))
+    return [latent_head(represent, config, seed) for seed in range(seeds)]
+
+
+def decoded_scores(
+    encoder: Encoder, weights: str, count: int, ridge: float, effects: Sequence[Effects]
+) -> dict[str, float]:
+    """`sufficiency` of the model's tokens, of PCA and of random weights: the mean over splits, by name."""
+    representations: dict[str, Callable[[Effects], Represent]] = {
+        f"all tokens of the model ({weights})": lambda train: all_tokens(encoder),
+        f"PCA ({count})": partial(components, count=count),
+        "all tokens of random weights": lambda train: all_tokens(random_encoder(encoder, 0)),
+    }
+    return {
+        name: float(np.mean([sufficiency(of(part.train), part, ridge) for part in effects]))
+        for name, of in representations.items()
+    }
+
+
+def own_predictor(
+    encoder: Encoder,
+    predictor: nn.Module,
+    encoding: PerturbationEncoding,
+    conditions: Mapping[frozenset[str], Condition],
+    ridge: float = HeadConfig().ridge,
+) -> Fit:
+    """The model's own predictor as a method. All it fits is a ridge from tokens to expression.
 
     The change is the mean over control cells of the predicted tokens minus that of their tokens, decoded. predictor:
-    tokens (B, N, D), condition, valid -> tokens. No answer for a perturbation that `encode` refuses.
+    tokens (B, N, D), condition, valid -> tokens. conditions: by the set of perturbations that the method is called
+    with. There is no prediction for a perturbation that `encoding` does not know.
     """
 
     def fit(train: Effects) -> Predict:
@@ -31,15 +86,16 @@ def predictor_fit(encoder: Encoder, predictor: nn.Module, encode: Encode, ridge:
         assert train.controls is not None, "a predictor starts from control cells"
         before = represent(train.controls)
         tokens = torch.from_numpy(before).unflatten(1, (-1, encoder.dim))
-        device = next(predictor.parameters()).device
+        device = next(encoder.parameters()).device
+        predictor.to(device).eval()
 
         @torch.inference_mode()
         def after(perturbed: frozenset[str]) -> np.ndarray:
-            condition, valid = map(torch.from_numpy, encode(perturbed))
+            condition, valid = map(torch.from_numpy, encoding.encode([conditions[perturbed]]))
             moved: list[Tensor] = []
             for part in tokens.split(BATCH):
-                given = (one.expand(len(part), *one.shape[1:]).to(device) for one in (condition, valid))
-                moved.append(predictor.eval()(part.to(device), *given).flatten(1).cpu())
+                repeated = (one.expand(len(part), *one.shape[1:]).to(device) for one in (condition, valid))
+                moved.append(predictor(part.to(device), *repeated).flatten(1).cpu())
             return torch.cat(moved).numpy()
 
         def predict(perturbed: Sequence[frozenset[str]], control: np.ndarray) -> np.ndarray:
@@ -52,5 +108,12 @@ def predictor_fit(encoder: Encoder, predictor: nn.Module, encode: Encode, ridge:
             return changes
 
         return predict
+
+    return fit
+
+
+def _head(of: Callable[[Effects], Represent], config: HeadConfig, seed: int) -> Fit:
+    def fit(train: Effects) -> Predict:
+        return latent_head(of(train), config, seed)(train)
 
     return fit

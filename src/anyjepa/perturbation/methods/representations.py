@@ -1,4 +1,4 @@
-"""Representations of cells that a head can stand on, and how much of the expression they still hold."""
+"""Representations of cells that a head is fitted on, and how much of the expression they hold."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BATCH = 512  # cells encoded at a time
 
 
 def all_tokens(encoder: Encoder) -> Represent:
-    """Of each cell all tokens in a row, (n, tokens * D): their mean would keep what is common to them only."""
+    """All tokens of each cell in a row, (n, tokens * D); their mean would keep only what they share."""
 
     @torch.inference_mode()
     def represent(cells: np.ndarray) -> np.ndarray:
@@ -35,18 +35,24 @@ def all_tokens(encoder: Encoder) -> Represent:
     return represent
 
 
-def components(train: Effects, count: int, represent: Represent = lambda cells: cells) -> Represent:
+def expression(train: Effects) -> Represent:
+    """Expression itself as the representation."""
+    return _same
+
+
+def components(train: Effects, count: int, represent: Represent | None = None) -> Represent:
     """The first principal components of a representation, here of expression itself.
 
     They are fitted to training cells, controls among them, evenly thinned to 4,000 at most.
     """
+    represent = represent or _same
     z = represent(_thinned(_everyone(train), 4000))
     fitted = PCA(min(count, *z.shape), svd_solver="randomized", random_state=0).fit(z)
     return _once(lambda cells: fitted.transform(represent(cells)))
 
 
 def shared(of: Callable[[Effects], Represent]) -> Callable[[Effects], Represent]:
-    """The same, made once for the same training conditions: the heads of all seeds stand on one representation."""
+    """The same, made once for the same training conditions, so that the heads of all seeds share it."""
     made: dict[tuple[str, ...], Represent] = {}
 
     def once(train: Effects) -> Represent:
@@ -74,7 +80,7 @@ def decoder(represent: Represent, train: Effects, ridge: float) -> Represent:
 def sufficiency(represent: Represent, effects: Effects, ridge: float) -> float:
     """Pearson delta, mean over test conditions, of the measured mean representation decoded to expression.
 
-    No prediction: it sees the tested cells, and says what no head on this representation can exceed in this decoding.
+    This is not a prediction, as it sees the test cells: no head on this representation can exceed it with this decoder.
     """
     train, test = effects.train, effects.held_out
     assert train.controls is not None, "a representation needs control cells"
@@ -83,6 +89,10 @@ def sufficiency(represent: Represent, effects: Effects, ridge: float) -> float:
     control = read(represent(train.controls)).mean(0)
     decoded = [read(represent(test.cells(name)[0])).mean(0) - control for name in test.conditions]
     return float(np.nanmean(pearson(np.stack(decoded), test.change)))
+
+
+def _same(cells: np.ndarray) -> np.ndarray:
+    return cells
 
 
 def _everyone(train: Effects) -> np.ndarray:

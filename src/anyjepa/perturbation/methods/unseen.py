@@ -7,7 +7,7 @@ which way, is learned from the perturbations that training has.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -45,10 +45,10 @@ class Unseen:
         if len(inside) > 1:
             slopes = self._slopes(self.known)
             self.mean_slope = slopes.mean(0)
-            told = slopes - self.mean_slope
-            told[np.arange(len(inside)), self.known] = 0
-            self.factor = float((told * rest[inside]).sum() / max((told**2).sum(), 1e-12))
-            rest[inside] -= self.factor * told
+            predicted = slopes - self.mean_slope
+            predicted[np.arange(len(inside)), self.known] = 0
+            self.factor = float((predicted * rest[inside]).sum() / max((predicted**2).sum(), 1e-12))
+            rest[inside] -= self.factor * predicted
         described = [i for i, name in enumerate(names) if name in self.features]
         self.weights = None
         if len(described) > 1:
@@ -76,6 +76,42 @@ class Unseen:
         square = x.T @ x
         penalty = RIDGE * np.trace(square) / len(square)
         return np.linalg.solve(square + penalty * np.eye(len(square)), x.T @ self.latent) @ self.decoder
+
+
+class Contexts:
+    """Kernel ridge on the control state: contexts whose controls are alike respond alike.
+
+    represent: control means (n, G) to states (n, D). control: (C, G) of training conditions. rest: (C, G), what is left
+    of their changes; the mean over the conditions of a context counts. The kernel is linear in states less their mean
+    over contexts, the penalty its mean diagonal. Nothing is added unless that foretells training contexts that are left
+    out better than the mean of the others does; so one or two contexts add nothing.
+    """
+
+    def __init__(self, represent: Callable[[np.ndarray], np.ndarray], control: np.ndarray, rest: np.ndarray):
+        means, own = np.unique(control, axis=0, return_inverse=True)
+        member = own.ravel() == np.arange(len(means))[:, None]  # (contexts, C)
+        left = member @ rest / member.sum(1, keepdims=True)
+        self.represent, self.states, self.left = represent, represent(means).astype(float), left
+        self.help = False
+        if len(means) > 2:
+            others = [np.arange(len(means)) != k for k in range(len(means))]
+            mean = np.stack([left[of].mean(0) for of in others])
+            predicted = np.stack([self._predict(of, self.states[~of])[0] for of in others])
+            self.help = bool(((left - predicted) ** 2).sum() < ((left - mean) ** 2).sum())
+
+    def change(self, control: np.ndarray) -> np.ndarray:
+        """(T, G), from control means (T, G)."""
+        if not self.help:
+            return np.zeros(control.shape)
+        return self._predict(np.ones(len(self.states), bool), self.represent(control).astype(float))
+
+    def _predict(self, known: np.ndarray, states_of: np.ndarray) -> np.ndarray:
+        """(T, G) of states_of states (T, D), from some of the contexts."""
+        states, left = self.states[known], self.left[known]
+        centre, mean = states.mean(0), left.mean(0)
+        kernel = (states - centre) @ (states - centre).T
+        penalty = max(np.trace(kernel) / len(kernel), 1e-12) * np.eye(len(kernel))
+        return mean + (states_of - centre) @ (states - centre).T @ np.linalg.solve(kernel + penalty, left - mean)
 
 
 def _left(train: Effects, row: Mapping[str, int]) -> float | None:

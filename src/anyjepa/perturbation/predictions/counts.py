@@ -8,7 +8,7 @@ import numpy as np
 
 from anyjepa.data.cells.screen import SCALE
 from anyjepa.errors import InputError, did_you_mean
-from anyjepa.perturbation.predictions.predict import Answer
+from anyjepa.perturbation.predictions.predict import PredictedConditions
 from anyjepa.randomness import generator
 
 Noise = Literal["poisson", "negative_binomial"]
@@ -26,7 +26,7 @@ class SampledCells(NamedTuple):
     """(N,) counts of the cell over all genes measured, of the panel or not, before they are drawn."""
 
 
-def expected_counts(answer: Answer, controls: np.ndarray, library: float = SCALE) -> np.ndarray:
+def expected_counts(predicted: PredictedConditions, controls: np.ndarray, library: float = SCALE) -> np.ndarray:
     """(T, G) counts of a cell that has `library` over all genes: expm1 of predicted means, scaled to the panel's share.
 
     controls: (m, G) control cells, log1p of counts per 10,000; the panel has their mean share of a cell's counts.
@@ -35,13 +35,13 @@ def expected_counts(answer: Answer, controls: np.ndarray, library: float = SCALE
     """
     if not (np.isfinite(library) and library > 0):
         raise InputError(f"a cell has more than 0 counts, not {library}")
-    share = _shares(answer, controls).mean()
-    rates = np.expm1(answer.expression)
+    share = _shares(predicted, controls).mean()
+    rates = np.expm1(predicted.expression)
     return library * share * rates / np.maximum(rates.sum(1, keepdims=True), 1e-12)
 
 
 def sample_cells(
-    answer: Answer,
+    predicted: PredictedConditions,
     controls: np.ndarray,
     library: np.ndarray,
     cells: int | None = None,
@@ -58,7 +58,7 @@ def sample_cells(
     controls: genes scatter as measured, and no longer together. Compare with the drawn controls in either case.
     Raises InputError for other controls, libraries that do not fit them, or fewer than one cell.
     """
-    shares = _shares(answer, controls)
+    shares = _shares(predicted, controls)
     if library.shape != shares.shape or not (np.isfinite(library) & (library > 0)).all():
         raise InputError(f"{len(controls)} control cells need as many libraries above 0")
     if noise not in get_args(Noise):
@@ -66,7 +66,7 @@ def sample_cells(
     if cells is not None and cells < 1:
         raise InputError(f"cells: one of each condition at least, not {cells}")
     alpha = dispersions(controls, library) if noise == "negative_binomial" else None
-    names, changes = ("control", *answer.conditions), [np.zeros(len(answer.genes)), *answer.prediction.change]
+    names, changes = ("control", *predicted.conditions), [np.zeros(len(predicted.genes)), *predicted.prediction.change]
     counts, rows = [], []
     for number, change in enumerate(changes):
         rng = generator(seed, "predicted cells", number)
@@ -80,7 +80,7 @@ def sample_cells(
         counts.append(rng.poisson(rates).astype(np.int32))
         rows.append(chosen)
     condition = np.repeat(np.array(names, object), len(rows[0]))
-    return SampledCells(answer.genes, condition, np.concatenate(counts), library[np.concatenate(rows)])
+    return SampledCells(predicted.genes, condition, np.concatenate(counts), library[np.concatenate(rows)])
 
 
 def dispersions(controls: np.ndarray, library: np.ndarray) -> np.ndarray:
@@ -95,10 +95,10 @@ def dispersions(controls: np.ndarray, library: np.ndarray) -> np.ndarray:
     return np.maximum(excess / np.maximum((mean**2).sum(0), 1e-12), 0)
 
 
-def _shares(answer: Answer, controls: np.ndarray) -> np.ndarray:
+def _shares(predicted: PredictedConditions, controls: np.ndarray) -> np.ndarray:
     """(m,) share of each control cell's counts that the panel has."""
-    if controls.ndim != 2 or not len(controls) or controls.shape[1] != len(answer.genes):
-        raise InputError(f"control cells have shape {controls.shape}, not (cells, {len(answer.genes)} genes)")
+    if controls.ndim != 2 or not len(controls) or controls.shape[1] != len(predicted.genes):
+        raise InputError(f"control cells have shape {controls.shape}, not (cells, {len(predicted.genes)} genes)")
     if not np.isfinite(controls).all() or controls.min() < 0:
         raise InputError("control cells must be log1p of counts, finite and not below 0")
     shares = np.expm1(controls.astype(float)).sum(1) / SCALE

@@ -1,4 +1,4 @@
-"""What a fitted method says of conditions that are named, as a table."""
+"""Predict conditions by their names with a fitted method, and put the predictions in a table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNIT = "difference of mean ln(counts per 10,000 + 1)"
 
 
 @dataclass(frozen=True)
-class Answer:
+class PredictedConditions:
     """A prediction for T named conditions of G genes."""
 
     genes: tuple[str, ...]
@@ -35,76 +35,80 @@ class Answer:
         return np.maximum(self.control + self.prediction.change, 0)
 
 
-def ask(predict: Predict, train: Effects, conditions: Sequence[str], control: np.ndarray | None = None) -> Answer:
-    """What a method, fitted to `train`, says of conditions: 'A', 'A+B', in any order of the parts.
+def predict_conditions(
+    predict: Predict, train: Effects, conditions: Sequence[str], control: np.ndarray | None = None
+) -> PredictedConditions:
+    """Predict conditions such as 'A' or 'A+B' (in any order) by a method that was fitted to `train`.
 
-    control: (G,) mean log1p expression of the cells that are to be perturbed; None: of all control cells.
-    Raises InputError for no condition, one twice, the control, and a condition that the method has no answer for, with
-    the nearest perturbations of training if it names one that is not there; and for a control of another shape.
+    control: (G,) mean log1p expression of the cells to perturb; None: of all control cells.
+    Raises InputError for no condition, for one that is listed twice, for the control, for a condition without a
+    prediction (with the nearest names if it has an unknown perturbation), and for a control of another shape.
     """
-    known = perturbations(train)
-    asked = [parse(text, known={*known, *train.genes}) for text in conditions]
-    named = dict(zip(map(str, asked), asked, strict=True))
+    known = perturbation_names(train)
+    parsed = [parse(text, known={*known, *train.genes}) for text in conditions]
+    named = dict(zip(map(str, parsed), parsed, strict=True))
     if not named:
-        raise InputError("no condition is asked for")
-    if len(named) < len(asked):
-        twice = next(name for name in named if list(map(str, asked)).count(name) > 1)
-        raise InputError(f"condition '{twice}' is asked for twice")
+        raise InputError("pass at least one condition to predict")
+    if len(named) < len(parsed):
+        twice = next(name for name in named if list(map(str, parsed)).count(name) > 1)
+        raise InputError(f"condition '{twice}' is listed twice")
     if "control" in named:
         raise InputError(
-            f"condition '{conditions[list(named).index('control')]}' is the control: nothing changes there"
+            f"condition '{conditions[list(named).index('control')]}' is the control, which has no change to predict"
         )
-    answer = of_sets(predict, train, [one.names for one in asked], control)
-    for one, change in zip(asked, answer.prediction.change, strict=True):
+    predicted = predict_sets(predict, train, [one.names for one in parsed], control)
+    for one, change in zip(parsed, predicted.prediction.change, strict=True):
         if not np.isfinite(change).all():
             require_known(one, known)
-            raise InputError(f"the method has no answer for condition '{one}'")
-    return answer
+            raise InputError(f"the method has no prediction for condition '{one}'")
+    return predicted
 
 
-def of_sets(
+def predict_sets(
     predict: Predict, train: Effects, sets: Sequence[frozenset[str]], control: np.ndarray | None = None
-) -> Answer:
-    """The same of T sets of perturbations, with a row of NaN where there is no answer."""
+) -> PredictedConditions:
+    """The same for T sets of perturbations, with a row of NaN where there is no prediction."""
     before = _control(train) if control is None else control
     if before.shape != (len(train.genes),):
-        raise InputError(f"control has shape {before.shape}, one mean of each of {len(train.genes)} genes is needed")
+        raise InputError(f"control has shape {before.shape}, not ({len(train.genes)},), one mean per gene")
     prediction = Prediction.of(predict(sets, np.tile(before, (len(sets), 1))))
-    return Answer(train.genes, tuple("+".join(sorted(one)) for one in sets), tuple(sets), before, prediction)
+    return PredictedConditions(
+        train.genes, tuple("+".join(sorted(one)) for one in sets), tuple(sets), before, prediction
+    )
 
 
-def perturbations(train: Effects) -> list[str]:
-    """Names of all that training perturbs, sorted."""
+def perturbation_names(train: Effects) -> list[str]:
+    """All genes and compounds that training perturbs, sorted."""
     return sorted(frozenset[str]().union(*train.perturbed))
 
 
-def table(answer: Answer) -> DataFrame:
-    """One row a condition and gene: condition, gene, log_fold_change, low, high, rank.
+def table(predicted: PredictedConditions) -> DataFrame:
+    """One row per condition and gene: condition, gene, log_fold_change, low, high, rank.
 
-    log_fold_change is the change of the mean in log1p units (`attrs["unit"]`), natural logarithm: about that of the
-    fold change for genes of many counts, and nearer to 0 for those of few. low, high: NaN without intervals. rank: 1 is
-    the largest |change| of its condition; rows are in this order.
+    log_fold_change is the change of the mean in log1p units (`attrs["unit"]`), natural logarithm: close to the log fold
+    change for genes with many counts, and nearer to 0 for genes with few. low, high: NaN without intervals. rank: 1 is
+    the largest |change| of its condition; rows are sorted by it.
     """
     from pandas import DataFrame
 
-    prediction, (count, genes) = answer.prediction, answer.prediction.change.shape
+    prediction, (count, genes) = predicted.prediction, predicted.prediction.change.shape
     order = np.argsort(-np.abs(prediction.change), axis=1, kind="stable")
 
     def sorted_values(values: np.ndarray | None) -> np.ndarray:
         return np.full(order.size, np.nan) if values is None else np.take_along_axis(values, order, 1).ravel()
 
-    found = DataFrame(
+    rows = DataFrame(
         {
-            "condition": np.repeat(np.array(answer.conditions, object), genes),
-            "gene": np.array(answer.genes, object)[order].ravel(),
+            "condition": np.repeat(np.array(predicted.conditions, object), genes),
+            "gene": np.array(predicted.genes, object)[order].ravel(),
             "log_fold_change": sorted_values(prediction.change),
             "low": sorted_values(prediction.low),
             "high": sorted_values(prediction.high),
             "rank": np.tile(np.arange(1, genes + 1), count),
         }
     )
-    found.attrs["unit"] = UNIT
-    return found
+    rows.attrs["unit"] = UNIT
+    return rows
 
 
 def _control(train: Effects) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Measured effects of perturbations, as a judge sees them, and what a method predicts of them."""
+"""Measured effects of perturbations, and what a method predicts."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Effects:
     """Conditions of one screen under one split: C conditions, G genes, everything log1p expression.
 
     A condition is a set of perturbed genes in a context (a cell type, a batch, all cells); the control is none of them.
-    Controls are always the measured ones: what a model says of a control never enters a score.
+    Controls are always the measured ones; a prediction of a control never enters a score.
     """
 
     genes: tuple[str, ...]
     conditions: tuple[str, ...]
-    """Names. One name in several splits is one condition to the bootstrap: give those of other screens other names."""
+    """Names. To the bootstrap, one name in several splits is one condition: rename those of other screens."""
     perturbed: tuple[frozenset[str], ...]
-    """What is perturbed in each condition, C sets; of genes that need not be in the panel."""
+    """What is perturbed in each condition, C sets of genes, which need not be in the panel."""
     mean: np.ndarray
     """(C, G) over the cells of each condition."""
     control: np.ndarray
@@ -34,11 +34,11 @@ class Effects:
     count: np.ndarray
     """(C,) cells of each condition."""
     test: np.ndarray
-    """(C,) whether a condition is held out; the others are for training."""
+    """(C,) whether a condition is held out; the others train."""
     cells: Cells | None = None
-    """The cells themselves, or a fixed sample of them: for the ceiling and metrics of distributions."""
+    """The cells themselves, or a fixed sample of them, for the ceiling and for metrics of distributions."""
     controls: np.ndarray | None = None
-    """(m, G) control cells, the only cells that co-expression is taken from."""
+    """(m, G) control cells, the only cells that co-expression is computed from."""
 
     def __post_init__(self):
         count, genes = len(self.conditions), len(self.genes)
@@ -46,21 +46,21 @@ class Effects:
             raise InputError(f"condition '{repeated[0]}' occurs twice")
         for i, name in enumerate(self.conditions[: len(self.perturbed)]):
             if not self.perturbed[i]:
-                raise InputError(f"condition '{name}' perturbs nothing: a control is given as `control`")
+                raise InputError(f"condition '{name}' perturbs nothing; pass the control as `control`")
         shapes = {"mean": (count, genes), "control": (count, genes), "count": (count,), "test": (count,)}
         if self.control.ndim == 1:
             object.__setattr__(self, "control", np.broadcast_to(self.control, (count, len(self.control))))
         for key, shape in shapes.items():
             array = getattr(self, key)
             if array.shape != shape:
-                raise InputError(f"{key} has shape {array.shape}, {count} conditions of {genes} genes need {shape}")
+                raise InputError(f"{key} has shape {array.shape}, but {count} conditions of {genes} genes need {shape}")
             if not np.isfinite(array).all():
                 name = self.conditions[int(np.argwhere(~np.isfinite(array))[0, 0])]
                 raise InputError(f"{key} of condition '{name}' is not finite")
         if len(self.perturbed) != count:
             raise InputError(f"perturbed has {len(self.perturbed)} sets for {count} conditions")
         if self.test.dtype != bool:
-            raise InputError("test is a mask of bool, one a condition")
+            raise InputError("test must be a mask of bool, one entry per condition")
 
     @property
     def change(self) -> np.ndarray:
@@ -69,7 +69,7 @@ class Effects:
 
     @property
     def train(self) -> Effects:
-        """The training conditions, all that a method may see. Raises InputError if there are none."""
+        """The training conditions, which are all that a method may see. Raises InputError if there are none."""
         return self._part(~self.test, "training")
 
     @property
@@ -85,7 +85,9 @@ class Effects:
 
         def of_this_part(name: str) -> tuple[np.ndarray, np.ndarray]:
             if name not in names:
-                raise InputError(f"cells of '{name}', no {what} condition, were asked for{did_you_mean(name, names)}")
+                raise InputError(
+                    f"'{name}' is not a {what} condition, so a method may not see its cells{did_you_mean(name, names)}"
+                )
             assert cells is not None
             return cells(name)
 
@@ -103,10 +105,10 @@ class Effects:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a method says of T conditions."""
+    """What a method predicts for T conditions."""
 
     change: np.ndarray
-    """(T, G) of the mean against the measured controls; a row of NaN: the method has no answer for this condition."""
+    """(T, G) of the mean against the measured controls; a row of NaN: no prediction for this condition."""
     low: np.ndarray | None = None
     """(T, G) lower end of each change's interval."""
     high: np.ndarray | None = None
@@ -116,33 +118,33 @@ class Prediction:
     """(M, T, G) changes by each member of an ensemble, whose mean `change` is."""
 
     @classmethod
-    def of(cls, answer: np.ndarray | Prediction) -> Prediction:
-        """What a method returned, which may be changes alone."""
-        return answer if isinstance(answer, Prediction) else cls(np.asarray(answer, float))
+    def of(cls, returned: np.ndarray | Prediction) -> Prediction:
+        """From what a method returned, which may be changes alone."""
+        return returned if isinstance(returned, Prediction) else cls(np.asarray(returned, float))
 
 
 Predict = Callable[[Sequence[frozenset[str]], np.ndarray], "np.ndarray | Prediction"]
 """T sets of perturbed genes and their measured control means (T, G) to changes (T, G), or to all of a `Prediction`."""
 Fit = Callable[[Effects], Predict]
-"""A method: from training conditions to what predicts others."""
+"""A method: training conditions to a function that predicts others."""
 
 
 def half_split(effects: Effects, seed: int = 0) -> tuple[Effects, Prediction]:
-    """The ceiling: one random half of each condition's cells, and the prediction that the other half makes of it.
+    """The ceiling: one random half of each condition's cells, and the other half as a prediction of it.
 
-    Controls stay whole, as they are in the other rows. Both halves have the noise of half the cells, so a method that
-    averages noise away can exceed it. Raises InputError without cells or for fewer than two of a condition.
+    Controls stay whole, as in the other rows. Both halves have the noise of half the cells, so a method that averages
+    noise away can exceed the ceiling. Raises InputError without cells, or if a condition has fewer than two.
     """
     if effects.cells is None:
         raise InputError("the half-split ceiling needs the cells of each condition")
     kept: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    told = []
+    half_cells = []
     for i, name in enumerate(effects.conditions):
         cells, controls = effects.cells(name)
         if len(cells) < 2:
-            raise InputError(f"condition '{name}' has {len(cells)} cells, halves need 2")
+            raise InputError(f"condition '{name}' has {len(cells)} cells; halves need at least 2")
         order, half = generator(seed, "halves of cells", i).permutation(len(cells)), len(cells) // 2
-        told.append(cells[order[:half]])
+        half_cells.append(cells[order[:half]])
         kept[name] = (cells[order[half:]], controls)
     truth = replace(
         effects,
@@ -150,14 +152,16 @@ def half_split(effects: Effects, seed: int = 0) -> tuple[Effects, Prediction]:
         count=np.array([len(cells) for cells, _ in kept.values()]),
         cells=kept.__getitem__,
     )
-    return truth, Prediction(np.stack([cells.mean(0, dtype=float) for cells in told]) - effects.control, cells=told)
+    return truth, Prediction(
+        np.stack([cells.mean(0, dtype=float) for cells in half_cells]) - effects.control, cells=half_cells
+    )
 
 
 def shuffled(fit: Fit, seed: int = 0) -> Fit:
-    """The method fitted to training conditions whose perturbations were exchanged: it must fall to the perturbed mean.
+    """The method fitted to training conditions whose perturbations are exchanged; it must fall to the perturbed mean.
 
-    The exchange is one random cycle, so no condition keeps its own perturbations. Raises InputError where all
-    conditions have the same ones, as there is nothing to exchange.
+    The exchange is one random cycle, so no condition keeps its own perturbations. Raises InputError if all
+    conditions have the same perturbations, as there is nothing to exchange.
     """
 
     def fit_shuffled(train: Effects) -> Predict:

@@ -1,4 +1,4 @@
-"""Methods beside baselines, over splits and model seeds, with intervals over conditions."""
+"""Evaluate methods next to baselines: over splits and model seeds, with intervals over conditions."""
 
 from __future__ import annotations
 
@@ -10,17 +10,31 @@ import numpy as np
 from anyjepa.errors import InputError, did_you_mean
 from anyjepa.evaluation.intervals import UNKNOWN, Estimate, percentiles
 from anyjepa.perturbation.scoring.baselines import BASELINES
-from anyjepa.perturbation.scoring.effects import Effects, Fit, shuffled
-from anyjepa.perturbation.scoring.metrics import METRICS
-from anyjepa.perturbation.scoring.result import HEADLINE, SIZES, Condition, JudgedRow, Judgement, Places
-from anyjepa.perturbation.scoring.scores import Exam, Scores, ceiling, predict
+from anyjepa.perturbation.scoring.effects import Effects, Fit, Prediction, half_split, shuffled
+from anyjepa.perturbation.scoring.metrics import (
+    METRICS,
+    MeasuredCells,
+    cell_metrics,
+    coverage,
+    discrimination,
+    distance,
+    measure,
+    pearson,
+    pearson_vs_mean,
+    r2,
+    top_error,
+)
+from anyjepa.perturbation.scoring.result import HEADLINE, SIZES, Condition, MethodRow, PerturbationResult, Places
 from anyjepa.randomness import generator
 from anyjepa.versions import versions
 
 CEILING = "half-split ceiling"
 
+Scores = dict[str, np.ndarray]
+"""Every metric of `METRICS`, (T,) over test conditions, NaN where there is no such number."""
 
-def judge(
+
+def evaluate_methods(
     splits: Sequence[Effects],
     methods: Mapping[str, Sequence[Fit]],
     data: str,
@@ -30,18 +44,19 @@ def judge(
     above: str | None = None,
     resamples: int = 1000,
     seed: int = 0,
-) -> Judgement:
+) -> PerturbationResult:
     """Fit every method to the training conditions of every split, and score it on the test conditions.
 
     methods: by name one fit for each model seed; the first method is the one that all rows are compared with.
     baseline: the row at 0 of normalised scores; 1 is the half-split ceiling, which needs the cells.
     shuffle: add the first method, its first seed, fitted to exchanged conditions (`shuffled`).
-    above: a metric; conditions where the ceiling is no better in it than the baseline are left out of all rows and
-    counted: their own cells do not tell them from others, so no method can.
-    Raises InputError for no split or method, an unknown baseline or metric, nothing left, and what `predict` refuses.
+    above: a metric. Conditions whose ceiling is not better in it than the baseline are left out of all rows, and
+    counted: even their own cells do not predict them.
+    Raises InputError for no split or method, an unknown baseline or metric, no condition left, and what
+    `predict_held_out` raises.
     """
     if not splits or not all(methods.values()) or not methods:
-        raise InputError("perturbations are judged on one split, one method and one fit of it at least")
+        raise InputError("pass at least one split and one method, and at least one fit for every method")
     if baseline not in baselines:
         raise InputError(f"no baseline '{baseline}'{did_you_mean(baseline, baselines)}")
     if twice := methods.keys() & baselines.keys():
@@ -52,22 +67,22 @@ def judge(
     fits |= {name: [fit] for name, fit in baselines.items()}
 
     parts = [(effects.train, effects.held_out) for effects in splits]
-    exams = [Exam.of(test, train.change.mean(0)) for train, test in parts]
+    tests = [HeldOut.of(test, train.change.mean(0)) for train, test in parts]
     scores, changes = {}, []
     for name, of in fits.items():
-        found = []
-        for (train, _), exam in zip(parts, exams, strict=True):
-            predictions = [predict(name, fit, train, exam.effects) for fit in of]
-            found.append(_mean([exam.scores(prediction) for prediction in predictions]))
+        by_split = []
+        for (train, _), held_out in zip(parts, tests, strict=True):
+            predictions = [predict_held_out(name, fit, train, held_out.effects) for fit in of]
+            by_split.append(_mean([held_out.scores(prediction) for prediction in predictions]))
             if name == first:
                 changes.append(np.mean([prediction.change for prediction in predictions], axis=0))
-        scores[name] = _joined(found)
+        scores[name] = _joined(by_split)
     one_panel = all(effects.genes == splits[0].genes for effects in splits)  # only then do changes have common axes
-    true, predicted = ([exam.effects.change for exam in exams], changes) if one_panel else ([], [])
+    true, predicted = ([held_out.effects.change for held_out in tests], changes) if one_panel else ([], [])
     if halved := all(effects.cells for effects in splits):
-        scores[CEILING] = _joined([ceiling(exam.effects, exam.reference, seed) for exam in exams])
+        scores[CEILING] = _joined([ceiling(held_out.effects, held_out.reference, seed) for held_out in tests])
 
-    conditions = _conditions([exam.effects for exam in exams])
+    conditions = _conditions([held_out.effects for held_out in tests])
     kept = np.ones(len(conditions), bool)
     if above is not None:
         if above not in METRICS:
@@ -79,11 +94,11 @@ def judge(
             raise InputError(f"no test condition of {len(kept)} has a ceiling above '{baseline}' in {above}")
         scores = {name: {metric: values[kept] for metric, values in of.items()} for name, of in scores.items()}
         conditions = tuple(condition for condition, keep in zip(conditions, kept, strict=True) if keep)
-    left_out = sum(len(exam.effects.conditions) for exam in exams) - len(conditions)
-    over = Conditions.of(conditions, resamples, seed)
+    left_out = sum(len(held_out.effects.conditions) for held_out in tests) - len(conditions)
+    over = Resampling.of(conditions, resamples, seed)
     zero, one = scores[baseline], scores[CEILING] if halved else None
     rows = tuple(
-        JudgedRow(
+        MethodRow(
             name=name,
             control=name not in methods,
             fits=len(fits.get(name, [name])),
@@ -99,7 +114,7 @@ def judge(
         )
         for name, of in scores.items()
     )
-    return Judgement(
+    return PerturbationResult(
         data=data,
         genes=len(splits[0].genes),
         splits=len(splits),
@@ -115,7 +130,75 @@ def judge(
 
 
 @dataclass(frozen=True)
-class Conditions:
+class HeldOut:
+    """The test conditions of one split, and what predictions of them are compared with."""
+
+    effects: Effects
+    reference: np.ndarray  # (G,) mean change of the training conditions
+    measured: Sequence[MeasuredCells] | None
+
+    @classmethod
+    def of(cls, test: Effects, reference: np.ndarray) -> HeldOut:
+        """Read the cells once, for all methods."""
+        cells = test.cells
+        return cls(test, reference, [measure(*cells(name)) for name in test.conditions] if cells else None)
+
+    def scores(self, prediction: Prediction) -> Scores:
+        """Compute every metric of a prediction."""
+        predicted, true, control = prediction.change, self.effects.change, self.effects.control
+        scores = {name: np.full(len(true), np.nan) for name in METRICS}
+        scores |= {
+            "pearson_delta": pearson(predicted, true),
+            "pearson_vs_mean": pearson_vs_mean(predicted, true, self.reference),
+            "top20_mse": top_error(predicted, true),
+            "discrimination": discrimination(predicted, true),
+            "l2": distance(predicted, true),
+            "r2_change": r2(predicted, true),
+            "r2_mean": r2(control + predicted, control + true),
+        }
+        if prediction.low is not None and prediction.high is not None:
+            scores["coverage"] = coverage(prediction.low, prediction.high, true)
+        if self.measured:
+            for i in np.flatnonzero(~np.isnan(predicted[:, 0])).tolist():
+                cells = None if prediction.cells is None else prediction.cells[i]
+                for name, value in cell_metrics(predicted[i], cells, self.measured[i]).items():
+                    scores[name][i] = value
+        return scores
+
+
+def predict_held_out(name: str, fit: Fit, train: Effects, test: Effects) -> Prediction:
+    """Predict `test` by a method fitted to `train`. The method sees the perturbed genes and the controls of `test`.
+
+    Raises InputError, with the method's name, for a wrong shape, for an interval with one end, and for a change that is
+    infinite, or NaN in a part of a row.
+    """
+    prediction = Prediction.of(fit(train)(test.perturbed, test.control))
+    change, shape = prediction.change, test.mean.shape
+    for what, array in (("changes", change), ("low", prediction.low), ("high", prediction.high)):
+        if array is not None and array.shape != shape:
+            raise InputError(f"method '{name}' predicts {what} of shape {array.shape}, not {shape}")
+    if (prediction.low is None) != (prediction.high is None):
+        raise InputError(f"method '{name}' predicts only one end of its intervals")
+    if prediction.cells is not None and len(prediction.cells) != len(change):
+        raise InputError(f"method '{name}' predicts cells for {len(prediction.cells)} of {len(change)} conditions")
+    broken = ~np.isfinite(change).all(1) & ~np.isnan(change).all(1)
+    if broken.any():
+        condition = test.conditions[int(np.argmax(broken))]
+        raise InputError(
+            f"method '{name}' predicts a change that is not finite for condition '{condition}'; "
+            "return a whole row of NaN for a condition without a prediction"
+        )
+    return prediction
+
+
+def ceiling(test: Effects, reference: np.ndarray, seed: int) -> Scores:
+    """Score one half of each test condition's cells as a prediction of the other (`half_split`)."""
+    truth, prediction = half_split(test, seed)
+    return HeldOut.of(truth, reference).scores(prediction)
+
+
+@dataclass(frozen=True)
+class Resampling:
     """E test conditions of all splits, and R draws of them: a name is drawn with all its splits at once.
 
     The draws depend on the names and the seed only, so that rows are paired by condition. They hold for the methods as
@@ -126,7 +209,7 @@ class Conditions:
     weights: np.ndarray  # (R, E)
 
     @classmethod
-    def of(cls, conditions: Sequence[Condition], resamples: int, seed: int) -> Conditions:
+    def of(cls, conditions: Sequence[Condition], resamples: int, seed: int) -> Resampling:
         names, own = np.unique([condition.name for condition in conditions], return_inverse=True)
         chances = np.full(len(names), 1 / len(names))
         resamples = resamples if len(names) > 1 else 0
@@ -172,11 +255,11 @@ def _conditions(tests: Sequence[Effects]) -> tuple[Condition, ...]:
     )
 
 
-def _places(measured: Sequence[np.ndarray], answers: Sequence[np.ndarray], kept: np.ndarray) -> Places | None:
-    """measured, answers: changes of each split, none where their genes differ; kept: conditions that are judged."""
+def _places(measured: Sequence[np.ndarray], predictions: Sequence[np.ndarray], kept: np.ndarray) -> Places | None:
+    """measured, predictions: changes of each split, empty if splits differ in genes; kept: the scored conditions."""
     if not measured:
         return None
-    true, predicted = (np.concatenate(changes)[kept] for changes in (measured, answers))
+    true, predicted = (np.concatenate(changes)[kept] for changes in (measured, predictions))
     if min(true.shape) < 2:
         return None
     _, lengths, axes = np.linalg.svd(true, full_matrices=False)
@@ -203,9 +286,10 @@ def _known(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _notices(rows: Sequence[JudgedRow], exchanged: str) -> tuple[str, ...]:
+def _notices(rows: Sequence[MethodRow], exchanged: str) -> tuple[str, ...]:
     gain = {row.name: row for row in rows}.get(exchanged)
     interval = gain and gain.difference[HEADLINE].bootstrap
     if interval and interval[0] <= 0:
-        return (f"NOT TOLD APART: fitted to shuffled conditions, {rows[0].name} may be as good (Pearson vs mean).",)
+        doubt = f"{rows[0].name} may be as good when fitted to shuffled conditions (Pearson vs mean)."
+        return (f"NO CLEAR EFFECT OF CONDITIONS: {doubt}",)
     return ()

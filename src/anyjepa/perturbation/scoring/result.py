@@ -1,4 +1,4 @@
-"""What judging predictions of perturbations found, as JSON and as a table for the terminal."""
+"""Scores of predicted perturbations, as JSON and as a table for the terminal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OF_DIFFERENCES = (HEADLINE, "top20_mse", "l2")  # 80 columns hold no more inter
 _OF_CELLS = ("energy_distance", "r2_variance", "de_overlap", "de_direction", "coverage")
 
 Scores = dict[str, Estimate]
-Columns = dict[str, Callable[["JudgedRow"], Estimate]]
+Columns = dict[str, Callable[["MethodRow"], Estimate]]
 
 
 class Condition(Config):
@@ -39,13 +39,13 @@ class Condition(Config):
     size: str = Field(description="small, medium or large: its third among the effects of all test conditions")
 
 
-class JudgedRow(Config):
+class MethodRow(Config):
     """One method. Estimates are means over test conditions; `repeats` counts those that have the number."""
 
     name: str
     control: bool
     fits: int = Field(description="model seeds; a condition's score is their mean")
-    unanswered: int = Field(description="test conditions that the method does not apply to; they are in no mean")
+    unanswered: int = Field(description="test conditions without a prediction; they enter no mean")
     scores: dict[str, tuple[float | None, ...]] = Field(description="of each test condition, by metric")
     metrics: Scores = Field(description="mean, and the 95 % bootstrap interval over conditions")
     by_size: dict[str, Scores] = Field(description="the same of small, medium and large effects")
@@ -64,15 +64,15 @@ class Places(Config):
     predicted: tuple[tuple[float | None, float | None], ...] = Field(description="by the first row, mean of its fits")
 
 
-class Judgement(Config):
-    """Predictions of perturbations beside their baselines. The first row is the one that is judged."""
+class PerturbationResult(Config):
+    """Scores of methods that predict perturbations, next to baselines. All rows are compared with the first."""
 
     schema_version: Literal[1] = 1
-    data: str = Field(description="what was judged on, in words")
+    data: str = Field(description="the data, in words")
     genes: int
     splits: int
     baseline: str = Field(description="the row at 0 of normalised scores")
-    ceiling: str | None = Field(description="the row at 1; none: there were no cells to halve")
+    ceiling: str | None = Field(description="the row at 1; none: the data have no cells to halve")
     conditions: tuple[Condition, ...]
     places: Places | None = Field(
         default=None, description="none: fewer than two conditions or genes, or other genes in each split"
@@ -81,8 +81,8 @@ class Judgement(Config):
         default={}, description="Pearson delta of each representation's measured means, decoded: no prediction"
     )
     left_out: int = Field(default=0, description="test conditions whose ceiling is no better than the baseline")
-    rows: tuple[JudgedRow, ...]
-    notices: tuple[str, ...] = Field(description="what a reader must know first")
+    rows: tuple[MethodRow, ...]
+    notices: tuple[str, ...] = Field(description="notices for the reader")
     environment: dict[str, str]
 
     def __str__(self) -> str:
@@ -95,9 +95,9 @@ class Judgement(Config):
         return render(self)
 
     @classmethod
-    def from_json(cls, path: str | Path) -> Judgement:
-        """Read a file of judged perturbations. Raises InputError with the first thing that does not fit."""
-        where = f"{path}: not a judgement of perturbations"
+    def from_json(cls, path: str | Path) -> PerturbationResult:
+        """Read a stored result. Raises InputError that names the first thing that does not fit."""
+        where = f"{path}: not a result of perturbations"
         result = validated(cls, read_json(Path(path)), where)
         for place, row in enumerate(result.rows):
             known = HEADLINE in row.metrics and (place == 0 or HEADLINE in row.difference)
@@ -110,18 +110,18 @@ class Judgement(Config):
             raise InputError(f"{where}: it has no rows")
         return result
 
-    def row(self, name: str) -> JudgedRow:
+    def row(self, name: str) -> MethodRow:
         """A row by its name. Raises KeyError."""
         return {row.name: row for row in self.rows}[name]
 
 
-def answering(result: Judgement) -> list[JudgedRow]:
-    """The rows with an answer to some condition; the first is always there."""
+def answered_rows(result: PerturbationResult) -> list[MethodRow]:
+    """The rows with a prediction for some condition, and always the first."""
     return [row for row in result.rows if row is result.rows[0] or row.unanswered < len(result.conditions)]
 
 
-def render(result: Judgement) -> Group:
-    """The result for a terminal: notices, metrics of means, differences, metrics of cells, and what is behind it."""
+def render(result: PerturbationResult) -> Group:
+    """The result for a terminal: notices, metrics of means, differences, metrics of cells, and a summary."""
     from rich.console import Group
     from rich.text import Text
 
@@ -146,11 +146,11 @@ def render(result: Judgement) -> Group:
     if result.decoded:
         shown = ", ".join(f"{name} {value:.3f}" for name, value in result.decoded.items())
         lines.append(f"What a representation holds (Pearson delta of its measured means, decoded): {shown}.")
-    lines += [f"No answer for {row.unanswered} conditions: {row.name}." for row in result.rows if row.unanswered]
+    lines += [f"No prediction for {row.unanswered} conditions: {row.name}." for row in result.rows if row.unanswered]
     return Group(*(Text(notice, style="bold yellow") for notice in result.notices), *tables, Text("\n".join(lines)))
 
 
-def _metric(name: str) -> Callable[[JudgedRow], Estimate]:
+def _metric(name: str) -> Callable[[MethodRow], Estimate]:
     return lambda row: row.metrics.get(name, UNKNOWN)
 
 
@@ -159,7 +159,7 @@ def _head(name: str) -> str:
     return METRICS[name].title.replace(" ", "\n", 1) + better
 
 
-def _table(result: Judgement, title: str, columns: Columns, sign: str = "") -> Table:
+def _table(result: PerturbationResult, title: str, columns: Columns, sign: str = "") -> Table:
     """sign: of differences, which the first row does not have."""
     from rich import box
     from rich.table import Table
@@ -168,7 +168,7 @@ def _table(result: Judgement, title: str, columns: Columns, sign: str = "") -> T
     table.add_column("")
     for heading in columns:
         table.add_column(heading, justify="right", no_wrap=True)
-    for row in answering(result)[bool(sign) :]:
+    for row in answered_rows(result)[bool(sign) :]:
         cells = [_cell(of(row), sign) for of in columns.values()]
         table.add_row(row.name, *cells, style="dim" if row.control else "bold")
     return table

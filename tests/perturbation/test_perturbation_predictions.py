@@ -10,8 +10,9 @@ from perturbed_effects import by_hand, drawn
 
 from anyjepa.errors import InputError
 from anyjepa.perturbation.methods.ensembles import calibrated, ensemble
-from anyjepa.perturbation.predictions.predict import ask, table
-from anyjepa.perturbation.predictions.questions import Goal, screen, synergy
+from anyjepa.perturbation.predictions.predict import predict_conditions, table
+from anyjepa.perturbation.predictions.ranking import Goal, rank_candidates
+from anyjepa.perturbation.predictions.synergy import synergy
 from anyjepa.perturbation.scoring.baselines import additive
 from anyjepa.perturbation.scoring.effects import Prediction
 
@@ -31,7 +32,7 @@ def predict(sets, control):
 
 def test_a_table_has_the_largest_change_first() -> None:
     change = np.array([[1.0, -3.0, 0.0]])
-    answer = ask(lambda sets, control: Prediction(change, change - 1, change + 1), TRAIN, ["b + a"])
+    answer = predict_conditions(lambda sets, control: Prediction(change, change - 1, change + 1), TRAIN, ["b + a"])
     np.testing.assert_array_equal(answer.expression, [[4, 0, 3]])
     found = table(answer)
     assert found.to_dict("list") == {
@@ -43,45 +44,47 @@ def test_a_table_has_the_largest_change_first() -> None:
         "rank": [1, 2, 3],
     }
     assert "ln(counts per 10,000 + 1)" in found.attrs["unit"]
-    assert table(ask(predict, TRAIN, ["a", "b"])).low.isna().all()
+    assert table(predict_conditions(predict, TRAIN, ["a", "b"])).low.isna().all()
 
 
-def test_a_method_is_asked_with_the_control_that_is_given() -> None:
+def test_a_method_gets_the_control_that_the_caller_passes() -> None:
     seen = []
-    ask(lambda sets, control: seen.append(control) or np.zeros(control.shape), TRAIN, ["a", "b"], np.array([1.0, 2, 3]))
+    predict_conditions(
+        lambda sets, control: seen.append(control) or np.zeros(control.shape), TRAIN, ["a", "b"], np.array([1.0, 2, 3])
+    )
     np.testing.assert_array_equal(seen[0], [[1, 2, 3], [1, 2, 3]])
-    with pytest.raises(InputError, match=r"control has shape \(2,\), one mean of each of 3 genes"):
-        ask(predict, TRAIN, ["a"], np.zeros(2))
+    with pytest.raises(InputError, match=r"control has shape \(2,\), not \(3,\)"):
+        predict_conditions(predict, TRAIN, ["a"], np.zeros(2))
 
 
 @pytest.mark.parametrize(
     ("conditions", "message"),
     [
-        ([], "no condition"),
+        ([], "pass at least one condition"),
         (["a", "ctrl"], "'ctrl' is the control"),
         (["ctrl"], "'ctrl' is the control"),
-        (["a+b", "b+a"], r"'a\+b' is asked for twice"),
+        (["a+b", "b+a"], r"'a\+b' is listed twice"),
         (["a+"], "a name is empty"),
         (["a+aa"], "unknown perturbation 'aa'; nearest: a"),
         (["q"], "unknown perturbation 'q'; there are: a, b, c"),
     ],
 )
-def test_what_cannot_be_asked(conditions, message) -> None:
+def test_conditions_that_cannot_be_predicted(conditions, message) -> None:
     with pytest.raises(InputError, match=message) as raised:
-        ask(predict, TRAIN, conditions)
+        predict_conditions(predict, TRAIN, conditions)
     assert "\n" not in str(raised.value)
 
 
-def test_a_method_without_an_answer_says_so() -> None:
-    with pytest.raises(InputError, match="the method has no answer for condition 'a'"):
-        ask(additive(TRAIN), TRAIN, ["a"])
+def test_a_method_without_a_prediction_is_an_error() -> None:
+    with pytest.raises(InputError, match="the method has no prediction for condition 'a'"):
+        predict_conditions(additive(TRAIN), TRAIN, ["a"])
 
 
-def test_a_gene_that_was_never_perturbed_may_be_asked_of_a_method_that_knows_it() -> None:
+def test_a_gene_that_was_never_perturbed_is_predicted_by_a_method_that_knows_it() -> None:
     wide = replace(TRAIN, genes=("a", "b", "z"))
-    assert ask(lambda sets, control: np.zeros(control.shape), wide, ["z"]).conditions == ("z",)
+    assert predict_conditions(lambda sets, control: np.zeros(control.shape), wide, ["z"]).conditions == ("z",)
     with pytest.raises(InputError, match="unknown perturbation 'z'"):
-        ask(predict, wide, ["z"])
+        predict_conditions(predict, wide, ["z"])
 
 
 def test_synergy_is_what_the_sum_does_not_say() -> None:
@@ -111,7 +114,7 @@ def test_synergy_moves_the_intervals_and_has_the_spread_of_the_members() -> None
     effects = replace(drawn(doubles=11), test=np.arange(23) >= 20)
     fits = [lambda train, scale=scale: additive(train, scale) for scale in (0.9, 0.7)]
     fitted = calibrated(fits)(effects.train)
-    found, told = synergy(fitted, effects.train, ["g9+g8"]), table(ask(fitted, effects.train, ["g9+g8"]))
+    found, told = synergy(fitted, effects.train, ["g9+g8"]), table(predict_conditions(fitted, effects.train, ["g9+g8"]))
     np.testing.assert_allclose((found.genes.high - found.genes.low).sort_values(), (told.high - told.low).sort_values())
     row = found.scores.iloc[0]
     assert row["share"] == pytest.approx(-0.2)
@@ -119,12 +122,12 @@ def test_synergy_moves_the_intervals_and_has_the_spread_of_the_members() -> None
 
 
 def test_synergy_of_one_perturbation_is_refused() -> None:
-    with pytest.raises(InputError, match="'a' is no combination"):
+    with pytest.raises(InputError, match="'a' is not a combination"):
         synergy(predict, TRAIN, ["a+b", "a"])
 
 
 def test_a_screen_ranks_all_singles_and_pairs() -> None:
-    found = screen(predict, TRAIN, Goal(up=("a",), down=("b",)))
+    found = rank_candidates(predict, TRAIN, Goal(up=("a",), down=("b",)))
     assert found.condition.tolist()[:3] == ["b", "a+b", "a"]
     assert found.score.tolist()[:3] == [1.0, 0.75, 0.5]
     assert len(found) == 6
@@ -135,14 +138,14 @@ def test_a_screen_ranks_all_singles_and_pairs() -> None:
 
 
 def test_a_screen_toward_a_change() -> None:
-    found = screen(predict, TRAIN, Goal(toward={"b": -1.0, "c": 0.25}), ["c", "b", "a+b", "a"])
+    found = rank_candidates(predict, TRAIN, Goal(toward={"b": -1.0, "c": 0.25}), ["c", "b", "a+b", "a"])
     assert found.condition.tolist()[0] in ("b", "a+b")  # the same direction
     np.testing.assert_allclose(found.score, [1, 1, 0, 0])
 
 
 def test_a_screen_tells_how_far_members_agree() -> None:
     fitted = ensemble([lambda train, scale=scale: additive(train, scale) for scale in (1.0, 0.5)])(TRAIN)
-    found = screen(fitted, TRAIN, Goal(up=("a",))).set_index("condition")
+    found = rank_candidates(fitted, TRAIN, Goal(up=("a",))).set_index("condition")
     assert found.loc["a+b", ["score", "low", "high"]].tolist() == [0.75, 0.5, 1]
     assert found.loc["a+b", "spread"] == pytest.approx(0.5 / np.sqrt(2))
     assert found.index[-3:].tolist() == ["a", "b", "c"]  # additive has no answer for them
@@ -152,8 +155,8 @@ def test_a_screen_tells_how_far_members_agree() -> None:
 @pytest.mark.parametrize(
     ("goal", "message"),
     [
-        ({}, "one of the two"),
-        ({"up": ("a",), "toward": {"b": 1.0}}, "one of the two"),
+        ({}, "either genes to go up or down, or a target change"),
+        ({"up": ("a",), "toward": {"b": 1.0}}, "a goal is either"),
         ({"up": ("a",), "down": ("a",)}, "gene 'a' occurs twice"),
         ({"toward": {"a": 0.0}}, "not 0 for all genes"),
         ({"toward": {"a": float("nan")}}, "must be finite"),
@@ -167,4 +170,4 @@ def test_no_goal(goal, message) -> None:
 def test_a_goal_of_an_unknown_gene_names_the_nearest_before_anything_is_predicted() -> None:
     wide = replace(TRAIN, genes=("STAT1", "b", "c"))
     with pytest.raises(InputError, match="no gene is 'STAT11'; did you mean 'STAT1'"):
-        screen(lambda sets, control: pytest.fail("asked"), wide, Goal(up=("STAT11",)))
+        rank_candidates(lambda sets, control: pytest.fail("called"), wide, Goal(up=("STAT11",)))

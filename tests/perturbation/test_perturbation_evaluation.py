@@ -11,9 +11,9 @@ from perturbed_effects import by_hand, drawn
 from anyjepa.errors import InputError
 from anyjepa.perturbation.scoring.baselines import additive, gene_ridge, no_change, perturbed_mean
 from anyjepa.perturbation.scoring.effects import Effects, Fit, Predict, Prediction
-from anyjepa.perturbation.scoring.evaluate import CEILING, judge
+from anyjepa.perturbation.scoring.evaluate import CEILING, evaluate_methods
 from anyjepa.perturbation.scoring.metrics import METRICS
-from anyjepa.perturbation.scoring.result import SIZES, Judgement
+from anyjepa.perturbation.scoring.result import SIZES, PerturbationResult
 
 
 def says(change: np.ndarray | Prediction) -> Fit:
@@ -28,9 +28,9 @@ def screens() -> list[Effects]:
 
 
 @pytest.fixture(scope="module")
-def judged(screens) -> Judgement:
+def judged(screens) -> PerturbationResult:
     eight_tenths = [partial(additive, scale=0.8), partial(additive, scale=0.9)]
-    return judge(screens, {"0.8 and 0.9 x additive": eight_tenths}, "drawn doubles", resamples=200)
+    return evaluate_methods(screens, {"0.8 and 0.9 x additive": eight_tenths}, "drawn doubles", resamples=200)
 
 
 def test_rows_and_conditions(judged):
@@ -64,13 +64,18 @@ def test_places_are_projections_on_the_axes_of_the_true_changes(screens, judged)
     np.testing.assert_allclose(judged.places.explained, lengths[:2] ** 2 / (lengths**2).sum())
     for places, changes in ((judged.places.true, true), (judged.places.predicted, predicted)):
         np.testing.assert_allclose(np.abs(places), np.abs(changes @ axes[:2].T), atol=1e-3)
-    one = judge([screens[0]], {"says": [says(np.full(screens[0].held_out.change.shape, np.nan))]}, "x", resamples=0)
+    one = evaluate_methods(
+        [screens[0]], {"says": [says(np.full(screens[0].held_out.change.shape, np.nan))]}, "x", resamples=0
+    )
     assert one.places.predicted == ((None, None),) * 6
 
 
 def test_there_are_no_common_places_where_each_split_has_its_own_genes(screens):
     renamed = replace(screens[1], genes=tuple(f"other {gene}" for gene in screens[1].genes))
-    assert judge([screens[0], renamed], {"nothing": [no_change]}, "x", resamples=0, shuffle=False).places is None
+    assert (
+        evaluate_methods([screens[0], renamed], {"nothing": [no_change]}, "x", resamples=0, shuffle=False).places
+        is None
+    )
 
 
 def test_a_mean_is_over_conditions_and_seeds(judged):
@@ -110,14 +115,14 @@ def test_differences_are_paired_by_condition(judged):
 
 def test_one_condition_in_two_splits_is_drawn_at_once(screens):
     methods = {"nothing": [no_change]}
-    once = judge(screens[:1], methods, "", shuffle=False).rows[0].metrics["l2"]
-    twice = judge([screens[0]] * 2, methods, "", shuffle=False).rows[0].metrics["l2"]
+    once = evaluate_methods(screens[:1], methods, "", shuffle=False).rows[0].metrics["l2"]
+    twice = evaluate_methods([screens[0]] * 2, methods, "", shuffle=False).rows[0].metrics["l2"]
     assert twice.repeats == 2 * once.repeats
     assert twice.bootstrap == pytest.approx(once.bootstrap)
 
 
 def test_json_and_table(judged):
-    assert Judgement.model_validate_json(judged.model_dump_json()) == judged
+    assert PerturbationResult.model_validate_json(judged.model_dump_json()) == judged
     text = str(judged)
     assert "drawn doubles: predicted changes of means" in text
     assert "12 test conditions (6 names) of 2 splits; 30 genes." in text
@@ -129,7 +134,7 @@ def test_shuffled_conditions_fall_to_the_perturbed_mean():
     """The ridge finds a code that genes carry; with exchanged labels it finds nothing."""
     effects = [_coded(seed) for seed in range(4)]
     effects = [replace(e, conditions=tuple(f"{i}: {name}" for name in e.conditions)) for i, e in enumerate(effects)]
-    found = judge(effects, {"ridge, judged": [gene_ridge]}, "coded singles")
+    found = evaluate_methods(effects, {"ridge, judged": [gene_ridge]}, "coded singles")
     exchanged = found.row("ridge, judged, shuffled").metrics
     assert found.rows[0].metrics["pearson_vs_mean"].mean > 0.5
     assert found.rows[0].metrics["discrimination"].mean > 0.8
@@ -139,9 +144,11 @@ def test_shuffled_conditions_fall_to_the_perturbed_mean():
     assert not found.notices
 
 
-def test_a_method_that_does_as_well_on_shuffled_labels_is_told(screens):
-    found = judge(screens, {"mean again": [perturbed_mean]}, "")
-    assert found.notices[0].startswith("NOT TOLD APART: fitted to shuffled conditions, mean again may be as good")
+def test_a_method_that_does_as_well_on_shuffled_labels_has_a_notice(screens):
+    found = evaluate_methods(screens, {"mean again": [perturbed_mean]}, "")
+    assert found.notices[0].startswith(
+        "NO CLEAR EFFECT OF CONDITIONS: mean again may be as good when fitted to shuffled"
+    )
 
 
 def _coded(seed: int) -> Effects:
@@ -166,7 +173,11 @@ def test_intervals_and_cells_of_a_prediction(screens):
     true = effects.held_out.change
     cells = [effects.cells(name)[0] for name in effects.held_out.conditions]
     low, high = true - 1, np.where(np.arange(30) < 24, true + 1, true - 0.5)
-    found = judge([effects], {"oracle": [says(Prediction(true, low, high, cells))]}, "", shuffle=False).rows[0].metrics
+    found = (
+        evaluate_methods([effects], {"oracle": [says(Prediction(true, low, high, cells))]}, "", shuffle=False)
+        .rows[0]
+        .metrics
+    )
     assert found["coverage"].mean == pytest.approx(0.8)
     assert (found["pearson_delta"].mean, found["l2"].mean) == pytest.approx((1, 0))
     assert (found["r2_variance"].mean, found["de_direction"].mean) == pytest.approx((1, 1))
@@ -176,7 +187,7 @@ def test_intervals_and_cells_of_a_prediction(screens):
 
 def test_without_cells_there_is_no_ceiling():
     effects = by_hand({"a": [1.0, 2.0], "b": [2.0, 0.0], "a+b": [3.0, 3.0]}, {"a+b"})
-    found = judge([effects], {"1.1 x additive": [partial(additive, scale=1.1)]}, "")
+    found = evaluate_methods([effects], {"1.1 x additive": [partial(additive, scale=1.1)]}, "")
     assert (found.ceiling, found.rows[0].normalised) == (None, {})
     one = found.rows[0].metrics
     assert one["discrimination"].mean is None  # a single test condition
@@ -203,14 +214,14 @@ def test_conditions_that_their_own_cells_do_not_tell_apart_can_be_left_out():
         test=np.arange(6) >= 2,
         cells=lambda name: (cells[name], controls),
     )
-    found = judge([effects], {"nothing": [no_change]}, "", shuffle=False, above="l2")
+    found = evaluate_methods([effects], {"nothing": [no_change]}, "", shuffle=False, above="l2")
     assert ([c.name for c in found.conditions], found.left_out) == (["e", "f"], 2)
     assert found.row(CEILING).metrics["l2"].repeats == 2
     assert "Left out: 2, whose ceiling is no better than perturbed mean." in str(found)
     with pytest.raises(InputError, match="no metric 'discriminate'; did you mean 'discrimination'"):
-        judge([effects], {"nothing": [no_change]}, "", shuffle=False, above="discriminate")
+        evaluate_methods([effects], {"nothing": [no_change]}, "", shuffle=False, above="discriminate")
     with pytest.raises(InputError, match="above: the half-split ceiling needs the cells"):
-        judge([replace(effects, cells=None)], {"nothing": [no_change]}, "", shuffle=False, above="l2")
+        evaluate_methods([replace(effects, cells=None)], {"nothing": [no_change]}, "", shuffle=False, above="l2")
 
 
 def _cut(perturbed: Sequence[frozenset[str]], control: np.ndarray) -> np.ndarray:
@@ -220,32 +231,35 @@ def _cut(perturbed: Sequence[frozenset[str]], control: np.ndarray) -> np.ndarray
 @pytest.mark.parametrize(
     ("fit", "message"),
     [
-        (lambda train: _cut, r"method 'm' predicts changes of shape \(6, 1\), asked for were \(6, 30\)"),
+        (lambda train: _cut, r"method 'm' predicts changes of shape \(6, 1\), not \(6, 30\)"),
         (
             says(np.where(np.arange(30) < 3, np.nan, np.ones((6, 30)))),
-            r"not finite for condition 'g0\+g1'; a whole row",
+            r"not finite for condition 'g0\+g1'; return a whole row",
         ),
-        (says(np.full((6, 30), np.inf)), "predicts numbers that are not finite"),
+        (says(np.full((6, 30), np.inf)), "predicts a change that is not finite"),
         (says(Prediction(np.zeros((6, 30)), low=np.zeros(6))), r"predicts low of shape \(6,\)"),
-        (says(Prediction(np.zeros((6, 30)), high=np.zeros((6, 30)))), "method 'm' predicts one end of its intervals"),
-        (says(Prediction(np.zeros((6, 30)), cells=[])), "predicts cells of 0 of 6 conditions"),
+        (
+            says(Prediction(np.zeros((6, 30)), high=np.zeros((6, 30)))),
+            "predicts only one end of its intervals",
+        ),
+        (says(Prediction(np.zeros((6, 30)), cells=[])), "predicts cells for 0 of 6 conditions"),
     ],
 )
 def test_a_wrong_prediction_ends_in_one_line(screens, fit: Fit, message):
     with pytest.raises(InputError, match=message):
-        judge(screens[:1], {"m": [fit]}, "", shuffle=False)
+        evaluate_methods(screens[:1], {"m": [fit]}, "", shuffle=False)
 
 
-def test_wrong_questions(screens):
+def test_calls_that_make_no_sense(screens):
     fits: dict[str, list[Fit]] = {"m": [no_change]}
-    with pytest.raises(InputError, match="one split, one method"):
-        judge([], fits, "")
-    with pytest.raises(InputError, match="one split, one method"):
-        judge(screens, {"m": []}, "")
+    with pytest.raises(InputError, match="at least one split and one method"):
+        evaluate_methods([], fits, "")
+    with pytest.raises(InputError, match="at least one split and one method"):
+        evaluate_methods(screens, {"m": []}, "")
     with pytest.raises(InputError, match="no baseline 'perturbed-mean'; did you mean 'perturbed mean'"):
-        judge(screens, fits, "", baseline="perturbed-mean")
+        evaluate_methods(screens, fits, "", baseline="perturbed-mean")
     with pytest.raises(InputError, match="method 'additive' has the name of a baseline"):
-        judge(screens, {"additive": [additive]}, "")
+        evaluate_methods(screens, {"additive": [additive]}, "")
 
 
 def test_a_method_is_shown_training_conditions_only(screens):
@@ -254,4 +268,4 @@ def test_a_method_is_shown_training_conditions_only(screens):
         assert not any("+" in name for name in train.conditions)
         return lambda perturbed, control: np.zeros(control.shape)
 
-    judge(screens[:1], {"m": [fit]}, "", baselines={"perturbed mean": perturbed_mean})
+    evaluate_methods(screens[:1], {"m": [fit]}, "", baselines={"perturbed mean": perturbed_mean})

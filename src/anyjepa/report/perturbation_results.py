@@ -8,7 +8,7 @@ import numpy as np
 
 from anyjepa.evaluation.intervals import UNKNOWN
 from anyjepa.perturbation.scoring.metrics import METRICS
-from anyjepa.perturbation.scoring.result import HEADLINE, JudgedRow, Judgement, Places, answering
+from anyjepa.perturbation.scoring.result import HEADLINE, MethodRow, PerturbationResult, Places, answered_rows
 from anyjepa.report.contents import Contents
 from anyjepa.report.drawing import INK, MARKERS, MUTED, SERIES, SURFACE, axes, blank, dots, draw
 from anyjepa.report.estimates import interval_text, mean_text
@@ -26,14 +26,14 @@ _ARROWS = {1: " ↑", -1: " ↓", 0: ""}
 
 def perturbations(run: Contents) -> Html:
     """One table and the figures of each result; empty if there are none."""
-    return join(_judgement(result) for result in run.judgements)
+    return join(_judgement(result) for result in run.perturbations)
 
 
-def perturbation_summary(result: Judgement) -> list[object]:
+def perturbation_summary(result: PerturbationResult) -> list[object]:
     """The result in one sentence, for the top of the page."""
     first = result.rows[0]
     best = min(
-        (row for row in answering(result)[1:] if row.name != result.ceiling),  # includes the same head on PCA
+        (row for row in answered_rows(result)[1:] if row.name != result.ceiling),  # includes the same head on PCA
         key=lambda row: -(row.metrics[HEADLINE].mean or 0),
         default=None,
     )
@@ -50,7 +50,7 @@ def perturbation_summary(result: Judgement) -> list[object]:
     return summary
 
 
-def _judgement(result: Judgement) -> Html:
+def _judgement(result: PerturbationResult) -> Html:
     shown = [name for name in _SHOWN if result.rows[0].metrics.get(name, UNKNOWN).mean is not None]
     head = ["", *(METRICS[name].title + _ARROWS[METRICS[name].better] for name in shown), "first row minus this row"]
     rows = [
@@ -61,9 +61,9 @@ def _judgement(result: Judgement) -> Html:
             if (gain := row.difference.get(HEADLINE, UNKNOWN)).mean is not None
             else "–",
         ]
-        for row in answering(result)
+        for row in answered_rows(result)
     ]
-    silent = [row.name for row in result.rows if row not in answering(result)]
+    silent = [row.name for row in result.rows if row not in answered_rows(result)]
     caption = (
         f"{len(result.conditions)} test conditions from {result.splits} split{'s' if result.splits > 1 else ''}, "
         f"{number(result.genes)} genes. The last column is the difference in {METRICS[HEADLINE].title}, paired by "
@@ -81,7 +81,7 @@ def _judgement(result: Judgement) -> Html:
     if result.decoded:
         decoded = ", ".join(f"{name} {value:.3f}" for name, value in result.decoded.items())
         parts.append(tag("p", f"Pearson delta of the measured means after decoding each representation: {decoded}."))
-    compared = next((row for name in _COMPARED for row in answering(result) if row.name == name), None)
+    compared = next((row for name in _COMPARED for row in answered_rows(result) if row.name == name), None)
     drawn = [result.rows[0], *([compared] if compared else [])]
     alt = f"{METRICS[HEADLINE].title} of each test condition: " + "; ".join(
         f"{result.conditions[place].name} {_score(drawn[0], place):.2f}" for place in _order(result)
@@ -108,7 +108,7 @@ def _judgement(result: Judgement) -> Html:
     return join(parts)
 
 
-def _map(result: Judgement, places: Places) -> Figure:
+def _map(result: PerturbationResult, places: Places) -> Figure:
     page = blank(900, 520)
     plot = axes(page, left=70, right=24, top=16)
     true, predicted = (np.array(one, float) for one in (places.true, places.predicted))  # None becomes NaN
@@ -128,12 +128,12 @@ def _place(place: tuple[float | None, float | None]) -> str:
     return "no prediction" if None in place else f"({place[0]:.1f}, {place[1]:.1f})"
 
 
-def _order(result: Judgement) -> list[int]:
+def _order(result: PerturbationResult) -> list[int]:
     """Indices of the conditions with the largest effects, in descending order."""
     effects = np.array([condition.effect for condition in result.conditions])
     return np.argsort(-effects, kind="stable")[:_CONDITIONS].tolist()
 
 
-def _score(row: JudgedRow, place: int) -> float:
+def _score(row: MethodRow, place: int) -> float:
     value = row.scores[HEADLINE][place]
     return float("nan") if value is None else value

@@ -1,4 +1,4 @@
-"""Proteins told from expression: how much of their variation, and whether a cell's own are found among others'."""
+"""Score proteins predicted from expression: variation explained, and whether a cell is found among others."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from anyjepa.randomness import generator
 from anyjepa.versions import versions
 
 PENALTIES = np.logspace(-1, 5, 13)
-GROUP = 100  # cells among which a cell's own proteins are looked for
+GROUP = 100  # cells among which a cell is looked for by its proteins
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
-    """Proteins of cells, and who trains and who is tested. InputError if nothing can be told of them."""
+class MeasuredProteins:
+    """Proteins of cells, and which cells train and test. InputError if there are too few, or no protein varies."""
 
     names: tuple[str, ...]
     levels: np.ndarray  # (N, P) centred log ratios
@@ -30,29 +30,29 @@ class Measured:
 
     def __post_init__(self) -> None:
         if len(self.train) < 2 or len(self.test) < 2:
-            told = f"{len(self.train)} train and {len(self.test)} are tested"
-            raise InputError(f"proteins need two cells at least to train on and two to be tested: {told}")
+            there = f"there are {len(self.train)} and {len(self.test)}"
+            raise InputError(f"proteins need at least two training and two test cells; {there}")
         if not self.varying.any():
-            raise InputError("no protein varies both among the training cells and among the tested ones")
+            raise InputError("no protein varies both among the training cells and among the test cells")
 
     @property
     def varying(self) -> np.ndarray:
-        """(P,) proteins that differ between cells, in training and in the test: of others there is nothing to tell."""
+        """(P,) proteins that differ between cells, both in training and in the test; the others are left out."""
         return np.logical_and(*(np.ptp(self.levels[rows], axis=0) > 1e-6 for rows in (self.train, self.test)))
 
 
-def judge_proteins(
-    measured: Measured,
+def score_proteins(
+    measured: MeasuredProteins,
     representations: Mapping[str, np.ndarray],
     latents: tuple[np.ndarray, np.ndarray] | None,
     data: str,
     resamples: int = 1000,
     seed: int = 0,
 ) -> ProteinResult:
-    """Each representation (N, D) under the same ridge; the first is the one that all rows are compared with.
+    """Score the same ridge on each representation (N, D); all rows are compared with the first one.
 
-    latents: (n, D) predicted and measured representations of the test cells' proteins, compared as they are. Where
-    types are known, the mean of a cell's type in training stands beside, which knows the type and nothing else.
+    latents: (n, D) predicted and measured representations of the test cells' proteins, compared without a ridge. Where
+    cell types are known, one more row predicts the training mean of the cell's type.
     """
     kept, train, test = measured.varying, measured.train, measured.test
     level = measured.levels[:, kept].astype(np.float64)
@@ -68,11 +68,11 @@ def judge_proteins(
     rows = tuple(
         ProteinRow(
             name=name,
-            by_protein=found.by_protein,
-            metrics=found.estimates(),
-            difference={} if found is first else first.minus(found),
+            by_protein=one.by_protein,
+            metrics=one.estimates(),
+            difference={} if one is first else first.minus(one),
         )
-        for name, found in scored.items()
+        for name, one in scored.items()
     )
     return ProteinResult(
         data=data,
@@ -86,33 +86,34 @@ def judge_proteins(
     )
 
 
-def ridge(z: np.ndarray, y: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """Predictions (n, P) of a ridge from standardised z (N, D) to y (N, P).
+def ridge(z: np.ndarray, y: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Predictions (n, P) for new (n, D) by a ridge from standardised z (N, D) to y (N, P).
 
-    Each protein has its penalty, by leave-one-out over the training cells (Golub, Heath & Wahba 1979).
+    Each protein has its own penalty, chosen by leave-one-out over the training cells (Golub, Heath & Wahba 1979).
     """
     from sklearn.linear_model import RidgeCV
 
     mean, spread = z.mean(0), np.maximum(z.std(0), 1e-8)
     fitted = RidgeCV(alphas=PENALTIES, alpha_per_target=True).fit((z - mean) / spread, y)
-    return fitted.predict((asked - mean) / spread).reshape(len(asked), -1)  # also of one protein
+    return fitted.predict((new - mean) / spread).reshape(len(new), -1)  # also for one protein
 
 
 def own_rank(predicted: np.ndarray, measured: np.ndarray, seed: int) -> np.ndarray:
-    """(n,) of each cell which share of the other cells of its group lies farther from its prediction than its own
-    measurement does: 1 where its own is the nearest, .5 by chance. Groups of `GROUP` cells are drawn by the seed; the
-    last one is filled up with cells that are scored in another.
+    """(n,) share of the other cells in a cell's group whose measurement is farther from its prediction than its own is.
+
+    1 if its own is the nearest; 0.5 by chance. The seed draws groups of `GROUP` cells; the last one is filled up with
+    cells that are scored in another group.
     """
     order = generator(seed, "matched cells", 0).permutation(len(predicted))
-    found, size = np.empty(len(predicted)), min(GROUP, len(predicted))
+    rank, size = np.empty(len(predicted)), min(GROUP, len(predicted))
     for first in range(0, len(order), size):
-        asked = order[first : first + size]
-        group = np.r_[asked, order[: size - len(asked)]]
-        distance = ((predicted[asked, None] - measured[group]) ** 2).sum(-1)
+        members = order[first : first + size]
+        group = np.r_[members, order[: size - len(members)]]
+        distance = ((predicted[members, None] - measured[group]) ** 2).sum(-1)
         own = np.diagonal(distance)[:, None]
         farther = (distance > own).sum(1) + ((distance == own).sum(1) - 1) / 2
-        found[asked] = farther / (size - 1)
-    return found
+        rank[members] = farther / (size - 1)
+    return rank
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +147,7 @@ def _estimate(values: np.ndarray) -> Estimate:
     return Estimate(float(values[0]), None, None, 1, percentiles(values[1:]) if len(values) > 1 else None)
 
 
-def _resampled(measured: Measured, resamples: int, seed: int) -> tuple[np.ndarray, Over]:
+def _resampled(measured: MeasuredProteins, resamples: int, seed: int) -> tuple[np.ndarray, Over]:
     """(1 + resamples, cells): how often each test cell counts, at first once; and what is drawn, donors where the test
     has two or more."""
     cells = np.arange(len(measured.test))

@@ -1,0 +1,83 @@
+"""Which combinations do more than the sum of their parts?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+from anyjepa.errors import InputError
+from anyjepa.perturbation.predictions.predict import (
+    predict_conditions,
+    table,
+)
+from anyjepa.perturbation.scoring.baselines import additive
+from anyjepa.perturbation.scoring.effects import Effects, Predict, Prediction
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+class Synergy(NamedTuple):
+    """How combinations differ from the sum of their parts, per gene and as a whole."""
+
+    genes: DataFrame
+    """The columns of `table`; log_fold_change is the difference from the sum."""
+    scores: DataFrame
+    """One row per condition: condition, sum, norm, projection, share, spread, parts."""
+
+
+def synergy(
+    predict: Predict, train: Effects, conditions: Sequence[str], parts: Literal["measured", "predicted"] = "measured"
+) -> Synergy:
+    """The predicted change of combinations minus the sum of the changes of their parts alone.
+
+    parts: "measured" takes the measured changes of the parts (`additive`) if training has them all, else predicted
+    ones; "predicted" takes predicted ones throughout, which have no measurement noise. The column `parts` says which.
+    Scores, log1p units: `sum` is the length of the parts' sum, `norm` that of the difference, `projection` the
+    difference along the sum (below 0: less than additive), `spread` its standard deviation over members, and `share`
+    the projection over `sum`. Intervals per gene are those of the change, shifted by the sum.
+    Raises InputError for a single perturbation, and what `ask` refuses, of parts also.
+    """
+    from pandas import DataFrame
+
+    predicted = predict_conditions(predict, train, conditions)
+    if alone := [name for name, one in zip(predicted.conditions, predicted.perturbed, strict=True) if len(one) < 2]:
+        raise InputError(f"condition '{alone[0]}' is not a combination; only combinations have parts")
+    total = np.full(predicted.prediction.change.shape, np.nan)
+    if parts == "measured":
+        total = Prediction.of(additive(train)(predicted.perturbed, total)).change
+    measured = np.isfinite(total).all(axis=1)
+    if not measured.all():
+        rest = [predicted.perturbed[i] for i in np.flatnonzero(~measured)]
+        names = sorted(frozenset[str]().union(*rest))
+        single = dict(zip(names, predict_conditions(predict, train, names).prediction.change, strict=True))
+        total[~measured] = [np.sum([single[name] for name in sorted(one)], axis=0) for one in rest]
+    prediction = predicted.prediction
+    ends = {end: None if (x := getattr(prediction, end)) is None else x - total for end in ("low", "high")}
+    difference = Prediction(prediction.change - total, **ends)
+    length = np.linalg.norm(total, axis=1)
+    along = total / np.where(length > 0, length, np.inf)[:, None]
+    projection = (difference.change * along).sum(1)
+    scores = DataFrame(
+        {
+            "condition": np.array(predicted.conditions, object),
+            "sum": length,
+            "norm": np.linalg.norm(difference.change, axis=1),
+            "projection": projection,
+            "share": projection / np.where(length > 0, length, np.nan),
+            "spread": spread(None if prediction.members is None else (prediction.members * along).sum(2), length),
+            "parts": np.where(measured, "measured", "predicted").astype(object),
+        }
+    )
+    return Synergy(
+        table(replace(predicted, control=total, prediction=difference)),
+        scores,
+    )
+
+
+def spread(each: np.ndarray | None, like: np.ndarray) -> np.ndarray:
+    """(T,) standard deviation over members (M, T); NaN for fewer than two."""
+    return np.full(like.shape, np.nan) if each is None or len(each) < 2 else each.std(0, ddof=1)

@@ -1,0 +1,116 @@
+"""Open a model of cells together with a screen, choose what is tested, and save results in a run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import BaseModel
+
+from anyjepa.config import validated
+from anyjepa.data.cells.dataset import WITHOUT_PHASE, CellDataset
+from anyjepa.data.cells.files import CellFileConfig
+from anyjepa.data.cells.preprocessing import CellPreprocessing
+from anyjepa.data.cells.screen import Screen
+from anyjepa.data.cells.source import CellDataConfig, find_screen, held_out
+from anyjepa.data.cells.splits import CellSplit, SplitConfig, split
+from anyjepa.data.modalities import modality_of
+from anyjepa.errors import InputError
+from anyjepa.objectives.base import Weights
+from anyjepa.recipes.plain import apply_edit
+from anyjepa.runs.embedding_pictures import keep_embedding
+from anyjepa.runs.folder import Run, find_run
+from anyjepa.runs.model import Model, load
+from anyjepa.writing import write_text
+
+
+class ModelAndScreen(NamedTuple):
+    """A model, and a screen with all genes of its file."""
+
+    run: Run | None
+    model: Model
+    config: CellDataConfig  # the run's, with the `file` settings of this call
+    paths: list[Path]  # empty: the embedded screen
+    screen: Screen
+
+
+def open_screen(
+    model: str | Path | Run | Model,
+    data: Sequence[Path | str] | Path | str,
+    weights: Weights | None,
+    file: Sequence[str],
+    command: str,
+) -> ModelAndScreen:
+    """Load a model and read a screen; without data, the screen that the run was trained on.
+
+    file: 'key=value' edits of how the file is read. command: named in messages. Raises InputError for a model of other
+    data, for a model folder without data, and for a file that cannot be read.
+    """
+    run = model if isinstance(model, Run) else None if isinstance(model, Model) else find_run(Path(model))
+    loaded = model if isinstance(model, Model) else load(run.model if run else str(model), weights)
+    if not isinstance(loaded.preprocessing, CellPreprocessing):
+        records = modality_of(loaded.preprocessing).records
+        raise InputError(f"{command}: needs a model of cells, this is a model of {records}")
+    paths = [Path(path) for path in ([data] if isinstance(data, (str, Path)) else data)]
+    if run is None and not paths:
+        raise InputError(f"{command}: pass --data; only a run folder knows what it was trained on")
+    proteins = len(loaded.preprocessing.proteins)
+    config = run.recipe.data if run else CellDataConfig(proteins=proteins, hidden=WITHOUT_PHASE)
+    assert isinstance(config, CellDataConfig), "a run of a cell model"
+    if run and not paths and (own := run.environment()["data"]["paths"]) != ["embedded"]:
+        paths = [Path(path) for path in own]
+    if file:
+        plain = config.file.model_dump()
+        for edit in file:
+            apply_edit(plain, edit)
+        config = config.model_copy(update={"file": validated(CellFileConfig, plain, "--set")})
+    return ModelAndScreen(run, loaded, config, paths, find_screen(config, paths))
+
+
+def test_splits(inputs: ModelAndScreen, other: SplitConfig, number: int) -> tuple[list[CellSplit], tuple[str, ...]]:
+    """The splits of the screen, and notices for the reader.
+
+    On its own training data a run has one split: what training held out. Other data are split `number` times by
+    `other`. Raises InputError if training saw test cells.
+    """
+    run, screen, records = inputs.run, inputs.screen, inputs.model.loaded.records
+    seen = set() if records is None else set(records.saw_ids(screen.ids))
+    if own := held_out(inputs.config, screen) if seen and run else None:
+        splits = [own]
+    else:
+        splits = [split(screen, other, seed) for seed in range(number)]
+    for one in splits:
+        if leaked := [screen.ids[row] for row in one.test if screen.ids[row] in seen]:
+            raise InputError(
+                f"{screen.source}: the model was trained on test cells such as '{leaked[0]}'; "
+                "train it with data.split, which holds out cells for the test"
+            )
+    if own:
+        return splits, ()
+    known = "does not say which cells it was trained on" if records is None else "was trained on none of these cells"
+    return splits, (f"OTHER DATA: the model {known}. Whether it saw the test conditions in other data is not checked.",)
+
+
+def result_name(inputs: ModelAndScreen, other: bool) -> str:
+    """One file per data set and encoder; the one on held-out training data sorts first."""
+    shown = "-".join(path.resolve().stem for path in inputs.paths) or "embedded"
+    digest = blake2b(repr([path.resolve() for path in inputs.paths]).encode(), digest_size=4).hexdigest()
+    weights = inputs.model.loaded.weights
+    parts = ["other" if other else "held-out", shown[:60], *([digest] if inputs.paths else [])]
+    return re.sub(r"[^\w.]+", "-", "-".join([*parts, *(["student"] if weights == "student" else [])]))
+
+
+def save_result(folder: Path, inputs: ModelAndScreen, other: bool, result: BaseModel) -> None:
+    """Write a result into its file in a folder of a run."""
+    write_text(folder / f"{result_name(inputs, other)}.json", result.model_dump_json(indent=2) + "\n")
+
+
+def save_map(run: Run, model: Model, screen: Screen) -> None:
+    """Draw the report's map of a screen with the model's genes: by cell type, else by batch, else by perturbation."""
+    samples = CellDataset.whole(screen, model.preprocessing)
+    task = next((name for name in ("cell_type", "batch", "perturbation") if name in samples.tables), None)
+    if task is not None:
+        keep_embedding(run, model, samples, samples.tables[task], run.recipe.evaluation.windows)
