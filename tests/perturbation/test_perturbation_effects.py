@@ -27,7 +27,7 @@ def test_a_method_sees_nothing_of_the_test_conditions():
     assert effects.held_out.perturbed[0] == {"g0", "g1"}
     assert effects.train.cells("g0")[0].shape == (40, 30)
     with pytest.raises(
-        InputError, match=r"'g0\+g1' is not a training condition, so a method may not see its cells; there"
+        InputError, match=r"'g0\+g1' is not a training condition, so a method may not"
     ):
         effects.train.cells("g0+g1")
 
