@@ -26,9 +26,7 @@ def test_a_method_sees_nothing_of_the_test_conditions():
     assert effects.train.mean.shape == (12, 30)
     assert effects.held_out.perturbed[0] == {"g0", "g1"}
     assert effects.train.cells("g0")[0].shape == (40, 30)
-    with pytest.raises(
-        InputError, match=r"'g0\+g1' is not a training condition, so a method may not"
-    ):
+    with pytest.raises(InputError, match=r"'g0\+g1' is not a training condition, so a method may not"):
         effects.train.cells("g0+g1")
 
 
@@ -36,9 +34,9 @@ def test_a_method_sees_nothing_of_the_test_conditions():
     ("wrong", "message"),
     [
         ({"conditions": ("a", "a")}, "condition 'a' occurs twice"),
-        ({"perturbed": (frozenset("a"), frozenset())}, "condition 'b' perturbs nothing: a control is given as"),
+        ({"perturbed": (frozenset("a"), frozenset())}, "condition 'b' perturbs nothing; pass the control as"),
         ({"perturbed": (frozenset("a"),)}, "perturbed has 1 sets for 2 conditions"),
-        ({"mean": np.zeros((2, 3))}, r"mean has shape \(2, 3\), 2 conditions of 2 genes need \(2, 2\)"),
+        ({"mean": np.zeros((2, 3))}, r"mean has shape \(2, 3\), but 2 conditions of 2 genes need \(2, 2\)"),
         ({"mean": np.array([[0, 1], [np.nan, 0]])}, "mean of condition 'b' is not finite"),
         ({"control": np.zeros(3)}, r"control has shape \(2, 3\)"),
         ({"test": np.array([0, 1])}, "mask of bool"),
@@ -73,7 +71,7 @@ def test_halves_are_disjoint_and_whole():
 def test_halves_need_cells():
     with pytest.raises(InputError, match="needs the cells"):
         half_split(by_hand(TWO, {"b"}).held_out)
-    with pytest.raises(InputError, match=r"condition 'g0\+g1' has 1 cells, halves need 2"):
+    with pytest.raises(InputError, match=r"condition 'g0\+g1' has 1 cells; halves need at least 2"):
         half_split(drawn(cells=1).held_out)
 
 

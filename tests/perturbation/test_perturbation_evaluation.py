@@ -126,7 +126,7 @@ def test_json_and_table(judged):
     text = str(judged)
     assert "drawn doubles: predicted changes of means" in text
     assert "12 test conditions (6 names) of 2 splits; 30 genes." in text
-    assert "No answer for 12 conditions: ridge (G W P')." in text
+    assert "No prediction for 12 conditions: ridge (G W P')." in text
     assert max(map(len, text.splitlines())) <= 80
 
 

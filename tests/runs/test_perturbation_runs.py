@@ -11,6 +11,7 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from h5ad_writing import write
 from safetensors.numpy import load_file, save_file
 from scipy import sparse
@@ -115,7 +116,7 @@ def test_the_head_stands_on_four_representations_beside_every_baseline(judged):
     assert judged.splits == 1
 
 
-def test_the_judgement_is_on_the_report(run, judged):
+def test_the_result_is_on_the_report(run, judged):
     contents = read_contents(run.folder)
     assert not contents.notes
     shown = page(contents)
@@ -128,7 +129,7 @@ def test_the_judgement_is_on_the_report(run, judged):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"rows": []}', '{"schema_version": 9}'])
-def test_a_broken_judgement_is_a_note_on_the_report(run, judged, tmp_path, text):
+def test_a_broken_result_is_a_note_on_the_report(run, judged, tmp_path, text):
     (tmp_path / "perturbations").mkdir()
     (tmp_path / "perturbations/held-out.json").write_text(text)
     contents = read_contents(tmp_path)
@@ -162,7 +163,7 @@ def test_other_data_are_split_anew(cli, run, file, tmp_path):
     assert {condition.split for condition in found.conditions} == {0, 1}
 
 
-def test_a_model_of_a_file_is_judged_on_what_it_has_not_seen(cli, file, tmp_path):
+def test_a_model_of_a_file_is_evaluated_on_what_it_has_not_seen(cli, file, tmp_path):
     edits = [*SMALL, "data.file.quality.min_genes=0", "training.steps=4"]
     recipe = load_recipe("perturb-demo", edits)[0]
     held = pretrain(recipe, file, tmp_path / "held")
@@ -182,9 +183,24 @@ def test_a_model_of_a_file_is_judged_on_what_it_has_not_seen(cli, file, tmp_path
     everything = pretrain(load_recipe("perturb-demo", [*edits, "data.split=null"])[0], file, tmp_path / "all")
     done = cli("evaluate", everything.folder, "--data", file, "--protocol", "perturbation")
     assert (done.code, done.out) == (2, "")
-    assert "the model was trained on cells that are tested" in done.err
-    with pytest.raises(InputError, match="a model folder needs --data"):
+    assert "the model was trained on test cells such as 'new" in done.err
+    with pytest.raises(InputError, match="only a run folder knows"):
         evaluate_perturbations(held.model)
+
+
+def test_a_run_folder_from_before_the_section_perturbation_still_works(run, judged, tmp_path):
+    """Its recipe has the settings inside evaluation; its stored results have the same fields as today."""
+    folder = tmp_path / "old"
+    shutil.copytree(run.folder, folder)
+    plain = yaml.safe_load((folder / "recipe.yaml").read_text())
+    plain["evaluation"]["perturbation"] = plain.pop("perturbation")
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(plain))
+    old = open_run(folder)
+    assert old.recipe == run.recipe
+    assert read_contents(folder).perturbations[0].rows == judged.rows
+    again = evaluate_perturbations(old, seeds=1)
+    assert again.rows == judged.rows
+    assert PerturbationResult.from_json(old.perturbations / "held-out-embedded.json").rows == judged.rows
 
 
 def test_labels_of_cells_are_probed_like_any_others(run):
@@ -270,21 +286,21 @@ def test_what_was_not_measured_is_predicted_into_files(cli, run, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["-o", "x.h5ad"], "give conditions to predict, or genes to go --up and --down: one of the two"),
-        (["-o", "x.csv", "--condition", "T1", "--up", "T2"], "one of the two"),
-        (["-o", "x.txt", "--condition", "T1"], "x.txt: is written as .h5ad, .csv, .parquet"),
-        (["-o", "x.h5ad", "--up", "T1"], "x.h5ad: is written as .csv, .parquet"),
-        (["-o", "x.csv", "--condition", "T1+T2", "--cells", "3"], "predicted cells are written as .h5ad"),
+        (["-o", "x.h5ad"], "pass either conditions to predict, or --up and --down"),
+        (["-o", "x.csv", "--condition", "T1", "--up", "T2"], "pass either conditions"),
+        (["-o", "x.txt", "--condition", "T1"], "x.txt: must end in .h5ad, .csv, .parquet"),
+        (["-o", "x.h5ad", "--up", "T1"], "x.h5ad: must end in .csv, .parquet"),
+        (["-o", "x.csv", "--condition", "T1+T2", "--cells", "3"], "predicted cells are written only as .h5ad"),
         (["-o", "x.csv", "--up", "T1,nothing"], "no gene is 'nothing'"),
         (["-o", "x.csv", "--condition", "T1+T99"], "unknown perturbation 'T99'; nearest: T9"),
         (["-o", "x.csv", "--condition", "control"], "is the control"),
         (["-o", "x.csv", "--condition", ""], "is empty"),
-        (["-o", "x.csv", "--condition", "T1+T2", "--synergy", "x.csv"], "is asked for twice"),
-        (["-o", "x.csv", "--up", "T1", "--synergy", "y.csv"], "--synergy is of conditions"),
+        (["-o", "x.csv", "--condition", "T1+T2", "--synergy", "x.csv"], "is both --output and --synergy"),
+        (["-o", "x.csv", "--up", "T1", "--synergy", "y.csv"], "--synergy needs conditions"),
         (["-o", "x.csv", "--condition", "T1", "--synergy", "y.csv"], "none of the conditions is a combination"),
     ],
 )
-def test_questions_that_make_no_sense_are_one_line_and_write_nothing(cli, run, tmp_path, monkeypatch, words, message):
+def test_calls_that_make_no_sense_are_one_line_and_write_nothing(cli, run, tmp_path, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
     done = cli("perturb", run.folder, *words)
     assert (done.code, done.out) == (2, "")
