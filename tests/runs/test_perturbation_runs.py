@@ -340,7 +340,7 @@ def test_parts_of_a_model_that_do_not_fit_each_other_are_one_line(run, tmp_path)
     for change, message in (
         (lambda plain: plain["genes"].pop(), "the encoder takes inputs of size 50, its preprocessing makes 49"),
         (lambda plain: plain["genes"].__setitem__(0, plain["genes"][1]), "a gene occurs twice"),
-        (lambda plain: plain["encoding"].update(width=64), "reads conditions of width 128, its encoding has 64"),
+        (lambda plain: plain["encoding"].update(width=64), "takes conditions of width 128, its preprocessing makes 64"),
         (lambda plain: plain["encoding"]["names"].append(plain["encoding"]["names"][0]), "is named twice"),
         (lambda plain: plain["encoding"].update(features=[[1.0]]), "names need as many features"),
     ):

@@ -105,15 +105,15 @@ def _by_amount(model: Model, screen: Screen, splits: Sequence[CellSplit], matchi
     matching: of the training pairs. With before=earlier cells start from the last training times, else from controls.
     """
     between = matching.before == "earlier"
-    known = screen.conditions
-    possible = [since(a, b) for a in known for b in known if a != b] if between else known
+    measured = screen.conditions
+    possible = [since(a, b) for a in measured for b in measured if a != b] if between else measured
     conditions = {frozenset(map(str, one)): one for one in possible}
     if between:
         effects = [part for split in splits for part in trajectory_effects(screen, split.conditions)]
         baselines = TRAJECTORY_BASELINES
     else:
         effects = [effects_of(screen, split, amounts=True) for split in splits]
-        baselines = compound_baselines(known, model.preprocessing.encoding)
+        baselines = compound_baselines(measured, model.preprocessing.encoding)
     tested = {one for part in effects for one in part.held_out.perturbed}
     order = sorted(tested, key=lambda one: _amount(conditions[one]))
     exchanged = dict(zip(order, [conditions[one] for one in order[1:] + order[:1]], strict=True))

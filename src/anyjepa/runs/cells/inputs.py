@@ -90,8 +90,10 @@ def test_splits(inputs: ModelAndScreen, other: SplitConfig, number: int) -> tupl
             )
     if own:
         return splits, ()
-    known = "does not say which cells it was trained on" if records is None else "was trained on none of these cells"
-    return splits, (f"OTHER DATA: the model {known}. Whether it saw the test conditions in other data is not checked.",)
+    origin = "does not say which cells it was trained on" if records is None else "was trained on none of these cells"
+    return splits, (
+        f"OTHER DATA: the model {origin}. Whether it saw the test conditions in other data is not checked.",
+    )
 
 
 def result_name(inputs: ModelAndScreen, other: bool) -> str:
