@@ -36,7 +36,6 @@ from torch import Tensor
 from anyjepa.data.images.dataset import ImageDataset
 from anyjepa.data.images.image_set import ImageSet
 from anyjepa.data.images.preprocessing import ImagePreprocessing
-from anyjepa.objectives.build import build
 from anyjepa.recipes.schema import Recipe, load_recipe
 from anyjepa.runs.folder import environment
 from anyjepa.training.draws import Collate, DrawnCrops, DrawSampler
@@ -60,7 +59,7 @@ def recipe_of(mode: str, batch: int) -> Recipe:
 def ours(name: str, recipe: Recipe, pixels: np.ndarray, precision: str, times: Times) -> Step:
     """One step of this library, with the parts that its Trainer calls."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    objective = build(recipe.objective, 3, recipe.data.size).to(device).train()
+    objective = recipe.objective.build(3, recipe.data.size).to(device).train()
     optimiser = Pretraining(objective, recipe.training, ()).configure_optimizers()
     names = tuple(map(str, range(len(pixels))))
     images = ImageDataset.of(ImageSet("synthetic", names, pixels), ImagePreprocessing(side=32, mean=MEAN, std=STD))

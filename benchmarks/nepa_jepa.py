@@ -84,7 +84,7 @@ def step_of(recipe: Recipe) -> Step:
     objective = build_objective(recipe).train()
     optimiser = Pretraining(objective, recipe.training, ()).configure_optimizers()
     x = torch.randn(recipe.training.batch_size, recipe.data.channels, *recipe.data.size)
-    masks, rng = recipe.objective.masks, np.random.default_rng(0)
+    masks, rng = objective.masks, np.random.default_rng(0)
     bf16 = lightning_precision(recipe.training.precision) == "bf16-mixed"
 
     def step() -> None:

@@ -18,7 +18,6 @@ import torch
 
 from anyjepa.masks.base import Masks
 from anyjepa.objectives.batch import Batch
-from anyjepa.objectives.build import build
 from anyjepa.recipes.schema import load_recipe
 from anyjepa.runs.folder import environment
 from anyjepa.training.module import Pretraining
@@ -47,7 +46,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     recipe = load_recipe("ijepa-cifar10", [f"training.batch_size={args.batch}"])[0]
-    objective = build(recipe.objective, recipe.data.channels, recipe.data.size)
+    objective = recipe.objective.build(recipe.data.channels, recipe.data.size)
     optimiser = Pretraining(objective, recipe.training, ()).configure_optimizers()
     precision = lightning_precision("auto")
     grid, rng = objective.student.grid, np.random.default_rng(0)

@@ -17,7 +17,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from traceback import extract_tb
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import GetCoreSchemaHandler, model_validator
 from pydantic_core import CoreSchema, core_schema
@@ -41,6 +41,9 @@ class Part(Config):
         if value.get("kind", name) not in known:
             raise ValueError(f"kind must be '{name}' or left out, got {value['kind']!r}")
         return {**value, "kind": name}
+
+
+AnyPart = TypeVar("AnyPart", bound=Part)
 
 
 class Kinds:
@@ -68,10 +71,10 @@ class Kinds:
         part = self.find(family, str(kind))
         return part.model_validate({**value, "kind": kind if kind in kinds_of(part) else kinds_of(part)[0]})
 
-    def find(self, family: type[Part], kind: str) -> type[Part]:
+    def find(self, family: type[AnyPart], kind: str) -> type[AnyPart]:
         """The class of a kind. Raises ValueError if it is not known."""
         for part in (*self.builtin, *reversed(list(_outside(family)))):
-            if kind in kinds_of(part):
+            if kind in kinds_of(part) and issubclass(part, family):
                 return part
         for offer in entry_points(group=GROUP):
             if kind in (offer.name, _full_name(offer)) and issubclass(part := _loaded(offer), family):

@@ -13,7 +13,6 @@ from torch import Tensor
 from anyjepa.masks.base import Masks
 from anyjepa.nn.predictor import MaskedPredictor
 from anyjepa.objectives.batch import Batch
-from anyjepa.objectives.build import build
 from anyjepa.objectives.masked import MaskedPrediction, MaskedPredictionConfig
 from anyjepa.recipes.schema import load_recipe
 from anyjepa.training.config import TrainingConfig
@@ -34,7 +33,7 @@ def transformer(dim: int, depth: int) -> int:
 
 def counts(config: MaskedPredictionConfig, size: tuple[int, ...]) -> tuple[int, int]:
     with torch.device("meta"):
-        model = build(config, 3, size)
+        model = config.build(3, size)
     assert isinstance(model, MaskedPrediction)
     return tuple(sum(p.numel() for p in part.parameters()) for part in (model.student, model.predictor))  # type: ignore[return-value]
 

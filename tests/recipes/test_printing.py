@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from anyjepa.objectives.build import build
 from anyjepa.recipes.plain import about, recipe_names
 from anyjepa.recipes.printing import commented
 from anyjepa.recipes.schema import load_recipe
@@ -37,7 +36,7 @@ def test_keys_have_descriptions_and_unused_sections_are_left_out() -> None:
 def test_the_list_says_what_the_recipe_is(name: str) -> None:
     recipe = load_recipe(name)[0]
     with torch.device("meta"):
-        objective = build(recipe.objective, recipe.data.channels, recipe.data.size, getattr(recipe.data, "other", None))
+        objective = recipe.objective.build(recipe.data.channels, recipe.data.size, getattr(recipe.data, "other", None))
     (encoder, *_) = objective.encoders().values()
     millions = sum(parameter.numel() for parameter in encoder.parameters()) / 1e6
     listed = about(name)

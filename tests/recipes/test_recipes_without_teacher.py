@@ -8,7 +8,6 @@ import torch
 from anyjepa.data.pair import Pair
 from anyjepa.errors import InputError
 from anyjepa.objectives.batch import Batch
-from anyjepa.objectives.build import build
 from anyjepa.objectives.masked import MaskedPrediction
 from anyjepa.objectives.targets import SharedConfig
 from anyjepa.recipes.schema import load_recipe
@@ -57,7 +56,7 @@ def test_the_small_recipes_have_the_network_of_ijepa(name: str) -> None:
     masks = recipe.objective.masks
     assert (masks.targets, masks.scale, masks.aspect) == (4, (0.15, 0.2), (0.75, 1.5))
     with torch.device("meta"):
-        model = build(recipe.objective, 3, (32, 32))
+        model = recipe.objective.build(3, (32, 32))
     assert [parameters(part) for part in model.children()] == [2_691_264, 490_944]
 
 

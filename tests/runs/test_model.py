@@ -21,7 +21,6 @@ from anyjepa.data.images.preprocessing import ImagePreprocessing
 from anyjepa.data.labels import LabelTable
 from anyjepa.data.video.preprocessing import VideoPreprocessing
 from anyjepa.errors import DataWarning, InputError
-from anyjepa.objectives.build import build
 from anyjepa.recipes.schema import load_recipe
 from anyjepa.weights.folder import Provenance, save_pretrained
 
@@ -85,7 +84,7 @@ def test_grey_records_and_batches_of_them_are_told_apart(recipe, shape, tmp_path
     config = load_recipe(recipe)[0]
     kind = {"images": ImagePreprocessing, "video": partial(VideoPreprocessing, frames=8)}[config.data.kind]
     constants = kind(side=config.data.size[-1], colours="grey", mean=(0.5,), std=(0.25,))
-    objective = build(config.objective, 1, config.data.size)
+    objective = config.objective.build(1, config.data.size)
     made = save_pretrained(
         tmp_path / "model", objective, constants.model_dump(mode="json"), Provenance(data="nothing", steps=0)
     )

@@ -95,3 +95,59 @@ def warn_of_skipped(skipped: Mapping[str, str]) -> None:
     if skipped:
         number = f"{len(skipped)} record{'s' * (len(skipped) > 1)}"
         warnings.warn(f"skipped {number}; the first: {next(iter(skipped.values()))}", DataWarning, stacklevel=3)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ArrayDataset(Dataset):
+    """Prepared records of one size in memory. Every crop is a whole record."""
+
+    values: np.ndarray  # (N, C, *samples) float32
+
+    @classmethod
+    def of(
+        cls,
+        values: np.ndarray,
+        preprocessing: Any,
+        *,
+        ids: Sequence[str] | None = None,
+        labels: Sequence[str] | None = None,
+        groups: Sequence[str] | None = None,
+        split: Sequence[str] | None = None,
+        source: str = "arrays",
+    ) -> ArrayDataset:
+        """values: (N, C, *samples) as the encoder sees them. The rest has N entries each, and may be None.
+
+        labels: class of each record, the task 'class'; groups: what no split may cut, such as a patient; split: train,
+        validation or test. Raises InputError if lengths differ.
+        """
+        values = np.asarray(values, dtype=np.float32)
+        ids = tuple(map(str, range(len(values)) if ids is None else ids))
+        known = ids if groups is None else tuple(map(str, groups))
+        tables = {}
+        if labels is not None:
+            names = np.asarray([str(label) for label in labels])
+            classes = tuple(sorted(set(names.tolist())))
+            member = (names[:, None] == np.array(classes)).astype(np.float32)
+            part = None if split is None else tuple(map(str, split))
+            tables["class"] = LabelTable(ids, classes, member, known, exclusive=True, split=part)
+        if not len(ids) == len(known) == len(values):
+            raise InputError(f"{source}: {len(ids)} ids and {len(known)} groups for {len(values)} records")
+        return cls(
+            ids=ids,
+            groups=known,
+            groups_known=groups is not None,
+            source=(source,) * len(ids),
+            preprocessing=preprocessing,
+            tables=tables,
+            values=values,
+        )
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.values[index]
+
+    @property
+    def longest(self) -> int:
+        return self.values.shape[2]
+
+    def crops(self, indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
+        return self.values[list(indices)], np.zeros(len(indices))

@@ -1,16 +1,12 @@
-"""The modalities that come with the package, and what is done by the `kind` of a recipe's data or of a model."""
+"""The modalities by the `kind` of a recipe's data or of a model: those of the package, and those that users add."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import reduce
-from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from pydantic import Field
-
-from anyjepa.config import usual_kind, validated
+from anyjepa.config import validated
 from anyjepa.data.cells.modality import CELLS
 from anyjepa.data.dataset import Dataset, OnError
 from anyjepa.data.ecg.modality import ECG
@@ -19,24 +15,28 @@ from anyjepa.data.modality import DataConfig, Modality, Preprocessing
 from anyjepa.data.samples import Samples
 from anyjepa.data.series.modality import SERIES
 from anyjepa.data.video.modality import VIDEO
-from anyjepa.errors import InputError, did_you_mean
+from anyjepa.errors import InputError
+from anyjepa.parts import Kinds
 
 USUAL = ECG  # where a recipe names no kind
-MODALITIES: Mapping[str, Modality] = {m.kind: m for m in (ECG, IMAGES, VIDEO, SERIES, CELLS)}
+MODALITIES: dict[str, Modality] = {m.kind: m for m in (ECG, IMAGES, VIDEO, SERIES, CELLS)}
 
-if TYPE_CHECKING:
-    AnyDataConfig = DataConfig
-else:
-    AnyDataConfig = Annotated[
-        reduce(or_, [modality.config for modality in MODALITIES.values()]),
-        Field(discriminator="kind"),
-        usual_kind(USUAL.kind),
-    ]
+AnyDataConfig = Annotated[DataConfig, Kinds(*(m.config for m in MODALITIES.values()), usual=USUAL.kind)]
+PREPROCESSING = Kinds(*(m.preprocessing for m in MODALITIES.values()))
+
+
+def add_modality(modality: Modality) -> Modality:
+    """Make a modality of your own known. Call it in the module that defines its config and its preprocessing."""
+    MODALITIES[modality.kind] = modality
+    return modality
 
 
 def modality_of(part: DataConfig | Preprocessing) -> Modality:
-    """The modality of a recipe's data or of a model's preprocessing."""
-    return MODALITIES[part.kind]
+    """The modality of a recipe's data or of a model's preprocessing. Raises InputError if it was not added."""
+    for modality in MODALITIES.values():
+        if isinstance(part, (modality.config, modality.preprocessing)):
+            return modality
+    raise InputError(f"kind '{part.kind}' belongs to no modality; its module must call add_modality")
 
 
 def training_data(config: DataConfig, paths: Sequence[Path], exclude: Sequence[str] = ()) -> Dataset:
@@ -56,7 +56,7 @@ def evaluation_data(
     options: of the command line, such as the unit of ECGs; None where the user does not say.
     """
     modality = modality_of(preprocessing)
-    if config is not None and config.kind != preprocessing.kind:
+    if config is not None and modality_of(config) is not modality:
         raise InputError(f"the recipe is for {modality_of(config).records}, the model for {modality.records}")
     options = {name: value for name, value in options.items() if value is not None}
     for name in options:
@@ -74,6 +74,8 @@ def prepare_arrays(preprocessing: Preprocessing, raw: Any, **options: Any) -> Sa
 def read_preprocessing(plain: Mapping[str, Any], where: str) -> Preprocessing:
     """The preprocessing in `preprocessing.json`. Raises InputError."""
     kind = str(plain.get("kind"))
-    if kind not in MODALITIES:
-        raise InputError(f"{where}: kind '{kind}' is not known{did_you_mean(kind, list(MODALITIES))}")
-    return validated(MODALITIES[kind].preprocessing, plain, where)
+    try:
+        preprocessing = PREPROCESSING.find(Preprocessing, kind)
+    except ValueError as error:
+        raise InputError(f"{where}: {error}") from error
+    return validated(preprocessing, plain, where)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from anyjepa.config import Config
 from anyjepa.data.array_likes import as_records
 from anyjepa.data.dataset import Dataset
 from anyjepa.data.samples import ArraySamples, Samples
 from anyjepa.errors import InputError
+from anyjepa.parts import Part, kinds_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -21,15 +21,12 @@ if TYPE_CHECKING:
 Drawing = Literal["ecg", "series", "images", "video"]
 
 
-class DataConfig(Config):
-    """Base of the `data:` section of a recipe. A subclass has a `kind`, which names the modality."""
+class DataConfig(Part):
+    """Base of the `data:` section of a recipe. Its kind names the modality."""
 
     embedded: ClassVar[str] = "simulator"  # the key of the embedded data set, which has a seed
 
     if TYPE_CHECKING:  # a subclass has these as fields or as properties
-
-        @property
-        def kind(self) -> str: ...
 
         @property
         def channels(self) -> int: ...
@@ -68,13 +65,10 @@ class DataConfig(Config):
         return "linear"
 
 
-class Preprocessing(Config):
-    """Base of what prepares records for an encoder, saved as `preprocessing.json`. A subclass has a `kind`."""
+class Preprocessing(Part):
+    """Base of what prepares records for an encoder, saved as `preprocessing.json`."""
 
     if TYPE_CHECKING:  # a subclass has these as fields or as properties
-
-        @property
-        def kind(self) -> str: ...
 
         @property
         def channels(self) -> int: ...
@@ -182,8 +176,8 @@ class Modality:
 
     @property
     def kind(self) -> str:
-        """The name of the modality: the `kind` of its config and of its preprocessing."""
-        return self.config.model_fields["kind"].default
+        """The name of the modality: the `kind` of its config."""
+        return kinds_of(self.config)[0]
 
     @property
     def records(self) -> str:

@@ -3,17 +3,48 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from anyjepa.masks.base import MaskSampler
-from anyjepa.nn.encoder import Encoder
+from anyjepa.nn.encoder import Encoder, EncoderConfig
 from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.losses import Losses
+from anyjepa.parts import Part
 
 Weights = Literal["teacher", "average", "student", "target"]
+
+
+class ObjectiveConfig(Part):
+    """Base of the settings of objectives, with `build`. A subclass has an `encoder`."""
+
+    if TYPE_CHECKING:  # a subclass has these as fields or as properties
+
+        @property
+        def encoder(self) -> EncoderConfig: ...
+
+    @property
+    def second(self) -> EncoderConfig | None:
+        """The encoder of the second sample of a pair, if it is of another modality."""
+        return None
+
+    def check(self, grid: tuple[int, ...]) -> None:
+        """Raises ValueError if the objective cannot learn from inputs of this token grid. Called before training."""
+
+    @abstractmethod
+    def build(self, channels: int, size: Sequence[int], other: Sequence[int] | None = None) -> Objective:
+        """An untrained objective for inputs (B, channels, *size).
+
+        other: size of the second sample of a pair, if it is of another modality. Raises ValueError if the sizes do not
+        fit together.
+        """
+
+    def build_predictor(self, grid: Sequence[int]) -> nn.Module | None:
+        """The untrained predictor that a model folder holds; None if it holds none. grid: the full token grid."""
+        return None
 
 
 class Objective(nn.Module, ABC):

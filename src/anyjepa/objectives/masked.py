@@ -10,7 +10,6 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from anyjepa.config import Config
 from anyjepa.masks.base import Masks, members
 from anyjepa.masks.kinds import MasksConfig
 from anyjepa.masks.spans import SpanConfig
@@ -19,14 +18,14 @@ from anyjepa.nn.packing import Packed
 from anyjepa.nn.predictor import AnyPredictorConfig
 from anyjepa.nn.tokens import token_grid
 from anyjepa.nn.vit import ViT, ViTConfig
-from anyjepa.objectives.base import Objective, Weights
+from anyjepa.objectives.base import Objective, ObjectiveConfig, Weights
 from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.losses import AnyDistance, DistanceConfig, Losses, distance
 from anyjepa.objectives.regularisers import RegulariserConfig, Rows, prediction_weight, regularise
 from anyjepa.objectives.targets import SeparateConfig, TargetConfig, Teacher, TeacherConfig, target_tokens
 
 
-class MaskedPredictionConfig(Config):
+class MaskedPredictionConfig(ObjectiveConfig):
     """Encoder, predictor, masks, target and distance of a masked-prediction model."""
 
     kind: Literal["masked"] = "masked"
@@ -48,6 +47,15 @@ class MaskedPredictionConfig(Config):
         if isinstance(self.target, SeparateConfig) and self.target.encoder is not None:
             raise ValueError("target.encoder is for pairs of two modalities; in masked prediction leave it out")
         return self
+
+    def check(self, grid: tuple[int, ...]) -> None:
+        self.masks.check(grid)
+
+    def build(self, channels: int, size: Sequence[int], other: Sequence[int] | None = None) -> MaskedPrediction:
+        return MaskedPrediction(self, channels, size)
+
+    def build_predictor(self, grid: Sequence[int]) -> nn.Module:
+        return self.predictor.build(self.encoder, grid)
 
 
 class MaskedPrediction(Objective):

@@ -13,16 +13,16 @@ import torch.nn.functional as F
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 
-from anyjepa.config import Config, Share
+from anyjepa.config import Share
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.vit import ViT, ViTConfig
-from anyjepa.objectives.base import Objective, Weights
+from anyjepa.objectives.base import Objective, ObjectiveConfig, Weights
 from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.losses import Losses
 from anyjepa.objectives.targets import ema_update
 
 
-class NextEmbeddingConfig(Config):
+class NextEmbeddingConfig(ObjectiveConfig):
     """Encoder, horizon and weight average of a next-embedding model. It has no teacher, predictor or masks."""
 
     kind: Literal["next_embedding"] = "next_embedding"
@@ -49,18 +49,13 @@ class NextEmbeddingConfig(Config):
             raise ValueError("encoder.positions.kind must be rotary: targets are patches without positions")
         return self
 
-    def check(self, grid: Sequence[int]) -> None:
+    def check(self, grid: tuple[int, ...]) -> None:
         """Raises ValueError if the horizon is longer than the input."""
         if self.horizon >= prod(grid):
             raise ValueError(f"objective.horizon {self.horizon} must be less than the {prod(grid)} patches of an input")
 
-    @property
-    def masks(self) -> None:
-        """No token is hidden."""
-
-    @property
-    def predictor(self) -> None:
-        """The causal encoder predicts by itself."""
+    def build(self, channels: int, size: Sequence[int], other: Sequence[int] | None = None) -> NextEmbeddingPrediction:
+        return NextEmbeddingPrediction(self, channels, size)
 
 
 class NextEmbeddingPrediction(Objective):

@@ -15,7 +15,7 @@ from anyjepa.nn.conditional import ConditionalPredictor, ConditionalPredictorCon
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.encoders import AnyEncoderConfig
 from anyjepa.nn.packing import Layout, Packed
-from anyjepa.objectives.base import Objective, Weights
+from anyjepa.objectives.base import Objective, ObjectiveConfig, Weights
 from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.losses import AnyDistance, DistanceConfig, Losses, distance
 from anyjepa.objectives.regularisers import RegulariserConfig, Rows, VicregConfig, prediction_weight, regularise
@@ -30,7 +30,7 @@ class ProjectorConfig(Config):
     )
 
 
-class PairedPredictionConfig(Config):
+class PairedPredictionConfig(ObjectiveConfig):
     """Encoder, projector, predictor, target and regulariser of a model of pairs."""
 
     kind: Literal["paired"] = "paired"
@@ -65,9 +65,11 @@ class PairedPredictionConfig(Config):
         """The encoder of the second sample, if it is of another modality."""
         return self.target.encoder if isinstance(self.target, SeparateConfig) else None
 
-    @property
-    def masks(self) -> None:
-        """No token is hidden."""
+    def build(self, channels: int, size: Sequence[int], other: Sequence[int] | None = None) -> PairedPrediction:
+        return PairedPrediction(self, channels, size, other)
+
+    def build_predictor(self, grid: Sequence[int]) -> nn.Module | None:
+        return None if self.predictor is None else ConditionalPredictor(self.predictor, self.width)
 
     @property
     def width(self) -> int:

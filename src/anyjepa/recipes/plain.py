@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from anyjepa.config import Config
 from anyjepa.data.files import read_text
 from anyjepa.errors import InputError, did_you_mean
 from anyjepa.limits import RECIPE
@@ -52,17 +53,26 @@ def apply_edit(plain: dict[str, Any], edit: str) -> list[str]:
     key, equals, text = edit.partition("=")
     if not equals or not key:
         raise InputError(f"--set {edit}: write it as key=value, e.g. training.steps=1000")
-    *tables, last = key.split(".")
+    try:
+        value = plain_yaml(text, f"--set {key}")
+    except InputError:
+        value = text
+    return set_key(plain, key, value)
+
+
+def set_key(plain: dict[str, Any], key: str, value: object) -> list[str]:
+    """As `apply_edit`, with any value: a config or a class of configs stands for the table that describes it."""
+    if isinstance(value, type) and issubclass(value, Config):
+        value = value()
+    if isinstance(value, Config):
+        value = value.model_dump(mode="json")
+    edit, (*tables, last) = key, key.split(".")
     for name in tables:
         if plain.get(name) is None:  # also one that is left out on purpose
             plain[name] = {}
         plain = plain[name]
         if not isinstance(plain, dict):
             raise InputError(f"--set {edit}: '{name}' is a value, not a table")
-    try:
-        value = plain_yaml(text, f"--set {key}")
-    except InputError:
-        value = text
     notices = []
     if last == "kind" and plain.get("kind", value) != value:
         dropped = [name for name in plain if name != "kind"]

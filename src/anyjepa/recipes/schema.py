@@ -14,15 +14,17 @@ from anyjepa.data.modalities import USUAL, AnyDataConfig
 from anyjepa.data.modality import DataConfig
 from anyjepa.evaluation.protocol import EvaluationConfig
 from anyjepa.nn.tokens import token_grid
-from anyjepa.objectives.build import ObjectiveConfig
-from anyjepa.objectives.next_embedding import NextEmbeddingConfig
+from anyjepa.objectives.build import AnyObjectiveConfig
 from anyjepa.objectives.paired import PairedPredictionConfig
 from anyjepa.perturbation.config import PerturbationConfig
 from anyjepa.recipes.cost import check_cost
-from anyjepa.recipes.plain import apply_edit, flat, read_recipe, recipe_names
+from anyjepa.recipes.plain import apply_edit, flat, read_recipe, recipe_names, set_key
 from anyjepa.training.config import TrainingConfig
 
 MOST_CHANGES = 6  # that are listed
+
+
+Edits = Sequence[str] | Mapping[str, object]
 
 
 class Recipe(Config):
@@ -32,7 +34,7 @@ class Recipe(Config):
     name: str = Field(pattern=r"^[\w.-]+$", description="letters, digits, dots and dashes; names the run folder")
     description: str = Field(description="one line: what it is, and which publication it follows")
     data: AnyDataConfig = USUAL.config()
-    objective: ObjectiveConfig
+    objective: AnyObjectiveConfig
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     perturbation: PerturbationConfig | None = Field(
@@ -58,15 +60,12 @@ class Recipe(Config):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        encoder, predictor = self.objective.encoder, self.objective.predictor
+        encoder, predictor = self.objective.encoder, getattr(self.objective, "predictor", None)
         if self.perturbation is not None and not _has_conditions(self.data):
             raise ValueError(f"perturbation: these settings are for cells, and data.kind is {self.data.kind}")
         grid = token_grid(self.data.size, encoder.patch)
         check_cost(encoder, self.data.channels, self.data.size, grid, self.training)
-        if self.objective.masks is not None:
-            self.objective.masks.check(grid)
-        if isinstance(self.objective, NextEmbeddingConfig):
-            self.objective.check(grid)
+        self.objective.check(grid)
         if self.data.weighted and self.training.order != "replacement":
             raise ValueError(f"{self.data.weighted} need training.order=replacement")
         if self.data.absent != getattr(encoder, "absent", False):
@@ -95,7 +94,7 @@ def _has_conditions(data: DataConfig | None) -> bool:
     return data is not None and data.condition_dim is not None
 
 
-def load_recipe(name: str | Path, edits: Sequence[str] = ()) -> tuple[Recipe, list[str]]:
+def load_recipe(name: str | Path, edits: Edits = ()) -> tuple[Recipe, list[str]]:
     """Load a recipe by name or YAML path, with `edits` of the form 'a.b=value', and return notices (see `edited`).
 
     Raises InputError in one line for an unknown name, broken YAML, unknown keys or values that do not fit.
@@ -104,14 +103,19 @@ def load_recipe(name: str | Path, edits: Sequence[str] = ()) -> tuple[Recipe, li
     return edited(recipe, edits, str(name)) if edits else (recipe, [])
 
 
-def edited(recipe: Recipe, edits: Sequence[str], where: str = "") -> tuple[Recipe, list[str]]:
-    """Apply edits of the form 'a.b=value' to a recipe, and return notices about what else changed.
+def edited(recipe: Recipe, edits: Edits, where: str = "") -> tuple[Recipe, list[str]]:
+    """Apply edits to a recipe, and return notices about what else changed.
+
+    edits: texts of the form 'a.b=value', or values by dotted key; a value may also be a part, such as a mask sampler.
 
     An edit of a `kind` drops the keys of the old kind. An edit of training.steps alone shortens a warm-up that would
     not end before the training does. Raises InputError.
     """
     plain = recipe.model_dump(mode="json")  # every default filled in, so that any key can be edited
-    notices = [notice for edit in edits for notice in apply_edit(plain, edit)]
+    if isinstance(edits, Mapping):
+        notices = [notice for key, value in edits.items() for notice in set_key(plain, key, value)]
+    else:
+        notices = [notice for edit in edits for notice in apply_edit(plain, edit)]
     steps, warmup = plain["training"]["steps"], recipe.training.optimiser.warmup
     alone = not any(edit.startswith("training.optimiser") for edit in edits)
     if alone and steps != recipe.training.steps and isinstance(steps, int) and 0 < steps <= warmup:

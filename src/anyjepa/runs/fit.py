@@ -8,7 +8,7 @@ from typing import Any
 
 from anyjepa.data.modalities import modality_of
 from anyjepa.errors import InputError
-from anyjepa.recipes.schema import load_recipe
+from anyjepa.recipes.schema import Edits, load_recipe
 from anyjepa.runs.model import Model, load
 from anyjepa.runs.pretrain import pretrain
 
@@ -21,7 +21,7 @@ def fit(
     unit: str | float = "mV",
     patients: Sequence[Any] | None = None,
     recipe: str | Path = "ecg-jepa-demo",
-    edits: Sequence[str] = (),
+    edits: Edits = (),
     output: Path | str | None = None,
     progress: bool = False,
 ) -> Model:

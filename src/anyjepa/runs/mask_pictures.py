@@ -26,7 +26,7 @@ COUNTED = 2000  # masks at least whose tokens are counted
 
 def keep_masks(run: Run, dataset: Dataset) -> None:
     """Write `artifacts/masks.npz` from the masks of the first steps; nothing for an objective without masks."""
-    recipe, masks = run.recipe, run.recipe.objective.masks
+    recipe, masks = run.recipe, getattr(run.recipe.objective, "masks", None)
     drawing = modality_of(recipe.data).drawing
     if masks is None or drawing is None:
         return

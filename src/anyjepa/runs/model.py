@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 class Model:
     """An encoder with the preprocessing that it was trained with."""
 
-    def __init__(self, loaded: LoadedModel):
+    def __init__(self, loaded: LoadedModel, device: str | torch.device | None = None):
         self.loaded = loaded
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.encoder = loaded.encoder.to(device)
         self.head = None if loaded.head is None else loaded.head.to(device)
         self.preprocessing: Any = read_preprocessing(loaded.preprocessing, str(loaded.folder / "preprocessing.json"))
@@ -103,11 +103,14 @@ class Model:
 
 
 @torch_defaults()
-def load(path_or_id: str | Path, weights: Weights | None = None) -> Model:
-    """A model by folder, by run folder or by Hugging Face id; the teacher's weights unless `weights` says otherwise."""
+def load(path_or_id: str | Path, weights: Weights | None = None, device: str | torch.device | None = None) -> Model:
+    """A model by folder, by run folder or by Hugging Face id; the teacher's weights unless `weights` says otherwise.
+
+    device: where it computes; None: on the first GPU if there is one, else on the CPU.
+    """
     run = find_run(Path(path_or_id))
     loaded = load_model(run.model if run else path_or_id, weights)
-    model = Model(loaded)
+    model = Model(loaded, device)
     if loaded.preprocessing_changed:
         file = loaded.folder / "preprocessing.json"
         changed = f"{file}: differs from what was saved with the weights; it is damaged or was edited"

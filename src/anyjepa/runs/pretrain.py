@@ -16,10 +16,10 @@ from anyjepa.data.modalities import modality_of, training_data
 from anyjepa.data.samples import signal_hashes
 from anyjepa.errors import InputError
 from anyjepa.objectives.base import Objective
-from anyjepa.objectives.build import build, check_parameters
+from anyjepa.objectives.build import check_parameters
 from anyjepa.randomness import torch_seed
 from anyjepa.recipes.plain import flat
-from anyjepa.recipes.schema import Recipe, changes, edited, load_recipe
+from anyjepa.recipes.schema import Edits, Recipe, changes, edited, load_recipe
 from anyjepa.runs.folder import Run, check_unused, killed_before_it_began, new_run, open_run
 from anyjepa.runs.mask_pictures import keep_masks
 from anyjepa.torch_defaults import torch_defaults
@@ -47,7 +47,7 @@ def pretrain(
     data: Sequence[Path | str] | Path | str | Dataset = (),
     output: Path | str | None = None,
     *,
-    edits: Sequence[str] = (),
+    edits: Edits = (),
     exclude: Sequence[str] = (),
     resume: bool = False,
     devices: int = 1,
@@ -58,7 +58,8 @@ def pretrain(
     """Pretrain and return the run, whose `model` is the saved encoder.
 
     data: files or folders, the recipe's embedded data set if none, or a prepared data set; edits: 'key=value' changes
-    of the recipe; exclude: ids of records to leave out (an evaluation's test part); resume: continue the run in
+    of the recipe, or values and parts by key, such as {"objective.masks": Checkerboard(size=2)};
+    exclude: ids of records to leave out (an evaluation's test part); resume: continue the run in
     `output`, with the same numbers as if it had never stopped; a finished one stays as it is. Raises InputError for
     wrong input, DivergedError if the loss stops being finite, and Interrupted (a KeyboardInterrupt) after Ctrl-C,
     SIGTERM, SIGHUP or a warning of Slurm, with a checkpoint to resume from.
@@ -67,6 +68,11 @@ def pretrain(
         recipe, _ = load_recipe(recipe, edits)
     elif edits:
         recipe, _ = edited(recipe, edits)
+    if not isinstance(data, (str, Path, Dataset)) and not all(isinstance(path, (str, Path)) for path in data):
+        raise InputError(
+            f"data: files, folders or a prepared data set are expected, got {type(data).__name__}; "
+            "anyjepa.fit trains on ECGs in memory, and ArrayDataset.of makes a data set of any array"
+        )
     paths = [] if isinstance(data, Dataset) else [Path(p) for p in ([data] if isinstance(data, (str, Path)) else data)]
     check_launch(devices, nodes)
     check_loggers(recipe.training.loggers)
@@ -112,7 +118,7 @@ def build_objective(recipe: Recipe) -> Objective:
     """The untrained objective of a recipe, initialised by its seed. InputError if its sizes do not fit together."""
     check_objective(recipe)
     torch.manual_seed(torch_seed(recipe.training.seed))
-    return build(recipe.objective, recipe.data.channels, recipe.data.size, recipe.data.other)
+    return recipe.objective.build(recipe.data.channels, recipe.data.size, recipe.data.other)
 
 
 def check_objective(recipe: Recipe) -> None:
@@ -126,7 +132,7 @@ def check_objective(recipe: Recipe) -> None:
 def _own(recipe: Recipe, dataset: Dataset, exclude: Sequence[str]) -> Dataset:
     """A data set that the caller prepared. Raises InputError unless the recipe is for such data."""
     made = dataset.preprocessing
-    if made.kind != recipe.data.kind:
+    if modality_of(made) is not modality_of(recipe.data):
         raise InputError(
             f"recipe {recipe.name}: is for {modality_of(recipe.data).records}, the data are {dataset.what[0]}"
         )

@@ -12,6 +12,7 @@ from anyjepa.data.samples import Samples
 from anyjepa.errors import InputError
 from anyjepa.evaluation.surprise import continuation, surprise
 from anyjepa.nn.vit import ViT
+from anyjepa.objectives.next_embedding import NextEmbeddingConfig
 from anyjepa.torch_defaults import torch_defaults
 from anyjepa.weights.folder import LoadedModel
 
@@ -25,7 +26,7 @@ SHOWN_S = 10.0  # of a drawing
 def check_predicts(loaded: LoadedModel, preprocessing: Preprocessing) -> tuple[ViT, EcgPreprocessing]:
     """Encoder and preprocessing of a model that predicts the next patch of an ECG. InputError for any other model."""
     where, config = loaded.folder, loaded.config.objective
-    if config.kind != "next_embedding":
+    if not isinstance(config, NextEmbeddingConfig):
         raise InputError(f"{where}: is a model of {config.kind} prediction; surprise needs next_embedding")
     if config.horizon != 1 or not isinstance(loaded.encoder, ViT) or not loaded.encoder.config.causal:
         raise InputError(f"{where}: does not predict the next patch (objective.horizon 1, causal); surprise needs that")

@@ -11,6 +11,7 @@ from anyjepa.data.modality import Usage
 from anyjepa.errors import printable
 from anyjepa.nn.genes import GeneConfig
 from anyjepa.nn.vit import ViTConfig
+from anyjepa.parts import kinds_of
 from anyjepa.weights.model import ModelConfig
 
 WEIGHTS = {
@@ -68,8 +69,8 @@ def model_card(
 
 
 def _usage_of(preprocessing: Mapping[str, object]) -> Usage | None:
-    modality = MODALITIES.get(str(preprocessing.get("kind")))
-    return modality and modality.usage
+    kind = preprocessing.get("kind")
+    return next((m.usage for m in MODALITIES.values() if kind in kinds_of(m.preprocessing)), None)
 
 
 def _input(config: ModelConfig, usage: Usage | None) -> list[tuple[str, str]]:

@@ -18,7 +18,8 @@ from anyjepa.errors import InputError, reason
 from anyjepa.nn.encoders import AnyEncoderConfig
 from anyjepa.nn.pooling import AnyHeadConfig
 from anyjepa.nn.tokens import check_table, token_grid
-from anyjepa.objectives.build import ObjectiveConfig, predictor_of
+from anyjepa.objectives.base import ObjectiveConfig
+from anyjepa.objectives.build import AnyObjectiveConfig
 from anyjepa.objectives.masked import MaskedPredictionConfig
 from anyjepa.objectives.paired import PairedPredictionConfig
 from anyjepa.torch_defaults import torch_defaults
@@ -134,7 +135,7 @@ class ModelConfig(Config):
 
     schema_version: Literal[1] = 1
     anyjepa: str = Field(default_factory=lambda: version("anyjepa"), description="version that wrote the folder")
-    objective: ObjectiveConfig
+    objective: AnyObjectiveConfig
     channels: PositiveInt = Field(description="number of input channels")
     size: tuple[PositiveInt, ...] = Field(description="samples of a full input along each axis")
     other: tuple[PositiveInt, ...] | None = Field(
@@ -153,7 +154,7 @@ class ModelConfig(Config):
         tokens = prod(token_grid(self.size, self.objective.encoder.patch))
         for name, part in _parts(self.objective).items():
             check_table(tokens, part.dim, name)
-        if self.predictor and self.objective.predictor is None:
+        if self.predictor and getattr(self.objective, "predictor", None) is None:
             raise ValueError(f"predictor is true, but a {self.objective.kind} model has none")
         if self.other is not None:
             if self.second is None:
@@ -198,7 +199,7 @@ class Parts(nn.Module):
         self.encoder = shape.build(config.channels, config.size)
         self.predictor = self.head = self.second = None
         if config.predictor:
-            self.predictor = predictor_of(config.objective, self.encoder.grid)
+            self.predictor = config.objective.build_predictor(self.encoder.grid)
         if config.other is not None and config.second is not None:
             self.second = config.second.build(config.channels, config.other)
             if (own := prod(self.encoder.grid)) != (there := prod(self.second.grid)):
