@@ -260,7 +260,7 @@ def test_a_foreign_environment_is_one_line(cli, tiny_recipe, tiny_run, tmp_path,
         assert "run/environment.json: " in done.err
 
 
-@pytest.mark.parametrize("kind", ["zip", "pickle", "other keys", "other tensors", "other step"])
+@pytest.mark.parametrize("kind", ["zip", "pickle", "other keys", "other tensors", "sparse", "other step"])
 def test_a_foreign_checkpoint_is_one_line_and_nothing_falls_back(cli, tiny_recipe, tiny_run, tmp_path, kind):
     run, newest = tmp_path / "run", tmp_path / "run/checkpoints/step-00000004.ckpt"
     shutil.copytree(tiny_run, run)
@@ -274,6 +274,10 @@ def test_a_foreign_checkpoint_is_one_line_and_nothing_falls_back(cli, tiny_recip
         torch.save({"model": saved["state_dict"]}, newest)
     elif kind == "other tensors":
         torch.save(saved | {"state_dict": {"a": torch.zeros(2)}}, newest)
+    elif kind == "sparse":
+        averages = saved["optimizer_states"][0]["state"][0]
+        averages["exp_avg"] = averages["exp_avg"].to_sparse()
+        torch.save(saved, newest)
     else:
         shutil.copy(run / "checkpoints/step-00000002.ckpt", newest)
     done = cli("pretrain", tiny_recipe, "-o", run, "--resume")

@@ -263,6 +263,12 @@ def flipped(content: bytes, at: int) -> bytes:
     return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
 
 
+def endless() -> bytes:
+    """The first lead is said to end at sample 2^32 - 2."""
+    lead = struct.pack("<IIB", 1, len(STEPS["I"]), CODES["I"])
+    return scp().replace(lead, struct.pack("<IIB", 1, 2**32 - 2, CODES["I"]))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -271,6 +277,7 @@ def flipped(content: bytes, at: int) -> bytes:
         (scp(microvolts=0), "'I' has no voltage unit; give --unit"),
         (scp(short=True), "do not cover the same time .*V6 2490 at 500 Hz"),
         (scp(first=[26]), "do not cover the same time"),
+        (endless(), "its signal needs 34 GB, .*ANYJEPA_LIMIT_EXPANSION="),
         (assemble({1: b"\xff\0\0"}), "Section 3 .* is missing"),
         (b"", "too small"),
         (b"Dear reader,\n" * 100, "cannot be read"),

@@ -185,7 +185,7 @@ def runs(folder: Path) -> Iterator[Any]:
 def results(folder: Path) -> Iterator[Any]:
     """Each result on its own, as `evaluate` shows it: the report only notes what it cannot read."""
     from anyjepa.evaluation import result
-    from anyjepa.perturbation import result as perturbation
+    from anyjepa.perturbation.scoring import result as perturbation
 
     refused: InputError | None = None
     for place, kind, render in (

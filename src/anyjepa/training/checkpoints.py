@@ -128,13 +128,18 @@ def _check_bits(path: Path) -> None:
 
 
 def _shapes(tensors: Mapping[str, object]) -> dict[str, object]:
-    return {name: tensor.shape if isinstance(tensor, Tensor) else None for name, tensor in tensors.items()}
+    return {name: _shape(tensor) if isinstance(tensor, Tensor) else None for name, tensor in tensors.items()}
+
+
+def _shape(tensor: Tensor) -> torch.Size | None:
+    """None for sparse tensors, which training never saves."""
+    return tensor.shape if tensor.layout == torch.strided else None
 
 
 def _averages(states: object, name: str) -> list[torch.Size] | None:
     """Sorted shapes of the state `name` of the only optimiser; None if it has no such state."""
     try:
         (state,) = states  # type: ignore[misc]
-        return sorted(one[name].shape for one in state["state"].values())
+        return sorted(_shape(one[name]) for one in state["state"].values())  # type: ignore[type-var]
     except (TypeError, ValueError, KeyError, AttributeError):
         return None

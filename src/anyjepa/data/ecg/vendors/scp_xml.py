@@ -7,6 +7,7 @@ units, leads of one length and rate. MUSE exports have eight leads; the other fo
 
 from __future__ import annotations
 
+import struct
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 from anyjepa.data.ecg.recording import Recording, millivolts_per
 from anyjepa.data.files import read_bytes
 from anyjepa.errors import DataWarning, InputError, reason
+from anyjepa.limits import check_size
 
 if TYPE_CHECKING:
     from ecgdatakit import ECGRecord, Lead
@@ -54,7 +56,8 @@ def read_scp(path: Path, id: str, source: str = "", unit: str | float | None = N
 
     Compressed files take 0.1 s and more: their Huffman codes are decoded bit by bit.
     """
-    read_bytes(path)  # refuses what is not a regular file, or is too large
+    content = read_bytes(path)
+    check_size(8 * _declared_samples(content), len(content), f"{path}: its signal")  # decoded as int64
 
     def parse() -> ECGRecord:
         from ecgdatakit.parsing.parsers.scp_ecg import SCPECGParser
@@ -62,6 +65,17 @@ def read_scp(path: Path, id: str, source: str = "", unit: str | float | None = N
         return SCPECGParser().parse(path)
 
     return _recording(parse, path, id, source, unit)
+
+
+def _declared_samples(content: bytes) -> int:
+    """Samples of all leads that section 3 of an SCP-ECG file declares, 0 if the file has no such section."""
+    pointers = content[22:142]  # behind checksum, size and the header of section 0: number, length, place from 1
+    for section, length, place in struct.iter_unpack("<HII", pointers[: len(pointers) // 10 * 10]):
+        if section == 3 and length and place + 15 < len(content):
+            leads = content[place + 17 :][: 9 * content[place + 15]]
+            spans = struct.iter_unpack("<IIB", leads[: len(leads) // 9 * 9])
+            return sum(max(0, last - first + 1) for first, last, _ in spans)
+    return 0
 
 
 def _root(content: bytes, path: Path) -> str:
