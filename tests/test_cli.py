@@ -383,7 +383,7 @@ def test_resume_refuses_other_records(cli, tiny_recipe, tiny_run, tmp_path):
     (tmp_path / "out.txt").write_text("sim0-00000-0\n")
     done = cli("pretrain", tiny_recipe, "-o", tmp_path / "run", "--resume", "--exclude", tmp_path / "out.txt")
     assert done.code == 2
-    assert "was started on other records" in done.err
+    assert "was started with other records" in done.err
 
 
 def test_pretrain_does_not_touch_a_folder_in_use(cli, tiny_recipe, tiny_run):

@@ -11,26 +11,12 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 PACKAGES = sorted({path.parent for path in (ROOT / "src" / "anyjepa").rglob("*.py")})
 NOT_DONE: set[str] = {
-    "cli",
-    ".",
-    "data",
     "data/cells",
-    "data/ecg",
-    "data/ecg/prepare",
-    "data/ecg/sets",
-    "data/ecg/stores",
-    "data/ecg/vendors",
-    "data/ecg/wfdb",
-    "data/images",
-    "data/series",
-    "data/video",
     "evaluation/proteins",
-    "evaluation",
     "perturbation",
     "perturbation/methods",
     "perturbation/predictions",
     "perturbation/scoring",
-    "recipes",
     "runs",
 }
 

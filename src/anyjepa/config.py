@@ -30,10 +30,10 @@ class Config(BaseModel):
         """Refuse unknown keys and what is not a table here, where the known keys can be listed."""
         if not isinstance(value, Mapping | cls):
             raise not_a_table(next(iter(cls.model_fields), None))
-        known = list(cls.model_fields)
-        unknown = [key for key in value if key not in known] if isinstance(value, Mapping) else []
+        fields = list(cls.model_fields)
+        unknown = [key for key in value if key not in fields] if isinstance(value, Mapping) else []
         if unknown and cls.model_config.get("extra") == "forbid":
-            raise PydanticCustomError("unknown_key", "unknown", {"name": unknown[0], "known": known})
+            raise PydanticCustomError("unknown_key", "unknown", {"name": unknown[0], "known": fields})
         return value
 
     @model_validator(mode="after")
@@ -115,7 +115,7 @@ def _message(errors: Sequence[ErrorDetails], plain: object, where: str) -> str:
     kind, path, context, got = first["type"], first["loc"], first.get("ctx", {}), _shown(first["input"])
     if kind == "unknown_key":
         key = _dotted([*_written(path, plain), context["name"]])
-        return f"{where}: unknown key '{key}'{did_you_mean(str(context['name']), context['known'])}"
+        return f"{where}: unknown key '{key}'{did_you_mean(str(context['name']), context['fields'])}"
     if kind == "missing":
         tables, name = _written(path[:-1], plain), path[-1]
         if isinstance(name, int):

@@ -36,9 +36,9 @@ class Part(Config):
     @model_validator(mode="before")
     @classmethod
     def _named(cls, value: Any) -> Any:
-        if not isinstance(value, Mapping) or (known := kinds_of(cls)) != (name := full_name(cls),):
+        if not isinstance(value, Mapping) or (kinds := kinds_of(cls)) != (name := full_name(cls),):
             return value
-        if value.get("kind", name) not in known:
+        if value.get("kind", name) not in kinds:
             raise ValueError(f"kind must be '{name}' or left out, got {value['kind']!r}")
         return {**value, "kind": name}
 

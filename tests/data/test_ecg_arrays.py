@@ -47,7 +47,7 @@ def test_a_wrong_unit_warns() -> None:
     [
         ({"signals": signals().transpose(0, 2, 1)}, r"\(400, 3\) .* must be \(3, samples\); the samples come first"),
         ({"signals": signals()[0].T}, r"swap the last two axes"),
-        ({"signals": signals()[:, :2]}, r"shape \(2, 400\) does not fit the 3 leads named; it must be \(3, samples\)$"),
+        ({"signals": signals()[:, :2]}, r"shape \(2, 400\) does not match the 3 leads; it must be \(3, samples\)$"),
         ({"signals": np.zeros(5)}, r"shape \(5,\) must be \(records, leads, samples\)"),
         ({"signals": [np.zeros((3, 9)), np.zeros((2, 9))]}, r"signals\[1\]: shape \(2, 9\)"),
         ({"signals": signals().astype(str)}, "are not numbers"),
@@ -81,7 +81,7 @@ def test_npy_needs_to_be_told(tmp_path: Path) -> None:
     path = tmp_path / "a.npy"
     np.save(path, signals())
     assert len(read_npz(path, fs=250, leads=LEADS, unit="mV")) == 2
-    with pytest.raises(InputError, match=r"a\.npy: 'leads' is neither in the file nor given; pass leads="):
+    with pytest.raises(InputError, match=r"a\.npy: 'leads' is missing from the file; pass leads="):
         read_npz(path, fs=250, unit="mV")
 
 
@@ -105,7 +105,7 @@ def test_a_wrong_npz_is_named(tmp_path: Path, content: dict, message: str) -> No
         ({"fs": [250, 250]}, r"sampling rate '\[250, 250\]' is not a number in Hz"),
         ({"fs": "fast"}, "sampling rate 'fast' is not a number in Hz"),
         ({"fs": 3j}, "sampling rate '3j' is not a number in Hz"),
-        ({"leads": [1, 2, 3]}, r"leads are \[1, 2, 3\]; they must be a list of names, as \['I', 'II', 'V1'\]"),
+        ({"leads": [1, 2, 3]}, r"leads are \[1, 2, 3\]; they must be a list of names such as \['I', 'II', 'V1'\]"),
         ({"leads": 3}, "leads are 3; they must be"),
         ({"leads": "abc"}, "leads are 'abc'; they must be"),
         ({"leads": [b"II", b"V1", b"\xff"]}, "leads are .* they must be"),

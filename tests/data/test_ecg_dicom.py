@@ -187,7 +187,7 @@ def no_rate(dataset: Any) -> None:
         (short, "12 leads of 10000 samples take 240000 bytes, the waveform has 1000; it is truncated"),
         (mu_law, "samples of 8 bits, 'MB', are not read"),
         (pressure, r"'I': unit 'mm\[Hg\]' is not a voltage"),
-        (nameless, "a channel names no lead"),
+        (nameless, "a channel does not name its lead"),
         (eleven, "announces 11 channels, describes 12"),
         (no_rate, r"cannot be read as DICOM \(AttributeError: .*SamplingFrequency"),
     ],

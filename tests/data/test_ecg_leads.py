@@ -40,5 +40,5 @@ def test_chest_leads_follow_from_nothing() -> None:
 
 def test_a_lead_named_twice_is_refused_in_any_spelling() -> None:
     assert check_distinct(["i", "V1"]) == ("i", "V1")
-    with pytest.raises(ValueError, match="lead 'II' is named twice"):
+    with pytest.raises(ValueError, match="lead 'II' occurs twice"):
         check_distinct(["II", "V1", "Lead ii"])

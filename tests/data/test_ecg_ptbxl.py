@@ -181,7 +181,7 @@ def test_a_table_that_is_no_regular_file(folder: Path, make: Callable[[Path], No
 def test_a_rate_that_was_not_downloaded(tmp_path: Path, records: list[Recording]) -> None:
     folder = write_miniature(tmp_path, records[:1], codes=CODES[:1], rates=(100,))
     with pytest.raises(
-        InputError, match=r"no folder 'records500' in this PTB-XL; give .*records100 to read records100"
+        InputError, match=r"no folder 'records500' in this PTB-XL; pass .*records100 to read records100"
     ):
         read(folder)
 

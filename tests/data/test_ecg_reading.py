@@ -161,7 +161,7 @@ def test_nothing_to_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "a.edf").write_text("")
     with pytest.raises(InputError, match=r"a\.edf: files ending in '\.edf' are not read"):
         read(tmp_path / "a.edf")
-    with pytest.raises(InputError, match="no path was given"):
+    with pytest.raises(InputError, match="there are no paths"):
         read([])
 
 

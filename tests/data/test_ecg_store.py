@@ -278,7 +278,7 @@ def test_what_cannot_be_prepared_is_refused_or_left_out_and_listed(tmp_path: Pat
     assert list(store.manifest.skipped) == [str(folder / "r1.hea"), "r2"]
     assert "lead 'V1' is missing" in store.manifest.skipped["r2"]
     (folder / "r0.dat").write_bytes(b"")
-    with pytest.raises(InputError, match=r"no ECG could be prepared \(3 left out\); the first: .*r0"):
+    with pytest.raises(InputError, match=r"no ECG could be prepared \(3 skipped\); the first: .*r0"):
         prepare_store([folder], tmp_path / "empty", leads=LEADS, on_error="skip")
 
 
@@ -299,7 +299,7 @@ def test_ids_are_unique_and_the_place_is_free(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="id 'r0' occurs twice"):
         prepare_store([one, two], tmp_path / "store", leads=LEADS)
     (tmp_path / "taken").mkdir()
-    with pytest.raises(InputError, match="taken: exists already"):
+    with pytest.raises(InputError, match="taken: already exists"):
         prepare_store([one], tmp_path / "taken")
     with pytest.raises(InputError, match="fs: the sampling rate is 5 Hz"):
         prepare_store([one], tmp_path / "store", fs=5)
@@ -353,11 +353,11 @@ def test_a_folder_of_other_content_is_not_worked_in(tmp_path: Path) -> None:
     folder, mine = write_records(tmp_path / "set", 1), tmp_path / "store.part" / "done" / "mine.txt"
     mine.parent.mkdir(parents=True)
     mine.write_text("precious")
-    with pytest.raises(InputError, match=r"store\.part: is needed for the work and holds something else"):
+    with pytest.raises(InputError, match=r"store\.part: is needed as a working folder, but has other content"):
         prepare_store([folder], tmp_path / "store", leads=LEADS)
     assert mine.read_text() == "precious"
     (tmp_path / "link").symlink_to("nowhere")
-    with pytest.raises(InputError, match="link: exists already"):
+    with pytest.raises(InputError, match="link: already exists"):
         prepare_store([folder], tmp_path / "link", leads=LEADS)
     assert not (tmp_path / "link.part").exists()
 
@@ -484,7 +484,7 @@ SHARD = "shards/000000.f32"
         (lambda s: cut(s / "manifest.json"), r"manifest\.json: is not JSON .*; prepare the store again"),
         (lambda s: rewrite_manifest(s, version=2), r"manifest\.json: has version 2, this anyjepa reads up to 1"),
         (lambda s: rewrite_manifest(s, kind="x"), r"manifest\.json: is not the manifest of a store"),
-        (lambda s: rewrite_manifest(s, records=7), r"index\.parquet: does not fit manifest\.json, which has 7 records"),
+        (lambda s: rewrite_manifest(s, records=7), r"index\.parquet: does not match manifest\.json, which has 7"),
         (lambda s: rewrite_manifest(s, settings={}), r"manifest\.json: key 'settings\.fs' is missing"),
         (lambda s: rewrite_manifest(s, version=True), r"manifest\.json: version must be a whole number, not True"),
         (lambda s: rewrite_manifest(s, version=None), r"manifest\.json: version must be a whole number, not None"),
@@ -561,7 +561,7 @@ def test_everything_known_of_a_record_is_kept(tmp_path: Path, monkeypatch: pytes
 
 def test_a_store_has_its_unit(tmp_path: Path) -> None:
     prepare_store([write_records(tmp_path / "set", 1)], tmp_path / "store", leads=LEADS)
-    with pytest.raises(InputError, match="is a store and holds mV; give the unit to anyjepa data prepare"):
+    with pytest.raises(InputError, match="is a store, which contains mV; pass the unit to anyjepa data prepare"):
         read(tmp_path / "store", unit="uV")
 
 

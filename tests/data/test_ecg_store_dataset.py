@@ -160,7 +160,7 @@ def test_one_absurd_record_does_not_ruin_the_constants(make: Make, tmp_path: Pat
     large, left_out = sorted(str(warning.message) for warning in caught)
     assert "leads are implausibly large" in large
     assert "V1 up to 1e+06 mV" in large
-    assert left_out.endswith("are left out of the mean and standard deviation (V1)")
+    assert left_out.endswith("are excluded from the mean and standard deviation (V1)")
     assert (constants.mean[0], constants.std[0]) == (alone.mean[0], alone.std[0])  # V1
     assert constants.std[1] == pytest.approx(alone.std[1], rel=0.05)
 
@@ -208,9 +208,9 @@ def test_a_model_prepares_a_source_as_its_store_was(tmp_path: Path) -> None:
 def test_a_store_that_does_not_fit_the_recipe_is_refused(make: Make, tmp_path: Path) -> None:
     store = make("a", (300,))
     for changes, message in (
-        ({"fs": 250.0}, r"a: is at 100 Hz, the recipe at 250 Hz; set data\.fs=100, or prepare a store by --fs 250"),
+        ({"fs": 250.0}, r"a: is at 100 Hz, the recipe at 250 Hz; set data\.fs=100, or prepare a store with --fs 250"),
         ({"leads": ("I", "V6")}, "a: has no lead 'V6'; it has I, II, V1"),
-        ({"gaps": "refuse"}, "gaps are filled in a store already"),
+        ({"gaps": "refuse"}, "gaps in a store are already filled"),
         ({"unit": "uV"}, "a store holds mV"),
         ({"mixture": {"a": 0.5, "ptb": 0.5}}, "data.mixture: data must be one folder"),
     ):
@@ -224,7 +224,7 @@ def test_a_store_that_does_not_fit_the_recipe_is_refused(make: Make, tmp_path: P
     message = r"do not exist: ptb, code-15\. Make each with: anyjepa data prepare FOLDER -o .*ptb \(code-15 with --high"
     with pytest.raises(InputError, match=message):
         train_on(mixed, [store.parent])
-    with pytest.raises(ValueError, match=r"mixture: the shares make 0\.9"):
+    with pytest.raises(ValueError, match=r"mixture: the shares add up to 0\.9"):
         EcgDataConfig(mixture={"a": 0.5, "b": 0.4})
 
 

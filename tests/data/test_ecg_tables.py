@@ -62,8 +62,8 @@ def test_lead_columns_can_be_named(tmp_path: Path) -> None:
     ("more", "message"),
     [
         ({"marker": 0, "fs": 250, "unit": "mV"}, "column 'marker' is not a lead"),
-        ({"fs": 250}, "'unit' is neither in the table nor given"),
-        ({"unit": "mV"}, "'fs' is neither in the table nor given"),
+        ({"fs": 250}, "'unit' is missing from the table"),
+        ({"unit": "mV"}, "'fs' is missing from the table"),
         ({"fs": [250] * 249 + [500], "unit": "mV"}, "column 'fs' must have a single value, not 2"),
         ({"unit": "mV", "time_s": ["x"] * 250}, "column 'time_s', row 1: 'x' is not a number"),
         ({"unit": "mV", "time_s": 1.0}, "column 'time_s' is not evenly spaced"),

@@ -55,7 +55,7 @@ def test_the_simulator_tells_its_classes() -> None:
 def test_an_unknown_task_is_named_with_those_there_are() -> None:
     with pytest.raises(InputError, match="task 'rythm' is unknown for these records; did you mean 'rhythm'"):
         task_table([recording("a", "426783006")], "rythm")
-    with pytest.raises(InputError, match="carry no statements of a known source; give a table"):
+    with pytest.raises(InputError, match="have no statements of a known source; pass a table"):
         task_table([recording("a")], "rhythm")
     with pytest.raises(InputError, match="none of 1 records has exactly one of sinus rhythm"):
         task_table([recording("a", "59118001")], "rhythm")

@@ -166,7 +166,7 @@ def test_a_broken_record_line_is_named(tmp_path: Path, name: str) -> None:
         ("r.dat 16 100/mmHg 16 0 0 0 0 V2", "'V2': unit 'mmHg' is not a voltage"),
         ("none.dat 16 100/mV 16 0 0 0 0 I", "its signal file cannot be read: "),
         ("r.dat sixteen", "cannot parse signal 1"),
-        ("r.dat 17 100/mV 16 0 0 0 0 I", "format 17 of 'I' is not supported; known are 8, 16, "),
+        ("r.dat 17 100/mV 16 0 0 0 0 I", "format 17 of 'I' is not supported; supported are 8, 16, "),
         ("r.dat 16 1e999/mV 16 0 0 0 0 I", "gain of 'I' '1e999' is not a number"),
     ],
 )
@@ -351,7 +351,7 @@ def test_a_channel_that_is_not_a_lead_is_left_out_and_named(tmp_path: Path, name
     assert (recording.leads, recording.other_channels) == (("MCL1",), (name,))
     np.testing.assert_allclose(recording.signal[0], np.arange(1, 20, 2) / 1000, rtol=1e-6)
     (problem,) = [problem for problem in check([recording]) if problem.kind == "other channels"]
-    assert str(problem) == f"1 record: channels are not ECG leads and were left out ({path}: {name})"
+    assert str(problem) == f"1 record: channels are not ECG leads and were skipped ({path}: {name})"
 
 
 @pytest.mark.parametrize("name", ECGS)

@@ -220,7 +220,7 @@ def test_a_header_without_checksums_is_not_verified(tmp_path: Path) -> None:
         (["r.dat 16 1", "s.dat 16 1", "r.dat 16 1"], "the signals in 'r.dat' must be on consecutive lines"),
         (
             ["r.dat 0 1 16 0 0 0 0 I"],
-            "format 0 of 'I' is not supported; known are 8, 16, 24, 32, 61, 80, 160, 212, 310",
+            "format 0 of 'I' is not supported; supported are 8, 16, 24, 32, 61, 80, 160, 212, 310",
         ),
         (["r.dat 516 1 16 0 0 0 0 I"], "r.dat: cannot be read as FLAC"),
         (["f.dat 508 1 16 0 0 0 0 I"], "f.dat: is FLAC of type PCM_16, not FLAC of up to 8 bits"),

@@ -45,14 +45,14 @@ def test_an_earlier_one_has_the_weights_of_its_step(tiny_run, tmp_path):
 def test_what_cannot_become_a_model_is_one_line(cli, tiny_run, tmp_path):
     done = cli("weights", "checkpoint", tiny_run, "--step", 3, "-o", tmp_path / "model")
     assert (done.code, done.out) == (2, "")
-    assert "has kept no checkpoint of step 3; there are: 2, 4 (training.checkpoint_every" in done.err
+    assert "has no checkpoint of step 3; there are: 2, 4 (see training.checkpoint_every" in done.err
     run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
     path = run / "checkpoints/step-00000002.ckpt"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(InputError, match=r"step-00000002\.ckpt"):
         save_checkpointed(run, 2, tmp_path / "model")
     shutil.rmtree(run / "model")
-    with pytest.raises(InputError, match="is not finished; go on with it by --resume"):
+    with pytest.raises(InputError, match="is not finished; resume it with pretrain --resume"):
         save_checkpointed(run, 4, tmp_path / "model")
     with pytest.raises(InputError, match="is no run folder"):
         save_checkpointed(tmp_path, 4, tmp_path / "model")

@@ -119,7 +119,7 @@ def test_its_folder_says_what_it_is(kept, tiny_run, labels):
     assert (config.weights, config.predictor, config.classifier.classes) == ("teacher", False, labels.classes)
     card = (kept / "README.md").read_text()
     assert "Its head is the linear probe of labels on embedded ECGs, trained on" in card
-    assert "Decided at 0.5, for want of positives to choose a threshold: rest." in card
+    assert "Threshold 0.5, because the validation data have no positives: rest." in card
     assert "predict_classes" in card
     used = [name for name, part in zip(labels.ids, labels.split, strict=True) if part != "test"]
     new = set(used) - set(before.records.saw_ids(used))

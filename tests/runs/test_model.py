@@ -123,7 +123,7 @@ def test_lead_order_unit_and_rate_do_not_matter(model, signals):
     ("change", "message"),
     [
         ({"leads": [*LEADS[:-1], "V9"]}, "lead 'V6' is missing"),
-        ({"leads": LEADS[:8]}, r"shape \(12, 600\) does not fit the 8 leads named"),
+        ({"leads": LEADS[:8]}, r"shape \(12, 600\) does not match the 8 leads"),
         ({"fs": 1}, "the sampling rate is 1 Hz"),
         ({"unit": "meters"}, "unit 'meters' is not a voltage"),
     ],

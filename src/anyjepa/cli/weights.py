@@ -57,9 +57,9 @@ def weights_import(
     from anyjepa.weights.meta_jepa import import_jepa
     from anyjepa.weights.nepa import import_nepa
 
-    known = ("ecg-jepa", "ijepa", "vjepa", "nepa")
-    if layout not in known:
-        raise InputError(f"weights import: layout '{layout}' is not known{did_you_mean(layout, known)}")
+    layouts = ("ecg-jepa", "ijepa", "vjepa", "nepa")
+    if layout not in layouts:
+        raise InputError(f"weights import: layout '{layout}' is not known{did_you_mean(layout, layouts)}")
     for option, value, fits in (
         ("--statistics", statistics, layout in ("ecg-jepa", "nepa")),
         ("--heads", heads, layout in ("ijepa", "vjepa")),

@@ -46,12 +46,12 @@ def read_arrays(
                 values = math.prod(shape)
                 needed += values * max(dtype.itemsize, value_bytes) + row_bytes * (shape[0] if shape else 1)
                 check_size(needed, size, f"{path}: '{member.name}'")
-            found = {}
+            arrays = {}
             for member in members:
                 with member.opened() as file:
-                    found[member.name] = npy.read_array(file, allow_pickle=False)
-                _check_texts(found[member.name], member.name)
-            return found
+                    arrays[member.name] = npy.read_array(file, allow_pickle=False)
+                _check_texts(arrays[member.name], member.name)
+            return arrays
     except InputError:
         raise
     except Exception as error:  # zipfile, zlib and NumPy each raise their own

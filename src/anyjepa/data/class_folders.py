@@ -67,17 +67,17 @@ def readable(
     root: Path, files: Sequence[ClassFile], read: Callable[[Path], T], on_error: Literal["raise", "skip"], what: str
 ) -> tuple[dict[ClassFile, T], dict[str, str]]:
     """What `read` returns for each file, and the skipped files with reasons. Raises InputError if none is left."""
-    found, skipped = {}, {}
+    contents, skipped = {}, {}
     for file in files:
         try:
-            found[file] = read(file.path)
+            contents[file] = read(file.path)
         except InputError as error:
             if on_error == "raise":
                 raise
             skipped[one_line(file.id)] = str(error)
-    if not found:
+    if not contents:
         raise InputError(f"{root}: has no readable {what}; the first error: {next(iter(skipped.values()))}")
-    return found, skipped
+    return contents, skipped
 
 
 def split_of(files: Iterable[ClassFile]) -> tuple[str, ...] | None:

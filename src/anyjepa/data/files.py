@@ -31,8 +31,8 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
 
 def check_name(path: Path | str) -> None:
     """Raise InputError for a path that a text file cannot store and give back unchanged."""
-    if found := _UNUSABLE.search(str(path)):
-        what = "bytes that are not UTF-8" if "\ud800" <= found[0] <= "\udfff" else "a control character"
+    if match := _UNUSABLE.search(str(path)):
+        what = "bytes that are not UTF-8" if "\ud800" <= match[0] <= "\udfff" else "a control character"
         raise InputError(f"{path}: its name contains {what}; rename it")
 
 

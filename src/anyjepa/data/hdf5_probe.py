@@ -170,13 +170,13 @@ def main(path: str, objects: str, most: str) -> None:
     try:
         if not h5py.is_hdf5(path):
             raise Refused("is not an HDF5 file")
-        found: dict[str, Any] = {"sizes": probe(path, int(objects), int(most))}
+        report: dict[str, Any] = {"sizes": probe(path, int(objects), int(most))}
     except Refused as error:
-        found = {"problem": str(error)}
+        report = {"problem": str(error)}
     except Exception as error:  # whatever h5py and HDF5 raise
         text = " ".join(str(error).split())[:200] or type(error).__name__
-        found = {"problem": f"cannot be read as HDF5 ({'it is truncated' if 'truncated' in text else text})"}
-    print(json.dumps(found))
+        report = {"problem": f"cannot be read as HDF5 ({'it is truncated' if 'truncated' in text else text})"}
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":

@@ -59,8 +59,8 @@ class LabelTable:
             raise InputError(f"labels: {self._at(row)}: class '{self.classes[column]}' is {value:g}; it must be 0 or 1")
         if self.exclusive:
             for row in np.flatnonzero(self.values.sum(1) != 1)[:1]:
-                found = ", ".join(c for c, v in zip(self.classes, self.values[row], strict=True) if v) or "none"
-                raise InputError(f"labels: {self._at(row)}: exactly one class is needed, found {found}")
+                present = ", ".join(c for c, v in zip(self.classes, self.values[row], strict=True) if v) or "none"
+                raise InputError(f"labels: {self._at(row)}: exactly one class is needed, found {present}")
         if self.split is not None:
             _check_split(self.split, self.groups, self._at)
 
@@ -99,8 +99,8 @@ class LabelTable:
         dropped = {name: count for name, count in counts.items() if count < min_count}
         kept = [column for column, name in enumerate(self.classes) if name not in dropped]
         if len(kept) < (2 if self.exclusive else 1):
-            found = ", ".join(f"{name} {count}" for name, count in counts.items())
-            raise InputError(f"labels: too few classes have {min_count} records or more; there are: {found}")
+            present = ", ".join(f"{name} {count}" for name, count in counts.items())
+            raise InputError(f"labels: too few classes have {min_count} records or more; there are: {present}")
         values = self.values[:, kept]
         rows = np.flatnonzero(values.sum(1)) if self.exclusive else np.arange(len(self))
         classes = tuple(self.classes[column] for column in kept)

@@ -157,25 +157,25 @@ class _Walk:
 
     def resolve_files(self) -> None:
         """Resolve links to files, once all folders are known."""
-        known = {os.path.join(self.places[path.parent], path.name): path for path in self.files if self.file_links}
+        sources = {os.path.join(self.places[path.parent], path.name): path for path in self.files if self.file_links}
         for link in sorted(self.file_links):
             if not link.name.lower().endswith(self.suffixes):
                 self._sort(link)
-            elif (target := os.path.realpath(link)) in known:
-                self.unfollowed[link] = f"to {known[target]}, which is already read"
+            elif (target := os.path.realpath(link)) in sources:
+                self.unfollowed[link] = f"to {sources[target]}, which is already read"
             else:
-                known[target] = link
+                sources[target] = link
                 self.files.append(link)
 
     def _look_into(self, folder: Path) -> list[Path]:
         """Return the subfolders, and sort all other entries."""
         try:
             with os.scandir(folder) as entries:
-                found = sorted(entries, key=lambda entry: entry.name)
+                children = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
             raise InputError(f"{folder}: the folder cannot be read ({error.strerror})") from error
         folders = []
-        for entry in found:
+        for entry in children:
             path, name, link = folder / entry.name, entry.name.lower(), entry.is_symlink()
             is_folder = os.path.isdir(path) if link else entry.is_dir()
             if name in _SYSTEM or name.startswith(("._", ".trash")):

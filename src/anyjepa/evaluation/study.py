@@ -202,14 +202,14 @@ class Study:
         return Repeat(
             seed=split.seed,
             fold=split.fold,
-            metrics={metric: _known(float(value[0])) for metric, value in overall.items()},
+            metrics={metric: _finite(float(value[0])) for metric, value in overall.items()},
             class_metrics={metric: self._by_class(values[0]) for metric, values in of_classes.items()},
             thresholds=None if thresholds is None else self._by_class(thresholds),
             chosen=probed.chosen,
         )
 
     def _by_class(self, values: np.ndarray) -> dict[str, float | None]:
-        return {label: _known(value) for label, value in zip(self.table.classes, values.tolist(), strict=True)}
+        return {label: _finite(value) for label, value in zip(self.table.classes, values.tolist(), strict=True)}
 
     @property
     def _inputs(self) -> tuple[Samples, Windows]:
@@ -254,7 +254,7 @@ def _named(evaluators: Mapping[str, Evaluator], control: bool) -> dict[str, tupl
     return {name: (evaluator, control) for name, evaluator in evaluators.items()}
 
 
-def _known(value: float) -> float | None:
+def _finite(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 

@@ -38,7 +38,7 @@ class Recipe(Config):
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     perturbation: PerturbationConfig | None = Field(
-        default_factory=lambda known: PerturbationConfig() if _has_conditions(known.get("data")) else None,
+        default_factory=lambda values: PerturbationConfig() if _has_conditions(values.get("data")) else None,
         description="of cells: how predicted perturbations are evaluated; none for other data",
     )
 
@@ -141,10 +141,10 @@ def changes(plain: Mapping[str, Any]) -> str:
     if plain.get("description") != packaged.description:  # a recipe of its own that only has the name
         return ""
     before = flat(packaged.model_dump(mode="json"))
-    found = [
+    edits = [
         f"{key}={value}"
         for key, value in flat(plain).items()
         if not key.startswith(("evaluation.", "perturbation")) and before.get(key) != value
     ]
-    more = [f"{len(found) - MOST_CHANGES} more"] if len(found) > MOST_CHANGES else []
-    return f"{packaged.name}, changed: {', '.join([*found[:MOST_CHANGES], *more])}" if found else ""
+    more = [f"{len(edits) - MOST_CHANGES} more"] if len(edits) > MOST_CHANGES else []
+    return f"{packaged.name}, changed: {', '.join([*edits[:MOST_CHANGES], *more])}" if edits else ""

@@ -1,1 +1,1 @@
-"""A run folder, and what is done in it: pretrain, resume, evaluate, embed."""
+"""Work with run folders: pretrain, resume, evaluate, embed and predict."""

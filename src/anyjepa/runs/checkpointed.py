@@ -1,4 +1,4 @@
-"""A model folder of any checkpoint that a run has kept, so that the best can be chosen by what it is good for."""
+"""Save any checkpoint of a run as a model folder, for example to choose the best one by evaluation."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from anyjepa.weights.foreign import read_foreign
 def save_checkpointed(folder: Path, step: int, output: Path) -> Path:
     """Write the model that a run in `folder` had after `step` optimiser steps to a model folder `output`.
 
-    Preprocessing and training records are those of the finished run's model. Raises InputError for a run without one,
-    for a step that it has no checkpoint of, and for a damaged checkpoint.
+    Preprocessing and training records are those of the model of the finished run. Raises InputError if the run is not
+    finished, if it has no checkpoint of this step, and if the checkpoint is damaged.
     """
     run = open_run(folder)
     if not run.model.is_dir():
-        raise InputError(f"{folder}: is not finished; go on with it by --resume, then a checkpoint can become a model")
+        raise InputError(f"{folder}: is not finished; resume it with pretrain --resume before exporting a checkpoint")
     finished = load_model(run.model)
     kept = {step_of(path): path for path in list_checkpoints(folder / "checkpoints")}
     if step not in kept:
         raise InputError(
-            f"{folder}: has kept no checkpoint of step {step}; there are: {', '.join(map(str, kept)) or 'none'} "
-            "(training.checkpoint_every and training.keep_checkpoints say which)"
+            f"{folder}: has no checkpoint of step {step}; there are: {', '.join(map(str, kept)) or 'none'} "
+            "(see training.checkpoint_every and training.keep_checkpoints)"
         )
     objective = build_objective(run.recipe)
     module = Pretraining(objective, run.recipe.training, ())

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 
 def write_classifier(folder: Path, loaded: LoadedModel, what: str, samples: Dataset, fitted: Fitted) -> Path:
-    """Write a classifier that an evaluation of `loaded` trained as a model folder. Raises InputError if it cannot.
+    """Write a classifier from an evaluation of `loaded` as a model folder. Raises InputError if this fails.
 
-    what: the protocol and the task in words, for the model card; samples: the evaluated records.
+    what: protocol and task, for the model card. samples: the evaluated records.
     """
     windows, split, table = fitted.windows, fitted.split, fitted.table
     causal = fitted.encoder.config.causal
@@ -53,7 +53,7 @@ def write_classifier(folder: Path, loaded: LoadedModel, what: str, samples: Data
     ]
     if fitted.unchosen:
         notes.append(
-            f"Decided at {UNCHOSEN}, for want of positives to choose a threshold: {', '.join(fitted.unchosen)}."
+            f"Threshold {UNCHOSEN}, because the validation data have no positives: {', '.join(fitted.unchosen)}."
         )
     made = loaded.config.provenance.model_copy(update={"notes": (*loaded.config.provenance.notes, *notes)})
     weights = "fine-tuned" if fitted.trained else loaded.weights
@@ -73,10 +73,10 @@ def write_classifier(folder: Path, loaded: LoadedModel, what: str, samples: Data
 
 
 def refuse_other_model(folder: Path) -> None:
-    """Raise InputError if the folder holds a model without a classifier, such as a run's own encoder."""
+    """Raise InputError if the folder contains a model without a classifier, such as the encoder of a run."""
     if (folder / "config.json").exists() and read_config(folder).classifier is None:
         raise InputError(
-            f"{folder}: holds a model without a classifier, which this would replace; choose another folder"
+            f"{folder}: contains a model without a classifier, which this would replace; choose another folder"
         )
 
 
@@ -87,20 +87,23 @@ class Predictions:
     ids: tuple[str, ...]
     config: ClassifierConfig
     probabilities: np.ndarray  # (N, C)
-    decisions: np.ndarray  # (N, C) whether each class applies
-    windows: WindowLogits  # of every window (all as one if read jointly); a record's probabilities come from the mean
-    fs: float | None  # Hz, of the windows' starts; None: records without time
+    decisions: np.ndarray  # (N, C) whether each class is predicted
+    windows: WindowLogits  # of all windows (a single one if read jointly); probabilities are those of the mean logit
+    fs: float | None  # sampling rate in Hz; None: records without time
 
     @property
     def driven_by_s(self) -> np.ndarray | None:
-        """(N, C) start in s of the window that speaks most for each class; None for records without time, or if all
-        windows are read jointly."""
+        """Start in s of the window with the highest logit of each class, (N, C).
+
+        None for records without time, and if all windows are read jointly.
+        """
         return None if self.fs is None or self.config.joint else self.windows.strongest(len(self.ids)) / self.fs
 
     def table(self) -> pd.DataFrame:
-        """One row per record: id, the number of windows, and for each class its probability and the start in s of the
-        window that speaks most for it. Exclusive classes have one column with the predicted class, others a decision
-        each.
+        """One row per record: id, number of windows, probabilities, and the start in s of the strongest window.
+
+        The latter two are given for each class. Exclusive classes have one column with the predicted class, others have
+        one column per decision.
         """
         import pandas as pd
 
@@ -119,8 +122,10 @@ class Predictions:
         return pd.DataFrame(columns)
 
     def window_table(self) -> pd.DataFrame:
-        """One row per window: id, start_s (without a rate: start, in samples), and the logit of each class. The mean of
-        a record's windows is the record's logit."""
+        """One row per window: id, start_s (without a rate: start, in samples), and the logit of each class.
+
+        The logit of a record is the mean over its windows.
+        """
         import pandas as pd
 
         windows = self.windows
@@ -134,8 +139,8 @@ class Predictions:
 def classify(loaded: LoadedModel, preprocessing: Preprocessing, samples: Samples) -> Predictions:
     """Classify records of any length. Raises InputError if the model has no classifier.
 
-    samples: prepared by `preprocessing`. Records are read in the classifier's windows, and shorter ones as a whole.
-    A classifier without windows reads records longer than the model's input in half-overlapping windows.
+    samples: prepared by `preprocessing`. Records are read in the windows of the classifier, shorter ones as a whole.
+    Without windows, records longer than the input of the model are read in half-overlapping windows.
     """
     config, encoder, head = classifier_of(loaded), loaded.encoder, loaded.head
     if not len(samples):
@@ -170,8 +175,8 @@ def classifier_of(loaded: LoadedModel) -> ClassifierConfig:
     """A model's classifier. Raises InputError if it has none."""
     if loaded.config.classifier is None:
         raise InputError(
-            f"{loaded.folder}: this model has no classifier, it only embeds; anyjepa evaluate ... --save-classifier "
-            "trains and keeps one"
+            f"{loaded.folder}: this model has no classifier; train and save one with anyjepa evaluate ... "
+            "--save-classifier"
         )
     return loaded.config.classifier
 
@@ -180,6 +185,6 @@ def _thresholds(config: ClassifierConfig) -> np.ndarray | None:
     if config.exclusive:
         return None
     if config.thresholds is None:
-        warnings.warn(f"the classifier has no thresholds of its own; classes apply from {UNCHOSEN}", DataWarning, 4)
+        warnings.warn(f"the classifier has no thresholds; {UNCHOSEN} is used for all classes", DataWarning, 4)
         return np.full(len(config.classes), UNCHOSEN)
     return np.array(config.thresholds)

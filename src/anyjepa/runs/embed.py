@@ -35,8 +35,8 @@ def embed_files(
 ) -> tuple[int, dict[str, str]]:
     """Write one vector per record. Returns the number of records, and the reasons for those that were skipped.
 
-    .parquet and .csv: columns id, group (of ECGs: patient), z0 ... ; .npz: arrays id, group, embedding (N, D). fs,
-    leads, unit: of ECG files that do not say them. Raises InputError.
+    .parquet and .csv: columns id, group (for ECGs: patient), z0, ... .npz: arrays id, group, embedding (N, D).
+    fs, leads, unit: for ECG files that do not contain them. Raises InputError.
     """
     if output.suffix not in SUFFIXES:
         raise InputError(f"{output}: embeddings are written as {', '.join(SUFFIXES)}")

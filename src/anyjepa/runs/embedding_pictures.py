@@ -1,4 +1,4 @@
-"""What the report draws of the embeddings: a map, nearest neighbours, and for images where the encoder looks."""
+"""Save data for the report's figures of embeddings: a map, nearest neighbours, and attention maps of images."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from anyjepa.runs.model import Model
 from anyjepa.runs.thumbnails import thumbnails
 from anyjepa.writing import replacing
 
-MOST = 2000  # records that are embedded
+MOST = 2000  # largest number of embedded records
 QUERIES, NEIGHBOURS = 6, 6
-POINTS = 128  # of a drawn series
+POINTS = 128  # points of a drawn series
 
 
 def keep_embedding(run: Run, model: Model, samples: Dataset, table: LabelTable, windows: Windows) -> None:
     """Write `artifacts/embedding.npz`, and for images, video and series `artifacts/neighbours.npz`."""
     joined = join(table, samples.ids)
-    # At random: even steps would meet a file whose classes come in turn in some of them only.
+    # A random choice, because even steps could miss classes in files where classes take turns.
     some = np.sort(generator(0, "pictures", 1).permutation(len(joined.index))[:MOST])
     rows = np.asarray(joined.index)[some]
     features = mean_features(model.encoder, SelectedSamples(samples, rows), windows)
@@ -63,12 +63,12 @@ def keep_embedding(run: Run, model: Model, samples: Dataset, table: LabelTable, 
 
 
 def nearest(features: np.ndarray, queries: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows (Q, K) of the most similar features, and their cosines (Q, K), best first; a query is not its own neighbour.
+    """Rows (Q, K) of the most similar features in descending order, and their cosines (Q, K), without the query itself.
 
     features: (N, D), standardised by the rows `among` before they are compared.
     """
-    known = features[among].astype(np.float64)
-    z = (features - known.mean(0)) / np.maximum(known.std(0), 1e-12)
+    reference = features[among].astype(np.float64)
+    z = (features - reference.mean(0)) / np.maximum(reference.std(0), 1e-12)
     z /= np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
     cosine = z[queries] @ z[among].T
     cosine[queries[:, None] == among] = -np.inf
@@ -77,14 +77,14 @@ def nearest(features: np.ndarray, queries: np.ndarray, among: np.ndarray) -> tup
 
 
 def _drawn(kind: str, records: list[np.ndarray], preprocessing: Any) -> np.ndarray:
-    """(n, h, w, C) uint8 of images and videos; (n, C, points) of series, standardised."""
+    """Pictures (n, h, w, C) uint8 of images and videos, or standardised series (n, C, points)."""
     if kind == "series":
         return np.stack([_points(record) for record in records])
     return thumbnails(np.stack([_still(record) if kind == "video" else record for record in records]), preprocessing)
 
 
 def _still(video: np.ndarray) -> np.ndarray:
-    """(C, T, H, W) -> its middle frame (C, H, W); if it is grey, first, middle and last as colours (3, H, W)."""
+    """Middle frame (C, H, W) of a video (C, T, H, W); if it is grey, first, middle and last frame as colours."""
     last = video.shape[1] - 1
     return video[0, [0, last // 2, last]] if len(video) == 1 else video[:, last // 2]
 

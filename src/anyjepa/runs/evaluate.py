@@ -46,16 +46,18 @@ def evaluate(
     progress: Callable[[str], None] = lambda row: None,
     **changes: Any,
 ) -> Result:
-    """Evaluate an encoder next to its controls: of a run, of a model folder or Hugging Face id, or a loaded one.
+    """Evaluate the encoder of a run, of a model folder or Hugging Face id, or a loaded one, next to its controls.
 
-    A run keeps the result in `results/<name>.json`, by default one file per question. data: files or folders; a run
-    without them is evaluated on its recipe's embedded data set, training patients against test patients. protocol:
-    linear, knn, attentive, finetune, supervised, or a published one by name (`anyjepa recipes` lists them). task: one
-    that the data name; labels: a table instead. folds: cross-validation in that many parts. unit: of the files, over
-    what they say. on_error: raise an error for a record that cannot be read or prepared, or skip it with a warning.
-    settings: keys of `EvaluationConfig`, laid over the recipe's or the protocol's; changes: the same as keywords
-    (seeds=, low_shot=, min_count=). save_classifier: a model folder for the encoder and its head of the first split,
-    which `anyjepa predict` uses. progress: told each row's name before it is computed. Raises InputError.
+    The result of a run is saved as `results/<name>.json`, by default with a different name for different settings.
+
+    data: files or folders; without them, a run is evaluated on the embedded data set of its recipe, where training and
+    test patients differ. protocol: linear, knn, attentive, finetune, supervised, or the name of a published one
+    (`anyjepa recipes` lists them). task: a task of the data. labels: a table of labels instead. folds: number of folds
+    for cross-validation. unit: replaces the unit in the files. on_error: raise an error for a record that cannot be
+    read or prepared, or skip it with a warning. settings: keys of `EvaluationConfig`, which override those of the
+    recipe or the protocol. changes: the same as keyword arguments (seeds=, low_shot=, min_count=). save_classifier:
+    model folder for the encoder and its head of the first split, which `anyjepa predict` uses. progress: called with
+    each row's name before it is computed. Raises InputError.
     """
     run = model if isinstance(model, Run) else None if isinstance(model, Model) else find_run(Path(model))
     loaded = model if isinstance(model, Model) else load(run.model if run else str(model), weights)
@@ -64,13 +66,13 @@ def evaluate(
         refuse_other_model(Path(save_classifier))
     samples, table, task = labelled(loaded, run, paths, task, labels, unit=unit, on_error=on_error)
     usual = _protocol(protocol, run.recipe.evaluation if run else EvaluationConfig(), loaded)
-    asked = _config(usual, folds, merge(merge({}, settings or {}), changes))
-    config = asked.model_copy(update={"windows": _windows(asked.windows, samples, loaded)})
+    requested = _config(usual, folds, merge(merge({}, settings or {}), changes))
+    config = requested.model_copy(update={"windows": _windows(requested.windows, samples, loaded)})
     candidate = Candidate(loaded.encoder, loaded.loaded.weights, loaded.loaded.records)
     embedded = f"embedded {samples.what[0]}"
     where = ", ".join(path.name for path in paths) or embedded
     unit_read = f", read as {unit}" if unit else ""
-    what = f"{asked.title} of {task} on {where}{unit_read}"
+    what = f"{requested.title} of {task} on {where}{unit_read}"
     keep = partial(write_classifier, Path(save_classifier), loaded.loaded, what, samples) if save_classifier else None
     result = protocols.evaluate(
         {f"pretrained ({loaded.loaded.weights})": candidate},
@@ -87,15 +89,15 @@ def evaluate(
         keep=keep,
     )
     if run:
-        hidden = _hidden(asked, usual, labels, paths, unit)
-        _keep(run, name or _name(asked, task, paths, loaded.loaded.weights, hidden), result)
+        hidden = _hidden(requested, usual, labels, paths, unit)
+        _keep(run, name or _name(requested, task, paths, loaded.loaded.weights, hidden), result)
         if config.protocol == "linear":
             keep_embedding(run, loaded, samples, table, config.windows)
     return result
 
 
 def _protocol(name: str, usual: EvaluationConfig, model: Model) -> EvaluationConfig:
-    """The recipe's evaluation by this protocol; a published one brings all its values."""
+    """Settings of the recipe with this protocol, or all settings of a published protocol."""
     if name in PROTOCOLS:
         return _config(usual, None, {"protocol": name})
     if name not in preset_names():
@@ -104,14 +106,14 @@ def _protocol(name: str, usual: EvaluationConfig, model: Model) -> EvaluationCon
 
 
 def _config(usual: EvaluationConfig, folds: int | None, changes: Mapping[str, Any]) -> EvaluationConfig:
-    """`usual` with what was asked for laid over it."""
+    """Apply changes to the settings `usual`."""
     plain = merge(usual.model_dump(), changes)
     if folds is not None:
         plain["split"] = {"kind": "folds", "folds": folds}
     low_shot = plain.get("low_shot")
     if isinstance(low_shot, float) and low_shot >= 1:
         if not low_shot.is_integer():
-            raise InputError(f"low_shot {low_shot}: the number of labels per class is whole, a share is below 1")
+            raise InputError(f"low_shot {low_shot}: must be a whole number of labels per class, or a share below 1")
         plain["low_shot"] = int(low_shot)
     config = validated(EvaluationConfig, plain, "evaluation")
     of_preset = ("protocol", "windows", "attentive", "finetune")
@@ -121,7 +123,7 @@ def _config(usual: EvaluationConfig, folds: int | None, changes: Mapping[str, An
 
 
 def _windows(windows: Windows, samples: Dataset, model: Model) -> Windows:
-    """Long records in windows of the model's length."""
+    """Windows of the length of the model for long records."""
     full = model.preprocessing.size[0]
     long = windows.length is None and samples.longest > full
     length = full if long else windows.length
@@ -129,7 +131,7 @@ def _windows(windows: Windows, samples: Dataset, model: Model) -> Windows:
 
 
 def _name(config: EvaluationConfig, task: str, paths: Sequence[Path], weights: str, hidden: str) -> str:
-    """Such that two questions never share a file, and one asked again replaces its answer."""
+    """File name of a result. Equal settings give the same name, so that a new result replaces the old one."""
     few = "" if config.low_shot is None else f"{config.low_shot}-{'labels' if config.low_shot >= 1 else 'share'}"
     data = "-".join(path.resolve().stem for path in paths)
     shown = "-".join(
@@ -139,19 +141,19 @@ def _name(config: EvaluationConfig, task: str, paths: Sequence[Path], weights: s
 
 
 def _hidden(
-    asked: EvaluationConfig,
+    requested: EvaluationConfig,
     usual: EvaluationConfig,
     labels: LabelFile | LabelTable | None,
     paths: Sequence[Path],
     unit: str | float | None,
 ) -> str:
-    """A digest of what the name does not spell out: folders, columns, splits, settings; nothing if all is usual."""
+    """Digest of what the name does not include: folders, columns, splits and settings; '' if all are usual."""
     table: Any = None
     if isinstance(labels, LabelFile):
         table = {**vars(labels), "path": labels.file.resolve(), "target": labels.targets}
     elif labels is not None:
         table = {**vars(labels), "values": labels.values.tolist()}
-    settings, plain = (c.model_dump(exclude={"protocol", "low_shot"}) for c in (asked, usual))
+    settings, plain = (c.model_dump(exclude={"protocol", "low_shot"}) for c in (requested, usual))
     others = {key: value for key, value in settings.items() if value != plain[key]}
     if table is None and not paths and unit is None and not others:
         return ""

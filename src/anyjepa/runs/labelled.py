@@ -61,8 +61,8 @@ def labelled(
     """
     if not paths:
         _check_embedded(run)
-    known = run.recipe.data if run else None
-    samples = evaluation_data(model.preprocessing, paths, known, on_error, {"unit": unit})
+    config = run.recipe.data if run else None
+    samples = evaluation_data(model.preprocessing, paths, config, on_error, {"unit": unit})
     samples = samples.without_short(model.encoder.config.patch[0], on_error)
     warn_of_skipped(samples.skipped)
     if labels is not None:
@@ -84,7 +84,7 @@ def _check_embedded(run: Run | None) -> None:
 
 
 def _table(labels: LabelFile | LabelTable, groups: dict[str, str] | None) -> LabelTable:
-    """groups: of each id, where the data have them."""
+    """Read labels. groups: group of each id, if the data have groups."""
     if isinstance(labels, LabelTable):
         return labels
     by: Any = labels.split_by

@@ -1,4 +1,4 @@
-"""What the report draws of a recipe's masks: on training records, and how often each token is used."""
+"""Save data for the report's figures of masks: masks on training records, and how often each token is used."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from anyjepa.runs.thumbnails import thumbnails
 from anyjepa.training.draws import step_masks
 from anyjepa.writing import replacing
 
-IMAGES = 4  # drawn; of videos one
-COUNTED = 2000  # masks at least whose tokens are counted
+IMAGES = 4  # number of drawn images; one for videos
+COUNTED = 2000  # smallest number of masks to count tokens in
 
 
 def keep_masks(run: Run, dataset: Dataset) -> None:
@@ -50,7 +50,7 @@ def keep_masks(run: Run, dataset: Dataset) -> None:
 
 
 def _on_signal(dataset: Dataset, signal: np.ndarray, group: Masks) -> dict[str, Any]:
-    """A signal (C, T) in the unit it was recorded in, and its tokens' numbers."""
+    """A signal (C, T) in its recorded unit, and the numbers of its tokens."""
     preprocessing = dataset.preprocessing
     axes = {} if preprocessing.rate is None else {"fs": preprocessing.rate}
     axes |= {"leads": np.array(names)} if (names := preprocessing.channel_names) else {}
@@ -62,8 +62,10 @@ def _on_signal(dataset: Dataset, signal: np.ndarray, group: Masks) -> dict[str, 
 
 
 def _on_pictures(dataset: Dataset, x: np.ndarray, groups: Sequence[Masks], grid: tuple[int, ...]) -> dict[str, Any]:
-    """x: (n, C, H, W) or (n, C, T, H, W) -> pictures (n, T, h, w, C), of every group context (G, n, *grid) and targets
-    (G, n, M, *grid), bool."""
+    """Pictures (n, T, h, w, C), and context (G, n, *grid) and targets (G, n, M, *grid) bool of every group of masks.
+
+    x: (n, C, H, W) or (n, C, T, H, W).
+    """
     tokens, frames = int(np.prod(grid)), x if len(grid) == 3 else x[:, :, None]
     pixels = thumbnails(frames.swapaxes(1, 2).reshape(-1, *frames.shape[1:2], *frames.shape[3:]), dataset.preprocessing)
     context = [members(group.context, group.context_valid, tokens).bool().numpy() for group in groups]
@@ -77,16 +79,16 @@ def _on_pictures(dataset: Dataset, x: np.ndarray, groups: Sequence[Masks], grid:
 
 
 def _counted(batches: Sequence[Sequence[Masks]], grid: tuple[int, ...]) -> dict[str, Any]:
-    """Shares of masks in which a token is context, or in any target block: (G, *grid), and of how many masks."""
-    found = [coverage(groups, int(np.prod(grid))) for groups in zip(*batches, strict=True)]
+    """Shares of masks (G, *grid) in which a token is a context, or in any target block, and the number of masks."""
+    shares = [coverage(groups, int(np.prod(grid))) for groups in zip(*batches, strict=True)]
     place = _place(grid)
     return {
-        "often_context": np.stack([one.context.numpy() for one in found]).reshape(-1, *place),
-        "often_target": np.stack([one.hidden.numpy() for one in found]).reshape(-1, *place),
+        "often_context": np.stack([one.context.numpy() for one in shares]).reshape(-1, *place),
+        "often_target": np.stack([one.hidden.numpy() for one in shares]).reshape(-1, *place),
         "counted": sum(len(groups[0].context) for groups in batches),
     }
 
 
 def _place(grid: tuple[int, ...]) -> tuple[int, ...]:
-    """Tokens of time, rows and columns; an image is one moment."""
+    """Tokens along time, rows and columns. An image has one time step."""
     return grid if len(grid) == 3 else (1, *grid)

@@ -61,10 +61,10 @@ def surprise_files(
     leads: Sequence[str] | None = None,
     unit: str | float | None = None,
 ) -> tuple[int, dict[str, str]]:
-    """Write `surprise_table` of the files' records; returns how many, and what was skipped with the reason.
+    """Write `surprise_table` of files. Returns the number of records, and the reasons for those skipped.
 
-    continued: another file, with the `horizon` patches that are expected after each record; draw: a picture (.png,
-    .svg, .pdf) of the most surprising 10 s. Raises InputError, also for a model that does not predict the next patch.
+    continued: another file, with the `horizon` patches predicted after each record. draw: a picture (.png, .svg, .pdf)
+    of the most surprising 10 s. Raises InputError, also for a model that does not predict the next patch.
     """
     for place in filter(None, (output, continued)):
         if place.suffix not in SUFFIXES:

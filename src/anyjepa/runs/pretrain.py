@@ -1,4 +1,4 @@
-"""Pretrain by a recipe: from data to a run folder with a model in it."""
+"""Pretrain a recipe: from data to a run folder with a model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from anyjepa.training.fit import check_loggers, fit
 from anyjepa.weights.folder import save_pretrained
 from anyjepa.weights.model import Provenance, TrainingRecords
 
-FREE = (  # may differ when a run resumes, because its numbers depend on none of these
+FREE = (  # keys that may differ when a run resumes, because they do not change its results
     "description",
     "evaluation.",
     "perturbation",
@@ -57,12 +57,12 @@ def pretrain(
 ) -> Run:
     """Pretrain and return the run, whose `model` is the saved encoder.
 
-    data: files or folders, the recipe's embedded data set if none, or a prepared data set; edits: 'key=value' changes
-    of the recipe, or values and parts by key, such as {"objective.masks": Checkerboard(size=2)};
-    exclude: ids of records to leave out (an evaluation's test part); resume: continue the run in
-    `output`, with the same numbers as if it had never stopped; a finished one stays as it is. Raises InputError for
-    wrong input, DivergedError if the loss stops being finite, and Interrupted (a KeyboardInterrupt) after Ctrl-C,
-    SIGTERM, SIGHUP or a warning of Slurm, with a checkpoint to resume from.
+    data: files or folders, or a prepared data set; without data, the embedded data set of the recipe. edits:
+    'key=value' changes of the recipe, or values and parts by key, such as {"objective.masks": Checkerboard(size=2)}.
+    exclude: ids of records to exclude, such as a test set. resume: continue the run in `output`, with the same result
+    as without interruption; a finished run does not change. Raises InputError for wrong input, DivergedError if the
+    loss is not finite, and Interrupted (a KeyboardInterrupt) after Ctrl-C, SIGTERM, SIGHUP or a warning of Slurm, with
+    a checkpoint to resume from.
     """
     if not isinstance(recipe, Recipe):
         recipe, _ = load_recipe(recipe, edits)
@@ -106,7 +106,7 @@ def pretrain(
             provenance = Provenance(steps=recipe.training.steps, data=_in_words(dataset), recipe=name)
             preprocessing = dataset.preprocessing.model_dump(mode="json")
             save = partial(save_pretrained, run.model, objective, preprocessing, provenance)
-            if not hashes:  # reading all signals of a store takes long, and the model is there meanwhile
+            if not hashes:  # write the model first, because reading all signals of a store takes long
                 save()
                 hashes = signal_hashes(dataset)
             save(TrainingRecords.of(dataset.ids, dataset.groups, hashes, dataset.source))
@@ -115,7 +115,7 @@ def pretrain(
 
 @torch_defaults()
 def build_objective(recipe: Recipe) -> Objective:
-    """The untrained objective of a recipe, initialised by its seed. InputError if its sizes do not fit together."""
+    """Make the objective of a recipe, initialised with its seed. Raises InputError if its sizes do not match."""
     check_objective(recipe)
     torch.manual_seed(torch_seed(recipe.training.seed))
     return recipe.objective.build(recipe.data.channels, recipe.data.size, recipe.data.other)
@@ -142,20 +142,20 @@ def _own(recipe: Recipe, dataset: Dataset, exclude: Sequence[str]) -> Dataset:
             f"the data have {made.channels} of size {made.size}"
         )
     if exclude:
-        raise InputError("exclude: leave these records out of the data set, which is in memory already")
+        raise InputError("exclude: a data set in memory cannot exclude records; remove them from the data set")
     return dataset
 
 
 def _run(recipe: Recipe, output: Path | None, resume: bool, processes: int, strategy: str, first: bool) -> Run:
-    """The run to make or to go on with; nothing is written yet."""
+    """The run to create or to resume. Nothing is written yet."""
     if strategy not in ("auto", "ddp"):
-        raise InputError(f"strategy '{strategy}' is not known; there are: auto, ddp")
+        raise InputError(f"strategy '{strategy}' does not exist; there are: auto, ddp")
     batch, share = recipe.training.batch_size, recipe.training.accumulation * processes
     if batch % share:
         raise InputError(f"training.batch_size {batch} is not a multiple of {share} (accumulation x devices x nodes)")
     if output is None and processes > 1:
-        raise InputError("training in several processes needs --output, so that all of them know the run folder")
-    if output and not first:  # the first process has made or checked it
+        raise InputError("training in several processes needs --output, so that all of them use the same run folder")
+    if output and not first:  # the first process has created or checked it
         return Run(output, recipe)
     return _continued(recipe, output) if resume else new_run(recipe, output)
 
@@ -168,14 +168,14 @@ def _continued(recipe: Recipe, output: Path | None) -> Run:
     run = open_run(output)
     before, now = flat(run.recipe.model_dump(mode="json")), flat(recipe.model_dump(mode="json"))
     for key in dict.fromkeys([*before, *now]):
-        was, given = before.get(key, "nothing"), now.get(key, "nothing")
-        if was != given and not key.startswith(FREE):
-            raise InputError(f"{output}: was started with {key}={was}, not {given}; resume with the same recipe")
+        old, new = before.get(key, "nothing"), now.get(key, "nothing")
+        if old != new and not key.startswith(FREE):
+            raise InputError(f"{output}: was started with {key}={old}, not {new}; resume with the same recipe")
     return Run(output, recipe)
 
 
 def _start(run: Run, data: dict[str, Any], resume: bool) -> None:
-    """Write down what goes into a new run; a resumed one must get the records and signals that it began with."""
+    """Write the first files of a new run, or check that a resumed run has the same records and signals."""
     if not resume:
         check_unused(run.folder)  # again, now that the folder is locked
     if not resume or not run.begun:
@@ -184,13 +184,13 @@ def _start(run: Run, data: dict[str, Any], resume: bool) -> None:
     before = run.environment()["data"]
     if before["fingerprint"] != data["fingerprint"]:
         raise InputError(
-            f"{run.folder}: was started on other records: {before['records']} of {', '.join(before['paths'])}, "
+            f"{run.folder}: was started with other records: {before['records']} of {', '.join(before['paths'])}, "
             f"now {data['records']} of {', '.join(data['paths'])}; resume with the same --data and --exclude"
         )
     if before.get("signals", data["signals"]) != data["signals"]:
         raise InputError(
             f"{run.folder}: the signals of {', '.join(data['paths'])} have changed since it was started; resume with "
-            "the files as they were, or start a new run"
+            "the original files, or start a new run"
         )
     run.renew()
 

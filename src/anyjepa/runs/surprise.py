@@ -1,4 +1,4 @@
-"""Tables of what a next-embedding model expects and of how surprising each patch is; surprise drawn over an ECG."""
+"""Tables of the predictions of a next-embedding model and of the surprise at each patch; surprise drawn on an ECG."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-SHOWN_S = 10.0  # of a drawing
+SHOWN_S = 10.0  # duration that is drawn
 
 
 def check_predicts(loaded: LoadedModel, preprocessing: Preprocessing) -> tuple[ViT, EcgPreprocessing]:
-    """Encoder and preprocessing of a model that predicts the next patch of an ECG. InputError for any other model."""
+    """Encoder and preprocessing of a model that predicts the next patch of an ECG. Raises InputError for others."""
     where, config = loaded.folder, loaded.config.objective
     if not isinstance(config, NextEmbeddingConfig):
         raise InputError(f"{where}: is a model of {config.kind} prediction; surprise needs next_embedding")
@@ -76,10 +76,10 @@ def continuation_table(
 
 
 def draw_surprise(preprocessing: EcgPreprocessing, token_s: float, samples: Samples, table: pd.DataFrame) -> Figure:
-    """Draw the 10 s around the most surprising patch on ECG paper; the darker a patch's ground, the more surprising.
+    """Draw the 10 s around the most surprising patch on ECG paper, with a darker background for more surprise.
 
-    token_s: duration of a patch, s; table: of `surprise_table`. White is the median of the record's patches, full blue
-    its largest. The voltages are those that the model sees, clipped where it clips them.
+    token_s: duration of a patch, s. table: from `surprise_table`. White is the median over the patches of the record,
+    and full blue is the maximum. Voltages are those that the model sees, including clipping.
     """
     from anyjepa.data.ecg.paper import MARGIN_MM, SPEED_MM_S, draw_ecg
 

@@ -1,4 +1,4 @@
-"""Prepared images back to pixels, small enough for a report."""
+"""Convert prepared images back to small pictures for the report."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-SIDE = 96  # pixels, at most
+SIDE = 96  # largest side, pixels
 
 
 def thumbnails(x: np.ndarray, preprocessing: Any) -> np.ndarray:
-    """x: (N, C, H, W) as an encoder sees it -> (N, h, w, C) uint8. preprocessing: with the mean and std of pixels."""
+    """Convert prepared images x (N, C, H, W) to (N, h, w, C) uint8. preprocessing: has the mean and std of pixels."""
     small = torch.from_numpy(np.ascontiguousarray(x))
     if max(x.shape[2:]) > SIDE:
         small = interpolate(small, (SIDE, SIDE), mode="bilinear", antialias=True)

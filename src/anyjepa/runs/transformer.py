@@ -14,9 +14,9 @@ from anyjepa.runs.model import load
 
 
 class EmbeddingTransformer(TransformerMixin, BaseEstimator):
-    """Raw ECGs (N, leads, samples) to embeddings (N, D), to stand in front of any scikit-learn estimator.
+    """Transform raw ECGs (N, leads, samples) to embeddings (N, D), for use before any scikit-learn estimator.
 
-    model: folder or Hugging Face id; fs: Hz; leads: names of the rows, the model's own if None; unit: 'mV', 'uV', 'V'
+    model: folder or Hugging Face id. fs: Hz. leads: names of the rows; None: those of the model. unit: 'mV', 'uV', 'V'
     or mV per unit.
     """
 
@@ -29,7 +29,7 @@ class EmbeddingTransformer(TransformerMixin, BaseEstimator):
         self.unit = unit
 
     def fit(self, x: Any, y: Any = None) -> Self:
-        """Nothing is learned; the encoder is loaded."""
+        """Load the encoder. Nothing is fitted."""
         self.model_ = load(self.model)
         self.n_features_out_ = self.model_.dim
         return self

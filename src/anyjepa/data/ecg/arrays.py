@@ -42,9 +42,9 @@ def from_arrays(
     records = _split(signals, leads, where)
     count, prefix = len(records), f"{file}: " if file else ""
     names = list(map(str, range(count))) if ids is None else as_ids(ids, count, f"{prefix}ids")
-    known = [None] * count if patients is None else as_names(patients, count, f"{prefix}patients")
+    groups = [None] * count if patients is None else as_names(patients, count, f"{prefix}patients")
     factor = millivolts_per(unit, where)
-    with np.errstate(over="ignore", invalid="ignore"):  # overflow becomes infinite, which a recording refuses
+    with np.errstate(over="ignore", invalid="ignore"):  # overflow becomes infinite, which `Recording` does not accept
         recordings = [
             Recording(
                 id=id,
@@ -55,7 +55,7 @@ def from_arrays(
                 source=source,
                 file=f"{file}: record '{id}'" if file else "",
             )
-            for id, patient, record in zip(names, known, records, strict=True)
+            for id, patient, record in zip(names, groups, records, strict=True)
         ]
     if warn:
         warn_about(check(recordings))
@@ -75,17 +75,17 @@ def read_npz(
     ids, patients optional. Pickled objects are refused.
     """
     stored = read_arrays(path, NPZ_KEYS, value_bytes=8, row_bytes=RECORD_BYTES)
-    given = {"fs": fs, "leads": leads, "unit": unit}
-    for key, value in given.items():
+    facts = {"fs": fs, "leads": leads, "unit": unit}
+    for key, value in facts.items():
         if key in stored and value is None:
-            given[key] = stored[key].tolist()
+            facts[key] = stored[key].tolist()
         elif value is None:
-            raise InputError(f"{path}: '{key}' is neither in the file nor given; pass {key}=")
+            raise InputError(f"{path}: '{key}' is missing from the file; pass {key}=")
     if "signals" not in stored:
         raise InputError(f"{path}: key 'signals' is missing; there are: {', '.join(stored)}")
     recordings = from_arrays(
         stored["signals"],
-        **given,
+        **facts,
         ids=_names(stored.get("ids")),
         patients=_names(stored.get("patients")),
         source=source,
@@ -109,7 +109,7 @@ def _lead_names(leads: Any, where: str) -> tuple[str, ...]:
     except (InputError, UnicodeError, TypeError):
         names = []
     if not names or not all(name.strip() for name in names):
-        raise InputError(f"{where}: leads are {leads!r}; they must be a list of names, as ['I', 'II', 'V1']")
+        raise InputError(f"{where}: leads are {leads!r}; they must be a list of names such as ['I', 'II', 'V1']")
     return tuple(map(str, names))
 
 
@@ -131,7 +131,7 @@ def _as_record(record: Any, leads: tuple[str, ...], where: str) -> np.ndarray:
         transposed = record.ndim == 2 and record.shape[1] == len(leads)
         hint = "; the samples come first: swap the last two axes" if transposed else ""
         raise InputError(
-            f"{where}: shape {record.shape} does not fit the {len(leads)} leads named; "
+            f"{where}: shape {record.shape} does not match the {len(leads)} leads; "
             f"it must be ({len(leads)}, samples){hint}"
         )
     with np.errstate(invalid="ignore"):  # of signalling NaN

@@ -1,4 +1,4 @@
-"""Annotated beats of long records, with the classes of ANSI/AAMI EC57."""
+"""Tables of annotated beats in long records, with the classes of ANSI/AAMI EC57."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.labels import LabelTable
 from anyjepa.errors import InputError
 
-# Classes and the symbols of MIT-BIH's annotations that make them; other symbols mark no beats.
+# AAMI classes and their symbols in the annotations of MIT-BIH. Other symbols are not beats.
 AAMI = {"N": "NLRej", "S": "AaJS", "V": "VE", "F": "F", "Q": "/fQ"}
 _CLASS = {symbol: name for name, symbols in AAMI.items() for symbol in symbols}
 
@@ -18,11 +18,11 @@ TASKS = ("beats", "beats-published")
 
 
 def beat_table(recordings: Sequence[Recording], task: str) -> LabelTable:
-    """One row a beat of the annotated recordings: AAMI class, patient, and the part its record is published in.
+    """One row per beat of the annotated recordings: AAMI class, patient, and the published part of its record.
 
-    'beats': a patient who is tested does not train; training records of such a patient are left out (MIT-BIH: 201).
-    'beats-published': every record in its part, records as groups; scores are then a little too good. Where only
-    some records have a part (MIT-BIH: not the four with pacemakers), the others are left out.
+    'beats': training records of patients who are tested are excluded (MIT-BIH: 201).
+    'beats-published': all records in their published parts, with records as groups, so scores are slightly too high.
+    If only some records have a part (MIT-BIH: not the four with pacemakers), the others are excluded.
     """
     annotated = [r for r in recordings if r.annotations]
     parts = [r for r in annotated if r.split] or annotated
@@ -44,7 +44,7 @@ def beat_table(recordings: Sequence[Recording], task: str) -> LabelTable:
 
 
 def beats_of(recording: Recording) -> list[tuple[int, str]]:
-    """Sample and AAMI class of each annotation that is a beat."""
+    """Sample and AAMI class of each annotated beat."""
     marks = recording.annotations
     pairs = zip(marks.samples.tolist(), marks.symbols, strict=True) if marks else ()
     return [(sample, _CLASS[symbol]) for sample, symbol in pairs if symbol in _CLASS]

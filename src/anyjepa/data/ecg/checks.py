@@ -1,4 +1,4 @@
-"""What looks wrong in recordings that could be read: unit slips, lead mix-ups, flat leads. Nothing is repaired here."""
+"""Check recordings for problems such as wrong units, swapped leads and flat leads. Nothing is repaired."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from anyjepa.data.ecg.recording import Recording
 from anyjepa.errors import DataWarning
 
 USUAL_MV = 1.5
-"""Peak to peak in mV, median over the leads, of an ordinary 12-lead ECG."""
+"""Peak-to-peak amplitude of an ordinary 12-lead ECG in mV, median over the leads."""
 
 LARGEST_MV = 1000.0
-"""No electrocardiograph records more: its range covers electrode offsets of 300 mV and little beyond."""
+"""Electrocardiographs do not record more: their range covers electrode offsets of 300 mV and little beyond."""
 
 _MEANING = {
     "einthoven": "leads contradict III = II - I or Goldberger's laws: leads swapped, mislabelled or scaled apart",
     "unit": "amplitudes are a power of ten away from those of an ECG in mV: wrong unit or gain",
     "normalised": "all leads span the same range: they were scaled one by one, so amplitudes are not mV",
     "flat": "leads are flat",
-    "no signal": "leads have no valid sample",
+    "no signal": "leads have no valid samples",
     "missing leads": "leads are missing and do not follow from others",
     "amplitude": "leads are implausibly large (over 20 mV peak to peak or beyond 1 V): check baseline, gain and damage",
     "gaps": "leads have invalid samples",
-    "other channels": "channels are not ECG leads and were left out",
+    "other channels": "channels are not ECG leads and were skipped",
 }
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One kind of trouble: how many records have it, and the first ones with what exactly."""
+    """One kind of problem: the number of records that have it, and details of the first ones."""
 
     kind: str
     meaning: str
@@ -51,12 +51,12 @@ class Problem:
 def check(recordings: Sequence[Recording], examples: int = 3) -> list[Problem]:
     """The problems of the recordings, one per kind, with at most `examples` examples each."""
     expected = _expected_leads(recordings)
-    found = [
+    problems = [
         Problem(kind, _MEANING[kind], 1, (f"{recording.where}: {detail}",))
         for recording in recordings
         for kind, detail in _problems_of(recording, expected[recording.source]).items()
     ]
-    return added_up(found, examples)
+    return added_up(problems, examples)
 
 
 def added_up(problems: Sequence[Problem], examples: int = 3) -> list[Problem]:
@@ -129,7 +129,7 @@ def _problems_of(recording: Recording, expected: Sequence[str]) -> dict[str, str
 
 
 def _large(recording: Recording, robust: np.ndarray, factor: float) -> str:
-    """Describe implausibly large leads of a recording whose amplitudes are all off by `factor`."""
+    """Describe implausibly large leads of a recording whose amplitudes are all wrong by `factor`."""
     reach = np.nan_to_num(_by_lead(recording, lambda row: float(np.abs(row).max())))
     beyond = reach > LARGEST_MV * factor
     if beyond.any():
@@ -138,14 +138,14 @@ def _large(recording: Recording, robust: np.ndarray, factor: float) -> str:
 
 
 def _power_of_ten(ratio: float) -> float:
-    """10, 1000, .1, ...: the factor by which an amplitude is off, or 1 within a factor of 6."""
+    """Factor by which an amplitude is wrong: 10, 1000, 0.1, ..., or 1 within a factor of 6."""
     if ratio <= 0 or 1 / 6 < ratio < 6:
         return 1
     return 10.0 ** (round(np.log10(ratio)) or np.sign(np.log10(ratio)))
 
 
 def _broken_laws(recording: Recording) -> str:
-    """The limb leads that are not what I and II make of them, with the root mean square of the difference."""
+    """Limb leads that contradict I and II, with the root mean square of the difference."""
     rows = dict(zip(recording.leads, recording.signal, strict=True))
     if "I" not in rows or "II" not in rows:
         return ""

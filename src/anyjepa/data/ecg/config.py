@@ -1,4 +1,4 @@
-"""The `data:` section of a recipe on ECGs."""
+"""The `data:` section of a recipe for ECGs."""
 
 from __future__ import annotations
 
@@ -16,56 +16,60 @@ from anyjepa.data.modality import DataConfig
 
 
 class EcgDataConfig(DataConfig):
-    """ECGs for pretraining: files if paths are given, else the embedded simulator."""
+    """ECGs for pretraining: from files, or from the embedded simulator if there are no paths."""
 
     kind: Literal["ecg"] = "ecg"
     simulator: SimulatorConfig = Field(default=SimulatorConfig(), description="the embedded data set")
     fs: Rate = Field(default=500.0, description="sampling rate that the encoder sees, Hz")
     leads: Leads = Field(default=LEADS, description="leads, in the encoder's order")
     duration_s: PositiveFloat = Field(default=10.0, le=3600, description="length of a training crop, s")
-    clip: PositiveFloat = Field(default=5.0, description="standardised values are cut at +- this")
+    clip: PositiveFloat = Field(default=5.0, description="standardised values are clipped to +- this")
     gaps: Gaps = Field(default="interpolate", description="NaN gaps: linear interpolation, or an error")
     missing_leads: MissingLeads = Field(
         default="refuse",
-        description="a lead that a record lacks: an error, zero, or masked (the encoder is told; needs encoder.absent)",
+        description="what to do with missing leads; refuse: an error; zero; mask: the encoder learns which leads are "
+        "missing (needs encoder.absent)",
     )
     hide_leads: Share = Field(
-        default=0.0, lt=1, description="chance that a lead of a training crop is masked though it is there"
+        default=0.0, lt=1, description="probability of masking a lead of a training crop that exists"
     )
     highpass_hz: Highpass | None = Field(
-        default=None, description="baseline wander below this is taken out, Hz (CODE-15, St. Petersburg: 0.5)"
+        default=None, description="remove baseline wander below this frequency, Hz (CODE-15, St. Petersburg: 0.5)"
     )
     part: Literal["train", "all"] = Field(
-        default="train", description="records in a published split (PTB-XL, MIT-BIH): its training part, or all"
+        default="train", description="for data with a published split (PTB-XL, MIT-BIH): its training part, or all"
     )
-    short: Literal["skip", "raise"] = Field(default="skip", description="a record shorter than a crop")
-    on_error: Literal["raise", "skip"] = Field(default="raise", description="a file that cannot be read or prepared")
+    short: Literal["skip", "raise"] = Field(default="skip", description="what to do with a record shorter than a crop")
+    on_error: Literal["raise", "skip"] = Field(
+        default="raise", description="what to do with a file that cannot be used"
+    )
     unit: str | PositiveFloat | None = Field(
-        default=None, description="mV, uV, V or mV per unit, over what the files say; none: what they say"
+        default=None,
+        description="mV, uV, V or mV per unit, which replaces the unit in the files; null: that of the files",
     )
     mixture: dict[str, PositiveFloat] | None = Field(
-        default=None, description="stores in the folder given as data, or paths: share of the crops drawn from each"
+        default=None, description="share of the crops per store; keys are paths, or names in the data folder"
     )
     sampling: Literal["record", "time"] = Field(
-        default="record", description="crops drawn alike from every record, or by duration"
+        default="record", description="draw crops equally from every record, or in proportion to duration"
     )
     standardise: Literal["together", "each"] = Field(
-        default="together", description="constants of all records, or each store's own (ECG-JEPA)"
+        default="together", description="standardise with constants of all records, or of each store (ECG-JEPA)"
     )
     absolute_time: bool = Field(
-        default=False, description="a crop's positions are its place in the record, not 0, 1, 2 ... as published"
+        default=False, description="positions of a crop are its place in the record; false: 0, 1, 2, ... (as published)"
     )
 
     @model_validator(mode="after")
     def _hidden_leads_are_masked(self) -> Self:
         if self.hide_leads and self.missing_leads != "mask":
-            raise ValueError("hide_leads needs missing_leads=mask, so that the encoder is told")
+            raise ValueError("hide_leads needs missing_leads=mask, so that the encoder knows which leads are hidden")
         return self
 
     @model_validator(mode="after")
     def _shares_make_a_whole(self) -> Self:
         if self.mixture and not isclose(total := sum(self.mixture.values()), 1, abs_tol=1e-6):
-            raise ValueError(f"mixture: the shares make {total:g}; they must make 1")
+            raise ValueError(f"mixture: the shares add up to {total:g}; they must add up to 1")
         return self
 
     @property

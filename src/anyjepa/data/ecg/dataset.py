@@ -1,4 +1,4 @@
-"""Prepared ECGs in memory: whole records for evaluation, random crops for pretraining."""
+"""Data set of prepared ECGs in memory: whole records for evaluation, random crops for pretraining."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Aligned(NamedTuple):
 
     recordings: list[Recording]
     signals: list[np.ndarray]  # (L, T_i) float32 in mV
-    skipped: dict[str, str]  # id of a skipped recording: why
+    skipped: dict[str, str]  # id of a skipped recording -> reason
 
 
 def align_all(
     recordings: Iterable[Recording], align: Callable[[Recording], np.ndarray], on_error: OnError = "raise"
 ) -> Aligned:
-    """Align every recording. on_error: 'skip' leaves out those that `align` refuses.
+    """Align every recording. on_error: 'skip' skips those that `align` does not accept.
 
     Raises InputError for an id that occurs twice.
     """
@@ -50,7 +50,7 @@ def align_all(
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class EcgDataset(Dataset):
-    """`dataset[i]` is record i whole, (L, T_i) float32, standardised; groups are patients."""
+    """`dataset[i]` is the whole record i, (L, T_i) float32, standardised. Groups are patients."""
 
     what: ClassVar[tuple[str, str]] = ("ECGs", "patients")
     group: ClassVar[str] = "patient"
@@ -58,7 +58,7 @@ class EcgDataset(Dataset):
     signals: Sequence[np.ndarray]
     preprocessing: EcgPreprocessing
     tables: TaskTables = field(default_factory=lambda: TaskTables(()))
-    hide_leads: float = 0.0  # chance that a lead of a crop is masked though it is there
+    hide_leads: float = 0.0  # probability of masking a lead of a crop
 
     @classmethod
     def from_recordings(
@@ -71,8 +71,8 @@ class EcgDataset(Dataset):
     ) -> EcgDataset:
         """Prepare every recording; `skipped` has the reasons for those that are not used.
 
-        short: skip a record shorter than a crop, or raise InputError; it is never padded. on_error: the same for one
-        that cannot be prepared (a missing lead, a lead without a valid sample). Raises InputError for an id that occurs
+        short: skip records shorter than a crop, or raise InputError; they are not padded. on_error: the same for
+        records that cannot be prepared, such as those with a missing lead. Raises InputError for an id that occurs
         twice, and if no record is left.
         """
         return cls.from_aligned(align_all(recordings, preprocessing.align, on_error), preprocessing, short=short)
@@ -81,7 +81,7 @@ class EcgDataset(Dataset):
     def from_aligned(
         cls, aligned: Aligned, preprocessing: EcgPreprocessing, *, short: Literal["skip", "raise"] = "skip"
     ) -> EcgDataset:
-        """As `from_recordings`. The list of aligned signals is emptied, so that they are not held twice in memory."""
+        """As `from_recordings`. The list of aligned signals is emptied, so that memory does not contain them twice."""
         kept: list[Recording] = []
         signals: list[np.ndarray] = []
         skipped = dict(aligned.skipped)
@@ -125,7 +125,7 @@ class EcgDataset(Dataset):
         return np.stack([crop for crop, _ in drawn]), np.array([start for _, start in drawn])
 
     def crop(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
-        """A uniformly drawn part of record `index`: (L, preprocessing.samples) float32, and its first sample."""
+        """A random part of record `index`, (L, preprocessing.samples) float32, and its first sample."""
         signal, samples = self.signals[index], self.preprocessing.samples
         start = int(rng.integers(signal.shape[1] - samples + 1))
         return self.mask_leads(signal[:, start : start + samples], rng), start
@@ -136,7 +136,7 @@ class EcgDataset(Dataset):
         return tuple(patients[id] for id in self.ids)
 
     def for_task(self, task: str) -> tuple[EcgDataset, LabelTable]:
-        """A task on beats has a sample per beat, else a sample is a record."""
+        """The data set and labels of a task. Samples are beats for tasks on beats, otherwise records."""
         table = self.tables[task]
         return (self.beats() if task in beats.TASKS else self), table
 
@@ -192,7 +192,7 @@ class EcgDataset(Dataset):
         )
 
     def mask_leads(self, crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """The crop with each lead NaN by a chance of `hide_leads`; one that is there always stays."""
+        """Replace leads of the crop by NaN with probability `hide_leads`. At least one lead remains."""
         there = np.flatnonzero(~np.isnan(crop[:, 0]))
         if not self.hide_leads or not len(there):
             return crop
@@ -206,7 +206,7 @@ def _note(recording: Recording, leads: Sequence[str]) -> str:
 
 
 def leads_note(derived: Sequence[str], absent: Sequence[str]) -> str:
-    """What is to be known of a record's leads; '' for nothing."""
+    """Note on computed and missing leads of a record; '' if there are none."""
     computed, zero = ", ".join(derived), ", ".join(absent)
     parts = (computed and f"computed from other limb leads: {computed}", zero and f"missing: {zero}")
     return "; ".join(filter(None, parts))

@@ -1,4 +1,4 @@
-"""What a set of ECGs holds and what is wrong with it, as a dictionary and as text for the terminal."""
+"""Summarise a set of ECGs and its problems, as a dictionary and as text for the terminal."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def inspect(
     }
 
 
-def render(found: dict[str, Any], statements: int = 15) -> Group:
+def render(summary: dict[str, Any], statements: int = 15) -> Group:
     """The dictionary of `inspect` as a rich renderable; at most `statements` diagnostic statements, commonest first."""
     from rich.console import Group
     from rich.table import Table
@@ -74,34 +74,34 @@ def render(found: dict[str, Any], statements: int = 15) -> Group:
         return Text(one_line(text))
 
     facts = Table("", "", show_header=False, box=None)
-    facts.add_row("records", str(found["records"]))
+    facts.add_row("records", str(summary["records"]))
     for key in ("sources", "fs_hz", "sex"):
-        facts.add_row(key, shown(", ".join(f"{name} ({count})" for name, count in found[key].items())))
-    facts.add_row("patients", "unknown" if found["patients"] is None else str(found["patients"]))
+        facts.add_row(key, shown(", ".join(f"{name} ({count})" for name, count in summary[key].items())))
+    facts.add_row("patients", "unknown" if summary["patients"] is None else str(summary["patients"]))
     for key in ("duration_s", "age_years"):
-        if values := found[key]:
+        if values := summary[key]:
             facts.add_row(key, f"{values['median']:g} ({values['min']:g} to {values['max']:g})")
-    facts.add_row("tasks", ", ".join(found["tasks"]) or "none; give a table of labels")
+    facts.add_row("tasks", ", ".join(summary["tasks"]) or "none; pass a table of labels")
 
     leads = Table("lead", "records", "mean mV", "std mV", "peak to peak mV", box=None)
-    for lead, values in found["amplitude_mv"].items():
+    for lead, values in summary["amplitude_mv"].items():
         numbers = [f"{values[key]:.3f}" for key in ("mean", "std", "peak_to_peak")]
-        leads.add_row(shown(lead), str(found["leads"][lead]), *numbers)
+        leads.add_row(shown(lead), str(summary["leads"][lead]), *numbers)
 
     diagnoses = Table("statement", "records", box=None)
-    for name, count in list(found["statements"].items())[:statements]:
-        diagnoses.add_row(shown(f"{name} {found['statement_names'].get(name, '')}".rstrip()), str(count))
-    if (more := len(found["statements"]) - statements) > 0:
+    for name, count in list(summary["statements"].items())[:statements]:
+        diagnoses.add_row(shown(f"{name} {summary['statement_names'].get(name, '')}".rstrip()), str(count))
+    if (more := len(summary["statements"]) - statements) > 0:
         diagnoses.add_row(f"... and {more} more", "")
 
-    wrong = [Text(one_line(remark), style="yellow") for remark in found["remarks"]]
-    for problem in found["problems"]:
+    wrong = [Text(one_line(remark), style="yellow") for remark in summary["remarks"]]
+    for problem in summary["problems"]:
         records = _number(problem["count"], "record")
         wrong.append(Text(f"{problem['kind']}: {records}: {problem['meaning']}", style="yellow"))
         wrong += [shown(f"  {example}") for example in problem["examples"]]
-    if found["skipped"]:
-        wrong.append(Text(f"skipped: {_number(len(found['skipped']), 'file')}", style="red"))
-        wrong += [Text(f"  {reason}") for reason in list(found["skipped"].values())[:10]]
+    if summary["skipped"]:
+        wrong.append(Text(f"skipped: {_number(len(summary['skipped']), 'file')}", style="red"))
+        wrong += [Text(f"  {reason}") for reason in list(summary["skipped"].values())[:10]]
     return Group(facts, Text(), leads, Text(), diagnoses, Text(), *(wrong or [Text("no problem found", style="green")]))
 
 
@@ -138,7 +138,7 @@ def _amplitudes(recordings: Sequence[Recording]) -> dict[str, dict[str, float]]:
 
 def _amplitude(lead: str, values: np.ndarray) -> dict[str, float]:
     count, mean, squares, ranges = values.T[:, :, None]
-    with warnings.catch_warnings(action="ignore", category=DataWarning):  # the problems name what is left out
+    with warnings.catch_warnings(action="ignore", category=DataWarning):  # the problems list what is excluded
         total, mean, squares = pooled(count, without_outliers([lead], count, mean, squares), squares)
     std = np.sqrt(squares / total)
     return {"mean": float(mean[0]), "std": float(std[0]), "peak_to_peak": float(np.median(ranges))}

@@ -15,12 +15,12 @@ LIMB = {"I": (1, 0), "II": (0, 1), "III": (-1, 1), "aVR": (-0.5, -0.5), "aVL": (
 FRANK = ("Vx", "Vy", "Vz")  # Frank's orthogonal leads
 
 _ALIASES = {lead.lower(): lead for lead in (*LEADS, *FRANK)} | {"mlii": "II", "di": "I", "dii": "II", "diii": "III"}
-# A minus sign is no separator: '-aVR' is another signal than 'aVR'.
+# A minus sign is not a separator: '-aVR' is another signal than 'aVR'.
 _PREFIX = re.compile(r"^((mdc_)?(ecg|lead)[\s_:]*)+")
 
 
 def canonical_lead(name: str) -> str:
-    """The usual spelling of a lead: 'avf', 'ecg_aVF', 'Lead AVF' give 'aVF'. An unknown name stays as it is ('-aVR').
+    """The usual spelling of a lead: 'avf', 'ecg_aVF' and 'Lead AVF' give 'aVF'. Unknown names are kept ('-aVR').
 
     'MLII' (MIT-BIH: lead II with electrodes on the chest) counts as 'II', and so does 'II,' (BIDMC).
     """
@@ -30,21 +30,21 @@ def canonical_lead(name: str) -> str:
 
 
 def check_distinct(leads: Sequence[str]) -> tuple[str, ...]:
-    """The leads if they differ. Raises ValueError for one that is named twice, in whatever spelling."""
+    """Return the leads. Raises ValueError if a lead occurs twice, in any spelling."""
     names = [canonical_lead(lead) for lead in leads]
     for lead in names:
         if names.count(lead) > 1:
-            raise ValueError(f"lead '{lead}' is named twice")
+            raise ValueError(f"lead '{lead}' occurs twice")
     return tuple(leads)
 
 
 def limb_source(lead: str, available: Sequence[str]) -> tuple[str, str] | None:
-    """The two limb leads from which `lead` follows exactly, or None. I and II are preferred."""
+    """The two limb leads that determine `lead` exactly, or None. I and II are preferred."""
     present = [name for name in LIMB if name in available and name != lead]
     return (present[0], present[1]) if lead in LIMB and len(present) >= 2 else None
 
 
 def derive_limb(lead: str, first: str, second: str, signals: Mapping[str, np.ndarray]) -> np.ndarray:
-    """`lead` as the combination of two other limb leads; signals maps their names to arrays of any one shape."""
+    """Compute `lead` from two other limb leads. signals: name -> array; all arrays have the same shape."""
     a, b = np.linalg.solve(np.array([LIMB[first], LIMB[second]], float).T, np.array(LIMB[lead], float))
     return (a * signals[first].astype(np.float64) + b * signals[second]).astype(np.float32)

@@ -1,4 +1,4 @@
-"""An ECG on ECG paper: 25 mm a second, 10 mm a millivolt, in true size."""
+"""Draw an ECG on ECG paper in true size: 25 mm per second, 10 mm per millivolt."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ def draw_ecg(
     row_mm: float = 30.0,
     title: str = "",
 ) -> Figure:
-    """The first `duration_s` seconds of a record; NaN leaves a gap.
+    """Draw the first `duration_s` seconds of a record; NaN leaves a gap.
 
-    signal: (L, T) in mV; fs in Hz; layout: '3x4' or '6x2' cells of consecutive time as a standard printout, or 'rows',
-    one whole row a lead in the order given; rhythm: the lead drawn whole below the cells, or None. The figure's one
-    axes has mm for units, the origin at the lower left of the paper; save it with dpi to taste.
-    Raises InputError if a lead that the layout shows is missing.
+    signal: (L, T) in mV. fs in Hz. layout: '3x4' or '6x2' cells of consecutive time as in a standard printout, or
+    'rows', one whole row per lead in the order of `leads`. rhythm: lead that is drawn whole below the cells, or None.
+    The units of the axes are mm, with the origin at the lower left of the paper; save the figure with any dpi.
+    Raises InputError if a lead of the layout is missing.
     """
     from matplotlib.figure import Figure
 
     signal, leads = np.asarray(signal, float), list(leads)
     if signal.ndim != 2 or len(signal) != len(leads):
-        raise InputError(f"draw_ecg: {len(leads)} leads are named, the signal has shape {signal.shape}")
+        raise InputError(f"draw_ecg: there are {len(leads)} leads, but the signal has shape {signal.shape}")
     rows = _rows(layout, leads, rhythm)
     absent = [lead for row in rows for lead in row if lead not in leads]
     if absent:
@@ -67,7 +67,7 @@ def draw_ecg(
 
 
 def _rows(layout: Layout, leads: list[str], rhythm: str | None) -> Sequence[Sequence[str]]:
-    """Which leads stand beside each other, top to bottom."""
+    """Leads in each row, from top to bottom."""
     if layout == "rows":
         return [[lead] for lead in leads]
     height = 3 if layout == "3x4" else 6
@@ -85,7 +85,7 @@ def _grid(axes: Axes, width: float, height: float) -> None:
 
 
 def _calibration(axes: Axes, baseline: float) -> None:
-    """The pulse of 1 mV and 200 ms."""
+    """Draw the calibration pulse of 1 mV and 200 ms."""
     x, up = np.array([5, 7, 7, 12, 12, 14]), np.array([0, 0, 1, 1, 0, 0])
     axes.plot(x, baseline + GAIN_MM_MV * up, color=_INK, linewidth=0.7)
 

@@ -1,4 +1,4 @@
-"""From a recording to what an encoder sees: leads by name, gaps filled, one rate, standardised, clipped."""
+"""Prepare recordings for an encoder: select leads, fill gaps, resample, standardise and clip."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ _IN_USE = (
     "data.missing_leads=mask"
 )
 OUTLIER = 100
-"""Leads this many times larger than usual are left out of the constants. Between persons, leads vary tenfold."""
+"""Leads this many times larger than usual are excluded from the statistics. Between persons, leads vary tenfold."""
 
 Highpass = Annotated[float, Field(gt=0, le=5)]
 
 
 class SourceConstants(Config):
-    """What recordings of one source are prepared by, instead of the common values."""
+    """Constants for recordings of one source, which replace the common ones."""
 
     mean: tuple[float, ...] = Field(description="mean of each lead, mV")
     std: tuple[PositiveFloat, ...] = Field(description="standard deviation of each lead, mV")
-    highpass_hz: PositiveFloat | None = Field(description="baseline wander below this is taken out, Hz; None: none")
+    highpass_hz: PositiveFloat | None = Field(description="remove baseline wander below this, Hz; null: no filter")
 
 
 class EcgPreprocessing(Preprocessing):
-    """What a model was trained on, and all that is needed to prepare new recordings for it."""
+    """Settings and constants to prepare recordings as in the training of a model."""
 
     kind: Literal["ecg"] = "ecg"
     fs: Rate = Field(default=500.0, description="sampling rate that the encoder sees, Hz")
@@ -53,22 +53,22 @@ class EcgPreprocessing(Preprocessing):
     unit: Literal["mV"] = Field(default="mV", description="unit of mean and std")
     mean: tuple[float, ...] = Field(description="mean of each lead over the training part, mV")
     std: tuple[PositiveFloat, ...] = Field(description="standard deviation of each lead over the training part, mV")
-    clip: PositiveFloat = Field(default=5.0, description="values are cut at +- this many standard deviations")
+    clip: PositiveFloat = Field(default=5.0, description="clip values to +- this many standard deviations")
     gaps: Gaps = Field(default="interpolate", description="NaN gaps: linear interpolation within the lead, or an error")
     missing_leads: MissingLeads = Field(
         default="refuse",
-        description="a lead that the record lacks: an error; zero (the mean) after standardising; or NaN, for an "
-        "encoder that knows absent channels (encoder.absent)",
+        description="missing leads; refuse: an error; zero: zero (the mean) after standardising; mask: NaN, for an "
+        "encoder that supports absent channels (encoder.absent)",
     )
     highpass_hz: Highpass | None = Field(
-        default=None, description="baseline wander below this is taken out, Hz; see `highpass`. None: no filter"
+        default=None, description="remove baseline wander below this, Hz, see `highpass`; null: no filter"
     )
     absolute_time: bool = Field(
-        default=False, description="positions are places in the record; else every crop and window starts at 0"
+        default=False, description="positions are places in the record; false: crops and windows start at 0"
     )
 
     per_source: dict[str, SourceConstants] = Field(
-        default={}, description="for recordings of these sources, instead of mean, std and highpass_hz"
+        default={}, description="mean, std and highpass_hz for recordings of these sources"
     )
 
     @model_validator(mode="after")
@@ -108,30 +108,30 @@ class EcgPreprocessing(Preprocessing):
         return self.leads
 
     def prepare(self, recording: Recording) -> np.ndarray:
-        """(L, T) float32: the whole recording as the encoder sees it. InputError names the file and the lead."""
+        """The whole recording as the encoder sees it, (L, T) float32. Raises InputError with the file and the lead."""
         return self.for_source(recording.source).standardise(self.align(recording))
 
     def align(self, recording: Recording) -> np.ndarray:
-        """(L, T) float32 in mV, by `align`; what remains is to `standardise` it. Raises InputError."""
+        """Align a recording, (L, T) float32 in mV. `standardise` is the remaining step. Raises InputError."""
         own = self.for_source(recording.source)
         return align(recording, own.fs, own.leads, own.gaps, own.missing_leads, own.highpass_hz, advice=_IN_USE)
 
     def restore(self, x: np.ndarray, source: str) -> np.ndarray:
-        """(L, T) in mV; clipped voltages stay clipped."""
+        """Convert prepared values back to mV, (L, T). Clipped voltages stay clipped."""
         own = self.for_source(source)
         return x * np.array(own.std)[:, None] + np.array(own.mean)[:, None]
 
     def for_source(self, source: str) -> EcgPreprocessing:
-        """With the constants and the filter of this source, if it has its own."""
+        """Preprocessing with the constants and the filter of this source, if it has its own."""
         own = self.per_source.get(source)
         return self.model_copy(update=dict(own)) if own else self
 
     def standardise(self, signal: np.ndarray) -> np.ndarray:
-        """(L, T) float32 in mV, as `align` gives it, to (L, T) float32 as the encoder sees it."""
+        """Standardise an aligned signal (L, T) in mV to float32 as the encoder sees it."""
         mean, std = np.array(self.mean)[:, None], np.array(self.std)[:, None]
         standardised = (signal - mean) / std
         if self.missing_leads != "mask":
-            standardised[np.isnan(signal[:, 0])] = 0.0  # a missing lead, NaN throughout, counts as zero
+            standardised[np.isnan(signal[:, 0])] = 0.0  # missing leads are NaN throughout and become zero
         return np.clip(standardised, -self.clip, self.clip, out=standardised).astype(np.float32)
 
 
@@ -144,12 +144,12 @@ def align(
     highpass_hz: float | None = None,
     advice: str = "",
 ) -> np.ndarray:
-    """(L, T) float32 in mV at `fs`, in the order of `leads`; a missing lead under 'zero' and 'mask' is a row of NaN.
+    """Select `leads` and resample to `fs`, (L, T) float32 in mV. With 'zero' and 'mask', missing leads are NaN.
 
-    A limb lead that the record lacks is computed where two others give it exactly (`derived_leads` names it). Gaps are
-    filled first, then the filter acts, at the record's own rate; not a second time on what has been through it. Raises
-    InputError for a missing lead under 'refuse', with `advice`, for a record with none of `leads`, and for what cannot
-    be filled.
+    Missing limb leads are computed if two others determine them exactly (`derived_leads` lists them). Gaps are filled
+    first. Then the filter is applied, at the original rate, unless the recording is already filtered. Raises InputError
+    for missing leads with 'refuse', with `advice`, for a record with none of `leads`, and for gaps that cannot be
+    filled.
     """
     highpass_hz = None if recording.highpass_hz == highpass_hz else highpass_hz
     rows = {lead: _fill_gaps(recording, lead, gaps) for lead in recording.leads if lead in _needed(recording, leads)}
@@ -178,26 +178,26 @@ def absent_leads(recording: Recording, leads: Sequence[str]) -> tuple[str, ...]:
 
 
 def highpass(signal: np.ndarray, fs: float, cutoff_hz: float) -> np.ndarray:
-    """(L, T) float32 without its slow part: Butterworth of order 4, forward and backward, so without a phase shift.
+    """Remove slow components of a signal (L, T) float32: Butterworth of order 4, forward and backward (zero phase).
 
-    At the cut-off half the amplitude is left. What ECG-JEPA does to CODE-15 and St. Petersburg, at .5 Hz.
+    The amplitude at the cut-off is halved. ECG-JEPA applies this filter to CODE-15 and St. Petersburg at 0.5 Hz.
     """
     from scipy.signal import butter, sosfiltfilt
 
     sections = butter(4, cutoff_hz, "highpass", fs=fs, output="sos")
-    padding = min(15, signal.shape[1] - 1)  # 15: what scipy's filtfilt takes for this order
+    padding = min(15, signal.shape[1] - 1)  # 15 is the default of scipy's filtfilt for this order
     return sosfiltfilt(sections, signal.astype(np.float64), axis=1, padlen=padding).astype(np.float32)
 
 
 def resample(signal: np.ndarray, fs_from: float, fs_to: float) -> np.ndarray:
-    """(L, T) to (L, ceil(T * fs_to / fs_from)): polyphase filter, the signal's trend continued past its edges.
+    """Resample (L, T) to (L, ceil(T * fs_to / fs_from)) with a polyphase filter, extrapolating the trend at the edges.
 
-    Each lead's offset is taken out meanwhile: the filter's phases differ in their gain at 0 Hz by about 1e-3.
+    Offsets of leads are removed during filtering, because the gain at 0 Hz differs by about 1e-3 between phases.
     """
     if fs_from == fs_to:
         return signal
     MEMORY.check(
-        8 * len(signal) * signal.shape[1] * fs_to / fs_from, f"a record at {fs_from:g} Hz brought to {fs_to:g} Hz"
+        8 * len(signal) * signal.shape[1] * fs_to / fs_from, f"a record at {fs_from:g} Hz resampled to {fs_to:g} Hz"
     )
     from scipy.signal import resample_poly
 
@@ -211,8 +211,8 @@ def resample(signal: np.ndarray, fs_from: float, fs_to: float) -> np.ndarray:
 def fit_statistics(leads: Sequence[str], signals: Iterable[np.ndarray]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each lead in mV, without the outliers of `without_outliers`.
 
-    signals: aligned recordings (L, T), of the training part only. Raises InputError if a lead is flat or absent in all
-    of them, or if there is none.
+    signals: aligned recordings (L, T) of the training part. Raises InputError if a lead is flat or absent in all of
+    them, or if there are no recordings.
     """
     counts, moments = [], []
     for signal in signals:
@@ -224,29 +224,29 @@ def fit_statistics(leads: Sequence[str], signals: Iterable[np.ndarray]) -> tuple
 
 
 def deviations(signal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(L, T) to the mean (L,) and the sum of squared deviations from it (L,), in float64; NaN for a lead of NaN."""
+    """Mean (L,) and sum of squared deviations (L,) of a signal (L, T), in float64; NaN for a lead of NaN."""
     signal = signal.astype(np.float64)
     return signal.mean(axis=1), signal.var(axis=1) * signal.shape[1]
 
 
 def without_outliers(leads: Sequence[str], count: np.ndarray, mean: np.ndarray, squares: np.ndarray) -> np.ndarray:
-    """`mean`, with NaN (absent) where the root mean square is over `OUTLIER` times the lead's median over the records.
+    """Replace `mean` by NaN (absent) if the root mean square exceeds `OUTLIER` times the median of the lead.
 
-    A wrong baseline, gain or unit, or one absurd sample, in a single record would spoil the constants for all others.
-    Arrays are (n, L), as for `pooled`. Issues one DataWarning if anything is left out.
+    A single record with a wrong baseline, gain or unit, or with one absurd sample, would distort the statistics.
+    Arrays are (n, L), as for `pooled`. Issues one DataWarning if anything is excluded.
     """
     rms = np.sqrt(mean**2 + squares / np.maximum(count, 1))
     usual = np.full(len(leads), np.inf)
     for lead, values in enumerate(rms.T):
         if len(values := np.sort(values[values > 0])):
-            usual[lead] = values[(len(values) - 1) // 2]  # the lower median, so the smaller of two records
+            usual[lead] = values[(len(values) - 1) // 2]  # the lower median, which is the smaller of two records
     outliers = rms > OUTLIER * usual
     if outliers.any():
         number = int(outliers.any(axis=1).sum())
         named = ", ".join(lead for lead, n in zip(leads, outliers.sum(axis=0), strict=True) if n)
         warnings.warn(
             f"statistics: {number} record{'s' * (number > 1)}: leads more than {OUTLIER} times as large as in other "
-            f"records are left out of the mean and standard deviation ({named})",
+            f"records are excluded from the mean and standard deviation ({named})",
             DataWarning,
             stacklevel=2,
         )
@@ -268,16 +268,16 @@ def pooled(count: np.ndarray, mean: np.ndarray, squares: np.ndarray) -> tuple[np
 def constants(
     leads: Sequence[str], count: np.ndarray, mean: np.ndarray, squares: np.ndarray
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each lead from its samples (L,), their mean and their sum of squared deviations.
+    """Mean and standard deviation per lead from the number of samples (L,), their mean and squared deviations.
 
-    InputError if a lead has no sample or is flat.
+    Raises InputError if a lead has no samples or is flat.
     """
     std = np.sqrt(squares / np.maximum(count, 1))
     for lead, n, deviation in zip(leads, count, std, strict=True):
         if not n:
-            raise InputError(f"statistics: no training record has lead '{lead}'; leave it out of data.leads")
+            raise InputError(f"statistics: no training record has lead '{lead}'; remove it from data.leads")
         if deviation < 1e-6:
-            raise InputError(f"statistics: lead '{lead}' is flat in every training record; leave it out of data.leads")
+            raise InputError(f"statistics: lead '{lead}' is flat in every training record; remove it from data.leads")
     return tuple(mean.tolist()), tuple(std.tolist())
 
 
@@ -292,7 +292,7 @@ def _fill_gaps(recording: Recording, lead: str, gaps: Gaps) -> np.ndarray:
     if not invalid.any():
         return row
     if invalid.all():
-        raise InputError(f"{recording.where}: lead '{lead}' has no valid sample")
+        raise InputError(f"{recording.where}: lead '{lead}' has no valid samples")
     if gaps == "refuse":
         first_s = int(invalid.argmax()) / recording.fs
         raise InputError(

@@ -62,7 +62,7 @@ def read(
     )
     if not recordings:
         if not skipped:
-            raise InputError("no ECG could be read: no path was given")
+            raise InputError("no ECG could be read: there are no paths")
         files = f"{len(skipped)} file{'s' * (len(skipped) > 1)}"
         raise InputError(f"no ECG could be read ({files} skipped); the first: {next(iter(skipped.values()))}")
     problems = check(recordings)
@@ -186,7 +186,7 @@ def _records(listing: Listing, headers: list[Path], parsed: dict[Path, Header]) 
         try:
             header = parsed[path] = read_header(path)
         except InputError:
-            continue  # told when the record itself is read
+            continue  # reported when the record itself is read
         belonging.update(path.parent / name for name in {signal.file for signal in header.signals})
         if header.segments:
             wholes.add(path)

@@ -1,4 +1,4 @@
-"""Where a recipe's ECGs come from, and how they become what the encoder sees."""
+"""Load the ECGs of a recipe, and prepare them for the encoder."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from anyjepa.errors import DataWarning, InputError
 
 
 class Selection(NamedTuple):
-    """Recordings that are used, and the reasons for those that are not, by file or id."""
+    """Recordings that are used, and reasons for skipping others, by file or id."""
 
     recordings: list[Recording]
     skipped: dict[str, str]
 
 
 def training_data(config: EcgDataConfig, paths: Sequence[Path], exclude: Sequence[str] = ()) -> EcgDataset:
-    """The records that a recipe trains on: of the embedded data set without paths.
+    """Training records of a recipe. Without paths, those of the embedded data set.
 
-    Stores stay on disk; other files are read into memory. exclude: ids to leave out. Raises InputError.
+    Stores stay on disk; other files are read into memory. exclude: ids to exclude. Raises InputError.
     """
     if stores := find_stores(config, paths):
         warn_about(added_up([problem for store in stores for problem in store.problems]))
@@ -56,7 +56,7 @@ def training_arrays(
     unit: str | float = "mV",
     patients: Sequence[Any] | None = None,
 ) -> EcgDataset:
-    """The same of arrays; see `from_arrays`. Raises InputError."""
+    """Training data from arrays; see `from_arrays`. Raises InputError."""
     return training_set(config, Selection(from_arrays(raw, fs=fs, leads=leads, unit=unit, patients=patients), {}))
 
 
@@ -70,7 +70,7 @@ def evaluation_data(
     leads: Sequence[str] | None = None,
     unit: str | float | None = None,
 ) -> EcgDataset:
-    """All records as a model sees them, whole, with their labels; without paths the embedded data set of `config`.
+    """All records as a model sees them, whole, with their labels. Without paths, those of the embedded data set.
 
     fs, leads, unit: as for `read`. Raises InputError.
     """
@@ -89,7 +89,7 @@ def evaluation_data(
 def whole_records(
     preprocessing: EcgPreprocessing, recordings: Sequence[Recording], on_error: OnError = "raise"
 ) -> EcgDataset:
-    """Recordings of any length as a model sees them. on_error: skip those that cannot be prepared, or raise."""
+    """Prepare recordings of any length for a model. on_error: skip those that cannot be prepared, or raise."""
     anything = preprocessing.model_copy(update={"samples": 1})
     return EcgDataset.from_recordings(recordings, anything, on_error=on_error)
 
@@ -102,9 +102,9 @@ def prepare_arrays(
     leads: Sequence[str] | None = None,
     unit: str | float = "mV",
 ) -> ArraySamples:
-    """Raw ECGs as a model sees them: (N, leads, samples), (leads, samples) or a list of those.
+    """Prepare raw ECGs for a model: (N, leads, samples), (leads, samples) or a list of those.
 
-    fs: Hz; leads: names of the rows in any order, by default the model's own; unit: 'mV', 'uV', 'V' or mV per unit.
+    fs: Hz. leads: names of the rows in any order, by default those of the model. unit: 'mV', 'uV', 'V' or mV per unit.
     Raises InputError for a missing lead or a wrong shape.
     """
     leads = preprocessing.leads if leads is None else leads
@@ -113,7 +113,7 @@ def prepare_arrays(
 
 
 def find_stores(config: EcgDataConfig, paths: Sequence[Path]) -> list[Store]:
-    """The stores that the mixture names, else those in `paths`; none if these are other files."""
+    """The stores of the mixture if there is one, else those in `paths`; empty if these are other files."""
     if config.mixture:
         return _mixed(config.mixture, paths)
     stores = {path: stores_in(path) for path in paths}
@@ -127,7 +127,7 @@ def find_stores(config: EcgDataConfig, paths: Sequence[Path]) -> list[Store]:
 def _mixed(mixture: Mapping[str, float], paths: Sequence[Path]) -> list[Store]:
     if len(paths) != 1:
         raise InputError(f"data.mixture: data must be one folder, which contains the stores {', '.join(mixture)}")
-    folders = [paths[0] / name for name in mixture]  # a name that is an absolute path stays one
+    folders = [paths[0] / name for name in mixture]  # absolute paths are kept
     if missing := [path for path in folders if not recognise(path)]:
         names = ", ".join(path.name for path in missing)
         filtered = [f"{path.name} with --highpass-hz {hz:g}" for path in missing if (hz := _highpass(path))]
@@ -144,12 +144,12 @@ def _mixed(mixture: Mapping[str, float], paths: Sequence[Path]) -> list[Store]:
 
 
 def _highpass(path: Path) -> float | None:
-    """The filter that a published data set of this name needs before training, Hz."""
+    """Cut-off in Hz of the filter that the published data set with this name needs before training."""
     return CATALOGUE[path.name].highpass_hz if path.name in CATALOGUE else None
 
 
 def find_recordings(config: EcgDataConfig, paths: Sequence[Path], part: str | None = None) -> Selection:
-    """The recordings in `paths`, or the embedded data set. part: of a published split, only this part."""
+    """The recordings in `paths`, or the embedded data set. part: only this part of a published split."""
     if not paths:
         parts = patient_split(config.simulator)
         simulated = simulate(config.simulator)
@@ -165,21 +165,19 @@ def find_recordings(config: EcgDataConfig, paths: Sequence[Path], part: str | No
 
 
 def without(selection: Selection, exclude: Sequence[str]) -> Selection:
-    """Leave out these ids. Raises InputError for one that does not exist."""
+    """Exclude these ids. Raises InputError if one does not exist."""
     check_excluded(exclude, [r.id for r in selection.recordings])
     excluded = set(exclude)
     return selection._replace(recordings=[r for r in selection.recordings if r.id not in excluded])
 
 
 def training_set(config: EcgDataConfig, selection: Selection) -> EcgDataset:
-    """Pretraining data in memory, standardised by statistics of its own. InputError for what only stores can do."""
+    """Pretraining data in memory, standardised with its own statistics. Raises InputError if settings need stores."""
     make = "convert the data with anyjepa data prepare"
     if config.mixture:
-        raise InputError(f"data.mixture needs stores, but the data are files or arrays; {make}, or leave it out")
+        raise InputError(f"data.mixture needs stores, but the data are files or arrays; {make}, or remove it")
     if config.standardise == "each":
-        raise InputError(
-            f"data.standardise=each needs stores, but the data are files or arrays; {make}, or leave it out"
-        )
+        raise InputError(f"data.standardise=each needs stores, but the data are files or arrays; {make}, or remove it")
     leads = tuple(map(canonical_lead, config.leads))
     prepare = partial(
         align,

@@ -1,4 +1,4 @@
-"""Stores as a training set: joined, drawn by weight, standardised when a crop is drawn."""
+"""Training data from stores, which are combined, drawn by weight, and standardised on demand."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from anyjepa.errors import InputError
 
 
 class Chosen(NamedTuple):
-    """Those records of a store that are used, and the share of the draws that they get together."""
+    """The records of a store that are used, and their share of the draws."""
 
     store: Store
-    rows: np.ndarray  # (n,) places in the store
+    rows: np.ndarray  # (n,) indices in the store
     weight: float
 
     @property
@@ -40,9 +40,9 @@ class Chosen(NamedTuple):
 
 
 class StoredSignals(Sequence[np.ndarray]):
-    """Prepared signals of stores, read when they are asked for: whole as the model would prepare them, crops by `own`.
+    """Prepared signals of stores, read on demand: whole records as the model would prepare them, crops by `own`.
 
-    own: preprocessing of each store; sources: of each record.
+    own: preprocessing of each store. sources: source of each record.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class StoredSignals(Sequence[np.ndarray]):
         return own.standardise(self._cut(index, 0, self.lengths[index]))
 
     def crop(self, index: int, start: int) -> np.ndarray:
-        """(L, samples of a crop) float32."""
+        """A prepared crop, (L, samples) float32."""
         cut = self._cut(index, start, start + self.preprocessing.samples)
         return self.own[self.part[index]].standardise(cut)
 
@@ -78,10 +78,10 @@ class StoredSignals(Sequence[np.ndarray]):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class StoredDataset(EcgDataset):
-    """An `EcgDataset` on disk: no more than the crops in use is in memory."""
+    """An `EcgDataset` on disk. Memory contains only the crops in use."""
 
     signals: StoredSignals
-    task_names: tuple[str, ...]  # of the first records; their labels are not read for training
+    task_names: tuple[str, ...]  # tasks of the first records; training does not read labels
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -97,9 +97,9 @@ class StoredDataset(EcgDataset):
 
 
 def stored_set(config: EcgDataConfig, stores: Sequence[Store], exclude: Sequence[str] = ()) -> StoredDataset:
-    """Pretraining data in stores, without the ids in `exclude`; only what is in use is read into memory.
+    """Pretraining data in stores, without the ids in `exclude`, read on demand.
 
-    Raises InputError for a store that was prepared otherwise than the recipe needs, or that is damaged.
+    Raises InputError for a store that is damaged, or was prepared with other settings than the recipe needs.
     """
     ids = joined_ids(stores)
     check_excluded(exclude, [id for part in ids for id in part])
@@ -133,22 +133,22 @@ def stored_set(config: EcgDataConfig, stores: Sequence[Store], exclude: Sequence
 
 
 def published_elsewhere(where: str, part: str) -> str:
-    """Why a record of a published split is left out of training."""
+    """Reason for excluding a record of a published split from training."""
     return f"{where}: is in the {part} part of its source; data.part=all takes every part"
 
 
 def _usable(
     config: EcgDataConfig, store: Store, ids: Sequence[str], exclude: set[str], skipped: dict[str, str]
 ) -> np.ndarray:
-    """Places of the records that can be trained on; the others are added to `skipped`, or refused."""
+    """Rows of the records for training. Others are added to `skipped`, or raise InputError."""
     _check_settings(config, store)
     absent = np.isnan(store.mean[:, [store.leads.index(canonical_lead(lead)) for lead in config.leads]])
     lacking = np.asarray(absent.any(axis=1) if config.missing_leads == "refuse" else absent.all(axis=1))
     short = np.asarray(store.lengths) < config.size[0]
-    wanted = np.array([id not in exclude for id in ids])
+    included = np.array([id not in exclude for id in ids])
     split = store.column("split", np.arange(len(store)))
     elsewhere = np.array([config.part == "train" and part not in (None, "train") for part in split], bool)
-    for row in np.flatnonzero(wanted & (elsewhere | lacking | short)).tolist():
+    for row in np.flatnonzero(included & (elsewhere | lacking | short)).tolist():
         where = f"{store.path}: record '{store.ids[row]}'"
         if elsewhere[row]:
             skipped[ids[row]] = published_elsewhere(where, split[row])
@@ -160,16 +160,16 @@ def _usable(
         if (config.on_error if lacking[row] else config.short) == "raise":
             raise InputError(reason)
         skipped[ids[row]] = reason
-    return np.flatnonzero(wanted & ~elsewhere & ~lacking & ~short)
+    return np.flatnonzero(included & ~elsewhere & ~lacking & ~short)
 
 
 def _check_settings(config: EcgDataConfig, store: Store) -> None:
-    """InputError unless the store was prepared as the recipe needs it."""
+    """Raise InputError unless the store has the settings that the recipe needs."""
     settings = store.manifest.settings
     if settings.fs != config.fs:
         raise InputError(
             f"{store.path}: is at {settings.fs:g} Hz, the recipe at {config.fs:g} Hz; set data.fs={settings.fs:g}, or "
-            f"prepare a store by --fs {config.fs:g}"
+            f"prepare a store with --fs {config.fs:g}"
         )
     if settings.highpass_hz != config.highpass_hz and not config.mixture:
         raise InputError(
@@ -180,13 +180,13 @@ def _check_settings(config: EcgDataConfig, store: Store) -> None:
         if lead not in settings.leads:
             raise InputError(f"{store.path}: has no lead '{lead}'; it has {', '.join(settings.leads)}")
     if config.gaps == "refuse":
-        raise InputError(f"{store.path}: gaps are filled in a store already; data.gaps=refuse needs the files")
+        raise InputError(f"{store.path}: gaps in a store are already filled; data.gaps=refuse needs the files")
     if config.unit is not None:
-        raise InputError(f"{store.path}: a store holds mV; give the unit to anyjepa data prepare, not as data.unit")
+        raise InputError(f"{store.path}: a store contains mV; pass the unit to anyjepa data prepare, not as data.unit")
 
 
 def _weights(config: EcgDataConfig, stores: Sequence[Store], rows: Sequence[np.ndarray]) -> list[float]:
-    """The mixture's share of each store, else its share of the samples."""
+    """Share of each store in the mixture, or else its share of the samples."""
     if config.mixture:
         return list(config.mixture.values())
     samples = [float(store.lengths[chosen].sum()) for store, chosen in zip(stores, rows, strict=True)]
@@ -194,7 +194,7 @@ def _weights(config: EcgDataConfig, stores: Sequence[Store], rows: Sequence[np.n
 
 
 def _shares(config: EcgDataConfig, parts: Sequence[Chosen]) -> np.ndarray | None:
-    """(N,) probability of each record; None if all have the same."""
+    """Probability of each record, (N,); None if all are equal."""
     if config.mixture is None and config.sampling == "record":
         return None
     sizes = [part.lengths if config.sampling == "time" else np.ones(len(part.rows)) for part in parts]
@@ -204,7 +204,7 @@ def _shares(config: EcgDataConfig, parts: Sequence[Chosen]) -> np.ndarray | None
 
 
 def _notes(parts: Sequence[Chosen], leads: Sequence[str]) -> Iterator[str]:
-    """What is to be known of each record's leads."""
+    """Notes on the leads of each record."""
     for part, places in zip(parts, ([part.store.leads.index(lead) for lead in leads] for part in parts), strict=True):
         absent = np.isnan(part.store.mean[part.rows][:, places])
         for derived, row in zip(part.store.column("derived", part.rows), absent, strict=True):
@@ -217,7 +217,7 @@ def _column(parts: Sequence[Chosen], name: str) -> list[Any]:
 
 
 def joined_ids(stores: Sequence[Store]) -> list[tuple[str, ...]]:
-    """The ids of each store; one that several stores have gets its store's name before it: 'ptb/0'."""
+    """Ids of each store. Ids that occur in several stores are prefixed with the name of the store: 'ptb/0'."""
     if len(stores) == 1:
         return [stores[0].ids]
     times = Counter(id for store in stores for id in store.ids)
@@ -231,17 +231,17 @@ def joined_ids(stores: Sequence[Store]) -> list[tuple[str, ...]]:
 def _fitted(
     parts: Sequence[Chosen], settings: dict[str, Any], each: bool
 ) -> tuple[EcgPreprocessing, list[EcgPreprocessing]]:
-    """Preprocessing with the constants of these records, in which a store counts by its weight; and that of each store.
+    """Preprocessing with constants of all records, where stores count by weight, and the preprocessing of each store.
 
-    each: a store has its own constants, instead of the common ones. What differs from the common ones, the filter too,
-    the first knows for the sources that are in one store only.
+    each: use separate constants for each store. The common preprocessing includes constants and filters that differ
+    from the common ones for sources that are in a single store.
     """
     moments = [_moments(part, settings["leads"]) for part in parts]
     samples = sum(part.lengths.sum() for part in parts)
     scale = np.array([[part.weight * samples / part.lengths.sum()] for part in parts])  # (stores, 1)
     count, mean, squares = (np.stack(column) for column in zip(*moments, strict=True))  # (stores, L)
     overall = pooled(scale * count, mean, scale * squares)
-    known = [
+    by_store = [
         _constants(part, settings["leads"], own if each else overall) for part, own in zip(parts, moments, strict=True)
     ]
     mean, std = constants(settings["leads"], *overall)
@@ -251,11 +251,11 @@ def _fitted(
     usual = SourceConstants(mean=mean, std=std, highpass_hz=common.highpass_hz)
     per_source = {
         source: own
-        for own, names in zip(known, sources, strict=True)
+        for own, names in zip(by_store, sources, strict=True)
         for source in sorted(names)
         if own != usual and times[source] == 1
     }
-    own = [common.model_copy(update=dict(values)) for values in known]
+    own = [common.model_copy(update=dict(values)) for values in by_store]
     return common.model_copy(update={"per_source": per_source}), own
 
 
@@ -267,7 +267,7 @@ def _constants(
 
 
 def _moments(part: Chosen, leads: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Samples, their mean and squared deviations of each of `leads` over the chosen records."""
+    """Number of samples, mean and squared deviations of each of `leads` over the chosen records."""
     columns = [part.store.leads.index(lead) for lead in leads]
     mean, squares = (values[part.rows][:, columns] for values in (part.store.mean, part.store.squares))
     count = part.lengths[:, None]

@@ -1,4 +1,4 @@
-"""ECGs from tables: a `.csv` or `.parquet` file is one record, a column is one lead."""
+"""Read ECGs from tables: a `.csv` or `.parquet` file is one record, with one column per lead."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def read_table(
     unit: str | float | None = None,
     source: str = "",
 ) -> Recording:
-    """One record: a row is a sample, a column a lead; empty cells are invalid samples.
+    """Read one record: one row per sample, one column per lead. Empty cells are invalid samples.
 
-    fs (Hz), unit and patient come from the arguments, from columns of that name that hold one value, or from the
-    metadata of a Parquet file; fs also from a column `time_s` (s). leads: the lead columns to read, if they are not to
-    be recognised by their names. Raises InputError for any other column.
+    fs (Hz), unit and patient come from the arguments, from columns of that name with a single value, or from the
+    metadata of a Parquet file; fs also from a column `time_s` (s). leads: lead columns to read; None: recognise them by
+    name. Raises InputError for any other column.
     """
     file = open_table(path)
-    known = [name for name in (*FACTS, "time_s") if name in file.names]
-    table = file.read_all() if leads is None else file.read([*known, *leads])
+    stated = [name for name in (*FACTS, "time_s") if name in file.names]
+    table = file.read_all() if leads is None else file.read([*stated, *leads])
     facts: dict[str, Any] = {name: clean(file.metadata[name]) for name in FACTS if name in file.metadata}
     facts |= {name: _single(table, name) for name in FACTS if name in table.columns}
     names = _lead_columns(table) if leads is None else [clean(lead) for lead in leads]
@@ -45,9 +45,7 @@ def read_table(
     unit = facts.get("unit") if unit is None else unit
     for name, value in (("fs", fs), ("unit", unit)):
         if value is None:
-            raise InputError(
-                f"{path}: '{name}' is neither in the table nor given; add a column '{name}' or pass {name}="
-            )
+            raise InputError(f"{path}: '{name}' is missing from the table; add a column '{name}' or pass {name}=")
     return Recording(
         id=id,
         signal=signal[len(times) :] * millivolts_per(unit, str(path)),

@@ -1,4 +1,4 @@
-"""Named tasks: labels made of the diagnostic statements that a source's own records carry."""
+"""Named tasks: labels from the diagnostic statements of published data sets."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from anyjepa.errors import InputError, did_you_mean
 
 @dataclass(frozen=True)
 class Task:
-    """Which statements make which class.
+    """The statements of each class.
 
-    exclusive: records without exactly one class are left out of the table; labelled: those without any class.
+    exclusive: exclude records that do not have exactly one class. labelled: exclude records without a class.
     """
 
     classes: dict[str, tuple[str, ...]]
@@ -31,7 +31,7 @@ class Task:
 
     @cached_property
     def meaning(self) -> dict[str, list[str]]:
-        """The classes that a statement makes true."""
+        """Statements with the classes that they imply."""
         meaning: dict[str, list[str]] = {}
         for label, statements in self.classes.items():
             for statement in statements:
@@ -39,7 +39,7 @@ class Task:
         return meaning
 
     def takes(self, row: Sequence[bool]) -> bool:
-        """Whether a record with these classes is in the table."""
+        """Whether the table includes a record with these classes."""
         return sum(row) == 1 if self.exclusive else any(row) or not self.labelled
 
 
@@ -95,7 +95,7 @@ _SNOMED = {
     "challenge": Task(_SCORED, exclusive=False),
 }
 
-# PTB-XL's six levels (Strodthoff et al. 2020), and the task with one class a record (Na et al. 2024, ST-MEM).
+# The six levels of PTB-XL (Strodthoff et al. 2020), and the task with one class per record (Na et al. 2024, ST-MEM).
 _LEVELS = ("all", "diagnostic", "subdiagnostic", "superdiagnostic", "form", "rhythm")
 _PTB_XL = {level: Task(classes_of(level), exclusive=False, labelled=True) for level in _LEVELS}
 _PTB_XL["superdiagnostic-single"] = Task(classes_of("superdiagnostic"), exclusive=True)
@@ -104,7 +104,7 @@ _CODE_15 = {"abnormalities": Task({name: (name,) for name in ABNORMALITIES}, exc
 
 
 class TaskTables(Mapping[str, LabelTable]):
-    """The label table of each task that recordings allow, made when it is asked for; see `task_table`."""
+    """The label table of each task that recordings support, made on demand; see `task_table`."""
 
     def __init__(self, recordings: Sequence[Recording]):
         self.recordings = [recording.outline() for recording in recordings]
@@ -124,21 +124,21 @@ class TaskTables(Mapping[str, LabelTable]):
 
 
 def tasks_of(recordings: Sequence[Recording]) -> tuple[str, ...]:
-    """The names of the tasks that these recordings allow; none if they carry no known statements and no beats."""
+    """Names of the tasks that these recordings support; empty without known statements and beats."""
     names = [name for _, tasks in _vocabularies(recordings) for name in tasks]
     return tuple(dict.fromkeys(names + list(beats.TASKS) * any(r.annotations for r in recordings)))
 
 
 def task_table(recordings: Sequence[Recording], name: str) -> LabelTable:
-    """The labels of a named task, in the recordings' order; rare classes are kept.
+    """Labels of a named task, in the order of the recordings; rare classes are kept.
 
-    Left out are recordings without statements of a vocabulary that has the task and those that it does not take:
-    `len(recordings) - len(table)` of them. The split is the published one where every record is in one. Tasks on beats
-    have a row a beat; see `beats.beat_table`. InputError for an unknown task.
+    Recordings without statements of a vocabulary with this task, and those that the task excludes, are not in the
+    table. The split is the published one if every record has one. Tasks on beats have one row per beat; see
+    `beats.beat_table`. Raises InputError for an unknown task.
     """
     names = tasks_of(recordings)
     if not names:
-        raise InputError(f"task '{name}': the records carry no statements of a known source; give a table of labels")
+        raise InputError(f"task '{name}': the records have no statements of a known source; pass a table of labels")
     if name not in names:
         raise InputError(f"task '{name}' is unknown for these records{did_you_mean(name, names)}")
     if name in beats.TASKS:
@@ -146,7 +146,9 @@ def task_table(recordings: Sequence[Recording], name: str) -> LabelTable:
     chosen = [(speaks, tasks[name]) for speaks, tasks in _vocabularies(recordings) if name in tasks]
     classes = tuple(dict.fromkeys(label for _, task in chosen for label in task.classes))
     if len({task.exclusive for _, task in chosen}) > 1:
-        raise InputError(f"task '{name}': in one of these sources a record has one class, in another several; give one")
+        raise InputError(
+            f"task '{name}': one of these sources has one class per record, another has several; pass one source"
+        )
     kept, rows = [], []
     for recording in recordings:
         task = next((task for speaks, task in chosen if speaks(recording)), None)
@@ -172,17 +174,17 @@ def task_table(recordings: Sequence[Recording], name: str) -> LabelTable:
 
 
 def _vocabularies(recordings: Sequence[Recording]) -> list[tuple[Callable[[Recording], bool], dict[str, Task]]]:
-    """For each vocabulary that occurs: whether a recording speaks it, and its tasks."""
+    """Vocabularies that occur: a function that recognises their recordings, and their tasks."""
     simulated = sorted({s for r in recordings if _is_simulated(r) for s in r.statements})
     diagnosis = {"diagnosis": Task({name: (name,) for name in simulated}, exclusive=True)}
-    known = [
+    vocabularies = [
         (_is_ludb, _LUDB),
         (is_snomed, _SNOMED),
         (_is_ptb_xl, _PTB_XL),
         (_is_code_15, _CODE_15),
         (_is_simulated, diagnosis),
     ]
-    return [(speaks, tasks) for speaks, tasks in known if any(map(speaks, recordings))]
+    return [(speaks, tasks) for speaks, tasks in vocabularies if any(map(speaks, recordings))]
 
 
 def _is_ludb(recording: Recording) -> bool:

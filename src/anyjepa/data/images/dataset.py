@@ -89,7 +89,7 @@ class ImageDataset(Dataset):
         return np.stack([self._crop(index, rng) for index, rng in zip(indices, rngs, strict=True)])
 
     def _crop(self, index: int, rng: np.random.Generator) -> np.ndarray:
-        """Crop an image of any size to (C, side, side), with antialiasing when downscaling."""
+        """Crop any image to (C, side, side), with antialiasing when downscaling."""
         pre, image = self._cropping, checked(self.images[index])
         boxes = draw(self.augmentation, np.array([image.shape[:2]]), [rng])
         if boxes is None or self.augmentation.crop is None:

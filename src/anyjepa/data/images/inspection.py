@@ -51,7 +51,7 @@ def inspect(paths: Sequence[Path | str]) -> dict[str, Any]:
     }
 
 
-def render(found: dict[str, Any], most: int = 15) -> Group:
+def render(summary: dict[str, Any], most: int = 15) -> Group:
     """The dictionary of `inspect` as a rich renderable; at most `most` classes and sizes."""
     from rich.console import Group
     from rich.table import Table
@@ -62,29 +62,29 @@ def render(found: dict[str, Any], most: int = 15) -> Group:
         return one_line(shown + (f" and {len(table) - most} more" if len(table) > most else ""))
 
     facts = Table("", "", show_header=False, box=None)
-    facts.add_row("records", str(found["records"]))
-    facts.add_row("source", Text(one_line(found["source"])))
+    facts.add_row("records", str(summary["records"]))
+    facts.add_row("source", Text(one_line(summary["source"])))
     for key in ("split", "sizes", "channels"):
-        facts.add_row(key, Text(counts(found[key])))
-    parts, tables = list(found["split"]), []
-    for task, classes in found["classes"].items():
+        facts.add_row(key, Text(counts(summary[key])))
+    parts, tables = list(summary["split"]), []
+    for task, classes in summary["classes"].items():
         table = Table(task, *parts, box=None)
         for name, by_part in list(classes.items())[:most]:
             table.add_row(Text(one_line(name)), *(str(by_part.get(part, 0)) for part in parts))
         if len(classes) > most:
             table.add_row(f"... and {len(classes) - most} more", "")
         tables += [table, Text()]
-    wrong = [Text(one_line(remark), style="yellow") for remark in found["remarks"]]
+    wrong = [Text(one_line(remark), style="yellow") for remark in summary["remarks"]]
     for key, meaning in (
         ("duplicates_across_parts", "images are in several parts of the split: a score on them says nothing"),
         ("duplicates", "images are there more than once"),
     ):
-        if groups := found[key]:
+        if groups := summary[key]:
             wrong.append(Text(f"{len(groups)} {meaning}", style="yellow"))
             wrong += [Text(one_line(f"  {' = '.join(group)}")) for group in groups[:3]]
-    if found["skipped"]:
-        wrong.append(Text(f"skipped: {len(found['skipped'])} files", style="red"))
-        wrong += [Text(f"  {reason}") for reason in list(found["skipped"].values())[:10]]
+    if summary["skipped"]:
+        wrong.append(Text(f"skipped: {len(summary['skipped'])} files", style="red"))
+        wrong += [Text(f"  {reason}") for reason in list(summary["skipped"].values())[:10]]
     return Group(facts, Text(), *tables, *(wrong or [Text("no problem found", style="green")]))
 
 

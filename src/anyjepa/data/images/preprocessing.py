@@ -69,7 +69,7 @@ class ImagePreprocessing(PixelPreprocessing):
 
     kind: Literal["images"] = "images"
     centre: Kept = Field(
-        default=1.0, description="share of the shorter side that the middle square has (224/256: .875)"
+        default=1.0, description="share of the shorter side that the central square keeps (224/256: 0.875)"
     )
 
     def prepare(self, raw: np.ndarray) -> np.ndarray:
@@ -83,7 +83,7 @@ class ImagePreprocessing(PixelPreprocessing):
 
 
 def checked(raw: np.ndarray) -> np.ndarray:
-    """(H, W, C) of an image, C 1 or 3. InputError in one line for what is no image of bytes."""
+    """Convert an image to (H, W, C) with C = 1 or 3. Raises InputError if it is not an image of bytes."""
     image = as_array(raw, "an image")
     if image.dtype != np.uint8:
         raise InputError(f"an image has pixels of type {image.dtype}; they must be uint8, 0 to 255")

@@ -61,7 +61,7 @@ def read_folder(root: Path, on_error: Literal["raise", "skip"] = "raise", remark
 
 
 def recognise(path: Path | str) -> bool:
-    """Whether a path contains images, judging only by names."""
+    """Whether a path contains images, according to names only."""
     if str(path).startswith(PREFIX):
         return True
     path = Path(path)

@@ -67,16 +67,16 @@ def training_data(config: ImageDataConfig, paths: Sequence[Path], exclude: Seque
 
     exclude: ids to leave out. Raises InputError.
     """
-    found = find_images(config, paths)
-    found = found.rows(training_rows(found.name, found.ids, found.split, config.part, exclude))
+    images = find_images(config, paths)
+    images = images.rows(training_rows(images.name, images.ids, images.split, config.part, exclude))
     mean, std = config.mean, config.std
     if mean is None or std is None:
-        fitted = fit_statistics(found, config.side, config.colours, config.centre)
+        fitted = fit_statistics(images, config.side, config.colours, config.centre)
         mean, std = mean or fitted[0], std or fitted[1]
     preprocessing = ImagePreprocessing(
         side=config.side, colours=config.colours, centre=config.centre, mean=mean, std=std
     )
-    return ImageDataset.of(found, preprocessing, config.augmentation)
+    return ImageDataset.of(images, preprocessing, config.augmentation)
 
 
 def evaluation_data(

@@ -82,8 +82,8 @@ def fit_statistics(
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel over all samples, in float64. Give the training part only.
 
-    A constant channel is told by a DataWarning and only centred. on_error 'skip': a series that cannot be filled does
-    not count; building the data set names it. InputError if none is left.
+    A constant channel gives a DataWarning and is only centred. on_error 'skip': series that cannot be filled are
+    ignored here, and listed when the data set is built. Raises InputError if none is left.
     """
     filled: list[np.ndarray] = []
     reason = "none was given"

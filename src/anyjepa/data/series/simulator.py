@@ -1,4 +1,4 @@
-"""Simulated waves that pass a row of sensors: the embedded series, so that a recipe runs without a download.
+"""Simulated waves that cross an array of sensors: the embedded series, so that a recipe runs without a download.
 
 The class is the order in which a wave reaches the channels. The distribution of each single channel (its levels, its
 spectrum and its course) is the same in all classes, so a model must relate the channels in time to distinguish them.

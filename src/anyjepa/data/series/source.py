@@ -76,8 +76,8 @@ def evaluation_data(
 def _fit(config: SeriesDataConfig, series: Sequence[Series]) -> SeriesPreprocessing:
     mean, std = config.mean, config.std
     if mean is None or std is None:
-        found = fit_statistics(series, config.channels, config.gaps, config.on_error)
-        mean, std = mean or found[0], std or found[1]
+        fitted = fit_statistics(series, config.channels, config.gaps, config.on_error)
+        mean, std = mean or fitted[0], std or fitted[1]
     if not len(mean) == len(std) == config.channels:
         raise InputError(f"data: {config.channels} channels, but {len(mean)} means and {len(std)} stds")
     return SeriesPreprocessing(length=config.length, mean=mean, std=std, gaps=config.gaps)

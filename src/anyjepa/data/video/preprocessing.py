@@ -61,7 +61,7 @@ def resized(clip: Tensor, side: int) -> Tensor:
 
 
 def checked(raw: np.ndarray) -> np.ndarray:
-    """(T, H, W, C) of a video, C 1 or 3. InputError in one line for what is no video of bytes."""
+    """Convert a video to (T, H, W, C) with C = 1 or 3. Raises InputError if it is not a video of bytes."""
     video = as_array(raw, "a video")
     if video.dtype != np.uint8:
         raise InputError(f"a video has pixels of type {video.dtype}; they must be uint8, 0 to 255")
@@ -71,15 +71,15 @@ def checked(raw: np.ndarray) -> np.ndarray:
     return video
 
 
-def fit_statistics(found: VideoSet, colours: Colours) -> tuple[Means, Stds]:
+def fit_statistics(video_set: VideoSet, colours: Colours) -> tuple[Means, Stds]:
     """Mean and standard deviation of each channel, of pixels from 0 to 1; give the training part only.
 
     Of at most 500 videos, and 16 frames of each, evenly spread. InputError if a channel is the same everywhere.
     """
     videos, frames = MEASURED
-    lengths, sums = found.videos.lengths, np.zeros((3, CHANNELS[colours]))
-    for row in _spread(len(found.ids), videos):
-        pixels = in_colours(found.videos.read(row, _spread(int(lengths[row]), frames)), colours) / 255.0
+    lengths, sums = video_set.videos.lengths, np.zeros((3, CHANNELS[colours]))
+    for row in _spread(len(video_set.ids), videos):
+        pixels = in_colours(video_set.videos.read(row, _spread(int(lengths[row]), frames)), colours) / 255.0
         pixels = pixels.reshape(-1, CHANNELS[colours])
         sums += np.stack([np.full(pixels.shape[1], len(pixels)), pixels.sum(0), (pixels**2).sum(0)])
     mean = sums[1] / sums[0]

@@ -76,16 +76,16 @@ def training_data(config: VideoDataConfig, paths: Sequence[Path], exclude: Seque
     """
     crop = config.augmentation.crop
     smallest = config.side / crop.scale[0] ** 0.5 if crop else config.side  # so that the smallest crop has all pixels
-    found = find_videos(config, paths, config.on_error, Decoding(config.colours, round(smallest), config.decode))
-    found = found.rows(training_rows(found.name, found.ids, found.split, config.part, exclude))
+    videos = find_videos(config, paths, config.on_error, Decoding(config.colours, round(smallest), config.decode))
+    videos = videos.rows(training_rows(videos.name, videos.ids, videos.split, config.part, exclude))
     mean, std = config.mean, config.std
     if mean is None or std is None:
-        fitted = fit_statistics(found, config.colours)
+        fitted = fit_statistics(videos, config.colours)
         mean, std = mean or fitted[0], std or fitted[1]
     preprocessing = VideoPreprocessing(
         frames=config.frames, stride=config.stride, side=config.side, colours=config.colours, mean=mean, std=std
     )
-    return VideoDataset.of(found, preprocessing, config.augmentation, config.short)
+    return VideoDataset.of(videos, preprocessing, config.augmentation, config.short)
 
 
 def evaluation_data(
@@ -99,8 +99,8 @@ def evaluation_data(
     Raises InputError.
     """
     config = config or VideoDataConfig()
-    found = find_videos(config, paths, on_error, Decoding(preprocessing.colours, preprocessing.side, "lazily"))
-    return VideoDataset.of(found, preprocessing, short=on_error)
+    videos = find_videos(config, paths, on_error, Decoding(preprocessing.colours, preprocessing.side, "lazily"))
+    return VideoDataset.of(videos, preprocessing, short=on_error)
 
 
 def find_videos(

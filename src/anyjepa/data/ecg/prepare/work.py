@@ -1,8 +1,8 @@
-"""Where a store is being made, until it is whole: a folder that one process holds.
+"""The working folder of a store that is not complete yet. One process at a time can use it.
 
-STORE.part/store/    what becomes the store, by being renamed
-STORE.part/done/     what there is to know of each finished shard
-STORE.part/LOCK      held by the process that makes the store; a folder without it is not ours
+STORE.part/store/    becomes the store when it is renamed
+STORE.part/done/     metadata of each finished shard
+STORE.part/LOCK      locked by the process that makes the store; marks the folder as ours
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LOCK = "anyjepa-store.lock"
 
 
 class Work(NamedTuple):
-    """Where a store is being made, and how."""
+    """The working folder of a store, and the settings of the store."""
 
     folder: Path
     settings: StoreSettings
@@ -38,7 +38,7 @@ class Work(NamedTuple):
         return self.folder / "done" / f"{shard}.json"
 
     def finished(self, shard: str) -> dict[str, Any] | None:
-        """What there is to know of a shard, if that and its signals are there and whole; reads all of it."""
+        """Metadata of a shard, if it is complete and its signals match the checksum; None otherwise."""
         try:
             crc, content = read_bytes(self.done(shard)).split(b"\n", 1)
             if crc.decode() != checksum(content):
@@ -54,16 +54,16 @@ class Work(NamedTuple):
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Make the folder if need be, and let no other process work in it meanwhile. InputError if one does.
+        """Create the folder if needed, and lock it. Raises InputError if another process uses it.
 
-        InputError, too, for a folder with other content than ours.
+        Also raises InputError for a folder with other content.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if self.folder.is_symlink():  # the name is predictable, so a link could redirect the work
+            if self.folder.is_symlink():  # the name is predictable, so a link could redirect writing
                 raise InputError(f"{self.folder}: is a symbolic link; remove it")
             if not (self.folder / LOCK).is_file() and any(self.folder.iterdir()):
-                raise InputError(f"{self.folder}: is needed for the work and holds something else; move it away")
+                raise InputError(f"{self.folder}: is needed as a working folder, but has other content; move it")
             (self.folder / LOCK).touch()
         except OSError as error:
             raise InputError(f"{self.folder}: a store cannot be written here ({error.strerror})") from error
@@ -71,7 +71,7 @@ class Work(NamedTuple):
             yield
 
     def begin(self, shards: Sequence[str]) -> None:
-        """Make the folders, and take away what does not belong to these shards or is damaged."""
+        """Create the folders, and remove files that are damaged or do not belong to these shards."""
         try:
             for folder in (self.store / SHARDS, self.folder / "done"):
                 folder.mkdir(parents=True, exist_ok=True)

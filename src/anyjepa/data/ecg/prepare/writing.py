@@ -1,8 +1,8 @@
-"""Make a store: recordings are read, prepared and written shard by shard, by several processes.
+"""Write a store: recordings are read, prepared and written shard by shard, by several processes.
 
-A shard is made of a fixed part of the files, whoever makes it and in whatever order. It counts as done when the file
-that describes it is there, under a name that holds a digest of what it was made of. So a run that was stopped, by
-whatever means, is gone on with by the same command, and gives the same bytes as one that never stopped.
+A shard contains a fixed part of the files, independent of the process and the order of writing. It is finished when the
+file that describes it exists, whose name has a digest of its inputs. Therefore the same command resumes a stopped run,
+and the result is identical to that of a run without interruption.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ from anyjepa.data.ecg.wfdb.header import record_files
 from anyjepa.errors import InputError
 from anyjepa.writing import replacing, write_text
 
-ENTRIES_PER_SHARD = 128  # records of 10 s at 500 Hz make 31 MB: a unit of parallel work, and what a kill loses
-_INDEX_ROWS = 20_000  # a row group of the index; never more rows are held in memory
+ENTRIES_PER_SHARD = 128  # 31 MB for records of 10 s at 500 Hz: the unit of parallel work, which is lost after a kill
+_INDEX_ROWS = 20_000  # rows per row group of the index, the most that are in memory
 
 
 def prepare_store(
@@ -70,14 +70,14 @@ def prepare_store(
     workers: int = 1,
     progress: bool = False,
 ) -> Store:
-    """Read all ECGs under `paths` and write the store `output`; goes on where a stopped call with the same input was.
+    """Read all ECGs under `paths` and write the store `output`. Resumes a stopped call with the same input.
 
-    fs (Hz), leads: of all records in the store. missing_leads 'zero': a record may lack some, which are then read as
-    zero. highpass_hz: see `preprocessing.highpass`. unit: over what the files say. on_error 'skip': a file or record
-    that cannot be read or prepared is left out and listed in the manifest. workers: processes.
+    fs (Hz), leads: those of the store. missing_leads 'zero': records can lack leads, which are read as zero.
+    highpass_hz: see `preprocessing.highpass`. unit: replaces the unit in the files. on_error 'skip': files and records
+    that cannot be read or prepared are skipped and listed in the manifest. workers: number of processes.
 
-    Until all is done the work lies in `output`.part; shards there of other files or settings are made anew. Raises
-    InputError for wrong input, and if `output` exists. What looks wrong in the records is told by `Store.problems`.
+    The working folder is `output`.part; its shards are written again if files or settings have changed. Raises
+    InputError for wrong input, and if `output` exists. `Store.problems` lists problems of the records.
     """
     paths, output = [Path(path) for path in paths], Path(output)
     _check_free(output)
@@ -96,24 +96,24 @@ def prepare_store(
     work = Work(output.with_name(f"{output.name}.part"), settings)
     names = [name for name, _ in _shards(paths, settings)]
     with work.claimed():
-        _check_free(output)  # another process may have made it since
+        _check_free(output)  # another process may have created it
         work.begin(names)
         _write_shards(work, _shards(paths, settings, []), len(names), workers, progress)
         _write_index(work, paths, names)
-        Store(work.store)  # index and shards fit together
+        Store(work.store)  # checks that index and shards match
         try:
             work.store.rename(output)
         except OSError as error:
             raise InputError(
-                f"{output}: the store cannot be put here ({error.strerror}); it is {work.store}"
+                f"{output}: the store cannot be moved here ({error.strerror}); it is in {work.store}"
             ) from error
         shutil.rmtree(work.folder, ignore_errors=True)
     return Store(output)
 
 
 def _check_free(output: Path) -> None:
-    if os.path.lexists(output):  # a symlink to nothing, too
-        raise InputError(f"{output}: exists already; delete it, or give another place for the store")
+    if os.path.lexists(output):  # also true for a broken symlink
+        raise InputError(f"{output}: already exists; delete it, or choose another path for the store")
 
 
 def _canonical(leads: Sequence[str]) -> tuple[str, ...]:
@@ -126,7 +126,7 @@ def _canonical(leads: Sequence[str]) -> tuple[str, ...]:
 def _shards(
     paths: Sequence[Path], settings: StoreSettings, remarks: list[str] | None = None
 ) -> Iterator[tuple[str, list[Entry]]]:
-    """Name and entries of each shard: '000012-<digest of all that it depends on>'. remarks: see `find`."""
+    """Name and entries of each shard: '000012-<digest of its inputs and settings>'. remarks: see `find`."""
     entries = find(paths, unit=settings.unit, remarks=remarks)
     for number in itertools.count():
         if not (group := list(islice(entries, ENTRIES_PER_SHARD))):
@@ -150,7 +150,7 @@ def _files(entry: Entry) -> Iterator[Path]:
 def _write_shards(
     work: Work, shards: Iterator[tuple[str, list[Entry]]], count: int, workers: int, progress: bool
 ) -> None:
-    """All shards that are not done yet."""
+    """All shards that are not finished yet."""
     columns = (
         TextColumn("shards"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
     )  # fmt: skip
@@ -162,12 +162,12 @@ def _write_shards(
 
 
 def _each(work: Work, shards: Iterator[tuple[str, list[Entry]]], workers: int) -> Iterator[None]:
-    """Write the shards in this process, or by `workers` others; yields after each."""
+    """Write the shards in this process, or in `workers` other processes; yields after each shard."""
     if workers == 1:
         for shard in shards:
             yield _write_shard(work, *shard)
         return
-    spawned = multiprocessing.get_context("spawn")  # a fork would copy the progress bar's thread half
+    spawned = multiprocessing.get_context("spawn")  # forking is not safe with the thread of the progress bar
     with ProcessPoolExecutor(workers, spawned, initializer=_end_with_parent) as pool:
         waiting = {pool.submit(_write_shard, work, *shard) for shard in islice(shards, 2 * workers)}
         try:
@@ -185,14 +185,14 @@ def _each(work: Work, shards: Iterator[tuple[str, list[Entry]]], workers: int) -
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever."""
+    """End a worker if its parent was killed; it would wait for work forever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 def _write_shard(work: Work, name: str, entries: list[Entry]) -> None:
-    """The signals of these entries as one shard and, when that is whole, what there is to know of it."""
+    """Write the signals of these entries as one shard and, when it is complete, its metadata."""
     settings, number = work.settings, int(name[:6])
     data = work.store / SHARDS / f"{number:06}.f32"
     rows: list[dict[str, Any]] = []
@@ -262,17 +262,17 @@ def _row(recording: Recording, signal: np.ndarray, settings: StoreSettings) -> d
 
 
 def _write_index(work: Work, paths: Sequence[Path], names: Sequence[str]) -> None:
-    """Index and manifest from what is known of the shards. InputError for an id given twice."""
+    """Write the index and the manifest from the metadata of the shards. Raises InputError if an id occurs twice."""
     shards: list[Shard] = []
     skipped: dict[str, str] = {}
     problems: list[Problem] = []
     index, settings = work.store / INDEX, work.settings
     records, moments = _write_rows(index, _rows(work, names, shards, skipped, problems), settings)
-    if skipped and settings.on_error == "raise":  # shards that an earlier call made under 'skip'
+    if skipped and settings.on_error == "raise":  # shards from an earlier call with 'skip'
         raise InputError(next(iter(skipped.values())))
     if not records:
-        reason = next(iter(skipped.values()), "no path was given")
-        raise InputError(f"no ECG could be prepared ({len(skipped)} left out); the first: {reason}")
+        reason = next(iter(skipped.values()), "there are no paths")
+        raise InputError(f"no ECG could be prepared ({len(skipped)} skipped); the first: {reason}")
     manifest = Manifest(
         anyjepa=version("anyjepa"),
         paths=tuple(map(str, paths)),
@@ -293,10 +293,10 @@ def _write_index(work: Work, paths: Sequence[Path], names: Sequence[str]) -> Non
 def _rows(
     work: Work, names: Sequence[str], shards: list[Shard], skipped: dict[str, str], problems: list[Problem]
 ) -> Iterator[dict[str, Any]]:
-    """The rows of all shards in order; fills the lists and the dictionary on the way."""
+    """Yield the rows of all shards in order, and fill the lists and the dictionary."""
     for name in names:
         if (facts := work.finished(name)) is None:
-            raise InputError(f"{work.done(name)}: the shard or its files changed meanwhile; run the command again")
+            raise InputError(f"{work.done(name)}: the shard or its files have changed; run the command again")
         shards.append(Shard(**facts["shard"]))
         skipped.update(facts["skipped"])
         problems[:] = added_up([*problems, *(Problem(**problem) for problem in facts["problems"])])
@@ -304,7 +304,7 @@ def _rows(
 
 
 def _write_rows(file: Path, rows: Iterator[dict[str, Any]], settings: StoreSettings) -> tuple[int, np.ndarray]:
-    """Write the index; returns the number of records, and (3, L) samples, mean and squared deviations of each lead."""
+    """Write the index. Returns the number of records, and samples, mean and squared deviations per lead, (3, L)."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -28,10 +28,10 @@ def with_origin(recording: Recording) -> Recording:
     A record of PTB-XL gets its id in PTB-XL, so that it is recognised as the same record.
     """
     name = Path(recording.file).stem
-    found = _NAME.fullmatch(name)
-    if found is None or not is_snomed(recording):
+    match = _NAME.fullmatch(name)
+    if match is None or not is_snomed(recording):
         return recording
-    prefix, number = found[1], int(found[2])
+    prefix, number = match[1], int(match[2])
     if prefix == "JS":
         return replace(recording, source="chapman-shaoxing" if number <= _LAST_CHAPMAN else "ningbo", patient=name)
     if prefix == "HR":

@@ -57,7 +57,7 @@ def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:
     part = Path("records500") if folder == root else folder.resolve().relative_to(root)
     if not (root / part).is_dir():
         there = [name for name in FILES if (root / name).is_dir()]
-        hint = f"give {root / there[0]} to read {there[0]}" if there else "download records500"
+        hint = f"pass {root / there[0]} to read {there[0]}" if there else "download records500"
         raise InputError(f"{root}: there is no folder '{part}' in this PTB-XL; {hint}")
     column = FILES[part.parts[0]]
     table = root / TABLE
@@ -90,7 +90,7 @@ def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:
 
 def _root(folder: Path) -> Path | None:
     """The folder that holds the table, if `folder` is that or lies in one of its two folders of records."""
-    if os.path.lexists(folder / TABLE):  # reading it refuses what is no regular file
+    if os.path.lexists(folder / TABLE):  # reading it raises an error if it is not a regular file
         return folder
     here = folder.resolve()
     for depth, parent in enumerate(here.parents[:2], 1):

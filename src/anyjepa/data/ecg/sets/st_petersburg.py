@@ -40,7 +40,7 @@ def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:
 def _read(file: Path, unit: str | float | None) -> Sequence[Recording]:
     comments = read_header(file).comments
     person = next(filter(None, map(_PERSON.match, comments)), None)
-    numbered = [found[1] for found in map(_PATIENT.fullmatch, comments) if found]
+    numbered = [match[1] for match in map(_PATIENT.fullmatch, comments) if match]
     if len(numbered) != 1:
         raise InputError(f"{file}: no comment line 'patient NUMBER' says whose record it is")
     findings = [line for line in comments if not _PERSON.match(line) and not _PATIENT.fullmatch(line)]

@@ -1,8 +1,8 @@
-"""Simulated 12-lead ECGs: the embedded data set, so that everything runs before any real record is there.
+"""Simulated 12-lead ECGs: the embedded data set, so that everything runs without real records.
 
-A rhythm says when atria and ventricles fire, a heart (`heart`) how the dipole then moves and reaches the
-leads, a recorder (`recorder`) adds noise. One patient has one class, its signs from borderline to marked; what
-does not define the class varies within the normal. Synthetic: for demonstration and tests, of no clinical use.
+A rhythm determines when atria and ventricles fire, a heart (`heart`) how the dipole then moves and reaches the leads,
+and a recorder (`recorder`) adds noise. Each patient has one class, with signs from borderline to marked. All else
+varies within the normal range. The data are synthetic, for demonstration and tests, and of no clinical use.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CLASSES: tuple[Condition, ...] = get_args(Condition)
 
 
 class SimulatorConfig(Config):
-    """How many patients, how long, how hard. Patient i does not depend on how many there are."""
+    """Number of patients, and length and difficulty of records. Patient i does not depend on the number of patients."""
 
     kind: Literal["simulator"] = "simulator"
     patients: int = Field(default=1100, ge=1, description="patients; classes take turns, so all are equally frequent")
@@ -49,7 +49,7 @@ class SimulatorConfig(Config):
     @model_validator(mode="after")
     def _ordered(self) -> SimulatorConfig:
         if self.severity[0] > self.severity[1]:
-            raise ValueError(f"severity is (lowest, highest); {self.severity} is the other way round")
+            raise ValueError(f"severity must be (lowest, highest), got {self.severity}")
         if abs(sum(self.shares) - 1) > 1e-6:
             raise ValueError(f"shares {self.shares} add up to {sum(self.shares):g}, not to 1")
         return self
@@ -57,10 +57,10 @@ class SimulatorConfig(Config):
 
 @dataclass(frozen=True)
 class Beats:
-    """When a simulated heart fired; times in s from the record's start, some before it or after its end.
+    """Times of the beats of a simulated heart, in s from the start of the record; some are outside of the record.
 
-    onsets: of the QRS complexes (B,); ventricular (B,) true for premature beats from a ventricle; p_onsets (P,), empty
-    without P waves; pr_s (NaN without P waves) and qrs_s: the conducted beats' intervals.
+    onsets: (B,) of the QRS complexes. ventricular: (B,) true for premature beats from a ventricle. p_onsets: (P,),
+    empty without P waves. pr_s (NaN without P waves) and qrs_s: intervals of conducted beats.
     """
 
     onsets: np.ndarray
@@ -71,14 +71,14 @@ class Beats:
 
 
 def simulate(config: SimulatorConfig) -> list[Recording]:
-    """All records, patient by patient; statements hold the class, source is 'simulator', leads the usual twelve."""
+    """Make all records, patient by patient. Statements contain the class, and leads are the usual twelve."""
     records, samples = config.patients * config.records_per_patient, config.fs * config.duration_s
     MEMORY.check(records * (8 * len(LEADS) * samples + 1000), f"a simulation of {records} records")
     return [recording for patient in range(config.patients) for recording, _ in simulate_patient(config, patient)]
 
 
 def simulate_patient(config: SimulatorConfig, patient: int) -> Iterator[tuple[Recording, Beats]]:
-    """The records of one patient, each with the true times of its beats."""
+    """Make the records of one patient, each with the true times of its beats."""
     rng = generator(config.seed, "simulator", patient)
     condition = config.classes[patient % len(config.classes)]
     heart = draw_heart(condition, rng.uniform(*config.severity), Chance(rng, config.variety))
@@ -99,10 +99,10 @@ def simulate_patient(config: SimulatorConfig, patient: int) -> Iterator[tuple[Re
 
 
 def patient_split(config: SimulatorConfig) -> dict[str, str]:
-    """Each patient's part: 'train', 'validation' or 'test', in every class by the same shares.
+    """Part of each patient: 'train', 'validation' or 'test', with the same shares in every class.
 
-    The n-th patient of a class stands at the fractional part of n times the golden ratio: evenly spread for any n, so
-    the shares are met and more patients change nobody's part.
+    The n-th patient of a class is at the fractional part of n times the golden ratio. These numbers are evenly spread
+    for any n, and adding patients does not change the parts of others.
     """
     turn = np.arange(config.patients) // len(config.classes)
     place = ((turn + 0.5) * (5**0.5 - 1) / 2) % 1
@@ -130,7 +130,7 @@ def _record(heart: Heart, config: SimulatorConfig, rng: np.random.Generator) -> 
 
 
 def _rhythm(heart: Heart, duration_s: float, rng: np.random.Generator) -> tuple[Beats, np.ndarray]:
-    """Beats from 2 s before the record to 2 s after it, and each beat's size (breathing moves the heart)."""
+    """Beats from 2 s before the record to 2 s after it, and the size of each beat (breathing moves the heart)."""
     mean_s = 60 / heart.rate * rng.uniform(0.97, 1.03)
     blocks = int((duration_s + 5) / mean_s / 5) + 2
     # Five intervals at a time take the five fifths of the distribution in random order: any ten beats show its spread.

@@ -1,10 +1,10 @@
-"""A store: ECGs with their leads in order, gaps filled and one sampling rate, in memory-mapped files.
+"""A store: ECGs with ordered leads, filled gaps and one sampling rate, in memory-mapped files.
 
-STORE/manifest.json    settings, shards with sizes and checksums, statistics, what was left out
-STORE/index.parquet    a row a record: what is known of it, where its samples are, mean and deviations of each lead
+STORE/manifest.json    settings, shards with sizes and checksums, statistics, skipped files
+STORE/index.parquet    one row per record: metadata, place of its samples, mean and deviations of each lead
 STORE/shards/*.f32     float32 in mV, record after record, (leads, samples) each
 
-Nothing in it is standardised: the constants are computed at reading, for the records that are then used.
+Signals are not standardised. Constants are computed on reading, from the records that are used.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ class StoreSettings(Config):
 
     fs: Rate = Field(description="sampling rate, Hz")
     leads: tuple[str, ...] = Field(min_length=1, description="leads, in this order")
-    missing_leads: MissingLeads = Field(description="a lead that a record lacks: an error, or none")
+    missing_leads: MissingLeads = Field(description="missing leads: an error, or none")
     highpass_hz: PositiveFloat | None = Field(
-        lt=FS_RANGE[0] / 2, description="baseline wander below this was taken out, Hz"
+        lt=FS_RANGE[0] / 2, description="baseline wander below this was removed, Hz"
     )
-    unit: str | PositiveFloat | None = Field(description="of the files, over what they say")
-    on_error: OnError = Field(description="a file that cannot be read or prepared")
+    unit: str | PositiveFloat | None = Field(description="unit that replaces the unit in the files")
+    on_error: OnError = Field(description="what to do with a file that cannot be used")
 
     @field_validator("leads")
     @classmethod
@@ -72,7 +72,7 @@ class Shard(Config):
 
 
 class LeadStatistics(Config):
-    """Over all records of a store: samples, their mean (mV) and the sum of squared deviations from it (mV^2)."""
+    """Statistics over all records of a store: samples, mean (mV) and sum of squared deviations (mV^2)."""
 
     count: NonNegativeInt
     mean: float
@@ -85,27 +85,27 @@ class Manifest(Config):
     kind: Literal["anyjepa-ecg-store"] = _KIND
     version: Literal[1] = VERSION
     anyjepa: str = Field(description="version that wrote the store")
-    paths: tuple[str, ...] = Field(description="what was prepared")
+    paths: tuple[str, ...] = Field(description="prepared files and folders")
     settings: StoreSettings
     records: PositiveInt
-    statistics: dict[str, LeadStatistics] = Field(description="of each lead")
+    statistics: dict[str, LeadStatistics] = Field(description="statistics of each lead")
     index: str = Field(description="checksum of the index")
     shards: tuple[Shard, ...]
-    skipped: dict[str, str] = Field(description="file or record that was left out: why")
-    problems: tuple[Problem, ...] = Field(description="what looks wrong in the records: one a kind")
+    skipped: dict[str, str] = Field(description="skipped file or record -> reason")
+    problems: tuple[Problem, ...] = Field(description="problems of the records, one per kind")
 
 
 class StoredRecording(Recording):
-    """A record of a store; its signal is a memory map. What `Recording` checks was checked when the store was made."""
+    """A record of a store with a memory-mapped signal. It was already checked when the store was written."""
 
     def __post_init__(self) -> None: ...
 
 
 class Store(Sequence[Recording]):
-    """A store on disk, opened without reading a signal; the records are made as they are asked for.
+    """A store on disk, opened without reading signals. Records are made on demand.
 
-    Raises InputError unless manifest, index and the sizes of the shards fit together. The checksum of a shard is
-    compared when it is first used.
+    Raises InputError unless manifest, index and sizes of the shards match. The checksum of a shard is checked when it
+    is first used.
     """
 
     def __init__(self, path: Path | str):
@@ -127,12 +127,12 @@ class Store(Sequence[Recording]):
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """What looked wrong in the records when they were read; see `checks.check`."""
+        """Problems of the records when they were read; see `checks.check`."""
         return self.manifest.problems
 
     @property
     def checksums(self) -> tuple[str, ...]:
-        """Of the index and of every shard: stores that agree in them hold the same."""
+        """Checksums of the index and of every shard. Stores with equal checksums have the same content."""
         return (self.manifest.index, *(shard.checksum for shard in self.manifest.shards))
 
     def __len__(self) -> int:
@@ -143,7 +143,7 @@ class Store(Sequence[Recording]):
     @overload
     def __getitem__(self, index: slice) -> list[Recording]: ...
     def __getitem__(self, index: int | slice) -> Recording | list[Recording]:
-        """The record in mV, without the leads that it lacks."""
+        """The record in mV, without missing leads."""
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         facts = self.facts(index)
@@ -168,25 +168,25 @@ class Store(Sequence[Recording]):
         )
 
     def facts(self, index: int) -> dict[str, Any]:
-        """What is known of a record: the columns `FACTS` of the index."""
+        """Metadata of a record: the columns `FACTS` of the index."""
         return self._facts.slice(range(len(self))[index], 1).to_pylist()[0]
 
     def column(self, name: str, rows: np.ndarray) -> list[Any]:
-        """One of the facts of the records at `rows`."""
+        """One column of the index for the records at `rows`."""
         return self._facts[name].take(rows).to_pylist()
 
     def signal(self, index: int) -> np.ndarray:
-        """(L, T) float32 in mV, read-only, on disk; rows of NaN for leads that the record lacks."""
+        """The signal (L, T) float32 in mV, memory-mapped and read-only, with NaN for missing leads."""
         first, samples = self._offset[index], self.lengths[index]
         return self._map(int(self._shard[index]))[first : first + len(self.leads) * samples].reshape(-1, samples)
 
     def verify(self) -> None:
-        """Compare all checksums, reading every shard. InputError for one that does not fit."""
+        """Check all checksums, reading every shard. Raises InputError if one does not match."""
         for number in np.unique(self._shard).tolist():
             self._map(number)
 
     def _map(self, number: int) -> np.ndarray:
-        """A shard's samples in mV, on disk."""
+        """Memory-map the samples of a shard, in mV."""
         if number not in self._maps:
             path = self.path / SHARDS / self.manifest.shards[number].file
             try:
@@ -216,7 +216,7 @@ class Store(Sequence[Recording]):
                 )
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the maps: pickled, they would be copies of the files."""
+        """Drop the memory maps, which would be pickled as copies of the files."""
         return self.__dict__ | {"_maps": {}}
 
     def _check_bounds(self) -> None:
@@ -226,14 +226,14 @@ class Store(Sequence[Recording]):
             with _needed():
                 size = regular_size(path)
             if size != shard.bytes:
-                found = f"it has {size} bytes instead of {shard.bytes}"
-                raise InputError(f"{path}: is damaged, {found}; prepare the store again")
+                damage = f"it has {size} bytes instead of {shard.bytes}"
+                raise InputError(f"{path}: is damaged, {damage}; prepare the store again")
             if size % 4:
                 raise InputError(f"{path}: is damaged, it ends within a sample; prepare the store again")
             sizes.append(size // 4)
         where = self.path / INDEX
         if len(self) != self.manifest.records:
-            raise InputError(f"{where}: does not fit {MANIFEST}, which has {self.manifest.records} records")
+            raise InputError(f"{where}: does not match {MANIFEST}, which has {self.manifest.records} records")
         wrong = (self._shard < 0) | (self._shard >= len(sizes)) | (self.lengths < 1) | (self._offset < 0)
         rest = np.array([*sizes, 0])[np.where(wrong, len(sizes), self._shard)] - self._offset
         wrong |= self.lengths > rest // len(self.leads)  # a product of the lengths might overflow
@@ -243,19 +243,19 @@ class Store(Sequence[Recording]):
 
 
 def recognise(folder: Path) -> bool:
-    """Whether a folder is a store, whole or damaged."""
+    """Whether a folder is a store, complete or damaged."""
     return (folder / SHARDS).is_dir() and any((folder / name).is_file() for name in (MANIFEST, INDEX))
 
 
 def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:
-    """The whole store as one entry; a store is a `Layout`. InputError for a unit, which is mV."""
+    """The whole store as one entry, so that this module is a `Layout`. Raises InputError if a unit is passed."""
     if unit is not None:
-        raise InputError(f"{folder}: is a store and holds mV; give the unit to anyjepa data prepare")
-    yield Entry(str(folder), partial(Store, folder), (folder / MANIFEST,))  # which has the checksums of the others
+        raise InputError(f"{folder}: is a store, which contains mV; pass the unit to anyjepa data prepare")
+    yield Entry(str(folder), partial(Store, folder), (folder / MANIFEST,))  # it contains the checksums of the others
 
 
 def stores_in(path: Path) -> list[Path]:
-    """The path itself if it is a store, else the stores that lie directly in it, by name."""
+    """The path itself if it is a store, else the stores directly in it, sorted by name."""
     if recognise(path):
         return [path]
     return sorted(child for child in path.iterdir() if recognise(child)) if path.is_dir() else []
@@ -267,7 +267,7 @@ def checksum(content: Any) -> str:
 
 @contextmanager
 def _needed() -> Iterator[None]:
-    """For a file without which a store is not whole."""
+    """Add advice to errors about files that a store needs."""
     try:
         yield
     except InputError as error:
@@ -297,7 +297,7 @@ def _read_index(path: Path, manifest: Manifest) -> Any:
             content = read_bytes(file, limit=None)
         if checksum(content) != manifest.index:
             raise InputError(f"{file}: is damaged, its checksum is not that of {MANIFEST}; prepare the store again")
-        # By one thread: a process that ends soon after pyarrow has read by several sometimes aborts (pyarrow 26).
+        # One thread, because a process that ends soon after a threaded read can abort (pyarrow 26).
         parquet = pq.ParquetFile(pa.BufferReader(content))
         check_size(declared_size(parquet.metadata, ROW_BYTES), len(content), f"{file}")
         table = parquet.read(use_threads=False)
@@ -328,7 +328,7 @@ def index_schema() -> Any:
 
 
 def _wrong_with(table: Any, leads: int) -> str | None:
-    """Why a table cannot be the index of a store of so many leads."""
+    """Reason why a table cannot be the index of a store with this number of leads."""
     import pyarrow.compute as pc
 
     for field in index_schema():

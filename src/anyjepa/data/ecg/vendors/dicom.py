@@ -148,7 +148,7 @@ def _scale(channel: Dataset, path: Path) -> tuple[float, float]:
     """(mV a stored unit, baseline in mV)."""
     where = f"{path}: '{_lead(channel, path)}'"
     if channel.get("ChannelSensitivity") is None or not channel.get("ChannelSensitivityUnitsSequence"):
-        raise InputError(f"{where} has no sensitivity, so its voltage is unknown; give --unit")
+        raise InputError(f"{where} has no sensitivity, so its voltage is unknown; pass --unit")
     factor = millivolts_per(channel.ChannelSensitivityUnitsSequence[0].CodeValue, where)
     gain = float(channel.ChannelSensitivity) * float(channel.get("ChannelSensitivityCorrectionFactor") or 1)
     return gain * factor, float(channel.get("ChannelBaseline") or 0) * factor
@@ -163,7 +163,7 @@ def _lead(channel: Dataset, path: Path) -> str:
         names = [re.sub(r"\(.*?\)", "", str(coded.get("CodeMeaning") or "")), *names]  # 'Lead I (Einthoven)'
     names = [canonical_lead(name) for name in names if name.strip()]
     if not names:
-        raise InputError(f"{path}: a channel names no lead")
+        raise InputError(f"{path}: a channel does not name its lead")
     return next((name for name in names if name in LEADS), names[0])
 
 
@@ -174,9 +174,9 @@ def _statements(dataset: Dataset) -> frozenset[str]:
 
 
 def _age(dataset: Dataset) -> float | None:
-    """In years, as said, else from the dates of birth and recording."""
-    if said := re.fullmatch(r"(\d{3})([YMWD])", str(dataset.get("PatientAge") or "")):
-        return float(said[1]) * _YEARS[said[2]]
+    """Age in years as stored, or else from the dates of birth and recording."""
+    if age := re.fullmatch(r"(\d{3})([YMWD])", str(dataset.get("PatientAge") or "")):
+        return float(age[1]) * _YEARS[age[2]]
     dates: list[Any] = [dataset.get("PatientBirthDate"), dataset.get("AcquisitionDateTime") or dataset.get("StudyDate")]
     if not all(re.match(r"\d{8}", str(date or "")) for date in dates):
         return None

@@ -110,10 +110,10 @@ def record_files(path: Path) -> list[Path]:
     headers, signals = [path], []
     for header in headers:
         with suppress(InputError, OSError):  # reported when the record is read
-            known = read_header(header)
-            signals += [path.parent / signal.file for signal in known.signals if signal.file != GAP]
+            inner = read_header(header)
+            signals += [path.parent / signal.file for signal in inner.signals if signal.file != GAP]
             if header is path:
-                headers += [path.with_name(f"{s.name}.hea") for s in known.segments if s.name != GAP]
+                headers += [path.with_name(f"{s.name}.hea") for s in inner.segments if s.name != GAP]
     return list(dict.fromkeys([*headers, *signals]))
 
 

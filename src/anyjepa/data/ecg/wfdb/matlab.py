@@ -64,8 +64,8 @@ def _read_level_4(content: bytes, _where: str) -> Iterator[_Matrix]:
         order = "<" if struct.unpack_from("<i", content, at)[0] in range(5000) else ">"
         kind, height, width, imaginary, length = struct.unpack_from(f"{order}5i", content, at)
         machine, zero, element, layout = (kind // 10**place % 10 for place in (3, 2, 1, 0))
-        known = machine == "<>".index(order) and zero == 0 and element < len(_LEVEL_4) and layout in (0, 1, 2)
-        if not 0 <= kind < 5000 or not known or min(height, width) < 0 or imaginary not in (0, 1) or length < 1:
+        valid = machine == "<>".index(order) and zero == 0 and element < len(_LEVEL_4) and layout in (0, 1, 2)
+        if not 0 <= kind < 5000 or not valid or min(height, width) < 0 or imaginary not in (0, 1) or length < 1:
             raise ValueError(f"there is no matrix header at byte {at}")
         name = content[at + 20 : at + 20 + length].split(b"\0")[0].decode("latin-1")
         dtype = np.dtype(f"{order}{_LEVEL_4[element]}")

@@ -69,8 +69,8 @@ def _read_file(path: Path, file: Path, header: Header, signals: Sequence[Signal]
     elif first.format in _BLOCKS:
         frames = _read_plain(path, file, size, header, signals, width)
     else:
-        known = ", ".join((*_BLOCKS, *_FLAC_BITS))
-        raise InputError(f"{path}: format {first.format} of '{first.lead}' is not supported; known are {known}")
+        supported = ", ".join((*_BLOCKS, *_FLAC_BITS))
+        raise InputError(f"{path}: format {first.format} of '{first.lead}' is not supported; supported are {supported}")
     first_column = 0
     for signal in signals:
         rows = frames[:, first_column : first_column + signal.per_frame].reshape(-1)
