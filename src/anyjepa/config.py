@@ -115,7 +115,7 @@ def _message(errors: Sequence[ErrorDetails], plain: object, where: str) -> str:
     kind, path, context, got = first["type"], first["loc"], first.get("ctx", {}), _shown(first["input"])
     if kind == "unknown_key":
         key = _dotted([*_written(path, plain), context["name"]])
-        return f"{where}: unknown key '{key}'{did_you_mean(str(context['name']), context['fields'])}"
+        return f"{where}: unknown key '{key}'{did_you_mean(str(context['name']), context['known'])}"
     if kind == "missing":
         tables, name = _written(path[:-1], plain), path[-1]
         if isinstance(name, int):

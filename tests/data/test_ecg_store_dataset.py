@@ -211,7 +211,7 @@ def test_a_store_that_does_not_fit_the_recipe_is_refused(make: Make, tmp_path: P
         ({"fs": 250.0}, r"a: is at 100 Hz, the recipe at 250 Hz; set data\.fs=100, or prepare a store with --fs 250"),
         ({"leads": ("I", "V6")}, "a: has no lead 'V6'; it has I, II, V1"),
         ({"gaps": "refuse"}, "gaps in a store are already filled"),
-        ({"unit": "uV"}, "a store holds mV"),
+        ({"unit": "uV"}, "a store contains mV"),
         ({"mixture": {"a": 0.5, "ptb": 0.5}}, "data.mixture: data must be one folder"),
     ):
         with pytest.raises(InputError, match=message):
