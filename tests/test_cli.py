@@ -568,7 +568,7 @@ def test_report_is_written_anew(cli, tiny_run):
     assert cli("report", tiny_run) == (0, f"{tiny_run / 'report.html'}\n", "")
     assert (tiny_run / "report.html").stat().st_size > 10_000
     done = cli("report", tiny_run / "model")
-    assert (done.code, done.err) == (2, f"anyjepa: {tiny_run / 'model'}: is no run folder, it has no recipe.yaml\n")
+    assert (done.code, done.err) == (2, f"anyjepa: {tiny_run / 'model'}: is not a run folder, it has no recipe.yaml\n")
 
 
 def test_data_inspect(cli, ecgs):

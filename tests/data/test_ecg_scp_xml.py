@@ -221,8 +221,8 @@ LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (muse(change=replace("MICROVOLTS", "")), "'I' has no voltage unit; pass --unit"),
-        (muse(change=replace(">MICROVOLTS<", ">MMHG<")), "'I' has no voltage unit; pass --unit"),
+        (muse(change=replace("MICROVOLTS", "")), "'I' has no voltage unit; give --unit"),
+        (muse(change=replace(">MICROVOLTS<", ">MMHG<")), "'I' has no voltage unit; give --unit"),
         (muse(change=replace(f"<LeadDataCRC32>{zlib.crc32(STEPS['V1'])}", "<LeadDataCRC32>1")), "damaged.*V1"),
         (muse(change=replace("<LeadSampleCountTotal>2500", "<LeadSampleCountTotal>9", 1)), "cannot be read.* 9 but"),
         (muse(change=replace("<WaveformType>Rhythm", "<WaveformType>Rhythmus")), "No rhythm waveform"),
@@ -274,7 +274,7 @@ def endless() -> bytes:
     [
         (flipped(scp(), -1), "is damaged or was changed: SCP-ECG CRC mismatch in: record"),
         (scp()[:-500], "cannot be read .*declares"),
-        (scp(microvolts=0), "'I' has no voltage unit; pass --unit"),
+        (scp(microvolts=0), "'I' has no voltage unit; give --unit"),
         (scp(short=True), "do not cover the same time .*V6 2490 at 500 Hz"),
         (scp(first=[26]), "do not cover the same time"),
         (endless(), "its signal needs 34 GB, .*ANYJEPA_LIMIT_EXPANSION="),

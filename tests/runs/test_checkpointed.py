@@ -54,6 +54,6 @@ def test_what_cannot_become_a_model_is_one_line(cli, tiny_run, tmp_path):
     shutil.rmtree(run / "model")
     with pytest.raises(InputError, match="is not finished; resume it with pretrain --resume"):
         save_checkpointed(run, 4, tmp_path / "model")
-    with pytest.raises(InputError, match="is no run folder"):
+    with pytest.raises(InputError, match="is not a run folder"):
         save_checkpointed(tmp_path, 4, tmp_path / "model")
     assert not (tmp_path / "model").exists()

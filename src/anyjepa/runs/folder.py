@@ -42,7 +42,7 @@ class Run:
 
     @property
     def proteins(self) -> Path:
-        """Results of proteins told from expression."""
+        """Results of predicting proteins from expression."""
         return self.folder / "proteins"
 
     @property
@@ -52,12 +52,12 @@ class Run:
     def environment(self) -> dict[str, Any]:
         """`environment.json`: machine, versions, command, and the data that was trained on. Raises InputError."""
         path = self.folder / "environment.json"
-        found = read_json(path)
-        data = found.get("data") if isinstance(found, dict) else None
+        content = read_json(path)
+        data = content.get("data") if isinstance(content, dict) else None
         paths = data.get("paths") if isinstance(data, dict) and {"records", "fingerprint"} <= data.keys() else None
         if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
             raise InputError(f"{path}: was not written by a run: it does not say what was trained on")
-        return found
+        return content
 
     def start(self, data: dict[str, Any]) -> None:
         """Write the first files of a new run. The recipe comes last, so a folder with a recipe is complete."""
@@ -115,7 +115,7 @@ def _of_no_run(entry: Path) -> bool:
 
 
 def find_run(folder: Path) -> Run | None:
-    """The run in a folder, None if it is no run folder. InputError if its recipe cannot be read."""
+    """The run in a folder; None if it is not a run folder. Raises InputError if its recipe cannot be read."""
     recipe = folder / "recipe.yaml"
     return Run(folder, load_recipe(recipe)[0]) if recipe.is_file() else None
 
@@ -124,7 +124,7 @@ def open_run(folder: Path) -> Run:
     """A run that exists. InputError if the folder is none."""
     if run := find_run(folder):
         return run
-    raise InputError(f"{folder}: is no run folder, it has no recipe.yaml")
+    raise InputError(f"{folder}: is not a run folder, it has no recipe.yaml")
 
 
 def environment() -> dict[str, Any]:

@@ -114,8 +114,8 @@ def _recording(parse: Callable[[], ECGRecord], path: Path, id: str, source: str,
     signal = [_millivolts(lead, path, unit) for lead in record.leads]
     spans = {(len(lead.samples), lead.sampling_rate, lead.annotations.get("start_sample")) for lead in record.leads}
     if len(spans) != 1:
-        lengths = ", ".join(f"{lead.label} {len(lead.samples)} at {lead.sampling_rate} Hz" for lead in record.leads)
-        raise InputError(f"{path}: its leads do not cover the same time (samples: {lengths})")
+        found = ", ".join(f"{lead.label} {len(lead.samples)} at {lead.sampling_rate} Hz" for lead in record.leads)
+        raise InputError(f"{path}: its leads do not cover the same time (samples: {found})")
     texts = (" ".join(part for part in statement if part).strip() for statement in record.interpretation.statements)
     patient = record.patient
     recording = Recording(
@@ -136,7 +136,7 @@ def _recording(parse: Callable[[], ECGRecord], path: Path, id: str, source: str,
 
 
 def _parsed(parse: Callable[[], ECGRecord], path: Path) -> tuple[ECGRecord, list[str]]:
-    """The record and the warnings of ecgdatakit. A wrong checksum is an error."""
+    """What ecgdatakit makes of the file, and what it warns of; a wrong checksum is an error."""
     try:
         from ecgdatakit import ChecksumWarning
 
@@ -168,7 +168,7 @@ def _millivolts(lead: Lead, path: Path, unit: str | float | None) -> np.ndarray:
     if unit is not None:
         return lead.samples * millivolts_per(unit, str(path))
     if not lead.resolution_unit:
-        raise InputError(f"{path}: '{lead.label}' has no voltage unit; pass --unit")
+        raise InputError(f"{path}: '{lead.label}' has no voltage unit; give --unit")
     if not np.isfinite(lead.resolution) or not np.isfinite(lead.offset) or not lead.resolution:
         raise InputError(
             f"{path}: '{lead.label}': one unit is {lead.resolution:g} {lead.resolution_unit}, offset {lead.offset:g}; "
