@@ -122,19 +122,19 @@ class ArrayDataset(Dataset):
         """
         values = np.asarray(values, dtype=np.float32)
         ids = tuple(map(str, range(len(values)) if ids is None else ids))
-        known = ids if groups is None else tuple(map(str, groups))
+        record_groups = ids if groups is None else tuple(map(str, groups))
         tables = {}
         if labels is not None:
             names = np.asarray([str(label) for label in labels])
             classes = tuple(sorted(set(names.tolist())))
             member = (names[:, None] == np.array(classes)).astype(np.float32)
             part = None if split is None else tuple(map(str, split))
-            tables["class"] = LabelTable(ids, classes, member, known, exclusive=True, split=part)
-        if not len(ids) == len(known) == len(values):
-            raise InputError(f"{source}: {len(ids)} ids and {len(known)} groups for {len(values)} records")
+            tables["class"] = LabelTable(ids, classes, member, record_groups, exclusive=True, split=part)
+        if not len(ids) == len(record_groups) == len(values):
+            raise InputError(f"{source}: {len(ids)} ids and {len(record_groups)} groups for {len(values)} records")
         return cls(
             ids=ids,
-            groups=known,
+            groups=record_groups,
             groups_known=groups is not None,
             source=(source,) * len(ids),
             preprocessing=preprocessing,
