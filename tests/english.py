@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import lru_cache
 from itertools import pairwise
 
 LONGEST_LINE = 200  # characters of prose; code blocks and tables may be wider
@@ -81,16 +82,16 @@ def unfinished_lines(markdown: str) -> list[str]:
 
 def prose_of_code(source: str) -> str:
     """Comments, docstrings and other strings of Python code that contain a space, without format specifications."""
-    tree = ast.parse(source)
+    nodes = _nodes(source)
     formats = {
         id(part)
-        for value in ast.walk(tree)
+        for value in nodes
         if isinstance(value, ast.FormattedValue) and value.format_spec
         for part in ast.walk(value.format_spec)
     }
     strings = [
         node.value
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
         and " " in node.value
@@ -104,7 +105,7 @@ def participles(source: str) -> list[str]:
     """Variables, arguments, attributes, functions and classes that are named by a bare participle."""
     names = {
         name
-        for node in ast.walk(ast.parse(source))
+        for node in _nodes(source)
         for name in (
             [node.id]
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
@@ -118,3 +119,8 @@ def participles(source: str) -> list[str]:
         )
     }
     return sorted(name for name in names if PARTICIPLES.fullmatch(name.lower()))
+
+
+@lru_cache(maxsize=1)
+def _nodes(source: str) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(source)))
