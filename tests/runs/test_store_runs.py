@@ -112,7 +112,7 @@ def test_the_mixture_of_the_paper_names_its_stores(place: Place, tmp_path: Path)
     with pytest.raises(InputError, match=r"data must be one folder, which contains the stores mimic-iv-ecg, code-15"):
         pretrain(recipe, output=tmp_path / "run")
     with pytest.raises(
-        InputError, match=r"mimic-iv-ecg, .*chapman-shaoxing\. Make each by: anyjepa data prepare FOLDER"
+        InputError, match=r"mimic-iv-ecg, .*chapman-shaoxing\. Make each with: anyjepa data prepare FOLDER"
     ):
         pretrain(recipe, place.store.parent, tmp_path / "run")
     assert not (tmp_path / "run").exists()
