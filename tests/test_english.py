@@ -12,8 +12,6 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 PACKAGES = sorted({path.parent for path in (ROOT / "src" / "anyjepa").rglob("*.py")})
 NOT_DONE: set[str] = {
     "data/cells",
-    "data/ecg/vendors",
-    "evaluation/proteins",
     "perturbation",
     "perturbation/methods",
     "perturbation/predictions",

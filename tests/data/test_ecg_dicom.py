@@ -184,11 +184,11 @@ def no_rate(dataset: Any) -> None:
     [
         (no_waveform, r"has no waveform \(12-lead ECG Waveform Storage\)"),
         (only_derived, r"has derived waveforms only: 'MEDIAN BEAT' \(1200 samples at 1000 Hz\)"),
-        (short, "12 leads of 10000 samples take 240000 bytes, the waveform has 1000; it is truncated"),
-        (mu_law, "samples of 8 bits, 'MB', are not read"),
+        (short, "12 leads of 10000 samples take 240000 bytes, but the waveform has 1000; it is truncated"),
+        (mu_law, "has samples of 8 bits, 'MB', which are not supported"),
         (pressure, r"'I': unit 'mm\[Hg\]' is not a voltage"),
         (nameless, "a channel does not name its lead"),
-        (eleven, "announces 11 channels, describes 12"),
+        (eleven, "declares 11 channels, but describes 12"),
         (no_rate, r"cannot be read as DICOM \(AttributeError: .*SamplingFrequency"),
     ],
 )

@@ -221,8 +221,8 @@ LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (muse(change=replace("MICROVOLTS", "")), "'I' has no voltage unit; give --unit"),
-        (muse(change=replace(">MICROVOLTS<", ">MMHG<")), "'I' has no voltage unit; give --unit"),
+        (muse(change=replace("MICROVOLTS", "")), "'I' has no voltage unit; pass --unit"),
+        (muse(change=replace(">MICROVOLTS<", ">MMHG<")), "'I' has no voltage unit; pass --unit"),
         (muse(change=replace(f"<LeadDataCRC32>{zlib.crc32(STEPS['V1'])}", "<LeadDataCRC32>1")), "damaged.*V1"),
         (muse(change=replace("<LeadSampleCountTotal>2500", "<LeadSampleCountTotal>9", 1)), "cannot be read.* 9 but"),
         (muse(change=replace("<WaveformType>Rhythm", "<WaveformType>Rhythmus")), "No rhythm waveform"),
@@ -234,13 +234,16 @@ LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
         (aecg(change=replace('<scale value="0.005"', "<scale", 1)), "scale '' is not a finite number"),
         (aecg(change=replace('value="35"', 'value="1e309"', 1)), "origin '1e309' is not a finite number"),
         (aecg(change=replace('value="0.005"', 'value="1e300"', 1)), "'I' has values that are infinite"),
-        (aecg(change=replace('value="0.005"', 'value="0"', 1)), "'I': one unit is 0 mV, offset .* unit must not be 0"),
-        (muse(change=replace("UnitsPerBit>5<", "UnitsPerBit>1e309<")), "'I': one unit is inf .* must be finite"),
+        (
+            aecg(change=replace('value="0.005"', 'value="0"', 1)),
+            "'I': the stored unit is 0 mV, the offset .* unit must not be 0",
+        ),
+        (muse(change=replace("UnitsPerBit>5<", "UnitsPerBit>1e309<")), "'I': the stored unit is inf .* must be finite"),
         (muse(change=replace("UnitsPerBit>5<", "UnitsPerBit>1e307<")), "'I' has values that are infinite|beyond"),
-        (muse(change=replace("UnitsPerBit>5<", "UnitsPerBit>nan<")), "'I': one unit is nan .* must be finite"),
+        (muse(change=replace("UnitsPerBit>5<", "UnitsPerBit>nan<")), "'I': the stored unit is nan .* must be finite"),
         (aecg(change=replace(f" {STEPS['V6'][-1] - 7}</digits>", "</digits>")), "do not cover the same time.* V6 2499"),
         (aecg(change=replace("<digits>", "<digits>one ", 1)), "Invalid digits in lead MDC_ECG_LEAD_I "),
-        (b"<project><name>x</name></project>", "XML of another kind, its root is 'project'"),
+        (b"<project><name>x</name></project>", "the root element is 'project'"),
         (muse().replace(b"ISO-8859-1", b"UTF-8"), "not well-formed XML .*not in the encoding it declares"),
         (muse().replace(b"ISO-8859-1", b"klingon"), "not well-formed XML .*unknown encoding"),
         (muse().replace(b"ISO-8859-1", b"Shift_JIS"), "not well-formed XML .*encoding"),
@@ -272,9 +275,9 @@ def endless() -> bytes:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (flipped(scp(), -1), "is damaged or was changed: SCP-ECG CRC mismatch in: record"),
+        (flipped(scp(), -1), "is damaged or was modified: SCP-ECG CRC mismatch in: record"),
         (scp()[:-500], "cannot be read .*declares"),
-        (scp(microvolts=0), "'I' has no voltage unit; give --unit"),
+        (scp(microvolts=0), "'I' has no voltage unit; pass --unit"),
         (scp(short=True), "do not cover the same time .*V6 2490 at 500 Hz"),
         (scp(first=[26]), "do not cover the same time"),
         (endless(), "its signal needs 34 GB, .*ANYJEPA_LIMIT_EXPANSION="),

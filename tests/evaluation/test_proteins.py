@@ -119,7 +119,7 @@ def test_a_result_is_kept_as_json_and_damage_is_named(tmp_path):
         {"rows": [plain["rows"][0] | {"by_protein": None}]},
     ):
         path.write_text(json.dumps(plain | change))
-        with pytest.raises(InputError, match="not a result of proteins") as error:
+        with pytest.raises(InputError, match="not a result of protein prediction") as error:
             ProteinResult.from_json(path)
         assert "\n" not in str(error.value)
     path.write_text("{")
@@ -143,7 +143,7 @@ def test_proteins_that_do_not_vary_are_left_out_and_named():
     level[measured.test, 2] = 1
     result = score_proteins(replace(measured, levels=level), {"z": z, "noise": z[::-1]}, None, "x", 0)
     assert (result.proteins, result.left_out) == (("CD3",), ("CD4", "CD8"))
-    assert "Left out, as they do not vary: CD4, CD8." in " ".join(str(result).split())
+    assert "Excluded because they do not vary: CD4, CD8." in " ".join(str(result).split())
     assert result.rows[1].metrics["r2"].mean < 0.2
     with pytest.raises(InputError, match="no protein varies"):
         replace(measured, levels=np.ones_like(level))

@@ -290,12 +290,12 @@ def test_what_was_not_measured_is_predicted_into_files(cli, run, tmp_path):
         (["-o", "x.csv", "--condition", "T1", "--up", "T2"], "pass either conditions"),
         (["-o", "x.txt", "--condition", "T1"], "x.txt: must end in .h5ad, .csv, .parquet"),
         (["-o", "x.h5ad", "--up", "T1"], "x.h5ad: must end in .csv, .parquet"),
-        (["-o", "x.csv", "--condition", "T1+T2", "--cells", "3"], "predicted cells are written only as .h5ad"),
+        (["-o", "x.csv", "--condition", "T1+T2", "--cells", "3"], "predicted cells can only be written to .h5ad"),
         (["-o", "x.csv", "--up", "T1,nothing"], "no gene is 'nothing'"),
         (["-o", "x.csv", "--condition", "T1+T99"], "unknown perturbation 'T99'; nearest: T9"),
         (["-o", "x.csv", "--condition", "control"], "is the control"),
         (["-o", "x.csv", "--condition", ""], "is empty"),
-        (["-o", "x.csv", "--condition", "T1+T2", "--synergy", "x.csv"], "is both --output and --synergy"),
+        (["-o", "x.csv", "--condition", "T1+T2", "--synergy", "x.csv"], "is used for both --output and --synergy"),
         (["-o", "x.csv", "--up", "T1", "--synergy", "y.csv"], "--synergy needs conditions"),
         (["-o", "x.csv", "--condition", "T1", "--synergy", "y.csv"], "none of the conditions is a combination"),
     ],
@@ -366,7 +366,7 @@ def test_perturbations_are_of_cells(cli, tmp_path):
         output=tmp_path / "images",
     )
     done = cli("evaluate", images.folder, "--protocol", "perturbation")
-    assert (done.code, done.err) == (2, "anyjepa: evaluate: needs a model of cells, this is a model of images\n")
+    assert (done.code, done.err) == (2, "anyjepa: evaluate: needs a model of cells, but this is a model of images\n")
 
 
 @pytest.mark.parametrize(

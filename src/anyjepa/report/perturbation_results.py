@@ -26,7 +26,7 @@ _ARROWS = {1: " ↑", -1: " ↓", 0: ""}
 
 def perturbations(run: Contents) -> Html:
     """One table and the figures of each result; empty if there are none."""
-    return join(_judgement(result) for result in run.perturbations)
+    return join(_result(result) for result in run.perturbations)
 
 
 def perturbation_summary(result: PerturbationResult) -> list[object]:
@@ -50,7 +50,7 @@ def perturbation_summary(result: PerturbationResult) -> list[object]:
     return summary
 
 
-def _judgement(result: PerturbationResult) -> Html:
+def _result(result: PerturbationResult) -> Html:
     shown = [name for name in _SHOWN if result.rows[0].metrics.get(name, UNKNOWN).mean is not None]
     head = ["", *(METRICS[name].title + _ARROWS[METRICS[name].better] for name in shown), "first row minus this row"]
     rows = [

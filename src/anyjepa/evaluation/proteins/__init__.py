@@ -1,1 +1,1 @@
-"""Judging what expression says of the proteins of the same cells."""
+"""Evaluate how well expression predicts the proteins of the same cells."""

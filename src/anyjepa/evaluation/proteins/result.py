@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Group
 
 METRICS = {"r2": "R2", "rank": "own rank", "first": "own first"}
-"""R2: mean over proteins, of the variation around the training mean; own rank and own first: among other cells."""
+"""R2: relative to the training mean, averaged over proteins. Own rank and own first: compared with other cells."""
 
 
 Over = Literal["cells", "donors"]
@@ -27,20 +27,24 @@ class ProteinRow(Config):
     """One way to predict proteins from expression."""
 
     name: str
-    by_protein: tuple[float, ...] | None = Field(description="R2 of each; none: a row that is only matched")
-    metrics: dict[str, Estimate] = Field(description="with the 95 % bootstrap interval")
-    difference: dict[str, Estimate] = Field(default={}, description="the first row minus this, paired")
+    by_protein: tuple[float, ...] | None = Field(
+        description="R2 of each protein; none: the row is evaluated by matching only"
+    )
+    metrics: dict[str, Estimate] = Field(description="estimates with 95 % bootstrap intervals")
+    difference: dict[str, Estimate] = Field(default={}, description="the first row minus this one, paired")
 
 
 class ProteinResult(Config):
-    """Scores of proteins predicted from expression: the model in the first row, then what it is compared with."""
+    """Scores of proteins predicted from expression. The first row is the model; the others are compared with it."""
 
     schema_version: Literal[1] = 1
     data: str = Field(description="the data, in words")
     proteins: tuple[str, ...]
-    left_out: tuple[str, ...] = Field(default=(), description="proteins that do not vary, in training or in the test")
-    cells: tuple[int, int] = Field(description="training cells of the ridge, and test cells")
-    group: int = Field(description="cells among which a cell is looked for by its proteins")
+    left_out: tuple[str, ...] = Field(
+        default=(), description="proteins that are constant in the training or the test cells"
+    )
+    cells: tuple[int, int] = Field(description="number of training cells of the ridge, and of test cells")
+    group: int = Field(description="number of cells among which a cell must be recognized by its proteins")
     over: Over = Field(description="what the intervals resample")
     rows: tuple[ProteinRow, ...] = Field(min_length=1)
     notices: tuple[str, ...] = Field(default=(), description="notices for the reader")
@@ -57,40 +61,41 @@ class ProteinResult(Config):
 
     @classmethod
     def from_json(cls, path: str | Path) -> ProteinResult:
-        """Read a stored result. Raises InputError that names the first thing that does not fit."""
-        where = f"{path}: not a result of proteins"
+        """Read a stored result. Raises InputError, which names the first problem."""
+        where = f"{path}: not a result of protein prediction"
         result = validated(cls, read_json(Path(path)), where)
         for place, row in enumerate(result.rows):
             if not _whole(row, len(result.proteins), compared=bool(place)):
-                raise InputError(f"{where}: row '{row.name}' does not fit its proteins")
+                raise InputError(f"{where}: row '{row.name}' lacks scores, or does not match the list of proteins")
         return result
 
     @property
     def behind(self) -> str:
-        """What the numbers are, in words."""
+        """Describe what the numbers mean."""
         train, test = self.cells
         return (
-            f"{len(self.proteins)} proteins; a ridge of {train:,} cells, tested on {test:,} others. R2: mean over "
-            "proteins, 0 is their training mean. Own rank: share of other cells whose proteins are farther from the "
-            "prediction than the cell's own (0.5 by chance); own first: share of cells whose own are the nearest of "
-            f"{self.group}. Differences are paired, with 95 % intervals over {self.over} (bootstrap)."
-            + (f" Left out, as they do not vary: {', '.join(self.left_out)}." if self.left_out else "")
+            f"{len(self.proteins)} proteins; ridge regression fitted on {train:,} cells and tested on {test:,} others. "
+            "R2: mean over proteins; predicting the training mean gives 0. Own rank: share of other cells whose "
+            "proteins are farther from the prediction than the cell's own (0.5 by chance). Own first: share of cells "
+            f"whose own proteins are the nearest among {self.group}. Differences are paired, with 95 % bootstrap "
+            f"intervals over {self.over}."
+            + (f" Excluded because they do not vary: {', '.join(self.left_out)}." if self.left_out else "")
         )
 
 
 def _whole(row: ProteinRow, proteins: int, compared: bool) -> bool:
-    """Whether a row has every number that is shown. Only rows after the first may lack R2."""
+    """Whether a row has every number that the table shows. Only rows after the first may lack R2."""
     without = row.by_protein is None and compared
     if not without and (len(row.by_protein or ()) != proteins or not proteins):
         return False
-    known = [name for name in METRICS if not without or name != "r2"]
+    expected = [name for name in METRICS if not without or name != "r2"]
     stored = [*row.metrics.items(), *(row.difference.items() if compared else ())]
-    there = [name for name, one in stored if name in known and one.mean is not None and np.isfinite(one.mean)]
-    return sorted(there) == sorted(known * (1 + compared)) and bool(np.isfinite(row.by_protein or ()).all())
+    there = [name for name, one in stored if name in expected and one.mean is not None and np.isfinite(one.mean)]
+    return sorted(there) == sorted(expected * (1 + compared)) and bool(np.isfinite(row.by_protein or ()).all())
 
 
 def render(result: ProteinResult) -> Group:
-    """The result for a terminal: notices, a table of rows, and what is behind it."""
+    """Render the result for a terminal: notices, a table, and an explanation."""
     from rich import box
     from rich.console import Group
     from rich.table import Table

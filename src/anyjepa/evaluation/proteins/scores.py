@@ -1,4 +1,4 @@
-"""Score proteins predicted from expression: variation explained, and whether a cell is found among others."""
+"""Score proteins predicted from expression: explained variance, and whether a cell is recognized among others."""
 
 from __future__ import annotations
 
@@ -14,30 +14,32 @@ from anyjepa.randomness import generator
 from anyjepa.versions import versions
 
 PENALTIES = np.logspace(-1, 5, 13)
-GROUP = 100  # cells among which a cell is looked for by its proteins
+GROUP = 100  # cells among which a cell must be recognized by its proteins
 
 
 @dataclass(frozen=True, eq=False)
 class MeasuredProteins:
-    """Proteins of cells, and which cells train and test. InputError if there are too few, or no protein varies."""
+    """Proteins of training and test cells. Raises InputError for too few cells, or if no protein varies."""
 
     names: tuple[str, ...]
     levels: np.ndarray  # (N, P) centred log ratios
     train: np.ndarray  # rows
     test: np.ndarray  # rows
-    donor: np.ndarray | None = None  # (N,) codes, where donors are known
-    cell_type: np.ndarray | None = None  # (N,) codes, where types are known
+    donor: np.ndarray | None = None  # (N,) codes, where donors are means
+    cell_type: np.ndarray | None = None  # (N,) codes, where types are means
 
     def __post_init__(self) -> None:
         if len(self.train) < 2 or len(self.test) < 2:
-            there = f"there are {len(self.train)} and {len(self.test)}"
-            raise InputError(f"proteins need at least two training and two test cells; {there}")
+            raise InputError(
+                "evaluating proteins needs at least two training cells and two test cells; "
+                f"there are {len(self.train)} and {len(self.test)}"
+            )
         if not self.varying.any():
-            raise InputError("no protein varies both among the training cells and among the test cells")
+            raise InputError("no protein varies among both the training cells and the test cells")
 
     @property
     def varying(self) -> np.ndarray:
-        """(P,) proteins that differ between cells, both in training and in the test; the others are left out."""
+        """(P,) whether a protein varies among the training cells and among the test cells; the others are left out."""
         return np.logical_and(*(np.ptp(self.levels[rows], axis=0) > 1e-6 for rows in (self.train, self.test)))
 
 
@@ -49,10 +51,10 @@ def score_proteins(
     resamples: int = 1000,
     seed: int = 0,
 ) -> ProteinResult:
-    """Score the same ridge on each representation (N, D); all rows are compared with the first one.
+    """Score the same ridge on each representation (N, D), and compare all rows with the first one.
 
-    latents: (n, D) predicted and measured representations of the test cells' proteins, compared without a ridge. Where
-    cell types are known, one more row predicts the training mean of the cell's type.
+    latents: (n, D) predicted and measured representations of the test cells' proteins, compared without a ridge. If
+    cell types are means, another row predicts the training mean of the cell's type.
     """
     kept, train, test = measured.varying, measured.train, measured.test
     level = measured.levels[:, kept].astype(np.float64)
@@ -87,7 +89,7 @@ def score_proteins(
 
 
 def ridge(z: np.ndarray, y: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """Predictions (n, P) for new (n, D) by a ridge from standardised z (N, D) to y (N, P).
+    """Predict (n, P) for `new` (n, D) with a ridge from standardised z (N, D) to y (N, P).
 
     Each protein has its own penalty, chosen by leave-one-out over the training cells (Golub, Heath & Wahba 1979).
     """
@@ -99,10 +101,10 @@ def ridge(z: np.ndarray, y: np.ndarray, new: np.ndarray) -> np.ndarray:
 
 
 def own_rank(predicted: np.ndarray, measured: np.ndarray, seed: int) -> np.ndarray:
-    """(n,) share of the other cells in a cell's group whose measurement is farther from its prediction than its own is.
+    """(n,) share of other cells in its group whose measurement is farther from a cell's prediction than its own.
 
-    1 if its own is the nearest; 0.5 by chance. The seed draws groups of `GROUP` cells; the last one is filled up with
-    cells that are scored in another group.
+    It is 1 if the cell's own measurement is the nearest, and 0.5 by chance. The seed draws groups of `GROUP` cells; the
+    last group is filled up with cells that are scored in another group.
     """
     order = generator(seed, "matched cells", 0).permutation(len(predicted))
     rank, size = np.empty(len(predicted)), min(GROUP, len(predicted))
@@ -118,7 +120,7 @@ def own_rank(predicted: np.ndarray, measured: np.ndarray, seed: int) -> np.ndarr
 
 @dataclass(frozen=True, eq=False)
 class _Scored:
-    """A row's metrics over R resamples of the test cells, the first of which is all cells, each once."""
+    """Metrics of a row for R resamples of the test cells. The first resample has every cell once."""
 
     by_protein: tuple[float, ...] | None
     metrics: dict[str, np.ndarray]  # (R,)
@@ -148,8 +150,10 @@ def _estimate(values: np.ndarray) -> Estimate:
 
 
 def _resampled(measured: MeasuredProteins, resamples: int, seed: int) -> tuple[np.ndarray, Over]:
-    """(1 + resamples, cells): how often each test cell counts, at first once; and what is drawn, donors where the test
-    has two or more."""
+    """(1 + resamples, cells) weight of each test cell, 1 in the first row; and what is resampled.
+
+    Donors are resampled if the test cells have two or more.
+    """
     cells = np.arange(len(measured.test))
     donors = cells if measured.donor is None else np.unique(measured.donor[measured.test], return_inverse=True)[1]
     by_donor = 1 < donors.max() + 1 < len(cells)
@@ -160,8 +164,8 @@ def _resampled(measured: MeasuredProteins, resamples: int, seed: int) -> tuple[n
 
 
 def _type_means(level: np.ndarray, types: np.ndarray, train: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """Where training has none of a type, the mean of all, 0."""
-    known = np.zeros((types.max() + 1, level.shape[1]))
+    """Predict the training mean of each cell's type; 0, the overall mean, for a type without training cells."""
+    means = np.zeros((types.max() + 1, level.shape[1]))
     for type_ in np.unique(types[train]):
-        known[type_] = level[train[types[train] == type_]].mean(0)
-    return known[types[test]]
+        means[type_] = level[train[types[train] == type_]].mean(0)
+    return means[types[test]]

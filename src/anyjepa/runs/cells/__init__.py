@@ -1,1 +1,1 @@
-"""What is done with a model of cells: evaluate it on a screen or on proteins, predict perturbations."""
+"""Use a model of cells: evaluate it on perturbations or proteins, and predict perturbations."""

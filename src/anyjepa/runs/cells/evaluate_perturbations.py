@@ -41,12 +41,12 @@ def evaluate_perturbations(
 ) -> PerturbationResult:
     """Score one head on the model, on PCA, on random weights and on raw expression, next to all baselines.
 
-    Where perturbations have doses or times, the model's own predictor is scored instead, as a head knows only names.
-    A run without data, or with the data that it was trained on, is evaluated on what its training held out; other data
-    are split anew. A run saves the result in `perturbations/<name>.json`. file: 'key=value' edits of how the file is
-    read, as for `data inspect`; settings: keys of `PerturbationConfig`, laid over the recipe's; changes: the same as
-    keywords (seeds=, splits=). Raises InputError for a model of other data than cells, and if the model was trained on
-    test cells, by their ids.
+    If perturbations have doses or times, the model's own predictor is scored instead, because a head only knows names.
+    A run without data, or with its own training data, is evaluated on the cells that training held out; other data are
+    split again. A run saves the result in `perturbations/<name>.json`. file: 'key=value' settings for reading the file,
+    as for `data inspect`. settings: keys of `PerturbationConfig` that override the recipe's. changes: the same as
+    keywords (seeds=, splits=). Raises InputError if the model is not a model of cells, or if it was trained on test
+    cells (compared by id).
     """
     inputs = open_screen(model, data, weights, file, "evaluate")
     run, loaded = inputs.run, inputs.model
@@ -91,7 +91,7 @@ class Comparison(NamedTuple):
 
 
 def _methods(model: Model, config: PerturbationConfig, screen: Screen) -> Mapping[str, Sequence[Fit]]:
-    """Heads, one fit per seed, and the model's own predictor, which is already trained and has one."""
+    """Heads with one fit per seed, and the model's own predictor, which is already trained and has a single fit."""
     methods = heads(model.encoder, model.loaded.weights, config.components, config.head, config.seeds)
     if model.loaded.predictor is None:
         return methods
@@ -99,10 +99,10 @@ def _methods(model: Model, config: PerturbationConfig, screen: Screen) -> Mappin
 
 
 def _by_amount(model: Model, screen: Screen, splits: Sequence[CellSplit], matching: MatchingConfig) -> Comparison:
-    """The model's own predictor on conditions named with dose and time ('D3@10'), next to the same predictor with the
-    next test condition in place of each.
+    """Compare the model's own predictor with the same predictor on exchanged test conditions.
 
-    matching: of the training pairs. With before=earlier cells start from the last training times, else from controls.
+    Conditions are named with dose and time ('D3@10'). matching: how training pairs were formed. With before=earlier,
+    cells start from the last training times, else from controls.
     """
     between = matching.before == "earlier"
     measured = screen.conditions
@@ -125,10 +125,10 @@ def _by_amount(model: Model, screen: Screen, splits: Sequence[CellSplit], matchi
 
 
 def _predictor(model: Model, conditions: Mapping[frozenset[str], Condition]) -> Fit:
-    assert model.loaded.predictor is not None, "the caller asked"
+    assert model.loaded.predictor is not None, "only models with a predictor get here"
     return own_predictor(model.encoder, model.loaded.predictor, model.preprocessing.encoding, conditions)
 
 
 def _amount(condition: Condition) -> tuple:
-    """Sorts by dose, time and name, so that the next is another compound at the same dose where there is one."""
+    """Sort key by dose, time and name: the next condition is another compound at the same dose, if there is one."""
     return tuple((one.dose or 0, one.time or 0, one.name) for one in condition)

@@ -36,9 +36,9 @@ def evaluate_proteins(
 ) -> ProteinResult:
     """Score a ridge on the predicted latents of proteins, next to one on tokens, PCA, random weights and expression.
 
-    A run without data, or with the data that it was trained on, is evaluated on what its training held out; other data
-    are split by cell. A run saves the result in `proteins/<name>.json`. file: 'key=value' edits of how the file is
-    read. Raises InputError for a model without proteins, and if it was trained on test cells.
+    A run without data, or with its own training data, is evaluated on the cells that training held out; other data are
+    split by cell. A run saves the result in `proteins/<name>.json`. file: 'key=value' settings for reading the file.
+    Raises InputError for a model without proteins, and if the model was trained on test cells.
     """
     inputs = open_screen(model, data, weights, file, "evaluate")
     loaded, run = inputs.model, inputs.run
@@ -77,7 +77,7 @@ def evaluate_proteins(
 
 @torch.inference_mode()
 def predict_latents(model: Model, cells: np.ndarray) -> np.ndarray:
-    """Expression (n, G) to the predicted tokens of the cells' proteins in a row, (n, tokens * D)."""
+    """Predict the tokens of the cells' proteins from expression (n, G), concatenated per cell: (n, tokens * D)."""
     predictor = model.loaded.predictor
     assert predictor is not None
     device = next(model.encoder.parameters()).device
@@ -87,7 +87,7 @@ def predict_latents(model: Model, cells: np.ndarray) -> np.ndarray:
 
 
 def _representations(model: Model, cells: np.ndarray, train: np.ndarray) -> Mapping[str, np.ndarray]:
-    """What the predicted latents are compared with, by name."""
+    """The representations that the predicted latents are compared with, by name."""
     fitted = PCA(min(COMPONENTS, *cells[train].shape), svd_solver="randomized", random_state=0).fit(cells[train])
     return {
         f"tokens of expression ({model.loaded.weights})": all_tokens(model.encoder)(cells),

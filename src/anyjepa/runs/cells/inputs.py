@@ -32,7 +32,7 @@ class ModelAndScreen(NamedTuple):
 
     run: Run | None
     model: Model
-    config: CellDataConfig  # the run's, with the `file` settings of this call
+    config: CellDataConfig  # that of the run, with the `file` settings of this call
     paths: list[Path]  # empty: the embedded screen
     screen: Screen
 
@@ -46,17 +46,17 @@ def open_screen(
 ) -> ModelAndScreen:
     """Load a model and read a screen; without data, the screen that the run was trained on.
 
-    file: 'key=value' edits of how the file is read. command: named in messages. Raises InputError for a model of other
-    data, for a model folder without data, and for a file that cannot be read.
+    file: 'key=value' settings for reading the file. command: name of the command for messages. Raises InputError if the
+    model is not a model of cells, for a model folder without data, and for a file that cannot be read.
     """
     run = model if isinstance(model, Run) else None if isinstance(model, Model) else find_run(Path(model))
     loaded = model if isinstance(model, Model) else load(run.model if run else str(model), weights)
     if not isinstance(loaded.preprocessing, CellPreprocessing):
         records = modality_of(loaded.preprocessing).records
-        raise InputError(f"{command}: needs a model of cells, this is a model of {records}")
+        raise InputError(f"{command}: needs a model of cells, but this is a model of {records}")
     paths = [Path(path) for path in ([data] if isinstance(data, (str, Path)) else data)]
     if run is None and not paths:
-        raise InputError(f"{command}: pass --data; only a run folder knows what it was trained on")
+        raise InputError(f"{command}: pass --data; only a run folder records its training data")
     proteins = len(loaded.preprocessing.proteins)
     config = run.recipe.data if run else CellDataConfig(proteins=proteins, hidden=WITHOUT_PHASE)
     assert isinstance(config, CellDataConfig), "a run of a cell model"
@@ -73,8 +73,8 @@ def open_screen(
 def test_splits(inputs: ModelAndScreen, other: SplitConfig, number: int) -> tuple[list[CellSplit], tuple[str, ...]]:
     """The splits of the screen, and notices for the reader.
 
-    On its own training data a run has one split: what training held out. Other data are split `number` times by
-    `other`. Raises InputError if training saw test cells.
+    On its own training data, a run has one split: the one that training used. Other data are split `number` times with
+    `other`. Raises InputError if the model was trained on test cells.
     """
     run, screen, records = inputs.run, inputs.screen, inputs.model.loaded.records
     seen = set() if records is None else set(records.saw_ids(screen.ids))
@@ -86,7 +86,7 @@ def test_splits(inputs: ModelAndScreen, other: SplitConfig, number: int) -> tupl
         if leaked := [screen.ids[row] for row in one.test if screen.ids[row] in seen]:
             raise InputError(
                 f"{screen.source}: the model was trained on test cells such as '{leaked[0]}'; "
-                "train it with data.split, which holds out cells for the test"
+                "train it with data.split, which holds out test cells"
             )
     if own:
         return splits, ()
@@ -97,7 +97,7 @@ def test_splits(inputs: ModelAndScreen, other: SplitConfig, number: int) -> tupl
 
 
 def result_name(inputs: ModelAndScreen, other: bool) -> str:
-    """One file per data set and encoder; the one on held-out training data sorts first."""
+    """Name of a result file: one per data set and encoder; results on held-out training data sort first."""
     shown = "-".join(path.resolve().stem for path in inputs.paths) or "embedded"
     digest = blake2b(repr([path.resolve() for path in inputs.paths]).encode(), digest_size=4).hexdigest()
     weights = inputs.model.loaded.weights
@@ -106,12 +106,12 @@ def result_name(inputs: ModelAndScreen, other: bool) -> str:
 
 
 def save_result(folder: Path, inputs: ModelAndScreen, other: bool, result: BaseModel) -> None:
-    """Write a result into its file in a folder of a run."""
+    """Write a result as JSON into a folder of a run."""
     write_text(folder / f"{result_name(inputs, other)}.json", result.model_dump_json(indent=2) + "\n")
 
 
 def save_map(run: Run, model: Model, screen: Screen) -> None:
-    """Draw the report's map of a screen with the model's genes: by cell type, else by batch, else by perturbation."""
+    """Draw the report's map of a screen with the model's genes, by cell type, else batch, else perturbation."""
     samples = CellDataset.whole(screen, model.preprocessing)
     task = next((name for name in ("cell_type", "batch", "perturbation") if name in samples.tables), None)
     if task is not None:

@@ -47,11 +47,11 @@ def perturb_files(
 ) -> int:
     """Fit the heads to every condition of a screen, and write predictions of others. Returns the number of rows.
 
-    conditions: such as 'A' or 'A+B', written to .h5ad (one row per condition, with intervals; with `cells` that many
-    sampled cells of each, drawn with this `noise`) or to a table, .csv or .parquet (one row per condition and gene).
-    goal: all singles and pairs, ranked, written to a table. synergies: another table, of the combinations among the
-    conditions. file: 'key=value' edits of how the file is read. Raises InputError, also for a screen with doses or
-    times, which the heads ignore.
+    conditions: names such as 'A' or 'A+B'. Predictions are written to an .h5ad file with one row per condition and
+    intervals (with `cells`: that many sampled cells per condition, drawn with `noise`), or to a .csv or .parquet table
+    with one row per condition and gene. goal: rank all single perturbations and pairs, and write them to a table.
+    synergies: path of another table, for the combinations among the conditions. file: 'key=value' settings for reading
+    the file. Raises InputError, also for a screen with doses or times, which the heads ignore.
     """
     outputs = [output, *([synergies] if synergies else [])]
     _check(outputs, [*data, Path(model)], conditions, goal, cells)
@@ -61,7 +61,7 @@ def perturb_files(
     for path in outputs:
         refuse_input_as_output(path, inputs.paths)
     if inputs.screen.has_amounts:
-        raise InputError(f"{inputs.screen.source}: has doses or times, which perturb cannot predict")
+        raise InputError(f"{inputs.screen.source}: has doses or times, which `perturb` cannot predict")
     if cells is not None and inputs.screen.library is None:
         raise InputError(f"{inputs.screen.source}: has only log1p values; --cells needs raw counts")
     measured = inputs.model.preprocessing.fit(inputs.screen)
@@ -74,7 +74,7 @@ def perturb_files(
     if synergies is not None:
         several = [name for name, one in zip(predicted.conditions, predicted.perturbed, strict=True) if len(one) > 1]
         if not several:
-            raise InputError(f"{synergies}: none of the conditions is a combination, so there is no synergy to write")
+            raise InputError(f"{synergies}: none of the conditions is a combination, so there is no synergy to compute")
         _write(synergies, synergy(predict, train, several).scores)
     if output.suffix in TABLES:
         return _write(output, table(predicted))
@@ -95,7 +95,7 @@ def perturb_files(
 def _predict(
     fits: list[Fit], level: float, train: Effects, conditions: Sequence[str]
 ) -> tuple[Predict, PredictedConditions]:
-    """Predict with intervals; without them, and with a DataWarning, if too few measured conditions are of that kind."""
+    """Predict with intervals; without them, after a DataWarning, if too few conditions of that kind were measured."""
     predict = calibrated(fits, level)(train)
     try:
         return predict, predict_conditions(predict, train, conditions)
@@ -117,11 +117,11 @@ def _check(
             raise InputError(f"{path}: must end in {', '.join(allowed)}")
         refuse_input_as_output(path, data)
     if goal is not None and len(outputs) > 1:
-        raise InputError("perturb: --synergy needs conditions, and does not go with --up and --down")
+        raise InputError("perturb: --synergy needs conditions, and cannot be combined with --up and --down")
     if len({path.resolve() for path in outputs}) < len(outputs):
-        raise InputError(f"{outputs[0]}: is both --output and --synergy; choose two files")
+        raise InputError(f"{outputs[0]}: is used for both --output and --synergy; choose two files")
     if cells is not None and outputs[0].suffix != ".h5ad":
-        raise InputError(f"{outputs[0]}: predicted cells are written only as .h5ad")
+        raise InputError(f"{outputs[0]}: predicted cells can only be written to .h5ad files")
 
 
 def _write(output: Path, rows: DataFrame) -> int:

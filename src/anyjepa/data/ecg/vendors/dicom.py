@@ -32,11 +32,11 @@ _YEARS = {"Y": 1, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 
 
 def read_dicom(path: Path, id: str, source: str = "", unit: str | float | None = None) -> Recording:
-    """The rhythm of a DICOM ECG in mV; padding (other than 0) becomes NaN. Raises InputError for anything else.
+    """Read the rhythm of a DICOM ECG in mV. Padding (other than 0) becomes NaN.
 
-    Skips derived waveforms (the median beat). Joins several original ones, which must cover the same time at one rate.
-    unit: size of a stored unit, instead of the channels' sensitivity and baseline. Statements are the
-    free-text annotations.
+    Derived waveforms (the median beat) are skipped. Several original waveforms are joined; they must cover the same
+    time at the same rate. unit: size of a stored unit, used instead of the channels' sensitivity and baseline. The
+    statements are the free-text annotations. Raises InputError for a file that cannot be read this way.
     """
     DOCUMENT.check(regular_size(path), f"{path}")
     try:
@@ -50,7 +50,7 @@ def read_dicom(path: Path, id: str, source: str = "", unit: str | float | None =
     except (EOFError, OSError) as error:  # both are what pydicom raises where a file ends early
         why = getattr(error, "strerror", None) or f"it is truncated: {error}"
         raise InputError(f"{path}: cannot be read as DICOM ({why})") from error
-    except Exception as error:  # pydicom raises whatever its parsing raises, also when a value is looked at
+    except Exception as error:  # pydicom raises whatever its parsing raises, even on access to a value
         raise InputError(f"{path}: cannot be read as DICOM ({type(error).__name__}: {reason(error)})") from error
 
 
@@ -64,7 +64,9 @@ def _read(path: Path, id: str, source: str, unit: str | float | None) -> Recordi
     except InvalidDicomError as error:
         raise InputError(f"{path}: is not a DICOM file: 'DICM' is missing at byte 128") from error
     if not dataset.file_meta.TransferSyntaxUID.is_little_endian:
-        raise InputError(f"{path}: is stored in big endian, which DICOM has retired; convert it to little endian")
+        raise InputError(
+            f"{path}: is stored in big-endian byte order, which DICOM has retired; convert it to little-endian"
+        )
     groups = _rhythm(dataset, path)
     return Recording(
         id=id,
@@ -81,7 +83,7 @@ def _read(path: Path, id: str, source: str, unit: str | float | None) -> Recordi
 
 
 def _check_inflated(path: Path) -> None:
-    """InputError if a deflated data set is larger than a file may be: pydicom inflates it whole."""
+    """Raise InputError if a deflated data set exceeds the size limit of a file: pydicom inflates it as a whole."""
     from pydicom.filereader import read_dataset, read_preamble
     from pydicom.uid import DeflatedExplicitVRLittleEndian
 
@@ -95,7 +97,7 @@ def _check_inflated(path: Path) -> None:
 
 
 def _rhythm(dataset: Dataset, path: Path) -> list[Dataset]:
-    """The original multiplex groups; InputError unless they can be put side by side."""
+    """Return the original multiplex groups. Raises InputError if they cannot be joined."""
     groups: list[Dataset] = list(dataset.get("WaveformSequence") or ())
     if not groups:
         kind = f" ({dataset.SOPClassUID.name})" if "SOPClassUID" in dataset else ""
@@ -107,7 +109,7 @@ def _rhythm(dataset: Dataset, path: Path) -> list[Dataset]:
         for key in ("SamplingFrequency", "NumberOfWaveformSamples", "MultiplexGroupTimeOffset"):
             if other.get(key) != first.get(key):
                 raise InputError(
-                    f"{path}: its waveforms cannot be joined to one record, they differ in rate, length or start: "
+                    f"{path}: its waveforms differ in rate, length or start, so they cannot be joined into one record: "
                     + ", ".join(_named(group) for group in original)
                 )
     return original
@@ -122,15 +124,17 @@ def _signal(group: Dataset, path: Path, unit: str | float | None) -> np.ndarray:
     """(L, T) float64 in mV: sample * sensitivity * correction + baseline (PS3.3, C.10.9.1.4.2)."""
     stored_as = (group.WaveformBitsAllocated, group.WaveformSampleInterpretation)
     if (dtype := _TYPES.get(stored_as)) is None:
-        raise InputError(f"{path}: samples of {stored_as[0]} bits, '{stored_as[1]}', are not read; ECGs have 16, 'SS'")
+        raise InputError(
+            f"{path}: has samples of {stored_as[0]} bits, '{stored_as[1]}', which are not supported; ECGs have 16, 'SS'"
+        )
     channels = group.ChannelDefinitionSequence
     if group.NumberOfWaveformChannels != len(channels):
-        raise InputError(f"{path}: announces {group.NumberOfWaveformChannels} channels, describes {len(channels)}")
+        raise InputError(f"{path}: declares {group.NumberOfWaveformChannels} channels, but describes {len(channels)}")
     shape = (group.NumberOfWaveformSamples, len(channels))
     needed = shape[0] * shape[1] * np.dtype(dtype).itemsize
     if len(group.WaveformData) < needed:
         raise InputError(
-            f"{path}: {shape[1]} leads of {shape[0]} samples take {needed} bytes, the waveform has "
+            f"{path}: {shape[1]} leads of {shape[0]} samples take {needed} bytes, but the waveform has "
             f"{len(group.WaveformData)}; it is truncated"
         )
     raw = np.frombuffer(group.WaveformData[:needed], dtype).reshape(shape)
@@ -139,13 +143,15 @@ def _signal(group: Dataset, path: Path, unit: str | float | None) -> np.ndarray:
         signal = raw * scale + baseline
     else:
         signal = raw * millivolts_per(unit, str(path))
-    if (padding := group.get("WaveformPaddingValue")) and any(padding):  # some writers name 0, which is a voltage too
+    if (padding := group.get("WaveformPaddingValue")) and any(
+        padding
+    ):  # some writers declare 0, which is also a voltage
         signal[raw == np.frombuffer(padding[: raw.itemsize], dtype)[0]] = np.nan
     return signal.T
 
 
 def _scale(channel: Dataset, path: Path) -> tuple[float, float]:
-    """(mV a stored unit, baseline in mV)."""
+    """mV per stored unit, and the baseline in mV."""
     where = f"{path}: '{_lead(channel, path)}'"
     if channel.get("ChannelSensitivity") is None or not channel.get("ChannelSensitivityUnitsSequence"):
         raise InputError(f"{where} has no sensitivity, so its voltage is unknown; pass --unit")
@@ -155,7 +161,7 @@ def _scale(channel: Dataset, path: Path) -> tuple[float, float]:
 
 
 def _lead(channel: Dataset, path: Path) -> str:
-    """From the code of the channel's source, else from its meaning or the channel's label."""
+    """Find the lead by the code of the channel's source, else by its meaning or the channel's label."""
     names = [str(channel.get("ChannelLabel") or "")]
     for coded in channel.get("ChannelSourceSequence") or ():
         if (number := _CODE.fullmatch(str(coded.get("CodeValue")))) and number[1] in _NUMBERED:

@@ -1,8 +1,8 @@
 """GE MUSE XML, HL7 aECG and SCP-ECG files, through ecgdatakit.
 
-The package decodes; this module checks the file before and the result after: XML without entities, checksums, voltage
-units, leads of one length and rate. MUSE exports have eight leads; the other four follow from I and II
-(`EcgPreprocessing`).
+The package decodes the file. This module checks the file before and the result after: no XML entities, valid
+checksums, known voltage units, and leads of equal length and rate. MUSE exports have eight leads; the other four are
+derived from I and II (`EcgPreprocessing`).
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
     from ecgdatakit import ECGRecord, Lead
 
 MAX_ELEMENTS = 500_000
-"""Of an XML file: half an hour's beats with all their waves. An element takes 200 bytes and more, and 20 us."""
+"""Limit for an XML file: half an hour of beats with their waves. Each element takes at least 200 bytes and 20 us."""
 
 
 def read_xml(path: Path, id: str, source: str = "", unit: str | float | None = None) -> Recording:
-    """The rhythm of a GE MUSE ('RestingECG') or HL7 aECG ('AnnotatedECG') file in mV, by its root element.
+    """Read the rhythm of a GE MUSE ('RestingECG') or HL7 aECG ('AnnotatedECG') file in mV.
 
-    Entities are refused, and nothing outside the file is read. unit: size of a stored unit, instead of the file's
-    scale. Raises InputError for anything else.
+    The root element decides the format. Entities are refused, and nothing outside the file is read. unit: size of a
+    stored unit, used instead of the file's scale. Raises InputError for any other file.
     """
     root = _root(read_bytes(path), path)
     if root not in ("RestingECG", "AnnotatedECG"):
         raise InputError(
-            f"{path}: is XML of another kind, its root is '{root[:80]}'; GE MUSE ('RestingECG') and HL7 aECG "
-            "('AnnotatedECG') are read"
+            f"{path}: is not an ECG: the root element is '{root[:80]}'; only GE MUSE ('RestingECG') and HL7 aECG "
+            "('AnnotatedECG') can be read"
         )
 
     def parse() -> ECGRecord:
@@ -52,9 +52,9 @@ def read_xml(path: Path, id: str, source: str = "", unit: str | float | None = N
 
 
 def read_scp(path: Path, id: str, source: str = "", unit: str | float | None = None) -> Recording:
-    """The rhythm of an SCP-ECG file (EN 1064, ISO 11073-91064) in mV; unit: see `read_xml`. Raises InputError.
+    """Read the rhythm of an SCP-ECG file (EN 1064, ISO 11073-91064) in mV. unit: see `read_xml`. Raises InputError.
 
-    Compressed files take 0.1 s and more: their Huffman codes are decoded bit by bit.
+    Compressed files take at least 0.1 s: their Huffman codes are decoded bit by bit.
     """
     content = read_bytes(path)
     check_size(8 * _declared_samples(content), len(content), f"{path}: its signal")  # decoded as int64
@@ -68,8 +68,8 @@ def read_scp(path: Path, id: str, source: str = "", unit: str | float | None = N
 
 
 def _declared_samples(content: bytes) -> int:
-    """Samples of all leads that section 3 of an SCP-ECG file declares, 0 if the file has no such section."""
-    pointers = content[22:142]  # behind checksum, size and the header of section 0: number, length, place from 1
+    """Number of samples that section 3 of an SCP-ECG file declares over all leads; 0 without such a section."""
+    pointers = content[22:142]  # after the checksum, size and header of section 0: number, length, place from 1
     for section, length, place in struct.iter_unpack("<HII", pointers[: len(pointers) // 10 * 10]):
         if section == 3 and length and place + 15 < len(content):
             leads = content[place + 17 :][: 9 * content[place + 15]]
@@ -79,7 +79,7 @@ def _declared_samples(content: bytes) -> int:
 
 
 def _root(content: bytes, path: Path) -> str:
-    """Name of the root element of well-formed XML that declares no entity and has a bounded number of elements."""
+    """Return the name of the root element. Raises InputError for malformed XML, entities or too many elements."""
     root, count = "", 0
     parser = expat.ParserCreate(namespace_separator=" ")
 
@@ -89,12 +89,12 @@ def _root(content: bytes, path: Path) -> str:
         root, count = root or name, count + 1
         if count > MAX_ELEMENTS:
             raise InputError(f"{path}: has more than {MAX_ELEMENTS} XML elements; is it an ECG?")
-        # ecgdatakit replaces a scale that is not a number by 1, and an origin by 0.
+        # ecgdatakit replaces a scale that is not a number with 1, and such an origin with 0.
         if name in ("scale", "origin") and root == "AnnotatedECG" and not _is_number(attributes.get("value", "")):
             raise InputError(f"{path}: {name} '{attributes.get('value', '')[:40]}' is not a finite number")
 
     def refuse(*_: object) -> NoReturn:
-        raise InputError(f"{path}: declares XML entities, which are refused because they can hide or bloat content")
+        raise InputError(f"{path}: declares XML entities, which are refused because they can hide or inflate content")
 
     parser.StartElementHandler = start
     parser.EntityDeclHandler = refuse
@@ -102,7 +102,7 @@ def _root(content: bytes, path: Path) -> str:
         parser.Parse(content, True)
     except InputError:
         raise
-    except (expat.ExpatError, LookupError, ValueError) as error:  # the latter two for unknown encodings
+    except (expat.ExpatError, LookupError, ValueError) as error:  # the last two are raised for unknown encodings
         raise InputError(
             f"{path}: is not well-formed XML ({error}); it is truncated, damaged, or not in the encoding it declares"
         ) from error
@@ -114,8 +114,8 @@ def _recording(parse: Callable[[], ECGRecord], path: Path, id: str, source: str,
     signal = [_millivolts(lead, path, unit) for lead in record.leads]
     spans = {(len(lead.samples), lead.sampling_rate, lead.annotations.get("start_sample")) for lead in record.leads}
     if len(spans) != 1:
-        found = ", ".join(f"{lead.label} {len(lead.samples)} at {lead.sampling_rate} Hz" for lead in record.leads)
-        raise InputError(f"{path}: its leads do not cover the same time (samples: {found})")
+        samples = ", ".join(f"{lead.label} {len(lead.samples)} at {lead.sampling_rate} Hz" for lead in record.leads)
+        raise InputError(f"{path}: its leads do not cover the same time (samples: {samples})")
     texts = (" ".join(part for part in statement if part).strip() for statement in record.interpretation.statements)
     patient = record.patient
     recording = Recording(
@@ -136,7 +136,7 @@ def _recording(parse: Callable[[], ECGRecord], path: Path, id: str, source: str,
 
 
 def _parsed(parse: Callable[[], ECGRecord], path: Path) -> tuple[ECGRecord, list[str]]:
-    """What ecgdatakit makes of the file, and what it warns of; a wrong checksum is an error."""
+    """Parse a file with ecgdatakit and collect its warnings; a wrong checksum is an error."""
     try:
         from ecgdatakit import ChecksumWarning
 
@@ -152,7 +152,7 @@ def _parsed(parse: Callable[[], ECGRecord], path: Path) -> tuple[ECGRecord, list
         raise InputError(f"{path}: cannot be read ({type(error).__name__}: {why})") from error
     for warning in caught:
         if issubclass(warning.category, ChecksumWarning):
-            raise InputError(f"{path}: is damaged or was changed: {reason(warning.message)}")
+            raise InputError(f"{path}: is damaged or was modified: {reason(warning.message)}")
     return record, [reason(warning.message) for warning in caught]
 
 
@@ -164,14 +164,15 @@ def _is_number(text: str) -> bool:
 
 
 def _millivolts(lead: Lead, path: Path, unit: str | float | None) -> np.ndarray:
-    """(T,) float64. ecgdatakit leaves stored values as they are and says what one of them is."""
+    """(T,) float64. ecgdatakit does not scale the stored values, but reports the unit."""
     if unit is not None:
         return lead.samples * millivolts_per(unit, str(path))
     if not lead.resolution_unit:
-        raise InputError(f"{path}: '{lead.label}' has no voltage unit; give --unit")
+        raise InputError(f"{path}: '{lead.label}' has no voltage unit; pass --unit")
     if not np.isfinite(lead.resolution) or not np.isfinite(lead.offset) or not lead.resolution:
         raise InputError(
-            f"{path}: '{lead.label}': one unit is {lead.resolution:g} {lead.resolution_unit}, offset {lead.offset:g}; "
+            f"{path}: '{lead.label}': the stored unit is {lead.resolution:g} {lead.resolution_unit}, the offset "
+            f"{lead.offset:g}; "
             "both must be finite, and the unit must not be 0"
         )
     with np.errstate(over="ignore"):  # a recording refuses voltages that are not finite
