@@ -62,3 +62,8 @@ def test_schedules_are_drawn_as_they_are(tmp_path):
     exact = training(write(tmp_path, "step,lr\n" + "\n".join(lines) + "\n"))
     assert smoothed.count("stroke: var(--series-") == 2  # the values, faint, and their mean
     assert exact.count("stroke: var(--series-") == 1
+
+
+def test_numbers_at_the_end_of_the_range_are_drawn(tmp_path):
+    run = write(tmp_path, "step,loss\n1,1e308\n2,-1e308\n3,1.7e308\n")
+    assert "<svg" in training(run)

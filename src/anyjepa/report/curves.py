@@ -24,6 +24,7 @@ _MEANING = {
     "uniformity": "Spread over the unit sphere: 0 if all representations are equal, more negative if they spread out.",
 }
 _WINDOW = 25  # logged steps
+_LARGEST = 1e300  # the axes of larger numbers overflow
 _POINTS = 600
 
 
@@ -73,6 +74,7 @@ def _panels(run: Contents, names: list[str], colour: str) -> Html:
 
 def _panel(name: str, curve: Curve, colour: str) -> Html:
     step, values = curve
+    values = np.where(np.abs(values) < _LARGEST, values, np.nan)
     finite = values[np.isfinite(values)]
     if not finite.size:
         return note(f"{name}: none of {len(values)} values is a finite number.")
@@ -100,7 +102,7 @@ def _panel(name: str, curve: Curve, colour: str) -> Html:
 def _caption(name: str, span: str, broken: int, count: int) -> Html:
     parts: list[object] = [tag("strong", name), f" {span}"]
     if broken:
-        parts.append(tag("span", f" {broken} of {count} values are not finite", class_="warn"))
+        parts.append(tag("span", f" {broken} of {count} values are not finite or too large to draw", class_="warn"))
     parts += [tag("span", text, class_="meaning") for key, text in _MEANING.items() if name.endswith(key)]
     return join(parts)
 
