@@ -65,5 +65,6 @@ def test_schedules_are_drawn_as_they_are(tmp_path):
 
 
 def test_numbers_at_the_end_of_the_range_are_drawn(tmp_path):
-    run = write(tmp_path, "step,loss\n1,1e308\n2,-1e308\n3,1.7e308\n")
+    run = write(tmp_path, "step,loss\n1,1e308\n2,-1e299\n3,1e299\n")
+    assert "1 of 3 values are not finite or too large" in training(run)
     assert "<svg" in training(run)
