@@ -17,7 +17,7 @@ def recipes(
         str | None, typer.Argument(metavar="NAME", help="Recipe or protocol to print, or path of a YAML file.")
     ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Print all settings, also those that have their default values.")
+        bool, typer.Option("--all", help="Also print simulator, augmentation, evaluation and optional settings.")
     ] = False,
     imports: ImportOption = None,
 ) -> None:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from anyjepa.errors import InputError, reason
 from anyjepa.parts import Part
 
 Uniforms = NDArray[np.float64]  # random numbers in [0, 1)
@@ -20,7 +21,8 @@ Uniforms = NDArray[np.float64]  # random numbers in [0, 1)
 class Masks(NamedTuple):
     """One group of targets and the context to predict them from.
 
-    context: (B, K) token numbers; targets: (B, M, T), M blocks per sample, each predicted on its own.
+    context: (B, K) token numbers; targets: (B, M, T), M blocks per sample, each predicted on its own. A token may be in
+    several blocks, and in context and targets; it is then easy to predict.
     `*_valid`: bool, False where an entry is padding; None if every entry is valid.
     """
 
@@ -89,24 +91,35 @@ class MaskSampler(Part):
         """
 
     def draw(self, grid: tuple[int, ...], batch: int, rng: np.random.Generator) -> list[Masks]:
-        """The masks of a batch, drawn by `rng`. Raises ValueError if `sample` returns what does not fit the batch."""
-        shared, own = self.draws(grid)
-        groups = self.sample(grid, rng.random(shared), rng.random((batch, own)))
+        """The masks of a batch, drawn by `rng`. Raises InputError if they do not fit the batch."""
+        try:
+            shared, own = self.draws(grid)
+            groups = self.sample(grid, rng.random(shared), rng.random((batch, own)))
+        except InputError:
+            raise
+        except Exception as error:  # a user's sampler can raise anything
+            shape = " x ".join(map(str, grid))
+            raise InputError(f"{self.kind}: sampling masks on a grid of {shape} failed ({reason(error)})") from error
+        if not isinstance(groups, list) or not all(isinstance(masks, Masks) for masks in groups):
+            raise InputError(f"{self.kind}: sample must return a list of Masks")
         for masks in groups:
             self._check("context", "(B, K)", masks.context, masks.context_valid, batch, prod(grid))
             self._check("targets", "(B, M, T)", masks.targets, masks.targets_valid, batch, prod(grid))
         return groups
 
     def _check(self, name: str, axes: str, index: Tensor, valid: Tensor | None, batch: int, tokens: int) -> None:
-        where, shape = f"{self.kind}: {name}", tuple(index.shape)
+        where = f"{self.kind}: {name}"
+        if not isinstance(index, Tensor):
+            raise InputError(f"{where} must be a torch.Tensor, got {type(index).__name__}")
+        shape = tuple(index.shape)
         if index.ndim != 1 + axes.count(",") or shape[0] != batch or index.dtype != torch.int64:
-            raise ValueError(f"{where} must be int64 of shape {axes} with B = {batch}, got {index.dtype} {shape}")
+            raise InputError(f"{where} must be int64 of shape {axes} with B = {batch}, got {index.dtype} {shape}")
         if valid is not None and (valid.shape != index.shape or valid.dtype != torch.bool):
-            raise ValueError(f"{where}_valid must be bool of shape {shape}, got {valid.dtype} {tuple(valid.shape)}")
+            raise InputError(f"{where}_valid must be bool of shape {shape}, got {valid.dtype} {tuple(valid.shape)}")
         if prod(shape[1:]) == 0 or (valid is not None and not valid.flatten(1).any(1).all()):
-            raise ValueError(f"{where} of a sample is empty")
+            raise InputError(f"{where} of a sample is empty")
         if int(index.min()) < 0 or int(index.max()) >= tokens:
-            raise ValueError(f"{where} must hold token numbers from 0 to {tokens - 1}")
+            raise InputError(f"{where} must hold token numbers from 0 to {tokens - 1}")
 
 
 class Coverage(NamedTuple):

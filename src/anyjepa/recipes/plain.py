@@ -84,6 +84,15 @@ def set_key(plain: dict[str, Any], key: str, value: object) -> list[str]:
     return notices
 
 
+def without_tables(edits: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables of edits by dotted key; a table with a `kind` is one value."""
+    keys = {}
+    for key, value in edits.items():
+        nested = isinstance(value, Mapping) and "kind" not in value
+        keys |= without_tables(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return keys
+
+
 def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Flatten nested tables into one with dotted keys."""
     keys = {}

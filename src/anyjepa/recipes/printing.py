@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from textwrap import wrap
 
@@ -63,4 +64,4 @@ def _commented(line: str, comment: str, indent: str) -> Iterator[str]:
 def _summary(config: Config) -> str:
     """The first sentence of the docstring of a config."""
     paragraph = (type(config).__doc__ or "").strip().partition("\n\n")[0]
-    return " ".join(paragraph.split()).partition(". ")[0]
+    return re.split(r"\. (?=[A-Z])", " ".join(paragraph.split()))[0]

@@ -12,13 +12,14 @@ from pydantic import Field, model_validator
 from anyjepa.config import Config, validated
 from anyjepa.data.modalities import USUAL, AnyDataConfig
 from anyjepa.data.modality import DataConfig
+from anyjepa.errors import InputError
 from anyjepa.evaluation.protocol import EvaluationConfig
 from anyjepa.nn.tokens import token_grid
 from anyjepa.objectives.build import AnyObjectiveConfig
 from anyjepa.objectives.paired import PairedPredictionConfig
 from anyjepa.perturbation.config import PerturbationConfig
 from anyjepa.recipes.cost import check_cost
-from anyjepa.recipes.plain import apply_edit, flat, read_recipe, recipe_names, set_key
+from anyjepa.recipes.plain import apply_edit, flat, read_recipe, recipe_names, set_key, without_tables
 from anyjepa.training.config import TrainingConfig
 
 MOST_CHANGES = 6  # that are listed
@@ -63,7 +64,7 @@ class Recipe(Config):
         encoder, predictor = self.objective.encoder, getattr(self.objective, "predictor", None)
         if self.perturbation is not None and not _has_conditions(self.data):
             raise ValueError(f"perturbation: these settings are for cells, and data.kind is {self.data.kind}")
-        grid = token_grid(self.data.size, encoder.patch)
+        grid = self.grid
         check_cost(encoder, self.data.channels, self.data.size, grid, self.training)
         self.objective.check(grid)
         if self.data.weighted and self.training.order != "replacement":
@@ -88,6 +89,11 @@ class Recipe(Config):
             raise ValueError("data.absolute_time needs encoder.positions.span=grid: stretched positions have no place")
         return self
 
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Tokens of a full input along each axis."""
+        return token_grid(self.data.size, self.objective.encoder.patch)
+
 
 def _has_conditions(data: DataConfig | None) -> bool:
     """Whether records come in pairs with what was done to the second one, as perturbed cells do."""
@@ -106,15 +112,20 @@ def load_recipe(name: str | Path, edits: Edits = ()) -> tuple[Recipe, list[str]]
 def edited(recipe: Recipe, edits: Edits, where: str = "") -> tuple[Recipe, list[str]]:
     """Apply edits to a recipe, and return notices about what else changed.
 
-    edits: texts of the form 'a.b=value', or values by dotted key; a value may also be a part, such as a mask sampler.
+    edits: texts of the form 'a.b=value', or values by dotted key or in nested tables; a value may also be a part, such
+    as a mask sampler, and a table with a `kind` replaces the one that is there.
 
     An edit of a `kind` drops the keys of the old kind. An edit of training.steps alone shortens a warm-up that would
     not end before the training does. Raises InputError.
     """
     plain = recipe.model_dump(mode="json")  # every default filled in, so that any key can be edited
     if isinstance(edits, Mapping):
+        edits = without_tables(edits)
         notices = [notice for key, value in edits.items() for notice in set_key(plain, key, value)]
     else:
+        edits = [edits] if isinstance(edits, str) else list(edits)
+        if any(not isinstance(edit, str) for edit in edits):
+            raise InputError("edits must be texts such as 'training.steps=1000', or one dictionary of values by key")
         notices = [notice for edit in edits for notice in apply_edit(plain, edit)]
     steps, warmup = plain["training"]["steps"], recipe.training.optimiser.warmup
     alone = not any(edit.startswith("training.optimiser") for edit in edits)

@@ -13,7 +13,6 @@ from anyjepa.data.modalities import modality_of
 from anyjepa.masks.base import Masks, coverage, members
 from anyjepa.masks.blocks import BlocksConfig
 from anyjepa.masks.tubes import TubesConfig
-from anyjepa.nn.tokens import token_grid
 from anyjepa.randomness import generator
 from anyjepa.runs.folder import Run
 from anyjepa.runs.thumbnails import thumbnails
@@ -30,7 +29,7 @@ def keep_masks(run: Run, dataset: Dataset) -> None:
     drawing = modality_of(recipe.data).drawing
     if masks is None or drawing is None:
         return
-    grid = token_grid(recipe.data.size, recipe.objective.encoder.patch)
+    grid = recipe.grid
     counted = isinstance(masks, BlocksConfig | TubesConfig)
     steps = range(ceil(COUNTED / recipe.training.batch_size) if counted else 1)
     batches = [step_masks(masks, grid, recipe.training, step) for step in steps]

@@ -17,7 +17,7 @@ from anyjepa.data.samples import signal_hashes
 from anyjepa.errors import InputError
 from anyjepa.objectives.base import Objective
 from anyjepa.objectives.build import check_parameters
-from anyjepa.randomness import torch_seed
+from anyjepa.randomness import generator, torch_seed
 from anyjepa.recipes.plain import flat
 from anyjepa.recipes.schema import Edits, Recipe, changes, edited, load_recipe
 from anyjepa.runs.folder import Run, check_unused, killed_before_it_began, new_run, open_run
@@ -118,7 +118,10 @@ def build_objective(recipe: Recipe) -> Objective:
     """Make the objective of a recipe, initialised with its seed. Raises InputError if its sizes do not match."""
     check_objective(recipe)
     torch.manual_seed(torch_seed(recipe.training.seed))
-    return recipe.objective.build(recipe.data.channels, recipe.data.size, recipe.data.other)
+    objective = recipe.objective.build(recipe.data.channels, recipe.data.size, recipe.data.other)
+    if objective.masks is not None:  # a sampler that fails does so before there is a run folder
+        objective.masks.draw(recipe.grid, 2, generator(recipe.training.seed, "masks", 0))
+    return objective
 
 
 def check_objective(recipe: Recipe) -> None:
