@@ -25,7 +25,7 @@ from anyjepa.runs.mask_pictures import keep_masks
 from anyjepa.torch_defaults import torch_defaults
 from anyjepa.training.cluster import check_launch, is_first
 from anyjepa.training.fit import check_loggers, fit
-from anyjepa.weights.folder import save_pretrained
+from anyjepa.weights.folder import check_savable, save_pretrained
 from anyjepa.weights.model import Provenance, TrainingRecords
 
 FREE = (  # keys that may differ when a run resumes, because they do not change its results
@@ -121,6 +121,7 @@ def build_objective(recipe: Recipe) -> Objective:
     objective = recipe.objective.build(recipe.data.channels, recipe.data.size, recipe.data.other)
     if objective.masks is not None:  # a sampler that fails does so before there is a run folder
         objective.masks.draw(recipe.grid, 2, generator(recipe.training.seed, "masks", 0))
+    check_savable(objective)
     return objective
 
 

@@ -65,18 +65,31 @@ def save_pretrained(
 ) -> Path:
     """Write a pretrained objective: the teacher as the model, if there is one, and the student. See `save_model`."""
     parts, student = model.parts(), model.student
-    second = parts.get("second")
-    config = ModelConfig(
-        objective=model.config,
-        channels=student.channels,
-        size=student.size,
-        other=second.size if isinstance(second, Encoder) else None,
-        weights=next(iter(model.encoders())),
-        predictor="predictor" in parts,
-        provenance=provenance,
-    )
     other = None if parts["encoder"] is student else nn.ModuleDict({"encoder": student}).state_dict()
+    config = _config(str(folder), model, provenance)
     return save_model(folder, config, nn.ModuleDict(parts).state_dict(), preprocessing, other, records)
+
+
+def check_savable(model: Objective) -> None:
+    """Raise InputError if a model folder cannot hold an objective, whose config builds other parts than it has."""
+    where = f"objective {model.config.kind}"
+    config = _config(where, model, Provenance(data=""))
+    fit_parts(where, config, nn.ModuleDict(model.parts()).state_dict())
+
+
+def _config(where: str, model: Objective, provenance: Provenance) -> ModelConfig:
+    parts = model.parts()
+    second = parts.get("second")
+    settings = {
+        "objective": model.config,
+        "channels": model.student.channels,
+        "size": model.student.size,
+        "other": second.size if isinstance(second, Encoder) else None,
+        "weights": next(iter(model.encoders())),
+        "predictor": "predictor" in parts,
+        "provenance": provenance,
+    }
+    return validated(ModelConfig, settings, where)
 
 
 def save_model(

@@ -154,8 +154,6 @@ class ModelConfig(Config):
         tokens = prod(token_grid(self.size, self.objective.encoder.patch))
         for name, part in _parts(self.objective).items():
             check_table(tokens, part.dim, name)
-        if self.predictor and getattr(self.objective, "predictor", None) is None:
-            raise ValueError(f"predictor is true, but a {self.objective.kind} model has none")
         if self.other is not None:
             if self.second is None:
                 raise ValueError("other is set, but the objective has no target.encoder")
@@ -165,7 +163,7 @@ class ModelConfig(Config):
     @property
     def second(self) -> AnyEncoderConfig | None:
         """The encoder of a second modality, if the model has one."""
-        return self.objective.second if isinstance(self.objective, PairedPredictionConfig) else None
+        return self.objective.second
 
     def architecture(self) -> dict[str, object]:
         """The keys that the tensors depend on: all but the provenance, the versions and the thresholds."""
@@ -200,6 +198,8 @@ class Parts(nn.Module):
         self.predictor = self.head = self.second = None
         if config.predictor:
             self.predictor = config.objective.build_predictor(self.encoder.grid)
+            if self.predictor is None:
+                raise ValueError(f"predictor is true, but a {config.objective.kind} model has none")
         if config.other is not None and config.second is not None:
             self.second = config.second.build(config.channels, config.other)
             if (own := prod(self.encoder.grid)) != (there := prod(self.second.grid)):
