@@ -613,7 +613,7 @@ def test_import_takes_the_constants_of_a_named_data_set(cli, golden, tmp_path):
     assert tuple(json.loads((tmp_path / "model/preprocessing.json").read_text())["std"]) == CATALOGUE["cpsc"].std
     assert "did you mean 'ptb-xl'?" in cli(*command, "--statistics", "ptbxl").err
     command[3] = golden / "ecg_jepa/eval_fc_best_chkpt.pt"
-    assert "a classifier carries its own constants" in cli(*command, "--statistics", "cpsc").err
+    assert "a classifier has its own constants" in cli(*command, "--statistics", "cpsc").err
 
 
 @pytest.mark.long

@@ -86,7 +86,7 @@ def test_yaml_with_aliases_is_what_it_says() -> None:
     ("text", "message"),
     [
         ("a: 1\nb: 2\na: 3", "key 'a' occurs twice"),
-        ("a: &a [*a]", "a table or list that contains it"),
+        ("a: &a [*a]", "a value in it contains itself"),
         ("a: [", "not YAML"),
     ],
 )
