@@ -78,10 +78,3 @@ def test_in_python_an_object_or_a_class_stands_for_a_table(folder: Path) -> None
         recipe, _ = load_recipe("ijepa-demo", {"objective.masks": part, "training.steps": 4})
         assert recipe.objective.masks == Checkerboard(size=size)
         assert recipe.training.steps == 4
-
-
-def test_an_array_is_refused_by_pretrain_in_one_line() -> None:
-    with pytest.raises(
-        anyjepa.InputError, match="data: files, folders or a prepared data set are expected, got ndarray"
-    ):
-        anyjepa.pretrain("ijepa-demo", np.zeros((4, 32, 32, 3), np.uint8))  # type: ignore[arg-type]

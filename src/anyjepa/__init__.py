@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from anyjepa.errors import DataWarning, InputError
+    from anyjepa.runs.embed import embed
     from anyjepa.runs.evaluate import evaluate
     from anyjepa.runs.fit import fit
     from anyjepa.runs.labelled import LabelFile
@@ -28,6 +29,7 @@ __all__ = [
     "InputError",
     "LabelFile",
     "Model",
+    "embed",
     "evaluate",
     "fit",
     "load",
@@ -40,6 +42,7 @@ _HOMES = {
     "InputError": "anyjepa.errors",
     "LabelFile": "anyjepa.runs.labelled",
     "Model": "anyjepa.runs.model",
+    "embed": "anyjepa.runs.embed",
     "evaluate": "anyjepa.runs.evaluate",
     "fit": "anyjepa.runs.fit",
     "load": "anyjepa.runs.model",

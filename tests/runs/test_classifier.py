@@ -285,7 +285,7 @@ def test_a_table_of_labels_may_be_a_file(tiny_run, records, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"seedz": 3}, r"^evaluation: unknown key 'seedz'; did you mean 'seeds'\?$"),
+        ({"settings": {"seedz": 3}}, r"^evaluation: unknown key 'seedz'; did you mean 'seeds'\?$"),
         ({"settings": {"finetune": {"fit": {"emma": 0.9}}}}, r"unknown key 'finetune.fit.emma'; did you mean 'ema'\?$"),
         ({"seeds": 0}, r"^evaluation: seeds must be greater than 0, got 0$"),
     ],

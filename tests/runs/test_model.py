@@ -156,7 +156,7 @@ def test_encode_gives_patch_tokens(model, signals):
 def test_fit_takes_arrays_in_one_call(tiny_recipe, signals, tmp_path):
     patients = [f"p{i}" for i in range(6)]
     model = anyjepa.fit(
-        signals, fs=100, leads=LEADS, patients=patients, recipe=tiny_recipe, output=tmp_path / "run",
+        signals, fs=100, leads=LEADS, groups=patients, recipe=tiny_recipe, output=tmp_path / "run",
         edits=["training.batch_size=4", "data.leads=[I, II]"],
     )  # fmt: skip
     assert model.embed(signals, fs=100, leads=LEADS).shape == (6, 16)
@@ -289,8 +289,8 @@ def test_two_runs_of_a_recipe_are_equal(tiny_recipe, tiny_run, tmp_path):
 
 
 def test_settings_are_laid_over_the_recipes_table_by_table(tiny_run):
-    settings = {"supervised": {"fit": {"lr": 0.5}}, "windows": {"stride": 7}}
-    result = anyjepa.evaluate(tiny_run, settings=settings, supervised={"fit": {"warmup": 0}}, name="merged")
+    settings = {"supervised": {"fit": {"lr": 0.5, "warmup": 0}}, "windows": {"stride": 7}}
+    result = anyjepa.evaluate(tiny_run, settings=settings, name="merged")
     fit = result.settings["supervised"]["fit"]
     assert (fit["steps"], fit["lr"], fit["warmup"]) == (3, 0.5, 0)  # steps: the recipe's
     assert (result.settings["windows"]["stride"], result.settings["windows"]["length"]) == (7, 400)

@@ -99,9 +99,9 @@ def warn_of_skipped(skipped: Mapping[str, str]) -> None:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ArrayDataset(Dataset):
-    """Prepared records of one size in memory. Every crop is a whole record."""
+    """Prepared records in memory. Every crop is a whole record, so training needs records of one size."""
 
-    values: np.ndarray  # (N, C, *samples) float32
+    values: Sequence[np.ndarray] | np.ndarray  # N times (C, *samples) float32
 
     @classmethod
     def of(
@@ -147,7 +147,7 @@ class ArrayDataset(Dataset):
 
     @property
     def longest(self) -> int:
-        return self.values.shape[2]
+        return max(len(value[0]) for value in self.values)
 
     def crops(self, indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
-        return self.values[list(indices)], np.zeros(len(indices))
+        return np.stack([self.values[index] for index in indices]), np.zeros(len(indices))

@@ -12,6 +12,7 @@ from anyjepa.data.dataset import Dataset, OnError
 from anyjepa.data.ecg.modality import ECG
 from anyjepa.data.images.modality import IMAGES
 from anyjepa.data.modality import DataConfig, Modality, Preprocessing
+from anyjepa.data.records import Records
 from anyjepa.data.samples import Samples
 from anyjepa.data.series.modality import SERIES
 from anyjepa.data.video.modality import VIDEO
@@ -44,6 +45,17 @@ def training_data(config: DataConfig, paths: Sequence[Path], exclude: Sequence[s
     return modality_of(config).training_data(config, paths, exclude)
 
 
+def training_arrays(
+    config: DataConfig, records: Records, exclude: Sequence[str], options: Mapping[str, Any]
+) -> Dataset:
+    """The same from records in memory. options: fs, leads and unit of ECGs; None elsewhere. Raises InputError."""
+    modality = modality_of(config)
+    if modality.training_arrays is None:
+        raise InputError(f"data: training on {modality.records} reads files only; pass their paths")
+    options = _of_modality(modality, options)
+    return records.grouped(modality.training_arrays(config, records, exclude, **options))
+
+
 def evaluation_data(
     preprocessing: Preprocessing,
     paths: Sequence[Path],
@@ -58,17 +70,24 @@ def evaluation_data(
     modality = modality_of(preprocessing)
     if config is not None and modality_of(config) is not modality:
         raise InputError(f"the recipe is for {modality_of(config).records}, the model for {modality.records}")
+    options = _of_modality(modality, options)
+    return modality.evaluation_data(preprocessing, paths, config, on_error, **options)
+
+
+def prepare_arrays(preprocessing: Preprocessing, raw: Any, options: Mapping[str, Any]) -> Samples:
+    """Raw records in memory as a model sees them. options: as for `training_arrays`. Raises InputError."""
+    modality = modality_of(preprocessing)
+    return modality.prepare_arrays(preprocessing, raw, **_of_modality(modality, options))
+
+
+def _of_modality(modality: Modality, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that are set. Raises InputError for one that the modality does not have."""
     options = {name: value for name, value in options.items() if value is not None}
     for name in options:
         if name not in modality.options:
             fitting = " and ".join(m.records for m in MODALITIES.values() if name in m.options)
-            raise InputError(f"--{name} is for {fitting}; this is a model of {modality.records}")
-    return modality.evaluation_data(preprocessing, paths, config, on_error, **options)
-
-
-def prepare_arrays(preprocessing: Preprocessing, raw: Any, **options: Any) -> Samples:
-    """Raw records in memory as a model sees them. Raises InputError."""
-    return modality_of(preprocessing).prepare_arrays(preprocessing, raw, **options)
+            raise InputError(f"{name}: is for {fitting}; these are {modality.records}")
+    return options
 
 
 def read_preprocessing(plain: Mapping[str, Any], where: str) -> Preprocessing:

@@ -147,8 +147,19 @@ def prepare_arrays(preprocessing: Any, raw: Any) -> Samples:
     records = as_records(raw, preprocessing.kind)
     if isinstance(records, np.ndarray) and preprocessing.is_single(records):
         records = records[None]
-    signals = [preprocessing.prepare(record) for record in records]
+    signals = each(records, preprocessing.prepare)
     return ArraySamples(tuple(map(str, range(len(signals)))), signals)
+
+
+def each(records: Sequence[Any] | np.ndarray, do: Callable[[Any], np.ndarray]) -> list[np.ndarray]:
+    """Apply a function to every record. An InputError says which of several it was raised for."""
+    done = []
+    for place, record in enumerate(records):
+        try:
+            done.append(do(record))
+        except InputError as error:
+            raise InputError(f"record {place}: {error}" if len(records) > 1 else str(error)) from error
+    return done
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,8 +169,9 @@ class Modality:
     training_data(config, paths, exclude) gives the records that a recipe trains on, with statistics of their own;
     without paths these are the training part of the embedded data set, and `exclude` lists ids to leave out.
     evaluation_data(preprocessing, paths, config, on_error, **options) gives all records as a model sees them, with
-    their labels; without paths these are the embedded data set of `config`. All raise InputError for data that
-    cannot be used.
+    their labels; without paths these are the embedded data set of `config`.
+    training_arrays(config, records, exclude, **options) is training_data for `Records` in memory; None: training reads
+    files only. All raise InputError for data that cannot be used.
     """
 
     config: type[DataConfig]
@@ -168,7 +180,7 @@ class Modality:
     training_data: Callable[..., Dataset]
     evaluation_data: Callable[..., Dataset]
     prepare_arrays: Callable[..., Samples] = prepare_arrays  # (preprocessing, raw, **options)
-    training_arrays: Callable[..., Dataset] | None = None  # (config, raw, **options); None: training reads files only
+    training_arrays: Callable[..., Dataset] | None = None
     options: tuple[str, ...] = ()  # what files and arrays may not say of themselves, such as a rate
     inspection: Inspection | None = None
     drawing: Drawing | None = None  # how reports draw records; None: not at all

@@ -1,17 +1,19 @@
-"""Embed files and write a table."""
+"""Embed files or records in memory, and write a table of the vectors."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from anyjepa.data.dataset import Dataset, OnError
 from anyjepa.data.modalities import evaluation_data
+from anyjepa.data.records import as_paths
 from anyjepa.errors import InputError
 from anyjepa.objectives.base import Weights
+from anyjepa.runs.folder import Run
 from anyjepa.runs.formulas import write_csv
 from anyjepa.runs.model import Model, load
 from anyjepa.writing import replacing
@@ -20,6 +22,29 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SUFFIXES = (".parquet", ".npz", ".csv")
+
+
+def embed(
+    model: str | Path | Run | Model,
+    data: Any,
+    *,
+    weights: Weights | None = None,
+    fs: float | None = None,
+    leads: Sequence[str] | None = None,
+    unit: str | float | None = None,
+) -> np.ndarray:
+    """One vector per record, (N, D) float32, in the order of the data.
+
+    model: a run, a folder or Hugging Face id, or a loaded model. data: files or folders, or records in memory as for
+    `pretrain`. fs (Hz), leads (names of the rows) and unit: of ECGs whose files or arrays do not say so. Raises
+    InputError for a record that cannot be read or does not fit. `embed_files` also returns ids, and can skip records.
+    """
+    encoder = model if isinstance(model, Model) else load(model.folder if isinstance(model, Run) else model, weights)
+    if (paths := as_paths(data)) is None:
+        return encoder.embed(data, fs=fs, leads=leads, unit=unit)
+    if not paths:
+        raise InputError("embed: pass files, folders or records in memory")
+    return encoder.embed_samples(read_for(encoder, paths, False, fs, leads, unit))
 
 
 def embed_files(

@@ -12,6 +12,9 @@ from typing import Any
 from anyjepa.config import validated
 from anyjepa.data.dataset import Dataset, OnError
 from anyjepa.data.labels import LabelTable
+from anyjepa.data.modalities import modality_of
+from anyjepa.data.records import Records, as_paths, refuse_for_files
+from anyjepa.data.samples import signal_hashes
 from anyjepa.errors import InputError, did_you_mean
 from anyjepa.evaluation import protocol as protocols
 from anyjepa.evaluation.protocol import Candidate, EvaluationConfig
@@ -23,7 +26,7 @@ from anyjepa.recipes.presets import load_preset, preset_names
 from anyjepa.runs.classifier import refuse_other_model, write_classifier
 from anyjepa.runs.embedding_pictures import keep_embedding
 from anyjepa.runs.folder import Run, find_run
-from anyjepa.runs.labelled import LabelFile, labelled
+from anyjepa.runs.labelled import LabelFile, labelled, labelled_records
 from anyjepa.runs.model import Model, load
 from anyjepa.torch_defaults import torch_defaults
 
@@ -31,47 +34,76 @@ from anyjepa.torch_defaults import torch_defaults
 @torch_defaults()
 def evaluate(
     model: str | Path | Run | Model,
-    data: Sequence[Path | str] | Path | str = (),
+    data: Any = (),
     *,
     protocol: str = "linear",
     task: str | None = None,
-    labels: LabelFile | LabelTable | None = None,
+    labels: Any = None,
+    groups: Any = None,
+    ids: Any = None,
+    fs: float | None = None,
+    leads: Sequence[str] | None = None,
+    unit: str | float | None = None,
     weights: Weights | None = None,
     folds: int | None = None,
+    seeds: int | None = None,
+    low_shot: float | None = None,
+    min_count: int | None = None,
+    from_scratch: bool | None = None,
+    bootstrap: int | None = None,
     settings: Mapping[str, Any] | None = None,
-    unit: str | float | None = None,
     on_error: OnError = "raise",
     name: str | None = None,
     save_classifier: str | Path | None = None,
     progress: Callable[[str], None] = lambda row: None,
-    **changes: Any,
 ) -> Result:
     """Evaluate the encoder of a run, of a model folder or Hugging Face id, or a loaded one, next to its controls.
 
     The result of a run is saved as `results/<name>.json`, by default with a different name for different settings.
 
-    data: files or folders; without them, a run is evaluated on the embedded data set of its recipe, where training and
-    test patients differ. protocol: linear, knn, attentive, finetune, supervised, or the name of a published one
-    (`anyjepa recipes` lists them). task: a task of the data. labels: a table of labels instead. folds: number of folds
-    for cross-validation. unit: replaces the unit in the files. on_error: raise an error for a record that cannot be
-    read or prepared, or skip it with a warning. settings: keys of `EvaluationConfig`, which override those of the
-    recipe or the protocol. changes: the same as keyword arguments (seeds=, low_shot=, min_count=). save_classifier:
-    model folder for the encoder and its head of the first split, which `anyjepa predict` uses. progress: called with
-    each row's name before it is computed. Raises InputError.
+    data: files or folders, or records in memory as for `pretrain`; without data, a run is evaluated on the embedded
+    data set of its recipe, where training and test patients differ. protocol: linear, knn, attentive, finetune,
+    supervised, or the name of a published one (`anyjepa recipes` lists them). task: a task of the data. labels: the
+    class of each record in memory, or a `LabelFile` or `LabelTable`. groups, ids, fs, leads: of records in memory, see
+    `pretrain`. unit: of ECGs; of files, it replaces the unit in them. folds: number of folds for cross-validation.
+    on_error: raise an error for a record that cannot be read or prepared, or skip it with a warning. seeds, low_shot,
+    min_count, from_scratch, bootstrap: keys of `EvaluationConfig`, which override those of the recipe or the protocol.
+    settings: all other keys, as a nested table; progress: called with each row's name before it is computed.
+    save_classifier: model folder for the encoder and its head of the first split, which `anyjepa predict` uses. Raises
+    InputError.
     """
     run = model if isinstance(model, Run) else None if isinstance(model, Model) else find_run(Path(model))
     loaded = model if isinstance(model, Model) else load(run.model if run else str(model), weights)
-    paths = [Path(p) for p in ([data] if isinstance(data, (str, Path)) else data)]
+    paths = as_paths(data)
     if save_classifier:
         refuse_other_model(Path(save_classifier))
-    samples, table, task = labelled(loaded, run, paths, task, labels, unit=unit, on_error=on_error)
+    options = {"fs": fs, "leads": leads, "unit": unit}
+    of_file = labels if isinstance(labels, (LabelFile, LabelTable)) else None
+    own = None if of_file is not None else labels
+    if paths is None:
+        records = Records.of(data, labels=own, groups=groups, ids=ids)
+        if on_error == "skip":
+            raise InputError("on_error: skip is for files; remove records in memory that cannot be used")
+        samples, table, task = labelled_records(loaded, records, task, of_file, options)
+    else:
+        refuse_for_files({"labels": own, "groups": groups, "ids": ids, "fs": fs, "leads": leads})
+        samples, table, task = labelled(loaded, run, paths, task, of_file, unit=unit, on_error=on_error)
     usual = _protocol(protocol, run.recipe.evaluation if run else EvaluationConfig(), loaded)
+    chosen = {
+        "seeds": seeds,
+        "low_shot": low_shot,
+        "min_count": min_count,
+        "from_scratch": from_scratch,
+        "bootstrap": bootstrap,
+    }
+    changes = {key: value for key, value in chosen.items() if value is not None}
     requested = _config(usual, folds, merge(merge({}, settings or {}), changes))
     config = requested.model_copy(update={"windows": _windows(requested.windows, samples, loaded)})
     candidate = Candidate(loaded.encoder, loaded.loaded.weights, loaded.loaded.records)
-    embedded = f"embedded {samples.what[0]}"
-    where = ", ".join(path.name for path in paths) or embedded
-    unit_read = f", read as {unit}" if unit else ""
+    words = modality_of(loaded.preprocessing).dataset.what
+    origin = f"{words[0]} in memory" if paths is None else f"embedded {words[0]}"
+    where = ", ".join(path.name for path in paths or ()) or origin
+    unit_read = f", read as {unit}" if unit and paths is not None else ""
     what = f"{requested.title} of {task} on {where}{unit_read}"
     keep = partial(write_classifier, Path(save_classifier), loaded.loaded, what, samples) if save_classifier else None
     result = protocols.evaluate(
@@ -80,16 +112,17 @@ def evaluate(
         table,
         config,
         task=task,
-        data=(", ".join(str(p) for p in paths) or embedded) + unit_read,
-        sources=dict(zip(samples.ids, samples.source, strict=True)),
+        data=(", ".join(str(p) for p in paths or ()) or origin) + unit_read,
+        sources={} if paths is None else dict(zip(samples.ids, samples.source, strict=True)),
         patients=dict(zip(samples.ids, samples.groups, strict=True)),
-        what=samples.what,
+        what=words,
         cache=run.folder / "features" if run else None,
         progress=progress,
         keep=keep,
     )
     if run:
-        hidden = _hidden(requested, usual, labels, paths, unit)
+        arrays = None if paths is not None else (signal_hashes(samples), table.values.tolist(), table.groups)
+        hidden = _hidden(requested, usual, of_file, paths or (), unit, arrays)
         _keep(run, name or _name(requested, task, paths, loaded.loaded.weights, hidden), result)
         if config.protocol == "linear":
             keep_embedding(run, loaded, samples, table, config.windows)
@@ -130,10 +163,10 @@ def _windows(windows: Windows, samples: Dataset, model: Model) -> Windows:
     return windows.model_copy(update={"length": length, "absolute": model.preprocessing.absolute})
 
 
-def _name(config: EvaluationConfig, task: str, paths: Sequence[Path], weights: str, hidden: str) -> str:
+def _name(config: EvaluationConfig, task: str, paths: Sequence[Path] | None, weights: str, hidden: str) -> str:
     """File name of a result. Equal settings give the same name, so that a new result replaces the old one."""
     few = "" if config.low_shot is None else f"{config.low_shot}-{'labels' if config.low_shot >= 1 else 'share'}"
-    data = "-".join(path.resolve().stem for path in paths)
+    data = "arrays" if paths is None else "-".join(path.resolve().stem for path in paths)
     shown = "-".join(
         filter(None, (config.preset or config.protocol, task, few, data, weights if weights == "student" else ""))
     )
@@ -146,6 +179,7 @@ def _hidden(
     labels: LabelFile | LabelTable | None,
     paths: Sequence[Path],
     unit: str | float | None,
+    arrays: object,
 ) -> str:
     """Digest of what the name does not include: folders, columns, splits and settings; '' if all are usual."""
     table: Any = None
@@ -155,9 +189,9 @@ def _hidden(
         table = {**vars(labels), "values": labels.values.tolist()}
     settings, plain = (c.model_dump(exclude={"protocol", "low_shot"}) for c in (requested, usual))
     others = {key: value for key, value in settings.items() if value != plain[key]}
-    if table is None and not paths and unit is None and not others:
+    if table is None and not paths and arrays is None and unit is None and not others:
         return ""
-    question = (table, [path.resolve() for path in paths], unit, others)
+    question = (table, [path.resolve() for path in paths], unit, others, *([] if arrays is None else [arrays]))
     return blake2b(repr(question).encode(), digest_size=4).hexdigest()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from anyjepa.data.dataset import Dataset, OnError, warn_of_skipped
 from anyjepa.data.labels import LabelTable, read_label_table
 from anyjepa.data.modalities import evaluation_data
+from anyjepa.data.records import Records
 from anyjepa.errors import DataWarning, InputError
 from anyjepa.runs.folder import Run
 from anyjepa.runs.model import Model
@@ -66,10 +67,28 @@ def labelled(
     samples = samples.without_short(model.encoder.config.patch[0], on_error)
     warn_of_skipped(samples.skipped)
     if labels is not None:
-        groups = dict(zip(samples.ids, samples.groups, strict=True)) if samples.groups_known else None
-        return Labelled(samples, _table(labels, groups), _title(labels))
+        return Labelled(samples, _table(labels, _groups(samples)), _title(labels))
     task = task or _only(samples.tasks)
     return Labelled(*samples.for_task(task), task)
+
+
+def labelled_records(
+    model: Model, records: Records, task: str | None, labels: LabelFile | LabelTable | None, options: Mapping[str, Any]
+) -> Labelled:
+    """The same of records in memory, whose labels are their own unless `labels` is a table. Raises InputError."""
+    samples = records.dataset(model.prepared(records.raw, **options), model.preprocessing)
+    table = _table(labels, _groups(samples)) if labels is not None else records.table(samples)
+    if table is not None:
+        return Labelled(samples, table, "labels" if labels is None else _title(labels))
+    if not samples.tasks:
+        raise InputError("evaluate: pass labels, one class per record")
+    task = task or _only(samples.tasks)
+    return Labelled(*samples.for_task(task), task)
+
+
+def _groups(samples: Dataset) -> dict[str, str] | None:
+    """The group of each id, if the data have groups."""
+    return dict(zip(samples.ids, samples.groups, strict=True)) if samples.groups_known else None
 
 
 def _check_embedded(run: Run | None) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from anyjepa.data.modalities import prepare_arrays, read_preprocessing
 from anyjepa.data.modality import Preprocessing
+from anyjepa.data.records import raw_records
 from anyjepa.data.samples import Samples, SelectedSamples
 from anyjepa.errors import DataWarning, InputError
 from anyjepa.evaluation.features import mean_features
@@ -46,28 +47,52 @@ class Model:
         return self.encoder.dim
 
     @torch_defaults()
-    def embed(self, raw: np.ndarray | Sequence[np.ndarray], **how: Any) -> np.ndarray:
+    def embed(
+        self,
+        raw: Any,
+        *,
+        fs: float | None = None,
+        leads: Sequence[str] | None = None,
+        unit: str | float | None = None,
+    ) -> np.ndarray:
         """Raw records to one vector each, (N, D) float32: the mean of patch tokens.
 
-        raw: one record, or an array or list of records, as the modality's `prepare_arrays` takes them: images
-        (H, W, 3) uint8, ECGs (leads, samples). how: what the arrays do not say, for ECGs fs=, leads= and unit=.
+        raw: one record, an array or list of records, or a `torch.utils.data.Dataset`. Images are (H, W, 3) uint8,
+        videos (T, H, W, 3) uint8, series (channels, samples), ECGs (leads, samples), cells AnnData. fs (Hz), leads
+        (names of the rows; by default those of the model) and unit (by default mV) are for ECGs.
         Records longer than the model's input are read in half-overlapping windows. Raises InputError for records that
         do not fit.
         """
-        return self.embed_samples(self.prepared(raw, **how))
+        return self.embed_samples(self.prepared(raw, fs=fs, leads=leads, unit=unit))
 
     @torch_defaults()
-    def predict_classes(self, raw: np.ndarray | Sequence[np.ndarray], **how: Any) -> Predictions:
+    def predict_classes(
+        self,
+        raw: Any,
+        *,
+        fs: float | None = None,
+        leads: Sequence[str] | None = None,
+        unit: str | float | None = None,
+    ) -> Predictions:
         """Probabilities and decisions of the model's classifier for raw records; arguments as for `embed`.
 
         Raises InputError if the model has no classifier.
         """
         classifier_of(self.loaded)
-        return classify(self.loaded, self.preprocessing, self.prepared(raw, **how))
+        return classify(self.loaded, self.preprocessing, self.prepared(raw, fs=fs, leads=leads, unit=unit))
 
-    def prepared(self, raw: Any, **how: Any) -> Samples:
+    def prepared(
+        self,
+        raw: Any,
+        *,
+        fs: float | None = None,
+        leads: Sequence[str] | None = None,
+        unit: str | float | None = None,
+    ) -> Samples:
         """Raw records as the encoder sees them. Raises InputError for one shorter than a token."""
-        samples, patch = prepare_arrays(self.preprocessing, raw, **how), self.encoder.config.patch[0]
+        options = {"fs": fs, "leads": leads, "unit": unit}
+        samples = prepare_arrays(self.preprocessing, raw_records(raw), options)
+        patch = self.encoder.config.patch[0]
         for place, id in enumerate(samples.ids):
             if (length := samples[place].shape[1]) < patch:
                 rate, unit = (fs, "s") if (fs := self.preprocessing.rate) else (1, "samples")
@@ -87,13 +112,23 @@ class Model:
         return vectors
 
     @torch_defaults()
-    def surprise(self, raw: np.ndarray | Sequence[np.ndarray], horizon: int = 1, **how: Any) -> pd.DataFrame:
+    def surprise(
+        self,
+        raw: Any,
+        horizon: int = 1,
+        *,
+        fs: float | None = None,
+        leads: Sequence[str] | None = None,
+        unit: str | float | None = None,
+    ) -> pd.DataFrame:
         """How far each patch of raw records is from what a NEPA model expected; arguments as for `embed`.
 
         One row per patch with columns id, token, start_s and surprise: 1 - cosine of the patch's projection and its
         prediction from `horizon` patches before. Raises InputError for a model that does not predict the next patch.
         """
-        return surprise_table(self.loaded, self.preprocessing, self.prepared(raw, **how), horizon)
+        return surprise_table(
+            self.loaded, self.preprocessing, self.prepared(raw, fs=fs, leads=leads, unit=unit), horizon
+        )
 
     @torch_defaults()
     @torch.inference_mode()

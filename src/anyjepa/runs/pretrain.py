@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from anyjepa.data.dataset import Dataset, warn_of_skipped
-from anyjepa.data.modalities import modality_of, training_data
+from anyjepa.data.modalities import modality_of, training_arrays, training_data
+from anyjepa.data.records import Records, as_paths, refuse_for_files
 from anyjepa.data.samples import signal_hashes
 from anyjepa.errors import InputError
 from anyjepa.objectives.base import Objective
@@ -44,11 +45,17 @@ FREE = (  # keys that may differ when a run resumes, because they do not change 
 @torch_defaults()
 def pretrain(
     recipe: Recipe | str | Path,
-    data: Sequence[Path | str] | Path | str | Dataset = (),
+    data: Any = (),
     output: Path | str | None = None,
     *,
     edits: Edits = (),
     exclude: Sequence[str] = (),
+    labels: Any = None,
+    groups: Any = None,
+    ids: Any = None,
+    fs: float | None = None,
+    leads: Sequence[str] | None = None,
+    unit: str | float | None = None,
     resume: bool = False,
     devices: int = 1,
     nodes: int = 1,
@@ -57,35 +64,48 @@ def pretrain(
 ) -> Run:
     """Pretrain and return the run, whose `model` is the saved encoder.
 
-    data: files or folders, or a prepared data set; without data, the embedded data set of the recipe. edits:
-    'key=value' changes of the recipe, or values and parts by key, such as {"objective.masks": Checkerboard(size=2)}.
-    exclude: ids of records to exclude, such as a test set. resume: continue the run in `output`, with the same result
-    as without interruption; a finished run does not change. Raises InputError for wrong input, DivergedError if the
-    loss is not finite, and Interrupted (a KeyboardInterrupt) after Ctrl-C, SIGTERM, SIGHUP or a warning of Slurm, with
-    a checkpoint to resume from.
+    data: files or folders, or records in memory; without data, the embedded data set of the recipe. Records in memory
+    are an array whose first axis is the records, a list of arrays, AnnData, a `torch.utils.data.Dataset` of arrays or
+    of pairs of an array and a label, or a prepared data set. Of records in memory: groups is what belongs together,
+    such as the patient (None where unknown); ids are names of the records, by default their places; labels are only
+    checked, because pretraining does not use them. fs (Hz), leads (names of the rows) and unit ('mV', 'uV', 'V' or mV
+    per unit; by default mV) are for ECGs in memory.
+
+    edits: 'key=value' changes of the recipe, or values and parts by key, such as
+    {"objective.masks": Checkerboard(size=2)}. exclude: ids of records to exclude, such as a test set. resume: continue
+    the run in `output`, with the same result as without interruption; a finished run does not change.
+
+    Raises InputError for wrong input, DivergedError if the loss is not finite, and Interrupted (a KeyboardInterrupt)
+    after Ctrl-C, SIGTERM, SIGHUP or a warning of Slurm, with a checkpoint to resume from.
     """
     if not isinstance(recipe, Recipe):
         recipe, _ = load_recipe(recipe, edits)
     elif edits:
         recipe, _ = edited(recipe, edits)
-    if not isinstance(data, (str, Path, Dataset)) and not all(isinstance(path, (str, Path)) for path in data):
-        raise InputError(
-            f"data: files, folders or a prepared data set are expected, got {type(data).__name__}; "
-            "anyjepa.fit trains on ECGs in memory, and ArrayDataset.of makes a data set of any array"
-        )
-    paths = [] if isinstance(data, Dataset) else [Path(p) for p in ([data] if isinstance(data, (str, Path)) else data)]
+    paths = as_paths(data)
+    of_records = {"labels": labels, "groups": groups, "ids": ids}
+    options = {"fs": fs, "leads": leads, "unit": unit}
+    if paths is not None or isinstance(data, Dataset):
+        refuse_for_files(of_records | options)
     check_launch(devices, nodes)
     check_loggers(recipe.training.loggers)
     first = is_first(nodes)
     run = _run(recipe, Path(output) if output else None, resume, devices * nodes, strategy, first)
     check_objective(recipe)
-    dataset = _own(recipe, data, exclude) if isinstance(data, Dataset) else training_data(recipe.data, paths, exclude)
+    records = None
+    if paths is not None:
+        dataset = training_data(recipe.data, paths, exclude)
+    elif isinstance(data, Dataset):
+        dataset = _own(recipe, data, exclude)
+    else:
+        records = Records.of(data, **of_records)
+        dataset = training_arrays(recipe.data, records, exclude, options)
     objective = build_objective(recipe)
     hashes = signal_hashes(dataset) if first and not dataset.checksums else []
     with run.claimed() if first else nullcontext():
         if first:
             warn_of_skipped(dataset.skipped)
-            origin = paths or (["arrays"] if isinstance(data, Dataset) else ["embedded"])
+            origin = ["arrays"] if paths is None else paths or ["embedded"]
             _start(run, _described(dataset, dataset.checksums or hashes, origin), resume)
             keep_masks(run, dataset)
         fit(
@@ -109,7 +129,7 @@ def pretrain(
             if not hashes:  # write the model first, because reading all signals of a store takes long
                 save()
                 hashes = signal_hashes(dataset)
-            save(TrainingRecords.of(dataset.ids, dataset.groups, hashes, dataset.source))
+            save(_trained_on(dataset, records, hashes))
     return run
 
 
@@ -123,6 +143,14 @@ def build_objective(recipe: Recipe) -> Objective:
         objective.masks.draw(recipe.grid, 2, generator(recipe.training.seed, "masks", 0))
     check_savable(objective)
     return objective
+
+
+def _trained_on(dataset: Dataset, records: Records | None, hashes: Sequence[str]) -> TrainingRecords:
+    """Names that an evaluation may compare. Places in an array are none: other arrays have the same ones."""
+    if records is None:
+        return TrainingRecords.of(dataset.ids, dataset.groups, hashes, dataset.source)
+    ids = dataset.ids if records.named else ()
+    return TrainingRecords.of(ids, ids if records.groups is None else dataset.groups, hashes)
 
 
 def check_objective(recipe: Recipe) -> None:

@@ -13,6 +13,7 @@ CELLS = Modality(
     preprocessing=CellPreprocessing,
     dataset=CellDataset,
     training_data=source.training_data,
+    training_arrays=source.training_arrays,
     evaluation_data=source.evaluation_data,
     prepare_arrays=source.prepare_arrays,
     inspection=Inspection(

@@ -61,6 +61,9 @@ class CellPreprocessing(Preprocessing):
     def condition_dim(self) -> int:
         return self.encoding.width
 
+    def is_single(self, raw: np.ndarray) -> bool:
+        return raw.ndim == 1
+
     def prepare(self, raw: np.ndarray) -> np.ndarray:
         """log1p expression (G,) of the model's genes in its order -> (1, G) float32. InputError."""
         values = as_array(raw, "a cell").astype(np.float32)

@@ -25,6 +25,7 @@ from anyjepa.data.cells.simulator import CellSimulatorConfig, simulate
 from anyjepa.data.cells.splits import CellSplit, SplitConfig, split
 from anyjepa.data.cells.time_simulator import TimeSimulatorConfig, simulate_times
 from anyjepa.data.modality import DataConfig
+from anyjepa.data.records import Records, is_anndata
 from anyjepa.data.samples import ArraySamples, Samples
 from anyjepa.data.training_part import check_excluded
 from anyjepa.errors import InputError
@@ -97,7 +98,17 @@ def training_data(config: CellDataConfig, paths: Sequence[Path], exclude: Sequen
 
     Genes are chosen, controls drawn and features of genes computed from training cells only. Raises InputError.
     """
-    screen = find_screen(config, paths)
+    return _training_set(config, find_screen(config, paths), exclude)
+
+
+def training_arrays(config: CellDataConfig, records: Records, exclude: Sequence[str] = ()) -> CellDataset:
+    """The same of AnnData in memory."""
+    if not is_anndata(records.raw):
+        raise InputError("data: training on cells needs AnnData, which names genes and perturbations")
+    return _training_set(config, from_anndata(records.raw, config.file, bool(config.proteins)), exclude)
+
+
+def _training_set(config: CellDataConfig, screen: Screen, exclude: Sequence[str]) -> CellDataset:
     if screen.proteins is not None and (there := len(screen.proteins.names)) != config.proteins:
         raise InputError(
             f"{screen.source}: has {there} proteins, not data.proteins={config.proteins}; set it to {there}"

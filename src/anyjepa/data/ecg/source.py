@@ -24,6 +24,7 @@ from anyjepa.data.ecg.sets.catalogue import CATALOGUE
 from anyjepa.data.ecg.simulated.simulator import patient_split, simulate
 from anyjepa.data.ecg.store_dataset import published_elsewhere, stored_set
 from anyjepa.data.ecg.stores.store import Store, recognise, stores_in
+from anyjepa.data.records import Records
 from anyjepa.data.samples import ArraySamples
 from anyjepa.data.training_part import check_excluded
 from anyjepa.errors import DataWarning, InputError
@@ -49,15 +50,24 @@ def training_data(config: EcgDataConfig, paths: Sequence[Path], exclude: Sequenc
 
 def training_arrays(
     config: EcgDataConfig,
-    raw: Any,
+    records: Records,
+    exclude: Sequence[str] = (),
     *,
-    fs: float,
-    leads: Sequence[str],
+    fs: float | None = None,
+    leads: Sequence[str] | None = None,
     unit: str | float = "mV",
-    patients: Sequence[Any] | None = None,
 ) -> EcgDataset:
-    """Training data from arrays; see `from_arrays`. Raises InputError."""
-    return training_set(config, Selection(from_arrays(raw, fs=fs, leads=leads, unit=unit, patients=patients), {}))
+    """The same of ECGs in memory, (leads, samples) each; see `from_arrays`. Raises InputError."""
+    if leads is None:
+        raise InputError("leads: pass the names of the rows of each ECG, such as leads=['I', 'II', 'V1']")
+    recordings = from_arrays(records.raw, fs=_rate(fs), leads=leads, unit=unit, ids=records.ids)
+    return training_set(config, without(Selection(recordings, {}), exclude))
+
+
+def _rate(fs: float | None) -> float:
+    if fs is None:
+        raise InputError("fs: pass the sampling rate of the ECGs in Hz, such as fs=500")
+    return fs
 
 
 def evaluation_data(
@@ -98,7 +108,7 @@ def prepare_arrays(
     preprocessing: EcgPreprocessing,
     raw: Any,
     *,
-    fs: float,
+    fs: float | None = None,
     leads: Sequence[str] | None = None,
     unit: str | float = "mV",
 ) -> ArraySamples:
@@ -108,7 +118,7 @@ def prepare_arrays(
     Raises InputError for a missing lead or a wrong shape.
     """
     leads = preprocessing.leads if leads is None else leads
-    recordings = from_arrays(raw, fs=fs, leads=leads, unit=unit)
+    recordings = from_arrays(raw, fs=_rate(fs), leads=leads, unit=unit)
     return ArraySamples(tuple(r.id for r in recordings), [preprocessing.prepare(r) for r in recordings])
 
 

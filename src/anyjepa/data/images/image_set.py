@@ -25,6 +25,28 @@ class Images(Protocol):
     def checksums(self) -> tuple[str, ...]: ...
 
 
+@dataclass(frozen=True, eq=False)
+class ImageArrays:
+    """`Images` in memory that differ in size."""
+
+    images: Sequence[np.ndarray]  # (H, W, C) uint8 each
+    checksums: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(images: Sequence[np.ndarray]) -> np.ndarray | ImageArrays:
+        """One array if all are of one size."""
+        return np.stack(images) if len({image.shape for image in images}) == 1 else ImageArrays(images)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int, /) -> np.ndarray:
+        return self.images[index]
+
+    def rows(self, index: np.ndarray) -> ImageArrays:
+        return ImageArrays([self.images[i] for i in index])
+
+
 class Labels(NamedTuple):
     """One class per image."""
 

@@ -14,6 +14,7 @@ IMAGES = Modality(
     preprocessing=ImagePreprocessing,
     dataset=ImageDataset,
     training_data=source.training_data,
+    training_arrays=source.training_arrays,
     evaluation_data=source.evaluation_data,
     inspection=Inspection(inspection.inspect, inspection.render, recognise),
     drawing="images",

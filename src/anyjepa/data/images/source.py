@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from anyjepa.data.images.augmentation import AugmentationConfig
 from anyjepa.data.images.dataset import ImageDataset
-from anyjepa.data.images.image_set import ImageSet
+from anyjepa.data.images.image_set import ImageArrays, ImageSet
 from anyjepa.data.images.preprocessing import (
     CHANNELS,
     Colours,
@@ -19,11 +19,13 @@ from anyjepa.data.images.preprocessing import (
     Means,
     Side,
     Stds,
+    checked,
     fit_statistics,
 )
 from anyjepa.data.images.reading import read_images
 from anyjepa.data.images.simulator import ImageSimulatorConfig, simulate
-from anyjepa.data.modality import DataConfig
+from anyjepa.data.modality import DataConfig, each
+from anyjepa.data.records import Records
 from anyjepa.data.training_part import training_rows
 from anyjepa.errors import InputError
 
@@ -67,7 +69,16 @@ def training_data(config: ImageDataConfig, paths: Sequence[Path], exclude: Seque
 
     exclude: ids to leave out. Raises InputError.
     """
-    images = find_images(config, paths)
+    return _training_set(config, find_images(config, paths), exclude)
+
+
+def training_arrays(config: ImageDataConfig, records: Records, exclude: Sequence[str] = ()) -> ImageDataset:
+    """The same of images in memory: (height, width) or (height, width, 1 or 3) uint8 each, of any size."""
+    images = each(records.raw, checked)
+    return _training_set(config, ImageSet("array", records.ids, ImageArrays.of(images)), exclude)
+
+
+def _training_set(config: ImageDataConfig, images: ImageSet, exclude: Sequence[str]) -> ImageDataset:
     images = images.rows(training_rows(images.name, images.ids, images.split, config.part, exclude))
     mean, std = config.mean, config.std
     if mean is None or std is None:

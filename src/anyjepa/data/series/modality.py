@@ -14,6 +14,7 @@ SERIES = Modality(
     preprocessing=SeriesPreprocessing,
     dataset=SeriesDataset,
     training_data=source.training_data,
+    training_arrays=source.training_arrays,
     evaluation_data=source.evaluation_data,
     inspection=Inspection(inspection.inspect, render, inspection.recognise),
     drawing="series",

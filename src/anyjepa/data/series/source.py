@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from anyjepa.data.modality import DataConfig
+from anyjepa.data.records import Records
 from anyjepa.data.series.dataset import SeriesDataset
 from anyjepa.data.series.preprocessing import Gaps, SeriesPreprocessing, fit_statistics
 from anyjepa.data.series.reading import read
@@ -43,12 +44,29 @@ class SeriesDataConfig(DataConfig):
 def training_data(config: SeriesDataConfig, paths: Sequence[Path], exclude: Sequence[str] = ()) -> SeriesDataset:
     """What a recipe trains on: the embedded set without paths. exclude: ids to leave out. Raises InputError."""
     series, skipped = read(paths, config.on_error) if paths else (simulate(config.simulator), {})
+    return _training_set(config, series, skipped, exclude, report=bool(paths))
+
+
+def training_arrays(config: SeriesDataConfig, records: Records, exclude: Sequence[str] = ()) -> SeriesDataset:
+    """The same of series in memory: (channels, samples) each, NaN where a value is missing."""
+    series = [Series(id, values, source="array") for id, values in zip(records.ids, records.raw, strict=True)]
+    return _training_set(config, series, {}, exclude)
+
+
+def _training_set(
+    config: SeriesDataConfig,
+    series: Sequence[Series],
+    skipped: dict[str, str],
+    exclude: Sequence[str],
+    report: bool = True,
+) -> SeriesDataset:
+    """report: list series of other parts among the skipped ones."""
     ids = [one.id for one in series]
     check_excluded(exclude, ids)
     kept, usable = [], set(ids) - set(exclude)
     for one in series:
         if config.part == "train" and one.split not in (None, "train"):
-            if paths:
+            if report:
                 skipped[one.id] = f"{one.where}: is in the {one.split} part; data.part=all takes it"
         elif one.id in usable:
             kept.append(one)

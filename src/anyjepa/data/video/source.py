@@ -11,14 +11,15 @@ from pydantic import Field, PositiveInt, model_validator
 from anyjepa.data.images.augmentation import AugmentationConfig
 from anyjepa.data.images.preprocessing import CHANNELS, Colours, Means, Side, Stds
 from anyjepa.data.images.sets import mnist
-from anyjepa.data.modality import DataConfig
+from anyjepa.data.modality import DataConfig, each
+from anyjepa.data.records import Records
 from anyjepa.data.training_part import training_rows
 from anyjepa.data.video.dataset import VideoDataset
 from anyjepa.data.video.files import Decoding
-from anyjepa.data.video.preprocessing import VideoPreprocessing, fit_statistics
+from anyjepa.data.video.preprocessing import VideoPreprocessing, checked, fit_statistics
 from anyjepa.data.video.reading import read_files, read_npz
 from anyjepa.data.video.simulator import MovingDigitsConfig, MovingMnistConfig, moving_digits, moving_mnist
-from anyjepa.data.video.video_set import VideoSet
+from anyjepa.data.video.video_set import VideoArrays, VideoSet
 from anyjepa.errors import InputError
 
 
@@ -77,6 +78,16 @@ def training_data(config: VideoDataConfig, paths: Sequence[Path], exclude: Seque
     crop = config.augmentation.crop
     smallest = config.side / crop.scale[0] ** 0.5 if crop else config.side  # so that the smallest crop has all pixels
     videos = find_videos(config, paths, config.on_error, Decoding(config.colours, round(smallest), config.decode))
+    return _training_set(config, videos, exclude)
+
+
+def training_arrays(config: VideoDataConfig, records: Records, exclude: Sequence[str] = ()) -> VideoDataset:
+    """The same of videos in memory: (frames, height, width) or (frames, height, width, 1 or 3) uint8 each."""
+    videos = VideoArrays(each(records.raw, checked))
+    return _training_set(config, VideoSet("array", records.ids, videos), exclude)
+
+
+def _training_set(config: VideoDataConfig, videos: VideoSet, exclude: Sequence[str]) -> VideoDataset:
     videos = videos.rows(training_rows(videos.name, videos.ids, videos.split, config.part, exclude))
     mean, std = config.mean, config.std
     if mean is None or std is None:

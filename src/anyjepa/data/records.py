@@ -1,0 +1,162 @@
+"""Records in memory as a caller has them: an array, a list of arrays, AnnData, or a data set of PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anyjepa.data.array_likes import as_ids, as_names, as_records
+from anyjepa.data.dataset import ArrayDataset, Dataset
+from anyjepa.data.labels import LabelTable
+from anyjepa.data.modality import Preprocessing
+from anyjepa.data.samples import Samples
+from anyjepa.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    """N records with what the caller says of them, one entry per record by position."""
+
+    raw: Any  # a list of N records, or AnnData
+    ids: tuple[str, ...]
+    named: bool  # whether the ids are the caller's; else they are places, which say nothing about other arrays
+    groups: tuple[str | None, ...] | None = None  # None: unknown
+    labels: tuple[str, ...] | None = None
+    array: np.ndarray | None = None  # what `raw` is the list of, where that is one array
+
+    @classmethod
+    def of(cls, data: Any, *, labels: Any = None, groups: Any = None, ids: Any = None) -> Records:
+        """data: an array whose first axis is the records, a list of arrays, AnnData, or a `torch.utils.data.Dataset`,
+        which is read once. The items of the latter are arrays, or pairs of an array and a label.
+
+        Raises InputError if lengths differ, an id is repeated, or a label is missing.
+        """
+        if isinstance(data, Dataset):
+            raise InputError("data: is prepared already; pass the raw records")
+        named, array = ids is not None, None
+        if is_anndata(data):
+            if named:
+                raise InputError("ids: AnnData has the ids of its cells in obs_names; leave ids out")
+            raw, ids, named = data, data.obs_names, True
+        elif _of_torch(data):
+            raw, paired = _read(data)
+            if paired is not None and labels is not None:
+                raise InputError("labels: the data set has pairs of an array and a label; leave labels out")
+            labels = paired if paired is not None else labels
+        else:
+            raw = as_records(data, "data")
+            array = raw if isinstance(raw, np.ndarray) else None
+            if array is not None and not array.ndim:
+                raise InputError("data: is one number; the first axis must be the records")
+            raw = list(raw)
+        count = len(ids) if is_anndata(raw) else len(raw)
+        if not count:
+            raise InputError("data: contains no record")
+        classes = None if labels is None else as_names(labels, count, "labels")
+        if classes is not None and None in classes:
+            raise InputError(f"labels[{classes.index(None)}]: is missing; every record needs a class")
+        return cls(
+            raw,
+            tuple(map(str, range(count)) if ids is None else as_ids(ids, count, "ids")),
+            named,
+            None if groups is None else tuple(as_names(groups, count, "groups")),
+            None if classes is None else tuple(name for name in classes if name is not None),
+            array,
+        )
+
+    def dataset(self, samples: Samples, preprocessing: Preprocessing) -> Dataset:
+        """The records as a model sees them, with their groups. samples: all of them, prepared."""
+        if isinstance(samples, Dataset):
+            return self.grouped(samples)
+        values = [samples[place] for place in range(len(samples))]
+        return self.grouped(
+            ArrayDataset(
+                ids=self.ids,
+                groups=self.ids,
+                groups_known=False,
+                source=("array",) * len(values),
+                preprocessing=preprocessing,
+                values=values,
+            )
+        )
+
+    def grouped(self, dataset: Dataset) -> Dataset:
+        """A data set of these records, or of some of them, with their groups. InputError for an array of one record."""
+        if self.array is not None and dataset.preprocessing.is_single(self.array):
+            raise InputError(
+                f"data: shape {self.array.shape} is that of one record; the first axis must be the records"
+            )
+        if self.groups is None:
+            return dataset
+        group = dict(zip(self.ids, self.groups, strict=True))
+        groups = [group[id] for id in dataset.ids]
+        return replace(
+            dataset,
+            groups=tuple(id if name is None else name for id, name in zip(dataset.ids, groups, strict=True)),
+            groups_known=None not in groups,
+        )
+
+    def table(self, dataset: Dataset) -> LabelTable | None:
+        """The labels of a data set of these records, or of some of them, as one class per record."""
+        if self.labels is None:
+            return None
+        label = dict(zip(self.ids, self.labels, strict=True))
+        names = np.array([label[id] for id in dataset.ids])
+        classes = sorted(set(names.tolist()))
+        values = (names[:, None] == np.array(classes)).astype(np.float32)
+        return LabelTable(dataset.ids, tuple(classes), values, dataset.groups, exclusive=True)
+
+
+def as_paths(data: Any) -> list[Path] | None:
+    """One path or a list of them; None for what is not paths."""
+    if isinstance(data, (str, Path)):
+        return [Path(data)]
+    listed = isinstance(data, Sequence) and all(isinstance(path, (str, Path)) for path in data)
+    return [Path(path) for path in data] if listed else None
+
+
+def refuse_for_files(options: Mapping[str, Any]) -> None:
+    """Raise InputError for an option that is set, because it describes records in memory and the data are others."""
+    for name, value in options.items():
+        if value is not None:
+            raise InputError(f"{name}: describes records in memory, but the data are files or are prepared already")
+
+
+def is_anndata(data: Any) -> bool:
+    """Whether it is AnnData, which need not be installed."""
+    return hasattr(data, "obs_names") and hasattr(data, "var_names")
+
+
+def raw_records(data: Any) -> Any:
+    """What `Model.embed` takes: a data set of PyTorch as a list of its records, and anything else as it is."""
+    return _read(data)[0] if _of_torch(data) else data
+
+
+def _of_torch(data: Any) -> bool:
+    from torch.utils.data import DataLoader, Dataset
+
+    if isinstance(data, DataLoader):
+        raise InputError("data: is a DataLoader, whose items are batches; pass its data set")
+    return isinstance(data, Dataset)
+
+
+def _read(data: Any) -> tuple[list[Any], list[Any] | None]:
+    """The records of a data set, and their labels if its items are pairs. Raises InputError."""
+    from torch.utils.data import IterableDataset
+
+    items = list(data) if isinstance(data, IterableDataset) else [data[place] for place in range(len(data))]
+    parts: list[tuple[Any, ...]] = [item if isinstance(item, tuple) else (item,) for item in items]
+    for place, part in enumerate(parts):
+        if len(part) not in (1, 2) or len(part) != len(parts[0]):
+            raise InputError(
+                f"data[{place}]: has {len(part)} parts; the items of a data set are arrays, or all are pairs of an "
+                "array and a label"
+            )
+        if np.ndim(part[-1]) and len(part) == 2:
+            raise InputError(f"data[{place}]: its label has shape {np.shape(part[-1])}; it must be one class")
+    paired = bool(parts) and len(parts[0]) == 2
+    return [part[0] for part in parts], [part[1] for part in parts] if paired else None
