@@ -12,10 +12,6 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 PACKAGES = sorted({path.parent for path in (ROOT / "src" / "anyjepa").rglob("*.py")})
 NOT_DONE: set[str] = {
     "data/cells",
-    "perturbation",
-    "perturbation/methods",
-    "perturbation/predictions",
-    "perturbation/scoring",
 }
 
 

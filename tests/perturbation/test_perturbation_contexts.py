@@ -53,12 +53,12 @@ def test_what_has_no_effects_is_said() -> None:
     screen = simulate(SMALL)
     with pytest.raises(InputError, match="a split by cell holds out no condition"):
         effects_of(screen, split(screen, ByCell(), 0))
-    with pytest.raises(InputError, match="the split is by batch, and context is 'cell_type'"):
+    with pytest.raises(InputError, match="the split is by batch, but context is 'cell_type'"):
         effects_of(screen, split(screen, UnseenContext(label="batch"), 0), context="cell_type")
-    with pytest.raises(InputError, match="has no donor; name its column"):
+    with pytest.raises(InputError, match="has no donor; set its column"):
         effects_of(screen, [1], context="donor")
     kept = np.flatnonzero((screen.condition != 0) | (screen.batch.codes != 2))
-    with pytest.raises(InputError, match="batch 'batch2' has perturbed cells and no control"):
+    with pytest.raises(InputError, match="batch 'batch2' has perturbed cells but no control cells"):
         effects_of(screen.select(kept), [1], context="batch")
 
 

@@ -108,13 +108,13 @@ def test_negative_binomial_cells_scatter_as_measured_ones() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"controls": np.zeros((3, 2))}, r"shape \(3, 2\), not \(cells, 40 genes\)"),
-        ({"controls": np.full((3, GENES), -1.0)}, "finite and not below 0"),
-        ({"controls": np.full((3, GENES), 9.0)}, "up to 324083 counts, where log1p of counts per 10000 is due"),
-        ({"library": np.ones(2)}, "50 control cells need as many libraries"),
-        ({"library": np.zeros(50)}, "libraries above 0"),
-        ({"cells": 0}, "cells: one of each"),
-        ({"noise": "poison"}, "noise 'poison' is not known; did you mean 'poisson'"),
+        ({"controls": np.zeros((3, 2))}, r"shape \(3, 2\); it must be \(cells, 40 genes\)"),
+        ({"controls": np.full((3, GENES), -1.0)}, "finite and not negative"),
+        ({"controls": np.full((3, GENES), 9.0)}, "up to 324083 counts; pass log1p of counts per 10000"),
+        ({"library": np.ones(2)}, "50 control cells need one library size"),
+        ({"library": np.zeros(50)}, "one library size above 0 each"),
+        ({"cells": 0}, "cells must be at least 1"),
+        ({"noise": "poison"}, "unknown noise 'poison'; did you mean 'poisson'"),
     ],
 )
 def test_what_is_no_control(wrong, message) -> None:
@@ -125,7 +125,7 @@ def test_what_is_no_control(wrong, message) -> None:
 
 def test_a_cell_has_counts() -> None:
     controls, _ = screened(50)
-    with pytest.raises(InputError, match="more than 0 counts, not -1"):
+    with pytest.raises(InputError, match="above 0 counts per cell, but is -1"):
         expected_counts(answered(controls.mean(0)), controls, -1)
 
 

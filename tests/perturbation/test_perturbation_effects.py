@@ -34,12 +34,12 @@ def test_a_method_sees_nothing_of_the_test_conditions():
     ("wrong", "message"),
     [
         ({"conditions": ("a", "a")}, "condition 'a' occurs twice"),
-        ({"perturbed": (frozenset("a"), frozenset())}, "condition 'b' perturbs nothing; pass the control as"),
+        ({"perturbed": (frozenset("a"), frozenset())}, "condition 'b' has no perturbation; pass the control as"),
         ({"perturbed": (frozenset("a"),)}, "perturbed has 1 sets for 2 conditions"),
-        ({"mean": np.zeros((2, 3))}, r"mean has shape \(2, 3\), but 2 conditions of 2 genes need \(2, 2\)"),
+        ({"mean": np.zeros((2, 3))}, r"mean has shape \(2, 3\); 2 conditions of 2 genes need \(2, 2\)"),
         ({"mean": np.array([[0, 1], [np.nan, 0]])}, "mean of condition 'b' is not finite"),
         ({"control": np.zeros(3)}, r"control has shape \(2, 3\)"),
-        ({"test": np.array([0, 1])}, "mask of bool"),
+        ({"test": np.array([0, 1])}, "boolean mask"),
     ],
 )
 def test_wrong_effects_end_in_one_line(wrong, message):
@@ -71,7 +71,7 @@ def test_halves_are_disjoint_and_whole():
 def test_halves_need_cells():
     with pytest.raises(InputError, match="needs the cells"):
         half_split(by_hand(TWO, {"b"}).held_out)
-    with pytest.raises(InputError, match=r"condition 'g0\+g1' has 1 cells; halves need at least 2"):
+    with pytest.raises(InputError, match=r"condition 'g0\+g1' has 1 cells; the half-split ceiling needs at least 2"):
         half_split(drawn(cells=1).held_out)
 
 
@@ -90,5 +90,5 @@ def test_shuffled_labels_are_all_wrong_and_the_measurements_right():
         assert set(train.perturbed) == set(exchanged.perturbed)
         np.testing.assert_array_equal(train.mean, exchanged.mean)
     assert len({exchanged.perturbed for exchanged in seen}) == 5
-    with pytest.raises(InputError, match="no labels to shuffle"):
+    with pytest.raises(InputError, match="nothing to shuffle"):
         shuffled(remember)(replace(train, perturbed=(frozenset("a"),) * 12))

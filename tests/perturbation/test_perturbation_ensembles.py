@@ -35,7 +35,7 @@ def test_an_ensemble_is_the_mean_of_its_members() -> None:
     each = [fit(effects.train)(asked.perturbed, asked.control) for fit in TWO]
     np.testing.assert_array_equal(found.members, each)
     np.testing.assert_allclose(found.change, np.mean(each, axis=0))
-    with pytest.raises(InputError, match="one fit at least"):
+    with pytest.raises(InputError, match="at least one fit"):
         ensemble([])
 
 
@@ -118,11 +118,11 @@ def test_members_that_disagree_widen_the_interval() -> None:
 @pytest.mark.parametrize(
     ("fits", "train", "settings", "message"),
     [
-        (TWO, 3, {}, r"80 % for combinations need 4 of them .* there are 3, it answered 0"),
-        (TWO, 10, {"level": 0.95}, r"95 % for combinations need 19 of them .* there are 10"),
+        (TWO, 3, {}, r"80 % intervals for combinations need 4 of them .* there are 3, and it predicts 0"),
+        (TWO, 10, {"level": 0.95}, r"95 % intervals for combinations need 19 of them .* there are 10"),
         ([lambda train: additive(train) if len(train.conditions) == 22 else gene_ridge(train)], 10, {}, "answered 0"),
         (TWO, 10, {"level": 1.0}, "level between 0 and 1"),
-        (TWO, 10, {"folds": 1}, "2 folds"),
+        (TWO, 10, {"folds": 1}, "at least 2 folds"),
         (TWO, 10, {"refits": 3}, "1 to 2 refits"),
     ],
 )

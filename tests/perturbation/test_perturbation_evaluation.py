@@ -125,8 +125,8 @@ def test_json_and_table(judged):
     assert PerturbationResult.model_validate_json(judged.model_dump_json()) == judged
     text = str(judged)
     assert "drawn doubles: predicted changes of means" in text
-    assert "12 test conditions (6 names) of 2 splits; 30 genes." in text
-    assert "No prediction for 12 conditions: ridge (G W P')." in text
+    assert "12 test conditions (6 names) in 2 splits; 30 genes." in text
+    assert "ridge (G W P'): no prediction for 12 conditions." in text
     assert max(map(len, text.splitlines())) <= 80
 
 
@@ -217,7 +217,7 @@ def test_conditions_that_their_own_cells_do_not_tell_apart_can_be_left_out():
     found = evaluate_methods([effects], {"nothing": [no_change]}, "", shuffle=False, above="l2")
     assert ([c.name for c in found.conditions], found.left_out) == (["e", "f"], 2)
     assert found.row(CEILING).metrics["l2"].repeats == 2
-    assert "Left out: 2, whose ceiling is no better than perturbed mean." in str(found)
+    assert "Excluded: 2 with a ceiling no better than perturbed mean." in str(found)
     with pytest.raises(InputError, match="no metric 'discriminate'; did you mean 'discrimination'"):
         evaluate_methods([effects], {"nothing": [no_change]}, "", shuffle=False, above="discriminate")
     with pytest.raises(InputError, match="above: the half-split ceiling needs the cells"):
@@ -231,7 +231,7 @@ def _cut(perturbed: Sequence[frozenset[str]], control: np.ndarray) -> np.ndarray
 @pytest.mark.parametrize(
     ("fit", "message"),
     [
-        (lambda train: _cut, r"method 'm' predicts changes of shape \(6, 1\), not \(6, 30\)"),
+        (lambda train: _cut, r"method 'm' predicts changes of shape \(6, 1\); \(6, 30\) is needed"),
         (
             says(np.where(np.arange(30) < 3, np.nan, np.ones((6, 30)))),
             r"not finite for condition 'g0\+g1'; return a whole row",

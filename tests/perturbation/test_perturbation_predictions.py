@@ -53,7 +53,7 @@ def test_a_method_gets_the_control_that_the_caller_passes() -> None:
         lambda sets, control: seen.append(control) or np.zeros(control.shape), TRAIN, ["a", "b"], np.array([1.0, 2, 3])
     )
     np.testing.assert_array_equal(seen[0], [[1, 2, 3], [1, 2, 3]])
-    with pytest.raises(InputError, match=r"control has shape \(2,\), not \(3,\)"):
+    with pytest.raises(InputError, match=r"control has shape \(2,\); it must be \(3,\)"):
         predict_conditions(predict, TRAIN, ["a"], np.zeros(2))
 
 
@@ -156,7 +156,7 @@ def test_a_screen_tells_how_far_members_agree() -> None:
     ("goal", "message"),
     [
         ({}, "either genes to go up or down, or a target change"),
-        ({"up": ("a",), "toward": {"b": 1.0}}, "a goal is either"),
+        ({"up": ("a",), "toward": {"b": 1.0}}, "a goal needs either"),
         ({"up": ("a",), "down": ("a",)}, "gene 'a' occurs twice"),
         ({"toward": {"a": 0.0}}, "not 0 for all genes"),
         ({"toward": {"a": float("nan")}}, "must be finite"),
@@ -169,5 +169,5 @@ def test_no_goal(goal, message) -> None:
 
 def test_a_goal_of_an_unknown_gene_names_the_nearest_before_anything_is_predicted() -> None:
     wide = replace(TRAIN, genes=("STAT1", "b", "c"))
-    with pytest.raises(InputError, match="no gene is 'STAT11'; did you mean 'STAT1'"):
+    with pytest.raises(InputError, match="unknown gene 'STAT11'; did you mean 'STAT1'"):
         rank_candidates(lambda sets, control: pytest.fail("called"), wide, Goal(up=("STAT11",)))

@@ -291,7 +291,7 @@ def test_what_was_not_measured_is_predicted_into_files(cli, run, tmp_path):
         (["-o", "x.txt", "--condition", "T1"], "x.txt: must end in .h5ad, .csv, .parquet"),
         (["-o", "x.h5ad", "--up", "T1"], "x.h5ad: must end in .csv, .parquet"),
         (["-o", "x.csv", "--condition", "T1+T2", "--cells", "3"], "predicted cells can only be written to .h5ad"),
-        (["-o", "x.csv", "--up", "T1,nothing"], "no gene is 'nothing'"),
+        (["-o", "x.csv", "--up", "T1,nothing"], "unknown gene 'nothing'"),
         (["-o", "x.csv", "--condition", "T1+T99"], "unknown perturbation 'T99'; nearest: T9"),
         (["-o", "x.csv", "--condition", "control"], "is the control"),
         (["-o", "x.csv", "--condition", ""], "is empty"),

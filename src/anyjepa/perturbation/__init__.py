@@ -1,1 +1,1 @@
-"""Predict what a perturbation does to cells, and score such predictions, of any model."""
+"""Predict the effect of perturbations on cells, and score such predictions from any model."""

@@ -15,20 +15,21 @@ class PerturbationConfig(Config):
 
     split: SplitConfig = Field(
         default=UnseenCombination(),
-        description="what is held out of data that the model was not trained on; its own data keep the split of "
-        "training",
+        description="which part of new data is held out; the training data keep the split that training used",
     )
-    splits: Repeats = Field(default=5, description="random splits of such data")
-    seeds: Repeats = Field(default=3, description="heads per representation, each from other random numbers")
+    splits: Repeats = Field(default=5, description="number of random splits of new data")
+    seeds: Repeats = Field(default=3, description="heads per representation, each with a different random seed")
     head: HeadConfig = HeadConfig()
     components: PositiveInt = Field(
-        default=100, description="principal components of each representation that a head is fitted on"
+        default=100, description="number of principal components of each representation that the heads are fitted to"
     )
     above: str | None = Field(
         default=None,
-        description="a metric; leave out conditions whose half-split ceiling does not beat the perturbed mean in it; "
+        description="a metric: exclude conditions whose half-split ceiling is no better than the perturbed mean in it; "
         f"one of {', '.join(METRICS)}",
     )
     bootstrap: NonNegativeInt = Field(
-        default=1000, le=100_000, description="resamples of conditions for an interval; 0: none"
+        default=1000,
+        le=100_000,
+        description="number of bootstrap resamples of conditions for the intervals; 0: no intervals",
     )

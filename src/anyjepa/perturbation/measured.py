@@ -1,4 +1,4 @@
-"""A screen as its measured effects."""
+"""Convert a screen to measured effects."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def effects_of(
     context: Label | None = None,
     amounts: bool = False,
 ) -> Effects:
-    """Every condition against the mean of all control cells; with `context`, in each context against its own controls.
+    """Compare every condition with the mean of all control cells or, given `context`, with the controls of its context.
 
-    test: numbers of the conditions that are held out, or a split: what it tests is, what it leaves unused is not there,
-    and all else trains, for nothing is chosen here. A split by context names the context itself.
-    prefix: goes before the names, so that conditions of several screens differ. Training conditions have their context
-    in the name, and so do tested ones unless one whole context is tested: then a condition that is tested in several
-    contexts, split by split, is one to the bootstrap. controls: so many control cells, drawn once in each context,
-    stand beside the cells of each condition where distributions are compared. amounts: what is perturbed is named with
-    its dose and time, 'D3@10'.
-    Raises InputError for a split that holds out cells only or by another label than `context`, a label that the screen
-    lacks, a context without controls, and a screen without perturbed cells.
+    test: indices of the held-out conditions, or a split. Of a split, the tested conditions are held out, unused cells
+    are dropped, and all other cells train, including those for validation. A split by context defines the context.
+    prefix: is prepended to the names, to keep conditions of several screens apart. Names of training conditions include
+    their context. So do names of tested conditions, unless one whole context is tested; then the bootstrap treats a
+    condition that is tested in several contexts, one per split, as one condition.
+    controls: number of control cells, drawn once per context, that comparisons of distributions use for each condition.
+    amounts: name perturbations with their dose and time, such as 'D3@10'.
+    Raises InputError for a split that holds out only cells, or uses a label other than `context`; for a label that the
+    screen lacks; for a context without controls; and for a screen without perturbed cells.
     """
-    held_out, unused, context, whole = _asked(screen, test, context)
+    held_out, unused, context, whole = _held_out(screen, test, context)
     codes, places = _contexts(screen, context)
-    names: dict[str, tuple[int, int]] = {}  # to condition and context
+    names: dict[str, tuple[int, int]] = {}  # name to condition and context
     tested = []
     for i in sorted(set(range(1, len(screen.conditions))) - unused):
         for k in np.unique(codes[screen.condition == i]).tolist():
@@ -47,15 +47,15 @@ def effects_of(
             names[f"{prefix}{screen.conditions[i]}{where}"] = i, k
             tested.append(new)
     if not names:
-        raise InputError(f"{screen.source}: has no perturbed cell")
+        raise InputError(f"{screen.source}: has no perturbed cells")
     rows = {pair: np.flatnonzero((screen.condition == pair[0]) & (codes == pair[1])) for pair in names.values()}
-    beside, means = {}, {}
+    compared, means = {}, {}
     for k in sorted({k for _, k in names.values()}):
         own = np.flatnonzero((screen.condition == 0) & (codes == k))
         if not len(own):
-            raise InputError(f"{screen.source}: {context} '{places[k]}' has perturbed cells and no control")
+            raise InputError(f"{screen.source}: {context} '{places[k]}' has perturbed cells but no control cells")
         means[k] = screen.rows(own).mean(0, dtype=float)
-        beside[k] = screen.rows(np.sort(generator(seed, "control cells", k).permutation(own)[:controls]))
+        compared[k] = screen.rows(np.sort(generator(seed, "control cells", k).permutation(own)[:controls]))
     return Effects(
         genes=screen.genes,
         conditions=tuple(names),
@@ -67,30 +67,30 @@ def effects_of(
         control=np.stack([means[k] for _, k in names.values()]),
         count=np.array([len(of) for of in rows.values()]),
         test=np.array(tested),
-        cells=lambda name: (screen.rows(rows[names[name]]), beside[names[name][1]]),
+        cells=lambda name: (screen.rows(rows[names[name]]), compared[names[name][1]]),
         controls=screen.rows(screen.controls),
     )
 
 
-def _asked(
+def _held_out(
     screen: Screen, test: Collection[int] | CellSplit, context: Label | None
 ) -> tuple[Collection[int], set[int], Label | None, str | None]:
-    """Numbers of the conditions that are held out and that are not there, the label of contexts, the tested context."""
+    """Return held-out conditions, unused conditions, label of contexts and tested context."""
     if not isinstance(test, CellSplit):
         return test, set(), context, None
     if test.context is None and not test.conditions:
-        raise InputError(f"{screen.source}: a split by cell holds out no condition; effects are of whole conditions")
+        raise InputError(f"{screen.source}: a split by cell holds out no conditions, but effects need whole conditions")
     label, whole = cast("tuple[Label | None, str | None]", test.context or (context, None))
     if context not in (None, label):
-        raise InputError(f"{screen.source}: the split is by {label}, and context is '{context}'; give one of them")
+        raise InputError(f"{screen.source}: the split is by {label}, but context is '{context}'; pass only one of them")
     return test.conditions, set(screen.condition[test.unused].tolist()), label, whole
 
 
 def _contexts(screen: Screen, label: Label | None) -> tuple[np.ndarray, tuple[str, ...]]:
-    """(N,) each cell's context, and their names; without a label all cells are in one."""
+    """(N,) context of each cell, and the names of the contexts; without a label, all cells share one context."""
     if label is None:
         return np.zeros(len(screen), np.int64), ("",)
     column = getattr(screen, label)
     if column is None:
-        raise InputError(f"{screen.source}: has no {label}; name its column in the data's settings")
+        raise InputError(f"{screen.source}: has no {label}; set its column in the settings of the data")
     return column.codes, column.names

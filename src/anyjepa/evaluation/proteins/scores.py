@@ -25,8 +25,8 @@ class MeasuredProteins:
     levels: np.ndarray  # (N, P) centred log ratios
     train: np.ndarray  # rows
     test: np.ndarray  # rows
-    donor: np.ndarray | None = None  # (N,) codes, where donors are means
-    cell_type: np.ndarray | None = None  # (N,) codes, where types are means
+    donor: np.ndarray | None = None  # (N,) codes, where donors are known
+    cell_type: np.ndarray | None = None  # (N,) codes, where types are known
 
     def __post_init__(self) -> None:
         if len(self.train) < 2 or len(self.test) < 2:
@@ -54,7 +54,7 @@ def score_proteins(
     """Score the same ridge on each representation (N, D), and compare all rows with the first one.
 
     latents: (n, D) predicted and measured representations of the test cells' proteins, compared without a ridge. If
-    cell types are means, another row predicts the training mean of the cell's type.
+    cell types are known, another row predicts the training mean of the cell's type.
     """
     kept, train, test = measured.varying, measured.train, measured.test
     level = measured.levels[:, kept].astype(np.float64)

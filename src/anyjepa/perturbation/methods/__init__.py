@@ -1,1 +1,1 @@
-"""Methods that predict effects of perturbations: heads on an encoder, its own predictor, ensembles."""
+"""Methods that predict effects of perturbations: heads on an encoder, the model's own predictor, and ensembles."""

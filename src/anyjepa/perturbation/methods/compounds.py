@@ -1,4 +1,4 @@
-"""What predictions of doses and of unseen compounds stand beside: ridge on features and dose, the nearest compound."""
+"""Baselines for predicting doses and unseen compounds: ridge on features and dose, and the nearest compound."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from anyjepa.perturbation.scoring.effects import Effects, Fit, Predict
 
 
 def compound_baselines(conditions: Sequence[Condition], encoding: PerturbationEncoding) -> dict[str, Fit]:
-    """Baselines of a screen whose perturbations are named with their dose, as 'D3@10'. Combinations get no answer.
+    """Baselines for a screen whose perturbations are named with their dose, such as 'D3@10'.
 
-    encoding: of the model, for the features of compounds; without any a name is a place of its own.
+    Combinations get no prediction. encoding: that of the model, which has the features of compounds; without features,
+    names are one-hot encoded.
     """
     features = encoding.features or np.eye(len(encoding.names)).tolist()
-    known = dict(zip(encoding.names, np.asarray(features, float), strict=True))
+    vectors = dict(zip(encoding.names, np.asarray(features, float), strict=True))
     single = [next(iter(condition)) for condition in conditions if len(condition) == 1]
-    described = {str(one): (known[one.name], np.log1p(one.dose or 0)) for one in single}
+    described = {str(one): (vectors[one.name], np.log1p(one.dose or 0)) for one in single}
     return {
         "no change": no_change,
         "perturbed mean": perturbed_mean,
@@ -32,9 +33,9 @@ def compound_baselines(conditions: Sequence[Condition], encoding: PerturbationEn
 
 
 def nearest_compound(described: Mapping[str, tuple[np.ndarray, float]]) -> Fit:
-    """The change by the training compound whose features are the most alike (cosine), at the nearest of its doses.
+    """Predict the change due to the training compound with the most similar features (cosine), at its nearest dose.
 
-    described: features (F,) and log1p dose of each compound at each dose, by its text.
+    described: features (F,) and log1p dose of each compound at each dose, by name.
     """
 
     def fit(train: Effects) -> Predict:

@@ -1,4 +1,4 @@
-"""Several fits as one, with intervals whose width is what training conditions show when they are left out."""
+"""Ensembles of several fits, with intervals calibrated on held-out training conditions."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _KINDS = ("single perturbations", "combinations")
 
 
 def ensemble(fits: Sequence[Fit]) -> Fit:
-    """The mean of several fits, such as one method with several seeds; `members` of its prediction are the fits'.
+    """Average several fits, such as one method with several seeds; `members` of a prediction holds those of the fits.
 
-    A condition has an answer where every member has one. Raises InputError for no fit.
+    A condition has a prediction if every member has one. Raises InputError for no fits.
     """
     if not fits:
-        raise InputError("an ensemble needs one fit at least")
+        raise InputError("an ensemble needs at least one fit")
 
     def fit(train: Effects) -> Predict:
         fitted = [one(train) for one in fits]
@@ -39,26 +39,26 @@ def ensemble(fits: Sequence[Fit]) -> Fit:
 
 
 def calibrated(fits: Sequence[Fit], level: float = 0.8, folds: int = 5, refits: int = 1, seed: int = 0) -> Fit:
-    """`ensemble`, with an interval for each gene that `level` of the measured changes of new conditions lie in.
+    """`ensemble` with an interval for each gene, which contains `level` of the measured changes of new conditions.
 
-    Cross-conformal (Vovk 2015) over training conditions: `folds` parts of them are left out in turn, the first `refits`
-    of the fits are fitted to the rest, and errors over their scale give the width. The scale is a gene's root mean
-    squared error over conditions that were left out, joined, with two refits or more, by the spread of the members.
-    Genes of a condition are no independent draws: one is drawn of each of the n conditions, their ceil(level (n + 1))th
-    smallest score is taken, which is valid for a new condition, and the mean over draws (Dunn, Wasserman and Ramdas
-    2022). The level is a mean over genes and conditions, not a promise for each. What is covered is a measured change,
-    the noise of its cells included.
+    Intervals are cross-conformal (Vovk 2015) over training conditions: each of `folds` parts is left out in turn, the
+    first `refits` of the fits are fitted to the rest, and the errors relative to their scale give the width. The scale
+    is a gene's root mean squared error over left-out conditions; with two or more refits, the variance over members is
+    added. Genes of one condition are not independent: one gene is drawn from each of the n conditions, and the
+    ceil(level (n + 1))th smallest score, which is valid for a new condition, is averaged over draws (Dunn, Wasserman
+    and Ramdas 2022). The level is an average over genes and conditions, not a guarantee for each. Intervals cover the
+    measured change, including the noise of its cells.
 
-    Single perturbations are calibrated on single ones, left out with every condition that names them, combinations on
-    combinations alone, when one is first asked for. No interval (NaN) for what has no answer, and for a set that was
-    measured in training.
-    Raises InputError for an impossible level, folds or refits; and when asked, for fewer than level / (1 - level)
-    training conditions of that kind that the method answers when they are left out.
+    Single perturbations are calibrated on single perturbations, each left out with every condition that names it, and
+    combinations on combinations alone, at the first prediction of that kind. There is no interval (NaN) for a condition
+    without a prediction, nor for a set that was measured in training.
+    Raises InputError for an invalid level, folds or refits; and, on prediction, for fewer than level / (1 - level)
+    training conditions of that kind that the method predicts when they are left out.
     """
     if not 0 < level < 1 or folds < 2 or not 1 <= refits <= len(fits):
         raise InputError(
-            f"intervals need a level between 0 and 1, 2 folds and 1 to {len(fits)} refits at least, "
-            f"not {level}, {folds} and {refits}"
+            f"intervals need a level between 0 and 1, at least 2 folds, and 1 to {len(fits)} refits; "
+            f"they are {level}, {folds} and {refits}"
         )
 
     def fit(train: Effects) -> Predict:
@@ -86,11 +86,11 @@ def calibrated(fits: Sequence[Fit], level: float = 0.8, folds: int = 5, refits: 
 
 
 class Calibration(NamedTuple):
-    """How wrong a method is of conditions of one kind that it was not fitted to."""
+    """Errors of a method on conditions of one kind that it was not fitted to."""
 
     squares: np.ndarray  # (G,) sum of squared errors over the conditions that were left out
-    count: int  # of these conditions
-    factor: float  # half an interval over its scale
+    count: int  # number of these conditions
+    factor: float  # half the width of an interval relative to its scale
 
     @classmethod
     def of(cls, fit: Fit, train: Effects, several: bool, level: float, folds: int, seed: int) -> Calibration:
@@ -102,8 +102,8 @@ class Calibration(NamedTuple):
         count = sum(len(errors) for errors, _ in parts)
         if count < _least(level):
             raise InputError(
-                f"intervals of {100 * level:g} % for {_KINDS[several]} need {_least(level)} of them in training that "
-                f"the method answers when they are left out; there are {len(sets)}, it answered {count}"
+                f"{100 * level:g} % intervals for {_KINDS[several]} need {_least(level)} of them in training that "
+                f"the method predicts when they are left out; there are {len(sets)}, and it predicts {count}"
             )
         errors, spread = (np.concatenate(each) for each in zip(*parts, strict=True))
         total = (errors**2).sum(0)
@@ -113,7 +113,7 @@ class Calibration(NamedTuple):
         return cls(total, count, float(scores[:, int(np.ceil(level * (count + 1) - 1e-9)) - 1].mean()))
 
     def half_width(self, spread: np.ndarray) -> np.ndarray:
-        """(T, G) half the interval of each change, whose variance over members is spread (T, G)."""
+        """(T, G) half the width of the interval of each change; spread: (T, G) variance over members."""
         return self.factor * _scale(self.squares, self.count, spread)
 
 
@@ -123,29 +123,29 @@ def _least(level: float) -> int:
 
 
 def _left_out(fit: Fit, train: Effects, sets: set[frozenset[str]], several: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Errors and variances over members, (n, G) each, for those of the sets that have an answer without themselves."""
+    """Errors and variances over members, (n, G) each, for the sets that have a prediction when they are left out."""
     names = frozenset[str]().union(*sets)
-    asked = np.array([one in sets for one in train.perturbed])
-    hidden = asked if several else np.array([bool(one & names) for one in train.perturbed])
-    wanted = replace(train, test=asked).held_out
+    tested = np.array([one in sets for one in train.perturbed])
+    hidden = tested if several else np.array([bool(one & names) for one in train.perturbed])
+    truth = replace(train, test=tested).held_out
     if hidden.all():
         return np.empty((0, len(train.genes))), np.empty((0, len(train.genes)))
-    prediction = Prediction.of(fit(replace(train, test=hidden).train)(wanted.perturbed, wanted.control))
+    prediction = Prediction.of(fit(replace(train, test=hidden).train)(truth.perturbed, truth.control))
     answered = np.isfinite(prediction.change).all(1)
-    return (prediction.change - wanted.change)[answered], _variance(prediction)[answered]
+    return (prediction.change - truth.change)[answered], _variance(prediction)[answered]
 
 
 def _variance(prediction: Prediction) -> np.ndarray:
-    """(T, G) over members; 0 where there is only one."""
+    """(T, G) variance over members; 0 if there is only one."""
     members = prediction.members
     return np.zeros(prediction.change.shape) if members is None or len(members) < 2 else members.var(0, ddof=1)
 
 
 def _scale(squares: np.ndarray, count: int, spread: np.ndarray) -> np.ndarray:
-    """Of sums of squared errors (.., G) of `count` conditions and variances over members: what errors are measured in.
+    """Scale of errors, from sums of squared errors (.., G) over `count` conditions and variances over members.
 
-    One more condition, with the mean error of all genes, keeps a gene whose few errors are small by chance from a
-    narrow interval.
+    An additional pseudo-condition with the mean error of all genes prevents narrow intervals for genes whose few errors
+    are small by chance.
     """
     typical = squares.mean(-1, keepdims=True) / count
     return np.sqrt(np.maximum((squares + typical) / (count + 1) + spread, FLAT**2))

@@ -1,4 +1,4 @@
-"""The head that predicts perturbations in a frozen representation, and decodes them to expression."""
+"""The head that predicts perturbations in a frozen representation and decodes them to expression."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from anyjepa.perturbation.scoring.effects import Effects, Fit, Predict
 from anyjepa.randomness import torch_seed
 
 Represent = Callable[[np.ndarray], np.ndarray]
-"""Cells (n, G), log1p, to their representation (n, D)."""
+"""Maps cells (n, G), log1p, to their representation (n, D)."""
 
 
 class HeadConfig(Config):
-    """A vector per perturbation, damped where several act, and an interaction between them."""
+    """A vector per perturbation; combinations are damped and have an interaction term."""
 
     hidden: PositiveInt = Field(default=128, description="width of the interaction's hidden layer")
     interaction: NonNegativeFloat = Field(default=0.3, description="factor of the interaction")
     decoded: NonNegativeFloat = Field(default=20.0, description="weight of the squared error of decoded changes")
-    ridge: PositiveFloat = Field(default=300.0, description="penalty of the ridge that the decoder begins as")
+    ridge: PositiveFloat = Field(default=300.0, description="penalty of the ridge that initialises the decoder")
     steps: PositiveInt = Field(default=800, description="steps of AdamW on all training conditions at once")
     lr: PositiveFloat = Field(default=3e-3, description="learning rate")
     decay: NonNegativeFloat = Field(default=0.1, description="weight decay of the interaction")
 
 
 class Head(nn.Module):
-    """Sets of perturbations (C, P) to latent changes (C, D): additive, damped and mixed where several act."""
+    """Map sets of perturbations (C, P) to latent changes (C, D); combinations are added, damped and mixed."""
 
     def __init__(self, config: HeadConfig, perturbations: int, dim: int):
         super().__init__()
@@ -45,7 +45,7 @@ class Head(nn.Module):
         self.mixed = nn.Sequential(nn.Linear(dim, config.hidden), nn.GELU(), last)
 
     def forward(self, sets: Tensor, vectors: Tensor | None = None) -> Tensor:
-        """vectors: (P, D), others than the learned ones."""
+        """vectors: (P, D), used instead of the learned ones."""
         total = sets @ (self.vectors if vectors is None else vectors)
         several = (sets.sum(1, keepdim=True) > 1).float()
         damped = total * (1 - several * torch.sigmoid(self.damping - 3))
@@ -60,11 +60,12 @@ def latent_head(
 ) -> Fit:
     """A method: `Head` on the mean representation of training conditions, with a linear decoder.
 
-    Loss: squared error of the latent change, and `decoded` times that of the decoded change. The decoder begins as a
-    ridge from standardised representations of training cells to their expression. A perturbation that training lacks
-    is the mean of those it has plus what `Unseen` predicts for its gene: from the slope of training cells along it, and
-    from `features` of genes (F,), if passed. A set with a gene that has neither gets no prediction. Where training has
-    several contexts, each with its own controls, `Contexts` adds what the control state predicts.
+    The loss is the squared error of the latent change plus `decoded` times that of the decoded change. The decoder is
+    initialised with a ridge from standardised representations of training cells to their expression. The vector of a
+    perturbation that training lacks is the mean of the others plus the prediction of `Unseen` for its gene: from the
+    slope of training cells along the gene, and from `features` of genes (F,), if passed. A set with a gene that has
+    neither gets no prediction. If training has several contexts, each with its own controls, `Contexts` adds what the
+    control state predicts.
     """
 
     def fit(train: Effects) -> Predict:
@@ -73,8 +74,8 @@ def latent_head(
         sets = _sets(train.perturbed, names)
         head, decoder = _train(sets, train, start, config, seed)
         learned = head.vectors.detach()
-        known = (learned @ decoder).numpy().astype(float)
-        unseen = Unseen(train, names, known, start.expression, start.latent, start.decoder, features)
+        decoded = (learned @ decoder).numpy().astype(float)
+        unseen = Unseen(train, names, decoded, start.expression, start.latent, start.decoder, features)
         with torch.no_grad():
             contexts = Contexts(represent, train.control, train.change - (head(sets) @ decoder).numpy())
 
@@ -103,7 +104,7 @@ def latent_head(
 
 
 def _train(sets: Tensor, train: Effects, start: _Start, config: HeadConfig, seed: int) -> tuple[Head, Tensor]:
-    """The head and its decoder (D, G)."""
+    """Train the head and its decoder (D, G)."""
     with torch.random.fork_rng():
         torch.manual_seed(torch_seed(seed))
         head = Head(config, sets.shape[1], start.changes.shape[1])
@@ -126,19 +127,19 @@ def _train(sets: Tensor, train: Effects, start: _Start, config: HeadConfig, seed
 
 
 class _Start(NamedTuple):
-    """What training conditions are in a representation, standardised over their cells."""
+    """Training conditions in a representation that is standardised over their cells."""
 
-    changes: np.ndarray  # (C, D) of the mean
+    changes: np.ndarray  # (C, D) changes of the mean
     decoder: np.ndarray  # (D, G)
-    latent: np.ndarray  # (n, D) cells and controls, the mean of each condition taken out
-    expression: np.ndarray  # (n, G) the same of their expression
+    latent: np.ndarray  # (n, D) cells and controls, minus the mean of each condition
+    expression: np.ndarray  # (n, G) the same for their expression
 
 
 def _latent(represent: Represent, train: Effects, ridge: float) -> _Start:
     assert train.cells is not None, "a representation needs the cells"
     assert train.controls is not None, "a representation needs control cells"
     pairs = [train.cells(name) for name in train.conditions]
-    means, own = np.unique(train.control, axis=0, return_inverse=True)  # a context is its control
+    means, own = np.unique(train.control, axis=0, return_inverse=True)  # a context is identified by its control
     own = own.ravel().tolist()
     controls = [train.controls] if len(means) == 1 else [pairs[own.index(k)][1] for k in range(len(means))]
     groups = [*controls, *(cells for cells, _ in pairs)]
@@ -156,5 +157,5 @@ def _latent(represent: Represent, train: Effects, ridge: float) -> _Start:
 
 
 def _sets(perturbed: Sequence[frozenset[str]], names: Sequence[str]) -> Tensor:
-    """(C, P), 1 where a set has a perturbation."""
+    """(C, P), 1 where a set contains a perturbation."""
     return torch.tensor([[float(name in one) for name in names] for one in perturbed])

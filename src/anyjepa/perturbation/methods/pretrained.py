@@ -1,4 +1,4 @@
-"""Methods that a pretrained model brings: a head on its tokens, the same head on controls, its own predictor."""
+"""Methods that use a pretrained model: a head on its tokens, the same head on controls, and its own predictor."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def heads(encoder: Encoder, weights: str, count: int, config: HeadConfig, seeds:
 
 
 def heads_after(train: Effects, encoder: Encoder, count: int, config: HeadConfig, seeds: int) -> list[Fit]:
-    """The head on the model, one per seed. All use the components of `train`, also when they are fitted to parts."""
+    """Heads on the model, one per seed. All use the components of `train`, even when they are fitted to parts of it."""
     represent = components(train, count, all_tokens(encoder))
     return [latent_head(represent, config, seed) for seed in range(seeds)]
 
@@ -73,11 +73,11 @@ def own_predictor(
     conditions: Mapping[frozenset[str], Condition],
     ridge: float = HeadConfig().ridge,
 ) -> Fit:
-    """The model's own predictor as a method. All it fits is a ridge from tokens to expression.
+    """The model's own predictor as a method. Only a ridge from tokens to expression is fitted.
 
-    The change is the mean over control cells of the predicted tokens minus that of their tokens, decoded. predictor:
-    tokens (B, N, D), condition, valid -> tokens. conditions: by the set of perturbations that the method is called
-    with. There is no prediction for a perturbation that `encoding` does not know.
+    The change is the mean over control cells of the decoded predicted tokens minus that of their own decoded tokens.
+    predictor: maps tokens (B, N, D), condition and valid to tokens. conditions: conditions by the set of perturbations
+    that the method is called with. There is no prediction for a perturbation that `encoding` does not contain.
     """
 
     def fit(train: Effects) -> Predict:

@@ -1,4 +1,4 @@
-"""Representations of cells that a head is fitted on, and how much of the expression they hold."""
+"""Representations of cells that heads are fitted to, and how much of the expression they retain."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ BATCH = 512  # cells encoded at a time
 
 
 def all_tokens(encoder: Encoder) -> Represent:
-    """All tokens of each cell in a row, (n, tokens * D); their mean would keep only what they share."""
+    """Concatenate all tokens of each cell, (n, tokens * D); their mean would keep only what they share."""
 
     @torch.inference_mode()
     def represent(cells: np.ndarray) -> np.ndarray:
         device, was_training = next(encoder.parameters()).device, encoder.training
         encoder.eval()
         parts = torch.as_tensor(cells, dtype=torch.float32)[:, None].split(BATCH)
-        found = [encoder.features(part.to(device))[1].flatten(1).float().cpu() for part in parts]
+        encoded = [encoder.features(part.to(device))[1].flatten(1).float().cpu() for part in parts]
         encoder.train(was_training)
-        tokens = torch.cat(found)
+        tokens = torch.cat(encoded)
         check_finite(tokens, [f"cell {row}" for row in range(len(tokens))], encoder)
         return tokens.numpy()
 
@@ -41,9 +41,9 @@ def expression(train: Effects) -> Represent:
 
 
 def components(train: Effects, count: int, represent: Represent | None = None) -> Represent:
-    """The first principal components of a representation, here of expression itself.
+    """The first principal components of a representation; None: of expression itself.
 
-    They are fitted to training cells, controls among them, evenly thinned to 4,000 at most.
+    They are fitted to training cells, including controls, evenly thinned to at most 4,000.
     """
     represent = represent or _same
     z = represent(_thinned(_everyone(train), 4000))
@@ -52,7 +52,7 @@ def components(train: Effects, count: int, represent: Represent | None = None) -
 
 
 def shared(of: Callable[[Effects], Represent]) -> Callable[[Effects], Represent]:
-    """The same, made once for the same training conditions, so that the heads of all seeds share it."""
+    """Cache a representation by training conditions, so that the heads of all seeds share it."""
     made: dict[tuple[str, ...], Represent] = {}
 
     def once(train: Effects) -> Represent:
@@ -64,9 +64,9 @@ def shared(of: Callable[[Effects], Represent]) -> Callable[[Effects], Represent]
 
 
 def decoder(represent: Represent, train: Effects, ridge: float) -> Represent:
-    """From representations (n, D) to expression (n, G): ridge on what is standardised over training cells.
+    """Decode representations (n, D), standardised over training cells, to expression (n, G) with a ridge.
 
-    It is fitted to training cells, controls among them, evenly thinned to 10,000 at most.
+    It is fitted to training cells, including controls, evenly thinned to at most 10,000.
     """
     cells = _thinned(_everyone(train), 10_000).astype(np.float64)
     z = represent(cells).astype(np.float64)
@@ -78,9 +78,10 @@ def decoder(represent: Represent, train: Effects, ridge: float) -> Represent:
 
 
 def sufficiency(represent: Represent, effects: Effects, ridge: float) -> float:
-    """Pearson delta, mean over test conditions, of the measured mean representation decoded to expression.
+    """Pearson delta of the decoded measured mean representation, averaged over test conditions.
 
-    This is not a prediction, as it sees the test cells: no head on this representation can exceed it with this decoder.
+    This is not a prediction, because it uses the test cells: no head on this representation can exceed it with this
+    decoder.
     """
     train, test = effects.train, effects.held_out
     assert train.controls is not None, "a representation needs control cells"
@@ -96,7 +97,7 @@ def _same(cells: np.ndarray) -> np.ndarray:
 
 
 def _everyone(train: Effects) -> np.ndarray:
-    """Control cells, then those of all training conditions."""
+    """Control cells, followed by the cells of all training conditions."""
     assert train.cells is not None, "a representation needs the cells"
     assert train.controls is not None, "a representation needs control cells"
     return np.concatenate([train.controls, *(train.cells(name)[0] for name in train.conditions)])
@@ -107,13 +108,13 @@ def _thinned(cells: np.ndarray, most: int) -> np.ndarray:
 
 
 def _once(represent: Represent) -> Represent:
-    """The same, computed once for the same cells."""
-    found: dict[bytes, np.ndarray] = {}
+    """Cache a representation by cells."""
+    cache: dict[bytes, np.ndarray] = {}
 
     def once(cells: np.ndarray) -> np.ndarray:
         key = blake2b(cells.tobytes(), digest_size=16).digest()
-        if key not in found:
-            found[key] = represent(cells)
-        return found[key]
+        if key not in cache:
+            cache[key] = represent(cells)
+        return cache[key]
 
     return once

@@ -1,4 +1,4 @@
-"""A time course as effects: what becomes of cells of one time at later ones, and what that stands beside."""
+"""A time course as effects: how cells of one time change until later times, and baselines for predicting this."""
 
 from __future__ import annotations
 
@@ -11,44 +11,44 @@ from anyjepa.data.cells.screen import Screen
 from anyjepa.perturbation.scoring.baselines import no_change
 from anyjepa.perturbation.scoring.effects import Effects, Fit, Predict
 
-STARTS = 3  # times that later ones are predicted from
+STARTS = 3  # number of times from which later ones are predicted
 
 
 def trajectory_effects(screen: Screen, test: Collection[int], starts: int = STARTS) -> list[Effects]:
-    """One for each cell type and each of the last `starts` trained times, whose cells are the controls.
+    """One `Effects` per cell type and for each of the last `starts` training times, whose cells are the controls.
 
-    Conditions are the other times, by the time between (before, too: 'time/-1'). test: numbers of the conditions of
-    the times to predict. screen: a time course (`time_course`).
+    Conditions are the other times, named by the time difference, which is negative for earlier times ('time/-1'). test:
+    indices of the conditions to predict. screen: a time course (`time_course`).
     """
     times = np.array(time_course(screen.conditions))
     types = screen.cell_type
     codes, names = (np.zeros(len(screen), np.int64), ("",)) if types is None else (types.codes, types.names)
-    known = [i for i in np.argsort(times).tolist() if i not in test]
-    found = []
+    trained = [i for i in np.argsort(times).tolist() if i not in test]
+    effects = []
     for code, name in enumerate(names):
         rows = {i: np.flatnonzero((screen.condition == i) & (codes == code)) for i in range(len(times))}
-        found += [
+        effects += [
             _from(screen, {i: of for i, of in rows.items() if len(of)}, start, test, f"{name} ".lstrip(), times)
-            for start in known[1:][-starts:]
+            for start in trained[1:][-starts:]
             if len(rows[start])
         ]
-    return found
+    return effects
 
 
 def persistence(train: Effects) -> Predict:
-    """Cells stay as they are."""
+    """Predict that cells do not change."""
     return no_change(train)
 
 
 def linear_extrapolation(train: Effects) -> Predict:
-    """The means go on as they did since the nearest earlier time."""
+    """Extrapolate the change of the means since the nearest earlier time."""
     lags = _lags(train.perturbed)
     last = int(np.argmax(np.where(lags < 0, lags, -np.inf)))
     return _scaled(train.change[last] / lags[last])
 
 
 def mean_rate(train: Effects) -> Predict:
-    """The mean change a unit of time over all trained times, before and after."""
+    """Predict the mean change per unit of time over all training times, earlier and later."""
     return _scaled((train.change / _lags(train.perturbed)[:, None]).mean(0))
 
 
@@ -80,7 +80,7 @@ def _from(
 
 
 def _lags(perturbed: Sequence[frozenset[str]]) -> np.ndarray:
-    """The times between, of texts as 'time/2'."""
+    """Time differences from names such as 'time/2'."""
     return np.array([float(next(iter(one)).rpartition("/")[2]) for one in perturbed])
 
 

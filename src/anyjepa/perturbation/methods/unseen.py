@@ -1,8 +1,8 @@
-"""Changes by genes that training does not perturb, from what cells say of the gene without its perturbation.
+"""Predict changes due to genes that training does not perturb, from cells in which these genes vary by chance.
 
 Cells of one condition differ by chance in the expression of a gene, and so in what it regulates. The slope of cells
-along it, that of the perturbed genes held fixed, is taken for the direction of its perturbation; how far to go, and
-which way, is learned from the perturbations that training has.
+along the gene, with the perturbed genes held fixed, gives the direction of its perturbation. The size and sign are
+learned from the perturbations in training.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ import numpy as np
 from anyjepa.perturbation.scoring.baselines import kernel_ridge, require_features
 from anyjepa.perturbation.scoring.effects import Effects
 
-RIDGE = 0.3  # penalty of slopes, in mean variances of the genes; .1 to 1 are alike
+RIDGE = 0.3  # penalty of slopes, in mean variances of the genes; 0.1 to 1 work equally well
 
 
 class Unseen:
-    """How the change by one gene differs from the mean change by one perturbation.
+    """Predict how the change due to a gene differs from the mean change due to a perturbation.
 
-    One factor times the difference of its slope from the mean slope, plus, where `features` (F,) of the gene are there,
-    kernel ridge of what is left on them. changes: (P, G), learned of each of `names`. expression: cells (n, G), and
-    latent: (n, D), the mean of each condition taken out; decoder: (D, G), latent to expression. The factor is fitted
-    without the perturbed genes themselves: those fall to the share of their control that training leaves.
+    The difference is one factor times the deviation of the gene's slope from the mean slope. If `features` (F,) of the
+    gene are available, a kernel ridge of the residuals on them is added. changes: (P, G), learned for `names`.
+    expression: cells (n, G), and latent: (n, D), both minus the mean of each condition. decoder: (D, G), latent to
+    expression. The factor is fitted without the perturbed genes themselves; these are predicted to keep the same share
+    of their control expression as the perturbed genes in training.
     """
 
     def __init__(
@@ -40,13 +41,13 @@ class Unseen:
         self.expression, self.latent, self.decoder, self.features = expression, latent, decoder, features or {}
         require_features(self.features)
         inside = [i for i, name in enumerate(names) if name in self.row]
-        self.known, self.left = [self.row[names[i]] for i in inside], _left(train, self.row)
+        self.rows, self.left = [self.row[names[i]] for i in inside], _left(train, self.row)
         rest = changes - changes.mean(0)
         if len(inside) > 1:
-            slopes = self._slopes(self.known)
+            slopes = self._slopes(self.rows)
             self.mean_slope = slopes.mean(0)
             predicted = slopes - self.mean_slope
-            predicted[np.arange(len(inside)), self.known] = 0
+            predicted[np.arange(len(inside)), self.rows] = 0
             self.factor = float((predicted * rest[inside]).sum() / max((predicted**2).sum(), 1e-12))
             rest[inside] -= self.factor * predicted
         described = [i for i, name in enumerate(names) if name in self.features]
@@ -56,22 +57,22 @@ class Unseen:
             self.weights = kernel_ridge(of, rest[described])
 
     def change(self, name: str) -> np.ndarray | None:
-        """(G,) beside the mean change; None for a gene that has neither a slope nor features."""
+        """(G,) difference from the mean change; None for a gene that has neither a slope nor features."""
         parts = []
-        if name in self.row and len(self.known) > 1:
-            parts.append(self.factor * (self._slopes([self.row[name], *self.known])[0] - self.mean_slope))
+        if name in self.row and len(self.rows) > 1:
+            parts.append(self.factor * (self._slopes([self.row[name], *self.rows])[0] - self.mean_slope))
         if name in self.features and self.weights is not None:
             parts.append(self.features[name] @ self.weights)
         return np.sum(parts, axis=0) if parts else None
 
     def own_change(self, name: str, control: np.ndarray) -> tuple[int, float] | None:
-        """The gene's place and its own change from the control mean (G,)."""
+        """Index of the gene, and the change of its own expression from the control mean (G,)."""
         if self.left is None or (gene := self.row.get(name)) is None:
             return None
         return gene, float(np.log1p(self.left * np.expm1(control[gene])) - control[gene])
 
     def _slopes(self, genes: Sequence[int]) -> np.ndarray:
-        """(K, G) decoded change of cells along each of K genes, the others held fixed."""
+        """(K, G) decoded change of cells along each of K genes, with the others held fixed."""
         x = self.expression[:, list(genes)]
         square = x.T @ x
         penalty = RIDGE * np.trace(square) / len(square)
@@ -79,12 +80,12 @@ class Unseen:
 
 
 class Contexts:
-    """Kernel ridge on the control state: contexts whose controls are alike respond alike.
+    """Kernel ridge on the control state: contexts with similar controls respond similarly.
 
-    represent: control means (n, G) to states (n, D). control: (C, G) of training conditions. rest: (C, G), what is left
-    of their changes; the mean over the conditions of a context counts. The kernel is linear in states less their mean
-    over contexts, the penalty its mean diagonal. Nothing is added unless that foretells training contexts that are left
-    out better than the mean of the others does; so one or two contexts add nothing.
+    represent: maps control means (n, G) to states (n, D). control: (C, G) controls of the training conditions. rest:
+    (C, G) residuals of their changes, which are averaged per context. The kernel is linear in states minus their mean
+    over contexts; the penalty is its mean diagonal. Nothing is added unless this predicts left-out training contexts
+    better than the mean of the others does, so one or two contexts add nothing.
     """
 
     def __init__(self, represent: Callable[[np.ndarray], np.ndarray], control: np.ndarray, rest: np.ndarray):
@@ -100,14 +101,14 @@ class Contexts:
             self.help = bool(((left - predicted) ** 2).sum() < ((left - mean) ** 2).sum())
 
     def change(self, control: np.ndarray) -> np.ndarray:
-        """(T, G), from control means (T, G)."""
+        """(T, G) change to add, from control means (T, G)."""
         if not self.help:
             return np.zeros(control.shape)
         return self._predict(np.ones(len(self.states), bool), self.represent(control).astype(float))
 
-    def _predict(self, known: np.ndarray, states_of: np.ndarray) -> np.ndarray:
-        """(T, G) of states_of states (T, D), from some of the contexts."""
-        states, left = self.states[known], self.left[known]
+    def _predict(self, chosen: np.ndarray, states_of: np.ndarray) -> np.ndarray:
+        """Predict (T, G) for states (T, D) from some of the contexts."""
+        states, left = self.states[chosen], self.left[chosen]
         centre, mean = states.mean(0), left.mean(0)
         kernel = (states - centre) @ (states - centre).T
         penalty = max(np.trace(kernel) / len(kernel), 1e-12) * np.eye(len(kernel))
@@ -115,7 +116,7 @@ class Contexts:
 
 
 def _left(train: Effects, row: Mapping[str, int]) -> float | None:
-    """Share of a gene's own control expression, unlogged, that its perturbation alone leaves; None: no such single."""
+    """Share of unlogged control expression that a gene keeps when perturbed alone; None without such perturbations."""
     before = after = 0.0
     for perturbed, mean, control in zip(train.perturbed, train.mean, train.control, strict=True):
         if len(perturbed) == 1 and (gene := row.get(next(iter(perturbed)))) is not None:

@@ -1,1 +1,1 @@
-"""Predictions for perturbations that were not measured: by name, as counts, as files."""
+"""Predictions for perturbations that were not measured: by name, as counts, and as files."""

@@ -1,4 +1,4 @@
-"""Predictions as counts: what is expected at a library size, and cells drawn from it."""
+"""Predictions as counts: expected counts at a library size, and cells drawn from them."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ class SampledCells(NamedTuple):
 
     genes: tuple[str, ...]
     condition: np.ndarray
-    """(N,) names; 'control' for those that nothing was done to."""
+    """(N,) names; 'control' for control cells."""
     counts: np.ndarray
     """(N, G) int32."""
     library: np.ndarray
-    """(N,) counts of the cell over all genes measured, of the panel or not, before they are drawn."""
+    """(N,) counts of the cell over all genes measured, inside the panel or not, before sampling."""
 
 
 def expected_counts(predicted: PredictedConditions, controls: np.ndarray, library: float = SCALE) -> np.ndarray:
-    """(T, G) counts of a cell that has `library` over all genes: expm1 of predicted means, scaled to the panel's share.
+    """(T, G) counts of a cell with `library` counts over all genes: expm1 of predicted means, scaled to the panel.
 
-    controls: (m, G) control cells, log1p of counts per 10,000; the panel has their mean share of a cell's counts.
-    expm1 of a mean of logarithms is below the mean of counts, most for rare and variable genes: scaling mends it on the
-    average only. Raises InputError for other controls, or a library that is not positive.
+    controls: (m, G) control cells, log1p of counts per 10,000. The panel gets their mean share of a cell's counts.
+    expm1 of a mean of logarithms is below the mean of counts, most of all for rare and variable genes; scaling corrects
+    this only on average. Raises InputError for invalid controls, or a library that is not positive.
     """
     if not (np.isfinite(library) and library > 0):
-        raise InputError(f"a cell has more than 0 counts, not {library}")
+        raise InputError(f"library must be above 0 counts per cell, but is {library}")
     share = _shares(predicted, controls).mean()
     rates = np.expm1(predicted.expression)
     return library * share * rates / np.maximum(rates.sum(1, keepdims=True), 1e-12)
@@ -48,23 +48,24 @@ def sample_cells(
     seed: int = 0,
     noise: Noise = "poisson",
 ) -> SampledCells:
-    """Control cells, and for every condition control cells that are moved by its change, as counts.
+    """Sample control cells and, for every condition, control cells shifted by its change, as counts.
 
-    controls: (m, G) log1p of counts per 10,000; library: (m,) their counts over all genes. cells: of each condition and
-    of the control, drawn with replacement; None: every control cell once. Each keeps its library and its panel's share.
-    noise: 'poisson' draws around every moved cell, so that genes vary together as in the controls; but these have
-    counting noise already, and have it twice then: they scatter more and have more zeros than measured cells.
-    'negative_binomial' draws every gene on its own around the mean of the moved cells, with the `dispersions` of the
-    controls: genes scatter as measured, and no longer together. Compare with the drawn controls in either case.
-    Raises InputError for other controls, libraries that do not fit them, or fewer than one cell.
+    controls: (m, G) log1p of counts per 10,000; library: (m,) their counts over all genes. cells: number per condition
+    and for the control, drawn with replacement; None: every control cell once. Each cell keeps its library size and the
+    panel's share of it.
+    noise: 'poisson' draws around every shifted cell, so genes covary as in the controls. But the controls already have
+    counting noise, which is then added twice: sampled cells scatter more and have more zeros than measured ones.
+    'negative_binomial' draws each gene independently around the mean of the shifted cells, with the `dispersions` of
+    the controls: genes scatter as measured, but no longer covary. In either case, compare with the sampled controls.
+    Raises InputError for invalid controls, libraries that do not match them, or fewer than one cell.
     """
     shares = _shares(predicted, controls)
     if library.shape != shares.shape or not (np.isfinite(library) & (library > 0)).all():
-        raise InputError(f"{len(controls)} control cells need as many libraries above 0")
+        raise InputError(f"{len(controls)} control cells need one library size above 0 each")
     if noise not in get_args(Noise):
-        raise InputError(f"noise '{noise}' is not known{did_you_mean(noise, get_args(Noise))}")
+        raise InputError(f"unknown noise '{noise}'{did_you_mean(noise, get_args(Noise))}")
     if cells is not None and cells < 1:
-        raise InputError(f"cells: one of each condition at least, not {cells}")
+        raise InputError(f"cells must be at least 1 per condition, but is {cells}")
     alpha = dispersions(controls, library) if noise == "negative_binomial" else None
     names, changes = ("control", *predicted.conditions), [np.zeros(len(predicted.genes)), *predicted.prediction.change]
     counts, rows = [], []
@@ -75,7 +76,7 @@ def sample_cells(
         rates = moved if alpha is None else np.tile(moved.mean(0), (len(chosen), 1))
         rates *= (library * shares)[chosen, None] / np.maximum(rates.sum(1, keepdims=True), 1e-12)
         if alpha is not None:
-            own = np.maximum(alpha, 1e-9)  # a Poisson gene, nearly
+            own = np.maximum(alpha, 1e-9)  # nearly Poisson
             rates = rng.gamma(1 / own, own, rates.shape) * rates
         counts.append(rng.poisson(rates).astype(np.int32))
         rows.append(chosen)
@@ -84,10 +85,10 @@ def sample_cells(
 
 
 def dispersions(controls: np.ndarray, library: np.ndarray) -> np.ndarray:
-    """(G,) alpha of each gene, by moments over control cells: counts vary as mean + alpha mean^2, 0 or more.
+    """(G,) alpha of each gene, at least 0, by moments over control cells: counts have variance mean + alpha mean^2.
 
-    controls: (m, G) log1p of counts per 10,000; library: (m,) their counts over all genes. A cell's mean of a gene is
-    its counts in the panel times the gene's share of all cells' counts.
+    controls: (m, G) log1p of counts per 10,000; library: (m,) their counts over all genes. The mean of a gene in a cell
+    is the cell's counts in the panel times the gene's share of the counts of all cells.
     """
     counts = np.expm1(controls.astype(float)) * library[:, None] / SCALE
     mean = counts.sum(1, keepdims=True) * counts.sum(0) / max(counts.sum(), 1e-12)
@@ -96,14 +97,12 @@ def dispersions(controls: np.ndarray, library: np.ndarray) -> np.ndarray:
 
 
 def _shares(predicted: PredictedConditions, controls: np.ndarray) -> np.ndarray:
-    """(m,) share of each control cell's counts that the panel has."""
+    """(m,) share of each control cell's counts that lies in the panel."""
     if controls.ndim != 2 or not len(controls) or controls.shape[1] != len(predicted.genes):
-        raise InputError(f"control cells have shape {controls.shape}, not (cells, {len(predicted.genes)} genes)")
+        raise InputError(f"control cells have shape {controls.shape}; it must be (cells, {len(predicted.genes)} genes)")
     if not np.isfinite(controls).all() or controls.min() < 0:
-        raise InputError("control cells must be log1p of counts, finite and not below 0")
+        raise InputError("control cells must be log1p of counts, finite and not negative")
     shares = np.expm1(controls.astype(float)).sum(1) / SCALE
     if (most := shares.max()) > 1.001:
-        raise InputError(
-            f"control cells have up to {most * SCALE:.0f} counts, where log1p of counts per {SCALE} is due"
-        )
+        raise InputError(f"control cells have up to {most * SCALE:.0f} counts; pass log1p of counts per {SCALE}")
     return shares

@@ -1,4 +1,4 @@
-"""Predictions as AnnData, for scanpy and whatever else reads it. Needs the extra `[cells]`."""
+"""Predictions as AnnData, for scanpy and other tools. Needs the extra `[cells]`."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 def to_anndata(
     predicted: PredictedConditions, counts: np.ndarray | None = None, provenance: Mapping[str, str] | None = None
 ) -> AnnData:
-    """One row per condition: X is the predicted mean, log1p of counts per 10,000.
+    """Convert to AnnData with one row per condition: X is the predicted mean, log1p of counts per 10,000.
 
     The layers are `change`, and `low` and `high` if there are intervals.
-    counts: (T, G) for the layer `counts`, as `expected_counts` returns them. obs has `condition` and `perturbations`
-    (how many); var has the genes. uns["anyjepa"]: unit, versions, and `provenance`, notes of the caller on method and
-    data. Raises InputError without anndata, or for counts of another shape.
+    counts: (T, G) for the layer `counts`, as returned by `expected_counts`. obs has `condition` and `perturbations`
+    (their number); var has the genes. uns["anyjepa"] has the unit, versions, and `provenance`, the caller's notes on
+    method and data. Raises InputError without anndata, or for counts of a different shape.
     """
     prediction, shape = predicted.prediction, predicted.prediction.change.shape
     if counts is not None and counts.shape != shape:
-        raise InputError(f"counts have shape {counts.shape}, the predictions {shape}")
+        raise InputError(f"counts have shape {counts.shape}, but the predictions have shape {shape}")
     layers = {"change": prediction.change, "low": prediction.low, "high": prediction.high, "counts": counts}
     columns = {
         "condition": np.array(predicted.conditions, object),
@@ -39,7 +39,7 @@ def to_anndata(
 
 
 def cells_to_anndata(cells: SampledCells, provenance: Mapping[str, str] | None = None) -> AnnData:
-    """One row per sampled cell: X log1p of counts per 10,000, layer `counts`; obs has `condition` and `library`."""
+    """Convert to AnnData with one row per cell: X is log1p of counts per 10,000; obs has `condition` and `library`."""
     values = np.log1p(cells.counts * (SCALE / cells.library)[:, None])
     columns = {"condition": cells.condition, "library": cells.library}
     names = [f"cell{i}" for i in range(len(values))]
@@ -54,7 +54,7 @@ def _anndata(
     layers: Mapping[str, np.ndarray | None],
     provenance: Mapping[str, str] | None,
 ) -> AnnData:
-    """Text is `object`, as anndata 0.12 cannot write the strings of pandas 3."""
+    """Text is stored as `object`, because anndata 0.12 cannot write the strings of pandas 3."""
     try:
         from anndata import AnnData
     except ImportError as error:
@@ -70,6 +70,6 @@ def _anndata(
     for name, layer in layers.items():
         if layer is not None:
             adata.layers[name] = layer.astype(np.float32)
-    adata.uns["log1p"] = {"base": None}  # what scanpy notes of natural logarithms
+    adata.uns["log1p"] = {"base": None}  # how scanpy records natural logarithms
     adata.uns["anyjepa"] = {"unit": UNIT, **versions(), **(provenance or {})}
     return adata

@@ -1,4 +1,4 @@
-"""Predict conditions by their names with a fitted method, and put the predictions in a table."""
+"""Predict conditions by name with a fitted method, and convert predictions to a table."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class PredictedConditions:
 def predict_conditions(
     predict: Predict, train: Effects, conditions: Sequence[str], control: np.ndarray | None = None
 ) -> PredictedConditions:
-    """Predict conditions such as 'A' or 'A+B' (in any order) by a method that was fitted to `train`.
+    """Predict conditions such as 'A' or 'A+B' (in any order) with a method that was fitted to `train`.
 
-    control: (G,) mean log1p expression of the cells to perturb; None: of all control cells.
-    Raises InputError for no condition, for one that is listed twice, for the control, for a condition without a
-    prediction (with the nearest names if it has an unknown perturbation), and for a control of another shape.
+    control: (G,) mean log1p expression of the cells to perturb; None: mean of all control cells.
+    Raises InputError for no condition, a condition that is listed twice, the control, a condition without a prediction
+    (with the nearest names if it has an unknown perturbation), and a control of a different shape.
     """
-    known = perturbation_names(train)
-    parsed = [parse(text, known={*known, *train.genes}) for text in conditions]
+    trained = perturbation_names(train)
+    parsed = [parse(text, known={*trained, *train.genes}) for text in conditions]
     named = dict(zip(map(str, parsed), parsed, strict=True))
     if not named:
         raise InputError("pass at least one condition to predict")
@@ -59,7 +59,7 @@ def predict_conditions(
     predicted = predict_sets(predict, train, [one.names for one in parsed], control)
     for one, change in zip(parsed, predicted.prediction.change, strict=True):
         if not np.isfinite(change).all():
-            require_known(one, known)
+            require_known(one, trained)
             raise InputError(f"the method has no prediction for condition '{one}'")
     return predicted
 
@@ -70,7 +70,7 @@ def predict_sets(
     """The same for T sets of perturbations, with a row of NaN where there is no prediction."""
     before = _control(train) if control is None else control
     if before.shape != (len(train.genes),):
-        raise InputError(f"control has shape {before.shape}, not ({len(train.genes)},), one mean per gene")
+        raise InputError(f"control has shape {before.shape}; it must be ({len(train.genes)},), one mean per gene")
     prediction = Prediction.of(predict(sets, np.tile(before, (len(sets), 1))))
     return PredictedConditions(
         train.genes, tuple("+".join(sorted(one)) for one in sets), tuple(sets), before, prediction

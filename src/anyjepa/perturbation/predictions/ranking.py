@@ -1,4 +1,4 @@
-"""Rank perturbations by how near they bring cells to a goal."""
+"""Rank perturbations by how close they bring cells to a goal."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from anyjepa.perturbation.scoring.effects import Effects, Predict
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-_AT_ONCE = 512  # candidates whose changes are held together, times genes, times members
+_AT_ONCE = 512  # candidates whose changes are in memory together, each of all genes and members
 
 
 @dataclass(frozen=True)
 class Goal:
-    """Genes that should go up or down, or a target change of expression. Raises InputError for neither or both."""
+    """Genes that should go up or down, or a target change of expression. Raises InputError for none or both."""
 
     up: tuple[str, ...] = ()
     down: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ class Goal:
 
     def __post_init__(self) -> None:
         if bool(self.up or self.down) == bool(self.toward):
-            raise InputError("a goal is either genes to go up or down, or a target change")
+            raise InputError("a goal needs either genes to go up or down, or a target change")
         if twice := [gene for gene in self.genes if self.genes.count(gene) > 1]:
             raise InputError(f"goal: gene '{twice[0]}' occurs twice")
         target = np.array(list(self.toward.values()), float)
@@ -48,11 +48,11 @@ class Goal:
         return (*self.up, *self.down, *self.toward)
 
     def score(self, change: np.ndarray, genes: Sequence[str]) -> np.ndarray:
-        """(..) of changes (.., G): with `up` and `down` the mean change in that direction, log1p units; with
-        `toward` the cosine over its genes, 0 for no change. InputError for an unknown gene, with the nearest."""
+        """Scores (..) of changes (.., G). With `up` and `down`, the mean change in that direction, log1p units; with
+        `toward`, the cosine over its genes, 0 for no change. Raises InputError for an unknown gene."""
         place = {gene: i for i, gene in enumerate(genes)}
         if missing := [gene for gene in self.genes if gene not in place]:
-            raise InputError(f"goal: no gene is '{missing[0]}'{did_you_mean(missing[0], genes)}")
+            raise InputError(f"goal: unknown gene '{missing[0]}'{did_you_mean(missing[0], genes)}")
         target = np.array([1.0] * len(self.up) + [-1.0] * len(self.down) + [*map(float, self.toward.values())])
         chosen = change[..., [place[gene] for gene in self.genes]]
         if not self.toward:
@@ -62,13 +62,13 @@ class Goal:
 
 
 def rank_candidates(predict: Predict, train: Effects, goal: Goal, candidates: Sequence[str] | None = None) -> DataFrame:
-    """Candidates by their score, the best first: rank, condition, score, spread, low, high, effect, measured.
+    """Rank candidates by score, best first: rank, condition, score, spread, low, high, effect, measured.
 
-    candidates: names of conditions; None: every perturbation of training and every pair of them. Candidates without a
-    prediction come last, with a score of NaN. The score is that of the mean change. spread, low and high are its
-    standard deviation and extremes over the members of an ensemble, NaN without one: they show how far seeds agree, not
-    how far they are right (see `calibrated`). effect: Euclidean length of the whole change, log1p units. measured:
-    whether training has the condition. Raises InputError for an unknown gene, and what `predict_conditions` raises.
+    candidates: names of conditions; None: all training perturbations and pairs of them. Candidates without a prediction
+    come last, with a score of NaN. The score is that of the mean change. spread, low and high are its standard
+    deviation and extremes over the members of an ensemble, NaN without one: they show how well seeds agree, not how
+    accurate they are (see `calibrated`). effect: Euclidean length of the whole change, log1p units. measured: whether
+    training has the condition. Raises InputError for an unknown gene, and as `predict_conditions` does.
     """
     from pandas import DataFrame, concat
 

@@ -1,4 +1,4 @@
-"""Which combinations do more than the sum of their parts?"""
+"""Find combinations whose effect differs from the sum of their parts."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def synergy(
 ) -> Synergy:
     """The predicted change of combinations minus the sum of the changes of their parts alone.
 
-    parts: "measured" takes the measured changes of the parts (`additive`) if training has them all, else predicted
-    ones; "predicted" takes predicted ones throughout, which have no measurement noise. The column `parts` says which.
-    Scores, log1p units: `sum` is the length of the parts' sum, `norm` that of the difference, `projection` the
+    parts: "measured" uses the measured changes of the parts (`additive`) if training has them all, else predicted ones;
+    "predicted" always uses predicted ones, which have no measurement noise. The column `parts` says which were used.
+    Scores are in log1p units: `sum` is the length of the parts' sum, `norm` that of the difference, `projection` the
     difference along the sum (below 0: less than additive), `spread` its standard deviation over members, and `share`
     the projection over `sum`. Intervals per gene are those of the change, shifted by the sum.
-    Raises InputError for a single perturbation, and what `ask` refuses, of parts also.
+    Raises InputError for a single perturbation, and as `predict_conditions` does, also for parts.
     """
     from pandas import DataFrame
 

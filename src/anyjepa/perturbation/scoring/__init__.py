@@ -1,1 +1,1 @@
-"""Score predicted effects of perturbations: plain arrays in, no encoder and no torch."""
+"""Score predicted effects of perturbations, given as plain arrays; needs neither an encoder nor torch."""

@@ -1,4 +1,4 @@
-"""What every prediction of a perturbation stands beside. A baseline has no answer (NaN) where it does not apply."""
+"""Baselines for predictions of perturbations. A baseline predicts NaN where it does not apply."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ from anyjepa.perturbation.scoring.effects import Effects, Fit, Predict
 
 
 def no_change(train: Effects) -> Predict:
-    """The control."""
+    """Predict the control."""
     return lambda perturbed, control: np.zeros(control.shape)
 
 
 def perturbed_mean(train: Effects) -> Predict:
-    """The mean over training conditions, every one counting alike, whatever is perturbed."""
+    """Predict the mean over training conditions, equally weighted, whatever is perturbed."""
     mean = train.change.mean(0)
     return lambda perturbed, control: np.tile(mean, (len(perturbed), 1))
 
 
 def matching_mean(train: Effects) -> Predict:
-    """The mean of the single effects, for combinations of genes that were all perturbed alone in training."""
+    """Predict the mean of the single effects, for combinations of genes that training also perturbs alone."""
     return _combined(train, lambda singles: singles.mean(0))
 
 
 def same_elsewhere(train: Effects) -> Predict:
-    """The mean change by the same set in other contexts, all of them counting alike: the matching mean of contexts.
+    """Predict the mean change due to the same set in other contexts, equally weighted: the matching mean of contexts.
 
-    Not among `BASELINES`, as it has no answer where contexts are not held out.
+    It is not in `BASELINES` because it makes no predictions unless contexts are held out.
     """
-    found: dict[frozenset[str], list[np.ndarray]] = {}
+    changes_of: dict[frozenset[str], list[np.ndarray]] = {}
     for perturbed, change in zip(train.perturbed, train.change, strict=True):
-        found.setdefault(perturbed, []).append(change)
-    return _answers(lambda genes: np.mean(found[genes], axis=0) if genes in found else None)
+        changes_of.setdefault(perturbed, []).append(change)
+    return _answers(lambda genes: np.mean(changes_of[genes], axis=0) if genes in changes_of else None)
 
 
 def additive(train: Effects, scale: float = 1.0) -> Predict:
-    """`scale` times the sum of the single effects, for combinations of genes that were all perturbed alone."""
+    """Predict `scale` times the sum of the single effects, for combinations of genes that all occur alone."""
     return _combined(train, lambda singles: scale * singles.sum(0))
 
 
 def gene_ridge(train: Effects, dimensions: int = 10, ridge: float = 0.1) -> Predict:
-    """Ridge on what training itself says of genes, for unseen single genes of the panel.
+    """Ridge on embeddings of genes from the training changes, for unseen single genes of the panel.
 
-    The changes Z of training singles, their mean b removed, are fitted as G W P', with G (genes, dimensions) the first
-    left singular vectors times singular values of Z and P its rows at the perturbed genes; `ridge` penalises W on both
-    sides (Ahlmann-Eltze, Huber and Anders 2025, the linear model). Singles outside of the panel have no row and are
-    left out; without two singles there is no answer.
+    The changes Z of single perturbations in training, minus their mean b, are fitted as G W P'. G (genes, dimensions)
+    holds the first left singular vectors of Z times its singular values, and P holds the rows of G for the perturbed
+    genes. `ridge` penalises W on both sides (the linear model of Ahlmann-Eltze, Huber and Anders 2025). Genes outside
+    the panel have no row and are left out; there are no predictions from fewer than two single perturbations.
     """
     row = {gene: i for i, gene in enumerate(train.genes)}
     singles = {gene: change for gene, change in _singles(train).items() if gene in row}
@@ -66,11 +66,11 @@ def gene_ridge(train: Effects, dimensions: int = 10, ridge: float = 0.1) -> Pred
 
 
 def feature_ridge(features: Mapping[str, np.ndarray], ridge: float | None = None) -> Fit:
-    """Ridge on features of the perturbed gene (F,), by gene, for unseen single genes that have some.
+    """Ridge on features (F,) of the perturbed gene, for unseen single genes with features.
 
-    Kernel form, changes centred, features as they are. ridge: the penalty; None: of seven powers of ten around the
-    features' mean square length the one with the least squared error when each training single is left out.
-    Training singles without features are left out; without two there is no answer.
+    Uses the kernel form; changes are centred, features are not. ridge: the penalty. None chooses among seven powers of
+    ten around the mean squared length of the features, by the leave-one-out squared error on single perturbations.
+    Single perturbations without features are left out; there are no predictions from fewer than two.
     Raises InputError if features differ in length or are not finite.
     """
     require_features(features)
@@ -80,38 +80,38 @@ def feature_ridge(features: Mapping[str, np.ndarray], ridge: float | None = None
         if len(singles) < 2:
             return _answers(lambda genes: None)
         changes = np.stack(list(singles.values()))  # (S, G)
-        known = np.stack([features[gene] for gene in singles]).astype(float)  # (S, F)
+        described = np.stack([features[gene] for gene in singles]).astype(float)  # (S, F)
         mean = changes.mean(0)
-        weights = kernel_ridge(known, changes - mean, ridge)  # (F, G)
+        weights = kernel_ridge(described, changes - mean, ridge)  # (F, G)
         return _answers(_single(lambda gene: mean + features[gene] @ weights if gene in features else None))
 
     return fit
 
 
 def require_features(features: Mapping[str, np.ndarray]) -> None:
-    """InputError if vectors of genes differ in length or are not finite."""
+    """Raise InputError if the vectors of genes differ in length or are not finite."""
     if len({np.shape(vector) for vector in features.values()}) > 1:
         raise InputError("features of genes differ in length")
     if broken := [gene for gene, vector in features.items() if not np.isfinite(vector).all()]:
         raise InputError(f"features of gene '{broken[0]}' are not finite")
 
 
-def kernel_ridge(known: np.ndarray, changes: np.ndarray, ridge: float | None = None) -> np.ndarray:
-    """Weights (F, G) of centred changes (S, G) on features (S, F) as they are; ridge: as of `feature_ridge`."""
-    kernel = known @ known.T
+def kernel_ridge(features: np.ndarray, changes: np.ndarray, ridge: float | None = None) -> np.ndarray:
+    """Fit weights (F, G) of centred changes (S, G) on uncentred features (S, F); ridge: see `feature_ridge`."""
+    kernel = features @ features.T
     penalty = _best_ridge(kernel, changes) if ridge is None else ridge
-    return known.T @ np.linalg.solve(kernel + penalty * np.eye(len(kernel)), changes)
+    return features.T @ np.linalg.solve(kernel + penalty * np.eye(len(kernel)), changes)
 
 
 def coexpression_ridge(train: Effects, ridge: float = 20.0) -> Predict:
-    """`feature_ridge` on how a gene is correlated with every other in control cells; no answer without those."""
+    """`feature_ridge` on correlations of a gene with all others over control cells; no predictions without cells."""
     if train.controls is None:
         return _answers(lambda genes: None)
     return feature_ridge(coexpression(train.controls, train.genes), ridge)(train)
 
 
 def coexpression(controls: np.ndarray, genes: Sequence[str]) -> dict[str, np.ndarray]:
-    """Of each gene its Pearson correlations (G,) over control cells (m, G); 0 with a gene that is constant there."""
+    """Pearson correlations (G,) of each gene over control cells (m, G); 0 with genes that are constant there."""
     centred = controls - controls.mean(0)
     length = np.linalg.norm(centred, axis=0)
     unit = centred / np.where(length > 0, length, np.inf)
@@ -130,16 +130,16 @@ BASELINES: Mapping[str, Fit] = {
 
 
 def _singles(train: Effects) -> dict[str, np.ndarray]:
-    """Of each gene that was perturbed alone its change (G,), the mean over contexts."""
-    found: dict[str, list[np.ndarray]] = {}
+    """Change (G,) due to each gene that was perturbed alone, averaged over contexts."""
+    changes_of: dict[str, list[np.ndarray]] = {}
     for perturbed, change in zip(train.perturbed, train.change, strict=True):
         if len(perturbed) == 1:
-            found.setdefault(next(iter(perturbed)), []).append(change)
-    return {gene: np.mean(changes, axis=0) for gene, changes in found.items()}
+            changes_of.setdefault(next(iter(perturbed)), []).append(change)
+    return {gene: np.mean(changes, axis=0) for gene, changes in changes_of.items()}
 
 
 def _combined(train: Effects, combine: Callable[[np.ndarray], np.ndarray]) -> Predict:
-    """`combine` (parts, G) changes of single genes to one, for combinations that have them all."""
+    """Apply `combine` to the changes (parts, G) of single genes, for combinations of genes that all have one."""
     singles = _singles(train)
 
     def answer(genes: frozenset[str]) -> np.ndarray | None:
@@ -155,7 +155,7 @@ def _single(answer: Callable[[str], np.ndarray | None]) -> Callable[[frozenset[s
 
 
 def _answers(answer: Callable[[frozenset[str]], np.ndarray | None]) -> Predict:
-    """Changes (T, G) from the one of each set; None is a row of NaN."""
+    """Predict changes (T, G) from the answer for each set; None gives a row of NaN."""
 
     def predict(perturbed: Sequence[frozenset[str]], control: np.ndarray) -> np.ndarray:
         changes = np.full(control.shape, np.nan)
@@ -168,9 +168,9 @@ def _answers(answer: Callable[[frozenset[str]], np.ndarray | None]) -> Predict:
 
 
 def _best_ridge(kernel: np.ndarray, changes: np.ndarray) -> float:
-    """The penalty of the least leave-one-out error, which is the residual over the diagonal, in closed form.
+    """The penalty with the smallest leave-one-out error, in closed form: the residual over the diagonal.
 
-    A single that is left out stays in the mean, alike for every penalty.
+    The mean is not refitted without the left-out perturbation; this affects all penalties alike.
     """
     values, vectors = np.linalg.eigh(kernel)
     rotated = vectors.T @ changes

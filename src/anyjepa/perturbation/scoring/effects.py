@@ -1,4 +1,4 @@
-"""Measured effects of perturbations, and what a method predicts."""
+"""Measured effects of perturbations, and predictions of them."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from anyjepa.errors import InputError, did_you_mean
 from anyjepa.randomness import generator
 
 Cells = Callable[[str], tuple[np.ndarray, np.ndarray]]
-"""Name of a condition to its cells (n, G) and its matched control cells (m, G), log1p."""
+"""Maps the name of a condition to its cells (n, G) and its matched control cells (m, G), log1p."""
 
 
 @dataclass(frozen=True)
 class Effects:
-    """Conditions of one screen under one split: C conditions, G genes, everything log1p expression.
+    """Conditions of one screen under one split: C conditions and G genes, as log1p expression.
 
-    A condition is a set of perturbed genes in a context (a cell type, a batch, all cells); the control is none of them.
-    Controls are always the measured ones; a prediction of a control never enters a score.
+    A condition is a set of perturbed genes in a context (a cell type, a batch, all cells); the control is not one of
+    them. Controls are always measured; a prediction of a control never enters a score.
     """
 
     genes: tuple[str, ...]
     conditions: tuple[str, ...]
-    """Names. To the bootstrap, one name in several splits is one condition: rename those of other screens."""
+    """Names. The bootstrap treats one name in several splits as one condition, so screens need different names."""
     perturbed: tuple[frozenset[str], ...]
-    """What is perturbed in each condition, C sets of genes, which need not be in the panel."""
+    """Perturbed genes of each condition: C sets of genes, which need not be in the panel."""
     mean: np.ndarray
-    """(C, G) over the cells of each condition."""
+    """(C, G) mean over the cells of each condition."""
     control: np.ndarray
-    """(G,), or (C, G) where each condition has matched controls of its own (batch, cell type)."""
+    """(G,) mean of the controls, or (C, G) if each condition has its own matched controls (batch, cell type)."""
     count: np.ndarray
-    """(C,) cells of each condition."""
+    """(C,) number of cells of each condition."""
     test: np.ndarray
-    """(C,) whether a condition is held out; the others train."""
+    """(C,) whether a condition is held out; the others are training conditions."""
     cells: Cells | None = None
     """The cells themselves, or a fixed sample of them, for the ceiling and for metrics of distributions."""
     controls: np.ndarray | None = None
@@ -46,30 +46,30 @@ class Effects:
             raise InputError(f"condition '{repeated[0]}' occurs twice")
         for i, name in enumerate(self.conditions[: len(self.perturbed)]):
             if not self.perturbed[i]:
-                raise InputError(f"condition '{name}' perturbs nothing; pass the control as `control`")
+                raise InputError(f"condition '{name}' has no perturbation; pass the control as `control`")
         shapes = {"mean": (count, genes), "control": (count, genes), "count": (count,), "test": (count,)}
         if self.control.ndim == 1:
             object.__setattr__(self, "control", np.broadcast_to(self.control, (count, len(self.control))))
         for key, shape in shapes.items():
             array = getattr(self, key)
             if array.shape != shape:
-                raise InputError(f"{key} has shape {array.shape}, but {count} conditions of {genes} genes need {shape}")
+                raise InputError(f"{key} has shape {array.shape}; {count} conditions of {genes} genes need {shape}")
             if not np.isfinite(array).all():
                 name = self.conditions[int(np.argwhere(~np.isfinite(array))[0, 0])]
                 raise InputError(f"{key} of condition '{name}' is not finite")
         if len(self.perturbed) != count:
             raise InputError(f"perturbed has {len(self.perturbed)} sets for {count} conditions")
         if self.test.dtype != bool:
-            raise InputError("test must be a mask of bool, one entry per condition")
+            raise InputError("test must be a boolean mask with one entry per condition")
 
     @property
     def change(self) -> np.ndarray:
-        """(C, G) mean of each condition minus its controls'."""
+        """(C, G) mean of each condition minus that of its controls."""
         return np.subtract(self.mean, self.control, dtype=float)
 
     @property
     def train(self) -> Effects:
-        """The training conditions, which are all that a method may see. Raises InputError if there are none."""
+        """The training conditions: all that a method may see. Raises InputError if there are none."""
         return self._part(~self.test, "training")
 
     @property
@@ -105,35 +105,35 @@ class Effects:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a method predicts for T conditions."""
+    """Predictions of a method for T conditions."""
 
     change: np.ndarray
-    """(T, G) of the mean against the measured controls; a row of NaN: no prediction for this condition."""
+    """(T, G) predicted mean minus the measured controls; a row of NaN means no prediction for this condition."""
     low: np.ndarray | None = None
     """(T, G) lower end of each change's interval."""
     high: np.ndarray | None = None
     cells: Sequence[np.ndarray] | None = None
-    """T arrays (n, G) of predicted cells; None: control cells, each moved by the predicted change."""
+    """T arrays (n, G) of predicted cells; None: control cells, each shifted by the predicted change."""
     members: np.ndarray | None = None
-    """(M, T, G) changes by each member of an ensemble, whose mean `change` is."""
+    """(M, T, G) changes predicted by the members of an ensemble; `change` is their mean."""
 
     @classmethod
     def of(cls, returned: np.ndarray | Prediction) -> Prediction:
-        """From what a method returned, which may be changes alone."""
+        """Wrap the return value of a method, which may be changes alone."""
         return returned if isinstance(returned, Prediction) else cls(np.asarray(returned, float))
 
 
 Predict = Callable[[Sequence[frozenset[str]], np.ndarray], "np.ndarray | Prediction"]
-"""T sets of perturbed genes and their measured control means (T, G) to changes (T, G), or to all of a `Prediction`."""
+"""Maps T sets of perturbed genes and their measured control means (T, G) to changes (T, G) or a `Prediction`."""
 Fit = Callable[[Effects], Predict]
-"""A method: training conditions to a function that predicts others."""
+"""A method: maps training conditions to a function that predicts other conditions."""
 
 
 def half_split(effects: Effects, seed: int = 0) -> tuple[Effects, Prediction]:
-    """The ceiling: one random half of each condition's cells, and the other half as a prediction of it.
+    """The ceiling: a random half of each condition's cells, and the other half as its prediction.
 
-    Controls stay whole, as in the other rows. Both halves have the noise of half the cells, so a method that averages
-    noise away can exceed the ceiling. Raises InputError without cells, or if a condition has fewer than two.
+    Controls are not halved, as in the other rows. Each half has the noise of half the cells, so a method that averages
+    out noise can exceed the ceiling. Raises InputError without cells, or if a condition has fewer than two.
     """
     if effects.cells is None:
         raise InputError("the half-split ceiling needs the cells of each condition")
@@ -142,7 +142,7 @@ def half_split(effects: Effects, seed: int = 0) -> tuple[Effects, Prediction]:
     for i, name in enumerate(effects.conditions):
         cells, controls = effects.cells(name)
         if len(cells) < 2:
-            raise InputError(f"condition '{name}' has {len(cells)} cells; halves need at least 2")
+            raise InputError(f"condition '{name}' has {len(cells)} cells; the half-split ceiling needs at least 2")
         order, half = generator(seed, "halves of cells", i).permutation(len(cells)), len(cells) // 2
         half_cells.append(cells[order[:half]])
         kept[name] = (cells[order[half:]], controls)
@@ -158,15 +158,17 @@ def half_split(effects: Effects, seed: int = 0) -> tuple[Effects, Prediction]:
 
 
 def shuffled(fit: Fit, seed: int = 0) -> Fit:
-    """The method fitted to training conditions whose perturbations are exchanged; it must fall to the perturbed mean.
+    """Fit a method to shuffled training perturbations; it should do no better than the perturbed mean.
 
-    The exchange is one random cycle, so no condition keeps its own perturbations. Raises InputError if all
-    conditions have the same perturbations, as there is nothing to exchange.
+    The shuffle is one random cycle, so no condition keeps its own perturbations. Raises InputError if all conditions
+    have the same perturbations, because there is nothing to shuffle.
     """
 
     def fit_shuffled(train: Effects) -> Predict:
         if len(set(train.perturbed)) == 1:
-            raise InputError("all training conditions perturb the same: there are no labels to shuffle (shuffle=False)")
+            raise InputError(
+                "all training conditions perturb the same genes, so there is nothing to shuffle; pass shuffle=False"
+            )
         cycle = generator(seed, "shuffled conditions", 0).permutation(len(train.conditions))
         exchanged = dict(zip(cycle.tolist(), np.roll(cycle, 1).tolist(), strict=True))
         return fit(replace(train, perturbed=tuple(train.perturbed[exchanged[i]] for i in range(len(exchanged)))))

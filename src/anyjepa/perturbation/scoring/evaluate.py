@@ -1,4 +1,4 @@
-"""Evaluate methods next to baselines: over splits and model seeds, with intervals over conditions."""
+"""Evaluate methods next to baselines over splits and model seeds, with intervals over conditions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from anyjepa.versions import versions
 CEILING = "half-split ceiling"
 
 Scores = dict[str, np.ndarray]
-"""Every metric of `METRICS`, (T,) over test conditions, NaN where there is no such number."""
+"""Values (T,) of each metric in `METRICS` for the test conditions; NaN where a metric is undefined."""
 
 
 def evaluate_methods(
@@ -47,16 +47,16 @@ def evaluate_methods(
 ) -> PerturbationResult:
     """Fit every method to the training conditions of every split, and score it on the test conditions.
 
-    methods: by name one fit for each model seed; the first method is the one that all rows are compared with.
-    baseline: the row at 0 of normalised scores; 1 is the half-split ceiling, which needs the cells.
-    shuffle: add the first method, its first seed, fitted to exchanged conditions (`shuffled`).
-    above: a metric. Conditions whose ceiling is not better in it than the baseline are left out of all rows, and
-    counted: even their own cells do not predict them.
-    Raises InputError for no split or method, an unknown baseline or metric, no condition left, and what
-    `predict_held_out` raises.
+    methods: fits by name, one per model seed. All rows are compared with the first method.
+    baseline: the row whose normalised score is 0; the half-split ceiling, which needs the cells, is 1.
+    shuffle: add the first method, with its first seed, fitted to shuffled conditions (`shuffled`).
+    above: a metric. Conditions whose ceiling is no better than the baseline in it are excluded from all rows and
+    counted, because even their own cells do not predict them.
+    Raises InputError if there is no split, no method or no condition left, for an unknown baseline or metric, and as
+    `predict_held_out` does.
     """
     if not splits or not all(methods.values()) or not methods:
-        raise InputError("pass at least one split and one method, and at least one fit for every method")
+        raise InputError("pass at least one split and one method, and at least one fit per method")
     if baseline not in baselines:
         raise InputError(f"no baseline '{baseline}'{did_you_mean(baseline, baselines)}")
     if twice := methods.keys() & baselines.keys():
@@ -77,7 +77,7 @@ def evaluate_methods(
             if name == first:
                 changes.append(np.mean([prediction.change for prediction in predictions], axis=0))
         scores[name] = _joined(by_split)
-    one_panel = all(effects.genes == splits[0].genes for effects in splits)  # only then do changes have common axes
+    one_panel = all(effects.genes == splits[0].genes for effects in splits)  # otherwise changes have no common axes
     true, predicted = ([held_out.effects.change for held_out in tests], changes) if one_panel else ([], [])
     if halved := all(effects.cells for effects in splits):
         scores[CEILING] = _joined([ceiling(held_out.effects, held_out.reference, seed) for held_out in tests])
@@ -91,7 +91,7 @@ def evaluate_methods(
             raise InputError("above: the half-split ceiling needs the cells of each condition")
         kept = METRICS[above].better * (scores[CEILING][above] - scores[baseline][above]) > 0
         if not kept.any():
-            raise InputError(f"no test condition of {len(kept)} has a ceiling above '{baseline}' in {above}")
+            raise InputError(f"none of {len(kept)} test conditions has a ceiling above '{baseline}' in {above}")
         scores = {name: {metric: values[kept] for metric, values in of.items()} for name, of in scores.items()}
         conditions = tuple(condition for condition, keep in zip(conditions, kept, strict=True) if keep)
     left_out = sum(len(held_out.effects.conditions) for held_out in tests) - len(conditions)
@@ -103,7 +103,7 @@ def evaluate_methods(
             control=name not in methods,
             fits=len(fits.get(name, [name])),
             unanswered=int(np.isnan(of["l2"]).sum()),
-            scores={metric: tuple(map(_known, values.tolist())) for metric, values in of.items()},
+            scores={metric: tuple(map(_finite_or_none, values.tolist())) for metric, values in of.items()},
             metrics={metric: over.mean(values) for metric, values in of.items()},
             by_size={
                 size: {metric: over.mean(np.where(over.sizes == size, values, np.nan)) for metric, values in of.items()}
@@ -131,7 +131,7 @@ def evaluate_methods(
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The test conditions of one split, and what predictions of them are compared with."""
+    """The test conditions of one split, with the reference values for their predictions."""
 
     effects: Effects
     reference: np.ndarray  # (G,) mean change of the training conditions
@@ -167,16 +167,16 @@ class HeldOut:
 
 
 def predict_held_out(name: str, fit: Fit, train: Effects, test: Effects) -> Prediction:
-    """Predict `test` by a method fitted to `train`. The method sees the perturbed genes and the controls of `test`.
+    """Predict `test` with a method fitted to `train`. Of `test`, the method sees the perturbed genes and the controls.
 
-    Raises InputError, with the method's name, for a wrong shape, for an interval with one end, and for a change that is
-    infinite, or NaN in a part of a row.
+    Raises InputError, which names the method, for a wrong shape, for an interval with only one end, and for a change
+    that is infinite, or NaN in part of a row.
     """
     prediction = Prediction.of(fit(train)(test.perturbed, test.control))
     change, shape = prediction.change, test.mean.shape
     for what, array in (("changes", change), ("low", prediction.low), ("high", prediction.high)):
         if array is not None and array.shape != shape:
-            raise InputError(f"method '{name}' predicts {what} of shape {array.shape}, not {shape}")
+            raise InputError(f"method '{name}' predicts {what} of shape {array.shape}; {shape} is needed")
     if (prediction.low is None) != (prediction.high is None):
         raise InputError(f"method '{name}' predicts only one end of its intervals")
     if prediction.cells is not None and len(prediction.cells) != len(change):
@@ -199,10 +199,10 @@ def ceiling(test: Effects, reference: np.ndarray, seed: int) -> Scores:
 
 @dataclass(frozen=True)
 class Resampling:
-    """E test conditions of all splits, and R draws of them: a name is drawn with all its splits at once.
+    """E test conditions of all splits, and R bootstrap draws. A name is drawn together with all its splits.
 
-    The draws depend on the names and the seed only, so that rows are paired by condition. They hold for the methods as
-    they were fitted, and do not cover the draw of the training conditions.
+    The draws depend only on the names and the seed, so rows are paired by condition. Intervals are conditional on the
+    fitted methods: they do not cover the choice of training conditions.
     """
 
     sizes: np.ndarray  # (E,)
@@ -217,22 +217,22 @@ class Resampling:
         return cls(np.array([condition.size for condition in conditions]), drawn[:, own].astype(float))
 
     def mean(self, values: np.ndarray) -> Estimate:
-        """Of (E,) values those that are known, with the interval."""
+        """Mean of the finite values among (E,), with its interval."""
         return self._ratio(values, np.ones(len(values)))
 
     def normalised(self, values: np.ndarray, zero: np.ndarray, one: np.ndarray, better: int) -> Estimate:
-        """(values - zero) / (one - zero), each the mean of (E,) where all are known; unknown if one is no better."""
+        """(values - zero) / (one - zero), from means of (E,) where all are finite; unknown if `one` is no better."""
         room = one - zero
         if not better * np.nansum(np.where(np.isfinite(values), room, np.nan)) > 0:
             return UNKNOWN
         return self._ratio(values - zero, room)
 
     def _ratio(self, above: np.ndarray, below: np.ndarray) -> Estimate:
-        known = np.isfinite(above) & np.isfinite(below)
-        if not known.any():
+        finite = np.isfinite(above) & np.isfinite(below)
+        if not finite.any():
             return UNKNOWN
-        above, below, weights = above[known], below[known], self.weights[:, known]
-        with np.errstate(invalid="ignore", divide="ignore"):  # a draw may leave nothing known
+        above, below, weights = above[finite], below[finite], self.weights[:, finite]
+        with np.errstate(invalid="ignore", divide="ignore"):  # a draw may contain no finite value
             drawn = (weights @ above) / (weights @ below)
         return Estimate(float(above.mean() / below.mean()), None, None, len(above), percentiles(drawn))
 
@@ -256,7 +256,7 @@ def _conditions(tests: Sequence[Effects]) -> tuple[Condition, ...]:
 
 
 def _places(measured: Sequence[np.ndarray], predictions: Sequence[np.ndarray], kept: np.ndarray) -> Places | None:
-    """measured, predictions: changes of each split, empty if splits differ in genes; kept: the scored conditions."""
+    """measured, predictions: changes per split, empty if splits differ in genes; kept: the conditions to score."""
     if not measured:
         return None
     true, predicted = (np.concatenate(changes)[kept] for changes in (measured, predictions))
@@ -269,12 +269,12 @@ def _places(measured: Sequence[np.ndarray], predictions: Sequence[np.ndarray], k
     return Places(
         explained=(float(explained[0]), float(explained[1])),
         true=tuple((float(x), float(y)) for x, y in on_true),
-        predicted=tuple((_known(float(x)), _known(float(y))) for x, y in on_predicted),
+        predicted=tuple((_finite_or_none(float(x)), _finite_or_none(float(y))) for x, y in on_predicted),
     )
 
 
 def _mean(seeds: Sequence[Scores]) -> Scores:
-    """Over model seeds; unknown where any seed has no number."""
+    """Mean over model seeds; NaN where any seed has no value."""
     return {name: np.mean([scores[name] for scores in seeds], axis=0) for name in seeds[0]}
 
 
@@ -282,7 +282,7 @@ def _joined(splits: Sequence[Scores]) -> Scores:
     return {name: np.concatenate([scores[name] for scores in splits]) for name in splits[0]}
 
 
-def _known(value: float) -> float | None:
+def _finite_or_none(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 

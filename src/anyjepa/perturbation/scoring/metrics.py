@@ -1,8 +1,8 @@
-"""How well the effect of each condition is predicted: the change of the mean, and the cells themselves.
+"""Metrics for predicted effects of perturbations: the change of the mean, and the cells themselves.
 
 Changes of means are (T, G): T test conditions, G genes, log1p units. `true` is the measured mean minus the measured
 control; `predicted` is the same for a prediction. A condition without a prediction is a row of NaN, and its metrics are
-NaN. Correlations of means themselves are left out: predicting no change at all scores 0.97 and more.
+NaN. Correlations of the means themselves are not used: predicting no change at all already scores 0.97 or more.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import NamedTuple
 import numpy as np
 
 FLAT = 1e-6
-"""Root mean square, log1p units, below which a change is none: the rounding of float32 means is larger than zero."""
+"""Root mean square, log1p units, below which a change counts as zero, because float32 means have rounding errors."""
 
 
 class Metric(NamedTuple):
-    """What a number is called, and which is better: +1 more, -1 less, 0 neither."""
+    """Title of a metric, and the direction that is better: +1 higher, -1 lower, 0 neither."""
 
     title: str
     better: int
@@ -39,7 +39,7 @@ METRICS = {
 
 
 def pearson(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """(T,) correlation over genes; 0 for a flat prediction, which says nothing, NaN for a flat truth."""
+    """(T,) correlation over genes; 0 for a flat prediction, NaN for a flat truth."""
     a, b = (x - x.mean(1, keepdims=True) for x in (predicted, true))
     length_a, length_b = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
     flat = FLAT * np.sqrt(true.shape[1])
@@ -50,23 +50,23 @@ def pearson(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
 
 
 def pearson_vs_mean(predicted: np.ndarray, true: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """(T,) `pearson` after the mean change of training conditions (G,) was taken from both.
+    """(T,) `pearson` after subtracting the mean change of training conditions (G,) from both.
 
-    What all perturbations share (stress, a batch) makes most of Pearson delta and nothing of this
+    Effects that all perturbations share (stress, a batch) dominate Pearson delta, but cancel here
     (Systema, Viñas Torné et al. 2025). The perturbed mean scores 0.
     """
     return pearson(predicted - reference, true - reference)
 
 
 def top_error(predicted: np.ndarray, true: np.ndarray, genes: int = 20) -> np.ndarray:
-    """(T,) squared error over that of no change, both on the genes of largest true |change|; NaN for a flat truth.
+    """(T,) squared error relative to predicting no change, on the genes of largest true |change|; NaN for a flat truth.
 
-    0 is perfect, 1 no better than no change. Panels of fewer genes are taken whole.
+    0 is perfect, 1 is no better than no change. Smaller panels are used as a whole.
     """
     top = np.argsort(-np.abs(true), axis=1, kind="stable")[:, :genes]
-    wanted, found = np.take_along_axis(true, top, 1), np.take_along_axis(predicted, top, 1)
-    none = (wanted**2).mean(1)
-    return np.where(none < FLAT**2, np.nan, ((found - wanted) ** 2).mean(1) / np.maximum(none, FLAT**2))
+    true_top, predicted_top = np.take_along_axis(true, top, 1), np.take_along_axis(predicted, top, 1)
+    none = (true_top**2).mean(1)
+    return np.where(none < FLAT**2, np.nan, ((predicted_top - true_top) ** 2).mean(1) / np.maximum(none, FLAT**2))
 
 
 def distance(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
@@ -75,10 +75,10 @@ def distance(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
 
 
 def discrimination(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """(T,) 1 - rank / (T - 1) of the own truth among all T by squared distance from the prediction.
+    """(T,) 1 - rank / (T - 1) of a condition's own truth among all T, by squared distance from the prediction.
 
-    1: no other condition's truth is nearer; .5 is chance, and what equal predictions for all conditions have. A truth
-    at the same distance counts half. NaN where there is only one condition.
+    1: no other condition's truth is nearer. 0.5 is chance level, and the score of equal predictions for all conditions.
+    A truth at the same distance counts half. NaN if there is only one condition.
     """
     answered = predicted[~np.isnan(predicted).any(1)]
     if len(true) < 2:
@@ -92,32 +92,32 @@ def discrimination(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
 
 
 def r2(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """(T,) share of the truth's variance over genes that is explained; below 0 worse than its mean, NaN if it is flat.
+    """(T,) explained share of the truth's variance over genes; below 0 if worse than its mean, NaN for a flat truth.
 
-    Of changes it is the R2 of log fold change, natural logarithm of expression + 1.
+    Applied to changes, it is the R2 of log fold changes: natural logarithm of expression + 1.
     """
     total = ((true - true.mean(1, keepdims=True)) ** 2).mean(1)
     return np.where(total < FLAT**2, np.nan, 1 - ((predicted - true) ** 2).mean(1) / np.maximum(total, FLAT**2))
 
 
 def coverage(low: np.ndarray, high: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """(T,) share of genes whose true change lies in the interval, ends included; NaN where an end is."""
+    """(T,) share of genes whose true change lies in the interval, ends included; NaN where an end is NaN."""
     inside = ((low <= true) & (true <= high)).mean(1)
     return np.where(np.isnan(low + high).any(1), np.nan, inside)
 
 
 class MeasuredCells(NamedTuple):
-    """The cells of one condition, and what every prediction of them is compared with."""
+    """The cells of one condition, with the reference values for their predictions."""
 
     cells: np.ndarray  # (n, G)
     controls: np.ndarray  # (m, G), matched
-    spread: float  # mean distance of two cells
+    spread: float  # mean distance between two cells
     control_spread: float
-    changed: np.ndarray  # genes that differ from the controls, the largest change first
+    changed: np.ndarray  # genes that differ from the controls, largest change first
 
 
 def measure(cells: np.ndarray, controls: np.ndarray) -> MeasuredCells:
-    """Cells (n, G) and their matched controls (m, G), log1p."""
+    """Compute the reference values of cells (n, G) and their matched controls (m, G), log1p."""
     return MeasuredCells(cells, controls, within(cells), within(controls), changed_genes(cells, controls))
 
 
@@ -126,21 +126,21 @@ def energy_distance(
 ) -> float:
     """2 E|X - Y| - E|X - X'| - E|Y - Y'| of cells (n, G) and (m, G), Euclidean (Székely and Rizzo 2013).
 
-    The unbiased form, without the zero distances of cells to themselves: its mean does not depend on the number of
-    cells, and two samples of one distribution scatter around 0. NaN for a single cell. spread_x, spread_y: `within` of
-    each, where that is known.
+    This is the unbiased form, without the zero distances of cells to themselves: its expectation does not depend on the
+    number of cells, and it scatters around 0 for two samples of one distribution. NaN for a single cell.
+    spread_x, spread_y: `within` of each, if already computed.
     """
-    spreads = (within(z) if known is None else known for z, known in ((x, spread_x), (y, spread_y)))
+    spreads = (within(z) if spread is None else spread for z, spread in ((x, spread_x), (y, spread_y)))
     return 2 * between(x, y) - sum(spreads)
 
 
 def between(x: np.ndarray, y: np.ndarray) -> float:
-    """Mean Euclidean distance of a cell of x from one of y."""
+    """Mean Euclidean distance between a cell of x and a cell of y."""
     return float(_distances(x, y).mean())
 
 
 def within(x: np.ndarray) -> float:
-    """Mean Euclidean distance of two different cells of x; NaN for a single one."""
+    """Mean Euclidean distance between two different cells of x; NaN for a single cell."""
     if len(x) < 2:
         return float("nan")
     far = _distances(x, x)
@@ -148,16 +148,17 @@ def within(x: np.ndarray) -> float:
 
 
 def _distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    middle = x.mean(0, dtype=float)  # for the products' digits
+    middle = x.mean(0, dtype=float)  # for numerical precision of the products
     x, y = x - middle, y - middle
     squares = (x**2).sum(1)[:, None] + (y**2).sum(1) - 2 * x @ y.T
     return np.sqrt(np.maximum(squares, 0))
 
 
 def changed_genes(cells: np.ndarray, controls: np.ndarray, rate: float = 0.05) -> np.ndarray:
-    """Genes (K,) that differ between cells (n, G) and controls (m, G), the largest |change of mean| first.
+    """Genes (K,) that differ between cells (n, G) and controls (m, G), largest |change of mean| first.
 
-    Two-sided Wilcoxon rank-sum test, normal with ties, false discovery rate `rate` (Benjamini and Hochberg 1995).
+    Two-sided Wilcoxon rank-sum test (normal approximation, corrected for ties) at false discovery rate `rate`
+    (Benjamini and Hochberg 1995).
     """
     from scipy.stats import false_discovery_control, mannwhitneyu
 
@@ -171,10 +172,10 @@ def changed_genes(cells: np.ndarray, controls: np.ndarray, rate: float = 0.05) -
 
 
 def overlap(change: np.ndarray, measured: MeasuredCells, most: int = 50) -> tuple[float, float]:
-    """Share of changed genes that a predicted change (G,) names, and share whose direction it has.
+    """Share of changed genes among the top genes of a predicted change (G,), and share with the right direction.
 
-    Of K changed genes, at most `most`, the prediction names the K of its largest |change|; one that changes nothing
-    names none, and has no direction. Chance names K / G. NaN where no gene changed.
+    For K changed genes, at most `most`, the top genes are the K with the largest predicted |change|. A prediction of no
+    change has no top genes and no directions. The share is K / G by chance, and NaN if no gene changed.
     """
     changed = measured.changed[:most]
     if not len(changed):
@@ -186,9 +187,9 @@ def overlap(change: np.ndarray, measured: MeasuredCells, most: int = 50) -> tupl
 
 
 def cell_metrics(change: np.ndarray, cells: np.ndarray | None, measured: MeasuredCells) -> dict[str, float]:
-    """Every metric that needs cells, of a predicted change (G,) and predicted cells (n, G).
+    """All metrics that need cells, for a predicted change (G,) and predicted cells (n, G).
 
-    cells: None for a prediction of the mean alone; then the control cells, each moved by the change.
+    cells: None if only the mean is predicted; then the control cells, each shifted by the change, are used.
     """
     named, right = overlap(change, measured)
     predicted = measured.controls + change if cells is None else cells

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 HEADLINE = "pearson_vs_mean"
 SIZES = ("small", "medium", "large")
 _OF_MEANS = ("pearson_delta", HEADLINE, "top20_mse", "discrimination", "l2")
-_OF_DIFFERENCES = (HEADLINE, "top20_mse", "l2")  # 80 columns hold no more intervals; the JSON has all
+_OF_DIFFERENCES = (HEADLINE, "top20_mse", "l2")  # 80 columns have room for three intervals; the JSON has all
 _OF_CELLS = ("energy_distance", "r2_variance", "de_overlap", "de_direction", "coverage")
 
 Scores = dict[str, Estimate]
@@ -36,32 +36,34 @@ class Condition(Config):
     perturbed: tuple[str, ...]
     cells: int
     effect: float = Field(description="Euclidean length of the true change of the mean, log1p units")
-    size: str = Field(description="small, medium or large: its third among the effects of all test conditions")
+    size: str = Field(description="small, medium or large: the third of all test effects that it belongs to")
 
 
 class MethodRow(Config):
-    """One method. Estimates are means over test conditions; `repeats` counts those that have the number."""
+    """One method. Estimates are means over test conditions; `repeats` counts those with a value."""
 
     name: str
     control: bool
-    fits: int = Field(description="model seeds; a condition's score is their mean")
-    unanswered: int = Field(description="test conditions without a prediction; they enter no mean")
-    scores: dict[str, tuple[float | None, ...]] = Field(description="of each test condition, by metric")
-    metrics: Scores = Field(description="mean, and the 95 % bootstrap interval over conditions")
-    by_size: dict[str, Scores] = Field(description="the same of small, medium and large effects")
+    fits: int = Field(description="number of model seeds; a condition's score is their mean")
+    unanswered: int = Field(description="number of test conditions without a prediction; means exclude them")
+    scores: dict[str, tuple[float | None, ...]] = Field(description="scores of each test condition, by metric")
+    metrics: Scores = Field(description="mean and 95 % bootstrap interval over conditions")
+    by_size: dict[str, Scores] = Field(description="the same for small, medium and large effects")
     normalised: Scores = Field(
         default={},
-        description="(this - baseline) / (ceiling - baseline) where all three have a number: 1 is the ceiling",
+        description="(this - baseline) / (ceiling - baseline) where all three have a value; 1 is the ceiling",
     )
-    difference: Scores = Field(default={}, description="the first row minus this, paired by condition")
+    difference: Scores = Field(default={}, description="the first row minus this one, paired by condition")
 
 
 class Places(Config):
-    """Changes of the test conditions on the first two principal axes of the true ones; no change is at the origin."""
+    """Changes of the test conditions on the first two principal axes of the true changes, with no change at the origin."""
 
-    explained: tuple[float, float] = Field(description="share of the true changes' squared length on each axis")
-    true: tuple[tuple[float, float], ...] = Field(description="of each condition")
-    predicted: tuple[tuple[float | None, float | None], ...] = Field(description="by the first row, mean of its fits")
+    explained: tuple[float, float] = Field(description="share of the squared length of the true changes on each axis")
+    true: tuple[tuple[float, float], ...] = Field(description="true change of each condition")
+    predicted: tuple[tuple[float | None, float | None], ...] = Field(
+        description="change predicted by the first row, mean over its fits"
+    )
 
 
 class PerturbationResult(Config):
@@ -71,16 +73,21 @@ class PerturbationResult(Config):
     data: str = Field(description="the data, in words")
     genes: int
     splits: int
-    baseline: str = Field(description="the row at 0 of normalised scores")
-    ceiling: str | None = Field(description="the row at 1; none: the data have no cells to halve")
+    baseline: str = Field(description="the row with a normalised score of 0")
+    ceiling: str | None = Field(
+        description="the row with a normalised score of 1; none: the data have no cells to split in half"
+    )
     conditions: tuple[Condition, ...]
     places: Places | None = Field(
-        default=None, description="none: fewer than two conditions or genes, or other genes in each split"
+        default=None, description="none: fewer than two conditions or genes, or different genes in each split"
     )
     decoded: dict[str, float] = Field(
-        default={}, description="Pearson delta of each representation's measured means, decoded: no prediction"
+        default={},
+        description="Pearson delta of the measured means after decoding each representation; not a prediction",
     )
-    left_out: int = Field(default=0, description="test conditions whose ceiling is no better than the baseline")
+    left_out: int = Field(
+        default=0, description="number of test conditions whose ceiling is no better than the baseline"
+    )
     rows: tuple[MethodRow, ...]
     notices: tuple[str, ...] = Field(description="notices for the reader")
     environment: dict[str, str]
@@ -96,32 +103,32 @@ class PerturbationResult(Config):
 
     @classmethod
     def from_json(cls, path: str | Path) -> PerturbationResult:
-        """Read a stored result. Raises InputError that names the first thing that does not fit."""
-        where = f"{path}: not a result of perturbations"
+        """Read a stored result. Raises InputError, which names the first problem."""
+        where = f"{path}: not a result of perturbation prediction"
         result = validated(cls, read_json(Path(path)), where)
         for place, row in enumerate(result.rows):
-            known = HEADLINE in row.metrics and (place == 0 or HEADLINE in row.difference)
-            if not known or len(row.scores.get(HEADLINE, ())) != len(result.conditions):
-                raise InputError(f"{where}: row '{row.name}' does not fit its conditions")
+            complete = HEADLINE in row.metrics and (place == 0 or HEADLINE in row.difference)
+            if not complete or len(row.scores.get(HEADLINE, ())) != len(result.conditions):
+                raise InputError(f"{where}: row '{row.name}' lacks scores, or does not match the list of conditions")
         places = result.places
         if places and {len(places.true), len(places.predicted)} != {len(result.conditions)}:
-            raise InputError(f"{where}: its places do not fit its conditions")
+            raise InputError(f"{where}: 'places' does not match the list of conditions")
         if not result.rows:
-            raise InputError(f"{where}: it has no rows")
+            raise InputError(f"{where}: there are no rows")
         return result
 
     def row(self, name: str) -> MethodRow:
-        """A row by its name. Raises KeyError."""
+        """Return a row by name. Raises KeyError."""
         return {row.name: row for row in self.rows}[name]
 
 
 def answered_rows(result: PerturbationResult) -> list[MethodRow]:
-    """The rows with a prediction for some condition, and always the first."""
+    """The first row, and all others with a prediction for at least one condition."""
     return [row for row in result.rows if row is result.rows[0] or row.unanswered < len(result.conditions)]
 
 
 def render(result: PerturbationResult) -> Group:
-    """The result for a terminal: notices, metrics of means, differences, metrics of cells, and a summary."""
+    """Render the result for a terminal: notices, metrics of means, differences, metrics of cells, and a summary."""
     from rich.console import Group
     from rich.text import Text
 
@@ -138,15 +145,15 @@ def render(result: PerturbationResult) -> Group:
     tables.append(_table(result, f"{first.name} minus this row", differences, sign="+"))
     names = len({condition.name for condition in result.conditions})
     lines = [
-        f"{len(result.conditions)} test conditions ({names} names) of {result.splits} splits; {result.genes} genes.",
-        "Intervals: 95 % over conditions (bootstrap), differences paired.",
+        f"{len(result.conditions)} test conditions ({names} names) in {result.splits} splits; {result.genes} genes.",
+        "95 % bootstrap intervals over conditions; differences are paired.",
     ]
     if result.left_out:
-        lines.append(f"Left out: {result.left_out}, whose ceiling is no better than {result.baseline}.")
+        lines.append(f"Excluded: {result.left_out} with a ceiling no better than {result.baseline}.")
     if result.decoded:
         shown = ", ".join(f"{name} {value:.3f}" for name, value in result.decoded.items())
-        lines.append(f"What a representation holds (Pearson delta of its measured means, decoded): {shown}.")
-    lines += [f"No prediction for {row.unanswered} conditions: {row.name}." for row in result.rows if row.unanswered]
+        lines.append(f"Pearson delta of the measured means after decoding each representation: {shown}.")
+    lines += [f"{row.name}: no prediction for {row.unanswered} conditions." for row in result.rows if row.unanswered]
     return Group(*(Text(notice, style="bold yellow") for notice in result.notices), *tables, Text("\n".join(lines)))
 
 
@@ -160,7 +167,7 @@ def _head(name: str) -> str:
 
 
 def _table(result: PerturbationResult, title: str, columns: Columns, sign: str = "") -> Table:
-    """sign: of differences, which the first row does not have."""
+    """sign: for differences, which the first row does not have."""
     from rich import box
     from rich.table import Table
 
@@ -175,7 +182,7 @@ def _table(result: PerturbationResult, title: str, columns: Columns, sign: str =
 
 
 def _cell(estimate: Estimate, sign: str) -> str:
-    """The mean; of a difference its interval, too."""
+    """The mean; for a difference, also its interval."""
     if estimate.mean is None:
         return "-"
     if not sign or estimate.bootstrap is None:
