@@ -57,7 +57,7 @@ class MethodRow(Config):
 
 
 class Places(Config):
-    """Changes of the test conditions on the first two principal axes of the true changes, with no change at the origin."""
+    """Changes of the test conditions on the first two principal axes of the true ones; the origin means no change."""
 
     explained: tuple[float, float] = Field(description="share of the squared length of the true changes on each axis")
     true: tuple[tuple[float, float], ...] = Field(description="true change of each condition")
