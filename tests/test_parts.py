@@ -1,20 +1,47 @@
 """Parts of users are found by their full name, once they are imported, and never sooner."""
 
-from __future__ import annotations
-
 import sys
 from abc import abstractmethod
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import pytest
-from pydantic import PositiveInt
+from pydantic import PositiveInt, TypeAdapter
 
 from anyjepa import parts
 from anyjepa.config import Config, validated
+from anyjepa.data.modalities import PREPROCESSING, AnyDataConfig
+from anyjepa.data.modality import Preprocessing
 from anyjepa.errors import InputError
-from anyjepa.parts import Kinds, Part, import_parts
+from anyjepa.masks.kinds import MasksConfig
+from anyjepa.nn.encoders import AnyEncoderConfig
+from anyjepa.nn.pooling import AnyHeadConfig
+from anyjepa.nn.predictor import AnyPredictorConfig
+from anyjepa.objectives.build import AnyObjectiveConfig
+from anyjepa.objectives.losses import AnyDistance
+from anyjepa.objectives.regularisers import RegulariserConfig
+from anyjepa.objectives.targets import TargetConfig
+from anyjepa.parts import Kinds, Part, import_parts, kinds_of
+from anyjepa.recipes.plain import set_key
+
+VIT = {"patch": [25], "dim": 8, "depth": 1, "heads": 1, "causal": True, "cls": True, "positions": {"kind": "rotary"}}
+PREDICTOR = {"dim": 8, "depth": 1, "heads": 1}
+PIXELS = {"mean": [0.5] * 3, "std": [0.2] * 3}
+EXAMPLES: dict[str, dict[str, Any]] = {  # of the parts that have keys without defaults
+    "ViTConfig": VIT,
+    "PredictorConfig": PREDICTOR,
+    "DensePredictorConfig": {"heads": 1},
+    "MaskedPredictionConfig": {"encoder": VIT, "predictor": PREDICTOR},
+    "NextEmbeddingConfig": {"encoder": VIT},
+    "PairedPredictionConfig": {"encoder": VIT},
+    "EcgPreprocessing": {"mean": [0.0] * 12, "std": [1.0] * 12},
+    "ImagePreprocessing": PIXELS,
+    "VideoPreprocessing": PIXELS | {"frames": 4},
+    "SeriesPreprocessing": {"length": 8, "mean": [0.0], "std": [1.0]},
+    "CellPreprocessing": {"genes": ["A"], "values": "counts", "encoding": {"width": 32, "names": ["A"]}},
+}
 
 
 class Shape(Part):
@@ -23,6 +50,9 @@ class Shape(Part):
 
 
 class Square(Shape):
+    """A part of the package, as far as its module's name goes."""
+
+    __module__ = "anyjepa.shapes"
     kind: Literal["square"] = "square"
     side: PositiveInt = 1
 
@@ -104,6 +134,8 @@ def test_a_class_defined_again_replaces_the_old_one() -> None:
 
     def define(area: float) -> type[Shape]:
         class Blob(Shape):
+            __qualname__ = "Blob"  # as in the cell of a notebook
+
             def area(self) -> float:
                 return area
 
@@ -115,16 +147,62 @@ def test_a_class_defined_again_replaces_the_old_one() -> None:
     assert new().kind == old().kind
 
 
+FAMILIES = [  # a field that takes any part of a family
+    AnyDataConfig,
+    AnyDistance,
+    AnyEncoderConfig,
+    AnyHeadConfig,
+    AnyPredictorConfig,
+    TargetConfig,
+    MasksConfig,
+    AnyObjectiveConfig,
+    RegulariserConfig,
+    Annotated[Preprocessing, PREPROCESSING],
+]
+BUILTIN = [pytest.param(family, part, id=part.__name__) for family in FAMILIES for part in get_args(family)[1].builtin]
+
+
+@pytest.mark.parametrize(("family", "part"), BUILTIN)
+def test_a_class_that_extends_a_part_of_the_package_has_a_kind_of_its_own(family: Any, part: type[Part]) -> None:
+    name = f"My{part.__name__}"
+    if len(kinds_of(part)) > 1:
+        with pytest.raises(InputError, match=f"{part.__name__} stands for several kinds .*; extend "):
+            type(name, (part,), {"__module__": __name__})
+        return
+    mine = type(name, (part,), {"__module__": __name__})
+    settings = EXAMPLES.get(part.__name__, {})
+    field = TypeAdapter(family)
+    saved = field.dump_python(mine(**settings), mode="json")
+    assert saved["kind"] == f"{__name__}.{name}"
+    assert saved == part(**settings).model_dump(mode="json") | {"kind": saved["kind"]}
+    assert type(field.validate_python(saved)) is mine
+    assert type(field.validate_python({**settings, "kind": kinds_of(part)[0]})) is part
+    plain: dict[str, object] = {}
+    set_key(plain, "part", mine(**settings))
+    assert plain == {"part": saved}
+
+
+def test_a_class_of_a_user_does_not_choose_its_kind() -> None:
+    with pytest.raises(InputError, match=f"^class Star: leave 'kind' out; .* is {__name__}.Star$"):
+        type("Star", (Shape,), {"__module__": __name__, "__annotations__": {"kind": Literal["star"]}, "kind": "star"})
+
+
+def test_a_class_in_a_function_is_refused() -> None:
+    with pytest.raises(InputError, match=r"^class .*<locals>.Local: it is defined in a function, .*; move it to a mod"):
+
+        class Local(Shape): ...
+
+
 MODULE = "from tests.test_parts import Shape\n\nclass Star(Shape):\n    def area(self):\n        return 7\n"
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The current folder, with a module `stars`."""
     (tmp_path / "stars.py").write_text(MODULE.replace("tests.test_parts", __name__))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    yield tmp_path  # pyright: ignore[reportReturnType]
+    yield tmp_path
     sys.modules.pop("stars", None)
 
 

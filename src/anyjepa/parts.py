@@ -20,6 +20,7 @@ from traceback import extract_tb
 from typing import Any, TypeVar, get_args
 
 from pydantic import GetCoreSchemaHandler, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
 from anyjepa.config import Config, not_a_table
@@ -29,9 +30,35 @@ GROUP = "anyjepa.parts"
 
 
 class Part(Config):
-    """Base of the families of parts. Parts of the package set `kind`; that of any other class is its full name."""
+    """Base of the families of parts. Parts of the package set `kind`; that of any other class is its full name.
+
+    Also of a class that extends a part of the package: it does not inherit the short name. Raises InputError for a
+    class that no recipe could name.
+    """
 
     kind: str = ""
+
+    def __init_subclass__(cls, **options: Any):
+        super().__init_subclass__(**options)
+        where = f"class {cls.__qualname__}"
+        if "<locals>" in cls.__qualname__:
+            raise InputError(f"{where}: it is defined in a function, where nothing can load it; move it to a module")
+        if "kind" in cls.__annotations__:
+            if not _of_package(cls):
+                raise InputError(f"{where}: leave 'kind' out; the kind of your own part is {full_name(cls)}")
+            return
+        for base in cls.__mro__[1:]:
+            if len(kinds := get_args(getattr(base, "model_fields", {}).get("kind", FieldInfo()).annotation)) > 1:
+                raise InputError(
+                    f"{where}: {base.__name__} stands for several kinds ({', '.join(kinds)}); "
+                    f"extend {base.__mro__[1].__name__} instead"
+                )
+        cls.__annotations__["kind"], cls.kind = str, ""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        if not _of_package(cls):
+            _OWN[full_name(cls)] = cls
 
     @model_validator(mode="before")
     @classmethod
@@ -43,6 +70,7 @@ class Part(Config):
         return {**value, "kind": name}
 
 
+_OWN: dict[str, type[Part]] = {}  # the classes of users, by full name
 AnyPart = TypeVar("AnyPart", bound=Part)
 
 
@@ -73,7 +101,7 @@ class Kinds:
 
     def find(self, family: type[AnyPart], kind: str) -> type[AnyPart]:
         """The class of a kind. Raises ValueError if it is not known."""
-        for part in (*self.builtin, *reversed(list(_outside(family)))):
+        for part in (*self.builtin, *_outside(family)):
             if kind in kinds_of(part) and issubclass(part, family):
                 return part
         for offer in entry_points(group=GROUP):
@@ -104,8 +132,8 @@ def full_name(part: type) -> str:
     module = part.__module__
     if module in ("__main__", "__mp_main__"):
         main = sys.modules[module]
-        spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
-        module = spec.name if spec else Path(file).stem if file else module
+        spec, file = getattr(main, "__spec__", None), str(getattr(main, "__file__", None))
+        module = spec.name if spec else Path(file).stem if file.endswith(".py") else module
     return f"{module}.{part.__qualname__}"
 
 
@@ -130,11 +158,12 @@ def import_parts(name: str) -> None:
 
 
 def _outside(family: type[Part]) -> Iterator[type[Part]]:
-    """The parts of a family that users have defined, oldest first."""
-    for part in family.__subclasses__():
-        if not inspect.isabstract(part) and not get_args(part.model_fields["kind"].annotation):
-            yield part
-        yield from _outside(part)
+    """The parts of a family that users have defined. A class that was defined again replaces the old one."""
+    return (part for part in _OWN.values() if issubclass(part, family) and not inspect.isabstract(part))
+
+
+def _of_package(part: type[Part]) -> bool:
+    return part.__module__.startswith("anyjepa.")
 
 
 def _full_name(offer: EntryPoint) -> str:

@@ -15,7 +15,7 @@ from anyjepa.masks.kinds import MasksConfig
 from anyjepa.masks.spans import SpanConfig
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.packing import Packed
-from anyjepa.nn.predictor import AnyPredictorConfig
+from anyjepa.nn.predictor import AnyPredictorConfig, DensePredictorConfig
 from anyjepa.nn.tokens import token_grid
 from anyjepa.nn.vit import ViT, ViTConfig
 from anyjepa.objectives.base import Objective, ObjectiveConfig, Weights
@@ -91,7 +91,7 @@ class MaskedPrediction(Objective):
         s_y = target_tokens(self.target, self.student, batch.x, batch.start, learns)  # (B, N, D)
         for number, (masks, count) in enumerate(zip(batch.masks, batch.targets, strict=True)):
             s_x, places = self.context(batch.x, masks, batch.start)  # (sum K, D), (B, K)
-            if config.predictor.kind == "dense":  # predicts visible tokens, too
+            if isinstance(config.predictor, DensePredictorConfig):  # predicts visible tokens, too
                 masks, count = masks.everything(prod(grid)), batch.samples * prod(grid)
             predicted = self.predictor(
                 s_x, places, masks.targets, masks.targets_valid, grid, batch.start, number
