@@ -78,3 +78,19 @@ def test_in_python_an_object_or_a_class_stands_for_a_table(folder: Path) -> None
         recipe, _ = load_recipe("ijepa-demo", {"objective.masks": part, "training.steps": 4})
         assert recipe.objective.masks == Checkerboard(size=size)
         assert recipe.training.steps == 4
+
+
+def test_the_own_modality_leaves_out_what_it_is_asked_to(folder: Path) -> None:
+    sys.path.append(str(folder))
+    from my_audio import Spectrograms, training_data  # type: ignore[import-not-found]
+
+    paths = [folder / "audio.npz"]
+    whole = training_data(Spectrograms(), paths)
+    part = training_data(Spectrograms(), paths, exclude=["audio/0", "audio/7"])
+    assert part.ids == tuple(id for id in whole.ids if id not in ("audio/0", "audio/7"))
+    assert abs(part.values.mean()) < 1e-4  # standardised with statistics of its own
+    assert part.tables["class"].values.sum() == len(whole) - 2
+    with pytest.raises(anyjepa.InputError, match="records to exclude are not in the data: audio/999"):
+        training_data(Spectrograms(), paths, exclude=["audio/999"])
+    with pytest.raises(anyjepa.InputError, match="data: training on records reads files only; pass their paths"):
+        anyjepa.pretrain("audio.yaml", np.zeros((4, 512)), folder / "run")
