@@ -1,5 +1,7 @@
 """Parts of users are found by their full name, once they are imported, and never sooner."""
 
+import pickle
+import subprocess
 import sys
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -25,6 +27,7 @@ from anyjepa.objectives.regularisers import RegulariserConfig
 from anyjepa.objectives.targets import TargetConfig
 from anyjepa.parts import Kinds, Part, import_parts, kinds_of
 from anyjepa.recipes.plain import set_key
+from anyjepa.training.draws import DrawnCrops
 
 VIT = {"patch": [25], "dim": 8, "depth": 1, "heads": 1, "causal": True, "cls": True, "positions": {"kind": "rotary"}}
 PREDICTOR = {"dim": 8, "depth": 1, "heads": 1}
@@ -202,6 +205,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "stars.py").write_text(MODULE.replace("tests.test_parts", __name__))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(parts, "_FILES", {})
     yield tmp_path
     sys.modules.pop("stars", None)
 
@@ -234,6 +238,59 @@ def test_what_is_wrong_with_a_module_is_one_line(folder: Path, text: str | None,
     with pytest.raises(InputError) as error:
         import_parts(name)
     assert str(error.value) == message
+
+
+def test_a_class_that_is_refused_is_found_by_its_line(folder: Path) -> None:
+    (folder / "comets.py").write_text(MODULE.replace("def area", "kind: str = 'star'\n    def area"))
+    with pytest.raises(InputError) as error:
+        import_parts("comets")
+    assert str(error.value) == (
+        "--import comets: comets.py line 3: class Star: leave 'kind' out; the kind of your own part is comets.Star"
+    )
+
+
+HOSTILE = ("regex", "tabulate", "torchvision", "plugin_dependency")
+
+
+@pytest.mark.parametrize("name", ["stars", "stars.py", "installed"])
+def test_other_files_of_a_folder_are_not_imported(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for hostile in HOSTILE:
+        (folder / f"{hostile}.py").write_text("raise SystemExit('hostile')")
+    (folder / "site").mkdir()
+    monkeypatch.syspath_prepend(folder / "site")
+    optional = "try:\n    import plugin_dependency\nexcept ImportError:\n    pass\n"
+    (folder / "site/installed.py").write_text(optional)
+    (folder / "stars.py").write_text(optional + (folder / "stars.py").read_text())
+    before = [*sys.path]
+    import_parts(name)
+    assert sys.path == before
+    sys.modules.pop("installed", None)
+
+
+WAVES = """
+from anyjepa.masks.base import MaskSampler
+
+class Waves(MaskSampler):
+    def sample(self, grid, shared, uniforms):
+        return "waves"
+"""
+
+
+def test_a_worker_process_imports_the_file_and_no_other(folder: Path) -> None:
+    for hostile in HOSTILE:
+        (folder / f"{hostile}.py").write_text("raise SystemExit('hostile')")
+    (folder / "waves.py").write_text(WAVES)
+    import_parts("waves")
+    try:
+        crops: Any = sys.modules["waves"].Waves()  # stands for crops that use a class of the user
+        (folder / "pickled").write_bytes(pickle.dumps(DrawnCrops(crops, 0, False, 1)))
+    finally:
+        del sys.modules["waves"]
+    script = "import pickle; print(pickle.load(open('pickled', 'rb')).crops.sample(0, 0, 0)); import tabulate"
+    command = [sys.executable, "-P", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "waves\n", done.stderr
+    assert "hostile" not in done.stderr
 
 
 def test_a_file_named_like_another_module_is_refused(folder: Path) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any, TypeVar, get_args
@@ -138,23 +139,75 @@ def full_name(part: type) -> str:
 
 
 def import_parts(name: str) -> None:
-    """Import a module by its name, also from the current folder, or by the path of its file. Raises InputError.
+    """Import a module of Python's path, NAME.py in the current folder, or a file. Raises InputError.
 
-    Its folder joins `sys.path`, so that processes which this one starts find the module, too.
+    No folder joins `sys.path`: other files in it would stand in for modules that libraries try to import.
     """
     file = Path(name).resolve() if name.endswith(".py") else None
-    folder, module = (str(file.parent), file.stem) if file else (str(Path.cwd()), name)
-    if folder not in sys.path:
-        sys.path.append(folder)
+    module = file.stem if file else name
     try:
-        imported = import_module(module)
+        if file:
+            _import_file(module, file)
+        elif not _import_from_path(module):
+            _import_file(module, Path(f"{name}.py").resolve())
+    except InputError as error:
+        raise InputError(f"--import {name}: {_place(error, module)}{error}") from error
     except Exception as error:
-        missing = isinstance(error, ModuleNotFoundError) and error.name == module
-        lines = [f"{Path(frame.filename).name} line {frame.lineno}: " for frame in extract_tb(error.__traceback__)]
-        why = "there is no such module here or on Python's path" if missing else f"{lines[-1]}{reason(error)}"
-        raise InputError(f"--import {name}: {why}") from error
-    if file and Path(imported.__file__ or "").resolve() != file:
-        raise InputError(f"--import {name}: there is another module '{module}', {imported.__file__}; rename the file")
+        raise InputError(f"--import {name}: {_place(error, module)}{reason(error)}") from error
+
+
+class LocalModules:
+    """What comes after it in a pickle may use modules that were imported from files, also in another process."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _import_files, (_FILES,)
+
+
+_FILES: dict[str, Path] = {}  # modules that were imported from a file, by name
+
+
+def _import_files(files: Mapping[str, Path]) -> LocalModules:
+    for module, file in files.items():
+        _import_file(module, file)
+    return LocalModules()
+
+
+def _import_from_path(module: str) -> bool:
+    """Whether there is such a module on Python's path."""
+    try:
+        import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        return False
+    return True
+
+
+def _import_file(module: str, file: Path) -> None:
+    if not file.is_file():
+        raise InputError("there is no such module here or on Python's path")
+    if other := sys.modules.get(module) or find_spec(module):
+        origin = getattr(other, "__file__", None) or getattr(other, "origin", None)
+        if Path(origin or "").resolve() != file:
+            raise InputError(f"there is another module '{module}', {origin}; rename the file")
+    if module in sys.modules:
+        return
+    spec = spec_from_file_location(module, file)
+    assert spec is not None
+    assert spec.loader is not None, "its name ends in .py"
+    sys.modules[module] = loaded = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(loaded)
+    except BaseException:
+        del sys.modules[module]
+        raise
+    _FILES[module] = file
+
+
+def _place(error: Exception, module: str) -> str:
+    """The last line of a module that an error went through; '' if it went through none."""
+    lines = [frame for frame in extract_tb(error.__traceback__) if Path(frame.filename).stem == module.split(".")[-1]]
+    return f"{Path(lines[-1].filename).name} line {lines[-1].lineno}: " if lines else ""
 
 
 def _outside(family: type[Part]) -> Iterator[type[Part]]:

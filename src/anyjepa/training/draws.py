@@ -14,6 +14,7 @@ from anyjepa.data.pair import Pair
 from anyjepa.errors import InputError
 from anyjepa.masks.base import Masks, MaskSampler
 from anyjepa.objectives.batch import Batch
+from anyjepa.parts import LocalModules
 from anyjepa.randomness import generator
 from anyjepa.training.config import TrainingConfig
 
@@ -123,6 +124,7 @@ class DrawnCrops(Dataset[Drawn]):
     """
 
     def __init__(self, crops: Crops, seed: int, pairs: bool = False, batch_size: int = 1):
+        self.modules = LocalModules()  # before the crops, which may be of a class of the user
         self.crops, self.seed, self.pairs, self.batch_size = crops, seed, pairs, batch_size
 
     def __getitems__(self, draws: list[Draw]) -> Drawn:
