@@ -1,9 +1,11 @@
 """anyjepa: joint-embedding predictive pretraining for ECG, images, video, series and cells.
 
 import anyjepa
-run = anyjepa.pretrain("ecg-jepa-demo")
-model = anyjepa.load(run.folder)
-vectors = model.embed(signals, fs=500, leads=["I", "II", ...], unit="mV")
+run = anyjepa.pretrain("ijepa-demo", images, groups=patients)  # an array, a list, AnnData, a PyTorch data set or paths
+result = anyjepa.evaluate(run, images, labels=classes, groups=patients)
+vectors = anyjepa.embed(run, images)  # the same of ECGs also takes fs=500, leads=["I", "II", ...], unit="mV"
+
+`MaskSampler`, `Regulariser`, `DataConfig` and `Preprocessing` are bases for parts of your own (docs/own-parts.md).
 """
 
 from __future__ import annotations
@@ -14,7 +16,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from anyjepa.data.dataset import ArrayDataset
+    from anyjepa.data.labels import LabelTable
+    from anyjepa.data.modalities import add_modality
+    from anyjepa.data.modality import DataConfig, Modality, Preprocessing
     from anyjepa.errors import DataWarning, InputError
+    from anyjepa.masks.base import Masks, MaskSampler
+    from anyjepa.objectives.regularisers import Regulariser
     from anyjepa.runs.embed import embed
     from anyjepa.runs.evaluate import evaluate
     from anyjepa.runs.fit import fit
@@ -24,11 +32,20 @@ if TYPE_CHECKING:
     from anyjepa.runs.transformer import EmbeddingTransformer
 
 __all__ = [
+    "ArrayDataset",
+    "DataConfig",
     "DataWarning",
     "EmbeddingTransformer",
     "InputError",
     "LabelFile",
+    "LabelTable",
+    "MaskSampler",
+    "Masks",
+    "Modality",
     "Model",
+    "Preprocessing",
+    "Regulariser",
+    "add_modality",
     "embed",
     "evaluate",
     "fit",
@@ -37,11 +54,20 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ArrayDataset": "anyjepa.data.dataset",
+    "DataConfig": "anyjepa.data.modality",
     "DataWarning": "anyjepa.errors",
     "EmbeddingTransformer": "anyjepa.runs.transformer",
     "InputError": "anyjepa.errors",
     "LabelFile": "anyjepa.runs.labelled",
+    "LabelTable": "anyjepa.data.labels",
+    "MaskSampler": "anyjepa.masks.base",
+    "Masks": "anyjepa.masks.base",
+    "Modality": "anyjepa.data.modality",
     "Model": "anyjepa.runs.model",
+    "Preprocessing": "anyjepa.data.modality",
+    "Regulariser": "anyjepa.objectives.regularisers",
+    "add_modality": "anyjepa.data.modalities",
     "embed": "anyjepa.runs.embed",
     "evaluate": "anyjepa.runs.evaluate",
     "fit": "anyjepa.runs.fit",

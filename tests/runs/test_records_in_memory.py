@@ -103,6 +103,26 @@ def test_records_are_excluded_by_id(tmp_path: Path) -> None:
         anyjepa.pretrain("ijepa-demo", IMAGES, tmp_path / "other", edits=BRIEF, ids=ids, exclude=["image-99"])
 
 
+def test_anndata_is_pretrained_evaluated_and_embedded(tmp_path: Path) -> None:
+    import anndata
+    import pandas as pd
+
+    genes = [f"G{number}" for number in range(50)]
+    obs = pd.DataFrame(
+        {"perturbation": np.repeat(["control", *genes[:3]], 30)}, index=[f"cell{number}" for number in range(120)]
+    )
+    counts = RNG.poisson(8.0, (120, 50)).astype(np.float32)
+    cells = anndata.AnnData(counts, obs, pd.DataFrame(index=genes))
+    filters = ["genes=50", "hidden.steps=0", "file.quality.min_genes=1"]
+    edits = [*BRIEF[:4], *(f"data.{edit}" for edit in filters)]
+    run = anyjepa.pretrain("perturb-jepa", cells, tmp_path / "run", edits=edits, exclude=["cell0"])
+    assert run.environment()["data"]["records"] <= 119
+    donors = [f"d{number % 10}" for number in range(120)]
+    result = anyjepa.evaluate(run, cells, labels=["a", "b"] * 60, groups=donors, **FAST)
+    assert (result.data, result.rows[0].transductive) == ("cells in memory", True)
+    np.testing.assert_array_equal(anyjepa.embed(run, cells), anyjepa.load(run.folder).embed(cells))
+
+
 class Triples(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return 2
