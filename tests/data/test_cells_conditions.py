@@ -40,7 +40,7 @@ def of(*names: str) -> Condition:
     ],
 )
 def test_names_of_public_data(text, condition):
-    assert parse(text, known=GENES) == condition
+    assert parse(text, whole_names=GENES) == condition
 
 
 @pytest.mark.parametrize(
@@ -55,12 +55,12 @@ def test_names_of_public_data(text, condition):
     ],
 )
 def test_the_separator_may_be_within_a_known_name(text, parts):
-    assert parse(text, known={*GENES, "HLA-A-B"}, separator="-") == of(*parts)
+    assert parse(text, whole_names={*GENES, "HLA-A-B"}, separator="-") == of(*parts)
 
 
 def test_a_name_that_is_known_is_never_taken_apart():
-    assert parse("A+B", known={"A+B"}) == of("A+B")
-    assert parse("NT", known={"NT"}) == of("NT")
+    assert parse("A+B", whole_names={"A+B"}) == of("A+B")
+    assert parse("NT", whole_names={"NT"}) == of("NT")
     assert parse("PBS", controls={"PBS"}) == CONTROL
     assert parse("KLF1+PBS", controls={"PBS"}) == of("KLF1")
 

@@ -48,7 +48,7 @@ def test_compounds_of_a_family_are_alike_in_fingerprint_and_effect(screen):
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"regulators": 201}, "more than there can be"), ({"doses": (1, 1)}, "a dose occurs twice")],
+    [({"regulators": 201}, "exceeds the number of genes"), ({"doses": (1, 1)}, "a dose occurs twice")],
 )
 def test_what_does_not_fit_is_refused(wrong, message):
     with pytest.raises(ValidationError, match=message):
@@ -61,7 +61,7 @@ def test_a_screen_brings_its_features(screen):
     token = encoding.encode([screen.conditions[7]])[0][0, 0]  # D1@10
     np.testing.assert_array_equal(token[:24], screen.features["D1"])
     np.testing.assert_allclose(token[-4:], [np.log1p(10), 1, 0, 0], rtol=1e-6)
-    with pytest.raises(InputError, match="simulator: brings no features of perturbations"):
+    with pytest.raises(InputError, match="simulator: has no features of perturbations"):
         fit_encoding(chosen, replace(screen, features=None), screen.controls)
 
 

@@ -156,14 +156,22 @@ def as_it_is(a: anndata.AnnData) -> None:
 
 
 REFUSED = [
-    (renamed, {}, r"set condition=COLUMN; there are: what, batch, cell_type"),
+    (renamed, {}, r"set condition=COLUMN; the columns are: what, batch, cell_type"),
     (add("gene"), {}, r"columns gene and perturbation could each be the condition; set condition=COLUMN"),
     (add("replicate"), {}, r"columns replicate and batch could each be the batch"),
     (as_it_is, {"condition": "perturb"}, r"column 'perturb' \(condition\) is not there; did you mean 'perturbation'"),
-    (as_it_is, {"condition": "batch"}, r"column 'batch' has no control such as .* set control=NAME; there are: b0, b1"),
+    (
+        as_it_is,
+        {"condition": "batch"},
+        r"column 'batch' has no control such as .* set control=NAME; the names are: b0, b1",
+    ),
     (as_it_is, {"control": "b9"}, r"column 'perturbation': no cell has the control 'b9'; there are: T0, T0\+T8, "),
     (as_it_is, {"values": "log1p"}, r"declared as log1p, but all are whole numbers; if they are counts, set"),
-    (logged(1), {"values": "counts"}, r"cell 'cell0', gene 'T\d+': value [\d.]+ is no whole number, .* values=log1p"),
+    (
+        logged(1),
+        {"values": "counts"},
+        r"cell 'cell0', gene 'T\d+': value [\d.]+ is not a whole number, .* values=log1p",
+    ),
     (logged(20), {}, r"value [\d.]+ is too large for log1p"),
     (value(0, -1), {}, r"cell 'cell0', gene 'T\d+': value -1 is negative"),
     (value(-1, np.nan), {}, r"cell 'cell359', gene 'G\d+': value nan must be finite"),
@@ -178,17 +186,21 @@ REFUSED = [
     (
         without("perturbation"),
         {},
-        r"1 cells have no condition in column 'perturbation', the first is 'cell7'; unassigned=skip",
+        r"1 cells have no condition in column 'perturbation'; the first is 'cell7'; unassigned=skip",
     ),
     (without("batch"), {}, r"cell 'cell7' has no value in column 'batch'"),
-    (add("dose", ["high"] * 360), {}, r"column 'dose', cell 'cell0': 'high' is no number"),
+    (add("dose", ["high"] * 360), {}, r"column 'dose', cell 'cell0': 'high' is not a number"),
     (
         as_it_is,
         {"quality": {"min_genes": 200}},
-        r"min_genes=200 takes away 360 of 360 cells; the panel has 60 genes, and a cell \d+ of them in the median; set",
+        r"min_genes=200 removes 360 of 360 cells; the panel has 60 genes, and the median cell \d+ of them; set",
     ),
-    (as_it_is, {"quality": {"min_genes": 0, "min_condition_cells": 100}}, r"the control has not 100 cells"),
-    (as_it_is, {"quality": {"min_genes": 0, "min_condition_cells": 50}}, r"no perturbation has 50 cells"),
+    (
+        as_it_is,
+        {"quality": {"min_genes": 0, "min_condition_cells": 100}},
+        r"the control does not have at least 100 cells",
+    ),
+    (as_it_is, {"quality": {"min_genes": 0, "min_condition_cells": 50}}, r"no perturbation has at least 50 cells"),
 ]
 
 
@@ -327,7 +339,7 @@ def test_inspect_leaves_nothing_out_and_says_what_it_would(cli, adata, tmp_path)
     assert found["perturbed_not_in_panel"] == [target]
     done = cli("data", "inspect", path, "--set", "batch=none", "--set", "perturbed_by=knockdown")
     assert done.code == 0, done.err
-    for text in ("counts from X", "359 cells are outside of the usual quality.min_genes", "1 cells have no condition"):
+    for text in ("counts from X", "359 cells are outside the usual quality.min_genes", "1 cells have no condition"):
         assert text in done.out
     assert cli("data", "inspect", path, "--set", "bach=none").err.endswith(
         "unknown key 'bach'; did you mean 'batch'?\n"
@@ -343,7 +355,7 @@ def test_inspect_leaves_nothing_out_and_says_what_it_would(cli, adata, tmp_path)
 def test_papalexi_2021(test_data: Path):
     path = test_data / "papalexi2021" / "papalexi2021.h5ad"
     with pytest.raises(
-        InputError, match="min_genes=200 takes away 19763 of 19763 cells; the panel has 299 genes, and a cell 66"
+        InputError, match="min_genes=200 removes 19763 of 19763 cells; the panel has 299 genes, and the median cell 66"
     ):
         read_h5ad(path)
     screen = read_h5ad(path, LOOSE.model_copy(update={"perturbed_by": "knockout"}))

@@ -100,7 +100,7 @@ def test_proteins_are_read_where_they_are_asked_for(adata):
     assert from_anndata(adata, LOOSE).report["obsm"] == ["surface", "X_pca"]
     with pytest.raises(
         InputError,
-        match=r"as 'protein_expression' or 'adt'; set proteins=KEY .*; there are: surface",
+        match=r"as 'protein_expression' or 'adt'; set proteins=KEY .*; the tables are: surface",
     ):
         from_anndata(adata, LOOSE, proteins=True)
     named = from_anndata(adata, LOOSE.model_copy(update={"proteins": "surface"}), proteins=True)
@@ -146,10 +146,10 @@ def texts(table):
         (negative, r"protein '\S+-protein' of cell 'cell3' is -1; raw counts are needed"),
         (fraction, r"of cell 'cell3' is 0\.5; raw counts"),
         (unknown, r"of cell 'cell3' is nan; raw counts"),
-        (twice, "proteins must have names of their own"),
-        (lambda table: table.iloc[:, :1], "there must be two at least"),
+        (twice, "proteins with distinct names"),
+        (lambda table: table.iloc[:, :1], "at least two proteins"),
         (texts, "proteins must be numbers"),
-        (lambda table: table.to_numpy(), "proteins need names: make it a DataFrame"),
+        (lambda table: table.to_numpy(), "proteins need names: use a DataFrame"),
     ],
 )
 def test_broken_proteins_end_in_one_line(adata, change, message):
@@ -185,9 +185,7 @@ def test_a_damaged_table_of_a_file_ends_in_one_line(adata, tmp_path, damage):
         else:
             del file["obsm"]
             file["obsm"] = np.zeros(3)
-    message = {"order": "has the row 'cell59' where the cell is 'cell0'", "dataset": "obsm"}.get(
-        damage, "cannot be read"
-    )
+    message = {"order": "has row 'cell59' where obs has cell 'cell0'", "dataset": "obsm"}.get(damage, "cannot be read")
     with pytest.raises(InputError, match=message) as error:
         read_h5ad(tmp_path / "cite.h5ad", LOOSE, proteins=True)
     assert "\n" not in str(error.value)
@@ -232,11 +230,11 @@ def test_what_training_needs_is_said(adata, tmp_path):
         training_data(config().model_copy(update={"proteins": 5}), [])
     del adata.obsm["protein_expression"]
     write(adata, tmp_path / "rna.h5ad")
-    with pytest.raises(InputError, match="no table of obsm has a usual name of proteins"):
+    with pytest.raises(InputError, match="no obsm table has a usual name for proteins"):
         training_data(config(file=LOOSE), [tmp_path / "rna.h5ad"])
     with pytest.raises(InputError, match=r"hidden\.steps must be 0 where cells are paired with their proteins"):
         load_recipe("two-modality-demo", ["data.hidden.steps=5"])
-    with pytest.raises(InputError, match=r"proteins 41 are more than there can be \(40\)"):
+    with pytest.raises(InputError, match=r"proteins=41 exceeds the number of genes, 40"):
         load_recipe("two-modality-demo", ["data.simulator.genes=40", "data.simulator.proteins=41"])
 
 

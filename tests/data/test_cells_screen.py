@@ -118,7 +118,7 @@ def test_perturbed_genes_stay_whatever_their_dispersion(screen):
             InputError, match=f"has 60 genes, .*; data.genes={count} must lie between {perturbed} and 60"
         ):
             variable_genes(screen, np.arange(len(screen)), count)
-    with pytest.raises(InputError, match="over no cell"):
+    with pytest.raises(InputError, match="no cells to choose"):
         variable_genes(screen, np.arange(0), 20)
 
 
@@ -188,7 +188,7 @@ def test_only_the_controls_given_are_drawn():
     screen = _labelled(np.array([0, 0, 1, 1]), np.array([0, 0, 0, 0]))
     controls = Controls(screen, np.array([2, 3]), np.array([1, 2]), MatchingConfig())
     assert controls.match(np.array([2, 3]), np.array([0.0, 0.99])).tolist() == [1, 1]
-    with pytest.raises(InputError, match="no control cell to match"):
+    with pytest.raises(InputError, match="no control cells to match"):
         Controls(screen, np.array([2]), np.array([3]), MatchingConfig())
 
 
@@ -196,7 +196,7 @@ def test_a_stratum_without_controls_is_named_or_counted():
     cell_type, batch = np.array([0, 0, 1, 1, 0]), np.array([0, 1, 1, 2, 2])
     screen = _labelled(np.array([0, 0, 1, 1, 1]), cell_type, batch)
     perturbed = np.array([2, 3, 4])
-    message = r"condition 'P1' has 1 cells, and no control is there, in cell_type 'a1', batch 'b1'; matching.without="
+    message = r"condition 'P1' has 1 cells but no controls in cell_type 'a1', batch 'b1'; matching.without="
     with pytest.raises(InputError, match=message):
         Controls(screen, perturbed, screen.controls, MatchingConfig())
     controls = Controls(screen, perturbed, screen.controls, MatchingConfig(without="coarser"))

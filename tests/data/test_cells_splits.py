@@ -121,7 +121,7 @@ def test_a_context_can_be_named(screen):
     assert split(screen, UnseenContext(name="b"), 0).context == ("cell_type", "b")
     with pytest.raises(InputError, match="no cell_type is 'd'; there are: a, b, c"):
         split(screen, UnseenContext(name="d"), 0)
-    with pytest.raises(InputError, match="has no donor; name its column"):
+    with pytest.raises(InputError, match="has no donor; set its column"):
         split(replace(screen, donor=None), UnseenContext(label="donor"), 0)
 
 

@@ -90,5 +90,5 @@ def test_a_later_cell_comes_from_any_earlier_one_of_its_lineage(screen):
 def test_other_screens_have_no_earlier_cells():
     screen = simulate(CellSimulatorConfig(genes=30, regulators=5, singles=3, doubles=0, cells=5, controls=5))
     rows = np.arange(len(screen))
-    with pytest.raises(InputError, match="=earlier needs one thing at several times"):
+    with pytest.raises(InputError, match="=earlier needs conditions that are one perturbation"):
         Controls(screen, rows[screen.condition > 0], rows, MatchingConfig(before="earlier"))

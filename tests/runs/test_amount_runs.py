@@ -79,8 +79,8 @@ def test_later_times_are_predicted_from_earlier_cells(cli, tmp_path):
 @pytest.mark.parametrize(
     ("recipe", "edit", "message"),
     [
-        ("drug-response-demo", "data.matching.before=earlier", "needs one thing at several times"),
-        ("trajectory-demo", "data.encoding.by=table", "brings no features of perturbations"),
+        ("drug-response-demo", "data.matching.before=earlier", "needs conditions that are one perturbation"),
+        ("trajectory-demo", "data.encoding.by=table", "has no features of perturbations"),
         ("trajectory-demo", "data.split.above=7", "the test part is empty"),
     ],
 )

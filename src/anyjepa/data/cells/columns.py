@@ -1,4 +1,4 @@
-"""What the columns of a table of cells say: which column has which role, and the condition of each cell."""
+"""Read columns of a table of cells: find the role of each column, and the condition of each cell."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 Role = Literal["condition", "batch", "cell_type", "donor", "dose", "time", "guide_share"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
-_USUAL: dict[Role, tuple[tuple[str, ...], ...]] = {  # letters and digits only; a later group where the first has none
+_USUAL: dict[
+    Role, tuple[tuple[str, ...], ...]
+] = {  # letters and digits only; later groups are used if the first has no match
     "condition": (
         (
             "perturbation",
@@ -47,13 +49,13 @@ _MISSING = {"", "nan", "NaN", "None", "none", "NA", "N/A", "n/a", "#N/A", "<NA>"
 _UNASSIGNED = re.compile(
     r"[\W_]+|un(assigned|determined|known|called|mapped)|ambiguous|multi(ple|plets?)|doublets?", re.IGNORECASE
 )
-"""Names of cells whose perturbation nobody knows, as tools that assign guides write them."""
+"""Names that tools for guide assignment give to cells whose perturbation is unknown."""
 
 
 def find_column(obs: DataFrame, role: Role, name: str | None, where: str) -> str | None:
-    """The column of this role: `name`, else one with a usual name; None if there is none, or if `name` is 'none'.
+    """Return the column of this role: `name`, else one with a usual name; None without one, or if `name` is 'none'.
 
-    Raises InputError if the table has no column `name`, if no column is the condition, or if several fit and differ.
+    Raises InputError if the table has no column `name`, if no column is the condition, or if several match and differ.
     """
     columns = [str(column) for column in obs.columns]
     if name is not None:
@@ -69,8 +71,8 @@ def find_column(obs: DataFrame, role: Role, name: str | None, where: str) -> str
             return fitting[0]
     if role == "condition":
         raise InputError(
-            f"{where}: no column has a usual name of the condition, as 'perturbation'; set condition=COLUMN; "
-            f"there are: {', '.join(columns[:40]) or 'none'}"
+            f"{where}: no column has a usual name for the condition, such as 'perturbation'; set condition=COLUMN; "
+            f"the columns are: {', '.join(columns[:40]) or 'none'}"
         )
     return None
 
@@ -82,11 +84,12 @@ def assign(
     config: Naming,
     where: str,
 ) -> tuple[tuple[Condition, ...], np.ndarray, list[str]]:
-    """All conditions, the control first, then by size and name; (N,) the number of each cell's, -1 for none; and the
-    names that controls have in the file.
+    """Return all conditions, (N,) the index of each cell's condition, and the names of controls in the file.
+
+    The control comes first; other conditions are sorted by size and name. The index is -1 for cells without a condition.
 
     'A_B' is a pair if both are genes or occur alone in the column; a DataWarning is issued if only one is.
-    'unassigned', 'doublet', '*' and the like are not conditions. Without a column of conditions all cells are controls.
+    'unassigned', 'doublet', '*' and the like are not conditions. Without a condition column, all cells are controls.
 
     Raises InputError if there is no control or more than one candidate, if names look like pairs but are not read as
     pairs, for empty names, and for doses or times that are not numbers.
@@ -101,20 +104,20 @@ def assign(
     mark = config.separator or "_"
     pieces = {piece.strip() for name in names for piece in (name, *re.split(rf"\+|{re.escape(mark)}", name))}
     if config.control is None:
-        controls = {name for name in names if parse(name, known=genes).is_control}
+        controls = {name for name in names if parse(name, whole_names=genes).is_control}
     else:
         controls = resolve(config.control, pieces, place)
     alone = {name for name in names if "+" not in name and mark not in name and not is_control(name)}
-    known = {*genes, *alone} - controls
+    whole_names = {*genes, *alone} - controls
     if config.separator is None:
-        ask_for_separator(sizes, known, {*names, *known}, controls, place)
-    similar = look_alikes(names, known, controls, config.separator)
+        ask_for_separator(sizes, whole_names, {*names, *whole_names}, controls, place)
+    similar = look_alikes(names, whole_names, controls, config.separator)
     check_controls(controls, similar, sizes, config.control is not None, config.other_controls, place)
-    known |= similar
-    warn_of_halves(names, known, controls, config.separator, place)
+    whole_names |= similar
+    warn_of_halves(names, whole_names, controls, config.separator, place)
     joint = codes.astype(np.int64)
     if config.other_controls == "skip":
-        left_out = [bool(similar & {name, *split(name, known, controls, config.separator)}) for name in names]
+        left_out = [bool(similar & {name, *split(name, whole_names, controls, config.separator)}) for name in names]
         joint[np.array([*left_out, False])[codes]] = -1
     amounts: list[np.ndarray] = []
     for role in ("dose", "time"):
@@ -126,7 +129,7 @@ def assign(
         joint = np.where(joint < 0, -1, joint * len(values) + number)
     met, back = np.unique(joint, return_inverse=True)
     conditions = [
-        None if number < 0 else _condition(number, names, amounts, known, controls, config, place)
+        None if number < 0 else _condition(number, names, amounts, whole_names, controls, config, place)
         for number in met.tolist()
     ]
     distinct = sorted({c for c in conditions if c and not c.is_control}, key=lambda c: (len(c), str(c)))
@@ -139,7 +142,7 @@ def _condition(
     number: int,
     names: Sequence[str],
     amounts: Sequence[np.ndarray],
-    known: Collection[str],
+    whole_names: Collection[str],
     controls: Collection[str],
     config: Naming,
     place: str,
@@ -151,9 +154,9 @@ def _condition(
         return parse(
             names[name],
             kind=config.perturbed_by,
-            dose=_known(amounts[0][dose]),
-            time=_known(amounts[1][time]),
-            known=known,
+            dose=_number_or_none(amounts[0][dose]),
+            time=_number_or_none(amounts[1][time]),
+            whole_names=whole_names,
             controls=controls,
             separator=config.separator,
         )
@@ -162,18 +165,18 @@ def _condition(
 
 
 def labels(obs: DataFrame, column: str | None, cells: np.ndarray, where: str) -> Labels | None:
-    """The column's texts of these cells. InputError if one has none."""
+    """Labels of these cells in a column. Raises InputError if a cell has no value."""
     if column is None:
         return None
     names, codes = _texts(obs, column)
     if (codes[cells] < 0).any():
         cell = obs.index[cells[(codes[cells] < 0).argmax()]]
-        raise InputError(f"{where}: cell '{cell}' has no value in column '{column}'; name another column, or 'none'")
+        raise InputError(f"{where}: cell '{cell}' has no value in column '{column}'; set another column, or 'none'")
     return Labels(names, codes[cells])
 
 
 def numbers(obs: DataFrame, column: str | None, where: str) -> np.ndarray:
-    """(N,) float64 of a column, NaN where it is empty. InputError for anything else."""
+    """(N,) float64 values of a column, NaN where it is empty. Raises InputError for other values."""
     from pandas import to_numeric
 
     texts = obs[column].astype(object)
@@ -181,7 +184,7 @@ def numbers(obs: DataFrame, column: str | None, where: str) -> np.ndarray:
     wrong = values.isna() & texts.notna() & ~texts.astype(str).isin(list(_MISSING))
     if wrong.any():
         cell = int(wrong.to_numpy().argmax())
-        raise InputError(f"{where}: column '{column}', cell '{obs.index[cell]}': '{texts.iloc[cell]}' is no number")
+        raise InputError(f"{where}: column '{column}', cell '{obs.index[cell]}': '{texts.iloc[cell]}' is not a number")
     return values.to_numpy(float)
 
 
@@ -190,12 +193,12 @@ def _texts(
 ) -> tuple[tuple[str, ...], np.ndarray]:
     """The distinct texts of a column, and the (N,) index of each cell's text; -1 if missing.
 
-    named: texts that are names, even if they usually mean a missing value. unassigned: more texts that mean that.
+    named: texts that are names even if they usually mark a missing value. unassigned: other texts that mark one.
     """
     from pandas import factorize
 
-    codes, found = factorize(obs[column])
-    names = [_text(name) for name in found]
+    codes, values = factorize(obs[column])
+    names = [_text(name) for name in values]
     missing = _MISSING | {name for name in names if unassigned and unassigned.fullmatch(name)}
     distinct = sorted(set(names) - (missing - set(named)))
     place = {name: number for number, name in enumerate(distinct)}
@@ -211,7 +214,7 @@ def _text(value: Any) -> str:
     return str(value).strip()
 
 
-def _known(value: Any) -> float | None:
+def _number_or_none(value: Any) -> float | None:
     return None if np.isnan(value) else float(value)
 
 

@@ -1,4 +1,4 @@
-"""What was done to a cell: a set of perturbations, and how public data write it down."""
+"""Conditions of cells as sets of perturbations, and the notations of public data."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _DOUBTFUL = re.compile(
     rf"{_NUMBER})([^a-z0-9].*)?",
     re.IGNORECASE | re.DOTALL,
 )
-_MOST_PIECES = 8  # of one known name, so that a name of a million marks takes no time
-_PLUS = re.compile(r"\+(?![^(]*\))")  # not that of (+)-JQ1
+_MOST_PIECES = 8  # of one known name, to bound the time for names with very many separators
+_PLUS = re.compile(r"\+(?![^(]*\))")  # not the one in (+)-JQ1
 
 
 @dataclass(frozen=True, order=True)
 class Perturbation:
-    """One thing done to a cell: a gene or a compound by its name, how, how much and for how long."""
+    """One perturbation of a cell: the name of the gene or compound, its kind, dose and time."""
 
     name: str
     kind: Kind = "unspecified"
@@ -57,7 +57,7 @@ class Condition:
 
     @property
     def names(self) -> frozenset[str]:
-        """The genes or compounds, whatever their dose and time."""
+        """Names of the genes or compounds, regardless of dose and time."""
         return frozenset(one.name for one in self.perturbations)
 
     def __iter__(self) -> Iterator[Perturbation]:
@@ -67,7 +67,7 @@ class Condition:
         return len(self.perturbations)
 
     def __bool__(self) -> bool:
-        return True  # the control is a condition, too
+        return True  # the control is also a condition
 
     def __add__(self, other: Condition) -> Condition:
         return Condition(self.perturbations | other.perturbations)
@@ -85,11 +85,11 @@ def parse(
     kind: Kind = "unspecified",
     dose: float | None = None,
     time: float | None = None,
-    known: Collection[str] = (),
+    whole_names: Collection[str] = (),
     controls: Collection[str] = (),
     separator: str | None = None,
 ) -> Condition:
-    """A condition as public data name it: 'ctrl', 'NT', 'A', 'A+B', 'A+ctrl', and 'A_B' if both parts are `known`.
+    """Parse a condition as written in public data: 'ctrl', 'NT', 'A', 'A+B', 'A+ctrl', and 'A_B' for known parts.
 
     A known name, or one of `controls`, is never split; a guide pair written twice ('A_B__A_B') is one pair.
     separator: separates pairs in addition to +, whether or not the parts are known; '' for none. kind, dose, time: of
@@ -98,15 +98,19 @@ def parse(
     name = text.strip()
     if name in controls:
         return CONTROL
-    parts = [name] if name in known else split(name, known, controls, separator)
+    parts = [name] if name in whole_names else split(name, whole_names, controls, separator)
     if not all(part.strip() for part in parts):
-        raise InputError(f"condition {text!r}: a name is empty; write A+B for both of A and B, and 'control' for none")
+        raise InputError(
+            f"condition {text!r}: a name is empty; write A+B for both A and B, and 'control' for no perturbation"
+        )
     names = {part.strip() for part in parts} - set(controls)
-    done = (name for name in names if name in known or not is_control(name))
+    done = (name for name in names if name in whole_names or not is_control(name))
     return Condition(frozenset(Perturbation(name, kind, dose, time) for name in done))
 
 
-def split(name: str, known: Collection[str], controls: Collection[str] = (), separator: str | None = None) -> list[str]:
+def split(
+    name: str, whole_names: Collection[str], controls: Collection[str] = (), separator: str | None = None
+) -> list[str]:
     """Split a name at +, else at the separator, else at _ if all parts are known or controls.
 
     A known name that contains the separator stays whole: 'HLA-A-AHR' is HLA-A and AHR.
@@ -114,32 +118,32 @@ def split(name: str, known: Collection[str], controls: Collection[str] = (), sep
     name = guide(name)
     if len(parts := _PLUS.split(name)) > 1 or is_control(name) or separator == "":
         return parts
-    parts = cut(name, separator or "_", known)
-    return parts if separator or all(p in known or p in controls or is_control(p) for p in parts) else [name]
+    parts = cut(name, separator or "_", whole_names)
+    return parts if separator or all(p in whole_names or p in controls or is_control(p) for p in parts) else [name]
 
 
-def cut(name: str, mark: str, known: Collection[str]) -> list[str]:
-    """A name cut at every mark that is not within a known name, the longest that is not the whole."""
+def cut(name: str, mark: str, whole_names: Collection[str]) -> list[str]:
+    """Cut a name at every mark outside known names; the longest known name that is not the whole name wins."""
     pieces, parts = name.split(mark), []
     whole = len(pieces)
     while pieces:
         longest = min(len(pieces), whole - 1, _MOST_PIECES)
-        size = next((n for n in range(longest, 1, -1) if mark.join(pieces[:n]).strip() in known), 1)
+        size = next((n for n in range(longest, 1, -1) if mark.join(pieces[:n]).strip() in whole_names), 1)
         parts.append(mark.join(pieces[:size]))
         pieces = pieces[size:]
     return parts
 
 
 def guide(name: str) -> str:
-    """A guide pair that is written twice ('A_B__A_B') once."""
+    """Reduce a guide pair that is written twice ('A_B__A_B') to one."""
     first, _, second = name.partition("__")
     return first if first == second else name
 
 
 def since(before: Condition, after: Condition) -> Condition:
-    """What makes a cell under `after` of one under `before`: all of it from a control, else the time between.
+    """What turns a cell under `before` into one under `after`: all of `after` for a control, else the time between.
 
-    Both are of one time course (`time_course`), whose control is at time 0, unless `before` is the control.
+    Unless `before` is the control, both belong to one time course (`time_course`), whose control is at time 0.
     """
     if before.is_control:
         return after
@@ -148,32 +152,34 @@ def since(before: Condition, after: Condition) -> Condition:
 
 
 def time_course(conditions: Sequence[Condition]) -> list[float] | None:
-    """The time of each condition, 0 of the control; None if they are not one thing, alone, at times after 0."""
-    given = [list(condition) for condition in conditions]
-    things = {replace(one, time=None) for condition in given for one in condition}
-    times = [condition[0].time or 0.0 if condition else 0.0 for condition in given]
-    alone = len(things) == 1 and all(len(condition) < 2 for condition in given)
-    return times if alone and all(time > 0 for time, condition in zip(times, given, strict=True) if condition) else None
+    """Time of each condition, 0 for the control; None unless all are the same single perturbation at times after 0."""
+    listed = [list(condition) for condition in conditions]
+    things = {replace(one, time=None) for condition in listed for one in condition}
+    times = [condition[0].time or 0.0 if condition else 0.0 for condition in listed]
+    alone = len(things) == 1 and all(len(condition) < 2 for condition in listed)
+    return (
+        times if alone and all(time > 0 for time, condition in zip(times, listed, strict=True) if condition) else None
+    )
 
 
 def is_control(name: str) -> bool:
-    """Whether this is a usual name of cells to which nothing was done, as 'ctrl', 'non-targeting', 'NT', 'DMSO'."""
+    """Whether this is a usual name of unperturbed cells, such as 'ctrl', 'non-targeting', 'NT' or 'DMSO'."""
     return _CONTROL.fullmatch(name.strip()) is not None
 
 
 def may_be_control(name: str) -> bool:
-    """Whether this is, or begins with, the name of a control in some data, such as 'PBS', 'WT', 'AAVS1', 'NTC_A'."""
+    """Whether this is, or starts with, the name of a control in some data, such as 'PBS', 'WT', 'AAVS1' or 'NTC_A'."""
     return _DOUBTFUL.fullmatch(name.strip()) is not None
 
 
 def require_known(condition: Condition, names: Iterable[str]) -> None:
-    """InputError if the condition names a gene or compound that is not among `names`; it lists the nearest of them."""
-    known = dict.fromkeys(names)
+    """Raise InputError, with the nearest names, if the condition has a gene or compound that is not in `names`."""
+    whole_names = dict.fromkeys(names)
     for one in condition:
-        if one.name not in known:
-            lowered = {name.lower(): name for name in known}
+        if one.name not in whole_names:
+            lowered = {name.lower(): name for name in whole_names}
             near = [lowered[name] for name in get_close_matches(one.name.lower(), lowered, n=3)]
-            hint = f"nearest: {', '.join(near)}" if near else f"there are: {', '.join(list(known)[:40])}"
+            hint = f"nearest: {', '.join(near)}" if near else f"there are: {', '.join(list(whole_names)[:40])}"
             raise InputError(f"unknown perturbation '{one.name}'; {hint}")
 
 

@@ -1,6 +1,6 @@
-"""Find the control among the names of a column: the names that are set, or else the only usual one.
+"""Find the control among the names of a column: the names that the user sets, or else the only usual one.
 
-Several candidates are an error: they are neither pooled nor treated as perturbations unless the user says so.
+Several candidates are an error: they are neither pooled nor treated as perturbations unless the user asks for it.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ def resolve(control: Sequence[Name], names: Collection[str], where: str) -> set[
 
 
 def look_alikes(
-    names: Iterable[str], known: Collection[str], controls: Collection[str], separator: str | None
+    names: Iterable[str], whole_names: Collection[str], controls: Collection[str], separator: str | None
 ) -> set[str]:
     """Names, and parts of the names of combinations, that look like a control but are not among `controls`."""
-    found: set[str] = set()
+    matches: set[str] = set()
     for name in set(names) - set(controls):
-        parts = [part.strip() for part in split(name, known, controls, separator)]
+        parts = [part.strip() for part in split(name, whole_names, controls, separator)]
         if len(parts) == 1 and may_be_control(name):
             pieces = [piece.strip() for piece in name.split(separator or "_")]
             rest = [piece for piece in pieces if not may_be_control(piece)]
-            parts = pieces if rest and all(piece in known for piece in rest) else [name]
-        found |= {part for part in parts if may_be_control(part) and (len(parts) == 1 or not is_control(part))}
-    return found - set(controls)
+            parts = pieces if rest and all(piece in whole_names for piece in rest) else [name]
+        matches |= {part for part in parts if may_be_control(part) and (len(parts) == 1 or not is_control(part))}
+    return matches - set(controls)
 
 
 def check_controls(
@@ -48,12 +48,12 @@ def check_controls(
 ) -> None:
     """Raise InputError, which says what to set, if it is unclear which names are the control.
 
-    sizes: cells of each name. explicit: whether the user named the controls.
+    sizes: number of cells of each name. explicit: whether the user set the controls.
     """
     if not controls and not similar:
         raise InputError(
             f"{where} has no control such as 'control', 'ctrl' or 'non-targeting'; "
-            f"set control=NAME; there are: {', '.join(list(sizes)[:40])}"
+            f"set control=NAME; the names are: {', '.join(list(sizes)[:40])}"
         )
     if not controls or (len(controls) > 1 and not explicit) or (similar and others == "raise"):
         raise InputError(f"{where}: {_question({*controls, *similar}, sizes)}")
@@ -77,8 +77,8 @@ def _quoted(text: str) -> str:
     return text if bare else json.dumps(text, ensure_ascii=False)
 
 
-def _question(found: Collection[str], sizes: Mapping[str, int]) -> str:
-    names = sorted(found)
+def _question(matches: Collection[str], sizes: Mapping[str, int]) -> str:
+    names = sorted(matches)
     shown = ", ".join(f"'{name}' ({sizes[name]} cells)" if name in sizes else f"'{name}'" for name in names[:8])
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
     if len(names) == 1:
@@ -104,12 +104,12 @@ def _resolve(one: Name, names: Collection[str], where: str) -> list[str]:
     text = one.strip() if isinstance(one, str) else str(one)
     if text in names:
         return [text]
-    found = _matches(text, names) if isinstance(one, str) else [name for name in set(names) if _same(name, one)]
-    if not found:
+    matches = _matches(text, names) if isinstance(one, str) else [name for name in set(names) if _same(name, one)]
+    if not matches:
         raise InputError(f"{where}: no cell has the control '{text}'{did_you_mean(text, sorted(names))}")
-    if len(found) > 1 and not isinstance(one, str):
-        raise InputError(f"{where}: control={text} may be {' or '.join(sorted(found))}; pass it in quotes")
-    return found
+    if len(matches) > 1 and not isinstance(one, str):
+        raise InputError(f"{where}: control={text} may be {' or '.join(sorted(matches))}; pass it in quotes")
+    return matches
 
 
 def _matches(pattern: str, names: Iterable[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Cells as training sees them: single ones, and pairs of a control and what became of another like it."""
+"""Cells for training: single cells, and pairs of a control and a matched perturbed cell."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ from anyjepa.data.dataset import Dataset
 from anyjepa.data.labels import LabelTable
 from anyjepa.data.pair import Pair
 
-LARGEST_TABLE = 10**8  # values of a label table; a task with more classes than that allows is left out
+LARGEST_TABLE = 10**8  # values of a label table; tasks with too many classes are left out
 
 
 class HiddenGenes(Config):
     """The first phase: a cell is predicted from some of its genes, without a condition."""
 
-    share: Share = Field(default=0.5, lt=1, description="of genes that are hidden; the others are scaled up by it")
+    share: Share = Field(
+        default=0.5, lt=1, description="share of genes that are hidden; the others are scaled up to compensate"
+    )
     steps: NonNegativeInt = Field(default=500, description="training steps of this phase; then pairs of cells follow")
 
 
@@ -35,17 +37,17 @@ WITHOUT_PHASE = HiddenGenes(steps=0)
 class CellDataset(Dataset):
     """`dataset[i]` is a cell, (1, G) float32 log1p expression.
 
-    Its pair is a matched control and the cell under the cell's condition, or an earlier cell and the cell under the
-    time between; a control's pair is itself, under none. In the first phase it is the cell with hidden genes and the
-    whole cell. Where the model has proteins, the pair is the cell and its levels of them, (1, P) float32.
+    A pair is a matched control and the cell, with the cell's condition; or an earlier cell and the cell, with the time
+    between them. A control is paired with itself, without a condition. In the first phase, a pair is the cell with
+    hidden genes and the whole cell. If the model has proteins, it is the cell and its protein levels, (1, P) float32.
     """
 
     what: ClassVar[tuple[str, str]] = ("cells", "donors")
 
-    screen: Screen  # with the model's genes
+    screen: Screen  # with the genes of the model
     rows: np.ndarray  # (N,) of the screen
     preprocessing: CellPreprocessing
-    controls: Controls | None = None  # of the perturbed ones among `rows`; None: there are no pairs
+    controls: Controls | None = None  # of the perturbed cells among `rows`; None: no pairs
     hidden: HiddenGenes = WITHOUT_PHASE
 
     @classmethod
@@ -57,7 +59,7 @@ class CellDataset(Dataset):
         controls: Controls | None = None,
         hidden: HiddenGenes = WITHOUT_PHASE,
     ) -> CellDataset:
-        """These rows of a screen, and their labels as tasks."""
+        """Create a dataset from rows of a screen, with their labels as tasks."""
         ids = tuple(screen.ids[row] for row in rows)
         donor = screen.donor
         return cls(
@@ -75,9 +77,9 @@ class CellDataset(Dataset):
 
     @classmethod
     def whole(cls, screen: Screen, preprocessing: CellPreprocessing) -> CellDataset:
-        """All cells of a screen. Raises InputError for missing genes."""
-        known = preprocessing.fit(screen)
-        return cls.of(known, np.arange(len(known)), preprocessing)
+        """Create a dataset from all cells of a screen. Raises InputError for missing genes."""
+        fitted = preprocessing.fit(screen)
+        return cls.of(fitted, np.arange(len(fitted)), preprocessing)
 
     def __getitem__(self, index: int) -> np.ndarray:
         return self.screen.rows(self.rows[index : index + 1])
@@ -87,7 +89,7 @@ class CellDataset(Dataset):
         return len(self.screen.genes)
 
     def crops(self, indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
-        """Whole cells (B, 1, G): nothing is drawn."""
+        """Whole cells (B, 1, G); nothing is sampled."""
         return self.screen.rows(self.rows[list(indices)])[:, None], np.zeros(len(indices), np.int64)
 
     def pairs(
@@ -99,7 +101,7 @@ class CellDataset(Dataset):
     ) -> tuple[np.ndarray, Pair[np.ndarray]]:
         rows, encode = self.rows[list(indices)], self.preprocessing.encoding.encode
         if self.preprocessing.proteins:
-            assert self.screen.proteins is not None, "a model of proteins is trained where there are some"
+            assert self.screen.proteins is not None, "training data of a model of proteins have proteins"
             return self.screen.rows(rows)[:, None], Pair(self.screen.proteins.levels(rows)[:, None])
         cells, condition = self.screen.rows(rows)[:, None], self.screen.condition[rows]
         if step < self.hidden.steps or self.controls is None:
@@ -108,15 +110,17 @@ class CellDataset(Dataset):
         before, perturbed = rows.copy(), condition != 0
         drawn = np.array([rng.random() for rng in first])
         before[perturbed] = self.controls.match(rows[perturbed], drawn[perturbed])
-        known = self.screen.conditions
-        passed = [since(known[a], known[b]) for a, b in zip(self.screen.condition[before], condition, strict=True)]
+        conditions = self.screen.conditions
+        passed = [
+            since(conditions[a], conditions[b]) for a, b in zip(self.screen.condition[before], condition, strict=True)
+        ]
         return self.screen.rows(before)[:, None], Pair(cells, *encode(passed))
 
 
 def _tables(screen: Screen, rows: np.ndarray, ids: tuple[str, ...]) -> dict[str, LabelTable]:
-    """What a cell is and what was done to it, as tasks, where there are two classes or more."""
-    found = {"cell_type": screen.cell_type, "batch": screen.batch, "donor": screen.donor}
-    columns = {name: (labels.names, labels.codes[rows]) for name, labels in found.items() if labels is not None}
+    """Labels and perturbations of the cells as tasks, if they have at least two classes."""
+    labelled = {"cell_type": screen.cell_type, "batch": screen.batch, "donor": screen.donor}
+    columns = {name: (labels.names, labels.codes[rows]) for name, labels in labelled.items() if labels is not None}
     columns["perturbation"] = tuple(map(str, screen.conditions)), screen.condition[rows]
     tables = {}
     for name, (names, codes) in columns.items():

@@ -1,7 +1,7 @@
 """A simulated drug screen with known truth: compounds with fingerprints, at several doses, on a network of regulators.
 
 Compounds come in families that share most of their fingerprint and their targets. Each bit adds a little to what a
-compound does; how much a dose does follows a Hill curve, whose half-maximum the fingerprint says in part.
+compound does; the response to a dose follows a Hill curve, whose half-maximum depends partly on the fingerprint.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from anyjepa.data.cells.conditions import CONTROL, Condition, Perturbation
 from anyjepa.data.cells.network import Network, check_cells, counted
 from anyjepa.data.cells.screen import Labels, Screen
 
-TRUTH_CELLS = 300  # fresh cells a condition, without counting noise, whose mean is the truth
+TRUTH_CELLS = 300  # new cells per condition, without counting noise, whose mean is the truth
 HILL = 1.2  # steepness of every dose curve
-FLIPPED = 0.08  # share of a family's bits that a compound has otherwise
+FLIPPED = 0.08  # share of a family's bits that differ in a compound
 
 
 class DrugSimulatorConfig(Config):
@@ -27,8 +27,8 @@ class DrugSimulatorConfig(Config):
     kind: Literal["drugs"] = "drugs"
     genes: int = Field(default=200, ge=2, le=50_000, description="genes; the first of them are the regulators")
     regulators: int = Field(default=30, ge=3, description="genes that act on others, and that compounds act on")
-    families: int = Field(default=8, ge=1, description="families of compounds that are alike")
-    compounds: int = Field(default=40, ge=2, description="compounds, in turn of each family")
+    families: int = Field(default=8, ge=1, description="number of families of similar compounds")
+    compounds: int = Field(default=40, ge=2, description="number of compounds, assigned to the families in turn")
     bits: int = Field(default=64, ge=1, description="length of a fingerprint")
     doses: tuple[PositiveFloat, ...] = Field(default=(0.1, 1, 10, 100), min_length=1, description="of every compound")
     cells: int = Field(default=25, ge=1, description="cells of each compound at each dose")
@@ -40,7 +40,7 @@ class DrugSimulatorConfig(Config):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.regulators > self.genes:
-            raise ValueError(f"regulators {self.regulators} are more than there can be ({self.genes})")
+            raise ValueError(f"regulators={self.regulators} exceeds the number of genes, {self.genes}")
         if len(set(self.doses)) < len(self.doses):
             raise ValueError("a dose occurs twice")
         return self

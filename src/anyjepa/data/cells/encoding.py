@@ -22,16 +22,16 @@ LARGEST = 1e6  # of a feature: the predictor computes in float32
 
 
 class EncodingConfig(Config):
-    """How a perturbation becomes a vector of `width` numbers, zeros where nothing is to be said."""
+    """How a perturbation becomes a vector of `width` numbers, padded with zeros."""
 
     width: Width = Field(default=128, description="of a token: name or features, kind, dose and time")
     by: Literal["name", "coexpression", "table"] = Field(
         default="name",
-        description="one place a name, from which the predictor learns a vector; what genes are alike over the control "
-        "cells, which unseen genes have, too; or a table of your own (GO, ESM2, a drug's fingerprint)",
+        description="name: one-hot, from which the predictor learns a vector; coexpression: correlations of genes over "
+        "control cells, also available for unseen genes; table: your own features (GO, ESM2, fingerprints of drugs)",
     )
     table: str | None = Field(
-        default=None, description="CSV: a name a row, then its features; none: the features that a screen brings"
+        default=None, description="CSV with a name and its features per row; none: the features that the screen has"
     )
 
     @model_validator(mode="after")
@@ -121,8 +121,8 @@ def _features(config: EncodingConfig, screen: Screen, controls: np.ndarray) -> t
     if config.table is not None:
         return _read_table(Path(config.table)), config.table
     if screen.features is None:
-        raise InputError(f"{screen.source}: brings no features of perturbations; give data.encoding.table=FILE")
-    return screen.features, "the features that it brings"
+        raise InputError(f"{screen.source}: has no features of perturbations; set data.encoding.table=FILE")
+    return screen.features, "its own features"
 
 
 def _coexpression(screen: Screen, controls: np.ndarray, width: int) -> dict[str, np.ndarray]:

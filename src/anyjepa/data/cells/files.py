@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
 
 class CellFileConfig(Naming):
-    """Where a file says what. A column that is not given is found by usual names; 'none' says that there is none."""
+    """Columns and settings of a file. A column that is not set is found by usual names; 'none' means no column."""
 
     condition: str | None = Field(
-        default=None, description="column: what was done to the cell; 'none': nothing was, to any cell"
+        default=None, description="column: perturbation of the cell; 'none': no cell is perturbed"
     )
     batch: str | None = Field(default=None, description="column: cells processed together")
     cell_type: str | None = Field(default=None, description="column")
     donor: str | None = Field(default=None, description="column")
-    dose: str | None = Field(default=None, description="column of numbers, in a unit of your own")
-    time: str | None = Field(default=None, description="column of numbers: since the perturbation")
+    dose: str | None = Field(default=None, description="column of numbers, in any unit")
+    time: str | None = Field(default=None, description="column of numbers: time since the perturbation, in any unit")
     guide_share: str | None = Field(default=None, description="column: share of guide counts that the cell's guide has")
     proteins: str | None = Field(
-        default=None, description="key of obsm: counts of surface proteins; read only where data.proteins asks for some"
+        default=None, description="key of obsm: counts of surface proteins; read only if data.proteins is above 0"
     )
     values: Literal["auto", "counts", "log1p"] = Field(
         default="auto", description="raw counts, or log1p of scaled counts; auto: whole numbers are counts"
@@ -61,13 +61,13 @@ WITHOUT_FILTERS = CellFileConfig(
     unassigned="skip",
     quality=QualityConfig(min_genes=0, max_mito=1, min_cells=0, min_condition_cells=0, min_guide_share=0),
 )
-"""For cells of which only expression is asked: all of them, whatever was done to them."""
+"""For uses that need only expression: all cells, whether perturbed or not."""
 
 
 def read_h5ad(path: Path | str, config: CellFileConfig | None = None, proteins: bool = False) -> Screen:
-    """A screen from a file; its `report` says what was found and what is left out. proteins: those, too.
+    """Read a screen from a file; its `report` lists what the file has and what is left out.
 
-    Raises InputError.
+    proteins: also read proteins. Raises InputError.
     """
     path, config = Path(path), config or CellFileConfig()
     try:
@@ -78,7 +78,7 @@ def read_h5ad(path: Path | str, config: CellFileConfig | None = None, proteins: 
 
 
 def from_anndata(adata: AnnData, config: CellFileConfig | None = None, proteins: bool = False) -> Screen:
-    """The same from AnnData in memory."""
+    """Create a screen from AnnData in memory; see `read_h5ad`."""
     if adata.isbacked:
         raise InputError(f"AnnData is backed by {adata.filename}; read that file")
     return _screen(open_anndata(adata, "AnnData"), config or CellFileConfig(), proteins)
@@ -96,18 +96,18 @@ def _screen(opened: Opened, config: CellFileConfig, with_proteins: bool) -> Scre
     key, values, counted = opened.matrix(config.matrix, config.values)
     shown = _shown(opened, key)  # columns of `values`, for raw may have more genes
     measured = genes if shown is None else opened.raw_names
-    found = scan(values, counted, obs.index, measured, usable, quality, where)
-    left_out |= found.left_out
+    scanned = scan(values, counted, obs.index, measured, usable, quality, where)
+    left_out |= scanned.left_out
 
-    size, enough = _enough(number[found.kept], conditions, quality.min_condition_cells, where)
+    size, enough = _enough(number[scanned.kept], conditions, quality.min_condition_cells, where)
     few = {str(conditions[n]): int(size[n]) for n in np.flatnonzero(~enough)}
-    cells = np.flatnonzero(found.kept & enough[number])
-    left_out["min_condition_cells"] = int(found.kept.sum()) - len(cells)
+    cells = np.flatnonzero(scanned.kept & enough[number])
+    left_out["min_condition_cells"] = int(scanned.kept.sum()) - len(cells)
     new_number = np.cumsum(enough) - 1
     conditions = tuple(condition for condition, some in zip(conditions, enough, strict=True) if some)
 
     perturbed = {name for condition in conditions for name in condition.names}
-    seen = found.seen if shown is None else found.seen[shown]
+    seen = scanned.seen if shown is None else scanned.seen[shown]
     frequent = np.array([n >= quality.min_cells or gene in perturbed for gene, n in zip(genes, seen, strict=True)])
     proteins = find_proteins(opened, config.proteins) if with_proteins else None
     columns_of = np.flatnonzero(frequent) if shown is None else shown[frequent]
@@ -116,8 +116,8 @@ def _screen(opened: Opened, config: CellFileConfig, with_proteins: bool) -> Scre
         genes=tuple(gene for gene, often in zip(genes, frequent, strict=True) if often),
         conditions=conditions,
         condition=new_number[number[cells]],
-        values=_taken(values, cells, columns_of),
-        library=found.library[cells] if counted else None,
+        values=_select(values, cells, columns_of),
+        library=scanned.library[cells] if counted else None,
         batch=labels(obs, columns["batch"], cells, where),
         cell_type=labels(obs, columns["cell_type"], cells, where),
         donor=labels(obs, columns["donor"], cells, where),
@@ -126,7 +126,7 @@ def _screen(opened: Opened, config: CellFileConfig, with_proteins: bool) -> Scre
     )
     screen.report.update(
         {
-            **describe(screen, found.take(cells, columns_of), None if guides is None else guides[cells]),
+            **describe(screen, scanned.take(cells, columns_of), None if guides is None else guides[cells]),
             "file": {"cells": len(obs), "genes": len(genes)},
             "columns": columns,
             "control_names": controls,
@@ -152,11 +152,11 @@ def _enough(
     size = np.bincount(number, minlength=len(conditions))
     enough = size >= max(least, 1)
     for what, found_some in (
-        ("the control has not", enough[0]),
+        ("the control does not have", enough[0]),
         ("no perturbation has", len(enough) == 1 or enough[1:].any()),
     ):
         if not found_some:
-            raise InputError(f"{where}: {what} {max(least, 1)} cells (quality.min_condition_cells)")
+            raise InputError(f"{where}: {what} at least {max(least, 1)} cells (quality.min_condition_cells)")
     return size, enough
 
 
@@ -171,7 +171,7 @@ def _assigned(
         text = opened.obs[columns["condition"]].iloc[first]
         shown = f" ('{text}')" if isinstance(text, str) and text else ""
         raise InputError(
-            f"{where}: {left_out['unassigned']} cells have no condition in column '{columns['condition']}', the first "
+            f"{where}: {left_out['unassigned']} cells have no condition in column '{columns['condition']}'; the first "
             f"is '{opened.obs.index[first]}'{shown}; unassigned=skip leaves them out"
         )
     if columns["guide_share"] is None:
@@ -180,7 +180,7 @@ def _assigned(
     least = config.quality.min_guide_share
     unsure = usable & ~(share >= least)
     refuse_most(
-        unsure, usable, f"{where}: min_guide_share={least:g}", "set quality.min_guide_share (0: no such filter)"
+        unsure, usable, f"{where}: min_guide_share={least:g}", "set quality.min_guide_share (0 turns the filter off)"
     )
     return usable & ~unsure, left_out | {"min_guide_share": int(unsure.sum())}, share
 
@@ -194,12 +194,12 @@ def _shown(opened: Opened, key: str) -> np.ndarray | None:
     if len(place) < len(opened.raw_names):
         raise InputError(f"{opened.where}: a gene of raw occurs twice; make the names unique, or set matrix=X")
     if missing := [name for name in index if name not in place]:
-        raise InputError(f"{opened.where}: {len(missing)} genes of var are not in raw, the first is '{missing[0]}'")
+        raise InputError(f"{opened.where}: {len(missing)} genes of var are not in raw; the first is '{missing[0]}'")
     return np.array([place[name] for name in index], np.int64)
 
 
-def _taken(values: Any, cells: np.ndarray, genes: np.ndarray) -> Any:
-    """Rows and columns; what would stay as it is, is not copied."""
+def _select(values: Any, cells: np.ndarray, genes: np.ndarray) -> Any:
+    """Select rows and columns, without a copy where nothing changes."""
     rows = None if len(cells) == values.shape[0] else cells
     columns = None if len(genes) == values.shape[1] and (np.diff(genes) > 0).all() else genes
     if isinstance(values, BackedMatrix):

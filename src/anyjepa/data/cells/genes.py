@@ -19,7 +19,7 @@ def variable_genes(screen: Screen, cells: np.ndarray, count: int) -> tuple[str, 
     """
     perturbed = np.isin(screen.genes, screen.perturbations)
     if not len(cells):
-        raise InputError(f"{screen.source}: genes cannot vary over no cell")
+        raise InputError(f"{screen.source}: no cells to choose variable genes from")
     least, most = max(1, int(perturbed.sum())), len(screen.genes)
     if not least <= count <= most:
         raise InputError(

@@ -1,4 +1,4 @@
-"""What a screen holds and what is wrong with it, as a dictionary and as text for the terminal."""
+"""Contents and problems of a screen, as a dictionary and as text for the terminal."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def inspect(paths: Sequence[Path | str], settings: Mapping[str, Any] | None = No
     """Look at every value of a screen, and leave nothing out but cells without a condition; the screen's `report`.
 
     JSON-able: records (cells), genes, conditions and controls with their numbers of cells, columns (which says what),
-    obsm (further tables of the cells), values (counts or log1p, and from where), quantiles, perturbed names that are no
-    genes of the panel, outside_usual (what the usual limits of quality would leave out). Raises InputError.
+    obsm (further tables of the cells), values (counts or log1p, and from where), quantiles, perturbed names that
+    are not genes of the panel, outside_usual (what the usual limits of quality would leave out). Raises InputError.
     """
     config = validated(CellFileConfig, settings or {}, "--set")
     config = config.model_copy(update={"quality": _OFF, "unassigned": "skip"})
     return read_h5ad(single(paths, "screen"), config).report
 
 
-def render(found: dict[str, Any], most: int = 15) -> Group:
+def render(report: dict[str, Any], most: int = 15) -> Group:
     """The dictionary of `inspect` as a rich renderable; at most `most` names of a kind."""
     from rich.console import Group
     from rich.table import Table
@@ -41,32 +41,32 @@ def render(found: dict[str, Any], most: int = 15) -> Group:
         return Text(one_line(", ".join(names[:most]) + more))
 
     facts = Table("", "", show_header=False, box=None)
-    facts.add_row("cells", str(found["records"]))
-    facts.add_row("genes", str(found["genes"]))
-    facts.add_row("values", Text(f"{found['values']['kind']} from {found['values']['from']}"))
-    for role, column in found["columns"].items():
+    facts.add_row("cells", str(report["records"]))
+    facts.add_row("genes", str(report["genes"]))
+    facts.add_row("values", Text(f"{report['values']['kind']} from {report['values']['from']}"))
+    for role, column in report["columns"].items():
         facts.add_row(role, some([f"column '{column}'"]) if column else "no column")
-    facts.add_row("obsm", some(found["obsm"]) if found["obsm"] else "nothing")
-    facts.add_row("control", some(found["control_names"]))
-    facts.add_row("conditions", some([f"{name} ({count})" for name, count in found["conditions"].items()]))
-    facts.add_row("controls in", some([f"{name} ({count})" for name, count in found["controls"].items()]))
+    facts.add_row("obsm", some(report["obsm"]) if report["obsm"] else "nothing")
+    facts.add_row("control", some(report["control_names"]))
+    facts.add_row("conditions", some([f"{name} ({count})" for name, count in report["conditions"].items()]))
+    facts.add_row("controls in", some([f"{name} ({count})" for name, count in report["controls"].items()]))
     for key in ("total_counts", "unlogged_total", "genes_detected", "mitochondrial_share", "guide_share"):
-        if values := found.get(key):
+        if values := report.get(key):
             facts.add_row(key.replace("_", " "), f"{values['50%']:g} ({values['0%']:g} to {values['100%']:g})")
-    outside = dict(found["outside_usual"])
+    outside = dict(report["outside_usual"])
     few = outside.pop("min_condition_cells")
     wrong = [
-        Text(f"{count} {'genes' if key == 'min_cells' else 'cells'} are outside of the usual quality.{key}", "yellow")
+        Text(f"{count} {'genes' if key == 'min_cells' else 'cells'} are outside the usual quality.{key}", "yellow")
         for key, count in outside.items()
         if count
     ]
     for names, meaning in (
         (few, "conditions have too few cells"),
-        (found["strata_without_controls"], "strata have no control cell"),
-        (found["perturbed_not_in_panel"], "perturbed names are no genes of the panel"),
+        (report["strata_without_controls"], "strata have no control cell"),
+        (report["perturbed_not_in_panel"], "perturbed names are not genes of the panel"),
     ):
         if names:
             wrong += [Text(f"{len(names)} {meaning}:", "yellow"), Text("  ") + some(names)]
-    if unassigned := found["left_out_cells"]["unassigned"]:
+    if unassigned := report["left_out_cells"]["unassigned"]:
         wrong.append(Text(f"{unassigned} cells have no condition", "red"))
     return Group(facts, Text(), *(wrong or [Text("no problem found", style="green")]))

@@ -1,4 +1,4 @@
-"""For each perturbed cell a control cell of the same batch, cell type and donor; for a later cell an earlier one."""
+"""Match perturbed cells with controls of the same batch, cell type and donor, or later cells with earlier ones."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ Label = Literal["cell_type", "batch", "donor"]
 
 
 class MatchingConfig(Config):
-    """What a perturbed cell and its control must share; labels that a screen lacks are not asked for."""
+    """What a perturbed cell and its control must share; labels that a screen lacks are ignored."""
 
     before: Literal["control", "earlier"] = Field(
         default="control",
-        description="what becomes a cell: a control, or in a time course any cell of an earlier time (controls: 0)",
+        description="first cell of a pair: a control or, in a time course, any cell of an earlier time (controls: 0)",
     )
     by: tuple[Label, ...] = Field(
-        default=("cell_type", "batch", "donor"), description="labels that must agree, the most important first"
+        default=("cell_type", "batch", "donor"), description="labels that must agree, most important first"
     )
     without: Literal["raise", "coarser"] = Field(
         default="raise",
-        description="a stratum without controls: an error, or controls that agree in all labels but the last ones",
+        description="for a stratum without controls: an error, or controls that agree in all but the last labels",
     )
 
 
 class Controls:
-    """The controls that may stand beside each of `cells`; with before=earlier all cells of earlier times.
+    """Candidate controls for each of `cells`; with before=earlier, all cells of earlier times.
 
-    controls: rows that may be drawn, of the training part, say; those that do not come before any are left out.
-    `coarser` counts the cells whose controls do not agree in every label, by the labels left. InputError names a
-    stratum that has perturbed cells and no control, and refuses before=earlier where there is no time course.
+    controls: rows that may be drawn, such as those of the training part; rows that come before no cell are dropped.
+    `coarser` counts cells whose controls do not agree in every label, by the remaining labels. Raises InputError for a
+    stratum with perturbed cells but no control, and for before=earlier without a time course.
     """
 
     def __init__(self, screen: Screen, cells: np.ndarray, controls: np.ndarray, config: MatchingConfig):
         rank = _ranks(screen, config)[screen.condition]
         controls = controls[rank[controls] < rank.max()]
         if not len(controls):
-            raise InputError(f"{screen.source}: no control cell to match perturbed cells with")
+            raise InputError(f"{screen.source}: no control cells to match perturbed cells with")
         labels: list[Label] = [name for name in config.by if getattr(screen, name) is not None]
         self.coarser: dict[str, int] = {}
         self._first = np.full(len(screen), -1)  # (N,) of a cell's stratum in `_pool`; -1: no cell of `cells`
@@ -53,18 +53,18 @@ class Controls:
         waiting = np.asarray(cells)
         for level in range(len(labels), -1, -1):
             strata = _strata(screen, labels[:level])
-            found = self._match(strata * (rank.max() + 1), rank, waiting, controls)
-            if level < len(labels) and found.any():
-                self.coarser[" x ".join(labels[:level]) or "nothing"] = int(found.sum())
-            waiting = waiting[~found]
+            matched = self._match(strata * (rank.max() + 1), rank, waiting, controls)
+            if level < len(labels) and matched.any():
+                self.coarser[" x ".join(labels[:level]) or "nothing"] = int(matched.sum())
+            waiting = waiting[~matched]
             if not len(waiting):
                 return
             if config.without == "raise":
                 alone = waiting[0]
                 raise InputError(
                     f"{screen.source}: condition '{screen.conditions[screen.condition[alone]]}' has "
-                    f"{int((strata[waiting] == strata[alone]).sum())} cells, and no control is there, in "
-                    f"{_named(screen, labels, alone)}; matching.without=coarser takes less alike controls"
+                    f"{int((strata[waiting] == strata[alone]).sum())} cells but no controls in "
+                    f"{_named(screen, labels, alone)}; matching.without=coarser allows less similar controls"
                 )
 
     def match(self, cells: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
@@ -74,16 +74,16 @@ class Controls:
         return self._pool[self._first[cells] + (uniforms * self._number[cells]).astype(np.int64)]
 
     def _match(self, strata: np.ndarray, rank: np.ndarray, waiting: np.ndarray, controls: np.ndarray) -> np.ndarray:
-        """Note each waiting cell's stratum as far as ranks are lower; (waiting,) whether anything is there."""
+        """Record the lower ranks of each waiting cell's stratum; (waiting,) whether there are any."""
         key = strata + rank
         order = controls[np.argsort(key[controls], kind="stable")]
         first = np.searchsorted(key[order], strata[waiting])
         number = np.searchsorted(key[order], key[waiting]) - first
-        found = number > 0
-        self._first[waiting[found]] = first[found] + len(self._pool)
-        self._number[waiting[found]] = number[found]
+        matched = number > 0
+        self._first[waiting[matched]] = first[matched] + len(self._pool)
+        self._number[waiting[matched]] = number[matched]
         self._pool = np.r_[self._pool, order]
-        return found
+        return matched
 
 
 def _ranks(screen: Screen, config: MatchingConfig) -> np.ndarray:
@@ -92,7 +92,9 @@ def _ranks(screen: Screen, config: MatchingConfig) -> np.ndarray:
         return np.minimum(np.arange(len(screen.conditions)), 1)
     times = time_course(screen.conditions)
     if times is None:
-        raise InputError(f"{screen.source}: matching.before=earlier needs one thing at several times as its conditions")
+        raise InputError(
+            f"{screen.source}: matching.before=earlier needs conditions that are one perturbation at several times"
+        )
     return np.unique(times, return_inverse=True)[1]
 
 

@@ -1,4 +1,4 @@
-"""A matrix of cells by genes that stays in its HDF5 file; rows are read when they are asked for."""
+"""A matrix of cells by genes that stays in its HDF5 file; rows are read on access."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class BackedMatrix:
         return cells, genes
 
     def __getitem__(self, rows: np.ndarray) -> Any:
-        wanted = np.asarray(rows, np.int64) if self.cells is None else self.cells[rows]
-        order, back = np.unique(wanted, return_inverse=True)
+        requested = np.asarray(rows, np.int64) if self.cells is None else self.cells[rows]
+        order, back = np.unique(requested, return_inverse=True)
         try:
             group = self._file()[self.key]
             block = self._dense(group, order) if self.indptr is None else self._sparse(group, order, self.indptr)
@@ -47,7 +47,7 @@ class BackedMatrix:
             raise
         except Exception as error:  # h5py raises OSError, RuntimeError, ValueError and others
             raise InputError(f"{self.path}: {self.key} cannot be read ({reason(error)})") from error
-        block = block if len(order) == len(wanted) and (np.diff(wanted) > 0).all() else block[back]
+        block = block if len(order) == len(requested) and (np.diff(requested) > 0).all() else block[back]
         return block if self.genes is None else block[:, self.genes]
 
     def take(self, cells: np.ndarray | None, genes: np.ndarray | None) -> BackedMatrix:

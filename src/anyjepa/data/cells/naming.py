@@ -54,7 +54,7 @@ class Naming(Config):
 
 def ask_for_separator(
     sizes: Mapping[str, int],
-    known: Collection[str],
+    whole_names: Collection[str],
     singles: Collection[str],
     controls: Collection[str],
     place: str,
@@ -64,7 +64,12 @@ def ask_for_separator(
     sizes: cells of each name. known: names that are never split. singles: names that a part can have.
     """
     for name in sizes:
-        if name in controls or is_control(name) or _NUMBER.fullmatch(name) or len(split(name, known, controls)) > 1:
+        if (
+            name in controls
+            or is_control(name)
+            or _NUMBER.fullmatch(name)
+            or len(split(name, whole_names, controls)) > 1
+        ):
             continue
         for mark in dict.fromkeys(_MARK.findall(name)):
             parts = [part.strip() for part in cut(name, mark, singles)]
@@ -77,15 +82,15 @@ def ask_for_separator(
 
 
 def warn_of_halves(
-    names: Collection[str], known: Collection[str], controls: Collection[str], separator: str | None, place: str
+    names: Collection[str], whole_names: Collection[str], controls: Collection[str], separator: str | None, place: str
 ) -> None:
     """Warn about names with several parts if some of the parts are unknown."""
     odd: dict[str, str] = {}
     for name in names if separator != "" else ():
-        parts = [part.strip() for part in cut(guide(name), separator or "_", known)]
-        strange = [part for part in parts if part not in known and part not in controls and not is_control(part)]
+        parts = [part.strip() for part in cut(guide(name), separator or "_", whole_names)]
+        strange = [part for part in parts if part not in whole_names and part not in controls and not is_control(part)]
         half = len(strange) < len(parts) and not any(map(is_control, parts))
-        if name not in known and name not in controls and len(parts) > 1 and strange and (separator or half):
+        if name not in whole_names and name not in controls and len(parts) > 1 and strange and (separator or half):
             odd[name] = strange[0]
     for name in sorted(odd)[:1]:
         done = "read as pairs" if separator else "each read as one perturbation"

@@ -32,7 +32,7 @@ _SYMBOLS = ("gene_symbols", "gene_symbol", "gene_name", "gene_names", "symbol", 
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """What AnnData holds; `matrices` and tables of `obsm` are read when they are called for.
+    """What AnnData holds; `matrices` and tables of `obsm` are read on access.
 
     Keys of matrices are 'X', 'raw/X' and 'layers/NAME'.
     """
@@ -74,13 +74,15 @@ class Opened:
         if key is not None:
             if key not in self.matrices:
                 raise InputError(f"{self.where}: matrix '{key}' is not there{did_you_mean(key, self.matrices)}")
-            found = self.matrices[key]()
-            return key, found, _whole(found) if values == "auto" else values == "counts"
+            matrix = self.matrices[key]()
+            return key, matrix, _whole(matrix) if values == "auto" else values == "counts"
         for candidate in ("layers/counts", "X", "raw/X") if values != "log1p" else ():
-            if candidate in self.matrices and _whole(found := self.matrices[candidate]()):
-                return candidate, found, True
+            if candidate in self.matrices and _whole(matrix := self.matrices[candidate]()):
+                return candidate, matrix, True
         if "X" not in self.matrices:
-            raise InputError(f"{self.where}: has no X; name a matrix: {', '.join(self.matrices) or 'there is none'}")
+            raise InputError(
+                f"{self.where}: has no X; set matrix=NAME; the matrices are: {', '.join(self.matrices) or 'none'}"
+            )
         return "X", self.matrices["X"](), values == "counts"
 
 
@@ -105,11 +107,11 @@ def open_h5ad(path: Path, memory: Memory) -> Opened:
 
 def open_anndata(adata: AnnData, where: str) -> Opened:
     """AnnData in memory. Raises InputError."""
-    found = {"X": adata.X, "raw/X": None if adata.raw is None else adata.raw.X}
-    found |= {f"layers/{name}": layer for name, layer in adata.layers.items()}
+    matrix = {"X": adata.X, "raw/X": None if adata.raw is None else adata.raw.X}
+    matrix |= {f"layers/{name}": layer for name, layer in adata.layers.items()}
     raw = () if adata.raw is None else tuple(map(str, adata.raw.var_names))
     matrices = {
-        key: partial(_in_memory, matrix, f"{where}: {key}") for key, matrix in found.items() if matrix is not None
+        key: partial(_in_memory, matrix, f"{where}: {key}") for key, matrix in matrix.items() if matrix is not None
     }
     obs, var = (_columns(table, f"{where}: {name}") for name, table in (("obs", adata.obs), ("var", adata.var)))
     obsm = {name: lambda table=table: table for name, table in adata.obsm.items()}
@@ -208,7 +210,7 @@ def _text(value: Any) -> str:
 
 
 def _whole(matrix: Any) -> bool:
-    """Whether the values of the first thousand cells are whole numbers; all are looked at later."""
+    """Whether the values of the first thousand cells are whole numbers; all values are checked later."""
     block = matrix[np.arange(min(1000, matrix.shape[0]))]
     data = block if isinstance(block, np.ndarray) else block.data
     return bool((data == np.rint(data)).all())

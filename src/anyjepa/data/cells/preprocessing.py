@@ -23,7 +23,7 @@ class CellPreprocessing(Preprocessing):
     kind: Literal["cells"] = "cells"
     genes: tuple[str, ...] = Field(min_length=1, description="each once, in the order of the encoder's input")
     values: Literal["counts", "log1p"] = Field(
-        description="counts: log1p of counts scaled to 10,000 a cell over all genes measured; log1p: as the file had "
+        description="counts: log1p of counts scaled to 10,000 per cell over all genes measured; log1p: as the file had "
         "them, on a scale that is not known"
     )
     encoding: PerturbationEncoding
@@ -85,8 +85,8 @@ class CellPreprocessing(Preprocessing):
         has = "counts" if screen.has_counts else "log1p"
         if has != self.values:
             raise InputError(
-                f"{screen.source}: has {has}, the model was trained on {self.values}; declare what the file has by "
-                "values=counts or values=log1p if that was not found right"
+                f"{screen.source}: has {has}, the model was trained on {self.values}; if the file was misread, "
+                "set values=counts or values=log1p"
             )
         chosen = screen.select(genes=self.genes)
         if not self.proteins or screen.proteins is None:

@@ -38,7 +38,7 @@ class ProteinSimulatorConfig(Config):
     def _fits(self) -> Self:
         for what, number in (("regulators", self.regulators), ("proteins", self.proteins)):
             if number > self.genes:
-                raise ValueError(f"{what} {number} are more than there can be ({self.genes})")
+                raise ValueError(f"{what}={number} exceeds the number of genes, {self.genes}")
         return self
 
 

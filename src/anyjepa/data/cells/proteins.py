@@ -1,4 +1,4 @@
-"""Surface proteins of the same cells, counted by antibodies (CITE-seq): a second modality beside expression."""
+"""Surface proteins of the same cells, counted by antibodies (CITE-seq): a second modality next to expression."""
 
 from __future__ import annotations
 
@@ -48,21 +48,22 @@ class Proteins:
 
 
 def find_proteins(opened: Opened, key: str | None) -> Proteins:
-    """Those of a file, all its cells: of this key of obsm, or of the one with a usual name.
+    """Proteins of all cells of a file, from this key of obsm or the one with a usual name.
 
-    InputError if there is none, if it is no table of the same cells with names, or if a value is no count.
+    Raises InputError without such a key, for a table without names or of other cells, and for other values than counts.
     """
     if key is None:
-        found = [name for name in opened.obsm if name.lower() in USUAL]
-        if len(found) > 1:
-            both = " and obsm/".join(found)
+        keys = [name for name in opened.obsm if name.lower() in USUAL]
+        if len(keys) > 1:
+            both = " and obsm/".join(keys)
             raise InputError(f"{opened.where}: obsm/{both} could each be proteins; set proteins=KEY")
-        if not found:
+        if not keys:
             raise InputError(
-                f"{opened.where}: no table of obsm has a usual name of proteins, as 'protein_expression' or 'adt'; set "
-                f"proteins=KEY (pretrain: data.file.proteins); there are: {', '.join(opened.obsm) or 'none'}"
+                f"{opened.where}: no obsm table has a usual name for proteins such as 'protein_expression' or 'adt'; "
+                "set "
+                f"proteins=KEY (pretrain: data.file.proteins); the tables are: {', '.join(opened.obsm) or 'none'}"
             )
-        key = found[0]
+        key = keys[0]
     if key not in opened.obsm:
         raise InputError(f"{opened.where}: obsm/{key} (proteins) is not there{did_you_mean(key, opened.obsm)}")
     return _checked(opened.obsm[key](), list(map(str, opened.obs.index)), f"{opened.where}: obsm/{key}")
@@ -70,15 +71,15 @@ def find_proteins(opened: Opened, key: str | None) -> Proteins:
 
 def _checked(table: Any, cells: list[str], where: str) -> Proteins:
     if not hasattr(table, "columns"):
-        raise InputError(f"{where}: proteins need names: make it a DataFrame with a column a protein")
+        raise InputError(f"{where}: proteins need names: use a DataFrame with one column per protein")
     names = tuple(map(str, table.columns))
     if len(table) != len(cells):
         raise InputError(f"{where}: has {len(table)} rows for {len(cells)} cells")
     for own, cell in zip(map(str, table.index), cells, strict=True):
         if own != cell:
-            raise InputError(f"{where}: has the row '{own}' where the cell is '{cell}'; give it the order of obs")
+            raise InputError(f"{where}: has row '{own}' where obs has cell '{cell}'; sort it like obs")
     if len(set(names)) < len(names) or len(names) < 2:
-        raise InputError(f"{where}: proteins must have names of their own, and there must be two at least")
+        raise InputError(f"{where}: needs at least two proteins with distinct names")
     try:
         counts = table.to_numpy(np.float32)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Quality control: what each filter takes away, and a report of what is there."""
+"""Quality control: filters for cells, genes and conditions, and a report of what remains."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from anyjepa.config import Config, Share
 from anyjepa.data.cells.screen import Screen
 from anyjepa.errors import InputError
 
-BLOCK = 4096  # cells that are looked at together
+BLOCK = 4096  # cells that are checked together
 BLOCK_VALUES = 2**27  # at most, also zeros
 LARGEST_LOG = 15.0  # above log1p of a million
 WHOLE = "values are declared as log1p, but all are whole numbers; if they are counts, set values=counts"
@@ -31,14 +31,14 @@ class QualityConfig(Config):
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """What one pass over all values found."""
+    """Results of one pass over all values."""
 
     library: np.ndarray  # (N,) sum of each cell
     detected: np.ndarray  # (N,) genes above zero
     mito: np.ndarray | None  # (N,) share of mitochondrial counts; None: the panel has no such gene
     seen: np.ndarray  # (G,) kept cells in which each gene is above zero
     kept: np.ndarray  # (N,) cells that pass the filters
-    left_out: dict[str, int]  # cells that each filter took away, in their order
+    left_out: dict[str, int]  # cells that each filter removed, in order
 
     def take(self, cells: np.ndarray, genes: np.ndarray) -> Scan:
         """Of these cells and genes only."""
@@ -92,19 +92,19 @@ def scan(
         few,
         usable,
         f"{where}: min_genes={config.min_genes}",
-        f"the panel has {len(genes)} genes, and a cell {np.median(detected[usable]):.0f} of them in the median; "
-        "set quality.min_genes (0: no such filter)",
+        f"the panel has {len(genes)} genes, and the median cell {np.median(detected[usable]):.0f} of them; "
+        "set quality.min_genes (0 turns the filter off)",
     )
     much = usable & ~few & (mito > config.max_mito)
-    refuse_most(much, usable, f"{where}: max_mito={config.max_mito:g}", "set quality.max_mito (1: no such filter)")
+    refuse_most(much, usable, f"{where}: max_mito={config.max_mito:g}", "set quality.max_mito (1 turns the filter off)")
     left_out = {"min_genes": int(few.sum()), "max_mito": int(much.sum())}
     return Scan(library, detected, mito if mitochondrial.any() else None, seen, kept, left_out)
 
 
 def refuse_most(failed: np.ndarray, usable: np.ndarray, which: str, hint: str) -> None:
-    """InputError if a filter takes more than half of the cells: it does not fit the data."""
+    """Raise InputError if a filter removes more than half of the cells, because it does not fit the data."""
     if 2 * failed.sum() > usable.sum():
-        raise InputError(f"{which} takes away {int(failed.sum())} of {int(usable.sum())} cells; {hint}")
+        raise InputError(f"{which} removes {int(failed.sum())} of {int(usable.sum())} cells; {hint}")
 
 
 def describe(screen: Screen, scan: Scan, guides: np.ndarray | None) -> dict[str, Any]:
@@ -146,8 +146,11 @@ def _strata(screen: Screen) -> dict[str, Any]:
     strata, place = np.unique(codes, axis=0, return_inverse=True)
     controls = np.bincount(place.ravel()[screen.controls], minlength=len(strata)).tolist()
     names = [" x ".join(column.names[code] for (_, column), code in zip(columns, row, strict=False)) for row in strata]
-    found = {name or "all": n for name, n in zip(names, controls, strict=True)}
-    return {"controls": found, "strata_without_controls": [name for name, n in found.items() if not n]}
+    control_counts = {name or "all": n for name, n in zip(names, controls, strict=True)}
+    return {
+        "controls": control_counts,
+        "strata_without_controls": [name for name, n in control_counts.items() if not n],
+    }
 
 
 def _check(block: Any, counted: bool, place: Any, where: str) -> None:
@@ -160,7 +163,7 @@ def _check(block: Any, counted: bool, place: Any, where: str) -> None:
         (data < 0, "is negative: neither counts nor log1p; scaled values are not read"),
         (
             (data != np.rint(data)) if counted else np.zeros(0),
-            "is no whole number, so these are no raw counts; if they are log1p, set values=log1p",
+            "is not a whole number, so these are not raw counts; if they are log1p, set values=log1p",
         ),
         (
             np.zeros(0) if counted else data > LARGEST_LOG,

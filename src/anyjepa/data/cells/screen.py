@@ -1,4 +1,4 @@
-"""A perturbation screen: the one form in which cells are trained on and judged, in memory or backed by a file."""
+"""A perturbation screen: the common form of cells for training and evaluation, in memory or backed by a file."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from anyjepa.data.cells.network import Network, check_cells, counted
 from anyjepa.data.cells.screen import Labels, Screen
 from anyjepa.randomness import generator
 
-TRUTH_CELLS = 3000  # fresh cells a condition, without counting noise, whose mean is the truth
+TRUTH_CELLS = 3000  # new cells per condition, without counting noise, whose mean is the truth
 
 
 class CellSimulatorConfig(Config):
@@ -45,7 +45,7 @@ class CellSimulatorConfig(Config):
             ("doubles", self.doubles, pairs),
         ):
             if number > most:
-                raise ValueError(f"{what} {number} are more than there can be ({most})")
+                raise ValueError(f"{what}={number} exceeds the maximum of {most}")
         return self
 
 

@@ -44,11 +44,11 @@ SimulatorConfig = Annotated[
 
 
 class CellDataConfig(DataConfig):
-    """Cells for pretraining: an .h5ad file if one is given, else the embedded simulator."""
+    """Cells for pretraining: an .h5ad file if one is passed, else the embedded simulator."""
 
     kind: Literal["cells"] = "cells"
     simulator: SimulatorConfig = Field(default=CellSimulatorConfig(), description="the embedded data set")
-    file: CellFileConfig = Field(default=CellFileConfig(), description="what is what in a file")
+    file: CellFileConfig = Field(default=CellFileConfig(), description="how to read a file")
     genes: PositiveInt = Field(
         default=2000, description="genes that the encoder reads: the perturbed ones, then the most variable"
     )
@@ -57,9 +57,9 @@ class CellDataConfig(DataConfig):
         description="surface proteins that a cell is paired with, in place of a control: all of a file; 0: none",
     )
     split: SplitConfig | None = Field(
-        default=None, description="what training does not see, to be judged on; none: it sees every cell"
+        default=None, description="cells to hold out for the evaluation; none: train on every cell"
     )
-    split_seed: NonNegativeInt = Field(default=0, description="other seeds hold out others")
+    split_seed: NonNegativeInt = Field(default=0, description="other seeds hold out other cells")
     matching: MatchingConfig = MatchingConfig()
     encoding: EncodingConfig = Field(default=EncodingConfig(), description="of perturbations")
     hidden: HiddenGenes = Field(default=HiddenGenes(), description="the first phase")
@@ -116,8 +116,8 @@ def _training_set(config: CellDataConfig, screen: Screen, exclude: Sequence[str]
     check_excluded(exclude, screen.ids)
     unwanted = set(exclude)
     allowed = np.array([id not in unwanted for id in screen.ids]) if exclude else np.ones(len(screen), bool)
-    found = held_out(config, screen)
-    rows = np.arange(len(screen)) if found is None else found.train
+    split_rows = held_out(config, screen)
+    rows = np.arange(len(screen)) if split_rows is None else split_rows.train
     rows = rows[allowed[rows]]
     if not len(rows):
         raise InputError(f"{screen.source}: no cell is left to train on")
@@ -140,8 +140,8 @@ def evaluation_data(
     on_error: Literal["raise", "skip"] = "raise",
 ) -> CellDataset:
     """All cells as the model sees them, with their labels; without a config every cell of a file. Raises InputError."""
-    known = config or CellDataConfig(file=WITHOUT_FILTERS)
-    return CellDataset.whole(find_screen(known, paths), preprocessing)
+    settings = config or CellDataConfig(file=WITHOUT_FILTERS)
+    return CellDataset.whole(find_screen(settings, paths), preprocessing)
 
 
 def prepare_arrays(preprocessing: CellPreprocessing, raw: Any) -> Samples:
@@ -161,7 +161,7 @@ def find_screen(config: CellDataConfig, paths: Sequence[Path]) -> Screen:
     Raises InputError.
     """
     if len(paths) > 1:
-        raise InputError(f"give one .h5ad file as data, not {len(paths)}")
+        raise InputError(f"pass one .h5ad file as data, not {len(paths)}")
     if paths:
         return read_h5ad(paths[0], config.file, bool(config.proteins))
     screen = SIMULATORS[config.simulator.kind](config.simulator)

@@ -1,4 +1,4 @@
-"""Which cells train, choose and test, by what must not have been seen before: cells, perturbations, pairs, contexts."""
+"""Split cells into training, validation and test by what is new: cells, perturbations, pairs or contexts."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ TRAIN, VALIDATION, TEST, UNUSED = range(4)
 
 
 class _Shares(Config):
-    test: OpenShare = Field(default=0.2, description="share that is tested")
-    validation: OpenShare = Field(default=0.1, description="share that chooses settings and when to stop")
+    test: OpenShare = Field(default=0.2, description="share for the test")
+    validation: OpenShare = Field(default=0.1, description="share for choosing settings and early stopping")
 
 
 class ByCell(_Shares):
@@ -50,7 +50,7 @@ class UnseenContext(Config):
 
     kind: Literal["context"] = "context"
     label: Literal["cell_type", "donor", "batch"] = Field(default="cell_type", description="what is new in the test")
-    name: str | None = Field(default=None, description="the one that is tested; none: drawn")
+    name: str | None = Field(default=None, description="the context that is tested; none: drawn at random")
     validation: OpenShare = Field(default=0.1, description="share of the cells of every other condition")
 
 
@@ -100,7 +100,7 @@ def split(screen: Screen, config: AnySplit, seed: int) -> CellSplit:
         part = _without(screen, new, config.validation, rng)
     elif isinstance(config, UnseenAmount):
         amounts = [[getattr(one, config.of) or 0 for one in condition] for condition in screen.conditions]
-        conditions = frozenset(i for i, given in enumerate(amounts) if max(given, default=0) > config.above)
+        conditions = frozenset(i for i, of in enumerate(amounts) if max(of, default=0) > config.above)
         part = _without(screen, np.isin(screen.condition, list(conditions)), config.validation, rng)
     else:
         by_perturbation = isinstance(config, UnseenPerturbation)
@@ -108,8 +108,8 @@ def split(screen: Screen, config: AnySplit, seed: int) -> CellSplit:
         conditions = frozenset(np.flatnonzero(parts == TEST).tolist())
         part = parts[screen.condition]
     rows = [np.flatnonzero(part == number) for number in (TRAIN, VALIDATION, TEST, UNUSED)]
-    for what, found in zip(("training", "validation", "test"), rows, strict=False):
-        if not len(found):
+    for what, chosen in zip(("training", "validation", "test"), rows, strict=False):
+        if not len(chosen):
             raise InputError(
                 f"{screen.source}: split by {config.kind}: the {what} part is empty ({len(screen.conditions) - 1} "
                 f"conditions, {sum(len(c) == 2 for c in screen.conditions)} of them pairs); change the shares"
@@ -204,17 +204,17 @@ def _pairs(screen: Screen, config: UnseenCombination, rng: np.random.Generator) 
     seen = set(alone) - test - validation
     for number, pair in enumerate(names):
         if pair & (test | validation):
-            wanted = len(pair) == 2 and len(pair & seen) == config.seen
+            tested = len(pair) == 2 and len(pair & seen) == config.seen
             new = pair - seen
             fits = TEST if new <= test else VALIDATION if new <= validation else UNUSED
-            parts[number] = fits if wanted else UNUSED
+            parts[number] = fits if tested else UNUSED
     return parts, frozenset(test)
 
 
 def _context(screen: Screen, config: UnseenContext, rng: np.random.Generator) -> str:
     column = getattr(screen, config.label)
     if column is None:
-        raise InputError(f"{screen.source}: has no {config.label}; name its column in the data's settings")
+        raise InputError(f"{screen.source}: has no {config.label}; set its column in the settings of the data")
     if config.name is None:
         return str(rng.choice([column.names[code] for code in np.unique(column.codes[_moved(screen)])]))
     if config.name not in column.names:

@@ -17,7 +17,7 @@ from anyjepa.data.cells.network import Network, check_cells, counted, noiseless
 from anyjepa.data.cells.screen import Labels, Screen
 from anyjepa.randomness import generator
 
-TRUTH_CELLS = 1000  # fresh cells a time and lineage, without counting noise, whose mean is the truth
+TRUTH_CELLS = 1000  # new cells per time and lineage, without counting noise, whose mean is the truth
 SHARED = 0.4  # share of the moved regulators that both lineages have
 
 

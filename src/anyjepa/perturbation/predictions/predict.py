@@ -45,7 +45,7 @@ def predict_conditions(
     (with the nearest names if it has an unknown perturbation), and a control of a different shape.
     """
     trained = perturbation_names(train)
-    parsed = [parse(text, known={*trained, *train.genes}) for text in conditions]
+    parsed = [parse(text, whole_names={*trained, *train.genes}) for text in conditions]
     named = dict(zip(map(str, parsed), parsed, strict=True))
     if not named:
         raise InputError("pass at least one condition to predict")
