@@ -107,11 +107,11 @@ def open_h5ad(path: Path, memory: Memory) -> Opened:
 
 def open_anndata(adata: AnnData, where: str) -> Opened:
     """AnnData in memory. Raises InputError."""
-    matrix = {"X": adata.X, "raw/X": None if adata.raw is None else adata.raw.X}
-    matrix |= {f"layers/{name}": layer for name, layer in adata.layers.items()}
+    stored = {"X": adata.X, "raw/X": None if adata.raw is None else adata.raw.X}
+    stored |= {f"layers/{name}": layer for name, layer in adata.layers.items()}
     raw = () if adata.raw is None else tuple(map(str, adata.raw.var_names))
     matrices = {
-        key: partial(_in_memory, matrix, f"{where}: {key}") for key, matrix in matrix.items() if matrix is not None
+        key: partial(_in_memory, matrix, f"{where}: {key}") for key, matrix in stored.items() if matrix is not None
     }
     obs, var = (_columns(table, f"{where}: {name}") for name, table in (("obs", adata.obs), ("var", adata.var)))
     obsm = {name: lambda table=table: table for name, table in adata.obsm.items()}
