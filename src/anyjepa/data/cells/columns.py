@@ -86,7 +86,7 @@ def assign(
 ) -> tuple[tuple[Condition, ...], np.ndarray, list[str]]:
     """Return all conditions, (N,) the index of each cell's condition, and the names of controls in the file.
 
-    The control comes first; other conditions are sorted by size and name. The index is -1 for cells without a condition.
+    The control comes first; others are sorted by size and name. The index is -1 for cells without a condition.
 
     'A_B' is a pair if both are genes or occur alone in the column; a DataWarning is issued if only one is.
     'unassigned', 'doublet', '*' and the like are not conditions. Without a condition column, all cells are controls.
