@@ -183,7 +183,7 @@ def test_a_fine_tuned_model_knows_its_labelled_records_and_where_they_are_from(t
 
 
 def test_a_model_without_a_classifier_is_refused(tiny_run, records, cli, tmp_path):
-    with pytest.raises(InputError, match="this model has no classifier, it only embeds"):
+    with pytest.raises(InputError, match="this model has no classifier; train and save one with anyjepa evaluate"):
         anyjepa.load(tiny_run).predict_classes(raw(records[:1]), fs=100)
     done = cli("predict", tiny_run, tmp_path, "-o", tmp_path / "out.csv")
     assert done.code == 2
