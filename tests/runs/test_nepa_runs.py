@@ -63,7 +63,7 @@ def test_the_model_is_the_average_and_the_student_stays(run: Path):
     average, student = load_model(run / "model"), load_model(run / "model", "student")
     assert (average.weights, student.weights) == ("average", "student")
     assert not torch.equal(average.encoder.project.weight, student.encoder.project.weight)
-    assert "an average over the steps" in (run / "model" / "README.md").read_text()
+    assert "an average over the training steps" in (run / "model" / "README.md").read_text()
 
 
 def test_a_resumed_run_has_the_same_average(recipe: Path, run: Path, monkeypatch: pytest.MonkeyPatch):
@@ -121,16 +121,16 @@ def test_surprise_on_the_command_line(cli, run: Path, ecgs: Path, tmp_path: Path
     assert len(pd.read_parquet(tmp_path / "next.parquet")) == 6
     assert picture.read_text().startswith("<?xml")
     assert "--draw needs --horizon" in cli(*command, "--draw", picture).err
-    assert "give one of them" in cli(*command, "--horizon", 1, "--windows", tmp_path / "w.csv").err
+    assert "pass one of them" in cli(*command, "--horizon", 1, "--windows", tmp_path / "w.csv").err
     assert "horizon 99: must be from 1 to 20" in cli(*command, "--horizon", 99).err
 
 
-def test_how_to_judge_is_said_on_the_command_line(cli, run: Path):
+def test_settings_of_an_evaluation_on_the_command_line(cli, run: Path):
     command = ["evaluate", run, "--seeds", 1, "--min-count", 0, "--protocol", "knn", "--json"]
     done = cli(*command, "--set", "evaluation.bootstrap=7", "--set", "evaluation.knn.neighbours=3")
     assert done.code == 0, done.err
     assert json.loads(done.out)["settings"]["knn"]["neighbours"] == 3
-    assert "says how to judge" in cli(*command, "--set", "condition=gene").err
+    assert "settings of an evaluation start with" in cli(*command, "--set", "condition=gene").err
     assert "evaluation" in cli(*command, "--set", "evaluation.knn.k=3").err
 
 

@@ -184,7 +184,7 @@ def test_a_model_of_a_file_is_evaluated_on_what_it_has_not_seen(cli, file, tmp_p
     done = cli("evaluate", everything.folder, "--data", file, "--protocol", "perturbation")
     assert (done.code, done.out) == (2, "")
     assert "the model was trained on test cells such as 'new" in done.err
-    with pytest.raises(InputError, match="only a run folder knows"):
+    with pytest.raises(InputError, match="only a run folder records its training data"):
         evaluate_perturbations(held.model)
 
 

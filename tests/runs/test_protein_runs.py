@@ -183,7 +183,7 @@ def test_what_is_not_asked_so(cli, run, file):
     assert "--seeds does not apply to --protocol proteins" in done.err
     done = cli("evaluate", run.folder, "--protocol", "proteins", "--task", "cell_type")
     assert "--task does not apply to --protocol proteins" in done.err
-    with pytest.raises(InputError, match="only a run folder knows"):
+    with pytest.raises(InputError, match="only a run folder records its training data"):
         evaluate_proteins(run.model)
 
 
