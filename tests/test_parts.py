@@ -5,18 +5,26 @@ import subprocess
 import sys
 from abc import abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import pytest
+from commands import run_cli
 from pydantic import PositiveInt, TypeAdapter
 
+import anyjepa
 from anyjepa import parts
 from anyjepa.config import Config, validated
-from anyjepa.data.modalities import PREPROCESSING, AnyDataConfig
-from anyjepa.data.modality import Preprocessing
-from anyjepa.errors import InputError
+from anyjepa.data import modalities
+from anyjepa.data.images.modality import IMAGES
+from anyjepa.data.images.preprocessing import ImagePreprocessing
+from anyjepa.data.images.source import ImageDataConfig
+from anyjepa.data.modalities import PREPROCESSING, AnyDataConfig, add_modality, modality_of
+from anyjepa.data.modality import Modality, Preprocessing
+from anyjepa.errors import DataWarning, InputError
+from anyjepa.masks.blocks import BlocksConfig
 from anyjepa.masks.kinds import MasksConfig
 from anyjepa.nn.encoders import AnyEncoderConfig
 from anyjepa.nn.pooling import AnyHeadConfig
@@ -72,6 +80,10 @@ class Strip(Shape):
         return self.length
 
 
+class Draft(Shape):
+    """A part whose author forgot a method."""
+
+
 class Drawing(Config):
     shape: Annotated[Shape, Kinds(Square, usual="square")] = Square()
     other: Annotated[Shape, Kinds(Square)] | None = None
@@ -116,6 +128,7 @@ def test_a_part_of_a_user_is_saved_under_its_full_name_and_comes_back() -> None:
             {"kind": f"{__name__}.Strap"},
             f"here: shape: kind '{__name__}.Strap' is not known: {__name__} has no Shape Strap; did you mean 'Strip'?",
         ),
+        ({"kind": f"{__name__}.Draft"}, f"here: shape: kind '{__name__}.Draft' is not complete: define area"),
         ({"kind": STRIP, "lenght": 3}, "here: unknown key 'shape.lenght'; did you mean 'length'?"),
         ({"kind": STRIP, "length": 0}, "here: shape.length must be greater than 0, got 0"),
         ("square", "here: shape must be a table of keys such as 'shape.kind', got 'square'"),
@@ -314,3 +327,96 @@ def test_a_package_whose_part_cannot_be_imported_is_named(folder: Path, monkeypa
     monkeypatch.setattr(parts, "entry_points", lambda group: [EntryPoint("star", "nowhere:Star", parts.GROUP)])
     with pytest.raises(InputError, match="its part 'star' cannot be imported: No module named 'nowhere'"):
         read({"kind": "star"})
+
+
+@pytest.mark.parametrize(
+    ("offered", "message"),
+    [("STRIP", "kind 'star' is not known"), ("Draft", f"kind '{__name__}.Draft' is not complete: define area")],
+)
+def test_an_offer_that_is_no_class_or_incomplete(offered: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    offers = [EntryPoint("star", f"{__name__}:{offered}", parts.GROUP)]
+    monkeypatch.setattr(parts, "entry_points", lambda group: offers)
+    with pytest.raises(InputError, match=message):
+        read({"kind": "star"})
+
+
+def test_what_an_offered_module_also_defines_is_found_by_its_full_name(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the preprocessing of a modality whose config is offered. Offers of other names are not loaded."""
+    monkeypatch.syspath_prepend(folder)
+    (folder / "stars.py").write_text((folder / "stars.py").read_text() + "\nclass Dwarf(Star): ...\n")
+    offers = [EntryPoint("other", "nowhere:Other", parts.GROUP), EntryPoint("star", "stars:Star", parts.GROUP)]
+    monkeypatch.setattr(parts, "entry_points", lambda group: offers)
+    assert read({"kind": "stars.Dwarf"}).model_dump() == {"kind": "stars.Dwarf"}
+    with pytest.raises(InputError, match="stars has no Shape Giant"):
+        read({"kind": "stars.Giant"})
+
+
+def test_a_class_of_a_notebook_is_warned_of_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delattr(sys.modules["__main__"], "__file__", raising=False)
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
+    mine: Any = type("Mine", (BlocksConfig,), {"__module__": "__main__"})
+    edits = {"objective.masks": mine, "training.steps": 2, "training.batch_size": 4}
+    with pytest.warns(DataWarning) as warned:
+        anyjepa.pretrain("ijepa-demo", edits=edits, output=tmp_path / "run")
+    lost = [str(warning.message) for warning in warned if "__main__" in str(warning.message)]
+    assert lost == ["__main__.Mine: only this session can load the model; move the class to a module to load it later"]
+
+
+class Photos(ImageDataConfig): ...
+
+
+class Sketches(Photos): ...
+
+
+class PhotoPreprocessing(ImagePreprocessing): ...
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> dict[str, Modality]:
+    """The modalities, which a test may change."""
+    monkeypatch.setattr(modalities, "MODALITIES", {**modalities.MODALITIES})
+    return modalities.MODALITIES
+
+
+def test_a_config_that_extends_one_of_the_package_has_its_own_modality(known: dict[str, Modality]) -> None:
+    pixels = PhotoPreprocessing(**EXAMPLES["ImagePreprocessing"])
+    assert modality_of(Photos()) is modality_of(pixels) is IMAGES  # as long as it is in no modality
+    photos = replace(IMAGES, config=Photos, preprocessing=PhotoPreprocessing)
+    for _ in range(2):  # as when a cell of a notebook runs twice
+        add_modality(photos)
+    assert photos.kind == f"{__name__}.Photos"
+    assert modality_of(Photos()) is modality_of(pixels) is modality_of(Sketches()) is photos
+    assert modality_of(ImageDataConfig()) is IMAGES
+
+
+def test_a_class_is_in_one_modality(known: dict[str, Modality]) -> None:
+    with pytest.raises(InputError, match="ImageDataConfig belongs to images; extend it by a class of your own"):
+        add_modality(replace(IMAGES))
+    with pytest.raises(InputError, match="ImagePreprocessing belongs to images; extend it by a class of your own"):
+        add_modality(replace(IMAGES, config=Photos))
+
+
+class NoPrepare(Preprocessing):
+    channels: ClassVar[int] = 1
+    size: tuple[int, ...] = (4,)
+
+
+class NoSize(Preprocessing):
+    channels: ClassVar[int] = 1
+
+    def prepare(self, raw: Any) -> Any: ...
+
+
+@pytest.mark.parametrize(("preprocessing", "missing"), [(NoPrepare, "prepare"), (NoSize, "size")])
+def test_what_a_modality_lacks_is_one_line(preprocessing: Any, missing: str, known: dict[str, Modality]) -> None:
+    with pytest.raises(InputError, match=f"^{__name__}.{preprocessing.__name__} has no {missing}; define it$"):
+        add_modality(replace(IMAGES, config=Photos, preprocessing=preprocessing))
+    assert f"{__name__}.Photos" not in known
+
+
+@pytest.mark.parametrize("command", [["data", "inspect", "."], ["data", "prepare", ".", "-o", "store"]])
+def test_commands_for_data_import_parts(command: list[str], folder: Path) -> None:
+    done = run_cli(*command, "--import", "comets")
+    assert (done.code, done.err) == (2, "anyjepa: --import comets: there is no such module here or on Python's path\n")

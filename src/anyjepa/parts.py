@@ -106,8 +106,16 @@ class Kinds:
             if kind in kinds_of(part) and issubclass(part, family):
                 return part
         for offer in entry_points(group=GROUP):
-            if kind in (offer.name, _full_name(offer)) and issubclass(part := _loaded(offer), family):
-                return part
+            if kind != offer.name and not kind.startswith(f"{offer.module}."):
+                continue
+            offered = _loaded(offer)
+            if kind == offer.name and isinstance(offered, type) and issubclass(offered, family):
+                kind = full_name(offered)
+            for part in _outside(family):  # what the module of the offer defines
+                if kind == full_name(part):
+                    return part
+        if (draft := _OWN.get(kind)) and issubclass(draft, family):
+            raise ValueError(f"kind '{kind}' is not complete: define {', '.join(sorted(draft.__abstractmethods__))}")
         raise ValueError(f"kind '{kind}' is not known{self._help(family, kind)}")
 
     def short_names(self) -> list[str]:
@@ -210,7 +218,7 @@ def _place(error: Exception, module: str) -> str:
     return f"{Path(lines[-1].filename).name} line {lines[-1].lineno}: " if lines else ""
 
 
-def _outside(family: type[Part]) -> Iterator[type[Part]]:
+def _outside(family: type[AnyPart]) -> Iterator[type[AnyPart]]:
     """The parts of a family that users have defined. A class that was defined again replaces the old one."""
     return (part for part in _OWN.values() if issubclass(part, family) and not inspect.isabstract(part))
 
@@ -219,11 +227,7 @@ def _of_package(part: type[Part]) -> bool:
     return part.__module__.startswith("anyjepa.")
 
 
-def _full_name(offer: EntryPoint) -> str:
-    return offer.value.replace(":", ".").replace(" ", "")
-
-
-def _loaded(offer: EntryPoint) -> type[Part]:
+def _loaded(offer: EntryPoint) -> object:
     try:
         return offer.load()
     except Exception as error:

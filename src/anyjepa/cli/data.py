@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from anyjepa.cli.options import FileEdits, JsonOption, LeadsOption, PathArguments, RateOption, UnitOption
+from anyjepa.cli.options import FileEdits, ImportOption, JsonOption, LeadsOption, PathArguments, RateOption, UnitOption
 from anyjepa.cli.output import echo, show, show_json, show_written
 from anyjepa.errors import InputError, did_you_mean
 
@@ -38,6 +38,7 @@ def data_inspect(
     leads: LeadsOption = None,
     unit: UnitOption = None,
     edits: FileEdits = None,
+    imports: ImportOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Summarise a data set and list every problem found in it."""
@@ -112,6 +113,7 @@ def data_prepare(
     workers: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Number of processes. Default: one per core.")
     ] = None,
+    imports: ImportOption = None,
 ) -> None:
     """Convert ECG files to a store, which is faster to read. Resumes an interrupted conversion.
 

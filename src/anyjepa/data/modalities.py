@@ -17,27 +17,47 @@ from anyjepa.data.samples import Samples
 from anyjepa.data.series.modality import SERIES
 from anyjepa.data.video.modality import VIDEO
 from anyjepa.errors import InputError
-from anyjepa.parts import Kinds
+from anyjepa.parts import Kinds, full_name
 
 USUAL = ECG  # where a recipe names no kind
-MODALITIES: dict[str, Modality] = {m.kind: m for m in (ECG, IMAGES, VIDEO, SERIES, CELLS)}
+PACKAGED = (ECG, IMAGES, VIDEO, SERIES, CELLS)
+MODALITIES: dict[str, Modality] = {m.kind: m for m in PACKAGED}
 
-AnyDataConfig = Annotated[DataConfig, Kinds(*(m.config for m in MODALITIES.values()), usual=USUAL.kind)]
-PREPROCESSING = Kinds(*(m.preprocessing for m in MODALITIES.values()))
+AnyDataConfig = Annotated[DataConfig, Kinds(*(m.config for m in PACKAGED), usual=USUAL.kind)]
+PREPROCESSING = Kinds(*(m.preprocessing for m in PACKAGED))
 
 
 def add_modality(modality: Modality) -> Modality:
-    """Make a modality of your own known. Call it in the module that defines its config and its preprocessing."""
+    """Make a modality of your own known. Call it in the module that defines its config and its preprocessing.
+
+    Raises InputError if a class is one of another modality, or lacks what every modality needs. A class that was
+    defined again, as in a notebook, replaces the old one.
+    """
+    for part, more in ((modality.config, ()), (modality.preprocessing, ("prepare",))):
+        for known in MODALITIES.values():
+            if _same(part, known) and (known.kind != modality.kind or known in PACKAGED):
+                raise InputError(f"{full_name(part)} belongs to {known.kind}; extend it by a class of your own")
+        for name in ("channels", "size", *more):
+            if name not in part.model_fields and not hasattr(part, name):
+                raise InputError(f"{full_name(part)} has no {name}; define it")
     MODALITIES[modality.kind] = modality
     return modality
 
 
 def modality_of(part: DataConfig | Preprocessing) -> Modality:
-    """The modality of a recipe's data or of a model's preprocessing. Raises InputError if it was not added."""
-    for modality in MODALITIES.values():
-        if isinstance(part, (modality.config, modality.preprocessing)):
-            return modality
+    """The modality of a recipe's data or of a model's preprocessing. Raises InputError if it was not added.
+
+    A class that belongs to none itself has the modality of the class that it extends.
+    """
+    for cls in type(part).__mro__:
+        for modality in MODALITIES.values():
+            if _same(cls, modality):
+                return modality
     raise InputError(f"kind '{part.kind}' belongs to no modality; its module must call add_modality")
+
+
+def _same(cls: type, modality: Modality) -> bool:
+    return full_name(cls) in (full_name(modality.config), full_name(modality.preprocessing))
 
 
 def training_data(config: DataConfig, paths: Sequence[Path], exclude: Sequence[str] = ()) -> Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -15,7 +16,7 @@ from anyjepa.data.dataset import Dataset, warn_of_skipped
 from anyjepa.data.modalities import modality_of, training_arrays, training_data
 from anyjepa.data.records import Records, as_paths, refuse_for_files
 from anyjepa.data.samples import signal_hashes
-from anyjepa.errors import InputError
+from anyjepa.errors import DataWarning, InputError
 from anyjepa.objectives.base import Objective
 from anyjepa.objectives.build import check_parameters
 from anyjepa.randomness import generator, torch_seed
@@ -105,6 +106,7 @@ def pretrain(
     with run.claimed() if first else nullcontext():
         if first:
             warn_of_skipped(dataset.skipped)
+            _warn_of_lost_parts(recipe, dataset)
             origin = ["arrays"] if paths is None else paths or ["embedded"]
             _start(run, _described(dataset, dataset.checksums or hashes, origin), resume)
             keep_masks(run, dataset)
@@ -131,6 +133,15 @@ def pretrain(
                 hashes = signal_hashes(dataset)
             save(_trained_on(dataset, records, hashes))
     return run
+
+
+def _warn_of_lost_parts(recipe: Recipe, dataset: Dataset) -> None:
+    """Issue a DataWarning for each class that was typed into an interpreter or a notebook."""
+    tables = {"recipe": recipe.model_dump(mode="json"), "preprocessing": dataset.preprocessing.model_dump(mode="json")}
+    kinds = [str(value) for key, value in flat(tables).items() if key.endswith(".kind")]
+    for kind in dict.fromkeys(kind for kind in kinds if kind.startswith("__main__.")):
+        message = f"{kind}: only this session can load the model; move the class to a module to load it later"
+        warnings.warn(message, DataWarning, stacklevel=3)
 
 
 @torch_defaults()
