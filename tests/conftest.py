@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,11 @@ evaluation:
   finetune: {fit: {steps: 3, warmup: 1, validate_every: 3}}
   supervised: {fit: {steps: 3, warmup: 1, validate_every: 3}}
 """
+
+
+# Under nohup, or in the background of a shell, processes ignore these; tests send them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -50,7 +50,7 @@ def test_gaps_and_short_records_are_drawn_as_they_are():
 def test_missing_leads_are_named():
     with pytest.raises(InputError, match="lead 'aVR'"):
         draw_ecg(np.zeros((2, FS)), FS, ("I", "II"))
-    with pytest.raises(InputError, match="12 leads are named"):
+    with pytest.raises(InputError, match="there are 12 leads, but the signal has shape"):
         draw_ecg(np.zeros((2, FS)), FS, LEADS)
     assert draw_ecg(np.zeros((2, FS)), FS, ("I", "II"), layout="rows", duration_s=1).axes
 

@@ -242,7 +242,7 @@ def test_thresholds_may_be_chosen_by_hand(kept, records, tmp_path):
     found = anyjepa.load(tmp_path / "strict").predict_classes(raw(records[:4]), fs=100)
     assert found.decisions[:, :2].tolist() == [[False, True]] * 4
     edited(lambda c: c["classifier"].update(thresholds=None))(tmp_path / "strict")
-    with pytest.warns(DataWarning, match="has no thresholds of its own; classes apply from 0.5"):
+    with pytest.warns(DataWarning, match="has no thresholds; 0.5 is used for all classes"):
         again = anyjepa.load(tmp_path / "strict").predict_classes(raw(records[:4]), fs=100)
     assert np.array_equal(again.decisions, again.probabilities >= 0.5)
 
