@@ -34,9 +34,9 @@ def add_modality(modality: Modality) -> Modality:
     defined again, as in a notebook, replaces the old one.
     """
     for part, more in ((modality.config, ()), (modality.preprocessing, ("prepare",))):
-        for known in MODALITIES.values():
-            if _same(part, known) and (known.kind != modality.kind or known in PACKAGED):
-                raise InputError(f"{full_name(part)} belongs to {known.kind}; extend it by a class of your own")
+        for other in MODALITIES.values():
+            if _same(part, other) and (other.kind != modality.kind or other in PACKAGED):
+                raise InputError(f"{full_name(part)} belongs to {other.kind}; extend it by a class of your own")
         for name in ("channels", "size", *more):
             if name not in part.model_fields and not hasattr(part, name):
                 raise InputError(f"{full_name(part)} has no {name}; define it")
