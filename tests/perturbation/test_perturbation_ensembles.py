@@ -120,7 +120,12 @@ def test_members_that_disagree_widen_the_interval() -> None:
     [
         (TWO, 3, {}, r"80 % intervals for combinations need 4 of them .* there are 3, and it predicts 0"),
         (TWO, 10, {"level": 0.95}, r"95 % intervals for combinations need 19 of them .* there are 10"),
-        ([lambda train: additive(train) if len(train.conditions) == 22 else gene_ridge(train)], 10, {}, "it predicts 0"),
+        (
+            [lambda train: additive(train) if len(train.conditions) == 22 else gene_ridge(train)],
+            10,
+            {},
+            "it predicts 0",
+        ),
         (TWO, 10, {"level": 1.0}, "level between 0 and 1"),
         (TWO, 10, {"folds": 1}, "at least 2 folds"),
         (TWO, 10, {"refits": 3}, "1 to 2 refits"),
