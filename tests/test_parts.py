@@ -361,7 +361,9 @@ def test_a_class_of_a_notebook_is_warned_of_once(monkeypatch: pytest.MonkeyPatch
     with pytest.warns(DataWarning) as warned:
         anyjepa.pretrain("ijepa-demo", edits=edits, output=tmp_path / "run")
     lost = [str(warning.message) for warning in warned if "__main__" in str(warning.message)]
-    assert lost == ["__main__.Mine: only this session can load the model; move the class to a module to load it later"]
+    assert lost == [
+        "__main__.Mine: only this interpreter can load the model; move the class to a module to load it later"
+    ]
 
 
 class Photos(ImageDataConfig): ...

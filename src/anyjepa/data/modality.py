@@ -21,10 +21,8 @@ if TYPE_CHECKING:
 Drawing = Literal["ecg", "series", "images", "video"]
 
 
-class DataConfig(Part):
-    """Base of the `data:` section of a recipe. Its kind names the modality."""
-
-    embedded: ClassVar[str] = "simulator"  # the key of the embedded data set, which has a seed
+class _Inputs(Part):
+    """What settings and preprocessing of a modality both say of an encoder's input."""
 
     if TYPE_CHECKING:  # a subclass has these as fields or as properties
 
@@ -49,6 +47,12 @@ class DataConfig(Part):
         """Whether positions count from the record's start instead of the crop's."""
         return False
 
+
+class DataConfig(_Inputs):
+    """Base of the `data:` section of a recipe. Its kind names the modality."""
+
+    embedded: ClassVar[str] = "simulator"  # the key of the embedded data set, which has a seed
+
     @property
     def absent(self) -> bool:
         """Whether an input may lack channels, which are then NaN."""
@@ -65,37 +69,16 @@ class DataConfig(Part):
         return "linear"
 
 
-class Preprocessing(Part):
+class Preprocessing(_Inputs):
     """Base of what prepares records for an encoder, saved as `preprocessing.json`."""
 
-    if TYPE_CHECKING:  # a subclass has these as fields or as properties
-
-        @property
-        def channels(self) -> int: ...
-
-        @property
-        def size(self) -> tuple[int, ...]: ...  # samples of a full input along each axis
+    if TYPE_CHECKING:
 
         def prepare(self, raw: Any) -> np.ndarray: ...  # a raw record to (C, *samples) float32; raises InputError
 
     @property
     def fixed_size(self) -> bool:
         """Whether every record has exactly `size`, so that the encoder must have it, too."""
-        return False
-
-    @property
-    def other(self) -> tuple[int, ...] | None:
-        """As `DataConfig.other`."""
-        return None
-
-    @property
-    def condition_dim(self) -> int | None:
-        """As `DataConfig.condition_dim`."""
-        return None
-
-    @property
-    def absolute(self) -> bool:
-        """As `DataConfig.absolute`."""
         return False
 
     @property

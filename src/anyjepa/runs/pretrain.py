@@ -140,7 +140,7 @@ def _warn_of_lost_parts(recipe: Recipe, dataset: Dataset) -> None:
     tables = {"recipe": recipe.model_dump(mode="json"), "preprocessing": dataset.preprocessing.model_dump(mode="json")}
     kinds = [str(value) for key, value in flat(tables).items() if key.endswith(".kind")]
     for kind in dict.fromkeys(kind for kind in kinds if kind.startswith("__main__.")):
-        message = f"{kind}: only this session can load the model; move the class to a module to load it later"
+        message = f"{kind}: only this interpreter can load the model; move the class to a module to load it later"
         warnings.warn(message, DataWarning, stacklevel=3)
 
 
