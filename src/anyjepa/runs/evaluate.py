@@ -123,7 +123,8 @@ def evaluate(
     if run:
         arrays = None if paths is not None else (signal_hashes(samples), table.values.tolist(), table.groups)
         hidden = _hidden(requested, usual, of_file, paths or (), unit, arrays)
-        _keep(run, name or _name(requested, task, paths, loaded.loaded.weights, hidden), result)
+        stem = name or _name(requested, task, paths, loaded.loaded.weights, hidden)
+        result.to_json(run.results / f"{stem}.json")
         if config.protocol == "linear":
             keep_embedding(run, loaded, samples, table, config.windows)
     return result
@@ -193,7 +194,3 @@ def _hidden(
         return ""
     question = (table, [path.resolve() for path in paths], unit, others, *([] if arrays is None else [arrays]))
     return blake2b(repr(question).encode(), digest_size=4).hexdigest()
-
-
-def _keep(run: Run, name: str, result: Result) -> None:
-    result.to_json(run.results / f"{name}.json")
