@@ -21,6 +21,7 @@ from anyjepa.data.ecg.preprocessing import IN_TRAINING, EcgPreprocessing, align,
 from anyjepa.data.ecg.reading import read
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.ecg.sets.catalogue import CATALOGUE
+from anyjepa.data.ecg.simulated.fresh import fresh_patients
 from anyjepa.data.ecg.simulated.simulator import patient_split, simulate
 from anyjepa.data.ecg.store_dataset import published_elsewhere, stored_set
 from anyjepa.data.ecg.stores.store import Store, recognise, stores_in
@@ -45,7 +46,8 @@ def training_data(config: EcgDataConfig, paths: Sequence[Path], exclude: Sequenc
     if stores := find_stores(config, paths):
         warn_about(added_up([problem for store in stores for problem in store.problems]))
         return stored_set(config, stores, exclude)
-    return training_set(config, without(find_recordings(config, paths, part="train"), exclude))
+    dataset = training_set(config, without(find_recordings(config, paths, part="train"), exclude))
+    return fresh_patients(dataset, config.simulator) if not paths and config.simulator.fresh else dataset
 
 
 def training_arrays(

@@ -172,12 +172,16 @@ def draw_heart(condition: Condition, severity: float, chance: Chance) -> Heart:
 def _torso(chance: Chance) -> np.ndarray:
     """(8, 3): Dower's matrix for another chest, other electrode places and another position of the heart."""
     x, y, z = np.radians(chance.normal(1.0, 3) * (8, 9, 13))  # z turns the frontal axis, y the transition zone
-    rotation = (
+    return (DOWER + chance.normal(0.05, 8, 3)) * np.exp(chance.normal(0.08, 8, 1)) @ rotation(x, y, z)
+
+
+def rotation(x: float, y: float, z: float) -> np.ndarray:
+    """(3, 3) turn about the three axes, in radians: z moves the frontal axis, y the transition zone."""
+    return (
         np.array([[1, 0, 0], [0, np.cos(x), -np.sin(x)], [0, np.sin(x), np.cos(x)]])
         @ np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
         @ np.array([[np.cos(z), -np.sin(z), 0], [np.sin(z), np.cos(z), 0], [0, 0, 1]])
     )
-    return (DOWER + chance.normal(0.05, 8, 3)) * np.exp(chance.normal(0.08, 8, 1)) @ rotation
 
 
 def _rate(condition: Condition, severity: float, chance: Chance) -> float:

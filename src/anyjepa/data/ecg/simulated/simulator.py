@@ -18,6 +18,7 @@ from anyjepa.config import Config, Share
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.ecg.simulated.heart import Chance, Condition, Heart, Waves, draw_heart
+from anyjepa.data.ecg.simulated.people import as_person, noise_level
 from anyjepa.data.ecg.simulated.recorder import noise, twelve_leads
 from anyjepa.limits import MEMORY
 from anyjepa.randomness import generator
@@ -40,6 +41,13 @@ class SimulatorConfig(Config):
     variety: float = Field(
         default=1.0, ge=0, le=1.5, description="spread between patients: 0 all alike, 1 a population"
     )
+    spread: float = Field(
+        default=0.0,
+        ge=0,
+        le=1.5,
+        description="differences beside the diagnosis: body, electrode gains, axis, rate, waves, noise; 1 as in a clinic",
+    )
+    fresh: bool = Field(default=False, description="pretraining draws a new patient for every crop")
     noise: float = Field(default=1.0, ge=0, description="muscle noise, wander and mains; 0 none, 1 an ordinary clinic")
     shares: tuple[Share, Share, Share] = Field(
         default=(0.7, 0.15, 0.15), description="train, validation, test; of patients"
@@ -81,21 +89,13 @@ def simulate_patient(config: SimulatorConfig, patient: int) -> Iterator[tuple[Re
     """Make the records of one patient, each with the true times of its beats."""
     rng = generator(config.seed, "simulator", patient)
     condition = config.classes[patient % len(config.classes)]
-    heart = draw_heart(condition, rng.uniform(*config.severity), Chance(rng, config.variety))
-    name = f"sim{config.seed}-{patient:05d}"
-    for number in range(config.records_per_patient):
-        beats, dipole = _record(heart, config, rng)
-        signal = twelve_leads(heart.projection @ dipole + noise(rng, dipole.shape[1], config.fs, config.noise))
-        recording = Recording(
-            id=f"{name}-{number}",
-            signal=signal,
-            fs=config.fs,
-            leads=LEADS,
-            patient=name,
-            statements=frozenset([condition]),
-            source="simulator",
-        )
-        yield recording, beats
+    yield from _records(config, condition, f"sim{config.seed}-{patient:05d}", rng)
+
+
+def fresh_recording(config: SimulatorConfig, rng: np.random.Generator) -> Recording:
+    """One record of a new patient of any class, drawn from `rng` alone."""
+    condition = config.classes[rng.integers(len(config.classes))]
+    return next(_records(config, condition, "fresh", rng))[0]
 
 
 def patient_split(config: SimulatorConfig) -> dict[str, str]:
@@ -109,6 +109,28 @@ def patient_split(config: SimulatorConfig) -> dict[str, str]:
     part = np.searchsorted(np.cumsum(config.shares[:2]), place, side="right")
     names = ("train", "validation", "test")
     return {f"sim{config.seed}-{patient:05d}": names[part[patient]] for patient in range(config.patients)}
+
+
+def _records(
+    config: SimulatorConfig, condition: Condition, name: str, rng: np.random.Generator
+) -> Iterator[tuple[Recording, Beats]]:
+    heart = draw_heart(condition, rng.uniform(*config.severity), Chance(rng, config.variety))
+    if config.spread:
+        heart = as_person(heart, condition, config.spread, rng)
+    for number in range(config.records_per_patient):
+        level = noise_level(config.noise, config.spread, rng) if config.spread else config.noise
+        beats, dipole = _record(heart, config, rng)
+        signal = twelve_leads(heart.projection @ dipole + noise(rng, dipole.shape[1], config.fs, level))
+        recording = Recording(
+            id=f"{name}-{number}",
+            signal=signal,
+            fs=config.fs,
+            leads=LEADS,
+            patient=name,
+            statements=frozenset([condition]),
+            source="simulator",
+        )
+        yield recording, beats
 
 
 def _record(heart: Heart, config: SimulatorConfig, rng: np.random.Generator) -> tuple[Beats, np.ndarray]:

@@ -1,0 +1,76 @@
+"""New simulated patients for every crop, and differences between people that no diagnosis implies."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anyjepa.data.ecg.config import EcgDataConfig
+from anyjepa.data.ecg.leads import LEADS
+from anyjepa.data.ecg.simulated.fresh import FreshPatients
+from anyjepa.data.ecg.simulated.simulator import CLASSES, SimulatorConfig, fresh_recording, simulate, simulate_patient
+from anyjepa.data.ecg.source import training_data
+from anyjepa.randomness import generator
+from anyjepa.recipes.schema import load_recipe
+
+
+@pytest.fixture(scope="module")
+def dataset() -> FreshPatients:
+    simulator = SimulatorConfig(patients=22, fs=100, spread=1, fresh=True)
+    data = training_data(EcgDataConfig(fs=100, duration_s=5, simulator=simulator), [])
+    assert isinstance(data, FreshPatients)
+    return data
+
+
+@given(order=st.permutations(range(6)), record=st.integers(0, 9))
+@settings(max_examples=10, deadline=None)
+def test_a_crop_depends_on_its_position_alone(dataset, order, record):
+    whole, starts = dataset.crops([0] * 6, [generator(3, "crop", place) for place in range(6)])
+    again, began = dataset.crops([record] * 6, [generator(3, "crop", place) for place in order])
+    assert (again == whole[list(order)]).all() and (began == starts[list(order)]).all()
+
+
+def test_every_crop_is_of_another_patient(dataset):
+    x, _ = dataset.crops([0] * 200, [generator(0, "crop", place) for place in range(200)])
+    assert len({crop.tobytes() for crop in x}) == 200
+    assert np.isfinite(x).all()
+    seen = {
+        s for place in range(200) for s in fresh_recording(dataset.simulator, generator(0, "crop", place)).statements
+    }
+    assert seen == set(CLASSES)
+
+
+def test_without_fresh_crops_are_of_the_records():
+    config = EcgDataConfig(fs=100, duration_s=10, simulator=SimulatorConfig(patients=22, fs=100))
+    data = training_data(config, [])
+    x, _ = data.crops([0], [generator(0, "crop", 0)])
+    assert (x[0] == data[0]).all()
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=20, deadline=None)
+def test_a_normal_rate_and_a_long_pr_stay_so_in_every_person(seed):
+    def beats(condition):
+        return next(simulate_patient(SimulatorConfig(classes=(condition,), patients=1, seed=seed, spread=1.5), 0))
+
+    recording, normal = beats("NORM")
+    assert 55 < 60 / np.median(np.diff(normal.onsets)) < 110
+    assert beats("AVB1")[1].pr_s > 0.2
+    assert 0 < normal.pr_s < 0.2
+    first, second, third = (recording.signal[LEADS.index(lead)] for lead in ("I", "II", "III"))
+    assert np.allclose(third, second - first, atol=1e-5 * np.abs(recording.signal).max())
+
+
+def test_spread_makes_amplitudes_and_rates_differ():
+    def ranges(spread):
+        config = SimulatorConfig(patients=80, fs=100, classes=("LBBB",), spread=spread, noise=0, seed=1)
+        return np.log([np.ptp(recording.signal[LEADS.index("V5")]) for recording in simulate(config)]).std()
+
+    assert ranges(1.0) > 1.5 * ranges(0.0)
+
+
+def test_the_recipe_draws_new_patients():
+    recipe, _ = load_recipe("ecg-jepa-sim", ["data.simulator.patients=22"])
+    assert isinstance(training_data(recipe.data, []), FreshPatients)
