@@ -29,7 +29,8 @@ def dataset() -> FreshPatients:
 def test_a_crop_depends_on_its_position_alone(dataset, order, record):
     whole, starts = dataset.crops([0] * 6, [generator(3, "crop", place) for place in range(6)])
     again, began = dataset.crops([record] * 6, [generator(3, "crop", place) for place in order])
-    assert (again == whole[list(order)]).all() and (began == starts[list(order)]).all()
+    assert (again == whole[list(order)]).all()
+    assert (began == starts[list(order)]).all()
 
 
 def test_every_crop_is_of_another_patient(dataset):

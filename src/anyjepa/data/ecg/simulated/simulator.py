@@ -45,7 +45,7 @@ class SimulatorConfig(Config):
         default=0.0,
         ge=0,
         le=1.5,
-        description="differences beside the diagnosis: body, electrode gains, axis, rate, waves, noise; 1 as in a clinic",
+        description="differences beside the diagnosis: body, electrodes, axis, rate, waves, noise; 1 as in a clinic",
     )
     fresh: bool = Field(default=False, description="pretraining draws a new patient for every crop")
     noise: float = Field(default=1.0, ge=0, description="muscle noise, wander and mains; 0 none, 1 an ordinary clinic")
