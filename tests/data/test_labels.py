@@ -254,7 +254,9 @@ def labels_of(*ids: str) -> LabelTable:
 def test_ids_that_nearly_match_say_how_to_fix_them(labelled, ids):
     with pytest.raises(InputError, match="no id in common with the data; labels have") as error:
         join(labels_of("other", labelled), ["else", ids])
-    assert f"labels have '{labelled}', data have '{ids}'; write the ids in the table as in the data" in str(error.value)
+    assert f"labels have '{labelled}', data have '{ids}'; write '{ids}' for '{labelled}' in the table" in str(
+        error.value
+    )
     with (
         pytest.warns(DataWarning, match=r"2 ids of the data have no label, but '.*' of the data resembles '.*' of the"),
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -10,11 +11,24 @@ from typing import Annotated, Any
 
 import typer
 
-from anyjepa.cli.options import FileEdits, ImportOption, JsonOption, LeadsOption, PathArguments, RateOption, UnitOption
+from anyjepa.cli.options import (
+    FileEdits,
+    GroupOption,
+    IdOption,
+    ImportOption,
+    JsonOption,
+    LeadsOption,
+    PathArguments,
+    RateOption,
+    SplitBy,
+    SplitByOption,
+    TargetOption,
+    UnitOption,
+)
 from anyjepa.cli.output import echo, show, show_json, show_written
 from anyjepa.errors import InputError, did_you_mean
 
-data_app = typer.Typer(help="Inspect, download and prepare data sets.", no_args_is_help=True)
+data_app = typer.Typer(help="Inspect, split, download and prepare data sets.", no_args_is_help=True)
 
 
 class MissingLeads(StrEnum):
@@ -71,6 +85,36 @@ def _settings(edits: Sequence[str]) -> dict[str, Any]:
         for edit in edits:
             apply_edit(settings, edit)
     return settings
+
+
+@data_app.command("split")
+def data_split(
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="Table of labels (CSV, TSV or Parquet).")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Table to write (.csv).")],
+    target: TargetOption = None,
+    id: IdOption = "id",
+    group: GroupOption = None,
+    split_by: SplitByOption = SplitBy.group,
+    test: Annotated[float, typer.Option(metavar="SHARE", help="Share of the records for testing.")] = 0.2,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the draw.")] = 0,
+) -> None:
+    """Draw patients for testing, with the same share of every class, and write a table for 'pretrain --split'."""
+    from anyjepa.data.labels import read_label_table
+    from anyjepa.data.split_files import write_split
+    from anyjepa.evaluation.hold_out import hold_out
+
+    if output.suffix != ".csv":
+        raise InputError(f"{output}: a split is written as .csv")
+    if target is None:
+        raise InputError("data split: pass --target, the column with the classes")
+    if output.exists() and output.resolve() == table.resolve():
+        raise InputError(f"{output}: is the table of labels; choose another output")
+    labels = read_label_table(table, id, target.split(","), group, split_by=split_by.value)
+    split = hold_out(labels.ids, labels.groups, labels.values, test, seed)
+    write_split(output, split)
+    count = (split.split or ()).count("test")
+    echo(f"{output}: {len(split) - count} records for training, {count} for testing")
+    echo(f"next: anyjepa pretrain RECIPE --data PATH --split {shlex.quote(str(output))}", err=True)
 
 
 @data_app.command("download")

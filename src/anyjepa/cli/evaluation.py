@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,12 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from anyjepa.cli.options import (
+    LABELS,
     DataOption,
+    GroupOption,
+    IdOption,
     ImportOption,
     JsonOption,
     ModelArgument,
     RunArgument,
     SkipErrorsOption,
+    SplitBy,
+    SplitByOption,
+    TargetOption,
     UnitOption,
     WeightsOption,
 )
@@ -26,12 +31,7 @@ from anyjepa.errors import InputError
 if TYPE_CHECKING:
     from anyjepa.runs.labelled import LabelFile
 
-LABELS, PROTOCOL = "Labels", "Protocol"
-
-
-class SplitBy(StrEnum):
-    group = "group"
-    record = "record"
+PROTOCOL = "Protocol"
 
 
 TaskOption = Annotated[
@@ -44,30 +44,9 @@ LabelsOption = Annotated[
         metavar="FILE", help="Table of labels (CSV, TSV or Parquet), instead of --task.", rich_help_panel=LABELS
     ),
 ]
-IdOption = Annotated[str, typer.Option(metavar="COLUMN", help="Column with record ids.", rich_help_panel=LABELS)]
-TargetOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="COLUMN",
-        help="Column with the class, or several 0/1 columns separated by commas.",
-        rich_help_panel=LABELS,
-    ),
-]
-GroupOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="COLUMN",
-        help="Column with groups that stay in one part of a split, such as patients.",
-        rich_help_panel=LABELS,
-    ),
-]
 SplitOption = Annotated[
     str | None,
     typer.Option(metavar="COLUMN", help="Column that says train, validation or test.", rich_help_panel=LABELS),
-]
-SplitByOption = Annotated[
-    SplitBy,
-    typer.Option(metavar="NAME", help="group, or record to accept labels without groups.", rich_help_panel=LABELS),
 ]
 MinCountOption = Annotated[
     int | None,

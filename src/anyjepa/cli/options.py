@@ -75,6 +75,36 @@ SkipErrorsOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
+LABELS = "Labels"
+
+
+class SplitBy(StrEnum):
+    group = "group"
+    record = "record"
+
+
+IdOption = Annotated[str, typer.Option(metavar="COLUMN", help="Column with record ids.", rich_help_panel=LABELS)]
+TargetOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="Column with the class, or several 0/1 columns separated by commas.",
+        rich_help_panel=LABELS,
+    ),
+]
+GroupOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="Column with groups that stay in one part of a split, such as patients.",
+        rich_help_panel=LABELS,
+    ),
+]
+SplitByOption = Annotated[
+    SplitBy,
+    typer.Option(metavar="NAME", help="group, or record to accept labels without groups.", rich_help_panel=LABELS),
+]
+
 ECG = "ECG files"
 UnitOption = Annotated[
     str | None,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from anyjepa.cli.options import DataOption, ImportOption, RecipeEdits
+from anyjepa.cli.options import DataOption, ImportOption, RecipeEdits, UnitOption
 from anyjepa.cli.output import echo, show
 
 if TYPE_CHECKING:
@@ -66,6 +66,17 @@ def pretrain(
         Path | None,
         typer.Option(metavar="FILE", help="Text file with the ids of records to leave out, one per line."),
     ] = None,
+    hold_out: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE", help="Keep this share of the patients for testing, such as 0.2; 'evaluate' tests on them."
+        ),
+    ] = None,
+    split: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Train on the training part of a table from 'anyjepa data split'."),
+    ] = None,
+    unit: UnitOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume the run in --output from its newest checkpoint.")
     ] = False,
@@ -88,12 +99,15 @@ def pretrain(
     from anyjepa.training.cluster import is_main_process
     from anyjepa.training.interrupt import Interrupted
 
-    chosen, notices = load_recipe(recipe, [*(edits or []), *([f"training.precision={precision}"] if precision else [])])
+    options = {"training.precision": precision, "data.unit": unit}
+    more = [f"{key}={value}" for key, value in options.items() if value is not None]
+    chosen, notices = load_recipe(recipe, [*(edits or []), *more])
     _show_notices(notices)
     done = resume and output is not None and finished(output / "checkpoints", chosen.training.steps)
+    which = {"exclude": _lines(exclude), "hold_out": hold_out, "split": split}
     how = {"resume": resume, "devices": devices, "nodes": nodes, "strategy": strategy}
     try:
-        run = pretrain(chosen, data or [], output, exclude=_lines(exclude), progress=True, **how)
+        run = pretrain(chosen, data or [], output, progress=True, **which, **how)
     except Interrupted as stop:
         if not is_main_process():
             return
@@ -109,6 +123,8 @@ def pretrain(
         )
     report = write_report(run.folder)
     echo(f"model: {run.model}\nreport: {report}")
+    if exclude is None and not run.environment()["data"].get("tested", True):
+        echo("notice: all records were trained on; --hold-out 0.2 keeps a part to test on", err=True)
     echo(f"next: {shlex.join([*_evaluation(run), *_imports(imports)])}", err=True)
 
 

@@ -123,7 +123,7 @@ class Join:
 
 def join(table: LabelTable, ids: Sequence[str]) -> Join:
     """Labels of the data with these ids. Raises InputError if no id is on both sides."""
-    rows = _rows_of(ids, table.ids)
+    rows = rows_of(ids, table.ids)
     common = [place for place, row in enumerate(rows) if row is not None]
     if not common:
         why = _unlike(table.ids, ids) if len(table) else "the table is empty"
@@ -134,7 +134,7 @@ def join(table: LabelTable, ids: Sequence[str]) -> Join:
     if pair := near_miss(absent, unlabelled):
         warnings.warn(
             f"labels: {len(unlabelled)} ids of the data have no label, but '{pair[1]}' of the data resembles "
-            f"'{pair[0]}' of the labels; write the ids in the table as in the data",
+            f"'{pair[0]}' of the labels; write '{pair[1]}' for '{pair[0]}' in the table, and all ids as in the data",
             DataWarning,
             stacklevel=2,
         )
@@ -142,7 +142,7 @@ def join(table: LabelTable, ids: Sequence[str]) -> Join:
     return Join(matched, np.array(common), unlabelled, absent)
 
 
-def _rows_of(ids: Sequence[str], labelled: Sequence[str]) -> list[int | None]:
+def rows_of(ids: Sequence[str], labelled: Sequence[str]) -> list[int | None]:
     """The row of each id of the data: the identical text, else the same name after `clean_ids`."""
     row = {name: number for number, name in enumerate(labelled)}
     data = set(ids)
@@ -184,16 +184,16 @@ def read_label_table(
     table = file.read(names).without_empty_end()
     if not len(table):
         raise InputError(f"{path}: the table has no rows")
-    ids = tuple(_names(table, id))
+    ids = tuple(names_in(table, id))
     if isinstance(group, str):
-        groups = tuple(_names(table, group))
+        groups = tuple(names_in(table, group))
     else:
         groups = ids if group is None else _groups_of(ids, group, path)
     columns = {clean(name): _complete(table, clean(name)) for name in targets}
     if len(columns) < len(targets):
         raise InputError(f"{path}: a target column is named twice: {', '.join(targets)}")
     classes, values, exclusive = read_targets(columns, ids, exclusive, path)
-    parts = tuple(_names(table, split)) if split else None
+    parts = tuple(names_in(table, split)) if split else None
     try:
         labels = LabelTable(ids, classes, values, groups, exclusive, parts)
     except InputError as error:
@@ -220,8 +220,8 @@ def _complete(table: Table, name: str) -> list[str]:
     return texts
 
 
-def _names(table: Table, column: str) -> list[str]:
-    """Read ids, groups or parts; the text None counts as missing, because Python writes it for a missing value."""
+def names_in(table: Table, column: str) -> list[str]:
+    """Ids, groups or parts; the text None counts as missing, because Python writes it for a missing value."""
     cells = _complete(table, name := clean(column))
     path, lines = table.file.path, "\n".join(cells)
     if match := _NOT_A_NAME.search(lines):
@@ -254,7 +254,7 @@ def _groups_of(ids: tuple[str, ...], groups: Mapping[str, str], path: Path) -> t
 def _unlike(labelled: Sequence[str], ids: Sequence[str]) -> str:
     """Explain why ids of labels and data do not match, and how to fix it."""
     if pair := near_miss(labelled, ids):
-        return f"labels have '{pair[0]}', data have '{pair[1]}'; write the ids in the table as in the data"
+        return f"labels have '{pair[0]}', data have '{pair[1]}'; write '{pair[1]}' for '{pair[0]}' in the table"
     return f"labels have '{labelled[0]}', data have '{next(iter(ids), '')}'"
 
 

@@ -15,6 +15,7 @@ from anyjepa.data.labels import LabelTable
 from anyjepa.data.modalities import modality_of
 from anyjepa.data.records import Records, as_paths, refuse_for_files
 from anyjepa.data.samples import signal_hashes
+from anyjepa.data.split_files import with_split
 from anyjepa.errors import InputError, did_you_mean
 from anyjepa.evaluation import protocol as protocols
 from anyjepa.evaluation.protocol import Candidate, EvaluationConfig
@@ -62,7 +63,8 @@ def evaluate(
     The result of a run is saved as `results/<name>.json`, by default with a different name for different settings.
 
     data: files or folders, or records in memory as for `pretrain`; without data, a run is evaluated on the embedded
-    data set of its recipe, where training and test patients differ. protocol: linear, knn, attentive, finetune,
+    data set of its recipe, where training and test patients differ. A run that held records out is tested on these,
+    unless the labels have a split or `folds` is set. protocol: linear, knn, attentive, finetune,
     supervised, or the name of a published one (`anyjepa recipes` lists them). task: a task of the data. labels: the
     class of each record in memory, or a `LabelFile` or `LabelTable`. groups, ids, fs, leads: of records in memory, see
     `pretrain`. unit: of ECGs; of files, it replaces the unit in them. folds: number of folds for cross-validation.
@@ -88,6 +90,8 @@ def evaluate(
     else:
         refuse_for_files({"labels": own, "groups": groups, "ids": ids, "fs": fs, "leads": leads})
         samples, table, task = labelled(loaded, run, paths, task, of_file, unit=unit, on_error=on_error)
+    if run and table.split is None and (parts := run.split()):
+        table = _split(table, parts, samples, run)
     usual = _protocol(protocol, run.recipe.evaluation if run else EvaluationConfig(), loaded)
     chosen = {
         "seeds": seeds,
@@ -128,6 +132,14 @@ def evaluate(
         if config.protocol == "linear":
             keep_embedding(run, loaded, samples, table, config.windows)
     return result
+
+
+def _split(table: LabelTable, parts: LabelTable, samples: Dataset, run: Run) -> LabelTable:
+    """The labels with the split that pretraining left records out by. Raises InputError."""
+    try:
+        return with_split(table, parts, dict(zip(samples.ids, samples.groups, strict=True)))
+    except InputError as error:
+        raise InputError(f"{run.split_file}: {error}; use the groups that were split, or --folds") from None
 
 
 def _protocol(name: str, usual: EvaluationConfig, model: Model) -> EvaluationConfig:

@@ -1,4 +1,4 @@
-"""A run folder: recipe.yaml, environment.json, checkpoints/, metrics.csv, model/, results/*.json, report.html."""
+"""A run folder: recipe.yaml, environment.json, checkpoints/, metrics.csv, model/, results/*.json, report.html ..."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from anyjepa.data.files import read_json
+from anyjepa.data.labels import LabelTable
+from anyjepa.data.split_files import read_split, write_split
 from anyjepa.errors import InputError
 from anyjepa.locking import locked
 from anyjepa.recipes.schema import Recipe, load_recipe, to_yaml
@@ -59,8 +61,18 @@ class Run:
             raise InputError(f"{path}: was not written by a run: it does not say what was trained on")
         return content
 
-    def start(self, data: dict[str, Any]) -> None:
+    @property
+    def split_file(self) -> Path:
+        return self.folder / "split.csv"
+
+    def split(self) -> LabelTable | None:
+        """The split whose training part was trained on; None if all records were. Raises InputError."""
+        return read_split(self.split_file) if self.split_file.exists() else None
+
+    def start(self, data: dict[str, Any], split: LabelTable | None = None) -> None:
         """Write the first files of a new run. The recipe comes last, so a folder with a recipe is complete."""
+        if split is not None:
+            write_split(self.split_file, split)
         write_text(self.folder / "environment.json", json.dumps(environment() | {"data": data}, indent=2) + "\n")
         self.renew()
 
@@ -111,7 +123,7 @@ def killed_before_it_began(folder: Path) -> bool:
 
 
 def _of_no_run(entry: Path) -> bool:
-    return entry.name in (".lock", "environment.json") or is_leftover(entry)
+    return entry.name in (".lock", "environment.json", "split.csv") or is_leftover(entry)
 
 
 def find_run(folder: Path) -> Run | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from hashlib import blake2b
@@ -13,10 +13,13 @@ from typing import Any
 import torch
 
 from anyjepa.data.dataset import Dataset, warn_of_skipped
+from anyjepa.data.labels import LabelTable
 from anyjepa.data.modalities import modality_of, training_arrays, training_data
 from anyjepa.data.records import Records, as_paths, refuse_for_files
 from anyjepa.data.samples import signal_hashes
+from anyjepa.data.split_files import kept_out, read_split
 from anyjepa.errors import DataWarning, InputError
+from anyjepa.evaluation.hold_out import hold_out_of
 from anyjepa.objectives.base import Objective
 from anyjepa.objectives.build import check_parameters
 from anyjepa.randomness import generator, torch_seed
@@ -51,6 +54,8 @@ def pretrain(
     *,
     edits: Edits = (),
     exclude: Sequence[str] = (),
+    hold_out: float | None = None,
+    split: str | Path | None = None,
     labels: Any = None,
     groups: Any = None,
     ids: Any = None,
@@ -73,8 +78,11 @@ def pretrain(
     per unit; by default mV) are for ECGs in memory.
 
     edits: 'key=value' changes of the recipe, or values and parts by key, such as
-    {"objective.masks": Checkerboard(size=2)}. exclude: ids of records to exclude, such as a test set. resume: continue
-    the run in `output`, with the same result as without interruption; a finished run does not change.
+    {"objective.masks": Checkerboard(size=2)}. exclude: ids of records to exclude, such as a test set. hold_out: share
+    of the records to keep for testing, by whole groups, drawn with the seed of the training. split: file with columns
+    id, group and split (see `read_split`) whose training part is used. The run keeps either as split.csv, and
+    `evaluate` uses it. resume: continue the run in `output`, with the same result as without interruption; a finished
+    run does not change.
 
     Raises InputError for wrong input, DivergedError if the loss is not finite, and Interrupted (a KeyboardInterrupt)
     after Ctrl-C, SIGTERM, SIGHUP or a warning of Slurm, with a checkpoint to resume from.
@@ -95,12 +103,15 @@ def pretrain(
     check_objective(recipe)
     records = None
     if paths is not None:
-        dataset = training_data(recipe.data, paths, exclude)
+        read = partial(training_data, recipe.data, paths)
     elif isinstance(data, Dataset):
-        dataset = _own(recipe, data, exclude)
+        read = partial(_own, recipe, data)
     else:
         records = Records.of(data, **of_records)
-        dataset = training_arrays(recipe.data, records, exclude, options)
+        if (hold_out or split) and not records.named:
+            raise InputError("ids: pass the ids of the records, by which evaluate finds those that are held out")
+        read = partial(_from_memory, recipe, records, options)
+    dataset, parts = _without_test(recipe, read, exclude, hold_out, split, run if resume else None)
     objective = build_objective(recipe)
     hashes = signal_hashes(dataset) if first and not dataset.checksums else []
     with run.claimed() if first else nullcontext():
@@ -108,7 +119,7 @@ def pretrain(
             warn_of_skipped(dataset.skipped)
             _warn_of_lost_parts(recipe, dataset)
             origin = ["arrays"] if paths is None else paths or ["embedded"]
-            _start(run, _described(dataset, dataset.checksums or hashes, origin), resume)
+            _start(run, _described(dataset, dataset.checksums or hashes, origin, parts), parts, resume)
             keep_masks(run, dataset)
         fit(
             objective,
@@ -164,6 +175,41 @@ def _trained_on(dataset: Dataset, records: Records | None, hashes: Sequence[str]
     return TrainingRecords.of(ids, ids if records.groups is None else dataset.groups, hashes)
 
 
+def _from_memory(recipe: Recipe, records: Records, options: dict[str, Any], exclude: Sequence[str]) -> Dataset:
+    return training_arrays(recipe.data, records, exclude, options)
+
+
+def _without_test(
+    recipe: Recipe,
+    read: Callable[[Sequence[str]], Dataset],
+    exclude: Sequence[str],
+    share: float | None,
+    file: str | Path | None,
+    resumed: Run | None,
+) -> tuple[Dataset, LabelTable | None]:
+    """The records to train on, and the split that they are the training part of. Raises InputError.
+
+    read: the data without some ids. What is trained on is read again, because its statistics must not see the rest.
+    """
+    if share is not None and file is not None:
+        raise InputError("pass hold_out or split, not both")
+    parts = read_split(file) if file is not None else resumed.split() if resumed and share is None else None
+    if (share is not None or parts is not None) and recipe.data.protocol != "linear":
+        raise InputError(f"hold_out and split are for data with labels; {recipe.data.kind} have data.hidden")
+    dataset = read(exclude)
+    if share is not None:
+        parts = hold_out_of(dataset, share, recipe.training.seed)
+    if parts is None:
+        return dataset, None
+    try:
+        out = kept_out(parts, dataset.ids, dataset.groups)
+    except InputError as error:
+        raise InputError(f"{file or 'split.csv'}: {error}") from None
+    if not out:
+        raise InputError(f"{file or 'split.csv'}: keeps no record of the data for testing")
+    return read([*exclude, *out]), parts
+
+
 def check_objective(recipe: Recipe) -> None:
     """Raise InputError if the sizes in a recipe's objective do not match, or if it has too many parameters."""
     try:
@@ -217,12 +263,12 @@ def _continued(recipe: Recipe, output: Path | None) -> Run:
     return Run(output, recipe)
 
 
-def _start(run: Run, data: dict[str, Any], resume: bool) -> None:
+def _start(run: Run, data: dict[str, Any], split: LabelTable | None, resume: bool) -> None:
     """Write the first files of a new run, or check that a resumed run has the same records and signals."""
     if not resume:
         check_unused(run.folder)  # again, now that the folder is locked
     if not resume or not run.begun:
-        run.start(data)
+        run.start(data, split)
         return
     before = run.environment()["data"]
     if before["fingerprint"] != data["fingerprint"]:
@@ -238,13 +284,18 @@ def _start(run: Run, data: dict[str, Any], resume: bool) -> None:
     run.renew()
 
 
-def _described(dataset: Dataset, signals: Sequence[str], origin: Sequence[Path | str]) -> dict[str, Any]:
+def _described(
+    dataset: Dataset, signals: Sequence[str], origin: Sequence[Path | str], split: LabelTable | None
+) -> dict[str, Any]:
+    elsewhere = any("data.part=all" in why for why in dataset.skipped.values())  # of a published split
+    published = elsewhere or any(table.split is not None for table in dataset.tables.values())
     return {
         "paths": [str(path) for path in origin],
         "records": len(dataset),
         "fingerprint": _digest(dataset.ids),
         "signals": _digest(signals),
         "tasks": list(dataset.tasks),
+        "tested": split is not None or published or origin == ["embedded"],  # whether a test part is left
         "patients": len(set(dataset.groups)) if dataset.groups_known else None,
         "what": dataset.what,
         "skipped": len(dataset.skipped),

@@ -21,10 +21,13 @@ USUAL_MV = 1.5
 LARGEST_MV = 1000.0
 """Electrocardiographs do not record more: their range covers electrode offsets of 300 mV and little beyond."""
 
+_UNITS = {1000.0: "uV", 0.001: "V"}  # in which voltages are that many times too large
+
 _MEANING = {
     "einthoven": "leads contradict III = II - I or Goldberger's laws: leads swapped, mislabelled or scaled apart",
     "unit": "amplitudes are a power of ten away from those of an ECG in mV: wrong unit or gain",
-    "normalised": "all leads span the same range: they were scaled one by one, so amplitudes are not mV",
+    "normalised": "all leads span the same range: they were scaled one by one, so amplitudes are not mV; "
+    "for WFDB files try --unit uV",
     "flat": "leads are flat",
     "no signal": "leads have no valid samples",
     "missing leads": "leads are missing and do not follow from others",
@@ -118,7 +121,8 @@ def _problems_of(recording: Recording, expected: Sequence[str]) -> dict[str, str
     typical = float(np.median(usable)) if len(usable) else 0.0
     factor = _power_of_ten(typical / USUAL_MV)
     if factor != 1:
-        problems["unit"] = f"{typical:.3g} mV peak to peak, about x{factor:g}"
+        advice = f": try --unit {_UNITS[factor]}" if factor in _UNITS else ""
+        problems["unit"] = f"{typical:.3g} mV peak to peak, about x{factor:g}{advice}"
     if large := _large(recording, robust, max(factor, 1.0)):
         problems["amplitude"] = large
     if recording.other_channels:

@@ -1,0 +1,79 @@
+"""The split of a run as a table: for each record its group, and whether it is for training, validation or test.
+
+A split is a `LabelTable` without classes, so the same rules hold: ids are unique, and no group is in two parts.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from anyjepa.data.labels import LabelTable, join, names_in, rows_of
+from anyjepa.data.tables.table import open_table
+from anyjepa.errors import InputError
+from anyjepa.writing import replacing
+
+COLUMNS = ("id", "group", "split")
+
+
+def split_table(ids: Sequence[str], groups: Sequence[str], parts: Sequence[str]) -> LabelTable:
+    """A split. Raises InputError if an id repeats, a part is unknown, or a group is in two parts."""
+    return LabelTable(tuple(ids), (), np.zeros((len(ids), 0)), tuple(groups), exclusive=False, split=tuple(parts))
+
+
+def read_split(path: str | Path) -> LabelTable:
+    """A split from a .csv, .tsv or .parquet file with columns id, split and, if there are groups, group.
+
+    Raises InputError naming row and column.
+    """
+    file = open_table(Path(path))
+    grouped = "group" in file.names
+    table = file.read([name for name in COLUMNS if grouped or name != "group"]).without_empty_end()
+    if not len(table):
+        raise InputError(f"{path}: the table has no rows")
+    ids = names_in(table, "id")
+    try:
+        return split_table(ids, names_in(table, "group") if grouped else ids, names_in(table, "split"))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def write_split(path: Path, split: LabelTable) -> None:
+    """Write a .csv file that `read_split` reads. Raises InputError."""
+    with replacing(path) as new, new.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerows(zip(split.ids, split.groups, split.split or (), strict=True))
+
+
+def kept_out(split: LabelTable, ids: Sequence[str], groups: Sequence[str]) -> list[str]:
+    """Those of `ids` that are not for training: the split says so, or another record of their group is not.
+
+    groups: of each of `ids`, as the data name them. Raises InputError if the split has none of the ids.
+    """
+    joined = join(split, ids)
+    assert joined.table.split is not None
+    out = {id for id, part in zip(joined.table.ids, joined.table.split, strict=True) if part != "train"}
+    met = {group for id, group in zip(ids, groups, strict=True) if id in out}
+    return [id for id, group in zip(ids, groups, strict=True) if id in out or group in met]
+
+
+def with_split(labels: LabelTable, split: LabelTable, groups: Mapping[str, str]) -> LabelTable:
+    """The labels with a split, if it has any of their records or groups, else unchanged.
+
+    A record that the split does not have gets the part of its group, else it is for training. groups: group of each id
+    as the data name it. Raises InputError if a group of the labels gets two parts.
+    """
+    parts = split.split or ()
+    of_group = dict(zip(split.groups, parts, strict=True))
+    assigned = [
+        parts[row] if row is not None else of_group.get(groups.get(id, group)) or of_group.get(group)
+        for id, group, row in zip(labels.ids, labels.groups, rows_of(labels.ids, split.ids), strict=True)
+    ]
+    if not any(assigned):
+        return labels
+    return replace(labels, split=tuple(part or "train" for part in assigned))
