@@ -53,8 +53,7 @@ VIDEO = "anyjepa pretrain tiny.yaml --data clips -o new"
 SHARD = "shards/000000.f32"
 CELLS = "anyjepa data inspect screen.h5ad"
 TRAIN_CELLS = (
-    "anyjepa pretrain perturb-jepa --data screen.h5ad -o new --set data.file.quality.min_genes=0 "
-    "--set data.file.quality.min_condition_cells=0 --set data.split=null"
+    "anyjepa pretrain perturb-jepa --data screen.h5ad -o new --set quality.min_condition_cells=0 --set data.split=null"
 )
 INSPECT_PHOTOS = "anyjepa data inspect photos"
 EMBED = "anyjepa embed run records -o out.csv"
@@ -512,14 +511,14 @@ CASES = [
     Case(
         "cells without a column of conditions",
         CELLS,
-        cells(lambda s: s.obs.rename(columns={"perturbation": "x"}, inplace=True)),
+        cells(lambda s: s.obs.pop("perturbation")),
     ),
     Case("two columns that could be the condition", CELLS, cells(lambda s: s.obs.insert(0, "gene", s.obs["batch"]))),
     Case("a column that does not exist", f"{CELLS} --set condition=perturb", cells()),
     Case("cells without a control", f"{CELLS} --set condition=batch", cells()),
     Case(
         "a cell without a batch",
-        CELLS,
+        TRAIN_CELLS,
         cells(lambda s: s.obs.__setitem__("batch", s.obs["batch"].where(s.obs_names != "cell7"))),
     ),
     Case("a dose that is not a number", CELLS, cells(lambda s: s.obs.insert(0, "dose", s.obs["batch"]))),
@@ -541,7 +540,7 @@ CASES = [
         f"{TRAIN_CELLS} --set data.genes=4 --set objective.encoder.tokens=4 --set data.encoding.by=table",
         cells(),
     ),
-    Case("a filter that removes every cell", TRAIN_CELLS.partition(" --set")[0], cells()),
+    Case("a filter that removes every cell", f"{TRAIN_CELLS} --set quality.min_genes=200", cells()),
     Case("a perturbation predicted with an ECG model", "anyjepa perturb run --condition A+B -o out.h5ad"),
     Case("the perturbation protocol with an ECG model", "anyjepa evaluate run --protocol perturbation"),
     Case("a download without a network", "anyjepa data download cifar10 -o sets", during=no_network),

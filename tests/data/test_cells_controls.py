@@ -60,7 +60,7 @@ def test_what_looks_like_a_control_is_asked_about_unless_it_is_said():
         with pytest.raises(InputError) as error:
             conditions(TWO, *edits)
         assert "'INTERGENIC1' (4 cells), 'INTERGENIC2' (3 cells) look like controls" in str(error.value)
-        assert "pass --set 'control=[INTERGENIC1, INTERGENIC2]' (pretrain: data.file.control)" in str(error.value)
+        assert "pass --set 'control=[INTERGENIC1, INTERGENIC2]'; to use some" in str(error.value)
     alone = ("control=INTERGENIC1", "other_controls=perturbation")
     assert conditions(TWO, *alone) == {"control": 4, "G1": 2, "INTERGENIC2": 3}
     assert conditions(TWO, "control=INTERGENIC1", "other_controls=skip", unassigned="skip") == {"control": 4, "G1": 2}
@@ -97,7 +97,7 @@ def test_a_doubtful_name_is_asked_about(name):
         conditions(names)
     with pytest.raises(InputError) as error:
         conditions([*names[:3], "G1"])
-    passed = shlex.split(re.search(r"pass --set (.*) \(pretrain", str(error.value))[1])[0]
+    passed = shlex.split(re.search(r"pass --set (.*)", str(error.value))[1])[0].rstrip(";")
     assert conditions([*names[:3], "G1"], passed) == {"control": 3, "G1": 1}
 
 
@@ -112,7 +112,7 @@ def test_many_numbered_controls_make_a_short_option():
     names = [f"NTC_{n}" for n in range(200)]
     with pytest.raises(InputError) as error:
         conditions([*names, "control", "G1"])
-    passed = shlex.split(re.search(r"pass --set (.*) \(pretrain", str(error.value))[1])[0]
+    passed = shlex.split(re.search(r"pass --set (.*)", str(error.value))[1])[0].rstrip(";")
     assert passed == "control=[NTC_*, control]"
     assert conditions([*names, "control", "G1"], passed) == {"control": 201, "G1": 1}
 
@@ -202,7 +202,7 @@ def test_pairs_by_other_separators_are_noticed(mark):
         with pytest.raises(InputError) as error:
             conditions(names)
         assert f"'G1{mark}{second}' (1 cells) looks like a pair of G1 and {second}" in str(error.value)
-        passed = shlex.split(re.search(r"pass --set (.*) \(pretrain", str(error.value))[1])[0]
+        passed = shlex.split(re.search(r"pass --set (.*)", str(error.value))[1])[0].rstrip(";")
         want = {"G1": 1, "G2": 1, "G1+G2": 1} if second == "G2" else {"G1": 2, "G2": 1}
         assert conditions(names, passed) == {"control": 3} | want
     whole = conditions([*["ctrl"] * 3, "G1", "G2", f"G1{mark}G2"], "pairs=none")

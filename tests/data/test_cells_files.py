@@ -156,8 +156,26 @@ def as_it_is(a: anndata.AnnData) -> None:
 
 
 REFUSED = [
-    (renamed, {}, r"set condition=COLUMN; the columns are: what, batch, cell_type"),
-    (add("gene"), {}, r"columns gene and perturbation could each be the condition; set condition=COLUMN"),
+    (
+        lambda a: a.obs.pop("perturbation"),
+        {},
+        r"set condition=COLUMN; the columns are: batch, cell_type",
+    ),
+    (
+        add("gene"),
+        {},
+        r"gene and perturbation could each be the condition; pass --set condition=gene or --set condition=pert",
+    ),
+    (
+        lambda a: (add("gene")(a), add("replicate")(a)),
+        {},
+        r"each be the condition; pass .*perturbation; also: columns replicate and batch .* --set batch=replicate or",
+    ),
+    (
+        add("replicate"),
+        {"control": "WT"},
+        r"could each be the batch; pass --set batch=replicate or --set batch=batch; also: .* has the control 'WT'",
+    ),
     (add("replicate"), {}, r"columns replicate and batch could each be the batch"),
     (as_it_is, {"condition": "perturb"}, r"column 'perturb' \(condition\) is not there; did you mean 'perturbation'"),
     (
@@ -334,12 +352,16 @@ def test_inspect_leaves_nothing_out_and_says_what_it_would(cli, adata, tmp_path)
     done = cli("data", "inspect", path, "--json")
     found = json.loads(done.out)
     assert (found["records"], found["left_out_cells"]["unassigned"], found["genes"]) == (359, 1, 60)
-    assert found["outside_usual"]["min_genes"] == 359
+    assert found["outside_usual"]["min_genes"] == 0  # a small panel
     assert len(found["outside_usual"]["min_condition_cells"]) == 1
     assert found["perturbed_not_in_panel"] == [target]
     done = cli("data", "inspect", path, "--set", "batch=none", "--set", "perturbed_by=knockdown")
     assert done.code == 0, done.err
-    for text in ("counts from X", "359 cells are outside the usual quality.min_genes", "1 cells have no condition"):
+    for text in (
+        "counts from X",
+        "1 conditions have too few cells",
+        "1 cells have no condition",
+    ):
         assert text in done.out
     assert cli("data", "inspect", path, "--set", "bach=none").err.endswith(
         "unknown key 'bach'; did you mean 'batch'?\n"
@@ -348,16 +370,38 @@ def test_inspect_leaves_nothing_out_and_says_what_it_would(cli, adata, tmp_path)
     assert "--set is for cells" in cli("data", "inspect", tmp_path, "--set", "batch=none").err
 
 
+def test_cells_without_labels_are_left_out_where_those_without_conditions_are(adata):
+    adata.obs["donor"] = ["d1", "d2", None, "d1"] * 90
+    with pytest.raises(InputError, match=r"cell '.*' has no value in column 'donor'.*unassigned=skip"):
+        from_anndata(adata, LOOSE)
+    screen = from_anndata(adata, CellFileConfig(unassigned="skip", quality=QualityConfig(min_condition_cells=1)))
+    assert screen.report["left_out_cells"]["unlabelled"] == 90
+    assert screen.donor is not None
+    assert screen.donor.names == ("d1", "d2")
+
+
+def test_without_a_usual_name_the_condition_is_the_only_column_with_controls(adata):
+    adata.obs = adata.obs.rename(columns={"perturbation": "stim"})
+    adata.obs["state"] = ["good", "bad"] * 180
+    assert from_anndata(adata, LOOSE).report["columns"]["condition"] == "stim"
+    adata.obs["other"] = ["ctrl", "x"] * 180
+    with pytest.raises(InputError, match="stim and other could each be the condition; pass --set condition=stim or"):
+        from_anndata(adata, LOOSE)
+
+
+@pytest.mark.parametrize(("panel", "least"), [(60, 3), (299, 14), (1999, 99), (2000, 200), (30_000, 200)])
+def test_a_small_panel_needs_fewer_genes_per_cell(panel, least):
+    assert QualityConfig().genes_needed(panel) == least
+    assert QualityConfig(min_genes=7).genes_needed(panel) == 7
+
+
 # ---- real files
 
 
 @pytest.mark.realdata
 def test_papalexi_2021(test_data: Path):
     path = test_data / "papalexi2021" / "papalexi2021.h5ad"
-    with pytest.raises(
-        InputError, match="min_genes=200 removes 19763 of 19763 cells; the panel has 299 genes, and the median cell 66"
-    ):
-        read_h5ad(path)
+    assert read_h5ad(path).report["left_out_cells"]["min_genes"] == 0
     screen = read_h5ad(path, LOOSE.model_copy(update={"perturbed_by": "knockout"}))
     report = screen.report
     assert (report["file"], len(screen.conditions)) == ({"cells": 20729, "genes": 299}, 26)

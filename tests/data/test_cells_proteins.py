@@ -100,7 +100,7 @@ def test_proteins_are_read_where_they_are_asked_for(adata):
     assert from_anndata(adata, LOOSE).report["obsm"] == ["surface", "X_pca"]
     with pytest.raises(
         InputError,
-        match=r"as 'protein_expression' or 'adt'; set proteins=KEY .*; the tables are: surface",
+        match=r"as 'protein_expression' or 'adt'; set proteins=KEY; the tables are: surface",
     ):
         from_anndata(adata, LOOSE, proteins=True)
     named = from_anndata(adata, LOOSE.model_copy(update={"proteins": "surface"}), proteins=True)

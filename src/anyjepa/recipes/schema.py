@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -121,18 +122,24 @@ def edited(recipe: Recipe, edits: Edits, where: str = "") -> tuple[Recipe, list[
     plain = recipe.model_dump(mode="json")  # every default filled in, so that any key can be edited
     if isinstance(edits, Mapping):
         edits = without_tables(edits)
-        notices = [notice for key, value in edits.items() for notice in set_key(plain, key, value)]
+        notices = [notice for key, value in edits.items() for notice in set_key(plain, _full(plain, key), value)]
     else:
         edits = [edits] if isinstance(edits, str) else list(edits)
         if any(not isinstance(edit, str) for edit in edits):
             raise InputError("edits must be texts such as 'training.steps=1000', or one dictionary of values by key")
-        notices = [notice for edit in edits for notice in apply_edit(plain, edit)]
+        notices = [notice for edit in edits for notice in apply_edit(plain, _full(plain, edit))]
     steps, warmup = plain["training"]["steps"], recipe.training.optimiser.warmup
     alone = not any(edit.startswith("training.optimiser") for edit in edits)
     if alone and steps != recipe.training.steps and isinstance(steps, int) and 0 < steps <= warmup:
         plain["training"]["optimiser"]["warmup"] = steps // 10
         notices.append(f"{steps} steps are too few for a warm-up of {warmup}: training.optimiser.warmup={steps // 10}")
     return validated(Recipe, plain, where or recipe.name), notices
+
+
+def _full(plain: Mapping[str, Any], edit: str) -> str:
+    """The edit with the full key of a setting of files, such as data.file.condition for condition."""
+    name, file = re.split(r"[.=]", edit, maxsplit=1)[0], plain["data"].get("file") or {}
+    return f"data.file.{edit}" if name in file and name not in plain else edit
 
 
 def to_yaml(recipe: Recipe) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from anyjepa.data.cells.conditions import CONTROL, Condition, is_control, parse, split
-from anyjepa.data.cells.controls import check_controls, look_alikes, resolve
+from anyjepa.data.cells.controls import check_controls, look_alikes, option, resolve
 from anyjepa.data.cells.naming import NONE, Naming, ask_for_separator, warn_of_halves
 from anyjepa.data.cells.screen import Labels
 from anyjepa.errors import InputError, did_you_mean
@@ -38,6 +38,7 @@ _USUAL: dict[
     "batch": (("batch", "biorep", "replicate", "rep", "gemgroup", "gemgroups", "plate"),),
     "cell_type": (
         ("celltype", "celltypes", "cellline", "celllines"),
+        ("cell",),
         ("louvain", "leiden", "cluster", "clusters", "seuratclusters"),
     ),
     "donor": (("donor", "donorid", "patient", "patientid", "individual", "subject", "ind"),),
@@ -52,29 +53,56 @@ _UNASSIGNED = re.compile(
 """Names that tools for guide assignment give to cells whose perturbation is unknown."""
 
 
-def find_column(obs: DataFrame, role: Role, name: str | None, where: str) -> str | None:
-    """Return the column of this role: `name`, else one with a usual name; None without one, or if `name` is 'none'.
+def find_columns(
+    obs: DataFrame, names: Mapping[Role, str | None], where: str
+) -> tuple[dict[Role, str | None], list[str]]:
+    """The column of each role, and a question for each role that is unclear.
 
-    Raises InputError if the table has no column `name`, if no column is the condition, or if several match and differ.
+    A column is the one in `names`, else one with a usual name; None without one, or if the name is 'none'. Without a
+    usual name, the condition is the only column of texts with a usual name of controls and other names. Raises
+    InputError if the table has no column of that name.
     """
+    columns: dict[Role, str | None] = {}
+    questions = []
+    for role in ROLES:
+        fitting = _fitting(obs, role, names[role], where)
+        columns[role] = fitting[0] if len(fitting) == 1 else None
+        if len(fitting) > 1:
+            options = " or ".join(option(role, [column]) for column in fitting)
+            questions.append(f"columns {' and '.join(fitting)} could each be the {role}; pass {options}")
+        elif role == "condition" and not fitting and names[role] != NONE:
+            there = ", ".join(map(str, obs.columns[:40])) or "none"
+            questions.append(
+                "no column has a usual name for the condition, such as 'perturbation'; set condition=COLUMN; "
+                f"the columns are: {there}"
+            )
+    return columns, questions
+
+
+def _fitting(obs: DataFrame, role: Role, name: str | None, where: str) -> list[str]:
+    """Columns that may have a role; of equal ones the first."""
     columns = [str(column) for column in obs.columns]
     if name is not None:
         if name not in (NONE, *columns):
             raise InputError(f"{where}: column '{name}' ({role}) is not there{did_you_mean(name, columns)}")
-        return None if name == NONE else name
-    for names in _USUAL[role]:
-        fitting = [column for column in columns if re.sub(r"[^a-z0-9]", "", column.lower()) in names]
-        fitting = [c for place, c in enumerate(fitting) if not any(_same(obs, c, other) for other in fitting[:place])]
-        if len(fitting) > 1:
-            raise InputError(f"{where}: columns {' and '.join(fitting)} could each be the {role}; set {role}=COLUMN")
-        if fitting:
-            return fitting[0]
-    if role == "condition":
-        raise InputError(
-            f"{where}: no column has a usual name for the condition, such as 'perturbation'; set condition=COLUMN; "
-            f"the columns are: {', '.join(columns[:40]) or 'none'}"
-        )
-    return None
+        return [] if name == NONE else [name]
+    groups = [[c for c in columns if re.sub(r"[^a-z0-9]", "", c.lower()) in names] for names in _USUAL[role]]
+    groups = [[c for c in group if c.lower() != "cell" or 2 * obs[c].nunique() < len(obs)] for group in groups]  # ids
+    if role == "condition" and not any(groups):
+        groups = [[column for column in columns if _has_control(obs, column)]]
+    fitting = next(filter(None, groups), [])
+    return [c for place, c in enumerate(fitting) if not any(_same(obs, c, other) for other in fitting[:place])]
+
+
+def _has_control(obs: DataFrame, column: str) -> bool:
+    """Whether a column of texts has a usual name of controls, and other names."""
+    from pandas.api.types import is_numeric_dtype
+
+    if is_numeric_dtype(obs[column]):
+        return False
+    names = _texts(obs, column, unassigned=_UNASSIGNED)[0]
+    controls = sum(map(is_control, names))
+    return 0 < controls < len(names)
 
 
 def assign(
@@ -171,8 +199,17 @@ def labels(obs: DataFrame, column: str | None, cells: np.ndarray, where: str) ->
     names, codes = _texts(obs, column)
     if (codes[cells] < 0).any():
         cell = obs.index[cells[(codes[cells] < 0).argmax()]]
-        raise InputError(f"{where}: cell '{cell}' has no value in column '{column}'; set another column, or 'none'")
+        raise InputError(
+            f"{where}: cell '{cell}' has no value in column '{column}'; set another column, or "
+            "'none', or leave such cells out with unassigned=skip"
+        )
     return Labels(names, codes[cells])
+
+
+def missing_labels(obs: DataFrame, columns: Mapping[Role, str | None]) -> np.ndarray:
+    """(N,) cells without a value in a column of labels."""
+    used = [column for role in ("batch", "cell_type", "donor") if (column := columns[role]) is not None]
+    return np.any([np.zeros(len(obs), bool), *(_texts(obs, column)[1] < 0 for column in used)], axis=0)
 
 
 def numbers(obs: DataFrame, column: str | None, where: str) -> np.ndarray:

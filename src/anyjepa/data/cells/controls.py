@@ -82,11 +82,11 @@ def _question(matches: Collection[str], sizes: Mapping[str, int]) -> str:
     shown = ", ".join(f"'{name}' ({sizes[name]} cells)" if name in sizes else f"'{name}'" for name in names[:8])
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
     if len(names) == 1:
-        return f"{shown} may be the control; to say so, pass {option('control', names)} (pretrain: data.file.control)"
+        return f"{shown} may be the control; to say so, pass {option('control', names)}"
     rest = "other_controls=perturbation or other_controls=skip"
     return (
-        f"{shown}{more} look like controls; to pool them, pass {option('control', _short(names, sizes))} (pretrain: "
-        f"data.file.control); to use some of them, name those and set {rest} for the others"
+        f"{shown}{more} look like controls; to pool them, pass {option('control', _short(names, sizes))}; to use some "
+        f"of them, name those and set {rest} for the others"
     )
 
 

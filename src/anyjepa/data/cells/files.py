@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from anyjepa.data.cells.columns import ROLES, Role, assign, find_column, labels, numbers
+from anyjepa.data.cells.columns import ROLES, Role, assign, find_columns, labels, missing_labels, numbers
 from anyjepa.data.cells.conditions import Condition
 from anyjepa.data.cells.matrix import BackedMatrix
 from anyjepa.data.cells.naming import NONE, Naming
@@ -22,6 +22,7 @@ from anyjepa.limits import COLUMNS
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from pandas import DataFrame
 
 
 class CellFileConfig(Naming):
@@ -49,7 +50,9 @@ class CellFileConfig(Naming):
     gene_names: str | None = Field(
         default=None, description="column of var, or 'index'; none: the index, or symbols where that has Ensembl ids"
     )
-    unassigned: Literal["raise", "skip"] = Field(default="raise", description="cells without a condition")
+    unassigned: Literal["raise", "skip"] = Field(
+        default="raise", description="cells without a condition, batch, cell type or donor"
+    )
     memory: Memory = Field(
         default="auto", description="load the values, or leave them in the file; auto: leave more than 1 GB there"
     )
@@ -89,9 +92,9 @@ def _screen(opened: Opened, config: CellFileConfig, with_proteins: bool) -> Scre
     if not len(obs) or not len(opened.var):
         raise InputError(f"{where}: has {len(obs)} cells and {len(opened.var)} genes; it needs at least one of each")
     COLUMNS.check(max(len(opened.var), len(opened.raw_names)), f"{where}: a cell")
-    columns: dict[Role, str | None] = {role: find_column(obs, role, getattr(config, role), where) for role in ROLES}
+    columns, questions = find_columns(obs, {role: getattr(config, role) for role in ROLES}, where)
     genes = opened.gene_names(config.gene_names)
-    conditions, number, controls = assign(obs, columns, genes, config, where)
+    conditions, number, controls = _conditions(obs, columns, questions, genes, config, where)
     usable, left_out, guides = _assigned(opened, config, columns, number)
     key, values, counted = opened.matrix(config.matrix, config.values)
     shown = _shown(opened, key)  # columns of `values`, for raw may have more genes
@@ -145,6 +148,26 @@ def _screen(opened: Opened, config: CellFileConfig, with_proteins: bool) -> Scre
     return screen
 
 
+def _conditions(
+    obs: DataFrame,
+    columns: Mapping[Role, str | None],
+    questions: list[str],
+    genes: tuple[str, ...],
+    config: CellFileConfig,
+    where: str,
+) -> tuple[tuple[Condition, ...], np.ndarray, list[str]]:
+    """`assign`, with all questions about columns and controls in one InputError."""
+    if columns["condition"] is not None or config.condition == NONE:
+        try:
+            assigned = assign(obs, columns, genes, config, where)
+        except InputError as error:
+            questions = [*questions, str(error).removeprefix(f"{where}: ")]
+        else:
+            if not questions:
+                return assigned
+    raise InputError(f"{where}: {'; also: '.join(questions)}")
+
+
 def _enough(
     number: np.ndarray, conditions: tuple[Condition, ...], least: int, where: str
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -174,13 +197,21 @@ def _assigned(
             f"{where}: {left_out['unassigned']} cells have no condition in column '{columns['condition']}'; the first "
             f"is '{opened.obs.index[first]}'{shown}; unassigned=skip leaves them out"
         )
+    if config.unassigned == "skip":
+        labelled = usable & ~missing_labels(opened.obs, columns)
+        if unlabelled := int((usable & ~labelled).sum()):
+            left_out["unlabelled"] = unlabelled
+        usable = labelled
     if columns["guide_share"] is None:
         return usable, left_out, None
     share = numbers(opened.obs, columns["guide_share"], where)
     least = config.quality.min_guide_share
     unsure = usable & ~(share >= least)
     refuse_most(
-        unsure, usable, f"{where}: min_guide_share={least:g}", "set quality.min_guide_share (0 turns the filter off)"
+        unsure,
+        usable,
+        f"{where}: quality.min_guide_share={least:g}",
+        "set quality.min_guide_share (0 turns the filter off)",
     )
     return usable & ~unsure, left_out | {"min_guide_share": int(unsure.sum())}, share
 

@@ -56,7 +56,11 @@ def render(report: dict[str, Any], most: int = 15) -> Group:
     outside = dict(report["outside_usual"])
     few = outside.pop("min_condition_cells")
     wrong = [
-        Text(f"{count} {'genes' if key == 'min_cells' else 'cells'} are outside the usual quality.{key}", "yellow")
+        Text(
+            f"{count} of {report['genes' if key == 'min_cells' else 'records']} "
+            f"{'genes' if key == 'min_cells' else 'cells'} are outside the usual quality.{key}",
+            "yellow",
+        )
         for key, count in outside.items()
         if count
     ]
@@ -67,6 +71,7 @@ def render(report: dict[str, Any], most: int = 15) -> Group:
     ):
         if names:
             wrong += [Text(f"{len(names)} {meaning}:", "yellow"), Text("  ") + some(names)]
-    if unassigned := report["left_out_cells"]["unassigned"]:
-        wrong.append(Text(f"{unassigned} cells have no condition", "red"))
+    for reason, what in (("unassigned", "condition"), ("unlabelled", "batch, cell type or donor")):
+        if number := report["left_out_cells"].get(reason):
+            wrong.append(Text(f"{number} cells have no {what}", "red"))
     return Group(facts, Text(), *(wrong or [Text("no problem found", style="green")]))

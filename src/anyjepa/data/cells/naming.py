@@ -77,7 +77,7 @@ def ask_for_separator(
             if some and all(part in singles or is_control(part) for part in parts):
                 raise InputError(
                     f"{place}: '{name}' ({sizes[name]} cells) looks like a pair of {' and '.join(parts)}; to read it "
-                    f"as a pair, pass {option('pairs', [f'A{mark}B'])} (pretrain: data.file.pairs); else set pairs=none"
+                    f"as a pair, pass {option('pairs', [f'A{mark}B'])}; else set pairs=none"
                 )
 
 

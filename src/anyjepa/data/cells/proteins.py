@@ -61,7 +61,7 @@ def find_proteins(opened: Opened, key: str | None) -> Proteins:
             raise InputError(
                 f"{opened.where}: no obsm table has a usual name for proteins such as 'protein_expression' or 'adt'; "
                 "set "
-                f"proteins=KEY (pretrain: data.file.proteins); the tables are: {', '.join(opened.obsm) or 'none'}"
+                f"proteins=KEY; the tables are: {', '.join(opened.obsm) or 'none'}"
             )
         key = keys[0]
     if key not in opened.obsm:

@@ -16,17 +16,27 @@ BLOCK = 4096  # cells that are checked together
 BLOCK_VALUES = 2**27  # at most, also zeros
 LARGEST_LOG = 15.0  # above log1p of a million
 WHOLE = "values are declared as log1p, but all are whole numbers; if they are counts, set values=counts"
+MIN_GENES, SMALL_PANEL = 200, 2000
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 
 class QualityConfig(Config):
     """Cells, genes and conditions that are left out, and counted. 0 (for max_mito 1) turns a filter off."""
 
-    min_genes: NonNegativeInt = Field(default=200, description="genes detected in a cell")
+    min_genes: NonNegativeInt | None = Field(
+        default=None,
+        description=f"genes detected in a cell; none: {MIN_GENES}, or 5 % of a panel of fewer than {SMALL_PANEL} genes",
+    )
     max_mito: Share = Field(default=0.2, description="share of mitochondrial counts in a cell (genes named MT-)")
     min_cells: NonNegativeInt = Field(default=3, description="cells in which a gene is seen; perturbed genes stay")
     min_condition_cells: NonNegativeInt = Field(default=30, description="cells of a condition")
     min_guide_share: Share = Field(default=0.5, description="share of a cell's guide counts that its guide has")
+
+    def genes_needed(self, panel: int) -> int:
+        """The fewest genes that must be detected in a cell of a panel of so many genes."""
+        if self.min_genes is not None:
+            return self.min_genes
+        return MIN_GENES if panel >= SMALL_PANEL else panel // 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +72,7 @@ def scan(
     mitochondrial = np.array([gene.upper().startswith("MT-") for gene in genes])
     library, detected, mito = np.zeros(number), np.zeros(number, np.int64), np.zeros(number)
     seen, kept = np.zeros(len(genes), np.int64), usable.copy()
-    whole, total = True, 0.0
+    whole, total, needed = True, 0.0, config.genes_needed(len(genes))
     rows = max(1, min(BLOCK, BLOCK_VALUES // len(genes)))
     for start in range(0, number, rows):
         cells = np.arange(start, min(start + rows, number))
@@ -81,22 +91,24 @@ def scan(
         library[cells] = np.asarray(block.sum(1)).ravel()
         detected[cells] = np.diff(block.indptr)
         mito[cells] = np.asarray(block[:, mitochondrial].sum(1)).ravel() / np.maximum(library[cells], 1e-12)
-        kept[cells] &= (detected[cells] >= config.min_genes) & (mito[cells] <= config.max_mito)
+        kept[cells] &= (detected[cells] >= needed) & (mito[cells] <= config.max_mito)
         seen += np.bincount(block[kept[cells]].indices, minlength=len(genes))
     if not counted and whole and total:
         raise InputError(f"{where}: {WHOLE}")
     if not total:
         raise InputError(f"{where}: no value is above zero")
-    few = usable & (detected < config.min_genes)
+    few = usable & (detected < needed)
     refuse_most(
         few,
         usable,
-        f"{where}: min_genes={config.min_genes}",
+        f"{where}: quality.min_genes={needed}",
         f"the panel has {len(genes)} genes, and the median cell {np.median(detected[usable]):.0f} of them; "
         "set quality.min_genes (0 turns the filter off)",
     )
     much = usable & ~few & (mito > config.max_mito)
-    refuse_most(much, usable, f"{where}: max_mito={config.max_mito:g}", "set quality.max_mito (1 turns the filter off)")
+    refuse_most(
+        much, usable, f"{where}: quality.max_mito={config.max_mito:g}", "set quality.max_mito (1 turns the filter off)"
+    )
     left_out = {"min_genes": int(few.sum()), "max_mito": int(much.sum())}
     return Scan(library, detected, mito if mitochondrial.any() else None, seen, kept, left_out)
 
@@ -123,7 +135,7 @@ def describe(screen: Screen, scan: Scan, guides: np.ndarray | None) -> dict[str,
         **_strata(screen),
         "perturbed_not_in_panel": sorted(set(screen.perturbations) - set(screen.genes)),
         "outside_usual": {  # what the usual limits would leave out of what is kept
-            "min_genes": int((scan.detected < usual.min_genes).sum()),
+            "min_genes": int((scan.detected < usual.genes_needed(len(screen.genes))).sum()),
             "max_mito": 0 if scan.mito is None else int((scan.mito > usual.max_mito).sum()),
             "min_guide_share": 0 if guides is None else int((~(guides >= usual.min_guide_share)).sum()),
             "min_cells": int((scan.seen < usual.min_cells).sum()),
