@@ -87,7 +87,7 @@ def _fitting(obs: DataFrame, role: Role, name: str | None, where: str) -> list[s
             raise InputError(f"{where}: column '{name}' ({role}) is not there{did_you_mean(name, columns)}")
         return [] if name == NONE else [name]
     groups = [[c for c in columns if re.sub(r"[^a-z0-9]", "", c.lower()) in names] for names in _USUAL[role]]
-    groups = [[c for c in group if c.lower() != "cell" or 2 * obs[c].nunique() < len(obs)] for group in groups]  # ids
+    groups = [[c for c in group if c.lower() != "cell" or 2 * len(set(obs[c])) < len(obs)] for group in groups]  # ids
     if role == "condition" and not any(groups):
         groups = [[column for column in columns if _has_control(obs, column)]]
     fitting = next(filter(None, groups), [])
