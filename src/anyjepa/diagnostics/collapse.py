@@ -5,19 +5,28 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from anyjepa.diagnostics.spectrum import alpha_req, effective_rank
+
+DEAD = 0.01  # a dimension is dead if its deviation is below this share of the entries' root mean square
+
 
 def collapse_metrics(z: Tensor) -> dict[str, float]:
     """All metrics of this module, by their names in the log.
 
-    z: one vector per sample (B, D), or tokens (B, N, D). Metrics of tokens are those of their means, and the share of
-    their spread that is between samples.
+    z: one vector per sample (B, D), or tokens (B, N, D). Metrics of tokens are those of their means, and three of their
+    own: the share of their spread that is between samples, and rank and spread without their position means.
     """
     if z.ndim == 3:
-        return {**collapse_metrics(z.float().mean(1)), "between": between_samples(z).item()}
+        centred = (z.float() - z.float().mean(0)).flatten(0, 1)
+        own = {"between": between_samples(z), "token_rank": effective_rank(centred), "spread": spread(z)}
+        return {**collapse_metrics(z.float().mean(1)), **{name: value.item() for name, value in own.items()}}
     return {
         "std": per_dim_std(z).mean().item(),
         "rank": effective_rank(z).item(),
         "uniformity": uniformity(z).item(),
+        "alpha": alpha_req(z).item(),
+        "dead": dead_dimensions(z).item(),
+        "spread": spread(z).item(),
     }
 
 
@@ -37,21 +46,19 @@ def between_samples(z: Tensor) -> Tensor:
     return (z.std(0, correction=0) / z.flatten(0, 1).std(0, correction=0).clamp(min=1e-12)).mean()
 
 
-def effective_rank(z: Tensor, eps: float = 1e-7) -> Tensor:
-    """RankMe: exponential of the entropy of the singular values of z (B, D), between 1 and min(B, D).
+def spread(z: Tensor) -> Tensor:
+    """Deviation between samples as a share of the length of the vectors, both as root mean squares; 0 to 1.
 
-    z is centred first, so that a constant offset does not count as a dimension. The rank is 1 if all representations
-    are equal, and NaN if any is NaN. Garrido et al. 2023, "RankMe", eq. 1 (without centring).
+    z: (B, D) or (B, N, D). Tokens are compared at the same position, so that position means do not count. It is 0 if
+    all samples have the same representation, whatever its scale.
     """
     z = z.float()
-    if not z.isfinite().all():
-        return torch.full((), torch.nan, device=z.device)
-    values = torch.linalg.svdvals(z - z.mean(0))
-    total = values.sum()
-    if total <= eps * z.abs().max().clamp(min=1.0) * z.shape[0]:
-        return torch.ones((), device=z.device)
-    share = values / total
-    return torch.exp(-torch.xlogy(share, share).sum())
+    return (z - z.mean(0)).square().mean().sqrt() / z.square().mean().sqrt().clamp(min=1e-12)
+
+
+def dead_dimensions(z: Tensor) -> Tensor:
+    """Share of the D dimensions of z (B, D) that hardly vary: by less than `DEAD` of the entries' root mean square."""
+    return (per_dim_std(z) <= DEAD * z.float().square().mean().sqrt()).float().mean()
 
 
 def uniformity(z: Tensor, t: float = 2.0) -> Tensor:

@@ -1,4 +1,4 @@
-"""Attention weights of an encoder's last block, computed separately because the fast path never forms them."""
+"""Attention weights, computed separately because the fast path never forms them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from anyjepa.nn.packing import Layout
 from anyjepa.nn.positions import rotate
 from anyjepa.nn.vit import ViT
 
@@ -26,7 +27,15 @@ def attended(encoder: ViT, x: Tensor) -> Tensor:
     finally:
         hook.remove()
         encoder.train(was_training)
-    ((values, layout, angles, causal, _),) = inputs
+    (arguments,) = inputs
+    prefix = len(encoder.prefix)
+    return attention_weights(attention, *arguments).mean(1)[:, prefix:, prefix:].mean(1)
+
+
+def attention_weights(
+    attention: Any, values: Tensor, layout: Layout, angles: Tensor | None = None, causal: bool = False, *_: object
+) -> Tensor:
+    """The weights (B, H, L, L) of an `Attention` called with these arguments. No token may be padding."""
     q, k, _ = attention.qkv(layout.pad(values)).unflatten(-1, (3, attention.heads, -1)).permute(2, 0, 3, 1, 4)
     if attention.config.qk_norm != "off":
         q, k = attention.q_norm(q), attention.k_norm(k)
@@ -35,5 +44,4 @@ def attended(encoder: ViT, x: Tensor) -> Tensor:
     scores = (q @ k.transpose(-1, -2)).float() / q.shape[-1] ** 0.5  # (B, H, L, L)
     if causal:
         scores = scores.masked_fill(torch.ones_like(scores, dtype=torch.bool).triu(1), -torch.inf)
-    prefix = len(encoder.prefix)
-    return scores.softmax(-1).mean(1)[:, prefix:, prefix:].mean(1)
+    return scores.softmax(-1)

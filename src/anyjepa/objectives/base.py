@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
+from anyjepa.diagnostics.prediction import Examined
 from anyjepa.masks.base import MaskSampler
 from anyjepa.nn.encoder import Encoder, EncoderConfig
 from anyjepa.objectives.batch import Batch
@@ -85,3 +86,10 @@ class Objective(nn.Module, ABC):
         """Representations to watch for collapse, by name: (S, D) or (B, N, D) each. Here the model's patch tokens."""
         name, encoder = next(iter(self.encoders().items()))
         return {name: encoder(x, start=start).padded().float()}
+
+    def examine(self, batch: Batch) -> Examined | None:
+        """The predictions of a batch and their targets, for diagnostics; None if the objective does not offer them.
+
+        Called without gradients and in evaluation mode, on one rank only, with a part of a micro-batch.
+        """
+        return None

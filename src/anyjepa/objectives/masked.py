@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from math import prod
 from typing import Literal
 
@@ -10,6 +11,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from anyjepa.diagnostics.prediction import Examined
 from anyjepa.masks.base import Masks, members
 from anyjepa.masks.kinds import MasksConfig
 from anyjepa.masks.spans import SpanConfig
@@ -137,3 +139,13 @@ class MaskedPrediction(Objective):
 
     def parts(self) -> dict[str, nn.Module]:
         return {**super().parts(), "predictor": self.predictor}
+
+    def examine(self, batch: Batch) -> Examined:
+        """Of the first group of masks."""
+        masks, grid = batch.masks[0], token_grid(batch.x.shape[2:], self.config.encoder.patch)
+        s_x, places = self.context(batch.x, masks, batch.start)
+        if isinstance(self.config.predictor, DensePredictorConfig):
+            masks = masks.everything(prod(grid))
+        predicted = self.predictor(s_x, places, masks.targets, masks.targets_valid, grid, batch.start)
+        s_y = target_tokens(self.target, self.student, batch.x, batch.start)
+        return Examined(predicted, masks.of(s_y), *masks.places(), s_y, partial(distance, self.config.distance))

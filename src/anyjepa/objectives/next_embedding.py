@@ -14,11 +14,13 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 
 from anyjepa.config import Share
+from anyjepa.diagnostics.prediction import Examined
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.vit import ViT, ViTConfig
 from anyjepa.objectives.base import Objective, ObjectiveConfig, Weights
 from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.losses import Losses
+from anyjepa.objectives.regularisers import Rows
 from anyjepa.objectives.targets import ema_update
 
 
@@ -116,3 +118,15 @@ class NextEmbeddingPrediction(Objective):
         step = next(step for step in count_from(max(1, count // 2048)) if gcd(step, places) == 1)  # so all places occur
         tokens = {"embedding": embedded, "output": outputs}
         return {name: z.flatten(0, 1)[::step] for name, z in tokens.items()} | {"student": outputs.mean(1)}
+
+    def examine(self, batch: Batch) -> Examined:
+        ahead, tokens = self.config.horizon, self.student.embed(batch.x).float()  # (B, N, D)
+        prefix, outputs = self.student.features(batch.x, batch.start)
+        predicted = torch.cat([prefix[:, -1:], outputs], 1)[:, :-ahead]
+        target = Rows.of(tokens[:, ahead - 1 :])
+        position = target.position + ahead - 1
+        return Examined(predicted.flatten(0, 1), target.z, position, target.sample, tokens, _negative_cosine)
+
+
+def _negative_cosine(predicted: Tensor, target: Tensor) -> Tensor:
+    return -F.cosine_similarity(predicted.float(), target.float(), dim=-1).sum()

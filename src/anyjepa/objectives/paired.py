@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from math import prod
 from typing import Literal, Self
@@ -11,6 +12,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from anyjepa.config import Config, Width
+from anyjepa.diagnostics.prediction import Examined
 from anyjepa.nn.conditional import ConditionalPredictor, ConditionalPredictorConfig
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.encoders import AnyEncoderConfig
@@ -166,6 +168,17 @@ class PairedPrediction(Objective):
         second = self.target.encoder if isinstance(self.target, Branch) and self.config.second else None
         parts = {**super().parts(), "predictor": self.predictor, "second": second}
         return {name: part for name, part in parts.items() if part is not None}
+
+    def examine(self, batch: Batch) -> Examined:
+        pair = batch.pair
+        assert pair is not None, "paired prediction needs pairs"
+        s_x = self.branch(batch.x).padded()
+        predicted = s_x if self.predictor is None else self.predictor(s_x, pair.condition, pair.valid)
+        s_y = Rows.of(target := target_tokens(self.target, self.branch, pair.other))
+        changes = self.predictor is not None and self.config.second is None
+        unchanged = target_tokens(self.target, self.branch, batch.x) if changes else None
+        compare = partial(distance, self.config.distance)
+        return Examined(predicted.flatten(0, 1), s_y.z, s_y.position, s_y.sample, target, compare, unchanged)
 
 
 def _projector(config: ProjectorConfig, dim: int) -> nn.Sequential:

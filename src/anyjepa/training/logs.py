@@ -12,11 +12,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from anyjepa.data.files import read_text
-from anyjepa.diagnostics.collapse import collapse_metrics
 from anyjepa.errors import InputError
 from anyjepa.limits import MEMORY
 from anyjepa.objectives.batch import Batch
+from anyjepa.training.config import TrainingConfig
 from anyjepa.training.module import Pretraining
+from anyjepa.training.monitor import StepSizes, monitor
 from anyjepa.writing import replacing
 
 
@@ -39,6 +40,7 @@ class Log(L.Callback):
             self.names = drop_rows_after(self.path, done)
         self.started = trainer.strategy.broadcast(bool(self.names))
         self._since, self._samples = time.perf_counter(), 0
+        self._steps = StepSizes(pl_module.objective)
         self._bar = Progress(
             TextColumn("pretraining"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[terms]}"),
             TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True),
@@ -46,6 +48,18 @@ class Log(L.Callback):
         )  # fmt: skip
         self._task = self._bar.add_task("", total=pl_module.config.steps, completed=done, terms="")
         self._bar.start()
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Batch, batch_idx: int
+    ) -> None:
+        assert isinstance(pl_module, Pretraining)
+        if batch.micro == 0 and trainer.is_global_zero and self._due(pl_module.config, batch.step + 1):
+            self._steps.start()
+
+    def on_before_optimizer_step(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        self._steps.gradient()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: Batch, batch_idx: int
@@ -56,17 +70,20 @@ class Log(L.Callback):
             return
         self._samples += config.batch_size
         self._bar.update(self._task, completed=step)
-        last = step == config.steps or not self.started  # the last or the first row
-        due = last or step % config.monitor_every == 0
+        due = self._due(config, step)
         if due or step % config.log_every == 0:
             self._write(trainer, pl_module, batch, step, due)
+
+    def _due(self, config: TrainingConfig, step: int) -> bool:
+        """Whether to measure signs of collapse after this step: at the first row, regularly, and at the last step."""
+        return not self.started or step % config.monitor_every == 0 or step == config.steps
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if hasattr(self, "_bar"):
             self._bar.stop()
 
     def _write(self, trainer: L.Trainer, module: Pretraining, batch: Batch, step: int, due: bool) -> None:
-        """due: whether to compute the collapse metrics."""
+        """due: whether to measure signs of collapse."""
         terms = {name: _over_ranks(trainer, value) for name, value in module.terms.items()}
         now = time.perf_counter()
         rate = self._samples / (now - self._since)
@@ -74,7 +91,8 @@ class Log(L.Callback):
         row = {"step": step, "loss": sum(terms.values()), **terms, **watched, **module.scheduled, "samples_per_s": rate}
         self.started = True
         if trainer.is_global_zero:
-            self._append(row | monitor(module, batch) if due else row)
+            row |= self._steps.finish() | monitor(module.objective, batch) if due else {}
+            self._append(row)
         for logger in trainer.loggers:
             logger.log_metrics({name: value for name, value in row.items() if name != "step"}, step=step)
         self._bar.update(self._task, terms=f"loss {row['loss']:.4f}  {rate:.1f} samples/s")
@@ -87,16 +105,6 @@ class Log(L.Callback):
             if new:
                 writer.writeheader()
             writer.writerow(row)
-
-
-@torch.no_grad()
-def monitor(module: Pretraining, batch: Batch) -> dict[str, float]:
-    """Collapse metrics of the representations of at most 256 samples of this batch."""
-    start = None if batch.start is None else batch.start[:256]
-    objective = module.objective.eval()  # so that logging does not change the running statistics of a BatchNorm
-    representations = objective.representations(batch.x[:256], start)
-    objective.train()
-    return {f"{kind}_{name}": v for kind, z in representations.items() for name, v in collapse_metrics(z).items()}
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
