@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anyjepa.diagnostics.signs import sign_of
 from anyjepa.report.contents import Contents, Curve
 from anyjepa.report.drawing import SERIES, axes, blank, draw, scale
 from anyjepa.report.markup import Html, figure, join, note, number, tag
@@ -14,15 +15,8 @@ from anyjepa.report.markup import Html, figure, join, note, number, tag
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_COLLAPSE = r"(^|_)(std|rank|uniformity|between)$"
-_SCHEDULE = r"^(lr|weight_decay|momentum|samples_per_s|grad_norm)$"
+_SCHEDULE = r"^(lr|weight_decay|momentum|samples_per_s)$"
 _EXACT = r"^(lr|weight_decay|momentum)$"
-_MEANING = {
-    "std": "Standard deviation of each feature over a batch. If it falls to 0, all inputs get the same representation.",
-    "rank": "Effective rank of the representations. If it falls to 1, they have collapsed onto one direction.",
-    "between": "Share of the variance of tokens that is between samples. If it falls to 0, samples look alike.",
-    "uniformity": "Spread over the unit sphere: 0 if all representations are equal, more negative if they spread out.",
-}
 _WINDOW = 25  # logged steps
 _LARGEST = 1e300  # the axes of larger numbers overflow
 _POINTS = 600
@@ -33,7 +27,7 @@ def training(run: Contents) -> Html:
     columns = drawn_columns(run)
     if not columns:
         return note("There are no curves because metrics.csv is missing or has no complete line.")
-    losses = [name for name in columns if not re.search(f"{_SCHEDULE}|{_COLLAPSE}", name)]
+    losses = [name for name in columns if not re.search(_SCHEDULE, name) and sign_of(name) is None]
     schedules = [name for name in columns if re.search(_SCHEDULE, name)]
     return join(
         [
@@ -47,7 +41,7 @@ def training(run: Contents) -> Html:
 
 def collapse(run: Contents) -> Html:
     """Panels of the statistics that reveal a collapse of the representation."""
-    columns = [name for name in drawn_columns(run) if re.search(_COLLAPSE, name)]
+    columns = [name for name in drawn_columns(run) if sign_of(name) is not None]
     if not columns:
         return note("metrics.csv has no column for the standard deviation, rank or uniformity of representations.")
     return _panels(run, columns, SERIES[2])
@@ -103,7 +97,8 @@ def _caption(name: str, span: str, broken: int, count: int) -> Html:
     parts: list[object] = [tag("strong", name), f" {span}"]
     if broken:
         parts.append(tag("span", f" {broken} of {count} values are not finite or too large to draw", class_="warn"))
-    parts += [tag("span", text, class_="meaning") for key, text in _MEANING.items() if name.endswith(key)]
+    if (sign := sign_of(name)) is not None:
+        parts.append(tag("span", f"{sign.meaning} {sign.source}".strip(), class_="meaning"))
     return join(parts)
 
 

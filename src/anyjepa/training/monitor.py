@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from anyjepa.data.pair import Pair
 from anyjepa.diagnostics.attention import attention_signs
 from anyjepa.diagnostics.collapse import collapse_metrics
 from anyjepa.diagnostics.inputs import input_signs
@@ -52,7 +53,9 @@ def first_samples(batch: Batch, count: int) -> Batch:
     rows = slice(0, count)
     masks = [group.rows(rows) for group in batch.masks]
     start = None if batch.start is None else batch.start[rows]
-    pair = None if batch.pair is None else type(batch.pair)(*(None if a is None else a[rows] for a in batch.pair))
+    pair = None
+    if batch.pair is not None:
+        pair = Pair(batch.pair.other[rows], *(None if part is None else part[rows] for part in batch.pair[1:]))
     x = batch.x[rows]
     return batch._replace(x=x, samples=len(x), targets=[g.count() for g in masks], masks=masks, start=start, pair=pair)
 
