@@ -32,3 +32,10 @@ def test_a_header_of_python_2_is_read_without_a_warning(tmp_path: Path) -> None:
     assert b"(2, 3), }  " in content
     (tmp_path / "a.npy").write_bytes(content.replace(b"(2, 3), }  ", b"(2L, 3L), }"))
     np.testing.assert_array_equal(read_arrays(tmp_path / "a.npy", ["x"])["x"], [[0, 1, 2], [3, 4, 5]])
+
+
+@pytest.mark.parametrize("dtype", [complex, "M8[s]", [("a", "f4")]])
+def test_what_is_neither_a_real_number_nor_text_is_refused(tmp_path: Path, dtype: object) -> None:
+    np.savez(tmp_path / "a.npz", x=np.zeros(3, dtype))
+    with pytest.raises(InputError, match=r"a\.npz: .*'x' holds values of type .* neither real numbers nor text"):
+        read_arrays(tmp_path / "a.npz")

@@ -167,6 +167,29 @@ def test_a_killed_preparation_goes_on_and_gives_the_same_bytes(tmp_path: Path, m
     assert not parts.exists()
 
 
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="Windows has no signal masks")
+def test_a_signal_to_all_processes_ends_with_one_line(tmp_path: Path) -> None:
+    """As from a terminal. The shards that are being written are finished, and no temporary file is left."""
+    folder, output = write_records(tmp_path / "set", 300), tmp_path / "store"
+    arguments = ["data", "prepare", folder, "-o", output, "--leads", ",".join(LEADS), "--workers", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "anyjepa", *map(str, arguments)],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    parts = tmp_path / "store.part"
+    while not list(parts.glob("store/shards/.anyjepa-*/*.f32")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGHUP)
+    _, errors = process.communicate(timeout=60)
+    said = [line for line in errors.splitlines() if line.strip() and not line.lstrip().startswith("shards ")]
+    assert (process.returncode, said) == (129, ["anyjepa: stopped by SIGHUP"])
+    assert len(list(parts.glob("done/*.json"))) == len(list(parts.glob("store/shards/*.f32"))) > 0
+    assert not list(parts.rglob(".anyjepa-*"))
+
+
 def count_shards(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The numbers of the shards that are written from now on."""
     written: list[str] = []

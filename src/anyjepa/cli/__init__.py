@@ -18,8 +18,8 @@ from anyjepa.cli.records import embed, perturb, predict
 from anyjepa.cli.training import demo, pretrain
 from anyjepa.cli.weights import weights_app
 from anyjepa.errors import DataWarning, InputError
+from anyjepa.signals import exiting_on_signals
 from anyjepa.training.cluster import check_ranks
-from anyjepa.training.interrupt import exiting_on_signals
 
 app = typer.Typer(
     help="Self-supervised pretraining with joint-embedding predictive architectures (JEPA).",

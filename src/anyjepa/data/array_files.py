@@ -102,6 +102,8 @@ def _header(file: IO[bytes], member: _Member) -> tuple[tuple[int, ...], np.dtype
     header = io.BytesIO(prefix + file.read(length))
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, _, dtype = read(header)
+    if dtype.kind not in "biufSUO":  # pickled objects are refused when they are read
+        raise ValueError(f"'{member.name}' holds values of type {dtype}, which are neither real numbers nor text")
     expected, rest = math.prod(shape) * dtype.itemsize, member.size - npy.MAGIC_LEN - len(prefix) - length
     if min(shape, default=0) < 0 or (expected != rest and not dtype.hasobject):
         raise ValueError(f"'{member.name}' of shape {shape} takes {expected} bytes, but the file has {rest}")

@@ -9,9 +9,9 @@ import numpy as np
 from torch.utils.data import DataLoader
 
 from anyjepa.objectives.base import Objective
+from anyjepa.signals import ignore_signals
 from anyjepa.training.config import TrainingConfig
 from anyjepa.training.draws import Collate, Crops, DrawnCrops, DrawSampler
-from anyjepa.training.interrupt import ignore_interrupts
 
 
 class PretrainingData(L.LightningDataModule):
@@ -43,7 +43,7 @@ class PretrainingData(L.LightningDataModule):
             batch_sampler=sampler,
             collate_fn=Collate(self.masks, self.grid, sampler, self.stride),  # pyright: ignore[reportArgumentType]
             num_workers=self.config.workers,
-            worker_init_fn=ignore_interrupts,
+            worker_init_fn=ignore_signals,
             persistent_workers=self.config.workers > 0,
             pin_memory=self.trainer.strategy.root_device.type == "cuda",
         )

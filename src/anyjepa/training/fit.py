@@ -17,6 +17,7 @@ from anyjepa.training.config import TrainingConfig
 from anyjepa.training.datamodule import PretrainingData
 from anyjepa.training.draws import Crops
 from anyjepa.training.interrupt import Interrupted, StopRequest
+from anyjepa.training.launch import Launch
 from anyjepa.training.logs import Log
 from anyjepa.training.module import Pretraining
 from anyjepa.training.precision import lightning_precision
@@ -43,7 +44,7 @@ def fit(
     absolute_time: positions of a crop are its places in the record, instead of starting at 0 (ECG-JEPA).
     shares: (N,) unnormalised share of the draws per record; None: equal.
     Raises DivergedError if the loss is not finite, InputError if a checkpoint cannot be read or written, and
-    Interrupted after Ctrl-C, SIGTERM or another of `interrupt.SIGNALS`, once the current step is finished and saved.
+    Interrupted after Ctrl-C, SIGTERM or another of `signals.SIGNALS`, once the current step is finished and saved.
     """
     checkpoints = folder / "checkpoints"
     newest = newest_checkpoint(checkpoints) if resume else None
@@ -53,6 +54,7 @@ def fit(
         check_checkpoint(newest, module)
     with quiet_lightning(), StopRequest() as stop:
         saving = Checkpoints(checkpoints, config.checkpoint_every, config.keep_checkpoints, stop)
+        launch = Launch()
         trainer = L.Trainer(
             accelerator="auto",
             devices=devices,
@@ -66,11 +68,12 @@ def fit(
             enable_progress_bar=False,
             enable_model_summary=False,
             logger=[_logger(name, folder) for name in config.loggers] or False,
-            callbacks=[Log(folder / "metrics.csv", progress), saving],
+            callbacks=[launch, Log(folder / "metrics.csv", progress), saving],
             default_root_dir=folder,
         )
         loader = PretrainingData(config, crops, objective, first_step, absolute_time, shares)
-        trainer.fit(module, datamodule=loader, ckpt_path=newest, weights_only=True)
+        with launch.watched(trainer):
+            trainer.fit(module, datamodule=loader, ckpt_path=newest, weights_only=True)
     if stop.by is not None and (done := saving.stopped or _done_before_end(checkpoints, config.steps)) is not None:
         raise Interrupted(folder, done, stop.by)
     module.check_finite()

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self
 
-# Ctrl-C; docker stop, kubectl, systemd, `timeout` and Slurm; a closed terminal; the warnings of Slurm and Grid Engine
-# before a time limit; Ctrl-Break on Windows. A platform lacks some of them.
-_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU", "SIGBREAK")
-SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
+from anyjepa.signals import SIGNALS
 
 
 class Interrupted(KeyboardInterrupt):
@@ -58,41 +52,3 @@ class StopRequest:
     def _note(self, number: int, _: FrameType | None) -> None:
         self.by = signal.Signals(number)
         self.__exit__()
-
-
-@contextmanager
-def exiting_on_signals() -> Iterator[None]:
-    """Convert signals outside of training to SystemExit, so that temporary files are removed.
-
-    Libraries may wrap or drop that SystemExit; the exit code is still that of the signal.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[signal.Signals] = []
-
-    def leave(number: int, _: FrameType | None) -> None:
-        came.append(signal.Signals(number))
-        sys.exit(128 + number)
-
-    usual = (signal.SIG_DFL, signal.default_int_handler)
-    before = {s: handler for s in SIGNALS if (handler := signal.getsignal(s)) in usual}
-    for one in before:
-        signal.signal(one, leave)
-    try:
-        yield
-    except BaseException:
-        if not came:
-            raise
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
-    if came:
-        print(f"anyjepa: stopped by {came[-1].name}", file=sys.stderr)
-        sys.exit(128 + came[-1])
-
-
-def ignore_interrupts(_: int) -> None:
-    """Ignore signals in workers: a terminal or Slurm signals all processes, but training still needs data."""
-    for one in SIGNALS:
-        signal.signal(one, signal.SIG_IGN)

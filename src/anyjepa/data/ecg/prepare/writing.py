@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import asdict
 from hashlib import blake2b
 from importlib.metadata import version
@@ -51,6 +52,7 @@ from anyjepa.data.ecg.stores.store import (
 )  # fmt: skip
 from anyjepa.data.ecg.wfdb.header import record_files
 from anyjepa.errors import InputError
+from anyjepa.signals import not_passed_on
 from anyjepa.writing import replacing, write_text
 
 ENTRIES_PER_SHARD = 128  # 31 MB for records of 10 s at 500 Hz: the unit of parallel work, which is lost after a kill
@@ -168,8 +170,11 @@ def _each(work: Work, shards: Iterator[tuple[str, list[Entry]]], workers: int) -
             yield _write_shard(work, *shard)
         return
     spawned = multiprocessing.get_context("spawn")  # forking is not safe with the thread of the progress bar
-    with ProcessPoolExecutor(workers, spawned, initializer=_end_with_parent) as pool:
-        waiting = {pool.submit(_write_shard, work, *shard) for shard in islice(shards, 2 * workers)}
+    with ExitStack() as stack:
+        with not_passed_on():  # starts a process that tracks resources, and then unblocks some signals
+            pool = stack.enter_context(ProcessPoolExecutor(workers, spawned, initializer=_end_with_parent))
+        with not_passed_on():  # starts all workers
+            waiting = {pool.submit(_write_shard, work, *shard) for shard in islice(shards, 2 * workers)}
         try:
             while waiting:
                 finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
