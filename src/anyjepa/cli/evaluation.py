@@ -56,15 +56,17 @@ ProtocolOption = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        help="What to train on the labels: linear, knn, attentive, finetune, supervised, or a published protocol (see "
-        "'anyjepa recipes'). For cells: perturbation or proteins.",
+        help="What to train on the labels: linear, knn, attentive, finetune, supervised, dense (single tokens), or a "
+        "published protocol (see 'anyjepa recipes'). For cells: perturbation or proteins.",
         rich_help_panel=PROTOCOL,
     ),
 ]
 LowShotOption = Annotated[
     float | None,
     typer.Option(
-        metavar="N", help="Train on N labels per class (1, 2, 5, ...), or on a share below 1.", rich_help_panel=PROTOCOL
+        metavar="N",
+        help="Train on N labels per class (1, 2, 5, ...; dense: N patients), or on a share below 1.",
+        rich_help_panel=PROTOCOL,
     ),
 ]
 SeedsOption = Annotated[int | None, typer.Option(metavar="N", help="Number of repeats.", rich_help_panel=PROTOCOL)]

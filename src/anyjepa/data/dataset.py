@@ -12,6 +12,7 @@ import numpy as np
 
 from anyjepa.data.labels import LabelTable
 from anyjepa.data.pair import Pair
+from anyjepa.data.places import PlaceLabels
 from anyjepa.errors import DataWarning, InputError, did_you_mean
 
 OnError = Literal["raise", "skip"]
@@ -81,6 +82,17 @@ class Dataset(ABC):
         if task not in self.tables:
             raise InputError(f"evaluate: there is no task '{task}'{did_you_mean(task, list(self.tables))}")
         return self, self.tables[task]
+
+    @property
+    def place_tasks(self) -> tuple[str, ...]:
+        """Names of the tasks for which the data bring a label per place."""
+        return ()
+
+    def places(self, task: str) -> PlaceLabels:
+        """The labels per place of one of `place_tasks`, as the encoder sees the records. Raises InputError."""
+        if not self.place_tasks:
+            raise InputError(f"evaluate: these {self.what[0]} have no labels per place")
+        raise InputError(f"evaluate: there is no task '{task}'{did_you_mean(task, self.place_tasks)}")
 
     def without_short(self, samples: int, on_error: OnError) -> Dataset:
         """Skip records with fewer than `samples` samples along the first axis, or raise InputError.

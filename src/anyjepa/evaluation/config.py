@@ -18,15 +18,18 @@ from anyjepa.evaluation.windows import Windows
 class EvaluationConfig(Config):
     """How encoders are evaluated with labels. Settings of protocols that are not chosen have no effect."""
 
-    protocol: Literal["linear", "knn", "attentive", "finetune", "supervised"] = Field(
+    protocol: Literal["linear", "knn", "attentive", "finetune", "supervised", "dense"] = Field(
         default="linear",
-        description="model that is trained on the labels; supervised: the whole network, from random weights",
+        description="model that is trained on the labels; supervised: the whole network, from random weights; dense: a "
+        "linear probe on single tokens, for data with labels per place",
     )
     preset: str = Field(default="", description="name of the published protocol whose settings these are")
     split: SplitConfig | None = Field(default=None, description="null: the split of the label table, else 5 folds")
     seeds: Repeats = Field(default=3, description="repeats, each with new folds, low-shot draws and random encoders")
     low_shot: PositiveInt | OpenShare | None = Field(
-        default=None, description="labels per class (integer) or a share of the training part; null: all"
+        default=None,
+        description="labels per class (integer; dense: labelled groups, such as patients) or a share of the training "
+        "part; null: all",
     )
     min_count: NonNegativeInt = Field(default=10, description="classes with fewer records are excluded and listed")
     from_scratch: bool = Field(
@@ -36,6 +39,9 @@ class EvaluationConfig(Config):
     linear: LinearProbe = LinearProbe()
     knn: KnnProbe = KnnProbe()
     attentive: AttentiveProbe = AttentiveProbe()
+    dense_offsets: PositiveInt = Field(
+        default=5, description="dense: how often per token onsets and offsets of events are predicted"
+    )
     finetune: Finetune = Finetune()
     supervised: Finetune = Finetune()
     raw_dimensions: PositiveInt = Field(default=1000, description="largest number of features of the raw input")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -45,6 +46,7 @@ class Probed(NamedTuple):
     """Scores of a probe on the test part (N_test, C) and on the validation part, and its settings chosen on the latter.
 
     head: the head on an encoder's tokens, if there is one. encoder: the fine-tuned encoder, if it was trained too.
+    measured: further metrics of the test part by name and class.
     """
 
     scores: np.ndarray
@@ -52,6 +54,7 @@ class Probed(NamedTuple):
     chosen: dict[str, float]
     head: Head | None = None
     encoder: Encoder | None = None
+    measured: Mapping[str, Mapping[str, float]] = {}
 
 
 def linear_probe(x: np.ndarray, values: np.ndarray, split: Split, exclusive: bool, config: LinearProbe) -> Probed:

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from anyjepa.data.dataset import Dataset
 from anyjepa.data.labels import LabelTable, join
+from anyjepa.data.places import PlaceLabels
 from anyjepa.data.samples import Samples, SelectedSamples
 from anyjepa.errors import InputError
 from anyjepa.evaluation.cache import FeatureCache
 from anyjepa.evaluation.config import EvaluationConfig
+from anyjepa.evaluation.dense import DenseStudy
 from anyjepa.evaluation.intervals import Resampled, paired_difference, percentiles
 from anyjepa.evaluation.overlap import exposure
 from anyjepa.evaluation.result import WHAT, Difference, Parts, Result, Row
@@ -56,8 +59,64 @@ def evaluate(
     table, dropped = joined.table.drop_rare(config.min_count)
     place = dict(zip(joined.table.ids, joined.index, strict=True))
     study = Study(SelectedSamples(samples, [place[name] for name in table.ids]), table, config, FeatureCache(cache))
-    origins = [(sources or {}).get(name, "") for name in table.ids]
-    people = [(patients or {}).get(name, group) for name, group in zip(table.ids, table.groups, strict=True)]
+    result = _evaluated(study, candidates, task, data, sources, patients, what, progress, keep)
+    return result.model_copy(
+        update={
+            "dropped": dropped,
+            "unlabelled": len(joined.unlabelled),
+            "absent": len(joined.absent),
+            "examples": {"unlabelled": joined.unlabelled[:5], "absent": joined.absent[:5]},
+        }
+    )
+
+
+def evaluate_places(
+    candidates: Mapping[str, Source],
+    samples: Dataset,
+    labels: PlaceLabels,
+    config: EvaluationConfig,
+    patch: tuple[int, ...],
+    *,
+    task: str = "labels",
+    data: str = "",
+    cache: str | Path | None = None,
+    progress: Callable[[str], None] = lambda row: None,
+) -> Result:
+    """The same for labels per place and protocol 'dense', with tokens instead of records.
+
+    patch: samples per token along each axis, as of the candidates. Raises InputError.
+    """
+    index = {id: place for place, id in enumerate(samples.ids)}
+    absent = tuple(id for id in labels.ids if id not in index)
+    if missing := absent[:1]:
+        raise InputError(f"evaluate: record '{missing[0]}' has labels per place, but is not in the data")
+    chosen = [index[id] for id in labels.ids]
+    groups = tuple(samples.groups[place] for place in chosen)
+    rate = samples.preprocessing.rate
+    study = DenseStudy(SelectedSamples(samples, chosen), labels, groups, patch, rate, config, FeatureCache(cache))
+    sources = dict(zip(samples.ids, samples.source, strict=True))
+    result = _evaluated(study, candidates, task, data, sources, None, ("tokens", samples.what[1]), progress)
+    unlabelled = tuple(id for id in samples.ids if id not in set(labels.ids))
+    examples = {"unlabelled": unlabelled[:5], "absent": ()}
+    return result.model_copy(update={"unlabelled": len(unlabelled), "examples": examples})
+
+
+def _evaluated(
+    study: Study,
+    candidates: Mapping[str, Source],
+    task: str,
+    data: str,
+    sources: Mapping[str, str] | None,
+    patients: Mapping[str, str] | None,
+    what: tuple[str, str],
+    progress: Callable[[str], None],
+    keep: Callable[[Fitted], object] | None = None,
+) -> Result:
+    """The result of a study whose records are all labelled."""
+    table, config = study.table, study.config
+    records, splits = study.by_record()
+    origins = [(sources or {}).get(name, "") for name in records.ids]
+    people = [(patients or {}).get(name, group) for name, group in zip(records.ids, records.groups, strict=True)]
     rows: list[Row] = []
     resampled: dict[str, Resampled] = {}
     notices = []
@@ -70,7 +129,7 @@ def evaluate(
                 keep(study.fitted(outcome, split))
             outcomes.append(outcome._replace(probed=outcome.probed._replace(head=None, encoder=None), encoder=None))
         labelled = any(one.weights == "fine-tuned" for one in outcomes)
-        seen = exposure((one.seen for one in outcomes), study.repeats, table, study.hashes, origins, people, labelled)
+        seen = exposure((one.seen for one in outcomes), splits, records, study.hashes, origins, people, labelled)
         row, resampled[name] = study.row(name, outcomes, control, seen)
         rows.append(row)
         if name in candidates and seen.transductive is not False:
@@ -84,14 +143,13 @@ def evaluate(
         settings=config.model_dump(mode="json"),
         exclusive=table.exclusive,
         classes=table.counts(),
-        dropped=dropped,
+        dropped={},
         unscored=_unscored(rows[0]),
         without_positives=_without_positives(study.repeats, table),
         records=len(table),
         groups=len(set(table.groups)),
-        unlabelled=len(joined.unlabelled),
-        absent=len(joined.absent),
-        examples={"unlabelled": joined.unlabelled[:5], "absent": joined.absent[:5]},
+        unlabelled=0,
+        absent=0,
         parts=_parts(study.repeats[0], table),
         rows=tuple(rows),
         intervals="patients" if isinstance(study.split, Fixed) or len(study.repeats) == 1 else "repeats",

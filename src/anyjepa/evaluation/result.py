@@ -15,7 +15,10 @@ from anyjepa.evaluation.intervals import UNKNOWN, Estimate
 from anyjepa.writing import write_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Group
+    from rich.table import Table
 
 SCHEMA_VERSION = 2
 WHAT = ("records", "patients")
@@ -34,7 +37,10 @@ PROTOCOLS = {
     "attentive": "attentive probe",
     "finetune": "fine-tuning",
     "supervised": "training from scratch",
+    "dense": "linear probe on single tokens",
 }
+EVENTS = "Onsets and offsets within 150 ms: error in ms (mean ± sd), sensitivity, positive predictive value"
+EVENT_HEAD = ("", "class", "onset", "Se", "PPV", "offset", "Se", "PPV")
 _IN_TERMINAL = {  # as many as fit into 80 columns; the report shows all
     True: ("accuracy", "macro_f1", "macro_ece"),  # exclusive classes
     False: ("macro_auprc", "macro_f1", "macro_ece"),
@@ -165,6 +171,25 @@ class Result(Config):
         matches = (difference.estimate for difference in self.differences if difference.minus == row.name)
         return self.shown(next(matches, UNKNOWN))
 
+    def event_rows(self) -> list[list[str]]:
+        """Row, class, and for onsets and offsets the error (mean and standard deviation, ms), sensitivity and PPV.
+
+        Means over repeats; empty for results without events in time.
+        """
+
+        def cells(row: Row, point: str, event: str) -> list[str]:
+            means = [
+                row.class_metrics[f"{point}_{name}"][event].mean for name in ("error_ms", "sd_ms", "sensitivity", "ppv")
+            ]
+            error, deviation, *shares = (float("nan") if mean is None else mean for mean in means)
+            return [f"{error:+.0f} ± {deviation:.0f}", *(f"{share:.3f}" for share in shares)]
+
+        return [
+            [row.title, event, *cells(row, "onset", event), *cells(row, "offset", event)]
+            for row in self.rows
+            for event in row.class_metrics.get("onset_ppv", {})
+        ]
+
     def shown(self, estimate: Estimate) -> Estimate:
         """The estimate with the kind of interval in `intervals`; without one if its width is 0.
 
@@ -242,7 +267,22 @@ def render(result: Result) -> Group:
         cells += [_mean(row.metrics[name]) for name in others]
         table.add_row(row.title, *cells, style="dim" if row.control else "bold")
     notices = [Text(notice, style="bold yellow") for notice in result.notices]
-    return Group(*notices, table, Text(_footnote(result)))
+    return Group(*notices, table, *_events(result), Text(_footnote(result)))
+
+
+def _events(result: Result) -> Iterator[Table]:
+    """Onsets and offsets of events, if the result has them."""
+    from rich import box
+    from rich.table import Table
+
+    if not (rows := result.event_rows()):
+        return
+    table = Table(title=EVENTS, title_justify="left", box=box.HORIZONTALS, collapse_padding=True, padding=(0, 1, 0, 0))
+    for heading in EVENT_HEAD:
+        table.add_column(heading, justify="left" if heading in ("", "class") else "right", no_wrap=heading != "")
+    for row in rows:
+        table.add_row(*row)
+    yield table
 
 
 def _cell(estimate: Estimate, signed: bool = False) -> str:

@@ -75,41 +75,61 @@ Evaluator = Callable[[Split], Outcome]
 
 
 class Study:
-    """Labelled records and their splits, with methods to compute the rows of a result."""
+    """Labelled records and their splits, with methods to compute the rows of a result.
 
-    def __init__(self, samples: Samples, table: LabelTable, config: EvaluationConfig, cache: FeatureCache):
+    record: index of the sample of each row of the table; None: row i is of sample i.
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        table: LabelTable,
+        config: EvaluationConfig,
+        cache: FeatureCache,
+        record: np.ndarray | None = None,
+    ):
         self.samples, self.table, self.config, self.cache = samples, table, config, cache
         self.hashes = signal_hashes(samples)
         self.split = config.split or (Fixed() if table.split is not None else Folds())
         whole = [split for seed in range(config.seeds) for split in splits(table, self.split, seed)]
-        check_leakage(whole, table.groups, self.hashes)
-        self.repeats = whole
-        if config.low_shot is not None:
-            self.repeats = [low_shot(table, split, config.low_shot) for split in whole]
-            warn_of_few(table, whole, config.low_shot)
+        check_leakage(whole, table.groups, self.hashes if record is None else [self.hashes[row] for row in record])
+        self.repeats = whole if config.low_shot is None else self.few(whole, config.low_shot)
+
+    def few(self, whole: Sequence[Split], amount: int | float) -> list[Split]:
+        """The splits with fewer labels."""
+        warn_of_few(self.table, whole, amount)
+        return [low_shot(self.table, split, amount) for split in whole]
+
+    def by_record(self) -> tuple[LabelTable, list[Split]]:
+        """The splits as rows of a table of the samples."""
+        return self.table, self.repeats
 
     def evaluators(self, candidates: Mapping[str, Source]) -> dict[str, tuple[Evaluator, bool]]:
         """Evaluators of all rows by name, and whether they are controls. The candidates come first."""
         if not candidates:
             raise InputError("evaluate: no encoder to evaluate")
         protocol = self.config.protocol
-        first = next(iter(candidates.values()))
-        network = (first if isinstance(first, Candidate) else first(self.repeats[0])).encoder
+        network = self.network(candidates)
         scratch = {"from scratch (same network, labels only)": self._random(network, self.train)}
         raw = self._raw()
         if protocol == "supervised":
-            return _named(scratch, False) | _named(raw, True)
+            return named(scratch, False) | named(raw, True)
         probe = self.train if protocol == "finetune" else self.probe
-        rows = _named({name: self._evaluator(source, probe) for name, source in candidates.items()}, False)
+        rows = named({name: self._evaluator(source, probe) for name, source in candidates.items()}, False)
         if protocol == "finetune":
-            return rows | _named(scratch | raw, True)
+            return rows | named(scratch | raw, True)
         if protocol == "attentive":
             linear = {
                 f"{name}, linear probe": self._evaluator(source, self.linear) for name, source in candidates.items()
             }
-            rows |= _named(linear, False)
+            rows |= named(linear, False)
         controls = {"random init (same network)": self._random(network, self.probe)} | raw
-        return rows | _named(controls | (scratch if self.config.from_scratch else {}), True)
+        return rows | named(controls | (scratch if self.config.from_scratch else {}), True)
+
+    def network(self, candidates: Mapping[str, Source]) -> Encoder:
+        """The encoder of the first candidate, whose network the controls have."""
+        first = next(iter(candidates.values()))
+        return (first if isinstance(first, Candidate) else first(self.repeats[0])).encoder
 
     def probe(self, encoder: Encoder, split: Split) -> Probed:
         """Train the configured probe on the frozen encoder."""
@@ -174,7 +194,8 @@ class Study:
             draws = resampled.overall.get(metric) if label is None else None
             if label is not None and metric in resampled.classes:
                 draws = resampled.classes[metric][:, classes.index(label)]
-            return estimate([number(value) for value in of], self.split.overlap, (0, 1), percentiles(draws))
+            limits = (-np.inf, np.inf) if metric.endswith("_ms") else (0, 1)
+            return estimate([number(value) for value in of], self.split.overlap, limits, percentiles(draws))
 
         values, scores = (np.concatenate(parts) for parts in zip(*((t.values, t.scores) for t in tests), strict=True))
         row = Row(
@@ -184,7 +205,7 @@ class Study:
             transductive=seen.transductive,
             repeats=tuple(repeats),
             metrics={metric: over(metric) for metric in repeats[0].metrics},
-            class_metrics={m: {label: over(m, label) for label in classes} for m in repeats[0].class_metrics},
+            class_metrics={m: {label: over(m, label) for label in of} for m, of in repeats[0].class_metrics.items()},
             reliability=reliability(values, scores),
             class_reliability={label: reliability(values[:, c], scores[:, c]) for c, label in enumerate(classes)},
         )
@@ -203,7 +224,8 @@ class Study:
             seed=split.seed,
             fold=split.fold,
             metrics={metric: _finite(float(value[0])) for metric, value in overall.items()},
-            class_metrics={metric: self._by_class(values[0]) for metric, values in of_classes.items()},
+            class_metrics={metric: self._by_class(values[0]) for metric, values in of_classes.items()}
+            | {metric: {name: _finite(v) for name, v in of.items()} for metric, of in probed.measured.items()},
             thresholds=None if thresholds is None else self._by_class(thresholds),
             chosen=probed.chosen,
         )
@@ -250,7 +272,8 @@ class Study:
         return self.cache.get(cache_key(kind, encoder, self.hashes, self.config.windows), compute)
 
 
-def _named(evaluators: Mapping[str, Evaluator], control: bool) -> dict[str, tuple[Evaluator, bool]]:
+def named(evaluators: Mapping[str, Evaluator], control: bool) -> dict[str, tuple[Evaluator, bool]]:
+    """The evaluators, and whether they are controls."""
     return {name: (evaluator, control) for name, evaluator in evaluators.items()}
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anyjepa.evaluation.intervals import Estimate
-from anyjepa.evaluation.result import TITLES, Result, Row, first_of
+from anyjepa.evaluation.result import EVENT_HEAD, EVENTS, TITLES, Result, Row, first_of
 from anyjepa.report.contents import Contents
 from anyjepa.report.drawing import INK, MARKERS, MUTED, SERIES, SURFACE, axes, blank, draw
 from anyjepa.report.estimates import auroc, mean_text, range_text, text, title
@@ -51,6 +51,8 @@ def _evaluation(result: Result) -> Html:
         tag("p", _tested(result)),
         table(head, cells, f"Means. Intervals: {result.basis}. Differences are in macro AUROC, paired."),
     ]
+    if events := result.event_rows():
+        parts.append(table(list(EVENT_HEAD), events, f"{EVENTS}. Means over repeats."))
     drawn = [row for row in result.rows if auroc(result, row).mean is not None]
     if drawn:
         alt = f"{title(result)}, macro AUROC: " + "; ".join(f"{row.title} {text(auroc(result, row))}" for row in drawn)

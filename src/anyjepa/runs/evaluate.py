@@ -13,6 +13,7 @@ from anyjepa.config import validated
 from anyjepa.data.dataset import Dataset, OnError
 from anyjepa.data.labels import LabelTable
 from anyjepa.data.modalities import modality_of
+from anyjepa.data.places import PlaceLabels
 from anyjepa.data.records import Records, as_paths, refuse_for_files
 from anyjepa.data.samples import signal_hashes
 from anyjepa.data.split_files import with_split
@@ -64,10 +65,11 @@ def evaluate(
 
     data: files or folders, or records in memory as for `pretrain`; without data, a run is evaluated on the embedded
     data set of its recipe, where training and test patients differ. A run that held records out is tested on these,
-    unless the labels have a split or `folds` is set. protocol: linear, knn, attentive, finetune,
-    supervised, or the name of a published one (`anyjepa recipes` lists them). task: a task of the data. labels: the
-    class of each record in memory, or a `LabelFile` or `LabelTable`. groups, ids, fs, leads: of records in memory, see
-    `pretrain`. unit: of ECGs; of files, it replaces the unit in them. folds: number of folds for cross-validation.
+    unless the labels have a split or `folds` is set. protocol: linear, knn, attentive, finetune, supervised, dense, or
+    the name of a published one (`anyjepa recipes` lists them). task: a task of the data. labels: the class of each
+    record in memory, or a `LabelFile` or `LabelTable`; for dense a `PlaceLabels`. groups, ids, fs, leads: of records in
+    memory, see `pretrain`. unit: of ECGs; of files, it replaces the unit in them. folds: number of folds for
+    cross-validation.
     on_error: raise an error for a record that cannot be read or prepared, or skip it with a warning. seeds, low_shot,
     min_count, from_scratch, bootstrap: keys of `EvaluationConfig`, which override those of the recipe or the protocol.
     settings: all other keys, as a nested table; progress: called with each row's name before it is computed.
@@ -79,20 +81,23 @@ def evaluate(
     paths = as_paths(data)
     if save_classifier:
         refuse_other_model(Path(save_classifier))
+    usual = _protocol(protocol, run.recipe.evaluation if run else EvaluationConfig(), loaded)
+    dense = usual.protocol == "dense"
+    if dense and save_classifier:
+        raise InputError("evaluate: a probe on single tokens cannot be saved as a classifier; choose another protocol")
     options = {"fs": fs, "leads": leads, "unit": unit}
-    of_file = labels if isinstance(labels, (LabelFile, LabelTable)) else None
+    of_file = labels if isinstance(labels, (LabelFile, LabelTable, PlaceLabels)) else None
     own = None if of_file is not None else labels
     if paths is None:
         records = Records.of(data, labels=own, groups=groups, ids=ids)
         if on_error == "skip":
             raise InputError("on_error: skip is for files; remove records in memory that cannot be used")
-        samples, table, task = labelled_records(loaded, records, task, of_file, options)
+        samples, table, task = labelled_records(loaded, records, task, of_file, options, dense)
     else:
         refuse_for_files({"labels": own, "groups": groups, "ids": ids, "fs": fs, "leads": leads})
-        samples, table, task = labelled(loaded, run, paths, task, of_file, unit=unit, on_error=on_error)
-    if run and table.split is None and (parts := run.split()):
+        samples, table, task = labelled(loaded, run, paths, task, of_file, unit=unit, on_error=on_error, dense=dense)
+    if run and isinstance(table, LabelTable) and table.split is None and (parts := run.split()):
         table = _split(table, parts, samples, run)
-    usual = _protocol(protocol, run.recipe.evaluation if run else EvaluationConfig(), loaded)
     chosen = {
         "seeds": seeds,
         "low_shot": low_shot,
@@ -110,26 +115,33 @@ def evaluate(
     unit_read = f", read as {unit}" if unit and paths is not None else ""
     what = f"{requested.title} of {task} on {where}{unit_read}"
     keep = partial(write_classifier, Path(save_classifier), loaded.loaded, what, samples) if save_classifier else None
-    result = protocols.evaluate(
-        {f"pretrained ({loaded.loaded.weights})": candidate},
-        samples,
-        table,
-        config,
-        task=task,
-        data=(", ".join(str(p) for p in paths or ()) or origin) + unit_read,
-        sources={} if paths is None else dict(zip(samples.ids, samples.source, strict=True)),
-        patients=dict(zip(samples.ids, samples.groups, strict=True)),
-        what=words,
-        cache=run.folder / "features" if run else None,
-        progress=progress,
-        keep=keep,
-    )
+    named = {
+        "task": task,
+        "data": (", ".join(str(p) for p in paths or ()) or origin) + unit_read,
+        "cache": run.folder / "features" if run else None,
+        "progress": progress,
+    }
+    candidates = {f"pretrained ({loaded.loaded.weights})": candidate}
+    if isinstance(table, PlaceLabels):
+        result = protocols.evaluate_places(candidates, samples, table, config, loaded.encoder.config.patch, **named)
+    else:
+        result = protocols.evaluate(
+            candidates,
+            samples,
+            table,
+            config,
+            sources={} if paths is None else dict(zip(samples.ids, samples.source, strict=True)),
+            patients=dict(zip(samples.ids, samples.groups, strict=True)),
+            what=words,
+            keep=keep,
+            **named,
+        )
     if run:
-        arrays = None if paths is not None else (signal_hashes(samples), table.values.tolist(), table.groups)
+        arrays = None if paths is not None else (signal_hashes(samples), *_in_full(table))
         hidden = _hidden(requested, usual, of_file, paths or (), unit, arrays)
         stem = name or _name(requested, task, paths, loaded.loaded.weights, hidden)
         result.to_json(run.results / f"{stem}.json")
-        if config.protocol == "linear":
+        if config.protocol == "linear" and isinstance(table, LabelTable):
             keep_embedding(run, loaded, samples, table, config.windows)
     return result
 
@@ -186,10 +198,17 @@ def _name(config: EvaluationConfig, task: str, paths: Sequence[Path] | None, wei
     return "-".join(filter(None, (re.sub(r"[^\w.]+", "-", shown).strip("-")[:100], hidden)))
 
 
+def _in_full(table: LabelTable | PlaceLabels) -> tuple[object, object]:
+    """Labels as lists, whose text is not abbreviated, and groups or ids."""
+    if isinstance(table, PlaceLabels):
+        return [array.tolist() for array in table.labels], table.ids
+    return table.values.tolist(), table.groups
+
+
 def _hidden(
     requested: EvaluationConfig,
     usual: EvaluationConfig,
-    labels: LabelFile | LabelTable | None,
+    labels: LabelFile | LabelTable | PlaceLabels | None,
     paths: Sequence[Path],
     unit: str | float | None,
     arrays: object,
@@ -199,7 +218,7 @@ def _hidden(
     if isinstance(labels, LabelFile):
         table = {**vars(labels), "path": labels.file.resolve(), "target": labels.targets}
     elif labels is not None:
-        table = {**vars(labels), "values": labels.values.tolist()}
+        table = {**vars(labels), "values": _in_full(labels)[0]}
     settings, plain = (c.model_dump(exclude={"protocol", "low_shot"}) for c in (requested, usual))
     others = {key: value for key, value in settings.items() if value != plain[key]}
     if table is None and not paths and arrays is None and unit is None and not others:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from anyjepa.data.dataset import Dataset, OnError, warn_of_skipped
 from anyjepa.data.labels import LabelTable, read_label_table
 from anyjepa.data.modalities import evaluation_data
+from anyjepa.data.places import PlaceLabels
 from anyjepa.data.records import Records
 from anyjepa.errors import DataWarning, InputError
 from anyjepa.runs.folder import Run
@@ -41,7 +42,7 @@ class Labelled(NamedTuple):
     """Prepared records, their labels, and what the labels are called."""
 
     samples: Dataset
-    table: LabelTable
+    table: LabelTable | PlaceLabels
     task: str
 
 
@@ -50,15 +51,16 @@ def labelled(
     run: Run | None,
     paths: Sequence[Path],
     task: str | None,
-    labels: LabelFile | LabelTable | None,
+    labels: LabelFile | LabelTable | PlaceLabels | None,
     *,
     unit: str | float | None = None,
     on_error: OnError = "raise",
+    dense: bool = False,
 ) -> Labelled:
     """The records in `paths`, or the embedded data set of a run's recipe, and their labels.
 
-    task: one of those that the data have; labels: a table instead. Raises InputError. Issues a DataWarning for the
-    embedded data set of a run that was trained on other data.
+    task: one of those that the data have; labels: a table instead; dense: labels per place. Raises InputError. Issues a
+    DataWarning for the embedded data set of a run that was trained on other data.
     """
     if not paths:
         _check_embedded(run)
@@ -66,6 +68,8 @@ def labelled(
     samples = evaluation_data(model.preprocessing, paths, config, on_error, {"unit": unit})
     samples = samples.without_short(model.encoder.config.patch[0], on_error)
     warn_of_skipped(samples.skipped)
+    if dense:
+        return _per_place(samples, task, labels)
     if labels is not None:
         return Labelled(samples, _table(labels, _groups(samples)), _title(labels))
     task = task or _only(samples.tasks)
@@ -73,10 +77,17 @@ def labelled(
 
 
 def labelled_records(
-    model: Model, records: Records, task: str | None, labels: LabelFile | LabelTable | None, options: Mapping[str, Any]
+    model: Model,
+    records: Records,
+    task: str | None,
+    labels: LabelFile | LabelTable | PlaceLabels | None,
+    options: Mapping[str, Any],
+    dense: bool = False,
 ) -> Labelled:
     """The same of records in memory, whose labels are their own unless `labels` is a table. Raises InputError."""
     samples = records.dataset(model.prepared(records.raw, **options), model.preprocessing)
+    if dense:
+        return _per_place(samples, task, labels)
     table = _table(labels, _groups(samples)) if labels is not None else records.table(samples)
     if table is not None:
         return Labelled(samples, table, "labels" if labels is None else _title(labels))
@@ -84,6 +95,17 @@ def labelled_records(
         raise InputError("evaluate: pass labels, one class per record")
     task = task or _only(samples.tasks)
     return Labelled(*samples.for_task(task), task)
+
+
+def _per_place(samples: Dataset, task: str | None, labels: object) -> Labelled:
+    """The labels per place of a data set, or those that were passed."""
+    if isinstance(labels, PlaceLabels):
+        return Labelled(samples, labels, "labels")
+    if labels is not None:
+        raise InputError("evaluate: protocol dense needs labels per place, not one class per record")
+    if task is None and len(samples.place_tasks) == 1:
+        task = samples.place_tasks[0]
+    return Labelled(samples, samples.places(task or ""), task or "")
 
 
 def _groups(samples: Dataset) -> dict[str, str] | None:
@@ -102,8 +124,10 @@ def _check_embedded(run: Run | None) -> None:
         )
 
 
-def _table(labels: LabelFile | LabelTable, groups: dict[str, str] | None) -> LabelTable:
+def _table(labels: LabelFile | LabelTable | PlaceLabels, groups: dict[str, str] | None) -> LabelTable:
     """Read labels. groups: group of each id, if the data have groups."""
+    if isinstance(labels, PlaceLabels):
+        raise InputError("evaluate: labels per place need protocol dense")
     if isinstance(labels, LabelTable):
         return labels
     by: Any = labels.split_by
@@ -119,7 +143,7 @@ def _only(names: Sequence[str]) -> str:
     return names[0]
 
 
-def _title(labels: LabelFile | LabelTable) -> str:
-    if isinstance(labels, LabelTable):
+def _title(labels: LabelFile | LabelTable | PlaceLabels) -> str:
+    if not isinstance(labels, LabelFile):
         return "labels"
     return f"{labels.targets[0]} ({labels.file.stem})" if len(labels.targets) == 1 else labels.file.stem

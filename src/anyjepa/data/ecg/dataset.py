@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from math import ceil, floor
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -11,10 +12,13 @@ import numpy as np
 from anyjepa.data.dataset import Dataset, OnError
 from anyjepa.data.ecg import beats
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing, absent_leads, derived_leads
-from anyjepa.data.ecg.recording import Recording
+from anyjepa.data.ecg.recording import Delineation, Recording
 from anyjepa.data.ecg.tasks import TaskTables
 from anyjepa.data.labels import LabelTable
+from anyjepa.data.places import UNLABELLED, PlaceLabels
 from anyjepa.errors import InputError
+
+WAVES = ("P", "QRS", "T")
 
 
 class Aligned(NamedTuple):
@@ -169,6 +173,19 @@ class EcgDataset(Dataset):
             source=tuple(self.source[place] for place in places),
         )
 
+    @property
+    def place_tasks(self) -> tuple[str, ...]:
+        return ("waves",) if any(recording.waves for recording in self.tables.recordings) else ()
+
+    def places(self, task: str) -> PlaceLabels:
+        """P, QRS, T or none of them at each sample of the records whose waves are annotated (LUDB: in lead II)."""
+        if task not in self.place_tasks:
+            return super().places(task)
+        annotated = {r.id: r.waves() for r in self.tables.recordings if r.waves}
+        signals = [(id, signal) for id, signal in zip(self.ids, self.signals, strict=True) if id in annotated]
+        labels = [_per_sample(annotated[id], signal.shape[1], self.preprocessing.fs) for id, signal in signals]
+        return PlaceLabels(tuple(id for id, _ in signals), ("none", *WAVES), labels, events=WAVES)
+
     def without_short(self, samples: int, on_error: OnError) -> EcgDataset:
         fs, where = self.preprocessing.fs, {r.id: r.where for r in self.tables.recordings}
         short = {
@@ -199,6 +216,20 @@ class EcgDataset(Dataset):
         hidden = rng.random(len(crop)) < self.hide_leads
         hidden[rng.choice(there)] = False
         return np.where(hidden[:, None], np.float32(np.nan), crop)
+
+
+def _per_sample(waves: Delineation, samples: int, fs: float) -> np.ndarray:
+    """(T,) int8: 0 for no wave, 1 + the place in `WAVES`, or UNLABELLED."""
+    labels = np.full(samples, UNLABELLED, np.int8)
+    labels[_samples(*waves.scope, fs)] = 0
+    for name, onset, offset in zip(waves.names, waves.onsets, waves.offsets, strict=True):
+        labels[_samples(onset, offset, fs)] = 1 + WAVES.index(name) if name else UNLABELLED
+    return labels
+
+
+def _samples(begin_s: float, end_s: float, fs: float) -> slice:
+    """The samples from `begin_s` to `end_s`."""
+    return slice(max(0, ceil(begin_s * fs - 1e-6)), max(0, floor(end_s * fs + 1e-6) + 1))
 
 
 def _note(recording: Recording, leads: Sequence[str]) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -35,6 +35,15 @@ class Annotations:
     symbols: tuple[str, ...]
 
 
+class Delineation(NamedTuple):
+    """P, QRS and T waves, in s from the start of a record. What is outside of `scope` is not annotated."""
+
+    names: tuple[str, ...]  # 'P', 'QRS' or 'T' of each, '' for one that is unknown
+    onsets: np.ndarray  # (n,)
+    offsets: np.ndarray  # (n,)
+    scope: tuple[float, float]
+
+
 @dataclass(frozen=True, eq=False)
 class Recording:
     """One ECG as read. Lead names are made canonical; InputError if the parts do not fit together.
@@ -54,6 +63,7 @@ class Recording:
     split: Part | None = None  # the part that the source publishes it in
     likelihoods: Mapping[str, float] = field(default_factory=dict)  # of statements, percent, where the source says
     annotations: Annotations | None = None
+    waves: Callable[[], Delineation] | None = None  # reads the waves that are annotated; raises InputError
     highpass_hz: float | None = None  # cut-off of the filter that was applied (`preprocessing.highpass`)
     other_channels: tuple[str, ...] = ()  # channels of the file that were left out because they are not ECG leads
     file: str = ""  # file for error messages

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.ecg.sets.layout import Entry, refused
+from anyjepa.data.ecg.wfdb.annotations import read_annotations
 from anyjepa.data.ecg.wfdb.header import read_header
-from anyjepa.data.ecg.wfdb.records import read_annotations, read_wfdb
+from anyjepa.data.ecg.wfdb.records import read_wfdb
 from anyjepa.errors import InputError
 
 _TRAIN = "101 106 108 109 112 114 115 116 118 119 122 124 201 203 205 207 208 209 215 220 223 230"

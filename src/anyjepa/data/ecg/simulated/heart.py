@@ -54,6 +54,10 @@ class Waves:
     def times(self, gain: float) -> Waves:
         return replace(self, vector=self.vector * gain)
 
+    def only(self, rows: slice) -> Waves:
+        """Some of the bumps."""
+        return Waves(*(getattr(self, f.name)[rows] for f in fields(Waves)))
+
     def after(self, seconds: float) -> Waves:
         return replace(self, centre=self.centre + seconds)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
@@ -16,7 +17,7 @@ from pydantic import Field, model_validator
 
 from anyjepa.config import Config, Share
 from anyjepa.data.ecg.leads import LEADS
-from anyjepa.data.ecg.recording import Recording
+from anyjepa.data.ecg.recording import Delineation, Recording
 from anyjepa.data.ecg.simulated.heart import Chance, Condition, Heart, Waves, draw_heart
 from anyjepa.data.ecg.simulated.people import as_person, noise_level
 from anyjepa.data.ecg.simulated.recorder import noise, twelve_leads
@@ -119,7 +120,7 @@ def _records(
         heart = as_person(heart, condition, config.spread, rng)
     for number in range(config.records_per_patient):
         level = noise_level(config.noise, config.spread, rng) if config.spread else config.noise
-        beats, dipole = _record(heart, config, rng)
+        beats, dipole, waves = _record(heart, config, rng)
         signal = twelve_leads(heart.projection @ dipole + noise(rng, dipole.shape[1], config.fs, level))
         recording = Recording(
             id=f"{name}-{number}",
@@ -129,12 +130,13 @@ def _records(
             patient=name,
             statements=frozenset([condition]),
             source="simulator",
+            waves=partial(Delineation, *waves, (0.0, config.duration_s)),
         )
         yield recording, beats
 
 
-def _record(heart: Heart, config: SimulatorConfig, rng: np.random.Generator) -> tuple[Beats, np.ndarray]:
-    """The beats and the dipole (3, T) of one record."""
+def _record(heart: Heart, config: SimulatorConfig, rng: np.random.Generator) -> tuple[Beats, np.ndarray, tuple]:
+    """The beats, the dipole (3, T), and names, onsets and offsets of the waves of one record."""
     beats, breath = _rhythm(heart, config.duration_s, rng)
     canvas = _Canvas(config.fs, round(config.fs * config.duration_s))
     if heart.atria:
@@ -148,7 +150,30 @@ def _record(heart: Heart, config: SimulatorConfig, rng: np.random.Generator) -> 
         canvas.draw(beats.onsets[beats.ventricular], heart.ectopic)
     if heart.fibrillation_mv:
         canvas.dipole += heart.fibrillation_mv * _fibrillation(canvas.time, rng)
-    return beats, canvas.dipole
+    return beats, canvas.dipole, _waves(heart, beats, stretch[conducted])
+
+
+def _waves(heart: Heart, beats: Beats, stretch: np.ndarray) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    """Names, onsets and offsets of all waves. A bump begins and ends two standard deviations from its centre."""
+
+    def spans(name: str, starts: np.ndarray, waves: Waves, stretch: np.ndarray | float = 1.0) -> tuple:
+        begin, end = (waves.centre - 2 * waves.rise).min(), (waves.centre + 2 * waves.fall).max()
+        return (name,) * len(starts), starts + stretch * begin, starts + stretch * end
+
+    conducted, ectopic = beats.onsets[~beats.ventricular], beats.onsets[beats.ventricular]
+    parts = [
+        (("QRS",) * len(conducted), conducted, conducted + beats.qrs_s),
+        spans("T", conducted + beats.qrs_s, heart.recovery.only(slice(1)), stretch),
+    ]
+    if heart.atria:
+        parts.append(spans("P", beats.p_onsets, heart.atria))
+    if heart.ectopic:
+        parts += [
+            spans("QRS", ectopic, heart.ectopic.only(slice(-1))),
+            spans("T", ectopic, heart.ectopic.only(slice(-1, None))),
+        ]
+    names, onsets, offsets = zip(*parts, strict=True)
+    return sum(names, ()), np.concatenate(onsets), np.concatenate(offsets)
 
 
 def _rhythm(heart: Heart, duration_s: float, rng: np.random.Generator) -> tuple[Beats, np.ndarray]:

@@ -8,19 +8,19 @@ others, returns level 5 MATLAB files as raw bytes, and does not verify checksums
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from anyjepa.data.ecg.leads import FRANK, LEADS, canonical_lead
-from anyjepa.data.ecg.recording import Annotations, Recording, check_rate, millivolts_per
+from anyjepa.data.ecg.recording import Recording, check_rate, millivolts_per
+from anyjepa.data.ecg.wfdb.annotations import read_waves
 from anyjepa.data.ecg.wfdb.header import GAP, Header, Signal, comment_fields, read_header
 from anyjepa.data.ecg.wfdb.samples import INVALID, read_samples
-from anyjepa.data.files import regular_size
-from anyjepa.errors import InputError, reason
+from anyjepa.errors import InputError
 from anyjepa.limits import MEMORY
 
 # Other names of ECG leads, and names of other signals in volts or without a unit (which means mV).
@@ -64,35 +64,12 @@ def read_wfdb(
         source="ludb" if is_ludb else source,
         age=age,
         sex=sex,
+        waves=partial(read_waves, path.with_suffix(".ii"), leads.fs, len(next(iter(leads.rows.values()))))
+        if is_ludb
+        else None,
         other_channels=leads.others,
         file=str(path),
     )
-
-
-def read_annotations(path: Path, samples: int) -> Annotations:
-    """An annotation file, as `100.atr`, of a record of so many samples. InputError if it is missing or another's."""
-    if not path.exists():
-        raise InputError(f"{path}: there is no such file; it must hold the annotations of record {path.stem}")
-    regular_size(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import wfdb
-
-            marks: Any = wfdb.rdann(str(path.with_suffix("")), path.suffix[1:])
-        places, symbols = np.asarray(marks.sample, np.int64), tuple(map(str, marks.symbol))
-    except ImportError as error:
-        raise InputError(f"{path}: needs the wfdb package: pip install 'anyjepa[ecg]'") from error
-    except Exception as error:  # wfdb raises whatever its parsing and NumPy raise
-        raise InputError(f"{path}: is not an annotation file ({type(error).__name__}: {reason(error)})") from error
-    if not len(places):
-        raise InputError(f"{path}: has no annotation")
-    if places.min() < 0 or places.max() >= samples or (np.diff(places) < 0).any():
-        raise InputError(
-            f"{path}: annotates samples {places.min()} to {places.max()}, the record has {samples}; "
-            "it belongs to another record, or is damaged"
-        )
-    return Annotations(places, symbols)
 
 
 def _read_leads(path: Path, header: Header, unit: str | float | None) -> _Leads:
