@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from anyjepa.data.labels import LabelTable
@@ -89,3 +91,24 @@ def test_records_that_were_seen_are_counted_before_sources():
     assert str(exposure([known], split, TABLE, ["d0", "d1", "d2", "d3"], PTB_XL)).startswith(
         "TRANSDUCTIVE: pretraining saw 1"
     )
+
+
+def test_a_shared_model_knows_patients_by_the_signals_of_their_other_records():
+    digests = ["d0", "d1", "d2", "d3"]
+    shared = TrainingRecords.of(["r9"], ["x"], ["d1"]).without_names()
+    split = [Split(np.array([0]), np.array([3]), np.array([2]), seed=0)]
+    found = exposure([shared], split, TABLE, digests)
+    assert (found.seen, found.tested) == (1, 1)  # r2, of the patient of r1
+    split = [Split(np.array([0]), np.array([1]), np.array([3]), seed=0)]
+    assert exposure([shared], split, TABLE, digests).transductive is False
+
+
+def test_a_shared_model_that_met_no_signal_cannot_say_whether_it_met_the_patients():
+    shared = TrainingRecords.of(["r0"], TABLE.groups, ["other"]).without_names()
+    found = exposure([shared] * 2, SPLITS, TABLE, ["d0", "d1", "d2", "d3"])
+    assert str(found) == (
+        "unknown whether pretraining saw test records: its folder has no names of patients; evaluate the run folder, "
+        "which has"
+    )
+    alone = replace(TABLE, groups=TABLE.ids)  # no patients who could have other records
+    assert exposure([shared] * 2, SPLITS, alone, ["d0", "d1", "d2", "d3"]).transductive is False

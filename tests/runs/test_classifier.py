@@ -121,11 +121,8 @@ def test_its_folder_says_what_it_is(kept, tiny_run, labels):
     assert "Its head is the linear probe of labels on embedded ECGs, trained on" in card
     assert "Threshold 0.5, because the validation data have no positives: rest." in card
     assert "predict_classes" in card
-    used = [name for name, part in zip(labels.ids, labels.split, strict=True) if part != "test"]
-    new = set(used) - set(before.records.saw_ids(used))
-    assert new
-    assert model.loaded.records.saw_ids(used) == used  # the head has seen what it was trained on and chosen by
-    assert set(before.records.ids) < set(model.loaded.records.ids)
+    assert set(before.records.signals) < set(model.loaded.records.signals)  # and what the head was trained on
+    assert (before.records.named, model.loaded.records.named) == (True, False)  # a run, and a folder to share
     assert (before.records.sources, model.loaded.records.sources) == (("simulator",), ("simulator",))
 
 
@@ -176,7 +173,6 @@ def test_a_fine_tuned_model_knows_its_labelled_records_and_where_they_are_from(t
     anyjepa.evaluate(anyjepa.load(tiny_run), data, **asked, save_classifier=tmp_path / "tuned")
     tuned = anyjepa.load(tmp_path / "tuned")
     assert tuned.loaded.records.sources == ("mine", "simulator")
-    assert "mine/2" in tuned.loaded.records.saw_groups(["mine/2"])
     swapped = replace(labels, split=tuple({"test": "train", "train": "test"}.get(part, part) for part in labels.split))
     result = anyjepa.evaluate(tuned, data, labels=swapped, min_count=0, seeds=1)
     assert "CONTAMINATED: pretraining or fine-tuning saw" in result.notices[0]

@@ -36,7 +36,7 @@ def pristine(objective: MaskedPrediction, tmp_path_factory: pytest.TempPathFacto
         objective,
         {"kind": "ecg", "fs": 500.0, "leads": ["I", "II"], "note": "Ångström"},
         Provenance(steps=7, data="ten records", recipe="small"),
-        TrainingRecords.of(["a", "b"], ["patient 1"]),
+        TrainingRecords.of(["a", "b"], ["patient 1"], ["digest"], ["mine"]),
     )
 
 

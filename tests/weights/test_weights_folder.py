@@ -48,8 +48,9 @@ def test_round_trip(pristine: Path, objective: MaskedPrediction):
     assert model.provenance.steps == 7
     assert model.head is None
     assert model.records is not None
-    assert model.records.saw_ids(["b", "c"]) == ["b"]
-    assert model.records.saw_groups(["patient 1", "patient 2"]) == ["patient 1"]
+    assert (model.records.ids, model.records.groups, model.records.named) == ((), (), False)  # not to be shared
+    assert model.records.saw_signals(["digest", "other"]) == ["digest"]
+    assert model.records.sources == ("mine",)
 
 
 def test_files_are_what_the_format_says(pristine: Path):

@@ -18,6 +18,11 @@ class Seen(Protocol):
     """Interface of the records that an encoder was pretrained on, such as `weights.model.TrainingRecords`."""
 
     @property
+    def named(self) -> bool:
+        """Whether records and groups can be recognised by name."""
+        ...
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """Names of the data sets or folders, if they are known."""
         ...
@@ -38,6 +43,7 @@ class Seen(Protocol):
 class Nothing:
     """`Seen` for random weights."""
 
+    named = True
     sources: tuple[str, ...] = ()
 
     def saw_ids(self, ids: Iterable[str]) -> list[str]:
@@ -104,9 +110,10 @@ def exposure(
     """Count the test records that pretraining saw.
 
     seen: records that the encoder of each split was pretrained on; None: unknown. digests: digest of the signal of each
-    record, which finds records whose name or folder has changed. sources: data set or folder of each record. patients:
-    patients of each record as pretraining would name them, because the groups of the table can have other names or be
-    something else. labelled: whether the encoder was also trained on labels.
+    record, which finds records whose name or folder has changed. If only signals are known, a group was seen if any
+    record of it in the table was. sources: data set or folder of each record. patients: patients of each record as
+    pretraining would name them, because the groups of the table can have other names or be something else. labelled:
+    whether the encoder was also trained on labels.
     """
     people = [set(names) for names in zip(table.groups, patients or table.groups, strict=True)]
     tested: set[int] = set()
@@ -118,9 +125,11 @@ def exposure(
         if pretrained is None:
             unknown = "its training data are unknown"
             continue
-        signals = pretrained.saw_signals([digests[int(row)] for row in split.test]) if digests else []
+        signals = pretrained.saw_signals(digests) if digests else []
         if signals is None:
             unknown = unknown or "its model folder lists names of records, but no digests of their signals"
+        elif not pretrained.named and not signals and any(people[row] != {table.ids[row]} for row in split.test):
+            unknown = unknown or "its folder has no names of patients; evaluate the run folder, which has"
         met.update(_met(pretrained, table, split.test, digests, set(signals or ()), people))
         shared |= _shared(pretrained, table, split.test, digests, sources, people)
     return Exposure(None if unknown and not met else len(met), len(tested), unknown, shared, labelled)
@@ -145,7 +154,7 @@ def _shared(
     members = [data_sets(source) for source in sources]
     of_test = {name for row in tested.tolist() for name in members[row]} & used.keys()
     rows = [row for row in range(len(table)) if members[row] & of_test]
-    signals = seen.saw_signals([digests[row] for row in rows]) if digests else []
+    signals = seen.saw_signals(digests) if digests else []
     met = _met(seen, table, np.array(rows, int), digests, set(signals or ()), people)
     comparable = {name for row in met for name in members[row]}
     return {name: used[name] for name in of_test - comparable}
@@ -161,6 +170,8 @@ def _met(
 ) -> list[int]:
     ids = set(seen.saw_ids(table.ids[row] for row in rows))
     groups = set(seen.saw_groups({name for row in rows for name in people[row]}))
+    if not seen.named:  # a group is known by the signals of its other records
+        groups = {name for row, digest in enumerate(digests) if digest in signals for name in people[row]}
     return [
         row
         for row in rows.tolist()

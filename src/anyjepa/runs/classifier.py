@@ -32,7 +32,7 @@ def write_classifier(folder: Path, loaded: LoadedModel, what: str, samples: Data
 
     what: protocol and task, for the model card. samples: the evaluated records.
     """
-    windows, split, table = fitted.windows, fitted.split, fitted.table
+    windows, split = fitted.windows, fitted.split
     causal = fitted.encoder.config.causal
     classifier = ClassifierConfig(
         head=fitted.head.config,
@@ -59,10 +59,9 @@ def write_classifier(folder: Path, loaded: LoadedModel, what: str, samples: Data
     weights = "fine-tuned" if fitted.trained else loaded.weights
     changes = {"weights": weights, "predictor": False, "other": None, "classifier": classifier, "provenance": made}
     rows = np.concatenate([split.train, split.validation])
-    ids, groups, digests = ([column[row] for row in rows] for column in (table.ids, table.groups, fitted.digests))
-    place = {name: i for i, name in enumerate(samples.ids)}
-    patients, sources = ([column[place[name]] for name in ids] for column in (samples.groups, samples.source))
-    used = TrainingRecords.of(ids, [*groups, *patients], digests, sources)
+    source = dict(zip(samples.ids, samples.source, strict=True))
+    sources = {source[fitted.table.ids[row]] for row in rows}
+    used = TrainingRecords.of((), (), (fitted.digests[row] for row in rows), sources)
     return save_model(
         folder,
         loaded.config.model_copy(update=changes),

@@ -77,7 +77,7 @@ def evaluate(
     InputError.
     """
     run = model if isinstance(model, Run) else None if isinstance(model, Model) else find_run(Path(model))
-    loaded = model if isinstance(model, Model) else load(run.model if run else str(model), weights)
+    loaded = model if isinstance(model, Model) else load(run.folder if run else str(model), weights)
     paths = as_paths(data)
     if save_classifier:
         refuse_other_model(Path(save_classifier))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from anyjepa.runs.classifier import Predictions, classifier_of, classify
 from anyjepa.runs.folder import find_run
 from anyjepa.runs.surprise import surprise_table
 from anyjepa.torch_defaults import torch_defaults
-from anyjepa.weights.folder import LoadedModel, load_model
+from anyjepa.weights.folder import LoadedModel, load_model, read_records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -145,6 +146,8 @@ def load(path_or_id: str | Path, weights: Weights | None = None, device: str | t
     """
     run = find_run(Path(path_or_id))
     loaded = load_model(run.model if run else path_or_id, weights)
+    if run and (records := read_records(run.folder)):
+        loaded = replace(loaded, records=records)
     model = Model(loaded, device)
     if loaded.preprocessing_changed:
         file = loaded.folder / "preprocessing.json"

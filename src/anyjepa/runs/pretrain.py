@@ -30,7 +30,7 @@ from anyjepa.runs.mask_pictures import keep_masks
 from anyjepa.torch_defaults import torch_defaults
 from anyjepa.training.cluster import check_launch, is_first
 from anyjepa.training.fit import check_loggers, fit
-from anyjepa.weights.folder import check_savable, save_pretrained
+from anyjepa.weights.folder import check_savable, save_pretrained, write_records
 from anyjepa.weights.model import Provenance, TrainingRecords
 
 FREE = (  # keys that may differ when a run resumes, because they do not change its results
@@ -142,7 +142,9 @@ def pretrain(
             if not hashes:  # write the model first, because reading all signals of a store takes long
                 save()
                 hashes = signal_hashes(dataset)
-            save(_trained_on(dataset, records, hashes))
+            trained_on = _trained_on(dataset, records, hashes)
+            write_records(run.folder, trained_on)
+            save(trained_on)
     return run
 
 

@@ -22,7 +22,7 @@ from anyjepa.objectives.base import Objective, Weights
 from anyjepa.weights.card import model_card
 from anyjepa.weights.model import ModelConfig, Provenance, TrainingRecords, fit_parts, parse_config
 from anyjepa.weights.tensors import check_digest, dump_tensors, read_tensors
-from anyjepa.writing import replacing
+from anyjepa.writing import replacing, write_text
 
 CONFIG, TENSORS, STUDENT = "config.json", "model.safetensors", "student.safetensors"
 PREPROCESSING, RECORDS, CARD = "preprocessing.json", "training_records.json", "README.md"
@@ -37,7 +37,8 @@ class LoadedModel:
     weights: which encoder this is; predictor, second (the encoder of a second modality), head: None where the folder
     has none; preprocessing: for the data floor
     (its 'kind' says which); preprocessing_changed: whether it differs from what was saved with the weights, because the
-    file was damaged or edited; records: what the weights were trained on, None where the folder does not say.
+    file was damaged or edited; records: what the weights were trained on, None where the folder does not say;
+    only a run knows names (`TrainingRecords`).
     """
 
     folder: Path
@@ -103,8 +104,8 @@ def save_model(
     """Write a model folder completely or not at all: it replaces an old one in one step.
 
     tensors: `encoder.*`, `predictor.*`, `second.*` and `head.*` as required by the config. student: `encoder.*` of the
-    student. Raises InputError if tensors do not match the config, if writing fails (an old folder then does not
-    change), or if the folder contains other files.
+    student. records: written without the names of records and groups. Raises InputError if tensors do not match the
+    config, if writing fails (an old folder then does not change), or if the folder contains other files.
     """
     folder = Path(os.path.realpath(folder))  # Path.resolve raises RuntimeError for circular links
     _refuse_other_files(folder)
@@ -123,7 +124,7 @@ def save_model(
             (new / STUDENT).write_bytes(dump_tensors(student, metadata))
         (new / PREPROCESSING).write_bytes(_json(dict(preprocessing)))
         if records is not None:
-            (new / RECORDS).write_bytes(_json(records.model_dump(mode="json")))
+            (new / RECORDS).write_bytes(_json(records.without_names().model_dump(mode="json")))
         (new / CARD).write_text(card, encoding="utf-8")
     return folder
 
@@ -150,7 +151,6 @@ def load_model(path_or_id: Path | str, weights: Weights | None = None) -> Loaded
         parts.encoder, kind = fit_parts(str(folder / STUDENT), _encoder_only(config), tensors).encoder, "student"
         check_digest(folder / STUDENT, tensors, metadata)
     preprocessing = _check_preprocessing(str(folder / PREPROCESSING), read_json(folder / PREPROCESSING))
-    records = folder / RECORDS
     return LoadedModel(
         folder=folder,
         config=config,
@@ -161,8 +161,19 @@ def load_model(path_or_id: Path | str, weights: Weights | None = None) -> Loaded
         head=parts.head,
         preprocessing=preprocessing,
         preprocessing_changed=prepared not in (None, _digest(preprocessing)),
-        records=validated(TrainingRecords, read_json(records, MEMORY), str(records)) if records.exists() else None,
+        records=read_records(folder),
     )
+
+
+def read_records(folder: Path) -> TrainingRecords | None:
+    """`training_records.json` of a model folder, or with names that of a run folder. Raises InputError."""
+    path = folder / RECORDS
+    return validated(TrainingRecords, read_json(path, MEMORY), str(path)) if path.exists() else None
+
+
+def write_records(folder: Path, records: TrainingRecords) -> None:
+    """Write `training_records.json` with names into a run folder. Raises InputError."""
+    write_text(folder / RECORDS, json.dumps(records.model_dump(mode="json"), indent=2) + "\n")
 
 
 def read_config(folder: Path) -> ModelConfig:

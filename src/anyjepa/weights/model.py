@@ -87,7 +87,8 @@ class Provenance(Config):
 class TrainingRecords(Config):
     """Fingerprints of the records and groups (patients) that the weights were trained on, to find leakage.
 
-    Fingerprints are short and unsalted, so they do not hide names from someone who tries all names.
+    Fingerprints do not hide names from someone who tries all names, and no salt that comes with them would. So only a
+    run folder has those of names; a model folder, which is meant to be shared, has `without_names`.
     """
 
     ids: tuple[str, ...]
@@ -101,6 +102,15 @@ class TrainingRecords(Config):
     ) -> TrainingRecords:
         ids, groups, signals = (tuple(sorted(set(map(fingerprint, names)))) for names in (ids, groups, signals))
         return cls(ids=ids, groups=groups, signals=signals, sources=tuple(sorted(set(sources))))
+
+    @property
+    def named(self) -> bool:
+        """Whether records and groups can be recognised by name, not only by signal."""
+        return bool(self.groups)
+
+    def without_names(self) -> TrainingRecords:
+        """The digests of signals and the sources. Nobody can compute a name or a signal from them."""
+        return self.model_copy(update={"ids": (), "groups": ()})
 
     def __or__(self, other: TrainingRecords) -> TrainingRecords:
         """The union of both."""

@@ -50,7 +50,7 @@ def open_screen(
     model is not a model of cells, for a model folder without data, and for a file that cannot be read.
     """
     run = model if isinstance(model, Run) else None if isinstance(model, Model) else find_run(Path(model))
-    loaded = model if isinstance(model, Model) else load(run.model if run else str(model), weights)
+    loaded = model if isinstance(model, Model) else load(run.folder if run else str(model), weights)
     if not isinstance(loaded.preprocessing, CellPreprocessing):
         records = modality_of(loaded.preprocessing).records
         raise InputError(f"{command}: needs a model of cells, but this is a model of {records}")
@@ -90,7 +90,9 @@ def test_splits(inputs: ModelAndScreen, other: SplitConfig, number: int) -> tupl
             )
     if own:
         return splits, ()
-    origin = "does not say which cells it was trained on" if records is None else "was trained on none of these cells"
+    origin = "does not say which cells it was trained on"
+    if records is not None and records.named:
+        origin = "was trained on none of these cells"
     return splits, (
         f"OTHER DATA: the model {origin}. Whether it saw the test conditions in other data is not checked.",
     )
