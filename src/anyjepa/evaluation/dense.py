@@ -72,6 +72,7 @@ class DenseStudy(Study):
             values=np.eye(len(labels.classes))[self.tokens.label[self.rows]],
             groups=tuple(str(groups[row]) for row in record),
             exclusive=True,
+            split=None if labels.split is None else tuple(labels.split[row] for row in record),
         )
         super().__init__(samples, table, config.model_copy(update={"windows": windows}), cache, record)
 

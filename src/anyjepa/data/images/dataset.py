@@ -12,8 +12,9 @@ import torch
 from anyjepa.data.dataset import Dataset
 from anyjepa.data.images.augmentation import AugmentationConfig, cut, draw
 from anyjepa.data.images.colours import recolour
-from anyjepa.data.images.image_set import Images, ImageSet, Tables
+from anyjepa.data.images.image_set import Images, ImageSet, Masks, Tables
 from anyjepa.data.images.preprocessing import ImagePreprocessing, checked, resized
+from anyjepa.data.places import PlaceLabels
 from anyjepa.errors import InputError
 
 
@@ -26,6 +27,8 @@ class ImageDataset(Dataset):
     images: np.ndarray | Images  # images[i] is (H, W, C) uint8
     preprocessing: ImagePreprocessing
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    masks: Masks | None = None
+    split: tuple[str, ...] | None = None
 
     @classmethod
     def of(
@@ -46,6 +49,8 @@ class ImageDataset(Dataset):
             checksums=() if isinstance(images.images, np.ndarray) else images.images.checksums,
             images=images.images,
             augmentation=augmentation or AugmentationConfig(),
+            masks=images.masks,
+            split=images.split,
         )
 
     def __getitem__(self, index: int) -> np.ndarray:
@@ -54,6 +59,25 @@ class ImageDataset(Dataset):
     @property
     def longest(self) -> int:
         return self.preprocessing.side
+
+    @property
+    def place_tasks(self) -> tuple[str, ...]:
+        return ("masks",) if self.masks else ()
+
+    def places(self, task: str) -> PlaceLabels:
+        """The class of each pixel, for images that are prepared whole."""
+        if self.masks is None or task not in self.place_tasks:
+            return super().places(task)
+        if self.preprocessing.centre < 1:
+            raise InputError(
+                f"evaluate: masks cover whole images, but this model sees {self.preprocessing.centre:g} of them"
+            )
+        rows, columns = (
+            np.arange(self.preprocessing.side) * size // self.preprocessing.side
+            for size in self.masks.numbers.shape[1:]
+        )
+        numbers = self.masks.numbers[:, rows[:, None], columns]
+        return PlaceLabels(self.ids, self.masks.classes, list(numbers), split=self.split)
 
     def crops(self, indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
         at_once = isinstance(self.images, np.ndarray) and max(self.images.shape[1:3]) <= self.preprocessing.side

@@ -54,6 +54,13 @@ class Labels(NamedTuple):
     numbers: np.ndarray  # (N,) int
 
 
+class Masks(NamedTuple):
+    """One class per pixel."""
+
+    classes: tuple[str, ...]
+    numbers: np.ndarray  # (N, H, W) int8
+
+
 @dataclass(frozen=True, eq=False)
 class ImageSet:
     """N images. `images[i]` is image i, (H, W, C) uint8, C 1 or 3."""
@@ -63,6 +70,7 @@ class ImageSet:
     images: np.ndarray | Images
     split: tuple[str, ...] | None = None  # 'train', 'validation' or 'test' for each image
     labels: Mapping[str, Labels] = field(default_factory=dict)  # by task
+    masks: Masks | None = None
     skipped: dict[str, str] = field(default_factory=dict)  # skipped file -> reason
 
     def rows(self, index: Sequence[int] | np.ndarray) -> ImageSet:
@@ -76,6 +84,7 @@ class ImageSet:
             images=self.images[index] if isinstance(self.images, np.ndarray) else self.images.rows(index),
             split=None if self.split is None else tuple(self.split[i] for i in index),
             labels={task: Labels(classes, numbers[index]) for task, (classes, numbers) in self.labels.items()},
+            masks=self.masks and Masks(self.masks.classes, self.masks.numbers[index]),
         )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from anyjepa.config import Config
-from anyjepa.data.images.image_set import ImageSet, Labels
+from anyjepa.data.images.image_set import ImageSet, Labels, Masks
 from anyjepa.randomness import generator
 
 SHAPES = ("disk", "square", "triangle", "cross")
@@ -50,20 +50,20 @@ def simulate(config: ImageSimulatorConfig) -> ImageSet:
     return ImageSet(
         name="simulator",
         ids=tuple(f"{part}/{row:05d}" for part, count in parts.items() for row in range(count)),
-        images=np.concatenate([images for images, _ in made]),
+        images=np.concatenate([images for images, *_ in made]),
         split=tuple(part for part, count in parts.items() for _ in range(count)),
-        labels={"class": Labels(CLASSES, np.concatenate([classes for _, classes in made]))},
+        labels={"class": Labels(CLASSES, np.concatenate([classes for _, classes, _ in made]))},
+        masks=Masks(("background", *SHAPES), np.concatenate([masks for *_, masks in made])),
     )
 
 
-def _part(seed: int, part: str, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images (count, SIDE, SIDE, 3) uint8 and classes (count,)."""
+def _part(seed: int, part: str, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Images (count, SIDE, SIDE, 3) uint8, classes (count,), and masks (count, SIDE, SIDE) int8."""
     classes = generator(seed, f"image classes {part}", 0).permutation(np.arange(count) % len(CLASSES))
-    blocks = [
-        _draw(_scene(classes[first : first + 500], generator(seed, f"images {part}", first)))
-        for first in range(0, count, 500)
+    scenes = [
+        _scene(classes[first : first + 500], generator(seed, f"images {part}", first)) for first in range(0, count, 500)
     ]
-    return np.concatenate(blocks), classes
+    return np.concatenate([*map(_draw, scenes)]), classes, np.concatenate([*map(_mask, scenes)])
 
 
 def _scene(classes: np.ndarray, rng: np.random.Generator) -> _Scene:
@@ -89,10 +89,20 @@ def _scene(classes: np.ndarray, rng: np.random.Generator) -> _Scene:
     )
 
 
+def _mask(scene: _Scene) -> np.ndarray:
+    """(n, SIDE, SIDE) int8: 0 outside of the shape, else 1 + its number."""
+    return np.where(_inside(scene, *_pixels()) > 0, _wide(scene.shape) + 1, 0).astype(np.int8)
+
+
+def _pixels() -> tuple[np.ndarray, np.ndarray]:
+    """Middles of the pixels, x (1, 1, SIDE) and y (1, SIDE, 1)."""
+    middles = np.arange(SIDE, dtype=np.float32) + np.float32(0.5)
+    return middles[None, None, :], middles[None, :, None]
+
+
 def _draw(scene: _Scene) -> np.ndarray:
     """(n, SIDE, SIDE, 3) uint8."""
-    pixels = np.arange(SIDE, dtype=np.float32) + np.float32(0.5)
-    y, x = pixels[None, :, None], pixels[None, None, :]
+    x, y = _pixels()
     waves = scene.wave.astype(np.float32)
     ground = _mixed(scene.colours[:, 2], scene.colours[:, 3], _stripes(x, y, waves[:, 1]))
     for k in range(_CLUTTER):
