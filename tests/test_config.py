@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any, Literal, get_args
 
@@ -14,6 +15,7 @@ from pydantic_core.core_schema import ErrorType
 
 from anyjepa.config import Config, Share, _message, validated
 from anyjepa.errors import InputError
+from anyjepa.recipes.plain import recipe_names
 from anyjepa.recipes.schema import Recipe, load_recipe
 
 
@@ -145,6 +147,50 @@ def test_no_recipe_is_refused_in_pydantics_words(data: st.DataObject, name: str,
     assert not re.search(
         "Input should|should be a valid|should match|Field required|Value error|a valid value", message
     )
+
+
+def tables(plain: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """All tables of a recipe, with the keys that lead to them."""
+    yield path, plain
+    for key, value in plain.items():
+        if isinstance(value, dict):
+            yield from tables(value, (*path, key))
+
+
+def kinds(plain: dict[str, Any], path: tuple[str, ...]) -> tuple[object, ...]:
+    """The kinds of the tables on a path: they say what the last one may hold."""
+    found = []
+    for key in path:
+        plain = plain[key]
+        found.append(plain.get("kind"))
+    return tuple(found)
+
+
+PYDANTIC = re.compile(
+    "Input (should|tag)|should (be|match|have)|Field required|Extra inputs|[Vv]alue error|Assertion|valid (value|tuple"
+    "|list|dictionary|number|integer|string|boolean)|unable to parse|is_instance|pydantic|type="
+)
+OF_NO_KEY = [["nonsense"]]  # a list of lists, which no key takes
+
+
+def test_a_value_of_a_wrong_type_is_refused_by_the_name_of_its_key_in_every_recipe() -> None:
+    seen = set()
+    for name in recipe_names():
+        plain = load_recipe(name)[0].model_dump(mode="json")
+        for path, table in tables(plain):
+            for key, right in list(table.items()):
+                if (case := (path, kinds(plain, path), key)) in seen:
+                    continue
+                seen.add(case)
+                for value in (OF_NO_KEY, {"x": 1}, "nonsense", 0.123, True):
+                    table[key] = value
+                    message = refusal(plain)
+                    usable = message == "" or (path and path[0] in message)  # of the right type: its section is enough
+                    assert key in message or (value is not OF_NO_KEY and usable), (name, path, key, value, message)
+                    assert "\n" not in message
+                    assert not PYDANTIC.search(message), message
+                table[key] = right
+    assert len(seen) > 300
 
 
 def refusal(plain: object) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -30,10 +30,15 @@ class Config(BaseModel):
         """Refuse unknown keys and what is not a table here, where the known keys can be listed."""
         if not isinstance(value, Mapping | cls):
             raise not_a_table(next(iter(cls.model_fields), None))
-        fields = list(cls.model_fields)
-        unknown = [key for key in value if key not in fields] if isinstance(value, Mapping) else []
+        if not isinstance(value, Mapping):
+            return value
+        fields = cls.model_fields
+        unknown = [key for key in value if key not in fields]
         if unknown and cls.model_config.get("extra") == "forbid":
-            raise PydanticCustomError("unknown_key", "unknown", {"name": unknown[0], "known": fields})
+            raise PydanticCustomError("unknown_key", "unknown", {"name": unknown[0], "known": list(fields)})
+        for name, field in fields.items():  # to pydantic, true is the number 1
+            if isinstance(value.get(name), bool) and _is_number(field.annotation):
+                raise ValueError(f"{name} must be a number, got {_shown(value[name])}")
         return value
 
     @model_validator(mode="after")
@@ -43,6 +48,12 @@ class Config(BaseModel):
             if any(isinstance(number, int) and abs(number) >= 2**63 for number in numbers):
                 raise ValueError(f"{name} is a number of more than 64 bits")
         return self
+
+
+def _is_number(annotation: Any) -> bool:
+    """Whether a field takes numbers and nothing else."""
+    members = {annotation, *get_args(annotation)}
+    return bool(members & {int, float}) and not members & {bool, str}
 
 
 def not_a_table(key: str | None) -> PydanticCustomError:

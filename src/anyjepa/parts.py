@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
+from hashlib import blake2b
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, entry_points, packages_distributions, version
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from traceback import extract_tb
@@ -45,7 +46,7 @@ class Part(Config):
         if "<locals>" in cls.__qualname__:
             raise InputError(f"{where}: it is defined in a function, where nothing can load it; move it to a module")
         if "kind" in cls.__annotations__:
-            if not _of_package(cls):
+            if is_own(cls):
                 raise InputError(f"{where}: leave 'kind' out; the kind of your own part is {full_name(cls)}")
             return
         for base in cls.__mro__[1:]:
@@ -58,7 +59,7 @@ class Part(Config):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
-        if not _of_package(cls):
+        if is_own(cls):
             _OWN[full_name(cls)] = cls
 
     @model_validator(mode="before")
@@ -136,6 +137,11 @@ def kinds_of(part: type[Part]) -> tuple[str, ...]:
     return get_args(part.model_fields["kind"].annotation) or (full_name(part),)
 
 
+def is_own(part: type[Part]) -> bool:
+    """Whether a class is one of a user, and not of the package."""
+    return not part.__module__.startswith("anyjepa.")
+
+
 def full_name(part: type) -> str:
     """Module and name. A class of a script that is run has the name that it has when the script is imported."""
     module = part.__module__
@@ -144,6 +150,47 @@ def full_name(part: type) -> str:
         spec, file = getattr(main, "__spec__", None), str(getattr(main, "__file__", None))
         module = spec.name if spec else Path(file).stem if file.endswith(".py") else module
     return f"{module}.{part.__qualname__}"
+
+
+def own_kinds(*tables: object) -> list[str]:
+    """The kinds of parts of the user in nested tables of plain values: those with the name of a module."""
+    kinds: dict[str, None] = {}
+    for table in tables:
+        for key, value in table.items() if isinstance(table, Mapping) else ():
+            if key == "kind" and "." in str(value):
+                kinds[str(value)] = None
+            kinds |= dict.fromkeys(own_kinds(value))
+    return list(kinds)
+
+
+def sources(kinds: Iterable[str]) -> dict[str, dict[str, str]]:
+    """The files that the parts of these kinds, and all modules that were imported from files, come from, by module.
+
+    With a digest of the file and, if it belongs to an installed package, the package's name and version.
+    """
+    modules = {
+        full_name(part).removesuffix(f".{part.__qualname__}"): part.__module__ for part in map(_OWN.get, kinds) if part
+    }
+    origins: dict[str, dict[str, str]] = {}
+    for name, module in {**modules, **dict(zip(_FILES, _FILES, strict=True))}.items():
+        file = getattr(sys.modules.get(module), "__file__", None)
+        if file is None:  # a notebook
+            continue
+        origins[name] = {"file": file, "digest": blake2b(Path(file).read_bytes(), digest_size=8).hexdigest()}
+        packages = [] if module in _FILES else packages_distributions().get(module.partition(".")[0], [])
+        if packages:
+            origins[name]["package"] = f"{packages[0]} {version(packages[0])}"
+    return origins
+
+
+def place(error: BaseException, *modules: str) -> str:
+    """The last line of one of the modules that an error went through; '' if it went through none.
+
+    modules: by default those that define parts of the user.
+    """
+    stems = {module.rpartition(".")[2] for module in modules or (part.__module__ for part in _OWN.values())}
+    lines = [frame for frame in extract_tb(error.__traceback__) if Path(frame.filename).stem in stems]
+    return f"{Path(lines[-1].filename).name} line {lines[-1].lineno}: " if lines else ""
 
 
 def import_parts(name: str) -> None:
@@ -159,9 +206,9 @@ def import_parts(name: str) -> None:
         elif not _import_from_path(module):
             _import_file(module, Path(f"{name}.py").resolve())
     except InputError as error:
-        raise InputError(f"--import {name}: {_place(error, module)}{error}") from error
+        raise InputError(f"--import {name}: {place(error, module)}{error}") from error
     except Exception as error:
-        raise InputError(f"--import {name}: {_place(error, module)}{reason(error)}") from error
+        raise InputError(f"--import {name}: {place(error, module)}{reason(error)}") from error
 
 
 class LocalModules:
@@ -212,19 +259,9 @@ def _import_file(module: str, file: Path) -> None:
     _FILES[module] = file
 
 
-def _place(error: Exception, module: str) -> str:
-    """The last line of a module that an error went through; '' if it went through none."""
-    lines = [frame for frame in extract_tb(error.__traceback__) if Path(frame.filename).stem == module.split(".")[-1]]
-    return f"{Path(lines[-1].filename).name} line {lines[-1].lineno}: " if lines else ""
-
-
 def _outside(family: type[AnyPart]) -> Iterator[type[AnyPart]]:
     """The parts of a family that users have defined. A class that was defined again replaces the old one."""
     return (part for part in _OWN.values() if issubclass(part, family) and not inspect.isabstract(part))
-
-
-def _of_package(part: type[Part]) -> bool:
-    return part.__module__.startswith("anyjepa.")
 
 
 def _loaded(offer: EntryPoint) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
@@ -51,6 +52,9 @@ class WholeInputConfig(EncoderConfig):
 class Encoder(nn.Module, ABC):
     """Turns an input into tokens. Subclasses define `forward`, and `features` if they have prefix tokens.
 
+    Masked prediction also passes `keep` and `valid` to `forward`, or `shown`, and next-embedding prediction calls
+    `embed`; `ViT` says what these mean.
+
     config: settings, with `dim`, `heads` (of a probe's attention) and `patch`, the samples per token along each axis;
     channels: C; size: samples along each axis of a full input; grid: tokens along each axis of a full input.
     """
@@ -72,3 +76,21 @@ class Encoder(nn.Module, ABC):
         """x: (B, C, *samples) -> prefix tokens (B, R, D), here none, and tokens (B, N, D)."""
         tokens = self(x, start=start).padded()
         return tokens[:, :0], tokens
+
+
+def check_sees_parts(config: EncoderConfig) -> None:
+    """Raise ValueError for an encoder whose tokens always depend on the whole input."""
+    if isinstance(config, WholeInputConfig):
+        raise ValueError(
+            f"encoder.kind {config.kind} always sees the whole input, so hidden tokens would leak into visible ones; "
+            "masks and causal prediction need kind vit, or an encoder of your own that leaves tokens out"
+        )
+
+
+def check_takes(encoder: Encoder, *names: str) -> None:
+    """Raise ValueError unless an encoder's `forward` takes these arguments."""
+    if missing := [name for name in names if name not in signature(encoder.forward).parameters]:
+        raise ValueError(
+            f"{encoder.config.kind}: its encoder's forward takes no {' and no '.join(missing)}, which says what tokens "
+            "to leave out; masked prediction needs that"
+        )

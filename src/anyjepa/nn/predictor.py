@@ -26,7 +26,7 @@ def _size(most: int) -> PlainValidator:
         ratio = isinstance(value, str) and re.fullmatch(r"x\d{0,3}\.?\d{1,6}", value) and float(value[1:]) > 0
         if number or ratio:
             return value  # type: ignore[return-value]
-        raise ValueError(f"should be 1 to {most}, or a ratio to the encoder's: x0.5")
+        raise ValueError(f"must be 1 to {most}, or a ratio to the encoder's such as x0.5")
 
     return PlainValidator(check, json_schema_input_type=int | str)
 
@@ -45,7 +45,7 @@ class MaskedPredictorConfig(Part):
 
     def sized(self, encoder: EncoderConfig) -> Self:
         """The same config with sizes in numbers, at least 1. Raises ValueError if they are far too large."""
-        numbers = {name: _number(getattr(self, name), getattr(encoder, name)) for name in ("dim", "depth")}
+        numbers = {name: _number(name, getattr(self, name), encoder) for name in ("dim", "depth")}
         for name, most in (("dim", 2**16), ("depth", 1000)):
             if numbers[name] > most:
                 raise ValueError(f"predictor.{name}={getattr(self, name)} is {numbers[name]}, more than {most}")
@@ -59,8 +59,12 @@ class MaskedPredictorConfig(Part):
         """
 
 
-def _number(size: int | str, of: int) -> int:
-    return size if isinstance(size, int) else max(1, round(float(size[1:]) * of))
+def _number(name: str, size: int | str, encoder: EncoderConfig) -> int:
+    if isinstance(size, int):
+        return size
+    if not hasattr(encoder, name):
+        raise ValueError(f"predictor.{name}={size}: an encoder of kind {encoder.kind} has no {name}; set a number")
+    return max(1, round(float(size[1:]) * getattr(encoder, name)))
 
 
 class PredictorConfig(MaskedPredictorConfig):
@@ -87,7 +91,7 @@ class DensePredictorConfig(MaskedPredictorConfig):
     kind: Literal["dense"] = "dense"
     dim: Width = Field(default="x1", description="width, or its ratio to the encoder's")
     depth: Depth = Field(default="x0.5", description="blocks, or their ratio to the encoder's")
-    positions: SinCosConfig | LearnedConfig | None = Field(
+    positions: Annotated[SinCosConfig | LearnedConfig, Field(discriminator="kind")] | None = Field(
         default=SinCosConfig(),
         description="its own positions; none: all hidden tokens get the same prediction",
     )

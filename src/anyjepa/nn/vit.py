@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from anyjepa.config import Depth, Width
@@ -45,16 +45,6 @@ class ViTConfig(EncoderConfig):
         default="scaled",
         description="deviation of residual projections: 0.02 / sqrt(2 depth), or plain 0.02",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_convolution(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("kind") == "conv":
-            raise ValueError(
-                "a convolution mixes neighbouring places: hidden tokens would leak into visible ones, so none can be "
-                "left out; masks and causal prediction need kind vit"
-            )
-        return values
 
     def build(self, channels: int, size: Sequence[int]) -> ViT:
         return ViT(self, channels, size)

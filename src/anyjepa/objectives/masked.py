@@ -15,11 +15,12 @@ from anyjepa.diagnostics.prediction import Examined
 from anyjepa.masks.base import Masks, members
 from anyjepa.masks.kinds import MasksConfig
 from anyjepa.masks.spans import SpanConfig
-from anyjepa.nn.encoder import Encoder
+from anyjepa.nn.encoder import Encoder, check_sees_parts, check_takes
+from anyjepa.nn.encoders import AnyEncoderConfig
 from anyjepa.nn.packing import Packed
 from anyjepa.nn.predictor import AnyPredictorConfig, DensePredictorConfig
 from anyjepa.nn.tokens import token_grid
-from anyjepa.nn.vit import ViT, ViTConfig
+from anyjepa.nn.vit import ViTConfig
 from anyjepa.objectives.base import Objective, ObjectiveConfig, Weights
 from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.losses import AnyDistance, DistanceConfig, Losses, distance
@@ -31,7 +32,7 @@ class MaskedPredictionConfig(ObjectiveConfig):
     """Encoder, predictor, masks, target and distance of a masked-prediction model."""
 
     kind: Literal["masked"] = "masked"
-    encoder: ViTConfig
+    encoder: AnyEncoderConfig
     predictor: AnyPredictorConfig
     masks: MasksConfig = Field(default=SpanConfig(), description="which tokens are hidden")
     hidden: Literal["dropped", "zeroed"] = Field(
@@ -45,13 +46,17 @@ class MaskedPredictionConfig(ObjectiveConfig):
 
     @model_validator(mode="after")
     def _sized(self) -> MaskedPredictionConfig:
+        check_sees_parts(self.encoder)
         self.predictor.sized(self.encoder)
         if isinstance(self.target, SeparateConfig) and self.target.encoder is not None:
             raise ValueError("target.encoder is for pairs of two modalities; in masked prediction leave it out")
         return self
 
     def check(self, grid: tuple[int, ...]) -> None:
-        self.masks.check(grid)
+        try:
+            self.masks.check(grid)
+        except ValueError as error:
+            raise ValueError(f"objective.masks: {error}") from error
 
     def build(self, channels: int, size: Sequence[int], other: Sequence[int] | None = None) -> MaskedPrediction:
         return MaskedPrediction(self, channels, size)
@@ -71,15 +76,15 @@ class MaskedPrediction(Objective):
     channels: C; size: samples along each axis of a full input. Raises ValueError if the sizes do not fit together.
     """
 
-    student: ViT
-
     def __init__(self, config: MaskedPredictionConfig, channels: int, size: Sequence[int]):
         super().__init__()
         self.config, self.masks, self.adds_up = config, config.masks, config.regulariser is None
-        self.student = ViT(config.encoder, channels, size)
-        depth = config.encoder.depth if config.encoder.init == "scaled" else None
-        self.predictor = config.predictor.build(config.encoder, self.student.grid, depth)
-        self.target = config.target.build(self.student, lambda: ViT(config.encoder, channels, size))
+        self.student = config.encoder.build(channels, size)
+        check_takes(self.student, *(("keep", "valid") if config.hidden == "dropped" else ("shown",)))
+        encoder = config.encoder
+        depth = encoder.depth if isinstance(encoder, ViTConfig) and encoder.init == "scaled" else None
+        self.predictor = config.predictor.build(encoder, self.student.grid, depth)
+        self.target = config.target.build(self.student, lambda: encoder.build(channels, size))
 
     def forward(self, batch: Batch) -> Losses:
         """The mean distance over the tokens j of all M blocks B_i, 1 / n sum_i sum_(j in B_i) d(predicted_j, s_y_j).
@@ -113,7 +118,7 @@ class MaskedPrediction(Objective):
         These are the visible tokens or, with hidden tokens as zero vectors, all tokens.
         """
         if self.config.hidden == "dropped":
-            return self.student(x, masks.context, masks.context_valid, start), masks.context
+            return self.student(x, keep=masks.context, valid=masks.context_valid, start=start), masks.context
         tokens = prod(token_grid(x.shape[2:], self.config.encoder.patch))
         shown = members(masks.context, masks.context_valid, tokens)
         places = torch.arange(tokens, device=x.device).expand(len(x), -1)

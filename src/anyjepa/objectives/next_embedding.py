@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 from itertools import count as count_from
 from math import gcd, prod
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,8 +15,9 @@ from torch import Tensor
 
 from anyjepa.config import Share
 from anyjepa.diagnostics.prediction import Examined
-from anyjepa.nn.encoder import Encoder
-from anyjepa.nn.vit import ViT, ViTConfig
+from anyjepa.nn.encoder import Encoder, check_sees_parts
+from anyjepa.nn.encoders import AnyEncoderConfig
+from anyjepa.nn.vit import ViTConfig
 from anyjepa.objectives.base import Objective, ObjectiveConfig, Weights
 from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.losses import Losses
@@ -28,7 +29,7 @@ class NextEmbeddingConfig(ObjectiveConfig):
     """Encoder, horizon and weight average of a next-embedding model. It has no teacher, predictor or masks."""
 
     kind: Literal["next_embedding"] = "next_embedding"
-    encoder: ViTConfig
+    encoder: AnyEncoderConfig
     horizon: PositiveInt = Field(default=1, description="how many patches ahead to predict")
     ema: Share | None = Field(
         default=None,
@@ -39,8 +40,11 @@ class NextEmbeddingConfig(ObjectiveConfig):
 
     @model_validator(mode="after")
     def _causal(self) -> NextEmbeddingConfig:
+        check_sees_parts(self.encoder)
         if not self.encoder.causal:
             raise ValueError("encoder.causal must be true: a token that sees the next one has nothing to predict")
+        if not isinstance(self.encoder, ViTConfig):
+            return self
         if not (self.encoder.cls or self.encoder.registers):
             raise ValueError("encoder.cls must be true: the token in front predicts the first patch")
         if self.encoder.absent:
@@ -69,12 +73,17 @@ class NextEmbeddingPrediction(Objective):
     channels: C; size: samples along each axis of a full input. Raises ValueError for a horizon beyond it.
     """
 
-    student: ViT
+    student: Any  # an encoder with a method `embed`
 
     def __init__(self, config: NextEmbeddingConfig, channels: int, size: Sequence[int]):
         super().__init__()
         self.config = config
-        self.student = ViT(config.encoder, channels, size)
+        self.student = config.encoder.build(channels, size)
+        if not hasattr(self.student, "embed"):
+            raise ValueError(
+                f"{config.encoder.kind}: its encoder has no method embed(x), the patches (B, N, D) before the network, "
+                "which next-embedding prediction predicts"
+            )
         config.check(self.student.grid)
         self.average = None if config.ema is None else copy.deepcopy(self.student).requires_grad_(False)
 

@@ -93,7 +93,10 @@ class Recipe(Config):
     @property
     def grid(self) -> tuple[int, ...]:
         """Tokens of a full input along each axis."""
-        return token_grid(self.data.size, self.objective.encoder.patch)
+        try:
+            return token_grid(self.data.size, self.objective.encoder.patch)
+        except ValueError as error:
+            raise ValueError(f"data and objective.encoder.patch do not fit together: {error}") from error
 
 
 def _has_conditions(data: DataConfig | None) -> bool:

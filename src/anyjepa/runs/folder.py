@@ -69,11 +69,15 @@ class Run:
         """The split whose training part was trained on; None if all records were. Raises InputError."""
         return read_split(self.split_file) if self.split_file.exists() else None
 
-    def start(self, data: dict[str, Any], split: LabelTable | None = None) -> None:
-        """Write the first files of a new run. The recipe comes last, so a folder with a recipe is complete."""
+    def start(self, data: dict[str, Any], code: dict[str, dict[str, str]], split: LabelTable | None = None) -> None:
+        """Write the first files of a new run. The recipe comes last, so a folder with a recipe is complete.
+
+        code: where the user's own parts come from, by module.
+        """
         if split is not None:
             write_split(self.split_file, split)
-        write_text(self.folder / "environment.json", json.dumps(environment() | {"data": data}, indent=2) + "\n")
+        content = environment() | {"data": data} | ({"parts": code} if code else {})
+        write_text(self.folder / "environment.json", json.dumps(content, indent=2) + "\n")
         self.renew()
 
     def renew(self) -> None:

@@ -15,13 +15,17 @@ import torch
 from anyjepa.data.dataset import Dataset, warn_of_skipped
 from anyjepa.data.labels import LabelTable
 from anyjepa.data.modalities import modality_of, training_arrays, training_data
+from anyjepa.data.pair import Pair
 from anyjepa.data.records import Records, as_paths, refuse_for_files
 from anyjepa.data.samples import signal_hashes
 from anyjepa.data.split_files import kept_out, read_split
-from anyjepa.errors import DataWarning, InputError
+from anyjepa.errors import DataWarning, InputError, reason
 from anyjepa.evaluation.hold_out import hold_out_of
+from anyjepa.masks.base import Masks
 from anyjepa.objectives.base import Objective
+from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.build import check_parameters
+from anyjepa.parts import own_kinds, place, sources
 from anyjepa.randomness import generator, torch_seed
 from anyjepa.recipes.plain import flat
 from anyjepa.recipes.schema import Edits, Recipe, changes, edited, load_recipe
@@ -119,7 +123,8 @@ def pretrain(
             warn_of_skipped(dataset.skipped)
             _warn_of_lost_parts(recipe, dataset)
             origin = ["arrays"] if paths is None else paths or ["embedded"]
-            _start(run, _described(dataset, dataset.checksums or hashes, origin, parts), parts, resume)
+            described = _described(dataset, dataset.checksums or hashes, origin, parts)
+            _start(run, described, sources(_own_kinds(recipe, dataset)), parts, resume)
             keep_masks(run, dataset)
         fit(
             objective,
@@ -150,11 +155,13 @@ def pretrain(
 
 def _warn_of_lost_parts(recipe: Recipe, dataset: Dataset) -> None:
     """Issue a DataWarning for each class that was typed into an interpreter or a notebook."""
-    tables = {"recipe": recipe.model_dump(mode="json"), "preprocessing": dataset.preprocessing.model_dump(mode="json")}
-    kinds = [str(value) for key, value in flat(tables).items() if key.endswith(".kind")]
-    for kind in dict.fromkeys(kind for kind in kinds if kind.startswith("__main__.")):
+    for kind in (kind for kind in _own_kinds(recipe, dataset) if kind.startswith("__main__.")):
         message = f"{kind}: only this interpreter can load the model; move the class to a module to load it later"
         warnings.warn(message, DataWarning, stacklevel=3)
+
+
+def _own_kinds(recipe: Recipe, dataset: Dataset) -> list[str]:
+    return own_kinds(recipe.model_dump(mode="json"), dataset.preprocessing.model_dump(mode="json"))
 
 
 @torch_defaults()
@@ -163,10 +170,28 @@ def build_objective(recipe: Recipe) -> Objective:
     check_objective(recipe)
     torch.manual_seed(torch_seed(recipe.training.seed))
     objective = recipe.objective.build(recipe.data.channels, recipe.data.size, recipe.data.other)
-    if objective.masks is not None:  # a sampler that fails does so before there is a run folder
-        objective.masks.draw(recipe.grid, 2, generator(recipe.training.seed, "masks", 0))
+    masks = [] if objective.masks is None else objective.masks.draw(recipe.grid, 2, generator(0, "masks", 0))
+    if own_kinds(recipe.objective.model_dump(mode="json")):  # what fails does so before there is a run folder
+        _try(recipe, objective, masks)
     check_savable(objective)
     return objective
+
+
+@torch.random.fork_rng(devices=[])
+def _try(recipe: Recipe, objective: Objective, masks: Sequence[Masks]) -> None:
+    """Raise InputError if an objective with parts of the user cannot learn from two inputs of random numbers."""
+    where, data, pair = f"recipe {recipe.name}", recipe.data, None
+    if objective.pairs:
+        condition = None if data.condition_dim is None else torch.randn(2, 1, data.condition_dim)
+        pair = Pair(torch.randn(2, data.channels, *(data.other or data.size)), condition)
+    try:
+        objective.eval()(Batch.whole(torch.randn(2, data.channels, *data.size), masks, pair=pair)).total().backward()
+    except Exception as error:
+        raise InputError(f"{where}: {place(error)}a step on random numbers fails: {reason(error)}") from error
+    for name, parameter in objective.train().named_parameters():
+        if parameter.requires_grad and parameter.grad is None:
+            raise InputError(f"{where}: the loss does not depend on '{name}'; use it, or make it a buffer")
+    objective.zero_grad(set_to_none=True)
 
 
 def _trained_on(dataset: Dataset, records: Records | None, hashes: Sequence[str]) -> TrainingRecords:
@@ -265,14 +290,17 @@ def _continued(recipe: Recipe, output: Path | None) -> Run:
     return Run(output, recipe)
 
 
-def _start(run: Run, data: dict[str, Any], split: LabelTable | None, resume: bool) -> None:
-    """Write the first files of a new run, or check that a resumed run has the same records and signals."""
+def _start(
+    run: Run, data: dict[str, Any], code: dict[str, dict[str, str]], split: LabelTable | None, resume: bool
+) -> None:
+    """Write the first files of a new run, or check that a resumed run has the same records, signals and code."""
     if not resume:
         check_unused(run.folder)  # again, now that the folder is locked
     if not resume or not run.begun:
-        run.start(data, split)
+        run.start(data, code, split)
         return
-    before = run.environment()["data"]
+    environment = run.environment()
+    before = environment["data"]
     if before["fingerprint"] != data["fingerprint"]:
         raise InputError(
             f"{run.folder}: was started with other records: {before['records']} of {', '.join(before['paths'])}, "
@@ -283,6 +311,12 @@ def _start(run: Run, data: dict[str, Any], split: LabelTable | None, resume: boo
             f"{run.folder}: the signals of {', '.join(data['paths'])} have changed since it was started; resume with "
             "the original files, or start a new run"
         )
+    for module, old in environment.get("parts", {}).items():
+        if module in code and {**old, "file": ""} != {**code[module], "file": ""}:
+            text = (
+                f"{code[module]['file']}: has changed since {run.folder} was started, so the result may be another one"
+            )
+            warnings.warn(text, DataWarning, stacklevel=3)
     run.renew()
 
 

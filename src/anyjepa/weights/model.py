@@ -22,6 +22,7 @@ from anyjepa.objectives.base import ObjectiveConfig
 from anyjepa.objectives.build import AnyObjectiveConfig
 from anyjepa.objectives.masked import MaskedPredictionConfig
 from anyjepa.objectives.paired import PairedPredictionConfig
+from anyjepa.parts import is_own
 from anyjepa.torch_defaults import torch_defaults
 from anyjepa.weights.tensors import check_tensors
 
@@ -247,7 +248,7 @@ def _depths(config: ModelConfig) -> dict[str, int]:
         parts.pop("predictor", None)
     if config.other is not None and config.second is not None:
         parts["second"] = config.second
-    return {name: part.depth for name, part in parts.items() if hasattr(part, "depth")}
+    return {name: part.depth for name, part in parts.items() if hasattr(part, "depth") and not is_own(type(part))}
 
 
 def _parts(objective: ObjectiveConfig) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from anyjepa.errors import InputError
 from anyjepa.nn.pooling import HeadConfig
 from anyjepa.nn.positions import RotaryConfig
 from anyjepa.nn.transformer import GATED
+from anyjepa.nn.vit import ViTConfig
 from anyjepa.objectives.base import Weights
 from anyjepa.objectives.next_embedding import NextEmbeddingConfig
 from anyjepa.weights.folder import LoadedModel, load_model
@@ -45,8 +46,9 @@ def export_nepa(path_or_id: Path | str, folder: Path | str, weights: Weights | N
 
 def to_official(config: ModelConfig, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Our tensors with official names and shapes; the inverse of `from_official`."""
-    assert isinstance(config.objective, NextEmbeddingConfig)
-    patch, channels = config.objective.encoder.patch, config.channels
+    encoder = config.objective.encoder
+    assert isinstance(encoder, ViTConfig)
+    patch, channels = encoder.patch, config.channels
     official: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         if name == "encoder.project.weight":
@@ -56,7 +58,7 @@ def to_official(config: ModelConfig, tensors: Mapping[str, Tensor]) -> dict[str,
         layer, _, rest = name.rpartition(".")
         stem, _, last = layer.rpartition(".")
         parts = JOINED.get(last, ())
-        if last == "fc1" and config.objective.encoder.block.mlp not in GATED:
+        if last == "fc1" and encoder.block.mlp not in GATED:
             parts = parts[1:]
         official |= (
             {f"{stem}.{part}.{rest}": piece for part, piece in zip(parts, tensor.chunk(len(parts)), strict=True)}
@@ -73,6 +75,8 @@ def official_config(loaded: LoadedModel) -> dict[str, object]:
     if not isinstance(objective, NextEmbeddingConfig):
         raise InputError(f"{where}: is a model of {objective.kind} prediction; the NEPA layout holds next_embedding")
     encoder = objective.encoder
+    if type(encoder) is not ViTConfig:
+        raise InputError(f"{where}: its encoder is {encoder.kind}; the NEPA layout holds a vit")
     block, positions, head = encoder.block, encoder.positions, None if classifier is None else classifier.head
     assert isinstance(positions, RotaryConfig), "checked by the config of the objective"
     square = len(set(config.size)) == len(set(encoder.patch)) == 1 and len(encoder.patch) <= 2
