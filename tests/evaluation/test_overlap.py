@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 
 from anyjepa.data.labels import LabelTable
-from anyjepa.evaluation.overlap import Nothing, exposure
+from anyjepa.evaluation.overlap import exposure
 from anyjepa.evaluation.splits import Split
-from anyjepa.weights.model import TrainingRecords
+from anyjepa.weights.model import NOTHING, TrainingRecords
 
 TABLE = LabelTable(("r0", "r1", "r2", "r3"), ("a", "b"), np.eye(2)[[0, 1, 0, 1]], ("p", "q", "q", "s"), exclusive=True)
 SPLITS = [
@@ -33,11 +33,11 @@ def test_what_counts_is_the_pretraining_of_that_split():
 
 
 def test_unknown_pretraining_is_said_to_be_unknown():
-    found = exposure([None, Nothing()], SPLITS, TABLE)
+    found = exposure([None, NOTHING], SPLITS, TABLE)
     assert found.transductive is None
     assert "unknown" in str(found)
     assert exposure([None, TrainingRecords.of(["r1"], [])], SPLITS, TABLE).transductive
-    assert exposure([Nothing()] * 2, SPLITS, TABLE).transductive is False
+    assert exposure([NOTHING] * 2, SPLITS, TABLE).transductive is False
 
 
 def test_a_record_is_found_again_under_another_name():

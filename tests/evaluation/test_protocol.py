@@ -6,7 +6,6 @@ import json
 import re
 from dataclasses import replace
 from io import StringIO
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -284,24 +283,6 @@ def test_a_result_survives_json(encoder, samples, labels, tmp_path):
         Result.from_json(tmp_path / "other.json")
     with pytest.raises(InputError, match="there is no such file"):
         Result.from_json(tmp_path / "absent.json")
-
-
-def test_a_result_of_version_1_is_still_read():
-    result = Result.from_json(Path(__file__).parent / "result_v1.json")
-    first = result.rows[0]
-    assert (result.schema_version, len(first.repeats)) == (2, 2)
-    area = first.metrics["macro_auroc"]
-    assert area.bootstrap[0] < area.mean < area.bootstrap[1]
-    assert set(first.class_metrics["auroc"]) == {"low", "high"} == set(first.repeats[0].class_metrics["auroc"])
-    assert result.differences[0].estimate.bootstrap is not None
-    assert first.reliability is first.repeats[0].thresholds is None
-    assert "amplitude: linear probe" in printed(result)
-
-
-def test_a_damaged_result_of_version_1_is_one_line(tmp_path):
-    (tmp_path / "old.json").write_text('{"schema_version": 1, "rows": [{"name": "x"}], "differences": []}')
-    with pytest.raises(InputError, match=r"not a result of anyjepa evaluate: damaged version 1 \(KeyError"):
-        Result.from_json(tmp_path / "old.json")
 
 
 def test_calibration_and_thresholds_are_in_the_result(encoder, samples, labels):

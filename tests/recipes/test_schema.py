@@ -188,23 +188,6 @@ def test_perturbation_is_a_section_of_recipes_for_cells_only() -> None:
     assert plain.perturbation is None
     with pytest.raises(InputError, match=r"perturbation: these settings are for cells, and data\.kind is images"):
         load_recipe("ijepa-demo", ["perturbation.bootstrap=3"])
-    with pytest.raises(InputError, match=r"evaluation\.perturbation has become the section perturbation"):
-        load_recipe("perturb-demo", ["evaluation.perturbation.bootstrap=3"])
-
-
-@pytest.mark.parametrize("name", ["perturb-demo", "ecg-jepa-demo"])
-def test_a_recipe_with_perturbation_inside_evaluation_still_loads(name: str, tmp_path: Path) -> None:
-    """As every version before this section wrote it, whatever the data."""
-    recipe = load_recipe(name)[0]
-    plain = yaml.safe_load(to_yaml(recipe))
-    plain.pop("perturbation", None)
-    plain["evaluation"]["perturbation"] = {"bootstrap": 3}
-    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(plain))
-    loaded = load_recipe(tmp_path / "recipe.yaml")[0]
-    if recipe.perturbation is None:
-        assert loaded == recipe
-    else:
-        assert loaded.perturbation == recipe.perturbation.model_copy(update={"bootstrap": 3})
 
 
 def test_a_short_training_has_a_short_warmup() -> None:

@@ -23,13 +23,13 @@ from anyjepa.evaluation.cache import FeatureCache
 from anyjepa.evaluation.config import EvaluationConfig
 from anyjepa.evaluation.delineation import Comparison, compare, scores, spans
 from anyjepa.evaluation.features import encoded
-from anyjepa.evaluation.overlap import Nothing
 from anyjepa.evaluation.probes import Probed, linear_probe
 from anyjepa.evaluation.splits import Split
 from anyjepa.evaluation.study import Evaluator, Outcome, Source, Study, named
 from anyjepa.evaluation.windows import Windows, cut
 from anyjepa.nn.encoder import Encoder
 from anyjepa.randomness import generator
+from anyjepa.weights.model import NOTHING
 
 
 class Tokens(NamedTuple):
@@ -116,7 +116,7 @@ class DenseStudy(Study):
         def evaluate(split: Split) -> Outcome:
             samples, windows = self.samples, self.config.windows
             x = np.stack([raw_patches(Moved(samples, by), windows, self.patch, reach) for by in self.offsets])
-            return Outcome(self._probe(x, split), "none", Nothing())
+            return Outcome(self._probe(x, split), "none", NOTHING)
 
         return evaluate
 

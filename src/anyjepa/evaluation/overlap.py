@@ -5,55 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 
 from anyjepa.data.families import data_sets
 from anyjepa.data.labels import LabelTable
 from anyjepa.evaluation.splits import Split
-
-
-class Seen(Protocol):
-    """Interface of the records that an encoder was pretrained on, such as `weights.model.TrainingRecords`."""
-
-    @property
-    def named(self) -> bool:
-        """Whether records and groups can be recognised by name."""
-        ...
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Names of the data sets or folders, if they are known."""
-        ...
-
-    def saw_ids(self, ids: Iterable[str]) -> list[str]:
-        """The subset of `ids` that was used for training."""
-        ...
-
-    def saw_groups(self, groups: Iterable[str]) -> list[str]:
-        """The subset of `groups` that was used for training."""
-        ...
-
-    def saw_signals(self, digests: Iterable[str]) -> list[str] | None:
-        """The subset of signal digests (`signal_hash`) that was used for training, under any name; None: unknown."""
-        ...
-
-
-class Nothing:
-    """`Seen` for random weights."""
-
-    named = True
-    sources: tuple[str, ...] = ()
-
-    def saw_ids(self, ids: Iterable[str]) -> list[str]:
-        return []
-
-    def saw_groups(self, groups: Iterable[str]) -> list[str]:
-        return []
-
-    def saw_signals(self, digests: Iterable[str]) -> list[str]:
-        return []
+from anyjepa.weights.model import TrainingRecords
 
 
 @dataclass(frozen=True)
@@ -99,7 +57,7 @@ class Exposure:
 
 
 def exposure(
-    seen: Iterable[Seen | None],
+    seen: Iterable[TrainingRecords | None],
     splits: Iterable[Split],
     table: LabelTable,
     digests: Sequence[str] = (),
@@ -136,7 +94,7 @@ def exposure(
 
 
 def _shared(
-    seen: Seen,
+    seen: TrainingRecords,
     table: LabelTable,
     tested: np.ndarray,
     digests: Sequence[str],
@@ -161,7 +119,7 @@ def _shared(
 
 
 def _met(
-    seen: Seen,
+    seen: TrainingRecords,
     table: LabelTable,
     rows: np.ndarray,
     digests: Sequence[str],

@@ -210,43 +210,13 @@ class Result(Config):
 
     @classmethod
     def from_json(cls, path: str | Path) -> Result:
-        """Read a result file of this or an older schema. Raises InputError if it is not valid."""
+        """Read a result file. Raises InputError if it is not valid."""
         where = f"{path}: not a result of anyjepa evaluate"
         raw = read_json(Path(path))
         version = raw.get("schema_version") if isinstance(raw, dict) else None
         if isinstance(version, int) and version > SCHEMA_VERSION:
             raise InputError(f"{path}: schema_version {version} was written by a newer anyjepa; update anyjepa")
-        return validated(cls, _from_version_1(raw, where) if version == 1 else raw, where)
-
-
-def _from_version_1(raw: dict[str, Any], where: str) -> dict[str, Any]:
-    """Convert version 1, which had only AUROC per class, and bootstrap intervals outside of the estimates."""
-    try:
-        rows = [
-            {key: value for key, value in row.items() if key not in ("class_auroc", "bootstrap")}
-            | {
-                "metrics": row["metrics"] | {"macro_auroc": _with_bootstrap(row["metrics"]["macro_auroc"], row)},
-                "class_metrics": {"auroc": row["class_auroc"]},
-                "repeats": [
-                    {key: value for key, value in repeat.items() if key != "class_auroc"}
-                    | {"class_metrics": {"auroc": repeat["class_auroc"]}}
-                    for repeat in row["repeats"]
-                ],
-            }
-            for row in raw["rows"]
-        ]
-        differences = [
-            {key: value for key, value in difference.items() if key != "bootstrap"}
-            | {"estimate": _with_bootstrap(difference["estimate"], difference)}
-            for difference in raw["differences"]
-        ]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{where}: damaged version 1 ({error!r})") from None
-    return raw | {"schema_version": SCHEMA_VERSION, "rows": rows, "differences": differences}
-
-
-def _with_bootstrap(estimate: dict[str, Any], holder: dict[str, Any]) -> dict[str, Any]:
-    return estimate | {"bootstrap": holder.get("bootstrap")}
+        return validated(cls, raw, where)
 
 
 def render(result: Result) -> Group:

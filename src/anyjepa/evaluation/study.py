@@ -21,13 +21,14 @@ from anyjepa.evaluation.features import Tokens, mean_features, token_features
 from anyjepa.evaluation.finetune import Finetune, finetune
 from anyjepa.evaluation.intervals import Estimate, Resampled, bootstrap, estimate, percentiles
 from anyjepa.evaluation.metrics import Scored
-from anyjepa.evaluation.overlap import Exposure, Nothing, Seen
+from anyjepa.evaluation.overlap import Exposure
 from anyjepa.evaluation.probes import Probed, knn_probe, linear_probe
 from anyjepa.evaluation.result import Repeat, Row
 from anyjepa.evaluation.splits import Fixed, Folds, Split, check_leakage, low_shot, splits, warn_of_few
 from anyjepa.evaluation.windows import Windows
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.pooling import Head
+from anyjepa.weights.model import NOTHING, TrainingRecords
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Candidate:
 
     encoder: Encoder
     weights: str = "teacher"  # or 'student', 'random'
-    seen: Seen | None = None  # records that it was pretrained on; None: unknown
+    seen: TrainingRecords | None = None  # records that it was pretrained on; None: unknown
 
 
 # A function, if pretraining left out the split's test part. It is called repeatedly, so it should keep its results.
@@ -67,7 +68,7 @@ class Outcome(NamedTuple):
 
     probed: Probed
     weights: str
-    seen: Seen | None
+    seen: TrainingRecords | None
     encoder: Encoder | None = None
 
 
@@ -247,7 +248,7 @@ class Study:
     def _random(self, network: Encoder, probe: Callable[[Encoder, Split], Probed]) -> Evaluator:
         def evaluate(split: Split) -> Outcome:
             encoder = random_encoder(network, split.seed)
-            return Outcome(probe(encoder, split), "random", Nothing(), encoder)
+            return Outcome(probe(encoder, split), "random", NOTHING, encoder)
 
         return evaluate
 
@@ -256,7 +257,7 @@ class Study:
         suffix = "" if self.config.protocol in ("linear", "knn") else ", linear probe"
 
         def evaluator(x: np.ndarray) -> Evaluator:
-            return lambda split: Outcome(self._probe_vectors(x, split), "none", Nothing())
+            return lambda split: Outcome(self._probe_vectors(x, split), "none", NOTHING)
 
         features = raw_features(self.samples, self.config.raw_dimensions)
         return {name + suffix: evaluator(x) for name, x in features.items()}

@@ -46,19 +46,11 @@ class Recipe(Config):
 
     @model_validator(mode="before")
     @classmethod
-    def _moved(cls, plain: Any) -> Any:
-        """Read recipes from before `perturbation` was a section of its own: it was part of every `evaluation`."""
-        if not isinstance(plain, dict):
-            return plain
-        plain = {key: value for key, value in plain.items() if (key, value) != ("perturbation", None)}
-        data, evaluation = plain.get("data"), plain.get("evaluation")
-        if isinstance(evaluation, dict) and "perturbation" in evaluation:
-            if "perturbation" in plain:
-                raise ValueError("evaluation.perturbation has become the section perturbation; set its keys there")
-            plain["evaluation"] = {key: value for key, value in evaluation.items() if key != "perturbation"}
-            if isinstance(data, dict) and data.get("kind") == "cells":
-                plain["perturbation"] = evaluation["perturbation"]
-        return plain
+    def _perturbation_of_these_data(cls, plain: Any) -> Any:
+        """An edit of data.kind may leave perturbation: null behind, which then stands for the default of the kind."""
+        return (
+            {k: v for k, v in plain.items() if (k, v) != ("perturbation", None)} if isinstance(plain, dict) else plain
+        )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

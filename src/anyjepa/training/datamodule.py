@@ -8,10 +8,11 @@ import lightning as L
 import numpy as np
 from torch.utils.data import DataLoader
 
+from anyjepa.data.dataset import Dataset
 from anyjepa.objectives.base import Objective
 from anyjepa.signals import ignore_signals
 from anyjepa.training.config import TrainingConfig
-from anyjepa.training.draws import Collate, Crops, DrawnCrops, DrawSampler
+from anyjepa.training.draws import Collate, DrawnCrops, DrawSampler
 
 
 class PretrainingData(L.LightningDataModule):
@@ -23,7 +24,7 @@ class PretrainingData(L.LightningDataModule):
     def __init__(
         self,
         config: TrainingConfig,
-        crops: Crops,
+        crops: Dataset,
         objective: Objective,
         first_step: int = 0,
         absolute: bool = False,

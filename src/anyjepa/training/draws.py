@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from anyjepa.data.dataset import Dataset as Records
 from anyjepa.data.pair import Pair
 from anyjepa.errors import InputError
 from anyjepa.masks.base import Masks, MaskSampler
@@ -17,28 +18,6 @@ from anyjepa.objectives.batch import Batch
 from anyjepa.parts import LocalModules
 from anyjepa.randomness import generator
 from anyjepa.training.config import TrainingConfig
-
-
-class Crops(Protocol):
-    """The interface of data sets for pretraining."""
-
-    @property
-    def ids(self) -> tuple[str, ...]: ...
-
-    def __len__(self) -> int: ...
-    def crops(self, indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
-        """One crop per record, each with its own generator: crops (B, C, *samples) float32, first samples (B,)."""
-        ...
-
-    def pairs(
-        self,
-        indices: Sequence[int],
-        first: Sequence[np.random.Generator],
-        second: Sequence[np.random.Generator],
-        step: int,
-    ) -> tuple[np.ndarray, Pair[np.ndarray]]:
-        """A pair per record, for objectives that learn from pairs."""
-        ...
 
 
 class Draw(NamedTuple):
@@ -123,7 +102,7 @@ class DrawnCrops(Dataset[Drawn]):
     pairs: return pairs instead of crops. batch_size: size of the optimiser batch, needed for pairs.
     """
 
-    def __init__(self, crops: Crops, seed: int, pairs: bool = False, batch_size: int = 1):
+    def __init__(self, crops: Records, seed: int, pairs: bool = False, batch_size: int = 1):
         self.modules = LocalModules()  # before the crops, which may be of a class of the user
         self.crops, self.seed, self.pairs, self.batch_size = crops, seed, pairs, batch_size
 

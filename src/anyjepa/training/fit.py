@@ -10,12 +10,12 @@ from typing import Any
 import lightning as L
 import numpy as np
 
+from anyjepa.data.dataset import Dataset
 from anyjepa.errors import InputError
 from anyjepa.objectives.base import Objective
 from anyjepa.training.checkpoints import Checkpoints, check_checkpoint, newest_checkpoint, step_of
 from anyjepa.training.config import TrainingConfig
 from anyjepa.training.datamodule import PretrainingData
-from anyjepa.training.draws import Crops
 from anyjepa.training.interrupt import Interrupted, StopRequest
 from anyjepa.training.launch import Launch
 from anyjepa.training.logs import Log
@@ -27,7 +27,7 @@ from anyjepa.training.quiet import quiet_lightning
 def fit(
     objective: Objective,
     config: TrainingConfig,
-    crops: Crops,
+    crops: Dataset,
     folder: Path,
     *,
     resume: bool = False,

@@ -141,6 +141,21 @@ def fingerprint(name: str) -> str:
     return blake2b(name.encode(), digest_size=8).hexdigest()
 
 
+class _Nothing(TrainingRecords):
+    ids: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+    @property
+    def named(self) -> bool:
+        return True
+
+    def saw_signals(self, digests: Iterable[str]) -> list[str]:
+        return []
+
+
+NOTHING = _Nothing()  # of random weights
+
+
 class ModelConfig(Config):
     """`config.json` of a model folder."""
 
