@@ -26,9 +26,11 @@ from safetensors.torch import load_file
 
 import anyjepa
 import anyjepa.cli
+from anyjepa.cli.options import Weights
 from anyjepa.data.ecg.sets.catalogue import CATALOGUE
 from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
 from anyjepa.evaluation.result import Result
+from anyjepa.objectives import base
 from anyjepa.recipes.plain import recipe_names
 from anyjepa.recipes.presets import preset_names
 from anyjepa.recipes.schema import load_recipe
@@ -105,6 +107,10 @@ print({{"torch", "lightning", "sklearn", "scipy", "pandas", "matplotlib", "wfdb"
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "set()", done.stderr
+
+
+def test_every_kind_of_weights_can_be_chosen() -> None:
+    assert Weights == base.Weights
 
 
 def test_version(cli):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from anyjepa.errors import InputError
 from anyjepa.objectives.losses import DistanceConfig, Losses, distance
 
 PREDICTED = torch.tensor([[1.0, 2.0], [0.0, 4.0], [3.0, 0.0]])
@@ -45,3 +46,8 @@ def test_terms_are_means_and_the_total_is_their_sum() -> None:
     terms: dict[str, Tensor] = losses.terms()
     assert {name: term.item() for name, term in terms.items()} == {"prediction": 1.5, "variance": 0.25}
     assert losses.total().item() == 1.75
+
+
+def test_losses_without_terms_say_so() -> None:
+    with pytest.raises(InputError, match="returned Losses without terms"):
+        Losses().total()

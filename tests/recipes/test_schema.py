@@ -196,6 +196,8 @@ def test_a_short_training_has_a_short_warmup() -> None:
     assert notices == ["20 steps are too few for a warm-up of 160: training.optimiser.warmup=2"]
     recipe, notices = load_recipe("ecg-jepa-demo", ["training.steps=161"])
     assert (recipe.training.optimiser.warmup, notices) == (160, [])
+    recipe, _ = load_recipe("ecg-jepa-demo", ["training={steps: 5}"])
+    assert (recipe.training.steps, recipe.training.optimiser.warmup) == (5, 0)
     with pytest.raises(InputError, match="warmup 160 must be shorter than steps 20"):
         load_recipe("ecg-jepa-demo", ["training.steps=20", "training.optimiser.warmup=160"])
 

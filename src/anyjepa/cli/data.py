@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -20,7 +19,6 @@ from anyjepa.cli.options import (
     LeadsOption,
     PathArguments,
     RateOption,
-    SplitBy,
     SplitByOption,
     TargetOption,
     UnitOption,
@@ -29,16 +27,6 @@ from anyjepa.cli.output import echo, show, show_json, show_written
 from anyjepa.errors import InputError, did_you_mean
 
 data_app = typer.Typer(help="Inspect, split, download and prepare data sets.", no_args_is_help=True)
-
-
-class MissingLeads(StrEnum):
-    refuse = "refuse"
-    zero = "zero"
-
-
-class OnError(StrEnum):
-    raise_ = "raise"
-    skip = "skip"
 
 
 @data_app.command("inspect")
@@ -94,7 +82,7 @@ def data_split(
     target: TargetOption = None,
     id: IdOption = "id",
     group: GroupOption = None,
-    split_by: SplitByOption = SplitBy.group,
+    split_by: SplitByOption = "group",
     test: Annotated[float, typer.Option(metavar="SHARE", help="Share of the records for testing.")] = 0.2,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the draw.")] = 0,
 ) -> None:
@@ -109,7 +97,7 @@ def data_split(
         raise InputError("data split: pass --target, the column with the classes")
     if output.exists() and output.resolve() == table.resolve():
         raise InputError(f"{output}: is the table of labels; choose another output")
-    labels = read_label_table(table, id, target.split(","), group, split_by=split_by.value)
+    labels = read_label_table(table, id, target.split(","), group, split_by=split_by)
     split = hold_out(labels.ids, labels.groups, labels.values, test, seed)
     write_split(output, split)
     count = (split.split or ()).count("test")
@@ -142,18 +130,18 @@ def data_prepare(
         typer.Option(metavar="I,II,...", help="Leads to store, in this order. Default: the standard twelve."),
     ] = None,
     missing_leads: Annotated[
-        MissingLeads,
+        Literal["refuse", "zero"],
         typer.Option(metavar="NAME", help="If a record lacks a lead: refuse the record, or fill the lead with zero."),
-    ] = MissingLeads.refuse,
+    ] = "refuse",
     highpass_hz: Annotated[
         float | None,
         typer.Option(metavar="HZ", help="Remove baseline wander below this frequency, such as 0.5 for CODE-15."),
     ] = None,
     unit: UnitOption = None,
     on_error: Annotated[
-        OnError,
+        Literal["raise", "skip"],
         typer.Option(metavar="NAME", help="If a file cannot be read or prepared: raise an error, or skip the file."),
-    ] = OnError.raise_,
+    ] = "raise",
     workers: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Number of processes. Default: one per core.")
     ] = None,
@@ -172,10 +160,10 @@ def data_prepare(
         output,
         fs=fs,
         leads=leads.split(",") if leads else LEADS,
-        missing_leads=missing_leads.value,
+        missing_leads=missing_leads,
         highpass_hz=highpass_hz,
         unit=unit,
-        on_error=on_error.value,
+        on_error=on_error,
         workers=workers or os.cpu_count() or 1,
         progress=True,
     )

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from anyjepa.cli.options import (
-    LABELS,
     DataOption,
     GroupOption,
     IdOption,
@@ -19,11 +18,11 @@ from anyjepa.cli.options import (
     ModelArgument,
     RunArgument,
     SkipErrorsOption,
-    SplitBy,
     SplitByOption,
     TargetOption,
     UnitOption,
     WeightsOption,
+    label_option,
 )
 from anyjepa.cli.output import console, echo, show, show_json
 from anyjepa.errors import InputError
@@ -31,67 +30,56 @@ from anyjepa.errors import InputError
 if TYPE_CHECKING:
     from anyjepa.runs.labelled import LabelFile
 
-PROTOCOL = "Protocol"
-
+_protocol_option = partial(typer.Option, rich_help_panel="Protocol")
 
 TaskOption = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Task that the data set defines, such as rhythm.", rich_help_panel=LABELS),
+    label_option(metavar="NAME", help="Task that the data set defines, such as rhythm."),
 ]
 LabelsOption = Annotated[
     Path | None,
-    typer.Option(
-        metavar="FILE", help="Table of labels (CSV, TSV or Parquet), instead of --task.", rich_help_panel=LABELS
-    ),
+    label_option(metavar="FILE", help="Table of labels (CSV, TSV or Parquet), instead of --task."),
 ]
 SplitOption = Annotated[
     str | None,
-    typer.Option(metavar="COLUMN", help="Column that says train, validation or test.", rich_help_panel=LABELS),
+    label_option(metavar="COLUMN", help="Column that says train, validation or test."),
 ]
 MinCountOption = Annotated[
     int | None,
-    typer.Option(metavar="N", help="Drop classes with fewer records, and list them.", rich_help_panel=LABELS),
+    label_option(metavar="N", help="Drop classes with fewer records, and list them."),
 ]
 ProtocolOption = Annotated[
     str,
-    typer.Option(
+    _protocol_option(
         metavar="NAME",
         help="What to train on the labels: linear, knn, attentive, finetune, supervised, dense (single tokens), or a "
         "published protocol (see 'anyjepa recipes'). For cells: perturbation or proteins.",
-        rich_help_panel=PROTOCOL,
     ),
 ]
 LowShotOption = Annotated[
     float | None,
-    typer.Option(
-        metavar="N",
-        help="Train on N labels per class (1, 2, 5, ...; dense: N patients), or on a share below 1.",
-        rich_help_panel=PROTOCOL,
+    _protocol_option(
+        metavar="N", help="Train on N labels per class (1, 2, 5, ...; dense: N patients), or on a share below 1."
     ),
 ]
-SeedsOption = Annotated[int | None, typer.Option(metavar="N", help="Number of repeats.", rich_help_panel=PROTOCOL)]
+SeedsOption = Annotated[int | None, _protocol_option(metavar="N", help="Number of repeats.")]
 FoldsOption = Annotated[
     int | None,
-    typer.Option(
-        metavar="N",
-        help="Number of cross-validation folds. Default: the split of the data set, or else 5.",
-        rich_help_panel=PROTOCOL,
+    _protocol_option(
+        metavar="N", help="Number of cross-validation folds. Default: the split of the data set, or else 5."
     ),
 ]
 FromScratchOption = Annotated[
     bool,
-    typer.Option(
-        "--from-scratch", help="Also train the same network on the labels alone (slow).", rich_help_panel=PROTOCOL
-    ),
+    _protocol_option("--from-scratch", help="Also train the same network on the labels alone (slow)."),
 ]
 EditsOption = Annotated[
     list[str] | None,
-    typer.Option(
+    _protocol_option(
         "--set",
         metavar="KEY=VALUE",
         help="Change a setting of the evaluation, such as evaluation.bootstrap=0. For cells: how to read the file, "
         "such as condition=gene. Can be repeated.",
-        rich_help_panel=PROTOCOL,
     ),
 ]
 SaveOption = Annotated[
@@ -119,7 +107,7 @@ def evaluate(
     target: TargetOption = None,
     group: GroupOption = None,
     split: SplitOption = None,
-    split_by: SplitByOption = SplitBy.group,
+    split_by: SplitByOption = "group",
     min_count: MinCountOption = None,
     save_classifier: SaveOption = None,
     skip_errors: SkipErrorsOption = False,
@@ -148,7 +136,7 @@ def evaluate(
     options = {name: value for name, value in options.items() if value is not None}
     with console(stderr=True).status("reading") as status:
         progress = status.update if status.console.is_terminal else _print_row
-        how = {"weights": weights.value if weights else None, "progress": progress}
+        how = {"weights": weights, "progress": progress}
         result = _protocol(protocol, options, edits or [])(model, data or [], **how)
     report = write_report(run.folder) if (run := find_run(Path(model))) else None
     if as_json:
@@ -175,7 +163,7 @@ def _print_row(row: str) -> None:
 
 
 def _label_file(
-    labels: Path | None, id: str, target: str | None, group: str | None, split: str | None, split_by: SplitBy
+    labels: Path | None, id: str, target: str | None, group: str | None, split: str | None, split_by: str
 ) -> LabelFile | None:
     from anyjepa.runs.labelled import LabelFile
 
@@ -186,7 +174,7 @@ def _label_file(
         return None
     if target is None:
         raise InputError(f"--labels {labels}: pass --target, the column with the classes")
-    return LabelFile(labels, id, target.split(","), group, split, split_by.value)
+    return LabelFile(labels, id, target.split(","), group, split, split_by)
 
 
 def _protocol(protocol: str, options: dict[str, Any], edits: list[str]) -> Callable[..., Any]:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-
-class Weights(StrEnum):
-    teacher = "teacher"
-    average = "average"
-    student = "student"
-
+Weights = Literal["teacher", "average", "student", "target"]
 
 ModelArgument = Annotated[
     str, typer.Argument(metavar="MODEL", help="Run folder, model folder or Hugging Face model id.")
@@ -32,7 +27,7 @@ DataOption = Annotated[
 WeightsOption = Annotated[
     Weights | None,
     typer.Option(
-        metavar="NAME", help="Weights to use: teacher, average or student. Default: the teacher if there is one."
+        metavar="NAME", help="Weights to use: teacher, average, student or target. Default: those of the model."
     ),
 ]
 RecipeEdits = Annotated[
@@ -75,50 +70,33 @@ SkipErrorsOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
-LABELS = "Labels"
-
-
-class SplitBy(StrEnum):
-    group = "group"
-    record = "record"
-
-
-IdOption = Annotated[str, typer.Option(metavar="COLUMN", help="Column with record ids.", rich_help_panel=LABELS)]
+label_option = partial(typer.Option, rich_help_panel="Labels")
+IdOption = Annotated[str, label_option(metavar="COLUMN", help="Column with record ids.")]
 TargetOption = Annotated[
     str | None,
-    typer.Option(
-        metavar="COLUMN",
-        help="Column with the class, or several 0/1 columns separated by commas.",
-        rich_help_panel=LABELS,
-    ),
+    label_option(metavar="COLUMN", help="Column with the class, or several 0/1 columns separated by commas."),
 ]
 GroupOption = Annotated[
     str | None,
-    typer.Option(
-        metavar="COLUMN",
-        help="Column with groups that stay in one part of a split, such as patients.",
-        rich_help_panel=LABELS,
-    ),
+    label_option(metavar="COLUMN", help="Column with groups that stay in one part of a split, such as patients."),
 ]
 SplitByOption = Annotated[
-    SplitBy,
-    typer.Option(metavar="NAME", help="group, or record to accept labels without groups.", rich_help_panel=LABELS),
+    Literal["group", "record"],
+    label_option(metavar="NAME", help="group, or record to accept labels without groups."),
 ]
 
-ECG = "ECG files"
+_ecg_option = partial(typer.Option, rich_help_panel="ECG files")
 UnitOption = Annotated[
     str | None,
-    typer.Option(
-        metavar="UNIT",
-        help="Unit of the values: mV, uV, V or a number of mV per unit. Overrides what the files say.",
-        rich_help_panel=ECG,
+    _ecg_option(
+        metavar="UNIT", help="Unit of the values: mV, uV, V or a number of mV per unit. Overrides what the files say."
     ),
 ]
 RateOption = Annotated[
     float | None,
-    typer.Option(metavar="HZ", help="Sampling rate, for files that do not contain it.", rich_help_panel=ECG),
+    _ecg_option(metavar="HZ", help="Sampling rate, for files that do not contain it."),
 ]
 LeadsOption = Annotated[
     str | None,
-    typer.Option(metavar="I,II,...", help="Lead names, for files that do not contain them.", rich_help_panel=ECG),
+    _ecg_option(metavar="I,II,...", help="Lead names, for files that do not contain them."),
 ]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -23,7 +23,7 @@ from anyjepa.cli.options import (
 from anyjepa.cli.output import echo, show_written
 from anyjepa.errors import InputError
 
-NEPA = "NEPA models"
+_nepa_option = partial(typer.Option, rich_help_panel="NEPA models")
 
 
 def predict(
@@ -44,27 +44,23 @@ def predict(
     ] = None,
     horizon: Annotated[
         int | None,
-        typer.Option(
+        _nepa_option(
             min=1,
             metavar="N",
             help="Predict each patch N patches ahead, and write how surprising it is; one row per patch.",
-            rich_help_panel=NEPA,
         ),
     ] = None,
     continued: Annotated[
         Path | None,
-        typer.Option(
+        _nepa_option(
             metavar="FILE",
             help="Table to write with the patches predicted after the end of each record. Needs --horizon.",
-            rich_help_panel=NEPA,
         ),
     ] = None,
     draw: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Figure to write (.png, .svg or .pdf) of the most surprising 10 s. Needs --horizon.",
-            rich_help_panel=NEPA,
+        _nepa_option(
+            metavar="FILE", help="Figure to write (.png, .svg or .pdf) of the most surprising 10 s. Needs --horizon."
         ),
     ] = None,
     fs: RateOption = None,
@@ -112,18 +108,13 @@ def embed(
         model,
         paths,
         output,
-        weights=weights.value if weights else None,
+        weights=weights,
         skip_errors=skip_errors,
         fs=fs,
         leads=leads.split(",") if leads else None,
         unit=unit,
     )
     show_written(output, count, skipped)
-
-
-class CellNoise(StrEnum):
-    poisson = "poisson"
-    negative_binomial = "negative_binomial"
 
 
 def perturb(
@@ -150,7 +141,7 @@ def perturb(
         typer.Option(min=1, metavar="N", help="Predict N cells per perturbation instead of the mean (.h5ad only)."),
     ] = None,
     noise: Annotated[
-        CellNoise | None,
+        Literal["poisson", "negative_binomial"] | None,
         typer.Option(
             metavar="NAME",
             help="Noise of predicted cells: poisson or negative_binomial. Default: poisson.",
@@ -179,10 +170,10 @@ def perturb(
         conditions=conditions or [],
         goal=Goal(rising, falling) if rising or falling else None,
         cells=cells,
-        noise=noise.value if noise else None,
+        noise=noise,
         synergies=synergy,
         level=level,
         file=edits or [],
-        weights=weights.value if weights else None,
+        weights=weights,
     )
     echo(f"{output}: {count} rows")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from anyjepa.runs.folder import Run
     from anyjepa.training.interrupt import Interrupted
 
-MACHINES = "GPUs and machines"
+_machine_option = partial(typer.Option, rich_help_panel="GPUs and machines")
 
 
 def demo(
@@ -80,15 +81,13 @@ def pretrain(
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume the run in --output from its newest checkpoint.")
     ] = False,
-    precision: Annotated[
-        str | None, typer.Option(metavar="NAME", help="auto, 32 or bf16.", rich_help_panel=MACHINES)
-    ] = None,
+    precision: Annotated[str | None, _machine_option(metavar="NAME", help="auto, 32 or bf16.")] = None,
     devices: Annotated[
         int,
-        typer.Option(min=1, metavar="N", help="GPUs per machine, or processes on a CPU.", rich_help_panel=MACHINES),
+        _machine_option(min=1, metavar="N", help="GPUs per machine, or processes on a CPU."),
     ] = 1,
-    nodes: Annotated[int, typer.Option(min=1, metavar="N", help="Machines.", rich_help_panel=MACHINES)] = 1,
-    strategy: Annotated[str, typer.Option(metavar="NAME", help="auto or ddp.", rich_help_panel=MACHINES)] = "auto",
+    nodes: Annotated[int, _machine_option(min=1, metavar="N", help="Machines.")] = 1,
+    strategy: Annotated[str, _machine_option(metavar="NAME", help="auto or ddp.")] = "auto",
     imports: ImportOption = None,
 ) -> None:
     """Pretrain an encoder from a recipe. The run folder will contain the model and a report."""

@@ -89,7 +89,7 @@ def weights_export(
     if layout != "nepa":
         raise InputError(f"weights export: layout '{layout}' is not known; there is: nepa")
     run = find_run(Path(model))
-    echo(f"folder: {export_nepa(run.model if run else model, output, weights.value if weights else None)}")
+    echo(f"folder: {export_nepa(run.model if run else model, output, weights)}")
 
 
 @weights_app.command("checkpoint")

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from pydantic import Field, PositiveFloat
 from torch import Tensor
 
+from anyjepa.errors import InputError
 from anyjepa.parts import Kinds, Part
 
 
@@ -78,7 +79,10 @@ class Losses:
         return _means(self.others)
 
     def total(self) -> Tensor:
+        """The sum of the terms, a scalar. Raises InputError without terms."""
         terms = list(self.terms().values())
+        if not terms:
+            raise InputError("the objective returned Losses without terms; add one with Losses.add")
         return sum(terms[1:], terms[0])
 
 

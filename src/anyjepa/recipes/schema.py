@@ -123,10 +123,11 @@ def edited(recipe: Recipe, edits: Edits, where: str = "") -> tuple[Recipe, list[
         if any(not isinstance(edit, str) for edit in edits):
             raise InputError("edits must be texts such as 'training.steps=1000', or one dictionary of values by key")
         notices = [notice for edit in edits for notice in apply_edit(plain, _full(plain, edit))]
-    steps, warmup = plain["training"]["steps"], recipe.training.optimiser.warmup
+    training, warmup = plain["training"], recipe.training.optimiser.warmup
+    steps = training.get("steps") if isinstance(training, dict) else None
     alone = not any(edit.startswith("training.optimiser") for edit in edits)
     if alone and steps != recipe.training.steps and isinstance(steps, int) and 0 < steps <= warmup:
-        plain["training"]["optimiser"]["warmup"] = steps // 10
+        set_key(plain, "training.optimiser.warmup", steps // 10)
         notices.append(f"{steps} steps are too few for a warm-up of {warmup}: training.optimiser.warmup={steps // 10}")
     return validated(Recipe, plain, where or recipe.name), notices
 

@@ -18,7 +18,7 @@ from anyjepa.errors import InputError, reason
 from anyjepa.nn.encoders import AnyEncoderConfig
 from anyjepa.nn.pooling import AnyHeadConfig
 from anyjepa.nn.tokens import check_table, token_grid
-from anyjepa.objectives.base import ObjectiveConfig
+from anyjepa.objectives.base import ObjectiveConfig, Weights
 from anyjepa.objectives.build import AnyObjectiveConfig
 from anyjepa.objectives.masked import MaskedPredictionConfig
 from anyjepa.objectives.paired import PairedPredictionConfig
@@ -168,9 +168,7 @@ class ModelConfig(Config):
         default=None,
         description="samples of the second input of a pair; null: model.safetensors has no encoder for it",
     )
-    weights: Literal["teacher", "average", "student", "target", "fine-tuned"] = Field(
-        default="teacher", description="encoder in model.safetensors"
-    )
+    weights: Literal[Weights, "fine-tuned"] = Field(default="teacher", description="encoder in model.safetensors")
     predictor: bool = Field(default=True, description="whether model.safetensors contains the predictor")
     classifier: ClassifierConfig | None = None
     provenance: Provenance
