@@ -40,4 +40,4 @@ def test_videos_are_summarised_and_broken_ones_named(cli, tmp_path: Path) -> Non
     assert summary["frames"] == {"shortest": 6, "median": 7, "longest": 9}
     assert summary["classes"] == {"jump": {"all": 1}, "run": {"all": 1}}
     assert list(summary["skipped"]) == ["run/b.mp4"]
-    assert "skipped: 1 files" in cli("data", "inspect", tmp_path).out
+    assert "skipped: 1 file\n" in cli("data", "inspect", tmp_path).out

@@ -137,11 +137,8 @@ class ArrayDataset(Dataset):
         record_groups = ids if groups is None else tuple(map(str, groups))
         tables = {}
         if labels is not None:
-            names = np.asarray([str(label) for label in labels])
-            classes = tuple(sorted(set(names.tolist())))
-            member = (names[:, None] == np.array(classes)).astype(np.float32)
-            part = None if split is None else tuple(map(str, split))
-            tables["class"] = LabelTable(ids, classes, member, record_groups, exclusive=True, split=part)
+            part = None if split is None else list(map(str, split))
+            tables["class"] = LabelTable.of_names(ids, list(map(str, labels)), record_groups, part)
         if not len(ids) == len(record_groups) == len(values):
             raise InputError(f"{source}: {len(ids)} ids and {len(record_groups)} groups for {len(values)} records")
         return cls(

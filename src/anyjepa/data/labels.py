@@ -64,6 +64,21 @@ class LabelTable:
         if self.split is not None:
             _check_split(self.split, self.groups, self._at)
 
+    @classmethod
+    def of_names(
+        cls,
+        ids: Sequence[str],
+        names: Sequence[str] | np.ndarray,
+        groups: Sequence[str],
+        split: Sequence[str] | None = None,
+        classes: Sequence[str] | None = None,
+    ) -> LabelTable:
+        """One class per row, by name. classes: all of them in order; None: those that occur, sorted."""
+        names = np.asarray(names)
+        classes = tuple(sorted(set(names.tolist()))) if classes is None else tuple(classes)
+        values = (names[:, None] == np.array(classes)).astype(np.float32)
+        return cls(tuple(ids), classes, values, tuple(groups), True, None if split is None else tuple(split))
+
     def __len__(self) -> int:
         return len(self.ids)
 

@@ -105,10 +105,7 @@ class Records:
         if self.labels is None:
             return None
         label = dict(zip(self.ids, self.labels, strict=True))
-        names = np.array([label[id] for id in dataset.ids])
-        classes = sorted(set(names.tolist()))
-        values = (names[:, None] == np.array(classes)).astype(np.float32)
-        return LabelTable(dataset.ids, tuple(classes), values, dataset.groups, exclusive=True)
+        return LabelTable.of_names(dataset.ids, [label[id] for id in dataset.ids], dataset.groups)
 
 
 def as_paths(data: Any) -> list[Path] | None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anyjepa.data.listing import counted
 from anyjepa.errors import one_line
 
 if TYPE_CHECKING:
     from rich.console import Group
+    from rich.text import Text
 
 MOST = 15  # classes or sizes that are listed
 
@@ -21,37 +23,64 @@ def spread(values: Sequence[int] | np.ndarray) -> dict[str, int]:
     return {"shortest": int(min(values)), "median": int(np.median(values)), "longest": int(max(values))}
 
 
-def by_part(labels: Sequence[str | None], split: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Number of records of each class in each part of the split. None: a record without a class."""
-    counts = Counter(zip(labels, split, strict=True))
-    parts = dict.fromkeys(split)
-    return {label: {part: counts[label, part] for part in parts} for label in sorted({*labels} - {None})}  # type: ignore[type-var]
+def by_part(
+    labels: Sequence[str | None], split: Sequence[str], classes: Sequence[str] | None = None
+) -> dict[str, dict[str, int]]:
+    """Number of records of each class in each part of the split. None: a record without a class, classes that occur."""
+    number, parts = Counter(zip(labels, split, strict=True)), dict.fromkeys(split)
+    classes = sorted({label for label in labels if label is not None}) if classes is None else classes
+    return {label: {part: number[label, part] for part in parts} for label in classes}
 
 
 def render(summary: dict[str, Any]) -> Group:
     """A summary as a rich renderable. `classes`, `problems` and `skipped` are shown apart, the rest as facts."""
+    facts = {key: value for key, value in summary.items() if key not in ("ids", "classes", "problems", "skipped")}
+    classes = {"class": summary["classes"]} if summary["classes"] else {}
+    return rendered(facts, classes, summary["problems"], summary["skipped"])
+
+
+def rendered(
+    facts: Mapping[str, Any],
+    tasks: Mapping[str, Mapping[str, Mapping[str, int]]],
+    problems: Iterable[str],
+    skipped: Mapping[str, str],
+) -> Group:
+    """Facts, a table of the classes of each task by part of `split`, and findings. A fact that is None is not shown."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    facts = Table("", "", show_header=False, box=None)
-    for key, value in summary.items():
-        if key not in ("ids", "classes", "problems", "skipped") and value is not None:
-            facts.add_row(key, Text(one_line(_counts(value) if isinstance(value, dict) else str(value))))
-    parts = list(summary["split"])
-    classes = Table("class", *parts, box=None)
-    for name, counts in list(summary["classes"].items())[:MOST]:
-        classes.add_row(Text(one_line(name)), *(str(counts[part]) for part in parts))
-    if len(summary["classes"]) > MOST:
-        classes.add_row(f"... and {len(summary['classes']) - MOST} more")
-    problems = [Text(one_line(problem), style="yellow") for problem in summary["problems"]]
-    if summary["skipped"]:
-        problems.append(Text(f"skipped: {len(summary['skipped'])} files", style="red"))
-        problems += [Text(f"  {one_line(reason)}") for reason in list(summary["skipped"].values())[:10]]
-    tables = [Text(), classes] if summary["classes"] else []
-    return Group(facts, *tables, Text(), *(problems or [Text("no problem found", style="green")]))
+    table = Table("", "", show_header=False, box=None)
+    for key, value in facts.items():
+        if value is not None:
+            table.add_row(key, Text(one_line(counts(value) if isinstance(value, dict) else str(value))))
+    parts, shown = list(facts.get("split", ())), [table, Text()]
+    for task, classes in tasks.items():
+        table = Table(task, *parts, box=None)
+        for name, by_part in list(classes.items())[:MOST]:
+            table.add_row(Text(one_line(name)), *(str(by_part.get(part, 0)) for part in parts))
+        if len(classes) > MOST:
+            table.add_row(f"... and {len(classes) - MOST} more")
+        shown += [table, Text()]
+    return Group(*shown, *findings(problems, skipped))
 
 
-def _counts(table: dict[str, int]) -> str:
-    more = f" and {len(table) - MOST} more" if len(table) > MOST else ""
-    return ", ".join(f"{name} ({count})" for name, count in list(table.items())[:MOST]) + more
+def findings(problems: Iterable[str], skipped: Mapping[str, str]) -> list[Text]:
+    """Lines about what is wrong with a data set, and about files that were skipped."""
+    from rich.text import Text
+
+    lines = [Text(one_line(problem), style="yellow") for problem in problems]
+    if skipped:
+        lines.append(Text(f"skipped: {counted(len(skipped), 'file', 'files')}", style="red"))
+        lines += [Text(f"  {one_line(reason)}") for reason in list(skipped.values())[:10]]
+    return lines or [Text("no problem found", style="green")]
+
+
+def counts(table: Mapping[str, int]) -> str:
+    """Names with their numbers, such as 'a (3), b (1)'; at most `MOST`."""
+    return listed([f"{name} ({count})" for name, count in table.items()])
+
+
+def listed(names: Sequence[str]) -> str:
+    """At most `MOST` names, and how many more there are."""
+    return ", ".join(names[:MOST]) + (f" and {len(names) - MOST} more" if len(names) > MOST else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -15,11 +16,11 @@ from anyjepa.data.modalities import USUAL, AnyDataConfig
 from anyjepa.data.modality import DataConfig
 from anyjepa.errors import InputError
 from anyjepa.evaluation.protocol import EvaluationConfig
-from anyjepa.nn.tokens import token_grid
+from anyjepa.limits import BATCH
+from anyjepa.nn.tokens import check_table, token_grid
 from anyjepa.objectives.build import AnyObjectiveConfig
 from anyjepa.objectives.paired import PairedPredictionConfig
 from anyjepa.perturbation.config import PerturbationConfig
-from anyjepa.recipes.cost import check_cost
 from anyjepa.recipes.plain import apply_edit, flat, read_recipe, recipe_names, set_key, without_tables
 from anyjepa.training.config import TrainingConfig
 
@@ -57,9 +58,8 @@ class Recipe(Config):
         encoder, predictor = self.objective.encoder, getattr(self.objective, "predictor", None)
         if self.perturbation is not None and not _has_conditions(self.data):
             raise ValueError(f"perturbation: these settings are for cells, and data.kind is {self.data.kind}")
-        grid = self.grid
-        check_cost(encoder, self.data.channels, self.data.size, grid, self.training)
-        self.objective.check(grid)
+        self._check_memory()
+        self.objective.check(self.grid)
         if self.data.weighted and self.training.order != "replacement":
             raise ValueError(f"{self.data.weighted} need training.order=replacement")
         if self.data.absent != getattr(encoder, "absent", False):
@@ -81,6 +81,20 @@ class Recipe(Config):
         if self.data.absolute and getattr(encoder.positions, "span", "grid") == "input":
             raise ValueError("data.absolute_time needs encoder.positions.span=grid: stretched positions have no place")
         return self
+
+    def _check_memory(self) -> None:
+        """Raise InputError if a micro-batch of inputs, its tokens, or a position table is too large."""
+        encoder, size = self.objective.encoder, self.data.size
+        samples, tokens = self.training.batch_size // self.training.accumulation, prod(self.grid)
+        check_table(tokens, encoder.dim, "objective.encoder")
+        tokens += getattr(encoder, "registers", 0)
+        BATCH.check(
+            4 * samples * self.data.channels * prod(size), f"training.batch_size: a batch of {samples} inputs of {size}"
+        )
+        BATCH.check(
+            4 * samples * tokens * encoder.dim,
+            f"training.batch_size: a batch of {samples} x {tokens} tokens of width {encoder.dim}",
+        )
 
     @property
     def grid(self) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from anyjepa.config import validated
 from anyjepa.data.cells.files import CellFileConfig, read_h5ad
 from anyjepa.data.cells.qc import QualityConfig
 from anyjepa.data.modality import single
-from anyjepa.errors import one_line
+from anyjepa.data.summary import listed, rendered
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -30,37 +30,21 @@ def inspect(paths: Sequence[Path | str], settings: Mapping[str, Any] | None = No
     return read_h5ad(single(paths, "screen"), config).report
 
 
-def render(report: dict[str, Any], most: int = 15) -> Group:
-    """The dictionary of `inspect` as a rich renderable; at most `most` names of a kind."""
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    def some(names: list[str]) -> Text:
-        more = f" and {len(names) - most} more" if len(names) > most else ""
-        return Text(one_line(", ".join(names[:most]) + more))
-
-    facts = Table("", "", show_header=False, box=None)
-    facts.add_row("cells", str(report["records"]))
-    facts.add_row("genes", str(report["genes"]))
-    facts.add_row("values", Text(f"{report['values']['kind']} from {report['values']['from']}"))
-    for role, column in report["columns"].items():
-        facts.add_row(role, some([f"column '{column}'"]) if column else "no column")
-    facts.add_row("obsm", some(report["obsm"]) if report["obsm"] else "nothing")
-    facts.add_row("control", some(report["control_names"]))
-    facts.add_row("conditions", some([f"{name} ({count})" for name, count in report["conditions"].items()]))
-    facts.add_row("controls in", some([f"{name} ({count})" for name, count in report["controls"].items()]))
+def render(report: dict[str, Any]) -> Group:
+    """The dictionary of `inspect` as a rich renderable."""
+    facts = {"cells": report["records"], "genes": report["genes"]}
+    facts["values"] = f"{report['values']['kind']} from {report['values']['from']}"
+    facts |= {role: f"column '{column}'" if column else "no column" for role, column in report["columns"].items()}
+    facts |= {"obsm": listed(report["obsm"]) or "nothing", "control": listed(report["control_names"])}
+    facts |= {"conditions": report["conditions"], "controls in": report["controls"]}
     for key in ("total_counts", "unlogged_total", "genes_detected", "mitochondrial_share", "guide_share"):
         if values := report.get(key):
-            facts.add_row(key.replace("_", " "), f"{values['50%']:g} ({values['0%']:g} to {values['100%']:g})")
+            facts[key.replace("_", " ")] = f"{values['50%']:g} ({values['0%']:g} to {values['100%']:g})"
     outside = dict(report["outside_usual"])
     few = outside.pop("min_condition_cells")
-    wrong = [
-        Text(
-            f"{count} of {report['genes' if key == 'min_cells' else 'records']} "
-            f"{'genes' if key == 'min_cells' else 'cells'} are outside the usual quality.{key}",
-            "yellow",
-        )
+    problems = [
+        f"{count} of {report['genes' if key == 'min_cells' else 'records']} "
+        f"{'genes' if key == 'min_cells' else 'cells'} are outside the usual quality.{key}"
         for key, count in outside.items()
         if count
     ]
@@ -70,8 +54,8 @@ def render(report: dict[str, Any], most: int = 15) -> Group:
         (report["perturbed_not_in_panel"], "perturbed names are not genes of the panel"),
     ):
         if names:
-            wrong += [Text(f"{len(names)} {meaning}:", "yellow"), Text("  ") + some(names)]
+            problems += [f"{len(names)} {meaning}:", f"  {listed(names)}"]
     for reason, what in (("unassigned", "condition"), ("unlabelled", "batch, cell type or donor")):
         if number := report["left_out_cells"].get(reason):
-            wrong.append(Text(f"{number} cells have no {what}", "red"))
-    return Group(facts, Text(), *(wrong or [Text("no problem found", style="green")]))
+            problems.append(f"{number} cells have no {what}")
+    return rendered(facts, {}, problems, {})

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.labels import LabelTable
 from anyjepa.errors import InputError
@@ -32,14 +30,12 @@ def beat_table(recordings: Sequence[Recording], task: str) -> LabelTable:
     rows = [(r, sample, name) for r in parts for sample, name in beats_of(r)]
     if not rows:
         raise InputError(f"task '{task}': no record has annotated beats")
-    names = np.array([name for *_, name in rows])
-    return LabelTable(
-        ids=tuple(beat_id(r, sample) for r, sample, _ in rows),
-        classes=tuple(AAMI),
-        values=(names[:, None] == np.array(list(AAMI))).astype(np.float32),
-        groups=tuple(r.group if task == "beats" else r.id for r, *_ in rows),
-        exclusive=True,
-        split=tuple(r.split or "" for r, *_ in rows) if all(r.split for r in parts) else None,
+    return LabelTable.of_names(
+        [beat_id(r, sample) for r, sample, _ in rows],
+        [name for *_, name in rows],
+        [r.group if task == "beats" else r.id for r, *_ in rows],
+        [r.split or "" for r, *_ in rows] if all(r.split for r in parts) else None,
+        tuple(AAMI),
     )
 
 

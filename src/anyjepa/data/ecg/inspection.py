@@ -17,6 +17,8 @@ from anyjepa.data.ecg.reading import read
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.ecg.sets.snomed import DIAGNOSES
 from anyjepa.data.ecg.tasks import tasks_of
+from anyjepa.data.listing import counted
+from anyjepa.data.summary import findings
 from anyjepa.errors import DataWarning, one_line
 
 if TYPE_CHECKING:
@@ -94,23 +96,15 @@ def render(summary: dict[str, Any], statements: int = 15) -> Group:
     if (more := len(summary["statements"]) - statements) > 0:
         diagnoses.add_row(f"... and {more} more", "")
 
-    wrong = [Text(one_line(remark), style="yellow") for remark in summary["remarks"]]
+    problems = list(summary["remarks"])
     for problem in summary["problems"]:
-        records = _number(problem["count"], "record")
-        wrong.append(Text(f"{problem['kind']}: {records}: {problem['meaning']}", style="yellow"))
-        wrong += [shown(f"  {example}") for example in problem["examples"]]
-    if summary["skipped"]:
-        wrong.append(Text(f"skipped: {_number(len(summary['skipped']), 'file')}", style="red"))
-        wrong += [Text(f"  {reason}") for reason in list(summary["skipped"].values())[:10]]
-    return Group(facts, Text(), leads, Text(), diagnoses, Text(), *(wrong or [Text("no problem found", style="green")]))
+        problems.append(f"{problem['kind']}: {counted(problem['count'], 'record', 'records')}: {problem['meaning']}")
+        problems += [f"  {example}" for example in problem["examples"]]
+    return Group(facts, Text(), leads, Text(), diagnoses, Text(), *findings(problems, summary["skipped"]))
 
 
 def _named(code: str) -> str:
     return f"{DIAGNOSES[code].name} ({DIAGNOSES[code].abbreviation})"
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _counts(values: Iterable[str]) -> dict[str, int]:

@@ -99,19 +99,12 @@ def class_tables(series: Sequence[Series]) -> dict[str, LabelTable]:
 
 def _table(source: str, series: Sequence[Series]) -> LabelTable:
     names = [one.label or "" for one in series]
-    classes = tuple(sorted(set(names)))
     split = tuple(one.split for one in series if one.split)
     whole = split if len(split) == len(series) else None
     for part in sorted(set(whole or ()) & {"train", "test"}):
         there = {name for name, at in zip(names, split, strict=True) if at == part}
-        if (absent := set(classes) - there) and len(set(split)) > 1:
+        if (absent := set(names) - there) and len(set(split)) > 1:
             text = f"{source}: no series of class {', '.join(sorted(absent))} in the {part} part"
             warnings.warn(text, DataWarning, stacklevel=4)
-    return LabelTable(
-        ids=tuple(one.id for one in series),
-        classes=classes,
-        values=(np.array(names)[:, None] == np.array(classes)).astype(np.float32),
-        groups=tuple(one.group or one.id for one in series),
-        exclusive=True,
-        split=whole,
-    )
+    groups = [one.group or one.id for one in series]
+    return LabelTable.of_names([one.id for one in series], names, groups, whole)
