@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from anyjepa.data.ecg.leads import LEADS, LIMB, canonical_lead, check_distinct, derive_limb, limb_source
+from anyjepa.data.ecg.leads import LEADS, LIMB, canonical_lead, canonical_leads, derive_limb, limb_source
 
 
 @pytest.mark.parametrize("lead", LEADS)
@@ -39,6 +39,6 @@ def test_chest_leads_follow_from_nothing() -> None:
 
 
 def test_a_lead_named_twice_is_refused_in_any_spelling() -> None:
-    assert check_distinct(["i", "V1"]) == ("i", "V1")
+    assert canonical_leads(["i", "V1"]) == ("I", "V1")
     with pytest.raises(ValueError, match="lead 'II' occurs twice"):
-        check_distinct(["II", "V1", "Lead ii"])
+        canonical_leads(["II", "V1", "Lead ii"])

@@ -328,7 +328,7 @@ def test_ids_are_unique_and_the_place_is_free(tmp_path: Path) -> None:
         prepare_store([one], tmp_path / "store", fs=5)
     with pytest.raises(InputError, match="highpass_hz must be greater than 0"):
         prepare_store([one], tmp_path / "store", highpass_hz=-1)
-    with pytest.raises(InputError, match="leads: 'I' occurs twice"):
+    with pytest.raises(InputError, match="leads: lead 'I' occurs twice"):
         prepare_store([one], tmp_path / "store", leads=("I", "i"))
 
 
@@ -517,7 +517,7 @@ SHARD = "shards/000000.f32"
         (lambda s: rewrite_settings(s, fs=5), r"manifest\.json: settings\.fs must be at least"),
         (lambda s: rewrite_settings(s, fs=float("nan")), r"manifest\.json: settings\.fs must be"),
         (lambda s: rewrite_settings(s, fs=float("inf")), r"manifest\.json: settings\.fs must be"),
-        (lambda s: rewrite_settings(s, leads=["I", "I", "V1"]), r"settings\.leads: a lead occurs twice"),
+        (lambda s: rewrite_settings(s, leads=["I", "I", "V1"]), r"settings\.leads: lead 'I' occurs twice"),
         (lambda s: rename_shard(s, "../000000.f32"), r"manifest\.json: shards\[0\]\.file must be text that matches"),
         (lambda s: rename_shard(s, "/000000.f32"), r"manifest\.json: shards\[0\]\.file must be text that matches"),
         (lambda s: rename_shard(s, "0\0.f32"), r"manifest\.json: shards\[0\]\.file must be text that matches"),

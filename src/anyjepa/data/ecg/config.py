@@ -8,33 +8,19 @@ from typing import Literal, Self
 from pydantic import Field, PositiveFloat, model_validator
 
 from anyjepa.config import Share
-from anyjepa.data.ecg.leads import LEADS
-from anyjepa.data.ecg.preprocessing import Gaps, Highpass, Leads, MissingLeads
-from anyjepa.data.ecg.recording import Rate
+from anyjepa.data.ecg.preprocessing import EcgInputs
 from anyjepa.data.ecg.simulated.simulator import SimulatorConfig
 from anyjepa.data.modality import DataConfig
 
 
-class EcgDataConfig(DataConfig):
+class EcgDataConfig(EcgInputs, DataConfig):
     """ECGs for pretraining: from files, or from the embedded simulator if there are no paths."""
 
     kind: Literal["ecg"] = "ecg"
     simulator: SimulatorConfig = Field(default=SimulatorConfig(), description="the embedded data set")
-    fs: Rate = Field(default=500.0, description="sampling rate that the encoder sees, Hz")
-    leads: Leads = Field(default=LEADS, description="leads, in the encoder's order")
     duration_s: PositiveFloat = Field(default=10.0, le=3600, description="length of a training crop, s")
-    clip: PositiveFloat = Field(default=5.0, description="standardised values are clipped to +- this")
-    gaps: Gaps = Field(default="interpolate", description="NaN gaps: linear interpolation, or an error")
-    missing_leads: MissingLeads = Field(
-        default="refuse",
-        description="what to do with missing leads; refuse: an error; zero; mask: the encoder learns which leads are "
-        "missing (needs encoder.absent)",
-    )
     hide_leads: Share = Field(
         default=0.0, lt=1, description="probability of masking a lead of a training crop that exists"
-    )
-    highpass_hz: Highpass | None = Field(
-        default=None, description="remove baseline wander below this frequency, Hz (CODE-15, St. Petersburg: 0.5)"
     )
     part: Literal["train", "all"] = Field(
         default="train", description="for data with a published split (PTB-XL, MIT-BIH): its training part, or all"
@@ -56,9 +42,6 @@ class EcgDataConfig(DataConfig):
     standardise: Literal["together", "each"] = Field(
         default="together", description="standardise with constants of all records, or of each store (ECG-JEPA)"
     )
-    absolute_time: bool = Field(
-        default=False, description="positions of a crop are its place in the record; false: 0, 1, 2, ... (as published)"
-    )
 
     @model_validator(mode="after")
     def _hidden_leads_are_masked(self) -> Self:
@@ -73,17 +56,9 @@ class EcgDataConfig(DataConfig):
         return self
 
     @property
-    def channels(self) -> int:
-        return len(self.leads)
-
-    @property
     def size(self) -> tuple[int, ...]:
         """Samples of a full input."""
         return (round(self.fs * self.duration_s),)
-
-    @property
-    def absolute(self) -> bool:
-        return self.absolute_time
 
     @property
     def absent(self) -> bool:

@@ -29,13 +29,13 @@ def canonical_lead(name: str) -> str:
     return _ALIASES.get(lowered) or _ALIASES.get(_PREFIX.sub("", lowered), name)
 
 
-def check_distinct(leads: Sequence[str]) -> tuple[str, ...]:
-    """Return the leads. Raises ValueError if a lead occurs twice, in any spelling."""
-    names = [canonical_lead(lead) for lead in leads]
+def canonical_leads(leads: Sequence[str]) -> tuple[str, ...]:
+    """Their usual spellings. Raises ValueError if a lead occurs twice, in any spelling."""
+    names = tuple(map(canonical_lead, leads))
     for lead in names:
         if names.count(lead) > 1:
             raise ValueError(f"lead '{lead}' occurs twice")
-    return tuple(leads)
+    return names
 
 
 def limb_source(lead: str, available: Sequence[str]) -> tuple[str, str] | None:

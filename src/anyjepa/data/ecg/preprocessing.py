@@ -5,13 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
 
 from anyjepa.config import Config
-from anyjepa.data.ecg.leads import LEADS, canonical_lead, check_distinct, derive_limb, limb_source
+from anyjepa.data.ecg.leads import LEADS, canonical_leads, derive_limb, limb_source
 from anyjepa.data.ecg.recording import Rate, Recording
 from anyjepa.data.modality import Preprocessing
 from anyjepa.errors import DataWarning, InputError, did_you_mean
@@ -19,7 +19,7 @@ from anyjepa.limits import MEMORY
 
 Gaps = Literal["interpolate", "refuse"]
 MissingLeads = Literal["refuse", "zero", "mask"]
-Leads = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(check_distinct)]
+Leads = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(canonical_leads)]
 IN_TRAINING = (
     "Train on fewer with data.leads=[...], set it to zero with data.missing_leads=zero, "
     "mask it with data.missing_leads=mask and objective.encoder.absent=true, "
@@ -43,38 +43,52 @@ class SourceConstants(Config):
     highpass_hz: PositiveFloat | None = Field(description="remove baseline wander below this, Hz; null: no filter")
 
 
-class EcgPreprocessing(Preprocessing):
+class EcgInputs(Config):
+    """What a recipe and a model both say of an encoder's ECGs."""
+
+    fs: Rate = Field(default=500.0, description="sampling rate that the encoder sees, Hz")
+    leads: Leads = Field(default=LEADS, description="leads, in the encoder's order")
+    clip: PositiveFloat = Field(default=5.0, description="standardised values are clipped to +- this")
+    gaps: Gaps = Field(default="interpolate", description="NaN gaps: linear interpolation within the lead, or an error")
+    missing_leads: MissingLeads = Field(
+        default="refuse",
+        description="what to do with missing leads; refuse: an error; zero: zero (the mean) after standardising; mask: "
+        "NaN, from which the encoder learns which leads are missing (needs encoder.absent)",
+    )
+    highpass_hz: Highpass | None = Field(
+        default=None, description="remove baseline wander below this frequency, Hz (CODE-15, St. Petersburg: 0.5)"
+    )
+    absolute_time: bool = Field(
+        default=False, description="positions of a crop are its place in the record; false: 0, 1, 2, ... (as published)"
+    )
+
+    @property
+    def channels(self) -> int:
+        return len(self.leads)
+
+    @property
+    def absolute(self) -> bool:
+        return self.absolute_time
+
+    def inputs(self) -> dict[str, Any]:
+        """These settings alone."""
+        return {name: getattr(self, name) for name in EcgInputs.model_fields}
+
+
+class EcgPreprocessing(EcgInputs, Preprocessing):
     """Settings and constants to prepare recordings as in the training of a model."""
 
     kind: Literal["ecg"] = "ecg"
-    fs: Rate = Field(default=500.0, description="sampling rate that the encoder sees, Hz")
-    leads: Leads = Field(default=LEADS, description="leads in the encoder's order")
     samples: PositiveInt = Field(default=5000, description="length of a training crop, samples at `fs`")
     unit: Literal["mV"] = Field(default="mV", description="unit of mean and std")
     mean: tuple[float, ...] = Field(description="mean of each lead over the training part, mV")
     std: tuple[PositiveFloat, ...] = Field(description="standard deviation of each lead over the training part, mV")
-    clip: PositiveFloat = Field(default=5.0, description="clip values to +- this many standard deviations")
-    gaps: Gaps = Field(default="interpolate", description="NaN gaps: linear interpolation within the lead, or an error")
-    missing_leads: MissingLeads = Field(
-        default="refuse",
-        description="missing leads; refuse: an error; zero: zero (the mean) after standardising; mask: NaN, for an "
-        "encoder that supports absent channels (encoder.absent)",
-    )
-    highpass_hz: Highpass | None = Field(
-        default=None, description="remove baseline wander below this, Hz, see `highpass`; null: no filter"
-    )
-    absolute_time: bool = Field(
-        default=False, description="positions are places in the record; false: crops and windows start at 0"
-    )
-
     per_source: dict[str, SourceConstants] = Field(
         default={}, description="mean, std and highpass_hz for recordings of these sources"
     )
 
     @model_validator(mode="after")
     def _one_constant_a_lead(self) -> Self:
-        if tuple(map(canonical_lead, self.leads)) != self.leads:
-            raise ValueError(f"leads must be spelt as {', '.join(LEADS)}, not {', '.join(self.leads)}")
         if not len(self.leads) == len(self.mean) == len(self.std):
             raise ValueError(f"{len(self.leads)} leads, but {len(self.mean)} means and {len(self.std)} stds")
         for source, own in self.per_source.items():
@@ -87,17 +101,9 @@ class EcgPreprocessing(Preprocessing):
         return self.samples / self.fs
 
     @property
-    def channels(self) -> int:
-        return len(self.leads)
-
-    @property
     def size(self) -> tuple[int]:
         """Samples of a full input."""
         return (self.samples,)
-
-    @property
-    def absolute(self) -> bool:
-        return self.absolute_time
 
     @property
     def rate(self) -> float:

@@ -16,7 +16,6 @@ from anyjepa.data.ecg.arrays import from_arrays
 from anyjepa.data.ecg.checks import added_up, warn_about
 from anyjepa.data.ecg.config import EcgDataConfig
 from anyjepa.data.ecg.dataset import EcgDataset, align_all
-from anyjepa.data.ecg.leads import canonical_lead
 from anyjepa.data.ecg.preprocessing import IN_TRAINING, EcgPreprocessing, align, fit_statistics
 from anyjepa.data.ecg.reading import read
 from anyjepa.data.ecg.recording import Recording
@@ -190,25 +189,18 @@ def training_set(config: EcgDataConfig, selection: Selection) -> EcgDataset:
         raise InputError(f"data.mixture needs stores, but the data are files or arrays; {make}, or remove it")
     if config.standardise == "each":
         raise InputError(f"data.standardise=each needs stores, but the data are files or arrays; {make}, or remove it")
-    leads = tuple(map(canonical_lead, config.leads))
     prepare = partial(
         align,
         fs=config.fs,
-        leads=leads,
+        leads=config.leads,
         gaps=config.gaps,
         missing_leads=config.missing_leads,
         highpass_hz=config.highpass_hz,
         advice=IN_TRAINING,
     )
     aligned = align_all(selection.recordings, prepare, config.on_error)
-    mean, std = fit_statistics(leads, aligned.signals)
-    preprocessing = EcgPreprocessing(
-        **config.model_dump(include={"fs", "clip", "gaps", "missing_leads", "highpass_hz", "absolute_time"}),
-        leads=leads,
-        samples=config.size[0],
-        mean=mean,
-        std=std,
-    )
+    mean, std = fit_statistics(config.leads, aligned.signals)
+    preprocessing = EcgPreprocessing(**config.inputs(), samples=config.size[0], mean=mean, std=std)
     dataset = EcgDataset.from_aligned(aligned, preprocessing, short=config.short)
     dataset.skipped.update(selection.skipped)
     by_time = config.sampling == "time"

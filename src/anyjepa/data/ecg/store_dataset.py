@@ -12,7 +12,6 @@ import numpy as np
 
 from anyjepa.data.ecg.config import EcgDataConfig
 from anyjepa.data.ecg.dataset import EcgDataset, leads_note
-from anyjepa.data.ecg.leads import canonical_lead
 from anyjepa.data.ecg.preprocessing import (
     EcgPreprocessing,
     SourceConstants,
@@ -111,8 +110,7 @@ def stored_set(config: EcgDataConfig, stores: Sequence[Store], exclude: Sequence
         raise InputError(f"{empty}: no usable record: {next(iter(skipped.values()), 'all are excluded')}")
     for store in stores:
         store.verify()
-    settings = config.model_dump(include={"fs", "clip", "gaps", "missing_leads", "highpass_hz", "absolute_time"})
-    settings |= {"leads": tuple(map(canonical_lead, config.leads)), "samples": config.size[0]}
+    settings = config.inputs() | {"samples": config.size[0]}
     preprocessing, own = _fitted(parts, settings, config.standardise == "each")
     names = tuple(names[row] for names, chosen in zip(ids, rows, strict=True) for row in chosen)
     source, patient = tuple(map(sys.intern, _column(parts, "source"))), _column(parts, "patient")
@@ -142,7 +140,7 @@ def _usable(
 ) -> np.ndarray:
     """Rows of the records for training. Others are added to `skipped`, or raise InputError."""
     _check_settings(config, store)
-    absent = np.isnan(store.mean[:, [store.leads.index(canonical_lead(lead)) for lead in config.leads]])
+    absent = np.isnan(store.mean[:, [store.leads.index(lead) for lead in config.leads]])
     lacking = np.asarray(absent.any(axis=1) if config.missing_leads == "refuse" else absent.all(axis=1))
     short = np.asarray(store.lengths) < config.size[0]
     included = np.array([id not in exclude for id in ids])
@@ -176,7 +174,7 @@ def _check_settings(config: EcgDataConfig, store: Store) -> None:
             f"{store.path}: was prepared with highpass_hz {settings.highpass_hz}, the recipe has {config.highpass_hz}; "
             "set data.highpass_hz to that of the store, or prepare the store again"
         )
-    for lead in map(canonical_lead, config.leads):
+    for lead in config.leads:
         if lead not in settings.leads:
             raise InputError(f"{store.path}: has no lead '{lead}'; it has {', '.join(settings.leads)}")
     if config.gaps == "refuse":

@@ -32,7 +32,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from anyjepa.config import validated
 from anyjepa.data.dataset import OnError
 from anyjepa.data.ecg.checks import Problem, added_up, check
-from anyjepa.data.ecg.leads import LEADS, canonical_lead
+from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.prepare.work import Work
 from anyjepa.data.ecg.preprocessing import MissingLeads, align, derived_leads, deviations, pooled
 from anyjepa.data.ecg.reading import find
@@ -87,7 +87,7 @@ def prepare_store(
         StoreSettings,
         {
             "fs": check_rate(fs, "fs"),
-            "leads": _canonical(leads),
+            "leads": list(leads),
             "missing_leads": missing_leads,
             "highpass_hz": highpass_hz,
             "unit": unit,
@@ -116,13 +116,6 @@ def prepare_store(
 def _check_free(output: Path) -> None:
     if os.path.lexists(output):  # also true for a broken symlink
         raise InputError(f"{output}: already exists; delete it, or choose another path for the store")
-
-
-def _canonical(leads: Sequence[str]) -> tuple[str, ...]:
-    leads = tuple(map(canonical_lead, leads))
-    if twice := [lead for lead in leads if leads.count(lead) > 1]:
-        raise InputError(f"leads: '{twice[0]}' occurs twice")
-    return leads
 
 
 def _shards(

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args, overload
 
 import numpy as np
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from anyjepa.config import Config, validated
 from anyjepa.data.class_folders import Part
 from anyjepa.data.dataset import OnError
 from anyjepa.data.ecg.checks import Problem
-from anyjepa.data.ecg.preprocessing import MissingLeads
+from anyjepa.data.ecg.preprocessing import Leads, MissingLeads
 from anyjepa.data.ecg.recording import FS_RANGE, MOST_MV, Annotations, Rate, Recording
 from anyjepa.data.ecg.sets.layout import Entry
 from anyjepa.data.files import opened, read_bytes, read_json, regular_size
@@ -47,20 +47,13 @@ class StoreSettings(Config):
     """How the signals of a store were prepared."""
 
     fs: Rate = Field(description="sampling rate, Hz")
-    leads: tuple[str, ...] = Field(min_length=1, description="leads, in this order")
+    leads: Leads = Field(description="leads, in this order")
     missing_leads: MissingLeads = Field(description="missing leads: an error, or none")
     highpass_hz: PositiveFloat | None = Field(
         lt=FS_RANGE[0] / 2, description="baseline wander below this was removed, Hz"
     )
     unit: str | PositiveFloat | None = Field(description="unit that replaces the unit in the files")
     on_error: OnError = Field(description="what to do with a file that cannot be used")
-
-    @field_validator("leads")
-    @classmethod
-    def _once_each(cls, leads: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(leads)) < len(leads):
-            raise ValueError(f"a lead occurs twice: {', '.join(leads)}")
-        return leads
 
 
 class Shard(Config):
