@@ -23,7 +23,7 @@ import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -42,6 +42,7 @@ from anyjepa.evaluation.protocol import Candidate, EvaluationConfig, evaluate
 from anyjepa.evaluation.splits import Fixed, Split, splits
 from anyjepa.evaluation.windows import Windows
 from anyjepa.nn.encoder import Encoder
+from anyjepa.objectives.base import Weights
 from anyjepa.recipes.schema import load_recipe
 from anyjepa.runs.folder import Run, environment, open_run
 from anyjepa.runs.model import load
@@ -102,11 +103,12 @@ def trained_by(checkout: Path, epochs: int, data: Path, folder: Path) -> Path:
     return folder / "model"
 
 
-def judged(models: list[Path], dataset: Dataset, protocol: str, epochs: int, cache: Path) -> dict[str, list[float]]:
+def evaluated(models: list[Path], dataset: Dataset, protocol: str, epochs: int, cache: Path) -> dict[str, list[float]]:
     """Test accuracies of each row, one a seed."""
+    own, student = cast(Weights, load(models[0]).loaded.weights), cast(Weights, "student")
     encoders = {
         weights: [Candidate(load(model, weights).encoder, weights) for model in models]
-        for weights in dict.fromkeys((load(models[0]).loaded.weights, "student"))  # without a teacher the same
+        for weights in dict.fromkeys((own, student))  # without a teacher the same
     }
     epoch = IMAGES * 9 // 10 // 256  # of the labelled images that are not for validation
     fit = FitConfig(
@@ -183,9 +185,9 @@ def main() -> None:
             runs.append(trained(args.recipe, args.epochs, seed, args.edits, args.data, folder))
         models = [run.model for run in runs]
     preprocessing = load(models[0]).preprocessing.model_copy(update={"centre": 1.0})
-    dataset = evaluation_data(preprocessing, [args.data], None, "raise")
+    dataset = evaluation_data(preprocessing, [args.data], None, "raise", {})
     found = {
-        protocol: judged(models, dataset, protocol, args.epochs, args.output / "features")
+        protocol: evaluated(models, dataset, protocol, args.epochs, args.output / "features")
         for protocol in args.protocols
     }
     for protocol, rows in found.items():

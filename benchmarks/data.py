@@ -17,6 +17,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch.utils.data import DataLoader
@@ -42,7 +43,8 @@ def loaded(dataset: EcgDataset, crops: int, workers: int) -> Iterable[object]:
     )
     sampler = DrawSampler(config, len(dataset))
     collate = Collate(SpanConfig(), (200,), sampler)
-    return DataLoader(DrawnCrops(dataset, config.seed), batch_sampler=sampler, collate_fn=collate, num_workers=workers)
+    crops_of: Any = DrawnCrops(dataset, config.seed)
+    return DataLoader(crops_of, batch_sampler=sampler, collate_fn=collate, num_workers=workers)
 
 
 def read_anew(dataset: EcgDataset, paths: list[Path], unit: str | None, crops: int) -> Iterator[object]:

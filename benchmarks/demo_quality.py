@@ -2,7 +2,7 @@
 
     python benchmarks/demo_quality.py [--seeds 5] [--output runs/demo-quality]
 
-For each seed: new patients, new weights, the recipe `ecg-jepa-demo` as it is. Judged on the simulator's test patients
+For each seed: new patients, new weights, the recipe `ecg-jepa-demo` as is. Evaluated on the simulator's test patients
 with five labels a class and with all labels: the probe on the pretrained teacher, on a random-init encoder, on raw
 input, and the same network trained from scratch on the five labels a class. Prints a table and one JSON line.
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from anyjepa.evaluation.intervals import estimate, paired_difference
 from anyjepa.evaluation.result import Result
+from anyjepa.evaluation.study import number
 from anyjepa.recipes.schema import load_recipe
 from anyjepa.runs.evaluate import evaluate
 from anyjepa.runs.folder import Run, environment, open_run
@@ -31,7 +32,7 @@ def trained(seed: int, output: Path) -> Run:
 
 def areas(result: Result) -> dict[str, float]:
     """Macro AUROC of each row, the mean over the result's repeats."""
-    return {row.name: row.metrics["macro_auroc"].mean for row in result.rows}
+    return {row.name: number(row.metrics["macro_auroc"].mean) for row in result.rows}
 
 
 def main() -> None:

@@ -50,7 +50,8 @@ def train_public_code(
 
         from src import train  # type: ignore[import-not-found]
 
-        encoder, predictor, masks = recipe.objective.encoder, recipe.objective.predictor, recipe.objective.masks
+        objective: Any = recipe.objective
+        encoder, predictor, masks = objective.encoder, objective.predictor, objective.masks
         vision_transformer.vit_cifar10 = partial(
             vision_transformer.VisionTransformer,
             embed_dim=encoder.dim,

@@ -117,7 +117,8 @@ class Alternating:
 
 def masks_ms(recipe: Recipe, rounds: int) -> float:
     """Median processor ms an image of a batch of masks, its random numbers included."""
-    config, rng, batch = recipe.objective.masks, np.random.default_rng(0), recipe.training.batch_size
+    objective: Any = recipe.objective
+    config, rng, batch = objective.masks, np.random.default_rng(0), recipe.training.batch_size
     taken = []
     for _ in range(rounds + 1):
         begin = now()

@@ -50,7 +50,7 @@ def write(path: Path, cells: int, genes: int, counts: int) -> None:
             table.attrs["column-order"] = np.array(columns, dtype=text)
             table.create_dataset("_index", data=index, dtype=text)
             table["_index"].attrs.update({"encoding-type": "string-array", "encoding-version": "0.2.0"})
-        labels = file["obs"].create_group("perturbation")
+        labels = file.create_group("obs/perturbation")
         labels.attrs.update({"encoding-type": "categorical", "encoding-version": "0.2.0", "ordered": False})
         labels["codes"] = rng.integers(0, len(CONDITIONS), cells).astype(np.int8)
         labels.create_dataset("categories", data=list(CONDITIONS), dtype=text)

@@ -4,7 +4,7 @@
 
 DATA holds the folders ludb, chapman and cpsc2018. The network of `ecg-jepa-xs`; EDITS are what differs from the
 published settings. Pretraining sees all records without their labels, so the result is headed transductive. The probe
-is judged in 5 patient folds x 3 seeds (of pretraining, folds and random weights) beside its controls; the network
+is evaluated in 5 patient folds x 3 seeds (of pretraining, folds and random weights) beside its controls; the network
 trained from scratch (few steps: it is slow) in 5 folds of one seed.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 
 from anyjepa.evaluation.protocol import Candidate, EvaluationConfig
-from anyjepa.evaluation.protocol import evaluate as judge
+from anyjepa.evaluation.protocol import evaluate as evaluate
 from anyjepa.evaluation.result import Result, render
 from anyjepa.runs.folder import Run, environment, open_run
 from anyjepa.runs.labelled import labelled
@@ -60,7 +60,7 @@ def trained(seed: int, data: Path, output: Path) -> Run:
     return pretrain("ecg-jepa-xs", folders, folder, edits=edits, resume=(folder / "recipe.yaml").exists())
 
 
-def judged(runs: list[Run], task: str, folder: Path, **changes: object) -> Result:
+def evaluated(runs: list[Run], task: str, folder: Path, **changes: object) -> Result:
     """Each repeat has a pretraining, folds, and random weights of its own seed."""
     models = [load(run.model) for run in runs]  # all with the same constants
     samples, table, task = labelled(models[0], None, [folder], task, None, unit="uV")
@@ -73,7 +73,7 @@ def judged(runs: list[Run], task: str, folder: Path, **changes: object) -> Resul
         "seeds": len(runs),
         **changes,
     }
-    result = judge(
+    result = evaluate(
         {"pretrained (teacher)": lambda split: candidates[split.seed]},
         samples,
         table,
@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("--scratch-steps", type=int, default=40, help="0: leave training from scratch out")
     args = parser.parse_args()
     runs = [trained(seed, args.data, args.output) for seed in range(args.seeds)]
-    results = [judged(runs, task, args.data / folder) for task, folder in TASKS]
+    results = [evaluated(runs, task, args.data / folder) for task, folder in TASKS]
     if args.scratch_steps:
         fit = {
             "steps": args.scratch_steps,
@@ -109,7 +109,7 @@ def main() -> None:
             "final_lr": 1e-5,
         }
         few = {"from_scratch": True, "supervised": {"fit": fit}}
-        results += [judged(runs[:1], task, args.data / folder, **few) for task, folder in TASKS]
+        results += [evaluated(runs[:1], task, args.data / folder, **few) for task, folder in TASKS]
     rows = {
         f"{r.task} on {r.data} ({r.settings['seeds']} seeds)": {
             row.name: row.metrics["macro_auroc"].mean for row in r.rows

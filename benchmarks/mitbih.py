@@ -16,9 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from anyjepa.data.ecg.beats import beat_windows
-from anyjepa.data.ecg.reading import read
-from anyjepa.data.ecg.tasks import task_table
+from anyjepa.data.ecg.source import evaluation_data
 from anyjepa.evaluation.protocol import Candidate, EvaluationConfig, evaluate
 from anyjepa.evaluation.result import Result, render
 from anyjepa.runs.folder import Run, environment, open_run
@@ -51,18 +49,17 @@ def trained(seed: int, task: str, data: Path, output: Path) -> Run:
     return pretrain("ecg-jepa-demo", data, folder, edits=edits, exclude=TASKS[task])
 
 
-def judged(task: str, runs: list[Run], data: Path, scratch: bool) -> Result:
+def evaluated(task: str, runs: list[Run], data: Path, scratch: bool) -> Result:
     """Each repeat has a pretraining, random weights, and with `scratch` a training from scratch, of its own seed."""
     models = [load(run.model) for run in runs]  # all with the same constants: those of DS1
-    samples = models[0].prepare(recordings := read(data, warn=False).recordings, on_error="skip")
-    recordings = [recording for recording in recordings if recording.id not in samples.skipped]
+    samples, table = evaluation_data(models[0].preprocessing, [data], on_error="skip").for_task(task)
     candidates = [Candidate(model.encoder, "teacher", model.loaded.records) for model in models]
     plain = runs[0].recipe.evaluation.model_dump()
     plain |= {"protocol": "linear", "linear": LINEAR, "from_scratch": scratch, "seeds": len(runs), "min_count": 100}
     return evaluate(
         {"pretrained (teacher)": lambda split: candidates[split.seed]},
-        beat_windows(samples, recordings),
-        task_table(recordings, task),
+        samples,
+        table,
         EvaluationConfig.model_validate(plain),
         task=task,
         data="MIT-BIH, DS1 to DS2",
@@ -80,7 +77,7 @@ def main() -> None:
     args = parser.parse_args()
     for task in TASKS:
         runs = [trained(seed, task, args.data, args.output) for seed in range(args.seeds)]
-        result = judged(task, runs, args.data, args.scratch)
+        result = evaluated(task, runs, args.data, args.scratch)
         args.output.joinpath(f"{task}.json").write_text(result.to_json())
         Console(width=110).print(render(result))
     print(json.dumps({"machine": environment()}))

@@ -9,7 +9,7 @@ other records without labels. Without DATA: `ecg-jepa-demo` and `ecg-nepa-demo`,
 
 JEPA trains for `--steps`; NEPA for as many as have the same counted FLOPs (products of matrices in forward and backward
 pass, teacher and predictor included), and for as many as take the same time (steps of both timed alternately, before).
-All are judged by a linear probe on mean tokens, NEPA's causal, and fine-tuned bidirectionally with a head on mean
+All are evaluated by a linear probe on mean tokens, NEPA's causal, and fine-tuned bidirectionally with a head on mean
 tokens, beside random weights of both networks, raw input and statistics; fine-tuned random weights are training from
 scratch. Prints Markdown tables of macro AUROC, mean over seeds [95 % t interval], with the difference from JEPA, and a
 JSON line. A run that is there already is taken as it is, an interrupted one goes on.
@@ -41,6 +41,7 @@ from anyjepa.evaluation.intervals import estimate, paired_difference
 from anyjepa.evaluation.probes import LinearProbe
 from anyjepa.evaluation.protocol import Candidate, evaluate
 from anyjepa.evaluation.splits import Fixed
+from anyjepa.evaluation.study import number
 from anyjepa.evaluation.windows import Windows
 from anyjepa.objectives.batch import Batch
 from anyjepa.recipes.schema import Recipe, load_recipe
@@ -131,7 +132,7 @@ def trained(recipe: Recipe, steps: int, paths: list[Path], exclude: list[str], f
     )
 
 
-def judged(models: Mapping[str, Model], data: Labelled, config: EvaluationConfig, seed: int) -> dict[str, float]:
+def evaluated(models: Mapping[str, Model], data: Labelled, config: EvaluationConfig, seed: int) -> dict[str, float]:
     """Macro AUROC of pretrained encoders, of random weights of both networks, and of the other controls."""
     found = {name: Candidate(m.encoder, m.loaded.weights, m.loaded.records) for name, m in models.items()}
     for method, name in (("JEPA", "JEPA"), ("NEPA", "NEPA, equal FLOPs")):
@@ -146,7 +147,7 @@ def judged(models: Mapping[str, Model], data: Labelled, config: EvaluationConfig
     )
     seen = [row.name for row in result.rows if row.name in models and row.transductive is not False]
     assert not seen, f"pretraining saw test records, or it is not known: {seen}"
-    rows = {row.name: row.metrics["macro_auroc"].mean for row in result.rows}
+    rows = {row.name: number(row.metrics["macro_auroc"].mean) for row in result.rows}
     return {name: area for name, area in rows.items() if name in found or not name.startswith("random init")}
 
 
@@ -185,7 +186,7 @@ def one_seed(args: argparse.Namespace, seed: int, rows: Mapping[str, tuple[str, 
             data, windows = labelled(models["JEPA"], runs["JEPA"], [], None, None), Windows()
         for protocol, config in configs(real, windows).items():
             where = f"{task} of LUDB" if real else f"{FEW} labels a class"
-            found[f"{protocol}, {where}"] = judged(models, data, config, seed)
+            found[f"{protocol}, {where}"] = evaluated(models, data, config, seed)
     return found
 
 

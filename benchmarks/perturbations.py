@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from anyjepa.data.cells.simulator import simulate
+from anyjepa.data.cells.simulator import CellSimulatorConfig, simulate
 from anyjepa.data.cells.source import CellDataConfig, held_out
 from anyjepa.evaluation.controls import random_encoder
 from anyjepa.perturbation.config import PerturbationConfig
@@ -52,6 +52,7 @@ def trained(regime: str, seed: int, edits: list[str], folder: Path) -> Run:
 
 
 def effects(config: CellDataConfig, prefix: str, precise: bool) -> Effects:
+    assert isinstance(config.simulator, CellSimulatorConfig)
     screen = simulate(config.simulator)
     split = held_out(config, screen)
     assert split is not None

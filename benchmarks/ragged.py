@@ -48,7 +48,8 @@ def main() -> None:
     recipe = load_recipe("ijepa-cifar10", [f"training.batch_size={args.batch}"])[0]
     objective = recipe.objective.build(recipe.data.channels, recipe.data.size)
     optimiser = Pretraining(objective, recipe.training, ()).configure_optimizers()
-    precision = lightning_precision("auto")
+    precision, masks = lightning_precision("auto"), objective.masks
+    assert masks is not None
     grid, rng = objective.student.grid, np.random.default_rng(0)
     x = torch.randn(args.batch, recipe.data.channels, *recipe.data.size)
 
@@ -65,7 +66,7 @@ def main() -> None:
 
     times: dict[str, list[tuple[float, float]]] = {"ragged": [], "equal": []}
     for _ in range(args.rounds + 1):
-        (ragged,) = recipe.objective.masks.draw(grid, args.batch, rng)
+        (ragged,) = masks.draw(grid, args.batch, rng)
         for name, group in (("ragged", ragged), ("equal", equal(ragged, int(np.prod(grid))))):
             times[name].append(step(group))
     row: dict[str, object] = {}

@@ -72,7 +72,7 @@ def signs(run: Run, images: torch.Tensor) -> dict[str, float]:
     correlation = torch.corrcoef(tokens.mean(1).T).nan_to_num()
     off = correlation[~torch.eye(len(correlation), dtype=torch.bool)].abs().mean()
     last = read_metrics(run.folder / "metrics.csv")[-1]
-    config = run.recipe.objective.regulariser
+    config = getattr(run.recipe.objective, "regulariser", None)
     weight = 1.0 if config is None else config.invariance
     error = last["prediction"] / weight if weight else float("nan")
     # Of all tokens: what a prediction of their mean would miss.
@@ -94,7 +94,7 @@ def main() -> None:
     found = {}
     for name in args.rows:
         run = trained(ROWS[name], args.data, args.epochs, args.output / name.replace(" ", "-"))
-        dataset = evaluation_data(load(run.model).preprocessing, [args.data], None, "raise")
+        dataset = evaluation_data(load(run.model).preprocessing, [args.data], None, "raise", {})
         images = torch.as_tensor(np.stack([dataset[len(dataset) - 1 - i] for i in range(2000)]))
         encoder = load(run.model).encoder
         if "random init" not in found:  # the probe standardises, so features of any scale probe at least like these

@@ -50,10 +50,10 @@ def trained(problem: str, seed: int, steps: int, edits: list[str], data: Path, f
     return pretrain("series-jepa-demo", data, folder, edits=[*sizes, *spans, *lengths, *edits])
 
 
-def judged(runs: list[Run], data: Path) -> Result:
+def evaluated(runs: list[Run], data: Path) -> Result:
     """One repeat a seed: its own encoder, random weights and validation part."""
     models = [load(run.model) for run in runs]
-    dataset = evaluation_data(models[0].preprocessing, [data], None, "raise")
+    dataset = evaluation_data(models[0].preprocessing, [data], None, "raise", {})
     full = models[0].preprocessing.size[0]
     config = EvaluationConfig(
         split=Fixed(validation=0.25),
@@ -86,7 +86,7 @@ def main() -> None:
             trained(problem, seed, args.steps, args.edits, args.data / problem, folder)
             for seed, folder in enumerate(folders)
         ]
-        result = judged(runs, args.data / problem)
+        result = evaluated(runs, args.data / problem)
         found[problem] = {row.name: [one.metrics["accuracy"] or 0.0 for one in row.repeats] for row in result.rows}
         if len(found) == 1:
             print(f"| problem | {' | '.join(found[problem])} |\n|---|{'---|' * len(found[problem])}")

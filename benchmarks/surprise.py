@@ -71,7 +71,7 @@ def surprise_scores(model: Model, recordings: Sequence[Recording]) -> list[np.nd
     found = []
     for recording in recordings:
         own = table[table["id"] == recording.id]
-        starts, values = own["start_s"].to_numpy(), own["surprise"].to_numpy()
+        starts, values = np.array(own["start_s"]), np.array(own["surprise"])
         near = [(starts >= time - BEFORE_S) & (starts <= time + AFTER_S) for time in beats(recording)[0]]
         found.append(np.array([values[rows].max() if rows.any() else np.nan for rows in near]))
     return found

@@ -21,7 +21,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from anyjepa.masks.base import Masks
 from anyjepa.objectives.batch import Batch
+from anyjepa.objectives.targets import Teacher
 from anyjepa.recipes.schema import load_recipe
 from anyjepa.runs.folder import environment
 from anyjepa.runs.pretrain import build_objective
@@ -38,13 +40,15 @@ def ours(size: str, x: torch.Tensor, precision: str) -> Step:
     decayed, rest = decay_groups(objective, "matrices")
     groups = [{"params": [*decayed.values()], "weight_decay": 0.01}, {"params": [*rest.values()], "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.99), eps=1e-6, fused=True)
-    config, rng = recipe.objective.masks, np.random.default_rng(0)
+    sampler, teacher, rng = objective.masks, objective.target, np.random.default_rng(0)
+    assert sampler is not None
+    assert isinstance(teacher, Teacher)
     bf16 = lightning_precision(precision) == "bf16-mixed"  # type: ignore[arg-type]
 
     def step() -> float:
-        (masks,) = config.draw((200,), len(x), rng)
-        masks = type(masks)(*(part.to(x.device) if isinstance(part, torch.Tensor) else part for part in masks))
-        objective.target.update(objective.student, 0.998)
+        (masks,) = sampler.draw((200,), len(x), rng)
+        masks = Masks(*(part.to(x.device) if isinstance(part, torch.Tensor) else part for part in masks))
+        teacher.update(objective.student, 0.998)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
             loss = objective(Batch.whole(x, [masks])).total()
         loss.backward()
@@ -104,7 +108,8 @@ def main() -> None:
         steps["reference"] = reference(args.reference, args.size, x)
     for step in steps.values():
         with contextlib.redirect_stdout(sys.stderr):
-            step(), step()
+            step()
+            step()
     seconds = {name: [] for name in steps}
     for _ in range(args.rounds):
         for name, step in steps.items():

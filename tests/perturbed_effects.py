@@ -1,4 +1,4 @@
-"""Small measured effects, by hand or drawn, for tests of what judges predictions of them."""
+"""Small measured effects, by hand or drawn, for tests of scoring predictions of them."""
 
 from __future__ import annotations
 

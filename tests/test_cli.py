@@ -623,7 +623,7 @@ def test_import_takes_the_constants_of_a_named_data_set(cli, golden, tmp_path):
 
 
 @pytest.mark.long
-def test_demo_pretrains_judges_and_reports(tmp_path):
+def test_demo_pretrains_evaluates_and_reports(tmp_path):
     done = shell("demo", "-o", tmp_path / "run", timeout=1500)
     assert done.returncode == 0, done.stderr
     assert f"report: {tmp_path / 'run/report.html'}" in done.stdout

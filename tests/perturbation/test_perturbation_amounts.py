@@ -1,4 +1,4 @@
-"""What doses, unseen compounds and later times are judged beside, on effects that are known."""
+"""What doses, unseen compounds and later times are evaluated beside, on effects that are known."""
 
 from __future__ import annotations
 

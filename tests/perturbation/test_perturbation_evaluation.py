@@ -28,31 +28,31 @@ def screens() -> list[Effects]:
 
 
 @pytest.fixture(scope="module")
-def judged(screens) -> PerturbationResult:
+def evaluated(screens) -> PerturbationResult:
     eight_tenths = [partial(additive, scale=0.8), partial(additive, scale=0.9)]
     return evaluate_methods(screens, {"0.8 and 0.9 x additive": eight_tenths}, "drawn doubles", resamples=200)
 
 
-def test_rows_and_conditions(judged):
-    assert [row.name for row in judged.rows[:3]] == [
+def test_rows_and_conditions(evaluated):
+    assert [row.name for row in evaluated.rows[:3]] == [
         "0.8 and 0.9 x additive",
         "0.8 and 0.9 x additive, shuffled",
         "no change",
     ]
-    assert judged.rows[-1].name == judged.ceiling == CEILING
-    assert [row.control for row in judged.rows] == [False] + [True] * 9
-    assert [row.fits for row in judged.rows] == [2] + [1] * 9
-    assert {row.name: row.unanswered for row in judged.rows if row.unanswered} == {
+    assert evaluated.rows[-1].name == evaluated.ceiling == CEILING
+    assert [row.control for row in evaluated.rows] == [False] + [True] * 9
+    assert [row.fits for row in evaluated.rows] == [2] + [1] * 9
+    assert {row.name: row.unanswered for row in evaluated.rows if row.unanswered} == {
         "ridge (G W P')": 12,
         "ridge on co-expression": 12,
     }
-    assert [c.split for c in judged.conditions] == [0] * 6 + [1] * 6
-    assert judged.conditions[6].perturbed == ("g0", "g1")
-    assert sorted(c.size for c in judged.conditions) == sorted(SIZES * 4)
-    assert all(set(row.metrics) == set(METRICS) for row in judged.rows)
+    assert [c.split for c in evaluated.conditions] == [0] * 6 + [1] * 6
+    assert evaluated.conditions[6].perturbed == ("g0", "g1")
+    assert sorted(c.size for c in evaluated.conditions) == sorted(SIZES * 4)
+    assert all(set(row.metrics) == set(METRICS) for row in evaluated.rows)
 
 
-def test_places_are_projections_on_the_axes_of_the_true_changes(screens, judged):
+def test_places_are_projections_on_the_axes_of_the_true_changes(screens, evaluated):
     true = np.concatenate([screen.held_out.change for screen in screens])
     predicted = np.concatenate(
         [
@@ -61,8 +61,8 @@ def test_places_are_projections_on_the_axes_of_the_true_changes(screens, judged)
         ]
     )
     _, lengths, axes = np.linalg.svd(true, full_matrices=False)
-    np.testing.assert_allclose(judged.places.explained, lengths[:2] ** 2 / (lengths**2).sum())
-    for places, changes in ((judged.places.true, true), (judged.places.predicted, predicted)):
+    np.testing.assert_allclose(evaluated.places.explained, lengths[:2] ** 2 / (lengths**2).sum())
+    for places, changes in ((evaluated.places.true, true), (evaluated.places.predicted, predicted)):
         np.testing.assert_allclose(np.abs(places), np.abs(changes @ axes[:2].T), atol=1e-3)
     one = evaluate_methods(
         [screens[0]], {"says": [says(np.full(screens[0].held_out.change.shape, np.nan))]}, "x", resamples=0
@@ -78,33 +78,33 @@ def test_there_are_no_common_places_where_each_split_has_its_own_genes(screens):
     )
 
 
-def test_a_mean_is_over_conditions_and_seeds(judged):
-    row = judged.rows[0]
+def test_a_mean_is_over_conditions_and_seeds(evaluated):
+    row = evaluated.rows[0]
     for name, found in row.metrics.items():
         known = [value for value in row.scores[name] if value is not None]
         assert found.repeats == len(known)
         assert found.mean == (pytest.approx(np.mean(known)) if known else None)
     assert row.metrics["coverage"].mean is None
     assert row.metrics["l2"].bootstrap[0] < row.metrics["l2"].mean < row.metrics["l2"].bootstrap[1]
-    large = [value for value, c in zip(row.scores["l2"], judged.conditions, strict=True) if c.size == "large"]
+    large = [value for value, c in zip(row.scores["l2"], evaluated.conditions, strict=True) if c.size == "large"]
     assert row.by_size["large"]["l2"].mean == pytest.approx(np.mean(large))
 
 
-def test_what_a_good_method_reaches(judged):
-    first, ceiling = judged.rows[0], judged.row(CEILING)
+def test_what_a_good_method_reaches(evaluated):
+    first, ceiling = evaluated.rows[0], evaluated.row(CEILING)
     assert first.normalised["l2"].mean > 0.9
-    assert judged.row("perturbed mean").normalised["l2"].mean == 0
+    assert evaluated.row("perturbed mean").normalised["l2"].mean == 0
     assert ceiling.normalised["l2"].mean == pytest.approx(1)
     assert "coverage" in first.normalised
     assert first.normalised["coverage"].mean is None
-    assert judged.row("perturbed mean").metrics["pearson_vs_mean"].mean == 0
-    assert judged.row("no change").metrics["top20_mse"].mean == 1
-    assert judged.row("no change").metrics["de_overlap"].mean == 0
-    assert not judged.notices
+    assert evaluated.row("perturbed mean").metrics["pearson_vs_mean"].mean == 0
+    assert evaluated.row("no change").metrics["top20_mse"].mean == 1
+    assert evaluated.row("no change").metrics["de_overlap"].mean == 0
+    assert not evaluated.notices
 
 
-def test_differences_are_paired_by_condition(judged):
-    first, other = judged.rows[0], judged.row("additive")
+def test_differences_are_paired_by_condition(evaluated):
+    first, other = evaluated.rows[0], evaluated.row("additive")
     assert first.difference == {}
     gain = other.difference["l2"]
     pairs = np.subtract(first.scores["l2"], other.scores["l2"])
@@ -121,9 +121,9 @@ def test_one_condition_in_two_splits_is_drawn_at_once(screens):
     assert twice.bootstrap == pytest.approx(once.bootstrap)
 
 
-def test_json_and_table(judged):
-    assert PerturbationResult.model_validate_json(judged.model_dump_json()) == judged
-    text = str(judged)
+def test_json_and_table(evaluated):
+    assert PerturbationResult.model_validate_json(evaluated.model_dump_json()) == evaluated
+    text = str(evaluated)
     assert "drawn doubles: predicted changes of means" in text
     assert "12 test conditions (6 names) in 2 splits; 30 genes." in text
     assert "ridge (G W P'): no prediction for 12 conditions." in text
@@ -134,8 +134,8 @@ def test_shuffled_conditions_fall_to_the_perturbed_mean():
     """The ridge finds a code that genes carry; with exchanged labels it finds nothing."""
     effects = [_coded(seed) for seed in range(4)]
     effects = [replace(e, conditions=tuple(f"{i}: {name}" for name in e.conditions)) for i, e in enumerate(effects)]
-    found = evaluate_methods(effects, {"ridge, judged": [gene_ridge]}, "coded singles")
-    exchanged = found.row("ridge, judged, shuffled").metrics
+    found = evaluate_methods(effects, {"ridge, evaluated": [gene_ridge]}, "coded singles")
+    exchanged = found.row("ridge, evaluated, shuffled").metrics
     assert found.rows[0].metrics["pearson_vs_mean"].mean > 0.5
     assert found.rows[0].metrics["discrimination"].mean > 0.8
     assert abs(exchanged["pearson_vs_mean"].mean) < 0.1

@@ -93,12 +93,12 @@ def screens() -> list[Screen]:
 
 
 @pytest.fixture(scope="session")
-def judged(screens) -> dict[bool, PerturbationResult]:
-    """Of unseen singles and of unseen doubles; the cells would cost time and are judged elsewhere."""
+def evaluated(screens) -> dict[bool, PerturbationResult]:
+    """Of unseen singles and of unseen doubles; the cells would cost time and are evaluated elsewhere."""
     splits = {doubles: [effects(screen, i, doubles) for i, screen in enumerate(screens)] for doubles in (False, True)}
     return {
         doubles: evaluate_methods(
-            [replace(one, cells=None) for one in of], {"ridge, judged": [gene_ridge]}, "five screens"
+            [replace(one, cells=None) for one in of], {"ridge, evaluated": [gene_ridge]}, "five screens"
         )
         for doubles, of in splits.items()
     }
@@ -127,9 +127,9 @@ CEILINGS = {False: (0.856, 0.714, 0.042, 0.997, 4.95), True: (0.943, 0.861, 0.01
 
 @pytest.mark.long
 @pytest.mark.parametrize(("doubles", "expected"), [(False, SINGLES), (True, DOUBLES)])
-def test_baselines_have_the_stated_values(judged, doubles, expected):
+def test_baselines_have_the_stated_values(evaluated, doubles, expected):
     for name, values in expected.items():
-        found = judged[doubles].row(name).metrics
+        found = evaluated[doubles].row(name).metrics
         for metric, value, tolerance in zip(NAMES, values, TOLERANCE, strict=True):
             assert found[metric].mean == pytest.approx(value, abs=tolerance), (name, metric)
 
@@ -148,12 +148,12 @@ def test_the_ceiling_has_the_stated_values(screens, doubles):
 
 
 @pytest.mark.long
-def test_shuffled_conditions_fall_to_the_perturbed_mean(judged):
-    exchanged = judged[False].row("ridge, judged, shuffled").metrics
+def test_shuffled_conditions_fall_to_the_perturbed_mean(evaluated):
+    exchanged = evaluated[False].row("ridge, evaluated, shuffled").metrics
     assert exchanged["pearson_vs_mean"].mean == pytest.approx(0, abs=0.1)
     assert exchanged["discrimination"].mean == pytest.approx(0.5, abs=0.1)
-    mean = judged[False].row("perturbed mean").metrics
+    mean = evaluated[False].row("perturbed mean").metrics
     assert exchanged["pearson_delta"].mean <= mean["pearson_delta"].mean
     assert exchanged["l2"].mean >= mean["l2"].mean
-    low, _ = judged[False].row("ridge, judged, shuffled").difference["pearson_vs_mean"].bootstrap
+    low, _ = evaluated[False].row("ridge, evaluated, shuffled").difference["pearson_vs_mean"].bootstrap
     assert low > 0

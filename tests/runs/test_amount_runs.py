@@ -28,7 +28,7 @@ FEW = {
 OWN = ["the model's own predictor", "its predictor, conditions exchanged"]
 
 
-def judged(cli, folder, recipe: str, *edits: str) -> PerturbationResult:
+def evaluated(cli, folder, recipe: str, *edits: str) -> PerturbationResult:
     few = [f"data.simulator.{key}={value}" for key, value in {"genes": 60, **FEW[recipe]}.items()]
     words = [word for edit in (*SHORT, *few, *edits) for word in ("--set", edit)]
     done = cli("pretrain", recipe, "-o", folder, *words)
@@ -40,7 +40,7 @@ def judged(cli, folder, recipe: str, *edits: str) -> PerturbationResult:
 
 
 def test_unseen_compounds_are_answered_at_every_dose(cli, tmp_path):
-    found = judged(cli, tmp_path / "run", "drug-response-demo")
+    found = evaluated(cli, tmp_path / "run", "drug-response-demo")
     assert [row.name for row in found.rows] == [
         *OWN,
         "no change",
@@ -56,13 +56,13 @@ def test_unseen_compounds_are_answered_at_every_dose(cli, tmp_path):
 
 
 def test_an_unseen_dose_of_known_compounds(cli, tmp_path):
-    found = judged(cli, tmp_path / "run", "drug-response-demo", "data.split={kind: amount, of: dose, above: 10}")
+    found = evaluated(cli, tmp_path / "run", "drug-response-demo", "data.split={kind: amount, of: dose, above: 10}")
     assert len(found.conditions) == 10
     assert all(condition.name.endswith("@100") for condition in found.conditions)
 
 
 def test_later_times_are_predicted_from_earlier_cells(cli, tmp_path):
-    found = judged(cli, tmp_path / "run", "trajectory-demo")
+    found = evaluated(cli, tmp_path / "run", "trajectory-demo")
     assert [row.name for row in found.rows] == [
         *OWN,
         "no change",

@@ -92,15 +92,15 @@ def test_the_seed_is_that_of_data_and_training(short):
     assert getattr(short.recipe.data, short.recipe.data.embedded).seed == 3
 
 
-def test_every_task_is_judged_beside_controls(short):
+def test_every_task_is_evaluated_beside_controls(short):
     asked = sorted((result.task, result.settings["low_shot"] or 0) for result in results(short))
     if short.recipe.name == "two-modality-demo":
         (told,) = (ProteinResult.from_json(path) for path in short.proteins.iterdir())
         assert {"expression itself", "tokens of random weights"} <= {row.name for row in told.rows}
     elif short.recipe.data.kind == "cells":
-        (judged,) = (PerturbationResult.from_json(path) for path in short.perturbations.iterdir())
+        (evaluated,) = (PerturbationResult.from_json(path) for path in short.perturbations.iterdir())
         knocked = {"additive", "head on random weights"} if short.recipe.name == "perturb-demo" else set()
-        assert {"no change", "the model's own predictor"} | knocked <= {row.name for row in judged.rows}
+        assert {"no change", "the model's own predictor"} | knocked <= {row.name for row in evaluated.rows}
     assert asked == sorted((task, few) for task in TASKS[short.recipe.data.kind] for few in (0, 5))
     for result in results(short):
         names = [row.name for row in result.rows]

@@ -267,7 +267,7 @@ def test_excluded_ids_must_be_in_the_data(tiny_recipe, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_the_embedded_set_is_judged_on_patients_that_were_not_trained_on(tiny_run):
+def test_the_embedded_set_is_evaluated_on_patients_that_were_not_trained_on(tiny_run):
     result = anyjepa.evaluate(tiny_run, seeds=1)
     assert not any(row.transductive for row in result.rows)
     assert not result.notices

@@ -74,7 +74,7 @@ def test_it_goes_on_with_the_same_numbers_and_rare_monitoring_changes_none(run: 
         assert torch.equal(states[1][name], value), name
 
 
-def test_the_model_is_the_encoder_and_is_judged_in_every_way(run: Run) -> None:
+def test_the_model_is_the_encoder_and_is_evaluated_in_every_way(run: Run) -> None:
     model = anyjepa.load(run.model)
     assert isinstance(model.encoder, ConvEncoder)
     embedded = model.embed(np.zeros((3, 40, 32, 3), np.uint8))

@@ -1,4 +1,4 @@
-"""Cells through the whole of it, by the command line: pretraining, judging, report, embedding, going on."""
+"""Cells through the whole of it, by the command line: pretraining, evaluation, report, embedding, going on."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def run(cli, tmp_path_factory) -> Run:
 
 
 @pytest.fixture(scope="module")
-def judged(cli, run) -> PerturbationResult:
+def evaluated(cli, run) -> PerturbationResult:
     done = cli("evaluate", run.folder, "--protocol", "perturbation", "--seeds", 1)
     assert done.code == 0, done.err
     assert "half-split ceiling" in done.out
@@ -99,8 +99,8 @@ def test_going_on_gives_the_same_numbers_across_the_phases(run, tmp_path):
     assert first["teacher_between"] == second["teacher_between"]
 
 
-def test_the_head_stands_on_four_representations_beside_every_baseline(judged):
-    names = [row.name for row in judged.rows]
+def test_the_head_stands_on_four_representations_beside_every_baseline(evaluated):
+    names = [row.name for row in evaluated.rows]
     assert names[:4] == [
         "head on pretrained (teacher)",
         "head on PCA (100)",
@@ -110,26 +110,26 @@ def test_the_head_stands_on_four_representations_beside_every_baseline(judged):
     assert {"no change", "perturbed mean", "additive", "half-split ceiling"} < set(names)
     assert f"{names[0]}, shuffled" in names
     assert "the model's own predictor" in names
-    assert list(judged.decoded) == ["all tokens of the model (teacher)", "PCA (100)", "all tokens of random weights"]
-    assert judged.decoded["PCA (100)"] > 0.98  # of 50 genes, all but the ridge
-    assert all(len(condition.perturbed) == 2 for condition in judged.conditions)
-    assert judged.splits == 1
+    assert list(evaluated.decoded) == ["all tokens of the model (teacher)", "PCA (100)", "all tokens of random weights"]
+    assert evaluated.decoded["PCA (100)"] > 0.98  # of 50 genes, all but the ridge
+    assert all(len(condition.perturbed) == 2 for condition in evaluated.conditions)
+    assert evaluated.splits == 1
 
 
-def test_the_result_is_on_the_report(run, judged):
+def test_the_result_is_on_the_report(run, evaluated):
     contents = read_contents(run.folder)
     assert not contents.notes
     shown = page(contents)
     assert "How well are perturbations predicted?" in shown
     assert "Is the representation useful?" not in shown
-    assert f"{len(judged.conditions)} held-out perturbations of the embedded screen" in shown
-    assert all(condition.name in shown for condition in judged.conditions)
+    assert f"{len(evaluated.conditions)} held-out perturbations of the embedded screen" in shown
+    assert all(condition.name in shown for condition in evaluated.conditions)
     assert "the first two principal axes of the measured changes" in shown
     assert "ridge (G W P&#x27;)" in perturbations(contents)  # which had no answer, and is named for it
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"rows": []}', '{"schema_version": 9}'])
-def test_a_broken_result_is_a_note_on_the_report(run, judged, tmp_path, text):
+def test_a_broken_result_is_a_note_on_the_report(run, evaluated, tmp_path, text):
     (tmp_path / "perturbations").mkdir()
     (tmp_path / "perturbations/held-out.json").write_text(text)
     contents = read_contents(tmp_path)
@@ -188,7 +188,7 @@ def test_a_model_of_a_file_is_evaluated_on_what_it_has_not_seen(cli, file, tmp_p
         evaluate_perturbations(held.model)
 
 
-def test_a_run_folder_from_before_the_section_perturbation_still_works(run, judged, tmp_path):
+def test_a_run_folder_from_before_the_section_perturbation_still_works(run, evaluated, tmp_path):
     """Its recipe has the settings inside evaluation; its stored results have the same fields as today."""
     folder = tmp_path / "old"
     shutil.copytree(run.folder, folder)
@@ -197,10 +197,10 @@ def test_a_run_folder_from_before_the_section_perturbation_still_works(run, judg
     (folder / "recipe.yaml").write_text(yaml.safe_dump(plain))
     old = open_run(folder)
     assert old.recipe == run.recipe
-    assert read_contents(folder).perturbations[0].rows == judged.rows
+    assert read_contents(folder).perturbations[0].rows == evaluated.rows
     again = evaluate_perturbations(old, seeds=1)
-    assert again.rows == judged.rows
-    assert PerturbationResult.from_json(old.perturbations / "held-out-embedded.json").rows == judged.rows
+    assert again.rows == evaluated.rows
+    assert PerturbationResult.from_json(old.perturbations / "held-out-embedded.json").rows == evaluated.rows
 
 
 def test_labels_of_cells_are_probed_like_any_others(run):

@@ -51,7 +51,7 @@ def tiny(kind: str, **changes) -> Recipe:
 
 @pytest.fixture(scope="module", params=SHAPES)
 def run(request, tmp_path_factory) -> Run:
-    """Trained for two steps and judged."""
+    """Trained for two steps and evaluated."""
     done = pretrain(tiny(request.param), output=tmp_path_factory.mktemp("pictures") / request.param)
     evaluate(done, protocol="knn", task="motion" if request.param == "video" else "class")
     evaluate(done, protocol="linear", task="motion" if request.param == "video" else "class")
@@ -132,7 +132,7 @@ def test_a_record_is_not_its_own_neighbour_and_the_copy_comes_first():
 
 
 @pytest.mark.realdata
-def test_a_run_on_moving_mnist_is_judged_on_its_own_clips(test_data, tmp_path):
+def test_a_run_on_moving_mnist_is_evaluated_on_its_own_clips(test_data, tmp_path):
     recipe = tiny("video", moving_mnist={"clips": 20, "test_clips": 10, "frames": 8})
     run = pretrain(recipe, test_data / "mnist", tmp_path / "run")
     assert evaluate(run, test_data / "mnist", protocol="knn").records == 30

@@ -1,4 +1,4 @@
-"""Two modalities through the whole of it, by the command line: pretraining, judging, report, embedding, going on."""
+"""Two modalities through the whole of it, by the command line: pretraining, evaluation, report, embedding, going on."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def run(cli, tmp_path_factory) -> Run:
 
 
 @pytest.fixture(scope="module")
-def judged(cli, run) -> ProteinResult:
+def evaluated(cli, run) -> ProteinResult:
     done = cli("evaluate", run.folder, "--protocol", "proteins")
     assert done.code == 0, done.err
     assert "own rank" in done.out
@@ -77,8 +77,8 @@ def file(tmp_path_factory) -> Path:
     return path
 
 
-def test_every_row_is_there_and_only_held_out_cells_are_tested(judged):
-    assert [row.name for row in judged.rows] == [
+def test_every_row_is_there_and_only_held_out_cells_are_tested(evaluated):
+    assert [row.name for row in evaluated.rows] == [
         "predicted latents of the proteins",
         "tokens of expression (student)",
         "PCA of expression (50)",
@@ -87,9 +87,9 @@ def test_every_row_is_there_and_only_held_out_cells_are_tested(judged):
         "mean of the cell's type",
         "its predicted latents, without a ridge",
     ]
-    assert judged.cells == (240, 60)
-    assert judged.notices == ()
-    assert all(low < high for low, high in (row.metrics["rank"].bootstrap for row in judged.rows))
+    assert evaluated.cells == (240, 60)
+    assert evaluated.notices == ()
+    assert all(low < high for low, high in (row.metrics["rank"].bootstrap for row in evaluated.rows))
 
 
 def test_the_model_folder_holds_both_encoders_and_the_predictor(run):
@@ -107,15 +107,15 @@ def test_the_model_folder_holds_both_encoders_and_the_predictor(run):
     torch.testing.assert_close(torch.from_numpy(predict_latents(model, cells)), expected.detach())
 
 
-def test_the_report_shows_it(run, judged):
+def test_the_report_shows_it(run, evaluated):
     shown = page(read_contents(run.folder))
     assert "How well are proteins predicted?" in shown
-    assert judged.rows[0].name in shown
-    assert judged.proteins[0] in shown
+    assert evaluated.rows[0].name in shown
+    assert evaluated.proteins[0] in shown
     assert "not evaluated yet" not in shown
 
 
-def test_damaged_results_are_a_note(run, judged, tmp_path):
+def test_damaged_results_are_a_note(run, evaluated, tmp_path):
     folder = shutil.copytree(run.folder, tmp_path / "run")
     kept = next((folder / "proteins").glob("*.json"))
     kept.write_text(kept.read_text()[:100])

@@ -50,7 +50,7 @@ def test_without_a_training_part_nothing_is_left(tmp_path: Path) -> None:
         find_recordings(EcgDataConfig(), [folder], part="train")
 
 
-def test_pretraining_and_judging_on_ptb_xl(ptbxl: Path, tmp_path: Path, tiny_recipe: Path, cli: Cli) -> None:
+def test_pretraining_and_evaluation_on_ptb_xl(ptbxl: Path, tmp_path: Path, tiny_recipe: Path, cli: Cli) -> None:
     data = ptbxl / "records100"
     done = cli("pretrain", tiny_recipe, "--data", data, "-o", tmp_path / "run")
     assert done.code == 0, done.err
@@ -83,7 +83,7 @@ def test_a_patient_is_known_again_by_another_record(tmp_path: Path, tiny_recipe:
 
 
 @pytest.mark.realdata
-def test_judging_beats_of_mit_bih(test_data: Path, tmp_path: Path, tiny_recipe: Path, cli: Cli) -> None:
+def test_evaluation_beats_of_mit_bih(test_data: Path, tmp_path: Path, tiny_recipe: Path, cli: Cli) -> None:
     for name in ("101", "106", "112", "114", "119", "200"):
         for suffix in ("hea", "dat", "atr"):
             (tmp_path / f"{name}.{suffix}").symlink_to(test_data / "mitdb" / f"{name}.{suffix}")
