@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, PlainValidator, PositiveInt
@@ -36,7 +36,12 @@ Depth = Annotated[int | str, _size(1000)]
 
 
 class MaskedPredictorConfig(Part):
-    """Base of predictors of masked prediction. Sizes are numbers, or relative to the encoder's."""
+    """Base of predictors of masked prediction. Sizes are numbers, or relative to the encoder's.
+
+    everywhere: whether the predictor predicts all tokens of the grid, also visible ones.
+    """
+
+    everywhere: ClassVar[bool] = False
 
     dim: Width = Field(description="width, or its ratio to the encoder's: x0.5")
     depth: Depth = Field(description="blocks, or their ratio to the encoder's: x0.5")
@@ -89,6 +94,7 @@ class DensePredictorConfig(MaskedPredictorConfig):
     """A transformer over all tokens, with zeros for hidden ones, that predicts all of them."""
 
     kind: Literal["dense"] = "dense"
+    everywhere: ClassVar[bool] = True
     dim: Width = Field(default="x1", description="width, or its ratio to the encoder's")
     depth: Depth = Field(default="x0.5", description="blocks, or their ratio to the encoder's")
     positions: Annotated[SinCosConfig | LearnedConfig, Field(discriminator="kind")] | None = Field(

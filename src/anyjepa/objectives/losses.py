@@ -22,6 +22,10 @@ class Distance(Part):
     def __call__(self, predicted: Tensor, target: Tensor) -> Tensor:
         """predicted, target: (S, D) float32 -> the sum over the S tokens of each token's distance, a scalar."""
 
+    def watched(self, loss: Tensor, width: int) -> dict[str, Tensor]:
+        """Values to log next to the loss of vectors of `width` dimensions, by name; here none."""
+        return {}
+
 
 class DistanceConfig(Distance):
     """The distance between a predicted token and its target."""
@@ -41,6 +45,10 @@ class DistanceConfig(Distance):
         else:
             total = F.smooth_l1_loss(predicted, target, reduction="sum", beta=self.beta)
         return total / predicted.shape[-1]
+
+    def watched(self, loss: Tensor, width: int) -> dict[str, Tensor]:
+        """The squared error summed over dimensions, not averaged."""
+        return {"squared_error": loss * width} if self.kind == "l2" else {}
 
 
 AnyDistance = Annotated[Distance, Kinds(DistanceConfig, usual="l1")]
@@ -68,8 +76,9 @@ class Losses:
         for name, value in terms.items():
             self.add(name, value)
 
-    def watch(self, name: str, value: Tensor) -> None:
-        self.others.setdefault(name, []).append(value.detach())
+    def watch(self, values: Mapping[str, Tensor]) -> None:
+        for name, value in values.items():
+            self.others.setdefault(name, []).append(value.detach())
 
     def terms(self) -> dict[str, Tensor]:
         return _means(self.values)

@@ -18,7 +18,7 @@ from anyjepa.masks.spans import SpanConfig
 from anyjepa.nn.encoder import Encoder, check_sees_parts, check_takes
 from anyjepa.nn.encoders import AnyEncoderConfig
 from anyjepa.nn.packing import Packed
-from anyjepa.nn.predictor import AnyPredictorConfig, DensePredictorConfig
+from anyjepa.nn.predictor import AnyPredictorConfig
 from anyjepa.nn.tokens import token_grid
 from anyjepa.nn.vit import ViTConfig
 from anyjepa.objectives.base import Objective, ObjectiveConfig, Weights
@@ -98,7 +98,7 @@ class MaskedPrediction(Objective):
         s_y = target_tokens(self.target, self.student, batch.x, batch.start, learns)  # (B, N, D)
         for number, (masks, count) in enumerate(zip(batch.masks, batch.targets, strict=True)):
             s_x, places = self.context(batch.x, masks, batch.start)  # (sum K, D), (B, K)
-            if isinstance(config.predictor, DensePredictorConfig):  # predicts visible tokens, too
+            if config.predictor.everywhere:
                 masks, count = masks.everything(prod(grid)), batch.samples * prod(grid)
             predicted = self.predictor(
                 s_x, places, masks.targets, masks.targets_valid, grid, batch.start, number
@@ -106,8 +106,7 @@ class MaskedPrediction(Objective):
             target = masks.of(s_y if config.target.gradient else s_y.detach())  # (sum T, D)
             loss = distance(config.distance, predicted, target) / max(count, 1)
             losses.add("prediction", prediction_weight(config.regulariser) * loss)
-            if config.distance.kind == "l2":
-                losses.watch("squared_error", loss * target.shape[-1])  # summed over dimensions, not averaged
+            losses.watch(config.distance.watched(loss, target.shape[-1]))
             branches = [Rows(predicted, *masks.places())] + ([] if self.teacher else [Rows.of(s_y)])
             losses.extend(regularise(config.regulariser, branches, *s_y.shape[:2]))
         return losses
@@ -149,7 +148,7 @@ class MaskedPrediction(Objective):
         """Of the first group of masks."""
         masks, grid = batch.masks[0], token_grid(batch.x.shape[2:], self.config.encoder.patch)
         s_x, places = self.context(batch.x, masks, batch.start)
-        if isinstance(self.config.predictor, DensePredictorConfig):
+        if self.config.predictor.everywhere:
             masks = masks.everything(prod(grid))
         predicted = self.predictor(s_x, places, masks.targets, masks.targets_valid, grid, batch.start)
         s_y = target_tokens(self.target, self.student, batch.x, batch.start)

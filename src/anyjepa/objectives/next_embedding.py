@@ -101,9 +101,9 @@ class NextEmbeddingPrediction(Objective):
         count = batch.samples * target.shape[1]
         losses.add("prediction", -F.cosine_similarity(predicted, target, dim=-1).sum() / count)
         repeat = F.cosine_similarity(patches[:, :-ahead], patches[:, ahead:], dim=-1).sum()
-        losses.watch("repeat", -repeat / (batch.samples * (patches.shape[1] - ahead)))
+        losses.watch({"repeat": -repeat / (batch.samples * (patches.shape[1] - ahead))})
         mean = F.cosine_similarity(patches.mean((0, 1)), patches, dim=-1).sum()
-        losses.watch("mean", -mean / (batch.samples * patches.shape[1]))
+        losses.watch({"mean": -mean / (batch.samples * patches.shape[1])})
         return losses
 
     def encoders(self) -> dict[Weights, Encoder]:

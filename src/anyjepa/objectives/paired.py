@@ -140,8 +140,7 @@ class PairedPrediction(Objective):
         count = batch.samples * s_y.shape[1]
         loss = distance(config.distance, predicted.flatten(0, 1), target.flatten(0, 1)) / count
         losses.add("prediction", prediction_weight(config.regulariser) * loss)
-        if config.distance.kind == "l2":
-            losses.watch("squared_error", loss * s_y.shape[-1])  # summed over dimensions, not averaged
+        losses.watch(config.distance.watched(loss, s_y.shape[-1]))
         branches = [Rows.of(predicted)] + ([] if self.teacher else [Rows.of(s_y)])
         losses.extend(regularise(config.regulariser, branches, *s_y.shape[:2]))
         return losses
