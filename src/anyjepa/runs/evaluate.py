@@ -27,9 +27,9 @@ from anyjepa.recipes.plain import merge
 from anyjepa.recipes.presets import load_preset, preset_names
 from anyjepa.runs.classifier import refuse_other_model, write_classifier
 from anyjepa.runs.embedding_pictures import keep_embedding
-from anyjepa.runs.folder import Run, find_run
+from anyjepa.runs.folder import Run
 from anyjepa.runs.labelled import LabelFile, labelled, labelled_records
-from anyjepa.runs.model import Model, load
+from anyjepa.runs.model import Model, run_and_model
 from anyjepa.torch_defaults import torch_defaults
 
 
@@ -76,8 +76,7 @@ def evaluate(
     save_classifier: model folder for the encoder and its head of the first split, which `anyjepa predict` uses. Raises
     InputError.
     """
-    run = model if isinstance(model, Run) else None if isinstance(model, Model) else find_run(Path(model))
-    loaded = model if isinstance(model, Model) else load(run.folder if run else str(model), weights)
+    run, loaded = run_and_model(model, weights)
     paths = as_paths(data)
     if save_classifier:
         refuse_other_model(Path(save_classifier))

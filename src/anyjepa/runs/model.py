@@ -22,7 +22,7 @@ from anyjepa.evaluation.windows import Windows, longer
 from anyjepa.nn.conditional import ConditionalPredictor
 from anyjepa.objectives.base import Weights
 from anyjepa.runs.classifier import Predictions, classifier_of, classify
-from anyjepa.runs.folder import find_run
+from anyjepa.runs.folder import Run, find_run
 from anyjepa.runs.surprise import surprise_table
 from anyjepa.torch_defaults import torch_defaults
 from anyjepa.weights.folder import LoadedModel, load_model, read_records
@@ -154,6 +154,12 @@ def load(path_or_id: str | Path, weights: Weights | None = None, device: str | t
         changed = f"{file}: differs from what was saved with the weights; it is damaged or was edited"
         warnings.warn(DataWarning(changed), stacklevel=2)
     return model
+
+
+def run_and_model(model: str | Path | Run | Model, weights: Weights | None) -> tuple[Run | None, Model]:
+    """The run of a run folder, None for any other model, and the model."""
+    run = model if isinstance(model, Run) else None if isinstance(model, Model) else find_run(Path(model))
+    return run, model if isinstance(model, Model) else load(run.folder if run else str(model), weights)
 
 
 def _check_fit(loaded: LoadedModel, preprocessing: Preprocessing) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from anyjepa.data.array_likes import as_array
 from anyjepa.data.images.image_set import ImageSet
-from anyjepa.data.modality import Preprocessing
+from anyjepa.data.modality import DataConfig, Preprocessing
 from anyjepa.errors import InputError
 
 Side = Annotated[int, Field(gt=0, le=4096)]
@@ -21,6 +22,32 @@ Stds = tuple[Annotated[float, Field(ge=1e-6, le=1e6)], ...]
 CHANNELS: dict[Colours, int] = {"rgb": 3, "grey": 1}
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow
 MOST_MEASURED = 5000  # images in files that statistics are taken of
+
+
+class PixelDataConfig(DataConfig):
+    """What settings of images and of videos share. Subclasses add `colours`."""
+
+    colours: Colours = "rgb"
+    side: Side = Field(default=32, description="width and height that the encoder sees, pixels")
+    mean: Means | None = Field(
+        default=None, description="mean of each channel, pixels from 0 to 1; none: of the training part"
+    )
+    std: Stds | None = Field(
+        default=None, description="standard deviation of each channel, pixels from 0 to 1; none: of the training part"
+    )
+    part: Literal["train", "all"] = Field(
+        default="train", description="of a set with a published split: its training part, or all"
+    )
+    on_error: Literal["raise", "skip"] = Field(default="raise", description="a file that cannot be read")
+
+    @property
+    def channels(self) -> int:
+        return CHANNELS[self.colours]
+
+    def pixels(self, fit: Callable[[], tuple[Means, Stds]]) -> dict[str, Any]:
+        """The keys of `PixelPreprocessing`. fit: the constants of the training part, which may be set instead."""
+        mean, std = (self.mean, self.std) if self.mean and self.std else fit()
+        return {"side": self.side, "colours": self.colours, "mean": self.mean or mean, "std": self.std or std}
 
 
 class PixelPreprocessing(Preprocessing):
@@ -82,15 +109,18 @@ class ImagePreprocessing(PixelPreprocessing):
         return self.standardise(image[None])[0]
 
 
-def checked(raw: np.ndarray) -> np.ndarray:
-    """Convert an image to (H, W, C) with C = 1 or 3. Raises InputError if it is not an image of bytes."""
-    image = as_array(raw, "an image")
-    if image.dtype != np.uint8:
-        raise InputError(f"an image has pixels of type {image.dtype}; they must be uint8, 0 to 255")
-    image = image[..., None] if image.ndim == 2 else image
-    if image.ndim != 3 or image.shape[2] not in (1, 3) or not image.size:
-        raise InputError(f"an image has shape {np.shape(raw)}; it must be (height, width) or (height, width, 1 or 3)")
-    return image
+def checked(raw: np.ndarray, what: str = "an image", axes: str = "height, width") -> np.ndarray:
+    """Convert an image to (H, W, C), or a video to (T, H, W, C), with C = 1 or 3. InputError unless it is of bytes.
+
+    axes: those before the channels, by name.
+    """
+    pixels, ndim = as_array(raw, what), axes.count(",") + 2
+    if pixels.dtype != np.uint8:
+        raise InputError(f"{what} has pixels of type {pixels.dtype}; they must be uint8, 0 to 255")
+    pixels = pixels[..., None] if pixels.ndim == ndim - 1 else pixels
+    if pixels.ndim != ndim or pixels.shape[-1] not in (1, 3) or not pixels.size:
+        raise InputError(f"{what} has shape {np.shape(raw)}; it must be ({axes}) or ({axes}, 1 or 3)")
+    return pixels
 
 
 def in_colours(images: np.ndarray, colours: Colours) -> np.ndarray:

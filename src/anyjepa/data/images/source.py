@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal, Self
 
@@ -12,51 +13,35 @@ from anyjepa.data.images.augmentation import AugmentationConfig
 from anyjepa.data.images.dataset import ImageDataset
 from anyjepa.data.images.image_set import ImageArrays, ImageSet
 from anyjepa.data.images.preprocessing import (
-    CHANNELS,
     Colours,
     ImagePreprocessing,
     Kept,
-    Means,
-    Side,
-    Stds,
+    PixelDataConfig,
     checked,
     fit_statistics,
 )
 from anyjepa.data.images.reading import read_images
 from anyjepa.data.images.simulator import ImageSimulatorConfig, simulate
-from anyjepa.data.modality import DataConfig, each
+from anyjepa.data.modality import each
 from anyjepa.data.records import Records
 from anyjepa.data.training_part import training_rows
 from anyjepa.errors import InputError
 
 
-class ImageDataConfig(DataConfig):
+class ImageDataConfig(PixelDataConfig):
     """Images for pretraining: a set if a path is given, else the embedded one."""
 
     kind: Literal["images"] = "images"
     simulator: ImageSimulatorConfig = Field(default=ImageSimulatorConfig(), description="the embedded data set")
-    side: Side = Field(default=32, description="width and height that the encoder sees, pixels")
     colours: Colours = Field(default="rgb", description="three channels (grey is repeated), or one")
     centre: Kept = Field(default=1.0, description="share of the shorter side that an evaluated middle square has")
     augmentation: AugmentationConfig = Field(default=AugmentationConfig(), description="of training images")
-    mean: Means | None = Field(
-        default=None, description="of each channel, pixels from 0 to 1; none: of training images"
-    )
-    std: Stds | None = Field(default=None, description="of each channel, pixels from 0 to 1; none: of training images")
-    part: Literal["train", "all"] = Field(
-        default="train", description="of a set with a published split: its training part, or all"
-    )
-    on_error: Literal["raise", "skip"] = Field(default="raise", description="a file that cannot be read")
 
     @model_validator(mode="after")
     def _colours_to_change(self) -> Self:
         if self.augmentation.recolour is not None and self.colours == "grey":
             raise ValueError("augmentation.recolour needs colours=rgb: grey images have no colours to change")
         return self
-
-    @property
-    def channels(self) -> int:
-        return CHANNELS[self.colours]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -80,13 +65,8 @@ def training_arrays(config: ImageDataConfig, records: Records, exclude: Sequence
 
 def _training_set(config: ImageDataConfig, images: ImageSet, exclude: Sequence[str]) -> ImageDataset:
     images = images.rows(training_rows(images.name, images.ids, images.split, config.part, exclude))
-    mean, std = config.mean, config.std
-    if mean is None or std is None:
-        fitted = fit_statistics(images, config.side, config.colours, config.centre)
-        mean, std = mean or fitted[0], std or fitted[1]
-    preprocessing = ImagePreprocessing(
-        side=config.side, colours=config.colours, centre=config.centre, mean=mean, std=std
-    )
+    fitted = partial(fit_statistics, images, config.side, config.colours, config.centre)
+    preprocessing = ImagePreprocessing(centre=config.centre, **config.pixels(fitted))
     return ImageDataset.of(images, preprocessing, config.augmentation)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -10,11 +11,12 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from anyjepa.data.array_likes import as_array
 from anyjepa.data.images.preprocessing import CHANNELS, Colours, Means, PixelPreprocessing, Stds, in_colours
+from anyjepa.data.images.preprocessing import checked as checked_pixels
 from anyjepa.data.video.video_set import VideoSet
 from anyjepa.errors import InputError
 
+checked = partial(checked_pixels, what="a video", axes="frames, height, width")
 MEASURED = 500, 16  # videos, and frames of each, that statistics are taken of
 
 
@@ -58,17 +60,6 @@ def resized(clip: Tensor, side: int) -> Tensor:
     if clip.shape[2:] == (side, side):
         return clip
     return interpolate(clip, (side, side), mode="bilinear", antialias=True)
-
-
-def checked(raw: np.ndarray) -> np.ndarray:
-    """Convert a video to (T, H, W, C) with C = 1 or 3. Raises InputError if it is not a video of bytes."""
-    video = as_array(raw, "a video")
-    if video.dtype != np.uint8:
-        raise InputError(f"a video has pixels of type {video.dtype}; they must be uint8, 0 to 255")
-    video = video[..., None] if video.ndim == 3 else video
-    if video.ndim != 4 or video.shape[3] not in (1, 3) or not video.size:
-        raise InputError(f"a video has shape {np.shape(raw)}; it must be (frames, height, width[, 1 or 3])")
-    return video
 
 
 def fit_statistics(video_set: VideoSet, colours: Colours) -> tuple[Means, Stds]:

@@ -53,11 +53,8 @@ def read_files(path: Path, on_error: Literal["raise", "skip"], decoding: Decodin
 
 def _classes(ids: tuple[str, ...], labels: list[str | None], split: tuple[str, ...] | None) -> dict[str, LabelTable]:
     """Task 'class', if there are folders for two classes or more."""
-    names = tuple(sorted({label for label in labels if label is not None}))
-    if len(names) < 2:
-        return {}
-    values = np.array([[label == name for name in names] for label in labels])
-    return {"class": LabelTable(ids, names, values, ids, exclusive=True, split=split)}
+    names = [label for label in labels if label is not None]
+    return {"class": LabelTable.of_names(ids, names, ids, split)} if len(set(names)) > 1 else {}
 
 
 def read_npz(path: Path) -> VideoSet:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
 from anyjepa.data.images.augmentation import AugmentationConfig
-from anyjepa.data.images.preprocessing import CHANNELS, Colours, Means, Side, Stds
+from anyjepa.data.images.preprocessing import Colours, PixelDataConfig
 from anyjepa.data.images.sets import mnist
-from anyjepa.data.modality import DataConfig, each
+from anyjepa.data.modality import each
 from anyjepa.data.records import Records
 from anyjepa.data.training_part import training_rows
 from anyjepa.data.video.dataset import VideoDataset
@@ -23,7 +24,7 @@ from anyjepa.data.video.video_set import VideoArrays, VideoSet
 from anyjepa.errors import InputError
 
 
-class VideoDataConfig(DataConfig):
+class VideoDataConfig(PixelDataConfig):
     """Videos for pretraining: files if a path is given, Moving-MNIST if it holds MNIST, else the embedded set."""
 
     embedded: ClassVar[str] = "moving_digits"  # the key of the embedded set, which has a seed
@@ -35,20 +36,11 @@ class VideoDataConfig(DataConfig):
     )
     frames: PositiveInt = Field(default=8, description="frames of a clip")
     stride: PositiveInt = Field(default=1, description="frames of the video from one frame of a clip to the next")
-    side: Side = Field(default=32, description="width and height that the encoder sees, pixels")
     colours: Colours = Field(default="grey", description="three channels (grey is repeated), or one")
     augmentation: AugmentationConfig = Field(
         default=AugmentationConfig(), description="of training clips: one crop and flip for all frames"
     )
-    mean: Means | None = Field(
-        default=None, description="of each channel, pixels from 0 to 1; none: of training videos"
-    )
-    std: Stds | None = Field(default=None, description="of each channel, pixels from 0 to 1; none: of training videos")
-    part: Literal["train", "all"] = Field(
-        default="train", description="of a set with a published split: its training part, or all"
-    )
     short: Literal["skip", "raise"] = Field(default="skip", description="a video shorter than a clip")
-    on_error: Literal["raise", "skip"] = Field(default="raise", description="a file that is broken or truncated")
     decode: Literal["ahead", "lazily"] = Field(
         default="ahead",
         description="files: whole into memory, so that training never waits, or clips as they are drawn",
@@ -59,10 +51,6 @@ class VideoDataConfig(DataConfig):
         if self.augmentation.recolour is not None:
             raise ValueError("augmentation.recolour is for images; clips are only cropped and flipped")
         return self
-
-    @property
-    def channels(self) -> int:
-        return CHANNELS[self.colours]
 
     @property
     def size(self) -> tuple[int, int, int]:
@@ -89,13 +77,8 @@ def training_arrays(config: VideoDataConfig, records: Records, exclude: Sequence
 
 def _training_set(config: VideoDataConfig, videos: VideoSet, exclude: Sequence[str]) -> VideoDataset:
     videos = videos.rows(training_rows(videos.name, videos.ids, videos.split, config.part, exclude))
-    mean, std = config.mean, config.std
-    if mean is None or std is None:
-        fitted = fit_statistics(videos, config.colours)
-        mean, std = mean or fitted[0], std or fitted[1]
-    preprocessing = VideoPreprocessing(
-        frames=config.frames, stride=config.stride, side=config.side, colours=config.colours, mean=mean, std=std
-    )
+    pixels = config.pixels(partial(fit_statistics, videos, config.colours))
+    preprocessing = VideoPreprocessing(frames=config.frames, stride=config.stride, **pixels)
     return VideoDataset.of(videos, preprocessing, config.augmentation, config.short)
 
 

@@ -22,8 +22,8 @@ from anyjepa.errors import InputError
 from anyjepa.objectives.base import Weights
 from anyjepa.recipes.plain import apply_edit
 from anyjepa.runs.embedding_pictures import keep_embedding
-from anyjepa.runs.folder import Run, find_run
-from anyjepa.runs.model import Model, load
+from anyjepa.runs.folder import Run
+from anyjepa.runs.model import Model, run_and_model
 from anyjepa.writing import write_text
 
 
@@ -49,8 +49,7 @@ def open_screen(
     file: 'key=value' settings for reading the file. command: name of the command for messages. Raises InputError if the
     model is not a model of cells, for a model folder without data, and for a file that cannot be read.
     """
-    run = model if isinstance(model, Run) else None if isinstance(model, Model) else find_run(Path(model))
-    loaded = model if isinstance(model, Model) else load(run.folder if run else str(model), weights)
+    run, loaded = run_and_model(model, weights)
     if not isinstance(loaded.preprocessing, CellPreprocessing):
         records = modality_of(loaded.preprocessing).records
         raise InputError(f"{command}: needs a model of cells, but this is a model of {records}")
