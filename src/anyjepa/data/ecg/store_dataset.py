@@ -124,7 +124,7 @@ def stored_set(config: EcgDataConfig, stores: Sequence[Store], exclude: Sequence
         task_names=tasks_of([r for store in stores for r in store[:1000]]),
         source=source,
         skipped=skipped,
-        notes={id: note for id, note in zip(names, _notes(parts, settings["leads"]), strict=True) if note},
+        notes={id: note for id, note in zip(names, _notes(parts, config.leads), strict=True) if note},
         checksums=tuple(text for store in stores for text in store.checksums),
         shares=_shares(config, parts),
     )
