@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from anyjepa.errors import DataWarning, InputError
     from anyjepa.masks.base import Masks, MaskSampler
     from anyjepa.objectives.regularisers import Regulariser
+    from anyjepa.runs.diagnose import diagnose
     from anyjepa.runs.embed import embed
     from anyjepa.runs.evaluate import evaluate
     from anyjepa.runs.fit import fit
@@ -46,6 +47,7 @@ __all__ = [
     "Preprocessing",
     "Regulariser",
     "add_modality",
+    "diagnose",
     "embed",
     "evaluate",
     "fit",
@@ -68,6 +70,7 @@ _HOMES = {
     "Preprocessing": "anyjepa.data.modality",
     "Regulariser": "anyjepa.objectives.regularisers",
     "add_modality": "anyjepa.data.modalities",
+    "diagnose": "anyjepa.runs.diagnose",
     "embed": "anyjepa.runs.embed",
     "evaluate": "anyjepa.runs.evaluate",
     "fit": "anyjepa.runs.fit",

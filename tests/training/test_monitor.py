@@ -66,7 +66,7 @@ def test_next_embedding_and_pairs_are_examined() -> None:
     causal = ViTConfig(**encoder, cls=True, causal=True, positions={"kind": "rotary"})  # type: ignore[arg-type]
     model = NextEmbeddingConfig(encoder=causal, horizon=2).build(2, (100,)).eval()
     signs, losses = monitor(model, batch := Batch.whole(x)), model(batch)
-    assert signs["prediction"] == pytest.approx(losses.total().item(), rel=1e-5)
+    assert signs["prediction"] == pytest.approx(1 + losses.total().item(), rel=1e-5)
     assert "teacher_cosine" not in signs
     pairs = PairedPredictionConfig(encoder=ViTConfig(**encoder), target={"kind": "teacher"}, regulariser=None)
     paired = pairs.build(2, (100,)).eval()

@@ -11,6 +11,7 @@ import typer
 
 import anyjepa
 from anyjepa.cli.data import data_app
+from anyjepa.cli.diagnosis import diagnose
 from anyjepa.cli.evaluation import evaluate, report
 from anyjepa.cli.output import echo, losing_messages
 from anyjepa.cli.recipes import recipes
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, recipes, pretrain, evaluate, embed, predict, perturb, report):
+for command in (demo, recipes, pretrain, diagnose, evaluate, embed, predict, perturb, report):
     app.command()(command)
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
@@ -47,7 +48,8 @@ def _options(
 def main() -> None:
     """Entry point of the command line.
 
-    Exit codes: 2 for invalid input or a full disk, 1 for a diverged training, 128 plus its number for a signal.
+    Exit codes: 2 for invalid input or a full disk, 1 for a diverged training or a fault that `diagnose` sees, 128 plus
+    its number for a signal.
     """
     debug = "--debug" in sys.argv[1:]
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import count
+from math import gcd
+
 import torch
 from torch import Tensor
 
 from anyjepa.diagnostics.spectrum import alpha_req, effective_rank
 
+ROWS, PAIRED = 2048, 512  # about so many tokens are enough for a rank, and vectors for distances of pairs
 DEAD = 0.01  # a dimension is dead if its deviation is below this share of the entries' root mean square
 
 
@@ -18,16 +22,22 @@ def collapse_metrics(z: Tensor) -> dict[str, float]:
     """
     if z.ndim == 3:
         centred = (z.float() - z.float().mean(0)).flatten(0, 1)
-        own = {"between": between_samples(z), "token_rank": effective_rank(centred), "spread": spread(z)}
+        some = centred[:: stride(len(centred) // ROWS, z.shape[1])]
+        own = {"between": between_samples(z), "token_rank": effective_rank(some), "spread": spread(z)}
         return {**collapse_metrics(z.float().mean(1)), **{name: value.item() for name, value in own.items()}}
     return {
         "std": per_dim_std(z).mean().item(),
         "rank": effective_rank(z).item(),
-        "uniformity": uniformity(z).item(),
+        "uniformity": uniformity(z[:: max(1, len(z) // PAIRED)]).item(),
         "alpha": alpha_req(z).item(),
         "dead": dead_dimensions(z).item(),
         "spread": spread(z).item(),
     }
+
+
+def stride(least: int, places: int) -> int:
+    """The smallest step of at least `least` with which every one of `places` positions occurs among tokens."""
+    return next(step for step in count(max(1, least)) if gcd(step, places) == 1)
 
 
 def per_dim_std(z: Tensor) -> Tensor:
@@ -69,5 +79,5 @@ def uniformity(z: Tensor, t: float = 2.0) -> Tensor:
     """
     u = torch.nn.functional.normalize(z.float(), dim=1)
     squared = (2 - 2 * (u @ u.T)).clamp(min=0)  # (B, B)
-    pair = torch.triu_indices(len(u), len(u), offset=1, device=z.device)
-    return squared[pair[0], pair[1]].mul(-t).exp().mean().log()
+    close = squared.mul_(-t).exp_().fill_diagonal_(0)  # (B, B)
+    return (close.sum() / (len(u) * (len(u) - 1))).log()

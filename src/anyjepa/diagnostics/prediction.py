@@ -29,15 +29,21 @@ def prediction_signs(examined: Examined) -> dict[str, float]:
     at the same position (both over the other samples), and the neighbour: the target of the token before (of the first
     token, the one after), or for pairs the first sample as the target network sees it. `input_skill` is the correlation
     of predictions and targets over samples, without the means of each position; `position_skill` is that over
-    positions, without the means of each sample. Both are 0 if the predictions ignore the input or the position.
+    positions, without the means of each sample. Both are 0 if the predictions ignore the input or the position: if they
+    differ by rounding only, or over positions by less than 5 % of their length, as blocks of different sizes do.
     """
     predicted, target = examined.predicted.float(), examined.target.float()
     losses = {"prediction": predicted}
     for name, z in trivial_predictions(examined.tokens.float(), examined.unchanged).items():
         losses[f"trivial_{name}"] = z[examined.sample, examined.position]
     signs = {name: examined.distance(z, target).item() / len(target) for name, z in losses.items()}
-    for name, group in (("input_skill", examined.position), ("position_skill", examined.sample)):
-        signs[name] = _agreement(_without_means(predicted, group), _without_means(target, group))
+    groups = {"input_skill": (examined.position, 1e-4), "position_skill": (examined.sample, 0.05)}
+    if examined.tokens.shape[1] == 1:
+        del groups["position_skill"]
+    for name, (group, least) in groups.items():
+        differences = _without_means(predicted, group)
+        differs = differences.norm() > least * predicted.norm()
+        signs[name] = _agreement(differences, _without_means(target, group)) if differs else 0.0
     return signs
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from itertools import count as count_from
-from math import gcd, prod
+from math import prod
 from typing import Any, Literal
 
 import torch
@@ -14,6 +13,7 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 
 from anyjepa.config import Share
+from anyjepa.diagnostics.collapse import stride
 from anyjepa.diagnostics.prediction import Examined
 from anyjepa.nn.encoder import Encoder, check_sees_parts
 from anyjepa.nn.encoders import AnyEncoderConfig
@@ -123,19 +123,19 @@ class NextEmbeddingPrediction(Objective):
         """From the trained weights: projected patches, where collapse starts in this objective, the outputs at the same
         places, and each sample's mean output."""
         embedded, outputs = self.student.embed(x).float(), self.student.features(x, start)[1].float()
-        count, places = embedded[..., 0].numel(), embedded.shape[1]
-        step = next(step for step in count_from(max(1, count // 2048)) if gcd(step, places) == 1)  # so all places occur
+        step = stride(embedded[..., 0].numel() // 2048, embedded.shape[1])
         tokens = {"embedding": embedded, "output": outputs}
         return {name: z.flatten(0, 1)[::step] for name, z in tokens.items()} | {"student": outputs.mean(1)}
 
     def examine(self, batch: Batch) -> Examined:
+        """Distances are 1 - cosine, so that a perfect prediction has distance 0."""
         ahead, tokens = self.config.horizon, self.student.embed(batch.x).float()  # (B, N, D)
         prefix, outputs = self.student.features(batch.x, batch.start)
         predicted = torch.cat([prefix[:, -1:], outputs], 1)[:, :-ahead]
         target = Rows.of(tokens[:, ahead - 1 :])
         position = target.position + ahead - 1
-        return Examined(predicted.flatten(0, 1), target.z, position, target.sample, tokens, _negative_cosine)
+        return Examined(predicted.flatten(0, 1), target.z, position, target.sample, tokens, _one_minus_cosine)
 
 
-def _negative_cosine(predicted: Tensor, target: Tensor) -> Tensor:
-    return -F.cosine_similarity(predicted.float(), target.float(), dim=-1).sum()
+def _one_minus_cosine(predicted: Tensor, target: Tensor) -> Tensor:
+    return (1 - F.cosine_similarity(predicted.float(), target.float(), dim=-1)).sum()

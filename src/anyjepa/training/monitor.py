@@ -16,7 +16,7 @@ from anyjepa.diagnostics.steps import gradient_norm, relative_change
 from anyjepa.objectives.base import Objective
 from anyjepa.objectives.batch import Batch
 
-SPREAD, EXAMINED, ATTENDED = 256, 32, 8  # most samples for statistics of representations, predictions and attention
+SPREAD, EXAMINED, ATTENDED = 256, 16, 4  # most samples for statistics of representations, predictions and attention
 SLOW = ("teacher", "average")  # encoders that follow the student
 
 
@@ -35,17 +35,21 @@ def _signs(objective: Objective, batch: Batch) -> dict[str, float]:
     x, start = batch.x[:SPREAD], None if batch.start is None else batch.start[:SPREAD]
     representations = objective.representations(x, start)
     signs = {f"{kind}_{name}": v for kind, z in representations.items() for name, v in collapse_metrics(z).items()}
-    part = first_samples(batch, EXAMINED)
-    examined = objective.examine(part) if len(part.x) > 1 else None
-    signs |= {} if examined is None else prediction_signs(examined)
-    encoders = objective.encoders()
-    if (slow := next(iter(encoders))) in SLOW:
-        tokens = [encoder(part.x, start=part.start).padded() for encoder in (encoders[slow], objective.student)]
-        signs["teacher_cosine"] = cosine(*tokens)
+    signs |= examined_signs(objective, first_samples(batch, EXAMINED))
     few = first_samples(batch, ATTENDED)
-    student = objective.student
-    signs |= attention_signs(student, lambda: student.features(few.x, few.start))
-    return signs | input_signs(x) | {"zero_weights": zero_weights(student)}
+    tokens: list[Tensor] = []
+    signs |= attention_signs(objective.student, lambda: tokens.append(objective.student.features(few.x, few.start)[1]))
+    name, encoder = next(iter(objective.encoders().items()))
+    if name in SLOW:
+        slow = representations[name][:ATTENDED] if name in representations else encoder.features(few.x, few.start)[1]
+        signs["teacher_cosine"] = cosine(slow, tokens[0])
+    return signs | input_signs(x) | {"zero_weights": zero_weights(objective.student)}
+
+
+def examined_signs(objective: Objective, batch: Batch) -> dict[str, float]:
+    """Signs of the predictions of a batch; {} for one sample, or an objective that does not offer its predictions."""
+    examined = objective.examine(batch) if len(batch.x) > 1 else None
+    return {} if examined is None else prediction_signs(examined)
 
 
 def first_samples(batch: Batch, count: int) -> Batch:

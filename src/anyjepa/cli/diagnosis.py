@@ -1,0 +1,49 @@
+"""`anyjepa diagnose`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from anyjepa.cli.options import (
+    DataOption,
+    ImportOption,
+    JsonOption,
+    LeadsOption,
+    ModelArgument,
+    RateOption,
+    UnitOption,
+    WeightsOption,
+)
+from anyjepa.cli.output import show, show_json
+
+
+def diagnose(
+    model: ModelArgument,
+    data: DataOption = None,
+    samples: Annotated[
+        int, typer.Option(min=8, metavar="N", help="Number of records to use, evenly spaced over the data.")
+    ] = 200,
+    weights: WeightsOption = None,
+    fs: RateOption = None,
+    leads: LeadsOption = None,
+    unit: UnitOption = None,
+    as_json: JsonOption = False,
+    imports: ImportOption = None,
+) -> None:
+    """Look for collapse and other faults of a model or run, and say what to change.
+
+    The exit status is 1 if there is a fault, 0 if there is none.
+    """
+    from anyjepa.runs.diagnose import diagnose
+
+    lead_names = leads.split(",") if leads else None
+    how = {"samples": samples, "weights": weights.value if weights else None}
+    found = diagnose(model, data or [], **how, fs=fs, leads=lead_names, unit=unit)
+    if as_json:
+        show_json(found.plain())
+    else:
+        show(found)
+    if not found.healthy:
+        raise typer.Exit(1)

@@ -1,0 +1,104 @@
+"""The verdict on constructed logs: each fault alone is named, with its step and the key to turn."""
+
+from __future__ import annotations
+
+import pytest
+
+from anyjepa.diagnostics.verdict import COLLAPSED, STEP, judge
+
+HEALTHY = {
+    "loss": 0.4, "momentum": 0.996, "teacher_spread": 0.8, "teacher_between": 0.9, "teacher_token_rank": 30.0,
+    "teacher_cosine": 0.95, "prediction": 0.3, "trivial_mean": 0.5, "trivial_position": 0.4, "trivial_neighbour": 0.6,
+    "input_skill": 0.5, "position_skill": 0.5, "attention_entropy": 0.9, "grad_norm": 0.1, "update": 0.004,
+    "teacher_update": 1e-4, "input_mean": 0.0, "input_std": 1.0, "input_between": 0.9, "zero_weights": 0.0,
+}  # fmt: skip
+MASKED = {"objective.kind": "masked", "objective.encoder.dim": 64, "objective.target.kind": "teacher"}
+FAULTS = {
+    "constant input": {"input_between": 0.0},
+    "complete collapse": {"teacher_spread": 0.001},
+    "positional collapse": {"teacher_between": 0.05},
+    "dimensional collapse": {"teacher_token_rank": 2.0},
+    "dead weights": {"zero_weights": 0.5},
+    "unstable steps": {"update": 0.3},
+    "wrong scale": {"input_std": 40.0},
+    "frozen teacher": {"teacher_update": 0.0, "momentum": 1.0},
+    "no teacher": {"momentum": 0.0, "teacher_cosine": 1.0},
+    "positions ignored": {"position_skill": 0.001},
+    "input ignored": {"input_skill": 0.001},
+    "dead attention": {"attention_entropy": 1.0},
+    "shortcut": {"trivial_neighbour": 0.05, "prediction": 0.05},
+    "not finite": {"teacher_std": float("nan")},
+}
+
+
+def log(changes: dict[str, float], since: int = 0) -> list[dict[str, float]]:
+    """Ten rows, with the changes from row `since` on, and rows between them without signs."""
+    rows: list[dict[str, float]] = []
+    for number in range(10):
+        row = {"step": 100 * number, **HEALTHY, **(changes if number >= since else {})}
+        rows += [row, {"step": 100 * number + 50, "loss": 0.4}]
+    return rows
+
+
+def test_a_healthy_log_is_not_accused() -> None:
+    verdict = judge(log({}), MASKED)
+    assert verdict.healthy
+    assert not verdict.collapsed
+    assert str(verdict) == "no sign of collapse or of another known fault"
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_one_fault_is_named_alone(kind: str) -> None:
+    verdict = judge(log(FAULTS[kind]), MASKED)
+    assert [finding.kind for finding in verdict.findings] == [kind]
+    assert not verdict.healthy
+    assert verdict.collapsed == ("collapse" in kind)
+    single = judge([HEALTHY | FAULTS[kind]], MASKED)  # without steps, as from `diagnose`
+    assert [finding.kind for finding in single.findings] == [kind]
+    assert single.findings[0].since is None
+
+
+def test_the_words_give_step_evidence_and_key() -> None:
+    text = str(judge(log({"teacher_token_rank": 4.0}, since=3), MASKED))
+    assert text.startswith("dimensional collapse since step 300: effective rank 4.0 of 64 (teacher); ")
+    assert "training.optimiser.lr" in text
+    assert "objective.target.momentum" in text
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({"objective.regulariser.kind": "vicreg"}, "objective.regulariser.variance"),
+        ({"objective.regulariser.kind": "sigreg"}, "objective.regulariser.weight"),
+        ({"objective.target.kind": "shared"}, "objective.regulariser.kind=vicreg"),
+        ({"objective.target.kind": "teacher"}, "objective.target.momentum"),
+        ({}, "training.optimiser.lr"),
+    ],
+)
+def test_the_key_against_collapse_belongs_to_the_objective(settings: dict[str, object], key: str) -> None:
+    (finding,) = judge(log({"teacher_spread": COLLAPSED / 2}), settings).findings
+    assert key in finding.advice
+
+
+def test_one_large_step_in_the_middle_is_remembered_and_the_first_is_not_judged() -> None:
+    rows = log({})
+    rows[0]["update"] = 2 * STEP
+    assert judge(rows, MASKED).healthy
+    rows[8]["update"] = 2 * STEP
+    assert [finding.kind for finding in judge(rows, MASKED).findings] == ["unstable steps"]
+
+
+def test_predictions_may_ignore_the_input_early_in_training() -> None:
+    early = [row for row in log(FAULTS["input ignored"]) if row["step"] < 500]
+    assert judge(early, MASKED).healthy
+    row = HEALTHY | FAULTS["input ignored"]
+    assert judge([row], MASKED, steps=100).healthy
+    assert not judge([row], MASKED, steps=1000).healthy
+
+
+def test_an_old_log_is_not_judged() -> None:
+    verdict = judge([{"step": 1, "loss": 0.4, "teacher_std": 0.1}], MASKED)
+    assert not verdict.judged
+    assert not verdict.healthy
+    assert not verdict.findings
+    assert judge([], {}).judged is False
