@@ -214,7 +214,7 @@ def _pairs(
 
 
 def _on(device: torch.device, masks: Masks) -> Masks:
-    return Masks(*(None if index is None else index.to(device) for index in masks))  # type: ignore[arg-type]
+    return masks._replace(**{name: v.to(device) for name, v in masks._asdict().items() if v is not None})
 
 
 def _chunks(x: Tensor, start: Tensor | None) -> list[tuple[Tensor, Tensor | None]]:
