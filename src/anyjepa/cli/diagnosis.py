@@ -39,8 +39,7 @@ def diagnose(
     from anyjepa.runs.diagnose import diagnose
 
     lead_names = leads.split(",") if leads else None
-    how = {"samples": samples, "weights": weights.value if weights else None}
-    found = diagnose(model, data or [], **how, fs=fs, leads=lead_names, unit=unit)
+    found = diagnose(model, data or [], samples=samples, weights=weights, fs=fs, leads=lead_names, unit=unit)
     if as_json:
         show_json(found.plain())
     else:

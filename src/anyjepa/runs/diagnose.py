@@ -207,7 +207,7 @@ def _pairs(
     dataset: Dataset = training_data(run.recipe.data, paths, ())
     places = [int(place) for place in chosen[chosen < len(dataset)]]
     rngs = [[generator(0, stream, place) for place in places] for stream in ("crop", "second crop")]
-    x, pair = dataset.pairs(places, *rngs, 0)
+    x, pair = dataset.pairs(places, rngs[0], rngs[1], 0)
     device = next(objective.parameters()).device
     tensors = [None if part is None else torch.as_tensor(part, device=device) for part in pair]
     return torch.as_tensor(x, device=device), Pair(*tensors)  # type: ignore[arg-type]
