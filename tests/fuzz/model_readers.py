@@ -169,7 +169,7 @@ def build_runs(folder: Path, data: Path | None) -> None:
 def runs(folder: Path) -> Iterator[Any]:
     from anyjepa.report.page import write_report
     from anyjepa.runs.folder import open_run
-    from anyjepa.runs.pretrain import build_objective
+    from anyjepa.runs.objective import build_objective
     from anyjepa.training.checkpoints import check_checkpoint, newest_checkpoint
     from anyjepa.training.module import Pretraining
 

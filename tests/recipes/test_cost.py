@@ -15,7 +15,8 @@ from anyjepa.errors import InputError
 from anyjepa.recipes.plain import recipe_names
 from anyjepa.recipes.schema import load_recipe
 from anyjepa.recipes.yaml_text import plain_yaml
-from anyjepa.runs.pretrain import check_objective, pretrain
+from anyjepa.runs.objective import check_objective
+from anyjepa.runs.pretrain import pretrain
 
 REFUSED = {
     "a batch of long inputs": (

@@ -23,7 +23,7 @@ from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.next_embedding import NextEmbeddingPrediction
 from anyjepa.randomness import generator
 from anyjepa.recipes.schema import Recipe, load_recipe
-from anyjepa.runs.pretrain import build_objective
+from anyjepa.runs.objective import build_objective
 from anyjepa.training.parameter_groups import decay_groups
 
 

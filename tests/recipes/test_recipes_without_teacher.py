@@ -11,7 +11,7 @@ from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.masked import MaskedPrediction
 from anyjepa.objectives.targets import SharedConfig
 from anyjepa.recipes.schema import load_recipe
-from anyjepa.runs.pretrain import build_objective
+from anyjepa.runs.objective import build_objective
 from anyjepa.training.draws import step_masks
 
 

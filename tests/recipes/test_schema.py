@@ -11,7 +11,7 @@ from anyjepa.errors import InputError
 from anyjepa.objectives.masked import MaskedPrediction
 from anyjepa.recipes.plain import recipe_names
 from anyjepa.recipes.schema import changes, load_recipe, to_yaml
-from anyjepa.runs.pretrain import build_objective
+from anyjepa.runs.objective import build_objective
 
 
 def count(model: MaskedPrediction, part: str) -> int:

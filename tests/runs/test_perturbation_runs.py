@@ -26,7 +26,8 @@ from anyjepa.report.page import page
 from anyjepa.report.perturbation_results import perturbations
 from anyjepa.runs.cells.evaluate_perturbations import evaluate_perturbations
 from anyjepa.runs.folder import Run, open_run
-from anyjepa.runs.pretrain import build_objective, pretrain
+from anyjepa.runs.objective import build_objective
+from anyjepa.runs.pretrain import pretrain
 from anyjepa.training.logs import read_metrics
 
 VIEWS = pytest.mark.filterwarnings("ignore:The 'mode.chained_assignment'")  # anndata's, when it is indexed

@@ -77,6 +77,17 @@ def pretrain(
         Path | None,
         typer.Option(metavar="FILE", help="Train on the training part of a table from 'anyjepa data split'."),
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Start from these weights: a run, a model folder or Hugging Face id, or a checkpoint of a run.",
+        ),
+    ] = None,
+    encoder_only: Annotated[
+        bool, typer.Option("--encoder-only", help="With --from: start predictors from random weights.")
+    ] = False,
     unit: UnitOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume the run in --output from its newest checkpoint.")
@@ -104,6 +115,7 @@ def pretrain(
     _show_notices(notices)
     done = resume and output is not None and finished(output / "checkpoints", chosen.training.steps)
     which = {"exclude": _lines(exclude), "hold_out": hold_out, "split": split}
+    which |= {"start": start, "encoder_only": encoder_only}
     how = {"resume": resume, "devices": devices, "nodes": nodes, "strategy": strategy}
     try:
         run = pretrain(chosen, data or [], output, progress=True, **which, **how)

@@ -91,6 +91,11 @@ class Preprocessing(_Inputs):
         """For figures; empty if the channels have no names."""
         return ()
 
+    @property
+    def sample_names(self) -> tuple[str, ...]:
+        """What the samples along the first axis are, such as genes; empty where they have no names."""
+        return ()
+
     def restore(self, x: np.ndarray, source: str) -> np.ndarray:
         """Undo the standardisation of (C, *samples), for figures. source: the data set that the record comes from."""
         return x

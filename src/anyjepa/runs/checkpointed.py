@@ -5,13 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 from anyjepa.errors import InputError
-from anyjepa.runs.folder import open_run
-from anyjepa.runs.pretrain import build_objective
+from anyjepa.objectives.base import Objective
+from anyjepa.runs.folder import Run, open_run
+from anyjepa.runs.objective import build_objective
 from anyjepa.torch_defaults import torch_defaults
 from anyjepa.training.checkpoints import check_checkpoint, list_checkpoints, step_of
 from anyjepa.training.module import Pretraining
 from anyjepa.weights.folder import load_model, save_pretrained
 from anyjepa.weights.foreign import read_foreign
+
+
+def load_checkpoint(run: Run, path: Path) -> Objective:
+    """The objective of a run as it was at a checkpoint. Raises InputError if the file is damaged."""
+    objective = build_objective(run.recipe)
+    module = Pretraining(objective, run.recipe.training, ())
+    check_checkpoint(path, module)
+    module.load_state_dict(read_foreign(path)["state_dict"])  # type: ignore[arg-type]
+    return objective
 
 
 @torch_defaults()
@@ -31,9 +41,6 @@ def save_checkpointed(folder: Path, step: int, output: Path) -> Path:
             f"{folder}: has no checkpoint of step {step}; there are: {', '.join(map(str, kept)) or 'none'} "
             "(see training.checkpoint_every and training.keep_checkpoints)"
         )
-    objective = build_objective(run.recipe)
-    module = Pretraining(objective, run.recipe.training, ())
-    check_checkpoint(kept[step], module)
-    module.load_state_dict(read_foreign(kept[step])["state_dict"])  # type: ignore[arg-type]
+    objective = load_checkpoint(run, kept[step])
     provenance = finished.provenance.model_copy(update={"steps": step})
     return save_pretrained(output, objective, finished.preprocessing, provenance, finished.records)

@@ -127,7 +127,7 @@ def killed_before_it_began(folder: Path) -> bool:
 
 
 def _of_no_run(entry: Path) -> bool:
-    return entry.name in (".lock", "environment.json", "split.csv") or is_leftover(entry)
+    return entry.name in (".lock", "environment.json", "split.csv", "training_records.json") or is_leftover(entry)
 
 
 def find_run(folder: Path) -> Run | None:

@@ -10,31 +10,25 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from anyjepa.data.dataset import Dataset, warn_of_skipped
 from anyjepa.data.labels import LabelTable
 from anyjepa.data.modalities import modality_of, training_arrays, training_data
-from anyjepa.data.pair import Pair
 from anyjepa.data.records import Records, as_paths, refuse_for_files
 from anyjepa.data.samples import signal_hashes
 from anyjepa.data.split_files import kept_out, read_split
-from anyjepa.errors import DataWarning, InputError, reason
+from anyjepa.errors import DataWarning, InputError
 from anyjepa.evaluation.hold_out import hold_out_of
-from anyjepa.masks.base import Masks
-from anyjepa.objectives.base import Objective
-from anyjepa.objectives.batch import Batch
-from anyjepa.objectives.build import check_parameters
-from anyjepa.parts import own_kinds, place, sources
-from anyjepa.randomness import generator, torch_seed
+from anyjepa.parts import own_kinds, sources
 from anyjepa.recipes.plain import flat
 from anyjepa.recipes.schema import Edits, Recipe, changes, edited, load_recipe
 from anyjepa.runs.folder import Run, check_unused, killed_before_it_began, new_run, open_run
 from anyjepa.runs.mask_pictures import keep_masks
+from anyjepa.runs.objective import build_objective, check_objective
+from anyjepa.runs.start import Start, find_start
 from anyjepa.torch_defaults import torch_defaults
 from anyjepa.training.cluster import check_launch, is_first
 from anyjepa.training.fit import check_loggers, fit
-from anyjepa.weights.folder import check_savable, save_pretrained, write_records
+from anyjepa.weights.folder import read_records, save_pretrained, write_records
 from anyjepa.weights.model import Provenance, TrainingRecords
 
 FREE = (  # keys that may differ when a run resumes, because they do not change its results
@@ -60,6 +54,8 @@ def pretrain(
     exclude: Sequence[str] = (),
     hold_out: float | None = None,
     split: str | Path | None = None,
+    start: str | Path | None = None,
+    encoder_only: bool = False,
     labels: Any = None,
     groups: Any = None,
     ids: Any = None,
@@ -85,7 +81,9 @@ def pretrain(
     {"objective.masks": Checkerboard(size=2)}. exclude: ids of records to exclude, such as a test set. hold_out: share
     of the records to keep for testing, by whole groups, drawn with the seed of the training. split: file with columns
     id, group and split (see `read_split`) whose training part is used. The run keeps either as split.csv, and
-    `evaluate` uses it. resume: continue the run in `output`, with the same result as without interruption; a finished
+    `evaluate` uses it. start: a run, a model folder or Hugging Face id, or a checkpoint of a run, with whose weights to
+    begin; learned positions are resampled to other input sizes; encoder_only: predictors begin with random weights.
+    resume: continue the run in `output`, with the same result as without interruption; a finished
     run does not change.
 
     Raises InputError for wrong input, DivergedError if the loss is not finite, and Interrupted (a KeyboardInterrupt)
@@ -117,6 +115,12 @@ def pretrain(
         read = partial(_from_memory, recipe, records, options)
     dataset, parts = _without_test(recipe, read, exclude, hold_out, split, run if resume else None)
     objective = build_objective(recipe)
+    begin = find_start(start) if start is not None and not (resume and run.begun) else None
+    if begin is not None:
+        begin.check_data(dataset.preprocessing, recipe.objective.encoder.patch[0])
+        begin.copy_to(objective, encoder_only)
+    elif encoder_only and start is None:
+        raise InputError("encoder_only says which weights to begin with; pass start")
     hashes = signal_hashes(dataset) if first and not dataset.checksums else []
     with run.claimed() if first else nullcontext():
         if first:
@@ -124,7 +128,7 @@ def pretrain(
             _warn_of_lost_parts(recipe, dataset)
             origin = ["arrays"] if paths is None else paths or ["embedded"]
             described = _described(dataset, dataset.checksums or hashes, origin, parts)
-            _start(run, described, sources(_own_kinds(recipe, dataset)), parts, resume)
+            _start(run, described, sources(_own_kinds(recipe, dataset)), parts, begin, resume)
             keep_masks(run, dataset)
         fit(
             objective,
@@ -141,14 +145,23 @@ def pretrain(
         )
         if first:
             name = changes(recipe.model_dump(mode="json")) or recipe.name
-            provenance = Provenance(steps=recipe.training.steps, data=_in_words(dataset), recipe=name)
+            before = run.environment()["data"].get("start")
+            provenance = Provenance(
+                steps=recipe.training.steps,
+                data=_in_words(dataset),
+                recipe=name,
+                start=before["text"] if before else "",
+            )
             preprocessing = dataset.preprocessing.model_dump(mode="json")
             save = partial(save_pretrained, run.model, objective, preprocessing, provenance)
             if not hashes:  # write the model first, because reading all signals of a store takes long
                 save()
                 hashes = signal_hashes(dataset)
             trained_on = _trained_on(dataset, records, hashes)
-            write_records(run.folder, trained_on)
+            if before:
+                trained_on = earlier | trained_on if (earlier := read_records(run.folder)) else None
+            if trained_on is not None:
+                write_records(run.folder, trained_on)
             save(trained_on)
     return run
 
@@ -162,36 +175,6 @@ def _warn_of_lost_parts(recipe: Recipe, dataset: Dataset) -> None:
 
 def _own_kinds(recipe: Recipe, dataset: Dataset) -> list[str]:
     return own_kinds(recipe.model_dump(mode="json"), dataset.preprocessing.model_dump(mode="json"))
-
-
-@torch_defaults()
-def build_objective(recipe: Recipe) -> Objective:
-    """Make the objective of a recipe, initialised with its seed. Raises InputError if its sizes do not match."""
-    check_objective(recipe)
-    torch.manual_seed(torch_seed(recipe.training.seed))
-    objective = recipe.objective.build(recipe.data.channels, recipe.data.size, recipe.data.other)
-    masks = [] if objective.masks is None else objective.masks.draw(recipe.grid, 2, generator(0, "masks", 0))
-    if own_kinds(recipe.objective.model_dump(mode="json")):  # what fails does so before there is a run folder
-        _try(recipe, objective, masks)
-    check_savable(objective)
-    return objective
-
-
-@torch.random.fork_rng(devices=[])
-def _try(recipe: Recipe, objective: Objective, masks: Sequence[Masks]) -> None:
-    """Raise InputError if an objective with parts of the user cannot learn from two inputs of random numbers."""
-    where, data, pair = f"recipe {recipe.name}", recipe.data, None
-    if objective.pairs:
-        condition = None if data.condition_dim is None else torch.randn(2, 1, data.condition_dim)
-        pair = Pair(torch.randn(2, data.channels, *(data.other or data.size)), condition)
-    try:
-        objective.eval()(Batch.whole(torch.randn(2, data.channels, *data.size), masks, pair=pair)).total().backward()
-    except Exception as error:
-        raise InputError(f"{where}: {place(error)}a step on random numbers fails: {reason(error)}") from error
-    for name, parameter in objective.train().named_parameters():
-        if parameter.requires_grad and parameter.grad is None:
-            raise InputError(f"{where}: the loss does not depend on '{name}'; use it, or make it a buffer")
-    objective.zero_grad(set_to_none=True)
 
 
 def _trained_on(dataset: Dataset, records: Records | None, hashes: Sequence[str]) -> TrainingRecords:
@@ -235,14 +218,6 @@ def _without_test(
     if not out:
         raise InputError(f"{file or 'split.csv'}: keeps no record of the data for testing")
     return read([*exclude, *out]), parts
-
-
-def check_objective(recipe: Recipe) -> None:
-    """Raise InputError if the sizes in a recipe's objective do not match, or if it has too many parameters."""
-    try:
-        check_parameters(recipe.objective, recipe.data.channels, recipe.data.size, recipe.data.other)
-    except ValueError as error:
-        raise InputError(f"recipe {recipe.name}: {error}") from error
 
 
 def _own(recipe: Recipe, dataset: Dataset, exclude: Sequence[str]) -> Dataset:
@@ -291,12 +266,21 @@ def _continued(recipe: Recipe, output: Path | None) -> Run:
 
 
 def _start(
-    run: Run, data: dict[str, Any], code: dict[str, dict[str, str]], split: LabelTable | None, resume: bool
+    run: Run,
+    data: dict[str, Any],
+    code: dict[str, dict[str, str]],
+    split: LabelTable | None,
+    begin: Start | None,
+    resume: bool,
 ) -> None:
     """Write the first files of a new run, or check that a resumed run has the same records, signals and code."""
     if not resume:
         check_unused(run.folder)  # again, now that the folder is locked
     if not resume or not run.begun:
+        if begin is not None:
+            data |= {"start": {"model": begin.where, "text": begin.text}}
+            if begin.records is not None:  # the finished model has seen these, too
+                write_records(run.folder, begin.records)
         run.start(data, code, split)
         return
     environment = run.environment()

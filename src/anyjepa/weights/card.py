@@ -41,6 +41,7 @@ def model_card(
         ("optimiser steps", "unknown" if made.steps is None else f"{made.steps:,}"),
         *([("recipe", _text(made.recipe))] if made.recipe else []),
         *([("imported from", _text(made.origin))] if made.origin else []),
+        *([("started from", _text(made.start))] if made.start else []),
         ("written by", f"anyjepa {_text(config.anyjepa)}"),
     ]
     if config.classifier is not None:

@@ -144,7 +144,7 @@ def load_model(path_or_id: Path | str, weights: Weights | None = None) -> Loaded
     check_digest(folder / TENSORS, tensors, metadata)
     kind = config.weights
     if weights is not None and weights != config.weights:
-        if weights != "student" or not (folder / STUDENT).is_file():
+        if weights != "student" or not has_student(folder):
             raise InputError(f"{folder}: has no {weights} weights, only {config.weights}")
         tensors, metadata = read_tensors(folder / STUDENT)
         check_metadata(folder / STUDENT, config, metadata)
@@ -163,6 +163,11 @@ def load_model(path_or_id: Path | str, weights: Weights | None = None) -> Loaded
         preprocessing_changed=prepared not in (None, _digest(preprocessing)),
         records=read_records(folder),
     )
+
+
+def has_student(folder: Path) -> bool:
+    """Whether a model folder also has the weights of the student."""
+    return (folder / STUDENT).is_file()
 
 
 def read_records(folder: Path) -> TrainingRecords | None:

@@ -82,6 +82,7 @@ class Provenance(Config):
     data: str = Field(description="names of the training data")
     recipe: str = Field(default="", description="name of the recipe, and changes to it")
     origin: str = Field(default="", description="file that the weights were imported from")
+    start: str = Field(default="", description="model that the training started from")
     notes: tuple[str, ...] = Field(default=(), description="notes for users")
 
 
@@ -114,9 +115,10 @@ class TrainingRecords(Config):
         return self.model_copy(update={"ids": (), "groups": ()})
 
     def __or__(self, other: TrainingRecords) -> TrainingRecords:
-        """The union of both."""
+        """The union of both; without names unless both have them, because a part of the names would be misleading."""
         both = {name: tuple(sorted({*getattr(self, name), *getattr(other, name)})) for name in type(self).model_fields}
-        return TrainingRecords(**both)
+        union = TrainingRecords(**both)
+        return union if self.named and other.named else union.without_names()
 
     def saw_signals(self, digests: Iterable[str]) -> list[str] | None:
         """The subset of digests whose records were used for training; None if there are no digests."""

@@ -53,6 +53,10 @@ class CellPreprocessing(Preprocessing):
         return True
 
     @property
+    def sample_names(self) -> tuple[str, ...]:
+        return self.genes
+
+    @property
     def other(self) -> tuple[int, ...] | None:
         """Proteins, each counting as one sample."""
         return (len(self.proteins),) if self.proteins else None
