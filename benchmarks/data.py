@@ -42,9 +42,8 @@ def loaded(dataset: EcgDataset, crops: int, workers: int) -> Iterable[object]:
         steps=crops // BATCH, batch_size=BATCH, order="replacement", optimiser=OptimiserConfig(warmup=0)
     )
     sampler = DrawSampler(config, len(dataset))
-    collate = Collate(SpanConfig(), (200,), sampler)
-    crops_of: Any = DrawnCrops(dataset, config.seed)
-    return DataLoader(crops_of, batch_sampler=sampler, collate_fn=collate, num_workers=workers)
+    collate: Any = Collate(SpanConfig(), (200,), sampler)  # PyTorch's type of it takes lists only
+    return DataLoader(DrawnCrops(dataset, config.seed), batch_sampler=sampler, collate_fn=collate, num_workers=workers)
 
 
 def read_anew(dataset: EcgDataset, paths: list[Path], unit: str | None, crops: int) -> Iterator[object]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from anyjepa.data.labels import LabelTable
 from anyjepa.evaluation.protocol import Candidate, EvaluationConfig
 from anyjepa.evaluation.protocol import evaluate as evaluate
 from anyjepa.evaluation.result import Result, render
@@ -64,6 +65,7 @@ def evaluated(runs: list[Run], task: str, folder: Path, **changes: object) -> Re
     """Each repeat has a pretraining, folds, and random weights of its own seed."""
     models = [load(run.model) for run in runs]  # all with the same constants
     samples, table, task = labelled(models[0], None, [folder], task, None, unit="uV")
+    assert isinstance(table, LabelTable)
     candidates = [Candidate(model.encoder, "teacher", model.loaded.records) for model in models]
     plain = runs[0].recipe.evaluation.model_dump() | {
         "protocol": "linear",

@@ -33,6 +33,7 @@ from ludb import OBJECTIVE
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from anyjepa.data.labels import LabelTable
 from anyjepa.evaluation.config import EvaluationConfig
 from anyjepa.evaluation.controls import random_encoder
 from anyjepa.evaluation.finetune import Finetune
@@ -137,6 +138,7 @@ def evaluated(models: Mapping[str, Model], data: Labelled, config: EvaluationCon
     found = {name: Candidate(m.encoder, m.loaded.weights, m.loaded.records) for name, m in models.items()}
     for method, name in (("JEPA", "JEPA"), ("NEPA", "NEPA, equal FLOPs")):
         found[f"{method}, random init"] = Candidate(random_encoder(models[name].encoder, seed), "random")
+    assert isinstance(data.table, LabelTable)
     result = evaluate(
         found,
         data.samples,
