@@ -55,9 +55,7 @@ def main() -> None:
     splits = [held_out(screen, name, args.genes) for name in screen.cell_type.names]
     jepa = {"head on JEPA-50": [on_controls(screen, args.data, args.jepa)]} if args.jepa else {}
     methods, baselines = jepa | METHODS | (RAW if args.genes else {}), {name: BASELINES[name] for name in ANSWER}
-    result = evaluate_methods(
-        splits, methods, "Kang 2018, unseen cell types", baselines, shuffle=False
-    )  # all perturb the same
+    result = evaluate_methods(splits, methods, "Kang 2018, unseen cell types", baselines)
     Console(width=110).print(render(result))
     for metric in ("pearson_delta", "pearson_vs_mean", "top20_mse", "l2"):
         print(f"\n{metric}: {', '.join(screen.cell_type.names)}")

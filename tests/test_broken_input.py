@@ -541,7 +541,7 @@ CASES = [
         cells(),
     ),
     Case("a filter that removes every cell", f"{TRAIN_CELLS} --set quality.min_genes=200", cells()),
-    Case("a perturbation predicted with an ECG model", "anyjepa perturb run --condition A+B -o out.h5ad"),
+    Case("a perturbation predicted with an ECG model", "anyjepa perturb --model run --condition A+B -o out.h5ad"),
     Case("the perturbation protocol with an ECG model", "anyjepa evaluate run --protocol perturbation"),
     Case("a download without a network", "anyjepa data download cifar10 -o sets", during=no_network),
     Case("a run folder that is not empty", "anyjepa pretrain tiny.yaml -o run"),

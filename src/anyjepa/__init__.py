@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from anyjepa.errors import DataWarning, InputError
     from anyjepa.masks.base import Masks, MaskSampler
     from anyjepa.objectives.regularisers import Regulariser
+    from anyjepa.runs.cells.perturb import perturb
     from anyjepa.runs.diagnose import diagnose
     from anyjepa.runs.embed import embed
     from anyjepa.runs.evaluate import evaluate
@@ -52,6 +53,7 @@ __all__ = [
     "evaluate",
     "fit",
     "load",
+    "perturb",
     "pretrain",
 ]
 
@@ -75,6 +77,7 @@ _HOMES = {
     "evaluate": "anyjepa.runs.evaluate",
     "fit": "anyjepa.runs.fit",
     "load": "anyjepa.runs.model",
+    "perturb": "anyjepa.runs.cells.perturb",
     "pretrain": "anyjepa.runs.pretrain",
 }
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anyjepa.data.cells.conditions import CONTROL, Condition, Perturbation
-from anyjepa.data.cells.encoding import REST, PerturbationEncoding
+from anyjepa.data.cells.conditions import Condition, Perturbation
 from anyjepa.data.cells.time_simulator import TimeSimulatorConfig, simulate_times
-from anyjepa.perturbation.methods.compounds import compound_baselines
+from anyjepa.perturbation.methods.compounds import Amount, compound_baselines, curve
 from anyjepa.perturbation.methods.trajectories import TRAJECTORY_BASELINES, trajectory_effects
 from anyjepa.perturbation.scoring.effects import Effects
 
 BITS = {"a": (1, 1, 0, 0), "b": (0, 1, 1, 0), "c": (0, 0, 1, 1), "new": (1, 0, 0, 1)}  # new = a - b + c
-ENCODING = PerturbationEncoding(width=4 + REST, names=tuple(BITS), features=tuple(BITS.values()))
+FEATURES = {name: np.array(bits, float) for name, bits in BITS.items()}
 
 
 def given(name: str, dose: float) -> Condition:
@@ -39,8 +38,7 @@ def compounds() -> Effects:
 
 def test_ridge_on_features_and_dose_finds_what_is_linear_in_them():
     effects = compounds()
-    conditions = [CONTROL, *(given(name, dose) for name in BITS for dose in (1, 10, 100))]
-    fits = compound_baselines(conditions, ENCODING)
+    fits = compound_baselines([str(given(name, dose)) for name in BITS for dose in (1, 10, 100)], FEATURES)
     test = effects.held_out
     found = fits["ridge on features x log dose"](effects.train)(test.perturbed, test.control)
     assert np.corrcoef(found.ravel(), test.change.ravel())[0, 1] > 0.99
@@ -48,13 +46,42 @@ def test_ridge_on_features_and_dose_finds_what_is_linear_in_them():
 
 def test_the_nearest_compound_answers_at_the_nearest_dose():
     effects = compounds()
-    conditions = [given(name, dose) for name in BITS for dose in (1, 10, 100)] + [given("new", 30), given("a", 1000)]
-    predict = compound_baselines(conditions, ENCODING)["nearest compound"](effects.train)
+    predict = compound_baselines(list(effects.conditions), FEATURES)["nearest compound"](effects.train)
     found = predict([frozenset(["new@30"]), frozenset(["a@1000"]), frozenset(["a@1", "b@1"])], np.zeros((3, 10)))
     at = effects.train.conditions.index
     np.testing.assert_array_equal(found[0], effects.train.change[at("a@10")])  # log1p 30 is nearer to 10 than to 100
     np.testing.assert_array_equal(found[1], effects.train.change[at("a@100")])
     assert np.isnan(found[2]).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "amount"),
+    [
+        ("D3@10", ("D3", 10, None)),
+        ("D3@0.5/24", ("D3", 0.5, 24)),
+        ("IL2/6", ("IL2", None, 6)),
+        ("A/B", ("A/B", None, None)),
+    ],
+)
+def test_a_name_says_dose_and_time(name, amount):
+    assert tuple(Amount.of(name)) == amount
+    assert str(Amount.of(name)) == name
+
+
+def test_a_curve_passes_through_what_was_measured_and_starts_at_no_change():
+    effects = compounds()
+    train = effects.train
+    predict = curve(train)
+    nothing = np.zeros((1, 10))
+    for name, change in zip(train.conditions, train.change, strict=True):
+        np.testing.assert_allclose(predict([frozenset([name])], nothing)[0], change)
+    between = predict([frozenset(["a@30"])], nothing)[0]  # linear in log1p of the dose, as these effects are
+    one = train.change[train.conditions.index("a@1")] / np.log1p(1)
+    np.testing.assert_allclose(between, np.log1p(30) * one)
+    np.testing.assert_allclose(predict([frozenset(["a@0.5"])], nothing)[0], np.log1p(0.5) * one)
+    np.testing.assert_allclose(predict([frozenset(["a@1000"])], nothing), predict([frozenset(["a@100"])], nothing))
+    for unknown in ({"new@10"}, {"a"}, {"a@1", "b@1"}):
+        assert np.isnan(predict([frozenset(unknown)], nothing)).all()
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import partial
 
@@ -126,15 +127,73 @@ def test_members_that_disagree_widen_the_interval() -> None:
             {},
             "it predicts 0",
         ),
-        (TWO, 10, {"level": 1.0}, "level between 0 and 1"),
-        (TWO, 10, {"folds": 1}, "at least 2 folds"),
-        (TWO, 10, {"refits": 3}, "1 to 2 refits"),
     ],
 )
 def test_too_little_to_calibrate_on(fits, train, settings, message) -> None:
     effects = pairs(train)
+    found = calibrated(fits, **settings)(effects.train)(effects.held_out.perturbed, effects.held_out.control)
+    assert np.isnan(found.low).all()
+    assert np.isfinite(found.change).all()
+    assert all(re.search(message, why) for why in found.why)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"level": 1.0}, "level between 0 and 1"),
+        ({"folds": 1}, "at least 2 folds"),
+        ({"refits": 3}, "1 to 2 refits"),
+    ],
+)
+def test_settings_that_make_no_sense(settings, message) -> None:
     with pytest.raises(InputError, match=message):
-        calibrated(fits, **settings)(effects.train)(effects.held_out.perturbed, effects.held_out.control)
+        calibrated(TWO, **settings)
+
+
+def test_contexts_are_left_out_whole_and_cover_new_ones() -> None:
+    """One perturbation in contexts whose effects scatter: predicted in another one by the mean of the others."""
+    covered = []
+    for seed in range(20):
+        r = np.random.default_rng(seed)
+        control = r.normal(size=(12, 40))
+        change = r.normal(size=40) + r.normal(0, 0.5, (12, 40))
+        effects = Effects(
+            genes=tuple(f"g{i}" for i in range(40)),
+            conditions=tuple(f"stimulated in {i}" for i in range(12)),
+            perturbed=(frozenset({"stimulated"}),) * 12,
+            mean=control + change,
+            control=control,
+            count=np.full(12, 9),
+            test=np.arange(12) >= 9,
+        )
+        new, known = effects.held_out, effects.train
+        predict = calibrated([perturbed_mean])(known)
+        found = predict(new.perturbed, new.control)
+        assert set(found.why) == {""}
+        covered.append(coverage(found.low, found.high, new.change).mean())
+        again = predict(known.perturbed[:1], known.control[:1])
+        assert (again.why, np.isnan(again.low).all()) == (("it was measured",), True)
+    assert 0.75 < np.mean(covered) < 0.87
+    few = replace(effects, test=np.arange(12) >= 3)
+    found = calibrated([perturbed_mean])(few.train)(few.held_out.perturbed, few.held_out.control)
+    assert "80 % intervals for contexts need 4 of them" in found.why[0]
+
+
+def test_a_weighted_sum_of_changes_has_an_interval() -> None:
+    """Of the mean of five genes, in screens with ten doubles to calibrate on and ten others."""
+    weights, covered = np.zeros(30), []
+    weights[:5] = 0.2
+    for seed in range(15):
+        whole = drawn(seed, singles=21, doubles=20)
+        effects = replace(whole, test=np.arange(41) >= 31)
+        new = effects.held_out
+        predict = calibrated(TWO, refits=2)(effects.train)
+        errors = np.abs((predict(new.perturbed, new.control).change - new.change) @ weights)
+        covered += [
+            predict.calibration(one, before).half_width_of(weights) >= error
+            for one, before, error in zip(new.perturbed, new.control, errors, strict=True)
+        ]
+    assert 0.72 < np.mean(covered) < 0.92
 
 
 def test_singles_are_calibrated_on_singles() -> None:

@@ -10,12 +10,13 @@ from typing import Annotated, Any
 import typer
 
 import anyjepa
+from anyjepa.cli.cells import perturb
 from anyjepa.cli.data import data_app
 from anyjepa.cli.diagnosis import diagnose
 from anyjepa.cli.evaluation import evaluate, report
 from anyjepa.cli.output import echo, losing_messages
 from anyjepa.cli.recipes import recipes
-from anyjepa.cli.records import embed, perturb, predict
+from anyjepa.cli.records import embed, predict
 from anyjepa.cli.training import demo, pretrain
 from anyjepa.cli.weights import weights_app
 from anyjepa.errors import DataWarning, InputError

@@ -1,16 +1,14 @@
-"""`anyjepa predict`, `anyjepa embed` and `anyjepa perturb`: a model applied to data."""
+"""`anyjepa predict` and `anyjepa embed`: a model applied to data."""
 
 from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from anyjepa.cli.options import (
-    DataOption,
-    FileEdits,
     ImportOption,
     LeadsOption,
     ModelArgument,
@@ -20,7 +18,7 @@ from anyjepa.cli.options import (
     UnitOption,
     WeightsOption,
 )
-from anyjepa.cli.output import echo, show_written
+from anyjepa.cli.output import show_written
 from anyjepa.errors import InputError
 
 _nepa_option = partial(typer.Option, rich_help_panel="NEPA models")
@@ -115,65 +113,3 @@ def embed(
         unit=unit,
     )
     show_written(output, count, skipped)
-
-
-def perturb(
-    model: ModelArgument,
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", metavar="FILE", help="File to write: .h5ad, .csv or .parquet."),
-    ],
-    data: DataOption = None,
-    conditions: Annotated[
-        list[str] | None,
-        typer.Option("--condition", metavar="A+B", help="Perturbation to predict; can be repeated."),
-    ] = None,
-    up: Annotated[
-        str | None,
-        typer.Option(metavar="G1,G2,...", help="Rank all perturbations by how much they increase these genes."),
-    ] = None,
-    down: Annotated[
-        str | None,
-        typer.Option(metavar="G1,G2,...", help="Rank all perturbations by how much they decrease these genes."),
-    ] = None,
-    cells: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Predict N cells per perturbation instead of the mean (.h5ad only)."),
-    ] = None,
-    noise: Annotated[
-        Literal["poisson", "negative_binomial"] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Noise of predicted cells: poisson or negative_binomial. Default: poisson.",
-        ),
-    ] = None,
-    synergy: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Table to write of how combinations differ from the sum of their parts."),
-    ] = None,
-    edits: FileEdits = None,
-    level: Annotated[
-        float, typer.Option(min=0.01, max=0.99, metavar="P", help="Coverage of the prediction intervals.")
-    ] = 0.8,
-    weights: WeightsOption = None,
-    imports: ImportOption = None,
-) -> None:
-    """Predict how perturbations that were not measured change gene expression."""
-    from anyjepa.perturbation.predictions.ranking import Goal
-    from anyjepa.runs.cells.predict import perturb_files
-
-    rising, falling = (tuple(filter(None, (genes or "").split(","))) for genes in (up, down))
-    count = perturb_files(
-        model,
-        data or [],
-        output,
-        conditions=conditions or [],
-        goal=Goal(rising, falling) if rising or falling else None,
-        cells=cells,
-        noise=noise,
-        synergies=synergy,
-        level=level,
-        file=edits or [],
-        weights=weights,
-    )
-    echo(f"{output}: {count} rows")

@@ -9,6 +9,7 @@ import numpy as np
 from anyjepa.evaluation.intervals import UNKNOWN
 from anyjepa.perturbation.scoring.metrics import METRICS
 from anyjepa.perturbation.scoring.result import HEADLINE, MethodRow, PerturbationResult, Places, answered_rows
+from anyjepa.perturbation.scoring.verdict import verdict
 from anyjepa.report.contents import Contents
 from anyjepa.report.drawing import INK, MARKERS, MUTED, SERIES, SURFACE, axes, blank, dots, draw
 from anyjepa.report.estimates import interval_text, mean_text
@@ -32,22 +33,12 @@ def perturbations(run: Contents) -> Html:
 def perturbation_summary(result: PerturbationResult) -> list[object]:
     """The result in one sentence, for the top of the page."""
     first = result.rows[0]
-    best = min(
-        (row for row in answered_rows(result)[1:] if row.name != result.ceiling),  # includes the same head on PCA
-        key=lambda row: -(row.metrics[HEADLINE].mean or 0),
-        default=None,
-    )
-    summary: list[object] = [
+    return [
         f"{len(result.conditions)} held-out perturbations of the {result.data}: correlation with the true change "
         "beyond the mean perturbation, ",
         tag("strong", mean_text(first.metrics[HEADLINE])),
-        f" {interval_text(first.metrics[HEADLINE])}.",
+        f" {interval_text(first.metrics[HEADLINE])}. {verdict(result)}",
     ]
-    if best is not None:
-        gain = best.difference[HEADLINE]
-        summary.append(f" Best other method: {best.name}, {mean_text(best.metrics[HEADLINE])}; difference ")
-        summary.append(f"{mean_text(gain, True)} {interval_text(gain, True)}.")
-    return summary
 
 
 def _result(result: PerturbationResult) -> Html:

@@ -119,7 +119,7 @@ def _features(config: EncodingConfig, screen: Screen, controls: np.ndarray) -> t
     if config.by == "coexpression":
         return _coexpression(screen, controls, config.width - REST), "the panel's genes"
     if config.table is not None:
-        return _read_table(Path(config.table)), config.table
+        return read_features(Path(config.table)), config.table
     if screen.features is None:
         raise InputError(f"{screen.source}: has no features of perturbations; set data.encoding.table=FILE")
     return screen.features, "its own features"
@@ -138,7 +138,8 @@ def _coexpression(screen: Screen, controls: np.ndarray, width: int) -> dict[str,
     return dict(zip(screen.genes, np.round(vectors, 6), strict=True))
 
 
-def _read_table(path: Path) -> dict[str, np.ndarray]:
+def read_features(path: Path) -> dict[str, np.ndarray]:
+    """Features (F,) by name from a table with a name and numbers per row. Raises InputError."""
     file = open_table(path)
     first, *rest = file.names
     file.check_header(rest)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import cache
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,9 @@ from anyjepa.perturbation.scoring.metrics import FLAT
 from anyjepa.randomness import generator
 
 _DRAWS = 1000
-_KINDS = ("single perturbations", "combinations")
+_KINDS = {"single": "single perturbations", "several": "combinations", "context": "contexts"}
+
+Kind = Literal["single", "several", "context"]
 
 
 def ensemble(fits: Sequence[Fit]) -> Fit:
@@ -38,7 +40,29 @@ def ensemble(fits: Sequence[Fit]) -> Fit:
     return fit
 
 
-def calibrated(fits: Sequence[Fit], level: float = 0.8, folds: int = 5, refits: int = 1, seed: int = 0) -> Fit:
+def first_answer(fits: Sequence[Fit]) -> Fit:
+    """Predict each condition with the first of several methods that has a prediction for it."""
+
+    def fit(train: Effects) -> Predict:
+        fitted = [one(train) for one in fits]
+
+        def predict(perturbed: Sequence[frozenset[str]], control: np.ndarray) -> np.ndarray:
+            changes = np.full(control.shape, np.nan)
+            for one in fitted:
+                missing: np.ndarray = np.asarray(np.isnan(changes).any(1))
+                if missing.any():
+                    sets = [set_ for set_, lacks in zip(perturbed, missing, strict=True) if lacks]
+                    changes[missing] = Prediction.of(one(sets, control[missing])).change
+            return changes
+
+        return predict
+
+    return fit
+
+
+def calibrated(
+    fits: Sequence[Fit], level: float = 0.8, folds: int = 5, refits: int = 1, seed: int = 0
+) -> CalibratedFit:
     """`ensemble` with an interval for each gene, which contains `level` of the measured changes of new conditions.
 
     Intervals are cross-conformal (Vovk 2015) over training conditions: each of `folds` parts is left out in turn, the
@@ -50,71 +74,147 @@ def calibrated(fits: Sequence[Fit], level: float = 0.8, folds: int = 5, refits: 
     measured change, including the noise of its cells.
 
     Single perturbations are calibrated on single perturbations, each left out with every condition that names it, and
-    combinations on combinations alone, at the first prediction of that kind. There is no interval (NaN) for a condition
-    without a prediction, nor for a set that was measured in training.
-    Raises InputError for an invalid level, folds or refits; and, on prediction, for fewer than level / (1 - level)
-    training conditions of that kind that the method predicts when they are left out.
+    combinations on combinations alone. A set that was measured only in other contexts (cell types, donors; each has
+    its own controls) is calibrated by leaving out one context at a time. There is no interval (NaN), and
+    `Prediction.why` says why, for a condition without a prediction, for a set that was measured in this context, and
+    with fewer than level / (1 - level) training conditions, or contexts, of that kind that the method predicts when
+    they are left out.
+    Raises InputError for an invalid level, folds or refits.
     """
     if not 0 < level < 1 or folds < 2 or not 1 <= refits <= len(fits):
         raise InputError(
             f"intervals need a level between 0 and 1, at least 2 folds, and 1 to {len(fits)} refits; "
             f"they are {level}, {folds} and {refits}"
         )
+    return CalibratedFit(fits, level, folds, refits, seed)
 
-    def fit(train: Effects) -> Predict:
-        centre, left_out, measured = ensemble(fits)(train), ensemble(fits[:refits]), set(train.perturbed)
 
-        @cache
-        def calibration(several: bool) -> Calibration:
-            return Calibration.of(left_out, train, several, level, folds, seed)
+@dataclass(frozen=True)
+class CalibratedFit:
+    """A method whose predictions have intervals, with the settings of `calibrated`."""
 
-        def predict(perturbed: Sequence[frozenset[str]], control: np.ndarray) -> Prediction:
-            prediction = Prediction.of(centre(perturbed, control))
-            half = np.full(prediction.change.shape, np.nan)
-            spread = _variance(prediction) if refits > 1 else np.zeros(half.shape)
-            answered = np.isfinite(prediction.change).all(1)
-            new = answered & np.array([one not in measured for one in perturbed], bool)
-            combined = np.array([len(one) > 1 for one in perturbed], bool)
-            for several in (False, True):
-                if (rows := new & (combined == several)).any():
-                    half[rows] = calibration(several).half_width(spread[rows])
-            return replace(prediction, low=prediction.change - half, high=prediction.change + half)
+    fits: Sequence[Fit]
+    level: float
+    folds: int
+    refits: int
+    seed: int
 
-        return predict
+    def __call__(self, train: Effects) -> CalibratedPredict:
+        return CalibratedPredict(self, train, ensemble(self.fits)(train))
 
-    return fit
+
+@dataclass(frozen=True)
+class CalibratedPredict:
+    """Predicts changes with intervals per gene, and intervals of weighted sums of changes."""
+
+    settings: CalibratedFit
+    train: Effects
+    centre: Predict
+    done: dict[Kind, Calibration | str] = field(default_factory=dict)
+
+    def __call__(self, perturbed: Sequence[frozenset[str]], control: np.ndarray) -> Prediction:
+        prediction = Prediction.of(self.centre(perturbed, control))
+        spread = _variance(prediction) if self.settings.refits > 1 else np.zeros(prediction.change.shape)
+        half, why = np.full(prediction.change.shape, np.nan), []
+        for row, (change, one, before) in enumerate(zip(prediction.change, perturbed, control, strict=True)):
+            made = self.calibration(one, before) if np.isfinite(change).all() else "there is no prediction"
+            why.append(made if isinstance(made, str) else "")
+            if isinstance(made, Calibration):
+                half[row] = made.half_width(spread[row])
+        return replace(prediction, low=prediction.change - half, high=prediction.change + half, why=tuple(why))
+
+    @cached_property
+    def contexts(self) -> int:
+        """Number of different controls in training."""
+        return len(np.unique(self.train.control, axis=0))
+
+    def calibration(self, perturbed: frozenset[str], control: np.ndarray) -> Calibration | str:
+        """The errors that the interval of a condition comes from, or why it has none. control: (G,)."""
+        same = [
+            before for one, before in zip(self.train.perturbed, self.train.control, strict=True) if one == perturbed
+        ]
+        if same and (self.contexts == 1 or any(np.array_equal(before, control) for before in same)):
+            return "it was measured"
+        kind: Kind = "context" if same else "several" if len(perturbed) > 1 else "single"
+        if kind not in self.done:
+            self.done[kind] = Calibration.of(self.settings, self.train, kind)
+        return self.done[kind]
 
 
 class Calibration(NamedTuple):
-    """Errors of a method on conditions of one kind that it was not fitted to."""
+    """Errors of a method on conditions of one kind that it was not fitted to; a unit is a condition or a context."""
 
-    squares: np.ndarray  # (G,) sum of squared errors over the conditions that were left out
-    count: int  # number of these conditions
+    errors: np.ndarray  # (n, G)
+    unit: np.ndarray  # (n,) which of the units an error belongs to
+    squares: np.ndarray  # (G,) sum over units of the squared errors
     factor: float  # half the width of an interval relative to its scale
+    level: float
 
     @classmethod
-    def of(cls, fit: Fit, train: Effects, several: bool, level: float, folds: int, seed: int) -> Calibration:
-        sets = sorted({one for one in train.perturbed if (len(one) > 1) == several}, key=sorted)
-        order, parts = generator(seed, "folds of conditions", int(several)).permutation(len(sets)), []
-        if len(sets) >= _least(level):
-            folds = min(folds, len(sets))
-            parts = [_left_out(fit, train, {sets[i] for i in order[one::folds]}, several) for one in range(folds)]
-        count = sum(len(errors) for errors, _ in parts)
-        if count < _least(level):
-            raise InputError(
-                f"{100 * level:g} % intervals for {_KINDS[several]} need {_least(level)} of them in training that "
-                f"the method predicts when they are left out; there are {len(sets)}, and it predicts {count}"
+    def of(cls, settings: CalibratedFit, train: Effects, kind: Kind) -> Calibration | str:
+        """The calibration, or why there is none."""
+        fit, least = ensemble(settings.fits[: settings.refits]), _least(settings.level)
+        units = _units(train, kind)
+        parts = []
+        if len(units) >= least:
+            folds = len(units) if kind == "context" else min(settings.folds, len(units))
+            order = generator(settings.seed, "folds of conditions", int(kind == "several")).permutation(len(units))
+            for one in range(folds):
+                chosen = order[one::folds]
+                tested = np.any([units[i] for i in chosen], axis=0)
+                parts.append(_left_out(fit, train, tested, kind))
+        rows = np.concatenate([kept for *_, kept in parts]) if parts else np.empty(0, np.int64)
+        number = [int(np.argmax([mask[row] for mask in units])) for row in rows.tolist()]
+        place = {one: i for i, one in enumerate(dict.fromkeys(number))}
+        count, unit = len(place), np.array([place[one] for one in number], np.int64)
+        if count < least:
+            return (
+                f"{100 * settings.level:g} % intervals for {_KINDS[kind]} need {least} of them in training that the "
+                f"method predicts when they are left out; there are {len(units)}, and it predicts {count}"
             )
-        errors, spread = (np.concatenate(each) for each in zip(*parts, strict=True))
-        total = (errors**2).sum(0)
-        own = _scale(total - errors**2, count - 1, spread)  # a condition must not widen its own scale
-        genes = generator(seed, "genes of conditions", int(several)).integers(0, errors.shape[1], (_DRAWS, count))
-        scores = np.sort((np.abs(errors) / own)[np.arange(count), genes], axis=1)  # (draws, conditions)
-        return cls(total, count, float(scores[:, int(np.ceil(level * (count + 1) - 1e-9)) - 1].mean()))
+        errors, spread = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
+        size = np.bincount(unit)
+        own = np.zeros((count, errors.shape[1]))
+        np.add.at(own, unit, errors**2 / size[unit, None])
+        squares = (errors**2).sum(0) if count == len(errors) else own.sum(0)
+        scale = _scale(squares - own[unit], count - 1, spread)  # a unit must not widen its own scale
+        scores = np.abs(errors) / scale
+        rng = generator(settings.seed, "genes of conditions", int(kind == "several"))
+        genes = rng.integers(0, errors.shape[1], (_DRAWS, count))
+        drawn = scores[_one_of_each(unit, rng), genes]
+        return cls(errors, unit, squares, _quantile(drawn, settings.level), settings.level)
 
     def half_width(self, spread: np.ndarray) -> np.ndarray:
-        """(T, G) half the width of the interval of each change; spread: (T, G) variance over members."""
-        return self.factor * _scale(self.squares, self.count, spread)
+        """(.., G) half the width of the interval of each change; spread: (.., G) variance over members."""
+        return self.factor * _scale(self.squares, int(self.unit.max()) + 1, spread)
+
+    def half_width_of(self, weights: np.ndarray) -> float:
+        """Half the width of the interval of a sum of changes with weights (G,)."""
+        scores = np.abs(self.errors @ weights)
+        return _quantile(scores[_one_of_each(self.unit, generator(0, "rows of units", 0))], self.level)
+
+
+def _units(train: Effects, kind: Kind) -> list[np.ndarray]:
+    """(C,) training conditions of each unit: the rows of one set, or of one context."""
+    if kind == "context":
+        _, own = np.unique(train.control, axis=0, return_inverse=True)
+        return [own.ravel() == context for context in range(own.max() + 1)]
+    sets = sorted({one for one in train.perturbed if (len(one) > 1) == (kind == "several")}, key=sorted)
+    return [np.array([other == one for other in train.perturbed]) for one in sets]
+
+
+def _one_of_each(unit: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(draws, units) one row of each unit."""
+    rows = [np.flatnonzero(unit == one) for one in range(int(unit.max()) + 1)]
+    if all(len(one) == 1 for one in rows):
+        return np.tile(np.concatenate(rows), (_DRAWS, 1))
+    return np.stack([rng.choice(one, _DRAWS) for one in rows], 1)
+
+
+def _quantile(drawn: np.ndarray, level: float) -> float:
+    """Mean over draws (draws, units) of the ceil(level (units + 1))th smallest score."""
+    place = int(np.ceil(level * (drawn.shape[1] + 1) - 1e-9)) - 1
+    return float(np.sort(drawn, axis=1)[:, place].mean())
 
 
 def _least(level: float) -> int:
@@ -122,17 +222,20 @@ def _least(level: float) -> int:
     return max(2, int(np.ceil(level / (1 - level) - 1e-9)))
 
 
-def _left_out(fit: Fit, train: Effects, sets: set[frozenset[str]], several: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Errors and variances over members, (n, G) each, for the sets that have a prediction when they are left out."""
-    names = frozenset[str]().union(*sets)
-    tested = np.array([one in sets for one in train.perturbed])
-    hidden = tested if several else np.array([bool(one & names) for one in train.perturbed])
-    truth = replace(train, test=tested).held_out
+def _left_out(fit: Fit, train: Effects, tested: np.ndarray, kind: Kind) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Errors and variances over members, (n, G) each, and the rows that have a prediction when `tested` is left out.
+
+    A single perturbation is left out with every condition that names it.
+    """
+    names = frozenset[str]().union(*(one for one, new in zip(train.perturbed, tested, strict=True) if new))
+    hidden = np.array([bool(one & names) for one in train.perturbed]) if kind == "single" else tested
     if hidden.all():
-        return np.empty((0, len(train.genes))), np.empty((0, len(train.genes)))
+        return np.empty((0, len(train.genes))), np.empty((0, len(train.genes))), np.empty(0, np.int64)
+    truth = replace(train, test=tested).held_out
     prediction = Prediction.of(fit(replace(train, test=hidden).train)(truth.perturbed, truth.control))
     answered = np.isfinite(prediction.change).all(1)
-    return (prediction.change - truth.change)[answered], _variance(prediction)[answered]
+    errors = (prediction.change - truth.change)[answered]
+    return errors, _variance(prediction)[answered], np.flatnonzero(tested)[answered]
 
 
 def _variance(prediction: Prediction) -> np.ndarray:

@@ -64,8 +64,8 @@ def latent_head(
     initialised with a ridge from standardised representations of training cells to their expression. The vector of a
     perturbation that training lacks is the mean of the others plus the prediction of `Unseen` for its gene: from the
     slope of training cells along the gene, and from `features` of genes (F,), if passed. A set with a gene that has
-    neither gets no prediction. If training has several contexts, each with its own controls, `Contexts` adds what the
-    control state predicts.
+    neither gets no prediction. Without combinations in training, a combination is the sum of its parts. If training
+    has several contexts, each with its own controls, `Contexts` adds what the control state predicts.
     """
 
     def fit(train: Effects) -> Predict:
@@ -73,6 +73,8 @@ def latent_head(
         start = _latent(represent, train, config.ridge)
         sets = _sets(train.perturbed, names)
         head, decoder = _train(sets, train, start, config, seed)
+        if not any(len(one) > 1 for one in train.perturbed):  # nothing to learn damping from: plain sums
+            torch.nn.init.constant_(head.damping, -torch.inf)
         learned = head.vectors.detach()
         decoded = (learned @ decoder).numpy().astype(float)
         unseen = Unseen(train, names, decoded, start.expression, start.latent, start.decoder, features)

@@ -27,28 +27,50 @@ from anyjepa.perturbation.methods.representations import (
 from anyjepa.perturbation.scoring.effects import Effects, Fit, Predict
 
 
-def heads(encoder: Encoder, weights: str, count: int, config: HeadConfig, seeds: int) -> dict[str, list[Fit]]:
-    """The same head on four representations, by name, one fit per seed.
+def heads(
+    count: int,
+    config: HeadConfig,
+    seeds: int,
+    encoder: Encoder | None = None,
+    weights: str = "",
+    features: Mapping[str, np.ndarray] | None = None,
+    raw: bool = True,
+) -> dict[str, list[Fit]]:
+    """The same head on several representations, by name, one fit per seed.
 
     The representations are `count` principal components of the model's tokens (`weights` names them), of expression,
-    and of the tokens of a network with random weights, and expression itself.
+    and of the tokens of a network with random weights, and expression itself. Without an encoder, there are no tokens.
+    features: of genes, for perturbations that training lacks. raw: whether to use expression itself, whose decoder has
+    a number for each pair of genes.
     """
-    representations: dict[str, Callable[[Effects], Represent]] = {
-        f"head on pretrained ({weights})": partial(components, count=count, represent=all_tokens(encoder)),
-        f"head on PCA ({count})": partial(components, count=count),
-        "head on random weights": partial(components, count=count, represent=all_tokens(random_encoder(encoder, 0))),
-        "head on raw expression": expression,
-    }
+    pca: dict[str, Callable[[Effects], Represent]] = {f"head on PCA ({count})": partial(components, count=count)}
+    representations = pca
+    if encoder is not None:
+        tokens = partial(components, count=count, represent=all_tokens(encoder))
+        untrained = partial(components, count=count, represent=all_tokens(random_encoder(encoder, 0)))
+        representations = {f"head on pretrained ({weights})": tokens, **pca, "head on random weights": untrained}
+    if raw:
+        representations["head on raw expression"] = expression
     return {
-        name: [_head(of, config, seed) for of in [shared(each)] for seed in range(seeds)]
+        name: [_head(of, config, seed, features) for of in [shared(each)] for seed in range(seeds)]
         for name, each in representations.items()
     }
 
 
-def heads_after(train: Effects, encoder: Encoder, count: int, config: HeadConfig, seeds: int) -> list[Fit]:
-    """Heads on the model, one per seed. All use the components of `train`, even when they are fitted to parts of it."""
-    represent = components(train, count, all_tokens(encoder))
-    return [latent_head(represent, config, seed) for seed in range(seeds)]
+def heads_after(
+    train: Effects,
+    count: int,
+    config: HeadConfig,
+    seeds: int,
+    encoder: Encoder | None = None,
+    features: Mapping[str, np.ndarray] | None = None,
+) -> list[Fit]:
+    """Heads on principal components of the model's tokens or, without an encoder, of expression; one per seed.
+
+    All use the components of `train`, even when they are fitted to parts of it.
+    """
+    represent = components(train, count, None if encoder is None else all_tokens(encoder))
+    return [latent_head(represent, config, seed, features) for seed in range(seeds)]
 
 
 def decoded_scores(
@@ -112,8 +134,10 @@ def own_predictor(
     return fit
 
 
-def _head(of: Callable[[Effects], Represent], config: HeadConfig, seed: int) -> Fit:
+def _head(
+    of: Callable[[Effects], Represent], config: HeadConfig, seed: int, features: Mapping[str, np.ndarray] | None
+) -> Fit:
     def fit(train: Effects) -> Predict:
-        return latent_head(of(train), config, seed)(train)
+        return latent_head(of(train), config, seed, features)(train)
 
     return fit

@@ -11,6 +11,7 @@ from anyjepa.data.cells.screen import SCALE
 from anyjepa.errors import InputError
 from anyjepa.perturbation.predictions.counts import SampledCells
 from anyjepa.perturbation.predictions.predict import UNIT, PredictedConditions
+from anyjepa.perturbation.scoring.effects import Effects, Fit, Prediction
 from anyjepa.versions import versions
 
 if TYPE_CHECKING:
@@ -22,20 +23,25 @@ def to_anndata(
 ) -> AnnData:
     """Convert to AnnData with one row per condition: X is the predicted mean, log1p of counts per 10,000.
 
-    The layers are `change`, and `low` and `high` if there are intervals.
-    counts: (T, G) for the layer `counts`, as returned by `expected_counts`. obs has `condition` and `perturbations`
-    (their number); var has the genes. uns["anyjepa"] has the unit, versions, and `provenance`, the caller's notes on
-    method and data. Raises InputError without anndata, or for counts of a different shape.
+    The layers are `change`, `low` and `high` if there are intervals, and `measured` changes, NaN where there are none.
+    counts: (T, G) for the layer `counts`, as returned by `expected_counts`. obs has `condition`, the context if there
+    are several, `perturbations` (their number), and `no_interval` (why there is none); var has the genes.
+    uns["anyjepa"] has the unit, versions, and `provenance`, the caller's notes on method and data. Raises InputError
+    without anndata, or for counts of a different shape.
     """
     prediction, shape = predicted.prediction, predicted.prediction.change.shape
     if counts is not None and counts.shape != shape:
         raise InputError(f"counts have shape {counts.shape}, but the predictions have shape {shape}")
-    layers = {"change": prediction.change, "low": prediction.low, "high": prediction.high, "counts": counts}
+    measured = None if predicted.measured is None else predicted.measured.change
+    low, high = prediction.low, prediction.high
+    layers = {"change": prediction.change, "low": low, "high": high, "counts": counts, "measured": measured}
     columns = {
         "condition": np.array(predicted.conditions, object),
+        **({predicted.label: np.array(predicted.contexts, object)} if predicted.contexts else {}),
         "perturbations": list(map(len, predicted.perturbed)),
+        **({"no_interval": np.array(prediction.why, object)} if prediction.why else {}),
     }
-    return _anndata(predicted.expression, predicted.genes, predicted.conditions, columns, layers, provenance)
+    return _anndata(predicted.expression, predicted.genes, predicted.names, columns, layers, provenance)
 
 
 def cells_to_anndata(cells: SampledCells, provenance: Mapping[str, str] | None = None) -> AnnData:
@@ -46,11 +52,58 @@ def cells_to_anndata(cells: SampledCells, provenance: Mapping[str, str] | None =
     return _anndata(values, cells.genes, names, columns, {"counts": cells.counts}, provenance)
 
 
+def to_cell_eval(splits: Sequence[Effects], fit: Fit) -> dict[str, tuple[AnnData, AnnData]]:
+    """Held-out predictions of a method and the real cells, as cell-eval reads them: a pair of AnnData by name.
+
+    X is log1p; obs has `perturbation`, with the control called 'control'. Predicted cells are control cells, each
+    shifted by the predicted change. Splits with the same controls and genes make one pair, called 'all'; others, such
+    as unseen cell types, make one pair each. Conditions without a prediction are left out. Raises InputError for data
+    without cells, and if nothing is predicted.
+    """
+    parts: list[tuple[Effects, np.ndarray]] = []
+    for split in splits:
+        test = split.held_out
+        change = Prediction.of(fit(split.train)(test.perturbed, test.control)).change
+        if test.cells is None:
+            raise InputError("cell-eval needs the cells of each condition")
+        parts.append((test, change))
+    shared = len(parts) > 1 and all(
+        test.genes == parts[0][0].genes and (test.control == parts[0][0].control[0]).all() for test, _ in parts
+    )
+    groups = {"all": parts} if shared or len(parts) == 1 else {t.conditions[0]: [(t, c)] for t, c in parts}
+    pairs = {name: _cell_eval_pair(group) for name, group in groups.items()}
+    if not any(pairs.values()):
+        raise InputError("cell-eval: the method predicts none of the held-out conditions")
+    return {name: pair for name, pair in pairs.items() if pair}
+
+
+def _cell_eval_pair(parts: Sequence[tuple[Effects, np.ndarray]]) -> tuple[AnnData, AnnData] | None:
+    real, predicted, names = [], [], []
+    controls = np.empty(0)
+    for test, changes in parts:
+        for name, change in zip(test.conditions, changes, strict=True):
+            if np.isfinite(change).all() and test.cells is not None:
+                cells, controls = test.cells(name)
+                real.append(cells)
+                predicted.append(np.maximum(controls + change, 0))
+                names.append(name)
+    if not names:
+        return None
+    genes = parts[0][0].genes
+
+    def adata(groups: Sequence[np.ndarray]) -> AnnData:
+        label = np.repeat(np.array(["control", *names], object), [len(controls), *map(len, groups)])
+        ids = [f"cell{i}" for i in range(len(label))]
+        return _anndata(np.concatenate([controls, *groups]), genes, ids, {"perturbation": label}, {}, None)
+
+    return adata(predicted), adata(real)
+
+
 def _anndata(
     values: np.ndarray,
     genes: Sequence[str],
     names: Sequence[str],
-    columns: Mapping[str, Any],
+    columns: dict[str, Any],
     layers: Mapping[str, np.ndarray | None],
     provenance: Mapping[str, str] | None,
 ) -> AnnData:
@@ -64,8 +117,9 @@ def _anndata(
     def text(entries: Sequence[str]) -> Index:
         return Index(np.array(entries, object), dtype=object)
 
-    kinds = text(list(dict.fromkeys(columns["condition"])))
-    obs = DataFrame({**columns, "condition": Categorical(columns["condition"], kinds)}, index=text(names))
+    texts = [name for name, column in columns.items() if np.asarray(column).dtype.kind == "O"]
+    columns = columns | {name: Categorical(columns[name], text(list(dict.fromkeys(columns[name])))) for name in texts}
+    obs = DataFrame(columns, index=text(names))
     adata = AnnData(values.astype(np.float32), obs=obs, var=DataFrame(index=text(genes)))
     for name, layer in layers.items():
         if layer is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anyjepa.errors import InputError, did_you_mean
+from anyjepa.perturbation.methods.ensembles import CalibratedPredict
 from anyjepa.perturbation.predictions.predict import (
     PredictedConditions,
     perturbation_names,
@@ -62,13 +63,16 @@ class Goal:
 
 
 def rank_candidates(predict: Predict, train: Effects, goal: Goal, candidates: Sequence[str] | None = None) -> DataFrame:
-    """Rank candidates by score, best first: rank, condition, score, spread, low, high, effect, measured.
+    """Rank candidates by score, best first.
 
+    Columns: rank, condition, score, low, high, no_interval, spread, effect, measured, measured_score.
     candidates: names of conditions; None: all training perturbations and pairs of them. Candidates without a prediction
-    come last, with a score of NaN. The score is that of the mean change. spread, low and high are its standard
-    deviation and extremes over the members of an ensemble, NaN without one: they show how well seeds agree, not how
-    accurate they are (see `calibrated`). effect: Euclidean length of the whole change, log1p units. measured: whether
-    training has the condition. Raises InputError for an unknown gene, and as `predict_conditions` does.
+    come last, with a score of NaN. The score is that of the predicted mean change; low and high are its interval if the
+    method is `calibrated` and the goal is genes to go up or down, and no_interval says why there is none. spread is the
+    standard deviation over the members of an ensemble: it shows how well seeds agree, not how accurate they are.
+    effect: Euclidean length of the whole change, log1p units. measured: whether training has the condition, and
+    measured_score the score of its measured change. Raises InputError for an unknown gene, and as `predict_conditions`
+    does.
     """
     from pandas import DataFrame, concat
 
@@ -79,25 +83,55 @@ def rank_candidates(predict: Predict, train: Effects, goal: Goal, candidates: Se
         names = perturbation_names(train)
         sets = (frozenset(one) for size in (1, 2) for one in combinations(names, size))
         blocks = (predict_sets(predict, train, block) for block in iter(lambda: list(islice(sets, _AT_ONCE)), []))
-    measured = set(train.perturbed)
+    measured: dict[frozenset[str], list[np.ndarray]] = {}
+    for one, change in zip(train.perturbed, train.change, strict=True):
+        measured.setdefault(one, []).append(change)
     rows = []
     for predicted in blocks:
         change, members = predicted.prediction.change, predicted.prediction.members
         score = goal.score(change, train.genes)
         each = score[None] if members is None else goal.score(members, train.genes)
+        half, why = _half_widths(predict, predicted, goal)
+        known = [np.mean(measured[one], axis=0) if one in measured else None for one in predicted.perturbed]
         rows.append(
             DataFrame(
                 {
                     "condition": np.array(predicted.conditions, object),
                     "score": score,
+                    "low": score - half,
+                    "high": score + half,
+                    "no_interval": np.array(why, object),
                     "spread": spread(each, score),
-                    "low": each.min(0) if len(each) > 1 else np.nan,
-                    "high": each.max(0) if len(each) > 1 else np.nan,
                     "effect": np.linalg.norm(change, axis=1),
-                    "measured": [one in measured for one in predicted.perturbed],
+                    "measured": [one is not None for one in known],
+                    "measured_score": [np.nan if x is None else float(goal.score(x, train.genes)) for x in known],
                 }
             )
         )
     ranked = concat(rows).sort_values("score", ascending=False, kind="stable", ignore_index=True)
     ranked.insert(0, "rank", np.arange(1, len(ranked) + 1))
     return ranked
+
+
+def _half_widths(predict: Predict, predicted: PredictedConditions, goal: Goal) -> tuple[np.ndarray, list[str]]:
+    """(T,) half the width of the interval of each score, and why there is none."""
+    half, why = np.full(len(predicted.perturbed), np.nan), ["the method gives none"] * len(predicted.perturbed)
+    if not isinstance(predict, CalibratedPredict):
+        return half, why
+    if goal.toward:
+        return half, ["a cosine has none"] * len(why)
+    place = {gene: i for i, gene in enumerate(predicted.genes)}
+    weights = np.zeros(len(place))
+    weights[[place[gene] for gene in goal.genes]] = np.array([1] * len(goal.up) + [-1] * len(goal.down)) / len(
+        goal.genes
+    )
+    widths: dict[int, float] = {}  # by calibration, which all candidates of a kind share
+    for row, (one, change) in enumerate(zip(predicted.perturbed, predicted.prediction.change, strict=True)):
+        made = predict.calibration(one, predicted.control) if np.isfinite(change).all() else "there is no prediction"
+        if isinstance(made, str):
+            why[row] = made
+        else:
+            if id(made) not in widths:
+                widths[id(made)] = made.half_width_of(weights)
+            why[row], half[row] = "", widths[id(made)]
+    return half, why

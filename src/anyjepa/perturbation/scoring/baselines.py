@@ -105,7 +105,7 @@ def kernel_ridge(features: np.ndarray, changes: np.ndarray, ridge: float | None 
 
 def coexpression_ridge(train: Effects, ridge: float = 20.0) -> Predict:
     """`feature_ridge` on correlations of a gene with all others over control cells; no predictions without cells."""
-    if train.controls is None:
+    if train.controls is None or len(_singles(train)) < 2:
         return _answers(lambda genes: None)
     return feature_ridge(coexpression(train.controls, train.genes), ridge)(train)
 

@@ -114,6 +114,8 @@ class Prediction:
     high: np.ndarray | None = None
     cells: Sequence[np.ndarray] | None = None
     """T arrays (n, G) of predicted cells; None: control cells, each shifted by the predicted change."""
+    why: Sequence[str] | None = None
+    """T reasons for having no interval; '' with an interval."""
     members: np.ndarray | None = None
     """(M, T, G) changes predicted by the members of an ensemble; `change` is their mean."""
 

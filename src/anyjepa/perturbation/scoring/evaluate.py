@@ -29,6 +29,7 @@ from anyjepa.randomness import generator
 from anyjepa.versions import versions
 
 CEILING = "half-split ceiling"
+NOT_SHUFFLED = "No shuffled control: all training conditions have the same perturbations."
 
 Scores = dict[str, np.ndarray]
 """Values (T,) of each metric in `METRICS` for the test conditions; NaN where a metric is undefined."""
@@ -49,7 +50,8 @@ def evaluate_methods(
 
     methods: fits by name, one per model seed. All rows are compared with the first method.
     baseline: the row whose normalised score is 0; the half-split ceiling, which needs the cells, is 1.
-    shuffle: add the first method, with its first seed, fitted to shuffled conditions (`shuffled`).
+    shuffle: add the first method, with its first seed, fitted to shuffled conditions (`shuffled`). Where all training
+    conditions have the same perturbations, there is nothing to shuffle, and a notice says so.
     above: a metric. Conditions whose ceiling is no better than the baseline in it are excluded from all rows and
     counted, because even their own cells do not predict them.
     Raises InputError if there is no split, no method or no condition left, for an unknown baseline or metric, and as
@@ -63,7 +65,8 @@ def evaluate_methods(
         raise InputError(f"method '{min(twice)}' has the name of a baseline")
     first = next(iter(methods))
     exchanged = f"{first}, shuffled"
-    fits = dict(methods) | ({exchanged: [shuffled(methods[first][0], seed)]} if shuffle else {})
+    can_shuffle = all(len(set(effects.train.perturbed)) > 1 for effects in splits)
+    fits = dict(methods) | ({exchanged: [shuffled(methods[first][0], seed)]} if shuffle and can_shuffle else {})
     fits |= {name: [fit] for name, fit in baselines.items()}
 
     parts = [(effects.train, effects.held_out) for effects in splits]
@@ -124,7 +127,7 @@ def evaluate_methods(
         places=_places(true, predicted, kept),
         left_out=left_out,
         rows=rows,
-        notices=_notices(rows, exchanged),
+        notices=_notices(rows, exchanged) if can_shuffle else (NOT_SHUFFLED,) if shuffle else (),
         environment=versions(),
     )
 

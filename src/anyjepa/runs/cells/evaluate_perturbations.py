@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from anyjepa.config import validated
 from anyjepa.data.cells.conditions import Condition, since
 from anyjepa.data.cells.matching import MatchingConfig
 from anyjepa.data.cells.screen import Screen
+from anyjepa.data.cells.source import CellDataConfig
 from anyjepa.data.cells.splits import CellSplit
 from anyjepa.objectives.base import Weights
 from anyjepa.perturbation.config import PerturbationConfig
@@ -17,7 +20,7 @@ from anyjepa.perturbation.measured import effects_of
 from anyjepa.perturbation.methods.compounds import compound_baselines
 from anyjepa.perturbation.methods.pretrained import decoded_scores, heads, own_predictor
 from anyjepa.perturbation.methods.trajectories import TRAJECTORY_BASELINES, trajectory_effects
-from anyjepa.perturbation.scoring.baselines import BASELINES
+from anyjepa.perturbation.scoring.baselines import BASELINES, feature_ridge
 from anyjepa.perturbation.scoring.effects import Effects, Fit
 from anyjepa.perturbation.scoring.evaluate import evaluate_methods
 from anyjepa.perturbation.scoring.result import PerturbationResult
@@ -26,6 +29,10 @@ from anyjepa.runs.cells.inputs import open_screen, save_map, save_result, test_s
 from anyjepa.runs.folder import Run
 from anyjepa.runs.model import Model
 from anyjepa.torch_defaults import torch_defaults
+
+RAW_GENES = 2000
+OWN = "the model's own predictor"
+Features = Mapping[str, np.ndarray]  # (F,) of each gene or compound
 
 
 @torch_defaults()
@@ -55,11 +62,19 @@ def evaluate_perturbations(
     config = validated(PerturbationConfig, plain, "perturbation")
     splits, notices = test_splits(inputs, config.split, config.splits)
     screen = loaded.preprocessing.fit(inputs.screen)
-    by_amount = screen.has_amounts and loaded.loaded.predictor is not None
+    own = predicts(loaded, run)
+    by_amount = screen.has_amounts and own
+    own_table = inputs.config.encoding.by == "table" and not screen.has_amounts
+    features = features_of(loaded) if own_table else None
     comparison = (
         _by_amount(loaded, screen, splits, inputs.config.matching)
         if by_amount
-        else Comparison([effects_of(screen, split) for split in splits], _methods(loaded, config, screen), BASELINES)
+        else Comparison(
+            [effects_of(screen, split) for split in splits],
+            methods_of(config, screen.genes, loaded, features)
+            | ({OWN: [own_predictor_of(loaded, {one.names: one for one in screen.conditions})]} if own else {}),
+            baselines_with(features),
+        )
     )
     progress("perturbations")
     result = evaluate_methods(
@@ -82,6 +97,11 @@ def evaluate_perturbations(
     return result
 
 
+def baselines_with(features: Features | None) -> Mapping[str, Fit]:
+    """All baselines, and a ridge on the user's features of genes."""
+    return BASELINES if features is None else {**BASELINES, "ridge on your features": feature_ridge(features)}
+
+
 class Comparison(NamedTuple):
     """What `evaluate_methods` compares."""
 
@@ -90,12 +110,32 @@ class Comparison(NamedTuple):
     baselines: Mapping[str, Fit]
 
 
-def _methods(model: Model, config: PerturbationConfig, screen: Screen) -> Mapping[str, Sequence[Fit]]:
-    """Heads with one fit per seed, and the model's own predictor, which is already trained and has a single fit."""
-    methods = heads(model.encoder, model.loaded.weights, config.components, config.head, config.seeds)
+def methods_of(
+    config: PerturbationConfig, genes: Sequence[str], model: Model | None, features: Features | None = None
+) -> dict[str, list[Fit]]:
+    """Heads with one fit per seed; with a model also on its tokens.
+
+    The head on raw expression is left out for more than 2,000 genes, because its decoder has a number for each pair.
+    """
+    encoder, weights = (None, "") if model is None else (model.encoder, model.loaded.weights)
+    raw = len(genes) <= RAW_GENES or model is not None
+    return heads(config.components, config.head, config.seeds, encoder, weights, features, raw)
+
+
+def predicts(model: Model, run: Run | None) -> bool:
+    """Whether the model has a predictor that training reached: its second phase, after that of hidden genes."""
     if model.loaded.predictor is None:
-        return methods
-    return methods | {"the model's own predictor": [_predictor(model, {one.names: one for one in screen.conditions})]}
+        return False
+    steps, data = model.loaded.provenance.steps, run.recipe.data if run else None
+    return not (isinstance(data, CellDataConfig) and steps is not None and steps <= data.hidden.steps)
+
+
+def features_of(model: Model) -> Features | None:
+    """The features of perturbations that a model was trained with; None for names alone."""
+    encoding = model.preprocessing.encoding
+    if encoding.features is None:
+        return None
+    return dict(zip(encoding.names, np.asarray(encoding.features, float), strict=True))
 
 
 def _by_amount(model: Model, screen: Screen, splits: Sequence[CellSplit], matching: MatchingConfig) -> Comparison:
@@ -113,18 +153,20 @@ def _by_amount(model: Model, screen: Screen, splits: Sequence[CellSplit], matchi
         baselines = TRAJECTORY_BASELINES
     else:
         effects = [effects_of(screen, split, amounts=True) for split in splits]
-        baselines = compound_baselines(measured, model.preprocessing.encoding)
+        names = sorted({str(one) for condition in measured for one in condition})
+        baselines = compound_baselines(names, features_of(model))
     tested = {one for part in effects for one in part.held_out.perturbed}
     order = sorted(tested, key=lambda one: _amount(conditions[one]))
     exchanged = dict(zip(order, [conditions[one] for one in order[1:] + order[:1]], strict=True))
     methods = {
-        "the model's own predictor": [_predictor(model, conditions)],
-        "its predictor, conditions exchanged": [_predictor(model, exchanged)],
+        OWN: [own_predictor_of(model, conditions)],
+        "its predictor, conditions exchanged": [own_predictor_of(model, exchanged)],
     }
     return Comparison(effects, methods, baselines)
 
 
-def _predictor(model: Model, conditions: Mapping[frozenset[str], Condition]) -> Fit:
+def own_predictor_of(model: Model, conditions: Mapping[frozenset[str], Condition]) -> Fit:
+    """The model's own predictor, which is already trained and has a single fit."""
     assert model.loaded.predictor is not None, "only models with a predictor get here"
     return own_predictor(model.encoder, model.loaded.predictor, model.preprocessing.encoding, conditions)
 

@@ -6,13 +6,13 @@ import re
 from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import BaseModel
 
 from anyjepa.config import validated
 from anyjepa.data.cells.dataset import WITHOUT_PHASE, CellDataset
-from anyjepa.data.cells.files import CellFileConfig
+from anyjepa.data.cells.files import CellFileConfig, from_anndata, read_h5ad
 from anyjepa.data.cells.preprocessing import CellPreprocessing
 from anyjepa.data.cells.screen import Screen
 from anyjepa.data.cells.source import CellDataConfig, find_screen, held_out
@@ -26,6 +26,9 @@ from anyjepa.runs.folder import Run
 from anyjepa.runs.model import Model, run_and_model
 from anyjepa.writing import write_text
 
+if TYPE_CHECKING:
+    from anndata import AnnData
+
 
 class ModelAndScreen(NamedTuple):
     """A model, and a screen with all genes of its file."""
@@ -33,13 +36,13 @@ class ModelAndScreen(NamedTuple):
     run: Run | None
     model: Model
     config: CellDataConfig  # that of the run, with the `file` settings of this call
-    paths: list[Path]  # empty: the embedded screen
+    paths: list[Path]  # empty: the embedded screen, or AnnData in memory
     screen: Screen
 
 
 def open_screen(
     model: str | Path | Run | Model,
-    data: Sequence[Path | str] | Path | str,
+    data: Sequence[Path | str] | Path | str | AnnData | Screen,
     weights: Weights | None,
     file: Sequence[str],
     command: str,
@@ -53,20 +56,36 @@ def open_screen(
     if not isinstance(loaded.preprocessing, CellPreprocessing):
         records = modality_of(loaded.preprocessing).records
         raise InputError(f"{command}: needs a model of cells, but this is a model of {records}")
-    paths = [Path(path) for path in ([data] if isinstance(data, (str, Path)) else data)]
-    if run is None and not paths:
+    listed = [data] if isinstance(data, (str, Path)) else data if isinstance(data, Sequence) else []
+    memory = None if isinstance(data, (str, Path, Sequence)) else data
+    paths = [Path(path) for path in listed]
+    if run is None and not paths and memory is None:
         raise InputError(f"{command}: pass --data; only a run folder records its training data")
     proteins = len(loaded.preprocessing.proteins)
     config = run.recipe.data if run else CellDataConfig(proteins=proteins, hidden=WITHOUT_PHASE)
     assert isinstance(config, CellDataConfig), "a run of a cell model"
-    if run and not paths and (own := run.environment()["data"]["paths"]) != ["embedded"]:
+    if run and not paths and memory is None and (own := run.environment()["data"]["paths"]) != ["embedded"]:
         paths = [Path(path) for path in own]
-    if file:
-        plain = config.file.model_dump()
-        for edit in file:
-            apply_edit(plain, edit)
-        config = config.model_copy(update={"file": validated(CellFileConfig, plain, "--set")})
-    return ModelAndScreen(run, loaded, config, paths, find_screen(config, paths))
+    config = config.model_copy(update={"file": edited_file(config.file, file)})
+    screen = find_screen(config, paths) if memory is None else screen_of(memory, config.file)
+    return ModelAndScreen(run, loaded, config, paths, screen)
+
+
+def edited_file(config: CellFileConfig, edits: Sequence[str]) -> CellFileConfig:
+    """Settings of a file with edits such as 'condition=gene' or, as in a recipe, 'data.file.condition=gene'."""
+    if not edits:
+        return config
+    plain = config.model_dump()
+    for edit in edits:
+        apply_edit(plain, edit.removeprefix("data.file."))
+    return validated(CellFileConfig, plain, "--set")
+
+
+def screen_of(data: Path | str | AnnData | Screen, config: CellFileConfig) -> Screen:
+    """The screen in a file or in memory. Raises InputError."""
+    if isinstance(data, Screen):
+        return data
+    return read_h5ad(data, config) if isinstance(data, (str, Path)) else from_anndata(data, config)
 
 
 def test_splits(inputs: ModelAndScreen, other: SplitConfig, number: int) -> tuple[list[CellSplit], tuple[str, ...]]:

@@ -1,0 +1,153 @@
+"""Pictures of predicted and measured changes, as matplotlib figures."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anyjepa.data.cells.files import from_anndata
+from anyjepa.data.cells.screen import Screen
+from anyjepa.errors import DataWarning, InputError, did_you_mean
+from anyjepa.perturbation.measured import effects_of
+from anyjepa.perturbation.methods.compounds import Amount
+from anyjepa.perturbation.predictions.predict import PredictedConditions, measured_changes
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    Source = PredictedConditions | Screen | AnnData
+
+NAMED = 10  # genes with their names
+CHANGE = "change of mean ln(counts per 10,000 + 1)"
+
+
+def volcano(source: Source, condition: str) -> Figure:
+    """Changes of all genes against how sure they are; the genes that change most are named.
+
+    source: predictions, whose vertical axis is |change| in half-widths of its interval (1: the interval ends at 0), or
+    the cells of a screen (AnnData or `Screen`), whose vertical axis is the adjusted p-value of a Wilcoxon test. That
+    p-value depends on the number of cells. Cells that were drawn from a prediction are no evidence: a DataWarning says
+    so. condition: its name, for predictions in several contexts such as 'stimulated in B'. Raises InputError for an
+    unknown condition, and for a prediction without an interval.
+    """
+    if isinstance(source, PredictedConditions):
+        row, prediction = _row(source.names, condition), source.prediction
+        if prediction.low is None or prediction.high is None or not np.isfinite(prediction.low[row]).all():
+            why = prediction.why[row] if prediction.why else "the method gives none"
+            raise InputError(f"volcano: '{condition}' has no interval: {why}")
+        half = (prediction.high[row] - prediction.low[row]) / 2
+        change, genes = prediction.change[row], source.genes
+        sure, label = np.abs(change) / np.maximum(half, 1e-12), "|change| in half-widths of its interval"
+        limit = 1.0
+    else:
+        screen = _screen(source)
+        cells, controls = _cells(screen, condition)
+        change, genes = cells.mean(0, dtype=float) - controls.mean(0, dtype=float), screen.genes
+        sure = -np.log10(np.maximum(_adjusted_p(cells, controls), 1e-300))
+        label = f"-log10 adjusted p (Wilcoxon; {len(cells):,} and {len(controls):,} cells)"
+        limit = -np.log10(0.05)
+    page, plot = _blank(condition, CHANGE, label)
+    plot.axhline(limit, color="0.6", linewidth=0.8, linestyle="--")
+    plot.scatter(change, sure, s=12, c=np.where(sure > limit, "tab:blue", "0.7").tolist())
+    for gene in np.argsort(-np.abs(change), kind="stable")[:NAMED]:
+        plot.annotate(genes[gene], (change[gene], sure[gene]), (3, 3), textcoords="offset points", fontsize=8)
+    return page
+
+
+def predicted_against_measured(predicted: PredictedConditions, condition: str) -> Figure:
+    """Predicted against measured changes of all genes, with intervals of both where they are known.
+
+    Raises InputError for an unknown condition, and for one that was not measured.
+    """
+    row, measured = _row(predicted.names, condition), predicted.measured
+    if measured is None or not np.isfinite(measured.change[row]).all():
+        raise InputError(f"'{condition}' was not measured, so its prediction cannot be compared")
+    page, plot = _blank(f"{condition} (used in fitting)", f"measured {CHANGE}", f"predicted {CHANGE}")
+    x, y = measured.change[row], predicted.prediction.change[row]
+    across = np.nan_to_num(measured.high[row] - x)
+    low, high = predicted.prediction.low, predicted.prediction.high
+    up = np.zeros(len(y)) if low is None or high is None else np.nan_to_num(high[row] - y)
+    plot.errorbar(x, y, xerr=across, yerr=up, fmt="o", markersize=3, linewidth=0.5, color="tab:blue", ecolor="0.8")
+    ends = [min(x.min(), y.min()), max(x.max(), y.max())]
+    plot.plot(ends, ends, color="0.6", linewidth=0.8, linestyle="--")
+    for gene in np.argsort(-np.abs(x), kind="stable")[:NAMED]:
+        plot.annotate(predicted.genes[gene], (x[gene], y[gene]), (3, 3), textcoords="offset points", fontsize=8)
+    return page
+
+
+def amount_curves(
+    source: Screen | AnnData, perturbation: str, genes: Sequence[str], of: str = "dose", level: float = 0.8
+) -> Figure:
+    """Measured changes of genes over the doses, or the times, of one perturbation, with intervals of their means.
+
+    of: 'dose' or 'time'. level: coverage of the intervals, which are for the noise of the cells. Raises InputError for
+    an unknown gene or perturbation, and for one with fewer than two doses or times.
+    """
+    screen = _screen(source)
+    chosen = screen.select(genes=list(genes))
+    effects = effects_of(chosen, (), amounts=True)
+    amounts = [Amount.of(next(iter(one))) if len(one) == 1 else None for one in effects.perturbed]
+    rows = [i for i, one in enumerate(amounts) if one and one.name == perturbation and getattr(one, of) is not None]
+    if len(rows) < 2:
+        names = sorted({one.name for one in amounts if one})
+        raise InputError(
+            f"{screen.source}: '{perturbation}' has {len(rows)} values of {of}{did_you_mean(perturbation, names)}"
+        )
+    measured = measured_changes(effects, [effects.perturbed[i] for i in rows], effects.control[rows], level)
+    x = np.array([float(getattr(amounts[i], of)) for i in rows])
+    order = np.argsort(x, kind="stable")
+    page, plot = _blank(perturbation, of, CHANGE)
+    for place, gene in enumerate(chosen.genes):
+        y = measured.change[order, place]
+        half = measured.high[order, place] - y
+        plot.errorbar(np.r_[0, x[order]], np.r_[0, y], np.r_[0, half], marker="o", capsize=2, label=gene)
+    plot.set_xscale("symlog", linthresh=float(x[x > 0].min()) if (x > 0).any() else 1.0)
+    plot.legend(frameon=False)
+    return page
+
+
+def _screen(source: Screen | AnnData) -> Screen:
+    if isinstance(source, Screen):
+        return source
+    if "noise" in source.uns.get("anyjepa", {}):
+        warnings.warn(
+            DataWarning("these cells were drawn from a prediction: their p-values depend on how many were drawn"),
+            stacklevel=3,
+        )
+    return from_anndata(source)
+
+
+def _cells(screen: Screen, condition: str) -> tuple[np.ndarray, np.ndarray]:
+    number = _row([str(one) for one in screen.conditions], condition)
+    return screen.rows(np.flatnonzero(screen.condition == number)), screen.rows(screen.controls)
+
+
+def _adjusted_p(cells: np.ndarray, controls: np.ndarray) -> np.ndarray:
+    from scipy.stats import false_discovery_control, mannwhitneyu
+
+    p = np.ones(cells.shape[1])
+    varies = np.ptp(np.concatenate([cells, controls]), axis=0) > 0
+    if varies.any():
+        p[varies] = mannwhitneyu(cells[:, varies], controls[:, varies], method="asymptotic").pvalue
+    return false_discovery_control(p)
+
+
+def _row(names: Sequence[str], name: str) -> int:
+    if name not in names:
+        raise InputError(f"no condition '{name}'{did_you_mean(name, names)}")
+    return list(names).index(name)
+
+
+def _blank(title: str, x: str, y: str) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    page: Any = Figure(figsize=(6, 4.5), layout="constrained")
+    plot = page.add_subplot()
+    plot.set(title=title, xlabel=x, ylabel=y)
+    plot.axvline(0, color="0.9", linewidth=0.8, zorder=0)
+    return page, plot

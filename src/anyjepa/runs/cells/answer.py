@@ -1,0 +1,231 @@
+"""The answer to a screen: verdicts, comparisons, predictions; as text, tables, AnnData and files."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from anyjepa.data.cells.screen import Screen
+from anyjepa.errors import DataWarning, InputError
+from anyjepa.perturbation.predictions.counts import Noise, sample_cells
+from anyjepa.perturbation.predictions.export import cells_to_anndata, to_anndata
+from anyjepa.perturbation.predictions.pictures import predicted_against_measured, volcano
+from anyjepa.perturbation.predictions.predict import PredictedConditions, table
+from anyjepa.perturbation.questions import GENES
+from anyjepa.perturbation.scoring.result import PerturbationResult, render
+from anyjepa.perturbation.scoring.verdict import Verdict
+from anyjepa.runs.embed import write_table
+from anyjepa.writing import replacing, write_text
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+    from rich.console import Group
+
+TOP = 10  # genes, conditions and candidates that are printed
+TABLES = (".csv", ".parquet")
+
+
+class Evaluated(NamedTuple):
+    """One question about a screen."""
+
+    title: str  # such as 'unseen cell type'
+    result: PerturbationResult
+    verdict: Verdict
+    cell_eval: Callable[[], dict[str, tuple[AnnData, AnnData]]]
+    """Fits the first method again, and returns held-out predictions and real cells for cell-eval, by name."""
+
+
+@dataclass
+class Answer:
+    """What `anyjepa.perturb` returns; `print(answer)` starts with the verdicts."""
+
+    screen: Screen
+    impossible: dict[str, str]
+    """Why other questions cannot be asked of the screen, by title."""
+    notes: tuple[str, ...]
+    level: float
+    """Coverage of the intervals of predictions."""
+    questions: list[Evaluated] = field(default_factory=list)
+    predicted: PredictedConditions | None = None
+    ranking: DataFrame | None = None
+    synergies: DataFrame | None = None
+
+    @property
+    def verdicts(self) -> dict[str, Verdict]:
+        """By title of the question."""
+        return {one.title: one.verdict for one in self.questions}
+
+    def result(self, title: str) -> PerturbationResult:
+        """The comparison of a question. Raises KeyError."""
+        return {one.title: one.result for one in self.questions}[title]
+
+    def table(self) -> DataFrame:
+        """Ranked genes of each predicted condition (see `predictions.predict.table`). Raises InputError without any."""
+        return table(self._predicted)
+
+    def to_anndata(self) -> AnnData:
+        """One row per predicted condition, which scanpy and pertpy open; layers change, low, high and measured."""
+        return to_anndata(self._predicted, provenance={"level": f"{self.level:g}", "data": self.screen.source})
+
+    def sample(self, cells: int, noise: Noise = "poisson") -> AnnData:
+        """`cells` drawn cells per condition and of the control, as counts.
+
+        p-values of these cells depend on how many are drawn, not on evidence. Raises InputError for a screen without
+        raw counts, and for predictions in several cell types.
+        """
+        predicted, screen = self._predicted, self.screen.select(genes=self._predicted.genes)
+        if screen.library is None:
+            raise InputError(f"{screen.source}: has only log1p values; predicted cells need raw counts")
+        if predicted.contexts:
+            raise InputError(f"cells are not drawn for each {predicted.label}; predict one {predicted.label} alone")
+        controls = screen.controls
+        drawn = sample_cells(predicted, screen.rows(controls), screen.library[controls], cells, noise=noise)
+        warned = "p-values of drawn cells depend on how many are drawn, not on evidence"
+        warnings.warn(DataWarning(f"{cells} cells are drawn per condition: {warned}"), stacklevel=2)
+        return cells_to_anndata(drawn, {"level": f"{self.level:g}", "noise": noise, "warning": warned})
+
+    def figures(self) -> dict[str, Figure]:
+        """A volcano of each predicted condition with an interval, and predicted against measured changes, by name."""
+        if self.predicted is None:
+            return {}
+        drawn = {}
+        for row, name in enumerate(self.predicted.names):
+            if self.predicted.prediction.low is not None and np.isfinite(self.predicted.prediction.low[row]).all():
+                drawn[f"volcano-{name}"] = volcano(self.predicted, name)
+            measured = self.predicted.measured
+            if measured is not None and np.isfinite(measured.change[row]).all():
+                drawn[f"measured-{name}"] = predicted_against_measured(self.predicted, name)
+        return drawn
+
+    def write(self, folder: Path, cell_eval: bool = False) -> None:
+        """Write everything to a folder, completely or not at all: verdicts, comparisons, tables, AnnData, pictures.
+
+        cell_eval: also `cell-eval/QUESTION/NAME-predicted.h5ad` and `-real.h5ad`, predictions of what was held out.
+        """
+        with replacing(folder) as new:
+            new.mkdir()
+            write_text(new / "answer.txt", str(self))
+            for one in self.questions:
+                write_text(new / f"{_file_name(one.title)}.json", one.result.model_dump_json(indent=2) + "\n")
+                for name, pair in (one.cell_eval() if cell_eval else {}).items():
+                    place = new / "cell-eval" / _file_name(one.title)
+                    place.mkdir(parents=True, exist_ok=True)
+                    for what, adata in zip(("predicted", "real"), pair, strict=True):
+                        adata.write_h5ad(place / f"{_file_name(name)}-{what}.h5ad")
+            for name, rows in (("ranking", self.ranking), ("synergy", self.synergies)):
+                if rows is not None:
+                    write_table(new / f"{name}.csv", rows)
+            if self.predicted is not None:
+                write_table(new / "genes.csv", _plain(self.table()))
+                self.to_anndata().write_h5ad(new / "predicted.h5ad")
+            for name, picture in self.figures().items():
+                picture.savefig(new / f"{_file_name(name)}.png", dpi=150)
+
+    def write_predictions(self, output: Path, cells: int | None = None, noise: Noise = "poisson") -> int:
+        """Write the ranking or the predictions to one file, and return the number of rows."""
+        if output.suffix in TABLES:
+            rows = self.table() if self.ranking is None else self.ranking
+            write_table(output, _plain(rows))
+            return len(rows)
+        adata = self.to_anndata() if cells is None else self.sample(cells, noise)
+        with replacing(output) as new:
+            adata.write_h5ad(new)
+        return adata.n_obs
+
+    @property
+    def _predicted(self) -> PredictedConditions:
+        if self.predicted is None:
+            raise InputError("perturb: no condition was predicted; pass conditions")
+        return self.predicted
+
+    def __str__(self) -> str:
+        from anyjepa.terminal import as_text
+
+        return as_text(self)
+
+    def __rich__(self) -> Group:
+        from rich.console import Group
+        from rich.padding import Padding
+        from rich.text import Text
+
+        parts: list[Any] = [Text("Verdict", style="bold")]
+        for one in self.questions:
+            parts += [Text(f"{one.title}:"), *(Padding(Text(s), (0, 0, 0, 2)) for s in one.verdict.sentences)]
+        if not self.questions:
+            parts.append(Text("No question was evaluated: nothing says how good these predictions are."))
+        elif not any(row.name.startswith("head on pretrained") for one in self.questions for row in one.result.rows):
+            parts.append(Text("pretrained encoder: none was compared; add one with --model RUN"))
+        parts += [Text(note, style="yellow") for note in self.notes]
+        parts += [Text(), *(Text(line) for line in self.facts()), Text()]
+        parts += [Text(f"not asked: {title}: {why}", style="dim") for title, why in self.impossible.items()]
+        for name, rows in (("Ranking", self.ranking), ("Synergy", self.synergies)):
+            if rows is not None:
+                parts += [Text(), _rows(name, rows.head(TOP))]
+        if self.predicted is not None:
+            rows = self.table()
+            for place, name in enumerate(self.predicted.names[:TOP]):
+                of = rows.iloc[place * len(self.predicted.genes) :].head(TOP)
+                why = of["no_interval"].iloc[0]
+                parts += [Text(), _rows(f"{name}: predicted changes", of.dropna(axis=1, how="all"))]
+                if why:
+                    parts.append(Text(f"no prediction interval: {why}", style="yellow"))
+            if (more := len(self.predicted.names) - TOP) > 0:
+                parts.append(Text(f"and {more} more conditions; write all with -o"))
+        parts += [part for one in self.questions for part in (Text(), render(one.result))]
+        return Group(*parts)
+
+    def facts(self) -> list[str]:
+        """How the screen was read, and what was left out."""
+        report = self.screen.report
+        genes = len(self.screen.genes)
+        lines = [
+            f"{self.screen.source or 'screen'}: {len(self.screen):,} cells, {genes:,} genes, "
+            f"{len(self.screen.conditions) - 1} conditions, {len(self.screen.controls):,} control cells"
+        ]
+        if "columns" in report:
+            used = ", ".join(f"{role} '{column}'" for role, column in report["columns"].items() if column)
+            values = report["values"]
+            names = ", ".join(report["control_names"][:5])
+            lines.append(f"columns: {used}; control: {names}; values: {values['kind']} from {values['from']}")
+            left = [f"{count:,} cells by {why}" for why, count in report["left_out_cells"].items() if count]
+            left += [f"{report['left_out_genes']:,} genes by min_cells"] if report["left_out_genes"] else []
+            if few := list(report["left_out_conditions"]):
+                left.append(f"conditions {', '.join(few[:5])}{' and others' if len(few) > 5 else ''} by too few cells")
+            lines.append(f"left out: {'; '.join(left) or 'nothing'} (change with --set quality.NAME=VALUE)")
+        if genes > GENES:
+            lines.append(f"used genes: all perturbed ones, and the {GENES:,} most variable over training cells")
+        return lines
+
+
+def _rows(title: str, rows: DataFrame) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    shown = Table(title=title, title_justify="left", box=box.HORIZONTALS, padding=(0, 1))
+    columns = [
+        name for name in rows if name not in ("condition", "cell_type", "donor", "no_interval") or title in TITLES
+    ]
+    for name in columns:
+        shown.add_column(str(name).replace("_", " "), justify="left" if rows[name].dtype == object else "right")
+    for _, row in rows.iterrows():
+        shown.add_row(*(f"{x:.3f}" if isinstance(x, float) else str(x) for x in (row[name] for name in columns)))
+    return shown
+
+
+TITLES = ("Ranking", "Synergy")
+
+
+def _plain(rows: DataFrame) -> DataFrame:
+    rows.attrs.clear()  # parquet would keep them as JSON
+    return rows
+
+
+def _file_name(title: str) -> str:
+    return "".join(c if c.isalnum() or c in "+-@." else "-" for c in title)[:100]

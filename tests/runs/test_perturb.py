@@ -1,0 +1,334 @@
+"""A screen in, an answer out: `anyjepa perturb` and `anyjepa.perturb`, on screens whose truth is known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from h5ad_writing import write
+
+import anyjepa
+from anyjepa.data.cells.drug_simulator import DrugSimulatorConfig, simulate_drugs
+from anyjepa.data.cells.simulator import CellSimulatorConfig, simulate
+from anyjepa.errors import DataWarning, InputError
+from anyjepa.perturbation.scoring.result import PerturbationResult
+
+FAST = {"perturbation.head.steps": 100, "perturbation.splits": 3, "perturbation.bootstrap": 200}
+WORDS = [word for key, value in FAST.items() for word in ("--set", f"{key}={value}")]
+GENES = [f"G{i}" for i in range(80)]
+
+
+def cells_of(changes: dict[str, np.ndarray], number: int = 40, seed: int = 0, **labels: object) -> anndata.AnnData:
+    """Counts of cells of 80 genes: `number` per condition, whose log expression is shifted by the change."""
+    r = np.random.default_rng(seed)
+    base = np.random.default_rng(99).normal(1.5, 0.7, 80)
+    counts = [r.poisson(np.exp(base + change + r.normal(0, 0.2, (number, 80)))) for change in changes.values()]
+    obs = pd.DataFrame({"perturbation": np.repeat(list(changes), number), **labels})
+    obs.index = [f"c{seed}-{i}" for i in range(len(obs))]
+    return anndata.AnnData(np.concatenate(counts).astype(np.float32), obs, pd.DataFrame(index=GENES))
+
+
+def stimulated(types: int, without: int) -> anndata.AnnData:
+    """One stimulus in several cell types, whose controls differ; the last types were not stimulated."""
+    r = np.random.default_rng(3)
+    response = np.where(np.arange(80) < 20, 1.2, 0.0)
+    parts = []
+    for place in range(types):
+        state = r.normal(0, 0.5, 80)
+        changes = {"ctrl": state, "stimulated": state + response * r.uniform(0.8, 1.2)}
+        chosen = changes if place < types - without else {"ctrl": state}
+        parts.append(cells_of(chosen, 40, place, cell_type=f"type{place}"))
+    return anndata.concat(parts)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory) -> Path:
+    """A simulated screen of singles and doubles as `.h5ad`."""
+    screen = simulate(
+        CellSimulatorConfig(genes=60, regulators=12, singles=12, doubles=10, cells=30, controls=80, seed=5)
+    )
+    names = [str(screen.conditions[number]) for number in screen.condition]
+    obs = pd.DataFrame({"perturbation": names}, index=list(screen.ids))
+    path = tmp_path_factory.mktemp("screens") / "screen.h5ad"
+    write(anndata.AnnData(screen.values, obs, pd.DataFrame(index=list(screen.genes))), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(cli, file, tmp_path_factory) -> Path:
+    """Everything about the screen, written by one command."""
+    output = tmp_path_factory.mktemp("answers") / "answer"
+    done = cli(
+        "perturb", file, "--condition", "T1+T0", "--condition", "T2+T4", "--condition", "T3", "--synergy", "--up", "T5",
+        "--down", "T6,T7", "-o", output, "--cell-eval", *WORDS,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert done.out.startswith("Verdict\nunseen combinations:")
+    assert done.out.endswith(f"{output}: written\n")
+    return output
+
+
+def test_one_command_without_a_model_says_what_can_be_trusted(folder):
+    text = (folder / "answer.txt").read_text()
+    assert text.startswith("Verdict\nunseen combinations:\n")
+    assert "unseen single perturbations:" in text
+    assert "pretrained encoder: none was compared; add one with --model RUN" in text
+    assert "columns: condition 'perturbation'; control: control; values: counts from X" in text
+    assert "not asked: unseen cell type: the screen has no cell_type; set cell_type=COLUMN" in text
+    result = PerturbationResult.from_json(folder / "unseen-combinations.json")
+    names = [row.name for row in result.rows]
+    assert names[:3] == ["head on PCA (100)", "head on raw expression", "head on PCA (100), shuffled"]
+    assert {"additive", "perturbed mean", "half-split ceiling"} < set(names)
+    assert sorted(condition.name for condition in result.conditions) == sorted({c.name for c in result.conditions})
+    assert len(result.conditions) == 10  # each combination is tested once
+
+
+def test_predictions_have_intervals_or_say_why_not(folder):
+    rows = pd.read_csv(folder / "genes.csv")
+    assert rows.groupby("condition", sort=False).size().to_dict() == {"T0+T1": 60, "T2+T4": 60, "T3": 60}
+    new, known = rows[rows["condition"] == "T2+T4"], rows[rows["condition"] == "T3"]
+    assert new["rank"].tolist() == list(range(1, 61))
+    assert (new["low"] < new["high"]).all()
+    assert new["no_interval"].isna().all()
+    assert known[["low", "high"]].isna().all(axis=None)
+    assert set(known["no_interval"]) == {"it was measured"}
+    assert (known["measured_low"] < known["measured"]).all()
+    adata = anndata.read_h5ad(folder / "predicted.h5ad")
+    assert adata.obs_names.tolist() == adata.obs["condition"].tolist() == ["T0+T1", "T2+T4", "T3"]
+    assert {"change", "low", "high", "measured"} == set(adata.layers)
+    assert np.isnan(adata.layers["measured"]).all(1).tolist()[2] is False
+    assert {"volcano-T2+T4.png", "measured-T3.png"} <= {path.name for path in folder.iterdir()}
+
+
+def test_a_ranking_and_a_synergy_have_intervals_or_say_why_not(folder):
+    ranking = pd.read_csv(folder / "ranking.csv")
+    assert len(ranking) == 12 * 13 / 2
+    assert ranking["score"].is_monotonic_decreasing
+    with_interval = ranking["no_interval"].isna()
+    assert (ranking["low"] < ranking["score"])[with_interval].all()
+    assert (ranking["high"] > ranking["score"])[with_interval].all()
+    assert ranking.loc[~with_interval, ["low", "high"]].isna().all(axis=None)
+    assert (ranking["measured"] == ranking["measured_score"].notna()).all()
+    synergy = pd.read_csv(folder / "synergy.csv")
+    assert synergy["condition"].tolist() == ["T0+T1", "T2+T4"]
+    bounded = synergy["no_interval"].isna()
+    assert ((synergy["low"] < synergy["share"]) & (synergy["share"] < synergy["high"]))[bounded].all()
+    assert bounded.any()
+
+
+def test_cell_eval_gets_pairs_of_files_with_the_same_conditions(folder):
+    place = folder / "cell-eval" / "unseen-combinations"
+    predicted, real = (anndata.read_h5ad(place / f"all-{what}.h5ad") for what in ("predicted", "real"))
+    assert set(predicted.obs["perturbation"]) == set(real.obs["perturbation"])
+    assert len(set(real.obs["perturbation"])) == 11  # ten combinations, and 'control'
+    assert predicted.var_names.tolist() == real.var_names.tolist()
+    control = (adata[adata.obs["perturbation"] == "control"].X for adata in (predicted, real))
+    np.testing.assert_array_equal(*control)
+    assert predicted.X.min() >= 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--condition", "T1+T99"], "unknown perturbation 'T99'; nearest: T9"),
+        (["--up", "T1,nothing"], "goal: unknown gene 'nothing'"),
+        (["--condition", "control"], "is the control"),
+        (["--condition", "T1", "--condition", "T1"], "is listed twice"),
+        (["--condition", ""], "is empty"),
+        (["--condition", "T1", "--synergy"], "none of the conditions is a combination"),
+        (["--condition", "T1", "-o", "x.txt"], "x.txt: must be a folder, or end in .h5ad, .csv, .parquet"),
+        (["--up", "T1", "-o", "x.h5ad"], "x.h5ad: must be a folder, or end in .csv, .parquet"),
+        (["--condition", "T1+T2", "--cells", "3", "-o", "x.csv"], "drawn cells can only be written to .h5ad"),
+        (["--condition", "T1+T2", "--noise", "poisson"], "--noise is for drawn cells"),
+        (["--condition", "T1+T2", "--up", "T3", "-o", "x.csv"], "either predicted conditions or a ranking"),
+        (["-o", "x.csv"], "a file holds predictions"),
+        (["--no-evaluate"], "nothing to do"),
+        (["--cell-eval"], "pass -o FOLDER"),
+        (["--features", "missing.csv"], "missing.csv"),
+        (["--set", "qality.min_genes=3"], "unknown key 'qality'; did you mean 'quality'?"),
+        (["--set", "perturbation.seed=3"], "did you mean 'seeds'?"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line_before_anything_is_fitted(cli, file, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    done = cli("perturb", file, *words)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+    assert done.err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_screen_is_never_written_over(cli, file):
+    before = file.read_bytes()
+    done = cli("perturb", file, "--condition", "T1+T2", "-o", file)
+    assert (done.code, file.read_bytes()) == (2, before)
+    assert "is one of the input files" in done.err
+    assert "is a folder; pass a screen (.h5ad), and a run with --model" in cli("perturb", file.parent).err
+    assert "pass a screen (.h5ad), or a run with --model" in cli("perturb").err
+
+
+def test_drawn_cells_warn_of_their_p_values(cli, file, tmp_path):
+    output = tmp_path / "cells.h5ad"
+    done = cli("perturb", file, "--condition", "T0+T2", "-o", output, "--cells", 5, "--no-evaluate", *WORDS)
+    assert done.code == 0, done.err
+    assert "p-values of drawn cells depend on how many are drawn" in done.err
+    cells = anndata.read_h5ad(output)
+    assert cells.obs["condition"].tolist() == ["control"] * 5 + ["T0+T2"] * 5
+    assert "p-values" in cells.uns["anyjepa"]["warning"]
+
+
+def test_without_a_measured_pair_a_pair_is_the_sum_and_synergy_is_refused():
+    r = np.random.default_rng(0)
+    singles = {f"G{i}": np.where(r.random(80) < 0.2, r.normal(0, 1, 80), 0) for i in range(6)}
+    adata = cells_of({"control": np.zeros(80), **singles})
+    pairs = ["G0+G1", "G2+G3"]
+    with pytest.raises(InputError, match="no combination was measured, so every prediction is the sum of the parts"):
+        anyjepa.perturb(adata, conditions=pairs, synergies=True)
+    answer = anyjepa.perturb(adata, conditions=[*pairs, "G0", "G1"], evaluate=False, settings=FAST)
+    assert any("a predicted combination is the sum of its parts" in note for note in answer.notes)
+    change = answer.predicted.prediction.change
+    np.testing.assert_allclose(change[0], change[2] + change[3], atol=1e-5)
+    assert "intervals for combinations need 4 of them" in answer.predicted.prediction.why[0]
+    assert answer.table()["low"].isna().all()
+
+
+def test_each_cell_type_is_predicted_by_name_and_covered():
+    answer = anyjepa.perturb(stimulated(8, without=2), conditions=["stimulated"], settings=FAST)
+    (verdict,) = answer.verdicts.values()
+    assert answer.result("unseen cell type").notices == (
+        "No shuffled control: all training conditions have the same perturbations.",
+    )
+    assert [c.name for c in answer.result("unseen cell type").conditions] == [f"type{i}: stimulated" for i in range(6)]
+    assert verdict.sentences
+    predicted = answer.predicted
+    assert predicted.names == tuple(f"stimulated in type{i}" for i in range(8))
+    assert predicted.prediction.why == ("it was measured",) * 6 + ("", "")
+    rows = answer.table()
+    assert rows["cell_type"].unique().tolist() == [f"type{i}" for i in range(8)]
+    new = rows[rows["cell_type"] == "type7"]
+    assert new["measured"].isna().all()
+    assert (new["high"] - new["low"] > 0).all()
+    known = rows[rows["cell_type"] == "type0"]
+    assert (
+        (known["measured_low"] <= known["log_fold_change"]) & (known["log_fold_change"] <= known["measured_high"])
+    ).mean() > 0.5
+
+
+def test_effects_without_any_order_are_not_to_be_trusted():
+    """Each gene's knockdown does something of its own, which no cell of another one shows."""
+    r = np.random.default_rng(1)
+    singles = {f"G{i}": np.where(r.random(80) < 0.3, r.normal(0, 1, 80), 0) for i in range(12)}
+    answer = anyjepa.perturb(cells_of({"control": np.zeros(80), **singles}), settings=FAST)
+    assert list(answer.verdicts) == ["unseen single perturbations"]
+    verdict = answer.verdicts["unseen single perturbations"]
+    assert verdict.use is None
+    assert "Trust no prediction here" in str(verdict)
+    assert str(answer).startswith("Verdict\nunseen single perturbations:\n  Trust no prediction here")
+
+
+def test_own_features_predict_what_is_not_in_the_panel(cli, tmp_path):
+    """Compounds whose effects are linear in their features: one was not measured."""
+    r = np.random.default_rng(2)
+    weights = r.normal(0, 0.6, (4, 80)) * (r.random((4, 80)) < 0.3)
+    names, bits = [f"drug{i}" for i in range(16)], r.normal(size=(16, 4))
+    changes = {name: of @ weights for name, of in zip(names[:15], bits, strict=False)}
+    adata = cells_of({"DMSO": np.zeros(80), **changes})
+    with pytest.raises(InputError, match=r"unknown perturbation 'drug15'; nearest: drug"):
+        anyjepa.perturb(adata, conditions=["drug15"])
+    table = tmp_path / "features.csv"
+    pd.DataFrame(bits, index=names).to_csv(table)
+    answer = anyjepa.perturb(
+        adata, conditions=["drug15"], features=table, settings=FAST | {"perturbation.head.steps": 800}
+    )
+    result = answer.result("unseen single perturbations")
+    assert result.row("ridge on your features").unanswered == 0
+    assert answer.verdicts["unseen single perturbations"].use is not None
+    found, truth = answer.predicted.prediction.change[0], bits[15] @ weights
+    assert np.corrcoef(found, truth)[0, 1] > 0.7
+    again = anyjepa.perturb(adata, conditions=["drug15"], features=dict(zip(names, bits, strict=True)), evaluate=False)
+    assert again.predicted.conditions == ("drug15",)
+    (tmp_path / "screen.h5ad").parent.mkdir(exist_ok=True)
+    write(adata, tmp_path / "screen.h5ad")
+    done = cli(
+        "perturb", tmp_path / "screen.h5ad", "--condition", "drug15", "--features", table, "--no-evaluate", *WORDS
+    )
+    assert done.code == 0, done.err
+
+
+def test_doses_are_held_out_and_predicted_between():
+    screen = simulate_drugs(
+        DrugSimulatorConfig(genes=60, regulators=12, compounds=6, families=2, targets=2, cells=20, controls=100)
+    )
+    amounts = [next(iter(screen.conditions[n])) if n else None for n in screen.condition]
+    obs = pd.DataFrame({
+        "perturbation": ["DMSO" if one is None else one.name for one in amounts],
+        "dose": [0.0 if one is None else one.dose for one in amounts],
+    }, index=list(screen.ids))  # fmt: skip
+    adata = anndata.AnnData(
+        np.asarray(screen.values.todense() if hasattr(screen.values, "todense") else screen.values),
+        obs,
+        pd.DataFrame(index=list(screen.genes)),
+    )
+    name = obs["perturbation"].iloc[-1]
+    settings = FAST | {"quality.min_condition_cells": 10}
+    answer = anyjepa.perturb(adata, conditions=[f"{name}@30", f"{name}@10"], settings=settings)
+    result = answer.result("unseen dose")
+    assert result.rows[0].name == "interpolated curve"
+    assert result.rows[0].unanswered == 0
+    assert {"nearest compound", "ridge on features x log dose"} < {row.name for row in result.rows}
+    why = answer.predicted.prediction.why
+    assert why == ("", "it was measured")
+    with pytest.raises(InputError, match="unknown perturbation"):
+        anyjepa.perturb(adata, conditions=["D99@30"], settings=settings)
+
+
+def test_a_model_joins_as_one_more_row(cli, file, tmp_path):
+    small = [
+        "data.genes=50", "data.split.validation=0.1", "data.hidden.steps=2", "objective.encoder.tokens=5",
+        "objective.encoder.dim=8", "objective.encoder.depth=1", "objective.encoder.heads=2",
+        "objective.predictor.depth=1", "objective.predictor.heads=2", "training.steps=2", "training.batch_size=16",
+        "training.optimiser.warmup=0", "quality.min_cells=0",
+    ]  # fmt: skip
+    run = tmp_path / "run"
+    done = cli("pretrain", "perturb-demo", "--data", file, "-o", run, *(w for edit in small for w in ("--set", edit)))
+    assert done.code == 0, done.err
+    answer = anyjepa.perturb(file, model=run, settings=FAST)
+    result = answer.result("held out in pretraining")
+    names = [row.name for row in result.rows]
+    assert names[:2] == ["head on PCA (100)", "head on pretrained (teacher)"]
+    assert "the model's own predictor" not in names  # two steps of hidden genes: it never saw a pair
+    assert "pretrained encoder" in str(answer.verdicts["held out in pretraining"])
+    assert "none was compared" not in str(answer)
+
+
+@pytest.mark.realdata
+@pytest.mark.long
+def test_kang_2018_by_command(cli, test_data):
+    """The table of benchmarks/kang.py, and a row for each cell type."""
+    done = cli("perturb", test_data / "kang2018" / "scgen_valid.h5ad", "--condition", "stimulated")
+    assert done.code == 0, done.err
+    assert "Use the head on principal components" in done.out
+    assert "stimulated in CD14+Mono" in done.out
+
+
+def test_json_of_a_question_can_be_read_again(folder):
+    for path in folder.glob("unseen-*.json"):
+        assert json.loads(path.read_text())["rows"]
+        assert str(PerturbationResult.from_json(path))
+
+
+def test_pictures_take_cells_predictions_and_doses(folder, file):
+    from anyjepa.perturbation.predictions.pictures import volcano
+
+    adata = anndata.read_h5ad(file)
+    axes = volcano(adata, "T3").axes[0]
+    assert "Wilcoxon; 30 and 80 cells" in axes.get_ylabel()
+    adata.uns["anyjepa"] = {"noise": "poisson"}
+    with pytest.warns(DataWarning, match="p-values depend on how many were drawn"):
+        volcano(adata, "T3")
+    with pytest.raises(InputError, match="no condition 'T33'; did you mean 'T3'"):
+        volcano(anndata.read_h5ad(file), "T33")
