@@ -18,6 +18,13 @@ PCA, PRETRAINED = "head on PCA", "head on pretrained"  # how the names of these 
 
 Outcome = Literal["better", "worse", "no clear difference", "unknown"]
 
+IN_L2 = {
+    "better": "it is better",
+    "worse": "it is worse",
+    "no clear difference": "there is no clear difference",
+    "unknown": "the difference is not known",
+}
+
 
 class Contest(NamedTuple):
     """The first row and another one, over the conditions that both predict."""
@@ -118,7 +125,7 @@ def verdict(result: PerturbationResult) -> Verdict:
     head, l2 = contest(result, other), contest(result, other, "l2")
     metric = METRICS[HEADLINE].title
     against = f"{metric} {head}"
-    in_l2 = f"In L2 it is {l2.outcome}: {l2.margin}."
+    in_l2 = f"In L2 {IN_L2[l2.outcome]}: {l2.margin}."
     if head.outcome == "unknown":
         use, said = None, [f"No verdict: {title(first.name)} against {title(other.name)}: {against}."]
     elif head.outcome == "better":
