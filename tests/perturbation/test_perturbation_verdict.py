@@ -75,6 +75,12 @@ def test_what_is_no_better_than_the_mean_is_not_to_be_trusted():
     assert found.sentences[0].startswith("Trust no prediction here")
 
 
+def test_no_change_is_not_something_to_use():
+    found = verdict(compared({"head on PCA (50)": partial(additive, scale=-1)}, {"no change": no_change}))
+    assert found.use is None
+    assert "Trust no prediction here" in str(found)
+
+
 def test_few_conditions_give_no_verdict():
     result = compared({"head on PCA (50)": additive}, {}, doubles=6)
     few = result.model_copy(

@@ -126,8 +126,8 @@ def test_cell_eval_gets_pairs_of_files_with_the_same_conditions(folder):
     assert set(predicted.obs["perturbation"]) == set(real.obs["perturbation"])
     assert len(set(real.obs["perturbation"])) == 11  # ten combinations, and 'control'
     assert predicted.var_names.tolist() == real.var_names.tolist()
-    control = (adata[adata.obs["perturbation"] == "control"].X for adata in (predicted, real))
-    np.testing.assert_array_equal(*control)
+    control = ((adata.obs["perturbation"] == "control").to_numpy() for adata in (predicted, real))
+    np.testing.assert_array_equal(*(adata.X[rows] for adata, rows in zip((predicted, real), control, strict=True)))
     assert predicted.X.min() >= 0
 
 
@@ -230,7 +230,7 @@ def test_effects_without_any_order_are_not_to_be_trusted():
     assert str(answer).startswith("Verdict\nunseen single perturbations:\n  Trust no prediction here")
 
 
-def test_own_features_predict_what_is_not_in_the_panel(cli, tmp_path):
+def test_own_features_predict_what_is_not_in_the_panel(tmp_path):
     """Compounds whose effects are linear in their features: one was not measured."""
     r = np.random.default_rng(2)
     weights = r.normal(0, 0.6, (4, 80)) * (r.random((4, 80)) < 0.3)
@@ -241,27 +241,17 @@ def test_own_features_predict_what_is_not_in_the_panel(cli, tmp_path):
         anyjepa.perturb(adata, conditions=["drug15"])
     table = tmp_path / "features.csv"
     pd.DataFrame(bits, index=names).to_csv(table)
-    answer = anyjepa.perturb(
-        adata, conditions=["drug15"], features=table, settings=FAST | {"perturbation.head.steps": 800}
-    )
+    answer = anyjepa.perturb(adata, conditions=["drug15"], features=table, settings=FAST)
     result = answer.result("unseen single perturbations")
     assert result.row("ridge on your features").unanswered == 0
     assert answer.verdicts["unseen single perturbations"].use is not None
     found, truth = answer.predicted.prediction.change[0], bits[15] @ weights
     assert np.corrcoef(found, truth)[0, 1] > 0.7
-    again = anyjepa.perturb(adata, conditions=["drug15"], features=dict(zip(names, bits, strict=True)), evaluate=False)
-    assert again.predicted.conditions == ("drug15",)
-    (tmp_path / "screen.h5ad").parent.mkdir(exist_ok=True)
-    write(adata, tmp_path / "screen.h5ad")
-    done = cli(
-        "perturb", tmp_path / "screen.h5ad", "--condition", "drug15", "--features", table, "--no-evaluate", *WORDS
-    )
-    assert done.code == 0, done.err
 
 
 def test_doses_are_held_out_and_predicted_between():
     screen = simulate_drugs(
-        DrugSimulatorConfig(genes=60, regulators=12, compounds=6, families=2, targets=2, cells=20, controls=100)
+        DrugSimulatorConfig(genes=60, regulators=12, compounds=6, families=2, cells=20, controls=100)
     )
     amounts = [next(iter(screen.conditions[n])) if n else None for n in screen.condition]
     obs = pd.DataFrame({

@@ -16,6 +16,7 @@ from anyjepa.randomness import generator
 
 OpenShare = Annotated[float, Field(gt=0, lt=1)]
 TRAIN, VALIDATION, TEST, UNUSED = range(4)
+CONTEXTS = ("cell_type", "donor", "batch")
 
 
 class _Shares(Config):
@@ -110,9 +111,11 @@ def split(screen: Screen, config: AnySplit, seed: int) -> CellSplit:
     rows = [np.flatnonzero(part == number) for number in (TRAIN, VALIDATION, TEST, UNUSED)]
     for what, chosen in zip(("training", "validation", "test"), rows, strict=False):
         if not len(chosen):
+            several = [name for name in CONTEXTS if (column := getattr(screen, name)) and len(column.names) > 1]
+            other = f", or pass --set 'data.split={{kind: context, label: {several[0]}}}'" if several else ""
             raise InputError(
                 f"{screen.source}: split by {config.kind}: the {what} part is empty ({len(screen.conditions) - 1} "
-                f"conditions, {sum(len(c) == 2 for c in screen.conditions)} of them pairs); change the shares"
+                f"conditions, {sum(len(c) == 2 for c in screen.conditions)} of them pairs); change the shares{other}"
             )
     done = CellSplit(*rows, seed=seed, conditions=conditions, names=names, context=context)
     check_leaks(screen, done)

@@ -130,7 +130,7 @@ def verdict(result: PerturbationResult) -> Verdict:
         use, said = None, [f"No verdict: {title(first.name)} against {title(other.name)}: {against}."]
     elif head.outcome == "better":
         use, said = first.name, [f"Use the {title(first.name)}: it beats {title(other.name)} ({against}).", in_l2]
-    elif other.name == result.baseline:
+    elif other.name in (result.baseline, "no change"):
         use = None
         said = [
             f"Trust no prediction here: the {title(first.name)} is not better than {title(other.name)} ({against}).",
@@ -139,7 +139,7 @@ def verdict(result: PerturbationResult) -> Verdict:
     else:
         use = other.name
         what = "the head is worse" if head.outcome == "worse" else "no clear difference to the head"
-        said = [f"Use {title(other.name)}, the simplest: {what} ({title(first.name)} and it: {against})."]
+        said = [f"Use {title(other.name)}, the simplest: {what} ({title(first.name)} and it: {against}).", in_l2]
     if use and not _useful(result.row(use)):
         estimate = result.row(use).metrics[HEADLINE]
         said.insert(0, f"Trust no prediction here: {title(use)} is not clearly above the mean ({_interval(estimate)}).")
@@ -168,7 +168,9 @@ def _interval(estimate: Estimate) -> str:
 
 def _encoder(result: PerturbationResult) -> tuple[Outcome, tuple[str, ...]]:
     """What the pretrained encoder adds to the same head on principal components, and in words."""
-    rows = {row.name.partition(" (")[0]: row for row in result.rows}
+    rows: dict[str, MethodRow] = {}
+    for row in result.rows:
+        rows.setdefault(row.name.partition(" (")[0], row)  # the shuffled row comes later
     if PCA not in rows or PRETRAINED not in rows or result.rows[0] not in (rows[PCA], rows[PRETRAINED]):
         return "unknown", ()
     pca_first = result.rows[0] is rows[PCA]
