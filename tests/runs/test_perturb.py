@@ -81,7 +81,7 @@ def test_one_command_without_a_model_says_what_can_be_trusted(folder):
     assert "not asked: unseen cell type: the screen has no cell_type; set cell_type=COLUMN" in text
     result = PerturbationResult.from_json(folder / "unseen-combinations.json")
     names = [row.name for row in result.rows]
-    assert names[:3] == ["head on PCA (100)", "head on raw expression", "head on PCA (100), shuffled"]
+    assert names[:3] == ["head on PCA (50)", "head on raw expression", "head on PCA (50), shuffled"]
     assert {"additive", "perturbed mean", "half-split ceiling"} < set(names)
     assert sorted(condition.name for condition in result.conditions) == sorted({c.name for c in result.conditions})
     assert len(result.conditions) == 10  # each combination is tested once
@@ -289,7 +289,7 @@ def test_a_model_joins_as_one_more_row(cli, file, tmp_path):
     answer = anyjepa.perturb(file, model=run, settings=FAST)
     result = answer.result("held out in pretraining")
     names = [row.name for row in result.rows]
-    assert names[:2] == ["head on PCA (100)", "head on pretrained (teacher)"]
+    assert names[:2] == ["head on PCA (50)", "head on pretrained (teacher)"]
     assert "the model's own predictor" not in names  # two steps of hidden genes: it never saw a pair
     assert "pretrained encoder" in str(answer.verdicts["held out in pretraining"])
     assert "none was compared" not in str(answer)

@@ -14,6 +14,7 @@ LEAST = 5
 """Fewest different test conditions for a verdict: a bootstrap over fewer says little."""
 NEGLIGIBLE = 0.01
 """Largest difference of correlations that does not matter; of distances above 1, as a share."""
+NO_CHANGE = "no change"
 PCA, PRETRAINED = "head on PCA", "head on pretrained"  # how the names of these rows begin
 
 Outcome = Literal["better", "worse", "no clear difference", "unknown"]
@@ -99,7 +100,8 @@ def contest(result: PerturbationResult, row: MethodRow, metric: str = HEADLINE) 
 def rival(result: PerturbationResult) -> MethodRow | None:
     """The baseline that the first row beats least, of those that predict at least half of its conditions.
 
-    The difference to a baseline is over the conditions that both predict. None: the first row has no rival.
+    The difference to a baseline is over the conditions that both predict. No change is a rival only without another
+    one. None: the first row has no rival.
     """
     needed = (len(result.conditions) - result.rows[0].unanswered) / 2
     rows = [
@@ -110,7 +112,7 @@ def rival(result: PerturbationResult) -> MethodRow | None:
         and (gain := row.difference.get(HEADLINE, UNKNOWN)).mean is not None
         and gain.repeats >= max(1, needed)
     ]
-    return min(rows, key=lambda row: row.difference[HEADLINE].mean or 0.0, default=None)
+    return min(rows, key=lambda row: (row.name == NO_CHANGE, row.difference[HEADLINE].mean or 0.0), default=None)
 
 
 def verdict(result: PerturbationResult) -> Verdict:
@@ -130,7 +132,7 @@ def verdict(result: PerturbationResult) -> Verdict:
         use, said = None, [f"No verdict: {title(first.name)} against {title(other.name)}: {against}."]
     elif head.outcome == "better":
         use, said = first.name, [f"Use the {title(first.name)}: it beats {title(other.name)} ({against}).", in_l2]
-    elif other.name in (result.baseline, "no change"):
+    elif other.name in (result.baseline, NO_CHANGE):
         use = None
         said = [
             f"Trust no prediction here: the {title(first.name)} is not better than {title(other.name)} ({against}).",
@@ -143,6 +145,10 @@ def verdict(result: PerturbationResult) -> Verdict:
     if use and not _useful(result.row(use)):
         estimate = result.row(use).metrics[HEADLINE]
         said.insert(0, f"Trust no prediction here: {title(use)} is not clearly above the mean ({_interval(estimate)}).")
+        use = None
+    nothing = next((row for row in result.rows if row.name == NO_CHANGE), None)
+    if use == first.name and nothing and (pair := contest(result, nothing)).outcome in ("worse", "no clear difference"):
+        said.insert(0, f"Trust no prediction here: no change is as good ({METRICS[HEADLINE].title} {pair}).")
         use = None
     added, said_of_encoder = _encoder(result)
     if use == first.name and use.startswith(PRETRAINED) and added in ("worse", "no clear difference"):

@@ -204,7 +204,7 @@ def _task(
 
 def _config(edits: Sequence[str]) -> PerturbationConfig:
     """Settings of the comparison, with edits such as 'perturbation.bootstrap=200'."""
-    plain: dict[str, Any] = {"perturbation": PerturbationConfig(seeds=1, splits=10).model_dump()}
+    plain: dict[str, Any] = {"perturbation": PerturbationConfig(seeds=1, splits=10, components=50).model_dump()}
     for edit in edits:
         if edit.startswith("perturbation."):
             apply_edit(plain, edit)
