@@ -151,7 +151,7 @@ def verdict(result: PerturbationResult) -> Verdict:
         said.insert(0, f"Trust no prediction here: no change is as good ({METRICS[HEADLINE].title} {pair}).")
         use = None
     added, said_of_encoder = _encoder(result)
-    if use == first.name and use.startswith(PRETRAINED) and added in ("worse", "no clear difference"):
+    if use and use == first.name and use.startswith(PRETRAINED) and added in ("worse", "no clear difference"):
         use = next(row.name for row in result.rows if row.name.startswith(PCA))
     return Verdict(use, (*said, *said_of_encoder))
 
