@@ -17,9 +17,12 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from anyjepa.data.dataset import ArrayDataset
+    from anyjepa.data.ecg.recording import Recording
     from anyjepa.data.labels import LabelTable
     from anyjepa.data.modalities import add_modality
     from anyjepa.data.modality import DataConfig, Modality, Preprocessing
+    from anyjepa.data.readers import Reader
+    from anyjepa.data.series.record import Series
     from anyjepa.errors import DataWarning, InputError
     from anyjepa.masks.base import Masks, MaskSampler
     from anyjepa.objectives.regularisers import Regulariser
@@ -46,7 +49,10 @@ __all__ = [
     "Modality",
     "Model",
     "Preprocessing",
+    "Reader",
+    "Recording",
     "Regulariser",
+    "Series",
     "add_modality",
     "diagnose",
     "embed",
@@ -70,7 +76,10 @@ _HOMES = {
     "Modality": "anyjepa.data.modality",
     "Model": "anyjepa.runs.model",
     "Preprocessing": "anyjepa.data.modality",
+    "Reader": "anyjepa.data.readers",
+    "Recording": "anyjepa.data.ecg.recording",
     "Regulariser": "anyjepa.objectives.regularisers",
+    "Series": "anyjepa.data.series.record",
     "add_modality": "anyjepa.data.modalities",
     "diagnose": "anyjepa.runs.diagnose",
     "embed": "anyjepa.runs.embed",

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Set
+from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
 from importlib import import_module
@@ -103,7 +104,7 @@ class Kinds:
 
     def find(self, family: type[AnyPart], kind: str) -> type[AnyPart]:
         """The class of a kind. Raises ValueError if it is not known."""
-        for part in (*self.builtin, *_outside(family)):
+        for part in (*self.builtin, *own_parts(family)):
             if kind in kinds_of(part) and issubclass(part, family):
                 return part
         for offer in entry_points(group=GROUP):
@@ -112,7 +113,7 @@ class Kinds:
             offered = _loaded(offer)
             if kind == offer.name and isinstance(offered, type) and issubclass(offered, family):
                 kind = full_name(offered)
-            for part in _outside(family):  # what the module of the offer defines
+            for part in own_parts(family):  # what the module of the offer defines
                 if kind == full_name(part):
                     return part
         if (draft := _OWN.get(kind)) and issubclass(draft, family):
@@ -128,7 +129,7 @@ class Kinds:
             return did_you_mean(kind, self.short_names())
         if module not in sys.modules:
             return f"; pass --import {module} (or import {module} in Python)"
-        names = [part.__name__ for part in _outside(family) if part.__module__ == module]
+        names = [part.__name__ for part in own_parts(family) if part.__module__ == module]
         return f": {module} has no {family.__name__} {name}{did_you_mean(name, names)}"
 
 
@@ -150,6 +151,11 @@ def full_name(part: type) -> str:
         spec, file = getattr(main, "__spec__", None), str(getattr(main, "__file__", None))
         module = spec.name if spec else Path(file).stem if file.endswith(".py") else module
     return f"{module}.{part.__qualname__}"
+
+
+def own_parts(family: type[AnyPart]) -> list[type[AnyPart]]:
+    """The parts of a family that users have defined. A class that was defined again replaces the old one."""
+    return [part for part in _OWN.values() if issubclass(part, family) and not inspect.isabstract(part)]
 
 
 def own_kinds(*tables: object) -> list[str]:
@@ -212,18 +218,21 @@ def import_parts(name: str) -> None:
 
 
 class LocalModules:
-    """What comes after it in a pickle may use modules that were imported from files, also in another process."""
+    """What comes after it in a pickle may use the parts of the user, also in another process."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _import_files, (_FILES,)
+        return _import_again, (_FILES, {part.__module__ for part in _OWN.values()} - {"__main__"})
 
 
 _FILES: dict[str, Path] = {}  # modules that were imported from a file, by name
 
 
-def _import_files(files: Mapping[str, Path]) -> LocalModules:
+def _import_again(files: Mapping[str, Path], modules: Set[str]) -> LocalModules:
     for module, file in files.items():
         _import_file(module, file)
+    for module in modules - files.keys():
+        with suppress(ImportError):  # what cannot be imported here may not be needed here
+            import_module(module)
     return LocalModules()
 
 
@@ -257,11 +266,6 @@ def _import_file(module: str, file: Path) -> None:
         del sys.modules[module]
         raise
     _FILES[module] = file
-
-
-def _outside(family: type[AnyPart]) -> Iterator[type[AnyPart]]:
-    """The parts of a family that users have defined. A class that was defined again replaces the old one."""
-    return (part for part in _OWN.values() if issubclass(part, family) and not inspect.isabstract(part))
 
 
 def _loaded(offer: EntryPoint) -> object:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from anyjepa.data.class_folders import Part, nothing_to_read, split_folders
 from anyjepa.data.dataset import OnError
@@ -27,6 +28,7 @@ from anyjepa.data.ecg.wfdb.header import GAP, Header, read_header
 from anyjepa.data.ecg.wfdb.records import read_wfdb
 from anyjepa.data.files import regular_size
 from anyjepa.data.listing import Listing, list_folder, set_name, tell
+from anyjepa.data.readers import endings_of, not_read, read_own
 from anyjepa.errors import InputError, one_line
 
 SUFFIXES = (".hea", ".npz", ".npy", ".csv", ".parquet", ".dcm", ".scp", ".xml")
@@ -151,13 +153,14 @@ def _find_in(
             data_sets.append((layout, folder))
         return layout is not None
 
-    listing = list_folder(root, SUFFIXES, claimed=claimed)
+    endings = endings_of("ecg", SUFFIXES)
+    listing = list_folder(root, endings, claimed=claimed)
     headers = [file for file in listing.files if file.suffix.lower() == ".hea"]
     parsed: dict[Path, Header] = {}
     if headers or data_sets:
         listing = _records(listing, headers, parsed)
     elif not listing.files:
-        raise InputError(nothing_to_read(listing, "ECG", SUFFIXES))
+        raise InputError(nothing_to_read(listing, "ECG", endings))
     tell(listing.remarks(), remarks)
     parts = split_folders(root, listing.files)
     for layout, folder in data_sets:
@@ -207,6 +210,8 @@ def _read_file(
 ) -> list[Recording]:
     id = path.relative_to(root).with_suffix("").as_posix()
     source = set_name(root)
+    if (own := read_own("ecg", path, SUFFIXES, _as_recordings)) is not None:
+        return [replace(r, id=r.id or id, source=r.source or source, file=r.file or str(path)) for r in own]
     match path.suffix.lower():
         case ".hea":
             return [with_origin(read_wfdb(path, id, source, unit, header))]
@@ -220,4 +225,11 @@ def _read_file(
             return [read_scp(path, id, source, unit)]
         case ".xml":
             return [read_xml(path, id, source, unit)]
-    raise InputError(f"{path}: files ending in '{path.suffix}' are not read; known are {', '.join(SUFFIXES)}")
+    raise InputError(not_read(path, SUFFIXES))
+
+
+def _as_recordings(own: Any) -> list[Recording]:
+    recordings = own if isinstance(own, list) else [own]
+    if not recordings or not all(isinstance(recording, Recording) for recording in recordings):
+        raise InputError("it must return a Recording or a list of them")
+    return recordings

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anyjepa.data.files import opened
+from anyjepa.data.images.preprocessing import checked
+from anyjepa.data.readers import read_own, reader_of
 from anyjepa.errors import InputError, reason
 from anyjepa.limits import PIXELS
 
@@ -45,6 +47,9 @@ def read_image(path: Path, decode: bool = True) -> np.ndarray:
     """
     from PIL import Image
 
+    if reader_of("images", path, SUFFIXES) is not None:
+        own = read_own("images", path, SUFFIXES, checked) if decode else None
+        return np.empty((0, 0, 3), np.uint8) if own is None else own
     try:
         with opened(path) as file, warnings.catch_warnings():  # Pillow warns about unusual metadata
             warnings.simplefilter("ignore")

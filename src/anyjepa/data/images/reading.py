@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from anyjepa.data.class_folders import class_files, readable, split_of
+from anyjepa.data.class_folders import ClassFile, class_files, readable, split_of
 from anyjepa.data.images.image_files import SUFFIXES, ImageFiles, read_image
 from anyjepa.data.images.image_set import ImageSet, Labels
 from anyjepa.data.images.sets import cifar, mnist
 from anyjepa.data.images.sets.hub import PREFIX, read_hub
 from anyjepa.data.listing import list_folder, set_name
+from anyjepa.data.readers import endings_of
 from anyjepa.errors import InputError
 
 
@@ -32,9 +34,13 @@ def read_images(
         raise InputError(f"{path}: there is no such file or folder")
     if match := cifar.recognise(path):
         return cifar.read_cifar(*match)
-    if not path.is_dir():
-        raise InputError(f"{path}: is not a set of images; pass a folder, a CIFAR archive (.tar.gz) or hf:OWNER/NAME")
-    return mnist.read_mnist(path) if mnist.recognise(path) else read_folder(path, on_error, remarks)
+    if path.is_dir():
+        return mnist.read_mnist(path) if mnist.recognise(path) else read_folder(path, on_error, remarks)
+    if not path.name.lower().endswith(endings_of("images", SUFFIXES)):
+        raise InputError(
+            f"{path}: is not a set of images; pass a folder, an image, a CIFAR archive (.tar.gz) or hf:OWNER/NAME"
+        )
+    return _read_files(path.parent, [ClassFile(path, path.name)], on_error)
 
 
 def read_folder(root: Path, on_error: Literal["raise", "skip"] = "raise", remarks: list[str] | None = None) -> ImageSet:
@@ -43,7 +49,10 @@ def read_folder(root: Path, on_error: Literal["raise", "skip"] = "raise", remark
     on_error 'skip': each file is decoded once and skipped if that fails; 'raise': only headers are read now, so
     truncation raises InputError when decoding. remarks: see `class_files`. Raises InputError if there is no image.
     """
-    listed = class_files(root, SUFFIXES, "image", remarks)
+    return _read_files(root, class_files(root, endings_of("images", SUFFIXES), "image", remarks), on_error)
+
+
+def _read_files(root: Path, listed: Sequence[ClassFile], on_error: Literal["raise", "skip"]) -> ImageSet:
     files, skipped = readable(root, listed, partial(read_image, decode=on_error == "skip"), on_error, "image")
     ids = tuple(file.id for file in files)
     classes = tuple(sorted({file.label for file in files if file.label is not None}))
@@ -69,4 +78,4 @@ def recognise(path: Path | str) -> bool:
 
 
 def _has_images(folder: Path) -> bool:
-    return folder.is_dir() and bool(list_folder(folder, SUFFIXES).files)
+    return folder.is_dir() and bool(list_folder(folder, endings_of("images", SUFFIXES)).files)

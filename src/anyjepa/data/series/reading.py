@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from anyjepa.data.class_folders import Part, nothing_to_read, split_folders
 from anyjepa.data.listing import list_folder, tell
+from anyjepa.data.readers import endings_of, not_read, read_own
 from anyjepa.data.series.arrays import read_csv, read_npz
 from anyjepa.data.series.record import Series
 from anyjepa.data.series.ts_files import read_ts
@@ -28,7 +30,7 @@ def read(paths: Sequence[Path], on_error: Literal["raise", "skip"] = "raise") ->
     for path in paths:
         for file, prefix, part in _files(path):
             try:
-                series_of_file = READERS[file.suffix.lower()](file)
+                series_of_file = _read_file(file)
             except InputError as error:
                 if on_error == "raise":
                     raise
@@ -46,17 +48,32 @@ def read(paths: Sequence[Path], on_error: Literal["raise", "skip"] = "raise") ->
 
 def _files(path: Path) -> list[tuple[Path, str, Part | None]]:
     """Files to read, the prefix of their ids, and their part of the split."""
+    endings = endings_of("series", list(READERS))
     if not path.is_dir():
-        if path.suffix.lower() not in READERS:
-            raise InputError(f"{path}: files ending in '{path.suffix}' are not read; known are {', '.join(READERS)}")
+        if not path.name.lower().endswith(endings):
+            raise InputError(not_read(path, list(READERS)))
         return [(path, "", None)]
-    listing = list_folder(path, tuple(READERS))
+    listing = list_folder(path, endings)
     if not listing.files:
-        raise InputError(nothing_to_read(listing, "series", tuple(READERS)))
+        raise InputError(nothing_to_read(listing, "series", endings))
     tell(listing.remarks(), None)
     parts = split_folders(path, listing.files)
     places = [file.parent.relative_to(path).parts for file in listing.files]
     return [
         (file, "".join(f"{folder}/" for folder in folders), parts[folders[0]] if parts else None)
         for file, folders in zip(listing.files, places, strict=True)
+    ]
+
+
+def _read_file(file: Path) -> list[Series]:
+    own = read_own("series", file, list(READERS), partial(_as_series, file))
+    return READERS[file.suffix.lower()](file) if own is None else own
+
+
+def _as_series(file: Path, own: Any) -> list[Series]:
+    series = own if isinstance(own, list) else [own]
+    one = [file.stem] if len(series) == 1 else [f"{file.stem}/{number}" for number in range(len(series))]
+    return [
+        value if isinstance(value, Series) else Series(id, value, source=file.stem, file=str(file))
+        for id, value in zip(one, series, strict=True)
     ]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from anyjepa.data.modality import single
+from anyjepa.data.readers import endings_of
 from anyjepa.data.summary import by_part, spread
 from anyjepa.data.video.files import SUFFIXES, Decoding
 from anyjepa.data.video.reading import read_files, read_npz
@@ -21,7 +22,7 @@ OWN = tuple(suffix for suffix in SUFFIXES if suffix not in (".ts", ".gif"))  # o
 def recognise(path: Path) -> bool:
     """Whether a path is a video file, or a folder with such files."""
     files = path.rglob("*") if path.is_dir() else [path]
-    return any(file.suffix.lower() in OWN for file in files)
+    return any(file.name.lower().endswith(endings_of("video", OWN)) for file in files)
 
 
 def inspect(paths: Sequence[Path]) -> dict[str, Any]:

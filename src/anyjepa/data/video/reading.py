@@ -11,6 +11,7 @@ from anyjepa.data.array_files import read_arrays
 from anyjepa.data.class_folders import ClassFile, class_files, readable, split_of
 from anyjepa.data.labels import LabelTable
 from anyjepa.data.listing import set_name
+from anyjepa.data.readers import endings_of, not_read, read_own, reader_of
 from anyjepa.data.video.files import SUFFIXES, Decoding, Scan, VideoFiles, decode, scan
 from anyjepa.data.video.preprocessing import checked
 from anyjepa.data.video.video_set import VideoArrays, VideoSet
@@ -24,14 +25,17 @@ def read_files(path: Path, on_error: Literal["raise", "skip"], decoding: Decodin
     into memory. on_error 'skip': broken and truncated files are skipped and listed. Raises InputError if none is left.
     """
     if path.is_dir():
-        root, listed = path, class_files(path, SUFFIXES, "video")
+        root, listed = path, class_files(path, endings_of("video", SUFFIXES), "video")
     else:
-        if path.suffix.lower() not in (*SUFFIXES, ""):
-            raise InputError(f"{path}: files ending in '{path.suffix}' are not read; known are {', '.join(SUFFIXES)}")
+        if not path.name.lower().endswith(endings_of("video", SUFFIXES)) and path.suffix:
+            raise InputError(not_read(path, SUFFIXES))
         root, listed = path.parent, [ClassFile(path, path.name)]
-    ahead = decoding.when == "ahead"
+    own = any(reader_of("video", file.path, SUFFIXES) for file in listed)  # these cannot be decoded lazily
+    ahead = decoding.when == "ahead" or own
 
-    def read(path: Path) -> tuple[Scan, np.ndarray | None]:
+    def read(path: Path) -> tuple[Scan | None, np.ndarray | None]:
+        if (frames := read_own("video", path, SUFFIXES, checked)) is not None:
+            return None, frames
         seen = scan(path)
         decoded = ahead or on_error == "skip"
         frames = decode(path, seen, np.arange(seen.frames), decoding) if decoded else None

@@ -52,6 +52,7 @@ from anyjepa.data.ecg.stores.store import (
 )  # fmt: skip
 from anyjepa.data.ecg.wfdb.header import record_files
 from anyjepa.errors import InputError
+from anyjepa.parts import LocalModules
 from anyjepa.signals import not_passed_on
 from anyjepa.writing import replacing, write_text
 
@@ -165,7 +166,9 @@ def _each(work: Work, shards: Iterator[tuple[str, list[Entry]]], workers: int) -
     spawned = multiprocessing.get_context("spawn")  # forking is not safe with the thread of the progress bar
     with ExitStack() as stack:
         with not_passed_on():  # starts a process that tracks resources, and then unblocks some signals
-            pool = stack.enter_context(ProcessPoolExecutor(workers, spawned, initializer=_end_with_parent))
+            pool = stack.enter_context(
+                ProcessPoolExecutor(workers, spawned, initializer=_begin, initargs=(LocalModules(),))
+            )
         with not_passed_on():  # starts all workers
             waiting = {pool.submit(_write_shard, work, *shard) for shard in islice(shards, 2 * workers)}
         try:
@@ -182,8 +185,8 @@ def _each(work: Work, shards: Iterator[tuple[str, list[Entry]]], workers: int) -
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _end_with_parent() -> None:
-    """End a worker if its parent was killed; it would wait for work forever."""
+def _begin(modules: LocalModules) -> None:
+    """End a worker if its parent was killed; it would wait for work forever. modules: are imported by unpickling."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
