@@ -26,7 +26,6 @@ from anyjepa.data.modalities import training_data
 from anyjepa.data.pair import Pair
 from anyjepa.nn.transformer import Attention
 from anyjepa.objectives.base import Objective
-from anyjepa.recipes.plain import flat
 from anyjepa.recipes.schema import Recipe, load_recipe
 from anyjepa.runs.pretrain import build_objective
 from anyjepa.training.fit import fit
@@ -259,7 +258,7 @@ def train(case: Case) -> dict[str, Any]:
         except DivergedError as error:
             stopped = str(error)
         rows = [row for row in read_metrics(Path(folder) / "metrics.csv") if "update" in row]
-    settings = {k: v for k, v in flat(recipe.model_dump(mode="json")).items() if not k.startswith("data.")}
+    settings = {"objective": recipe.objective.model_dump(mode="json")}
     return {**vars(case), "steps": case.steps, "stopped": stopped, "settings": settings, "rows": rows}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from anyjepa.diagnostics.verdict import COLLAPSED, STEP, judge
+from anyjepa.diagnostics.verdict import COLLAPSED, STEP, judge, lasting
 
 HEALTHY = {
     "loss": 0.4, "momentum": 0.996, "teacher_spread": 0.8, "teacher_between": 0.9, "teacher_token_rank": 30.0,
@@ -12,7 +12,7 @@ HEALTHY = {
     "input_skill": 0.5, "position_skill": 0.5, "attention_entropy": 0.9, "grad_norm": 0.1, "update": 0.004,
     "teacher_update": 1e-4, "input_mean": 0.0, "input_std": 1.0, "input_between": 0.9, "zero_weights": 0.0,
 }  # fmt: skip
-MASKED = {"objective.kind": "masked", "objective.encoder.dim": 64, "objective.target.kind": "teacher"}
+MASKED = {"objective": {"kind": "masked", "encoder": {"dim": 64}, "target": {"kind": "teacher"}}}
 FAULTS = {
     "constant input": {"input_between": 0.0},
     "complete collapse": {"teacher_spread": 0.001},
@@ -68,15 +68,15 @@ def test_the_words_give_step_evidence_and_key() -> None:
 @pytest.mark.parametrize(
     ("settings", "key"),
     [
-        ({"objective.regulariser.kind": "vicreg"}, "objective.regulariser.variance"),
-        ({"objective.regulariser.kind": "sigreg"}, "objective.regulariser.weight"),
-        ({"objective.target.kind": "shared"}, "objective.regulariser.kind=vicreg"),
-        ({"objective.target.kind": "teacher"}, "objective.target.momentum"),
+        ({"regulariser": {"kind": "vicreg"}}, "objective.regulariser.variance"),
+        ({"regulariser": {"kind": "sigreg"}}, "objective.regulariser.weight"),
+        ({"target": {"kind": "shared"}}, "objective.regulariser.kind=vicreg"),
+        ({"target": {"kind": "teacher"}}, "objective.target.momentum"),
         ({}, "training.optimiser.lr"),
     ],
 )
 def test_the_key_against_collapse_belongs_to_the_objective(settings: dict[str, object], key: str) -> None:
-    (finding,) = judge(log({"teacher_spread": COLLAPSED / 2}), settings).findings
+    (finding,) = judge(log({"teacher_spread": COLLAPSED / 2}), {"objective": settings}).findings
     assert key in finding.advice
 
 
@@ -94,6 +94,14 @@ def test_predictions_may_ignore_the_input_early_in_training() -> None:
     row = HEALTHY | FAULTS["input ignored"]
     assert judge([row], MASKED, steps=100).healthy
     assert not judge([row], MASKED, steps=1000).healthy
+
+
+def test_during_training_a_fault_is_shown_only_if_it_lasts() -> None:
+    rows, collapsed = log({}), FAULTS["complete collapse"]
+    assert not lasting(rows, MASKED, 1000).findings
+    assert not lasting(log(collapsed, since=8), MASKED, 1000).findings  # two of three measurements
+    assert lasting(log(collapsed, since=7), MASKED, 1000).collapsed
+    assert not lasting(log(collapsed), MASKED, 10_000).findings  # within the first fifth
 
 
 def test_an_old_log_is_not_judged() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from test_module import Noise, config, fit, objective
@@ -16,6 +19,7 @@ from anyjepa.objectives.next_embedding import NextEmbeddingConfig
 from anyjepa.objectives.paired import PairedPredictionConfig
 from anyjepa.randomness import generator
 from anyjepa.training.logs import read_metrics
+from anyjepa.training.module import CollapsedError
 from anyjepa.training.monitor import StepSizes, first_samples, monitor
 
 
@@ -74,3 +78,22 @@ def test_next_embedding_and_pairs_are_examined() -> None:
     signs = monitor(paired, batch)
     assert signs["prediction"] == pytest.approx(paired(batch).total().item(), rel=1e-5)
     assert signs["teacher_cosine"] == pytest.approx(1)
+
+
+class Equal(Noise):
+    """Records without any difference."""
+
+    def crops(self, indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
+        return np.ones((len(indices), 2, 100), np.float32), np.zeros(len(indices))
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_a_collapse_is_shown_once_and_stops_a_run_that_asks_for_it(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], stops: bool
+) -> None:
+    settings = config(steps=8, monitor_every=1, stop_when_collapsed=stops)
+    with pytest.raises(CollapsedError, match="complete collapse since step 1") if stops else nullcontext():
+        fit(objective(), settings, Equal(), tmp_path, progress=not stops)
+    assert len(read_metrics(tmp_path / "metrics.csv")) == (3 if stops else 8)
+    shown = " ".join(capfd.readouterr().err.split())
+    assert shown.count("complete collapse since step 1") == (0 if stops else 1)

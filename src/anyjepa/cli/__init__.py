@@ -49,8 +49,8 @@ def _options(
 def main() -> None:
     """Entry point of the command line.
 
-    Exit codes: 2 for invalid input or a full disk, 1 for a diverged training or a fault that `diagnose` sees, 128 plus
-    its number for a signal.
+    Exit codes: 2 for invalid input or a full disk, 1 for a diverged or collapsed training or a fault that `diagnose`
+    sees, 128 plus its number for a signal.
     """
     debug = "--debug" in sys.argv[1:]
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
@@ -70,7 +70,7 @@ def main() -> None:
     except RuntimeError as error:
         if str(error).startswith("Symlink loop"):  # of Path.resolve, until Python 3.13
             _stop(InputError(str(error)), 2, debug)
-        if type(error).__name__ != "DivergedError":
+        if type(error).__name__ not in ("DivergedError", "CollapsedError"):
             raise
         _stop(error, 1, debug)
 

@@ -38,6 +38,7 @@ def demo(
     from anyjepa.perturbation.scoring.result import PerturbationResult
     from anyjepa.report.page import write_report
     from anyjepa.runs.demo import demo, demo_recipe
+    from anyjepa.runs.verdict import training_verdict
     from anyjepa.training.interrupt import Interrupted
 
     chosen, notices = demo_recipe(recipe, seed, edits or [])
@@ -50,6 +51,7 @@ def demo(
     for folder, kind in ((run.results, Result), (run.perturbations, PerturbationResult), (run.proteins, ProteinResult)):
         for file in sorted(folder.glob("*.json")):
             show(kind.from_json(file))
+    echo(f"verdict: {training_verdict(run)}")
     echo(f"model: {run.model}")
     echo(f"report: {write_report(run.folder)}")
 
@@ -105,6 +107,7 @@ def pretrain(
     from anyjepa.recipes.schema import load_recipe
     from anyjepa.report.page import write_report
     from anyjepa.runs.pretrain import pretrain
+    from anyjepa.runs.verdict import training_verdict
     from anyjepa.training.checkpoints import finished
     from anyjepa.training.cluster import is_main_process
     from anyjepa.training.interrupt import Interrupted
@@ -133,6 +136,7 @@ def pretrain(
             err=True,
         )
     report = write_report(run.folder)
+    echo(f"verdict: {training_verdict(run)}")
     echo(f"model: {run.model}\nreport: {report}")
     if exclude is None and not run.environment()["data"].get("tested", True):
         echo("notice: all records were trained on; --hold-out 0.2 keeps a part to test on", err=True)

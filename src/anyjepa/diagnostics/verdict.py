@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
+from typing import Any
 
 Row = Mapping[str, float]  # one row of metrics.csv, or the signs of a model
-Settings = Mapping[str, object]  # the recipe as 'objective.target.kind' -> value
+Settings = Mapping[str, Any]  # the recipe as nested tables
 
-WINDOW = 5  # rows whose mean is judged
+WINDOW, LASTING = 5, 3  # rows whose mean is judged, and rows that must agree during training
 COLLAPSED = 0.05  # largest spread of a complete collapse
 POSITIONAL = 0.3  # largest share of the deviation of tokens between samples, if tokens only say where they are
 NARROW = 0.1  # largest effective rank of a dimensional collapse, as a share of the dimensions
@@ -59,22 +60,35 @@ class Verdict:
         return "; also ".join(map(str, self.findings)) or "no sign of collapse or of another known fault"
 
 
-def judge(rows: Sequence[Row], settings: Settings, steps: float | None = None) -> Verdict:
+def judge(rows: Sequence[Row], settings: Settings, steps: float | None = None, window: int = WINDOW) -> Verdict:
     """The verdict on the measured rows of a log in their order, or on a single row of signs.
 
-    settings: of the recipe, by dotted key; missing ones only make the advice less specific. steps: how long the model
+    settings: the recipe; missing ones make the advice less specific and skip what needs them. steps: how long the model
     of a single row was trained; None: unknown, taken as long enough.
+    window: number of newest rows whose mean is judged.
     """
     measured = [row for row in rows if "input_std" in row]
     if not measured:
         return Verdict(judged=False)
-    summary = _summary(measured) | ({} if steps is None else {"step": steps})
+    summary = _summary(measured, window) | ({} if steps is None else {"step": steps})
     findings = []
     for rule in RULES:
         if (evidence := rule.evidence(summary, settings)) is not None:
             since = _since(rule, measured, settings) if "step" in measured[-1] else None
             findings.append(Finding(rule.kind, evidence, rule.advice(settings), since))
     return Verdict(tuple(findings))
+
+
+def lasting(rows: Sequence[Row], settings: Settings, steps: int) -> Verdict:
+    """The verdict during a training of `steps` steps: only faults of the last three measurements, after a start.
+
+    The start is a fifth of the training, in which healthy representations may be narrow.
+    """
+    measured = [row for row in rows if "input_std" in row]
+    if len(measured) < LASTING or measured[-1]["step"] < steps / 5:
+        return Verdict(judged=False)
+    verdict, earliest = judge(measured, settings, window=LASTING), measured[-LASTING]["step"]
+    return Verdict(tuple(f for f in verdict.findings if f.since is not None and f.since <= earliest))
 
 
 def _since(rule: Rule, rows: Sequence[Row], settings: Settings) -> int:
@@ -85,12 +99,12 @@ def _since(rule: Rule, rows: Sequence[Row], settings: Settings) -> int:
     return int(rows[first]["step"])
 
 
-def _summary(rows: Sequence[Row]) -> dict[str, float]:
-    """Means of the finite values of each column over the last `WINDOW` rows; NaN where the newest value is NaN.
+def _summary(rows: Sequence[Row], window: int) -> dict[str, float]:
+    """Means of the finite values of each column over the last rows; NaN where the newest value is NaN.
 
     Of `update` it is the largest value after the first row, because the learning rate falls at the end.
     """
-    last = rows[-WINDOW:]
+    last = rows[-window:]
     summary = {}
     for name, newest in last[-1].items():
         values = [row[name] for row in last if name in row and isfinite(row[name])]
@@ -109,6 +123,14 @@ class Rule:
     kind: str
     evidence: Callable[[Row, Settings], str | None]
     advice: Callable[[Settings], str]
+
+
+def _setting(settings: Settings, key: str) -> Any:
+    """The value of a dotted key; None where there is none."""
+    value: Any = settings
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
 
 
 def _all(row: Row, name: str) -> dict[str, float]:
@@ -163,7 +185,7 @@ def _positional(row: Row, settings: Settings) -> str | None:
 
 
 def _dimensional(row: Row, settings: Settings) -> str | None:
-    dim = settings.get("objective.encoder.dim")
+    dim = _setting(settings, "objective.encoder.dim")
     ranks = _all(row, "token_rank")
     ranks |= {name: row[f"{name}_rank"] for name in ("embedding", "output") if f"{name}_rank" in row}  # are tokens, too
     ranks = {name: value for name, value in ranks.items() if isfinite(value)}
@@ -188,7 +210,7 @@ def _copy(row: Row, settings: Settings) -> str | None:
 
 def _without_positions(row: Row, settings: Settings) -> str | None:
     skill = row.get("position_skill")
-    if skill is None or settings.get("objective.kind") != "masked" or skill > IGNORED["position_skill"]:
+    if skill is None or _setting(settings, "objective.kind") != "masked" or skill > IGNORED["position_skill"]:
         return None
     return f"predictions do not depend on the position that is predicted (correlation with the targets {skill:.3f})"
 
@@ -210,14 +232,14 @@ def _attention(row: Row, settings: Settings) -> str | None:
 
 def _copied(row: Row, settings: Settings) -> str | None:
     neighbour, mean, own = (row.get(name) for name in ("trivial_neighbour", "trivial_mean", "prediction"))
-    share = COPIED.get(str(settings.get("objective.kind")), 0.0)
+    share = COPIED.get(str(_setting(settings, "objective.kind")), 0.0)
     if neighbour is None or mean is None or own is None or own < 0.5 * neighbour or neighbour > share * mean:
         return None
     return f"repeating the neighbouring token is nearly as good as the prediction (distance {neighbour:.3g}, {own:.3g})"
 
 
 def _against_collapse(settings: Settings) -> str:
-    kind, regulariser = settings.get("objective.target.kind"), settings.get("objective.regulariser.kind")
+    kind, regulariser = _setting(settings, "objective.target.kind"), _setting(settings, "objective.regulariser.kind")
     if regulariser == "vicreg":
         return "raise objective.regulariser.variance or lower training.optimiser.lr"
     if regulariser == "sigreg":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -105,6 +105,15 @@ def read_contents(run: Path) -> Contents:
     if (run / "artifacts" / "neighbours.npz").exists():  # not every modality has them
         contents.neighbours = read("artifacts/neighbours.npz", read_arrays, None)
     return contents
+
+
+def rows_of(metrics: Mapping[str, Curve]) -> list[dict[str, float]]:
+    """The logged values by step, as in metrics.csv."""
+    rows: dict[float, dict[str, float]] = {}
+    for name, curve in metrics.items():
+        for step, value in zip(curve.step.tolist(), curve.values.tolist(), strict=True):
+            rows.setdefault(step, {"step": step})[name] = value
+    return [rows[step] for step in sorted(rows)]
 
 
 def _result(path: Path) -> Result:

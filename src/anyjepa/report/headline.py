@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from anyjepa.diagnostics.verdict import judge
 from anyjepa.evaluation.proteins.result import ProteinResult
 from anyjepa.evaluation.result import Result
 from anyjepa.perturbation.scoring.result import PerturbationResult
 from anyjepa.recipes.schema import changes
-from anyjepa.report.contents import Contents
+from anyjepa.report.contents import Contents, rows_of
 from anyjepa.report.estimates import auroc, mean_text, range_text, text, title
 from anyjepa.report.markup import Html, join, number, tag
 from anyjepa.report.perturbation_results import perturbation_summary
@@ -31,10 +32,24 @@ def headline(run: Contents) -> tuple[str, Html]:
         summary = perturbation_summary(quoted)
     else:
         summary = protein_summary(quoted) if isinstance(quoted, ProteinResult) else label_summary(quoted)
+    parts.append(_verdict(run))
     parts.append(tag("p", *summary, class_="lede"))
     parts += [tag("p", notice, class_="note warn") for notice in (quoted.notices if quoted else ())]
     parts.append(tag("dl", *(_fact(*fact) for fact in facts(run)), class_="facts"))
     return title, join(parts)
+
+
+def _verdict(run: Contents) -> Html:
+    """The verdict on the training, one line per fault. Logs without signs have none."""
+    verdict = judge(rows_of(run.metrics), run.recipe)
+    if not verdict.judged:
+        return Html()
+    if verdict.healthy:
+        return tag("p", tag("strong", "Verdict: "), f"{verdict}.", class_="verdict")
+    faults = (
+        tag("p", tag("strong", "Verdict: "), f"{finding}.", class_="note warn verdict") for finding in verdict.findings
+    )
+    return join(faults)
 
 
 def _quoted(run: Contents) -> Result | None:

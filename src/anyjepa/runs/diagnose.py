@@ -35,11 +35,10 @@ from anyjepa.nn.vit import ViT
 from anyjepa.objectives.base import Objective, Weights
 from anyjepa.objectives.batch import Batch
 from anyjepa.randomness import generator
-from anyjepa.recipes.plain import flat
 from anyjepa.runs.folder import Run, find_run
 from anyjepa.runs.model import Model, load
+from anyjepa.runs.verdict import training_verdict
 from anyjepa.torch_defaults import torch_defaults
-from anyjepa.training.logs import read_metrics
 from anyjepa.training.monitor import SLOW, examined_signs, zero_weights
 from anyjepa.weights.objective import load_objective
 
@@ -109,11 +108,8 @@ def diagnose(
     if (objective := load_objective(loaded.loaded)) is not None:
         objective = objective.to(next(loaded.encoder.parameters()).device)
         signs |= _objective_signs(objective, x, start, _pairs(objective, run, paths, chosen))
-    settings = {f"objective.{k}": v for k, v in flat(loaded.loaded.config.objective.model_dump(mode="json")).items()}
-    training = None
-    if run is not None:
-        settings = flat(run.recipe.model_dump(mode="json"))
-        training = judge(read_metrics(run.folder / "metrics.csv"), settings)
+    settings = {"objective": loaded.loaded.config.objective.model_dump(mode="json")}
+    training = None if run is None else training_verdict(run)
     return Diagnosis(
         str(run.folder if run else loaded.loaded.folder), len(x), signs, judge([signs], settings), training
     )

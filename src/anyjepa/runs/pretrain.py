@@ -38,6 +38,7 @@ FREE = (  # keys that may differ when a run resumes, because they do not change 
     "training.workers",
     "training.log_every",
     "training.monitor_every",
+    "training.stop_when_collapsed",
     "training.checkpoint_every",
     "training.keep_checkpoints",
     "training.loggers",
@@ -86,8 +87,9 @@ def pretrain(
     resume: continue the run in `output`, with the same result as without interruption; a finished
     run does not change.
 
-    Raises InputError for wrong input, DivergedError if the loss is not finite, and Interrupted (a KeyboardInterrupt)
-    after Ctrl-C, SIGTERM, SIGHUP or a warning of Slurm, with a checkpoint to resume from.
+    Raises InputError for wrong input, DivergedError if the loss is not finite, CollapsedError if the recipe says so,
+    and Interrupted (a KeyboardInterrupt) after Ctrl-C, SIGTERM, SIGHUP or a warning of Slurm, with a checkpoint to
+    resume from.
     """
     if not isinstance(recipe, Recipe):
         recipe, _ = load_recipe(recipe, edits)

@@ -93,6 +93,9 @@ class TrainingConfig(Config):
     )
     log_every: PositiveInt = Field(default=10, description="steps between rows of metrics.csv")
     monitor_every: PositiveInt = Field(default=100, description="steps between measurements of collapse")
+    stop_when_collapsed: bool = Field(
+        default=False, description="stop with an error once the verdict is collapse at three measurements in a row"
+    )
     checkpoint_every: PositiveInt = Field(default=1000, description="steps between checkpoints")
     keep_checkpoints: PositiveInt = Field(default=2, description="number of newest checkpoints to keep")
     loggers: tuple[Literal["tensorboard", "wandb"], ...] = Field(

@@ -12,11 +12,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from anyjepa.data.files import read_text
+from anyjepa.diagnostics.verdict import lasting
 from anyjepa.errors import InputError
 from anyjepa.limits import MEMORY
 from anyjepa.objectives.batch import Batch
 from anyjepa.training.config import TrainingConfig
-from anyjepa.training.module import Pretraining
+from anyjepa.training.module import CollapsedError, Pretraining
 from anyjepa.training.monitor import StepSizes, monitor
 from anyjepa.writing import replacing
 
@@ -30,6 +31,8 @@ class Log(L.Callback):
     def __init__(self, path: Path, progress: bool = True):
         self.path, self.progress = path, progress
         self.names: list[str] = []  # columns; the first row has all of them
+        self._rows: list[dict[str, float]] = []  # measured so far
+        self._shown: set[str] = set()  # kinds of faults
         self.started = False  # whether this process has taken part in writing a row; the same on every rank
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -38,6 +41,7 @@ class Log(L.Callback):
         if trainer.is_global_zero:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.names = drop_rows_after(self.path, done)
+            self._rows = read_metrics(self.path)
         self.started = trainer.strategy.broadcast(bool(self.names))
         self._since, self._samples = time.perf_counter(), 0
         self._steps = StepSizes(pl_module.objective)
@@ -93,10 +97,25 @@ class Log(L.Callback):
         if trainer.is_global_zero:
             row |= self._steps.finish() | monitor(module.objective, batch) if due else {}
             self._append(row)
+        if due:
+            self._judge(trainer, module, row)
         for logger in trainer.loggers:
             logger.log_metrics({name: value for name, value in row.items() if name != "step"}, step=step)
         self._bar.update(self._task, terms=f"loss {row['loss']:.4f}  {rate:.1f} samples/s")
         self._since, self._samples = time.perf_counter(), 0
+
+    def _judge(self, trainer: L.Trainer, module: Pretraining, row: dict[str, float]) -> None:
+        """Show each fault once, when it has lasted. Raises CollapsedError on every rank if the settings say so."""
+        self._rows.append(row)
+        settings = {"objective": module.objective.config.model_dump(mode="json")}
+        verdict = lasting(self._rows, settings, module.config.steps)
+        for finding in verdict.findings:
+            if self.progress and trainer.is_global_zero and finding.kind not in self._shown:
+                self._bar.console.print(f"step {row['step']:,.0f}: {finding}", markup=False, highlight=False)
+            self._shown.add(finding.kind)
+        stops, collapsed = module.config.stop_when_collapsed, verdict.collapsed
+        if stops and trainer.strategy.reduce_boolean_decision(collapsed, all=False):
+            raise CollapsedError(f"{self.path.parent}: stopped at step {row['step']:.0f}; {verdict}")
 
     def _append(self, row: dict[str, float]) -> None:
         new, self.names = not self.names, self.names or list(row)

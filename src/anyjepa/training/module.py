@@ -23,6 +23,10 @@ class DivergedError(RuntimeError):
     """The loss is NaN or infinite. The message gives the step and the records."""
 
 
+class CollapsedError(RuntimeError):
+    """The representation has collapsed, and `stop_when_collapsed` is set. The message is the verdict."""
+
+
 class Pretraining(L.LightningModule):
     """Train an objective, with any Trainer whose loader yields `Batch`.
 
