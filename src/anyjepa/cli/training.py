@@ -51,7 +51,7 @@ def demo(
     for folder, kind in ((run.results, Result), (run.perturbations, PerturbationResult), (run.proteins, ProteinResult)):
         for file in sorted(folder.glob("*.json")):
             show(kind.from_json(file))
-    echo(f"verdict: {training_verdict(run)}")
+    echo(f"verdict: {training_verdict(run)}", err=True)
     echo(f"model: {run.model}")
     echo(f"report: {write_report(run.folder)}")
 
@@ -136,7 +136,7 @@ def pretrain(
             err=True,
         )
     report = write_report(run.folder)
-    echo(f"verdict: {training_verdict(run)}")
+    echo(f"verdict: {training_verdict(run)}", err=True)
     echo(f"model: {run.model}\nreport: {report}")
     if exclude is None and not run.environment()["data"].get("tested", True):
         echo("notice: all records were trained on; --hold-out 0.2 keeps a part to test on", err=True)

@@ -22,6 +22,18 @@ TRAINED = 500  # steps before which predictions may still ignore the input: posi
 STEP = 0.1  # smallest unstable step, as a share of the length of the weights
 SCALE = 0.1, 10.0  # deviations between which inputs are standardised well enough
 EVEN, SINGLE = 1 - 1e-6, 0.02  # entropies of attention that chooses nothing, or always one token
+_FOLLOWS = (
+    "positional collapse",
+    "dimensional collapse",
+    "positions ignored",
+    "input ignored",
+    "dead attention",
+    "shortcut",
+)
+FOLLOWS = {  # what needs no finding of its own beside a graver one
+    "complete collapse": _FOLLOWS,
+    "constant input": ("complete collapse", "wrong scale", *_FOLLOWS),
+}
 COPIED = {"masked": 0.25, "next_embedding": 0.05}  # share of the mean's distance below which a neighbour is a copy
 
 
@@ -76,7 +88,8 @@ def judge(rows: Sequence[Row], settings: Settings, steps: float | None = None, w
         if (evidence := rule.evidence(summary, settings)) is not None:
             since = _since(rule, measured, settings) if "step" in measured[-1] else None
             findings.append(Finding(rule.kind, evidence, rule.advice(settings), since))
-    return Verdict(tuple(findings))
+    follows = {kind for finding in findings for kind in FOLLOWS.get(finding.kind, ())}
+    return Verdict(tuple(finding for finding in findings if finding.kind not in follows))
 
 
 def lasting(rows: Sequence[Row], settings: Settings, steps: int) -> Verdict:

@@ -111,7 +111,9 @@ class Log(L.Callback):
         verdict = lasting(self._rows, settings, module.config.steps)
         for finding in verdict.findings:
             if self.progress and trainer.is_global_zero and finding.kind not in self._shown:
-                self._bar.console.print(f"step {row['step']:,.0f}: {finding}", markup=False, highlight=False)
+                self._bar.console.print(
+                    f"step {row['step']:,.0f}: {finding}", markup=False, highlight=False, soft_wrap=True
+                )
             self._shown.add(finding.kind)
         stops, collapsed = module.config.stop_when_collapsed, verdict.collapsed
         if stops and trainer.strategy.reduce_boolean_decision(collapsed, all=False):
