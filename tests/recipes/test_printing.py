@@ -42,4 +42,4 @@ def test_the_list_says_what_the_recipe_is(name: str) -> None:
     listed = about(name)
     assert listed["data"] == recipe.data.kind
     assert listed["parameters"] == f"{float(f'{millions:.2g}'):g} M"
-    assert (listed["needs"] == "nothing (simulated)") == name.endswith("-demo")
+    assert (listed["needs"] == "nothing (simulated)") == name.endswith(("-demo", "-sim"))
