@@ -92,8 +92,8 @@ def test_a_collapse_is_shown_once_and_stops_a_run_that_asks_for_it(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], stops: bool
 ) -> None:
     settings = config(steps=8, monitor_every=1, stop_when_collapsed=stops)
-    with pytest.raises(CollapsedError, match="complete collapse since step 1") if stops else nullcontext():
+    with pytest.raises(CollapsedError, match="constant input since step 1") if stops else nullcontext():
         fit(objective(), settings, Equal(), tmp_path, progress=not stops)
     assert len(read_metrics(tmp_path / "metrics.csv")) == (3 if stops else 8)
     shown = " ".join(capfd.readouterr().err.split())
-    assert shown.count("complete collapse since step 1") == (0 if stops else 1)
+    assert shown.count("constant input since step 1") == (0 if stops else 1)

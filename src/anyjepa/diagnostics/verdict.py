@@ -64,7 +64,8 @@ class Verdict:
 
     @property
     def collapsed(self) -> bool:
-        return any("collapse" in finding.kind for finding in self.findings)
+        """Whether inputs have the same representation, for whatever reason."""
+        return any("collapse" in finding.kind or finding.kind == "constant input" for finding in self.findings)
 
     def __str__(self) -> str:
         if not self.judged:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SCHEDULE = r"^(lr|weight_decay|momentum|samples_per_s)$"
+_SCORE = r"^online_"
 _EXACT = r"^(lr|weight_decay|momentum)$"
 _WINDOW = 25  # logged steps
 _LARGEST = 1e300  # the axes of larger numbers overflow
@@ -27,12 +28,15 @@ def training(run: Contents) -> Html:
     columns = drawn_columns(run)
     if not columns:
         return note("There are no curves because metrics.csv is missing or has no complete line.")
-    losses = [name for name in columns if not re.search(_SCHEDULE, name) and sign_of(name) is None]
+    losses = [name for name in columns if not re.search(f"{_SCHEDULE}|{_SCORE}", name) and sign_of(name) is None]
+    scores = [name for name in columns if re.search(_SCORE, name)]
     schedules = [name for name in columns if re.search(_SCHEDULE, name)]
     return join(
         [
             tag("h3", "Loss terms") if losses else note("metrics.csv has no column for the loss."),
             _panels(run, losses, SERIES[0]),
+            tag("h3", "Macro AUROC during training, on records that are trained on") if scores else "",
+            _panels(run, scores, SERIES[2]),
             tag("h3", "Schedules and speed") if schedules else "",
             _panels(run, schedules, SERIES[1]),
         ]

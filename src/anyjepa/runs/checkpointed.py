@@ -9,7 +9,7 @@ from anyjepa.objectives.base import Objective
 from anyjepa.runs.folder import Run, open_run
 from anyjepa.runs.objective import build_objective
 from anyjepa.torch_defaults import torch_defaults
-from anyjepa.training.checkpoints import check_checkpoint, list_checkpoints, step_of
+from anyjepa.training.checkpoints import best_checkpoints, check_checkpoint, list_checkpoints, step_of
 from anyjepa.training.module import Pretraining
 from anyjepa.weights.folder import load_model, save_pretrained
 from anyjepa.weights.foreign import read_foreign
@@ -35,7 +35,8 @@ def save_checkpointed(folder: Path, step: int, output: Path) -> Path:
     if not run.model.is_dir():
         raise InputError(f"{folder}: is not finished; resume it with pretrain --resume before exporting a checkpoint")
     finished = load_model(run.model)
-    kept = {step_of(path): path for path in list_checkpoints(folder / "checkpoints")}
+    checkpoints = folder / "checkpoints"
+    kept = {step_of(path): path for path in [*best_checkpoints(checkpoints), *list_checkpoints(checkpoints)]}
     if step not in kept:
         raise InputError(
             f"{folder}: has no checkpoint of step {step}; there are: {', '.join(map(str, kept)) or 'none'} "

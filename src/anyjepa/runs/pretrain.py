@@ -24,6 +24,7 @@ from anyjepa.recipes.schema import Edits, Recipe, changes, edited, load_recipe
 from anyjepa.runs.folder import Run, check_unused, killed_before_it_began, new_run, open_run
 from anyjepa.runs.mask_pictures import keep_masks
 from anyjepa.runs.objective import build_objective, check_objective
+from anyjepa.runs.online import online_scores
 from anyjepa.runs.start import Start, find_start
 from anyjepa.torch_defaults import torch_defaults
 from anyjepa.training.cluster import check_launch, is_first
@@ -117,6 +118,8 @@ def pretrain(
         read = partial(_from_memory, recipe, records, options)
     dataset, parts = _without_test(recipe, read, exclude, hold_out, split, run if resume else None)
     objective = build_objective(recipe)
+    own, online = None if records is None else records.table(dataset), recipe.training.online
+    scores = None if online is None else online_scores(dataset, online, own)
     begin = find_start(start) if start is not None and not (resume and run.begun) else None
     if begin is not None:
         begin.check_data(dataset.preprocessing, recipe.objective.encoder.patch[0])
@@ -144,6 +147,8 @@ def pretrain(
             nodes=nodes,
             strategy=strategy,
             progress=progress,
+            scores=scores,
+            hyperparameters=flat(recipe.model_dump(mode="json")),
         )
         if first:
             name = changes(recipe.model_dump(mode="json")) or recipe.name

@@ -59,8 +59,18 @@ class Checkpoints(L.Callback):
         return step % log_every == 0 and trainer.strategy.reduce_boolean_decision(requested, all=False)
 
     def save(self, trainer: L.Trainer, step: int) -> None:
-        """Write a checkpoint completely or not at all. Raises InputError if this fails, such as on a full disk."""
-        path = self.folder / f"step-{step:08d}.ckpt"
+        """Write a checkpoint, and remove old ones. Raises InputError if this fails, such as on a full disk."""
+        self._write(trainer, self.folder / f"step-{step:08d}.ckpt")
+        self._remove(trainer, list_checkpoints(self.folder)[: -self.keep])
+
+    def save_best(self, trainer: L.Trainer, step: int) -> None:
+        """The same for the best checkpoint, of which there is one."""
+        before = best_checkpoints(self.folder)
+        self._write(trainer, self.folder / f"best-{step:08d}.ckpt")
+        self._remove(trainer, before)
+
+    def _write(self, trainer: L.Trainer, path: Path) -> None:
+        """Completely or not at all."""
         writes = trainer.is_global_zero
         try:
             with replacing(path) if writes else nullcontext(path) as new:
@@ -70,13 +80,20 @@ class Checkpoints(L.Callback):
             advice = f"the last good checkpoint is {kept}" if kept else "there is no earlier checkpoint"
             what = error if isinstance(error, InputError) else f"{path}: cannot be written ({reason(error)})"
             raise InputError(f"{what}; {advice}") from error
-        for old in list_checkpoints(self.folder)[: -self.keep] if writes else ():
-            old.unlink(missing_ok=True)
+
+    def _remove(self, trainer: L.Trainer, paths: list[Path]) -> None:
+        for path in paths if trainer.is_global_zero else ():
+            path.unlink(missing_ok=True)
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """Checkpoints of a run, oldest first."""
     return sorted(p for p in folder.glob("step-*.ckpt") if re.fullmatch(r"step-\d+\.ckpt", p.name))
+
+
+def best_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoint with the best score of the evaluation during training, if there is one."""
+    return sorted(p for p in folder.glob("best-*.ckpt") if re.fullmatch(r"best-\d+\.ckpt", p.name))
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -113,7 +130,7 @@ def check_checkpoint(path: Path, module: Pretraining) -> None:
 
 
 def step_of(checkpoint: Path) -> int:
-    return int(checkpoint.stem.removeprefix("step-"))
+    return int(checkpoint.stem.rpartition("-")[2])
 
 
 def _check_bits(path: Path) -> None:

@@ -65,6 +65,15 @@ class OptimiserConfig(Config):
         return lr, cosine(step, steps, *self.weight_decay)
 
 
+class OnlineConfig(Config):
+    """Evaluation with labels during training: a linear probe and nearest neighbours on a few training records."""
+
+    every: PositiveInt = Field(default=1000, description="steps between evaluations")
+    records: int = Field(default=500, ge=20, description="number of labelled records; half train the probe")
+    task: str | None = Field(default=None, description="a task of the data; null: its only or first one")
+    best: Literal["probe", "knn"] = Field(default="probe", description="score whose best checkpoint is kept")
+
+
 class TrainingConfig(Config):
     """Length, batches, optimiser, logging and checkpoints."""
 
@@ -95,6 +104,9 @@ class TrainingConfig(Config):
     monitor_every: PositiveInt = Field(default=100, description="steps between measurements of collapse")
     stop_when_collapsed: bool = Field(
         default=False, description="stop with an error once the verdict is collapse at three measurements in a row"
+    )
+    online: OnlineConfig | None = Field(
+        default=None, description="evaluate the model with labels during training; null: not at all"
     )
     checkpoint_every: PositiveInt = Field(default=1000, description="steps between checkpoints")
     keep_checkpoints: PositiveInt = Field(default=2, description="number of newest checkpoints to keep")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,14 @@ import numpy as np
 
 from anyjepa.data.dataset import Dataset
 from anyjepa.errors import InputError
+from anyjepa.nn.encoder import Encoder
 from anyjepa.objectives.base import Objective
 from anyjepa.training.checkpoints import Checkpoints, check_checkpoint, newest_checkpoint, step_of
 from anyjepa.training.config import TrainingConfig
 from anyjepa.training.datamodule import PretrainingData
 from anyjepa.training.interrupt import Interrupted, StopRequest
 from anyjepa.training.launch import Launch
-from anyjepa.training.logs import Log
+from anyjepa.training.logs import Log, Online
 from anyjepa.training.module import Pretraining
 from anyjepa.training.precision import lightning_precision
 from anyjepa.training.quiet import quiet_lightning
@@ -37,12 +38,15 @@ def fit(
     nodes: int = 1,
     strategy: str = "auto",
     progress: bool = True,
+    scores: Callable[[Encoder], dict[str, float]] | None = None,
+    hyperparameters: Mapping[str, Any] | None = None,
 ) -> None:
     """Train `objective` in place, and write checkpoints and metrics.csv to `folder`.
 
     resume: continue from the newest checkpoint. The result is identical to that of a run without interruption.
     absolute_time: positions of a crop are its places in the record, instead of starting at 0 (ECG-JEPA).
     shares: (N,) unnormalised share of the draws per record; None: equal.
+    scores: evaluates the model's encoder for `config.online`. hyperparameters: what loggers other than metrics.csv get.
     Raises DivergedError if the loss is not finite, InputError if a checkpoint cannot be read or written, and
     Interrupted after Ctrl-C, SIGTERM or another of `signals.SIGNALS`, once the current step is finished and saved.
     """
@@ -54,6 +58,7 @@ def fit(
         check_checkpoint(newest, module)
     with quiet_lightning(), StopRequest() as stop:
         saving = Checkpoints(checkpoints, config.checkpoint_every, config.keep_checkpoints, stop)
+        online = Online(config.online, scores, saving.save_best) if config.online and scores else None
         launch = Launch()
         trainer = L.Trainer(
             accelerator="auto",
@@ -68,9 +73,11 @@ def fit(
             enable_progress_bar=False,
             enable_model_summary=False,
             logger=[_logger(name, folder) for name in config.loggers] or False,
-            callbacks=[launch, Log(folder / "metrics.csv", progress), saving],
+            callbacks=[launch, Log(folder / "metrics.csv", progress, online), saving],
             default_root_dir=folder,
         )
+        for logger in trainer.loggers if hyperparameters else ():
+            logger.log_hyperparams(dict(hyperparameters or {}))
         loader = PretrainingData(config, crops, objective, first_step, absolute_time, shares)
         with launch.watched(trainer):
             trainer.fit(module, datamodule=loader, ckpt_path=newest, weights_only=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import lightning as L
 import torch
@@ -15,11 +17,20 @@ from anyjepa.data.files import read_text
 from anyjepa.diagnostics.verdict import lasting
 from anyjepa.errors import InputError
 from anyjepa.limits import MEMORY
+from anyjepa.nn.encoder import Encoder
 from anyjepa.objectives.batch import Batch
-from anyjepa.training.config import TrainingConfig
+from anyjepa.training.config import OnlineConfig, TrainingConfig
 from anyjepa.training.module import CollapsedError, Pretraining
 from anyjepa.training.monitor import StepSizes, monitor
 from anyjepa.writing import replacing
+
+
+class Online(NamedTuple):
+    """Evaluation during training. scores: from the model's encoder; keep: writes the best checkpoint."""
+
+    config: OnlineConfig
+    scores: Callable[[Encoder], dict[str, float]]
+    keep: Callable[[L.Trainer, int], None]
 
 
 class Log(L.Callback):
@@ -28,11 +39,12 @@ class Log(L.Callback):
     The first and the last row have both. A resumed run first removes the rows after its checkpoint.
     """
 
-    def __init__(self, path: Path, progress: bool = True):
-        self.path, self.progress = path, progress
+    def __init__(self, path: Path, progress: bool = True, online: Online | None = None):
+        self.path, self.progress, self.online = path, progress, online
         self.names: list[str] = []  # columns; the first row has all of them
         self._rows: list[dict[str, float]] = []  # measured so far
         self._shown: set[str] = set()  # kinds of faults
+        self._best = float("-inf")  # score of the evaluation during training
         self.started = False  # whether this process has taken part in writing a row; the same on every rank
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -42,6 +54,8 @@ class Log(L.Callback):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.names = drop_rows_after(self.path, done)
             self._rows = read_metrics(self.path)
+            column = f"online_{self.online.config.best}" if self.online else ""
+            self._best = max((row[column] for row in self._rows if column in row), default=float("-inf"))
         self.started = trainer.strategy.broadcast(bool(self.names))
         self._since, self._samples = time.perf_counter(), 0
         self._steps = StepSizes(pl_module.objective)
@@ -57,7 +71,8 @@ class Log(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
         assert isinstance(pl_module, Pretraining)
-        if batch.micro == 0 and trainer.is_global_zero and self._due(pl_module.config, batch.step + 1):
+        config = pl_module.config
+        if batch.micro == 0 and trainer.is_global_zero and self._due(config, batch.step + 1, config.monitor_every):
             self._steps.start()
 
     def on_before_optimizer_step(
@@ -74,20 +89,21 @@ class Log(L.Callback):
             return
         self._samples += config.batch_size
         self._bar.update(self._task, completed=step)
-        due = self._due(config, step)
-        if due or step % config.log_every == 0:
-            self._write(trainer, pl_module, batch, step, due)
+        due = self._due(config, step, config.monitor_every)
+        scored = self.online is not None and self._due(config, step, self.online.config.every)
+        if due or scored or step % config.log_every == 0:
+            self._write(trainer, pl_module, batch, step, due, scored)
 
-    def _due(self, config: TrainingConfig, step: int) -> bool:
-        """Whether to measure signs of collapse after this step: at the first row, regularly, and at the last step."""
-        return not self.started or step % config.monitor_every == 0 or step == config.steps
+    def _due(self, config: TrainingConfig, step: int, every: int) -> bool:
+        """Whether to measure after this step: at the first row, every so many steps, and at the last step."""
+        return not self.started or step % every == 0 or step == config.steps
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if hasattr(self, "_bar"):
             self._bar.stop()
 
-    def _write(self, trainer: L.Trainer, module: Pretraining, batch: Batch, step: int, due: bool) -> None:
-        """due: whether to measure signs of collapse."""
+    def _write(self, trainer: L.Trainer, module: Pretraining, batch: Batch, step: int, due: bool, scored: bool) -> None:
+        """due: whether to measure signs of collapse; scored: whether to evaluate with labels."""
         terms = {name: _over_ranks(trainer, value) for name, value in module.terms.items()}
         now = time.perf_counter()
         rate = self._samples / (now - self._since)
@@ -96,9 +112,14 @@ class Log(L.Callback):
         self.started = True
         if trainer.is_global_zero:
             row |= self._steps.finish() | monitor(module.objective, batch) if due else {}
+            row |= (
+                self.online.scores(next(iter(module.objective.encoders().values()))) if scored and self.online else {}
+            )
             self._append(row)
         if due:
             self._judge(trainer, module, row)
+        if scored and self.online:
+            self._keep_best(trainer, step, row.get(f"online_{self.online.config.best}", 0.0), self.online)
         for logger in trainer.loggers:
             logger.log_metrics({name: value for name, value in row.items() if name != "step"}, step=step)
         self._bar.update(self._task, terms=f"loss {row['loss']:.4f}  {rate:.1f} samples/s")
@@ -118,6 +139,11 @@ class Log(L.Callback):
         stops, collapsed = module.config.stop_when_collapsed, verdict.collapsed
         if stops and trainer.strategy.reduce_boolean_decision(collapsed, all=False):
             raise CollapsedError(f"{self.path.parent}: stopped at step {row['step']:.0f}; {verdict}")
+
+    def _keep_best(self, trainer: L.Trainer, step: int, score: float, online: Online) -> None:
+        if trainer.strategy.broadcast(score > self._best):
+            self._best = score
+            online.keep(trainer, step)
 
     def _append(self, row: dict[str, float]) -> None:
         new, self.names = not self.names, self.names or list(row)
