@@ -13,9 +13,13 @@ from h5ad_writing import write
 
 import anyjepa
 from anyjepa.data.cells.drug_simulator import DrugSimulatorConfig, simulate_drugs
+from anyjepa.data.cells.genes import variable_genes
 from anyjepa.data.cells.simulator import CellSimulatorConfig, simulate
 from anyjepa.errors import DataWarning, InputError
+from anyjepa.perturbation.questions import questions
 from anyjepa.perturbation.scoring.result import PerturbationResult
+from anyjepa.runs.cells.inputs import screen_of
+from anyjepa.runs.cells.perturb import FILE
 
 FAST = {"perturbation.head.steps": 100, "perturbation.splits": 3, "perturbation.bootstrap": 200}
 WORDS = [word for key, value in FAST.items() for word in ("--set", f"{key}={value}")]
@@ -78,7 +82,7 @@ def test_one_command_without_a_model_says_what_can_be_trusted(folder):
     assert "unseen single perturbations:" in text
     assert "pretrained encoder: none was compared; add one with --model RUN" in text
     assert "columns: condition 'perturbation'; control: control; values: counts from X" in text
-    assert "not asked: unseen cell type: the screen has no cell_type; set cell_type=COLUMN" in text
+    assert "not asked: unseen cell type, unseen donor, unseen batch, unseen dose, unseen time" in text
     result = PerturbationResult.from_json(folder / "unseen-combinations.json")
     names = [row.name for row in result.rows]
     assert names[:3] == ["head on PCA (50)", "head on raw expression", "head on PCA (50), shuffled"]
@@ -228,6 +232,41 @@ def test_effects_without_any_order_are_not_to_be_trusted():
     assert verdict.use is None
     assert "Trust no prediction here" in str(verdict)
     assert str(answer).startswith("Verdict\nunseen single perturbations:\n  Trust no prediction here")
+
+
+def test_donors_as_in_the_raw_counts_of_kang_2018():
+    """Columns stim, ind, cell and cluster; some cells have no type. Nothing is set."""
+    parts = []
+    for donor in range(4):
+        state = np.random.default_rng(donor).normal(0, 0.2, 80)
+        response = state + np.where(np.arange(80) < 20, 1.0, 0.0)
+        parts.append(cells_of({"ctrl": state, "stim": response}, 60, donor, ind=donor, cluster=donor % 2))
+    adata = anndata.concat(parts)
+    adata.obs["stim"] = adata.obs.pop("perturbation")
+    adata.obs["cell"] = np.where(np.arange(len(adata)) % 3 > 0, "T", "B")
+    adata.obs.loc[adata.obs_names[:5], "cell"] = None
+    answer = anyjepa.perturb(adata, conditions=["stim"], settings=FAST)
+    columns = answer.screen.report["columns"]
+    assert (columns["condition"], columns["donor"], columns["cell_type"]) == ("stim", "ind", "cell")
+    assert answer.screen.report["left_out_cells"]["unlabelled"] == 5
+    assert list(answer.verdicts) == ["unseen cell type", "unseen donor"]
+    assert [c.name for c in answer.result("unseen donor").conditions] == [f"{donor}: stim" for donor in range(4)]
+    assert "5 are needed" in str(answer.verdicts["unseen donor"])  # four donors are too few for a verdict
+    assert answer.predicted.label == "donor"  # two cell types reveal nothing of a third
+    assert answer.predicted.names == tuple(f"stim in {donor}" for donor in range(4))
+
+
+def test_a_large_panel_is_reduced_on_training_cells_only():
+    singles = {f"G{i}": np.where(np.arange(80) == 79 - i, 3.0, 0.0) for i in range(6)}
+    screen = screen_of(cells_of({"control": np.zeros(80), **singles}), FILE)
+    (asked,), impossible = questions(screen, folds=6)
+    assert asked.title == "unseen single perturbations"
+    assert set(impossible) >= {"unseen combinations", "unseen dose"}
+    for effects, split in zip(asked.effects(genes=12), asked.splits, strict=True):
+        assert effects.genes == variable_genes(screen, split.train, 12)
+        assert {f"G{i}" for i in range(6)} < set(effects.genes)
+    assert len({effects.genes for effects in asked.effects(genes=12)}) > 1
+    assert sorted(name for split in asked.splits for name in split.names) == [f"G{i}" for i in range(6)]
 
 
 def test_own_features_predict_what_is_not_in_the_panel(tmp_path):

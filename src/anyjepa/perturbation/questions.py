@@ -101,12 +101,12 @@ def _singles(screen: Screen, described: Collection[str], folds: int, seed: int) 
     alone = {name for condition in screen.conditions if len(condition.names) == 1 for name in condition.names}
     if len(alone) < LEAST:
         raise InputError(f"{len(alone)} perturbations were measured alone; it takes {LEAST}")
-    known = set(described) if screen.has_amounts else {*described, *screen.genes}
-    if len(alone & known) < LEAST:
+    predictable = set(described) if screen.has_amounts else {*described, *screen.genes}
+    if len(alone & predictable) < LEAST:
         lacking = "have features" if screen.has_amounts else "are genes of the panel or have features"
-        raise InputError(f"{len(alone & known)} of {len(alone)} perturbations {lacking}; it takes {LEAST}")
+        raise InputError(f"{len(alone & predictable)} of {len(alone)} perturbations {lacking}; it takes {LEAST}")
     splits = []
-    for tested in _folds(sorted(alone & known), folds, seed, sorted(alone - known)):
+    for tested in _folds(sorted(alone & predictable), folds, seed, sorted(alone - predictable)):
         new = {i for i, c in enumerate(screen.conditions) if c.names and c.names <= tested and len(c.names) == 1}
         unused = {i for i, c in enumerate(screen.conditions) if c.names & tested} - new
         splits.append(_split(screen, new, unused, frozenset(tested), seed))

@@ -72,7 +72,7 @@ def compound_baselines(names: Sequence[str], features: Mapping[str, np.ndarray] 
 def nearest_compound(features: Mapping[str, np.ndarray], train: Effects) -> Predict:
     """Predict the change due to the most similar training compound (cosine of features), at its nearest amount."""
     there = {next(iter(one)): i for i, one in enumerate(train.perturbed) if len(one) == 1}
-    known = {name: Amount.of(name) for name in there if Amount.of(name).name in features}
+    measured = {name: Amount.of(name) for name in there if Amount.of(name).name in features}
 
     def distance(one: Amount, other: Amount) -> tuple[float, float]:
         a, b = features[one.name], features[other.name]
@@ -82,9 +82,9 @@ def nearest_compound(features: Mapping[str, np.ndarray], train: Effects) -> Pred
     def predict(perturbed: Sequence[frozenset[str]], control: np.ndarray) -> np.ndarray:
         changes = np.full(control.shape, np.nan)
         for place, one in enumerate(perturbed):
-            wanted = Amount.of(next(iter(one)))
-            if len(one) == 1 and known and wanted.name in features:
-                near = min(known, key=lambda name, wanted=wanted: distance(wanted, known[name]))
+            target = Amount.of(next(iter(one)))
+            if len(one) == 1 and measured and target.name in features:
+                near = min(measured, key=lambda name, target=target: distance(target, measured[name]))
                 changes[place] = train.change[there[near]]
         return changes
 
@@ -113,18 +113,18 @@ def curve(train: Effects) -> Predict:
     return predict
 
 
-def _on_curve(points: Mapping[Amount, np.ndarray], wanted: Amount) -> np.ndarray | None:
+def _on_curve(points: Mapping[Amount, np.ndarray], target: Amount) -> np.ndarray | None:
     for axis, other in ((0, "time"), (1, "dose")):
         same = [
             (one.logs[axis], change)
             for one, change in points.items()
-            if one.name == wanted.name and getattr(one, other) == getattr(wanted, other)
+            if one.name == target.name and getattr(one, other) == getattr(target, other)
         ]
-        if same and (wanted.dose, wanted.time)[axis] is not None:
+        if same and (target.dose, target.time)[axis] is not None:
             x, changes = zip(
                 *sorted([(0.0, np.zeros_like(same[0][1])), *same], key=lambda point: point[0]), strict=True
             )
-            right = int(np.clip(np.searchsorted(x, wanted.logs[axis]), 1, len(x) - 1))
-            share = min((wanted.logs[axis] - x[right - 1]) / max(x[right] - x[right - 1], 1e-12), 1)
+            right = int(np.clip(np.searchsorted(x, target.logs[axis]), 1, len(x) - 1))
+            share = min((target.logs[axis] - x[right - 1]) / max(x[right] - x[right - 1], 1e-12), 1)
             return changes[right - 1] + share * (changes[right] - changes[right - 1])
     return None

@@ -31,9 +31,9 @@ def volcano(source: Source, condition: str) -> Figure:
 
     source: predictions, whose vertical axis is |change| in half-widths of its interval (1: the interval ends at 0), or
     the cells of a screen (AnnData or `Screen`), whose vertical axis is the adjusted p-value of a Wilcoxon test. That
-    p-value depends on the number of cells. Cells that were drawn from a prediction are no evidence: a DataWarning says
-    so. condition: its name, for predictions in several contexts such as 'stimulated in B'. Raises InputError for an
-    unknown condition, and for a prediction without an interval.
+    p-value depends on the number of cells; for cells that were drawn from a prediction, a DataWarning says that it is
+    not evidence. condition: its name, for predictions in several contexts such as 'stimulated in B'. Raises InputError
+    for an unknown condition, and for a prediction without an interval.
     """
     if isinstance(source, PredictedConditions):
         row, prediction = _row(source.names, condition), source.prediction

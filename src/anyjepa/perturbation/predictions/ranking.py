@@ -92,7 +92,7 @@ def rank_candidates(predict: Predict, train: Effects, goal: Goal, candidates: Se
         score = goal.score(change, train.genes)
         each = score[None] if members is None else goal.score(members, train.genes)
         half, why = _half_widths(predict, predicted, goal)
-        known = [np.mean(measured[one], axis=0) if one in measured else None for one in predicted.perturbed]
+        true = [np.mean(measured[one], axis=0) if one in measured else None for one in predicted.perturbed]
         rows.append(
             DataFrame(
                 {
@@ -103,8 +103,8 @@ def rank_candidates(predict: Predict, train: Effects, goal: Goal, candidates: Se
                     "no_interval": np.array(why, object),
                     "spread": spread(each, score),
                     "effect": np.linalg.norm(change, axis=1),
-                    "measured": [one is not None for one in known],
-                    "measured_score": [np.nan if x is None else float(goal.score(x, train.genes)) for x in known],
+                    "measured": [one is not None for one in true],
+                    "measured_score": [np.nan if x is None else float(goal.score(x, train.genes)) for x in true],
                 }
             )
         )

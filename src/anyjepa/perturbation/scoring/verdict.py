@@ -129,31 +129,32 @@ def verdict(result: PerturbationResult) -> Verdict:
     against = f"{metric} {head}"
     in_l2 = f"In L2 {IN_L2[l2.outcome]}: {l2.margin}."
     if head.outcome == "unknown":
-        use, said = None, [f"No verdict: {title(first.name)} against {title(other.name)}: {against}."]
+        use, sentences = None, [f"No verdict: {title(first.name)} against {title(other.name)}: {against}."]
     elif head.outcome == "better":
-        use, said = first.name, [f"Use the {title(first.name)}: it beats {title(other.name)} ({against}).", in_l2]
+        use, sentences = first.name, [f"Use the {title(first.name)}: it beats {title(other.name)} ({against}).", in_l2]
     elif other.name in (result.baseline, NO_CHANGE):
         use = None
-        said = [
+        sentences = [
             f"Trust no prediction here: the {title(first.name)} is not better than {title(other.name)} ({against}).",
             in_l2,
         ]
     else:
-        use = other.name
         what = "the head is worse" if head.outcome == "worse" else "no clear difference to the head"
-        said = [f"Use {title(other.name)}, the simplest: {what} ({title(first.name)} and it: {against}).", in_l2]
+        pair = f"{title(first.name)} and it: {against}"
+        use, sentences = other.name, [f"Use {title(other.name)}, the simplest: {what} ({pair}).", in_l2]
     if use and not _useful(result.row(use)):
         estimate = result.row(use).metrics[HEADLINE]
-        said.insert(0, f"Trust no prediction here: {title(use)} is not clearly above the mean ({_interval(estimate)}).")
+        doubt = f"{title(use)} is not clearly above the mean ({_interval(estimate)})"
+        sentences = [f"Trust no prediction here: {doubt}."]
         use = None
     nothing = next((row for row in result.rows if row.name == NO_CHANGE), None)
     if use == first.name and nothing and (pair := contest(result, nothing)).outcome in ("worse", "no clear difference"):
-        said.insert(0, f"Trust no prediction here: no change is as good ({METRICS[HEADLINE].title} {pair}).")
+        sentences = [f"Trust no prediction here: no change is as good ({metric} {pair})."]
         use = None
-    added, said_of_encoder = _encoder(result)
+    added, about_encoder = _encoder(result)
     if use and use == first.name and use.startswith(PRETRAINED) and added in ("worse", "no clear difference"):
         use = next(row.name for row in result.rows if row.name.startswith(PCA))
-    return Verdict(use, (*said, *said_of_encoder))
+    return Verdict(use, (*sentences, *about_encoder))
 
 
 def title(name: str) -> str:
@@ -182,10 +183,10 @@ def _encoder(result: PerturbationResult) -> tuple[Outcome, tuple[str, ...]]:
     pca_first = result.rows[0] is rows[PCA]
     pair = contest(result, rows[PRETRAINED if pca_first else PCA])
     pair = pair.reversed if pca_first else pair
-    said = {
+    sentences = {
         "better": "The pretrained encoder helps",
         "worse": "The pretrained encoder does harm",
         "no clear difference": "The pretrained encoder adds nothing here",
         "unknown": "What the pretrained encoder adds is not known",
     }[pair.outcome]
-    return pair.outcome, (f"{said} ({pair.margin}).",)
+    return pair.outcome, (f"{sentences} ({pair.margin}).",)

@@ -164,7 +164,7 @@ class Answer:
             parts.append(Text("pretrained encoder: none was compared; add one with --model RUN"))
         parts += [Text(note, style="yellow") for note in self.notes]
         parts += [Text(), *(Text(line) for line in self.facts()), Text()]
-        parts += [Text(f"not asked: {title}: {why}", style="dim") for title, why in self.impossible.items()]
+        parts += [Text(line, style="dim") for line in self._not_asked()]
         for name, rows in (("Ranking", self.ranking), ("Synergy", self.synergies)):
             if rows is not None:
                 parts += [Text(), _rows(name, rows.head(TOP))]
@@ -180,6 +180,13 @@ class Answer:
                 parts.append(Text(f"and {more} more conditions; write all with -o"))
         parts += [part for one in self.questions for part in (Text(), render(one.result))]
         return Group(*parts)
+
+    def _not_asked(self) -> list[str]:
+        """Questions that the screen cannot answer; those that it has nothing of share a line."""
+        none = [title for title, why in self.impossible.items() if why.startswith(("the screen has no", "0 "))]
+        lines = [f"not asked: {title}: {why}" for title, why in self.impossible.items() if title not in none]
+        hint = "set a column with, for example, --set cell_type=COLUMN if one was not found"
+        return [*lines, *([f"not asked: {', '.join(none)}: the screen has none; {hint}"] if none else [])]
 
     def facts(self) -> list[str]:
         """How the screen was read, and what was left out."""

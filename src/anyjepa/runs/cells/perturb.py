@@ -67,7 +67,7 @@ class _Task(NamedTuple):
     screen: Screen
     model: Model | None
     run: Run | None
-    asked: list[Question]
+    chosen: list[Question]
     impossible: dict[str, str]
     notes: list[str]
     features: Features | None
@@ -114,7 +114,7 @@ def perturb(
     goal = Goal(tuple(up), tuple(down)) if up or down else None
     sets = _checked(task, conditions, goal, synergies)
     answer = Answer(task.screen, task.impossible, tuple(task.notes), level)
-    for question in task.asked:
+    for question in task.chosen:
         progress(f"evaluating: {question.title} ({len(question.splits)} splits)")
         effects, methods, baselines = _compared(task, question)
         where = task.screen.source or "the embedded screen"
@@ -159,8 +159,8 @@ def _compared(task: _Task, question: Question) -> tuple[list[Effects], dict[str,
     else:
         methods: dict[str, list[Fit]] = {CURVE: [curve]}
     if own and task.model is not None:
-        known = {frozenset(map(str, one)) if amounts else one.names: one for one in task.screen.conditions}
-        methods[OWN] = [own_predictor_of(task.model, known)]
+        by_set = {frozenset(map(str, one)) if amounts else one.names: one for one in task.screen.conditions}
+        methods[OWN] = [own_predictor_of(task.model, by_set)]
     baselines = dict(compound_baselines(names, task.features) if amounts else baselines_with(features))
     if question.splits[0].context and len({one for part in effects for one in part.perturbed}) > 1:
         baselines["same perturbation elsewhere"] = same_elsewhere
@@ -183,23 +183,23 @@ def _task(
         if isinstance(data, (str, Path)) and Path(data).is_dir():
             raise InputError(f"{data}: is a folder; pass a screen (.h5ad), and a run with --model")
         screen = screen_of(data, edited_file(FILE, edits))
-        asked, impossible = questions(screen, features or (), config.splits)
-        return _Task(screen, None, None, asked if evaluate else [], impossible, [], features, config)
+        chosen, impossible = questions(screen, features or (), config.splits)
+        return _Task(screen, None, None, chosen if evaluate else [], impossible, [], features, config)
     inputs = open_screen(model, () if data is None else data, weights, edits, "perturb")
     screen, records = inputs.model.preprocessing.fit(inputs.screen), inputs.model.loaded.records
     seen = set() if records is None else set(records.saw_ids(screen.ids))
     own = held_out(inputs.config, inputs.screen) if seen and inputs.run else None
     notes = []
     if own and not any(screen.ids[row] in seen for row in own.test):
-        asked, impossible = [Question("held out in pretraining", screen, (own,))], {}
+        chosen, impossible = [Question("held out in pretraining", screen, (own,))], {}
     else:
-        asked, impossible = questions(screen, features or (), config.splits)
+        chosen, impossible = questions(screen, features or (), config.splits)
         if seen:
             notes.append("The encoder was trained on cells of this screen, so its row is too good.")
         elif records is None:
             notes.append("The model does not say which cells it was trained on, so its row may be too good.")
-    task = _Task(screen, inputs.model, inputs.run, asked, impossible, notes, features, config)
-    return task if evaluate else task._replace(asked=[])
+    task = _Task(screen, inputs.model, inputs.run, chosen, impossible, notes, features, config)
+    return task if evaluate else task._replace(chosen=[])
 
 
 def _config(edits: Sequence[str]) -> PerturbationConfig:
@@ -259,8 +259,8 @@ def _fitted(
     train = effects_of(chosen, (), context=label, amounts=_amounts(task)).train  # type: ignore[arg-type]
     features = task.features
     if _amounts(task):
-        asked = {*perturbation_names(train), *(name for name in keep if Amount.of(name).name in (features or {}))}
-        features = None if features is None else described_amounts(sorted(asked), features)
+        described = {*perturbation_names(train), *(name for name in keep if Amount.of(name).name in (features or {}))}
+        features = None if features is None else described_amounts(sorted(described), features)
     fits = heads_after(train, task.config.components, task.config.head, HEADS, features=features)
     if _amounts(task):
         fits = [first_answer([fit, curve]) for fit in fits]
