@@ -38,6 +38,12 @@ def test_an_empty_cell_is_no_point_and_nan_is_one(tmp_path):
     assert "teacher_rank" in collapse(run)
 
 
+def test_a_step_that_is_no_count_is_left_out(tmp_path):
+    run = write(tmp_path, "step,loss\n1e308,5\n2,4\nnan,3\n-inf,2\n")
+    assert run.metrics["loss"].step.tolist() == [2]
+    assert "loss" in training(run)
+
+
 def test_values_without_a_finite_one_are_named(tmp_path):
     text = training(write(tmp_path, "step,loss\n1,nan\n2,inf\n"))
     assert "loss: none of 2 values is a finite number" in text

@@ -47,6 +47,15 @@ def test_many_records_and_labels_stay_readable(run):
     assert len(page) < 600_000
 
 
-@pytest.mark.parametrize("arrays", [{"z": np.zeros(3)}, {"z": np.zeros((0, 2))}, {"labels": np.array(["a"])}, {"q": 1}])
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"z": np.zeros(3)},
+        {"z": np.zeros((0, 2))},
+        {"labels": np.array(["a"])},
+        {"q": 1},
+        {"features": np.full((3, 4), np.nan)},
+    ],
+)
 def test_arrays_that_do_not_fit_are_named(run, arrays):
     assert "could not be drawn" in show(run, **arrays)

@@ -252,6 +252,19 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
         fit(objective(), config(steps=8), Noise(), tmp_path, resume=True, progress=False)
 
 
+@pytest.mark.parametrize("kind", ["meta", "sparse"])
+def test_a_checkpoint_whose_tensors_have_no_values_is_refused(tmp_path: Path, kind: str) -> None:
+    trained(tmp_path)
+    newest = list_checkpoints(tmp_path / "checkpoints")[-1]
+    content = torch.load(newest, weights_only=True)
+    name = next(name for name, tensor in content["state_dict"].items() if tensor.ndim == 2)
+    tensor = content["state_dict"][name]
+    content["state_dict"][name] = tensor.to("meta") if kind == "meta" else tensor.to_sparse()
+    torch.save(content, newest)
+    with pytest.raises(InputError, match=r"step-00000004\.ckpt: is a checkpoint of another training .*; delete it"):
+        fit(objective(), config(steps=8), Noise(), tmp_path, resume=True, progress=False)
+
+
 def test_module_and_data_work_in_a_trainer_of_ones_own(tmp_path: Path) -> None:
     from lightning import Trainer
 

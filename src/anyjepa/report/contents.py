@@ -152,7 +152,7 @@ def _metrics(path: Path, notes: list[str]) -> dict[str, Curve]:
         bad = len(rows) - len(whole)
         notes.append(f"metrics.csv: {bad} of {len(rows)} lines have the wrong number of cells and are skipped.")
     by_step = {_float(row.get("step", str(place))): row for place, row in enumerate(whole)}
-    steps = sorted(step for step in by_step if np.isfinite(step))
+    steps = sorted(step for step in by_step if abs(step) < 2**53)
     return {name: _curve(steps, [by_step[step][name] for step in steps]) for name in head if name != "step"}
 
 

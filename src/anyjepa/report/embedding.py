@@ -60,6 +60,8 @@ def _map(
     names = np.full(len(points), records) if labels is None else labels.astype(str)
     parts = np.full(len(points), "") if split is None else split.astype(str)
     usable = np.isfinite(points).all(1)
+    if not usable.any():
+        raise ValueError("no embedding is finite")
     shown = usable & (parts == "test") if (usable & (parts == "test")).any() else usable
     text = f"{shown.sum()} {'test ' if shown.sum() < usable.sum() else ''}{records}"
     if not usable.all():

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _START = re.compile(r"[=+\-@\t\r\n'＝＋－＠]")  # East Asian settings also accept full-width signs
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
 def guard(text: str) -> str:

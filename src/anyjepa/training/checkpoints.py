@@ -149,8 +149,8 @@ def _shapes(tensors: Mapping[str, object]) -> dict[str, object]:
 
 
 def _shape(tensor: Tensor) -> torch.Size | None:
-    """None for sparse tensors, which training never saves."""
-    return tensor.shape if tensor.layout == torch.strided else None
+    """None for tensors that training never saves: sparse, or without values."""
+    return tensor.shape if tensor.layout == torch.strided and not tensor.is_meta else None
 
 
 def _averages(states: object, name: str) -> list[torch.Size] | None:

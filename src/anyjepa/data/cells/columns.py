@@ -46,6 +46,7 @@ _USUAL: dict[
     "time": (("time", "timepoint", "hours", "timehours"),),
     "guide_share": (("grnatopfrac", "guidetopfrac", "guideshare", "topguideshare"),),
 }
+_LONGEST_NAME = 1000  # of a condition; time grows with the square of its length
 _MISSING = {"", "nan", "NaN", "None", "none", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaT"}
 _UNASSIGNED = re.compile(
     r"[\W_]+|un(assigned|determined|known|called|mapped)|ambiguous|multi(ple|plets?)|doublets?", re.IGNORECASE
@@ -128,6 +129,10 @@ def assign(
     place = f"{where}: column '{column}'"
     named = {str(name).strip() for name in config.control or ()}
     names, codes = _texts(obs, column, named, _UNASSIGNED)
+    if long := next((name for name in names if len(name) > _LONGEST_NAME), None):
+        raise InputError(
+            f"{place}: a name has {len(long):,} characters ('{long[:40]}'); at most {_LONGEST_NAME:,} are read"
+        )
     sizes = dict(zip(names, np.bincount(codes[codes >= 0], minlength=len(names)).tolist(), strict=True))
     mark = config.separator or "_"
     pieces = {piece.strip() for name in names for piece in (name, *re.split(rf"\+|{re.escape(mark)}", name))}

@@ -16,6 +16,7 @@ from anyjepa.errors import InputError, did_you_mean
 
 Name = str | bool | int | float  # YAML reads NO as false and 007 as 7
 Others = Literal["raise", "perturbation", "skip"]
+_LONGEST_VALUE = 100  # characters of a number or a truth value in YAML; longer texts may expand without end
 
 
 def resolve(control: Sequence[Name], names: Collection[str], where: str) -> set[str]:
@@ -122,6 +123,8 @@ def _same(name: str, value: Name) -> bool:
     """Whether YAML reads the name as this value."""
     import yaml
 
+    if len(name) > _LONGEST_VALUE:
+        return False
     try:
         read = yaml.safe_load(name)
     except (yaml.YAMLError, ValueError, RecursionError):

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from anyjepa.config import Config, Width, validated
 from anyjepa.data.cells.conditions import Condition, Kind, require_known
 from anyjepa.data.cells.screen import Screen
+from anyjepa.data.tables.cells import repeated
 from anyjepa.data.tables.table import open_table
 from anyjepa.errors import InputError
 
@@ -149,8 +150,8 @@ def read_features(path: Path) -> dict[str, np.ndarray]:
     values = table.numbers(rest).T
     if None in cells:
         raise InputError(f"{path}: row {cells.index(None) + 1}: column '{first}' is empty; it names the perturbations")
-    if len(set(names)) < len(names):
-        raise InputError(f"{path}: name '{next(n for n in names if names.count(n) > 1)}' occurs twice")
+    if twice := repeated(names):
+        raise InputError(f"{path}: name '{twice[0]}' occurs twice")
     if not values.size or not np.isfinite(values).all():
         raise InputError(f"{path}: every name needs finite features")
     return dict(zip(names, values, strict=True))

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from anyjepa.data.tables.cells import repeated
+
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 
 # Each limb lead as (a, b) of a*I + b*II: Einthoven's law and Goldberger's augmented leads.
@@ -32,9 +34,8 @@ def canonical_lead(name: str) -> str:
 def canonical_leads(leads: Sequence[str]) -> tuple[str, ...]:
     """Their usual spellings. Raises ValueError if a lead occurs twice, in any spelling."""
     names = tuple(map(canonical_lead, leads))
-    for lead in names:
-        if names.count(lead) > 1:
-            raise ValueError(f"lead '{lead}' occurs twice")
+    if twice := repeated(names):
+        raise ValueError(f"lead '{twice[0]}' occurs twice")
     return names
 
 

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from anyjepa.data.class_folders import Part
 from anyjepa.data.ecg.leads import canonical_lead
+from anyjepa.data.tables.cells import repeated
 from anyjepa.errors import InputError, did_you_mean
 
 FS_RANGE = (25.0, 50_000.0)
@@ -80,9 +81,8 @@ class Recording:
             )
         if not self.signal.size:
             raise InputError(f"{self.where}: the record is empty (signal of shape {self.signal.shape})")
-        if len(set(self.leads)) < len(self.leads):
-            twice = next(lead for lead in self.leads if self.leads.count(lead) > 1)
-            raise InputError(f"{self.where}: lead '{twice}' occurs more than once in {', '.join(self.leads)}")
+        if twice := repeated(self.leads):
+            raise InputError(f"{self.where}: lead '{twice[0]}' occurs more than once in {', '.join(self.leads)}")
         if (beyond := (np.abs(self.signal) > MOST_MV).any(axis=1)).any():
             lead = self.leads[int(beyond.argmax())]
             raise InputError(

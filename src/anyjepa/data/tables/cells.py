@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 MISSING = frozenset(["", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "NULL", "Null", "null", "<NA>", "NaT"])
@@ -11,7 +12,7 @@ MISSING = frozenset(["", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "NULL", "Null
 
 _SPREADSHEET_ERROR = re.compile(r"#(N/A|N/A N/A|NA|NV|N/D|ND|#+|[^\W\d_][\w/]*[!?])")  # NV, N/D: German, French
 _NUMBER = re.compile(r"-?[0-9]+([.,][0-9]+)?")
-_WHOLE_FLOAT = re.compile(r"(-?[0-9]+)[.,]00?$")  # '1.000' may mean a thousand
+_WHOLE_FLOAT = re.compile(r"(-?[0-9]+)[.,]00?")  # '1.000' may mean a thousand
 _QUOTED = re.compile(r'=?"(.*)"', re.DOTALL)  # ="007" prevents a spreadsheet from reading a number
 _INVISIBLE = dict.fromkeys([*map(ord, "\u00ad\u200b\u200e\u200f\u2060\ufeff"), *range(0x202A, 0x202F)])
 _CLEANED = '" \t\n\v\f\r\x1c\x1d\x1e\x1f'  # of ASCII
@@ -62,7 +63,13 @@ def _whole(names: Sequence[str | None]) -> Sequence[str | None]:
         return names
     if not all(_NUMBER.fullmatch(name) for name in present):
         return names
-    return [name and _WHOLE_FLOAT.sub(r"\1", name) for name in names]
+    whole = [name and _WHOLE_FLOAT.fullmatch(name) for name in names]
+    return [match[1] if match else name for match, name in zip(whole, names, strict=True)]
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    """Names that occur more than once, in the order of the first."""
+    return [name for name, count in Counter(names).items() if count > 1]
 
 
 def near_miss(names: Iterable[str], others: Iterable[str]) -> tuple[str, str] | None:

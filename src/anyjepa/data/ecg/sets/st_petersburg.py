@@ -19,7 +19,7 @@ from anyjepa.data.ecg.wfdb.records import read_wfdb
 from anyjepa.errors import InputError
 
 _RECORDS = "I[0-9][0-9].hea"
-_PERSON = re.compile(r"<age>:\s*(?P<age>\d*)\s*<sex>:\s*(?P<sex>[FM]?)\s*(<diagnoses>:?\s*(?P<diagnoses>.*))?")
+_PERSON = re.compile(r"<age>:\s*((?P<age>\d+)\s*)?<sex>:\s*(?P<sex>[FM]?)\s*(<diagnoses>:?\s*(?P<diagnoses>.*))?")
 _PATIENT = re.compile(r"patient (\d+)")
 
 
@@ -49,7 +49,7 @@ def _read(file: Path, unit: str | float | None) -> Sequence[Recording]:
         read_wfdb(file, f"st-petersburg/{file.stem}", "st-petersburg", unit),
         patient=numbered[0],
         statements=frozenset(filter(None, (statement.strip() for statement in texts))),
-        age=years(person["age"]) if person else None,
+        age=years(person["age"] or "") if person else None,
         sex=(person["sex"] or None) if person else None,
     )
     return [recording]

@@ -166,7 +166,7 @@ def _lead(channel: Dataset, path: Path) -> str:
     for coded in channel.get("ChannelSourceSequence") or ():
         if (number := _CODE.fullmatch(str(coded.get("CodeValue")))) and number[1] in _NUMBERED:
             return _NUMBERED[number[1]]
-        names = [re.sub(r"\(.*?\)", "", str(coded.get("CodeMeaning") or "")), *names]  # 'Lead I (Einthoven)'
+        names = [re.sub(r"\([^()]*\)", "", str(coded.get("CodeMeaning") or "")), *names]  # 'Lead I (Einthoven)'
     names = [canonical_lead(name) for name in names if name.strip()]
     if not names:
         raise InputError(f"{path}: a channel does not name its lead")

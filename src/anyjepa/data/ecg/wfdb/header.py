@@ -30,7 +30,7 @@ GAP = "~"
 
 _WHOLE = re.compile(r"[-+]?[0-9]{1,15}")
 _COUNT = re.compile(r"\+?[0-9]{1,15}")
-_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+_NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 # After the rate: counter frequency and base counter value, which are not used.
 _RATE = re.compile(rf"({_NUMBER.pattern})(/{_NUMBER.pattern})?(\({_NUMBER.pattern}\))?")
 _FORMAT = re.compile(r"([0-9]{1,3})(?:x([0-9]{1,6}))?(?::([0-9]{1,15}))?(?:\+([0-9]{1,15}))?")

@@ -20,6 +20,7 @@ from anyjepa.data.ecg.recording import Recording, check_rate, millivolts_per
 from anyjepa.data.ecg.wfdb.annotations import read_waves
 from anyjepa.data.ecg.wfdb.header import GAP, Header, Signal, comment_fields, read_header
 from anyjepa.data.ecg.wfdb.samples import INVALID, read_samples
+from anyjepa.data.tables.cells import repeated
 from anyjepa.errors import InputError
 from anyjepa.limits import MEMORY
 
@@ -79,8 +80,8 @@ def _read_leads(path: Path, header: Header, unit: str | float | None) -> _Leads:
         names = ", ".join(f"'{signal.lead}' in {signal.unit}" for signal in header.signals)
         raise InputError(f"{path}: has no ECG lead; its signals are {names}")
     names = [signal.lead for signal in chosen]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise InputError(f"{path}: lead '{min(twice)}' occurs more than once in {', '.join(names)}")
+    if twice := repeated(names):
+        raise InputError(f"{path}: lead '{twice[0]}' occurs more than once in {', '.join(names)}")
     if len({signal.per_frame for signal in chosen}) > 1:
         rates = ", ".join(f"'{signal.lead}' {header.fs * signal.per_frame:g} Hz" for signal in chosen)
         raise InputError(f"{path}: its leads have different sampling rates ({rates}), which is not supported")

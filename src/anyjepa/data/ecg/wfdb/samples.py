@@ -15,6 +15,7 @@ import numpy as np
 from anyjepa.data.ecg.wfdb.header import Header, Signal
 from anyjepa.data.ecg.wfdb.matlab import LEVEL_5, read_matlab
 from anyjepa.data.files import opened
+from anyjepa.data.tables.cells import repeated
 from anyjepa.errors import InputError, reason
 from anyjepa.limits import check_size
 
@@ -40,8 +41,8 @@ def read_samples(path: Path, header: Header) -> list[np.ndarray]:
     header, its checksums or its initial values.
     """
     files = [(name, list(group)) for name, group in groupby(header.signals, lambda signal: signal.file)]
-    if twice := {name for name, _ in files if [other for other, _ in files].count(name) > 1}:
-        raise InputError(f"{path}: the signals in '{min(twice)}' must be on consecutive lines")
+    if twice := repeated(name for name, _ in files):
+        raise InputError(f"{path}: the signals in '{twice[0]}' must be on consecutive lines")
     samples = [rows for name, signals in files for rows in _read_file(path, path.parent / name, header, signals)]
     if len({len(rows) // signal.per_frame for rows, signal in zip(samples, header.signals, strict=True)}) > 1:
         raise InputError(f"{path}: its signal files differ in length, and it does not declare the number of samples")
