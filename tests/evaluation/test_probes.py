@@ -11,6 +11,7 @@ from anyjepa.evaluation.probes import (
     knn_probe,
     linear_probe,
     selection_score,
+    spread,
     standardised,
 )
 from anyjepa.evaluation.splits import Split
@@ -113,3 +114,22 @@ def test_degenerate_classes_do_not_stop_a_probe():
         assert auroc(absent[split.test], scores)[:2].tolist() == [1.0, 1.0]
     only = np.ones((60, 1))
     assert np.isfinite(linear_probe(x, only, split, False, LinearProbe()).scores).all()
+
+
+def test_a_probe_reports_the_spread_that_it_scales_away():
+    x, values, split = clusters(300, 8, 3, apart=10.0)
+    squeezed = 1 + 1e-6 * x
+    for probed in (
+        linear_probe(squeezed, values, split, True, LinearProbe()),
+        knn_probe(squeezed, values, split, KnnProbe()),
+    ):
+        assert auroc(values[split.test], probed.scores).tolist() == [1.0, 1.0, 1.0]
+        assert probed.spread < 2e-5
+    assert linear_probe(x, values, split, True, LinearProbe()).spread > 0.5
+
+
+def test_spread_by_hand():
+    x = np.array([[3.0, 4.0], [3.0, 4.0], [-3.0, -4.0], [9.0, 9.0]])
+    assert spread(x, np.array([0, 1])) == 0
+    assert spread(x, np.array([0, 2])) == 1
+    assert spread(0 * x, np.array([0, 1])) == 0

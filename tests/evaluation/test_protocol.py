@@ -106,6 +106,17 @@ def test_linear_probe_beside_its_controls(encoder, samples, labels):
     )
 
 
+def test_a_collapsed_encoder_is_not_rewarded_silently(encoder, samples, labels, monkeypatch):
+    features = encoder.features
+    squeezed = lambda x, start=None: tuple(1 + 1e-3 * tokens for tokens in features(x, start))  # noqa: E731
+    healthy = evaluate({"pretrained": Candidate(encoder)}, samples, labels, EvaluationConfig(seeds=1, bootstrap=10))
+    assert not any("collapsed" in notice for notice in healthy.notices)
+    monkeypatch.setattr(encoder, "features", squeezed)
+    result = evaluate({"pretrained": Candidate(encoder)}, samples, labels, EvaluationConfig(seeds=1, bootstrap=10))
+    assert result.rows[0].spread < 1e-3 < healthy.rows[0].spread
+    assert any("pretrained: features of different" in notice and "collapsed" in notice for notice in result.notices)
+
+
 def test_random_encoders_change_with_the_seed(encoder, samples, labels):
     config = EvaluationConfig(**(FAST | {"split": Fixed()}))
     fixed = replace(labels, split=("train",) * 40 + ("validation",) * 20 + ("test",) * 30)

@@ -39,10 +39,10 @@ def diagnose(
     from anyjepa.runs.diagnose import diagnose
 
     lead_names = leads.split(",") if leads else None
-    found = diagnose(model, data or [], samples=samples, weights=weights, fs=fs, leads=lead_names, unit=unit)
+    diagnosis = diagnose(model, data or [], samples=samples, weights=weights, fs=fs, leads=lead_names, unit=unit)
     if as_json:
-        show_json(found.plain())
+        show_json(diagnosis.plain())
     else:
-        show(found)
-    if not found.healthy:
+        show(diagnosis)
+    if not diagnosis.healthy:
         raise typer.Exit(1)

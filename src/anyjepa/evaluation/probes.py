@@ -54,6 +54,7 @@ class Probed(NamedTuple):
     chosen: dict[str, float]
     head: Head | None = None
     encoder: Encoder | None = None
+    spread: float | None = None  # of the features, see `spread`
     measured: Mapping[str, Mapping[str, float]] = {}
 
 
@@ -77,7 +78,7 @@ def linear_probe(x: np.ndarray, values: np.ndarray, split: Split, exclusive: boo
         both = np.concatenate([split.train, split.validation])
         weights = fit_logistic(z[both], values[both], chosen, exclusive, config.balanced, weights)
     scores = probabilities(z[split.test], weights, exclusive)
-    return Probed(scores, validation, {"strength": chosen}, _as_head(weights, *scale))
+    return Probed(scores, validation, {"strength": chosen}, _as_head(weights, *scale), spread=spread(x, split.train))
 
 
 def _as_head(weights: np.ndarray, mean: np.ndarray, std: np.ndarray) -> Head:
@@ -107,7 +108,7 @@ def knn_probe(x: np.ndarray, values: np.ndarray, split: Split, config: KnnProbe)
         np.concatenate([votes(rows) for rows in np.array_split(part, max(1, len(part) // 1024))])
         for part in (split.test, split.validation)
     )
-    return Probed(scores, validation, {"neighbours": count})
+    return Probed(scores, validation, {"neighbours": count}, spread=spread(x, split.train))
 
 
 def standardised(x: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
@@ -119,6 +120,16 @@ def standardised(x: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, tuple[np.
     mean, std = x[rows].mean(0), x[rows].std(0)
     std = np.where(std > 1e-7 * (np.abs(mean) + 1e-30), std, np.inf)
     return (x - mean) / std, (mean, std)
+
+
+def spread(x: np.ndarray, rows: np.ndarray) -> float:
+    """Deviation of the features x (N, D) over `rows` as a share of their length, both as root mean squares.
+
+    Standardising removes it: features that differ by rounding noise only are scaled to deviation 1 as well.
+    """
+    part = x[rows].astype(np.float64)
+    length = np.sqrt(np.square(part).mean())
+    return float(np.sqrt(np.square(part - part.mean(0)).mean()) / max(length, 1e-300))
 
 
 def selection_score(values: np.ndarray, scores: np.ndarray) -> tuple[float, float]:

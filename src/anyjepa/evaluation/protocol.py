@@ -11,6 +11,7 @@ from anyjepa.data.dataset import Dataset
 from anyjepa.data.labels import LabelTable, join
 from anyjepa.data.places import PlaceLabels
 from anyjepa.data.samples import Samples, SelectedSamples
+from anyjepa.diagnostics.verdict import COLLAPSED
 from anyjepa.errors import InputError
 from anyjepa.evaluation.cache import FeatureCache
 from anyjepa.evaluation.config import EvaluationConfig
@@ -134,6 +135,11 @@ def _evaluated(
         rows.append(row)
         if name in candidates and seen.transductive is not False:
             notices.append(f"{name}: {seen}")
+        if name in candidates and row.spread is not None and row.spread < COLLAPSED:
+            notices.append(
+                f"{name}: features of different {what[0]} differ by {row.spread:.2%} of their length, so the "
+                "representation has collapsed; the probe scales up what is left, and its score may rest on noise"
+            )
     return Result(
         task=task,
         data=data or f"{len(table)} {what[0]}",

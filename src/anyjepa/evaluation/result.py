@@ -69,6 +69,9 @@ class Row(Config):
     control: bool
     weights: str = Field(description="teacher, student, random or none")
     transductive: bool | None = Field(description="whether pretraining saw test records; null: unknown")
+    spread: float | None = Field(
+        default=None, description="deviation of the features over training records, as a share of their length"
+    )
     repeats: tuple[Repeat, ...]
     metrics: dict[str, Estimate] = Field(
         description="mean, 95 % t interval over repeats, bootstrap interval over groups"
@@ -273,6 +276,8 @@ def _footnote(result: Result) -> str:
         f"Repeats: {len(result.rows[0].repeats)}. Intervals: {result.basis}; differences are paired.",
         "Classes: " + ", ".join(f"{name} {count}" for name, count in result.classes.items()),
     ]
+    if spreads := [f"{row.title} {row.spread:.2g}" for row in result.rows if row.spread is not None]:
+        lines.append("Spread of the features over records, as a share of their length: " + ", ".join(spreads))
     if result.dropped:
         lines.append("Excluded as too rare: " + ", ".join(f"{name} {count}" for name, count in result.dropped.items()))
     if result.unscored:

@@ -198,12 +198,14 @@ class Study:
             limits = (-np.inf, np.inf) if metric.endswith("_ms") else (0, 1)
             return estimate([number(value) for value in of], self.split.overlap, limits, percentiles(draws))
 
+        spreads = [one.probed.spread for one in outcomes]
         values, scores = (np.concatenate(parts) for parts in zip(*((t.values, t.scores) for t in tests), strict=True))
         row = Row(
             name=name,
             control=control,
             weights=outcomes[0].weights,
             transductive=seen.transductive,
+            spread=None if any(one is None for one in spreads) else float(np.mean(spreads)),  # type: ignore[arg-type]
             repeats=tuple(repeats),
             metrics={metric: over(metric) for metric in repeats[0].metrics},
             class_metrics={m: {label: over(m, label) for label in of} for m, of in repeats[0].class_metrics.items()},
