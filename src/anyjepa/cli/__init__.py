@@ -16,7 +16,7 @@ from anyjepa.cli.diagnosis import diagnose
 from anyjepa.cli.evaluation import evaluate, report
 from anyjepa.cli.output import echo, losing_messages
 from anyjepa.cli.recipes import recipes
-from anyjepa.cli.records import embed, predict
+from anyjepa.cli.records import embed, export, predict
 from anyjepa.cli.training import demo, pretrain
 from anyjepa.cli.weights import weights_app
 from anyjepa.errors import DataWarning, InputError
@@ -29,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, recipes, pretrain, diagnose, evaluate, embed, predict, perturb, report):
+for command in (demo, recipes, pretrain, diagnose, evaluate, embed, predict, export, perturb, report):
     app.command()(command)
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")

@@ -18,7 +18,7 @@ from anyjepa.cli.options import (
     UnitOption,
     WeightsOption,
 )
-from anyjepa.cli.output import show_written
+from anyjepa.cli.output import echo, show_written
 from anyjepa.errors import InputError
 
 _nepa_option = partial(typer.Option, rich_help_panel="NEPA models")
@@ -113,3 +113,20 @@ def embed(
         unit=unit,
     )
     show_written(output, count, skipped)
+
+
+def export(
+    model: ModelArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="File to write: .onnx or .pt2.")],
+    weights: WeightsOption = None,
+    fs: RateOption = None,
+    leads: LeadsOption = None,
+    unit: UnitOption = None,
+    imports: ImportOption = None,
+) -> None:
+    """Write a model with its preprocessing as one ONNX or torch.export graph, for use without anyjepa."""
+    from anyjepa.runs.export import export
+
+    options = {"fs": fs, "leads": leads.split(",") if leads else None, "unit": unit}
+    written = export(model, output, weights=weights, **options)
+    echo(f"model: {written}\ngolden input and output: {written.with_suffix('.golden.npz')}")

@@ -10,6 +10,7 @@ from anyjepa.config import validated
 from anyjepa.data.cells.modality import CELLS
 from anyjepa.data.dataset import Dataset, OnError
 from anyjepa.data.ecg.modality import ECG
+from anyjepa.data.graph import GraphInput
 from anyjepa.data.images.modality import IMAGES
 from anyjepa.data.modality import DataConfig, Modality, Preprocessing
 from anyjepa.data.records import Records
@@ -98,6 +99,17 @@ def prepare_arrays(preprocessing: Preprocessing, raw: Any, options: Mapping[str,
     """Raw records in memory as a model sees them. options: as for `training_arrays`. Raises InputError."""
     modality = modality_of(preprocessing)
     return modality.prepare_arrays(preprocessing, raw, **_of_modality(modality, options))
+
+
+def graph_of(preprocessing: Preprocessing, patch: int, longest: int, options: Mapping[str, Any]) -> GraphInput:
+    """The preprocessing of a model in an exported graph. Raises InputError.
+
+    patch, longest: samples of a token and of the longest input. options: as for `training_arrays`.
+    """
+    modality = modality_of(preprocessing)
+    if modality.graph is None:
+        raise InputError(f"export: models of {modality.records} cannot be exported; their modality has no graph")
+    return modality.graph(preprocessing, patch, longest, **_of_modality(modality, options))
 
 
 def _of_modality(modality: Modality, options: Mapping[str, Any]) -> dict[str, Any]:

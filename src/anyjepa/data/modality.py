@@ -11,6 +11,7 @@ import numpy as np
 
 from anyjepa.data.array_likes import as_records
 from anyjepa.data.dataset import Dataset
+from anyjepa.data.graph import GraphInput
 from anyjepa.data.samples import ArraySamples, Samples
 from anyjepa.errors import InputError
 from anyjepa.parts import Part, kinds_of
@@ -159,7 +160,8 @@ class Modality:
     evaluation_data(preprocessing, paths, config, on_error, **options) gives all records as a model sees them, with
     their labels; without paths these are the embedded data set of `config`.
     training_arrays(config, records, exclude, **options) is training_data for `Records` in memory; None: training reads
-    files only. All raise InputError for data that cannot be used.
+    files only. graph(preprocessing, patch, longest, **options) is the preprocessing for `anyjepa export`; None: models
+    cannot be exported. All raise InputError for data that cannot be used.
     """
 
     config: type[DataConfig]
@@ -169,6 +171,7 @@ class Modality:
     evaluation_data: Callable[..., Dataset]
     prepare_arrays: Callable[..., Samples] = prepare_arrays  # (preprocessing, raw, **options)
     training_arrays: Callable[..., Dataset] | None = None
+    graph: Callable[..., GraphInput] | None = None
     options: tuple[str, ...] = ()  # what files and arrays may not say of themselves, such as a rate
     inspection: Inspection | None = None
     drawing: Drawing | None = None  # how reports draw records; None: not at all

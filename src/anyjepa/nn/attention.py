@@ -15,7 +15,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, valid: Tensor | None, causal: bool, 
     On CPUs with AVX-512 the fused kernel's backward pass is slow in bfloat16, and at short lengths in float32. Plain
     products are faster there; without AVX-512 the fused kernel is.
     """
-    if q.device.type == "cpu" and AVX512 and (q.dtype == torch.bfloat16 or q.shape[-2] <= 96) and dropout == 0:
+    plain = AVX512 and q.device.type == "cpu" and not torch.compiler.is_exporting()
+    if plain and (q.dtype == torch.bfloat16 or q.shape[-2] <= 96) and dropout == 0:
         return _products(q, k, v, valid, causal)
     mask = None if valid is None else valid[:, None, None, :]
     if causal and mask is not None:

@@ -92,5 +92,5 @@ class GeneEncoder(Encoder):
             raise ValueError(f"input has shape {tuple(x.shape[1:])}, the encoder was built for {(1, *self.size)}")
         values = x[:, 0] if shown is None else x[:, 0] * shown
         tokens = self.projection(values) + self.tokens  # (B, N, D)
-        layout = Layout(len(x), self.config.tokens)
+        layout = Layout(x.shape[0], self.config.tokens)  # not len, which fixes the size of an exported batch
         return Packed(self.norm(self.transformer(layout.pack(tokens), layout)), layout)

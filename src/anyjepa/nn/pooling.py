@@ -117,7 +117,7 @@ class AttentiveBlock(nn.Module):
 def _query(query: Tensor, kv: Tensor, heads: int, valid: Tensor | None) -> Tensor:
     """query: (D,), keys and values (B, L, 2 D), valid: (B, L) -> (B, D)."""
     k, v = kv.unflatten(-1, (2, heads, -1)).permute(2, 0, 3, 1, 4)  # (B, H, L, D / H)
-    q = query.view(1, heads, 1, -1).expand(len(kv), -1, -1, -1).to(k.dtype)
+    q = query.view(1, heads, 1, -1).expand(kv.shape[0], -1, -1, -1).to(k.dtype)
     return attend(q, k, v, valid, False, 0.0).flatten(1)
 
 

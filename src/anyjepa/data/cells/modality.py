@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anyjepa.data.cells import inspection, source
+from anyjepa.data.cells import graph, inspection, source
 from anyjepa.data.cells.dataset import CellDataset
 from anyjepa.data.cells.preprocessing import CellPreprocessing
 from anyjepa.data.cells.source import CellDataConfig
@@ -13,6 +13,7 @@ CELLS = Modality(
     preprocessing=CellPreprocessing,
     dataset=CellDataset,
     training_data=source.training_data,
+    graph=graph.graph,
     training_arrays=source.training_arrays,
     evaluation_data=source.evaluation_data,
     prepare_arrays=source.prepare_arrays,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anyjepa.data.ecg import inspection, source
+from anyjepa.data.ecg import graph, inspection, source
 from anyjepa.data.ecg.config import EcgDataConfig
 from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing
@@ -15,6 +15,7 @@ ECG = Modality(
     preprocessing=EcgPreprocessing,
     dataset=EcgDataset,
     training_data=source.training_data,
+    graph=graph.graph,
     training_arrays=source.training_arrays,
     evaluation_data=source.evaluation_data,
     prepare_arrays=source.prepare_arrays,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anyjepa.data.images import inspection, source
+from anyjepa.data.images import graph, inspection, source
 from anyjepa.data.images.dataset import ImageDataset
 from anyjepa.data.images.preprocessing import ImagePreprocessing
 from anyjepa.data.images.reading import recognise
@@ -14,6 +14,7 @@ IMAGES = Modality(
     preprocessing=ImagePreprocessing,
     dataset=ImageDataset,
     training_data=source.training_data,
+    graph=graph.graph,
     training_arrays=source.training_arrays,
     evaluation_data=source.evaluation_data,
     inspection=Inspection(inspection.inspect, inspection.render, recognise),

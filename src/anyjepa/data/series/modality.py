@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from anyjepa.data.modality import Inspection, Modality, Usage
-from anyjepa.data.series import inspection, source
+from anyjepa.data.series import graph, inspection, source
 from anyjepa.data.series.dataset import SeriesDataset
 from anyjepa.data.series.preprocessing import SeriesPreprocessing
 from anyjepa.data.series.source import SeriesDataConfig
@@ -14,6 +14,7 @@ SERIES = Modality(
     preprocessing=SeriesPreprocessing,
     dataset=SeriesDataset,
     training_data=source.training_data,
+    graph=graph.graph,
     training_arrays=source.training_arrays,
     evaluation_data=source.evaluation_data,
     inspection=Inspection(inspection.inspect, render, inspection.recognise),

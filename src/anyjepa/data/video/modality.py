@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from anyjepa.data.modality import Inspection, Modality, Usage
 from anyjepa.data.summary import render
-from anyjepa.data.video import inspection, source
+from anyjepa.data.video import graph, inspection, source
 from anyjepa.data.video.dataset import VideoDataset
 from anyjepa.data.video.preprocessing import VideoPreprocessing
 from anyjepa.data.video.source import VideoDataConfig
@@ -14,6 +14,7 @@ VIDEO = Modality(
     preprocessing=VideoPreprocessing,
     dataset=VideoDataset,
     training_data=source.training_data,
+    graph=graph.graph,
     training_arrays=source.training_arrays,
     evaluation_data=source.evaluation_data,
     inspection=Inspection(inspection.inspect, render, inspection.recognise),
