@@ -80,7 +80,7 @@ def test_the_key_against_collapse_belongs_to_the_objective(settings: dict[str, o
     assert key in finding.advice
 
 
-def test_one_large_step_in_the_middle_is_remembered_and_the_first_is_not_judged() -> None:
+def test_one_large_step_in_the_middle_is_remembered_and_the_first_does_not_count() -> None:
     rows = log({})
     rows[0]["update"] = 2 * STEP
     assert judge(rows, MASKED).healthy
@@ -104,9 +104,9 @@ def test_during_training_a_fault_is_shown_only_if_it_lasts() -> None:
     assert not lasting(log(collapsed), MASKED, 10_000).findings  # within the first fifth
 
 
-def test_an_old_log_is_not_judged() -> None:
+def test_an_old_log_has_no_verdict() -> None:
     verdict = judge([{"step": 1, "loss": 0.4, "teacher_std": 0.1}], MASKED)
-    assert not verdict.judged
+    assert not verdict.measured
     assert not verdict.healthy
     assert not verdict.findings
-    assert judge([], {}).judged is False
+    assert judge([], {}).measured is False

@@ -13,7 +13,7 @@ from typing import Any
 Row = Mapping[str, float]  # one row of metrics.csv, or the signs of a model
 Settings = Mapping[str, Any]  # the recipe as nested tables
 
-WINDOW, LASTING = 5, 3  # rows whose mean is judged, and rows that must agree during training
+WINDOW, LASTING = 5, 3  # rows that are averaged, and rows that must agree during training
 COLLAPSED = 0.05  # largest spread of a complete collapse
 POSITIONAL = 0.3  # largest share of the deviation of tokens between samples, if tokens only say where they are
 NARROW = 0.1  # largest effective rank of a dimensional collapse, as a share of the dimensions
@@ -53,14 +53,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Faults, the gravest first. judged: whether there were signs to judge."""
+    """Faults, the gravest first. measured: whether there were signs to go by."""
 
     findings: tuple[Finding, ...] = ()
-    judged: bool = True
+    measured: bool = True
 
     @property
     def healthy(self) -> bool:
-        return self.judged and not self.findings
+        return self.measured and not self.findings
 
     @property
     def collapsed(self) -> bool:
@@ -68,8 +68,8 @@ class Verdict:
         return any("collapse" in finding.kind or finding.kind == "constant input" for finding in self.findings)
 
     def __str__(self) -> str:
-        if not self.judged:
-            return "there are no signs to judge"
+        if not self.measured:
+            return "no signs were measured"
         return "; also ".join(map(str, self.findings)) or "no sign of collapse or of another known fault"
 
 
@@ -78,11 +78,11 @@ def judge(rows: Sequence[Row], settings: Settings, steps: float | None = None, w
 
     settings: the recipe; missing ones make the advice less specific and skip what needs them. steps: how long the model
     of a single row was trained; None: unknown, taken as long enough.
-    window: number of newest rows whose mean is judged.
+    window: number of newest rows that are averaged.
     """
     measured = [row for row in rows if "input_std" in row]
     if not measured:
-        return Verdict(judged=False)
+        return Verdict(measured=False)
     summary = _summary(measured, window) | ({} if steps is None else {"step": steps})
     findings = []
     for rule in RULES:
@@ -100,7 +100,7 @@ def lasting(rows: Sequence[Row], settings: Settings, steps: int) -> Verdict:
     """
     measured = [row for row in rows if "input_std" in row]
     if len(measured) < LASTING or measured[-1]["step"] < steps / 5:
-        return Verdict(judged=False)
+        return Verdict(measured=False)
     verdict, earliest = judge(measured, settings, window=LASTING), measured[-LASTING]["step"]
     return Verdict(tuple(f for f in verdict.findings if f.since is not None and f.since <= earliest))
 

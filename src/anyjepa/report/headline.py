@@ -42,7 +42,7 @@ def headline(run: Contents) -> tuple[str, Html]:
 def _verdict(run: Contents) -> Html:
     """The verdict on the training, one line per fault. Logs without signs have none."""
     verdict = judge(rows_of(run.metrics), run.recipe)
-    if not verdict.judged:
+    if not verdict.measured:
         return Html()
     if verdict.healthy:
         return tag("p", tag("strong", "Verdict: "), f"{verdict}.", class_="verdict")

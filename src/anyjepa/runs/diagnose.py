@@ -89,7 +89,7 @@ def diagnose(
     leads: Sequence[str] | None = None,
     unit: str | float | None = None,
 ) -> Diagnosis:
-    """Measure signs of collapse of a run, a model folder, a Hugging Face id or a loaded model, and judge them.
+    """Measure signs of collapse of a run, a model folder, a Hugging Face id or a loaded model, and give a verdict.
 
     data: files or folders, or records in memory as for `pretrain`; without data, the embedded data set of a run's
     recipe. samples: number of records to use, evenly spaced; the others follow `embed`. Signs that need the predictor
