@@ -12,6 +12,7 @@ import json
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +25,7 @@ import torch
 from anyjepa.data.dataset import Dataset
 from anyjepa.data.modalities import training_data
 from anyjepa.data.pair import Pair
+from anyjepa.diagnostics.verdict import judge
 from anyjepa.nn.transformer import Attention
 from anyjepa.objectives.base import Objective
 from anyjepa.recipes.schema import Recipe, load_recipe
@@ -199,9 +201,9 @@ def lr_of(base: str) -> float:
 
 
 def cases() -> Iterator[Case]:
-    for seed in range(4):
-        for name, (bases, _) in FAULTS.items():
-            yield from (Case(base, name, seed) for base in bases)
+    """All short runs of seeds 0 and 1, then the long ones, then those of seeds 2 and 3."""
+    every = [Case(base, name, seed) for seed in range(4) for name, (bases, _) in FAULTS.items() for base in bases]
+    yield from sorted(every, key=lambda case: (case.seed // 2, case.steps, case.seed))
 
 
 class Spoiling:
@@ -280,5 +282,23 @@ def run(path: Path) -> None:
         print(f"{case.base} {case.fault} {case.seed}: {result['cpu_s']:.1f} CPU s", flush=True)
 
 
+def score(path: Path) -> None:
+    """How many runs of each fault are accused, on even seeds (thresholds) and on odd ones (held out)."""
+    counts: defaultdict[str, list[list[int]]] = defaultdict(lambda: [[0, 0], [0, 0]])
+    missed = []
+    for line in map(json.loads, path.read_text().splitlines()):
+        verdict = judge(line["rows"], line["settings"])
+        accused = bool(verdict.findings) or bool(line["stopped"])
+        count = counts[line["fault"]][line["seed"] % 2]
+        count[0], count[1] = count[0] + accused, count[1] + 1
+        healthy = line["fault"].startswith("healthy")
+        names = ", ".join(finding.kind for finding in verdict.findings)
+        missed += [f"{line['base']}, {line['fault']}, seed {line['seed']}: {names}"] if accused == healthy else []
+    print("| planted | accused, even seeds | accused, held out |\n|---|---|---|")
+    for name, (even, odd) in counts.items():
+        print(f"| {name} | {even[0]} of {even[1]} | {odd[0]} of {odd[1]} |")
+    print("wrong:", *missed, sep="\n  ")
+
+
 if __name__ == "__main__":
-    run(Path(sys.argv[2]))
+    {"run": run, "score": score}[sys.argv[1]](Path(sys.argv[2]))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from anyjepa.masks.base import Masks, MaskSampler
     from anyjepa.objectives.regularisers import Regulariser
     from anyjepa.runs.cells.perturb import perturb
+    from anyjepa.runs.compare import compare
     from anyjepa.runs.diagnose import diagnose
     from anyjepa.runs.embed import embed
     from anyjepa.runs.evaluate import evaluate
@@ -54,6 +55,7 @@ __all__ = [
     "Regulariser",
     "Series",
     "add_modality",
+    "compare",
     "diagnose",
     "embed",
     "evaluate",
@@ -81,6 +83,7 @@ _HOMES = {
     "Regulariser": "anyjepa.objectives.regularisers",
     "Series": "anyjepa.data.series.record",
     "add_modality": "anyjepa.data.modalities",
+    "compare": "anyjepa.runs.compare",
     "diagnose": "anyjepa.runs.diagnose",
     "embed": "anyjepa.runs.embed",
     "evaluate": "anyjepa.runs.evaluate",

@@ -11,6 +11,7 @@ import typer
 
 import anyjepa
 from anyjepa.cli.cells import perturb
+from anyjepa.cli.comparison import compare
 from anyjepa.cli.data import data_app
 from anyjepa.cli.diagnosis import diagnose
 from anyjepa.cli.evaluation import evaluate, report
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, recipes, pretrain, diagnose, evaluate, embed, predict, export, perturb, report):
+for command in (demo, recipes, pretrain, diagnose, evaluate, compare, embed, predict, export, perturb, report):
     app.command()(command)
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
