@@ -25,7 +25,7 @@ import torch
 from anyjepa.data.dataset import Dataset
 from anyjepa.data.modalities import training_data
 from anyjepa.data.pair import Pair
-from anyjepa.diagnostics.verdict import judge
+from anyjepa.diagnostics.verdict import verdict_of
 from anyjepa.nn.transformer import Attention
 from anyjepa.objectives.base import Objective
 from anyjepa.recipes.schema import Recipe, load_recipe
@@ -287,7 +287,7 @@ def score(path: Path) -> None:
     counts: defaultdict[str, list[list[int]]] = defaultdict(lambda: [[0, 0], [0, 0]])
     missed = []
     for line in map(json.loads, path.read_text().splitlines()):
-        verdict = judge(line["rows"], line["settings"])
+        verdict = verdict_of(line["rows"], line["settings"])
         accused = bool(verdict.findings) or bool(line["stopped"])
         count = counts[line["fault"]][line["seed"] % 2]
         count[0], count[1] = count[0] + accused, count[1] + 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from anyjepa.diagnostics.verdict import COLLAPSED, STEP, judge, lasting
+from anyjepa.diagnostics.verdict import COLLAPSED, STEP, lasting, verdict_of
 
 HEALTHY = {
     "loss": 0.4, "momentum": 0.996, "teacher_spread": 0.8, "teacher_between": 0.9, "teacher_token_rank": 30.0,
@@ -41,7 +41,7 @@ def log(changes: dict[str, float], since: int = 0) -> list[dict[str, float]]:
 
 
 def test_a_healthy_log_is_not_accused() -> None:
-    verdict = judge(log({}), MASKED)
+    verdict = verdict_of(log({}), MASKED)
     assert verdict.healthy
     assert not verdict.collapsed
     assert str(verdict) == "no sign of collapse or of another known fault"
@@ -49,17 +49,17 @@ def test_a_healthy_log_is_not_accused() -> None:
 
 @pytest.mark.parametrize("kind", FAULTS)
 def test_one_fault_is_named_alone(kind: str) -> None:
-    verdict = judge(log(FAULTS[kind]), MASKED)
+    verdict = verdict_of(log(FAULTS[kind]), MASKED)
     assert [finding.kind for finding in verdict.findings] == [kind]
     assert not verdict.healthy
     assert verdict.collapsed == ("collapse" in kind or kind == "constant input")
-    single = judge([HEALTHY | FAULTS[kind]], MASKED)  # without steps, as from `diagnose`
+    single = verdict_of([HEALTHY | FAULTS[kind]], MASKED)  # without steps, as from `diagnose`
     assert [finding.kind for finding in single.findings] == [kind]
     assert single.findings[0].since is None
 
 
 def test_the_words_give_step_evidence_and_key() -> None:
-    text = str(judge(log({"teacher_token_rank": 4.0}, since=3), MASKED))
+    text = str(verdict_of(log({"teacher_token_rank": 4.0}, since=3), MASKED))
     assert text.startswith("dimensional collapse since step 300: effective rank 4.0 of 64 (teacher); ")
     assert "training.optimiser.lr" in text
     assert "objective.target.momentum" in text
@@ -76,24 +76,24 @@ def test_the_words_give_step_evidence_and_key() -> None:
     ],
 )
 def test_the_key_against_collapse_belongs_to_the_objective(settings: dict[str, object], key: str) -> None:
-    (finding,) = judge(log({"teacher_spread": COLLAPSED / 2}), {"objective": settings}).findings
+    (finding,) = verdict_of(log({"teacher_spread": COLLAPSED / 2}), {"objective": settings}).findings
     assert key in finding.advice
 
 
 def test_one_large_step_in_the_middle_is_remembered_and_the_first_does_not_count() -> None:
     rows = log({})
     rows[0]["update"] = 2 * STEP
-    assert judge(rows, MASKED).healthy
+    assert verdict_of(rows, MASKED).healthy
     rows[8]["update"] = 2 * STEP
-    assert [finding.kind for finding in judge(rows, MASKED).findings] == ["unstable steps"]
+    assert [finding.kind for finding in verdict_of(rows, MASKED).findings] == ["unstable steps"]
 
 
 def test_predictions_may_ignore_the_input_early_in_training() -> None:
     early = [row for row in log(FAULTS["input ignored"]) if row["step"] < 500]
-    assert judge(early, MASKED).healthy
+    assert verdict_of(early, MASKED).healthy
     row = HEALTHY | FAULTS["input ignored"]
-    assert judge([row], MASKED, steps=100).healthy
-    assert not judge([row], MASKED, steps=1000).healthy
+    assert verdict_of([row], MASKED, steps=100).healthy
+    assert not verdict_of([row], MASKED, steps=1000).healthy
 
 
 def test_during_training_a_fault_is_shown_only_if_it_lasts() -> None:
@@ -105,8 +105,8 @@ def test_during_training_a_fault_is_shown_only_if_it_lasts() -> None:
 
 
 def test_an_old_log_has_no_verdict() -> None:
-    verdict = judge([{"step": 1, "loss": 0.4, "teacher_std": 0.1}], MASKED)
+    verdict = verdict_of([{"step": 1, "loss": 0.4, "teacher_std": 0.1}], MASKED)
     assert not verdict.measured
     assert not verdict.healthy
     assert not verdict.findings
-    assert judge([], {}).measured is False
+    assert verdict_of([], {}).measured is False

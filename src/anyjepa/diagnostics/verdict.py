@@ -13,7 +13,7 @@ from typing import Any
 Row = Mapping[str, float]  # one row of metrics.csv, or the signs of a model
 Settings = Mapping[str, Any]  # the recipe as nested tables
 
-WINDOW, LASTING = 5, 3  # rows that are averaged, and rows that must agree during training
+WINDOW, LASTING = 5, 3  # rows whose mean counts, and rows that must agree during training
 COLLAPSED = 0.05  # largest spread of a complete collapse
 POSITIONAL = 0.3  # largest share of the deviation of tokens between samples, if tokens only say where they are
 NARROW = 0.1  # largest effective rank of a dimensional collapse, as a share of the dimensions
@@ -53,7 +53,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Faults, the gravest first. measured: whether there were signs to go by."""
+    """Faults, the gravest first. measured: whether there were signs."""
 
     findings: tuple[Finding, ...] = ()
     measured: bool = True
@@ -73,12 +73,12 @@ class Verdict:
         return "; also ".join(map(str, self.findings)) or "no sign of collapse or of another known fault"
 
 
-def judge(rows: Sequence[Row], settings: Settings, steps: float | None = None, window: int = WINDOW) -> Verdict:
+def verdict_of(rows: Sequence[Row], settings: Settings, steps: float | None = None, window: int = WINDOW) -> Verdict:
     """The verdict on the measured rows of a log in their order, or on a single row of signs.
 
     settings: the recipe; missing ones make the advice less specific and skip what needs them. steps: how long the model
     of a single row was trained; None: unknown, taken as long enough.
-    window: number of newest rows that are averaged.
+    window: number of newest rows whose mean counts.
     """
     measured = [row for row in rows if "input_std" in row]
     if not measured:
@@ -101,7 +101,7 @@ def lasting(rows: Sequence[Row], settings: Settings, steps: int) -> Verdict:
     measured = [row for row in rows if "input_std" in row]
     if len(measured) < LASTING or measured[-1]["step"] < steps / 5:
         return Verdict(measured=False)
-    verdict, earliest = judge(measured, settings, window=LASTING), measured[-LASTING]["step"]
+    verdict, earliest = verdict_of(measured, settings, window=LASTING), measured[-LASTING]["step"]
     return Verdict(tuple(f for f in verdict.findings if f.since is not None and f.since <= earliest))
 
 

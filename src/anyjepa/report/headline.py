@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from anyjepa.diagnostics.verdict import judge
+from anyjepa.diagnostics.verdict import verdict_of
 from anyjepa.evaluation.proteins.result import ProteinResult
 from anyjepa.evaluation.result import Result
 from anyjepa.perturbation.scoring.result import PerturbationResult
@@ -41,7 +41,7 @@ def headline(run: Contents) -> tuple[str, Html]:
 
 def _verdict(run: Contents) -> Html:
     """The verdict on the training, one line per fault. Logs without signs have none."""
-    verdict = judge(rows_of(run.metrics), run.recipe)
+    verdict = verdict_of(rows_of(run.metrics), run.recipe)
     if not verdict.measured:
         return Html()
     if verdict.healthy:

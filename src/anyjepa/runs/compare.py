@@ -96,9 +96,9 @@ def _scores(runs: Sequence[Run]) -> tuple[Score, ...]:
     results = [{path.stem: Result.from_json(path) for path in sorted(run.results.glob("*.json"))} for run in runs]
     scores = []
     for name in dict.fromkeys(name for of_run in results for name in of_run):
-        found = [of_run.get(name) for of_run in results]
-        estimates = tuple(None if r is None else r.metric(r.rows[0], "macro_auroc") for r in found)
-        differences = tuple(_difference(result, found[0]) for result in found[1:])
+        evaluated = [of_run.get(name) for of_run in results]
+        estimates = tuple(None if r is None else r.metric(r.rows[0], "macro_auroc") for r in evaluated)
+        differences = tuple(_difference(result, evaluated[0]) for result in evaluated[1:])
         scores.append(Score(name, estimates, (None, *differences)))
     return tuple(scores)
 

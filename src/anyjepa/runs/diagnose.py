@@ -26,7 +26,7 @@ from anyjepa.diagnostics.inputs import input_signs
 from anyjepa.diagnostics.prediction import cosine
 from anyjepa.diagnostics.signs import sign_of
 from anyjepa.diagnostics.spectrum import lidar
-from anyjepa.diagnostics.verdict import Verdict, judge
+from anyjepa.diagnostics.verdict import Verdict, verdict_of
 from anyjepa.errors import DataWarning, InputError
 from anyjepa.masks.base import Masks
 from anyjepa.nn.encoder import Encoder
@@ -111,7 +111,7 @@ def diagnose(
     settings = {"objective": loaded.loaded.config.objective.model_dump(mode="json")}
     training = None if run is None else training_verdict(run)
     return Diagnosis(
-        str(run.folder if run else loaded.loaded.folder), len(x), signs, judge([signs], settings), training
+        str(run.folder if run else loaded.loaded.folder), len(x), signs, verdict_of([signs], settings), training
     )
 
 

@@ -117,7 +117,7 @@ class Log(L.Callback):
             )
             self._append(row)
         if due:
-            self._judge(trainer, module, row)
+            self._show_faults(trainer, module, row)
         if scored and self.online:
             self._keep_best(trainer, step, row.get(f"online_{self.online.config.best}", 0.0), self.online)
         for logger in trainer.loggers:
@@ -125,7 +125,7 @@ class Log(L.Callback):
         self._bar.update(self._task, terms=f"loss {row['loss']:.4f}  {rate:.1f} samples/s")
         self._since, self._samples = time.perf_counter(), 0
 
-    def _judge(self, trainer: L.Trainer, module: Pretraining, row: dict[str, float]) -> None:
+    def _show_faults(self, trainer: L.Trainer, module: Pretraining, row: dict[str, float]) -> None:
         """Show each fault once, when it has lasted. Raises CollapsedError on every rank if the settings say so."""
         self._rows.append(row)
         settings = {"objective": module.objective.config.model_dump(mode="json")}
