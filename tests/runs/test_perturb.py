@@ -16,7 +16,7 @@ from anyjepa.data.cells.drug_simulator import DrugSimulatorConfig, simulate_drug
 from anyjepa.data.cells.genes import variable_genes
 from anyjepa.data.cells.simulator import CellSimulatorConfig, simulate
 from anyjepa.errors import DataWarning, InputError
-from anyjepa.perturbation.questions import questions
+from anyjepa.perturbation.questions import questions, usable_genes
 from anyjepa.perturbation.scoring.result import PerturbationResult
 from anyjepa.runs.cells.inputs import screen_of
 from anyjepa.runs.cells.perturb import FILE
@@ -332,6 +332,11 @@ def test_a_model_joins_as_one_more_row(cli, file, tmp_path):
     assert "the model's own predictor" not in names  # two steps of hidden genes: it never saw a pair
     assert "pretrained encoder" in str(answer.verdicts["held out in pretraining"])
     assert "none was compared" not in str(answer)
+
+
+@pytest.mark.parametrize(("cells", "genes"), [(100, 6000), (22_369, 6000), (100_000, 1342), (10**6, 1000), (0, 6000)])
+def test_many_cells_leave_room_for_fewer_genes(cells, genes):
+    assert usable_genes(cells) == genes
 
 
 @pytest.mark.realdata

@@ -19,8 +19,8 @@ from anyjepa.randomness import generator
 LEAST = 3  # perturbations, combinations, or doses that a question needs
 CELLS = 10  # fewest cells of a condition in a context, and of its controls
 CONTEXTS = 20  # most contexts of a kind
-GENES = 6000
-"""Largest panel that is used whole; of a larger one all perturbed genes, and the most variable over training cells."""
+MOST_GENES, LEAST_GENES, VALUES = 6000, 1000, 2**27
+"""Largest panel that is used whole, and the values (cells x genes) above which fewer genes are used, down to 1,000."""
 
 
 class Question(NamedTuple):
@@ -32,8 +32,11 @@ class Question(NamedTuple):
     context: Label | None = None
     axis: str | None = None  # 'dose' or 'time', if this is what is new
 
-    def effects(self, genes: int = GENES) -> list[Effects]:
-        """Measured effects under every split, with at most so many genes (and all perturbed ones)."""
+    def effects(self, genes: int = MOST_GENES) -> list[Effects]:
+        """Measured effects under every split, with at most so many genes (and all perturbed ones).
+
+        Of a larger panel, the most variable genes over training cells are used.
+        """
         perturbations = {str(condition) for condition in self.screen.conditions[1:]}
         by_context = self.context is not None and len(perturbations) < len(self.splits)
         return [
@@ -47,7 +50,12 @@ class Question(NamedTuple):
         ]
 
 
-def panel(screen: Screen, cells: np.ndarray, genes: int = GENES, keep: Collection[str] = ()) -> Screen:
+def usable_genes(cells: int) -> int:
+    """The largest panel for a screen of so many cells, whose values are in memory a few times as float64."""
+    return max(LEAST_GENES, min(MOST_GENES, VALUES // max(cells, 1)))
+
+
+def panel(screen: Screen, cells: np.ndarray, genes: int, keep: Collection[str] = ()) -> Screen:
     """The screen with its perturbed genes and the most variable ones over these cells, up to a number, and `keep`."""
     if len(screen.genes) <= genes:
         return screen

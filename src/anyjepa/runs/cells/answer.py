@@ -16,7 +16,6 @@ from anyjepa.perturbation.predictions.counts import Noise, sample_cells
 from anyjepa.perturbation.predictions.export import cells_to_anndata, to_anndata
 from anyjepa.perturbation.predictions.pictures import predicted_against_measured, volcano
 from anyjepa.perturbation.predictions.predict import PredictedConditions, table
-from anyjepa.perturbation.questions import GENES
 from anyjepa.perturbation.scoring.result import PerturbationResult, render
 from anyjepa.perturbation.scoring.verdict import Verdict
 from anyjepa.runs.embed import write_table
@@ -52,6 +51,8 @@ class Answer:
     notes: tuple[str, ...]
     level: float
     """Coverage of the intervals of predictions."""
+    most_genes: int
+    """Of a panel with more genes, the perturbed and the most variable ones are used."""
     questions: list[Evaluated] = field(default_factory=list)
     predicted: PredictedConditions | None = None
     ranking: DataFrame | None = None
@@ -206,8 +207,8 @@ class Answer:
             if few := list(report["left_out_conditions"]):
                 left.append(f"conditions {', '.join(few[:5])}{' and others' if len(few) > 5 else ''} by too few cells")
             lines.append(f"left out: {'; '.join(left) or 'nothing'} (change with --set quality.NAME=VALUE)")
-        if genes > GENES:
-            lines.append(f"used genes: all perturbed ones, and the {GENES:,} most variable over training cells")
+        if self.most_genes < genes:
+            lines.append(f"genes used: all perturbed ones, and the most variable up to {self.most_genes:,}")
         return lines
 
 

@@ -33,7 +33,7 @@ from anyjepa.perturbation.predictions.predict import (
 )
 from anyjepa.perturbation.predictions.ranking import Goal, rank_candidates
 from anyjepa.perturbation.predictions.synergy import NO_PAIR, synergy
-from anyjepa.perturbation.questions import GENES, Question, panel, questions, unseen_context
+from anyjepa.perturbation.questions import Question, panel, questions, unseen_context, usable_genes
 from anyjepa.perturbation.scoring.baselines import require_features, same_elsewhere
 from anyjepa.perturbation.scoring.effects import Effects, Fit
 from anyjepa.perturbation.scoring.evaluate import evaluate_methods
@@ -76,7 +76,7 @@ class _Task(NamedTuple):
     @property
     def most_genes(self) -> int:
         """Largest panel; a model has chosen its genes."""
-        return GENES if self.model is None else len(self.screen.genes)
+        return usable_genes(len(self.screen)) if self.model is None else len(self.screen.genes)
 
 
 @torch_defaults()
@@ -113,7 +113,7 @@ def perturb(
     task = _task(data, model, edits, weights, _features(features), evaluate)
     goal = Goal(tuple(up), tuple(down)) if up or down else None
     sets = _checked(task, conditions, goal, synergies)
-    answer = Answer(task.screen, task.impossible, tuple(task.notes), level)
+    answer = Answer(task.screen, task.impossible, tuple(task.notes), level, task.most_genes)
     for question in task.chosen:
         progress(f"evaluating: {question.title} ({len(question.splits)} splits)")
         effects, methods, baselines = _compared(task, question)
