@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import anndata
@@ -79,6 +81,7 @@ def folder(cli, file, tmp_path_factory) -> Path:
 def test_one_command_without_a_model_says_what_can_be_trusted(folder):
     text = (folder / "answer.txt").read_text()
     assert text.startswith("Verdict\nunseen combinations:\n")
+    text = " ".join(text.split())
     assert "unseen single perturbations:" in text
     assert "pretrained encoder: none was compared; add one with --model RUN" in text
     assert "columns: condition 'perturbation'; control: control; values: counts from X" in text
@@ -341,12 +344,19 @@ def test_many_cells_leave_room_for_fewer_genes(cells, genes):
 
 @pytest.mark.realdata
 @pytest.mark.long
-def test_kang_2018_by_command(cli, test_data):
-    """The table of benchmarks/kang.py, and a row for each cell type."""
-    done = cli("perturb", test_data / "kang2018" / "scgen_valid.h5ad", "--condition", "stimulated")
+@pytest.mark.parametrize(
+    ("page", "file"), [("kang", "kang2018/scgen_valid.h5ad"), ("papalexi", "papalexi2021/papalexi2021.h5ad")]
+)
+def test_a_tutorial_shows_what_its_command_prints(cli, test_data, tmp_path, monkeypatch, page, file):
+    """Every word, and numbers to two digits."""
+    shutil.copy(test_data / file, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    blocks = (Path(__file__).parents[2] / f"docs/cells-{page}.md").read_text().split("```")
+    command, shown = blocks[1].strip().splitlines()[0], " ".join(blocks[3].split())
+    done = cli(*command.split()[1:])
     assert done.code == 0, done.err
-    assert "Use the head on principal components" in done.out
-    assert "stimulated in CD14+Mono" in done.out
+    rounded = [re.sub(r"\d+\.\d+", lambda number: f"{float(number[0]):.2f}", text) for text in (shown, done.out)]
+    assert rounded[0] in " ".join(rounded[1].split())
 
 
 def test_json_of_a_question_can_be_read_again(folder):

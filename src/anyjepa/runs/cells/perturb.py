@@ -188,7 +188,8 @@ def _task(
     inputs = open_screen(model, () if data is None else data, weights, edits, "perturb")
     screen, records = inputs.model.preprocessing.fit(inputs.screen), inputs.model.loaded.records
     seen = set() if records is None else set(records.saw_ids(screen.ids))
-    own = held_out(inputs.config, inputs.screen) if seen and inputs.run else None
+    splittable = bool(seen) and inputs.run is not None and len(inputs.screen.conditions) > 1
+    own = held_out(inputs.config, inputs.screen) if splittable else None
     notes = []
     if own and not any(screen.ids[row] in seen for row in own.test):
         chosen, impossible = [Question("held out in pretraining", screen, (own,))], {}
