@@ -30,19 +30,19 @@ if TYPE_CHECKING:
     from anyjepa.runs.compare import compare
     from anyjepa.runs.diagnose import diagnose
     from anyjepa.runs.embed import embed
+    from anyjepa.runs.embedder import JepaEmbedder
     from anyjepa.runs.evaluate import evaluate
     from anyjepa.runs.fit import fit
     from anyjepa.runs.labelled import LabelFile
     from anyjepa.runs.model import Model, load
     from anyjepa.runs.pretrain import pretrain
-    from anyjepa.runs.transformer import EmbeddingTransformer
 
 __all__ = [
     "ArrayDataset",
     "DataConfig",
     "DataWarning",
-    "EmbeddingTransformer",
     "InputError",
+    "JepaEmbedder",
     "LabelFile",
     "LabelTable",
     "MaskSampler",
@@ -69,7 +69,7 @@ _HOMES = {
     "ArrayDataset": "anyjepa.data.dataset",
     "DataConfig": "anyjepa.data.modality",
     "DataWarning": "anyjepa.errors",
-    "EmbeddingTransformer": "anyjepa.runs.transformer",
+    "JepaEmbedder": "anyjepa.runs.embedder",
     "InputError": "anyjepa.errors",
     "LabelFile": "anyjepa.runs.labelled",
     "LabelTable": "anyjepa.data.labels",

@@ -166,32 +166,6 @@ def test_fit_takes_arrays_in_one_call(tiny_recipe, signals, tmp_path):
     np.testing.assert_allclose(model.preprocessing.mean, signals[:, :2].mean((0, 2)), atol=1e-6)
 
 
-def test_transformer_in_a_pipeline(tiny_run, signals):
-    from sklearn.base import clone
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-
-    transformer = anyjepa.EmbeddingTransformer(str(tiny_run), fs=100)
-    assert clone(transformer).get_params() == {"model": str(tiny_run), "fs": 100, "leads": None, "unit": "mV"}
-    pipeline = make_pipeline(transformer, LogisticRegression())
-    labels = np.array([0, 1] * 3)
-    assert pipeline.fit(signals, labels).predict(signals).shape == (6,)
-    assert clone(transformer).fit_transform(signals).shape == (6, 16)
-    assert pipeline.set_params(embeddingtransformer__unit="V")
-
-
-def test_transformer_names_its_columns(tiny_run, signals):
-    from sklearn.exceptions import NotFittedError
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    transformer = anyjepa.EmbeddingTransformer(tiny_run, fs=100, leads=np.array(LEADS))
-    with pytest.raises(NotFittedError):
-        transformer.transform(signals)
-    table = make_pipeline(transformer, StandardScaler()).set_output(transform="pandas").fit_transform(signals)
-    assert (table.shape, [*table.columns[:2]]) == ((6, 16), ["z0", "z1"])
-
-
 # --- what programs around it do
 
 
