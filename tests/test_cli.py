@@ -663,7 +663,7 @@ def test_from_real_files_to_a_report(cli, tiny_recipe, test_data, tmp_path):
     assert "warning: 200 records: all leads span the same range" in done.err
     done = cli("evaluate", run)
     assert (
-        f"warning: pretrained on {ludb}, but evaluated on the recipe's embedded data; pass others with --data"
+        f"warning: pretrained on {ludb}, but evaluated on the simulated data of the recipe; pass others with --data"
         in done.err
     )
     done = cli("evaluate", run / "model", "--data", ludb, "--unit", "uV")

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import anyjepa
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
+from anyjepa.data.records import Records
 
 RNG = np.random.default_rng(0)
 N = 24
@@ -69,6 +70,11 @@ def test_a_data_set_of_pytorch_is_read_into_memory_with_its_labels(tmp_path: Pat
     of_array = anyjepa.evaluate(run, IMAGES, labels=np.arange(N) % 2, **FAST)
     assert of_set.rows == of_array.rows
     np.testing.assert_array_equal(anyjepa.embed(run, pairs), anyjepa.embed(run, IMAGES))
+
+
+def test_booleans_are_classes() -> None:
+    labels = Records.of(IMAGES[:2], labels=np.array([True, False])).labels
+    assert labels == Records.of(IMAGES[:2], labels=[True, False]).labels == ("True", "False")
 
 
 def test_images_of_different_sizes_are_a_list(tmp_path: Path) -> None:

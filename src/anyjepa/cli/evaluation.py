@@ -52,7 +52,7 @@ ProtocolOption = Annotated[
     str,
     _protocol_option(
         metavar="NAME",
-        help="What to train on the labels: linear, knn, attentive, finetune, supervised, dense (single tokens), or a "
+        help="How labels are used: linear, knn, attentive, finetune, supervised, dense (single tokens), or a "
         "published protocol (see 'anyjepa recipes'). For cells: perturbation or proteins.",
     ),
 ]
@@ -62,7 +62,12 @@ LowShotOption = Annotated[
         metavar="N", help="Train on N labels per class (1, 2, 5, ...; dense: N patients), or on a share below 1."
     ),
 ]
-SeedsOption = Annotated[int | None, _protocol_option(metavar="N", help="Number of repeats.")]
+SeedsOption = Annotated[
+    int | None,
+    _protocol_option(
+        metavar="N", help="Number of repeats, each with other random numbers. Default: that of the recipe."
+    ),
+]
 FoldsOption = Annotated[
     int | None,
     _protocol_option(

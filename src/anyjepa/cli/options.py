@@ -82,7 +82,9 @@ GroupOption = Annotated[
 ]
 SplitByOption = Annotated[
     Literal["group", "record"],
-    label_option(metavar="NAME", help="group, or record to accept labels without groups."),
+    label_option(
+        metavar="NAME", help="What a split keeps together: group (needs groups), or record (each on its own)."
+    ),
 ]
 
 _ecg_option = partial(typer.Option, rich_help_panel="ECG files")

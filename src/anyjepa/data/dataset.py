@@ -18,7 +18,7 @@ from anyjepa.errors import DataWarning, InputError, did_you_mean
 OnError = Literal["raise", "skip"]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Dataset(ABC):
     """Map-style: `dataset[i]` is record i as the encoder sees it, whole; `crops` draws parts of records."""
 
@@ -39,6 +39,10 @@ class Dataset(ABC):
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def __repr__(self) -> str:
+        tasks = f", tasks {', '.join(self.tasks)}" if self.tasks else ""
+        return f"{type(self).__name__}({len(self)} {self.what[0]}{tasks})"
 
     @abstractmethod
     def __getitem__(self, index: int) -> np.ndarray:
@@ -109,7 +113,7 @@ def warn_of_skipped(skipped: Mapping[str, str]) -> None:
         warnings.warn(f"skipped {number}; the first: {next(iter(skipped.values()))}", DataWarning, stacklevel=3)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class ArrayDataset(Dataset):
     """Prepared records in memory. Every crop is a whole record, so training needs records of one size."""
 

@@ -27,7 +27,9 @@ def training_rows(
 
 
 def check_excluded(exclude: Sequence[str], ids: Sequence[str]) -> None:
-    """InputError for an id to exclude that is not there."""
+    """InputError for an id to exclude that is not there, and if none would be left."""
     if missing := sorted(set(exclude) - set(ids)):
         hint = did_you_mean(missing[0], ids[:1000]) if len(missing) == 1 else ""
         raise InputError(f"records to exclude are not in the data: {', '.join(missing[:5])}{hint}")
+    if exclude and set(ids) <= set(exclude):
+        raise InputError(f"all {len(ids)} records are excluded; none is left to train on")

@@ -51,7 +51,8 @@ class Exposure:
             )
         if self.seen:
             return (
-                f"TRANSDUCTIVE: pretraining saw {self.seen} of {self.tested} test records or their groups, unlabelled"
+                f"TRANSDUCTIVE: pretraining saw {self.seen} of {self.tested} test records or their groups, unlabelled; "
+                "on new ones the score may be lower (pretrain --hold-out keeps some for testing)"
             )
         return f"pretraining saw none of {self.tested} test records or their groups"
 

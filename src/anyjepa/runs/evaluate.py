@@ -63,7 +63,7 @@ def evaluate(
 
     The result of a run is saved as `results/<name>.json`, by default with a different name for different settings.
 
-    data: files or folders, or records in memory as for `pretrain`; without data, a run is evaluated on the embedded
+    data: files or folders, or records in memory as for `pretrain`; without data, a run is evaluated on the simulated
     data set of its recipe, where training and test patients differ. A run that held records out is tested on these,
     unless the labels have a split or `folds` is set. protocol: linear, knn, attentive, finetune, supervised, dense, or
     the name of a published one (`anyjepa recipes` lists them). task: a task of the data. labels: the class of each

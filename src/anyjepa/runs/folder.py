@@ -29,6 +29,9 @@ class Run:
     folder: Path
     recipe: Recipe
 
+    def __repr__(self) -> str:
+        return f"Run('{self.folder}', recipe {self.recipe.name})"
+
     @property
     def model(self) -> Path:
         return self.folder / "model"
@@ -116,14 +119,28 @@ def new_run(recipe: Recipe, output: Path | None) -> Run:
 
 
 def check_unused(folder: Path) -> None:
-    """Raise InputError if a folder contains more than a run that was killed before it began."""
-    if folder.is_dir() and not all(_of_no_run(entry) for entry in folder.iterdir()):
-        raise InputError(f"{folder}: is not empty; pass another --output, or resume that run with pretrain --resume")
+    """Raise InputError if a folder contains more than a run that ended before its first step."""
+    if not folder.is_dir() or _never_trained(folder) or all(_of_no_run(entry) for entry in folder.iterdir()):
+        return
+    if (folder / "metrics.csv").exists() and not any((folder / "checkpoints").glob("*.ckpt")):
+        raise InputError(
+            f"{folder}: a run ended here before its first checkpoint; delete the folder, or pass another --output"
+        )
+    raise InputError(f"{folder}: is not empty; pass another --output, or resume that run with pretrain --resume")
 
 
 def killed_before_it_began(folder: Path) -> bool:
     """Whether a folder contains only the first files of a run that has no recipe yet."""
     return folder.is_dir() and all(_of_no_run(entry) for entry in folder.iterdir()) and any(folder.iterdir())
+
+
+def _never_trained(folder: Path) -> bool:
+    """Whether a folder contains only what a run writes before its first step."""
+    names = {entry.name for entry in folder.iterdir() if not is_leftover(entry)}
+    begun = {"environment.json", "recipe.yaml"}  # a recipe alone may be the user's
+    return begun <= names <= begun | {".lock", "split.csv", "artifacts", "checkpoints"} and not any(
+        (folder / "checkpoints").glob("*")
+    )
 
 
 def _of_no_run(entry: Path) -> bool:

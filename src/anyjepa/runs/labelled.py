@@ -115,10 +115,11 @@ def _groups(samples: Dataset) -> dict[str, str] | None:
 
 def _check_embedded(run: Run | None) -> None:
     if run is None:
-        raise InputError("evaluate: a model folder needs --data; only a run knows its recipe's embedded set")
+        raise InputError("evaluate: a model folder needs --data; only a run knows the simulated data of its recipe")
     if (origin := run.environment()["data"]["paths"]) != ["embedded"]:
         warnings.warn(
-            f"pretrained on {', '.join(origin)}, but evaluated on the recipe's embedded data; pass others with --data",
+            f"pretrained on {', '.join(origin)}, but evaluated on the simulated data of the recipe; pass others with "
+            "--data",
             DataWarning,
             stacklevel=4,
         )

@@ -42,6 +42,11 @@ class Model:
         self.preprocessing: Any = read_preprocessing(loaded.preprocessing, str(loaded.folder / "preprocessing.json"))
         _check_fit(loaded, self.preprocessing)
 
+    def __repr__(self) -> str:
+        made, network = self.preprocessing, self.encoder.config.kind
+        inputs = f"{made.channels} x {' x '.join(map(str, made.size))}"
+        return f"Model('{self.loaded.folder}', {network}, {made.kind} of {inputs} -> {self.dim})"
+
     @property
     def dim(self) -> int:
         """Width of the embeddings."""
@@ -139,13 +144,16 @@ class Model:
 
 
 @torch_defaults()
-def load(path_or_id: str | Path, weights: Weights | None = None, device: str | torch.device | None = None) -> Model:
-    """A model by folder, by run folder or by Hugging Face id; the teacher's weights unless `weights` says otherwise.
+def load(
+    path_or_id: str | Path | Run, weights: Weights | None = None, device: str | torch.device | None = None
+) -> Model:
+    """A model by run, run folder, model folder or Hugging Face id.
 
-    device: where it computes; None: on the first GPU if there is one, else on the CPU.
+    weights: None: those of the teacher if there is one. device: where it computes; None: on the first GPU if there is
+    one, else on the CPU.
     """
-    run = find_run(Path(path_or_id))
-    loaded = load_model(run.model if run else path_or_id, weights)
+    run = path_or_id if isinstance(path_or_id, Run) else find_run(Path(path_or_id))
+    loaded = load_model(run.model if run else str(path_or_id), weights)
     if run and (records := read_records(run.folder)):
         loaded = replace(loaded, records=records)
     model = Model(loaded, device)

@@ -72,7 +72,7 @@ def pretrain(
 ) -> Run:
     """Pretrain and return the run, whose `model` is the saved encoder.
 
-    data: files or folders, or records in memory; without data, the embedded data set of the recipe. Records in memory
+    data: files or folders, or records in memory; without data, the simulated data set of the recipe. Records in memory
     are an array whose first axis is the records, a list of arrays, AnnData, a `torch.utils.data.Dataset` of arrays or
     of pairs of an array and a label, or a prepared data set. Of records in memory: groups is what belongs together,
     such as the patient (None where unknown); ids are names of the records, by default their places; labels are only

@@ -33,7 +33,7 @@ class HiddenGenes(Config):
 WITHOUT_PHASE = HiddenGenes(steps=0)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class CellDataset(Dataset):
     """`dataset[i]` is a cell, (1, G) float32 log1p expression.
 

@@ -47,7 +47,9 @@ class CellDataConfig(DataConfig):
     """Cells for pretraining: an .h5ad file if one is passed, else the embedded simulator."""
 
     kind: Literal["cells"] = "cells"
-    simulator: SimulatorConfig = Field(default=CellSimulatorConfig(), description="the embedded data set")
+    simulator: SimulatorConfig = Field(
+        default=CellSimulatorConfig(), description="the simulated data set, used without files"
+    )
     file: CellFileConfig = Field(default=CellFileConfig(), description="how to read a file")
     genes: PositiveInt = Field(
         default=2000, description="genes that the encoder reads: the perturbed ones, then the most variable"

@@ -17,7 +17,9 @@ class EcgDataConfig(EcgInputs, DataConfig):
     """ECGs for pretraining: from files, or from the embedded simulator if there are no paths."""
 
     kind: Literal["ecg"] = "ecg"
-    simulator: SimulatorConfig = Field(default=SimulatorConfig(), description="the embedded data set")
+    simulator: SimulatorConfig = Field(
+        default=SimulatorConfig(), description="the simulated data set, used without files"
+    )
     duration_s: PositiveFloat = Field(default=10.0, le=3600, description="length of a training crop, s")
     hide_leads: Share = Field(
         default=0.0, lt=1, description="probability of masking a lead of a training crop that exists"

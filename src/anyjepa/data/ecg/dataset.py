@@ -52,7 +52,7 @@ def align_all(
     return result
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class EcgDataset(Dataset):
     """`dataset[i]` is the whole record i, (L, T_i) float32, standardised. Groups are patients."""
 

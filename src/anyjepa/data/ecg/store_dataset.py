@@ -75,7 +75,7 @@ class StoredSignals(Sequence[np.ndarray]):
         return self.stores[part].signal(self.rows[index])[self.leads[part], start:stop]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class StoredDataset(EcgDataset):
     """An `EcgDataset` on disk. Memory contains only the crops in use."""
 

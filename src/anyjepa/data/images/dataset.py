@@ -18,7 +18,7 @@ from anyjepa.data.places import PlaceLabels
 from anyjepa.errors import InputError
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class ImageDataset(Dataset):
     """`dataset[i]` is the whole image i, (C, side, side) float32, standardised, not augmented, a group of its own."""
 

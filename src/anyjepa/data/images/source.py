@@ -32,7 +32,9 @@ class ImageDataConfig(PixelDataConfig):
     """Images for pretraining: a set if a path is given, else the embedded one."""
 
     kind: Literal["images"] = "images"
-    simulator: ImageSimulatorConfig = Field(default=ImageSimulatorConfig(), description="the embedded data set")
+    simulator: ImageSimulatorConfig = Field(
+        default=ImageSimulatorConfig(), description="the simulated data set, used without files"
+    )
     colours: Colours = Field(default="rgb", description="three channels (grey is repeated), or one")
     centre: Kept = Field(default=1.0, description="share of the shorter side that an evaluated middle square has")
     augmentation: AugmentationConfig = Field(default=AugmentationConfig(), description="of training images")

@@ -16,7 +16,7 @@ from anyjepa.data.series.record import Series
 from anyjepa.errors import DataWarning, InputError
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class SeriesDataset(Dataset):
     """`dataset[i]` is the whole series i, (C, T_i) float32, standardised."""
 

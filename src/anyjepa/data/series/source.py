@@ -23,7 +23,7 @@ class SeriesDataConfig(DataConfig):
     """Series for pretraining: files if paths are given, else the embedded simulator."""
 
     kind: Literal["series"] = "series"
-    simulator: WavesConfig = Field(default=WavesConfig(), description="the embedded data set")
+    simulator: WavesConfig = Field(default=WavesConfig(), description="the simulated data set, used without files")
     channels: PositiveInt = Field(default=5, description="channels of every series")
     length: PositiveInt = Field(default=256, description="samples of a training crop")
     mean: tuple[float, ...] | None = Field(default=None, description="of each channel; none: the training part's")

@@ -16,7 +16,7 @@ from anyjepa.data.video.video_set import Videos, VideoSet
 from anyjepa.errors import InputError
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class VideoDataset(Dataset):
     """`dataset[i]` is the whole video i, (C, T, side, side) float32, every `stride`-th frame, not augmented."""
 

@@ -30,7 +30,9 @@ class VideoDataConfig(PixelDataConfig):
     embedded: ClassVar[str] = "moving_digits"  # the key of the embedded set, which has a seed
 
     kind: Literal["video"] = "video"
-    moving_digits: MovingDigitsConfig = Field(default=MovingDigitsConfig(), description="the embedded data set")
+    moving_digits: MovingDigitsConfig = Field(
+        default=MovingDigitsConfig(), description="the simulated data set, used without files"
+    )
     moving_mnist: MovingMnistConfig = Field(
         default=MovingMnistConfig(), description="what is made of a folder of MNIST files"
     )

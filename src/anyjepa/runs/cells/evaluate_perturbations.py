@@ -42,35 +42,37 @@ def evaluate_perturbations(
     *,
     weights: Weights | None = None,
     file: Sequence[str] = (),
+    seeds: int | None = None,
+    splits: int | None = None,
     settings: Mapping[str, Any] | None = None,
     progress: Callable[[str], None] = lambda row: None,
-    **changes: Any,
 ) -> PerturbationResult:
     """Score one head on the model, on PCA, on random weights and on raw expression, next to all baselines.
 
     If perturbations have doses or times, the model's own predictor is scored instead, because a head only knows names.
     A run without data, or with its own training data, is evaluated on the cells that training held out; other data are
     split again. A run saves the result in `perturbations/<name>.json`. file: 'key=value' settings for reading the file,
-    as for `data inspect`. settings: keys of `PerturbationConfig` that override the recipe's. changes: the same as
-    keywords (seeds=, splits=). Raises InputError if the model is not a model of cells, or if it was trained on test
+    as for `data inspect`. settings: keys of `PerturbationConfig` that override the recipe's; seeds, splits: two of
+    them. Raises InputError if the model is not a model of cells, or if it was trained on test
     cells (compared by id).
     """
     inputs = open_screen(model, data, weights, file, "evaluate")
     run, loaded = inputs.run, inputs.model
     usual = (run.recipe.perturbation if run else None) or PerturbationConfig()
+    changes = {name: value for name, value in (("seeds", seeds), ("splits", splits)) if value is not None}
     plain = merge(merge(usual.model_dump(), settings or {}), changes)
     config = validated(PerturbationConfig, plain, "perturbation")
-    splits, notices = test_splits(inputs, config.split, config.splits)
+    held_out, notices = test_splits(inputs, config.split, config.splits)
     screen = loaded.preprocessing.fit(inputs.screen)
     own = predicts(loaded, run)
     by_amount = screen.has_amounts and own
     own_table = inputs.config.encoding.by == "table" and not screen.has_amounts
     features = features_of(loaded) if own_table else None
     comparison = (
-        _by_amount(loaded, screen, splits, inputs.config.matching)
+        _by_amount(loaded, screen, held_out, inputs.config.matching)
         if by_amount
         else Comparison(
-            [effects_of(screen, split) for split in splits],
+            [effects_of(screen, split) for split in held_out],
             methods_of(config, screen.genes, loaded, features)
             | ({OWN: [own_predictor_of(loaded, {one.names: one for one in screen.conditions})]} if own else {}),
             baselines_with(features),
