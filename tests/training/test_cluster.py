@@ -12,6 +12,7 @@ from anyjepa.training.cluster import check_launch
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1", "GROUP_RANK": "0"}
 SLURM = {"SLURM_JOB_NAME": "train"}
+SRUN = SLURM | {"SLURM_STEP_ID": "0"}
 
 
 def launch(devices: int, nodes: int, **environment: str) -> None:
@@ -29,7 +30,9 @@ def launch(devices: int, nodes: int, **environment: str) -> None:
         (1, 1, {"RANK": "0", "WORLD_SIZE": "1"}),
         (2, 1, TORCHRUN | {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}),
         (2, 2, TORCHRUN | {"WORLD_SIZE": "4", "RANK": "3", "LOCAL_RANK": "1"}),
-        (2, 1, SLURM | {"SLURM_NTASKS": "2", "SLURM_PROCID": "1", "SLURM_STEP_ID": "0"}),
+        (2, 1, SRUN | {"SLURM_NTASKS": "2", "SLURM_PROCID": "1", "SLURM_NTASKS_PER_NODE": "2"}),
+        (2, 2, SRUN | {"SLURM_NTASKS": "4", "SLURM_PROCID": "3", "SLURM_NTASKS_PER_NODE": "2", "SLURM_NNODES": "2"}),
+        (2, 1, {"LOCAL_RANK": "1", "WORLD_SIZE": "2", "NODE_RANK": "0"}),  # as Lightning sets them
         (1, 1, {"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "bash"}),  # an interactive job
         (1, 2, {"MASTER_ADDR": "a", "MASTER_PORT": "1", "NODE_RANK": "1"}),
     ],
@@ -53,7 +56,11 @@ def test_what_fits_passes(devices: int, nodes: int, environment: dict[str, str])
         (1, 1, {"RANK": "one"}, "RANK is 'one' in the environment; it must be a number"),
         (1, 1, {"RANK": "1", "WORLD_SIZE": "2"}, "the launcher started 2 processes"),
         (1, 1, SLURM | {"SLURM_NTASKS": "2", "SLURM_PROCID": "0"}, "Slurm started 2 processes (SLURM_NTASKS)"),
-        (2, 1, SLURM | {"SLURM_NTASKS": "2", "SLURM_PROCID": "0"}, "start it with srun"),
+        (2, 1, SLURM | {"SLURM_NTASKS": "2", "SLURM_PROCID": "0"}, "start it with 'srun --nodes=1"),
+        (2, 1, SRUN | {"SLURM_NTASKS": "2"}, "start it with 'srun --nodes=1 --ntasks-per-node=2'"),
+        (2, 1, SRUN | {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "1", "SLURM_NNODES": "2"}, "--ntasks-per-node=2'"),
+        (2, 1, {"LOCAL_RANK": "0"}, "LOCAL_RANK is in the environment"),
+        (2, 1, {"OMPI_COMM_WORLD_SIZE": "2"}, "under mpirun needs the package mpi4py"),
         (1, 1, {"SLURM_PROCID": "1"}, "SLURM_PROCID is 1"),
         (1, 1, {"OMPI_COMM_WORLD_SIZE": "2"}, "mpirun started 2 processes"),
         (1, 2, {}, "--nodes 2: start with torchrun or srun"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 
 from anyjepa.errors import InputError
 
@@ -58,8 +59,15 @@ def check_launch(devices: int, nodes: int) -> None:
                 f"{name} is {rank} in the environment, but {started} makes {processes}; unset it if another job "
                 "has set it"
             )
-    if processes > 1 and SLURMEnvironment.detect() and "SLURM_STEP_ID" not in os.environ:
-        raise InputError(f"{started}: this Slurm job has {processes} tasks but one was started; start it with srun")
+    if processes > 1 and SLURMEnvironment.detect():
+        _check_slurm(devices, nodes)
+    elif processes > 1 and _number("LOCAL_RANK") is not None and not os.environ.get("WORLD_SIZE"):
+        raise InputError(
+            f"{started}: LOCAL_RANK is in the environment, but no launcher has set WORLD_SIZE, so training would wait "
+            "for processes that nobody starts; unset LOCAL_RANK, or start with torchrun"
+        )
+    elif processes > 1 and (_number("OMPI_COMM_WORLD_SIZE") or _number("PMI_SIZE")) and not find_spec("mpi4py"):
+        raise InputError(f"{started}: training under mpirun needs the package mpi4py; install it, or use torchrun")
     if nodes > 1:
         _check_addresses(nodes)
 
@@ -72,6 +80,16 @@ def _number(name: str) -> int | None:
     if not text.isdecimal():
         raise InputError(f"{name} is '{text}' in the environment; it must be a number, or unset")
     return int(text)
+
+
+def _check_slurm(devices: int, nodes: int) -> None:
+    """Raise InputError unless srun started `devices` tasks on each of `nodes` machines, which Lightning requires."""
+    tasks, machines = os.environ.get("SLURM_NTASKS_PER_NODE"), os.environ.get("SLURM_NNODES", str(nodes))
+    if "SLURM_STEP_ID" not in os.environ or (tasks, machines) != (str(devices), str(nodes)):
+        raise InputError(
+            f"--devices {devices} x --nodes {nodes}: in this Slurm job, start it with "
+            f"'srun --nodes={nodes} --ntasks-per-node={devices}'"
+        )
 
 
 def _check_addresses(nodes: int) -> None:
