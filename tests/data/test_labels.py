@@ -241,6 +241,8 @@ def test_suspicious_names_are_told(write):
         assert len(read_label_table(write("id,c,g\na,af,1\nb,AF,2\n"), "id", "c", "g").classes) == 2
     with pytest.warns(DataWarning, match="group 'P1' and group 'p1' differ only in letter case"):
         read_label_table(write("id,c,g\na,x,p1\nb,y,P1\n"), "id", "c", "g")
+    with pytest.warns(DataWarning, match="group '007' and group '7' differ only in leading zeros, and count as two"):
+        read_label_table(write("id,c,g\na,x,007\nb,y,7\nc,x,70\n"), "id", "c", "g")
 
 
 def labels_of(*ids: str) -> LabelTable:

@@ -213,8 +213,8 @@ def read_label_table(
         labels = LabelTable(ids, classes, values, groups, exclusive, parts)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    _warn_of_case(path, "class", classes)
-    _warn_of_case(path, "group", groups)
+    _warn_of_spellings(path, "class", classes)
+    _warn_of_spellings(path, "group", groups)
     return labels
 
 
@@ -249,12 +249,14 @@ def names_in(table: Table, column: str) -> list[str]:
     return cells
 
 
-def _warn_of_case(path: Path, what: str, names: Iterable[str]) -> None:
+def _warn_of_spellings(path: Path, what: str, names: Iterable[str]) -> None:
+    """Issue a DataWarning for two names that differ only in letter case or, as numbers, in leading zeros."""
     spellings = defaultdict[str, list[str]](list)
     for name in sorted(set(names)):
-        spellings[name.casefold()].append(name)
+        spellings[name.lstrip("0") or "0" if name.isdecimal() else name.casefold()].append(name)
     for first, second, *_ in [alike for alike in spellings.values() if len(alike) > 1][:1]:
-        message = f"{path}: {what} '{first}' and {what} '{second}' differ only in letter case, and count as two"
+        difference = "leading zeros" if first.isdecimal() else "letter case"
+        message = f"{path}: {what} '{first}' and {what} '{second}' differ only in {difference}, and count as two"
         warnings.warn(message, DataWarning, stacklevel=3)
 
 
