@@ -558,6 +558,36 @@ def test_embed_skips_only_when_told_to(cli, tiny_run, ecgs, tmp_path):
     assert f"skipped: {folder / 'broken.npz'}" in done.err
 
 
+def test_embed_gives_a_row_per_window(cli, tiny_run, ecgs, tmp_path):
+    """ECGs of 6 s; the model reads 4 s."""
+    windows, whole, records = tmp_path / "windows.parquet", tmp_path / "whole.npz", tmp_path / "records.npz"
+    done = cli("embed", tiny_run, ecgs, "-o", windows, "--window", 4, "--stride", 1.5, "--batch", 7, "--device", "cpu")
+    assert done.code == 0, done.err
+    table = pd.read_parquet(windows)
+    assert table.columns[:4].tolist() == ["id", "patient", "start_s", "z0"]
+    assert table["start_s"].tolist() == [0, 1.5, 2] * 20  # the last window ends with the record
+    assert cli("embed", tiny_run, ecgs, "-o", whole, "--window", 4).code == 0  # half-overlapping, as for a record
+    assert cli("embed", tiny_run, ecgs, "-o", records).code == 0
+    mean = embeddings(whole)[1].reshape(20, 2, -1).mean(1)
+    np.testing.assert_allclose(mean, embeddings(records)[1], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--window", 0.25], "--window 0.25: must be a multiple of a token, 0.1 s, up to 4 s"),
+        (["--window", 5], "--window 5: must be a multiple of a token, 0.1 s, up to 4 s"),
+        (["--window", 4, "--stride", 0.001], "--stride 0.001: must be at least one sample, 0.01 s"),
+        (["--stride", 1], "embed: --stride needs --window"),
+        (["--device", "tpu"], "device 'tpu': cannot be used"),
+    ],
+)
+def test_embed_refuses_windows_and_devices_that_it_cannot_use(cli, tiny_run, ecgs, tmp_path, options, message):
+    done = cli("embed", tiny_run, ecgs, "-o", tmp_path / "z.npz", *options)
+    assert (done.code, list(tmp_path.iterdir())) == (2, [])
+    assert message in done.err
+
+
 def embeddings(path: Path) -> tuple[list[str], np.ndarray]:
     if path.suffix == ".npz":
         arrays = np.load(path)

@@ -68,6 +68,9 @@ ImportOption = Annotated[
 SkipErrorsOption = Annotated[
     bool, typer.Option("--skip-errors", help="Skip records that cannot be read or used, and list them.")
 ]
+DeviceOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="cpu, cuda or cuda:1. Default: a GPU if there is one.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 label_option = partial(typer.Option, rich_help_panel="Labels")

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from anyjepa.cli.options import (
+    DeviceOption,
     ImportOption,
     LeadsOption,
     ModelArgument,
@@ -96,10 +97,20 @@ def embed(
     fs: RateOption = None,
     leads: LeadsOption = None,
     unit: UnitOption = None,
+    window: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="S", help="Write one row per window of this many seconds, with its start."),
+    ] = None,
+    stride: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="S", help="Seconds from one window to the next. Default: half a window."),
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Windows that are encoded together.")] = 64,
+    device: DeviceOption = None,
     skip_errors: SkipErrorsOption = False,
     imports: ImportOption = None,
 ) -> None:
-    """Compute one embedding vector per record, and write them with the record ids."""
+    """Compute one embedding vector per record or per window, and write them with the record ids."""
     from anyjepa.runs.embed import embed_files
 
     count, skipped = embed_files(
@@ -111,6 +122,10 @@ def embed(
         fs=fs,
         leads=leads.split(",") if leads else None,
         unit=unit,
+        window_s=window,
+        stride_s=stride,
+        batch=batch,
+        device=device,
     )
     show_written(output, count, skipped)
 

@@ -40,6 +40,17 @@ def mean_features(encoder: Encoder, samples: Samples, windows: Windows) -> np.nd
 
 
 @torch.inference_mode()
+def window_features(encoder: Encoder, samples: Samples, windows: Windows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean over the patch tokens of each window (W, D) float32, with the index of its record and its first sample."""
+    parts = [
+        (records, starts, patches.double().mean(1).float().cpu().numpy())
+        for records, starts, _, patches in encoded(encoder, samples, windows)
+    ]
+    records, starts, vectors = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    return records, starts, vectors
+
+
+@torch.inference_mode()
 def token_features(encoder: Encoder, samples: Samples, windows: Windows) -> Tokens:
     """Prefix and patch tokens of every window, in half precision.
 

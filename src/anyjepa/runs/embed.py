@@ -15,7 +15,7 @@ from anyjepa.errors import InputError
 from anyjepa.objectives.base import Weights
 from anyjepa.runs.folder import Run
 from anyjepa.runs.formulas import write_csv
-from anyjepa.runs.model import Model, load
+from anyjepa.runs.model import BATCH, Model, load
 from anyjepa.writing import replacing
 
 if TYPE_CHECKING:
@@ -57,18 +57,33 @@ def embed_files(
     fs: float | None = None,
     leads: Sequence[str] | None = None,
     unit: str | float | None = None,
+    window_s: float | None = None,
+    stride_s: float | None = None,
+    batch: int = BATCH,
+    device: str | None = None,
 ) -> tuple[int, dict[str, str]]:
-    """Write one vector per record. Returns the number of records, and the reasons for those that were skipped.
+    """Write one vector per record, or per window of `window_s` seconds.
+
+    Returns the number of records, and the reasons for those that were skipped.
 
     .parquet and .csv: columns id, group (for ECGs: patient), z0, ... .npz: arrays id, group, embedding (N, D).
-    fs, leads, unit: for ECG files that do not contain them. Raises InputError.
+    Windows also have start_s, and begin every `stride_s` seconds, by default half a window. fs, leads, unit: for ECG
+    files that do not contain them. batch: windows that are encoded together. Raises InputError.
     """
+    if stride_s is not None and window_s is None:
+        raise InputError("embed: --stride needs --window")
     if output.suffix not in SUFFIXES:
         raise InputError(f"{output}: embeddings are written as {', '.join(SUFFIXES)}")
     refuse_input_as_output(output, paths)
-    encoder = load(model, weights)
+    encoder = load(model, weights, device)
     samples = read_for(encoder, paths, skip_errors, fs, leads, unit)
-    _write(output, samples, encoder.embed_samples(samples))
+    names = {"id": np.array(samples.ids), samples.group: np.array(samples.known_groups)}
+    if window_s is None:
+        _write(output, names, encoder.embed_samples(samples, batch))
+    else:
+        records, starts, vectors = encoder.embed_windows(samples, window_s, stride_s, batch)
+        rows = {name: column[records] for name, column in names.items()}
+        _write(output, rows | {"start_s": starts}, vectors)
     return len(samples), samples.skipped
 
 
@@ -93,10 +108,9 @@ def read_for(
     return samples.without_short(model.encoder.config.patch[0], on_error)
 
 
-def _write(output: Path, samples: Dataset, vectors: np.ndarray) -> None:
+def _write(output: Path, names: dict[str, np.ndarray], vectors: np.ndarray) -> None:
     import pandas as pd
 
-    names = {"id": np.array(samples.ids), samples.group: np.array(samples.known_groups)}
     if output.suffix == ".npz":
         arrays = {**names, "embedding": vectors}
         with replacing(output) as new:

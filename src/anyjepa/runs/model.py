@@ -16,8 +16,8 @@ from anyjepa.data.modalities import prepare_arrays, read_preprocessing
 from anyjepa.data.modality import Preprocessing
 from anyjepa.data.records import raw_records
 from anyjepa.data.samples import Samples, SelectedSamples
-from anyjepa.errors import DataWarning, InputError
-from anyjepa.evaluation.features import mean_features
+from anyjepa.errors import DataWarning, InputError, reason
+from anyjepa.evaluation.features import mean_features, window_features
 from anyjepa.evaluation.windows import Windows, longer
 from anyjepa.nn.conditional import ConditionalPredictor
 from anyjepa.objectives.base import Weights
@@ -31,13 +31,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+BATCH = 64  # windows that are encoded together
+
+
 class Model:
     """An encoder with the preprocessing that it was trained with."""
 
     def __init__(self, loaded: LoadedModel, device: str | torch.device | None = None):
         self.loaded = loaded
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self.encoder = loaded.encoder.to(device)
+        try:
+            self.encoder = loaded.encoder.to(device)
+        except (RuntimeError, AssertionError) as error:
+            raise InputError(f"device '{device}': cannot be used ({reason(error)})") from error
         self.head = None if loaded.head is None else loaded.head.to(device)
         self.preprocessing: Any = read_preprocessing(loaded.preprocessing, str(loaded.folder / "preprocessing.json"))
         _check_fit(loaded, self.preprocessing)
@@ -106,16 +112,39 @@ class Model:
         return samples
 
     @torch_defaults()
-    def embed_samples(self, samples: Samples) -> np.ndarray:
-        """The same of prepared records: (N, D) float32."""
+    def embed_samples(self, samples: Samples, batch: int = BATCH) -> np.ndarray:
+        """The same of prepared records: (N, D) float32. batch: windows that are encoded together."""
         full, absolute = self.preprocessing.size[0], self.preprocessing.absolute
         long = longer(samples, full)
         vectors = np.empty((len(samples), self.dim), np.float32)
         for rows, length in ((np.flatnonzero(long), full), (np.flatnonzero(~long), None)):
             if len(rows):
-                windows = Windows(length=length, absolute=absolute)
+                windows = Windows(length=length, absolute=absolute, batch=batch)
                 vectors[rows] = mean_features(self.encoder, SelectedSamples(samples, rows), windows)
         return vectors
+
+    @torch_defaults()
+    def embed_windows(
+        self, samples: Samples, window_s: float, stride_s: float | None = None, batch: int = BATCH
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """One vector per window of prepared records: index of its record (W,), start in s (W,), and vectors (W, D).
+
+        stride_s: from one start to the next, by default half a window; a last window ends with the record. Raises
+        InputError for records without time, for shorter records, and for a length that the encoder does not read.
+        """
+        fs, patch, full = self.preprocessing.rate, self.encoder.config.patch[0], self.preprocessing.size[0]
+        if fs is None:
+            raise InputError("--window: is in seconds, but the records of this model have no sampling rate")
+        length, stride = (None if seconds is None else round(seconds * fs) for seconds in (window_s, stride_s))
+        if not length or length % patch or length > full:
+            raise InputError(
+                f"--window {window_s:g}: must be a multiple of a token, {patch / fs:g} s, up to {full / fs:g} s"
+            )
+        if stride is not None and stride < 1:
+            raise InputError(f"--stride {stride_s:g}: must be at least one sample, {1 / fs:g} s")
+        windows = Windows(length=length, stride=stride, absolute=self.preprocessing.absolute, batch=batch)
+        records, starts, vectors = window_features(self.encoder, samples, windows)
+        return records, starts / fs, vectors
 
     @torch_defaults()
     def surprise(
