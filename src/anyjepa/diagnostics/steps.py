@@ -15,7 +15,7 @@ def gradient_norm(parameters: Iterable[Tensor]) -> float:
 
 def relative_change(before: Sequence[Tensor], after: Sequence[Tensor]) -> float:
     """Length of the difference of two lists of weights as a share of the length of the first; 0 if nothing moved."""
-    change = [new.detach() - old for old, new in zip(before, after, strict=True)]
+    change = torch._foreach_sub([new.detach() for new in after], list(before)) if before else []  # pyright: ignore
     return length(change) / max(length(before), 1e-12)
 
 
@@ -23,4 +23,5 @@ def length(tensors: Sequence[Tensor]) -> float:
     """Euclidean length of all entries together, accumulated in float64."""
     if not tensors:
         return 0.0
-    return torch.stack([tensor.detach().float().norm().double() for tensor in tensors]).norm().item()
+    norms = torch._foreach_norm([tensor.detach() for tensor in tensors])  # pyright: ignore
+    return torch.stack([norm.float() for norm in norms]).cpu().double().norm().item()
