@@ -78,7 +78,7 @@ MEMORY = Limit(
     "memory",
     4 * 10**9,
     "bytes",
-    f"memory of one file or embedded data set; always allowed: {ORDINARY} times the size of the file",
+    f"memory of one file or simulated data set; always allowed: {ORDINARY} times the size of the file",
 )
 EXPANSION = Limit(
     "expansion",
