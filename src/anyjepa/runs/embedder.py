@@ -58,14 +58,14 @@ class JepaEmbedder(TransformerMixin, BaseEstimator):
             return self.model_.embed(x, **options)
         records = Records.of(x).raw
         keys = [self._key(record) for record in records]
-        known = {key: _REMEMBERED[key] for key in keys if key in _REMEMBERED}
-        if new := {key: record for key, record in zip(keys, records, strict=True) if key not in known}:
+        embedded = {key: _REMEMBERED[key] for key in keys if key in _REMEMBERED}
+        if new := {key: record for key, record in zip(keys, records, strict=True) if key not in embedded}:
             vectors = self.model_.embed(_as_given(x, list(new.values())), **options)
-            known |= dict(zip(new, vectors, strict=True))
+            embedded |= dict(zip(new, vectors, strict=True))
             if len(_REMEMBERED) + len(new) > MOST:
                 _REMEMBERED.clear()
-            _REMEMBERED.update(known)
-        return np.stack([known[key] for key in keys])
+            _REMEMBERED.update(embedded)
+        return np.stack([embedded[key] for key in keys])
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the (D,) outputs: 'z0', 'z1' ..., as in the tables of `anyjepa embed`."""
