@@ -41,7 +41,8 @@ def perturb(
     features: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="CSV of gene or compound features: a name and numbers per row, for unseen ones."
+            metavar="FILE",
+            help="CSV of features, to predict unseen genes or compounds: a name and numbers per row.",
         ),
     ] = None,
     output: Annotated[
@@ -50,7 +51,7 @@ def perturb(
             "--output",
             "-o",
             metavar="PATH",
-            help="Folder for everything, with pictures; or one file: .h5ad, .csv or .parquet.",
+            help="Folder for all tables and pictures; or one file: .h5ad, .csv or .parquet.",
         ),
     ] = None,
     cells: Annotated[
@@ -63,7 +64,7 @@ def perturb(
     ] = None,
     cell_eval: Annotated[
         bool,
-        typer.Option("--cell-eval", help="Also write predictions of what was held out as cell-eval reads them."),
+        typer.Option("--cell-eval", help="Also write held-out predictions in the format of cell-eval."),
     ] = False,
     level: Annotated[
         float, typer.Option(min=0.01, max=0.99, metavar="P", help="Coverage of the prediction intervals.")
@@ -77,7 +78,7 @@ def perturb(
 ) -> None:
     """Say which predictions can be trusted on a screen, and predict what was not measured.
 
-    Needs no pretrained model. Holds out all that the screen allows: combinations, single
+    Needs no pretrained model. Holds out everything that the screen allows: combinations, single
     perturbations, cell types, donors, batches, doses and times.
     """
     from anyjepa.runs.cells.perturb import perturb

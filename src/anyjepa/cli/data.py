@@ -131,7 +131,7 @@ def data_prepare(
     ] = None,
     missing_leads: Annotated[
         Literal["refuse", "zero"],
-        typer.Option(metavar="NAME", help="If a record lacks a lead: refuse the record, or fill the lead with zero."),
+        typer.Option(metavar="NAME", help="If a record lacks a lead: refuse the record, or fill the lead with zeros."),
     ] = "refuse",
     highpass_hz: Annotated[
         float | None,

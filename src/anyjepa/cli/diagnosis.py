@@ -32,7 +32,7 @@ def diagnose(
     as_json: JsonOption = False,
     imports: ImportOption = None,
 ) -> None:
-    """Look for collapse and other faults of a model or run, and say what to change.
+    """Look for collapse and other faults in a model or run, and suggest what to change.
 
     The exit status is 1 if there is a fault, 0 if there is none.
     """

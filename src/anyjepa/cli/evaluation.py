@@ -155,7 +155,7 @@ def evaluate(
 
 
 def report(run: RunArgument, imports: ImportOption = None) -> None:
-    """Write report.html of a run again."""
+    """Write the report.html of a run again."""
     from anyjepa.report.page import write_report
     from anyjepa.runs.folder import open_run
 

@@ -97,9 +97,9 @@ def pretrain(
     precision: Annotated[str | None, _machine_option(metavar="NAME", help="auto, 32 or bf16.")] = None,
     devices: Annotated[
         int,
-        _machine_option(min=1, metavar="N", help="GPUs per machine, or processes on a CPU."),
+        _machine_option(min=1, metavar="N", help="Number of GPUs per machine, or of processes on a CPU."),
     ] = 1,
-    nodes: Annotated[int, _machine_option(min=1, metavar="N", help="Machines.")] = 1,
+    nodes: Annotated[int, _machine_option(min=1, metavar="N", help="Number of machines.")] = 1,
     strategy: Annotated[str, _machine_option(metavar="NAME", help="auto or ddp.")] = "auto",
     imports: ImportOption = None,
 ) -> None:
