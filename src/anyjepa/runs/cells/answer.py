@@ -193,9 +193,10 @@ class Answer:
         """How the screen was read, and what was left out."""
         report = self.screen.report
         genes = len(self.screen.genes)
+        conditions, controls = len(self.screen.conditions) - 1, len(self.screen.controls)
         lines = [
             f"{self.screen.source or 'screen'}: {len(self.screen):,} cells, {genes:,} genes, "
-            f"{len(self.screen.conditions) - 1} conditions, {len(self.screen.controls):,} control cells"
+            f"{conditions} condition{'s' * (conditions != 1)}, {controls:,} control cells"
         ]
         if "columns" in report:
             used = ", ".join(f"{role} '{column}'" for role, column in report["columns"].items() if column)
