@@ -108,3 +108,20 @@ def test_selected_samples():
     chosen = SelectedSamples(samples, [2, 0])
     assert (chosen.ids, len(chosen)) == (("r2", "r0"), 2)
     assert np.array_equal(chosen[0], samples[2])
+
+
+def test_records_of_one_size_are_read_once():
+    class Counted(ArraySamples):
+        same_length = 40
+        reads = 0
+
+        def __getitem__(self, index: int) -> np.ndarray:
+            type(self).reads += 1
+            return super().__getitem__(index)
+
+    signals = [np.random.default_rng(place).normal(size=(2, 40)).astype(np.float32) for place in range(5)]
+    encoder = ViTConfig(patch=(5,), dim=8, depth=1, heads=2).build(2, (40,))
+    names = tuple("abcde")
+    mean = mean_features(encoder, Counted(names, signals), Windows())
+    assert Counted.reads == 5
+    assert np.array_equal(mean, mean_features(encoder, ArraySamples(names, signals), Windows()))

@@ -72,6 +72,11 @@ class Dataset(ABC):
         """Samples of the longest record along the first axis."""
 
     @property
+    def same_length(self) -> int | None:
+        """Samples of every record along the first axis; None if records may differ."""
+        return None
+
+    @property
     def known_groups(self) -> tuple[str, ...]:
         """The group of each record as the data name it; '' where it is unknown."""
         return self.groups if self.groups_known else ("",) * len(self)

@@ -37,6 +37,15 @@ class ArraySamples:
         return self.signals[index]
 
 
+def lengths(samples: Samples) -> list[int]:
+    """Samples of each record along the first axis. Records are read only if they may differ in length."""
+    whole = samples.samples if isinstance(samples, SelectedSamples) else samples
+    same = getattr(whole, "same_length", None)
+    if same is not None:
+        return [same] * len(samples)
+    return [samples[place].shape[1] for place in range(len(samples))]
+
+
 class SelectedSamples:
     """`Samples` at `index` of others, in that order."""
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anyjepa.data.samples import Samples
+from anyjepa.data.samples import Samples, lengths
 from anyjepa.errors import InputError
 from anyjepa.evaluation.finite import check_finite
 from anyjepa.evaluation.windows import Windows, cut
@@ -56,11 +56,9 @@ def token_features(encoder: Encoder, samples: Samples, windows: Windows) -> Toke
 
     Raises InputError if windows differ in length, or if tokens are not finite in half precision.
     """
-    lengths = {samples[i].shape[1] for i in range(len(samples))}
-    if windows.length is None and len(lengths) > 1:
-        raise InputError(
-            f"records have {min(lengths)} to {max(lengths)} samples; set a window length for token features"
-        )
+    sizes = set(lengths(samples))
+    if windows.length is None and len(sizes) > 1:
+        raise InputError(f"records have {min(sizes)} to {max(sizes)} samples; set a window length for token features")
     places, prefixes, patches = [], [], []
     for records, _, prefix, patch in encoded(encoder, samples, windows):
         prefix, patch = prefix.half(), patch.half()
@@ -100,7 +98,7 @@ def _batches(samples: Samples, windows: Windows, patch: int) -> Iterator[list[tu
     """Lists of (window, index of its record, first sample). Whole records are sorted by length."""
     places = list(range(len(samples)))
     if windows.length is None:
-        places.sort(key=lambda place: samples[place].shape[1])
+        places.sort(key=lengths(samples).__getitem__)
     inputs = ((window, place, start) for place in places for window, start in cut(samples, place, windows, patch))
     for _, same in groupby(inputs, key=lambda item: item[0].shape):
         while batch := list(islice(same, windows.batch)):

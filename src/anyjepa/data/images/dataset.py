@@ -61,6 +61,10 @@ class ImageDataset(Dataset):
         return self.preprocessing.side
 
     @property
+    def same_length(self) -> int:
+        return self.preprocessing.side
+
+    @property
     def place_tasks(self) -> tuple[str, ...]:
         return ("masks",) if self.masks else ()
 
