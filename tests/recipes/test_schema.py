@@ -205,3 +205,9 @@ def test_a_short_training_has_a_short_warmup() -> None:
 @pytest.mark.parametrize("name", recipe_names())
 def test_any_recipe_can_be_tried_for_a_few_steps(name: str) -> None:
     assert load_recipe(name, ["training.steps=20"])[0].training.steps == 20
+
+
+def test_precision_32_may_be_a_number():
+    assert load_recipe("ijepa-demo", ["training.precision=32"])[0].training.precision == "32"
+    with pytest.raises(InputError, match="precision must be 'auto', '32' or 'bf16'"):
+        load_recipe("ijepa-demo", ["training.precision=16"])

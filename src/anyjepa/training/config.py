@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from anyjepa.config import Config, Share
 from anyjepa.training.parameter_groups import DecayRule
 from anyjepa.training.schedules import cosine, warmup_cosine
 
-Precision = Literal["auto", "32", "bf16"]
+# A number on the command line and in YAML is 32, not "32".
+Precision = Annotated[Literal["auto", "32", "bf16"], BeforeValidator(lambda value: "32" if value == 32 else value)]
 
 
 class OptimiserConfig(Config):
