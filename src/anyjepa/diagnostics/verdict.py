@@ -1,4 +1,4 @@
-"""A verdict in words on the signs of a training: what went wrong, the evidence, and the key to turn.
+"""A verdict in words on the signs of a training: what went wrong, the evidence, and the setting to change.
 
 The thresholds are set on half of the runs of `benchmarks/doctor.py`; docs/diagnostics.md has the results of the others.
 """
@@ -39,7 +39,7 @@ COPIED = {"masked": 0.25, "next_embedding": 0.05}  # share of the mean's distanc
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault. since: the first step from which on it was seen at every measurement; None: not from a log."""
+    """One fault. since: the step from which every measurement showed it; None: not from a log."""
 
     kind: str
     evidence: str
@@ -76,7 +76,7 @@ class Verdict:
 def verdict_of(rows: Sequence[Row], settings: Settings, steps: float | None = None, window: int = WINDOW) -> Verdict:
     """The verdict on the measured rows of a log in their order, or on a single row of signs.
 
-    settings: the recipe; missing ones make the advice less specific and skip what needs them. steps: how long the model
+    settings: the recipe; missing settings make the advice less specific and skip the rules that need them. steps: how long the model
     of a single row was trained; None: unknown, taken as long enough.
     window: number of newest rows whose mean counts.
     """
@@ -94,9 +94,9 @@ def verdict_of(rows: Sequence[Row], settings: Settings, steps: float | None = No
 
 
 def lasting(rows: Sequence[Row], settings: Settings, steps: int) -> Verdict:
-    """The verdict during a training of `steps` steps: only faults of the last three measurements, after a start.
+    """The verdict during a training of `steps` steps: only faults that the last three measurements all show.
 
-    The start is a fifth of the training, in which healthy representations may be narrow.
+    There is none in the first fifth of the steps, when healthy representations may be narrow.
     """
     measured = [row for row in rows if "input_std" in row]
     if len(measured) < LASTING or measured[-1]["step"] < steps / 5:

@@ -91,7 +91,7 @@ def diagnose(
 ) -> Diagnosis:
     """Measure signs of collapse of a run, a model folder, a Hugging Face id or a loaded model, and give a verdict.
 
-    data: files or folders, or records in memory as for `pretrain`; without data, the embedded data set of a run's
+    data: files or folders, or records in memory as for `pretrain`; without data, the simulated data set of a run's
     recipe. samples: number of records to use, evenly spaced; the others follow `embed`. Signs that need the predictor
     are missing if the folder has none. Raises InputError for data that cannot be used, or fewer than 8 records.
     """
@@ -120,9 +120,11 @@ def _prepared(model: Model, run: Run | None, data: Any, paths: list[Path] | None
         records = Records.of(data)
         return model.prepared(records.raw, **options)
     if not paths and run is None:
-        raise InputError("diagnose: a model folder needs --data; only a run knows its recipe's embedded set")
+        raise InputError(
+            "diagnose: pass --data; only the recipe of a run knows a simulated data set, and this is a model folder"
+        )
     if run is not None and not paths and (origin := run.environment()["data"]["paths"]) != ["embedded"]:
-        message = f"pretrained on {', '.join(origin)}, but diagnosed on the recipe's embedded data; pass others as data"
+        message = f"pretrained on {', '.join(origin)}, but diagnosed on the recipe's simulated data; pass other data with --data"
         warnings.warn(DataWarning(message), stacklevel=4)
     dataset = evaluation_data(model.preprocessing, paths, run.recipe.data if run else None, "raise", options)
     return dataset.without_short(model.encoder.config.patch[0], "raise")
