@@ -203,6 +203,21 @@ def test_folders_below_the_only_class_are_named(above: str, only: str, fix: str,
     assert quiet == []
 
 
+def test_folders_below_every_class_are_named(tmp_path: Path) -> None:
+    """As of folds or views; other folders in each class, or files next to them, say that these are no classes."""
+    remarks: list[str] = []
+    files = files_of(
+        tmp_path / "folds", "f0/cat/1.png", "f0/dog/1.png", "f1/cat/1.png", "f1/dog/1.png", remarks=remarks
+    )
+    assert {file.label for file in files} == {"f0", "f1"}
+    above = tmp_path / "folds"
+    assert remarks == [
+        f"{above}: every class has the folders 'cat' and 'dog'; if these are the classes, pass one of the folders above them"
+    ]
+    files_of(tmp_path / "patients", "cat/p1/1.png", "cat/p2/1.png", "dog/p3/1.png", "dog/p4/1.png")
+    files_of(tmp_path / "mixed", "cat/a/1.png", "cat/b/1.png", "cat/1.png", "dog/a/1.png", "dog/b/1.png", "dog/1.png")
+
+
 def test_a_folder_with_other_files_only_says_what_it_holds(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has no image; files ending in \.png are read; it holds 2 \.bmp, 1 \.gif$"):
         files_of(tmp_path, "cat/1.bmp", "dog/2.BMP", "dog/3.gif")

@@ -192,7 +192,7 @@ def _refuse_without_class(root: Path, files: Sequence[ClassFile]) -> None:
 
 
 def _remarks(listing: Listing, files: Sequence[ClassFile], depth: int) -> list[str]:
-    """Remarks on empty folders, classes missing from a part, and folders below the only class.
+    """Remarks on empty folders, classes missing from a part, and folders below the only class or below every class.
 
     depth: of the folders of classes.
     """
@@ -217,5 +217,15 @@ def _remarks(listing: Listing, files: Sequence[ClassFile], depth: int) -> list[s
         fix = f"pass {root / shared}" if depth == 1 else f"move them out of '{shared}'"
         lines.append(
             f"there is one class only, '{shared.split('/')[0]}'; if its folders {shown} are the classes, {fix}"
+        )
+    inside: dict[str | None, set[str]] = {}
+    for file in files:
+        inside.setdefault(file.label, set()).add("/".join(file.id.split("/")[depth:-1][:1]))
+    first, *others = inside.values()
+    if others and all(names == first for names in others) and len(first) > 1 and "" not in first:
+        a, b, *more = sorted(first)
+        shown = f"'{a}' and '{b}'" + (" ..." if more else "")
+        lines.append(
+            f"every class has the folders {shown}; if these are the classes, pass one of the folders above them"
         )
     return [f"{root}: {line}" for line in lines]
