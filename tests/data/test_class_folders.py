@@ -210,10 +210,8 @@ def test_folders_below_every_class_are_named(tmp_path: Path) -> None:
         tmp_path / "folds", "f0/cat/1.png", "f0/dog/1.png", "f1/cat/1.png", "f1/dog/1.png", remarks=remarks
     )
     assert {file.label for file in files} == {"f0", "f1"}
-    above = tmp_path / "folds"
-    assert remarks == [
-        f"{above}: every class has the folders 'cat' and 'dog'; if these are the classes, pass one of the folders above them"
-    ]
+    advice = "if these are the classes, pass one of the folders above them"
+    assert remarks == [f"{tmp_path / 'folds'}: every class has the folders 'cat' and 'dog'; {advice}"]
     files_of(tmp_path / "patients", "cat/p1/1.png", "cat/p2/1.png", "dog/p3/1.png", "dog/p4/1.png")
     files_of(tmp_path / "mixed", "cat/a/1.png", "cat/b/1.png", "cat/1.png", "dog/a/1.png", "dog/b/1.png", "dog/1.png")
 
