@@ -11,7 +11,6 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from h5ad_writing import write
 from safetensors.numpy import load_file, save_file
 from scipy import sparse
@@ -184,21 +183,6 @@ def test_a_model_of_a_file_is_evaluated_on_what_it_has_not_seen(cli, file, tmp_p
     assert "the model was trained on test cells such as 'new" in done.err
     with pytest.raises(InputError, match="only a run folder records its training data"):
         evaluate_perturbations(held.model)
-
-
-def test_a_run_folder_from_before_the_section_perturbation_still_works(run, evaluated, tmp_path):
-    """Its recipe has the settings inside evaluation; its stored results have the same fields as today."""
-    folder = tmp_path / "old"
-    shutil.copytree(run.folder, folder)
-    plain = yaml.safe_load((folder / "recipe.yaml").read_text())
-    plain["evaluation"]["perturbation"] = plain.pop("perturbation")
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(plain))
-    old = open_run(folder)
-    assert old.recipe == run.recipe
-    assert read_contents(folder).perturbations[0].rows == evaluated.rows
-    again = evaluate_perturbations(old, seeds=1)
-    assert again.rows == evaluated.rows
-    assert PerturbationResult.from_json(old.perturbations / "held-out-embedded.json").rows == evaluated.rows
 
 
 def test_labels_of_cells_are_probed_like_any_others(run):
