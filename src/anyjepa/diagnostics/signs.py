@@ -25,9 +25,7 @@ SIGNS = {
     ),
     "dead": Sign("Share of dimensions that hardly vary over samples.", "", True),
     "rank": Sign("Effective rank of the mean tokens (RankMe).", "Garrido et al. 2023", True),
-    "token_rank": Sign(
-        "The same for all tokens, after subtracting the mean of each position.", "Garrido et al. 2023", True
-    ),
+    "token_rank": Sign("The same for all tokens, without the mean of each position.", "Garrido et al. 2023", True),
     "alpha": Sign(
         "Exponent of the decay of the covariance's eigenvalues (alpha-ReQ); large if few directions dominate.",
         "Agrawal et al. 2022",

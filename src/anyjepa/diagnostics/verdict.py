@@ -76,9 +76,9 @@ class Verdict:
 def verdict_of(rows: Sequence[Row], settings: Settings, steps: float | None = None, window: int = WINDOW) -> Verdict:
     """The verdict on the measured rows of a log in their order, or on a single row of signs.
 
-    settings: the recipe; missing settings make the advice less specific and skip the rules that need them. steps: how long the model
-    of a single row was trained; None: unknown, taken as long enough.
-    window: number of newest rows whose mean counts.
+    settings: the recipe; missing settings make the advice less specific and skip the rules that need them. steps: how
+    long the model of a single row was trained; None: unknown, taken as long enough. window: number of newest rows whose
+    mean counts.
     """
     measured = [row for row in rows if "input_std" in row]
     if not measured:

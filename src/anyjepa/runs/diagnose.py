@@ -120,11 +120,9 @@ def _prepared(model: Model, run: Run | None, data: Any, paths: list[Path] | None
         records = Records.of(data)
         return model.prepared(records.raw, **options)
     if not paths and run is None:
-        raise InputError(
-            "diagnose: pass --data; only the recipe of a run knows a simulated data set, and this is a model folder"
-        )
+        raise InputError("diagnose: a model folder needs --data; only the recipe of a run has simulated data")
     if run is not None and not paths and (origin := run.environment()["data"]["paths"]) != ["embedded"]:
-        message = f"pretrained on {', '.join(origin)}, but diagnosed on the recipe's simulated data; pass other data with --data"
+        message = f"pretrained on {', '.join(origin)}, but diagnosed on simulated data; pass other data with --data"
         warnings.warn(DataWarning(message), stacklevel=4)
     dataset = evaluation_data(model.preprocessing, paths, run.recipe.data if run else None, "raise", options)
     return dataset.without_short(model.encoder.config.patch[0], "raise")
