@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -103,3 +104,29 @@ def test_unknown_training_records_stay_unknown(tiny_run, tiny_recipe, tmp_path):
 def test_a_checkpoint_of_nobody_is_refused(tmp_path):
     with pytest.raises(InputError, match="is not in the checkpoints of a run; import published ones with"):
         find_start(tmp_path / "x.ckpt")
+
+
+def test_a_model_is_resized_and_fine_tuned_at_another_resolution(cli, tmp_path):
+    few = {"data.simulator.train": 200, "data.simulator.test": 60, "training.steps": 1}
+    run = anyjepa.pretrain("ijepa-demo", output=tmp_path / "run", edits=few)
+    done = cli("weights", "resize", run.folder, "-o", tmp_path / "large", "--set", "side=48")
+    assert done.code == 0, done.err
+    small, large = anyjepa.load(run.folder), anyjepa.load(tmp_path / "large")
+    assert (large.preprocessing.side, large.encoder.size) == (48, (48, 48))
+    assert torch.equal(small.encoder.project.weight, large.encoder.project.weight)
+    assert "by side=48; not trained since." in (tmp_path / "large/README.md").read_text()
+    images = np.random.default_rng(0).integers(0, 256, (40, 48, 48, 3)).astype(np.uint8)
+    fit = {"fit": {"steps": 1, "warmup": 0, "validate_every": 1}}
+    settings = {"finetune": fit, "supervised": fit, "min_count": 1, "bootstrap": 0}
+    how = {"labels": ["a", "b"] * 20, "protocol": "finetune", "settings": settings, "folds": 2, "seeds": 1}
+    assert anyjepa.evaluate(large, images, **how).rows
+
+
+def test_what_cannot_be_resized_is_one_line(cli, tiny_run, tmp_path):
+    for edit, message in (
+        ("clip=4", "clip=4 changes neither the size nor the rate of inputs"),
+        ("samples=405", "is not a positive multiple of the patch (10,)"),
+    ):
+        done = cli("weights", "resize", tiny_run, "-o", tmp_path / "model", "--set", edit)
+        assert (done.code, list(tmp_path.iterdir())) == (2, []), done.err
+        assert message in done.err

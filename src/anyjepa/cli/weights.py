@@ -92,6 +92,27 @@ def weights_export(
     echo(f"folder: {export_nepa(run.model if run else model, output, weights)}")
 
 
+@weights_app.command("resize")
+def weights_resize(
+    model: ModelArgument,
+    output: OutputOption,
+    edits: Annotated[
+        list[str],
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Key of the model's preprocessing.json to change, such as side=64, samples=5000 or fs=250; can be "
+            "repeated.",
+        ),
+    ],
+    imports: ImportOption = None,
+) -> None:
+    """Convert a model to inputs of another size or rate, to fine-tune it there."""
+    from anyjepa.runs.resize import resize
+
+    echo(f"model: {resize(model, edits, output)}")
+
+
 @weights_app.command("checkpoint")
 def weights_checkpoint(
     run: RunArgument,
