@@ -105,7 +105,7 @@ def embed(
         float | None,
         typer.Option(min=0, metavar="S", help="Seconds from one window to the next. Default: half a window."),
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Windows that are encoded together.")] = 64,
+    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Number of windows that are encoded together.")] = 64,
     device: DeviceOption = None,
     skip_errors: SkipErrorsOption = False,
     imports: ImportOption = None,
