@@ -15,6 +15,7 @@ from anyjepa.cli.comparison import compare
 from anyjepa.cli.data import data_app
 from anyjepa.cli.diagnosis import diagnose
 from anyjepa.cli.evaluation import evaluate, report
+from anyjepa.cli.models import models
 from anyjepa.cli.output import echo, losing_messages
 from anyjepa.cli.recipes import recipes
 from anyjepa.cli.records import embed, export, predict
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, recipes, pretrain, diagnose, evaluate, compare, embed, predict, export, perturb, report):
+for command in (demo, recipes, models, pretrain, diagnose, evaluate, compare, embed, predict, export, perturb, report):
     app.command()(command)
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")

@@ -11,7 +11,10 @@ import typer
 Weights = Literal["teacher", "average", "student", "target"]
 
 ModelArgument = Annotated[
-    str, typer.Argument(metavar="MODEL", help="Run folder, model folder or Hugging Face model id.")
+    str,
+    typer.Argument(
+        metavar="MODEL", help="Run folder, model folder, name of a model ('anyjepa models') or Hugging Face id."
+    ),
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
 PathArguments = Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files or folders to read.")]

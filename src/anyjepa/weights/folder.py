@@ -21,7 +21,8 @@ from anyjepa.nn.pooling import Head
 from anyjepa.objectives.base import Objective, Weights
 from anyjepa.weights.card import model_card
 from anyjepa.weights.model import ModelConfig, Provenance, TrainingRecords, fit_parts, parse_config
-from anyjepa.weights.tensors import check_digest, dump_tensors, read_tensors
+from anyjepa.weights.shipped import shipped_folder, shipped_names
+from anyjepa.weights.tensors import HALF, check_digest, dump_tensors, read_tensors, widened
 from anyjepa.writing import replacing, write_text
 
 CONFIG, TENSORS, STUDENT = "config.json", "model.safetensors", "student.safetensors"
@@ -100,12 +101,14 @@ def save_model(
     preprocessing: Mapping[str, object],
     student: Mapping[str, Tensor] | None = None,
     records: TrainingRecords | None = None,
+    half: bool = False,
 ) -> Path:
     """Write a model folder completely or not at all: it replaces an old one in one step.
 
     tensors: `encoder.*`, `predictor.*`, `second.*` and `head.*` as required by the config. student: `encoder.*` of the
-    student. records: written without the names of records and groups. Raises InputError if tensors do not match the
-    config, if writing fails (an old folder then does not change), or if the folder contains other files.
+    student. records: written without the names of records and groups. half: save `tensors` in half precision; they are
+    read in single precision. Raises InputError if tensors do not match the config, if writing fails (an old folder then
+    does not change), or if the folder contains other files.
     """
     folder = Path(os.path.realpath(folder))  # Path.resolve raises RuntimeError for circular links
     _refuse_other_files(folder)
@@ -119,7 +122,10 @@ def save_model(
     with replacing(folder) as new:
         new.mkdir()
         (new / CONFIG).write_bytes(_json(config.model_dump(mode="json")))
-        (new / TENSORS).write_bytes(dump_tensors(tensors, metadata))
+        narrow = {
+            name: tensor.half() if half and tensor.is_floating_point() else tensor for name, tensor in tensors.items()
+        }
+        (new / TENSORS).write_bytes(dump_tensors(narrow, metadata | ({HALF: "float16"} if half else {})))
         if student is not None:
             (new / STUDENT).write_bytes(dump_tensors(student, metadata))
         (new / PREPROCESSING).write_bytes(_json(dict(preprocessing)))
@@ -140,7 +146,7 @@ def load_model(path_or_id: Path | str, weights: Weights | None = None) -> Loaded
     tensors, metadata = read_tensors(folder / TENSORS)
     prepared = metadata.get(PREPARED)
     check_metadata(folder / TENSORS, config, metadata)
-    parts = fit_parts(str(folder / TENSORS), config, tensors)
+    parts = fit_parts(str(folder / TENSORS), config, widened(tensors, metadata))
     check_digest(folder / TENSORS, tensors, metadata)
     kind = config.weights
     if weights is not None and weights != config.weights:
@@ -203,10 +209,12 @@ def check_metadata(path: Path, config: ModelConfig, metadata: Mapping[str, str])
 
 
 def find_model(path_or_id: Path | str) -> Path:
-    """Local folder of a path or of a Hugging Face id 'owner/name', which is downloaded or in the local cache."""
+    """Folder of a path, of a model of the package, or of a Hugging Face id 'owner/name', which may be downloaded."""
     path, name = Path(path_or_id), str(path_or_id)
     if path.is_dir():
         return path
+    if name in shipped_names():
+        return shipped_folder(name)
     if path.exists():
         raise InputError(f"{name}: is a file; a model is a folder (foreign checkpoints: anyjepa weights import)")
     is_id = isinstance(path_or_id, str) and re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name)

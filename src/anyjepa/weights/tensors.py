@@ -17,6 +17,7 @@ from anyjepa.errors import InputError, reason
 from anyjepa.limits import COLUMNS
 
 DIGEST = "anyjepa.blake2b"  # key of the checksum in the metadata of a file
+HALF = "anyjepa.half"  # key in the metadata of a file whose float32 tensors are saved as float16
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -34,6 +35,13 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise InputError(f"{path}: cannot be read ({error.strerror or 'no such file'})") from error
     except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: is truncated or not a safetensors file ({reason(error)})") from error
+
+
+def widened(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[str, Tensor]:
+    """The tensors of a file that was saved in half precision on purpose (`HALF`), in single precision."""
+    if HALF not in metadata:
+        return dict(tensors)
+    return {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in tensors.items()}
 
 
 def dump_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:

@@ -1,0 +1,79 @@
+"""The models that come with the package: small, loaded by name, and as good as their cards say."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+import anyjepa
+from anyjepa.data.ecg.source import evaluation_data
+from anyjepa.errors import InputError
+from anyjepa.evaluation.cache import FeatureCache
+from anyjepa.evaluation.config import EvaluationConfig
+from anyjepa.evaluation.dense import DenseStudy
+from anyjepa.evaluation.metrics import auroc, macro
+from anyjepa.evaluation.probes import LinearProbe
+from anyjepa.evaluation.study import Candidate
+from anyjepa.weights.folder import load_model, save_model
+from anyjepa.weights.shipped import about, shipped_folder, shipped_names
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_a_model_loads_by_name_and_is_small(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    model = anyjepa.load(name)
+    assert {parameter.dtype for parameter in model.encoder.parameters()} == {torch.float32}
+    assert sum(file.stat().st_size for file in shipped_folder(name).iterdir()) < 6e6
+    millions = sum(parameter.numel() for parameter in model.encoder.parameters()) / 1e6
+    assert about(name).parameters == f"{millions:.2f} M"
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_a_card_names_licence_compute_and_limits_and_its_score(name):
+    card = (shipped_folder(name) / "README.md").read_text()
+    assert {"## Licence", "## Compute", "## Limits"} <= set(card.splitlines())
+    numbers = re.findall(r"0\.\d{3}", about(name).score)
+    assert numbers
+    assert all(number in card for number in numbers)
+
+
+def test_a_folder_of_that_name_comes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ecg-sim-xs").mkdir()
+    with pytest.raises(InputError, match=r"config\.json"):
+        anyjepa.load("ecg-sim-xs")
+
+
+def test_the_list_and_the_cards_are_printed(cli):
+    listed = cli("models")
+    assert listed.code == 0
+    assert all(name in listed.out for name in shipped_names())
+    assert cli("models", "ecg-sim-xs").out.startswith("---\nlibrary_name: anyjepa")
+    wrong = cli("models", "ecg-sim-x")
+    assert (wrong.code, wrong.err) == (2, "anyjepa: there is no model 'ecg-sim-x'; did you mean 'ecg-sim-xs'?\n")
+
+
+def test_half_precision_is_read_as_single_precision(tmp_path):
+    loaded = load_model(shipped_folder("ecg-sim-xs"))
+    tensors = {f"encoder.{name}": tensor * 1.0001 for name, tensor in loaded.encoder.state_dict().items()}
+    again = load_model(save_model(tmp_path / "half", loaded.config, tensors, loaded.preprocessing, half=True))
+    for name, tensor in again.encoder.state_dict().items():
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, tensors[f"encoder.{name}"].half().float())
+
+
+@pytest.mark.realdata
+def test_the_ecg_encoder_is_as_good_on_ludb_as_its_card_says(test_data):
+    model = anyjepa.load("ecg-sim-xs")
+    samples = evaluation_data(model.preprocessing, [test_data / "ludb"], unit="uV")
+    linear = LinearProbe(strengths=(1e-3, 1e-2, 1e-1))
+    config = EvaluationConfig(protocol="dense", low_shot=5, linear=linear)
+    study = DenseStudy(samples, samples.places("waves"), samples.groups, (10,), None, config, FeatureCache())
+    evaluator, _ = study.evaluators({"shipped": Candidate(model.encoder)})["shipped"]
+    areas = [macro(auroc(study.table.values[split.test], evaluator(split).probed.scores)) for split in study.repeats]
+    card = (shipped_folder("ecg-sim-xs") / "README.md").read_text()
+    section = card[card.index("single tokens, labels of 5") :]
+    assert np.mean(areas) == pytest.approx(float(re.search(r"\(teacher\) \| (0\.\d{3})", section)[1]), abs=0.002)
