@@ -28,7 +28,7 @@ def _list() -> None:
 
     table = Table("model", "modality", "parameters", "trained on", "score", box=None, pad_edge=False)
     for name in shipped_names():
-        said = about(name)
-        table.add_row(name, said.data, said.parameters, said.trained_on, said.score)
+        entry = about(name)
+        table.add_row(name, entry.data, entry.parameters, entry.trained_on, entry.score)
     show(table)
     echo("\nPrint a card with 'anyjepa models NAME'; load one with anyjepa.load(NAME), or pass NAME as the model.")
