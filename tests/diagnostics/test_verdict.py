@@ -23,7 +23,7 @@ FAULTS = {
     "wrong scale": {"input_std": 40.0},
     "frozen teacher": {"teacher_update": 0.0, "momentum": 1.0},
     "no teacher": {"momentum": 0.0, "teacher_cosine": 1.0},
-    "positions ignored": {"position_skill": 0.001},
+    "positions ignored": {"position_skill": 0.0},
     "input ignored": {"input_skill": 0.001},
     "dead attention": {"attention_entropy": 1.0},
     "shortcut": {"trivial_neighbour": 0.05, "prediction": 0.05},
