@@ -224,7 +224,7 @@ def _copy(row: Row, settings: Settings) -> str | None:
 
 def _without_positions(row: Row, settings: Settings) -> str | None:
     skill = row.get("position_skill")
-    if skill is None or _setting(settings, "objective.kind") != "masked" or skill > IGNORED["position_skill"]:
+    if skill is None or _setting(settings, "objective.kind") != "masked" or abs(skill) > IGNORED["position_skill"]:
         return None
     return f"predictions do not depend on the position that is predicted (correlation with the targets {skill:.3f})"
 
