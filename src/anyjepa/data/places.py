@@ -16,10 +16,10 @@ UNLABELLED = -1
 class PlaceLabels:
     """A class for each sample of N prepared records.
 
-    ids: the records. classes: their names. labels: N arrays (*samples) of integers, the place of a class in `classes`,
+    ids: the records. classes: their names. labels: N arrays (*samples) of integers, the index of a class in `classes`,
     or -1 where nothing is known. events: classes that come and go in time and have an onset and an offset. split:
     'train', 'validation' or 'test' for each record, if the source says so.
-    Raises InputError if the number of arrays differs from the number of ids, or if a label is not the place of a class.
+    Raises InputError if the number of arrays differs from the number of ids, or if a label is not the index of a class.
     """
 
     ids: tuple[str, ...]
