@@ -33,9 +33,7 @@ def hold_out_of(dataset: Dataset, share: float, seed: int) -> LabelTable:
     Raises InputError if the data have a split already, or if they should name groups (patients) but do not.
     """
     if any(table.split is not None for table in dataset.tables.values()):
-        raise InputError(
-            "hold out: the data have a split already, whose test part is left out; remove --hold-out"
-        )
+        raise InputError("hold out: the data have a split already, whose test part is left out; remove --hold-out")
     if dataset.group != "group" and not dataset.groups_known:
         raise InputError(
             f"hold out: the data do not name the {dataset.group} of every record; list the {dataset.what[1]} in a "
