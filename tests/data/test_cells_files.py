@@ -194,6 +194,7 @@ REFUSED = [
     (value(0, -1), {}, r"cell 'cell0', gene 'T\d+': value -1 is negative"),
     (value(-1, np.nan), {}, r"cell 'cell359', gene 'G\d+': value nan must be finite"),
     (value(-1, np.inf), {}, r"value inf must be finite"),
+    (value(-1, 1e30), {}, r"cell 'cell359', gene 'G\d+': value 1e\+30 is too large for a count"),
     (
         lambda a: a.var.insert(0, "symbol", "X"),
         {"gene_names": "symbol"},
@@ -424,3 +425,9 @@ def test_kang_2018(test_data: Path):
     assert [str(c) for c in screen.conditions] == ["control", "stimulated"]
     change = screen.means()[1] - screen.means()[0]
     assert "ISG15" in np.array(screen.genes)[np.argsort(-change)[:10]]  # interferon-stimulated
+
+
+def test_cells_with_a_control_but_no_batch_leave_nothing(adata):
+    adata.obs["batch"] = None
+    with pytest.raises(InputError, match=r"no cell is left; all are unassigned, or below quality.min_guide_share"):
+        from_anndata(adata, CellFileConfig(unassigned="skip", batch="batch"))

@@ -131,6 +131,10 @@ def unknown(table):
     return table
 
 
+def enormous(table):
+    return table.astype(float).replace(table.iloc[0, 0], 1e300)
+
+
 def twice(table):
     table.columns = [table.columns[0], *table.columns[:-1]]
     return table
@@ -146,6 +150,7 @@ def texts(table):
         (negative, r"protein '\S+-protein' of cell 'cell3' is -1; raw counts are needed"),
         (fraction, r"of cell 'cell3' is 0\.5; raw counts"),
         (unknown, r"of cell 'cell3' is nan; raw counts"),
+        (enormous, r"is 1e\+300; raw counts"),
         (twice, "proteins with distinct names"),
         (lambda table: table.iloc[:, :1], "at least two proteins"),
         (texts, "proteins must be numbers"),

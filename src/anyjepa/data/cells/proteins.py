@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 USUAL = ("protein_expression", "proteins", "protein", "prot", "adt", "antibody_capture")
 """Keys of obsm that hold proteins, whatever their case."""
+LARGEST_COUNT = 2**31  # more molecules than a cell has of any kind, and far below what overflows
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,13 +82,13 @@ def _checked(table: Any, cells: list[str], where: str) -> Proteins:
     if len(set(names)) < len(names) or len(names) < 2:
         raise InputError(f"{where}: needs at least two proteins with distinct names")
     try:
-        counts = table.to_numpy(np.float32)
+        counts = table.to_numpy(np.float64)
     except (TypeError, ValueError):
         raise InputError(f"{where}: proteins must be numbers") from None
-    wrong = ~(np.isfinite(counts) & (counts >= 0) & (counts == np.rint(counts)))
+    wrong = ~((counts >= 0) & (counts <= LARGEST_COUNT) & (counts == np.rint(counts)))
     for row, column in np.argwhere(wrong)[:1]:
         raise InputError(
             f"{where}: protein '{names[column]}' of cell '{table.index[row]}' is {counts[row, column]:g}; raw counts "
             "are needed, whole and not negative"
         )
-    return Proteins(names, counts)
+    return Proteins(names, counts.astype(np.float32))

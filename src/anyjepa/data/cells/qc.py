@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field, NonNegativeInt
 
 from anyjepa.config import Config, Share
+from anyjepa.data.cells.proteins import LARGEST_COUNT
 from anyjepa.data.cells.screen import Screen
 from anyjepa.errors import InputError
 
@@ -97,6 +98,8 @@ def scan(
         raise InputError(f"{where}: {WHOLE}")
     if not total:
         raise InputError(f"{where}: no value is above zero")
+    if not usable.any():
+        raise InputError(f"{where}: no cell is left; all are unassigned, or below quality.min_guide_share")
     few = usable & (detected < needed)
     refuse_most(
         few,
@@ -177,6 +180,7 @@ def _check(block: Any, counted: bool, place: Any, where: str) -> None:
             (data != np.rint(data)) if counted else np.zeros(0),
             "is not a whole number, so these are not raw counts; if they are log1p, set values=log1p",
         ),
+        (data > LARGEST_COUNT if counted else np.zeros(0), "is too large for a count"),
         (
             np.zeros(0) if counted else data > LARGEST_LOG,
             "is too large for log1p; normalise, then take log1p, or keep raw counts in layers['counts']",
