@@ -104,6 +104,13 @@ def test_during_training_a_fault_is_shown_only_if_it_lasts() -> None:
     assert not lasting(log(collapsed), MASKED, 10_000).findings  # within the first fifth
 
 
+def test_positions_are_ignored_only_if_they_always_were() -> None:
+    assert verdict_of(log(FAULTS["positions ignored"], since=1), MASKED).healthy
+    row = HEALTHY | FAULTS["positions ignored"]
+    assert verdict_of([row], MASKED, steps=100).healthy
+    assert not verdict_of([row], MASKED, steps=1000).healthy
+
+
 def test_an_old_log_has_no_verdict() -> None:
     verdict = verdict_of([{"step": 1, "loss": 0.4, "teacher_std": 0.1}], MASKED)
     assert not verdict.measured

@@ -84,6 +84,8 @@ def verdict_of(rows: Sequence[Row], settings: Settings, steps: float | None = No
     if not measured:
         return Verdict(measured=False)
     summary = _summary(measured, window) | ({} if steps is None else {"step": steps})
+    if steps is not None and steps < TRAINED:
+        summary.pop("position_skill", None)
     findings = []
     for rule in RULES:
         if (evidence := rule.evidence(summary, settings)) is not None:
@@ -116,7 +118,8 @@ def _since(rule: Rule, rows: Sequence[Row], settings: Settings) -> int:
 def _summary(rows: Sequence[Row], window: int) -> dict[str, float]:
     """Means of the finite values of each column over the last rows; NaN where the newest value is NaN.
 
-    Of `update` it is the largest value after the first row, because the learning rate falls at the end.
+    Of `update` it is the largest value after the first row, because the learning rate falls at the end, and of
+    `position_skill` the largest of all rows, because a predictor without positions ignores them from the first step.
     """
     last = rows[-window:]
     summary = {}
@@ -125,6 +128,8 @@ def _summary(rows: Sequence[Row], window: int) -> dict[str, float]:
         summary[name] = sum(values) / len(values) if values and isfinite(newest) else newest
     if "step" in summary:
         summary["step"] = last[-1]["step"]
+    if "position_skill" in summary:
+        summary["position_skill"] = max((row["position_skill"] for row in rows if "position_skill" in row), key=abs)
     if "update" in summary:
         summary["update"] = max(row["update"] for row in rows[1:] or rows if "update" in row)
     return summary
