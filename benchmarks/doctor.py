@@ -206,14 +206,25 @@ def cases() -> Iterator[Case]:
     yield from sorted(every, key=lambda case: (case.seed // 2, case.steps, case.seed))
 
 
-class Spoiling:
+class Spoiling(Dataset):
     """A data set whose records a fault changes."""
 
     def __init__(self, data: Dataset, case: Case, spoil: Spoilt):
-        self.data, self.case, self.spoil, self.ids = data, case, spoil, data.ids
+        self.data, self.case, self.spoil = data, case, spoil
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return self.data.ids
 
     def __len__(self) -> int:
         return len(self.data)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.data[index]
+
+    @property
+    def longest(self) -> int:
+        return self.data.longest
 
     def crops(self, indices: Sequence[int], rngs: Any) -> tuple[np.ndarray, np.ndarray]:
         x, starts = self.data.crops(indices, rngs)

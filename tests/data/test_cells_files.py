@@ -208,6 +208,7 @@ REFUSED = [
         r"1 cells have no condition in column 'perturbation'; the first is 'cell7'; unassigned=skip",
     ),
     (without("batch"), {}, r"cell 'cell7' has no value in column 'batch'"),
+    (add("dose", [1j] * 360), {}, r"column 'dose' holds complex numbers"),
     (add("dose", ["high"] * 360), {}, r"column 'dose', cell 'cell0': 'high' is not a number"),
     (
         as_it_is,

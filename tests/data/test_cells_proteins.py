@@ -154,6 +154,7 @@ def texts(table):
         (twice, "proteins with distinct names"),
         (lambda table: table.iloc[:, :1], "at least two proteins"),
         (texts, "proteins must be numbers"),
+        (lambda table: table * 1j, "proteins must be numbers"),
         (lambda table: table.to_numpy(), "proteins need names: use a DataFrame"),
     ],
 )

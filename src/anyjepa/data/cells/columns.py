@@ -223,6 +223,8 @@ def numbers(obs: DataFrame, column: str | None, where: str) -> np.ndarray:
 
     texts = obs[column].astype(object)
     values: Any = to_numeric(texts, errors="coerce")
+    if values.dtype.kind == "c":
+        raise InputError(f"{where}: column '{column}' holds complex numbers")
     wrong = values.isna() & texts.notna() & ~texts.astype(str).isin(list(_MISSING))
     if wrong.any():
         cell = int(wrong.to_numpy().argmax())

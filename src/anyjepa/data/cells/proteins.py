@@ -82,7 +82,10 @@ def _checked(table: Any, cells: list[str], where: str) -> Proteins:
     if len(set(names)) < len(names) or len(names) < 2:
         raise InputError(f"{where}: needs at least two proteins with distinct names")
     try:
-        counts = table.to_numpy(np.float64)
+        counts = table.to_numpy()
+        if np.iscomplexobj(counts):
+            raise TypeError
+        counts = counts.astype(np.float64)
     except (TypeError, ValueError):
         raise InputError(f"{where}: proteins must be numbers") from None
     wrong = ~((counts >= 0) & (counts <= LARGEST_COUNT) & (counts == np.rint(counts)))
