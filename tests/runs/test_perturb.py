@@ -344,7 +344,10 @@ def test_many_cells_leave_room_for_fewer_genes(cells, genes):
 
 @pytest.mark.realdata
 @pytest.mark.long
-@pytest.mark.parametrize(("page", "file"), [("kang", "kang2018/scgen_valid.h5ad")])
+@pytest.mark.parametrize(
+    ("page", "file"),
+    [("kang", "kang2018/scgen_valid.h5ad"), ("papalexi", "papalexi2021/papalexi2021.h5ad")],
+)
 def test_a_tutorial_shows_what_its_command_prints(cli, test_data, tmp_path, monkeypatch, page, file):
     """Every word, and numbers to two digits."""
     shutil.copy(test_data / file, tmp_path)

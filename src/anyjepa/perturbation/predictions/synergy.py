@@ -106,5 +106,7 @@ def _half_widths(
 
 
 def spread(each: np.ndarray | None, like: np.ndarray) -> np.ndarray:
-    """(T,) standard deviation over members (M, T); NaN for fewer than two."""
-    return np.full(like.shape, np.nan) if each is None or len(each) < 2 else each.std(0, ddof=1)
+    """(T,) standard deviation over members (M, T); NaN for fewer than two, and where all give the same."""
+    if each is None or len(each) < 2:
+        return np.full(like.shape, np.nan)
+    return np.where(np.ptp(each, axis=0) > 0, each.std(0, ddof=1), np.nan)

@@ -168,15 +168,12 @@ class Answer:
         parts += [Text(line, style="dim") for line in self._not_asked()]
         for name, rows in (("Ranking", self.ranking), ("Synergy", self.synergies)):
             if rows is not None:
-                parts += [Text(), _rows(name, rows.head(TOP))]
+                parts += _rows(name, rows.head(TOP))
         if self.predicted is not None:
             rows = self.table()
             for place, name in enumerate(self.predicted.names[:TOP]):
                 of = rows.iloc[place * len(self.predicted.genes) :].head(TOP)
-                why = of["no_interval"].iloc[0]
-                parts += [Text(), _rows(f"{name}: predicted changes", of.dropna(axis=1, how="all"))]
-                if why:
-                    parts.append(Text(f"no prediction interval: {why}", style="yellow"))
+                parts += _rows(f"{name}: predicted changes", of.drop(columns=[*CONTEXT], errors="ignore"))
             if (more := len(self.predicted.names) - TOP) > 0:
                 parts.append(Text(f"and {more} more conditions; write all with -o"))
         parts += [part for one in self.questions for part in (Text(), render(one.result))]
@@ -213,22 +210,32 @@ class Answer:
         return lines
 
 
-def _rows(title: str, rows: DataFrame) -> Any:
+def _rows(title: str, rows: DataFrame) -> list[Any]:
+    """A table without empty columns, and below it why there are no intervals."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     shown = Table(title=title, title_justify="left", box=box.HORIZONTALS, padding=(0, 1))
-    columns = [
-        name for name in rows if name not in ("condition", "cell_type", "donor", "no_interval") or title in TITLES
-    ]
-    for name in columns:
+    why = rows.groupby("no_interval", sort=False).size() if rows["no_interval"].any() else {}
+    rows = rows.drop(columns="no_interval").dropna(axis=1, how="all")
+    for name in rows:
         shown.add_column(str(name).replace("_", " "), justify="left" if rows[name].dtype == object else "right")
     for _, row in rows.iterrows():
-        shown.add_row(*(f"{x:.3f}" if isinstance(x, float) else str(x) for x in (row[name] for name in columns)))
-    return shown
+        shown.add_row(*map(_cell, row))
+    reasons = [f"no interval in {count} of {len(rows)} rows: {reason}" for reason, count in why.items() if reason]
+    return [Text(), shown, *(Text(reason, style="yellow") for reason in reasons)]
 
 
-TITLES = ("Ranking", "Synergy")
+def _cell(value: Any) -> str:
+    if isinstance(value, (bool, np.bool_)):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return "" if np.isnan(value) else f"{value:.3f}"
+    return str(value)
+
+
+CONTEXT = ("condition", "cell_type", "donor")
 
 
 def _plain(rows: DataFrame) -> DataFrame:
