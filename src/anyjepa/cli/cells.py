@@ -60,7 +60,7 @@ def perturb(
     ] = None,
     noise: Annotated[
         Literal["poisson", "negative_binomial"] | None,
-        typer.Option(metavar="NAME", help="Noise of drawn cells: poisson or negative_binomial. Default: poisson."),
+        typer.Option(metavar="NAME", help="Noise of drawn cells: negative_binomial or poisson. Default: poisson."),
     ] = None,
     cell_eval: Annotated[
         bool,
