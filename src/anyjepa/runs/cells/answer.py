@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -217,13 +218,13 @@ def _rows(title: str, rows: DataFrame) -> list[Any]:
     from rich.text import Text
 
     shown = Table(title=title, title_justify="left", box=box.HORIZONTALS, padding=(0, 1))
-    why = rows.groupby("no_interval", sort=False).size() if rows["no_interval"].any() else {}
+    why = Counter(filter(None, rows["no_interval"]))
     rows = rows.drop(columns="no_interval").dropna(axis=1, how="all")
     for name in rows:
         shown.add_column(str(name).replace("_", " "), justify="left" if rows[name].dtype == object else "right")
     for _, row in rows.iterrows():
         shown.add_row(*map(_cell, row))
-    reasons = [f"no interval in {count} of {len(rows)} rows: {reason}" for reason, count in why.items() if reason]
+    reasons = [f"no interval in {count} of {len(rows)} rows: {reason}" for reason, count in why.items()]
     return [Text(), shown, *(Text(reason, style="yellow") for reason in reasons)]
 
 
