@@ -83,6 +83,7 @@ def test_torch_export_gives_the_same(tiny_run, signals, tmp_path):
 
 
 @pytest.mark.long
+@pytest.mark.filterwarnings("ignore::anyjepa.errors.DataWarning")  # noise is not an ECG
 @pytest.mark.parametrize("recipe", ["ijepa-demo", "vjepa-demo", "series-jepa-demo", "perturb-demo", "ecg-nepa-demo"])
 def test_every_modality_gives_what_embed_gives(recipe, tmp_path):
     run = anyjepa.pretrain(recipe, output=tmp_path / "run", edits={"training.steps": 2})
