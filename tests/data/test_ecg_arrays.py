@@ -104,7 +104,7 @@ def test_a_wrong_npz_is_named(tmp_path: Path, content: dict, message: str) -> No
     [
         ({"fs": [250, 250]}, r"sampling rate '\[250, 250\]' is not a number in Hz"),
         ({"fs": "fast"}, "sampling rate 'fast' is not a number in Hz"),
-        ({"fs": 3j}, "sampling rate '3j' is not a number in Hz"),
+        ({"fs": 3j}, r"cannot be read as NumPy arrays \('fs' holds values of type complex128"),
         ({"leads": [1, 2, 3]}, r"leads are \[1, 2, 3\]; they must be a list of names such as \['I', 'II', 'V1'\]"),
         ({"leads": 3}, "leads are 3; they must be"),
         ({"leads": "abc"}, "leads are 'abc'; they must be"),

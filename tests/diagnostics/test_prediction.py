@@ -28,7 +28,7 @@ def examined(predict, unchanged=None) -> Examined:
 
 def test_a_perfect_prediction_follows_input_and_position():
     signs = prediction_signs(examined(lambda positions, noise: positions + noise))
-    assert signs["prediction"] == 0
+    assert signs["prediction_distance"] == 0
     assert signs["input_skill"] == pytest.approx(1, abs=1e-5)
     assert signs["position_skill"] == pytest.approx(1, abs=1e-5)
 
@@ -37,7 +37,7 @@ def test_a_prediction_of_positions_only_has_no_input_skill():
     signs = prediction_signs(examined(lambda positions, noise: positions))
     assert signs["input_skill"] == 0
     assert signs["position_skill"] > 0.6
-    assert signs["prediction"] == pytest.approx(signs["trivial_position"], rel=0.05)
+    assert signs["prediction_distance"] == pytest.approx(signs["trivial_position"], rel=0.05)
 
 
 def test_one_prediction_for_all_positions_has_no_position_skill():

@@ -67,7 +67,7 @@ def test_an_encoder_without_its_predictor_is_diagnosed(run: Path, images: np.nda
     save_file({k: v for k, v in tensors.items() if k.startswith("encoder.")}, folder / "model.safetensors")
     signs = anyjepa.diagnose(folder, images).signs
     assert "teacher_rank" in signs
-    assert "prediction" not in signs
+    assert "prediction_distance" not in signs
 
 
 def test_too_few_records_are_refused(run: Path, images: np.ndarray) -> None:

@@ -58,9 +58,9 @@ def test_the_prediction_of_the_monitor_is_the_loss() -> None:
     model = objective().eval()
     x = torch.randn(8, 2, 100, generator=torch.Generator().manual_seed(0))
     batch = Batch.whole(x, SpanConfig(min_span=2).draw((20,), 8, generator(0, "masks", 0)))
-    assert monitor(model, batch)["prediction"] == pytest.approx(model(batch).total().item(), rel=1e-5)
+    assert monitor(model, batch)["prediction_distance"] == pytest.approx(model(batch).total().item(), rel=1e-5)
     few = first_samples(batch, 3)
-    assert monitor(model, few)["prediction"] == pytest.approx(model(few).total().item(), rel=1e-5)
+    assert monitor(model, few)["prediction_distance"] == pytest.approx(model(few).total().item(), rel=1e-5)
 
 
 def test_next_embedding_and_pairs_are_examined() -> None:
@@ -70,13 +70,13 @@ def test_next_embedding_and_pairs_are_examined() -> None:
     causal = ViTConfig(**encoder, cls=True, causal=True, positions={"kind": "rotary"})  # type: ignore[arg-type]
     model = NextEmbeddingConfig(encoder=causal, horizon=2).build(2, (100,)).eval()
     signs, losses = monitor(model, batch := Batch.whole(x)), model(batch)
-    assert signs["prediction"] == pytest.approx(1 + losses.total().item(), rel=1e-5)
+    assert signs["prediction_distance"] == pytest.approx(1 + losses.total().item(), rel=1e-5)
     assert "teacher_cosine" not in signs
     pairs = PairedPredictionConfig(encoder=ViTConfig(**encoder), target={"kind": "teacher"}, regulariser=None)
     paired = pairs.build(2, (100,)).eval()
     batch = Batch.whole(x, pair=Pair(other))
     signs = monitor(paired, batch)
-    assert signs["prediction"] == pytest.approx(paired(batch).total().item(), rel=1e-5)
+    assert signs["prediction_distance"] == pytest.approx(paired(batch).total().item(), rel=1e-5)
     assert signs["teacher_cosine"] == pytest.approx(1)
 
 

@@ -25,7 +25,7 @@ class Examined(NamedTuple):
 def prediction_signs(examined: Examined) -> dict[str, float]:
     """The loss, that of trivial predictors, and what the predictions follow.
 
-    `prediction` and `trivial_*` are mean distances, in units of the loss: predicting the mean of all targets, the mean
+    `prediction_distance` and `trivial_*` are mean distances, in units of the loss: predicting the mean of all targets, the mean
     at the same position (both over the other samples), and the neighbour: the target of the token before (of the first
     token, the one after), or for pairs the first sample as the target network sees it. `input_skill` is the correlation
     of predictions and targets over samples, without the means of each position; `position_skill` is that over
@@ -33,7 +33,7 @@ def prediction_signs(examined: Examined) -> dict[str, float]:
     differ by rounding only, or over positions by less than 5 % of their length, as blocks of different sizes do.
     """
     predicted, target = examined.predicted.float(), examined.target.float()
-    losses = {"prediction": predicted}
+    losses = {"prediction_distance": predicted}
     for name, z in trivial_predictions(examined.tokens.float(), examined.unchanged).items():
         losses[f"trivial_{name}"] = z[examined.sample, examined.position]
     signs = {name: examined.distance(z, target).item() / len(target) for name, z in losses.items()}

@@ -40,7 +40,7 @@ SIGNS = {
         True,
     ),
     "teacher_cosine": Sign("Cosine similarity of the teacher's and the student's tokens; 1 if they are equal."),
-    "prediction": Sign(
+    "prediction_distance": Sign(
         "Distance between predictions and targets, in units of the loss, on the samples of the other signs."
     ),
     "trivial_mean": Sign("The same if the mean of all targets is predicted."),

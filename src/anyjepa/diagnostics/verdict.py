@@ -164,7 +164,11 @@ def _least(row: Row, name: str) -> tuple[str, float] | None:
 
 
 def _not_finite(row: Row, settings: Settings) -> str | None:
-    bad = [name for name, value in row.items() if name.endswith(("_std", "_spread", "prediction")) and value != value]
+    bad = [
+        name
+        for name, value in row.items()
+        if name.endswith(("_std", "_spread", "prediction", "_distance")) and value != value
+    ]
     return f"{bad[0]} is not a number" if bad else None
 
 
@@ -250,7 +254,7 @@ def _attention(row: Row, settings: Settings) -> str | None:
 
 
 def _copied(row: Row, settings: Settings) -> str | None:
-    neighbour, mean, own = (row.get(name) for name in ("trivial_neighbour", "trivial_mean", "prediction"))
+    neighbour, mean, own = (row.get(name) for name in ("trivial_neighbour", "trivial_mean", "prediction_distance"))
     share = COPIED.get(str(_setting(settings, "objective.kind")), 0.0)
     if neighbour is None or mean is None or own is None or own < 0.5 * neighbour or neighbour > share * mean:
         return None
