@@ -8,7 +8,8 @@ from anyjepa.diagnostics.verdict import COLLAPSED, STEP, lasting, verdict_of
 
 HEALTHY = {
     "loss": 0.4, "momentum": 0.996, "teacher_spread": 0.8, "teacher_between": 0.9, "teacher_token_rank": 30.0,
-    "teacher_cosine": 0.95, "prediction_distance": 0.3, "trivial_mean": 0.5, "trivial_position": 0.4, "trivial_neighbour": 0.6,
+    "teacher_cosine": 0.95, "prediction_distance": 0.3, "trivial_mean": 0.5, "trivial_position": 0.4,
+    "trivial_neighbour": 0.6,
     "input_skill": 0.5, "position_skill": 0.5, "attention_entropy": 0.9, "grad_norm": 0.1, "update": 0.004,
     "teacher_update": 1e-4, "input_mean": 0.0, "input_std": 1.0, "input_between": 0.9, "zero_weights": 0.0,
 }  # fmt: skip

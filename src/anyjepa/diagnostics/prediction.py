@@ -25,12 +25,12 @@ class Examined(NamedTuple):
 def prediction_signs(examined: Examined) -> dict[str, float]:
     """The loss, that of trivial predictors, and what the predictions follow.
 
-    `prediction_distance` and `trivial_*` are mean distances, in units of the loss: predicting the mean of all targets, the mean
-    at the same position (both over the other samples), and the neighbour: the target of the token before (of the first
-    token, the one after), or for pairs the first sample as the target network sees it. `input_skill` is the correlation
-    of predictions and targets over samples, without the means of each position; `position_skill` is that over
-    positions, without the means of each sample. Both are 0 if the predictions ignore the input or the position: if they
-    differ by rounding only, or over positions by less than 5 % of their length, as blocks of different sizes do.
+    `prediction_distance` and `trivial_*` are mean distances, in units of the loss: predicting the mean of all targets,
+    the mean at the same position (both over the other samples), and the neighbour: the target of the token before (of
+    the first token, the one after), or for pairs the first sample as the target network sees it. `input_skill` is the
+    correlation of predictions and targets over samples, without the means of each position; `position_skill` is that
+    over positions, without the means of each sample. Both are 0 if the predictions ignore the input or the position: if
+    they differ by rounding only, or over positions by less than 5 % of their length, as blocks of different sizes do.
     """
     predicted, target = examined.predicted.float(), examined.target.float()
     losses = {"prediction_distance": predicted}

@@ -122,7 +122,8 @@ def check_unused(folder: Path) -> None:
     """Raise InputError if a folder contains more than a run that ended before its first step."""
     if not folder.is_dir() or _never_trained(folder) or all(_of_no_run(entry) for entry in folder.iterdir()):
         return
-    if (folder / "metrics.csv").exists() and not any((folder / "checkpoints").glob("*.ckpt")):
+    begun = (folder / "metrics.csv").exists() and not (folder / "model").exists()
+    if begun and not any((folder / "checkpoints").glob("*.ckpt")):
         raise InputError(
             f"{folder}: a run ended here before its first checkpoint; delete the folder, or pass another --output"
         )
