@@ -133,7 +133,7 @@ def lives(recipe: str, module: str, *data: str, protocol: str = "linear") -> Non
     for one, other in zip(first.encoder.state_dict().values(), second.encoder.state_dict().values(), strict=True):
         assert one.cpu().equal(other)
     assert Path(module).stem in anyjepa_("recipes", recipe)
-    assert [*json.loads(Path("run/environment.json").read_text())["parts"]] == [Path(module).stem]
+    assert Path(module).stem in json.loads(Path("run/environment.json").read_text())["parts"]
 
 
 class Whole(own_parts.Mixer):

@@ -131,7 +131,7 @@ def _summary(rows: Sequence[Row], window: int) -> dict[str, float]:
     if "position_skill" in summary:
         summary["position_skill"] = max((row["position_skill"] for row in rows if "position_skill" in row), key=abs)
     if "update" in summary:
-        summary["update"] = max(row["update"] for row in rows[1:] or rows if "update" in row)
+        summary["update"] = max((row["update"] for row in rows[1:] if "update" in row), default=summary["update"])
     return summary
 
 
@@ -173,13 +173,14 @@ def _not_finite(row: Row, settings: Settings) -> str | None:
 
 
 def _constant(row: Row, settings: Settings) -> str | None:
-    if row["input_between"] > 1e-4:
+    between = row.get("input_between", 1.0)
+    if between > 1e-4:
         return None
-    return f"the inputs of a batch are equal (share of their deviation between samples: {row['input_between']:.2g})"
+    return f"the inputs of a batch are equal (share of their deviation between samples: {between:.2g})"
 
 
 def _scale(row: Row, settings: Settings) -> str | None:
-    std, mean, (low, high) = row["input_std"], row["input_mean"], SCALE
+    std, mean, (low, high) = row.get("input_std", 1.0), row.get("input_mean", 0.0), SCALE
     if low <= std <= high and abs(mean) <= high * std:
         return None
     return f"the prepared inputs have mean {mean:.3g} and standard deviation {std:.3g}, not about 0 and 1"
