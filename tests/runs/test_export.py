@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 
@@ -22,7 +23,6 @@ from anyjepa.data.video.preprocessing import VideoPreprocessing
 from anyjepa.errors import InputError
 from anyjepa.runs.export import export
 
-onnxruntime = pytest.importorskip("onnxruntime")
 ECG = EcgPreprocessing(fs=100, samples=400, mean=(0.1,) * 12, std=(0.2,) * 12, clip=3)
 
 

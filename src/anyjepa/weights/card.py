@@ -63,7 +63,8 @@ def model_card(
             "- This page and `config.json`: the rows of the first table, with the names of folders or data sets.",
             "- `preprocessing.json`: constants over all records, such as means.",
             "- `training_records.json`, if it exists: those names, and a digest of each prepared record, so that an "
-            "evaluation notices a test record that the model was trained on. Whoever has a record can check this too.",
+            "evaluation notices a test record that the model was trained on.\n"
+            "  Whoever has a record can check this too.",
             "- No id of a record or patient, in plain or as a hash. The weights can remember more than this list says.",
             "\n## Limits\n",
             *(f"- {_text(note)}" for note in made.notes),
