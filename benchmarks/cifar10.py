@@ -48,7 +48,8 @@ from anyjepa.runs.folder import Run, environment, open_run
 from anyjepa.runs.model import load
 from anyjepa.runs.pretrain import build_objective, pretrain
 from anyjepa.training.checkpoints import list_checkpoints, step_of
-from anyjepa.weights.meta_jepa import MEAN, STD, import_jepa
+from anyjepa.weights.importers import import_weights
+from anyjepa.weights.meta_jepa import MEAN, STD
 
 IMAGES = 50_000
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
@@ -99,7 +100,7 @@ def trained_by(checkout: Path, epochs: int, data: Path, folder: Path) -> Path:
         checkpoint = train_public_code(
             checkout, recipe, loader, folder, epochs=epochs, warmup=epochs / 10, start_lr=0.0
         )
-        import_jepa("ijepa", checkpoint, folder / "model", heads=recipe.objective.encoder.heads)
+        import_weights(checkpoint, folder / "model", heads=recipe.objective.encoder.heads)
     return folder / "model"
 
 

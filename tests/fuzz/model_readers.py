@@ -224,20 +224,14 @@ def build_foreign(folder: Path, data: Path | None) -> None:
 
 def foreign(folder: Path) -> Iterator[Any]:
     import anyjepa
-    from anyjepa.weights.ecg_jepa import import_ecg_jepa
+    from anyjepa.weights.importers import import_weights
     from anyjepa.weights.inspection import inspect_weights, render
-    from anyjepa.weights.meta_jepa import import_jepa
-    from anyjepa.weights.nepa import import_nepa
 
     file = next((path for path in folder.iterdir() if path.name.endswith((".pt", ".tar"))), None)
     shown(render(inspect_weights(file or folder)))
     made = folder / "model"
-    if file is None:
-        import_nepa(folder, made, "ptb-xl" if folder.name == "nepa-ecg" else None)
-    elif file.name.endswith(".pt"):
-        import_ecg_jepa(file, made)
-    else:
-        import_jepa("vjepa" if file.name.startswith("vjepa") else "ijepa", file, made, heads=4)
+    statistics = "ptb-xl" if folder.name == "nepa-ecg" else None
+    import_weights(file or folder, made, statistics, heads=4 if folder.name in ("ijepa", "vjepa") else None)
     model = anyjepa.load(made)
     raw, how = raw_for(model)
     yield model.embed(raw, **how)

@@ -18,7 +18,8 @@ from anyjepa.training.module import Pretraining
 from anyjepa.training.parameter_groups import decay_groups
 from anyjepa.weights.folder import load_model
 from anyjepa.weights.foreign import read_foreign, renamed
-from anyjepa.weights.meta_jepa import NAMES, Layout, convert, import_jepa
+from anyjepa.weights.importers import import_weights
+from anyjepa.weights.meta_jepa import NAMES, Layout, convert
 
 
 class MetaGolden(Vectors):
@@ -29,7 +30,7 @@ class MetaGolden(Vectors):
         self.layout: Layout = layout
         self.file = folder / "jepa-latest.pth.tar"
         self.checkpoint = read_foreign(self.file)
-        self.imported = convert(self.file.name, self.checkpoint, layout, heads=4)
+        self.imported = convert(self.file.name, self.checkpoint, heads=4)
 
     def objective(self) -> MaskedPrediction:
         config, tensors, student = self.imported.config, self.imported.tensors, self.imported.student
@@ -143,7 +144,7 @@ def check_schedules(golden: MetaGolden) -> None:
 
 def check_import(golden: MetaGolden, output: Path) -> None:
     """The model folder has the teacher, beside it the student, and the predictor."""
-    folder, x = import_jepa(golden.layout, golden.file, output, heads=4), golden.tensor("x")
+    folder, x = import_weights(golden.file, output, heads=4), golden.tensor("x")
     with torch.no_grad():
         golden.match("static/target_out", load_model(folder).encoder(x).padded())
         golden.match("static/encoder_full", load_model(folder, "student").encoder(x).padded())

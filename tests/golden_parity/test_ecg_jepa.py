@@ -21,9 +21,10 @@ from anyjepa.training.config import OptimiserConfig, TrainingConfig
 from anyjepa.training.module import Pretraining
 from anyjepa.training.parameter_groups import decay_groups
 from anyjepa.training.schedules import cosine, warmup_cosine
-from anyjepa.weights.ecg_jepa import convert, from_official, import_ecg_jepa
+from anyjepa.weights.ecg_jepa import convert, from_official
 from anyjepa.weights.folder import LoadedModel, load_model
 from anyjepa.weights.foreign import read_foreign
+from anyjepa.weights.importers import import_weights
 
 
 class Golden(Vectors):
@@ -176,7 +177,7 @@ def test_parameter_counts(ecg: Golden, size: int, dim: int, depth: int, heads: i
 @pytest.fixture(scope="module", params=["attn", "fc"])
 def classifier(request: pytest.FixtureRequest, golden: Path, tmp_path_factory: pytest.TempPathFactory):
     checkpoint = golden / "ecg_jepa" / f"eval_{request.param}_best_chkpt.pt"
-    folder = import_ecg_jepa(checkpoint, tmp_path_factory.mktemp("import") / request.param)
+    folder = import_weights(checkpoint, tmp_path_factory.mktemp("import") / request.param)
     return request.param, load_model(folder)
 
 
@@ -222,7 +223,7 @@ def check_classifier(ecg: Golden, section: str, loaded: LoadedModel, head: Token
 
 
 def test_import_takes_the_teacher_and_keeps_the_student(ecg: Golden, golden: Path, tmp_path: Path):
-    folder = import_ecg_jepa(golden / "ecg_jepa" / "chkpt_2.pt", tmp_path / "model")
+    folder = import_weights(golden / "ecg_jepa" / "chkpt_2.pt", tmp_path / "model")
     x, reference = ecg.tensor("x"), ecg.objective()
     for weights in ("teacher", "student"):
         loaded = load_model(folder, weights)

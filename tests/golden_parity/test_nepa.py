@@ -21,7 +21,8 @@ from anyjepa.training.module import Pretraining
 from anyjepa.training.parameter_groups import decay_groups
 from anyjepa.training.schedules import warmup_cosine
 from anyjepa.weights.folder import LoadedModel, load_model
-from anyjepa.weights.nepa import convert, from_official, import_nepa
+from anyjepa.weights.importers import import_weights
+from anyjepa.weights.nepa import convert, from_official
 from anyjepa.weights.nepa_export import export_nepa
 
 HEADS = 4
@@ -178,7 +179,7 @@ def test_schedule_of_finetuning(nepa: NepaGolden):
 
 @torch.no_grad()
 def test_import_takes_the_average_and_keeps_the_student(nepa: NepaGolden, tmp_path: Path):
-    folder, x = import_nepa(nepa.folder, tmp_path / "model", nepa.statistics), nepa.tensor("x")
+    folder, x = import_weights(nepa.folder, tmp_path / "model", nepa.statistics), nepa.tensor("x")
     average, student = load_model(folder), load_model(folder, "student")
     assert (average.weights, student.weights) == ("average", "student")
     nepa.match("ema_file/encoder_out", outputs(average.encoder, x))
@@ -189,8 +190,8 @@ def test_import_takes_the_average_and_keeps_the_student(nepa: NepaGolden, tmp_pa
 
 
 def test_export_writes_the_tensors_that_were_imported(nepa: NepaGolden, tmp_path: Path):
-    folder = import_nepa(nepa.folder, tmp_path / "model", nepa.statistics)
-    classifier = import_nepa(nepa.folder / "cls", tmp_path / "classifier", nepa.statistics)
+    folder = import_weights(nepa.folder, tmp_path / "model", nepa.statistics)
+    classifier = import_weights(nepa.folder / "cls", tmp_path / "classifier", nepa.statistics)
     for place, weights, original in (
         (folder, "student", load_file(nepa.folder / "model.safetensors")),
         (folder, "average", torch.load(nepa.folder / "pytorch_model_ema.bin", weights_only=True)),
@@ -209,7 +210,7 @@ def test_export_writes_the_tensors_that_were_imported(nepa: NepaGolden, tmp_path
 
 @pytest.fixture(scope="module")
 def classifier(nepa: NepaGolden, tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
-    return load_model(import_nepa(nepa.folder / "cls", tmp_path_factory.mktemp("nepa") / "cls", nepa.statistics))
+    return load_model(import_weights(nepa.folder / "cls", tmp_path_factory.mktemp("nepa") / "cls", nepa.statistics))
 
 
 def test_classifier(nepa: NepaGolden, classifier: LoadedModel):

@@ -136,8 +136,8 @@ def test_settings_of_an_evaluation_on_the_command_line(cli, run: Path):
 
 def test_import_and_export_on_the_command_line(cli, golden: Path, tmp_path: Path):
     model, folder = tmp_path / "model", tmp_path / "folder"
-    assert cli("weights", "import", "nepa", golden / "nepa_image", "-o", model) == (0, f"model: {model}\n", "")
-    assert "--heads does not belong" in cli("weights", "import", "nepa", golden, "-o", model, "--heads", 4).err
+    assert cli("weights", "import", golden / "nepa_image", "-o", model) == (0, f"model: {model}\n", "")
+    assert "does not need --heads" in cli("weights", "import", golden / "nepa_image", "-o", model, "--heads", 4).err
     assert cli("weights", "export", "nepa", model, "-o", folder) == (0, f"folder: {folder}\n", "")
     assert json.loads((folder / "config.json").read_text())["model_type"] == "vit_nepa"
     assert "layout 'vit' is not known" in cli("weights", "export", "vit", model, "-o", folder).err

@@ -11,8 +11,9 @@ from anyjepa.data.images.preprocessing import ImagePreprocessing
 from anyjepa.errors import InputError
 from anyjepa.weights.folder import load_model
 from anyjepa.weights.foreign import read_foreign
+from anyjepa.weights.importers import import_weights
 from anyjepa.weights.inspection import inspect_weights
-from anyjepa.weights.meta_jepa import convert, import_jepa
+from anyjepa.weights.meta_jepa import TITLES, convert
 from anyjepa.weights.model import fit_parts
 
 
@@ -27,7 +28,7 @@ def vjepa(golden: Path) -> dict:
 
 
 def test_images(golden: Path, tmp_path: Path):
-    model = load_model(import_jepa("ijepa", golden / "ijepa" / "jepa-latest.pth.tar", tmp_path / "model", heads=4))
+    model = load_model(import_weights(golden / "ijepa" / "jepa-latest.pth.tar", tmp_path / "model", heads=4))
     objective = model.config.objective
     assert (model.config.size, model.config.channels, model.weights) == ((32, 32), 3, "teacher")
     assert (objective.encoder.patch, objective.encoder.dim, objective.predictor.dim) == ((4, 4), 48, 24)
@@ -38,7 +39,7 @@ def test_images(golden: Path, tmp_path: Path):
 
 
 def test_video(golden: Path, tmp_path: Path):
-    model = load_model(import_jepa("vjepa", golden / "vjepa" / "jepa-latest.pth.tar", tmp_path / "model", heads=4))
+    model = load_model(import_weights(golden / "vjepa" / "jepa-latest.pth.tar", tmp_path / "model", heads=4))
     objective = model.config.objective
     assert (model.config.size, objective.encoder.patch) == ((8, 32, 32), (2, 8, 8))
     assert (objective.encoder.positions.axes, objective.predictor.mask_tokens) == ("even", 2)
@@ -48,17 +49,10 @@ def test_video(golden: Path, tmp_path: Path):
 
 def test_heads_are_those_of_the_published_size(ijepa: dict):
     with pytest.raises(InputError, match=r"no published model has the width 48; .* --heads"):
-        convert("file", ijepa, "ijepa")
-    made = convert("file", ijepa, "ijepa", heads=5)
+        convert("file", ijepa)
+    made = convert("file", ijepa, heads=5)
     with pytest.raises(InputError, match="width 48 is not a multiple of 5 heads"):
         fit_parts("file", made.config, made.tensors)
-
-
-def test_the_other_layout_is_named(ijepa: dict, vjepa: dict):
-    with pytest.raises(InputError, match=r"is not an official I-JEPA checkpoint; it is one of V-JEPA: .* import vjepa"):
-        convert("file", vjepa, "ijepa")
-    with pytest.raises(InputError, match=r"is not an official V-JEPA checkpoint$"):
-        convert("file", {"model": ijepa["encoder"]}, "vjepa")
 
 
 @pytest.mark.parametrize(
@@ -102,12 +96,12 @@ def test_what_does_not_fit_is_one_line(ijepa: dict, tmp_path: Path, part: str, n
         ijepa[part][name] = value
     torch.save(ijepa, tmp_path / "broken.pth.tar")
     with pytest.raises(InputError, match=message) as error:
-        import_jepa("ijepa", tmp_path / "broken.pth.tar", tmp_path / "model", heads=4)
+        import_weights(tmp_path / "broken.pth.tar", tmp_path / "model", heads=4)
     assert "\n" not in str(error.value)
 
 
 def test_inspection_names_the_importer(golden: Path):
     for layout in ("ijepa", "vjepa"):
         found = inspect_weights(golden / layout / "jepa-latest.pth.tar")
-        assert (found["importer"], found["fits"]) == (layout, False)
+        assert (found["importer"], found["fits"]) == (TITLES[layout], False)
         assert "--heads" in str(found["problem"])  # these small ones are of no published size

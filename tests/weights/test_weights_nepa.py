@@ -18,9 +18,9 @@ from anyjepa.nn.transformer import BlockConfig
 from anyjepa.nn.vit import ViTConfig
 from anyjepa.objectives.next_embedding import NextEmbeddingConfig, NextEmbeddingPrediction
 from anyjepa.weights.folder import load_model, save_pretrained
+from anyjepa.weights.importers import import_weights
 from anyjepa.weights.inspection import inspect_weights
 from anyjepa.weights.model import Provenance
-from anyjepa.weights.nepa import import_nepa
 from anyjepa.weights.nepa_export import export_nepa
 
 
@@ -40,7 +40,7 @@ def change(folder: Path, **values: object) -> None:
 
 
 def test_images(golden: Path, tmp_path: Path):
-    model = load_model(import_nepa(golden / "nepa_image", tmp_path / "model"))
+    model = load_model(import_weights(golden / "nepa_image", tmp_path / "model"))
     encoder = model.config.objective.encoder
     assert (model.config.size, encoder.patch, encoder.dim, encoder.causal) == ((28, 28), (7, 7), 48, True)
     assert (encoder.positions.span, encoder.positions.rescale) == ("input", 2.0)
@@ -50,19 +50,19 @@ def test_images(golden: Path, tmp_path: Path):
 
 def test_ecg(golden: Path, tmp_path: Path):
     with pytest.raises(InputError, match=r"without preprocessing constants; .*--statistics"):
-        import_nepa(golden / "nepa_ecg", tmp_path / "model")
-    model = load_model(import_nepa(golden / "nepa_ecg", tmp_path / "model", "ptb-xl"))
+        import_weights(golden / "nepa_ecg", tmp_path / "model")
+    model = load_model(import_weights(golden / "nepa_ecg", tmp_path / "model", "ptb-xl"))
     preprocessing = EcgPreprocessing.model_validate(model.preprocessing)
     assert (preprocessing.fs, preprocessing.samples, preprocessing.clip) == (500, 500, 5)
     assert not preprocessing.absolute_time
 
 
 def test_without_an_average_the_weights_are_the_student(official: Path, tmp_path: Path):
-    assert load_model(import_nepa(official, tmp_path / "model")).weights == "student"
+    assert load_model(import_weights(official, tmp_path / "model")).weights == "student"
 
 
 def test_classes_have_the_names_of_the_folder(golden: Path, tmp_path: Path):
-    classifier = load_model(import_nepa(golden / "nepa_image" / "cls", tmp_path / "model")).config.classifier
+    classifier = load_model(import_weights(golden / "nepa_image" / "cls", tmp_path / "model")).config.classifier
     assert classifier is not None
     assert classifier.classes == tuple(f"LABEL_{number}" for number in range(5))
     assert (classifier.causal, classifier.exclusive, classifier.head.norm) == (False, True, 1e-12)
@@ -71,7 +71,7 @@ def test_classes_have_the_names_of_the_folder(golden: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"model_type": "vit"}, "model_type must be 'vit_nepa'"),
+        ({"model_type": "vit"}, r"none of the known layouts\..* model_type: vit"),
         ({"qk_norm_affine": True}, "q_norm.weight' is missing"),
         ({"use_gated_mlp": True}, "mlp.fc1.weight' has shape"),
         ({"is_causal": False}, "is_causal is false"),
@@ -84,7 +84,7 @@ def test_classes_have_the_names_of_the_folder(golden: Path, tmp_path: Path):
 def test_a_config_that_does_not_fit_is_one_line(official: Path, tmp_path: Path, values: dict, message: str):
     change(official, **values)
     with pytest.raises(InputError, match=message) as error:
-        import_nepa(official, tmp_path / "model")
+        import_weights(official, tmp_path / "model")
     assert "\n" not in str(error.value)
 
 
@@ -104,19 +104,19 @@ def test_tensors_that_do_not_fit_are_one_line(official: Path, tmp_path: Path, na
     tensors.pop(name, None)
     save_file(tensors if value is None else tensors | {name: value}, official / "model.safetensors")
     with pytest.raises(InputError, match=message) as error:
-        import_nepa(official, tmp_path / "model")
+        import_weights(official, tmp_path / "model")
     assert "\n" not in str(error.value)
 
 
 def test_an_unused_mask_token_is_passed_over(official: Path, tmp_path: Path):
     tensors = load_file(official / "model.safetensors") | {"vit_nepa.embeddings.mask_token": torch.zeros(1, 1, 48)}
     save_file(tensors, official / "model.safetensors")
-    assert load_model(import_nepa(official, tmp_path / "model")).encoder.dim == 48
+    assert load_model(import_weights(official, tmp_path / "model")).encoder.dim == 48
 
 
-def test_a_file_is_refused(golden: Path, tmp_path: Path):
-    with pytest.raises(InputError, match="is not a folder"):
-        import_nepa(golden / "nepa_image" / "model.safetensors", tmp_path / "model")
+def test_the_file_of_a_folder_is_imported_as_the_folder(golden: Path, tmp_path: Path):
+    made = import_weights(golden / "nepa_image" / "model.safetensors", tmp_path / "model")
+    assert load_model(made).config.objective.kind == "next_embedding"
 
 
 def saved(folder: Path, **encoder: object) -> Path:
@@ -130,7 +130,7 @@ def saved(folder: Path, **encoder: object) -> Path:
 
 def test_a_gated_model_with_affine_norms_goes_there_and_back(tmp_path: Path):
     folder = saved(tmp_path / "ours")
-    back = import_nepa(export_nepa(folder, tmp_path / "theirs"), tmp_path / "back", "ptb-xl")
+    back = import_weights(export_nepa(folder, tmp_path / "theirs"), tmp_path / "back", "ptb-xl")
     ours, theirs = load_model(folder).encoder.state_dict(), load_model(back).encoder.state_dict()
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
@@ -149,4 +149,4 @@ def test_what_the_layout_cannot_hold_is_refused(tmp_path: Path):
 
 def test_inspection_names_the_importer(golden: Path):
     found = inspect_weights(golden / "nepa_image")
-    assert (found["kind"], found["importer"], found["fits"]) == ("official NEPA folder", "nepa", True)
+    assert (found["kind"], found["importer"], found["fits"]) == ("published NEPA weights", "NEPA", True)

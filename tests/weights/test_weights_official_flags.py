@@ -15,10 +15,8 @@ from torch import Tensor
 
 from anyjepa.errors import InputError
 from anyjepa.nn.packing import Layout, Packed
-from anyjepa.weights.ecg_jepa import import_ecg_jepa
 from anyjepa.weights.folder import LoadedModel, load_model
-from anyjepa.weights.meta_jepa import import_jepa
-from anyjepa.weights.nepa import import_nepa
+from anyjepa.weights.importers import import_weights
 from anyjepa.weights.nepa_export import export_nepa
 
 State = dict[str, Tensor]
@@ -190,7 +188,7 @@ def test_nepa(tmp_path: Path, flags: dict[str, Any]):
     state = nepa_state(config)
     ecg = config["model_type"] == "vit_nepa_ecg"
     statistics = "ptb-xl" if ecg else None
-    model = load_model(import_nepa(nepa_folder(tmp_path / "theirs", config, state), tmp_path / "ours", statistics))
+    model = load_model(import_weights(nepa_folder(tmp_path / "theirs", config, state), tmp_path / "ours", statistics))
     size = (config["signal_length"],) if ecg else (config["image_size"],) * 2
     x = sample(config["num_channels"], *size)
     torch.testing.assert_close(
@@ -200,7 +198,7 @@ def test_nepa(tmp_path: Path, flags: dict[str, Any]):
     written = json.loads((exported / "config.json").read_text())
     same = config.keys() - {"model_type", "image_size", "pos_embed_rescale", "qk_norm_affine", "qk_norm_bias"}
     assert {key: written[key] for key in same} == {key: config[key] for key in same}
-    again = load_model(import_nepa(exported, tmp_path / "again", statistics))
+    again = load_model(import_weights(exported, tmp_path / "again", statistics))
     torch.testing.assert_close(again.encoder.features(x)[1], model.encoder.features(x)[1], rtol=0, atol=0)
 
 
@@ -209,7 +207,7 @@ def test_nepa_takes_the_official_defaults_for_keys_that_are_left_out(tmp_path: P
     full = NEPA | {"qk_norm": False}
     sizes = ("model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
     short = {key: full[key] for key in (*sizes, "image_size", "patch_size")}
-    model = load_model(import_nepa(nepa_folder(tmp_path / "theirs", short, nepa_state(full)), tmp_path / "ours"))
+    model = load_model(import_weights(nepa_folder(tmp_path / "theirs", short, nepa_state(full)), tmp_path / "ours"))
     x = sample(3, 12, 12)
     with torch.no_grad():
         torch.testing.assert_close(
@@ -226,7 +224,7 @@ def test_nepa_classifiers(tmp_path: Path, flags: dict[str, Any], pooled: bool, c
     config = NEPA | flags | {"add_pooling_layer": pooled, "is_causal": causal, "id2label": {"0": "a", "1": "b"}}
     state, ecg = nepa_state(config, classes=3), config["model_type"] == "vit_nepa_ecg"
     folder = nepa_folder(tmp_path / "theirs", config, state)
-    model = load_model(import_nepa(folder, tmp_path / "ours", "ptb-xl" if ecg else None))
+    model = load_model(import_weights(folder, tmp_path / "ours", "ptb-xl" if ecg else None))
     assert model.head is not None
     assert model.config.classifier is not None
     assert model.config.classifier.classes == ("a", "b", "class 2")
@@ -259,7 +257,7 @@ def test_nepa_classifiers(tmp_path: Path, flags: dict[str, Any], pooled: bool, c
 )
 def test_a_nepa_flag_that_is_not_computed_is_named_with_its_value(tmp_path: Path, values: dict, message: str):
     with pytest.raises(InputError, match=message) as error:
-        import_nepa(nepa_folder(tmp_path / "theirs", NEPA | values, nepa_state(NEPA)), tmp_path / "ours")
+        import_weights(nepa_folder(tmp_path / "theirs", NEPA | values, nepa_state(NEPA)), tmp_path / "ours")
     assert "\n" not in str(error.value)
 
 
@@ -269,7 +267,7 @@ def test_constants_of_images_are_those_of_the_folder(tmp_path: Path):
 
     def imported(name: str, **changes: object) -> dict[str, object]:
         (folder / "preprocessor_config.json").write_text(json.dumps(processor | changes))
-        return dict(load_model(import_nepa(folder, tmp_path / name)).preprocessing)
+        return dict(load_model(import_weights(folder, tmp_path / name)).preprocessing)
 
     found = imported("plain")
     assert (found["mean"], found["std"]) == ([0.4, 0.5, 0.6], [0.1, 0.2, 0.3])
@@ -409,7 +407,7 @@ def test_ecg_jepa(tmp_path: Path, flags: dict[str, Any]):
     c = ECG_JEPA | flags
     state = ecg_jepa_state(c)
     torch.save({"model": state, "config": c, "step": 7}, tmp_path / "chkpt.pt")
-    model = load_model(import_ecg_jepa(tmp_path / "chkpt.pt", tmp_path / "ours"))
+    model = load_model(import_weights(tmp_path / "chkpt.pt", tmp_path / "ours"))
     x, tokens = sample(len(c["channels"]), c["channel_size"]), c["channel_size"] // c["patch_size"]
 
     def places(dim: int) -> Tensor:  # sines and cosines alternate
@@ -517,8 +515,7 @@ def test_ijepa_and_vjepa(tmp_path: Path, flags: dict[str, Any]):
     c = META | flags
     video, checkpoint = len(c["patch"]) == 3, meta_checkpoint(c)
     torch.save(checkpoint, tmp_path / "jepa.pth.tar")
-    layout = "vjepa" if video else "ijepa"
-    model = load_model(import_jepa(layout, tmp_path / "jepa.pth.tar", tmp_path / "ours", heads=c["heads"]))
+    model = load_model(import_weights(tmp_path / "jepa.pth.tar", tmp_path / "ours", heads=c["heads"]))
     prefix = "module.backbone." if video else "module."
     encoder, predictor = (
         {name.removeprefix(prefix): x for name, x in checkpoint[part].items()}
@@ -548,4 +545,4 @@ def test_ijepa_and_vjepa(tmp_path: Path, flags: dict[str, Any]):
 def test_other_channels_than_rgb_are_named(tmp_path: Path):
     torch.save(meta_checkpoint(META | {"channels": 1}), tmp_path / "jepa.pth.tar")
     with pytest.raises(InputError, match="its patches have 1 channels; the constants are for the 3 of RGB images"):
-        import_jepa("ijepa", tmp_path / "jepa.pth.tar", tmp_path / "ours", heads=3)
+        import_weights(tmp_path / "jepa.pth.tar", tmp_path / "ours", heads=3)

@@ -9,7 +9,7 @@ import typer
 
 from anyjepa.cli.options import ImportOption, JsonOption, ModelArgument, RunArgument, WeightsOption
 from anyjepa.cli.output import echo, show, show_json
-from anyjepa.errors import InputError, did_you_mean
+from anyjepa.errors import InputError
 
 weights_app = typer.Typer(help="Inspect weights, and import or export published checkpoints.", no_args_is_help=True)
 
@@ -34,44 +34,31 @@ def weights_inspect(
 
 @weights_app.command("import")
 def weights_import(
-    layout: Annotated[str, typer.Argument(metavar="LAYOUT", help="ecg-jepa, ijepa, vjepa or nepa.")],
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="Published checkpoint; for nepa its folder.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="Published checkpoint, or a Hugging Face folder with config.json.")
+    ],
     output: OutputOption,
     statistics: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="For ecg-jepa, and nepa trained on ECGs: data set whose mean and standard deviation the model uses. "
-            "Default for ecg-jepa: the largest data set.",
+            help="For ECG models: data set whose mean and standard deviation the model uses. Default, if the file "
+            "names its data sets: the largest.",
         ),
     ] = None,
     heads: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", help="For ijepa and vjepa: attention heads. Default: those of the published model."
+            min=1,
+            metavar="N",
+            help="Attention heads, for checkpoints that do not say. Default: those of the published model.",
         ),
     ] = None,
 ) -> None:
-    """Convert a published checkpoint to a model folder."""
-    from anyjepa.weights.ecg_jepa import import_ecg_jepa
-    from anyjepa.weights.meta_jepa import import_jepa
-    from anyjepa.weights.nepa import import_nepa
+    """Convert published weights to a model folder; their layout is recognised (docs/weights.md lists the layouts)."""
+    from anyjepa.weights.importers import import_weights
 
-    layouts = ("ecg-jepa", "ijepa", "vjepa", "nepa")
-    if layout not in layouts:
-        raise InputError(f"weights import: layout '{layout}' is not known{did_you_mean(layout, layouts)}")
-    for option, value, fits in (
-        ("--statistics", statistics, layout in ("ecg-jepa", "nepa")),
-        ("--heads", heads, layout in ("ijepa", "vjepa")),
-    ):
-        if value is not None and not fits:
-            raise InputError(f"weights import: {option} does not belong to {layout}")
-    if layout == "ecg-jepa":
-        echo(f"model: {import_ecg_jepa(path, output, statistics)}")
-    elif layout == "nepa":
-        echo(f"model: {import_nepa(path, output, statistics)}")
-    else:
-        echo(f"model: {import_jepa(layout, path, output, heads)}")
+    echo(f"model: {import_weights(path, output, statistics=statistics, heads=heads)}")
 
 
 @weights_app.command("export")

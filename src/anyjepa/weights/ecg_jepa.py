@@ -19,7 +19,7 @@ from anyjepa.data.ecg.sets.catalogue import CATALOGUE
 from anyjepa.errors import InputError, did_you_mean
 from anyjepa.nn.pooling import HeadConfig
 from anyjepa.objectives.masked import MaskedPredictionConfig
-from anyjepa.weights.foreign import Converted, read_foreign, renamed
+from anyjepa.weights.foreign import Converted, renamed
 from anyjepa.weights.model import ClassifierConfig, ModelConfig, Provenance
 
 # Official names -> ours. A Linear projects patches here, so the weight of the convolution is flattened.
@@ -88,13 +88,12 @@ def is_ecg_jepa(checkpoint: Mapping[str, object]) -> bool:
     return isinstance(model, dict) and isinstance(config, dict) and {"channel_size", "pred_dim"} <= config.keys()
 
 
-def import_ecg_jepa(path: Path | str, folder: Path | str, statistics: str | None = None) -> Path:
-    """Write an official `chkpt_*.pt` (also minified) or a classifier's `*_best_chkpt.pt` as a model folder.
+def convert_with_constants(where: str, checkpoint: Mapping[str, object], statistics: str | None = None) -> Converted:
+    """Convert a checkpoint, also minified or a classifier, with its preprocessing.
 
     statistics: the data set whose published constants standardise new recordings. Default: the one that pretraining
-    used most. Classifiers have their own constants. Raises InputError if the checkpoint is not supported.
+    used most. Classifiers have their own constants.
     """
-    where, checkpoint = str(path), read_foreign(path)
     made = convert(where, checkpoint)
     preprocessing = _preprocessing(where, checkpoint, made.config, statistics)
     if "preprocess" not in checkpoint:
@@ -103,15 +102,11 @@ def import_ecg_jepa(path: Path | str, folder: Path | str, statistics: str | None
         provenance = made.config.provenance
         provenance = provenance.model_copy(update={"notes": (*provenance.notes, note)})
         made = replace(made, config=made.config.model_copy(update={"provenance": provenance}))
-    return replace(made, preprocessing=preprocessing).save(folder)
+    return replace(made, preprocessing=preprocessing)
 
 
 def convert(where: str, checkpoint: Mapping[str, object]) -> Converted:
     """Convert the teacher (and student) of a pretraining checkpoint, or the encoder and head of a classifier."""
-    if not is_ecg_jepa(checkpoint):
-        raise InputError(
-            f"{where}: is not an official ECG-JEPA checkpoint; its keys: {', '.join(map(str, checkpoint))[:80]}"
-        )
     official = _official(where, checkpoint)
     tensors = from_official(where, checkpoint["model"])  # type: ignore[arg-type]
     classifier = _classifier(where, checkpoint, official) if "eval_config" in checkpoint else None

@@ -189,7 +189,22 @@ def write_records(folder: Path, records: TrainingRecords) -> None:
 
 def read_config(folder: Path) -> ModelConfig:
     """Read `config.json` of a model folder. Raises InputError with the first wrong key."""
+    if is_foreign(folder):
+        raise InputError(f"{folder}: holds weights of another program; convert them: anyjepa weights import {folder}")
     return parse_config(str(folder / CONFIG), read_json(folder / CONFIG))
+
+
+def is_foreign(folder: Path) -> bool:
+    """Whether the `config.json` of a folder is one of another program, such as `transformers`."""
+    try:
+        config = read_json(folder / CONFIG)
+    except InputError:
+        return False
+    return (
+        isinstance(config, dict)
+        and "schema_version" not in config
+        and bool({"model_type", "architecture"} & config.keys())
+    )
 
 
 def check_metadata(path: Path, config: ModelConfig, metadata: Mapping[str, str]) -> None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from anyjepa.errors import InputError
-from anyjepa.weights import ecg_jepa, meta_jepa, nepa
-from anyjepa.weights.folder import TENSORS, find_model, load_model, read_config
-from anyjepa.weights.foreign import Converted, read_foreign
-from anyjepa.weights.meta_jepa import PARTS, TITLES, layout_of
+from anyjepa.weights.folder import TENSORS, find_model, is_foreign, load_model, read_config
+from anyjepa.weights.importers import Options, recognised
 from anyjepa.weights.model import fit_parts
+from anyjepa.weights.source import Source, find_source, tensors_in
 from anyjepa.weights.tensors import read_tensors
 
 if TYPE_CHECKING:
@@ -25,16 +24,17 @@ LISTED = 2000
 
 
 def inspect_weights(path_or_id: Path | str) -> dict[str, object]:
-    """Report on a model folder or Hugging Face id, a safetensors file or a PyTorch checkpoint, as JSON values.
+    """Report on a model folder or Hugging Face id, or on weights of another program, as JSON values.
 
-    Keys: path; kind; fits (None if unknown); problem (the first mismatch); importer (its name, if one is needed); step;
-    parameters (number per part); tensors (name to shape and dtype); and metadata of the file.
+    Keys: path; kind; fits (None if unknown); problem (the first mismatch); importer (the published layout, if it is
+    one); step; parameters (number per part); tensors (name to shape and dtype); and metadata of the file.
     Raises InputError if it cannot be read.
     """
     path = Path(path_or_id)
-    if not path.is_file():
-        return _folder(find_model(path_or_id))
-    return _safetensors(path) if path.suffix == ".safetensors" else _foreign(path)
+    if path.is_file():
+        return _safetensors(path) if path.suffix == ".safetensors" else _foreign(find_source(path))
+    folder = find_model(path_or_id)
+    return _foreign(find_source(folder)) if is_foreign(folder) else _folder(folder)
 
 
 def render(report: Mapping[str, object]) -> RenderableType:
@@ -58,11 +58,8 @@ def render(report: Mapping[str, object]) -> RenderableType:
 
 
 def _folder(folder: Path) -> dict[str, object]:
-    config = None if nepa.is_nepa(folder) else read_config(folder)
+    config = read_config(folder)
     tensors, _ = read_tensors(folder / TENSORS)
-    if config is None:
-        report = _report(folder, "official NEPA folder", tensors, None)
-        return _importable(report, "nepa", lambda: nepa.convert(folder, constants=False))
     try:
         load_model(folder)
         problem = None
@@ -79,30 +76,23 @@ def _folder(folder: Path) -> dict[str, object]:
 
 def _safetensors(path: Path) -> dict[str, object]:
     tensors, metadata = read_tensors(path)
-    ours = "anyjepa" in metadata
-    kind = "tensors of an anyjepa model folder" if ours else "safetensors of unknown origin"
-    return {**_report(path, kind, tensors, None), "fits": None, "metadata": metadata}
+    if "anyjepa" not in metadata:
+        return _foreign(find_source(path)) | {"metadata": metadata}
+    report = _report(path, "tensors of an anyjepa model folder", tensors, None)
+    return report | {"fits": None, "metadata": metadata}
 
 
-def _foreign(path: Path) -> dict[str, object]:
-    checkpoint = read_foreign(path)
-    if layout := layout_of(checkpoint):
-        tensors = _tensors_in({part: checkpoint[part] for part in PARTS})
-        report = _report(path, f"official {TITLES[layout]} checkpoint", tensors, None)
-        return _importable(report, layout, lambda: meta_jepa.convert(str(path), checkpoint, layout))
-    if ecg_jepa.is_ecg_jepa(checkpoint):
-        kind = "classifier" if "eval_config" in checkpoint else "pretraining checkpoint"
-        report = _report(path, f"official ECG-JEPA {kind}", _tensors_in(checkpoint["model"]), None)
-        return _importable(report, "ecg-jepa", lambda: ecg_jepa.convert(str(path), checkpoint))
-    return {**_report(path, "PyTorch checkpoint of unknown origin", _tensors_in(checkpoint), None), "fits": None}
-
-
-def _importable(report: dict[str, object], importer: str, convert: Callable[[], Converted]) -> dict[str, object]:
-    """Add to the report whether the importer can convert the file."""
-    report["importer"] = importer
+def _foreign(source: Source) -> dict[str, object]:
+    path = Path(source.where)
     try:
-        made = convert()
-        fit_parts(str(report["path"]), made.config, made.tensors)
+        importer = recognised(source)
+    except InputError:
+        return _report(path, "weights of unknown origin", tensors_in(source.content), None) | {"fits": None}
+    report = _report(path, f"published {importer.name} weights", tensors_in(importer.networks(source)), None)
+    report["importer"] = importer.name
+    try:
+        made = importer.convert(source, Options(constants=False))
+        fit_parts(source.where, made.config, made.tensors)
     except InputError as error:
         return report | {"fits": False, "problem": str(error)}
     config = made.config
@@ -125,14 +115,3 @@ def _report(path: Path, kind: str, tensors: Mapping[str, Tensor], problem: str |
         "parameters": parameters,
         "tensors": shapes,
     }
-
-
-def _tensors_in(value: object, prefix: str = "") -> dict[str, Tensor]:
-    """Tensors of nested dictionaries, with names joined by dots."""
-    if isinstance(value, Tensor):
-        return {prefix: value}
-    tensors: dict[str, Tensor] = {}
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            tensors |= _tensors_in(inner, f"{prefix}.{key}" if prefix else str(key))
-    return tensors

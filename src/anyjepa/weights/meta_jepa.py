@@ -19,7 +19,7 @@ from anyjepa.masks.blocks import BlocksConfig
 from anyjepa.masks.tubes import TubesConfig
 from anyjepa.nn.positions import SinCosConfig, sincos_table
 from anyjepa.objectives.masked import MaskedPredictionConfig
-from anyjepa.weights.foreign import Converted, read_foreign, renamed
+from anyjepa.weights.foreign import Converted, renamed
 from anyjepa.weights.model import ModelConfig, Provenance
 
 Layout = Literal["ijepa", "vjepa"]
@@ -49,21 +49,13 @@ def layout_of(checkpoint: Mapping[str, object]) -> Layout | None:
     return None
 
 
-def import_jepa(layout: Layout, path: Path | str, folder: Path | str, heads: int | None = None) -> Path:
-    """Write an official `*.pth.tar` as a model folder: the teacher as the model, the student and the predictor.
+def convert(where: str, checkpoint: Mapping[str, object], heads: int | None = None) -> Converted:
+    """Convert the teacher, student and predictor of a checkpoint, with a config from the shapes of the tensors.
 
-    heads: number of attention heads, for widths without a published model. Raises InputError if the checkpoint is not
-    supported.
+    heads: number of attention heads, for widths without a published model.
     """
-    return convert(str(path), read_foreign(path), layout, heads).save(folder)
-
-
-def convert(where: str, checkpoint: Mapping[str, object], layout: Layout, heads: int | None = None) -> Converted:
-    """Convert the teacher, student and predictor of a checkpoint, with a config from the shapes of the tensors."""
-    actual = layout_of(checkpoint)
-    if actual != layout:
-        other = f"; it is one of {TITLES[actual]}: anyjepa weights import {actual}" if actual else ""
-        raise InputError(f"{where}: is not an official {TITLES[layout]} checkpoint{other}")
+    layout = layout_of(checkpoint)
+    assert layout is not None, "the caller has recognised the layout"
     raw: dict[str, dict[str, Tensor]] = {part: renamed(where, checkpoint[part], NAMES) for part in PARTS}
     try:
         channels, *patch = raw["target_encoder"]["project.weight"].shape[1:]

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from anyjepa.config import validated
-from anyjepa.data.files import read_json
 from anyjepa.errors import InputError, one_line
 from anyjepa.objectives.next_embedding import NextEmbeddingConfig
 from anyjepa.weights.foreign import Converted, read_foreign, renamed
@@ -43,28 +42,15 @@ NAMES = (
 JOINED = {"qkv": ("query", "key", "value"), "fc1": ("gate_proj", "up_proj")}
 PROJECTION = "vit_nepa.embeddings.patch_embeddings.projection.weight"
 AVERAGE = "pytorch_model_ema.bin"
-
-
-def import_nepa(path: Path | str, folder: Path | str, statistics: str | None = None) -> Path:
-    """Write an official folder as a model folder, with the average of the weights as the model if there is one.
-
-    statistics: for ECG models, whose folder has no constants, the data set whose published constants standardise new
-    recordings. Raises InputError if the folder is not supported.
-    """
-    return convert(Path(path), statistics).save(folder)
-
-
-def is_nepa(path: Path) -> bool:
-    """Whether the config.json of a folder is in the official layout."""
-    try:
-        config = read_json(path / "config.json")
-    except InputError:
-        return False
-    return isinstance(config, dict) and config.get("model_type") in ("vit_nepa", "vit_nepa_ecg")
+MODEL_TYPES = ("vit_nepa", "vit_nepa_ecg")
 
 
 def convert(path: Path, statistics: str | None = None, constants: bool = True) -> Converted:
-    """Convert the config, weights and preprocessing of an official folder. constants: include the preprocessing."""
+    """Convert the config, weights and preprocessing of an official folder.
+
+    The average of the weights is the model if there is one. statistics: for ECG models, whose folder has no constants,
+    the data set whose published constants standardise new recordings; constants: include the preprocessing.
+    """
     if not path.is_dir():
         raise InputError(
             f"{path}: is not a folder; the official layout is a folder with config.json and model.safetensors"

@@ -26,7 +26,7 @@ FILES = ("config.json", "model.safetensors")
 
 
 def export_nepa(path_or_id: Path | str, folder: Path | str, weights: Weights | None = None) -> Path:
-    """Write a model in the official layout, which `import_nepa` reads back with identical tensors.
+    """Write a model in the official layout, which `import_weights` reads back with identical tensors.
 
     weights: weights of the folder to export, by default its model. Raises InputError for a model that the layout does
     not support, and for a folder with other files.

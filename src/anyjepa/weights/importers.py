@@ -1,0 +1,110 @@
+"""The layouts of published weights that can be imported, and how each is recognised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from anyjepa.errors import InputError
+from anyjepa.weights import ecg_jepa, meta_jepa, nepa
+from anyjepa.weights.foreign import Converted
+from anyjepa.weights.source import Source, find_source
+
+Option = Literal["statistics", "heads"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the files do not say, see `import_weights`. constants: also make the preprocessing."""
+
+    statistics: str | None = None
+    heads: int | None = None
+    constants: bool = True
+
+
+@dataclass(frozen=True)
+class Importer:
+    """A layout. sign: how to recognise it, in words; takes: the options that belong to it; networks:
+    the part of the content that holds weights."""
+
+    name: str
+    sign: str
+    fits: Callable[[Source], bool]
+    convert: Callable[[Source, Options], Converted]
+    takes: tuple[Option, ...] = ()
+    networks: Callable[[Source], object] = lambda source: source.content
+
+
+def _meta_networks(source: Source) -> object:
+    return {part: source.content[part] for part in meta_jepa.PARTS}
+
+
+IMPORTERS = (
+    Importer(
+        "NEPA",
+        "model_type vit_nepa",
+        lambda source: source.model_type in nepa.MODEL_TYPES,
+        lambda source, options: nepa.convert(source.folder, options.statistics, options.constants),
+        ("statistics",),
+    ),
+    Importer(
+        "ECG-JEPA",
+        "keys model and config with channel_size",
+        lambda source: ecg_jepa.is_ecg_jepa(source.content),
+        lambda source, options: (
+            ecg_jepa.convert_with_constants(source.where, source.content, options.statistics)
+            if options.constants
+            else ecg_jepa.convert(source.where, source.content)
+        ),
+        ("statistics",),
+        lambda source: source.content["model"],
+    ),
+    Importer(
+        "I-JEPA",
+        "keys encoder, predictor and target_encoder, 2-D patches",
+        lambda source: meta_jepa.layout_of(source.content) == "ijepa",
+        lambda source, options: meta_jepa.convert(source.where, source.content, options.heads),
+        ("heads",),
+        _meta_networks,
+    ),
+    Importer(
+        "V-JEPA",
+        "the same with 3-D patches",
+        lambda source: meta_jepa.layout_of(source.content) == "vjepa",
+        lambda source, options: meta_jepa.convert(source.where, source.content, options.heads),
+        ("heads",),
+        _meta_networks,
+    ),
+)
+
+
+def import_weights(
+    path: Path | str, folder: Path | str, statistics: str | None = None, heads: int | None = None
+) -> Path:
+    """Convert published weights, a file or a Hugging Face folder, to a model folder; the layout is recognised.
+
+    statistics: for ECG models, the data set whose published constants standardise new recordings; by default, and if
+    the weights do not have their own, the one that pretraining used most. heads: number of attention heads, for layouts
+    whose file does not say and widths without a published model. Raises InputError if no layout fits, if the tensors do
+    not fit the layout, or for an option that does not belong to it.
+    """
+    source = find_source(Path(path))
+    importer = recognised(source)
+    options = Options(statistics, heads)
+    for option in ("statistics", "heads"):
+        if getattr(options, option) is not None and option not in importer.takes:
+            raise InputError(f"{path}: is in the layout of {importer.name}, which does not need --{option}; omit it")
+    return importer.convert(source, options).save(folder)
+
+
+def recognised(source: Source) -> Importer:
+    """The layout of published weights. Raises InputError that lists what was looked for."""
+    for importer in IMPORTERS:
+        if importer.fits(source):
+            return importer
+    keys = ", ".join(map(str, source.content))
+    about = f"Its model_type: {source.model_type}" if source.model_type else f"Its keys: {keys[:120]}"
+    looked = "; ".join(f"{importer.name} ({importer.sign})" for importer in IMPORTERS)
+    raise InputError(f"{source.where}: is in none of the known layouts. Looked for: {looked}. {about}")

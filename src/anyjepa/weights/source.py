@@ -1,0 +1,78 @@
+"""Published weights of other programs: a checkpoint file, or a Hugging Face folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from torch import Tensor
+
+from anyjepa.data.files import read_json
+from anyjepa.errors import InputError
+from anyjepa.weights.foreign import read_foreign
+from anyjepa.weights.tensors import check_digest, read_tensors
+
+CONFIG = "config.json"
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # of a folder, in this order
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file of weights, and the settings of its Hugging Face folder; {} for a file without a folder."""
+
+    file: Path
+    config: Mapping[str, object]
+
+    @property
+    def folder(self) -> Path:
+        return self.file.parent
+
+    @property
+    def where(self) -> str:
+        """What messages call it: the folder, if that describes the weights."""
+        return str(self.folder if self.config else self.file)
+
+    @cached_property
+    def content(self) -> Mapping[str, object]:
+        """Tensors by name, or the nested dictionary of a checkpoint. Raises InputError."""
+        if self.file.suffix != ".safetensors":
+            return read_foreign(self.file)
+        tensors, metadata = read_tensors(self.file)
+        check_digest(self.file, tensors, metadata)
+        return tensors
+
+    @property
+    def model_type(self) -> object:
+        """The type of model that `transformers` calls it."""
+        return self.config.get("model_type")
+
+
+def find_source(path: Path) -> Source:
+    """The weights of a file or folder, which is not read yet. Raises InputError if there are none."""
+    if not path.is_dir():
+        beside = path.name in WEIGHTS and (path.parent / CONFIG).is_file()
+        return Source(path, _settings(path.parent) if beside else {})
+    file = next((path / name for name in WEIGHTS if (path / name).is_file()), None)
+    if file is None:
+        raise InputError(f"{path}: contains none of {', '.join(WEIGHTS)}; pass the file of a checkpoint")
+    return Source(file, _settings(path) if (path / CONFIG).is_file() else {})
+
+
+def tensors_in(value: object, prefix: str = "") -> dict[str, Tensor]:
+    """Tensors of nested dictionaries, with names joined by dots."""
+    if isinstance(value, Tensor):
+        return {prefix: value}
+    tensors: dict[str, Tensor] = {}
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            tensors |= tensors_in(inner, f"{prefix}.{key}" if prefix else str(key))
+    return tensors
+
+
+def _settings(folder: Path) -> Mapping[str, object]:
+    config = read_json(folder / CONFIG)
+    if not isinstance(config, dict):
+        raise InputError(f"{folder / CONFIG}: must contain a JSON object, got {type(config).__name__}")
+    return config
