@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import log, pi
 from pathlib import Path
 
@@ -14,16 +15,21 @@ from torch import Tensor
 
 from anyjepa.nn.positions import (
     AdditivePositions,
+    AxialRotary,
+    AxialRotaryConfig,
     LearnedConfig,
+    PositionsConfig,
     Rotary,
     RotaryConfig,
     SinCosConfig,
+    build_positions,
     rotate,
     sincos_table,
 )
 
 INTERLEAVED = SinCosConfig()
 HALVES = SinCosConfig(layout="halves")
+AXIAL = AxialRotaryConfig()
 IJEPA = SinCosConfig(layout="halves", axes="last_first")
 TIME_HALF = SinCosConfig(layout="halves", axes="time_half")
 
@@ -81,13 +87,14 @@ def test_every_width_gets_a_table_and_no_two_tokens_share_a_row(dim: int, axes: 
         assert len(set(map(tuple, table.tolist()))) == len(table)
 
 
-def additive(config: SinCosConfig | LearnedConfig | RotaryConfig, grid: tuple) -> AdditivePositions | Rotary:
-    return Rotary(config, 12, grid) if isinstance(config, RotaryConfig) else AdditivePositions(config, 12, grid)
+def built(config: PositionsConfig, grid: tuple) -> Callable[..., Tensor]:
+    table, angles = build_positions(config, 12, 1, grid)
+    return table or angles
 
 
-@pytest.mark.parametrize("config", [INTERLEAVED, HALVES, RotaryConfig()])
-def test_a_crop_with_its_start_has_the_rows_of_its_record(config: SinCosConfig | RotaryConfig) -> None:
-    record = additive(config, (200,))
+@pytest.mark.parametrize("config", [INTERLEAVED, HALVES, RotaryConfig(), AXIAL])
+def test_a_crop_with_its_start_has_the_rows_of_its_record(config: PositionsConfig) -> None:
+    record = built(config, (200,))
     crops = record((50,), start=torch.tensor([50.0, 150.0, 0.0]))
     whole = record((200,))
     assert torch.equal(crops, torch.stack([whole[50:100], whole[150:], whole[:50]]))
@@ -95,15 +102,15 @@ def test_a_crop_with_its_start_has_the_rows_of_its_record(config: SinCosConfig |
     assert not torch.allclose(between, whole[50:100], atol=1e-3)
 
 
-@pytest.mark.parametrize("config", [INTERLEAVED, RotaryConfig(), LearnedConfig()])
-def test_a_shorter_input_has_the_first_rows(config: SinCosConfig | LearnedConfig | RotaryConfig) -> None:
-    positions = additive(config, (200,))
+@pytest.mark.parametrize("config", [INTERLEAVED, RotaryConfig(), AXIAL, LearnedConfig()])
+def test_a_shorter_input_has_the_first_rows(config: PositionsConfig) -> None:
+    positions = built(config, (200,))
     assert torch.equal(positions((30,)), positions((200,))[:30])
 
 
-@pytest.mark.parametrize("config", [HALVES, RotaryConfig()])
-def test_start_moves_the_first_axis_only(config: SinCosConfig | RotaryConfig) -> None:
-    clip = additive(config, (6, 2, 3))
+@pytest.mark.parametrize("config", [HALVES, RotaryConfig(), AXIAL])
+def test_start_moves_the_first_axis_only(config: PositionsConfig) -> None:
+    clip = built(config, (6, 2, 3))
     moved = clip((2, 2, 3), start=torch.tensor([4.0]))[0]
     torch.testing.assert_close(moved, clip((6, 2, 3))[4 * 6 :], rtol=0, atol=1e-6)
 
@@ -131,7 +138,11 @@ def test_learned_positions_elsewhere_are_refused(full: tuple, grid: tuple, start
 
 
 def test_fixed_tables_are_neither_trained_nor_saved() -> None:
-    for positions in (AdditivePositions(INTERLEAVED, 8, (9,)), Rotary(RotaryConfig(), 8, (9,))):
+    for positions in (
+        AdditivePositions(INTERLEAVED, 8, (9,)),
+        Rotary(RotaryConfig(), 8, (9,)),
+        AxialRotary(AXIAL, 8, (9,)),
+    ):
         assert not list(positions.parameters())
         assert not positions.state_dict()
 
@@ -152,6 +163,24 @@ def test_rotary_frequencies() -> None:
 def test_rotary_needs_pairs_on_every_axis() -> None:
     with pytest.raises(ValueError, match="multiple of 4"):
         Rotary(RotaryConfig(), 6, (4, 4))
+
+
+def test_axial_frequencies() -> None:
+    """V-JEPA 2: heads of 20 dims, three pairs per axis and one pair left over; the neighbours 2 i and 2 i + 1 turn."""
+    grid, token = (2, 3, 4), 1 * 12 + 2 * 4 + 3  # frame 1, row 2, column 3
+    first, second = AxialRotary(AXIAL, 20, grid)(grid)[token].chunk(2)
+    powers = [0, 1, 2, 0, 1, 2]  # of the six dims of an axis, in thirds
+    for axis, place in enumerate((1, 2, 3)):
+        angles = place * 10000 ** (-torch.tensor(powers) / 3)
+        torch.testing.assert_close(first[3 * axis : 3 * axis + 3], angles[0::2])
+        torch.testing.assert_close(second[3 * axis : 3 * axis + 3], angles[1::2])
+    assert first[9] == second[9] == 0
+
+
+@pytest.mark.parametrize("width", [4, 7])
+def test_axial_needs_pairs_on_every_axis(width: int) -> None:
+    with pytest.raises(ValueError, match="need an even number, 6 or more, of dims per head, got"):
+        AxialRotary(AXIAL, width, (2, 3, 4))
 
 
 def test_rotation_keeps_lengths_and_sees_only_differences() -> None:

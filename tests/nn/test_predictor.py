@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from anyjepa.nn.packing import Layout, Packed
-from anyjepa.nn.positions import LearnedConfig, SinCosConfig
+from anyjepa.nn.positions import AxialRotaryConfig, LearnedConfig, PositionsConfig, SinCosConfig
 from anyjepa.nn.predictor import MaskedPredictor, PredictorConfig
 from anyjepa.nn.transformer import BlockConfig
 
@@ -36,8 +36,8 @@ SEEN = torch.tensor([[0, 3, 4], [1, 5, 11]])
 HIDDEN = torch.tensor([[[1, 2, 9, 10]], [[0, 3, 6, 7]]])
 
 
-@pytest.mark.parametrize("positions", [SinCosConfig(), LearnedConfig()])
-def test_positions_decide_what_is_predicted(positions: SinCosConfig | LearnedConfig) -> None:
+@pytest.mark.parametrize("positions", [SinCosConfig(), LearnedConfig(), AxialRotaryConfig()])
+def test_positions_decide_what_is_predicted(positions: PositionsConfig) -> None:
     """Swapping two target positions swaps their predictions, nothing else."""
     model, context = predictor(positions=positions), context_of(SEEN)
     before = model(context, SEEN, HIDDEN, None, GRID).view(2, 4, 16)
@@ -74,10 +74,20 @@ def test_blocks_are_predicted_independently() -> None:
         torch.testing.assert_close(together[:, m], alone, rtol=1e-4, atol=1e-5)
 
 
-@given(seed=st.integers(0, 9999), layer_scale=st.sampled_from([None, 0.5]), ragged_context=st.booleans())
+@given(
+    seed=st.integers(0, 9999),
+    layer_scale=st.sampled_from([None, 0.5]),
+    ragged_context=st.booleans(),
+    rotary=st.booleans(),
+)
 @settings(deadline=None, max_examples=40)
-def test_a_ragged_batch_is_each_block_alone(seed: int, layer_scale: float | None, ragged_context: bool) -> None:
-    model = predictor(seed, block=BlockConfig(layer_scale=layer_scale, qk_norm="affine", bias=True))
+def test_a_ragged_batch_is_each_block_alone(
+    seed: int, layer_scale: float | None, ragged_context: bool, rotary: bool
+) -> None:
+    positions = AxialRotaryConfig() if rotary else SinCosConfig()
+    model = predictor(
+        seed, positions=positions, block=BlockConfig(layer_scale=layer_scale, qk_norm="affine", bias=True)
+    )
     draw = torch.Generator().manual_seed(seed)
     seen = torch.randint(12, (3, 4), generator=draw)
     seen_valid = torch.rand(3, 4, generator=draw) < 0.6 if ragged_context else None
@@ -107,9 +117,10 @@ def test_each_group_has_its_mask_token() -> None:
     assert torch.equal(first, third)
 
 
-def test_absolute_time() -> None:
+@pytest.mark.parametrize("positions", [SinCosConfig(), AxialRotaryConfig()])
+def test_absolute_time(positions: PositionsConfig) -> None:
     """A crop that starts at token 4 is predicted as tokens 4.. of its record are."""
-    model, context = predictor(), context_of(SEEN)
+    model, context = predictor(positions=positions), context_of(SEEN)
     inside = model(context, SEEN + 4, HIDDEN + 4, None, (16,))
     cropped = model(context, SEEN, HIDDEN, None, GRID, start=torch.full((2,), 4.0))
     torch.testing.assert_close(cropped, inside)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import ceil, pi, prod
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field, PositiveFloat
@@ -61,7 +61,20 @@ class RotaryConfig(Config):
     )
 
 
-PositionsConfig = Annotated[SinCosConfig | LearnedConfig | RotaryConfig, Field(discriminator="kind")]
+class AxialRotaryConfig(Config):
+    """Rotary angles from the numbers of tokens along each axis, which share the dimensions of a head (V-JEPA 2).
+
+    As in the official code, the two members of a rotated pair have different frequencies, neighbours in the list. An
+    equal share is even; dimensions that are left over are not rotated.
+    """
+
+    kind: Literal["axial"] = "axial"
+    base: PositiveFloat = Field(default=10000.0, description="ratio of the fastest to the slowest frequency, nearly")
+
+
+PositionsConfig = Annotated[
+    SinCosConfig | LearnedConfig | RotaryConfig | AxialRotaryConfig, Field(discriminator="kind")
+]
 
 
 class AdditivePositions(nn.Module):
@@ -167,6 +180,40 @@ class Rotary(nn.Module):
             coords = coords * self.config.rescale ** (2 * torch.rand((), device=coords.device) - 1)
         angles = 2 * pi * coords[..., None] * self.rates  # (..., N, axes, rates)
         return angles.flatten(-2).repeat(*[1] * (coords.ndim - 1), 2)
+
+
+class AxialRotary(nn.Module):
+    """Angles that rotate the queries and keys of patch tokens, for `AxialRotaryConfig`; see `Rotary`."""
+
+    rates: Tensor
+
+    def __init__(self, config: AxialRotaryConfig, head_dim: int, grid: Sequence[int]):
+        super().__init__()
+        axes, pairs = len(grid), head_dim // len(grid) // 2
+        if pairs == 0 or head_dim % 2:
+            raise ValueError(
+                f"axial positions on {tuple(grid)} need an even number, {2 * axes} or more, of dims per head, "
+                f"got {head_dim}"
+            )
+        numbers = torch.arange(2 * pairs, dtype=torch.float64, device="cpu") % pairs  # of an axis's frequencies
+        shares = (config.base ** (-numbers / pairs)).view(pairs, 2).T  # first members, second members
+        rates = torch.zeros(axes, 2, head_dim // 2, dtype=torch.float64, device="cpu")
+        for axis in range(axes):
+            rates[axis, :, axis * pairs : (axis + 1) * pairs] = shares
+        self.register_buffer("rates", rates.flatten(1).float(), persistent=False)  # (axes, head_dim)
+
+    def forward(self, grid: Sequence[int], start: Tensor | None = None) -> Tensor:
+        """Angles in radians, (N, head_dim), or (B, N, head_dim) with `start` (B,) in tokens on the first axis."""
+        return (coordinates(grid, self.rates.device, start)[..., None] * self.rates).sum(-2)
+
+
+def build_positions(config: PositionsConfig, dim: int, heads: int, grid: Sequence[int]) -> tuple[Any, Any]:
+    """A table to add to tokens, or angles for queries and keys; the other is None. dim: D, which all heads share."""
+    if isinstance(config, RotaryConfig):
+        return None, Rotary(config, dim // heads, grid)
+    if isinstance(config, AxialRotaryConfig):
+        return None, AxialRotary(config, dim // heads, grid)
+    return AdditivePositions(config, dim, grid), None
 
 
 def rotate(x: Tensor, angles: Tensor) -> Tensor:

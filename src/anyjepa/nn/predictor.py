@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from anyjepa.nn.encoder import EncoderConfig
 from anyjepa.nn.packing import Layout, Packed, gather_rows
-from anyjepa.nn.positions import AdditivePositions, LearnedConfig, SinCosConfig
+from anyjepa.nn.positions import AdditivePositions, AxialRotaryConfig, LearnedConfig, SinCosConfig, build_positions
 from anyjepa.nn.transformer import BlockConfig, Transformer, build_norm, initialise
 from anyjepa.parts import Kinds, Part
 
@@ -76,7 +76,7 @@ class PredictorConfig(MaskedPredictorConfig):
     """A narrow transformer over the context tokens and one mask token per target."""
 
     kind: Literal["masked_token"] = "masked_token"
-    positions: SinCosConfig | LearnedConfig = Field(
+    positions: SinCosConfig | LearnedConfig | AxialRotaryConfig = Field(
         default=SinCosConfig(), discriminator="kind", description="its own positions"
     )
     mask_tokens: PositiveInt = Field(
@@ -126,7 +126,7 @@ class MaskedPredictor(nn.Module):
         self.config, width, depth = config, int(config.dim), int(config.depth)
         self.embed = nn.Linear(dim, width, bias=config.block.bias)
         self.mask_tokens = nn.Parameter(torch.empty(config.mask_tokens, width))
-        self.positions = AdditivePositions(config.positions, width, grid)
+        self.positions, self.rotary = build_positions(config.positions, width, config.heads, grid)
         self.transformer = Transformer(config.block, width, depth, config.heads)
         self.norm = build_norm(config.block, width)
         self.proj = nn.Linear(width, dim, bias=config.block.bias)
@@ -152,14 +152,23 @@ class MaskedPredictor(nn.Module):
         this group of targets.
         """
         blocks, targets = target_index.shape[1:]
-        table = self.positions(grid, start)
-        seen = context.layout.pad(self.embed(context.values)) + gather_rows(table, context_index)  # (B, K, d)
-        mask_token = self.mask_tokens[group % len(self.mask_tokens)]
-        hidden = (mask_token + gather_rows(table, target_index)).flatten(0, 1)  # (B * M, T, d)
+        places = (self.positions or self.rotary)(grid, start)
+        seen_places, hidden_places = gather_rows(places, context_index), gather_rows(places, target_index)
+        seen = context.layout.pad(self.embed(context.values))  # (B, K, d)
+        mask_token, angles = self.mask_tokens[group % len(self.mask_tokens)], None
+        if self.rotary is None:
+            seen = seen + seen_places
+            hidden = (mask_token + hidden_places).flatten(0, 1)  # (B * M, T, d)
+        else:
+            hidden = mask_token.expand(len(seen) * blocks, targets, -1)
+            seen_places = seen_places.repeat_interleave(blocks, dim=0)
+            angles = torch.cat([seen_places, hidden_places.flatten(0, 1)], dim=1).unsqueeze(
+                1
+            )  # (B * M, 1, K + T, d / H)
         seen = seen.repeat_interleave(blocks, dim=0) if blocks > 1 else seen
         layout = _joint_layout(context.layout, blocks, targets, target_valid)
         x = layout.pack(torch.cat([seen, hidden.to(seen.dtype)], dim=1))  # (sum of K + T, d)
-        return self.proj(self.norm(self.transformer(x, layout, read=layout.last(targets, x.device))))
+        return self.proj(self.norm(self.transformer(x, layout, angles, read=layout.last(targets, x.device))))
 
 
 class DensePredictor(nn.Module):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from anyjepa.config import Depth, Width
 from anyjepa.nn.encoder import Encoder, EncoderConfig
 from anyjepa.nn.packing import Layout, Packed, gather_rows
-from anyjepa.nn.positions import AdditivePositions, PositionsConfig, Rotary, RotaryConfig, SinCosConfig
+from anyjepa.nn.positions import PositionsConfig, SinCosConfig, build_positions
 from anyjepa.nn.tokens import patchify, token_grid
 from anyjepa.nn.transformer import BlockConfig, Transformer, build_norm, initialise
 
@@ -64,11 +64,7 @@ class ViT(Encoder):
         prefix = config.cls + config.registers
         self.prefix = nn.Parameter(torch.empty(prefix, config.dim), requires_grad=prefix > 0)
         self.absent = nn.Parameter(torch.zeros(channels, config.dim)) if config.absent else None
-        self.positions, self.rotary = None, None
-        if isinstance(config.positions, RotaryConfig):
-            self.rotary = Rotary(config.positions, config.dim // config.heads, self.grid)
-        else:
-            self.positions = AdditivePositions(config.positions, config.dim, self.grid)
+        self.positions, self.rotary = build_positions(config.positions, config.dim, config.heads, self.grid)
         self.transformer = Transformer(config.block, config.dim, config.depth, config.heads)
         self.norm = build_norm(config.block, config.dim)
         initialise(self, config.depth if config.init == "scaled" else None)

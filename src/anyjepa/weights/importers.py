@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from anyjepa.errors import InputError
-from anyjepa.weights import ecg_jepa, meta_jepa, nepa
+from anyjepa.weights import ecg_jepa, meta_jepa, nepa, vjepa2
 from anyjepa.weights.foreign import Converted
 from anyjepa.weights.source import Source, find_source
 
@@ -71,11 +71,25 @@ IMPORTERS = (
     ),
     Importer(
         "V-JEPA",
-        "the same with 3-D patches",
+        "the same with 3-D patches and 2 mask tokens",
         lambda source: meta_jepa.layout_of(source.content) == "vjepa",
         lambda source, options: meta_jepa.convert(source.where, source.content, options.heads),
         ("heads",),
         _meta_networks,
+    ),
+    Importer(
+        "V-JEPA 2",
+        "the same with 10 mask tokens",
+        lambda source: meta_jepa.layout_of(source.content) == "vjepa2",
+        lambda source, options: vjepa2.convert_official(source.where, source.content, options.heads),
+        ("heads",),
+        _meta_networks,
+    ),
+    Importer(
+        "V-JEPA 2 of transformers",
+        "model_type vjepa2",
+        lambda source: source.model_type == "vjepa2",
+        lambda source, options: vjepa2.convert_transformers(source.where, source.config, source.content),
     ),
 )
 

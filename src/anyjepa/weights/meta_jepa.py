@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from anyjepa.config import validated
+from anyjepa.config import Config, validated
 from anyjepa.errors import InputError
 from anyjepa.masks.blocks import BlocksConfig
 from anyjepa.masks.tubes import TubesConfig
@@ -22,8 +22,8 @@ from anyjepa.objectives.masked import MaskedPredictionConfig
 from anyjepa.weights.foreign import Converted, renamed
 from anyjepa.weights.model import ModelConfig, Provenance
 
-Layout = Literal["ijepa", "vjepa"]
-TITLES: dict[Layout, str] = {"ijepa": "I-JEPA", "vjepa": "V-JEPA"}
+Layout = Literal["ijepa", "vjepa", "vjepa2"]
+TITLES: dict[str, str] = {"ijepa": "I-JEPA", "vjepa": "V-JEPA"}
 # Official names -> ours. A Linear projects patches here, so the weight of the convolution is flattened.
 NAMES = (
     (r"^module\.(backbone\.)?", ""),
@@ -39,14 +39,24 @@ STRIDE = 4  # video frames between the frames of a clip, in pretraining
 
 
 def layout_of(checkpoint: Mapping[str, object]) -> Layout | None:
-    """Layout of a checkpoint: images have a 2-D patch convolution, video has a 3-D one."""
-    teacher = checkpoint.get("target_encoder")
-    if not isinstance(teacher, dict) or not all(isinstance(checkpoint.get(part), dict) for part in PARTS):
+    """Layout of a checkpoint: images have a 2-D patch convolution, video has a 3-D one.
+
+    V-JEPA 2 has 10 mask tokens, where V-JEPA has 2, and no need for a table of positions, which its files may have.
+    """
+    teacher, predictor = checkpoint.get("target_encoder"), checkpoint.get("predictor")
+    if (
+        not isinstance(teacher, dict)
+        or not isinstance(predictor, dict)
+        or not isinstance(checkpoint.get("encoder"), dict)
+    ):
         return None
-    for name, tensor in teacher.items():
-        if str(name).endswith("patch_embed.proj.weight") and isinstance(tensor, Tensor):
-            return {4: "ijepa", 5: "vjepa"}.get(tensor.ndim)  # type: ignore[return-value]
-    return None
+    patches = next((tensor for name, tensor in teacher.items() if str(name).endswith("patch_embed.proj.weight")), None)
+    if not isinstance(patches, Tensor) or patches.ndim not in (4, 5):
+        return None
+    if patches.ndim == 4:
+        return "ijepa"
+    table = any(str(name).endswith("pos_embed") for name in teacher)
+    return "vjepa" if table and sum("mask_token" in str(name) for name in predictor) <= 2 else "vjepa2"
 
 
 def convert(where: str, checkpoint: Mapping[str, object], heads: int | None = None) -> Converted:
@@ -55,7 +65,7 @@ def convert(where: str, checkpoint: Mapping[str, object], heads: int | None = No
     heads: number of attention heads, for widths without a published model.
     """
     layout = layout_of(checkpoint)
-    assert layout is not None, "the caller has recognised the layout"
+    assert layout in ("ijepa", "vjepa"), "the caller has recognised the layout"
     raw: dict[str, dict[str, Tensor]] = {part: renamed(where, checkpoint[part], NAMES) for part in PARTS}
     try:
         channels, *patch = raw["target_encoder"]["project.weight"].shape[1:]
@@ -94,8 +104,8 @@ def convert(where: str, checkpoint: Mapping[str, object], heads: int | None = No
         },
         where,
     )
-    tensors = _under("encoder", parts["target_encoder"]) | _under("predictor", parts["predictor"])
-    return Converted(config, tensors, _preprocessing(layout, size), _under("encoder", parts["encoder"]))
+    tensors = under("encoder", parts["target_encoder"]) | under("predictor", parts["predictor"])
+    return Converted(config, tensors, _preprocessing(layout, size), under("encoder", parts["encoder"]))
 
 
 def from_official(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -103,7 +113,7 @@ def from_official(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     tokens = sorted((name for name in tensors if name.startswith("mask_token")), key=lambda name: (len(name), name))
     ours = {name: tensor for name, tensor in tensors.items() if name not in tokens}
     if tokens:
-        ours["mask_tokens"] = torch.cat([tensors[name].flatten(0, 1) for name in tokens])  # (1, 1, d) each
+        ours["mask_tokens"] = torch.cat([tensors[name].flatten(0, -2) for name in tokens])  # (1, 1, d) each
     return {name: tensor.flatten(1) if name == "project.weight" else tensor for name, tensor in ours.items()}
 
 
@@ -133,23 +143,11 @@ def _objective(
     """Config with sizes from the tensors, and with the published masks, target and distance."""
     encoder, predictor = parts["target_encoder"], parts["predictor"]
     dim = len(encoder["project.weight"])
-    heads = heads or HEADS.get(dim)
-    if heads is None:
-        raise InputError(f"{where}: no published model has the width {dim}; pass the number of heads with --heads")
-
-    def network(tensors: Mapping[str, Tensor], width: int, place: SinCosConfig) -> dict[str, object]:
-        block = {
-            "mlp_ratio": len(tensors["transformer.blocks.0.mlp.fc1.bias"]) / width,
-            "bias": True,
-            "qkv_bias": "transformer.blocks.0.attn.qkv.bias" in tensors,
-        }
-        depth = sum(name.endswith(".norm1.weight") for name in tensors)
-        return {"dim": width, "depth": depth, "heads": heads, "positions": place, "block": block}
-
+    heads = heads or published_heads(where, dim, HEADS)
     tokens, width = predictor["mask_tokens"].shape
     raw = {
-        "encoder": {"patch": tuple(patch), "init": "plain", **network(encoder, dim, positions[0])},
-        "predictor": {"mask_tokens": tokens, **network(predictor, width, positions[1])},
+        "encoder": {"patch": tuple(patch), "init": "plain", **network(encoder, dim, heads, positions[0])},
+        "predictor": {"mask_tokens": tokens, **network(predictor, width, heads, positions[1])},
         "masks": BlocksConfig(mode="reference") if layout == "ijepa" else TubesConfig(mode="reference"),
         "target": {
             "momentum": (0.996, 1.0) if layout == "ijepa" else (0.998, 1.0),
@@ -161,6 +159,24 @@ def _objective(
     return validated(MaskedPredictionConfig, raw, where)
 
 
+def published_heads(where: str, width: int, published: Mapping[int, int]) -> int:
+    """The heads of the published model of a width. Raises InputError if there is none."""
+    if width not in published:
+        raise InputError(f"{where}: no published model has the width {width}; pass the number of heads with --heads")
+    return published[width]
+
+
+def network(tensors: Mapping[str, Tensor], width: int, heads: int, positions: Config) -> dict[str, object]:
+    """Settings of an encoder or predictor whose sizes are those of its tensors."""
+    block = {
+        "mlp_ratio": len(tensors["transformer.blocks.0.mlp.fc1.bias"]) / width,
+        "bias": True,
+        "qkv_bias": "transformer.blocks.0.attn.qkv.bias" in tensors,
+    }
+    depth = sum(name.endswith(".norm1.weight") for name in tensors)
+    return {"dim": width, "depth": depth, "heads": heads, "positions": positions, "block": block}
+
+
 def _preprocessing(layout: Layout, size: tuple[int, ...]) -> dict[str, object]:
     colours = {"mean": list(MEAN), "std": list(STD)}
     if layout == "ijepa":
@@ -168,5 +184,5 @@ def _preprocessing(layout: Layout, size: tuple[int, ...]) -> dict[str, object]:
     return {"kind": "video", "frames": size[0], "stride": STRIDE, "side": size[1], "colours": "rgb", **colours}
 
 
-def _under(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def under(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {f"{part}.{name}": tensor for name, tensor in tensors.items()}

@@ -44,6 +44,11 @@ def widened(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[
     return {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in tensors.items()}
 
 
+def single_precision(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of published weights in single precision, whatever they were saved in."""
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+
+
 def dump_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
     """The bytes of a safetensors file, which depend only on the tensors and the metadata.
 

@@ -1,0 +1,182 @@
+"""Import V-JEPA 2 (Assran et al. 2025): official checkpoints, and folders of `transformers` with encoder and predictor.
+
+Sizes are those of the tensors. Rotary positions do not depend on the size of a clip, so an official file does not say
+it; the model then takes clips of `SIZE`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from pydantic import ConfigDict, PositiveFloat, PositiveInt
+from torch import Tensor
+
+from anyjepa.config import Config, validated
+from anyjepa.errors import InputError, one_line
+from anyjepa.masks.tubes import TubesConfig
+from anyjepa.nn.positions import AxialRotaryConfig
+from anyjepa.objectives.masked import MaskedPredictionConfig
+from anyjepa.weights import meta_jepa
+from anyjepa.weights.foreign import Converted, renamed
+from anyjepa.weights.meta_jepa import MEAN, PARTS, STD, from_official, network, published_heads, under
+from anyjepa.weights.model import ModelConfig, Provenance
+from anyjepa.weights.tensors import single_precision
+
+SIZE = (64, 256, 256)  # frames and pixels of a clip
+STRIDE = 7  # frames of a video from one frame of a clip to the next: pretraining saw 4 of 30 frames per second
+HEADS = meta_jepa.HEADS | {1408: 22, 1664: 26}  # width of the encoder -> heads
+PREDICTOR_HEADS = {384: 12}
+# Names of `transformers` -> ours; queries, keys and values are joined.
+NAMES = (
+    (r"^vjepa2\.", ""),
+    (r"embeddings\.patch_embeddings\.proj\.", "project."),
+    (r"predictor\.embeddings\.predictor_embeddings\.", "predictor.embed."),
+    (r"\.embeddings\.mask_tokens$", ".mask_tokens"),
+    (r"\.layer\.", ".transformer.blocks."),
+    (r"\.attention\.", ".attn."),
+    (r"\.layernorm\.", ".norm."),
+)
+CLASSIFIER = ("pooler.", "classifier.")
+
+
+class TransformersConfig(Config):
+    """Keys of config.json of `transformers` that a model depends on, with its defaults."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    crop_size: PositiveInt = SIZE[1]
+    frames_per_clip: PositiveInt = SIZE[0]
+    num_attention_heads: PositiveInt = 16
+    pred_num_attention_heads: PositiveInt = 12
+    layer_norm_eps: PositiveFloat = 1e-6
+    hidden_act: str = "gelu"
+
+
+def convert_official(where: str, checkpoint: Mapping[str, object], heads: int | None = None) -> Converted:
+    """Convert the teacher, student and predictor of a checkpoint. heads: of the encoder, for unpublished widths."""
+    parts = {
+        part: {
+            name: tensor
+            for name, tensor in renamed(where, checkpoint[part], meta_jepa.NAMES).items()
+            if not name.endswith("pos_embed")  # of models before rotary positions; the official code ignores it, too
+        }
+        for part in PARTS
+    }
+    encoder = parts["target_encoder"].get("project.weight", torch.empty(0))
+    mask = next((tensor for name, tensor in parts["predictor"].items() if name.startswith("mask_token")), encoder)
+    own = heads or published_heads(where, len(encoder), HEADS)
+    theirs = PREDICTOR_HEADS.get(mask.shape[-1], own)
+    return _converted(where, f"official checkpoint {Path(where).name}", parts, (own, theirs), SIZE)
+
+
+def convert_transformers(where: str, settings: Mapping[str, object], content: Mapping[str, object]) -> Converted:
+    """Convert the encoder, which is the teacher, and the predictor. The head of a classifier is left out."""
+    config = validated(TransformersConfig, dict(settings), f"{where}/config.json")
+    if config.hidden_act != "gelu":
+        raise InputError(f"{where}/config.json: hidden_act is '{config.hidden_act}'; 'gelu' is supported")
+    ours = {n: t for n, t in renamed(where, content, NAMES).items() if not n.startswith(CLASSIFIER)}
+    parts: dict[str, dict[str, Tensor]] = {"encoder": {}, "predictor": {}}
+    for name, tensor in joined(where, ours).items():
+        part, _, rest = name.partition(".")
+        if part not in parts:
+            raise InputError(f"{where}: tensor '{name}' does not belong to V-JEPA 2")
+        parts[part][rest] = tensor
+    size = (config.frames_per_clip, config.crop_size, config.crop_size)
+    named = {"target_encoder": parts["encoder"], "predictor": parts["predictor"]}
+    heads = (config.num_attention_heads, config.pred_num_attention_heads)
+    return _converted(
+        where, f"folder {one_line(Path(where).resolve().name)}", named, heads, size, config.layer_norm_eps
+    )
+
+
+def joined(where: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors whose names end in query, key and value, as one tensor qkv. Raises InputError if one is missing."""
+    ours, parts = {}, ("query", "key", "value")
+    for name, tensor in tensors.items():
+        stem, _, rest = name.rpartition(".")
+        layer, _, part = stem.rpartition(".")
+        if part not in parts:
+            ours[name] = tensor
+        elif part == "query":
+            names = [f"{layer}.{other}.{rest}" for other in parts]
+            missing = next((other for other in names if other not in tensors), None)
+            if missing:
+                raise InputError(f"{where}: tensor '{missing}' is missing")
+            try:
+                ours[f"{layer}.qkv.{rest}"] = torch.cat([tensors[other] for other in names])
+            except RuntimeError as error:
+                raise InputError(f"{where}: tensors '{layer}.*.{rest}' cannot be concatenated ({error})") from None
+    return ours
+
+
+def _converted(
+    where: str,
+    origin: str,
+    raw: Mapping[str, Mapping[str, Tensor]],
+    heads: tuple[int, int],
+    size: tuple[int, int, int],
+    eps: float = 1e-6,
+) -> Converted:
+    """raw: tensors of `PARTS`, all or without the student. heads: of the encoder and of the predictor."""
+    try:
+        parts = {part: single_precision(from_official(tensors)) for part, tensors in raw.items()}
+        encoder, predictor = parts["target_encoder"], parts["predictor"]
+        channels, *patch = raw["target_encoder"]["project.weight"].shape[1:]
+        tokens, width = predictor["mask_tokens"].shape
+        settings = [
+            network(part, dim, number, AxialRotaryConfig())
+            for part, dim, number in zip(
+                (encoder, predictor), (len(encoder["project.weight"]), width), heads, strict=True
+            )
+        ]
+        for part, tensors in parts.items():
+            parts[part] = _paired(tensors, heads[part == "predictor"])
+    except KeyError as error:
+        raise InputError(f"{where}: tensor '{error.args[0]}' is missing") from None
+    except (IndexError, RuntimeError, ValueError, ZeroDivisionError) as error:
+        raise InputError(f"{where}: its tensors do not have the shapes of V-JEPA 2 ({error})") from None
+    for network_settings in settings:
+        network_settings["block"]["norm_eps"] = eps  # type: ignore[index]
+    if channels != len(MEAN):
+        raise InputError(f"{where}: its patches have {channels} channels; the constants are for the 3 of RGB videos")
+    raw_objective = {
+        "encoder": {"patch": tuple(patch), "init": "plain", **settings[0]},
+        "predictor": {"mask_tokens": tokens, "mask_init": "zeros", **settings[1]},
+        "masks": TubesConfig(mode="reference"),
+        "target": {"momentum": (0.99925, 0.99925), "update": "after", "normalise": True},
+        "distance": {"kind": "l1"},
+    }
+    for part in parts.keys() - {"predictor"}:
+        parts[part]["prefix"] = torch.empty(0, len(encoder["project.weight"]))
+    config = validated(
+        ModelConfig,
+        {
+            "objective": validated(MaskedPredictionConfig, raw_objective, where),
+            "channels": channels,
+            "size": size,
+            "weights": "teacher",
+            "provenance": Provenance(data="unknown (not in the file)", origin=f"V-JEPA 2, {origin}"),
+        },
+        where,
+    )
+    colours = {"mean": list(MEAN), "std": list(STD), "colours": "rgb"}
+    preprocessing = {"kind": "video", "frames": size[0], "stride": STRIDE, "side": size[1], **colours}
+    tensors = under("encoder", parts["target_encoder"]) | under("predictor", parts["predictor"])
+    student = under("encoder", parts["encoder"]) if "encoder" in parts else None
+    return Converted(config, tensors, preprocessing, student)
+
+
+def _paired(tensors: Mapping[str, Tensor], heads: int) -> dict[str, Tensor]:
+    """The official code rotates the neighbours 2 i and 2 i + 1 of a head, `rotate` i and i + half of it.
+
+    Queries and keys in the same other order have the same products.
+    """
+    ours = dict(tensors)
+    for name, tensor in tensors.items():
+        if ".qkv." in name:
+            *rotated, values = tensor.chunk(3)
+            pairs = [part.unflatten(0, (heads, -1, 2)).transpose(1, 2).flatten(0, 2) for part in rotated]
+            ours[name] = torch.cat([*pairs, values])
+    return ours
