@@ -71,7 +71,7 @@ def test_classes_have_the_names_of_the_folder(golden: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"model_type": "vit"}, r"none of the known layouts\..* model_type: vit"),
+        ({"model_type": "bert"}, r"none of the known layouts\..* model_type: bert"),
         ({"qk_norm_affine": True}, "q_norm.weight' is missing"),
         ({"use_gated_mlp": True}, "mlp.fc1.weight' has shape"),
         ({"is_causal": False}, "is_causal is false"),

@@ -129,7 +129,7 @@ def _official(state: dict[str, Tensor], names: dict[str, str], prefix: str) -> d
     return made
 
 
-def test_the_official_layout(theirs: VJEPA2Model, ours: LoadedModel, tmp_path: Path):
+def test_the_official_layout(theirs: VJEPA2Model, ours: LoadedModel, tmp_path: Path, cli: Any):
     torch.save(official(theirs), tmp_path / "vitl.pt")
     with pytest.raises(InputError, match="no published model has the width 40; pass the number of heads with --heads"):
         import_weights(tmp_path / "vitl.pt", tmp_path / "ours")
@@ -139,6 +139,13 @@ def test_the_official_layout(theirs: VJEPA2Model, ours: LoadedModel, tmp_path: P
     assert all(torch.equal(state[name], tensor) for name, tensor in ours.encoder.state_dict().items())
     student = load_model(tmp_path / "ours", "student").encoder
     assert not torch.equal(student.state_dict()["norm.weight"], state["norm.weight"])
+    assert (
+        cli(
+            "weights", "resize", tmp_path / "ours", "--set", "side=24", "--set", "frames=4", "-o", tmp_path / "small"
+        ).code
+        == 0
+    )
+    assert difference(theirs, load_model(tmp_path / "small"), clips()) < 1e-5
 
 
 def test_a_classifier_gives_its_encoder(theirs: VJEPA2Model, ours: LoadedModel, tmp_path: Path):

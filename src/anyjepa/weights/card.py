@@ -20,6 +20,7 @@ WEIGHTS = {
     "target": "those of the encoder that saw whole inputs (`student.safetensors`, if it exists, has the other one)",
     "student": "those of the student; this model has no teacher",
     "fine-tuned": "fine-tuned together with the classifier head",
+    "published": "those of the published file",
 }
 
 MARKS = re.compile(r"([\\`*\[\]|#~$]|(?<!\w)_|_(?!\w)|:(?=//))")  # characters with a meaning in Markdown

@@ -21,6 +21,7 @@ from anyjepa.weights.folder import save_model
 from anyjepa.weights.model import ModelConfig
 
 OBJECTS = 64  # most bytes of memory per byte of a pickle: an empty dictionary is one byte
+QKV = ("query", "key", "value")
 LEGACY = 5  # pickles at the start of a file from before PyTorch 1.6
 
 
@@ -69,7 +70,7 @@ def read_foreign(path: Path | str) -> dict[str, object]:
 def renamed(where: str, tensors: object, names: Sequence[tuple[str, str]]) -> dict[str, Tensor]:
     """Rename the tensors of a dictionary with (pattern, replacement) pairs, one after the other.
 
-    Raises InputError if a value is not a tensor of numbers, and if two tensors get the same name.
+    Raises InputError if a value is not a dense tensor of floating-point numbers, and if two tensors get the same name.
     """
     ours = {}
     for name, tensor in tensors.items() if isinstance(tensors, dict) else [("", tensors)]:
@@ -79,12 +80,34 @@ def renamed(where: str, tensors: object, names: Sequence[tuple[str, str]]) -> di
             raise InputError(f"{where}: '{name}' is a {type(tensor).__name__}; it must be a tensor")
         if tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
             raise InputError(f"{where}: tensor '{name}' is sparse, quantised or without values; it must be dense")
+        if not tensor.is_floating_point():
+            raise InputError(f"{where}: tensor '{name}' is {tensor.dtype}; weights are floating-point numbers")
         new = name
         for pattern, replacement in names:
             new = re.sub(pattern, replacement, new)
         if new in ours:
             raise InputError(f"{where}: tensor '{name}' occurs twice, with different prefixes")
         ours[new] = tensor
+    return ours
+
+
+def joined(where: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors whose names end in query, key and value, as one tensor qkv. Raises InputError if one is missing."""
+    ours, groups = {}, {}
+    for name, tensor in tensors.items():
+        layer, _, rest = name.rpartition(".")
+        layer, _, part = layer.rpartition(".")
+        if part in QKV:
+            groups[f"{layer}.qkv.{rest}"] = [f"{layer}.{other}.{rest}" for other in QKV]
+        else:
+            ours[name] = tensor
+    for name, parts in groups.items():
+        if missing := [part for part in parts if part not in tensors]:
+            raise InputError(f"{where}: tensor '{missing[0]}' is missing")
+        try:
+            ours[name] = torch.cat([tensors[part] for part in parts])
+        except RuntimeError as error:
+            raise InputError(f"{where}: the parts of tensor '{name}' cannot be concatenated ({error})") from None
     return ours
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from anyjepa.errors import InputError
-from anyjepa.weights import ecg_jepa, meta_jepa, nepa, vjepa2
+from anyjepa.weights import ecg_jepa, image_vits, meta_jepa, nepa, vjepa2
 from anyjepa.weights.foreign import Converted
 from anyjepa.weights.source import Source, find_source
 
@@ -90,6 +90,21 @@ IMPORTERS = (
         "model_type vjepa2",
         lambda source: source.model_type == "vjepa2",
         lambda source, options: vjepa2.convert_transformers(source.where, source.config, source.content),
+    ),
+    Importer(
+        "ViT, I-JEPA, DINOv2 and DINOv3 of transformers",
+        f"model_type {', '.join(image_vits.TITLES)}",
+        lambda source: source.model_type in image_vits.TITLES,
+        lambda source, options: image_vits.convert_transformers(
+            source.where, source.folder, source.config, source.content
+        ),
+    ),
+    Importer(
+        "timm",
+        "blocks.0.attn.qkv and a 2-D patch_embed.proj",
+        lambda source: not source.model_type and image_vits.is_timm(source.content),
+        lambda source, options: image_vits.convert_timm(source.where, source.config, source.content, options.heads),
+        ("heads",),
     ),
 )
 

@@ -78,7 +78,7 @@ def convert(where: str, checkpoint: Mapping[str, object], heads: int | None = No
         raise
     except KeyError as error:
         raise InputError(f"{where}: tensor '{error.args[0]}' is missing") from None
-    except (IndexError, RuntimeError, ValueError, ZeroDivisionError) as error:
+    except (IndexError, RuntimeError, TypeError, ValueError, ZeroDivisionError) as error:
         raise InputError(f"{where}: its tensors do not have the shapes of {TITLES[layout]} ({error})") from None
     if channels != len(MEAN):
         raise InputError(f"{where}: its patches have {channels} channels; the constants are for the 3 of RGB images")

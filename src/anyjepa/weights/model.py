@@ -170,7 +170,9 @@ class ModelConfig(Config):
         default=None,
         description="samples of the second input of a pair; null: model.safetensors has no encoder for it",
     )
-    weights: Literal[Weights, "fine-tuned"] = Field(default="teacher", description="encoder in model.safetensors")
+    weights: Literal[Weights, "fine-tuned", "published"] = Field(
+        default="teacher", description="encoder in model.safetensors"
+    )
     predictor: bool = Field(default=True, description="whether model.safetensors contains the predictor")
     classifier: ClassifierConfig | None = None
     provenance: Provenance

@@ -44,9 +44,10 @@ class Source:
         return tensors
 
     @property
-    def model_type(self) -> object:
-        """The type of model that `transformers` calls it."""
-        return self.config.get("model_type")
+    def model_type(self) -> str:
+        """What `transformers` calls the type of model, "" without that."""
+        value = self.config.get("model_type")
+        return value if isinstance(value, str) else ""
 
 
 def find_source(path: Path) -> Source:

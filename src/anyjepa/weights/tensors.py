@@ -46,7 +46,7 @@ def widened(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[
 
 def single_precision(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors of published weights in single precision, whatever they were saved in."""
-    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    return {name: tensor.float() for name, tensor in tensors.items()}
 
 
 def dump_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
@@ -54,12 +54,23 @@ def dump_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> 
 
     The order of metadata is random in the library, so its header (8 bytes of length, then JSON) is sorted here.
     """
-    raw = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    raw = save(_unshared({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
     end = 8 + int.from_bytes(raw[:8], "little")
     about = {"__metadata__": {"format": "pt", **metadata, DIGEST: _digest(tensors)}}
     header = json.dumps(about | json.loads(raw[8:end]), separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)  # tensors start at a multiple of 8 bytes
     return b"".join([len(header).to_bytes(8, "little"), header, memoryview(raw)[end:]])
+
+
+def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The library refuses tensors that share memory, as two networks of a checkpoint can, so these are copied."""
+    storages: set[int] = set()
+    ours = {}
+    for name, tensor in tensors.items():
+        place = tensor.untyped_storage().data_ptr()
+        ours[name] = tensor.clone() if place in storages else tensor
+        storages.add(place)
+    return ours
 
 
 def check_digest(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:

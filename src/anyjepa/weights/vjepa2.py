@@ -19,7 +19,7 @@ from anyjepa.masks.tubes import TubesConfig
 from anyjepa.nn.positions import AxialRotaryConfig
 from anyjepa.objectives.masked import MaskedPredictionConfig
 from anyjepa.weights import meta_jepa
-from anyjepa.weights.foreign import Converted, renamed
+from anyjepa.weights.foreign import Converted, joined, renamed
 from anyjepa.weights.meta_jepa import MEAN, PARTS, STD, from_official, network, published_heads, under
 from anyjepa.weights.model import ModelConfig, Provenance
 from anyjepa.weights.tensors import single_precision
@@ -67,7 +67,7 @@ def convert_official(where: str, checkpoint: Mapping[str, object], heads: int | 
     encoder = parts["target_encoder"].get("project.weight", torch.empty(0))
     mask = next((tensor for name, tensor in parts["predictor"].items() if name.startswith("mask_token")), encoder)
     own = heads or published_heads(where, len(encoder), HEADS)
-    theirs = PREDICTOR_HEADS.get(mask.shape[-1], own)
+    theirs = PREDICTOR_HEADS.get(mask.numel(), own)
     return _converted(where, f"official checkpoint {Path(where).name}", parts, (own, theirs), SIZE)
 
 
@@ -89,26 +89,6 @@ def convert_transformers(where: str, settings: Mapping[str, object], content: Ma
     return _converted(
         where, f"folder {one_line(Path(where).resolve().name)}", named, heads, size, config.layer_norm_eps
     )
-
-
-def joined(where: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors whose names end in query, key and value, as one tensor qkv. Raises InputError if one is missing."""
-    ours, parts = {}, ("query", "key", "value")
-    for name, tensor in tensors.items():
-        stem, _, rest = name.rpartition(".")
-        layer, _, part = stem.rpartition(".")
-        if part not in parts:
-            ours[name] = tensor
-        elif part == "query":
-            names = [f"{layer}.{other}.{rest}" for other in parts]
-            missing = next((other for other in names if other not in tensors), None)
-            if missing:
-                raise InputError(f"{where}: tensor '{missing}' is missing")
-            try:
-                ours[f"{layer}.qkv.{rest}"] = torch.cat([tensors[other] for other in names])
-            except RuntimeError as error:
-                raise InputError(f"{where}: tensors '{layer}.*.{rest}' cannot be concatenated ({error})") from None
-    return ours
 
 
 def _converted(
@@ -135,7 +115,7 @@ def _converted(
             parts[part] = _paired(tensors, heads[part == "predictor"])
     except KeyError as error:
         raise InputError(f"{where}: tensor '{error.args[0]}' is missing") from None
-    except (IndexError, RuntimeError, ValueError, ZeroDivisionError) as error:
+    except (IndexError, RuntimeError, TypeError, ValueError, ZeroDivisionError) as error:
         raise InputError(f"{where}: its tensors do not have the shapes of V-JEPA 2 ({error})") from None
     for network_settings in settings:
         network_settings["block"]["norm_eps"] = eps  # type: ignore[index]
