@@ -86,8 +86,10 @@ def test_the_same_seed_gives_the_same_weights():
 
 def test_windows_of_a_record_are_averaged_and_the_strongest_found():
     logits = np.array([[9, 9], [1, 4], [3, 2]], np.float32)
-    found = WindowLogits(logits, np.array([0, 1, 1]), np.array([0, 0, 20]))
+    vectors = np.array([[1, 2, 3], [4, 0, 0], [0, 0, 2]], np.float32)
+    found = WindowLogits(logits, np.array([0, 1, 1]), np.array([0, 0, 20]), vectors)
     assert found.mean(2).tolist() == [[9, 9], [2, 3]]
+    assert found.embeddings(2).tolist() == [[1, 2, 3], [2, 0, 1]]
     assert found.strongest(2).tolist() == [[0, 0], [20, 0]]
 
 

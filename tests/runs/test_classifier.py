@@ -114,7 +114,8 @@ def test_its_folder_says_what_it_is(kept, tiny_run, labels):
     model = anyjepa.load(kept)
     config, before = model.loaded.config, anyjepa.load(tiny_run).loaded
     assert sorted(path.name for path in kept.iterdir()) == [
-        "README.md", "config.json", "model.safetensors", "preprocessing.json", "training_records.json",
+        "README.md", "calibration.safetensors", "config.json", "model.safetensors",
+        "preprocessing.json", "training_records.json",
     ]  # fmt: skip
     assert (config.weights, config.predictor, config.classifier.classes) == ("teacher", False, labels.classes)
     card = (kept / "README.md").read_text()

@@ -41,6 +41,13 @@ def predict(
     windows: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Second table to write, one row per window of a record.")
     ] = None,
+    coverage: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Also write the answers that cannot be excluded; the true one is among them in this share of records.",
+        ),
+    ] = None,
     horizon: Annotated[
         int | None,
         _nepa_option(
@@ -80,10 +87,11 @@ def predict(
         for option, value in (("--continued", continued), ("--draw", draw)):
             if value is not None:
                 raise InputError(f"predict: {option} needs --horizon")
-        show_written(output, *predict_files(model, paths, output, windows=windows, **how))
+        show_written(output, *predict_files(model, paths, output, windows=windows, coverage=coverage, **how))
         return
-    if windows is not None:
-        raise InputError("predict: --windows is for classifiers and --horizon for NEPA models; pass one of them")
+    for option, value in (("--windows", windows), ("--coverage", coverage)):
+        if value is not None:
+            raise InputError(f"predict: {option} is for classifiers and --horizon for NEPA models; pass one of them")
     show_written(output, *surprise_files(model, paths, output, horizon, continued=continued, draw=draw, **how))
 
 

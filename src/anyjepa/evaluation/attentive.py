@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from anyjepa.config import Config
-from anyjepa.evaluation.classifier import WindowLogits, as_probabilities
+from anyjepa.evaluation.classifier import as_probabilities, record_means
 from anyjepa.evaluation.features import Tokens
 from anyjepa.evaluation.fitting import FitConfig, fit_classifier
 from anyjepa.evaluation.probes import Probed
@@ -133,7 +133,7 @@ def _predict(head: TokenHead, read: _Reader, exclusive: bool, rows: np.ndarray) 
         for batch in np.array_split(windows, len(windows) // 256 + 1)
         if len(batch)
     ]
-    return as_probabilities(WindowLogits(np.concatenate(logits), record, windows).mean(len(rows)), exclusive)
+    return as_probabilities(record_means(np.concatenate(logits), record, len(rows)), exclusive)
 
 
 @torch.inference_mode()

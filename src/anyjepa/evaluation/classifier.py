@@ -42,18 +42,28 @@ class WindowLogits:
     logits: np.ndarray  # (W, C) float32
     record: np.ndarray  # (W,) index of the record of each window
     start: np.ndarray  # (W,) first sample of the window in the record
+    vectors: np.ndarray  # (W, D) float32, mean of the patch tokens
 
     def mean(self, records: int) -> np.ndarray:
         """Mean over the windows of each record, (records, C)."""
-        total = np.zeros((records, self.logits.shape[1]))
-        np.add.at(total, self.record, self.logits)
-        return (total / np.bincount(self.record, minlength=records)[:, None]).astype(np.float32)
+        return record_means(self.logits, self.record, records)
+
+    def embeddings(self, records: int) -> np.ndarray:
+        """Mean vector over the windows of each record, (records, D)."""
+        return record_means(self.vectors, self.record, records)
 
     def strongest(self, records: int) -> np.ndarray:
         """First sample of the window with the highest logit per class, (records, C)."""
         ends = np.cumsum(np.bincount(self.record, minlength=records))[:-1]
         parts = zip(np.split(self.logits, ends), np.split(self.start, ends), strict=True)
         return np.stack([start[logits.argmax(0)] for logits, start in parts])
+
+
+def record_means(values: np.ndarray, record: np.ndarray, records: int) -> np.ndarray:
+    """Mean (records, C) of values of windows (W, C). record: index of the record of each window, (W,)."""
+    total = np.zeros((records, values.shape[1]))
+    np.add.at(total, record, values)
+    return (total / np.bincount(record, minlength=records)[:, None]).astype(np.float32)
 
 
 @torch.inference_mode()
@@ -63,23 +73,25 @@ def window_logits(encoder: Encoder, head: Head, samples: Samples, windows: Windo
     for places, starts, prefix, patches in encoded(encoder, samples, windows):
         logits = head(prefix, patches).float()
         check_finite(logits, [samples.ids[place] for place in places], head)
-        batches.append((logits.cpu().numpy(), places, starts))
-    logits, record, start = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+        vectors = patches.double().mean(1).float()
+        batches.append((logits.cpu().numpy(), places, starts, vectors.cpu().numpy()))
+    logits, record, start, vectors = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     order = np.argsort(record, kind="stable")
-    return WindowLogits(logits[order], record[order], start[order])
+    return WindowLogits(logits[order], record[order], start[order], vectors[order])
 
 
 @torch.inference_mode()
 def record_logits(encoder: Encoder, head: Head, samples: Samples, windows: Windows) -> WindowLogits:
     """Logits of an attentive head for all windows of a record at once, as one window that starts with the record."""
-    logits = []
+    logits, vectors = [], []
     for place in range(len(samples)):
         batches = encoded(encoder, SelectedSamples(samples, [place]), windows)
         prefix, patches = (torch.cat(parts) for parts in zip(*((p, t) for _, _, p, t in batches), strict=True))
         whole = head(prefix[None], patches[None]).float()
         check_finite(whole, [samples.ids[place]], head)
         logits.append(whole.cpu().numpy())
-    return WindowLogits(np.concatenate(logits), np.arange(len(samples)), np.zeros(len(samples), int))
+        vectors.append(patches.double().mean((0, 1)).float().cpu().numpy())
+    return WindowLogits(np.concatenate(logits), np.arange(len(samples)), np.zeros(len(samples), int), np.stack(vectors))
 
 
 def as_probabilities(logits: np.ndarray, exclusive: bool) -> np.ndarray:

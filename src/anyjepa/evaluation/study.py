@@ -9,18 +9,20 @@ from typing import NamedTuple
 import numpy as np
 
 from anyjepa.data.labels import LabelTable
-from anyjepa.data.samples import Samples, signal_hashes
+from anyjepa.data.samples import Samples, SelectedSamples, signal_hashes
 from anyjepa.errors import InputError
 from anyjepa.evaluation.attentive import attentive_probe
 from anyjepa.evaluation.cache import FeatureCache, cache_key
 from anyjepa.evaluation.calibration import reliability
 from anyjepa.evaluation.config import EvaluationConfig
+from anyjepa.evaluation.conformal import true_scores
 from anyjepa.evaluation.controls import random_encoder, raw_features
 from anyjepa.evaluation.decisions import UNCHOSEN, best_thresholds, decide
 from anyjepa.evaluation.features import Tokens, mean_features, token_features
 from anyjepa.evaluation.finetune import Finetune, finetune
 from anyjepa.evaluation.intervals import Estimate, Resampled, bootstrap, estimate, percentiles
 from anyjepa.evaluation.metrics import Scored
+from anyjepa.evaluation.novelty import distances, fit_whitening
 from anyjepa.evaluation.overlap import Exposure
 from anyjepa.evaluation.probes import Probed, knn_probe, linear_probe
 from anyjepa.evaluation.result import Repeat, Row
@@ -28,6 +30,8 @@ from anyjepa.evaluation.splits import Fixed, Folds, Split, check_leakage, low_sh
 from anyjepa.evaluation.windows import Windows
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.pooling import Head
+from anyjepa.randomness import generator
+from anyjepa.weights.calibration import Calibration
 from anyjepa.weights.model import NOTHING, TrainingRecords
 
 
@@ -61,6 +65,7 @@ class Fitted:
     table: LabelTable
     digests: tuple[str, ...]  # digests of the signals, in the order of the table
     macro_auroc: float  # on the split's test part
+    calibration: Calibration | None  # None: the head was trained on the validation part
 
 
 class Outcome(NamedTuple):
@@ -177,6 +182,26 @@ class Study:
             table=self.table,
             digests=tuple(self.hashes),
             macro_auroc=float(scored.measure()[0]["macro_auroc"][0]),
+            calibration=self._calibration(encoder, probed, split),
+        )
+
+    def _calibration(self, encoder: Encoder, probed: Probed, split: Split) -> Calibration | None:
+        """What the classifier says of validation records, one per group, because those of one patient are alike."""
+        if self.config.protocol == "linear" and self.config.linear.refit:
+            return None
+        order = generator(split.seed, "calibration", split.fold).permutation(len(split.validation))
+        first = {self.table.groups[split.validation[place]]: place for place in order[::-1]}
+        places = np.array(sorted(first.values()))
+        rows = np.concatenate([split.train, split.validation[places]])
+        samples, windows = self._inputs
+        vectors = mean_features(encoder, SelectedSamples(samples, rows), windows)
+        centre, whitening = fit_whitening(vectors[: len(split.train)])
+        values, exclusive = self.table.values[split.validation[places]], self.table.exclusive
+        return Calibration(
+            true_scores(probed.validation[places], values, exclusive),
+            centre,
+            whitening,
+            np.sort(distances(vectors[len(split.train) :], centre, whitening)),
         )
 
     def row(self, name: str, outcomes: Sequence[Outcome], control: bool, seen: Exposure) -> tuple[Row, Resampled]:

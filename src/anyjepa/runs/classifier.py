@@ -14,9 +14,12 @@ from anyjepa.data.modality import Preprocessing
 from anyjepa.data.samples import Samples, SelectedSamples
 from anyjepa.errors import DataWarning, InputError
 from anyjepa.evaluation.classifier import WindowLogits, as_probabilities, record_logits, window_logits
+from anyjepa.evaluation.conformal import error_rate, prediction_sets, too_few
 from anyjepa.evaluation.decisions import UNCHOSEN, decide
+from anyjepa.evaluation.novelty import distances, typicality
 from anyjepa.evaluation.windows import Windows, longer
 from anyjepa.torch_defaults import torch_defaults
+from anyjepa.weights.calibration import Calibration
 from anyjepa.weights.folder import LoadedModel, read_config, save_model
 from anyjepa.weights.model import ClassifierConfig, TrainingRecords
 
@@ -68,6 +71,7 @@ def write_classifier(folder: Path, loaded: LoadedModel, what: str, samples: Data
         nn.ModuleDict({"encoder": fitted.encoder, "head": fitted.head}).state_dict(),
         loaded.preprocessing,
         records=loaded.records and loaded.records | used,
+        calibration=fitted.calibration,
     )
 
 
@@ -89,6 +93,7 @@ class Predictions:
     decisions: np.ndarray  # (N, C) whether each class is predicted
     windows: WindowLogits  # of all windows (a single one if read jointly); probabilities are those of the mean logit
     fs: float | None  # sampling rate in Hz; None: records without time
+    calibration: Calibration | None  # of the classifier; None: it was saved without
 
     @property
     def driven_by_s(self) -> np.ndarray | None:
@@ -98,25 +103,61 @@ class Predictions:
         """
         return None if self.fs is None or self.config.joint else self.windows.strongest(len(self.ids)) / self.fs
 
-    def table(self) -> pd.DataFrame:
+    @property
+    def typicality(self) -> np.ndarray | None:
+        """Share of validation records whose embedding is at least as unusual, (N,); small for records of another kind.
+
+        None for a classifier without calibration.
+        """
+        if self.calibration is None:
+            return None
+        vectors, of = self.windows.embeddings(len(self.ids)), self.calibration
+        return typicality(distances(vectors, of.centre, of.whitening), of.distances)
+
+    def sets(self, coverage: float) -> np.ndarray:
+        """Which answers cannot be excluded, bool; each true answer is among them with a probability of `coverage`.
+
+        (N, C) for exclusive classes, otherwise (N, C, 2): no and yes to each class. See `evaluation.conformal` for the
+        condition. Issues a DataWarning for answers with too few validation records, which are never excluded. Raises
+        InputError for a classifier without calibration.
+        """
+        scores, exclusive = check_coverage(self.calibration, coverage).scores, self.config.exclusive
+        sets = prediction_sets(scores, self.probabilities, exclusive, coverage)
+        if never := too_few(scores, exclusive, coverage):
+            answers = [f"{answer} {name}" for name in self.config.classes for answer in ("no", "yes")]
+            names = ", ".join((self.config.classes if exclusive else answers)[k] for k in never)
+            few = f"coverage {coverage:g}: too few validation records to ever exclude {names}"
+            warnings.warn(few, DataWarning, stacklevel=2)
+        return sets if exclusive else sets.reshape(len(sets), -1, 2)
+
+    def table(self, coverage: float | None = None) -> pd.DataFrame:
         """One row per record: id, number of windows, probabilities, and the start in s of the strongest window.
 
         The latter two are given for each class. Exclusive classes have one column with the predicted class, others have
-        one column per decision.
+        one column per decision. coverage: also the classes that cannot be excluded (`sets`), or, for classes that are
+        not exclusive, yes, no or unsure. A classifier with calibration has `typicality`. Raises InputError.
         """
         import pandas as pd
 
         classes = self.config.classes
+        sets = None if coverage is None else self.sets(coverage)
         columns: dict[str, object] = {"id": self.ids}
         if self.config.exclusive:
             columns["class"] = [classes[place] for place in self.decisions.argmax(1)]
+            if sets is not None:
+                columns["set"] = [" | ".join(np.array(classes, object)[row]) for row in sets]
         driven = self.driven_by_s
         for place, name in enumerate(classes):
             columns[f"{name}.probability"] = self.probabilities[:, place]
             if not self.config.exclusive:
                 columns[f"{name}.decision"] = self.decisions[:, place]
+                if sets is not None:
+                    no, yes = sets[:, place].T
+                    columns[f"{name}.answer"] = np.where(no == yes, "unsure", np.where(yes, "yes", "no"))
             if driven is not None:
                 columns[f"{name}.window_s"] = driven[:, place]
+        if self.typicality is not None:
+            columns["typicality"] = self.typicality
         columns["windows"] = np.bincount(self.windows.record, minlength=len(self.ids))
         return pd.DataFrame(columns)
 
@@ -161,13 +202,13 @@ def classify(loaded: LoadedModel, preprocessing: Preprocessing, samples: Samples
     for rows, windows in ((np.flatnonzero(~whole), of_long), (np.flatnonzero(whole), Windows(absolute=absolute))):
         if len(rows):
             part = read(encoder, head, SelectedSamples(samples, rows), windows)
-            parts.append((part.logits, rows[part.record], part.start))
-    logits, record, start = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+            parts.append((part.logits, rows[part.record], part.start, part.vectors))
+    logits, record, start, vectors = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     order = np.argsort(record, kind="stable")
-    windows = WindowLogits(logits[order], record[order], start[order])
+    windows = WindowLogits(logits[order], record[order], start[order], vectors[order])
     probabilities = as_probabilities(windows.mean(len(ids)), config.exclusive)
     decisions = decide(probabilities, _thresholds(config))
-    return Predictions(samples.ids, config, probabilities, decisions, windows, fs)
+    return Predictions(samples.ids, config, probabilities, decisions, windows, fs, loaded.calibration)
 
 
 def classifier_of(loaded: LoadedModel) -> ClassifierConfig:
@@ -178,6 +219,17 @@ def classifier_of(loaded: LoadedModel) -> ClassifierConfig:
             "--save-classifier"
         )
     return loaded.config.classifier
+
+
+def check_coverage(calibration: Calibration | None, coverage: float) -> Calibration:
+    """The calibration for sets of this coverage. Raises InputError if there is none, or if coverage is not a share."""
+    error_rate(coverage)
+    if calibration is None:
+        raise InputError(
+            "coverage: this classifier was saved without calibration; save it again with anyjepa evaluate ... "
+            "--save-classifier and evaluation.linear.refit=false"
+        )
+    return calibration
 
 
 def _thresholds(config: ClassifierConfig) -> np.ndarray | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from anyjepa.errors import InputError
-from anyjepa.runs.classifier import classifier_of, classify
+from anyjepa.runs.classifier import check_coverage, classifier_of, classify
 from anyjepa.runs.embed import read_for, refuse_input_as_output, write_table
 from anyjepa.runs.model import load
 from anyjepa.runs.surprise import check_predicts, continuation_table, draw_surprise, surprise_table
@@ -21,6 +21,7 @@ def predict_files(
     output: Path,
     *,
     windows: Path | None = None,
+    coverage: float | None = None,
     skip_errors: bool = False,
     fs: float | None = None,
     leads: Sequence[str] | None = None,
@@ -28,7 +29,8 @@ def predict_files(
 ) -> tuple[int, dict[str, str]]:
     """Write one row per record (`Predictions.table`). Returns the number of records, and the reasons for those skipped.
 
-    windows: another file, with one row per window. Raises InputError, also for a model without a classifier.
+    windows: another file, with one row per window. coverage: see `Predictions.table`.
+    Raises InputError, also for a model without a classifier.
     """
     for place in filter(None, (output, windows)):
         if place.suffix not in SUFFIXES:
@@ -38,9 +40,11 @@ def predict_files(
         raise InputError(f"{windows}: is the output, too; choose another file for the windows")
     loaded = load(model)
     classifier_of(loaded.loaded)
+    if coverage is not None:
+        check_coverage(loaded.loaded.calibration, coverage)
     samples = read_for(loaded, paths, skip_errors, fs, leads, unit)
     predictions = classify(loaded.loaded, loaded.preprocessing, samples)
-    table = predictions.table()
+    table = predictions.table(coverage)
     table.insert(1, samples.group, samples.known_groups)
     write_table(output, table)
     if windows is not None:

@@ -66,6 +66,8 @@ def model_card(
             "- `training_records.json`, if it exists: those names, and a digest of each prepared record, so that an "
             "evaluation notices a test record that the model was trained on.\n"
             "  Whoever has a record can check this too.",
+            "- `calibration.safetensors`, if it exists: sorted probabilities and distances of validation records, and "
+            "the centre and covariance of embeddings, without a link to single records.",
             "- No id of a record or patient, in plain or as a hash. The weights can remember more than this list says.",
             "\n## Limits\n",
             *(f"- {_text(note)}" for note in made.notes),

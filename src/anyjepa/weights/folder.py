@@ -19,6 +19,7 @@ from anyjepa.limits import MEMORY
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.pooling import Head
 from anyjepa.objectives.base import Objective, Weights
+from anyjepa.weights.calibration import Calibration, read_calibration
 from anyjepa.weights.card import model_card
 from anyjepa.weights.model import ModelConfig, Provenance, TrainingRecords, fit_parts, parse_config
 from anyjepa.weights.shipped import shipped_folder, shipped_names
@@ -27,8 +28,9 @@ from anyjepa.writing import replacing, write_text
 
 CONFIG, TENSORS, STUDENT = "config.json", "model.safetensors", "student.safetensors"
 PREPROCESSING, RECORDS, CARD = "preprocessing.json", "training_records.json", "README.md"
+CALIBRATION = "calibration.safetensors"
 PREPARED = "anyjepa.preprocessing"  # key of the checksum of the preprocessing in the metadata of the tensors
-FILES = (CONFIG, TENSORS, STUDENT, PREPROCESSING, RECORDS, CARD)
+FILES = (CONFIG, TENSORS, STUDENT, PREPROCESSING, RECORDS, CALIBRATION, CARD)
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class LoadedModel:
     has none; preprocessing: for the data floor
     (its 'kind' says which); preprocessing_changed: whether it differs from what was saved with the weights, because the
     file was damaged or edited; records: what the weights were trained on, None where the folder does not say;
-    only a run knows names (`TrainingRecords`).
+    only a run knows names (`TrainingRecords`). calibration: of a classifier, None where the folder has none.
     """
 
     folder: Path
@@ -52,6 +54,7 @@ class LoadedModel:
     preprocessing: dict[str, object]
     preprocessing_changed: bool
     records: TrainingRecords | None
+    calibration: Calibration | None
 
     @property
     def provenance(self) -> Provenance:
@@ -102,13 +105,14 @@ def save_model(
     student: Mapping[str, Tensor] | None = None,
     records: TrainingRecords | None = None,
     half: bool = False,
+    calibration: Calibration | None = None,
 ) -> Path:
     """Write a model folder completely or not at all: it replaces an old one in one step.
 
     tensors: `encoder.*`, `predictor.*`, `second.*` and `head.*` as required by the config. student: `encoder.*` of the
     student. records: written without the names of records and groups. half: save `tensors` in half precision; they are
-    read in single precision. Raises InputError if tensors do not match the config, if writing fails (an old folder then
-    does not change), or if the folder contains other files.
+    read in single precision. calibration: of the classifier. Raises InputError if tensors do not match the config, if
+    writing fails (an old folder then does not change), or if the folder contains other files.
     """
     folder = Path(os.path.realpath(folder))  # Path.resolve raises RuntimeError for circular links
     _refuse_other_files(folder)
@@ -131,6 +135,8 @@ def save_model(
         (new / PREPROCESSING).write_bytes(_json(dict(preprocessing)))
         if records is not None:
             (new / RECORDS).write_bytes(_json(records.without_names().model_dump(mode="json")))
+        if calibration is not None:
+            (new / CALIBRATION).write_bytes(calibration.dump())
         (new / CARD).write_text(card, encoding="utf-8")
     return folder
 
@@ -168,6 +174,7 @@ def load_model(path_or_id: Path | str, weights: Weights | None = None) -> Loaded
         preprocessing=preprocessing,
         preprocessing_changed=prepared not in (None, _digest(preprocessing)),
         records=read_records(folder),
+        calibration=read_calibration(folder / CALIBRATION, config.classifier, parts.encoder.dim),
     )
 
 
