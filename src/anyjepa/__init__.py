@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from anyjepa.runs.labelled import LabelFile
     from anyjepa.runs.model import Model, load
     from anyjepa.runs.pretrain import pretrain
+    from anyjepa.runs.push import push
 
 __all__ = [
     "ArrayDataset",
@@ -63,6 +64,7 @@ __all__ = [
     "load",
     "perturb",
     "pretrain",
+    "push",
 ]
 
 _HOMES = {
@@ -91,6 +93,7 @@ _HOMES = {
     "load": "anyjepa.runs.model",
     "perturb": "anyjepa.runs.cells.perturb",
     "pretrain": "anyjepa.runs.pretrain",
+    "push": "anyjepa.runs.push",
 }
 
 

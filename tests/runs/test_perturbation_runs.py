@@ -119,6 +119,13 @@ def test_the_head_stands_on_four_representations_beside_every_baseline(evaluated
     assert evaluated.splits == 1
 
 
+def test_the_result_is_on_the_card_of_a_pushed_model(run, evaluated, tmp_path):
+    anyjepa.push(run, "someone/cells", dry_run=tmp_path / "upload")
+    card = (tmp_path / "upload" / "README.md").read_text()
+    assert f"### {evaluated.data}" in card
+    assert "half-split ceiling" in card.partition("```text")[2].partition("```")[0]
+
+
 def test_the_result_is_on_the_report(run, evaluated):
     contents = read_contents(run.folder)
     assert not contents.notes

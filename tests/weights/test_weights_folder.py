@@ -327,7 +327,7 @@ def test_a_hugging_face_id_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(InputError, match="is not a folder here, and the Hugging Face Hub did not provide it") as caught:
+    with pytest.raises(InputError, match="someone/ecg-model: the Hugging Face Hub cannot be reached") as caught:
         load_model("someone/ecg-model")
     assert "\n" not in str(caught.value)
 
@@ -358,7 +358,7 @@ def test_text_in_a_card_reads_as_it_is(pristine: Path):
     (call,) = (line for line in card.splitlines() if line.startswith("model = anyjepa.load("))
     assert "<" not in card.replace(call, "")  # code is shown as it is
     assert card.replace("\n", "").isprintable()
-    assert len(card.splitlines()) == len(plain.splitlines()) + 3  # recipe, origin and a note, a class for no class
+    assert len(card.splitlines()) == len(plain.splitlines()) + 4  # recipe, origin, a note and predictions; classes
     assert card.startswith("---\nlibrary_name: anyjepa\ntags: [self-supervised, jepa]\n---\n# a")
     assert ast.literal_eval(call.removeprefix("model = anyjepa.load(").removesuffix(")")) == f'a"{HOSTILE}'
 

@@ -19,8 +19,14 @@ from anyjepa.nn.positions import SinCosConfig, sincos_table
 from anyjepa.weights.folder import load_model
 from anyjepa.weights.importers import import_weights
 
-SMALL = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "image_size": 16, "patch_size": 4}
-NARROW = SMALL | {"intermediate_size": 40, "layer_norm_eps": 1e-5}
+SMALL: dict[str, Any] = {
+    "hidden_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+    "image_size": 16,
+    "patch_size": 4,
+}
+NARROW: dict[str, Any] = SMALL | {"intermediate_size": 40, "layer_norm_eps": 1e-5}
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "vit": ("ViT", NARROW),
     "vit without biases": ("ViT", NARROW | {"qkv_bias": False, "hidden_act": "relu", "num_channels": 1}),
@@ -88,8 +94,8 @@ def test_fixed_positions_are_recognised(tmp_path: Path):
 
 @torch.no_grad()
 def test_a_classifier_of_cls(tmp_path: Path):
-    labels = {0: "crane", 1: "cat", 2: "crane"}
-    model = transformers.ViTForImageClassification(transformers.ViTConfig(**NARROW, **{"id2label": labels})).eval()
+    labels: dict[str, Any] = {"id2label": {0: "crane", 1: "cat", 2: "crane"}}
+    model = transformers.ViTForImageClassification(transformers.ViTConfig(**NARROW, **labels)).eval()
     torch.nn.init.normal_(model.classifier.bias)
     model.save_pretrained(tmp_path / "theirs")
     loaded = load_model(import_weights(tmp_path / "theirs", tmp_path / "ours"))

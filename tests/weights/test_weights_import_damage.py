@@ -18,7 +18,7 @@ from anyjepa.errors import InputError
 from anyjepa.weights.importers import IMPORTERS, import_weights, recognised
 from anyjepa.weights.source import find_source
 
-SMALL = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "patch_size": 4}
+SMALL: dict[str, Any] = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "patch_size": 4}
 OPTIONS: dict[str, dict[str, Any]] = {
     "nepa": {"statistics": "ptb-xl"},
     "i-jepa": {"heads": 4},

@@ -149,7 +149,8 @@ def test_the_official_layout(theirs: VJEPA2Model, ours: LoadedModel, tmp_path: P
 
 
 def test_a_classifier_gives_its_encoder(theirs: VJEPA2Model, ours: LoadedModel, tmp_path: Path):
-    classifier = VJEPA2ForVideoClassification(VJEPA2Config(**SETTINGS, **{"num_labels": 3}))
+    three: dict[str, Any] = {"num_labels": 3}
+    classifier = VJEPA2ForVideoClassification(VJEPA2Config(**SETTINGS, **three))
     classifier.vjepa2.load_state_dict(theirs.state_dict())
     classifier.save_pretrained(tmp_path / "theirs")
     model = load_model(import_weights(tmp_path / "theirs", tmp_path / "ours"))

@@ -19,6 +19,7 @@ from anyjepa.cli.models import models
 from anyjepa.cli.output import echo, losing_messages
 from anyjepa.cli.recipes import recipes
 from anyjepa.cli.records import embed, export, predict
+from anyjepa.cli.sharing import push
 from anyjepa.cli.training import demo, pretrain
 from anyjepa.cli.weights import weights_app
 from anyjepa.errors import DataWarning, InputError
@@ -31,7 +32,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, recipes, models, pretrain, diagnose, evaluate, compare, embed, predict, export, perturb, report):
+for command in (
+    demo,
+    recipes,
+    models,
+    pretrain,
+    diagnose,
+    evaluate,
+    compare,
+    embed,
+    predict,
+    export,
+    push,
+    perturb,
+    report,
+):
     app.command()(command)
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")

@@ -13,7 +13,8 @@ Weights = Literal["teacher", "average", "student", "target"]
 ModelArgument = Annotated[
     str,
     typer.Argument(
-        metavar="MODEL", help="Run folder, model folder, name of a model ('anyjepa models') or Hugging Face id."
+        metavar="MODEL",
+        help="Run folder, model folder, name of a model ('anyjepa models') or Hugging Face id (hf:OWNER/NAME).",
     ),
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]

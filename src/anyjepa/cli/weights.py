@@ -35,7 +35,7 @@ def weights_inspect(
 @weights_app.command("import")
 def weights_import(
     path: Annotated[
-        Path, typer.Argument(metavar="PATH", help="Published checkpoint, or a Hugging Face folder with config.json.")
+        str, typer.Argument(metavar="PATH", help="Published checkpoint, Hugging Face folder with config.json, or id.")
     ],
     output: OutputOption,
     statistics: Annotated[

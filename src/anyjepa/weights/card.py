@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from anyjepa.data.modalities import MODALITIES
 from anyjepa.data.modality import Usage
@@ -27,8 +28,23 @@ MARKS = re.compile(r"([\\`*\[\]|#~$]|(?<!\w)_|_(?!\w)|:(?=//))")  # characters w
 LISTED = 24  # largest number of list entries that are shown
 
 
+@dataclass(frozen=True)
+class Publication:
+    """What the card of a published model says beyond that of its folder.
+
+    licence: an identifier of the Hub, "" if there is none; evaluation: Markdown lines.
+    """
+
+    licence: str
+    evaluation: Sequence[str]
+
+
 def model_card(
-    name: str, config: ModelConfig, preprocessing: Mapping[str, object], parameters: Mapping[str, int]
+    name: str,
+    config: ModelConfig,
+    preprocessing: Mapping[str, object],
+    parameters: Mapping[str, int],
+    published: Publication | None = None,
 ) -> str:
     """The model card in Markdown. parameters: number of parameters of each part."""
     encoder, made, usage = config.objective.encoder, config.provenance, _usage_of(preprocessing)
@@ -38,28 +54,36 @@ def model_card(
         ("parameters", ", ".join(f"{part} {count:,}" for part, count in parameters.items())),
         *_input(config, usage),
         ("encoder", f"width {encoder.dim}, {depth}{encoder.heads} heads"),
-        ("trained on", _text(made.data)),
+        ("trained on", escaped(made.data)),
         ("optimiser steps", "unknown" if made.steps is None else f"{made.steps:,}"),
-        *([("recipe", _text(made.recipe))] if made.recipe else []),
-        *([("imported from", _text(made.origin))] if made.origin else []),
-        *([("started from", _text(made.start))] if made.start else []),
-        ("written by", f"anyjepa {_text(config.anyjepa)}"),
+        *([("recipe", escaped(made.recipe))] if made.recipe else []),
+        *([("imported from", escaped(made.origin))] if made.origin else []),
+        *([("started from", escaped(made.start))] if made.start else []),
+        *([("licence", published.licence or "none was chosen; ask the owner")] if published else []),
+        ("written by", f"anyjepa {escaped(config.anyjepa)}"),
     ]
     if config.classifier is not None:
         kind = "exclusive" if config.classifier.exclusive else "independent"
-        rows.append(("classes", f"{_text(', '.join(config.classifier.classes))} ({kind})"))
+        rows.append(("classes", f"{escaped(', '.join(config.classifier.classes))} ({kind})"))
         if config.classifier.thresholds is not None:
             rows.append(("thresholds", _plain(config.classifier.thresholds)))
     return "\n".join(
         [
-            "---\nlibrary_name: anyjepa\ntags: [self-supervised, jepa]\n---",
-            f"# {_text(name)}\n",
+            "---\nlibrary_name: anyjepa\ntags: [self-supervised, jepa]",
+            *([f"license: {published.licence}"] if published and published.licence else []),
+            "---",
+            f"# {escaped(name)}\n",
             "An encoder that was pretrained to predict representations (a joint-embedding predictive architecture).\n",
             *_table(rows),
             "\n## Preprocessing\n\nInputs are prepared with the settings of `preprocessing.json`:\n",
-            *_table([(_text(key), _text(_plain(value))) for key, value in preprocessing.items()]),
+            *_table([(escaped(key), escaped(_plain(value))) for key, value in preprocessing.items()]),
             "\n## Use\n",
             *_call(name, usage, config.classifier is not None),
+            "\n## Intended use\n",
+            "- Embeddings of data like the training data, for probes, fine-tuning, search and research.",
+            *(["- Predictions of its classes, for research."] if config.classifier else []),
+            "- Not for decisions about people without a validation of your own.",
+            *(["\n## Evaluation\n", *published.evaluation] if published else []),
             "\n## What this folder says of the training data\n",
             "- This page and `config.json`: the rows of the first table, with the names of folders or data sets.",
             "- `preprocessing.json`: constants over all records, such as means.",
@@ -70,7 +94,7 @@ def model_card(
             "the centre and covariance of embeddings, without a link to single records.",
             "- No id of a record or patient, in plain or as a hash. The weights can remember more than this list says.",
             "\n## Limits\n",
-            *(f"- {_text(note)}" for note in made.notes),
+            *(f"- {escaped(note)}" for note in made.notes),
             "- Inputs with another rate, unit, order of channels or scale give meaningless results without an error.",
             "- Performance on other data than the training data is unknown. Evaluate the model on your own data.",
             *([f"- {usage.caution}"] if usage and usage.caution else []),
@@ -110,11 +134,17 @@ def _call(name: str, usage: Usage | None, classifier: bool) -> list[str]:
     ]
 
 
-def _table(rows: list[tuple[str, str]]) -> list[str]:
-    return ["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows)]
+def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a table of cells that are Markdown."""
+    head, *lines = ("|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|" for cells in (headings, *rows))
+    return [head, "|---" * len(headings) + "|", *lines]
 
 
-def _text(text: str) -> str:
+def _table(rows: Iterable[tuple[str, str]]) -> list[str]:
+    return markdown_table(("", ""), rows)
+
+
+def escaped(text: str) -> str:
     """Escape untrusted text to one line of Markdown without markup, HTML or links."""
     marked = MARKS.sub(r"\\\1", printable(" ".join(text.split())))
     return marked.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

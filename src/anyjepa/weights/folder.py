@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -14,13 +13,14 @@ from torch import Tensor, nn
 
 from anyjepa.config import validated
 from anyjepa.data.files import read_json
-from anyjepa.errors import InputError, one_line, reason
+from anyjepa.errors import InputError, one_line
 from anyjepa.limits import MEMORY
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.pooling import Head
 from anyjepa.objectives.base import Objective, Weights
 from anyjepa.weights.calibration import Calibration, read_calibration
 from anyjepa.weights.card import model_card
+from anyjepa.weights.hub import download, hub_id
 from anyjepa.weights.model import ModelConfig, Provenance, TrainingRecords, fit_parts, parse_config
 from anyjepa.weights.shipped import shipped_folder, shipped_names
 from anyjepa.weights.tensors import HALF, check_digest, dump_tensors, read_tensors, widened
@@ -59,6 +59,11 @@ class LoadedModel:
     @property
     def provenance(self) -> Provenance:
         return self.config.provenance
+
+    def parameters(self) -> dict[str, int]:
+        """Number of parameters of each part."""
+        parts = {name: getattr(self, name) for name in ("encoder", "predictor", "second", "head")}
+        return _parameters({name: part for name, part in parts.items() if part is not None})
 
 
 def save_pretrained(
@@ -115,12 +120,12 @@ def save_model(
     writing fails (an old folder then does not change), or if the folder contains other files.
     """
     folder = Path(os.path.realpath(folder))  # Path.resolve raises RuntimeError for circular links
-    _refuse_other_files(folder)
+    check_only_model(folder)
     parts = fit_parts(str(folder), config, tensors)
     if student is not None:
         fit_parts(f"{folder} (student)", _encoder_only(config), student)
     _check_preprocessing(str(folder), preprocessing)
-    parameters = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.named_children()}
+    parameters = _parameters(dict(parts.named_children()))
     card = model_card(one_line(folder.name), config, preprocessing, parameters)
     metadata = {"anyjepa": json.dumps(config.architecture()), PREPARED: _digest(preprocessing)}
     with replacing(folder) as new:
@@ -231,7 +236,10 @@ def check_metadata(path: Path, config: ModelConfig, metadata: Mapping[str, str])
 
 
 def find_model(path_or_id: Path | str) -> Path:
-    """Folder of a path, of a model of the package, or of a Hugging Face id 'owner/name', which may be downloaded."""
+    """Folder of a path, of a model of the package, or of a Hugging Face id 'hf:owner/name', which may be downloaded.
+
+    The prefix can be left out if nothing here has the name of the owner.
+    """
     path, name = Path(path_or_id), str(path_or_id)
     if path.is_dir():
         return path
@@ -239,16 +247,13 @@ def find_model(path_or_id: Path | str) -> Path:
         return shipped_folder(name)
     if path.exists():
         raise InputError(f"{name}: is a file; a model is a folder (foreign checkpoints: anyjepa weights import)")
-    is_id = isinstance(path_or_id, str) and re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name)
-    if not is_id or path.parent.exists():
+    if (repository := hub_id(path_or_id)) is None:
         raise InputError(f"{name}: there is no such model folder")
-    from huggingface_hub import snapshot_download  # imports slowly
+    return download(repository, FILES)
 
-    try:
-        return Path(snapshot_download(name, allow_patterns=list(FILES)))
-    except Exception as error:  # errors of the hub, httpx or requests, depending on the version
-        why = reason(error)
-        raise InputError(f"{name}: is not a folder here, and the Hugging Face Hub did not provide it: {why}") from error
+
+def _parameters(parts: Mapping[str, nn.Module]) -> dict[str, int]:
+    return {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
 
 
 def _digest(preprocessing: Mapping[str, object]) -> str:
@@ -280,7 +285,7 @@ def _json(value: object) -> bytes:
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _refuse_other_files(folder: Path) -> None:
+def check_only_model(folder: Path) -> None:
     """Raise InputError if the folder contains other files, because it is replaced as a whole."""
     if folder.is_dir():
         other = sorted(entry.name for entry in folder.iterdir() if entry.name not in FILES)

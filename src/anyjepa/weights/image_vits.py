@@ -27,7 +27,8 @@ from anyjepa.objectives.masked import MaskedPredictionConfig
 from anyjepa.weights.foreign import Converted, joined, renamed
 from anyjepa.weights.meta_jepa import HEADS, MEAN, STD, published_heads
 from anyjepa.weights.model import ClassifierConfig, ModelConfig, Provenance
-from anyjepa.weights.nepa_config import MLPS, PROCESSOR
+from anyjepa.weights.nepa_config import MLPS
+from anyjepa.weights.source import PROCESSOR, Source
 from anyjepa.weights.tensors import single_precision
 
 TITLES = {
@@ -132,12 +133,16 @@ class Look:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the tensors do not say. classes: names of outputs, as far as they are known."""
+    """What the tensors do not say.
 
-    title: str
+    activation, gated: of a plain and of a gated MLP; classes: names of outputs, as far as they are known.
+    """
+
+    origin: str
     heads: int
     eps: float
     activation: str
+    gated: str
     weights: str
     look: Look
     rotary: RotaryConfig | None = None
@@ -146,10 +151,13 @@ class Settings:
     exclusive: bool = True
 
 
-def convert_transformers(where: str, folder: Path, settings: Mapping[str, object], content: object) -> Converted:
+def convert_transformers(source: Source) -> Converted:
     """Convert a folder of `transformers`: the encoder, and the classifier of a ViT, which reads the CLS token."""
-    config = validated(TransformersConfig, dict(settings), f"{where}/config.json")
-    tensors = {name: tensor for name, tensor in renamed(where, content, TRANSFORMERS).items() if name not in UNUSED}
+    where = source.where
+    config = validated(TransformersConfig, dict(source.config), f"{where}/config.json")
+    tensors = {
+        name: tensor for name, tensor in renamed(where, source.content, TRANSFORMERS).items() if name not in UNUSED
+    }
     for name, theirs, expected in (
         ("cls", "cls_token", config.model_type != "ijepa"),
         ("registers", "register_tokens", config.num_register_tokens > 0),
@@ -163,12 +171,13 @@ def convert_transformers(where: str, folder: Path, settings: Mapping[str, object
         raw = {"kind": "rotary", "theta": config.rope_theta, "rescale": rescale, "span": "input"}
         rotary = validated(RotaryConfig, raw, f"{where}/config.json: pos_embed_rescale")
     made = Settings(
-        title=TITLES[config.model_type],
+        origin=f"{TITLES[config.model_type]}, {source.name}",
         heads=config.num_attention_heads,
         eps=config.layer_norm_eps,
-        activation="silu" if config.use_swiglu_ffn else activation,
+        activation=activation,
+        gated="silu" if config.use_swiglu_ffn else activation,
         weights="published" if config.model_type == "vit" else "teacher",
-        look=_look(folder, HALF if config.model_type == "vit" else None),
+        look=_look(source.folder, HALF if config.model_type == "vit" else None),
         rotary=rotary,
         side=config.image_size,
         classes=config.id2label,
@@ -194,20 +203,20 @@ def timm_tensors(content: Mapping[str, object]) -> dict[str, object]:
     return {str(name): tensor for name, tensor in named.items()}
 
 
-def convert_timm(
-    where: str, settings: Mapping[str, object], content: Mapping[str, object], heads: int | None = None
-) -> Converted:
+def convert_timm(source: Source, heads: int | None = None) -> Converted:
     """Convert weights named as in timm, and their classifier if it reads the CLS token. heads: by default published."""
-    tensors = {name: t for name, t in renamed(where, timm_tensors(content), TIMM).items() if name not in UNUSED}
+    where = source.where
+    tensors = {name: t for name, t in renamed(where, timm_tensors(source.content), TIMM).items() if name not in UNUSED}
     if any(name.startswith("fc_norm.") for name in tensors):
         raise InputError(f"{where}: its norm (fc_norm) comes after an average over tokens, which is not supported")
-    config = validated(TimmConfig, settings.get("pretrained_cfg", {}), f"{where}/config.json: pretrained_cfg")
+    config = validated(TimmConfig, source.config.get("pretrained_cfg", {}), f"{where}/config.json: pretrained_cfg")
     width = len(tensors["project.weight"])
     made = Settings(
-        title="timm",
+        origin=f"timm, {source.name}",
         heads=heads or published_heads(where, width, TIMM_HEADS),
         eps=TIMM_EPS,
         activation="gelu",
+        gated="silu",
         weights="published",
         look=Look(config.mean, config.std, config.crop_pct),
         classes={},
@@ -261,7 +270,7 @@ def _converted(where: str, made: Settings, named: Mapping[str, Tensor]) -> Conve
             "classifier": classifier,
             "provenance": Provenance(
                 data="unknown (not in the file)",
-                origin=f"{made.title}, {one_line(Path(where).resolve().name)}",
+                origin=one_line(made.origin),
                 notes=tuple(filter(None, notes)),
             ),
         },
@@ -297,7 +306,7 @@ def _place(
 def _block(where: str, made: Settings, tensors: Mapping[str, Tensor], width: int) -> dict[str, object]:
     first, second = (tensors[f"transformer.blocks.0.mlp.{name}.weight"] for name in ("fc1", "fc2"))
     gated = len(first) == 2 * second.shape[1]
-    activation = "silu" if gated and made.title == "timm" else made.activation
+    activation = made.gated if gated else made.activation
     if (activation, gated) not in MLPS:
         raise InputError(f"{where}: an MLP with '{activation}' is not supported; there are: gelu, relu, silu")
     norm = "transformer.blocks.0.attn.q_norm."

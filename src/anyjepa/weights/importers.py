@@ -81,7 +81,7 @@ IMPORTERS = (
         "V-JEPA 2",
         "the same with 10 mask tokens",
         lambda source: meta_jepa.layout_of(source.content) == "vjepa2",
-        lambda source, options: vjepa2.convert_official(source.where, source.content, options.heads),
+        lambda source, options: vjepa2.convert_official(source, options.heads),
         ("heads",),
         _meta_networks,
     ),
@@ -89,21 +89,19 @@ IMPORTERS = (
         "V-JEPA 2 of transformers",
         "model_type vjepa2",
         lambda source: source.model_type == "vjepa2",
-        lambda source, options: vjepa2.convert_transformers(source.where, source.config, source.content),
+        lambda source, options: vjepa2.convert_transformers(source),
     ),
     Importer(
         "ViT, I-JEPA, DINOv2 and DINOv3 of transformers",
         f"model_type {', '.join(image_vits.TITLES)}",
         lambda source: source.model_type in image_vits.TITLES,
-        lambda source, options: image_vits.convert_transformers(
-            source.where, source.folder, source.config, source.content
-        ),
+        lambda source, options: image_vits.convert_transformers(source),
     ),
     Importer(
         "timm",
         "blocks.0.attn.qkv and a 2-D patch_embed.proj",
         lambda source: not source.model_type and image_vits.is_timm(source.content),
-        lambda source, options: image_vits.convert_timm(source.where, source.config, source.content, options.heads),
+        lambda source, options: image_vits.convert_timm(source, options.heads),
         ("heads",),
     ),
 )
@@ -112,14 +110,14 @@ IMPORTERS = (
 def import_weights(
     path: Path | str, folder: Path | str, statistics: str | None = None, heads: int | None = None
 ) -> Path:
-    """Convert published weights, a file or a Hugging Face folder, to a model folder; the layout is recognised.
+    """Convert published weights to a model folder: a file, a Hugging Face folder or an id. The layout is recognised.
 
     statistics: for ECG models, the data set whose published constants standardise new recordings; by default, and if
     the weights do not have their own, the one that pretraining used most. heads: number of attention heads, for layouts
     whose file does not say and widths without a published model. Raises InputError if no layout fits, if the tensors do
     not fit the layout, or for an option that does not belong to it.
     """
-    source = find_source(Path(path))
+    source = find_source(path)
     importer = recognised(source)
     options = Options(statistics, heads)
     for option in ("statistics", "heads"):

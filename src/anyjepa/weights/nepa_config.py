@@ -14,8 +14,8 @@ from anyjepa.data.ecg.sets.catalogue import CATALOGUE
 from anyjepa.data.files import read_json
 from anyjepa.data.images.preprocessing import CHANNELS, ImagePreprocessing
 from anyjepa.errors import InputError, did_you_mean
+from anyjepa.weights.source import PROCESSOR
 
-PROCESSOR = "preprocessor_config.json"
 FS = 500.0  # Hz, as in the ECG port; it is not in the folder
 CENTRE = 0.875  # share of the shorter side that evaluation crops: 224 of 256 pixels
 # Official (hidden_act, use_gated_mlp) -> our name of the MLP.

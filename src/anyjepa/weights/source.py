@@ -12,18 +12,24 @@ from torch import Tensor
 from anyjepa.data.files import read_json
 from anyjepa.errors import InputError
 from anyjepa.weights.foreign import read_foreign
+from anyjepa.weights.hub import download, hub_id, names_in
 from anyjepa.weights.tensors import check_digest, read_tensors
 
 CONFIG = "config.json"
+PROCESSOR = "preprocessor_config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # of a folder, in this order
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file of weights, and the settings of its Hugging Face folder; {} for a file without a folder."""
+    """A file of weights, and the settings of its Hugging Face folder; {} for a file without a folder.
+
+    name: of the file, the folder or the repository, for the card of the model.
+    """
 
     file: Path
     config: Mapping[str, object]
+    name: str
 
     @property
     def folder(self) -> Path:
@@ -50,15 +56,18 @@ class Source:
         return value if isinstance(value, str) else ""
 
 
-def find_source(path: Path) -> Source:
-    """The weights of a file or folder, which is not read yet. Raises InputError if there are none."""
+def find_source(path_or_id: Path | str) -> Source:
+    """The weights of a file, folder or Hugging Face id, which are not read yet. Raises InputError if there are none."""
+    repository = hub_id(path_or_id)
+    path = Path(path_or_id) if repository is None else _downloaded(repository)
     if not path.is_dir():
         beside = path.name in WEIGHTS and (path.parent / CONFIG).is_file()
-        return Source(path, _settings(path.parent) if beside else {})
+        return Source(path, _settings(path.parent) if beside else {}, path.name)
     file = next((path / name for name in WEIGHTS if (path / name).is_file()), None)
     if file is None:
         raise InputError(f"{path}: contains none of {', '.join(WEIGHTS)}; pass the file of a checkpoint")
-    return Source(file, _settings(path) if (path / CONFIG).is_file() else {})
+    config = _settings(path) if (path / CONFIG).is_file() else {}
+    return Source(file, config, repository or path.resolve().name)
 
 
 def tensors_in(value: object, prefix: str = "") -> dict[str, Tensor]:
@@ -70,6 +79,15 @@ def tensors_in(value: object, prefix: str = "") -> dict[str, Tensor]:
         for key, inner in value.items():
             tensors |= tensors_in(inner, f"{prefix}.{key}" if prefix else str(key))
     return tensors
+
+
+def _downloaded(repository: str) -> Path:
+    """A repository's settings and weights in the first format that it has."""
+    names = names_in(repository)
+    weights = next((name for name in WEIGHTS if name in names), None)
+    if weights is None:
+        raise InputError(f"{repository}: contains none of {', '.join(WEIGHTS)}; download its checkpoint, and pass that")
+    return download(repository, [CONFIG, PROCESSOR, weights])
 
 
 def _settings(folder: Path) -> Mapping[str, object]:

@@ -7,7 +7,6 @@ it; the model then takes clips of `SIZE`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from pydantic import ConfigDict, PositiveFloat, PositiveInt
@@ -22,6 +21,7 @@ from anyjepa.weights import meta_jepa
 from anyjepa.weights.foreign import Converted, joined, renamed
 from anyjepa.weights.meta_jepa import MEAN, PARTS, STD, from_official, network, published_heads, under
 from anyjepa.weights.model import ModelConfig, Provenance
+from anyjepa.weights.source import Source
 from anyjepa.weights.tensors import single_precision
 
 SIZE = (64, 256, 256)  # frames and pixels of a clip
@@ -54,8 +54,9 @@ class TransformersConfig(Config):
     hidden_act: str = "gelu"
 
 
-def convert_official(where: str, checkpoint: Mapping[str, object], heads: int | None = None) -> Converted:
+def convert_official(source: Source, heads: int | None = None) -> Converted:
     """Convert the teacher, student and predictor of a checkpoint. heads: of the encoder, for unpublished widths."""
+    where, checkpoint = source.where, source.content
     parts = {
         part: {
             name: tensor
@@ -68,15 +69,16 @@ def convert_official(where: str, checkpoint: Mapping[str, object], heads: int | 
     mask = next((tensor for name, tensor in parts["predictor"].items() if name.startswith("mask_token")), encoder)
     own = heads or published_heads(where, len(encoder), HEADS)
     theirs = PREDICTOR_HEADS.get(mask.numel(), own)
-    return _converted(where, f"official checkpoint {Path(where).name}", parts, (own, theirs), SIZE)
+    return _converted(where, f"official checkpoint {source.name}", parts, (own, theirs), SIZE)
 
 
-def convert_transformers(where: str, settings: Mapping[str, object], content: Mapping[str, object]) -> Converted:
+def convert_transformers(source: Source) -> Converted:
     """Convert the encoder, which is the teacher, and the predictor. The head of a classifier is left out."""
-    config = validated(TransformersConfig, dict(settings), f"{where}/config.json")
+    where = source.where
+    config = validated(TransformersConfig, dict(source.config), f"{where}/config.json")
     if config.hidden_act != "gelu":
         raise InputError(f"{where}/config.json: hidden_act is '{config.hidden_act}'; 'gelu' is supported")
-    ours = {n: t for n, t in renamed(where, content, NAMES).items() if not n.startswith(CLASSIFIER)}
+    ours = {n: t for n, t in renamed(where, source.content, NAMES).items() if not n.startswith(CLASSIFIER)}
     parts: dict[str, dict[str, Tensor]] = {"encoder": {}, "predictor": {}}
     for name, tensor in joined(where, ours).items():
         part, _, rest = name.partition(".")
@@ -86,9 +88,7 @@ def convert_transformers(where: str, settings: Mapping[str, object], content: Ma
     size = (config.frames_per_clip, config.crop_size, config.crop_size)
     named = {"target_encoder": parts["encoder"], "predictor": parts["predictor"]}
     heads = (config.num_attention_heads, config.pred_num_attention_heads)
-    return _converted(
-        where, f"folder {one_line(Path(where).resolve().name)}", named, heads, size, config.layer_norm_eps
-    )
+    return _converted(where, f"folder {source.name}", named, heads, size, config.layer_norm_eps)
 
 
 def _converted(
@@ -137,7 +137,7 @@ def _converted(
             "channels": channels,
             "size": size,
             "weights": "teacher",
-            "provenance": Provenance(data="unknown (not in the file)", origin=f"V-JEPA 2, {origin}"),
+            "provenance": Provenance(data="unknown (not in the file)", origin=one_line(f"V-JEPA 2, {origin}")),
         },
         where,
     )
