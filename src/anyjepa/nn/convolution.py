@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, Self
 
+import torch
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
@@ -82,6 +83,8 @@ class ConvEncoder(Encoder):
         if x.shape[1] != self.channels:
             raise ValueError(f"input has {x.shape[1]} channels, the encoder was built for {self.channels}")
         token_grid(x.shape[2:], self.config.patch)
+        if x.ndim == 4:
+            x = x.contiguous(memory_format=torch.channels_last)  # the order in which CPUs convolve fastest
         x = self.stem(x).relu()
         for stage in self.stages:
             x = stage(x)
