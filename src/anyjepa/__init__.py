@@ -37,12 +37,15 @@ if TYPE_CHECKING:
     from anyjepa.runs.model import Model, load
     from anyjepa.runs.pretrain import pretrain
     from anyjepa.runs.push import push
+    from anyjepa.runs.results import results
+    from anyjepa.runs.sklearn_classifier import JepaClassifier
 
 __all__ = [
     "ArrayDataset",
     "DataConfig",
     "DataWarning",
     "InputError",
+    "JepaClassifier",
     "JepaEmbedder",
     "LabelFile",
     "LabelTable",
@@ -65,12 +68,14 @@ __all__ = [
     "perturb",
     "pretrain",
     "push",
+    "results",
 ]
 
 _HOMES = {
     "ArrayDataset": "anyjepa.data.dataset",
     "DataConfig": "anyjepa.data.modality",
     "DataWarning": "anyjepa.errors",
+    "JepaClassifier": "anyjepa.runs.sklearn_classifier",
     "JepaEmbedder": "anyjepa.runs.embedder",
     "InputError": "anyjepa.errors",
     "LabelFile": "anyjepa.runs.labelled",
@@ -94,6 +99,7 @@ _HOMES = {
     "perturb": "anyjepa.runs.cells.perturb",
     "pretrain": "anyjepa.runs.pretrain",
     "push": "anyjepa.runs.push",
+    "results": "anyjepa.runs.results",
 }
 
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -171,7 +171,7 @@ def rows_of(ids: Sequence[str], labelled: Sequence[str]) -> list[int | None]:
 
 
 def read_label_table(
-    path: str | Path,
+    source: Any,
     id: str,
     target: str | Sequence[str],
     group: str | Mapping[str, str] | None = None,
@@ -179,7 +179,7 @@ def read_label_table(
     exclusive: bool | None = None,
     split_by: Literal["group", "record"] = "group",
 ) -> LabelTable:
-    """Labels from a .csv, .tsv or .parquet file.
+    """Labels from a .csv, .tsv or .parquet file, or from a table in memory (pandas, polars or Arrow).
 
     target: one column of class names (each row has exactly one class), or 0/1 columns, one per class.
     group: the column of the patient, or id -> group where the data know it. split: a column of train, validation, test.
@@ -187,8 +187,8 @@ def read_label_table(
     split_by: 'record' says that records are independent, so no group is needed.
     Raises InputError naming row and column.
     """
-    path = Path(path)
-    file = open_table(path)
+    file = open_table(source)
+    path = file.path
     targets = [target] if isinstance(target, str) else list(target)
     if group is None and split_by != "record":
         raise InputError(

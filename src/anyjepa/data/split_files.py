@@ -9,6 +9,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,12 +26,13 @@ def split_table(ids: Sequence[str], groups: Sequence[str], parts: Sequence[str])
     return LabelTable(tuple(ids), (), np.zeros((len(ids), 0)), tuple(groups), exclusive=False, split=tuple(parts))
 
 
-def read_split(path: str | Path) -> LabelTable:
-    """A split from a .csv, .tsv or .parquet file with columns id, split and, if there are groups, group.
+def read_split(source: Any) -> LabelTable:
+    """A split from a table, in a file or in memory (see `open_table`). Raises InputError naming row and column.
 
-    Raises InputError naming row and column.
+    Its columns are id, split and, if there are groups, group.
     """
-    file = open_table(Path(path))
+    file = open_table(source)
+    path = file.path
     grouped = "group" in file.names
     table = file.read([name for name in COLUMNS if grouped or name != "group"]).without_empty_end()
     if not len(table):

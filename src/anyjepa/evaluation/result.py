@@ -17,6 +17,7 @@ from anyjepa.writing import write_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import pandas as pd
     from rich.console import Group
     from rich.table import Table
 
@@ -173,6 +174,27 @@ class Result(Config):
         """Macro AUROC of the first row minus that of this row, with its interval; unknown for the first row."""
         matches = (difference.estimate for difference in self.differences if difference.minus == row.name)
         return self.shown(next(matches, UNKNOWN))
+
+    def table(self) -> pd.DataFrame:
+        """One row per row of the result, metric and class: its mean over repeats and the limits of its interval.
+
+        Columns: task, protocol, data, row, control, metric, class (None: macro mean or overall), mean, low, high (NaN
+        if undefined) and repeats.
+        """
+        import pandas as pd
+
+        about = {"task": self.task, "protocol": self.preset or self.protocol, "data": self.data}
+        entries = []
+        for row in self.rows:
+            estimates = [(metric, None, estimate) for metric, estimate in row.metrics.items()]
+            estimates += [(m, label, estimate) for m, of in row.class_metrics.items() for label, estimate in of.items()]
+            for metric, label, estimate in estimates:
+                shown = self.shown(estimate)
+                values = {"mean": shown.mean, "low": shown.low, "high": shown.high, "repeats": shown.repeats}
+                entries.append(
+                    about | {"row": row.name, "control": row.control, "metric": metric, "class": label} | values
+                )
+        return pd.DataFrame(entries).astype({"mean": float, "low": float, "high": float})
 
     def event_rows(self) -> list[list[str]]:
         """Row, class, and for onsets and offsets the error (mean and standard deviation, ms), sensitivity and PPV.

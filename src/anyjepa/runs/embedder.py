@@ -88,7 +88,7 @@ class JepaEmbedder(TransformerMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
+        tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True
         tags.no_validation = True  # the model checks its records itself
         return tags
 

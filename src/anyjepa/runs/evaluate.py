@@ -215,7 +215,7 @@ def _hidden(
     """Digest of what the name does not include: folders, columns, splits and settings; '' if all are usual."""
     table: Any = None
     if isinstance(labels, LabelFile):
-        table = {**vars(labels), "path": labels.file.resolve(), "target": labels.targets}
+        table = labels.identity
     elif labels is not None:
         table = {**vars(labels), "values": _in_full(labels)[0]}
     settings, plain = (c.model_dump(exclude={"protocol", "low_shot"}) for c in (requested, usual))

@@ -13,6 +13,7 @@ from anyjepa.data.labels import LabelTable, read_label_table
 from anyjepa.data.modalities import evaluation_data
 from anyjepa.data.places import PlaceLabels
 from anyjepa.data.records import Records
+from anyjepa.data.tables.table import IN_MEMORY, as_arrow, digest_of, is_table
 from anyjepa.errors import DataWarning, InputError
 from anyjepa.runs.folder import Run
 from anyjepa.runs.model import Model
@@ -20,9 +21,9 @@ from anyjepa.runs.model import Model
 
 @dataclass(frozen=True)
 class LabelFile:
-    """A user's table of labels; see `read_label_table`."""
+    """A user's table of labels, in a file or in memory (pandas, polars or Arrow); see `read_label_table`."""
 
-    path: Path | str
+    path: Any  # of a file, or the table
     id: str
     target: Sequence[str] | str
     group: str | None = None
@@ -31,7 +32,13 @@ class LabelFile:
 
     @property
     def file(self) -> Path:
-        return Path(self.path)
+        return IN_MEMORY if is_table(self.path) else Path(self.path)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What distinguishes these labels from others: the file or a digest of the table, and the columns."""
+        path = digest_of(as_arrow(self.path)) if is_table(self.path) else self.file.resolve()
+        return {**vars(self), "path": path, "target": self.targets}
 
     @property
     def targets(self) -> tuple[str, ...]:

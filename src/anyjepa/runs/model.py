@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from anyjepa.data.modalities import prepare_arrays, read_preprocessing
 from anyjepa.data.modality import Preprocessing
@@ -25,7 +25,7 @@ from anyjepa.runs.classifier import Predictions, classifier_of, classify
 from anyjepa.runs.folder import Run, find_run
 from anyjepa.runs.surprise import surprise_table
 from anyjepa.torch_defaults import torch_defaults
-from anyjepa.weights.folder import LoadedModel, load_model, read_records
+from anyjepa.weights.folder import LoadedModel, load_model, read_records, save_model
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -145,6 +145,24 @@ class Model:
         windows = Windows(length=length, stride=stride, absolute=self.preprocessing.absolute, batch=batch)
         records, starts, vectors = window_features(self.encoder, samples, windows)
         return records, starts / fs, vectors
+
+    def save(self, folder: Path | str) -> Path:
+        """Write the model as a folder that `load` reads, with the weights that were loaded, and return it.
+
+        Raises InputError if the folder cannot be written or contains other files.
+        """
+        loaded = self.loaded
+        modules = {name: getattr(loaded, name) for name in ("encoder", "predictor", "second", "head")}
+        parts = nn.ModuleDict({name: module for name, module in modules.items() if module is not None})
+        config = loaded.config.model_copy(update={"weights": loaded.weights})
+        return save_model(
+            folder,
+            config,
+            parts.state_dict(),
+            loaded.preprocessing,
+            records=loaded.records,
+            calibration=loaded.calibration,
+        )
 
     @torch_defaults()
     def surprise(

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
+IN_MEMORY = Path("table")  # what messages call a table in memory
 _NAMELESS = "Unnamed: {}"  # pandas' name for a column without one
 _INDEX = re.compile(r"Unnamed: \d+|__index_level_\d+__|index")  # pandas' names for an index
 _FLOAT = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.ASCII | re.IGNORECASE)
@@ -30,13 +32,14 @@ _FLOAT = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?",
 
 @dataclass(frozen=True)
 class TableFile:
-    """A table of which only the header has been read."""
+    """A table of which only the header has been read, or a table in memory."""
 
     path: Path
     names: tuple[str, ...]  # clean; a repeated name is an error only if it is requested
     metadata: Mapping[str, str]  # of a Parquet file
     described: str | None  # an index of pandas that is not stored: it can be requested, but does not count as data
     decimal_commas: bool  # whether numbers may be written 1,5
+    size: int  # bytes
     load: Callable[[Sequence[int]], list[pa.ChunkedArray]] = field(repr=False)
 
     def read(self, columns: Sequence[str]) -> Table:
@@ -93,7 +96,7 @@ class Table:
     def texts(self, name: str) -> list[str | None]:
         """Clean texts (see `cells.clean_column`), None if missing. Raises InputError for dates, lists and bytes."""
         path = self.file.path
-        check_size(64 * len(self), regular_size(path), f"{path}: column '{name}'")
+        check_size(64 * len(self), self.file.size, f"{path}: column '{name}'")
         with _readable(path):
             words, codes = _distinct(self.columns[name])
             cells = [*clean_column(_written(words, f"{path}: column '{name}'")), None]  # the place -1 is a null
@@ -171,11 +174,17 @@ class Table:
         return values[codes]
 
 
-def open_table(path: Path) -> TableFile:
-    """Read the header of a .csv, .tsv or .parquet file. Raises InputError if it is not a table."""
+def open_table(source: Any) -> TableFile:
+    """Read the header of a .csv, .tsv or .parquet file, or of a table in memory (`is_table`).
+
+    Raises InputError if it is not a table.
+    """
+    if is_table(source):
+        return _of_arrow(as_arrow(source))
+    path = Path(source)
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{path}: a table must be a .csv, .tsv or .parquet file, not '{path.suffix}'")
-    regular_size(path)
+    size = regular_size(path)
     with _readable(path):
         if path.suffix.lower() == ".parquet":
             file = open_parquet(path)
@@ -184,9 +193,42 @@ def open_table(path: Path) -> TableFile:
         else:
             file = open_text(path)
             index, metadata, decimal_commas = None, {}, file.separator != ","
-    COLUMNS.check(len(file.header), f"{path}")
-    names = tuple(clean(name) or _NAMELESS.format(place) for place, name in enumerate(file.header))
-    return TableFile(path, names, metadata, index, decimal_commas, file.load)
+    return TableFile(path, _names(path, file.header), metadata, index, decimal_commas, size, file.load)
+
+
+def is_table(source: Any) -> bool:
+    """Whether it is a table in memory: of pandas, polars, Arrow, or any other library that offers it to Arrow."""
+    return hasattr(source, "__arrow_c_stream__")
+
+
+def as_arrow(source: Any) -> pa.Table:
+    """A table in memory as one of Arrow. Raises InputError for cells that differ in type."""
+    import pyarrow as pa
+
+    with _readable(IN_MEMORY):
+        table = pa.table(source)
+        plain = [field.with_type(pa.string()) if field.type == pa.string_view() else field for field in table.schema]
+        return table.cast(pa.schema(plain, table.schema.metadata))
+
+
+def digest_of(table: pa.Table) -> str:
+    """Digest of the names, types and cells of a table."""
+    import pyarrow as pa
+
+    written = pa.BufferOutputStream()
+    with pa.ipc.new_stream(written, table.schema) as stream:
+        stream.write_table(table)
+    return blake2b(written.getvalue(), digest_size=16).hexdigest()
+
+
+def _of_arrow(table: pa.Table) -> TableFile:
+    names = _names(IN_MEMORY, table.column_names)
+    return TableFile(IN_MEMORY, names, {}, None, False, table.nbytes, lambda places: [table[p] for p in places])
+
+
+def _names(path: Path, header: Sequence[str]) -> tuple[str, ...]:
+    COLUMNS.check(len(header), f"{path}")
+    return tuple(clean(name) or _NAMELESS.format(place) for place, name in enumerate(header))
 
 
 @contextmanager
