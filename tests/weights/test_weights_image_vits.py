@@ -81,6 +81,22 @@ def test_another_size(name: str, tmp_path: Path, cli: Any):
     assert difference(theirs, tmp_path / "large", side=24) < 1e-5
 
 
+def test_weights_in_several_files(tmp_path: Path):
+    theirs, folder = published("vit", tmp_path / "theirs")
+    (folder / "model.safetensors").unlink()
+    theirs.save_pretrained(folder, max_shard_size="10KB")
+    assert len(list(folder.glob("model-*.safetensors"))) > 1
+    assert difference(theirs, import_weights(folder, tmp_path / "ours")) < 1e-5
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "../elsewhere.safetensors"}}))
+    with pytest.raises(InputError, match="must have a weight_map from tensors to files of this folder"):
+        import_weights(folder, tmp_path / "ours")
+    next(folder.glob("model-*.safetensors")).unlink()
+    index.write_text(json.dumps({"weight_map": {"a": "model-00001-of-00009.safetensors"}}))
+    with pytest.raises(InputError, match="there is no such file"):
+        import_weights(folder, tmp_path / "ours")
+
+
 def test_fixed_positions_are_recognised(tmp_path: Path):
     theirs, folder = published("i-jepa", tmp_path / "theirs")
     with torch.no_grad():
@@ -96,7 +112,7 @@ def test_fixed_positions_are_recognised(tmp_path: Path):
 def test_a_classifier_of_cls(tmp_path: Path):
     labels: dict[str, Any] = {"id2label": {0: "crane", 1: "cat", 2: "crane"}}
     model = transformers.ViTForImageClassification(transformers.ViTConfig(**NARROW, **labels)).eval()
-    torch.nn.init.normal_(model.classifier.bias)
+    torch.nn.init.normal_(model.classifier.bias)  # pyright: ignore[reportArgumentType]
     model.save_pretrained(tmp_path / "theirs")
     loaded = load_model(import_weights(tmp_path / "theirs", tmp_path / "ours"))
     assert loaded.config.classifier is not None

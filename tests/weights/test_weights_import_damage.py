@@ -46,7 +46,7 @@ def layouts(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         pred_num_hidden_layers=1,
     )
     transformers.VJEPA2Model(video).save_pretrained(home / "v-jepa 2 folder")
-    image = SMALL | {"image_size": 8, "intermediate_size": 40}
+    image: dict[str, Any] = SMALL | {"image_size": 8, "intermediate_size": 40}
     transformers.ViTModel(transformers.ViTConfig(**image)).save_pretrained(home / "vit")
     transformers.DINOv3ViTModel(transformers.DINOv3ViTConfig(**image, num_register_tokens=2)).save_pretrained(
         home / "dinov3"

@@ -58,7 +58,7 @@ def test_what_is_no_source(tmp_path: Path):
         with pytest.raises(InputError, match=message):
             import_weights(tmp_path, tmp_path / "model")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"contains none of model\.safetensors, pytorch_model\.bin"):
+    with pytest.raises(InputError, match=r"contains none of model\.safetensors, model"):
         import_weights(tmp_path / "empty", tmp_path / "model")
     with pytest.raises(InputError, match="there is no such file or folder"):
         import_weights(tmp_path / "missing.pt", tmp_path / "model")

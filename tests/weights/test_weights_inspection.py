@@ -56,7 +56,7 @@ def test_safetensors(pristine: Path):
 )
 def test_official_ecg_jepa(name: str, parts: set[str], golden: Path):
     report = inspect_weights(golden / "ecg_jepa" / f"{name}.pt")
-    assert report["kind"] == "published ECG-JEPA weights"
+    assert report["kind"] == "published weights: ECG-JEPA"
     assert report["importer"] == "ECG-JEPA"
     assert report["fits"] is True
     assert set(report["parameters"]) == parts

@@ -149,4 +149,4 @@ def test_what_the_layout_cannot_hold_is_refused(tmp_path: Path):
 
 def test_inspection_names_the_importer(golden: Path):
     found = inspect_weights(golden / "nepa_image")
-    assert (found["kind"], found["importer"], found["fits"]) == ("published NEPA weights", "NEPA", True)
+    assert (found["kind"], found["importer"], found["fits"]) == ("published weights: NEPA", "NEPA", True)

@@ -9,7 +9,6 @@ import typer
 
 from anyjepa.cli.options import ImportOption, JsonOption, ModelArgument, RunArgument, WeightsOption
 from anyjepa.cli.output import echo, show, show_json
-from anyjepa.errors import InputError
 
 weights_app = typer.Typer(help="Inspect weights, and import or export published checkpoints.", no_args_is_help=True)
 
@@ -63,20 +62,24 @@ def weights_import(
 
 @weights_app.command("export")
 def weights_export(
-    layout: Annotated[str, typer.Argument(metavar="LAYOUT", help="nepa.")],
     model: ModelArgument,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder to write.")],
     weights: WeightsOption = None,
     imports: ImportOption = None,
 ) -> None:
-    """Write a model in the format of the published code."""
-    from anyjepa.runs.folder import find_run
-    from anyjepa.weights.nepa_export import export_nepa
+    """Write a model as published ones are, for other programs.
 
-    if layout != "nepa":
-        raise InputError(f"weights export: layout '{layout}' is not known; there is: nepa")
-    run = find_run(Path(model))
-    echo(f"folder: {export_nepa(run.model if run else model, output, weights)}")
+    Encoders of images and of V-JEPA 2 become folders of transformers, and models that predict the
+    next patch folders of the official NEPA code.
+    """
+    from anyjepa.runs.model import load
+    from anyjepa.weights.nepa_export import export_nepa
+    from anyjepa.weights.transformers_export import export_transformers
+
+    loaded = load(model, weights, device="cpu").loaded
+    nepa = loaded.config.objective.kind == "next_embedding"
+    written = export_nepa(loaded.folder, output, weights) if nepa else export_transformers(loaded, output)
+    echo(f"folder: {written}")
 
 
 @weights_app.command("resize")

@@ -88,7 +88,7 @@ def _foreign(source: Source) -> dict[str, object]:
         importer = recognised(source)
     except InputError:
         return _report(path, "weights of unknown origin", tensors_in(source.content), None) | {"fits": None}
-    report = _report(path, f"published {importer.name} weights", tensors_in(importer.networks(source)), None)
+    report = _report(path, f"published weights: {importer.name}", tensors_in(importer.networks(source)), None)
     report["importer"] = importer.name
     try:
         made = importer.convert(source, Options(constants=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,8 +17,10 @@ from anyjepa.weights.hub import download, hub_id, names_in
 from anyjepa.weights.tensors import check_digest, read_tensors
 
 CONFIG = "config.json"
+SHARD = re.compile(r"[\w-][\w.-]*\.safetensors")
 PROCESSOR = "preprocessor_config.json"
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # of a folder, in this order
+INDEX = "model.safetensors.index.json"  # lists the files of weights in several files
+WEIGHTS = ("model.safetensors", INDEX, "pytorch_model.bin")  # of a folder, in this order
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,9 @@ class Source:
     @cached_property
     def content(self) -> Mapping[str, object]:
         """Tensors by name, or the nested dictionary of a checkpoint. Raises InputError."""
-        if self.file.suffix != ".safetensors":
-            return read_foreign(self.file)
-        tensors, metadata = read_tensors(self.file)
-        check_digest(self.file, tensors, metadata)
-        return tensors
+        if self.file.name == INDEX:
+            return {name: tensor for file in _shards(self.file) for name, tensor in _safetensors(file).items()}
+        return _safetensors(self.file) if self.file.suffix == ".safetensors" else read_foreign(self.file)
 
     @property
     def model_type(self) -> str:
@@ -87,7 +88,25 @@ def _downloaded(repository: str) -> Path:
     weights = next((name for name in WEIGHTS if name in names), None)
     if weights is None:
         raise InputError(f"{repository}: contains none of {', '.join(WEIGHTS)}; download its checkpoint, and pass that")
-    return download(repository, [CONFIG, PROCESSOR, weights])
+    parts = ["model-*.safetensors"] if weights == INDEX else []
+    return download(repository, [CONFIG, PROCESSOR, weights, *parts])
+
+
+def _safetensors(file: Path) -> dict[str, Tensor]:
+    tensors, metadata = read_tensors(file)
+    check_digest(file, tensors, metadata)
+    return tensors
+
+
+def _shards(index: Path) -> list[Path]:
+    """The files that an index lists, which are beside it. Raises InputError."""
+    raw = read_json(index)
+    names = raw.get("weight_map") if isinstance(raw, dict) else None
+    if not isinstance(names, dict) or not all(
+        isinstance(name, str) and SHARD.fullmatch(name) for name in names.values()
+    ):
+        raise InputError(f"{index}: must have a weight_map from tensors to files of this folder")
+    return [index.parent / name for name in sorted(set(names.values()))]
 
 
 def _settings(folder: Path) -> Mapping[str, object]:
