@@ -89,7 +89,7 @@ def peak_to_peak(recording: Recording) -> np.ndarray:
 
 
 def _by_lead(recording: Recording, measure: Callable[[np.ndarray], float]) -> np.ndarray:
-    valid = [row[~np.isnan(row)] for row in recording.signal]
+    valid = (row[~np.isnan(row)] for row in recording.signal)  # one at a time, because records can be long
     return np.array([measure(row) if len(row) else np.nan for row in valid])
 
 

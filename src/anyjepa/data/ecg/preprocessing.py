@@ -32,6 +32,7 @@ _IN_USE = (
 OUTLIER = 100
 """Leads this many times larger than usual are excluded from the statistics. Between persons, leads vary tenfold."""
 
+BLOCK = 2**22  # values that are filtered at once, of a record with more than one lead
 Highpass = Annotated[float, Field(gt=0, le=5)]
 
 
@@ -134,11 +135,13 @@ class EcgPreprocessing(EcgInputs, Preprocessing):
 
     def standardise(self, signal: np.ndarray) -> np.ndarray:
         """Standardise an aligned signal (L, T) in mV to float32 as the encoder sees it."""
-        mean, std = np.array(self.mean)[:, None], np.array(self.std)[:, None]
-        standardised = (signal - mean) / std
-        if self.missing_leads != "mask":
-            standardised[np.isnan(signal[:, 0])] = 0.0  # missing leads are NaN throughout and become zero
-        return np.clip(standardised, -self.clip, self.clip, out=standardised).astype(np.float32)
+        prepared = np.empty(signal.shape, np.float32)
+        for lead, mean, std, out in zip(signal, self.mean, self.std, prepared, strict=True):  # in float64
+            if np.isnan(lead[0]) and self.missing_leads != "mask":
+                out[:] = 0.0  # missing leads are NaN throughout
+            else:
+                np.clip((lead - np.float64(mean)) / std, -self.clip, self.clip, out=out, casting="same_kind")
+        return prepared
 
 
 def align(
@@ -168,9 +171,21 @@ def align(
         raise InputError(
             f"{recording.where}: has none of the leads {', '.join(leads)}; it has {', '.join(recording.leads)}"
         )
-    absent = np.full(recording.signal.shape[1], np.nan, np.float32)
-    signal = np.stack([rows.get(lead, absent) for lead in leads])
-    return resample(signal if highpass_hz is None else highpass(signal, recording.fs, highpass_hz), recording.fs, fs)
+    samples = recording.signal.shape[1]
+    check_resampled(len(leads), samples, recording.fs, fs)
+    absent = np.full(samples, np.nan, np.float32)
+    at_once = max(1, BLOCK // samples)  # leads; of a long record not all, because filters need much memory
+    aligned = np.empty((len(leads), 0), np.float32)
+    for first in range(0, len(leads), at_once):
+        signal = np.stack([rows.get(lead, absent) for lead in leads[first : first + at_once]])
+        signal = signal if highpass_hz is None else highpass(signal, recording.fs, highpass_hz)
+        signal = resample(signal, recording.fs, fs)
+        if at_once >= len(leads):
+            return signal
+        if not first:
+            aligned = np.empty((len(leads), signal.shape[1]), np.float32)
+        aligned[first : first + at_once] = signal
+    return aligned
 
 
 def derived_leads(recording: Recording, leads: Sequence[str]) -> tuple[str, ...]:
@@ -202,9 +217,7 @@ def resample(signal: np.ndarray, fs_from: float, fs_to: float) -> np.ndarray:
     """
     if fs_from == fs_to:
         return signal
-    MEMORY.check(
-        8 * len(signal) * signal.shape[1] * fs_to / fs_from, f"a record at {fs_from:g} Hz resampled to {fs_to:g} Hz"
-    )
+    check_resampled(len(signal), signal.shape[1], fs_from, fs_to)
     from scipy.signal import resample_poly
 
     ratio = Fraction(fs_to / fs_from).limit_denominator(1000)
@@ -212,6 +225,11 @@ def resample(signal: np.ndarray, fs_from: float, fs_to: float) -> np.ndarray:
     up, down = ratio.numerator, ratio.denominator
     beyond = "antireflect" if signal.shape[1] > 1 else "edge"  # scipy's C code divides by T - 1
     return (resample_poly(signal - offset, up, down, axis=1, padtype=beyond) + offset).astype(np.float32)
+
+
+def check_resampled(leads: int, samples: int, fs_from: float, fs_to: float) -> None:
+    """Raise InputError if a record is too large after resampling."""
+    MEMORY.check(8 * leads * samples * fs_to / fs_from, f"a record at {fs_from:g} Hz resampled to {fs_to:g} Hz")
 
 
 def fit_statistics(leads: Sequence[str], signals: Iterable[np.ndarray]) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -83,7 +83,8 @@ class Recording:
             raise InputError(f"{self.where}: the record is empty (signal of shape {self.signal.shape})")
         if twice := repeated(self.leads):
             raise InputError(f"{self.where}: lead '{twice[0]}' occurs more than once in {', '.join(self.leads)}")
-        if (beyond := (np.abs(self.signal) > MOST_MV).any(axis=1)).any():
+        highest, lowest = np.fmax.reduce(self.signal, axis=1), np.fmin.reduce(self.signal, axis=1)  # without NaN
+        if (beyond := (highest > MOST_MV) | (lowest < -MOST_MV)).any():
             lead = self.leads[int(beyond.argmax())]
             raise InputError(
                 f"{self.where}: lead '{lead}' has values that are infinite or beyond {MOST_MV:g} mV; "

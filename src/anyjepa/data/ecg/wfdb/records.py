@@ -26,6 +26,7 @@ from anyjepa.limits import MEMORY
 
 # Other names of ECG leads, and names of other signals in volts or without a unit (which means mV).
 _LEAD = re.compile(r"-?(e[ck]g.*|lead.*|mcl.*|ml(i{1,3}|av[rlf]|v\d).*|a?v[rlf]?\d*r?|c[msc]\d)", re.IGNORECASE)
+BLOCK = 2**20  # samples that are converted at once, in float64
 _OTHER = re.compile(
     r"(?<![a-z])(resp|pleth|ppg|spo2|sao2|abp|art|bp|nbp|pap|cvp|icp|co2|etco2|o2|eeg|eog|emg|gsr|eda|acc|temp|flow|"
     r"hr|pulse|marker|event|trigger|status|sound|pcg|imp|res|uc)(?![a-z])|respir|pleth|accel|airflow|annotation",
@@ -34,9 +35,10 @@ _OTHER = re.compile(
 
 
 class _Leads(NamedTuple):
-    """The leads of a record: name -> (T,) float32 in mV, their rate in Hz, and the names of its other channels."""
+    """The leads of a record: names, (L, T) float32 in mV, their rate in Hz, and the names of its other channels."""
 
-    rows: dict[str, np.ndarray]
+    names: tuple[str, ...]
+    signal: np.ndarray
     fs: float
     others: tuple[str, ...]
 
@@ -57,17 +59,15 @@ def read_wfdb(
     is_ludb = "<diagnoses>:" in header.comments
     return Recording(
         id=id,
-        signal=np.stack(list(leads.rows.values())),
+        signal=leads.signal,
         fs=leads.fs,
-        leads=tuple(leads.rows),
+        leads=leads.names,
         patient=path.stem if is_ludb else None,  # LUDB: 200 records of 200 subjects
         statements=statements,
         source="ludb" if is_ludb else source,
         age=age,
         sex=sex,
-        waves=partial(read_waves, path.with_suffix(".ii"), leads.fs, len(next(iter(leads.rows.values()))))
-        if is_ludb
-        else None,
+        waves=partial(read_waves, path.with_suffix(".ii"), leads.fs, leads.signal.shape[1]) if is_ludb else None,
         other_channels=leads.others,
         file=str(path),
     )
@@ -86,12 +86,14 @@ def _read_leads(path: Path, header: Header, unit: str | float | None) -> _Leads:
         rates = ", ".join(f"'{signal.lead}' {header.fs * signal.per_frame:g} Hz" for signal in chosen)
         raise InputError(f"{path}: its leads have different sampling rates ({rates}), which is not supported")
     fs = check_rate(header.fs * chosen[0].per_frame, str(path))
-    rows = {
-        signal.lead: _millivolts(path, signal, samples, unit)
-        for signal, samples in zip(header.signals, read_samples(path, header), strict=True)
-        if _is_lead(signal)
-    }
-    return _Leads(rows, fs, tuple(signal.lead for signal in header.signals if not _is_lead(signal)))
+    samples = read_samples(path, header)
+    volts = np.empty((len(chosen), len(samples[header.signals.index(chosen[0])])), np.float32)
+    rows = iter(volts)
+    for place, signal in enumerate(header.signals):
+        adc, samples[place] = samples[place], np.empty(0)  # not to be in memory twice
+        if _is_lead(signal):
+            _millivolts(path, signal, adc, unit, next(rows))
+    return _Leads(tuple(names), volts, fs, tuple(signal.lead for signal in header.signals if not _is_lead(signal)))
 
 
 def _is_lead(signal: Signal) -> bool:
@@ -105,10 +107,11 @@ def _is_lead(signal: Signal) -> bool:
     return not _OTHER.search(signal.lead)
 
 
-def _millivolts(path: Path, signal: Signal, samples: np.ndarray, unit: str | float | None) -> np.ndarray:
-    """Convert ADC units to (T,) float32 in mV; invalid samples, and those lost to skew, are NaN."""
+def _millivolts(path: Path, signal: Signal, samples: np.ndarray, unit: str | float | None, row: np.ndarray) -> None:
+    """Convert ADC units to `row`, (T,) float32 in mV; invalid samples, and those lost to skew, are NaN."""
+    baseline = 0.0
     if unit is not None:
-        row = samples * millivolts_per(unit, str(path))
+        scale = millivolts_per(unit, str(path))
     elif signal.gain == 0:
         raise InputError(
             f"{path}: '{signal.lead}' has no gain, so its voltage is unknown; "
@@ -118,12 +121,14 @@ def _millivolts(path: Path, signal: Signal, samples: np.ndarray, unit: str | flo
         scale = millivolts_per(signal.unit, f"{path}: '{signal.lead}'") / signal.gain
         if np.isinf(scale):
             raise InputError(f"{path}: '{signal.lead}' has a gain of {signal.gain:g}, too small for any voltage")
-        row = (samples - np.float64(signal.baseline)) * scale
-    row = np.where(samples == INVALID.get(signal.format), np.nan, row).astype(np.float32)
+        baseline = np.float64(signal.baseline)
+    for start in range(0, len(samples), BLOCK):
+        part = samples[start : start + BLOCK]
+        row[start : start + BLOCK] = np.where(part == INVALID.get(signal.format), np.nan, (part - baseline) * scale)
     if signal.skew:  # this many frames precede the first sample
         late = min(signal.skew * signal.per_frame, len(row))
-        row = np.concatenate([row[late:], np.full(late, np.nan, np.float32)])
-    return row
+        row[: len(row) - late] = row[late:].copy()
+        row[len(row) - late :] = np.nan
 
 
 def _join_segments(path: Path, header: Header, unit: str | float | None) -> _Leads:
@@ -142,7 +147,8 @@ def _join_segments(path: Path, header: Header, unit: str | float | None) -> _Lea
     per_frame = max(signal.per_frame for signal in signals)
     names = tuple(dict.fromkeys(signal.lead for signal in signals))
     MEMORY.check(4 * len(names) * per_frame * frames, f"{path}")
-    rows = {name: np.full(frames * per_frame, np.nan, np.float32) for name in names}
+    volts = np.full((len(names), frames * per_frame), np.nan, np.float32)
+    rows = dict(zip(names, volts, strict=True))
     others: list[str] = []
     start = 0
     for segment in header.segments:
@@ -150,7 +156,7 @@ def _join_segments(path: Path, header: Header, unit: str | float | None) -> _Lea
         inner = headers.get(segment.name)
         if inner and any(_is_lead(signal) for signal in inner.signals):
             leads = _read_leads(path.with_name(f"{segment.name}.hea"), inner, unit)
-            for name, row in leads.rows.items():
+            for name, row in zip(leads.names, leads.signal, strict=True):
                 if len(row) != end - start:
                     raise InputError(
                         f"{path}: segment '{segment.name}' has {len(row)} samples of '{name}' instead of {end - start}"
@@ -158,7 +164,7 @@ def _join_segments(path: Path, header: Header, unit: str | float | None) -> _Lea
                 rows[name][start:end] = row
         others += [signal.lead for signal in inner.signals if not _is_lead(signal)] if inner else []
         start = end
-    return _Leads(rows, check_rate(header.fs * per_frame, str(path)), tuple(dict.fromkeys(others)))
+    return _Leads(names, volts, check_rate(header.fs * per_frame, str(path)), tuple(dict.fromkeys(others)))
 
 
 def _read_segment_header(path: Path, whole: Header, name: str, samples: int) -> Header:
