@@ -206,32 +206,36 @@ GOLDEN = Path(__file__).parent.parent / "golden"
 
 
 def build_foreign(folder: Path, data: Path | None) -> None:
+    from published_layouts import write_layouts
+
+    write_layouts(GOLDEN, folder)
+    shutil.rmtree(folder / "v-jepa-2")  # its clips of 442 frames take too long
     for name, files in {
-        "ecg-jepa": ["ecg_jepa/chkpt_2.pt"],
-        "ecg-jepa-linear": ["ecg_jepa/eval_fc_best_chkpt.pt"],
-        "ecg-jepa-attentive": ["ecg_jepa/eval_attn_best_chkpt.pt"],
-        "ijepa": ["ijepa/jepa-latest.pth.tar"],
-        "vjepa": ["vjepa/jepa-latest.pth.tar"],
-        "nepa-ecg": ["nepa_ecg/config.json", "nepa_ecg/model.safetensors", "nepa_ecg/pytorch_model_ema.bin"],
-        "nepa-image": ["nepa_image/config.json", "nepa_image/model.safetensors"],
-        "nepa-classifier": ["nepa_image/cls/config.json", "nepa_image/cls/model.safetensors"],
+        "ecg-jepa-linear": {"weights.pt": "ecg_jepa/eval_fc_best_chkpt.pt"},
+        "ecg-jepa-attentive": {"weights.pt": "ecg_jepa/eval_attn_best_chkpt.pt"},
+        "nepa-average": {
+            file: f"nepa_ecg/{file}" for file in ("config.json", "model.safetensors", "pytorch_model_ema.bin")
+        },
+        "nepa-image": {file: f"nepa_image/{file}" for file in ("config.json", "model.safetensors")},
+        "nepa-classifier": {file: f"nepa_image/cls/{file}" for file in ("config.json", "model.safetensors")},
     }.items():
         (folder / name).mkdir(parents=True)
-        for file in files:
-            target = f"{name}.pth.tar" if file.endswith(".pth.tar") else Path(file).name
-            shutil.copyfile(GOLDEN / file, folder / name / target)
+        for file, source in files.items():
+            shutil.copyfile(GOLDEN / source, folder / name / file)
 
 
 def foreign(folder: Path) -> Iterator[Any]:
+    from published_layouts import OPTIONS, source_of
+
     import anyjepa
     from anyjepa.weights.importers import import_weights
     from anyjepa.weights.inspection import inspect_weights, render
 
-    file = next((path for path in folder.iterdir() if path.name.endswith((".pt", ".tar"))), None)
-    shown(render(inspect_weights(file or folder)))
+    source = source_of(folder)
+    shown(render(inspect_weights(source)))
     made = folder / "model"
-    statistics = "ptb-xl" if folder.name == "nepa-ecg" else None
-    import_weights(file or folder, made, statistics, heads=4 if folder.name in ("ijepa", "vjepa") else None)
+    options = OPTIONS["nepa"] if folder.name == "nepa-average" else OPTIONS.get(folder.name, {})
+    import_weights(source, made, **options)
     model = anyjepa.load(made)
     raw, how = raw_for(model)
     yield model.embed(raw, **how)

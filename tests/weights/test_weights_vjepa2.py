@@ -139,12 +139,9 @@ def test_the_official_layout(theirs: VJEPA2Model, ours: LoadedModel, tmp_path: P
     assert all(torch.equal(state[name], tensor) for name, tensor in ours.encoder.state_dict().items())
     student = load_model(tmp_path / "ours", "student").encoder
     assert not torch.equal(student.state_dict()["norm.weight"], state["norm.weight"])
-    assert (
-        cli(
-            "weights", "resize", tmp_path / "ours", "--set", "side=24", "--set", "frames=4", "-o", tmp_path / "small"
-        ).code
-        == 0
-    )
+    edits = [word for edit in ("side=24", "frames=4", "stride=2") for word in ("--set", edit)]
+    assert cli("weights", "resize", tmp_path / "ours", *edits, "-o", tmp_path / "small").code == 0
+    assert load_model(tmp_path / "small").preprocessing["stride"] == 2
     assert difference(theirs, load_model(tmp_path / "small"), clips()) < 1e-5
 
 

@@ -153,6 +153,10 @@ def load_model(path_or_id: Path | str, weights: Weights | None = None) -> Loaded
     Raises InputError if anything is missing or does not match the config.
     """
     folder = find_model(path_or_id)
+    if is_foreign(folder):
+        raise InputError(
+            f"{path_or_id}: holds weights of another program; convert them: anyjepa weights import {path_or_id} -o FOLDER"
+        )
     config = read_config(folder)
     tensors, metadata = read_tensors(folder / TENSORS)
     prepared = metadata.get(PREPARED)
@@ -201,8 +205,6 @@ def write_records(folder: Path, records: TrainingRecords) -> None:
 
 def read_config(folder: Path) -> ModelConfig:
     """Read `config.json` of a model folder. Raises InputError with the first wrong key."""
-    if is_foreign(folder):
-        raise InputError(f"{folder}: holds weights of another program; convert them: anyjepa weights import {folder}")
     return parse_config(str(folder / CONFIG), read_json(folder / CONFIG))
 
 
