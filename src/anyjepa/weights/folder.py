@@ -155,7 +155,7 @@ def load_model(path_or_id: Path | str, weights: Weights | None = None) -> Loaded
     folder = find_model(path_or_id)
     if is_foreign(folder):
         raise InputError(
-            f"{path_or_id}: holds weights of another program; convert them: anyjepa weights import {path_or_id} -o FOLDER"
+            f"{path_or_id}: holds weights of another program; convert them: anyjepa weights import {path_or_id}"
         )
     config = read_config(folder)
     tensors, metadata = read_tensors(folder / TENSORS)
