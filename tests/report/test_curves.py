@@ -66,11 +66,22 @@ def test_schedules_are_drawn_as_they_are(tmp_path):
     lines = [f"{step},{step / 500 if step < 500 else 1}" for step in range(1000)]
     smoothed = training(write(tmp_path, "step,loss\n" + "\n".join(lines) + "\n"))
     exact = training(write(tmp_path, "step,lr\n" + "\n".join(lines) + "\n"))
-    assert smoothed.count("stroke: var(--series-") == 2  # the values, faint, and their mean
-    assert exact.count("stroke: var(--series-") == 1
+    assert smoothed.count('"name":"loss"') == 2  # the values, faint, and their mean
+    assert exact.count('"name":"lr"') == 1
+
+
+def test_the_step_of_a_fault_is_marked(tmp_path):
+    head = "step,loss,input_std,input_mean,input_between,teacher_spread"
+    rows = [f"{step},0.4,1,0,0.9,{0.8 if step < 300 else 0.001}" for step in range(0, 1000, 100)]
+    run = write(tmp_path, "\n".join([head, *rows]) + "\n")
+    assert run.verdict.findings[0].since == 300
+    for section in (training(run), collapse(run)):
+        assert '"x0":300,"x1":300' in section
+        assert '"text":"complete collapse"' in section
+    assert '"text":"collapsed below"' in collapse(run)
 
 
 def test_numbers_at_the_end_of_the_range_are_drawn(tmp_path):
     run = write(tmp_path, "step,loss\n1,1e308\n2,-1e299\n3,1e299\n")
     assert "1 of 3 values are not finite or too large" in training(run)
-    assert "<svg" in training(run)
+    assert '"y":[null,-1e+299,1e+299]' in training(run)

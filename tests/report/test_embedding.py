@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import numpy as np
 import pytest
 
@@ -25,7 +28,7 @@ def test_two_components_of_a_plane_keep_all_distances():
 
 @pytest.mark.parametrize("shape", [(1, 8), (5, 1), (5, 8), (3, 2)])
 def test_few_records_or_dimensions_are_drawn(run, shape):
-    assert "<svg" in show(run, features=np.zeros(shape))
+    assert 'class="chart"' in show(run, features=np.zeros(shape))
 
 
 def test_records_without_a_finite_embedding_are_counted(run):
@@ -45,6 +48,32 @@ def test_many_records_and_labels_stay_readable(run):
     assert "a random 2000 of them" in page
     assert "and others" in page
     assert len(page) < 600_000
+
+
+@pytest.mark.parametrize(
+    "pictures",
+    [
+        {"kind": "images", "pixels": np.zeros((5, 1, 8, 6, 3), np.uint8)},
+        {"kind": "video", "pixels": np.zeros((5, 4, 8, 6, 1), np.uint8)},
+        {"kind": "series", "signals": np.zeros((5, 3, 40), np.float16)},
+        {
+            "kind": "ecg",
+            "signals": np.full((5, 2, 100), np.nan, np.float16),
+            "fs": 100.0,
+            "leads": np.array(["I", "V5"]),
+        },
+    ],
+    ids=lambda pictures: pictures["kind"],
+)
+def test_pictured_records_are_the_points_of_the_map(run, pictures):
+    features = np.random.default_rng(0).normal(size=(30, 4))
+    ids = np.array([f"record {n}" for n in range(30)])
+    page = show(run, features=features, ids=ids, pictured=np.array([1, 4, 9, 16, 25]), **pictures)
+    assert "30 records, projected onto the first two principal components" in page
+    assert "a random 5 of them are shown" in page
+    data = re.findall(r'<script type="application/json">(.*?)</script>', page)[-1]
+    assert json.loads(data)["ids"] == [f"record {n}" for n in (1, 4, 9, 16, 25)]
+    assert "could not be drawn" in show(run, features=features, ids=ids, pictured=np.array([1, 99]), **pictures)
 
 
 @pytest.mark.parametrize(

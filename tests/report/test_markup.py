@@ -33,7 +33,7 @@ def test_markup_passes_and_attributes_are_named():
 
 def test_first_column_of_a_table_names_the_row():
     written = table(["class", "n"], [["<a>", 1]])
-    assert '<th scope="row">&lt;a&gt;</th><td>1</td>' in written
+    assert '<th scope="row">&lt;a&gt;</th><td data-label="n"><span class="cell">1</span></td>' in written
 
 
 def test_numbers_read_well():

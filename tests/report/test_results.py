@@ -49,8 +49,10 @@ def test_an_interval_without_width_is_not_shown(tmp_path, result):
 
 def test_headline_prefers_all_labels_to_few(tmp_path, result):
     few = result(encoder=0.7, settings={"low_shot": 5})
-    top = headline(contents(tmp_path, few, result()))[1]
+    both = contents(tmp_path, few, result())
+    top = headline(both)[1]
     assert "0.930" in top
+    assert "<summary>Linear probe of rhythm, 5 labels per class: macro AUROC 0.700" in evaluations(both)
     assert "5 labels per class" not in top
     assert "5 labels per class" in evaluations(contents(tmp_path, few))
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from anyjepa.evaluation.nearest import nearest
 from anyjepa.evaluation.result import Result
 from anyjepa.randomness import generator
 from anyjepa.recipes.schema import Recipe
 from anyjepa.report import write_report
-from anyjepa.runs.embedding_pictures import nearest
 from anyjepa.runs.evaluate import evaluate
 from anyjepa.runs.folder import Run
 from anyjepa.runs.pretrain import pretrain
@@ -125,7 +125,7 @@ def test_an_objective_without_masks_says_so(tmp_path):
 def test_a_record_is_not_its_own_neighbour_and_the_copy_comes_first():
     features = np.random.default_rng(0).normal(size=(30, 4))
     features[7] = features[3] * 1.0
-    rows, similarity = nearest(features, np.array([3]), np.arange(30))
+    rows, similarity = nearest(features, np.array([3]), np.arange(30), 6)
     assert rows[0, 0] == 7
     assert similarity[0, 0] == pytest.approx(1)
     assert 3 not in rows

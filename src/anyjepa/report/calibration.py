@@ -2,42 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from anyjepa.evaluation.calibration import BINS
+from anyjepa.evaluation.calibration import Reliability
 from anyjepa.evaluation.result import Result, Row
+from anyjepa.report.charts import MUTED, Trace, chart, line, marker
 from anyjepa.report.contents import Contents
-from anyjepa.report.drawing import INK, MARKERS, MUTED, SERIES, SURFACE, axes, blank, draw
 from anyjepa.report.estimates import text, title
-from anyjepa.report.markup import Html, figure, join, note, number, table, tag
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from anyjepa.report.markup import Html, join, note, number, table, tag
+from anyjepa.report.results import unfolded
 
 _METRICS = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "ece": "ECE", "brier": "Brier"}
 
 
 def calibration(run: Contents) -> Html:
-    """One reliability curve per evaluation, and a table of the classes for its first row."""
-    results = [result for result in run.results if result.rows[0].reliability]
-    if not results and run.without_labels:
-        return Html()
-    if not results:
+    """One reliability curve per evaluation, and a table of the classes for its first row; empty without results."""
+    if run.results and not any(result.rows[0].reliability for result in run.results):
         return note("No evaluation of this run measured calibration.")
-    return join(_of(result) for result in results)
+    return unfolded([result for result in run.ranked if result.rows[0].reliability], _of)
 
 
 def _of(result: Result) -> Html:
     first = result.rows[0]
-    drawn = [row for row in result.rows if row.reliability]
+    drawn = [(row, row.reliability) for row in result.rows if row.reliability]
     alt = f"{title(result)}, predicted probability and observed frequency; " + "; ".join(
-        f"{row.title}: macro ECE {text(result.metric(row, 'macro_ece'))}" for row in drawn
+        f"{row.title}: macro ECE {text(result.metric(row, 'macro_ece'))}" for row, _ in drawn
     )
     caption = (
         "Observed frequency of a class by its predicted probability, pooled over all classes and test sets. "
-        "Perfect calibration lies on the diagonal. Bottom: predictions of the first row per bin (log scale)."
+        "Perfect calibration lies on the diagonal."
     )
     head = ["class", result.what[0], *_METRICS.values(), *([] if result.exclusive else ["threshold"])]
     cells = []
@@ -45,10 +38,15 @@ def _of(result: Result) -> Html:
         values = (text(result.metric(first, metric, name)) for metric in _METRICS)
         cells.append([name, number(count), *values, *_threshold(first, name)])
     decision = "the most probable class" if result.exclusive else "the thresholds with the largest validation F1"
+    diagonal = {"x": [0, 1], "y": [0, 1], "mode": "lines", "line": {"color": MUTED, "width": 1}, "hoverinfo": "skip"}
+    layout = {
+        "xaxis": {"title": {"text": "predicted probability"}, "range": [-0.02, 1.02]},
+        "yaxis": {"title": {"text": "observed frequency"}, "range": [-0.02, 1.02]},
+    }
+    curves = [_curve(row, curve, place) for place, (row, curve) in enumerate(drawn)]
     return join(
         [
-            tag("h3", title(result)),
-            figure(draw(alt, lambda: _curves(drawn)), caption),
+            chart(alt, [diagonal, *curves], layout, caption, 380),
             tag(
                 "details",
                 tag("summary", f"All classes, {first.title}"),
@@ -65,31 +63,12 @@ def _threshold(row: Row, name: str) -> list[str]:
     return [number(float(np.mean(thresholds))) if thresholds else "0.5 (no positives in the validation data)"]
 
 
-def _curves(rows: list[Row]) -> Figure:
-    page = blank(900, 400)
-    plot = axes(page, left=80, right=430, bottom=130)
-    below = page.add_axes((80 / 900, 40 / 400, 390 / 900, 70 / 400), sharex=plot)
-    plot.plot([0, 1], [0, 1], color=MUTED, linewidth=1)
-    handles = []
-    for order, row in enumerate(rows):
-        curve = row.reliability
-        assert curve is not None
-        points = np.array([(f, o) for f, o in zip(curve.forecast, curve.observed, strict=True) if f is not None], float)
-        handles += plot.plot(
-            *points.T, color=SERIES[order % 8], marker=MARKERS[order % 8], markersize=6, markeredgecolor=SURFACE
-        )
-    counts = np.array(rows[0].reliability.counts) if rows[0].reliability else np.zeros(BINS)
-    below.bar((np.arange(BINS) + 0.5) / BINS, counts, width=0.8 / BINS, color=SERIES[0])
-    below.set_yscale("log")
-    below.yaxis.set_major_formatter("{x:,.0f}")
-    below.minorticks_off()
-    plot.set_xlim(-0.02, 1.02)
-    plot.set_ylim(-0.02, 1.02)
-    plot.set_ylabel("observed frequency")
-    plot.tick_params(labelbottom=False)
-    below.set_xlabel("probability")
-    below.set_ylabel("predictions")
-    page.legend(
-        handles, [row.title for row in rows], loc="upper left", bbox_to_anchor=(490 / 900, 0.98), labelcolor=INK
-    )
-    return page
+def _curve(row: Row, curve: Reliability, place: int) -> Trace:
+    bins = zip(curve.forecast, curve.observed, curve.counts, strict=True)
+    filled = [(forecast, observed, count) for forecast, observed, count in bins if forecast is not None and count]
+    return line(
+        row.title, [bin[0] for bin in filled], [bin[1] for bin in filled], place,
+        mode="lines+markers", marker=marker(place, 8), customdata=[bin[2] for bin in filled],
+        hovertemplate="%{fullData.name}: predicted %{x:0.2f}, observed <b>%{y:0.2f}</b>, "
+        "%{customdata:,} predictions<extra></extra>",
+    )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from anyjepa.data.array_files import read_arrays
 from anyjepa.data.files import read_bytes, read_json, read_text
+from anyjepa.diagnostics.verdict import Verdict, verdict_of
 from anyjepa.errors import reason
 from anyjepa.evaluation.proteins.result import ProteinResult
 from anyjepa.evaluation.result import WHAT, Result
@@ -46,14 +48,29 @@ class Contents:
     neighbours: dict[str, np.ndarray] | None = None
     notes: list[str] = field(default_factory=list)
 
+    @cached_property
+    def verdict(self) -> Verdict:
+        """The verdict on the log; it is not measured if the log has no signs."""
+        return verdict_of(rows_of(self.metrics), self.recipe)
+
+    def setting(self, *keys: str) -> Any:
+        """A setting of the recipe; None if it does not have it."""
+        return at(self.recipe, *keys)
+
     @property
     def what(self) -> tuple[str, str]:
         """The words for records and for groups of records, such as ("ECGs", "patients")."""
-        data = self.environment.get("data")
-        words = data.get("what") if isinstance(data, dict) else None
+        words = at(self.environment, "data", "what")
         if isinstance(words, list) and len(words) == 2 and all(isinstance(word, str) for word in words):
             return words[0], words[1]
         return WHAT
+
+    @property
+    def ranked(self) -> list[Result]:
+        """Results with all labels first, and of these the first task of the data."""
+        tasks = at(self.environment, "data", "tasks")
+        first = tasks[0] if isinstance(tasks, list) and tasks else None
+        return sorted(self.results, key=lambda r: (r.settings.get("low_shot") is not None, r.task != first))
 
     @property
     def without_labels(self) -> bool:
@@ -68,8 +85,7 @@ class Contents:
     @property
     def objective(self) -> str:
         """Kind of the objective, or '' if the recipe does not have one."""
-        objective = self.recipe.get("objective")
-        return str(objective.get("kind", "")) if isinstance(objective, dict) else ""
+        return str(self.setting("objective", "kind") or "")
 
 
 def read_contents(run: Path) -> Contents:
@@ -105,6 +121,13 @@ def read_contents(run: Path) -> Contents:
     if (run / "artifacts" / "neighbours.npz").exists():  # not every modality has them
         contents.neighbours = read("artifacts/neighbours.npz", read_arrays, None)
     return contents
+
+
+def at(values: Any, *keys: str) -> Any:
+    """The value at nested keys; None where there is none."""
+    for key in keys:
+        values = values.get(key) if isinstance(values, dict) else None
+    return values
 
 
 def rows_of(metrics: Mapping[str, Curve]) -> list[dict[str, float]]:

@@ -1,54 +1,69 @@
-"""Training curves: one small panel per logged quantity."""
+"""Curves of the training: is there a collapse, and how did the loss and the schedules go?"""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from anyjepa.diagnostics.signs import sign_of
+from anyjepa.diagnostics.verdict import COLLAPSED, NARROW, POSITIONAL
+from anyjepa.report.charts import MUTED, Trace, chart, line, vertical
 from anyjepa.report.contents import Contents, Curve
-from anyjepa.report.drawing import SERIES, axes, blank, draw, scale
-from anyjepa.report.markup import Html, figure, join, note, number, tag
+from anyjepa.report.markup import Html, join, note, number, tag
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-_SCHEDULE = r"^(lr|weight_decay|momentum|samples_per_s)$"
-_SCORE = r"^online_"
-_EXACT = r"^(lr|weight_decay|momentum)$"
+_SCHEDULE = r"(lr|weight_decay|momentum|samples_per_s)"
+_SCORE = r"online_.*"
+_EXACT = r"lr|weight_decay|momentum"
 _WINDOW = 25  # logged steps
 _LARGEST = 1e300  # the axes of larger numbers overflow
 _POINTS = 600
 
 
+class _Panel(NamedTuple):
+    """One chart. columns: pattern of the logged quantities. limits: values that a verdict draws, by what lies below."""
+
+    title: str
+    columns: str
+    shares: bool = False  # whether all values lie between 0 and 1
+    limits: tuple[tuple[float, str], ...] = ()
+
+
 def training(run: Contents) -> Html:
-    """Panels of the loss terms, then of the schedules and the training speed."""
+    """The loss terms, the scores during training, and folded away the schedules and the training speed."""
     columns = drawn_columns(run)
     if not columns:
         return note("There are no curves because metrics.csv is missing or has no complete line.")
-    losses = [name for name in columns if not re.search(f"{_SCHEDULE}|{_SCORE}", name) and sign_of(name) is None]
-    scores = [name for name in columns if re.search(_SCORE, name)]
-    schedules = [name for name in columns if re.search(_SCHEDULE, name)]
+    losses = [name for name in columns if sign_of(name) is None and not re.fullmatch(f"{_SCHEDULE}|{_SCORE}", name)]
+    schedules = [_Panel(name, re.escape(name)) for name in columns if re.fullmatch(_SCHEDULE, name)]
     return join(
         [
-            tag("h3", "Loss terms") if losses else note("metrics.csv has no column for the loss."),
-            _panels(run, losses, SERIES[0]),
-            tag("h3", "Macro AUROC during training, on records that are trained on") if scores else "",
-            _panels(run, scores, SERIES[2]),
-            tag("h3", "Schedules and speed") if schedules else "",
-            _panels(run, schedules, SERIES[1]),
+            _chart(run, "Loss", losses) if losses else note("metrics.csv has no column for the loss."),
+            _panels(run, [_Panel("Macro AUROC during training, on records that are trained on", _SCORE)]),
+            _folded("Schedules and speed", _panels(run, schedules)),
         ]
     )
 
 
 def collapse(run: Contents) -> Html:
-    """Panels of the statistics that reveal a collapse of the representation."""
+    """The statistics that reveal a collapse of the representation, the most telling first."""
     columns = [name for name in drawn_columns(run) if sign_of(name) is not None]
     if not columns:
         return note("metrics.csv has no column for the standard deviation, rank or uniformity of representations.")
-    return _panels(run, columns, SERIES[2])
+    dim = run.setting("objective", "encoder", "dim")
+    narrow = ((NARROW * dim, "narrow"),) if isinstance(dim, int) else ()
+    between = ((COLLAPSED, "collapsed"), (POSITIONAL, "positions only"))
+    first = [
+        _Panel("Do inputs get different representations?", r".*_(spread|between)(?<!input_between)", True, between),
+        _Panel("How many dimensions are in use?", r".*_rank|.*_lidar", False, narrow),
+        _Panel("Is the prediction better than a guess?", r"prediction_distance|trivial_.*"),
+        _Panel("Does the prediction follow the input and the position?", r".*_skill|teacher_cosine"),
+    ]
+    shown = [name for name in columns if any(re.fullmatch(panel.columns, name) for panel in first)]
+    rest = [_Panel(name, re.escape(name)) for name in columns if name not in shown]
+    return join([_panels(run, first), _folded(f"More signs ({len(rest)})", _panels(run, rest))])
 
 
 def drawn_columns(run: Contents) -> list[str]:
@@ -66,44 +81,88 @@ def _same(a: Curve, b: Curve) -> bool:
     return np.array_equal(a.step, b.step) and np.array_equal(a.values, b.values, equal_nan=True)
 
 
-def _panels(run: Contents, names: list[str], colour: str) -> Html:
-    return tag("div", *(_panel(name, run.metrics[name], colour) for name in names), class_="panels")
+def _folded(title: str, content: Html) -> Html:
+    return tag("details", tag("summary", title), content) if content else content
 
 
-def _panel(name: str, curve: Curve, colour: str) -> Html:
-    step, values = curve
-    values = np.where(np.abs(values) < _LARGEST, values, np.nan)
-    finite = values[np.isfinite(values)]
-    if not finite.size:
-        return note(f"{name}: none of {len(values)} values is a finite number.")
-    noisy = len(values) > 8 * _WINDOW and not re.search(_EXACT, name)
-
-    def make() -> Figure:
-        page = blank(340, 190)
-        plot = axes(page, left=54)
-        if noisy:
-            plot.plot(*_thin(step, values), color=colour, alpha=0.3, linewidth=0.8)
-        shown = _running_mean(values) if noisy else np.where(np.isfinite(values), values, np.nan)
-        plot.plot(*_thin(step, shown), color=colour, marker="o" if len(values) == 1 else None)
-        plot.set_ylim(*scale(finite))
-        plot.locator_params(nbins=4)
-        plot.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        plot.yaxis.set_major_formatter(lambda value, _: f"{value:.4g}")
-        plot.set_xlabel("step")
-        return page
-
-    span = f"from {number(finite[0])} to {number(finite[-1])}"
-    alt = f"{name} over {len(values)} logged steps, {span}, between {number(finite.min())} and {number(finite.max())}"
-    return figure(draw(alt, make), _caption(name, span, len(values) - finite.size, len(values)))
+def _panels(run: Contents, panels: Sequence[_Panel]) -> Html:
+    columns = drawn_columns(run)
+    named = [(panel, [name for name in columns if re.fullmatch(panel.columns, name)]) for panel in panels]
+    drawn = [_chart(run, panel.title, names, panel) for panel, names in named if names]
+    return tag("div", *drawn, class_="panels") if drawn else Html()
 
 
-def _caption(name: str, span: str, broken: int, count: int) -> Html:
-    parts: list[object] = [tag("strong", name), f" {span}"]
+def _chart(run: Contents, title: str, names: Sequence[str], panel: _Panel | None = None) -> Html:
+    """One chart of several curves; names of curves without a finite number are listed instead."""
+    data: list[Trace] = []
+    facts: list[Html] = []
+    alts: list[str] = []
+    for place, name in enumerate(names):
+        step, values = run.metrics[name]
+        values = np.where(np.abs(values) < _LARGEST, values, np.nan)
+        finite = values[np.isfinite(values)]
+        if not finite.size:
+            facts.append(tag("li", f"{name}: none of {len(values)} values is a finite number.", class_="warn"))
+            continue
+        span = f"from {number(finite[0])} to {number(finite[-1])}"
+        alts.append(f"{name} {span}, between {number(finite.min())} and {number(finite.max())}")
+        facts.append(_fact(name, span, len(values) - finite.size, len(values), title))
+        data += _traces(name, step, values, place)
+    listed = tag("ul", *facts)
+    if not data:
+        return tag("div", tag("h4", title), listed)
+    shares = panel is not None and panel.shares
+    layout: dict[str, Any] = {
+        "hovermode": "x unified",
+        "hoverdistance": -1,  # the next step, however far
+        "xaxis": {"title": {"text": "step"}},
+        "yaxis": {"range": [0, 1.03]} if shares else {"range": _scale(data)},
+        **_marks(run, panel),
+    }
+    return chart(f"{title}: {'; '.join(alts)}", data, layout, listed, 280, title)
+
+
+def _traces(name: str, step: np.ndarray, values: np.ndarray, place: int) -> list[Trace]:
+    """The curve; if it is long and noisy, its running mean over the faint values."""
+    if len(values) <= 8 * _WINDOW or re.fullmatch(_EXACT, name):
+        return [line(name, *_thin(step, values), place)]
+    faint = line(name, *_thin(step, values), place, opacity=0.3, showlegend=False, hoverinfo="skip", hovertemplate=None)
+    return [faint, line(name, *_thin(step, _running_mean(values)), place)]
+
+
+def _marks(run: Contents, panel: _Panel | None) -> dict[str, Any]:
+    """Where a sign of the verdict fired, and the values below which it does."""
+    shapes: list[dict[str, Any]] = []
+    texts: list[dict[str, Any]] = []
+    for finding in run.verdict.findings:
+        if finding.since is not None:
+            edge = {"color": "var(--warn)", "width": 2, "dash": "dash"}
+            shapes.append(vertical(finding.since, edge))
+            text = {"text": finding.kind, "font": {"color": "var(--warn)"}, "showarrow": False, "xanchor": "left"}
+            texts.append({"x": finding.since, "yref": "paper", "y": 1 - 0.09 * len(texts), **text})
+    for value, below in panel.limits if panel else ():
+        edge = {"color": MUTED, "width": 1, "dash": "dot"}
+        shapes.append({"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": value, "y1": value, "line": edge})
+        text = {"text": f"{below} below", "font": {"color": MUTED, "size": 11}, "showarrow": False, "xanchor": "right"}
+        texts.append({"xref": "paper", "x": 1, "y": value, "yanchor": "bottom", **text})
+    return {"shapes": shapes, "annotations": texts}
+
+
+def _fact(name: str, span: str, broken: int, count: int, title: str) -> Html:
+    parts: list[object] = [tag("strong", name), f" {span}"] if name != title else [span]
     if broken:
         parts.append(tag("span", f" {broken} of {count} values are not finite or too large to draw", class_="warn"))
     if (sign := sign_of(name)) is not None:
-        parts.append(tag("span", f"{sign.meaning} {sign.source}".strip(), class_="meaning"))
-    return join(parts)
+        parts.append(f". {sign.meaning} {sign.source}".rstrip())
+    return tag("li", *parts)
+
+
+def _scale(data: Sequence[Trace]) -> list[float]:
+    """Axis limits around all values with a margin, wide enough that rounding noise of a constant looks flat."""
+    values = np.concatenate([np.asarray(trace["y"], float) for trace in data])
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    margin = max(0.06 * (high - low), 1e-3 * max(abs(low), abs(high)), 1e-12)
+    return [low - margin, high + margin]
 
 
 def _running_mean(values: np.ndarray) -> np.ndarray:
@@ -114,7 +173,7 @@ def _running_mean(values: np.ndarray) -> np.ndarray:
     return np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0.5)
 
 
-def _thin(step: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _thin(step: np.ndarray, values: np.ndarray) -> tuple[list[float], list[float]]:
     """Reduce a curve to about 2 * _POINTS points, as many as a panel can show."""
     every = max(1, len(step) // _POINTS)
-    return step[::every], values[::every]
+    return step[::every].tolist(), values[::every].tolist()

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
-
-import numpy as np
 
 from anyjepa.errors import printable
 from anyjepa.report.markup import Html, tag
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
 # series are those of Okabe and Ito (2008), which suit all kinds of colour vision, darkened for contrast on white.
 INK, MUTED, RULE, SURFACE = "#1b2126", "#5d6872", "#dde1e5", "#fefefd"
 SERIES = ("#0067a9", "#c44f00", "#007a5a", "#9a4b92", "#8f6a00", "#3d8fc0", "#6b6f73", "#b3315d")
-MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
 _VARIABLES = {
     INK: "ink", MUTED: "muted", RULE: "rule", SURFACE: "surface",
     **{colour: f"series-{number}" for number, colour in enumerate(SERIES, 1)},
@@ -82,33 +79,6 @@ def axes(page: Figure, left: int, bottom: int = 36, right: int = 12, top: int = 
     return page.add_axes(
         (left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height)
     )
-
-
-def dots(names: Sequence[str], rows: Mapping[str, Sequence[float]], label: str) -> Figure:
-    """Plot one marker per row for each of `names`, the first name at the top.
-
-    rows: label of a row -> one value per name. label: label of the value axis, which has a line at 0.
-    """
-    page = blank(900, 92 + 20 * len(names))
-    plot = axes(page, left=150, right=24, top=36)
-    for marker, colour, (row, values) in zip(MARKERS, SERIES, rows.items(), strict=False):
-        plot.plot(
-            values, range(len(names)), marker, color=colour, markeredgecolor=SURFACE, markersize=8, label=row,
-            linestyle="none",
-        )  # fmt: skip
-    plot.axvline(0, color=MUTED, linewidth=1)
-    plot.set_yticks(range(len(names)), names, color=INK)
-    plot.set_ylim(len(names) - 0.4, -0.6)
-    plot.set_xlabel(label)
-    page.legend(loc="upper left", bbox_to_anchor=(0, 1), ncols=2, labelcolor=INK)
-    return page
-
-
-def scale(finite: np.ndarray) -> tuple[float, float]:
-    """Axis limits around all values with a margin, wide enough that rounding noise of a constant looks flat."""
-    low, high = float(finite.min()), float(finite.max())
-    margin = max(0.06 * (high - low), 1e-3 * max(abs(low), abs(high)), 1e-12)
-    return low - margin, high + margin
 
 
 def _inline(svg: str, alt: str, width: float, height: float) -> Html:

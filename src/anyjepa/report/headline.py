@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from anyjepa.diagnostics.verdict import verdict_of
 from anyjepa.evaluation.proteins.result import ProteinResult
 from anyjepa.evaluation.result import Result
 from anyjepa.perturbation.scoring.result import PerturbationResult
 from anyjepa.recipes.schema import changes
-from anyjepa.report.contents import Contents, rows_of
+from anyjepa.report.contents import Contents, at
 from anyjepa.report.estimates import auroc, mean_text, range_text, text, title
 from anyjepa.report.markup import Html, join, number, tag
 from anyjepa.report.perturbation_results import perturbation_summary
@@ -31,7 +31,7 @@ def headline(run: Contents) -> tuple[str, Html]:
     if isinstance(quoted, PerturbationResult):
         summary = perturbation_summary(quoted)
     else:
-        summary = protein_summary(quoted) if isinstance(quoted, ProteinResult) else label_summary(quoted)
+        summary = protein_summary(quoted) if isinstance(quoted, ProteinResult) else label_summary(quoted, run.folder)
     parts.append(_verdict(run))
     parts.append(tag("p", *summary, class_="lede"))
     parts += [tag("p", notice, class_="note warn") for notice in (quoted.notices if quoted else ())]
@@ -41,29 +41,23 @@ def headline(run: Contents) -> tuple[str, Html]:
 
 def _verdict(run: Contents) -> Html:
     """The verdict on the training, one line per fault. Logs without signs have none."""
-    verdict = verdict_of(rows_of(run.metrics), run.recipe)
+    verdict = run.verdict
     if not verdict.measured:
         return Html()
-    if verdict.healthy:
-        return tag("p", tag("strong", "Verdict: "), f"{verdict}.", class_="verdict")
-    faults = (
-        tag("p", tag("strong", "Verdict: "), f"{finding}.", class_="note warn verdict") for finding in verdict.findings
-    )
-    return join(faults)
+    lines = [f"{verdict}."] if verdict.healthy else [f"{finding}." for finding in verdict.findings]
+    looks = "verdict good" if verdict.healthy else "verdict bad"
+    return tag("div", *(tag("p", tag("strong", "Verdict: "), text) for text in lines), class_=looks)
 
 
 def _quoted(run: Contents) -> Result | None:
     """The main result: the first task with all labels, if it has a macro AUROC."""
-    results = [result for result in run.results if auroc(result, result.rows[0]).mean is not None]
-    tasks = _at(run.environment, "data", "tasks")
-    first = tasks[0] if isinstance(tasks, list) and tasks else None
-    return min(results, key=lambda r: (r.settings.get("low_shot") is not None, r.task != first), default=None)
+    return next((result for result in run.ranked if auroc(result, result.rows[0]).mean is not None), None)
 
 
-def label_summary(result: Result | None) -> list[object]:
+def label_summary(result: Result | None, run: Path) -> list[object]:
     """The result in one sentence: macro AUROC with its interval, compared with the best control."""
     if result is None:
-        return ["This run is not evaluated yet, so this page does not show whether the representation is useful."]
+        return ["Is it useful? This run is not evaluated yet: ", tag("code", f"anyjepa evaluate {run}")]
     first = auroc(result, result.rows[0])
     return [
         f"{title(result)} on {result.data}: macro AUROC ",
@@ -106,7 +100,7 @@ def facts(run: Contents) -> list[tuple[str, str, str]]:
     if speed is not None and np.isfinite(speed.values).any():
         median = np.median(speed.values[np.isfinite(speed.values)])
         rows.append(("Samples per second", number(round(float(median))), "median"))
-    encoder = _at(recipe, "objective", "encoder")
+    encoder = at(recipe, "objective", "encoder")
     if isinstance(encoder, dict) and {"dim", "depth", "heads"} <= encoder.keys():
         size = f"{encoder['depth']} × {encoder['dim']}"
         rows.append(("Encoder", size, "blocks × width"))
@@ -119,14 +113,8 @@ def facts(run: Contents) -> list[tuple[str, str, str]]:
 
 
 def _of(recipe: dict[str, Any], *keys: str) -> str:
-    value = _at(recipe, *keys)
+    value = at(recipe, *keys)
     return f"of {number(value)}" if isinstance(value, int) else ""
-
-
-def _at(values: Any, *keys: str) -> Any:
-    for key in keys:
-        values = values.get(key) if isinstance(values, dict) else None
-    return values
 
 
 def _fact(name: str, value: str, remark: str) -> Html:

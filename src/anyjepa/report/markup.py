@@ -34,7 +34,11 @@ def join(children: Iterable[object]) -> Html:
 
 
 def table(head: Sequence[object], rows: Iterable[Sequence[object]], caption: object = None) -> Html:
-    """A table that scrolls sideways on a narrow screen. The first column contains the names of the rows."""
+    """A table whose first column contains the names of the rows.
+
+    On a phone each row is a card, whose cells begin with the names in `head`.
+    """
+    labels = [cell if isinstance(cell, str) and not isinstance(cell, Html) and cell else None for cell in head[1:]]
     return tag(
         "div",
         tag(
@@ -43,12 +47,16 @@ def table(head: Sequence[object], rows: Iterable[Sequence[object]], caption: obj
             tag("thead", tag("tr", *(tag("th", cell, scope="col") for cell in head))),
             tag(
                 "tbody",
-                *(tag("tr", tag("th", first, scope="row"), *(tag("td", c) for c in rest)) for first, *rest in rows),
+                *(tag("tr", tag("th", first, scope="row"), *map(_cell, rest, labels)) for first, *rest in rows),
             ),
         ),
         class_="scroll",
         tabindex=0,
     )
+
+
+def _cell(content: object, label: str | None) -> Html:
+    return tag("td", tag("span", content, class_="cell"), data_label=label)
 
 
 def figure(picture: Html, caption: object, class_: str | None = None) -> Html:

@@ -30,9 +30,11 @@ _SECTIONS = (
      "Labels are predicted from the representation, and from controls that show what pretraining added."),
     ("classes", "Which classes are predicted well?", per_class,
      "Area under the ROC curve of each class: 0.5 is chance, 1 is a perfect ranking."),
-    ("calibration", "Are the probabilities calibrated?", calibration,
+    ("calibration", "Can the probabilities be trusted?", calibration,
      "Of the {records} with a predicted probability of 30 %, 30 % should have the class. "
      "The expected calibration error (ECE) is the average deviation."),
+    ("collapse", "Did the representation collapse?", collapse,
+     "The loss can be small because all inputs get the same representation. These signs would reveal it."),
     ("map", "Which {records} look alike to the model?", embedding_map,
      "Nearby points have similar representations. Two dimensions cannot show all of the structure."),
     ("neighbours", "What are the nearest neighbours?", neighbours,
@@ -41,9 +43,7 @@ _SECTIONS = (
      "Attention of the last block to each patch, averaged over heads and over all attending patches."),
     ("masks", "What was predicted in training?", masks,
      "Some training {records}, with the hidden parts and the predicted parts."),
-    ("training", "How did training go?", training, "All logged quantities by optimiser step."),
-    ("collapse", "Did the representation collapse?", collapse,
-     "The loss can be small because all inputs get the same representation. These statistics would reveal it."),
+    ("training", "How did training go?", training, "The logged quantities by optimiser step."),
     ("details", "How can this run be reproduced?", details, "The recipe and the environment."),
 )  # fmt: skip
 
@@ -64,13 +64,15 @@ def write_report(run: str | Path) -> Path:
 
 def page(run: Contents) -> str:
     """The whole HTML document."""
-    style = (files("anyjepa.report") / "style.css").read_text(encoding="utf-8")
+    style, script, plotly = map(_packaged, ("style.css", "page.js", "plotly-basic.min.js"))
     title, top = headline(run)
     head = tag(
         "head",
         Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
         tag("title", title),
         tag("style", Html(style)),
+        tag("script", Html(plotly)),
+        tag("script", Html(script)),
     )
     words = {"records": run.what[0]}
     sections = [
@@ -85,3 +87,7 @@ def page(run: Contents) -> str:
     footer = tag("footer", f"Written by anyjepa {__version__} from {run.folder.resolve().name}.")
     document = tag("html", head, tag("body", tag("header", top, links), tag("main", join(body)), footer), lang="en")
     return f"<!doctype html>\n{document}\n"
+
+
+def _packaged(name: str) -> str:
+    return (files("anyjepa.report") / name).read_text(encoding="utf-8")

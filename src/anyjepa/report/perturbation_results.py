@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from anyjepa.evaluation.intervals import UNKNOWN
 from anyjepa.perturbation.scoring.metrics import METRICS
 from anyjepa.perturbation.scoring.result import HEADLINE, MethodRow, PerturbationResult, Places, answered_rows
 from anyjepa.perturbation.scoring.verdict import verdict
+from anyjepa.report.charts import INK, MUTED, Trace, chart, dots, marker
 from anyjepa.report.contents import Contents
-from anyjepa.report.drawing import INK, MARKERS, MUTED, SERIES, SURFACE, axes, blank, dots, draw
 from anyjepa.report.estimates import interval_text, mean_text
-from anyjepa.report.markup import Html, figure, join, number, table, tag
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from anyjepa.report.markup import Html, join, number, table, tag
 
 _SHOWN = ("pearson_delta", HEADLINE, "top20_mse", "discrimination", "l2", "energy_distance", "de_overlap")
 _CONDITIONS = 40  # largest number of conditions in a figure; the result file has all
@@ -83,7 +78,7 @@ def _result(result: PerturbationResult) -> Html:
     order = _order(result)
     names = [result.conditions[place].name for place in order]
     scores = {row.name: [_score(row, place) for place in order] for row in drawn}
-    parts.append(figure(draw(alt, lambda: dots(names, scores, "Pearson vs mean; the perturbed mean has 0")), caption))
+    parts.append(dots(alt, names, scores, "Pearson vs mean; the perturbed mean has 0", caption))
     if (places := result.places) is not None:
         x, y = (f"{share:.0%}" for share in places.explained)
         caption = (
@@ -95,24 +90,37 @@ def _result(result: PerturbationResult) -> Html:
             f"{result.conditions[i].name} {_place(places.predicted[i])} for {_place(places.true[i])}"
             for i in _order(result)
         )
-        parts.append(figure(draw(alt, lambda: _map(result, places)), caption))
+        parts.append(_map(result, places, alt, caption))
     return join(parts)
 
 
-def _map(result: PerturbationResult, places: Places) -> Figure:
-    page = blank(900, 520)
-    plot = axes(page, left=70, right=24, top=16)
-    true, predicted = (np.array(one, float) for one in (places.true, places.predicted))  # None becomes NaN
-    for i in _order(result):
-        plot.plot(*np.stack([true[i], predicted[i]]).T, color=MUTED, linewidth=0.8)
-        plot.plot(*true[i], MARKERS[0], color=SERIES[0], markeredgecolor=SURFACE, markersize=8)
-        plot.plot(*predicted[i], MARKERS[1], color=SERIES[1], markeredgecolor=SURFACE, markersize=8)
-    for i in _order(result)[:_NAMED]:
-        plot.annotate(result.conditions[i].name, true[i], (6, 4), textcoords="offset points", color=INK)
-    plot.plot(0, 0, "+", color=INK, markersize=12)
-    plot.set_xlabel("first axis of the measured changes")
-    plot.set_ylabel("second axis")
-    return page
+def _map(result: PerturbationResult, places: Places, alt: str, caption: str) -> Html:
+    order = _order(result)
+    names = [result.conditions[i].name for i in order]
+    measured, predicted = ([[_or_nan(x) for x in one[i]] for i in order] for one in (places.true, places.predicted))
+    joined = [xy for pair in zip(measured, predicted, strict=True) for xy in (*pair, [float("nan")] * 2)]
+    no_change = {"symbol": "cross-thin-open", "size": 12, "color": INK}
+    data: list[Trace] = [
+        {"x": [xy[0] for xy in joined], "y": [xy[1] for xy in joined], "mode": "lines", "hoverinfo": "skip",
+         "line": {"color": MUTED, "width": 1}},
+        {"x": [0], "y": [0], "mode": "markers", "hoverinfo": "skip", "marker": no_change},
+    ]  # fmt: skip
+    for place, (series, points) in enumerate({"measured": measured, "predicted": predicted}.items()):
+        shown = names if place else [name if rank < _NAMED else "" for rank, name in enumerate(names)]
+        data.append({
+            "name": series, "x": [xy[0] for xy in points], "y": [xy[1] for xy in points], "marker": marker(place),
+            "mode": "markers" if place else "markers+text", "text": shown, "textposition": "top right",
+            "customdata": names, "hovertemplate": "%{customdata}, %{fullData.name}<extra></extra>",
+        })  # fmt: skip
+    axes = {
+        "xaxis": {"title": {"text": "first axis of the measured changes"}},
+        "yaxis": {"title": {"text": "second axis"}},
+    }
+    return chart(alt, data, axes, caption, 460)
+
+
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else value
 
 
 def _place(place: tuple[float | None, float | None]) -> str:
@@ -126,5 +134,4 @@ def _order(result: PerturbationResult) -> list[int]:
 
 
 def _score(row: MethodRow, place: int) -> float:
-    value = row.scores[HEADLINE][place]
-    return float("nan") if value is None else value
+    return _or_nan(row.scores[HEADLINE][place])

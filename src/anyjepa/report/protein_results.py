@@ -6,10 +6,10 @@ import numpy as np
 
 from anyjepa.evaluation.intervals import UNKNOWN, Estimate
 from anyjepa.evaluation.proteins.result import METRICS, ProteinResult, ProteinRow
+from anyjepa.report.charts import dots
 from anyjepa.report.contents import Contents
-from anyjepa.report.drawing import dots, draw
 from anyjepa.report.estimates import interval_text, mean_text
-from anyjepa.report.markup import Html, figure, join, table, tag
+from anyjepa.report.markup import Html, join, table, tag
 
 _DRAWN = 40  # largest number of proteins in the figure; the result file has all
 
@@ -53,7 +53,7 @@ def _result(result: ProteinResult) -> Html:
             tag("h3", f"Held-out cells of {result.data}"),
             *(tag("p", notice, class_="note warn") for notice in result.notices),
             table(head, rows, result.behind),
-            figure(draw(alt, lambda: dots(names, values, "R2")), caption),
+            dots(alt, names, values, "R2", caption),
         ]
     )
 

@@ -2,62 +2,63 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from anyjepa.evaluation.intervals import Estimate
 from anyjepa.evaluation.result import EVENT_HEAD, EVENTS, TITLES, Result, Row, first_of
+from anyjepa.report.charts import MUTED, SERIES, Trace, chart, marker, named_rows, vertical
 from anyjepa.report.contents import Contents
-from anyjepa.report.drawing import INK, MARKERS, MUTED, SERIES, SURFACE, axes, blank, draw
 from anyjepa.report.estimates import auroc, mean_text, range_text, text, title
-from anyjepa.report.markup import Html, figure, join, note, number, table, tag
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from anyjepa.report.markup import Html, join, number, table, tag
 
 _CLASSES = 40  # largest number of classes in the figure; the table has all
 
 
 def evaluations(run: Contents) -> Html:
-    """One table and one figure per evaluation."""
-    if not run.results and run.without_labels:
-        return Html()
-    if not run.results:
-        return note("This run is not evaluated yet. Run `anyjepa evaluate` to add results.")
-    return join(_evaluation(result) for result in run.results)
+    """The scores of each evaluation; empty if there are none."""
+    return unfolded(run.ranked, _evaluation)
 
 
 def per_class(run: Contents) -> Html:
-    """AUROC of each class, for each evaluation."""
-    if not run.results:
-        return Html() if run.without_labels else note("This run is not evaluated yet.")
-    return join(_classes(result) for result in run.results)
+    """AUROC of each class, for each evaluation; empty if there are none."""
+    return unfolded(run.ranked, _classes)
+
+
+def unfolded(results: Sequence[Result], show: Callable[[Result], Html]) -> Html:
+    """The first result in full, and the others folded away below it."""
+    parts = [tag("h3", title(results[0])), show(results[0])] if results else []
+    return join([*parts, *(tag("details", tag("summary", _summary(one)), show(one)) for one in results[1:])])
+
+
+def _summary(result: Result) -> str:
+    first = auroc(result, result.rows[0])
+    return title(result) + ("" if first.mean is None else f": macro AUROC {text(first)}")
 
 
 def _evaluation(result: Result) -> Html:
     metrics = [name for name in TITLES if name in result.rows[0].metrics]
-    titles = [TITLES[name] for name in metrics]
-    head = ["", titles[0], "first row minus this row", *titles[1:]]
-    cells = []
-    for row in result.rows:
-        values = (result.metric(row, name) for name in metrics)
-        first, *others = map(_cell, values)
-        cells.append([row.title, first, _cell(result.difference(row), signed=True), *others])
+    ends = _ends([auroc(result, row) for row in result.rows])
+    cells = [
+        [row.title, _cell(value := auroc(result, row)), _strip(value, ends, row.control),
+         _cell(result.difference(row), signed=True)]
+        for row in result.rows
+    ]  # fmt: skip
+    scale = tag("span", *(tag("span", f"{end:.2f}") for end in ends), class_="scale")
+    head = ["", TITLES["macro_auroc"], scale, "first row minus this row"]
+    caption = f"Means. Intervals: {result.basis}. Controls are grey. Differences are paired."
     parts = [
-        tag("h3", title(result)),
         *(tag("p", notice, class_="note warn") for notice in result.notices),
         tag("p", _tested(result)),
-        table(head, cells, f"Means. Intervals: {result.basis}. Differences are in macro AUROC, paired."),
+        table(head, cells, caption),
     ]
+    if others := [name for name in metrics if name != "macro_auroc"]:
+        rows = [[row.title, *(_cell(result.metric(row, name)) for name in others)] for row in result.rows]
+        every = table(["", *(TITLES[name] for name in others)], rows)
+        parts.append(tag("details", tag("summary", "Other metrics"), every))
     if events := result.event_rows():
         parts.append(table(list(EVENT_HEAD), events, f"{EVENTS}. Means over repeats."))
-    drawn = [row for row in result.rows if auroc(result, row).mean is not None]
-    if drawn:
-        alt = f"{title(result)}, macro AUROC: " + "; ".join(f"{row.title} {text(auroc(result, row))}" for row in drawn)
-        caption = f"Macro AUROC. Intervals: {result.basis}. Controls are grey."
-        parts.append(figure(draw(alt, lambda: _forest(result, drawn)), caption))
     return join(parts)
 
 
@@ -91,17 +92,22 @@ def _cell(value: Estimate, signed: bool = False) -> Html:
     return join([mean_text(value, signed), tag("span", range_text(value, signed), class_="range")])
 
 
-def _forest(result: Result, rows: list[Row]) -> Figure:
-    page = blank(900, 56 + 30 * len(rows))
-    plot = axes(page, left=290, right=24)
-    for place, row in enumerate(rows):
-        colour, width, size = (MUTED, 2, 6) if row.control else (SERIES[0], 3, 8)
-        mean, low, high = _numbers(auroc(result, row))
-        plot.plot([low, high], [place, place], color=colour, linewidth=width)
-        plot.plot(mean, place, "o", color=colour, markersize=size, markeredgecolor=SURFACE)
-    _name_rows(plot, [_short(row.title, 42) for row in rows])
-    plot.set_xlabel("macro AUROC")
-    return page
+def _ends(values: Sequence[Estimate]) -> tuple[float, float]:
+    """Ends of the scale of a column of intervals, rounded outwards to 0.05."""
+    finite = [x for value in values for x in _numbers(value) if np.isfinite(x)] or [0.0, 1.0]
+    low, high = np.floor(min(finite) * 20) / 20, np.ceil(max(finite) * 20) / 20
+    return float(low), float(max(high, low + 0.05))
+
+
+def _strip(value: Estimate, ends: tuple[float, float], control: bool) -> Html:
+    """The mean and its interval, drawn on the scale of the column."""
+    mean, low, high = ((x - ends[0]) / (ends[1] - ends[0]) * 100 for x in _numbers(value))
+    if not np.isfinite(mean):
+        return Html()
+    parts = [tag("b", style=f"left: {mean:.1f}%")]
+    if np.isfinite(low) and np.isfinite(high):
+        parts.insert(0, tag("i", style=f"left: {low:.1f}%; width: {high - low:.1f}%"))
+    return tag("span", *parts, class_="strip control" if control else "strip", aria_hidden="true")
 
 
 def _classes(result: Result) -> Html:
@@ -111,43 +117,51 @@ def _classes(result: Result) -> Html:
     alt = f"{title(result)}, AUROC of {len(names)} classes: "
     alt += "; ".join(f"{name} {text(_of(result, first, name))}" for name in drawn)
     more = f" The {_CLASSES} best of {len(names)} classes are shown." if len(names) > _CLASSES else ""
-    over = f" (intervals: {result.basis})" if any(_of(result, first, name).low is not None for name in drawn) else ""
-    caption = f"Bars: {first.title}{over}. Markers: the other rows.{more}"
+    over = f" Lines: {result.basis}." if any(_of(result, first, name).low is not None for name in drawn) else ""
+    caption = f"AUROC of each class, sorted by {first.title}; 0.5 is chance.{over}{more}"
+    layout = {
+        "xaxis": {"title": {"text": "AUROC"}},
+        "yaxis": named_rows(drawn),
+        "shapes": [vertical(0.5, {"color": MUTED, "width": 1})],
+    }
     head = ["class", result.what[0], *(row.title for row in result.rows)]
     cells = [
         [name, number(result.classes[name]), *(_cell(_of(result, row, name)) for row in result.rows)] for name in names
     ]
     return join(
         [
-            tag("h3", title(result)),
-            figure(draw(alt, lambda: _bars(result, drawn)), caption),
+            chart(alt, _markers(result, drawn), layout, caption, 90 + 24 * len(drawn)),
             tag("details", tag("summary", "Show as a table"), table(head, cells)),
         ]
     )
 
 
-def _bars(result: Result, names: list[str]) -> Figure:
-    """Draw the first row as bars that start at chance, and the other rows as markers."""
-    first, *others = result.rows
-    top = 30 + 20 * ((len(result.rows) + 2) // 3)
-    page = blank(900, 46 + top + 26 * len(names))
-    plot = axes(page, left=200, right=24, top=top)
-    places = np.arange(len(names))
-    values = np.array([_numbers(_of(result, first, name)) for name in names])
-    handles: list = [plot.barh(places, values[:, 0] - 0.5, left=0.5, height=0.62, color=SERIES[0])]
-    plot.hlines(places, values[:, 1], values[:, 2], color=INK, linewidth=1.2)
-    for order, row in enumerate(others):
-        means = [_numbers(_of(result, row, name))[0] for name in names]
-        marker, colour = MARKERS[1 + order % 7], SERIES[1 + order % 7]
-        handles += plot.plot(
-            means, places, marker=marker, color=colour, markersize=7, markeredgecolor=SURFACE, linestyle="none"
-        )
-    plot.axvline(0.5, color=MUTED, linewidth=1)
-    _name_rows(plot, [_short(name, 30) for name in names])
-    plot.set_xlabel("AUROC; chance is 0.5")
-    labels = [_short(row.title, 42) for row in result.rows]
-    page.legend(handles, labels, loc="upper left", bbox_to_anchor=(0, 1), ncols=3, labelcolor=INK, columnspacing=1.4)
-    return page
+def _markers(result: Result, names: Sequence[str]) -> list[Trace]:
+    """One marker per class for every row, the first row on top and with its intervals."""
+    data: list[Trace] = []
+    for place, row in enumerate(result.rows):
+        values = [_of(result, row, name) for name in names]
+        means, lows, highs = np.array([_numbers(value) for value in values]).T
+        one: Trace = {
+            "name": row.title, "x": means.tolist(), "y": list(range(len(names))), "mode": "markers",
+            "marker": marker(place, 8 if place else 11), "hovertemplate": "%{text}<extra></extra>",
+            "text": [
+                f"{name} ({number(result.classes[name])}), {row.title}: {text(value)}"
+                for name, value in zip(names, values, strict=True)
+            ],
+        }  # fmt: skip
+        if not place and np.isfinite(highs).any():
+            spread = {"array": (highs - means).tolist(), "arrayminus": (means - lows).tolist()}
+            one["error_x"] = {
+                "type": "data",
+                "symmetric": False,
+                "color": SERIES[0],
+                "thickness": 2,
+                "width": 0,
+                **spread,
+            }
+        data.append(one)
+    return data
 
 
 def _of(result: Result, row: Row, name: str) -> Estimate:
@@ -159,14 +173,3 @@ def _numbers(value: Estimate) -> tuple[float, float, float]:
     """Mean, low and high; NaN for what is missing."""
     mean, low, high = (float("nan") if x is None else x for x in (value.mean, value.low, value.high))
     return mean, low, high
-
-
-def _name_rows(plot: Axes, names: list[str]) -> None:
-    """Label the whole numbers of the vertical axis with `names`, the first at the top."""
-    plot.set_yticks(range(len(names)), names, color=INK)
-    plot.set_ylim(len(names) - 0.4, -0.6)
-    plot.grid(axis="y", visible=False)
-
-
-def _short(name: str, letters: int) -> str:
-    return name if len(name) <= letters else f"{name[: letters - 1]}…"

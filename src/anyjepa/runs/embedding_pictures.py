@@ -12,13 +12,15 @@ from anyjepa.data.labels import LabelTable, join
 from anyjepa.data.modalities import modality_of
 from anyjepa.data.samples import SelectedSamples
 from anyjepa.evaluation.features import mean_features
+from anyjepa.evaluation.nearest import nearest
 from anyjepa.evaluation.windows import Windows
 from anyjepa.nn.attended import attended
 from anyjepa.nn.vit import ViT
 from anyjepa.randomness import generator
 from anyjepa.runs.folder import Run
 from anyjepa.runs.model import Model
-from anyjepa.runs.thumbnails import thumbnails
+from anyjepa.runs.sample_pictures import pictures
+from anyjepa.runs.thumbnails import at_places, thumbnails
 from anyjepa.writing import replacing
 
 MOST = 2000  # largest number of embedded records
@@ -36,18 +38,22 @@ def keep_embedding(run: Run, model: Model, samples: Dataset, table: LabelTable, 
     names, values = np.array([*joined.table.classes, "none"]), joined.table.values[some]
     labels = names[np.where(values.any(1), values.argmax(1), len(names) - 1)]
     split = np.array(joined.table.split)[some] if joined.table.split else np.full(len(some), "all")
-    with replacing(run.artifacts / "embedding.npz") as file:
-        np.savez_compressed(file, features=features, labels=labels, split=split)
     kind = modality_of(model.preprocessing).drawing
     trained = np.flatnonzero(split == "train") if joined.table.split else np.arange(len(some))
     tested = np.flatnonzero(split == "test") if joined.table.split else np.arange(len(some))
+    arrays: dict[str, Any] = {"features": features, "labels": labels, "split": split}
+    arrays["ids"] = np.array([samples.ids[row] for row in rows])
+    if kind is not None and len(tested):
+        arrays |= pictures(kind, samples, rows, tested, model.preprocessing)
+    with replacing(run.artifacts / "embedding.npz") as file:
+        np.savez_compressed(file, **arrays)
     if kind not in ("images", "video", "series") or not len(tested) or len(trained) <= NEIGHBOURS:
         return
     chosen = generator(0, "pictures", 0).choice(tested, min(QUERIES, len(tested)), replace=False)
-    near, similarity = nearest(features, chosen, trained)
+    near, similarity = nearest(features, chosen, trained, NEIGHBOURS)
     shown = np.column_stack([chosen, near])  # (Q, 1 + K)
     drawn = _drawn(kind, [samples[i] for i in rows[shown].flat], model.preprocessing)
-    arrays: dict[str, Any] = {
+    arrays = {
         "kind": kind,
         "records": drawn.reshape(*shown.shape, *drawn.shape[1:]),
         "labels": labels[shown],
@@ -62,24 +68,10 @@ def keep_embedding(run: Run, model: Model, samples: Dataset, table: LabelTable, 
         np.savez_compressed(file, **arrays)
 
 
-def nearest(features: np.ndarray, queries: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows (Q, K) of the most similar features in descending order, and their cosines (Q, K), without the query itself.
-
-    features: (N, D), standardised by the rows `among` before they are compared.
-    """
-    reference = features[among].astype(np.float64)
-    z = (features - reference.mean(0)) / np.maximum(reference.std(0), 1e-12)
-    z /= np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
-    cosine = z[queries] @ z[among].T
-    cosine[queries[:, None] == among] = -np.inf
-    best = np.argsort(-cosine, axis=1, kind="stable")[:, :NEIGHBOURS]
-    return among[best], np.take_along_axis(cosine, best, axis=1)
-
-
 def _drawn(kind: str, records: list[np.ndarray], preprocessing: Any) -> np.ndarray:
     """Pictures (n, h, w, C) uint8 of images and videos, or standardised series (n, C, points)."""
     if kind == "series":
-        return np.stack([_points(record) for record in records])
+        return np.stack([at_places(record, POINTS) for record in records])
     return thumbnails(np.stack([_still(record) if kind == "video" else record for record in records]), preprocessing)
 
 
@@ -87,9 +79,3 @@ def _still(video: np.ndarray) -> np.ndarray:
     """Middle frame (C, H, W) of a video (C, T, H, W); if it is grey, first, middle and last frame as colours."""
     last = video.shape[1] - 1
     return video[0, [0, last // 2, last]] if len(video) == 1 else video[:, last // 2]
-
-
-def _points(series: np.ndarray) -> np.ndarray:
-    """(C, T) at `POINTS` places, (C, POINTS) float32."""
-    places = np.linspace(0, series.shape[1] - 1, POINTS)
-    return np.stack([np.interp(places, np.arange(len(values)), values) for values in series]).astype(np.float32)

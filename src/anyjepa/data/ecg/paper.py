@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -45,25 +45,51 @@ def draw_ecg(
     signal, leads = np.asarray(signal, float), list(leads)
     if signal.ndim != 2 or len(signal) != len(leads):
         raise InputError(f"draw_ecg: there are {len(leads)} leads, but the signal has shape {signal.shape}")
-    rows = _rows(layout, leads, rhythm)
-    absent = [lead for row in rows for lead in row if lead not in leads]
-    if absent:
-        raise InputError(f"draw_ecg: layout '{layout}' shows lead '{absent[0]}'{did_you_mean(absent[0], leads)}")
-    width, height = _whole_squares(MARGIN_MM + duration_s * SPEED_MM_S + 5), _whole_squares(len(rows) * row_mm + 10)
+    paper, (width, height) = cells(leads, layout, rhythm, duration_s, row_mm)
     figure = Figure(figsize=(width / 25.4, height / 25.4))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, width), ylim=(0, height), aspect="equal")
     axes.axis("off")
     _grid(axes, width, height)
-    for number, row in enumerate(rows):
-        baseline = height - 5 - row_mm * (number + 0.5)
-        _calibration(axes, baseline)
-        for cell, lead in enumerate(row):
-            _trace(axes, signal[leads.index(lead)], fs, cell, duration_s / len(row), baseline, lead)
+    for cell in paper:
+        _trace(axes, signal[leads.index(cell.lead)], fs, cell)
     note = f"{SPEED_MM_S:g} mm/s   {GAIN_MM_MV:g} mm/mV   {fs:g} Hz"
     axes.text(width - 3, 1.5, note, ha="right", va="bottom", fontsize=7, color=_INK)
     axes.text(3, height - 1.5, printable(title), ha="left", va="top", fontsize=9, color=_INK, parse_math=False)
     return figure
+
+
+class Cell(NamedTuple):
+    """A lead's place on the paper. x: its left end, mm. baseline: height of 0 mV above the lower edge, mm."""
+
+    lead: str
+    x: float
+    baseline: float
+    start_s: float
+    end_s: float
+
+
+def cells(
+    leads: Sequence[str], layout: Layout, rhythm: str | None, duration_s: float, row_mm: float
+) -> tuple[list[Cell], tuple[float, float]]:
+    """Where each lead is drawn, and the width and height of the paper in mm. Raises InputError for a missing lead."""
+    rows = _rows(layout, list(leads), rhythm)
+    absent = [lead for row in rows for lead in row if lead not in leads]
+    if absent:
+        raise InputError(f"draw_ecg: layout '{layout}' shows lead '{absent[0]}'{did_you_mean(absent[0], leads)}")
+    size = _whole_squares(MARGIN_MM + duration_s * SPEED_MM_S + 5), _whole_squares(len(rows) * row_mm + 10)
+    places = []
+    for number, row in enumerate(rows):
+        part_s, baseline = duration_s / len(row), size[1] - 5 - row_mm * (number + 0.5)
+        for column, lead in enumerate(row):
+            start = column * part_s
+            places.append(Cell(lead, MARGIN_MM + start * SPEED_MM_S, baseline, start, start + part_s))
+    return places, size
+
+
+def usual_layout(leads: Sequence[str]) -> Layout:
+    """The standard printout of twelve leads, else whole rows."""
+    return "3x4" if set(LEADS) <= set(leads) else "rows"
 
 
 def _rows(layout: Layout, leads: list[str], rhythm: str | None) -> Sequence[Sequence[str]]:
@@ -75,7 +101,7 @@ def _rows(layout: Layout, leads: list[str], rhythm: str | None) -> Sequence[Sequ
 
 
 def _whole_squares(mm: float) -> float:
-    return 5 * np.ceil(mm / 5)
+    return float(5 * np.ceil(mm / 5))
 
 
 def _grid(axes: Axes, width: float, height: float) -> None:
@@ -90,14 +116,14 @@ def _calibration(axes: Axes, baseline: float) -> None:
     axes.plot(x, baseline + GAIN_MM_MV * up, color=_INK, linewidth=0.7)
 
 
-def _trace(
-    axes: Axes, values: np.ndarray, fs: float, cell: int, seconds: float, baseline: float, lead: str
-) -> None:  # values (T,) mV
-    first, last = round(cell * seconds * fs), round((cell + 1) * seconds * fs)
+def _trace(axes: Axes, values: np.ndarray, fs: float, cell: Cell) -> None:  # values (T,) mV
+    first, last = round(cell.start_s * fs), round(cell.end_s * fs)
     part = values[first : last + 1]
     x = MARGIN_MM + (first + np.arange(len(part))) / fs * SPEED_MM_S
-    axes.plot(x, baseline + GAIN_MM_MV * part, color=_INK, linewidth=0.7)
-    left = MARGIN_MM + cell * seconds * SPEED_MM_S
-    if cell:
-        axes.plot([left, left], [baseline - 6, baseline - 3], color=_INK, linewidth=0.7)
-    axes.text(left + 1, baseline + 9, printable(lead), fontsize=8, color=_INK, weight="bold", parse_math=False)
+    axes.plot(x, cell.baseline + GAIN_MM_MV * part, color=_INK, linewidth=0.7)
+    if cell.start_s:
+        axes.plot([cell.x, cell.x], [cell.baseline - 6, cell.baseline - 3], color=_INK, linewidth=0.7)
+    else:
+        _calibration(axes, cell.baseline)
+    name = printable(cell.lead)
+    axes.text(cell.x + 1, cell.baseline + 9, name, fontsize=8, color=_INK, weight="bold", parse_math=False)
