@@ -19,6 +19,7 @@ from anyjepa.evaluation import study
 from anyjepa.evaluation.attentive import AttentiveProbe
 from anyjepa.evaluation.finetune import Finetune
 from anyjepa.evaluation.fitting import FitConfig
+from anyjepa.evaluation.probes import LinearProbe
 from anyjepa.evaluation.protocol import Candidate, EvaluationConfig, evaluate
 from anyjepa.evaluation.result import Result, render
 from anyjepa.evaluation.splits import Fixed, Folds, Holdout
@@ -236,18 +237,40 @@ def test_pretraining_is_compared_with_every_test_part(encoder, samples, labels):
 
 def test_features_are_computed_once(encoder, samples, labels, tmp_path, monkeypatch):
     calls = []
-    compute = study.mean_features
+    compute = study.summary_features
 
     def counted(*arguments):
         calls.append(1)
         return compute(*arguments)
 
-    monkeypatch.setattr(study, "mean_features", counted)
+    monkeypatch.setattr(study, "summary_features", counted)
     first = evaluate({"pretrained": Candidate(encoder)}, samples, labels, EvaluationConfig(**FAST), cache=tmp_path)
     assert len(calls) == 1 + 2  # the encoder, and a random one a seed
     second = evaluate({"pretrained": Candidate(encoder)}, samples, labels, EvaluationConfig(**FAST), cache=tmp_path)
     assert len(calls) == 3
     assert first == second
+
+
+def test_dynamics_know_the_rhythm_that_the_mean_forgets(encoder):
+    """Classes are the time from beat to beat, three or four tokens; the phase is random, the number of beats equal."""
+    rng = np.random.default_rng(0)
+    signals = [0.1 * rng.normal(size=(2, 240)).astype(np.float32) for _ in range(RECORDS)]
+    for number, signal in enumerate(signals):
+        beats = rng.integers(60) + 5 * (3 + number % 2) * np.arange(9)
+        signal[:, beats] += 5
+    rhythms = ArraySamples(tuple(f"r{i}" for i in range(RECORDS)), signals)
+    values = np.arange(RECORDS)[:, None] % 2
+    labels = LabelTable(rhythms.ids, ("slow",), values, rhythms.ids, exclusive=False)
+    scores = {}
+    for head in ("mean", "dynamics"):
+        config = EvaluationConfig(**FAST | {"windows": Windows(), "linear": LinearProbe(head=head)})  # type: ignore[arg-type]
+        result = evaluate({"pretrained": Candidate(encoder)}, rhythms, labels, config)
+        scores[head] = [row.metrics["macro_auroc"].mean for row in result.rows]
+    mean, random, *_ = scores["mean"]
+    assert max(mean, random) < 0.8
+    *networks, _, _, patches = scores["dynamics"]
+    assert names(result)[-1] == "raw patches (the same summary)"
+    assert min(*networks, patches) > 0.95
 
 
 def test_ids_and_classes_left_out_are_counted(encoder, samples, labels):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
-from anyjepa.nn.pooling import AttentiveBlock, AttentivePool, HeadConfig, TokenHead
+from anyjepa.nn.pooling import AttentiveBlock, AttentivePool, HeadConfig, TokenHead, summarise
 
 
 def head(kind: str, bias: bool = False) -> TokenHead:
@@ -16,6 +17,22 @@ def head(kind: str, bias: bool = False) -> TokenHead:
 def test_mean_of_patches() -> None:
     prefix, patches, model = torch.randn(2, 1, 8), torch.randn(2, 5, 8), head("mean")
     torch.testing.assert_close(model(prefix, patches), patches.mean(1) @ model.read.weight.T)
+
+
+@pytest.mark.parametrize("length", [1, 6, 20])
+def test_mean_and_autocorrelation_by_hand(length: int) -> None:
+    patches, model = torch.randn(2, length, 8, dtype=torch.float64), head("dynamics")
+    expected = np.zeros((2, 6, 8))
+    for b, x in enumerate(patches.numpy()):
+        expected[b, 0] = x.mean(0)
+        for place, lag in enumerate((1, 2, 4, 8, 16)):
+            for d in range(8):
+                z = x[:, d] - x[:, d].mean()
+                products = [z[t] * z[t + lag] for t in range(length - lag)]
+                expected[b, 1 + place, d] = sum(products) / (sum(z**2) + 1e-6 * length)
+    summary = summarise(patches, "dynamics")
+    np.testing.assert_allclose(summary.numpy(), expected.reshape(2, 48), atol=1e-12)
+    torch.testing.assert_close(model(torch.empty(2, 0, 8), patches.float()), summary.float() @ model.read.weight.T)
 
 
 def test_first_prefix_token() -> None:

@@ -52,6 +52,7 @@ def raw(records) -> list[np.ndarray]:
 
 SETTINGS = {
     "linear": {},
+    "linear of dynamics": {"linear": {"head": "dynamics"}},
     "attentive": {"attentive": {"fit": FIT}},
     "ecg-linear": {"attentive": {"fit": FIT}},
     "vjepa-attentive": {"attentive": {"fit": {**FIT, "epochs": None}}},
@@ -67,7 +68,7 @@ def test_it_gives_the_scores_of_the_evaluation(tiny_run, labels, records, tmp_pa
     result = anyjepa.evaluate(
         tiny_run,
         labels=labels,
-        protocol=protocol,
+        protocol=protocol.partition(" ")[0],
         settings={"bootstrap": 0, "min_count": 0, **SETTINGS[protocol]},
         name="kept",
         save_classifier=tmp_path / "classifier",

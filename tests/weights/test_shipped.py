@@ -77,3 +77,18 @@ def test_the_ecg_encoder_is_as_good_on_ludb_as_its_card_says(test_data):
     card = (shipped_folder("ecg-sim-xs") / "README.md").read_text()
     section = card[card.index("single tokens, labels of 5") :]
     assert np.mean(areas) == pytest.approx(float(re.search(r"\(teacher\) \| (0\.\d{3})", section)[1]), abs=0.002)
+
+
+@pytest.mark.realdata
+def test_its_dynamics_recognise_the_rhythms_of_ludb(test_data):
+    result = anyjepa.evaluate(
+        "ecg-sim-xs",
+        test_data / "ludb",
+        task="rhythm",
+        unit="uV",
+        seeds=1,
+        settings={"linear": {"head": "dynamics", "balanced": True}, "bootstrap": 0},
+    )
+    pretrained, random, *_ = (row.metrics["macro_auroc"].mean for row in result.rows)
+    assert pretrained > 0.88  # the card: 0.917 over three seeds
+    assert random < pretrained - 0.1

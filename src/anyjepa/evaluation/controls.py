@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 import numpy as np
@@ -9,8 +10,11 @@ import torch
 from torch import nn
 
 from anyjepa.data.samples import Samples
+from anyjepa.evaluation.windows import Windows, cut
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.encoders import AnyEncoderConfig
+from anyjepa.nn.pooling import Summary, summarise
+from anyjepa.nn.tokens import patchify
 from anyjepa.randomness import torch_seed
 
 
@@ -43,3 +47,15 @@ def raw_features(samples: Samples, dimensions: int) -> dict[str, np.ndarray]:
         f"raw input ({drawn} bin means)": np.stack(means),
         f"raw statistics (mean, std, min, max of {channels})": np.stack(statistics),
     }
+
+
+def patch_features(samples: Samples, windows: Windows, patch: Sequence[int], summary: Summary) -> np.ndarray:
+    """`summarise` of the raw patches of each window, then the mean over the windows of each record, (N, F) float32.
+
+    patch: samples per patch along each axis. Absent channels are zero.
+    """
+    vectors = []
+    for place in range(len(samples)):
+        x = np.stack([np.nan_to_num(window) for window, _ in cut(samples, place, windows, patch[0])])
+        vectors.append(summarise(patchify(torch.as_tensor(x).double(), patch), summary).mean(0))
+    return torch.stack(vectors).float().numpy()

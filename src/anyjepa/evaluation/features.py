@@ -15,6 +15,7 @@ from anyjepa.errors import InputError
 from anyjepa.evaluation.finite import check_finite
 from anyjepa.evaluation.windows import Windows, cut
 from anyjepa.nn.encoder import Encoder
+from anyjepa.nn.pooling import WIDTHS, Summary, summarise
 
 
 @dataclass(frozen=True)
@@ -26,15 +27,20 @@ class Tokens:
     record: np.ndarray  # (W,) index of the record of each window
 
 
-@torch.inference_mode()
 def mean_features(encoder: Encoder, samples: Samples, windows: Windows) -> np.ndarray:
     """Mean over the patch tokens of each window, then over the windows of each record, (N, D) float32.
 
     Records may differ in length.
     """
-    total, count = np.zeros((len(samples), encoder.dim)), np.zeros((len(samples), 1))
+    return summary_features(encoder, samples, windows, "mean")
+
+
+@torch.inference_mode()
+def summary_features(encoder: Encoder, samples: Samples, windows: Windows, summary: Summary) -> np.ndarray:
+    """`summarise` of the patch tokens of each window, then the mean over the windows of each record, (N, F) float32."""
+    total, count = np.zeros((len(samples), encoder.dim * WIDTHS[summary])), np.zeros((len(samples), 1))
     for records, _, _, patches in encoded(encoder, samples, windows):
-        np.add.at(total, records, patches.double().mean(1).cpu().numpy())
+        np.add.at(total, records, summarise(patches.double(), summary).cpu().numpy())
         np.add.at(count, records, 1)
     return (total / count).astype(np.float32)
 

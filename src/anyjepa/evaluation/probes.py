@@ -14,7 +14,7 @@ from anyjepa.evaluation.logistic import fit_logistic, probabilities
 from anyjepa.evaluation.metrics import auroc, macro
 from anyjepa.evaluation.splits import Split
 from anyjepa.nn.encoder import Encoder
-from anyjepa.nn.pooling import Head, HeadConfig, TokenHead
+from anyjepa.nn.pooling import WIDTHS, Head, HeadConfig, Summary, TokenHead
 
 
 class LinearProbe(Config):
@@ -24,6 +24,11 @@ class LinearProbe(Config):
         default=(1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0),
         min_length=1,
         description="inverse L2 penalties (scikit-learn's C), of which the validation part chooses one",
+    )
+    head: Summary = Field(
+        default="mean",
+        description="what it reads: the mean of a record's patch tokens, or also their autocorrelation in time, which "
+        "knows of rhythms",
     )
     balanced: bool = Field(
         default=False, description="weigh classes (or positives and negatives) as if equally frequent"
@@ -58,8 +63,18 @@ class Probed(NamedTuple):
     measured: Mapping[str, Mapping[str, float]] = {}
 
 
-def linear_probe(x: np.ndarray, values: np.ndarray, split: Split, exclusive: bool, config: LinearProbe) -> Probed:
-    """Class probabilities of the test part. x: features (N, D). values: labels (N, C)."""
+def linear_probe(
+    x: np.ndarray,
+    values: np.ndarray,
+    split: Split,
+    exclusive: bool,
+    config: LinearProbe,
+    summary: Summary = "mean",
+) -> Probed:
+    """Class probabilities of the test part. x: features (N, F). values: labels (N, C).
+
+    summary: what the features are of an encoder's tokens, for the head.
+    """
     z, scale = standardised(x, split.train)
     train, truth = z[split.train], values[split.train]
     fits: dict[float, np.ndarray] = {}
@@ -78,15 +93,16 @@ def linear_probe(x: np.ndarray, values: np.ndarray, split: Split, exclusive: boo
         both = np.concatenate([split.train, split.validation])
         weights = fit_logistic(z[both], values[both], chosen, exclusive, config.balanced, weights)
     scores = probabilities(z[split.test], weights, exclusive)
-    return Probed(scores, validation, {"strength": chosen}, _as_head(weights, *scale), spread=spread(x, split.train))
+    head = _as_head(summary, weights, *scale)
+    return Probed(scores, validation, {"strength": chosen}, head, spread=spread(x, split.train))
 
 
-def _as_head(weights: np.ndarray, mean: np.ndarray, std: np.ndarray) -> Head:
-    """Convert a probe (D + 1, C) of standardised features to a linear head on the mean of patch tokens."""
+def _as_head(summary: Summary, weights: np.ndarray, mean: np.ndarray, std: np.ndarray) -> Head:
+    """Convert a probe (F + 1, C) of standardised features to a linear head on patch tokens."""
     linear = (weights[:-1] / std[:, None]).T  # (C, D)
     tensors = {"read.weight": linear, "read.bias": weights[-1] - linear @ mean}
     with torch.device("meta"):  # skips the initialisation
-        head = TokenHead(HeadConfig(kind="mean", bias=True), linear.shape[1], 1, len(linear))
+        head = TokenHead(HeadConfig(kind=summary, bias=True), linear.shape[1] // WIDTHS[summary], 1, len(linear))
     head.load_state_dict({name: torch.as_tensor(x, dtype=torch.float32) for name, x in tensors.items()}, assign=True)
     return head.eval()
 

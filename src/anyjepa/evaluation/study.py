@@ -16,20 +16,20 @@ from anyjepa.evaluation.cache import FeatureCache, cache_key
 from anyjepa.evaluation.calibration import reliability
 from anyjepa.evaluation.config import EvaluationConfig
 from anyjepa.evaluation.conformal import true_scores
-from anyjepa.evaluation.controls import random_encoder, raw_features
+from anyjepa.evaluation.controls import patch_features, random_encoder, raw_features
 from anyjepa.evaluation.decisions import UNCHOSEN, best_thresholds, decide
-from anyjepa.evaluation.features import Tokens, mean_features, token_features
+from anyjepa.evaluation.features import Tokens, mean_features, summary_features, token_features
 from anyjepa.evaluation.finetune import Finetune, finetune
 from anyjepa.evaluation.intervals import Estimate, Resampled, bootstrap, estimate, percentiles
 from anyjepa.evaluation.metrics import Scored
 from anyjepa.evaluation.novelty import distances, fit_whitening
 from anyjepa.evaluation.overlap import Exposure
-from anyjepa.evaluation.probes import Probed, knn_probe, linear_probe
+from anyjepa.evaluation.probes import Probed, knn_probe, linear_probe, spread
 from anyjepa.evaluation.result import Repeat, Row
 from anyjepa.evaluation.splits import Fixed, Folds, Split, check_leakage, low_shot, splits, warn_of_few
 from anyjepa.evaluation.windows import Windows
 from anyjepa.nn.encoder import Encoder
-from anyjepa.nn.pooling import Head
+from anyjepa.nn.pooling import Head, Summary
 from anyjepa.randomness import generator
 from anyjepa.weights.calibration import Calibration
 from anyjepa.weights.model import NOTHING, TrainingRecords
@@ -117,7 +117,7 @@ class Study:
         protocol = self.config.protocol
         network = self.network(candidates)
         scratch = {"from scratch (same network, labels only)": self._random(network, self.train)}
-        raw = self._raw()
+        raw = self._raw(network)
         if protocol == "supervised":
             return named(scratch, False) | named(raw, True)
         probe = self.train if protocol == "finetune" else self.probe
@@ -150,9 +150,10 @@ class Study:
         return attentive_probe(encoder, tokens, values, split, exclusive, config)
 
     def linear(self, encoder: Encoder, split: Split) -> Probed:
-        """Train a linear probe on the mean of the frozen encoder's tokens."""
-        x = self._cached("mean", encoder, lambda: {"x": mean_features(encoder, *self._inputs)})["x"]
-        return self._probe_vectors(x, split)
+        """Train a linear probe, or nearest neighbours, on a summary of the frozen encoder's tokens."""
+        of = self._summary
+        x = self._cached(of, encoder, lambda: {"x": summary_features(encoder, *self._inputs, of)})["x"]
+        return self._probe_vectors(x, split, of)._replace(spread=spread(x[:, : encoder.dim], split.train))
 
     def train(self, encoder: Encoder, split: Split) -> Probed:
         """Train the whole network. Training from scratch has the settings of fine-tuning."""
@@ -262,6 +263,10 @@ class Study:
         return {label: _finite(value) for label, value in zip(self.table.classes, values.tolist(), strict=True)}
 
     @property
+    def _summary(self) -> Summary:
+        return "mean" if self.config.protocol == "knn" else self.config.linear.head
+
+    @property
     def _inputs(self) -> tuple[Samples, Windows]:
         return self.samples, self.config.windows
 
@@ -279,20 +284,27 @@ class Study:
 
         return evaluate
 
-    def _raw(self) -> dict[str, Evaluator]:
-        """Evaluators of the raw input. A linear probe is used if the protocol needs tokens or a network."""
+    def _raw(self, network: Encoder) -> dict[str, Evaluator]:
+        """Evaluators of the raw input. A linear probe is used if the protocol needs tokens or a network.
+
+        If it reads more than the mean of the network's tokens, it reads as much of patches in one more row.
+        """
         suffix = "" if self.config.protocol in ("linear", "knn") else ", linear probe"
 
         def evaluator(x: np.ndarray) -> Evaluator:
             return lambda split: Outcome(self._probe_vectors(x, split), "none", NOTHING)
 
         features = raw_features(self.samples, self.config.raw_dimensions)
+        if self._summary != "mean":
+            features["raw patches (the same summary)"] = patch_features(
+                *self._inputs, network.config.patch, self._summary
+            )
         return {name + suffix: evaluator(x) for name, x in features.items()}
 
-    def _probe_vectors(self, x: np.ndarray, split: Split) -> Probed:
+    def _probe_vectors(self, x: np.ndarray, split: Split, summary: Summary = "mean") -> Probed:
         if self.config.protocol == "knn":
             return knn_probe(x, self.table.values, split, self.config.knn)
-        return linear_probe(x, self.table.values, split, self.table.exclusive, self.config.linear)
+        return linear_probe(x, self.table.values, split, self.table.exclusive, self.config.linear, summary)
 
     def _cached(
         self, kind: str, encoder: Encoder, compute: Callable[[], dict[str, np.ndarray]]

@@ -1,4 +1,4 @@
-"""From tokens to one vector or to class logits: mean, last, register and attentive heads."""
+"""From tokens to one vector or to class logits: mean, dynamics, last, register and attentive heads."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from anyjepa.nn.transformer import MLP, BlockConfig
 from anyjepa.parts import Kinds, Part
 
 ATTENTIVE = ("attentive", "attentive-block")
+Summary = Literal["mean", "dynamics"]
+LAGS = (1, 2, 4, 8, 16)  # in tokens
+WIDTHS: dict[Summary, int] = {"mean": 1, "dynamics": 1 + len(LAGS)}  # features per dimension
 
 
 class ClassifierHead(Part):
@@ -45,10 +48,11 @@ class Head(nn.Module, ABC):
 class HeadConfig(ClassifierHead):
     """How a classifier reads an encoder's tokens."""
 
-    kind: Literal["mean", "last", "register", "attentive", "attentive-block"] = Field(
+    kind: Literal["mean", "dynamics", "last", "register", "attentive", "attentive-block"] = Field(
         default="mean",
-        description="mean: of patch tokens; last: the last patch token, of a causal encoder; register: the first "
-        "prefix token; attentive: a learned query attends to all tokens (ECG-JEPA); attentive-block: also an MLP "
+        description="mean: of patch tokens; dynamics: their mean and, per dimension, their autocorrelation at lags of "
+        "1, 2, 4, 8 and 16 tokens; last: the last patch token, of a causal encoder; register: the first prefix token; "
+        "attentive: a learned query attends to all tokens (ECG-JEPA); attentive-block: also an MLP "
         "(V-JEPA)",
     )
     bias: bool = Field(default=False, description="biases of the output (and of attention's q, k, v, and the MLP)")
@@ -121,6 +125,20 @@ def _query(query: Tensor, kv: Tensor, heads: int, valid: Tensor | None) -> Tenso
     return attend(q, k, v, valid, False, 0.0).flatten(1)
 
 
+def summarise(tokens: Tensor, summary: Summary) -> Tensor:
+    """tokens: (..., N, D) in the order of time -> one vector, (..., D) or with autocorrelations (..., 6 D).
+
+    The mean forgets when things happened; the autocorrelation knows after how many tokens they come again, however
+    strong they are. It is the biased estimate (Box & Jenkins 1970), which is zero at lags of N and more.
+    """
+    mean = tokens.mean(-2)
+    if summary == "mean":
+        return mean
+    z = tokens - mean.unsqueeze(-2)
+    energy = z.square().sum(-2) + 1e-6 * tokens.shape[-2]
+    return torch.cat([mean, *((z[..., lag:, :] * z[..., :-lag, :]).sum(-2) / energy for lag in LAGS)], -1)
+
+
 class Standardise(nn.Module):
     """Scales tokens to mean 0 and standard deviation 1 over the training tokens, (D,) each; initially the identity."""
 
@@ -144,12 +162,13 @@ class TokenHead(Head):
     def __init__(self, config: HeadConfig, dim: int, heads: int, outputs: int):
         super().__init__()
         self.config = config
+        width = dim * (WIDTHS["dynamics"] if config.kind == "dynamics" else 1)
         if config.kind in ATTENTIVE:
             pool = AttentivePool if config.kind == "attentive" else AttentiveBlock
             self.read = pool(dim, heads, outputs, config.bias)
         else:
-            self.read = nn.Linear(dim, outputs, bias=config.bias)
-        self.norm = None if config.norm is None else nn.LayerNorm(dim, config.norm)
+            self.read = nn.Linear(width, outputs, bias=config.bias)
+        self.norm = None if config.norm is None else nn.LayerNorm(width, config.norm)
         if config.standardise:
             self.prefix, self.patches = Standardise(dim), Standardise(dim)
         for name, parameter in self.named_parameters():
@@ -175,8 +194,8 @@ class TokenHead(Head):
             raise ValueError(
                 "a register head needs an encoder with a register or CLS token; choose 'mean' or 'attentive'"
             )
-        if self.config.kind == "mean":
-            vector = patches.mean(dim=1)
+        if self.config.kind in ("mean", "dynamics"):
+            vector = summarise(patches, self.config.kind)
         else:
             vector = patches[:, -1] if self.config.kind == "last" else prefix[:, 0]
         return self.read(vector if self.norm is None else self.norm(vector))
