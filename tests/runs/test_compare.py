@@ -76,3 +76,15 @@ def test_the_command_prints_a_table_or_json(cli: Cli, evaluated: tuple[Path, Pat
     assert "training.steps" in done.out
     assert "minus the first run" in done.out
     assert json.loads(cli("compare", *evaluated, "--json").out)["settings"] == {"training.steps": [4, 5]}
+
+
+def test_the_page_has_the_scores_the_settings_and_one_line_per_run(
+    cli: Cli, evaluated: tuple[Path, Path], tmp_path: Path
+) -> None:
+    assert cli("compare", *evaluated, "-o", tmp_path / "page.html").code == 0
+    page = (tmp_path / "page.html").read_text()
+    assert '<th scope="row">training.steps</th><td data-label="first"><span class="cell">4</span></td>' in page
+    assert "-0.100" in page
+    assert page.count('"name":"second"') == page.count('"name":"first"') == page.count('class="chart"') > 0
+    refused = cli("compare", *evaluated, "-o", tmp_path / "page.txt")
+    assert (refused.code, refused.err) == (2, f"anyjepa: {tmp_path / 'page.txt'}: a comparison is written as .html\n")

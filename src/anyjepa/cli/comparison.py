@@ -13,6 +13,9 @@ from anyjepa.cli.output import show, show_json
 
 def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders; the first one is the reference.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Also write an HTML page with curves.")
+    ] = None,
     as_json: JsonOption = False,
     imports: ImportOption = None,
 ) -> None:
@@ -20,4 +23,8 @@ def compare(
     from anyjepa.runs.compare import compare
 
     comparison = compare(runs)
+    if output is not None:
+        from anyjepa.report.comparison import write_comparison
+
+        write_comparison(comparison, output)
     show_json(comparison.plain()) if as_json else show(comparison)

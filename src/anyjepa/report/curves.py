@@ -125,9 +125,9 @@ def _chart(run: Contents, title: str, names: Sequence[str], panel: _Panel | None
 def _traces(name: str, step: np.ndarray, values: np.ndarray, place: int) -> list[Trace]:
     """The curve; if it is long and noisy, its running mean over the faint values."""
     if len(values) <= 8 * _WINDOW or re.fullmatch(_EXACT, name):
-        return [line(name, *_thin(step, values), place)]
-    faint = line(name, *_thin(step, values), place, opacity=0.3, showlegend=False, hoverinfo="skip", hovertemplate=None)
-    return [faint, line(name, *_thin(step, _running_mean(values)), place)]
+        return [line(name, *thin(step, values), place)]
+    faint = line(name, *thin(step, values), place, opacity=0.3, showlegend=False, hoverinfo="skip", hovertemplate=None)
+    return [faint, line(name, *thin(step, _running_mean(values)), place)]
 
 
 def _marks(run: Contents, panel: _Panel | None) -> dict[str, Any]:
@@ -173,7 +173,7 @@ def _running_mean(values: np.ndarray) -> np.ndarray:
     return np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0.5)
 
 
-def _thin(step: np.ndarray, values: np.ndarray) -> tuple[list[float], list[float]]:
+def thin(step: np.ndarray, values: np.ndarray) -> tuple[list[float], list[float]]:
     """Reduce a curve to about 2 * _POINTS points, as many as a panel can show."""
     every = max(1, len(step) // _POINTS)
     return step[::every].tolist(), values[::every].tolist()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 
 from anyjepa import __version__
@@ -11,9 +10,9 @@ from anyjepa.report.calibration import calibration
 from anyjepa.report.contents import Contents, read_contents
 from anyjepa.report.curves import collapse, training
 from anyjepa.report.details import details
+from anyjepa.report.document import Section, document
 from anyjepa.report.embedding import embedding_map
 from anyjepa.report.headline import headline
-from anyjepa.report.markup import Html, join, tag
 from anyjepa.report.masks import masks
 from anyjepa.report.neighbours import attention, neighbours
 from anyjepa.report.perturbation_results import perturbations
@@ -64,30 +63,10 @@ def write_report(run: str | Path) -> Path:
 
 def page(run: Contents) -> str:
     """The whole HTML document."""
-    style, script, plotly = map(_packaged, ("style.css", "page.js", "plotly-basic.min.js"))
     title, top = headline(run)
-    head = tag(
-        "head",
-        Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
-        tag("title", title),
-        tag("style", Html(style)),
-        tag("script", Html(plotly)),
-        tag("script", Html(script)),
-    )
     words = {"records": run.what[0]}
     sections = [
-        (key, name.format_map(words), section(run), intro.format_map(words)) for key, name, section, intro in _SECTIONS
+        Section(key, name.format_map(words), intro.format_map(words), section(run))
+        for key, name, section, intro in _SECTIONS
     ]
-    shown = [section for section in sections if section[2]]
-    links = tag("nav", *(tag("a", name, href=f"#{key}") for key, name, *_ in shown), aria_label="Sections")
-    body = [
-        tag("section", tag("h2", name), tag("p", intro, class_="intro"), content, id=key)
-        for key, name, content, intro in shown
-    ]
-    footer = tag("footer", f"Written by anyjepa {__version__} from {run.folder.resolve().name}.")
-    document = tag("html", head, tag("body", tag("header", top, links), tag("main", join(body)), footer), lang="en")
-    return f"<!doctype html>\n{document}\n"
-
-
-def _packaged(name: str) -> str:
-    return (files("anyjepa.report") / name).read_text(encoding="utf-8")
+    return document(title, top, sections, f"Written by anyjepa {__version__} from {run.folder.resolve().name}.")

@@ -1,0 +1,43 @@
+"""A self-contained HTML document of sections, with its styles and scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import NamedTuple
+
+from anyjepa.report.markup import Html, join, tag
+
+
+class Section(NamedTuple):
+    """A part of the document under a heading. key: what links to it use. intro: a sentence below the heading."""
+
+    key: str
+    title: str
+    intro: str
+    content: Html
+
+
+def document(title: str, top: Html, sections: Sequence[Section], footer: str) -> str:
+    """The document with the sections that have content, and links to them below `top`."""
+    style, script, plotly = map(_packaged, ("style.css", "page.js", "plotly-basic.min.js"))
+    head = tag(
+        "head",
+        Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
+        tag("title", title),
+        tag("style", Html(style)),
+        tag("script", Html(plotly)),
+        tag("script", Html(script)),
+    )
+    shown = [section for section in sections if section.content]
+    links = tag("nav", *(tag("a", one.title, href=f"#{one.key}") for one in shown), aria_label="Sections")
+    body = [
+        tag("section", tag("h2", one.title), tag("p", one.intro, class_="intro"), one.content, id=one.key)
+        for one in shown
+    ]
+    page = tag("body", tag("header", top, links), tag("main", join(body)), tag("footer", footer))
+    return f"<!doctype html>\n{tag('html', head, page, lang='en')}\n"
+
+
+def _packaged(name: str) -> str:
+    return (files("anyjepa.report") / name).read_text(encoding="utf-8")
