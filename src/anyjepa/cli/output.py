@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import Any, TextIO
 
 import typer
 
 from anyjepa.errors import printable
+
+EVERY_S = 10.0  # from one line of progress to the next
 
 
 @contextmanager
@@ -60,6 +63,27 @@ def show_written(output: Path, count: int, skipped: Mapping[str, str]) -> None:
     echo(f"{output}: {count} records" + (f", {len(skipped)} skipped" if skipped else ""))
     for reason in skipped.values():
         echo(f"skipped: {reason}", err=True)
+
+
+@contextmanager
+def shown_progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A function to report progress to: in place in a terminal, otherwise as a line every 10 s, on standard error."""
+    begin = last = monotonic()
+    first: int | None = None
+    with console(stderr=True).status(what) as status:
+
+        def report(done: int, count: int) -> None:
+            nonlocal last, first
+            first, now = done if first is None else first, monotonic()
+            speed = f", {(done - first) / (now - begin):.3g} per s" if done > first else ""
+            text = f"{what}: {done:,} of {count:,}{speed}"
+            if status.console.is_terminal:
+                status.update(text)
+            elif now - last >= EVERY_S and done < count:
+                last = now
+                echo(text, err=True)
+
+        yield report
 
 
 def echo(text: object, err: bool = False, nl: bool = True) -> None:

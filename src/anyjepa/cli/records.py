@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,7 +19,7 @@ from anyjepa.cli.options import (
     UnitOption,
     WeightsOption,
 )
-from anyjepa.cli.output import echo, show_written
+from anyjepa.cli.output import echo, show_written, shown_progress
 from anyjepa.errors import InputError
 
 _nepa_option = partial(typer.Option, rich_help_panel="NEPA models")
@@ -87,7 +87,11 @@ def predict(
         for option, value in (("--continued", continued), ("--draw", draw)):
             if value is not None:
                 raise InputError(f"predict: {option} needs --horizon")
-        show_written(output, *predict_files(model, paths, output, windows=windows, coverage=coverage, **how))
+        with shown_progress("classifying") as progress:
+            count, skipped = predict_files(
+                model, paths, output, windows=windows, coverage=coverage, progress=progress, **how
+            )
+        show_written(output, count, skipped)
         return
     for option, value in (("--windows", windows), ("--coverage", coverage)):
         if value is not None:
@@ -115,26 +119,36 @@ def embed(
     ] = None,
     batch: Annotated[int, typer.Option(min=1, metavar="N", help="Number of windows that are encoded together.")] = 64,
     device: DeviceOption = None,
+    precision: Annotated[
+        Literal["32", "bf16", "auto"],
+        typer.Option(help="Precision of the encoder; auto: bf16 if the hardware multiplies it fast."),
+    ] = "32",
     skip_errors: SkipErrorsOption = False,
     imports: ImportOption = None,
 ) -> None:
-    """Compute one embedding vector per record or per window, and write them with the record ids."""
+    """Compute one embedding vector per record or per window, and write them with the record ids.
+
+    An interrupted command resumes where it was, if it is started again.
+    """
     from anyjepa.runs.embed import embed_files
 
-    count, skipped = embed_files(
-        model,
-        paths,
-        output,
-        weights=weights,
-        skip_errors=skip_errors,
-        fs=fs,
-        leads=leads.split(",") if leads else None,
-        unit=unit,
-        window_s=window,
-        stride_s=stride,
-        batch=batch,
-        device=device,
-    )
+    with shown_progress("embedding") as progress:
+        count, skipped = embed_files(
+            model,
+            paths,
+            output,
+            weights=weights,
+            skip_errors=skip_errors,
+            fs=fs,
+            leads=leads.split(",") if leads else None,
+            unit=unit,
+            window_s=window,
+            stride_s=stride,
+            batch=batch,
+            device=device,
+            precision=precision,
+            progress=progress,
+        )
     show_written(output, count, skipped)
 
 

@@ -39,8 +39,7 @@ class ArraySamples:
 
 def lengths(samples: Samples) -> list[int]:
     """Samples of each record along the first axis. Records are read only if they may differ in length."""
-    whole = samples.samples if isinstance(samples, SelectedSamples) else samples
-    same = getattr(whole, "same_length", None)
+    same = getattr(samples, "same_length", None)
     if same is not None:
         return [same] * len(samples)
     return [samples[place].shape[1] for place in range(len(samples))]
@@ -52,6 +51,11 @@ class SelectedSamples:
     def __init__(self, samples: Samples, index: Sequence[int] | np.ndarray):
         self.samples, self.index = samples, [int(i) for i in index]
         self.ids = tuple(samples.ids[i] for i in self.index)
+
+    @property
+    def same_length(self) -> int | None:
+        """Samples of every record along the first axis, where it is known without reading them."""
+        return getattr(self.samples, "same_length", None)
 
     def __len__(self) -> int:
         return len(self.index)

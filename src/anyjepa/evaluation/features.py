@@ -46,11 +46,16 @@ def summary_features(encoder: Encoder, samples: Samples, windows: Windows, summa
 
 
 @torch.inference_mode()
-def window_features(encoder: Encoder, samples: Samples, windows: Windows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean over the patch tokens of each window (W, D) float32, with the index of its record and its first sample."""
+def window_features(
+    encoder: Encoder, samples: Samples, windows: Windows, some: range | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean over the patch tokens of each window (W, D) float32, with the index of its record and its first sample.
+
+    some: only these of all windows, which are counted through all records.
+    """
     parts = [
         (records, starts, patches.double().mean(1).float().cpu().numpy())
-        for records, starts, _, patches in encoded(encoder, samples, windows)
+        for records, starts, _, patches in encoded(encoder, samples, windows, some)
     ]
     records, starts, vectors = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     return records, starts, vectors
@@ -76,7 +81,7 @@ def token_features(encoder: Encoder, samples: Samples, windows: Windows) -> Toke
 
 
 def encoded(
-    encoder: Encoder, samples: Samples, windows: Windows
+    encoder: Encoder, samples: Samples, windows: Windows, some: range | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray, Tensor, Tensor]]:
     """Yield indices of records (B,), first samples of windows (B,), prefix (B, R, D) and patch tokens (B, N, D).
 
@@ -86,7 +91,7 @@ def encoded(
     was_training = encoder.training
     encoder.eval()
     try:
-        for batch in _batches(samples, windows, patch):
+        for batch in _batches(samples, windows, patch, some):
             inputs, places, starts = zip(*batch, strict=True)
             x = torch.as_tensor(np.stack(inputs), dtype=torch.float32).to(device)
             start = torch.tensor(starts, device=device) / patch if windows.absolute else None
@@ -100,12 +105,16 @@ def encoded(
         encoder.train(was_training)
 
 
-def _batches(samples: Samples, windows: Windows, patch: int) -> Iterator[list[tuple[np.ndarray, int, int]]]:
+def _batches(
+    samples: Samples, windows: Windows, patch: int, some: range | None
+) -> Iterator[list[tuple[np.ndarray, int, int]]]:
     """Lists of (window, index of its record, first sample). Whole records are sorted by length."""
     places = list(range(len(samples)))
     if windows.length is None:
         places.sort(key=lengths(samples).__getitem__)
     inputs = ((window, place, start) for place in places for window, start in cut(samples, place, windows, patch))
+    if some is not None:
+        inputs = islice(inputs, some.start, some.stop)
     for _, same in groupby(inputs, key=lambda item: item[0].shape):
         while batch := list(islice(same, windows.batch)):
             yield batch

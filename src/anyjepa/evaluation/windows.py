@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from anyjepa.config import Config
 from anyjepa.data.dataset import Dataset
-from anyjepa.data.samples import Samples
+from anyjepa.data.samples import Samples, lengths
 from anyjepa.errors import InputError
 
 
@@ -53,6 +53,10 @@ class Windows(Config):
         starts = list(range(0, last + 1, self.stride or max(1, self.length // 2)))
         return starts if self.tail == "drop" or starts[-1] == last else [*starts, last]
 
+    def count_in(self, samples: Samples) -> int:
+        """Number of windows of all records; a record that is too short counts as one, and raises an error when cut."""
+        return sum(len(self.starts(max(length, self.length or 0))) for length in lengths(samples))
+
 
 def cut(samples: Samples, place: int, windows: Windows, patch: int) -> list[tuple[np.ndarray, int]]:
     """Windows (C, length, ...) of a record and their first samples. Raises InputError if the record is too short.
@@ -70,4 +74,4 @@ def longer(samples: Samples, limit: int) -> np.ndarray:
     """Whether each record has more than `limit` samples along the first axis, (N,)."""
     if isinstance(samples, Dataset) and samples.longest <= limit:
         return np.zeros(len(samples), bool)  # no need to read them
-    return np.array([samples[i].shape[1] > limit for i in range(len(samples))], bool)
+    return np.array(lengths(samples)) > limit

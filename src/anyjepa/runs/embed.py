@@ -11,11 +11,15 @@ import numpy as np
 from anyjepa.data.dataset import Dataset, OnError
 from anyjepa.data.modalities import evaluation_data
 from anyjepa.data.records import as_paths
+from anyjepa.data.samples import SelectedSamples
 from anyjepa.errors import InputError
 from anyjepa.objectives.base import Weights
 from anyjepa.runs.folder import Run
 from anyjepa.runs.formulas import write_csv
 from anyjepa.runs.model import BATCH, Model, load
+from anyjepa.runs.parts import SIZE, Progress, forget, in_parts, key_of, write_parts
+from anyjepa.training.config import Precision
+from anyjepa.training.precision import autocast
 from anyjepa.writing import replacing
 
 if TYPE_CHECKING:
@@ -61,6 +65,8 @@ def embed_files(
     stride_s: float | None = None,
     batch: int = BATCH,
     device: str | None = None,
+    precision: Precision = "32",
+    progress: Progress = lambda done, count: None,
 ) -> tuple[int, dict[str, str]]:
     """Write one vector per record, or per window of `window_s` seconds.
 
@@ -68,7 +74,8 @@ def embed_files(
 
     .parquet and .csv: columns id, group (for ECGs: patient), z0, ... .npz: arrays id, group, embedding (N, D).
     Windows also have start_s, and begin every `stride_s` seconds, by default half a window. fs, leads, unit: for ECG
-    files that do not contain them. batch: windows that are encoded together. Raises InputError.
+    files that do not contain them. batch: windows that are encoded together. precision: 32, or bf16, which changes
+    vectors a little. Large outputs are computed in parts; an interrupted call resumes. Raises InputError.
     """
     if stride_s is not None and window_s is None:
         raise InputError("embed: --stride needs --window")
@@ -78,12 +85,24 @@ def embed_files(
     encoder = load(model, weights, device)
     samples = read_for(encoder, paths, skip_errors, fs, leads, unit)
     names = {"id": np.array(samples.ids), samples.group: np.array(samples.known_groups)}
-    if window_s is None:
-        _write(output, names, encoder.embed_samples(samples, batch))
-    else:
-        records, starts, vectors = encoder.embed_windows(samples, window_s, stride_s, batch)
-        rows = {name: column[records] for name, column in names.items()}
-        _write(output, rows | {"start_s": starts}, vectors)
+    windows = None if window_s is None else encoder.windows(window_s, stride_s, batch)
+
+    def compute(some: range) -> tuple[pd.DataFrame]:
+        with autocast(encoder.device, precision):
+            if windows is None:
+                rows = np.array(some)
+                vectors, more = encoder.embed_samples(SelectedSamples(samples, rows), batch), {}
+            else:
+                rows, starts, vectors = encoder.embed_windows(samples, windows, some)
+                more = {"start_s": starts}
+        return (_table({name: column[rows] for name, column in names.items()} | more, vectors),)
+
+    count = len(samples) if windows is None else windows.count_in(samples)
+    settings = {"batch": batch, "precision": precision, "windows": windows and windows.model_dump()}
+    key = {} if count <= SIZE else key_of(encoder, samples, settings)
+    parts = in_parts(output, key, count, compute, progress)
+    write_parts(output, (table for (table,) in parts), encoder.dim)
+    forget(output)
     return len(samples), samples.skipped
 
 
@@ -108,16 +127,11 @@ def read_for(
     return samples.without_short(model.encoder.config.patch[0], on_error)
 
 
-def _write(output: Path, names: dict[str, np.ndarray], vectors: np.ndarray) -> None:
+def _table(names: dict[str, np.ndarray], vectors: np.ndarray) -> pd.DataFrame:
     import pandas as pd
 
-    if output.suffix == ".npz":
-        arrays = {**names, "embedding": vectors}
-        with replacing(output) as new:
-            np.savez_compressed(new, **arrays)  # pyright: ignore[reportArgumentType]
-    else:
-        columns = pd.DataFrame(vectors, columns=[f"z{i}" for i in range(vectors.shape[1])])
-        write_table(output, pd.concat([pd.DataFrame(names), columns], axis=1))
+    columns = pd.DataFrame(vectors, columns=[f"z{i}" for i in range(vectors.shape[1])])
+    return pd.concat([pd.DataFrame(names), columns], axis=1)
 
 
 def write_table(output: Path, table: pd.DataFrame) -> None:

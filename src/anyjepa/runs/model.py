@@ -54,6 +54,11 @@ class Model:
         return f"Model('{self.loaded.folder}', {network}, {made.kind} of {inputs} -> {self.dim})"
 
     @property
+    def device(self) -> torch.device:
+        """Where the encoder computes."""
+        return next(self.encoder.parameters()).device
+
+    @property
     def dim(self) -> int:
         """Width of the embeddings."""
         return self.encoder.dim
@@ -125,12 +130,20 @@ class Model:
 
     @torch_defaults()
     def embed_windows(
-        self, samples: Samples, window_s: float, stride_s: float | None = None, batch: int = BATCH
+        self, samples: Samples, windows: Windows, some: range | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """One vector per window of prepared records: index of its record (W,), start in s (W,), and vectors (W, D).
 
+        windows: see `windows`. some: only these of all windows. Raises InputError for records shorter than a window.
+        """
+        records, starts, vectors = window_features(self.encoder, samples, windows, some)
+        return records, starts / self.preprocessing.rate, vectors
+
+    def windows(self, window_s: float, stride_s: float | None = None, batch: int = BATCH) -> Windows:
+        """Windows of some seconds. batch: windows that are encoded together.
+
         stride_s: from one start to the next, by default half a window; a last window ends with the record. Raises
-        InputError for records without time, for shorter records, and for a length that the encoder does not read.
+        InputError for records without time, and for a length that the encoder does not read.
         """
         fs, patch, full = self.preprocessing.rate, self.encoder.config.patch[0], self.preprocessing.size[0]
         if fs is None:
@@ -142,9 +155,7 @@ class Model:
             )
         if stride is not None and stride < 1:
             raise InputError(f"--stride {stride_s:g}: must be at least one sample, {1 / fs:g} s")
-        windows = Windows(length=length, stride=stride, absolute=self.preprocessing.absolute, batch=batch)
-        records, starts, vectors = window_features(self.encoder, samples, windows)
-        return records, starts / fs, vectors
+        return Windows(length=length, stride=stride, absolute=self.preprocessing.absolute, batch=batch)
 
     def save(self, folder: Path | str) -> Path:
         """Write the model as a folder that `load` reads, with the weights that were loaded, and return it.

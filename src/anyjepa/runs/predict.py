@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from anyjepa.data.samples import SelectedSamples
 from anyjepa.errors import InputError
 from anyjepa.runs.classifier import check_coverage, classifier_of, classify
 from anyjepa.runs.embed import read_for, refuse_input_as_output, write_table
 from anyjepa.runs.model import load
+from anyjepa.runs.parts import SIZE, Progress, forget, in_parts, key_of, write_parts
 from anyjepa.runs.surprise import check_predicts, continuation_table, draw_surprise, surprise_table
 from anyjepa.writing import replacing
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SUFFIXES = (".parquet", ".csv")
 
@@ -26,6 +34,7 @@ def predict_files(
     fs: float | None = None,
     leads: Sequence[str] | None = None,
     unit: str | float | None = None,
+    progress: Progress = lambda done, count: None,
 ) -> tuple[int, dict[str, str]]:
     """Write one row per record (`Predictions.table`). Returns the number of records, and the reasons for those skipped.
 
@@ -43,12 +52,25 @@ def predict_files(
     if coverage is not None:
         check_coverage(loaded.loaded.calibration, coverage)
     samples = read_for(loaded, paths, skip_errors, fs, leads, unit)
-    predictions = classify(loaded.loaded, loaded.preprocessing, samples)
-    table = predictions.table(coverage)
-    table.insert(1, samples.group, samples.known_groups)
-    write_table(output, table)
+    groups = np.array(samples.known_groups)
+
+    def compute(some: range) -> tuple[pd.DataFrame, pd.DataFrame]:
+        predictions = classify(loaded.loaded, loaded.preprocessing, SelectedSamples(samples, some))
+        table = predictions.table(coverage)
+        table.insert(1, samples.group, groups[some.start : some.stop])
+        return table, predictions.window_table()
+
+    def tables() -> Iterator[pd.DataFrame]:
+        for table, of_part in in_parts(output, key, len(samples), compute, progress):
+            of_windows.append(of_part)
+            yield table
+
+    of_windows: list[pd.DataFrame] = []
+    key = key_of(loaded, samples, {"coverage": coverage}) if len(samples) > SIZE else {}
+    write_parts(output, tables())
     if windows is not None:
-        write_table(windows, predictions.window_table())
+        write_parts(windows, iter(of_windows))
+    forget(output)
     return len(samples), samples.skipped
 
 

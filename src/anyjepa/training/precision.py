@@ -22,6 +22,11 @@ def lightning_precision(precision: Precision) -> str:
     return {"32": "32-true", "bf16": "bf16-mixed"}[precision]
 
 
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """Context in which networks compute in this precision."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=lightning_precision(precision) == "bf16-mixed")
+
+
 def _cpu_multiplies_bf16() -> bool:
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # PyTorch has no public API for this
     return any(getattr(torch.cpu, check, bool)() for check in checks)
