@@ -251,7 +251,12 @@ def find_model(path_or_id: Path | str) -> Path:
         raise InputError(f"{name}: is a file; a model is a folder (foreign checkpoints: anyjepa weights import)")
     if (repository := hub_id(path_or_id)) is None:
         raise InputError(f"{name}: there is no such model folder")
-    return download(repository, FILES)
+    try:
+        return download(repository, FILES)
+    except InputError as error:
+        if repository != name:
+            raise
+        raise InputError(f"{name}: is no folder here; {str(error).removeprefix(f'{name}: ')}") from error
 
 
 def _parameters(parts: Mapping[str, nn.Module]) -> dict[str, int]:
