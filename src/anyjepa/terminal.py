@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from html import escape
 from io import StringIO
 from typing import Any
 
@@ -29,3 +30,16 @@ def as_text(renderable: RenderableType) -> str:
     with terminal.capture() as text:
         terminal.print(renderable)
     return text.get()
+
+
+def as_html(title: str, values: Mapping[str, object]) -> str:
+    """A small table for notebooks; text is escaped."""
+    rows = "".join(
+        f"<tr><th style='text-align: left'>{escape(name)}</th><td style='text-align: left'>{_shown(value)}</td></tr>"
+        for name, value in values.items()
+    )
+    return f"<table><caption style='text-align: left'>{_shown(title)}</caption>{rows}</table>"
+
+
+def _shown(value: object) -> str:
+    return escape(printable(str(value)))

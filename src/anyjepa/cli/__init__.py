@@ -17,6 +17,7 @@ from anyjepa.cli.diagnosis import diagnose
 from anyjepa.cli.evaluation import evaluate, report
 from anyjepa.cli.models import models
 from anyjepa.cli.output import echo, losing_messages
+from anyjepa.cli.pictures import plot
 from anyjepa.cli.recipes import recipes
 from anyjepa.cli.records import embed, export, predict
 from anyjepa.cli.sharing import push
@@ -45,6 +46,7 @@ for command in (
     export,
     push,
     perturb,
+    plot,
     report,
 ):
     app.command()(command)

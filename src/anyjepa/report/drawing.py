@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable
+from functools import wraps
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 from zlib import crc32
 
 from anyjepa.errors import printable
@@ -15,6 +16,8 @@ from anyjepa.report.markup import Html, tag
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+P = ParamSpec("P")
 
 # Each colour becomes a CSS variable of that name, whose light and dark values are in style.css. The colours of the
 # series are those of Okabe and Ito (2008), which suit all kinds of colour vision, darkened for contrast on white.
@@ -64,6 +67,19 @@ def draw(alt: str, make: Callable[[], Figure]) -> Html:
         page.savefig(out, format="svg", dpi=72, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
         width, height = (float(side) * 72 for side in page.get_size_inches())
     return _inline(out.getvalue(), alt, width, height)
+
+
+def styled(make: Callable[P, Figure]) -> Callable[P, Figure]:
+    """A function that draws a figure in the style of the report."""
+
+    @wraps(make)
+    def in_style(*arguments: P.args, **options: P.kwargs) -> Figure:
+        import matplotlib
+
+        with matplotlib.rc_context(_STYLE):
+            return make(*arguments, **options)
+
+    return in_style
 
 
 def blank(width: int, height: int) -> Figure:

@@ -15,9 +15,13 @@ from typing import Any
 from anyjepa.data.files import read_json
 from anyjepa.data.labels import LabelTable
 from anyjepa.data.split_files import read_split, write_split
+from anyjepa.diagnostics.verdict import verdict_of
 from anyjepa.errors import InputError
+from anyjepa.evaluation.result import Result
 from anyjepa.locking import locked
 from anyjepa.recipes.schema import Recipe, load_recipe, to_yaml
+from anyjepa.terminal import as_html
+from anyjepa.training.logs import read_metrics
 from anyjepa.versions import versions
 from anyjepa.writing import is_leftover, remove_leftovers, write_text
 
@@ -31,6 +35,23 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run('{self.folder}', recipe {self.recipe.name})"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the newest loss, the verdict, and the score of each evaluation."""
+        values: dict[str, object] = {"recipe": self.recipe.name, "description": self.recipe.description}
+        try:
+            rows = read_metrics(self.folder / "metrics.csv")
+            if logged := [row for row in rows if "loss" in row]:
+                values["trained"] = f"step {logged[-1]['step']:,.0f}, loss {logged[-1]['loss']:.4g}"
+            values["verdict"] = verdict_of(rows, self.recipe.model_dump(mode="json"))
+            for file in sorted(self.results.glob("*.json")):
+                result = Result.from_json(file)
+                score = result.metric(result.rows[0], "macro_auroc").mean
+                values[file.stem] = "no macro AUROC" if score is None else f"macro AUROC {score:.3f}"
+        except InputError as error:
+            values["damaged"] = error
+        report = self.folder / "report.html"
+        return as_html(str(self), values | ({"report": report} if report.exists() else {}))
 
     @property
     def model(self) -> Path:

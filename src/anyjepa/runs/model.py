@@ -24,6 +24,7 @@ from anyjepa.objectives.base import Weights
 from anyjepa.runs.classifier import Predictions, classifier_of, classify
 from anyjepa.runs.folder import Run, find_run
 from anyjepa.runs.surprise import surprise_table
+from anyjepa.terminal import as_html
 from anyjepa.torch_defaults import torch_defaults
 from anyjepa.weights.folder import LoadedModel, load_model, read_records, save_model
 
@@ -52,6 +53,18 @@ class Model:
         made, network = self.preprocessing, self.encoder.config.kind
         inputs = f"{made.channels} x {' x '.join(map(str, made.size))}"
         return f"Model('{self.loaded.folder}', {network}, {made.kind} of {inputs} -> {self.dim})"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: what the encoder is, what it takes and what it gives."""
+        made = self.preprocessing
+        values = {
+            "encoder": f"{self.encoder.config.kind}, {sum(p.numel() for p in self.encoder.parameters()):,} parameters",
+            "weights": self.loaded.weights,
+            "input": f"{made.kind}, {made.channels} x {' x '.join(map(str, made.size))}",
+            "embedding": f"{self.dim} values per record",
+            "classifier": "no" if self.head is None else "yes",
+        }
+        return as_html(f"Model '{self.loaded.folder}'", values)
 
     @property
     def device(self) -> torch.device:

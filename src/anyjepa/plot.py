@@ -1,0 +1,154 @@
+"""Figures of records and embeddings, for notebooks and papers: `anyjepa.plot.ecg(signal, fs=500)`.
+
+Every function returns a matplotlib figure, which a notebook shows and `figure.savefig("name.pdf")` writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anyjepa.data.ecg.leads import LEADS
+from anyjepa.data.ecg.paper import Layout, draw_ecg, usual_layout
+from anyjepa.errors import InputError, printable
+from anyjepa.report.drawing import INK, MUTED, SERIES, axes, blank, styled
+from anyjepa.report.embedding import principal_components
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["LEADS", "clip", "ecg", "embedding", "image", "series"]
+
+_FRAMES = 8  # of a clip
+_MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
+_CLASSES = 16  # with a colour and marker of their own
+
+
+def ecg(
+    signal: np.ndarray,
+    *,
+    fs: float,
+    leads: Sequence[str] = LEADS,
+    layout: Layout | None = None,
+    start_s: float = 0.0,
+    duration_s: float = 10.0,
+    title: str = "",
+) -> Figure:
+    """An ECG on paper in true size, 25 mm/s and 10 mm/mV.
+
+    signal: (L, T) in mV; NaN leaves a gap. fs: Hz. layout: '3x4' (the default with twelve leads), '6x2' or 'rows'.
+    start_s and duration_s: the part that is drawn. Raises InputError for a shape or a lead that does not fit.
+    """
+    if not 0 < duration_s <= 60 or not start_s >= 0:
+        raise InputError(f"plot: from {start_s:g} s, {duration_s:g} s; draw at most 60 s, from 0 s on")
+    part = np.asarray(signal, float)[..., round(start_s * fs) :]
+    if not part.size:
+        raise InputError(f"plot: the record ends before {start_s:g} s")
+    return draw_ecg(part, fs, leads, layout=layout or usual_layout(leads), duration_s=duration_s, title=title)
+
+
+@styled
+def series(values: np.ndarray, *, title: str = "") -> Figure:
+    """A series (C, T), one row per channel, each scaled to its own range; NaN leaves a gap."""
+    values = np.asarray(values, float)
+    if values.ndim != 2 or not values.size:
+        raise InputError(f"plot: a series has the shape (channels, samples), not {values.shape}")
+    figure = blank(900, 60 + 56 * len(values))
+    plot = axes(figure, left=48, right=12, top=30)
+    for channel, row in enumerate(values):
+        finite = row[np.isfinite(row)]
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+        scaled = (row - (low + high) / 2) / max(high - low, 1e-12)
+        plot.plot(channel - 0.9 * scaled, color=SERIES[channel % len(SERIES)], linewidth=1)
+    plot.set_yticks(range(len(values)), [str(channel + 1) for channel in range(len(values))], color=INK)
+    plot.set_xlim(0, max(values.shape[1] - 1, 1))
+    plot.set_ylim(len(values) - 0.4, -0.6)
+    plot.grid(visible=False)
+    plot.set_xlabel("sample; each row is a channel, scaled to its own range")
+    _entitle(figure, title)
+    return figure
+
+
+@styled
+def image(pixels: np.ndarray, *, title: str = "") -> Figure:
+    """An image (H, W) or (H, W, 1 or 3) uint8."""
+    return _pictures([_checked(pixels, "an image", 2)], [""], title, 480)
+
+
+@styled
+def clip(frames: np.ndarray, *, numbers: Sequence[int] | None = None, title: str = "") -> Figure:
+    """Up to eight frames of a clip (T, H, W) or (T, H, W, 1 or 3) uint8, side by side at even intervals.
+
+    numbers: (T,) of the frames in their video; by default they are counted from 1.
+    """
+    frames = _checked(frames, "a clip", 3)
+    names = np.arange(1, len(frames) + 1) if numbers is None else np.asarray(numbers)
+    shown = np.unique(np.linspace(0, len(frames) - 1, _FRAMES).astype(int))
+    return _pictures([frames[n] for n in shown], [f"frame {names[n]}" for n in shown], title, 150)
+
+
+@styled
+def embedding(features: np.ndarray, labels: Sequence[object] | None = None, *, title: str = "") -> Figure:
+    """Features (N, D) on their first two principal components, with a colour and marker per label (N,)."""
+    features = np.asarray(features, float)
+    if features.ndim != 2 or not len(features) or not np.isfinite(features).all():
+        raise InputError(f"plot: features have the shape (N, D) and are finite; these have {features.shape}")
+    names = np.full(len(features), "") if labels is None else np.asarray(labels).astype(str)
+    if len(names) != len(features):
+        raise InputError(f"plot: there are {len(features)} features, but {len(names)} labels")
+    points, share = principal_components(features)
+    classes, counts = np.unique(names, return_counts=True)
+    common = classes[np.argsort(-counts, kind="stable")][:_CLASSES]
+    figure = blank(900, 560)
+    plot = axes(figure, left=50, right=20 if labels is None else 240, top=30)
+    for place, name in enumerate([*common, None] if len(classes) > _CLASSES else common):
+        rows = ~np.isin(names, common) if name is None else names == name
+        looks: dict[str, Any] = {"color": MUTED, "marker": "."} if name is None else _looks(place)
+        label = "other" if name is None else f"{printable(name)[:26]} ({rows.sum()})"
+        plot.plot(*points[rows].T, linestyle="none", markersize=5, label=label, **looks)
+    plot.set_xlabel(f"first principal component; the two explain {share:.0%} of the variance")
+    plot.set_ylabel("second")
+    if labels is not None:
+        figure.legend(loc="center right", labelcolor=INK)
+    _entitle(figure, title)
+    return figure
+
+
+def _looks(place: int) -> dict[str, Any]:
+    number = (place + 3 * (place // len(SERIES))) % len(_MARKERS)
+    return {"color": SERIES[place % len(SERIES)], "marker": _MARKERS[number]}
+
+
+def _checked(pixels: np.ndarray, what: str, axes_without_channels: int) -> np.ndarray:
+    """With channels, (..., H, W, 1 or 3)."""
+    pixels = np.asarray(pixels)
+    whole = pixels[..., None] if pixels.ndim == axes_without_channels else pixels
+    if whole.dtype != np.uint8 or whole.ndim != axes_without_channels + 1 or whole.shape[-1] not in (1, 3):
+        raise InputError(f"plot: {what} is uint8 with 1 or 3 channels last, not {pixels.dtype} {pixels.shape}")
+    if not whole.size:
+        raise InputError(f"plot: {what} of shape {pixels.shape} is empty")
+    return whole
+
+
+def _pictures(pixels: Sequence[np.ndarray], names: Sequence[str], title: str, side: int) -> Figure:
+    """Pictures of one size in a row, `side` points long, in their own proportions and with names above them."""
+    height, width = pixels[0].shape[:2]
+    scale = side / max(height, width)
+    tall, wide = max(1, round(height * scale)), max(1, round(width * scale))
+    top = (28 if title else 4) + (20 if any(names) else 0)
+    figure = blank(max(len(pixels) * (wide + 6) + 6, 200), top + tall + 6)
+    size = figure.get_size_inches() * 72
+    for place, (picture, name) in enumerate(zip(pixels, names, strict=True)):
+        plot = figure.add_axes(((6 + place * (wide + 6)) / size[0], 6 / size[1], wide / size[0], tall / size[1]))
+        plot.imshow(np.broadcast_to(picture, (height, width, 3)), interpolation="none", aspect="auto")
+        plot.axis("off")
+        plot.set_title(name, fontsize=10, color=MUTED, loc="left", pad=4)
+    _entitle(figure, title)
+    return figure
+
+
+def _entitle(figure: Figure, title: str) -> None:
+    if title:
+        figure.suptitle(printable(title), x=0.01, ha="left", fontsize=12, color=INK, parse_math=False)
