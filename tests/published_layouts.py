@@ -21,12 +21,13 @@ OPTIONS: dict[str, dict[str, Any]] = {  # of `import_weights`, by layout
     "vit": {},
     "dinov3": {},
     "timm": {"heads": 2},
+    "dinov3-official": {},
 }
 
 
 def write_layouts(golden: Path, home: Path) -> None:
     """golden: folder with weights of the official code, in which some of the layouts are."""
-    for name in ("ecg-jepa", "i-jepa", "v-jepa", "v-jepa-2", "timm"):
+    for name in ("ecg-jepa", "i-jepa", "v-jepa", "v-jepa-2", "timm", "dinov3-official"):
         (home / name).mkdir(parents=True)
     shutil.copyfile(golden / "ecg_jepa" / "chkpt_2.pt", home / "ecg-jepa" / "weights.pt")
     shutil.copyfile(golden / "ijepa" / "jepa-latest.pth.tar", home / "i-jepa" / "weights.pt")
@@ -34,6 +35,7 @@ def write_layouts(golden: Path, home: Path) -> None:
     shutil.copytree(golden / "nepa_ecg", home / "nepa", ignore=shutil.ignore_patterns("*.bin", "cls"))
     torch.manual_seed(0)
     torch.save(_timm(), home / "timm" / "weights.pt")
+    torch.save(_dinov3(), home / "dinov3-official" / "weights.pt")
     torch.save(_vjepa2(), home / "v-jepa-2" / "weights.pt")
     image: dict[str, Any] = SMALL | {"image_size": 8, "intermediate_size": 40}
     video: dict[str, Any] = SMALL | {"crop_size": 8, "frames_per_clip": 2, "pred_hidden_size": 24}
@@ -71,6 +73,12 @@ def _linear(name: str, *shape: int) -> dict[str, Tensor]:
 def _timm() -> dict[str, Tensor]:
     projection = _linear("patch_embed.proj", 24, 3, 4, 4)
     return {**_blocks("blocks"), **_linear("norm", 24), **projection, "pos_embed": torch.randn(1, 4, 24)}
+
+
+def _dinov3() -> dict[str, Tensor]:
+    made = _timm() | {"cls_token": torch.zeros(1, 1, 24), "rope_embed.periods": 100.0 ** (torch.arange(3) / 3)}
+    del made["pos_embed"]
+    return made
 
 
 def _vjepa2() -> dict[str, dict[str, Tensor]]:

@@ -207,6 +207,46 @@ def test_the_names_of_timm(name: str, form: str, tmp_path: Path, monkeypatch: py
     assert (loaded.head is None) == (form == "checkpoint")
 
 
+DINOV3 = (
+    ("embeddings.cls_token", "cls_token"),
+    ("embeddings.register_tokens", "storage_tokens"),
+    ("embeddings.mask_token", "mask_token"),
+    ("embeddings.patch_embeddings", "patch_embed.proj"),
+    ("layer.", "blocks."),
+    ("layer_scale1.lambda1", "ls1.gamma"),
+    ("layer_scale2.lambda1", "ls2.gamma"),
+    ("attention.o_proj", "attn.proj"),
+    ("attention.q_proj", "attn.qkv"),
+)
+
+
+@pytest.mark.parametrize("name", ["dinov3", "dinov3 gated"])
+def test_the_official_layout_of_dinov3(name: str, tmp_path: Path, cli: Any):
+    theirs, folder = published(name, tmp_path / "theirs")
+    state = load_file(folder / "model.safetensors")
+    mlp = ("gate_proj", "w1"), ("up_proj", "w2"), ("down_proj", "w3")
+    names = (*DINOV3, *(mlp if "gated" in name else (("up_proj", "fc1"), ("down_proj", "fc2"))))
+    made: dict[str, Tensor] = {"rope_embed.periods": 100.0 ** (torch.arange(2) / 2)}
+    for before in [key for key in state if ".k_proj." not in key and ".v_proj." not in key]:
+        parts = [state.get(before.replace("q_proj", f"{part}_proj"), torch.full((24,), 7.0)) for part in "qkv"]
+        new = before
+        for there, here in names:
+            new = new.replace(there, here)
+        made[new] = torch.cat(parts) if "q_proj" in before else state[before]
+        if new.endswith("qkv.bias"):
+            made[f"{new}_mask"] = torch.full((72,), torch.nan)
+    made = {key: tensor for key, tensor in made.items() if tensor.numel()}  # no empty registers
+    made |= {"local_cls_norm.weight": torch.ones(24), "local_cls_norm.bias": torch.ones(24)}
+    torch.save(made, tmp_path / "dinov3.pth")
+    ours = import_weights(tmp_path / "dinov3.pth", tmp_path / "ours")
+    assert load_model(ours).config.size == (224, 224)
+    assert cli("weights", "resize", ours, "--set", "side=16", "-o", tmp_path / "small").code == 0
+    assert difference(theirs, tmp_path / "small") < 1e-5
+    torch.save(made | {"rope_embed.periods": torch.ones(2)}, tmp_path / "dinov3.pth")
+    with pytest.raises(InputError, match="periods' does not have the published periods"):
+        import_weights(tmp_path / "dinov3.pth", tmp_path / "other")
+
+
 def test_positions_of_timm_without_cls(tmp_path: Path):
     """As of DINOv2 in timm: the token CLS has its position added already."""
     theirs, folder = published("dinov2 registers", tmp_path / "theirs")

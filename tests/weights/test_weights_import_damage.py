@@ -70,6 +70,8 @@ def test_damage_is_one_line(layouts: Path, tmp_path_factory: pytest.TempPathFact
             used = sorted(
                 n for n in tensors if "mask_token" not in n and "pooler" not in n and not n.endswith("pos_embed")
             )
+            if name == "dinov3-official":
+                used = [name for name in used if name not in ("cls_token", "rope_embed.periods")]
             victim = data.draw(st.sampled_from(used))
             if weights.suffix == ".safetensors" and damage == "text":
                 tensors[victim] = torch.tensor([116, 101], dtype=torch.uint8)

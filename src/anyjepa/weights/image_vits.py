@@ -1,7 +1,7 @@
 """Import encoders of images: ViT, I-JEPA, DINOv2 and DINOv3 of `transformers`, and weights named as in timm.
 
-Sizes are those of the tensors. The weights of DINO, DINOv2, DeiT and MAE in their own repositories are named as in
-timm. A pooling layer and a mask token, which no embedding needs, are left out.
+Sizes are those of the tensors. The weights of DINO, DINOv2, DINOv3, DeiT and MAE in their own repositories are named
+nearly as in timm. A pooling layer and a mask token, which no embedding needs, are left out.
 """
 
 from __future__ import annotations
@@ -65,18 +65,22 @@ PREFIX = r"(module\.)?(backbone\.)?"
 TIMM = (
     (rf"^{PREFIX}", ""),
     (r"^cls_token$", "cls"),
-    (r"^(reg_token|register_tokens)$", "registers"),
+    (r"^(reg_token|register_tokens|storage_tokens)$", "registers"),
     (r"^pos_embed$", "table"),
     (r"^patch_embed\.proj\.", "project."),
     (r"^blocks\.", "transformer.blocks."),
     (r"\.ls(\d)\.gamma$", r".scale\1"),
     (r"\.mlp\.w12\.", ".mlp.fc1."),
+    (r"\.mlp\.w1\.", ".mlp.gate_proj."),
+    (r"\.mlp\.w2\.", ".mlp.up_proj."),
     (r"\.mlp\.w3\.", ".mlp.fc2."),
     (r"^head\.", "head.read."),
 )
 UNUSED = ("mask_token", "embeddings.mask_token", "pooler.dense.weight", "pooler.dense.bias")
 TIMM_HEADS = HEADS | {1536: 24}  # width -> heads; DINOv2 has a giant of its own
 TIMM_EPS = 1e-6
+PERIODS = "rope_embed.periods"  # of the rotary positions of DINOv3
+DINOV3_SIDE, DINOV3_THETA, DINOV3_RESCALE, DINOV3_EPS = 224, 100.0, 2.0, 1e-5  # of all published sizes
 HALF = (0.5, 0.5, 0.5)  # mean and standard deviation of ViT
 
 
@@ -210,7 +214,9 @@ def convert_timm(source: Source, heads: int | None = None) -> Converted:
     if any(name.startswith("fc_norm.") for name in tensors):
         raise InputError(f"{where}: its norm (fc_norm) comes after an average over tokens, which is not supported")
     config = validated(TimmConfig, source.config.get("pretrained_cfg", {}), f"{where}/config.json: pretrained_cfg")
-    width = len(tensors["project.weight"])
+    width, look = len(tensors["project.weight"]), Look(config.mean, config.std, config.crop_pct)
+    if PERIODS in tensors:
+        return _converted(where, _dinov3(source, tensors, width, look), tensors)
     made = Settings(
         origin=f"timm, {source.name}",
         heads=heads or published_heads(where, width, TIMM_HEADS),
@@ -218,44 +224,64 @@ def convert_timm(source: Source, heads: int | None = None) -> Converted:
         activation="gelu",
         gated="silu",
         weights="published",
-        look=Look(config.mean, config.std, config.crop_pct),
+        look=look,
         classes={},
     )
     return _converted(where, made, tensors)
 
 
+def _dinov3(source: Source, tensors: dict[str, Tensor], width: int, look: Look) -> Settings:
+    """Of an official checkpoint, without what evaluation does not use: masks, biases of keys, a norm of local crops."""
+    periods = tensors.pop(PERIODS).float().flatten()
+    expected = DINOV3_THETA ** (torch.arange(len(periods)) / max(len(periods), 1))
+    if not len(periods) or not torch.allclose(periods, expected, rtol=1e-2):
+        raise InputError(f"{source.where}: tensor '{PERIODS}' does not have the published periods")
+    for name in list(tensors):
+        if name.endswith(".bias_mask") or name.startswith("local_cls_norm."):
+            del tensors[name]
+        elif name.endswith(".qkv.bias") and tensors[name].ndim:
+            tensors[name] = tensors[name].clone()
+            tensors[name][width : 2 * width] = 0
+    return Settings(
+        origin=f"DINOv3, {source.name}",
+        heads=width // (4 * len(periods)),
+        eps=DINOV3_EPS,
+        activation="gelu",
+        gated="silu",
+        weights="teacher",
+        look=look,
+        rotary=RotaryConfig(theta=DINOV3_THETA, rescale=DINOV3_RESCALE, span="input"),
+        side=DINOV3_SIDE,
+    )
+
+
 def _converted(where: str, made: Settings, named: Mapping[str, Tensor]) -> Converted:
     """named: tensors of the encoder and `head.*`, with `cls`, `registers` and a `table` of positions."""
-    try:
-        tensors = single_precision(named)
-        head = {name: tensors.pop(name) for name in list(tensors) if name.startswith("head.")}
-        for name in [name for name in tensors if name.endswith("mlp.gate_proj.weight")]:
-            _join_gate(tensors, name.removesuffix("gate_proj.weight"))
-        tensors = {name.replace(".mlp.up_proj.", ".mlp.fc1."): tensor for name, tensor in tensors.items()}
-        width, channels, *patch = tensors["project.weight"].shape
-        tensors["project.weight"] = tensors["project.weight"].flatten(1)
-        cls, registers = (tensors.pop(name, torch.empty(1, 0, width)) for name in ("cls", "registers"))
-        prefix = torch.cat([cls, registers], dim=1)[0]
-        positions, table, prefix, grid = _place(where, made, tensors.pop("table", None), prefix, cls.shape[1], patch)
-        if len(table):
-            tensors["positions.learned"] = table
-        encoder = {
-            "patch": tuple(patch),
-            "dim": width,
-            "depth": sum(name.endswith(".norm1.weight") for name in tensors),
-            "heads": made.heads,
-            "positions": positions,
-            "block": _block(where, made, tensors, width),
-            "cls": cls.shape[1] > 0,
-            "registers": registers.shape[1],
-            "init": "plain",
-        }
-        classifier = _classifier(made, head, width) if len(prefix) and head else None
-        size = tuple(n * p for n, p in zip(grid, patch, strict=True))
-    except KeyError as error:
-        raise InputError(f"{where}: tensor '{error.args[0]}' is missing") from None
-    except (IndexError, RuntimeError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise InputError(f"{where}: its tensors do not have the shapes of a vision transformer ({error})") from None
+    tensors = single_precision(named)
+    head = {name: tensors.pop(name) for name in list(tensors) if name.startswith("head.")}
+    for name in [name for name in tensors if name.endswith("mlp.gate_proj.weight")]:
+        _join_gate(tensors, name.removesuffix("gate_proj.weight"))
+    tensors = {name.replace(".mlp.up_proj.", ".mlp.fc1."): tensor for name, tensor in tensors.items()}
+    width, channels, *patch = tensors["project.weight"].shape
+    tensors["project.weight"] = tensors["project.weight"].flatten(1)
+    cls, registers = (tensors.pop(name, torch.empty(1, 0, width)) for name in ("cls", "registers"))
+    prefix = torch.cat([cls, registers], dim=1)[0]
+    positions, table, prefix, grid = _place(where, made, tensors.pop("table", None), prefix, cls.shape[1], patch)
+    if len(table):
+        tensors["positions.learned"] = table
+    encoder = {
+        "patch": tuple(patch),
+        "dim": width,
+        "depth": sum(name.endswith(".norm1.weight") for name in tensors),
+        "heads": made.heads,
+        "positions": positions,
+        "block": _block(where, made, tensors, width),
+        "cls": cls.shape[1] > 0,
+        "registers": registers.shape[1],
+        "init": "plain",
+    }
+    classifier = _classifier(made, head, width) if len(prefix) and head else None
+    size = tuple(n * p for n, p in zip(grid, patch, strict=True))
     predictor = {"dim": "x1", "depth": "x0.5", "heads": made.heads}  # there is none, but an objective has its settings
     raw = {"encoder": encoder, "predictor": predictor, "masks": BlocksConfig(mode="reference")}
     notes = (made.look.note, "" if classifier or not head else "Its classifier was left out: it is not a layer on CLS.")

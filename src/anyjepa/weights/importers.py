@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from anyjepa.errors import InputError
+from anyjepa.errors import InputError, reason
 from anyjepa.weights import ecg_jepa, image_vits, meta_jepa, nepa, vjepa2
 from anyjepa.weights.foreign import Converted
 from anyjepa.weights.source import Source, find_source
@@ -32,9 +32,22 @@ class Importer:
     name: str
     sign: str
     fits: Callable[[Source], bool]
-    convert: Callable[[Source, Options], Converted]
+    conversion: Callable[[Source, Options], Converted]
     takes: tuple[Option, ...] = ()
     networks: Callable[[Source], object] = lambda source: source.content
+
+    def convert(self, source: Source, options: Options) -> Converted:
+        """The weights here. Raises InputError for tensors that are missing or have other shapes."""
+        try:
+            return self.conversion(source, options)
+        except InputError:
+            raise
+        except KeyError as error:
+            raise InputError(f"{source.where}: tensor '{error.args[0]}' is missing") from error
+        except (IndexError, RuntimeError, TypeError, ValueError, ZeroDivisionError) as error:
+            raise InputError(
+                f"{source.where}: its tensors do not have the shapes of {self.name} ({reason(error)})"
+            ) from error
 
 
 def _meta_networks(source: Source) -> object:
@@ -98,7 +111,7 @@ IMPORTERS = (
         lambda source, options: image_vits.convert_transformers(source),
     ),
     Importer(
-        "timm",
+        "timm, DINO, DINOv2 and DINOv3",
         "blocks.0.attn.qkv and a 2-D patch_embed.proj",
         lambda source: not source.model_type and image_vits.is_timm(source.content),
         lambda source, options: image_vits.convert_timm(source, options.heads),

@@ -67,19 +67,12 @@ def convert(where: str, checkpoint: Mapping[str, object], heads: int | None = No
     layout = layout_of(checkpoint)
     assert layout in ("ijepa", "vjepa"), "the caller has recognised the layout"
     raw: dict[str, dict[str, Tensor]] = {part: renamed(where, checkpoint[part], NAMES) for part in PARTS}
-    try:
-        channels, *patch = raw["target_encoder"]["project.weight"].shape[1:]
-        grid, positions = _positions(where, raw["target_encoder"].pop("pos_embed"), len(patch))
-        own = _positions(where, raw["predictor"].pop("predictor_pos_embed"), len(patch))
-        raw["encoder"].pop("pos_embed")
-        parts = {part: from_official(tensors) for part, tensors in raw.items()}
-        objective = _objective(where, layout, patch, parts, (positions, own[1]), heads)
-    except InputError:
-        raise
-    except KeyError as error:
-        raise InputError(f"{where}: tensor '{error.args[0]}' is missing") from None
-    except (IndexError, RuntimeError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise InputError(f"{where}: its tensors do not have the shapes of {TITLES[layout]} ({error})") from None
+    channels, *patch = raw["target_encoder"]["project.weight"].shape[1:]
+    grid, positions = _positions(where, raw["target_encoder"].pop("pos_embed"), len(patch))
+    own = _positions(where, raw["predictor"].pop("predictor_pos_embed"), len(patch))
+    raw["encoder"].pop("pos_embed")
+    parts = {part: from_official(tensors) for part, tensors in raw.items()}
+    objective = _objective(where, layout, patch, parts, (positions, own[1]), heads)
     if channels != len(MEAN):
         raise InputError(f"{where}: its patches have {channels} channels; the constants are for the 3 of RGB images")
     if own[0] != grid:

@@ -100,23 +100,16 @@ def _converted(
     eps: float = 1e-6,
 ) -> Converted:
     """raw: tensors of `PARTS`, all or without the student. heads: of the encoder and of the predictor."""
-    try:
-        parts = {part: single_precision(from_official(tensors)) for part, tensors in raw.items()}
-        encoder, predictor = parts["target_encoder"], parts["predictor"]
-        channels, *patch = raw["target_encoder"]["project.weight"].shape[1:]
-        tokens, width = predictor["mask_tokens"].shape
-        settings = [
-            network(part, dim, number, AxialRotaryConfig())
-            for part, dim, number in zip(
-                (encoder, predictor), (len(encoder["project.weight"]), width), heads, strict=True
-            )
-        ]
-        for part, tensors in parts.items():
-            parts[part] = _paired(tensors, heads[part == "predictor"])
-    except KeyError as error:
-        raise InputError(f"{where}: tensor '{error.args[0]}' is missing") from None
-    except (IndexError, RuntimeError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise InputError(f"{where}: its tensors do not have the shapes of V-JEPA 2 ({error})") from None
+    parts = {part: single_precision(from_official(tensors)) for part, tensors in raw.items()}
+    encoder, predictor = parts["target_encoder"], parts["predictor"]
+    channels, *patch = raw["target_encoder"]["project.weight"].shape[1:]
+    tokens, width = predictor["mask_tokens"].shape
+    settings = [
+        network(part, dim, number, AxialRotaryConfig())
+        for part, dim, number in zip((encoder, predictor), (len(encoder["project.weight"]), width), heads, strict=True)
+    ]
+    for part, tensors in parts.items():
+        parts[part] = _paired(tensors, heads[part == "predictor"])
     for network_settings in settings:
         network_settings["block"]["norm_eps"] = eps  # type: ignore[index]
     if channels != len(MEAN):
