@@ -327,7 +327,7 @@ def test_a_hugging_face_id_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(InputError, match="ecg-model: is no folder here; the Hugging Face Hub cannot be") as caught:
+    with pytest.raises(InputError, match="ecg-model: is not a folder here; the Hugging Face Hub cannot be") as caught:
         load_model("someone/ecg-model")
     assert "\n" not in str(caught.value)
 

@@ -256,7 +256,7 @@ def find_model(path_or_id: Path | str) -> Path:
     except InputError as error:
         if repository != name:
             raise
-        raise InputError(f"{name}: is no folder here; {str(error).removeprefix(f'{name}: ')}") from error
+        raise InputError(f"{name}: is not a folder here; {str(error).removeprefix(f'{name}: ')}") from error
 
 
 def _parameters(parts: Mapping[str, nn.Module]) -> dict[str, int]:

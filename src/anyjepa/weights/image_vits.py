@@ -9,26 +9,23 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isqrt, prod
-from pathlib import Path
-from statistics import fmean
+from math import isqrt
 
 import torch
 from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from anyjepa.config import Config, validated
-from anyjepa.data.files import read_json
-from anyjepa.data.images.preprocessing import CHANNELS, ImagePreprocessing
 from anyjepa.errors import InputError, one_line
 from anyjepa.masks.blocks import BlocksConfig
 from anyjepa.nn.positions import LearnedConfig, PositionsConfig, RotaryConfig, SinCosConfig, sincos_table
 from anyjepa.objectives.masked import MaskedPredictionConfig
 from anyjepa.weights.foreign import Converted, joined, renamed
-from anyjepa.weights.meta_jepa import HEADS, MEAN, STD, published_heads
+from anyjepa.weights.image_looks import Look, look_of_folder, look_of_timm, preprocessing_of
+from anyjepa.weights.meta_jepa import HEADS, published_heads
 from anyjepa.weights.model import ClassifierConfig, ModelConfig, Provenance
 from anyjepa.weights.nepa_config import MLPS
-from anyjepa.weights.source import PROCESSOR, Source
+from anyjepa.weights.source import Source
 from anyjepa.weights.tensors import single_precision
 
 TITLES = {
@@ -102,39 +99,6 @@ class TransformersConfig(Config):
     problem_type: str | None = None
 
 
-class Processor(Config):
-    """Keys of preprocessor_config.json, as far as images can be prepared in the same way here."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    image_mean: tuple[float, ...] | None = None
-    image_std: tuple[PositiveFloat, ...] | None = None
-    do_center_crop: bool = False
-    size: dict[str, PositiveInt] | PositiveInt | None = None
-    crop_size: dict[str, PositiveInt] | PositiveInt | None = None
-    resample: int = 2
-
-
-class TimmConfig(Config):
-    """Keys of pretrained_cfg in config.json of timm."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    mean: tuple[float, ...] = MEAN
-    std: tuple[PositiveFloat, ...] = STD
-    crop_pct: float = Field(default=0.875, gt=0, le=1)
-
-
-@dataclass(frozen=True)
-class Look:
-    """How images are prepared. note: how the published processing differs, if it does."""
-
-    mean: Sequence[float]
-    std: Sequence[float]
-    centre: float = 1.0
-    note: str = ""
-
-
 @dataclass(frozen=True)
 class Settings:
     """What the tensors do not say.
@@ -181,7 +145,7 @@ def convert_transformers(source: Source) -> Converted:
         activation=activation,
         gated="silu" if config.use_swiglu_ffn else activation,
         weights="published" if config.model_type == "vit" else "teacher",
-        look=_look(source.folder, HALF if config.model_type == "vit" else None),
+        look=look_of_folder(source.folder, HALF if config.model_type == "vit" else None),
         rotary=rotary,
         side=config.image_size,
         classes=config.id2label,
@@ -213,8 +177,7 @@ def convert_timm(source: Source, heads: int | None = None) -> Converted:
     tensors = {name: t for name, t in renamed(where, timm_tensors(source.content), TIMM).items() if name not in UNUSED}
     if any(name.startswith("fc_norm.") for name in tensors):
         raise InputError(f"{where}: its norm (fc_norm) comes after an average over tokens, which is not supported")
-    config = validated(TimmConfig, source.config.get("pretrained_cfg", {}), f"{where}/config.json: pretrained_cfg")
-    width, look = len(tensors["project.weight"]), Look(config.mean, config.std, config.crop_pct)
+    width, look = len(tensors["project.weight"]), look_of_timm(source)
     if PERIODS in tensors:
         return _converted(where, _dinov3(source, tensors, width, look), tensors)
     made = Settings(
@@ -303,7 +266,7 @@ def _converted(where: str, made: Settings, named: Mapping[str, Tensor]) -> Conve
         where,
     )
     ours = {f"encoder.{name}": tensor for name, tensor in tensors.items()} | {"encoder.prefix": prefix}
-    return Converted(config, ours | (head if classifier else {}), _preprocessing(where, made.look, channels, size))
+    return Converted(config, ours | (head if classifier else {}), preprocessing_of(where, made.look, channels, size))
 
 
 def _place(
@@ -370,38 +333,3 @@ def _join_gate(tensors: dict[str, Tensor], mlp: str) -> None:
     for kind in ("weight", "bias"):
         gate, up = (tensors.pop(f"{mlp}{part}.{kind}") for part in ("gate_proj", "up_proj"))
         tensors[f"{mlp}fc1.{kind}"] = torch.cat([gate, up])
-
-
-def _look(folder: Path, usual: Sequence[float] | None) -> Look:
-    """Of preprocessor_config.json, else the published constants. usual: mean and deviation if not those of ImageNet."""
-    mean, std = (usual, usual) if usual else (MEAN, STD)
-    if not (folder / PROCESSOR).is_file():
-        return Look(mean, std)
-    processor = validated(Processor, read_json(folder / PROCESSOR), f"{folder / PROCESSOR}")
-    whole, part = (_shortest(size) for size in (processor.size, processor.crop_size))
-    cropped = processor.do_center_crop and whole is not None and part is not None and part < whole
-    note = f"The published processing resizes with another filter (resample {processor.resample}) than bilinear."
-    return Look(
-        processor.image_mean or mean,
-        processor.image_std or std,
-        part / whole if cropped and whole and part else 1.0,
-        "" if processor.resample == 2 else note,
-    )
-
-
-def _shortest(size: dict[str, int] | int | None) -> int | None:
-    return size if size is None or isinstance(size, int) else min(size.values(), default=None)
-
-
-def _preprocessing(where: str, look: Look, channels: int, size: tuple[int, ...]) -> dict[str, object]:
-    colours = next((name for name, number in CHANNELS.items() if number == channels), None)
-    if colours is None or len(set(size)) > 1 or not prod(size):
-        raise InputError(
-            f"{where}: takes {channels} channels of {' x '.join(map(str, size))} pixels; images are squares of 1 or 3"
-        )
-    mean, std = (
-        (fmean(values),) if channels == 1 and len(values) == 3 else values  # grey: of the three colours
-        for values in (look.mean, look.std)
-    )
-    raw = {"side": size[0], "colours": colours, "centre": look.centre, "mean": mean, "std": std}
-    return validated(ImagePreprocessing, raw, where).model_dump(mode="json")
