@@ -41,6 +41,7 @@ def data_inspect(
     unit: UnitOption = None,
     edits: FileEdits = None,
     imports: ImportOption = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write a page with charts.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Summarise a data set and list every problem found in it."""
@@ -59,6 +60,10 @@ def data_inspect(
             shown = "set" if option == "settings" else option
             raise InputError(f"data inspect: --{shown} is for {fitting}; these are {MODALITIES[name].records}")
     summary = inspection.inspect(paths, **options)
+    if html is not None:
+        from anyjepa.report.inspection import write_inspection
+
+        write_inspection(summary, ", ".join(path.resolve().name for path in paths), html)
     if as_json:
         show_json(summary)
     else:

@@ -54,11 +54,18 @@ def plot(
 
 
 def _ecg(file: Path, record: str | None, start: float, fs: float | None, unit: str | None) -> Figure:
-    from anyjepa.data.ecg.reading import read
+    from anyjepa.data.ecg.checks import check, warn_about
+    from anyjepa.data.ecg.reading import iterate
     from anyjepa.plot import ecg
 
-    recordings = read(file, fs=fs, unit=unit).recordings
-    one = recordings[_place([recording.id for recording in recordings], record, file)]
+    ids = []
+    for one in iterate(file, fs=fs, unit=unit):
+        ids.append(one.id)
+        if record in (None, one.id):
+            break
+    else:
+        _place(ids, record, file)
+    warn_about(check([one]))
     return ecg(one.signal, fs=one.fs, leads=one.leads, start_s=start, title=one.id)
 
 
