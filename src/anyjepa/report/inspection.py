@@ -43,19 +43,27 @@ def write_inspection(summary: Mapping[str, Any], name: str, path: Path) -> Path:
     sections = [
         Section("problems", "What is wrong?", "Each kind of problem with examples.", _problems(summary)),
         Section("size", "What is in it?", "All records that could be read.", _facts(plain)),
-        Section(
-            "counts",
-            "How often does each value occur?",
-            "By number of records.",
-            join(_drawn(*one, names) for one in charts.items()),
-        ),
+        Section("counts", "How often does each value occur?", "By number of records.", counted),
     ]
     write_text(path, document(name, join(top), sections, f"Written by anyjepa {__version__}."))
     return path
 
 
+def _ends(part: object) -> tuple[object, object] | None:
+    """Smallest and largest value, for a part that consists of them."""
+    for low, high in (("min", "max"), ("shortest", "longest")):
+        if isinstance(part, dict) and low in part and high in part:
+            return part[low], part[high]
+    return None
+
+
 def _is_counts(part: object) -> bool:
-    return isinstance(part, dict) and bool(part) and all(isinstance(count, int) for count in part.values())
+    return (
+        _ends(part) is None
+        and isinstance(part, dict)
+        and bool(part)
+        and all(isinstance(count, int) for count in part.values())
+    )
 
 
 def _is_nested(part: object) -> bool:
@@ -81,21 +89,25 @@ def _problems(summary: Mapping[str, Any]) -> Html:
 
 
 def _facts(plain: Mapping[str, Any]) -> Html:
-    ranges = {key: part for key, part in plain.items() if isinstance(part, dict) and {"min", "max"} <= part.keys()}
-    values = [(_words(key), value) for key, value in flat({k: v for k, v in plain.items() if k not in ranges})]
-    for key, part in ranges.items():
-        ends = f"{number(part['min'])} to {number(part['max'])}"
-        values.append((_words(key), ends if part["min"] < part["max"] else number(part["min"])))
-    return tag("dl", *(tag("div", tag("dt", key), tag("dd", value)) for key, value in values), class_="facts")
+    values = []
+    for key, part in plain.items():
+        if (ends := _ends(part)) is None:
+            values += [(_words(name), value) for name, value in flat(part, key)]
+        else:
+            values.append((_words(key), number(ends[0]) if ends[0] == ends[1] else " to ".join(map(number, ends))))
+    return tag("dl", *(tag("div", tag("dt", key), tag("dd", value or "none")) for key, value in values), class_="facts")
 
 
 def _drawn(key: str, part: Mapping[str, Any], names: Mapping[str, str]) -> Html:
-    """Counts as bars; nested counts as one chart each, and other nested values as one table."""
+    """Counts as bars; nested values as one table if all have the same names, else as bars."""
     if _is_counts(part):
         return _bars(_words(key), part, names)
-    if all(map(_is_counts, part.values())):
-        return join(_bars(f"{_words(key)}: {name}", counts, names) for name, counts in part.items())
+    if all(map(_is_nested, part.values())):
+        return join(_drawn(f"{key}: {name}", one, names) for name, one in part.items())
     columns = list(dict.fromkeys(column for one in part.values() for column in one))
+    alike = len(part) > 1 and all(len(one) == len(columns) for one in part.values())
+    if all(map(_is_counts, part.values())) and not alike:
+        return join(_bars(f"{_words(key)}: {name}", counts, names) for name, counts in part.items())
     rows = [[name, *(number(one.get(column)) for column in columns)] for name, one in part.items()]
     return join([tag("h3", _words(key)), table(["", *map(_words, columns)], rows)])
 
