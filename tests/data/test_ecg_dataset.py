@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from anyjepa.data.ecg import preprocessing
+from anyjepa.data.ecg import preprocessing, source
 from anyjepa.data.ecg.config import EcgDataConfig
 from anyjepa.data.ecg.dataset import EcgDataset
+from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing, align, resample
 from anyjepa.data.ecg.recording import Recording
+from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
 from anyjepa.data.ecg.source import Selection, training_set, whole_records
 from anyjepa.errors import InputError
 
@@ -119,3 +123,23 @@ def test_records_shorter_than_a_token_are_skipped_or_refused() -> None:
     assert longer.skipped.keys() == {"bb"}
     with pytest.raises(InputError, match="one token is 4 s"):
         dataset.without_short(400, "skip")
+
+
+def test_of_files_only_the_latest_records_are_in_memory_as_recorded(monkeypatch):
+    made = [(r.id, r.signal) for r in simulate(SimulatorConfig(patients=6, fs=100, duration_s=5))]
+    signals: list[weakref.ref[np.ndarray]] = []
+    alive: list[int] = []
+
+    def iterate(*_: object, **__: object):
+        for id, signal in made:
+            recording = Recording(id=id, signal=signal.copy(), fs=100, leads=LEADS)
+            alive.append(sum(one() is not None for one in signals))
+            signals.append(weakref.ref(recording.signal))
+            yield recording
+
+    monkeypatch.setattr(source, "iterate", iterate)
+    prepared_as = EcgPreprocessing(fs=50, samples=100, mean=(0.0,) * 12, std=(1.0,) * 12)
+    dataset = source.evaluation_data(prepared_as, [Path("records")])
+    assert len(dataset) == 6
+    assert alive == [0, 1, 1, 1, 1, 1]
+    assert not any(one() is not None for one in signals)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
@@ -53,13 +53,30 @@ class Problem:
 
 def check(recordings: Sequence[Recording], examples: int = 3) -> list[Problem]:
     """The problems of the recordings, one per kind, with at most `examples` examples each."""
-    expected = _expected_leads(recordings)
-    problems = [
-        Problem(kind, _MEANING[kind], 1, (f"{recording.where}: {detail}",))
-        for recording in recordings
-        for kind, detail in _problems_of(recording, expected[recording.source]).items()
-    ]
-    return added_up(problems, examples)
+    problems: list[Problem] = []
+    deque(checked(recordings, problems, examples), maxlen=0)
+    return problems
+
+
+def checked(recordings: Iterable[Recording], problems: list[Problem], examples: int = 3) -> Iterator[Recording]:
+    """Pass recordings on, one at a time; the last of them adds the problems of all (see `check`)."""
+    outlines, details = [], []
+    for recording in recordings:
+        outlines.append(recording.outline())
+        details.append(_problems_of(recording))
+        yield recording
+    expected = _expected_leads(outlines)
+    for outline, of_record in zip(outlines, details, strict=True):
+        if absent := absent_leads(outline, expected[outline.source]):
+            of_record["missing leads"] = ", ".join(absent)
+    problems += added_up(
+        [
+            Problem(kind, _MEANING[kind], 1, (f"{outline.where}: {detail}",))
+            for outline, of_record in zip(outlines, details, strict=True)
+            for kind, detail in of_record.items()
+        ],
+        examples,
+    )
 
 
 def added_up(problems: Sequence[Problem], examples: int = 3) -> list[Problem]:
@@ -101,7 +118,8 @@ def _expected_leads(recordings: Sequence[Recording]) -> dict[str, tuple[str, ...
     return {source: LEADS if len(leads) >= 6 else () for source, leads in have.items()}
 
 
-def _problems_of(recording: Recording, expected: Sequence[str]) -> dict[str, str]:
+def _problems_of(recording: Recording) -> dict[str, str]:
+    """Details of each kind of problem, except missing leads."""
     problems = {}
     ranges, robust = _by_lead(recording, np.ptp), peak_to_peak(recording)
     usual = np.nan_to_num(np.nanmedian(robust)) if np.isfinite(robust).any() else 0.0
@@ -112,8 +130,6 @@ def _problems_of(recording: Recording, expected: Sequence[str]) -> dict[str, str
         problems["flat"] = _names(recording, flat)
     if len(ranges) >= 6 and not flat.any() and ranges.max() < 1.02 * ranges.min():
         problems["normalised"] = f"{ranges.max():.3g} mV peak to peak in all {len(ranges)} leads"
-    if absent := absent_leads(recording, expected):
-        problems["missing leads"] = ", ".join(absent)
     invalid = np.isnan(recording.signal).any(axis=1) & ~np.isnan(ranges)
     if invalid.any():
         problems["gaps"] = _names(recording, invalid)

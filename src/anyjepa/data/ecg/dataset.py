@@ -24,7 +24,7 @@ WAVES = ("P", "QRS", "T")
 class Aligned(NamedTuple):
     """Recordings at one rate, with the same leads."""
 
-    recordings: list[Recording]
+    recordings: list[Recording]  # without their own samples (`Recording.outline`)
     signals: list[np.ndarray]  # (L, T_i) float32 in mV
     skipped: dict[str, str]  # id of a skipped recording -> reason
 
@@ -32,7 +32,7 @@ class Aligned(NamedTuple):
 def align_all(
     recordings: Iterable[Recording], align: Callable[[Recording], np.ndarray], on_error: OnError = "raise"
 ) -> Aligned:
-    """Align every recording. on_error: 'skip' skips those that `align` does not accept.
+    """Align every recording, one at a time. on_error: 'skip' skips those that `align` does not accept.
 
     Raises InputError for an id that occurs twice.
     """
@@ -44,7 +44,7 @@ def align_all(
         seen.add(recording.id)
         try:
             result.signals.append(align(recording))
-            result.recordings.append(recording)
+            result.recordings.append(recording.outline())
         except InputError as error:
             if on_error == "raise":
                 raise
@@ -92,9 +92,8 @@ class EcgDataset(Dataset):
         for place, recording in enumerate(aligned.recordings):
             signal, aligned.signals[place] = aligned.signals[place], np.empty((0, 0))
             if signal.shape[1] < preprocessing.samples:
-                skipped[recording.id] = (
-                    f"{recording.where}: {recording.duration_s:g} s long, a crop needs {preprocessing.duration_s:g} s"
-                )
+                long = f"{signal.shape[1] / preprocessing.fs:g} s long, a crop needs {preprocessing.duration_s:g} s"
+                skipped[recording.id] = f"{recording.where}: {long}"
                 if short == "raise":
                     raise InputError(skipped[recording.id])
                 continue

@@ -6,7 +6,7 @@ Published data sets in their layouts; WFDB, NumPy, CSV, Parquet, DICOM, SCP-ECG,
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -63,15 +63,20 @@ def read(
         iterate(paths, fs=fs, leads=leads, unit=unit, on_error=on_error, skipped=skipped, remarks=remarks)
     )
     if not recordings:
-        if not skipped:
-            raise InputError("no ECG could be read: there are no paths")
-        files = f"{len(skipped)} file{'s' * (len(skipped) > 1)}"
-        raise InputError(f"no ECG could be read ({files} skipped); the first: {next(iter(skipped.values()))}")
+        raise nothing_read(skipped)
     problems = check(recordings)
     if warn:
         warn_about(problems)
         tell(remarks, None)
     return Reading(recordings, skipped, problems, remarks)
+
+
+def nothing_read(skipped: Mapping[str, str]) -> InputError:
+    """The error for paths without a record that can be read. skipped: file: reason."""
+    if not skipped:
+        return InputError("no ECG could be read: there are no paths")
+    files = f"{len(skipped)} file{'s' * (len(skipped) > 1)}"
+    return InputError(f"no ECG could be read ({files} skipped); the first: {next(iter(skipped.values()))}")
 
 
 def iterate(

@@ -13,17 +13,18 @@ import numpy as np
 
 from anyjepa.data.dataset import OnError
 from anyjepa.data.ecg.arrays import from_arrays
-from anyjepa.data.ecg.checks import added_up, warn_about
+from anyjepa.data.ecg.checks import Problem, added_up, checked, warn_about
 from anyjepa.data.ecg.config import EcgDataConfig
 from anyjepa.data.ecg.dataset import EcgDataset, align_all
 from anyjepa.data.ecg.preprocessing import IN_TRAINING, EcgPreprocessing, align, fit_statistics
-from anyjepa.data.ecg.reading import read
+from anyjepa.data.ecg.reading import iterate, nothing_read, read
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.ecg.sets.catalogue import CATALOGUE
 from anyjepa.data.ecg.simulated.fresh import fresh_patients
 from anyjepa.data.ecg.simulated.simulator import patient_split, simulate
 from anyjepa.data.ecg.store_dataset import published_elsewhere, stored_set
 from anyjepa.data.ecg.stores.store import Store, recognise, stores_in
+from anyjepa.data.listing import tell
 from anyjepa.data.records import Records
 from anyjepa.data.samples import ArraySamples
 from anyjepa.data.training_part import check_excluded
@@ -85,15 +86,22 @@ def evaluation_data(
 
     fs, leads, unit: as for `read`. Raises InputError.
     """
-    if paths:
-        reading = read(list(paths), fs=fs, leads=leads, unit=unit, on_error=on_error)
-        recordings, skipped = reading.recordings, reading.skipped
-    else:
+    if not paths:
         simulator = (config or EcgDataConfig()).simulator
         parts = patient_split(simulator)
         recordings = [replace(r, split=parts[r.patient or ""]) for r in simulate(simulator)]
-        skipped = {}
-    dataset = whole_records(preprocessing, recordings, on_error)
+        return whole_records(preprocessing, recordings, on_error)
+    skipped, remarks, problems = dict[str, str](), list[str](), list[Problem]()
+    options = {"fs": fs, "leads": leads, "unit": unit, "on_error": on_error}
+    recordings = iterate(list(paths), **options, skipped=skipped, remarks=remarks)  # pyright: ignore[reportArgumentType]
+    aligned = align_all(
+        checked(recordings, problems), preprocessing.align, on_error
+    )  # one in memory as it was recorded
+    if not aligned.recordings and not aligned.skipped:
+        raise nothing_read(skipped)
+    warn_about(problems)
+    tell(remarks, None)
+    dataset = EcgDataset.from_aligned(aligned, preprocessing.model_copy(update={"samples": 1}))
     return replace(dataset, skipped=skipped | dataset.skipped)
 
 
