@@ -132,3 +132,14 @@ def test_without_scripts_the_page_still_gives_the_numbers(tab, page):
     assert "normal 0.930 (0.920 to 0.940)" in text
     assert "loss from 1 to 0.05" in text
     assert "previous" not in text  # what needs scripts is not there
+
+
+def test_a_dark_page_is_printed_in_light_colours(tab, page):
+    tab.open(page, dark=True)
+    tab.call("Page.printToPDF", printBackground=True)
+    ink = "getComputedStyle(document.querySelector('.ytick text')).fill"
+    tab.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert tab.evaluate(ink) == "rgb(27, 33, 38)"
+    tab.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert tab.evaluate(ink) == "rgb(230, 233, 235)"
+    assert not tab.problems

@@ -78,7 +78,7 @@ def test_the_step_of_a_fault_is_marked(tmp_path):
     for section in (training(run), collapse(run)):
         assert '"x0":300,"x1":300' in section
         assert '"text":"complete collapse"' in section
-    assert '"text":"collapsed below"' in collapse(run)
+    assert '"text":"spread: collapsed below"' in collapse(run)
 
 
 def test_numbers_at_the_end_of_the_range_are_drawn(tmp_path):

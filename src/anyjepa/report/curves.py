@@ -23,7 +23,7 @@ _POINTS = 600
 
 
 class _Panel(NamedTuple):
-    """One chart. columns: pattern of the logged quantities. limits: values that a verdict draws, by what lies below."""
+    """One chart. columns: pattern of the logged quantities. limits: thresholds of the verdict, with a text."""
 
     title: str
     columns: str
@@ -53,8 +53,8 @@ def collapse(run: Contents) -> Html:
     if not columns:
         return note("metrics.csv has no column for the standard deviation, rank or uniformity of representations.")
     dim = run.setting("objective", "encoder", "dim")
-    narrow = ((NARROW * dim, "narrow"),) if isinstance(dim, int) else ()
-    between = ((COLLAPSED, "collapsed"), (POSITIONAL, "positions only"))
+    narrow = ((NARROW * dim, "token_rank: narrow below"),) if isinstance(dim, int) else ()
+    between = ((COLLAPSED, "spread: collapsed below"), (POSITIONAL, "between: positions only below"))
     first = [
         _Panel("Do inputs get different representations?", r".*_(spread|between)(?<!input_between)", True, between),
         _Panel("How many dimensions are in use?", r".*_rank|.*_lidar", False, narrow),
@@ -143,7 +143,7 @@ def _marks(run: Contents, panel: _Panel | None) -> dict[str, Any]:
     for value, below in panel.limits if panel else ():
         edge = {"color": MUTED, "width": 1, "dash": "dot"}
         shapes.append({"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": value, "y1": value, "line": edge})
-        text = {"text": f"{below} below", "font": {"color": MUTED, "size": 11}, "showarrow": False, "xanchor": "right"}
+        text = {"text": below, "font": {"color": MUTED, "size": 11}, "showarrow": False, "xanchor": "right"}
         texts.append({"xref": "paper", "x": 1, "y": value, "yanchor": "bottom", **text})
     return {"shapes": shapes, "annotations": texts}
 
