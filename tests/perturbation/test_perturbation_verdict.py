@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from perturbed_effects import drawn
 
+from anyjepa.evaluation.intervals import Estimate
 from anyjepa.perturbation.scoring.baselines import additive, no_change, perturbed_mean
 from anyjepa.perturbation.scoring.effects import Effects, Fit, Predict
 from anyjepa.perturbation.scoring.evaluate import evaluate_methods
-from anyjepa.perturbation.scoring.result import PerturbationResult
+from anyjepa.perturbation.scoring.result import MethodRow, PerturbationResult
 from anyjepa.perturbation.scoring.verdict import contest, rival, verdict
 
 MEAN = {"perturbed mean": perturbed_mean}
@@ -59,14 +60,67 @@ def test_a_method_that_is_better_is_to_be_used():
     result = compared({"head on PCA (50)": additive}, {"no change": no_change})
     found = verdict(result)
     assert found.use == "head on PCA (50)"
-    assert found.sentences[0].startswith("Use the head on principal components: it beats perturbed mean")
+    assert found.sentences[0].startswith("Use the head on principal components: it beats the perturbed mean")
     assert "95 % interval +" in found.sentences[0]
 
 
 def test_without_a_clear_difference_the_simple_one_is_to_be_used():
     result = compared({"head on PCA (50)": partial(additive, scale=0.999)}, {"additive": additive})
     assert verdict(result).use == "additive"
-    assert "no clear difference to the head" in str(verdict(result)) or "the head is worse" in str(verdict(result))
+    assert verdict(result).sentences[0].startswith("Use the additive baseline")
+
+
+@pytest.mark.parametrize(
+    ("mean", "ends", "outcome", "words"),
+    [
+        (0.004, (0.001, 0.007), "too small to matter", "it is simpler, and the head on principal components differs"),
+        (-0.004, (-0.007, -0.001), "too small to matter", "components differs too little to matter (Pearson vs mean"),
+        (0.004, (-0.001, 0.009), "no clear difference", "it is simpler, and the head on principal components is not"),
+        (0.3, (-0.1, 0.7), "no clear difference", "components is not clearly better (Pearson vs mean"),
+        (-0.3, (-0.5, -0.1), "worse", "Use the additive baseline: the head on principal components is worse"),
+        (0.3, (0.1, 0.5), "better", "Use the head on principal components: it beats the additive baseline"),
+    ],
+)
+def test_a_clear_difference_may_be_too_small_to_matter(mean, ends, outcome, words):
+    result = with_difference("pearson_vs_mean", mean, ends)
+    assert contest(result, result.row("additive")).outcome == outcome
+    assert words in str(verdict(result))
+
+
+def test_a_difference_in_l2_that_excludes_0_is_not_called_unclear():
+    said = str(verdict(with_difference("l2", -0.001, (-0.0012, -0.0008))))
+    assert "In L2, the difference is clear, but too small to matter: difference -0.001" in said
+    assert "In L2, there is no clear difference: difference -0.001" in str(
+        verdict(with_difference("l2", -0.001, (-0.1, 0.1)))
+    )
+
+
+def test_a_baseline_that_is_not_above_the_mean_is_not_a_reason_to_doubt_the_head():
+    result = with_difference("pearson_vs_mean", 0.3, (-0.1, 0.7))
+    low = result.row("additive").metrics | {"pearson_vs_mean": Estimate(0.02, None, None, 22, (-0.4, 0.4))}
+    result = replace_row(result, result.row("additive").model_copy(update={"metrics": low}))
+    found = verdict(result)
+    assert found.use == "head on PCA (50)"
+    assert "it is clearly above the mean" in str(found)
+    assert "the additive baseline is not (0.020, 95 % interval -0.400 to 0.400)" in str(found)
+    close = result.row("no change").difference | {"pearson_vs_mean": Estimate(0.3, None, None, 22, (-0.1, 0.7))}
+    found = verdict(replace_row(result, result.row("no change").model_copy(update={"difference": close})))
+    assert found.use is None
+    assert "Trust no prediction here: the head on principal components is not clearly better than no change" in str(
+        found
+    )
+
+
+def with_difference(metric: str, mean: float, ends: tuple[float, float]) -> PerturbationResult:
+    """Additive against itself, with this difference in one metric."""
+    result = compared({"head on PCA (50)": additive}, {"additive": additive, "no change": no_change})
+    row = result.row("additive")
+    changed = row.difference | {metric: Estimate(mean, None, None, 22, ends)}
+    return replace_row(result, row.model_copy(update={"difference": changed}))
+
+
+def replace_row(result: PerturbationResult, row: MethodRow) -> PerturbationResult:
+    return result.model_copy(update={"rows": tuple(row if one.name == row.name else one for one in result.rows)})
 
 
 def test_what_is_no_better_than_the_mean_is_not_to_be_trusted():

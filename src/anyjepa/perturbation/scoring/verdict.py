@@ -17,13 +17,24 @@ NEGLIGIBLE = 0.01
 NO_CHANGE = "no change"
 PCA, PRETRAINED = "head on PCA", "head on pretrained"  # how the names of these rows begin
 
-Outcome = Literal["better", "worse", "no clear difference", "unknown"]
+Outcome = Literal["better", "worse", "no clear difference", "too small to matter", "unknown"]
 
 IN_L2 = {
     "better": "it is better",
     "worse": "it is worse",
     "no clear difference": "there is no clear difference",
+    "too small to matter": "the difference is clear, but too small to matter",
     "unknown": "the difference is not known",
+}
+SIMPLER = {
+    "no clear difference": "is not clearly better",
+    "too small to matter": "differs too little to matter",
+}
+ENCODER = {
+    "better": "helps",
+    "worse": "does harm",
+    "no clear difference": "adds nothing here",
+    "too small to matter": "adds nothing that matters here",
 }
 
 
@@ -39,13 +50,15 @@ class Contest(NamedTuple):
 
     @property
     def outcome(self) -> Outcome:
-        """Of the first row, by the 95 % interval of the difference; one that is too small to matter is not clear."""
+        """Of the first row, by the 95 % interval of the difference."""
         if self.names < LEAST or self.difference.bootstrap is None or self.difference.mean is None:
             return "unknown"
-        if abs(self.difference.mean) < NEGLIGIBLE * max(1.0, abs(self.means[1])):
-            return "no clear difference"
         low, high = sorted(self.better * end for end in self.difference.bootstrap)
-        return "better" if low > 0 else "worse" if high < 0 else "no clear difference"
+        if low <= 0 <= high:
+            return "no clear difference"
+        if abs(self.difference.mean) < NEGLIGIBLE * max(1.0, abs(self.means[1])):
+            return "too small to matter"
+        return "better" if low > 0 else "worse"
 
     @property
     def reversed(self) -> Contest:
@@ -120,46 +133,52 @@ def verdict(result: PerturbationResult) -> Verdict:
     first = result.rows[0]
     answered = len(result.conditions) - first.unanswered
     if not answered:
-        return Verdict(None, (f"The {title(first.name)} predicts none of the {len(result.conditions)} conditions.",))
+        none = f"{title(first.name)} predicts none of the {len(result.conditions)} conditions"
+        return Verdict(None, (f"No verdict: {none}.",))
     other = rival(result)
     if other is None:
-        return Verdict(None, (f"Nothing was compared with the {title(first.name)}.", *_encoder(result)[1]))
-    head, l2 = contest(result, other), contest(result, other, "l2")
-    metric = METRICS[HEADLINE].title
-    against = f"{metric} {head}"
-    in_l2 = f"In L2 {IN_L2[l2.outcome]}: {l2.margin}."
-    if head.outcome == "unknown":
-        use, sentences = None, [f"No verdict: {title(first.name)} against {title(other.name)}: {against}."]
-    elif head.outcome == "better":
-        use, sentences = first.name, [f"Use the {title(first.name)}: it beats {title(other.name)} ({against}).", in_l2]
-    elif other.name in (result.baseline, NO_CHANGE):
-        use = None
-        sentences = [
-            f"Trust no prediction here: the {title(first.name)} is not better than {title(other.name)} ({against}).",
-            in_l2,
-        ]
-    else:
-        what = "the head is worse" if head.outcome == "worse" else "no clear difference to the head"
-        pair = f"{title(first.name)} and it: {against}"
-        use, sentences = other.name, [f"Use {title(other.name)}, the simplest: {what} ({pair}).", in_l2]
-    if use and not _useful(result.row(use)):
-        estimate = result.row(use).metrics[HEADLINE]
-        doubt = f"{title(use)} is not clearly above the mean ({_interval(estimate)})"
-        sentences = [f"Trust no prediction here: {doubt}."]
-        use = None
-    nothing = next((row for row in result.rows if row.name == NO_CHANGE), None)
-    if use == first.name and nothing and (pair := contest(result, nothing)).outcome in ("worse", "no clear difference"):
-        sentences = [f"Trust no prediction here: no change is as good ({metric} {pair})."]
-        use = None
+        return Verdict(None, (f"Nothing was compared with {title(first.name)}.", *_encoder(result)[1]))
+    use, sentences = _choice(result, first, other)
     added, about_encoder = _encoder(result)
-    if use and use == first.name and use.startswith(PRETRAINED) and added in ("worse", "no clear difference"):
+    if use and use == first.name and use.startswith(PRETRAINED) and added not in ("better", "unknown"):
         use = next(row.name for row in result.rows if row.name.startswith(PCA))
     return Verdict(use, (*sentences, *about_encoder))
 
 
+def _choice(result: PerturbationResult, first: MethodRow, other: MethodRow) -> tuple[str | None, list[str]]:
+    """The row to use, if any: the first one or its rival, and why."""
+    metric, head, simple = METRICS[HEADLINE].title, title(first.name), title(other.name)
+    pair, l2 = contest(result, other), contest(result, other, "l2")
+    against, in_l2 = f"{metric} {pair}", f"In L2, {IN_L2[l2.outcome]}: {l2.margin}."
+    if pair.outcome == "unknown":
+        return None, [f"No verdict: {head} against {simple}: {against}."]
+    if pair.outcome != "better" and other.name in (result.baseline, NO_CHANGE):
+        return None, [f"Trust no prediction here: {head} is not better than {simple} ({against}).", in_l2]
+    if pair.outcome == "worse" and _useful(other):
+        return other.name, [f"Use {simple}: {head} is worse ({against}).", in_l2]
+    if pair.outcome != "better" and _useful(other):
+        return other.name, [f"Use {simple}: it is simpler, and {head} {SIMPLER[pair.outcome]} ({against}).", in_l2]
+    if pair.outcome == "worse" or not _useful(first):
+        row = other if pair.outcome == "worse" else first
+        return None, [f"Trust no prediction here: {title(row.name)} is not clearly above the mean ({_level(row)})."]
+    nothing = next((row for row in result.rows if row.name == NO_CHANGE), None)
+    if nothing and (still := contest(result, nothing)).outcome not in ("better", "unknown"):
+        return None, [f"Trust no prediction here: {head} is not clearly better than no change ({metric} {still})."]
+    if pair.outcome == "better":
+        return first.name, [f"Use {head}: it beats {simple} ({against}).", in_l2]
+    clear = f"it is clearly above the mean ({metric} {_level(first)}), and {simple} is not ({_level(other)})"
+    return first.name, [f"Use {head}: {clear}."]
+
+
 def title(name: str) -> str:
-    """Name of a row in a sentence."""
-    return "head on principal components" if name.startswith(PCA) else name
+    """Name of a row in a sentence, with its article."""
+    if name.startswith(PCA):
+        return "the head on principal components"
+    if name.startswith(PRETRAINED):
+        return "the head on the pretrained encoder"
+    if name.endswith("additive"):
+        return f"the {name} baseline"
+    return name if name == NO_CHANGE else f"the {name}"
 
 
 def _useful(row: MethodRow) -> bool:
@@ -168,7 +187,9 @@ def _useful(row: MethodRow) -> bool:
     return interval is not None and interval[0] > 0
 
 
-def _interval(estimate: Estimate) -> str:
+def _level(row: MethodRow) -> str:
+    """Mean of a row, with its interval."""
+    estimate = row.metrics[HEADLINE]
     ends = estimate.bootstrap
     return f"{estimate.mean:.3f}" + (f", 95 % interval {ends[0]:.3f} to {ends[1]:.3f}" if ends else ", no interval")
 
@@ -183,10 +204,6 @@ def _encoder(result: PerturbationResult) -> tuple[Outcome, tuple[str, ...]]:
     pca_first = result.rows[0] is rows[PCA]
     pair = contest(result, rows[PRETRAINED if pca_first else PCA])
     pair = pair.reversed if pca_first else pair
-    sentences = {
-        "better": "The pretrained encoder helps",
-        "worse": "The pretrained encoder does harm",
-        "no clear difference": "The pretrained encoder adds nothing here",
-        "unknown": "What the pretrained encoder adds is not known",
-    }[pair.outcome]
-    return pair.outcome, (f"{sentences} ({pair.margin}).",)
+    said = ENCODER.get(pair.outcome)
+    what = f"The pretrained encoder {said}" if said else "What the pretrained encoder adds is not known"
+    return pair.outcome, (f"{what} ({pair.margin}).",)
