@@ -70,10 +70,11 @@ USUAL = (
     "control", "ctrl", "Ctrl", "NT", "NTC", "non-targeting", "nontargeting", "Non-Targeting_0042", "INTERGENIC2",
     "NTC_1", "safe-targeting", "no-target", "scramble", "scrambled", "DMSO", "vehicle", "Vehicle", "unperturbed",
     "sgNT", "sgCtrl1", "neg_ctrl", "negative control", "NegCtrl0", "mock", "untreated", "unstimulated", "NTg1",
+    "unstim", "untrt", "Non-Targeting Control", "vehicle_control",
 )  # fmt: skip
 DOUBTFUL = (
     "WT", "wild type", "PBS", "AAVS1", "GFP", "LacZ", "NTC_A", "DMSO-0.1%", "vehicle (24h)", "Rosa26", "blank", "none",
-    "no guide", "empty vector", "negative",
+    "no guide", "empty vector", "negative", "EtOH", "resting", "safe harbor",
 )  # fmt: skip
 
 

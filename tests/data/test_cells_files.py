@@ -159,7 +159,7 @@ REFUSED = [
     (
         lambda a: a.obs.pop("perturbation"),
         {},
-        r"set condition=COLUMN; the columns are: batch, cell_type",
+        r"pass --set condition=COLUMN; the columns are: batch, cell_type",
     ),
     (
         add("gene"),
@@ -167,21 +167,21 @@ REFUSED = [
         r"gene and perturbation could each be the condition; pass --set condition=gene or --set condition=pert",
     ),
     (
-        lambda a: (add("gene")(a), add("replicate")(a)),
+        lambda a: (add("gene")(a), add("replicate", ["r0", "r1", "r2"] * 120)(a)),
         {},
         r"each be the condition; pass .*perturbation; also: columns replicate and batch .* --set batch=replicate or",
     ),
     (
-        add("replicate"),
+        add("replicate", ["r0", "r1", "r2"] * 120),
         {"control": "WT"},
         r"could each be the batch; pass --set batch=replicate or --set batch=batch; also: .* has the control 'WT'",
     ),
-    (add("replicate"), {}, r"columns replicate and batch could each be the batch"),
+    (add("replicate", ["r0", "r1", "r2"] * 120), {}, r"columns replicate and batch could each be the batch"),
     (as_it_is, {"condition": "perturb"}, r"column 'perturb' \(condition\) is not there; did you mean 'perturbation'"),
     (
         as_it_is,
         {"condition": "batch"},
-        r"column 'batch' has no control such as .* set control=NAME; the names are: b0, b1",
+        r"column 'batch' has no control such as .* pass --set control=NAME; the names, by number .* are: b\d, b\d",
     ),
     (as_it_is, {"control": "b9"}, r"column 'perturbation': no cell has the control 'b9'; there are: T0, T0\+T8, "),
     (as_it_is, {"values": "log1p"}, r"declared as log1p, but all are whole numbers; if they are counts, set"),
@@ -209,7 +209,16 @@ REFUSED = [
     ),
     (without("batch"), {}, r"cell 'cell7' has no value in column 'batch'"),
     (add("dose", [1j] * 360), {}, r"column 'dose' holds complex numbers"),
-    (add("dose", ["high"] * 360), {}, r"column 'dose', cell 'cell0': 'high' is not a number"),
+    (
+        add("dose", ["high"] * 360),
+        {},
+        r"column 'dose', cell 'cell0': 'high' is not a number; to ignore the column, pass --set dose=none",
+    ),
+    (
+        add("dose", ["100nM", "1 uM"] * 180),
+        {},
+        r"column 'dose' has values in several units, such as '100nM' and '1 uM'; write all in one unit; to ignore",
+    ),
     (
         as_it_is,
         {"quality": {"min_genes": 200}},
@@ -218,9 +227,13 @@ REFUSED = [
     (
         as_it_is,
         {"quality": {"min_genes": 0, "min_condition_cells": 100}},
-        r"the control does not have at least 100 cells",
+        r"the control has \d+ cells, and quality.min_condition_cells is 100; pass",
     ),
-    (as_it_is, {"quality": {"min_genes": 0, "min_condition_cells": 50}}, r"no perturbation has at least 50 cells"),
+    (
+        as_it_is,
+        {"quality": {"min_genes": 0, "min_condition_cells": 50}},
+        r"the largest condition has \d+ cells, and quality.min_condition_cells is 50; pass --set .*=\d+ to keep it",
+    ),
 ]
 
 
@@ -256,8 +269,45 @@ def test_the_same_column_twice_is_not_ambiguous(adata):
     assert from_anndata(adata, LOOSE).report["columns"]["cell_type"] == "cell_type"
 
 
-def test_ensembl_ids_are_read_as_symbols(adata, simulated):
-    adata.var["gene_name"] = adata.var_names
+@pytest.mark.parametrize("other", ["same cells by another name", "one value"])
+def test_a_second_column_that_tells_no_more_is_not_asked_about(adata, other):
+    """As in collections of screens, which have the cell line next to the type of its cells."""
+    codes = pd.factorize(adata.obs["cell_type"])[0]
+    adata.obs.insert(0, "cell_line", [("K562", "A549")[code] if other.startswith("same") else "K562" for code in codes])
+    column = from_anndata(adata, LOOSE).report["columns"]["cell_type"]
+    assert column == ("cell_line" if other.startswith("same") else "cell_type")
+
+
+@pytest.mark.parametrize("texts", [["0.5", "1.5"], ["0.5 uM", "1.5 uM"], ["0.5h", "1.5h"], ["5e-1mg/kg", "1.5mg/kg"]])
+def test_doses_may_have_a_unit(adata, texts):
+    control = adata.obs["perturbation"] == "control"
+    adata.obs["dose"] = np.where(control, "", np.array(texts)[np.arange(360) % 2])
+    screen = from_anndata(adata, CellFileConfig(quality=QualityConfig(min_genes=0, min_condition_cells=10)))
+    assert {one.dose for c in screen.conditions for one in c} == {0.5, 1.5}
+
+
+def test_log_values_of_raw_are_read_where_x_was_scaled(adata):
+    logged = adata.copy()
+    logged.X = log1p_of(adata.X)
+    scaled = logged.copy()
+    scaled.X = np.asarray(logged.X - logged.X.mean(0))
+    scaled.raw = logged
+    screen = from_anndata(scaled, LOOSE)
+    assert (screen.report["values"]["from"], screen.has_counts) == ("raw/X", False)
+    np.testing.assert_allclose(screen.rows(np.arange(360)), logged.X.toarray(), atol=1e-6)
+
+
+@pytest.mark.parametrize("layer", ["counts", "raw_counts", "UMIs"])
+def test_counts_are_found_in_layers_with_usual_names(adata, layer):
+    logged = adata.copy()
+    logged.layers["spliced"], logged.layers[layer] = adata.X * 2, adata.X.copy()
+    logged.X = log1p_of(adata.X)
+    assert from_anndata(logged, LOOSE).report["values"]["from"] == f"layers/{layer}"
+
+
+@pytest.mark.parametrize("column", ["gene_name", "Symbol", "gene_short_name", "feature_name"])
+def test_ensembl_ids_are_read_as_symbols(adata, simulated, column):
+    adata.var[column] = adata.var_names
     adata.var.index = [f"ENSG{number:011d}" for number in range(60)]
     assert from_anndata(adata, LOOSE).genes == simulated.genes
     assert from_anndata(adata, LOOSE.model_copy(update={"gene_names": "index"})).report["perturbed_not_in_panel"]

@@ -40,7 +40,7 @@ def test_a_table_has_the_largest_change_first() -> None:
         "condition": ["a+b"] * 3,
         "gene": ["b", "a", "c"],
         "log_fold_change": [-3, 1, 0],
-        "low": [-4, 0, -1],
+        "low": [-3, 0, -1],  # the control has 3, and no expression is below 0
         "high": [-2, 2, 1],
         "rank": [1, 2, 3],
         "no_interval": ["the method gives none"] * 3,

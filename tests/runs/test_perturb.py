@@ -199,8 +199,48 @@ def test_without_a_measured_pair_a_pair_is_the_sum_and_synergy_is_refused():
     assert any("a predicted combination is the sum of its parts" in note for note in answer.notes)
     change = answer.predicted.prediction.change
     np.testing.assert_allclose(change[0], change[2] + change[3], atol=1e-5)
-    assert "intervals for combinations need 4 of them" in answer.predicted.prediction.why[0]
+    assert answer.predicted.prediction.why[0] == "it is the sum of its parts, because no combination was measured"
     assert answer.table()["low"].isna().all()
+    text = " ".join(str(answer).split())
+    assert "predictions below: the head on principal components, fitted to all measured conditions" in text
+    assert "No method was evaluated on this screen, so trust no prediction." in text
+    ranked = anyjepa.perturb(adata, up=["G7"], evaluate=False, settings=FAST)
+    assert any("a predicted combination is the sum of its parts" in note for note in ranked.notes)
+
+
+def test_no_expression_is_predicted_below_zero():
+    """Two knockdowns that each remove most of a gene do not remove more than there is."""
+    down = np.where(np.arange(80) == 7, -1.8, 0.0)
+    parts = {f"G{i}": down + np.where(np.arange(80) == i, -1.0, 0.0) for i in range(6)}
+    adata = cells_of({"control": np.where(np.arange(80) == 7, 1.5, 0.0), **parts})
+    answer = anyjepa.perturb(adata, conditions=["G0+G1", "G0"], down=["G7"], evaluate=False, settings=FAST)
+    predicted = answer.predicted
+    assert 2 * predicted.prediction.change[1, 7] < -predicted.control[7] < predicted.prediction.change[1, 7]
+    assert predicted.prediction.change[0, 7] == pytest.approx(-predicted.control[7])
+    assert (predicted.expression == predicted.control + predicted.prediction.change).all()
+    assert answer.ranking["score"].max() <= predicted.control[7] + 1e-6
+
+
+def test_an_amount_that_all_perturbations_share_is_not_part_of_their_names():
+    singles = {f"G{i}": np.where(np.arange(80) == 70 + i, 2.0, 0.0) for i in range(6)}
+    adata = cells_of({"DMSO": np.zeros(80), **singles})
+    adata.obs["dose"] = ["0 uM" if name == "DMSO" else "10 uM" for name in adata.obs["perturbation"]]
+    adata.obs["time"] = 24
+    answer = anyjepa.perturb(adata, conditions=["G3"], settings=FAST)
+    assert list(answer.verdicts) == ["unseen single perturbations"]
+    assert answer.predicted.names == ("G3",)
+    assert any("dose 'dose' (the same for all, so not used), time 'time' (the same" in fact for fact in answer.facts())
+
+
+def test_what_cannot_be_held_out_says_why(tmp_path):
+    """Genes by Ensembl id, perturbations by symbol; every condition is a single knockout."""
+    adata = cells_of({"control": np.zeros(80), **{f"TP{i}": np.eye(80)[i] for i in range(6)}})
+    answer = anyjepa.perturb(adata, settings=FAST)
+    text = " ".join(str(answer).split())
+    assert "No method was evaluated on this screen, so trust no prediction." in text
+    assert "unseen single perturbations: 0 of 6 perturbations are genes of the panel or have features" in text
+    assert "pass --features FILE, or --set gene_names=COLUMN" in text
+    assert "not asked: unseen combinations, unseen cell type, unseen donor, unseen batch" in text
 
 
 def test_each_cell_type_is_predicted_by_name_and_covered():

@@ -186,7 +186,7 @@ def test_a_model_of_a_file_is_evaluated_on_what_it_has_not_seen(cli, file, tmp_p
     assert done.code == 0, done.err
     read = ("--set", "quality.min_genes=0", "--set", "quality.min_condition_cells=500")
     done = cli("evaluate", held.model, "--data", file, "--protocol", "perturbation", *read)
-    assert "the control does not have at least 500 cells" in done.err
+    assert "and quality.min_condition_cells is 500; pass --set quality.min_condition_cells=" in done.err
     everything = pretrain(load_recipe("perturb-demo", [*edits, "data.split=null"])[0], file, tmp_path / "all")
     done = cli("evaluate", everything.folder, "--data", file, "--protocol", "perturbation")
     assert (done.code, done.out) == (2, "")

@@ -97,7 +97,9 @@ def _combinations(screen: Screen, folds: int, seed: int) -> Question:
     alone = {next(iter(condition.names)) for condition in screen.conditions if len(condition.names) == 1}
     sets = {condition.names for condition in screen.conditions if len(condition) > 1 and condition.names <= alone}
     if len(sets) < LEAST:
-        raise InputError(f"{len(sets)} combinations have parts that were all measured alone; it takes {LEAST}")
+        several = any(len(condition) > 1 for condition in screen.conditions)
+        have = f"have parts that were all measured alone; it takes {LEAST}"
+        raise InputError(f"{len(sets)} combinations {have}" if several else "the screen has no combinations")
     parts = [
         {i for i, condition in enumerate(screen.conditions) if condition.names in tested}
         for tested in _folds(sorted(sets, key=sorted), folds, seed)
@@ -108,11 +110,14 @@ def _combinations(screen: Screen, folds: int, seed: int) -> Question:
 def _singles(screen: Screen, described: Collection[str], folds: int, seed: int) -> Question:
     alone = {name for condition in screen.conditions if len(condition.names) == 1 for name in condition.names}
     if len(alone) < LEAST:
-        raise InputError(f"{len(alone)} perturbations were measured alone; it takes {LEAST}")
+        raise InputError(f"the number of perturbations measured alone is {len(alone)}; it takes {LEAST}")
     predictable = set(described) if screen.has_amounts else {*described, *screen.genes}
     if len(alone & predictable) < LEAST:
         lacking = "have features" if screen.has_amounts else "are genes of the panel or have features"
-        raise InputError(f"{len(alone & predictable)} of {len(alone)} perturbations {lacking}; it takes {LEAST}")
+        raise InputError(
+            f"{len(alone & predictable)} of {len(alone)} perturbations {lacking}, and it takes {LEAST}; pass "
+            "--features FILE" + ("" if screen.has_amounts else ", or --set gene_names=COLUMN if var has other names")
+        )
     splits = []
     for tested in _folds(sorted(alone & predictable), folds, seed, sorted(alone - predictable)):
         new = {i for i, c in enumerate(screen.conditions) if c.names and c.names <= tested and len(c.names) == 1}
@@ -125,9 +130,11 @@ def unseen_context(screen: Screen, label: Label) -> Question:
     """Each cell type, donor or batch in turn, of those with enough control and perturbed cells. Raises InputError."""
     column = getattr(screen, label)
     if column is None:
-        raise InputError(f"the screen has no {label}; set {label}=COLUMN if a column has it")
+        raise InputError(f"the screen has no {label}; pass --set {label}=COLUMN if a column has it")
     if len(column.names) > CONTEXTS:
-        raise InputError(f"there are {len(column.names)} values of {label}; set {label}=COLUMN with at most {CONTEXTS}")
+        raise InputError(
+            f"there are {len(column.names)} values of {label}; pass --set {label}=COLUMN with at most {CONTEXTS}"
+        )
     stratum = column.codes * len(screen.conditions) + screen.condition
     enough = (np.bincount(stratum) >= CELLS)[stratum]
     controlled = np.isin(column.codes, np.unique(column.codes[enough & (screen.condition == 0)]))
@@ -136,7 +143,10 @@ def unseen_context(screen: Screen, label: Label) -> Question:
     perturbed = screen.condition != 0
     there = np.unique(column.codes[perturbed]).tolist()
     if len(there) < 2:
-        raise InputError(f"{len(there)} values of {label} have {CELLS} control and {CELLS} perturbed cells; it takes 2")
+        raise InputError(
+            f"the number of values of {label} with {CELLS} control cells and {CELLS} cells of a perturbation is "
+            f"{len(there)}; it takes 2"
+        )
     splits = []
     for code in there:
         new = (column.codes == code) & perturbed
@@ -149,7 +159,8 @@ def unseen_context(screen: Screen, label: Label) -> Question:
 def _amounts(screen: Screen, of: str) -> Question:
     levels = sorted({getattr(one, of) for condition in screen.conditions for one in condition} - {None, 0.0})
     if len(levels) < LEAST:
-        raise InputError(f"{len(levels)} values of {of} above 0 were measured; it takes {LEAST}")
+        few = f"the number of values of {of} above 0 is {len(levels)}; it takes {LEAST}"
+        raise InputError(few if levels else f"the screen has no {of}")
     parts = [
         {i for i, condition in enumerate(screen.conditions) if any(getattr(one, of) == level for one in condition)}
         for level in levels

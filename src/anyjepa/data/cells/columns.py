@@ -11,6 +11,7 @@ import numpy as np
 from anyjepa.data.cells.conditions import CONTROL, Condition, is_control, parse, split
 from anyjepa.data.cells.controls import check_controls, look_alikes, option, resolve
 from anyjepa.data.cells.naming import NONE, Naming, ask_for_separator, warn_of_halves
+from anyjepa.data.cells.opening import letters
 from anyjepa.data.cells.screen import Labels
 from anyjepa.errors import InputError, did_you_mean
 
@@ -46,6 +47,7 @@ _USUAL: dict[
     "time": (("time", "timepoint", "hours", "timehours"),),
     "guide_share": (("grnatopfrac", "guidetopfrac", "guideshare", "topguideshare"),),
 }
+_AMOUNT = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)[\s_]*([a-zA-Zµμ%][\w/%.µμ]{0,9})")  # with a unit
 _LONGEST_NAME = 1000  # of a condition; time grows with the square of its length
 _MISSING = {"", "nan", "NaN", "None", "none", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaT"}
 _UNASSIGNED = re.compile(
@@ -74,7 +76,7 @@ def find_columns(
         elif role == "condition" and not fitting and names[role] != NONE:
             there = ", ".join(map(str, obs.columns[:40])) or "none"
             questions.append(
-                "no column has a usual name for the condition, such as 'perturbation'; set condition=COLUMN; "
+                "no column has a usual name for the condition, such as 'perturbation'; pass --set condition=COLUMN; "
                 f"the columns are: {there}"
             )
     return columns, questions
@@ -87,12 +89,16 @@ def _fitting(obs: DataFrame, role: Role, name: str | None, where: str) -> list[s
         if name not in (NONE, *columns):
             raise InputError(f"{where}: column '{name}' ({role}) is not there{did_you_mean(name, columns)}")
         return [] if name == NONE else [name]
-    groups = [[c for c in columns if re.sub(r"[^a-z0-9]", "", c.lower()) in names] for names in _USUAL[role]]
+    groups = [[c for c in columns if letters(c) in names] for names in _USUAL[role]]
     groups = [[c for c in group if c.lower() != "cell" or 2 * len(set(obs[c])) < len(obs)] for group in groups]  # ids
     if role == "condition" and not any(groups):
         groups = [[column for column in columns if _has_control(obs, column)]]
     fitting = next(filter(None, groups), [])
-    return [c for place, c in enumerate(fitting) if not any(_same(obs, c, other) for other in fitting[:place])]
+    if role == "condition":
+        return [c for place, c in enumerate(fitting) if not any(_same(obs, c, other) for other in fitting[:place])]
+    codes = {c: obs[c].astype(str).factorize()[0] for c in fitting}  # equal if two columns divide the cells equally
+    fitting = [c for c in fitting if codes[c].any()] or fitting[:1]  # a single value tells no cells apart
+    return [c for n, c in enumerate(fitting) if not any((codes[c] == codes[other]).all() for other in fitting[:n])]
 
 
 def _has_control(obs: DataFrame, column: str) -> bool:
@@ -156,7 +162,7 @@ def assign(
     for role in ("dose", "time"):
         amount = columns[role]
         values, number = np.unique(
-            np.full(len(obs), np.nan) if amount is None else numbers(obs, amount, where), return_inverse=True
+            np.full(len(obs), np.nan) if amount is None else numbers(obs, amount, where, role), return_inverse=True
         )
         amounts.append(values)
         joint = np.where(joint < 0, -1, joint * len(values) + number)
@@ -217,18 +223,33 @@ def missing_labels(obs: DataFrame, columns: Mapping[Role, str | None]) -> np.nda
     return np.any([np.zeros(len(obs), bool), *(_texts(obs, column)[1] < 0 for column in used)], axis=0)
 
 
-def numbers(obs: DataFrame, column: str | None, where: str) -> np.ndarray:
-    """(N,) float64 values of a column, NaN where it is empty. Raises InputError for other values."""
+def numbers(obs: DataFrame, column: str | None, where: str, role: Role) -> np.ndarray:
+    """(N,) float64 values of a column, NaN where it is empty; all may have the same unit, such as '10 uM' or '24h'.
+
+    Raises InputError for other values, and for several units.
+    """
     from pandas import to_numeric
 
     texts = obs[column].astype(object)
     values: Any = to_numeric(texts, errors="coerce")
     if values.dtype.kind == "c":
         raise InputError(f"{where}: column '{column}' holds complex numbers")
-    wrong = values.isna() & texts.notna() & ~texts.astype(str).isin(list(_MISSING))
-    if wrong.any():
-        cell = int(wrong.to_numpy().argmax())
-        raise InputError(f"{where}: column '{column}', cell '{obs.index[cell]}': '{texts.iloc[cell]}' is not a number")
+    ignore = f"; to ignore the column, pass --set {role}=none"
+    empty = texts.isna() | texts.astype(str).isin(list(_MISSING))
+    units: dict[str, Any] = {}
+    for text in texts[values.isna() & ~empty].unique():
+        amount = _AMOUNT.fullmatch(str(text).strip())
+        if amount is None:
+            cell = obs.index[int((texts == text).to_numpy().argmax())]
+            raise InputError(f"{where}: column '{column}', cell '{cell}': '{text}' is not a number{ignore}")
+        units.setdefault(amount[2], text)
+        values[texts == text] = float(amount[1])
+    if len(units) > 1:
+        first, second = list(units.values())[:2]
+        raise InputError(
+            f"{where}: column '{column}' has values in several units, such as '{first}' and '{second}'; write all in "
+            f"one unit{ignore}"
+        )
     return values.to_numpy(float)
 
 

@@ -15,14 +15,15 @@ Kind = Literal["unspecified", "knockdown", "knockout", "activation", "overexpres
 _NUMBER = r"([-_ .#]*\d+)?"
 _CONTROL = re.compile(
     r"((sg|sh|si|g)[-_ ]?)?(ctrl|controls?|neg(ative)?[-_ ]?(ctrl|control)|non[-_ ]?target(ing)?|nt[cg]?"
-    r"|safe[-_ ]?target(ing)?|no[-_ ]?target(ing)?|intergenic|scrambled?|unperturbed|untreated|unstimulated"
-    r"|vehicle|dmso|mock)" + _NUMBER,
+    r"|safe[-_ ]?target(ing)?|no[-_ ]?target(ing)?|intergenic|scrambled?|unperturbed|untreated|untrt"
+    r"|unstim(ulated)?|vehicle|dmso|mock)([-_ ](ctrl|controls?))?" + _NUMBER,
     re.IGNORECASE,
 )
 _DOUBTFUL = re.compile(
     rf"({_CONTROL.pattern}|wt|(wild|parental)[-_ ]?(type|line)?"
     r"|(pbs|saline|water|h2o|blank|aavs1|rosa26|neg(ative)?|nc|ev"
-    r"|empty([-_ ]?vector)?|none|null|naive|uninfected|untransfected|untransduced|unedited|baseline"
+    r"|empty([-_ ]?vector)?|none|null|naive|resting|basal|ethanol|etoh|media"
+    r"|safe[-_ ]?harbou?r|uninfected|untransfected|untransduced|unedited|baseline"
     r"|e?gfp|rfp|bfp|mcherry|lacz|luc(iferase)?|no[-_ ]?(guide|sgrna|grna|site|treatment|drug|stim\w*|perturbation))"
     rf"{_NUMBER})([^a-z0-9].*)?",
     re.IGNORECASE | re.DOTALL,

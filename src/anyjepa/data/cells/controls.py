@@ -53,8 +53,8 @@ def check_controls(
     """
     if not controls and not similar:
         raise InputError(
-            f"{where} has no control such as 'control', 'ctrl' or 'non-targeting'; "
-            f"set control=NAME; the names are: {', '.join(list(sizes)[:40])}"
+            f"{where} has no control such as 'control', 'ctrl' or 'non-targeting'; pass --set control=NAME; "
+            f"the names, by number of cells, are: {', '.join(sorted(sizes, key=lambda name: -sizes[name])[:40])}"
         )
     if not controls or (len(controls) > 1 and not explicit) or (similar and others == "raise"):
         raise InputError(f"{where}: {_question({*controls, *similar}, sizes)}")

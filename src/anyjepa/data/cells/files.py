@@ -45,7 +45,8 @@ class CellFileConfig(Naming):
     )
     matrix: str | None = Field(
         default=None,
-        description="X, raw/X or layers/NAME; none: the first of layers/counts, X and raw/X with whole numbers, else X",
+        description="X, raw/X or layers/NAME; none: the first of layers/counts, X and raw/X with whole numbers, else X "
+        "(raw/X if X was scaled)",
     )
     gene_names: str | None = Field(
         default=None, description="column of var, or 'index'; none: the index, or symbols where that has Ensembl ids"
@@ -174,12 +175,11 @@ def _enough(
     """Cells of each condition, and whether they suffice. InputError if those of the control or of all others do not."""
     size = np.bincount(number, minlength=len(conditions))
     enough = size >= max(least, 1)
-    for what, found_some in (
-        ("the control does not have", enough[0]),
-        ("no perturbation has", len(enough) == 1 or enough[1:].any()),
-    ):
-        if not found_some:
-            raise InputError(f"{where}: {what} at least {max(least, 1)} cells (quality.min_condition_cells)")
+    largest = {"the control": int(size[0]), "the largest condition": int(size[1:].max()) if len(size) > 1 else least}
+    for what, cells in largest.items():
+        if cells < max(least, 1):
+            lower = f"; pass --set quality.min_condition_cells={cells} to keep it" if cells else " after the filters"
+            raise InputError(f"{where}: {what} has {cells} cells, and quality.min_condition_cells is {least}{lower}")
     return size, enough
 
 
@@ -204,7 +204,7 @@ def _assigned(
         usable = labelled
     if columns["guide_share"] is None:
         return usable, left_out, None
-    share = numbers(opened.obs, columns["guide_share"], where)
+    share = numbers(opened.obs, columns["guide_share"], where, "guide_share")
     least = config.quality.min_guide_share
     unsure = usable & ~(share >= least)
     refuse_most(

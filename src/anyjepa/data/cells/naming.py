@@ -18,6 +18,7 @@ NONE = "none"  # the user's word for a column that the table does not have, or t
 
 _MARK = re.compile(r"\s+(?:and|plus|with|x)\s+|[^A-Za-z0-9]+")  # what may stand between the two names of a pair
 _NUMBER = re.compile(r"[-+.\deE]+")
+_AMOUNT = re.compile(r"\d+(\.\d+)?\s*([a-zA-Zµμ%][\w/%]{0,5})?")  # such as 10uM and 24h
 _PAIR = r"A(\W+|_+|\s+\w+\s+)B"
 
 
@@ -94,10 +95,13 @@ def warn_of_halves(
             odd[name] = strange[0]
     for name in sorted(odd)[:1]:
         done = "read as pairs" if separator else "each read as one perturbation"
+        advice = "write pairs as A+B"
+        if _AMOUNT.fullmatch(odd[name]):
+            advice = "write doses and times as numbers in columns of their own (--set dose=COLUMN, --set time=COLUMN)"
         warnings.warn(
             DataWarning(
                 f"{place}: {len(odd)} conditions such as '{name}' are {done}, although '{odd[name]}' is not a gene of "
-                "the panel and never occurs alone; write pairs as A+B"
+                f"the panel and never occurs alone; {advice}"
             ),
             stacklevel=2,
         )

@@ -27,7 +27,9 @@ Memory = Literal["auto", "load", "backed"]
 _SPARSE: dict[str, Literal["cells", "genes"]] = {"csr_matrix": "cells", "csc_matrix": "genes"}
 LARGE = 2**30  # bytes; larger matrices stay in their file unless asked for
 _ENSEMBL = re.compile(r"ENS[A-Z]*G\d{6,}(\.\d+)?")
-_SYMBOLS = ("gene_symbols", "gene_symbol", "gene_name", "gene_names", "symbol", "feature_name")
+_SYMBOLS = {"genesymbol", "genesymbols", "genename", "genenames", "geneshortname", "symbol", "symbols"}
+_SYMBOLS |= {"featurename", "hgncsymbol", "hugosymbol"}  # letters and digits only
+_COUNTS = {"counts", "rawcounts", "countsraw", "umicounts", "umis", "umi"}  # of layers
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +51,7 @@ class Opened:
         index = tuple(map(str, self.var.index))
         if column is None:
             ensembl = bool(index) and all(map(_ENSEMBL.fullmatch, index[:100]))
-            column = next((c for c in _SYMBOLS if ensembl and c in self.var.columns), "index")
+            column = next((c for c in self.var.columns if ensembl and letters(c) in _SYMBOLS), "index")
         if column != "index" and column not in self.var.columns:
             hint = did_you_mean(column, ["index", *map(str, self.var.columns)])
             raise InputError(f"{self.where}: column '{column}' of var (gene_names) is not there{hint}")
@@ -69,21 +71,31 @@ class Opened:
     def matrix(self, key: str | None, values: Literal["auto", "counts", "log1p"]) -> tuple[str, Any, bool]:
         """The key, the values (cells, genes) and whether they are counts: whole numbers, or as declared.
 
-        Without a key the first of layers/counts, X and raw/X that holds whole numbers, else X.
+        Without a key, the first of layers with a usual name of counts, X and raw/X that holds whole numbers; else X, or
+        raw/X if X has values below 0, because it was scaled.
         """
         if key is not None:
             if key not in self.matrices:
                 raise InputError(f"{self.where}: matrix '{key}' is not there{did_you_mean(key, self.matrices)}")
             matrix = self.matrices[key]()
             return key, matrix, _whole(matrix) if values == "auto" else values == "counts"
-        for candidate in ("layers/counts", "X", "raw/X") if values != "log1p" else ():
+        layers = [key for key in self.matrices if letters(key.removeprefix("layers/")) in _COUNTS]
+        for candidate in (*layers, "X", "raw/X") if values != "log1p" else ():
             if candidate in self.matrices and _whole(matrix := self.matrices[candidate]()):
                 return candidate, matrix, True
         if "X" not in self.matrices:
             raise InputError(
                 f"{self.where}: has no X; set matrix=NAME; the matrices are: {', '.join(self.matrices) or 'none'}"
             )
-        return "X", self.matrices["X"](), values == "counts"
+        x = self.matrices["X"]()
+        if values == "auto" and "raw/X" in self.matrices and _first_values(x).min(initial=0) < 0:
+            return "raw/X", self.matrices["raw/X"](), False
+        return "X", x, values == "counts"
+
+
+def letters(name: str) -> str:
+    """A name in lower case, with letters and digits only: `Cell.Type` becomes `celltype`."""
+    return re.sub(r"[^a-z0-9]", "", str(name).lower())
 
 
 def open_h5ad(path: Path, memory: Memory) -> Opened:
@@ -211,6 +223,10 @@ def _text(value: Any) -> str:
 
 def _whole(matrix: Any) -> bool:
     """Whether the values of the first thousand cells are whole numbers; all values are checked later."""
-    block = matrix[np.arange(min(1000, matrix.shape[0]))]
-    data = block if isinstance(block, np.ndarray) else block.data
+    data = _first_values(matrix)
     return bool((data == np.rint(data)).all())
+
+
+def _first_values(matrix: Any) -> np.ndarray:
+    block = matrix[np.arange(min(1000, matrix.shape[0]))]
+    return block if isinstance(block, np.ndarray) else block.data

@@ -175,7 +175,11 @@ def _check(block: Any, counted: bool, place: Any, where: str) -> None:
         return
     for wrong, what in (
         (~np.isfinite(data), "must be finite"),
-        (data < 0, "is negative: neither counts nor log1p; scaled values are not read"),
+        (
+            data < 0,
+            "is negative: neither counts nor log1p; if X was scaled, keep "
+            "the values from before in layers['counts'] or in raw",
+        ),
         (
             (data != np.rint(data)) if counted else np.zeros(0),
             "is not a whole number, so these are not raw counts; if they are log1p, set values=log1p",

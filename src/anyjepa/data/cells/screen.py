@@ -78,6 +78,18 @@ class Screen:
         """Whether a perturbation has a dose or a time, so that its name alone does not say what was done."""
         return any(one.dose is not None or one.time is not None for condition in self.conditions for one in condition)
 
+    def without_constant_amounts(self) -> Screen:
+        """The screen without a dose, or a time, that all perturbations have in common: it tells nothing apart."""
+        screen = self
+        for of in ("dose", "time"):
+            if len({getattr(one, of) for condition in screen.conditions for one in condition}) == 1:
+                plain = [
+                    Condition(frozenset(replace(one, **{of: None}) for one in condition))
+                    for condition in screen.conditions
+                ]
+                screen = replace(screen, conditions=tuple(plain))
+        return screen
+
     @property
     def has_counts(self) -> bool:
         """Whether raw counts are kept."""

@@ -133,6 +133,8 @@ class CalibratedPredict:
         same = [
             before for one, before in zip(self.train.perturbed, self.train.control, strict=True) if one == perturbed
         ]
+        if len(perturbed) > 1 and not any(len(one) > 1 for one in self.train.perturbed):
+            return "it is the sum of its parts, because no combination was measured"
         if same and (self.contexts == 1 or any(np.array_equal(before, control) for before in same)):
             return "it was measured"
         kind: Kind = "context" if same else "several" if len(perturbed) > 1 else "single"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -126,11 +126,19 @@ def measured_changes(
 def predict_sets(
     predict: Predict, train: Effects, sets: Sequence[frozenset[str]], control: np.ndarray | None = None
 ) -> PredictedConditions:
-    """The same for T sets of perturbations, with a row of NaN where there is no prediction; control: also (T, G)."""
+    """The same for T sets of perturbations, with a row of NaN where there is no prediction; control: also (T, G).
+
+    No expression is predicted below 0: a larger decrease than the control has is cut, and its interval moves along.
+    """
     before, genes = _control(train) if control is None else control, len(train.genes)
     if before.shape not in ((genes,), (len(sets), genes)):
         raise InputError(f"control has shape {before.shape}; it must be ({genes},), one mean per gene")
     prediction = Prediction.of(predict(sets, np.broadcast_to(before, (len(sets), genes))))
+    change = np.maximum(prediction.change, -before)
+    if prediction.low is not None and prediction.high is not None:
+        cut = change - prediction.change
+        prediction = replace(prediction, low=np.maximum(prediction.low + cut, -before), high=prediction.high + cut)
+    prediction = replace(prediction, change=change)
     return PredictedConditions(
         train.genes, tuple("+".join(sorted(one)) for one in sets), tuple(sets), before, prediction
     )

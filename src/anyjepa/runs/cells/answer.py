@@ -60,6 +60,12 @@ class Answer:
     synergies: DataFrame | None = None
 
     @property
+    def method(self) -> str:
+        """What predicts, in words."""
+        head = "the head on principal components"
+        return f"{head}, or a curve between measured amounts" if self.screen.has_amounts else head
+
+    @property
     def verdicts(self) -> dict[str, Verdict]:
         """By title of the question."""
         return {one.title: one.verdict for one in self.questions}
@@ -161,9 +167,11 @@ class Answer:
         for one in self.questions:
             parts += [Text(f"{one.title}:"), *(Padding(Text(s), (0, 0, 0, 2)) for s in one.verdict.sentences)]
         if not self.questions:
-            parts.append(Text("No question was evaluated: nothing says how good these predictions are."))
+            parts.append(Text("No method was evaluated on this screen, so trust no prediction."))
         elif not any(row.name.startswith("head on pretrained") for one in self.questions for row in one.result.rows):
             parts.append(Text("pretrained encoder: none was compared; add one with --model RUN"))
+        if self.predicted is not None or self.ranking is not None:
+            parts.append(Text(f"predictions below: {self.method}, fitted to all measured conditions"))
         parts += [Text(note, style="yellow") for note in self.notes]
         parts += [Text(), *(Text(line) for line in self.facts()), Text()]
         parts += [Text(line, style="dim") for line in self._not_asked()]
@@ -182,7 +190,7 @@ class Answer:
 
     def _not_asked(self) -> list[str]:
         """Questions that the screen cannot answer; those that it has nothing of share a line."""
-        none = [title for title, why in self.impossible.items() if why.startswith(("the screen has no", "0 "))]
+        none = [title for title, why in self.impossible.items() if why.startswith("the screen has no")]
         lines = [f"not asked: {title}: {why}" for title, why in self.impossible.items() if title not in none]
         hint = "set a column with, for example, --set cell_type=COLUMN if one was not found"
         return [*lines, *([f"not asked: {', '.join(none)}: the screen has none; {hint}"] if none else [])]
@@ -197,7 +205,13 @@ class Answer:
             f"{conditions} condition{'s' * (conditions != 1)}, {controls:,} control cells"
         ]
         if "columns" in report:
-            used = ", ".join(f"{role} '{column}'" for role, column in report["columns"].items() if column)
+            amounts = [one for condition in self.screen.conditions for one in condition]
+            same = [of for of in ("dose", "time") if all(getattr(one, of) is None for one in amounts)]
+            used = ", ".join(
+                f"{role} '{column}'" + (" (the same for all, so not used)" if role in same else "")
+                for role, column in report["columns"].items()
+                if column
+            )
             values = report["values"]
             names = ", ".join(report["control_names"][:5])
             lines.append(f"columns: {used}; control: {names}; values: {values['kind']} from {values['from']}")

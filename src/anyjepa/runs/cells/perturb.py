@@ -182,7 +182,7 @@ def _task(
             raise InputError("perturb: pass a screen (.h5ad), or a run with --model")
         if isinstance(data, (str, Path)) and Path(data).is_dir():
             raise InputError(f"{data}: is a folder; pass a screen (.h5ad), and a run with --model")
-        screen = screen_of(data, edited_file(FILE, edits))
+        screen = screen_of(data, edited_file(FILE, edits)).without_constant_amounts()
         chosen, impossible = questions(screen, features or (), config.splits)
         return _Task(screen, None, None, chosen if evaluate else [], impossible, [], features, config)
     inputs = open_screen(model, () if data is None else data, weights, edits, "perturb")
@@ -247,7 +247,7 @@ def _checked(task: _Task, conditions: Sequence[str], goal: Goal | None, synergie
         raise InputError("perturb: none of the conditions is a combination, so there is no synergy to compute")
     if synergies and not several:
         raise InputError(NO_PAIR)
-    if not several and any(len(one) > 1 for one in parsed):
+    if not several and (goal is not None or any(len(one) > 1 for one in parsed)):
         task.notes.append("No combination was measured: a predicted combination is the sum of its parts.")
     return [one.names for one in parsed]
 
