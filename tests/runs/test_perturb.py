@@ -358,8 +358,13 @@ def test_doses_are_held_out_and_predicted_between():
         anyjepa.perturb(adata, conditions=["D99@30"], settings=settings)
 
 
-def test_a_model_joins_as_one_more_row(cli, file, tmp_path):
+def test_a_model_joins_as_one_more_row_with_the_features_that_it_was_trained_with(cli, file, tmp_path):
+    names = sorted({*anndata.read_h5ad(file).obs["perturbation"].str.split("+").explode()} - {"control"})
+    table = tmp_path / "features.csv"
+    bits = np.random.default_rng(0).normal(size=(len(names) + 1, 4))
+    pd.DataFrame(bits, index=[*names, "OUTSIDE"]).to_csv(table)
     small = [
+        "data.encoding.by=table", f"data.encoding.table={table}",
         "data.genes=50", "data.split.validation=0.1", "data.hidden.steps=2", "objective.encoder.tokens=5",
         "objective.encoder.dim=8", "objective.encoder.depth=1", "objective.encoder.heads=2",
         "objective.predictor.depth=1", "objective.predictor.heads=2", "training.steps=2", "training.batch_size=16",
@@ -368,8 +373,11 @@ def test_a_model_joins_as_one_more_row(cli, file, tmp_path):
     run = tmp_path / "run"
     done = cli("pretrain", "perturb-demo", "--data", file, "-o", run, *(w for edit in small for w in ("--set", edit)))
     assert done.code == 0, done.err
-    answer = anyjepa.perturb(file, model=run, settings=FAST)
+    table.unlink()  # the model remembers
+    answer = anyjepa.perturb(file, model=run, conditions=["OUTSIDE"], settings=FAST)
+    assert np.isfinite(answer.predicted.prediction.change).all()
     result = answer.result("held out in pretraining")
+    assert "ridge on your features" in [row.name for row in result.rows]
     names = [row.name for row in result.rows]
     assert names[:2] == ["head on PCA (50)", "head on pretrained (teacher)"]
     assert "the model's own predictor" not in names  # two steps of hidden genes: it never saw a pair

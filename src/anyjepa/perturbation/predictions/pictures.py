@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ CHANGE = "change of mean ln(counts per 10,000 + 1)"
 
 
 def volcano(source: Source, condition: str) -> Figure:
-    """Changes of all genes against how sure they are; the genes that change most are named.
+    """Changes of all genes against how sure they are; sure genes are named first, those that change most before others.
 
     source: predictions, whose vertical axis is |change| in half-widths of its interval (1: the interval ends at 0), or
     the cells of a screen (AnnData or `Screen`), whose vertical axis is the adjusted p-value of a Wilcoxon test. That
@@ -43,19 +44,19 @@ def volcano(source: Source, condition: str) -> Figure:
         half = (prediction.high[row] - prediction.low[row]) / 2
         change, genes = prediction.change[row], source.genes
         sure, label = np.abs(change) / np.maximum(half, 1e-12), "|change| in half-widths of its interval"
-        limit = 1.0
+        limit, meaning = 1.0, "interval ends at 0"
     else:
         screen = _screen(source)
         cells, controls = _cells(screen, condition)
         change, genes = cells.mean(0, dtype=float) - controls.mean(0, dtype=float), screen.genes
         sure = -np.log10(np.maximum(_adjusted_p(cells, controls), 1e-300))
         label = f"-log10 adjusted p (Wilcoxon; {len(cells):,} and {len(controls):,} cells)"
-        limit = -np.log10(0.05)
+        limit, meaning = -np.log10(0.05), "adjusted p = 0.05"
     page, plot = _blank(condition, CHANGE, label)
     plot.axhline(limit, color="0.6", linewidth=0.8, linestyle="--")
+    plot.annotate(meaning, (0.01, limit), (0, 2), plot.get_yaxis_transform(), "offset points", color="0.4", fontsize=7)
     plot.scatter(change, sure, s=12, c=np.where(sure > limit, "tab:blue", "0.7").tolist())
-    for gene in np.argsort(-np.abs(change), kind="stable")[:NAMED]:
-        plot.annotate(genes[gene], (change[gene], sure[gene]), (3, 3), textcoords="offset points", fontsize=8)
+    _name(plot, genes, change, sure, np.lexsort((-np.abs(change), sure <= limit))[:NAMED])
     return page
 
 
@@ -75,8 +76,7 @@ def predicted_against_measured(predicted: PredictedConditions, condition: str) -
     plot.errorbar(x, y, xerr=across, yerr=up, fmt="o", markersize=3, linewidth=0.5, color="tab:blue", ecolor="0.8")
     ends = [min(x.min(), y.min()), max(x.max(), y.max())]
     plot.plot(ends, ends, color="0.6", linewidth=0.8, linestyle="--")
-    for gene in np.argsort(-np.abs(x), kind="stable")[:NAMED]:
-        plot.annotate(predicted.genes[gene], (x[gene], y[gene]), (3, 3), textcoords="offset points", fontsize=8)
+    _name(plot, predicted.genes, x, y, np.argsort(-np.abs(x), kind="stable")[:NAMED])
     return page
 
 
@@ -151,3 +151,23 @@ def _blank(title: str, x: str, y: str) -> tuple[Figure, Axes]:
     plot.set(title=title, xlabel=x, ylabel=y)
     plot.axvline(0, color="0.9", linewidth=0.8, zorder=0)
     return page, plot
+
+
+def _name(plot: Axes, genes: Sequence[str], x: np.ndarray, y: np.ndarray, chosen: np.ndarray) -> None:
+    """Write the names of genes next to their points, inside the axes; a name without a free place is left out."""
+    plot.margins(0.08)
+    page: Any = plot.figure
+    page.draw_without_rendering()  # fixes the layout that places are measured in
+    frame, taken = plot.get_window_extent(), [text.get_window_extent() for text in plot.texts]
+    for gene in chosen.tolist():
+        outward = 1 if x[gene] >= 0 else -1
+        for across, up in itertools.product((-outward, outward), (3, -9, 11, -17, 19, -25)):
+            side = "left" if across > 0 else "right"
+            name = plot.annotate(
+                genes[gene], (x[gene], y[gene]), (5 * across, up), textcoords="offset points", ha=side, fontsize=8
+            )
+            place = name.get_window_extent()
+            if frame.contains(*place.min) and frame.contains(*place.max) and not place.count_overlaps(taken):
+                taken.append(place)
+                break
+            name.remove()

@@ -44,6 +44,7 @@ from anyjepa.runs.cells.evaluate_perturbations import (
     OWN,
     Features,
     baselines_with,
+    features_of,
     methods_of,
     own_predictor_of,
     predicts,
@@ -102,8 +103,8 @@ def perturb(
     dose and 'D3@10/24' for a dose and a time; with three or more cell types (or donors), each is predicted in each.
     up, down: genes; all single perturbations and pairs are ranked by how much they move them. synergies: how the
     combinations among `conditions` differ from the sum of their parts. features: a CSV with a name and numbers per row,
-    or arrays by name, to predict genes outside the panel or new compounds. level: coverage of the intervals. evaluate:
-    False predicts at once. settings: how to read the file, such as {"condition": "gene"}, and settings of the
+    or arrays by name, to predict genes outside the panel or new compounds; None: the table that the run was trained
+    with, if any (`encoding.by=table`). level: coverage of the intervals. evaluate: False predicts at once. settings: how to read the file, such as {"condition": "gene"}, and settings of the
     comparison (`PerturbationConfig`), such as {"perturbation.bootstrap": 200}; its `splits` is the number of folds.
     Raises InputError, before anything is fitted, for a file that is not a screen and for unknown genes and conditions.
     """
@@ -186,6 +187,8 @@ def _task(
         chosen, impossible = questions(screen, features or (), config.splits)
         return _Task(screen, None, None, chosen if evaluate else [], impossible, [], features, config)
     inputs = open_screen(model, () if data is None else data, weights, edits, "perturb")
+    if features is None and inputs.config.encoding.by == "table":
+        features = features_of(inputs.model)
     screen, records = inputs.model.preprocessing.fit(inputs.screen), inputs.model.loaded.records
     seen = set() if records is None else set(records.saw_ids(screen.ids))
     splittable = bool(seen) and inputs.run is not None and len(inputs.screen.conditions) > 1
