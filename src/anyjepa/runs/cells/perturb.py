@@ -104,8 +104,9 @@ def perturb(
     up, down: genes; all single perturbations and pairs are ranked by how much they move them. synergies: how the
     combinations among `conditions` differ from the sum of their parts. features: a CSV with a name and numbers per row,
     or arrays by name, to predict genes outside the panel or new compounds; None: the table that the run was trained
-    with, if any (`encoding.by=table`). level: coverage of the intervals. evaluate: False predicts at once. settings: how to read the file, such as {"condition": "gene"}, and settings of the
-    comparison (`PerturbationConfig`), such as {"perturbation.bootstrap": 200}; its `splits` is the number of folds.
+    with, if any (`encoding.by=table`). level: coverage of the intervals. evaluate: False predicts at once. settings:
+    how to read the file, such as {"condition": "gene"}, and settings of the comparison (`PerturbationConfig`), such as
+    {"perturbation.bootstrap": 200}; its `splits` is the number of folds.
     Raises InputError, before anything is fitted, for a file that is not a screen and for unknown genes and conditions.
     """
     edits = [f"{key}={value}" for key, value in settings.items()] if isinstance(settings, Mapping) else list(settings)
