@@ -47,7 +47,7 @@ _USUAL: dict[
     "time": (("time", "timepoint", "hours", "timehours"),),
     "guide_share": (("grnatopfrac", "guidetopfrac", "guideshare", "topguideshare"),),
 }
-_AMOUNT = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)[\s_]*([a-zA-Zµμ%][\w/%.µμ]{0,9})")  # with a unit
+_AMOUNT = re.compile(r"([-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)[\s_]*([a-zA-Zµμ%][\w/%.µμ]{0,9})")  # with a unit
 _LONGEST_NAME = 1000  # of a condition; time grows with the square of its length
 _MISSING = {"", "nan", "NaN", "None", "none", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaT"}
 _UNASSIGNED = re.compile(

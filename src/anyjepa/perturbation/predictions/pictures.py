@@ -158,7 +158,7 @@ def _name(plot: Axes, genes: Sequence[str], x: np.ndarray, y: np.ndarray, chosen
     plot.margins(0.08)
     page: Any = plot.figure
     page.draw_without_rendering()  # fixes the layout that places are measured in
-    frame, taken = plot.get_window_extent(), [text.get_window_extent() for text in plot.texts]
+    frame, occupied = plot.get_window_extent(), [text.get_window_extent() for text in plot.texts]
     for gene in chosen.tolist():
         outward = 1 if x[gene] >= 0 else -1
         for across, up in itertools.product((-outward, outward), (3, -9, 11, -17, 19, -25)):
@@ -167,7 +167,7 @@ def _name(plot: Axes, genes: Sequence[str], x: np.ndarray, y: np.ndarray, chosen
                 genes[gene], (x[gene], y[gene]), (5 * across, up), textcoords="offset points", ha=side, fontsize=8
             )
             place = name.get_window_extent()
-            if frame.contains(*place.min) and frame.contains(*place.max) and not place.count_overlaps(taken):
-                taken.append(place)
+            if frame.contains(*place.min) and frame.contains(*place.max) and not place.count_overlaps(occupied):
+                occupied.append(place)
                 break
             name.remove()

@@ -204,6 +204,6 @@ def _encoder(result: PerturbationResult) -> tuple[Outcome, tuple[str, ...]]:
     pca_first = result.rows[0] is rows[PCA]
     pair = contest(result, rows[PRETRAINED if pca_first else PCA])
     pair = pair.reversed if pca_first else pair
-    said = ENCODER.get(pair.outcome)
-    what = f"The pretrained encoder {said}" if said else "What the pretrained encoder adds is not known"
+    phrase = ENCODER.get(pair.outcome)
+    what = f"The pretrained encoder {phrase}" if phrase else "What the pretrained encoder adds is not known"
     return pair.outcome, (f"{what} ({pair.margin}).",)
