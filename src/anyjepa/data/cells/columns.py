@@ -237,7 +237,7 @@ def numbers(obs: DataFrame, column: str | None, where: str, role: Role) -> np.nd
     ignore = f"; to ignore the column, pass --set {role}=none"
     empty = texts.isna() | texts.astype(str).isin(list(_MISSING))
     units: dict[str, Any] = {}
-    for text in texts[values.isna() & ~empty].unique():
+    for text in dict.fromkeys(texts[values.isna() & ~empty].tolist()):
         amount = _AMOUNT.fullmatch(str(text).strip())
         if amount is None:
             cell = obs.index[int((texts == text).to_numpy().argmax())]

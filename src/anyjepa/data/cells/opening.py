@@ -51,7 +51,7 @@ class Opened:
         index = tuple(map(str, self.var.index))
         if column is None:
             ensembl = bool(index) and all(map(_ENSEMBL.fullmatch, index[:100]))
-            column = next((c for c in self.var.columns if ensembl and letters(c) in _SYMBOLS), "index")
+            column = next((str(c) for c in self.var.columns if ensembl and letters(c) in _SYMBOLS), "index")
         if column != "index" and column not in self.var.columns:
             hint = did_you_mean(column, ["index", *map(str, self.var.columns)])
             raise InputError(f"{self.where}: column '{column}' of var (gene_names) is not there{hint}")

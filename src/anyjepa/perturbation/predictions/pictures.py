@@ -164,7 +164,7 @@ def _name(plot: Axes, genes: Sequence[str], x: np.ndarray, y: np.ndarray, chosen
         for across, up in itertools.product((-outward, outward), (3, -9, 11, -17, 19, -25)):
             side = "left" if across > 0 else "right"
             name = plot.annotate(
-                genes[gene], (x[gene], y[gene]), (5 * across, up), textcoords="offset points", ha=side, fontsize=8
+                str(genes[gene]), (x[gene], y[gene]), (5 * across, up), textcoords="offset points", ha=side, fontsize=8
             )
             place = name.get_window_extent()
             if frame.contains(*place.min) and frame.contains(*place.max) and not place.count_overlaps(occupied):
