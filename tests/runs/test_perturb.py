@@ -354,6 +354,9 @@ def test_doses_are_held_out_and_predicted_between():
     assert {"nearest compound", "ridge on features x log dose"} < {row.name for row in result.rows}
     why = answer.predicted.prediction.why
     assert why == ("", "it was measured")
+    axes = answer.figures()[f"dose-{name}"].axes[0]
+    assert axes.get_xticklabels()[0].get_text() == "0"
+    assert len(axes.get_legend().get_texts()) == 5
     with pytest.raises(InputError, match="unknown perturbation"):
         anyjepa.perturb(adata, conditions=["D99@30"], settings=settings)
 

@@ -107,6 +107,8 @@ def amount_curves(
         half = measured.high[order, place] - y
         plot.errorbar(np.r_[0, x[order]], np.r_[0, y], np.r_[0, half], marker="o", capsize=2, label=gene)
     plot.set_xscale("symlog", linthresh=float(x[x > 0].min()) if (x > 0).any() else 1.0)
+    plot.set_xticks(np.r_[0, x[order]], [f"{amount:g}" for amount in np.r_[0, x[order]]])
+    plot.minorticks_off()
     plot.legend(frameon=False)
     return page
 

@@ -13,9 +13,10 @@ import numpy as np
 
 from anyjepa.data.cells.screen import Screen
 from anyjepa.errors import DataWarning, InputError
+from anyjepa.perturbation.methods.compounds import Amount
 from anyjepa.perturbation.predictions.counts import Noise, sample_cells
 from anyjepa.perturbation.predictions.export import cells_to_anndata, to_anndata
-from anyjepa.perturbation.predictions.pictures import predicted_against_measured, volcano
+from anyjepa.perturbation.predictions.pictures import amount_curves, predicted_against_measured, volcano
 from anyjepa.perturbation.predictions.predict import PredictedConditions, table
 from anyjepa.perturbation.scoring.result import PerturbationResult, render
 from anyjepa.perturbation.scoring.verdict import Verdict
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from rich.console import Group
 
 TOP = 10  # genes, conditions and candidates that are printed
+CURVES = 5  # genes of a dose or time curve
 TABLES = (".csv", ".parquet")
 
 
@@ -100,7 +102,8 @@ class Answer:
         return cells_to_anndata(drawn, {"level": f"{self.level:g}", "noise": noise, "warning": warned})
 
     def figures(self) -> dict[str, Figure]:
-        """A volcano of each predicted condition with an interval, and predicted against measured changes, by name."""
+        """Pictures by name: a volcano of each predicted condition with an interval, and of each that was measured the
+        predicted against the measured changes; the dose or time curve of each predicted perturbation that has one."""
         if self.predicted is None:
             return {}
         drawn = {}
@@ -110,7 +113,20 @@ class Answer:
             measured = self.predicted.measured
             if measured is not None and np.isfinite(measured.change[row]).all():
                 drawn[f"measured-{name}"] = predicted_against_measured(self.predicted, name)
+            if len(self.predicted.perturbed[row]) == 1:
+                drawn |= self._curves(Amount.of(next(iter(self.predicted.perturbed[row]))).name, row)
         return drawn
+
+    def _curves(self, name: str, row: int) -> dict[str, Figure]:
+        """Measured changes of the genes that the prediction of a row moves most, over doses, or times, of `name`."""
+        measured = [one for condition in self.screen.conditions if len(condition) == 1 for one in condition]
+        levels = {of: {getattr(one, of) for one in measured if one.name == name} for of in ("dose", "time")}
+        varying = [of for of, values in levels.items() if len(values - {None}) > 1]
+        if len(varying) != 1:  # with both, a curve over one would mix values of the other
+            return {}
+        top = np.argsort(-np.abs(self._predicted.prediction.change[row]), kind="stable")[:CURVES]
+        genes = [self._predicted.genes[gene] for gene in top]
+        return {f"{varying[0]}-{name}": amount_curves(self.screen, name, genes, varying[0])}
 
     def write(self, folder: Path, cell_eval: bool = False) -> None:
         """Write everything to a folder, completely or not at all: verdicts, comparisons, tables, AnnData, pictures.
