@@ -129,6 +129,20 @@ def test_what_is_no_better_than_the_mean_is_not_to_be_trusted():
     assert found.sentences[0].startswith("Trust no prediction here")
 
 
+def test_for_a_single_perturbation_the_mean_elsewhere_is_a_prediction():
+    """In another donor, say: the perturbed mean is what the same perturbation does in the others."""
+    result = compared({"head on PCA (50)": perturbed_mean}, {})
+    same = tuple(one.model_copy(update={"perturbed": ("stimulated",)}) for one in result.conditions)
+    mean = result.row("perturbed mean")
+    for ends, use in (((0.8, 0.95), "perturbed mean"), ((-0.1, 0.3), None)):
+        metrics = mean.metrics | {"pearson_delta": Estimate(0.9, None, None, 22, ends)}
+        changed = replace_row(result, mean.model_copy(update={"metrics": metrics}))
+        found = verdict(changed.model_copy(update={"conditions": same}))
+        assert found.use == use
+        assert ("the mean change of the same perturbation elsewhere (Pearson delta 0.900" in str(found)) == bool(use)
+        assert verdict(changed).use is None  # of several perturbations, the mean tells none apart
+
+
 def test_no_change_is_not_something_to_use():
     found = verdict(compared({"head on PCA (50)": partial(additive, scale=-1)}, {"no change": no_change}))
     assert found.use is None

@@ -14,7 +14,7 @@ LEAST = 5
 """Fewest different test conditions for a verdict: a bootstrap over fewer says little."""
 NEGLIGIBLE = 0.01
 """Largest difference of correlations that does not matter; of distances above 1, as a share."""
-NO_CHANGE = "no change"
+NO_CHANGE, DELTA = "no change", "pearson_delta"
 PCA, PRETRAINED = "head on PCA", "head on pretrained"  # how the names of these rows begin
 
 Outcome = Literal["better", "worse", "no clear difference", "too small to matter", "unknown"]
@@ -152,6 +152,10 @@ def _choice(result: PerturbationResult, first: MethodRow, other: MethodRow) -> t
     against, in_l2 = f"{metric} {pair}", f"In L2, {IN_L2[l2.outcome]}: {l2.margin}."
     if pair.outcome == "unknown":
         return None, [f"No verdict: {head} against {simple}: {against}."]
+    if pair.outcome != "better" and other.name == result.baseline and _one_perturbation(result) and _right(other):
+        what = f"{simple}, the mean change of the same perturbation elsewhere"
+        level = f"{METRICS[DELTA].title} {_level(other, DELTA)}"
+        return other.name, [f"Use {what} ({level}): {head} is not clearly better ({against}).", in_l2]
     if pair.outcome != "better" and other.name in (result.baseline, NO_CHANGE):
         return None, [f"Trust no prediction here: {head} is not better than {simple} ({against}).", in_l2]
     if pair.outcome == "worse" and _useful(other):
@@ -187,9 +191,20 @@ def _useful(row: MethodRow) -> bool:
     return interval is not None and interval[0] > 0
 
 
-def _level(row: MethodRow) -> str:
+def _one_perturbation(result: PerturbationResult) -> bool:
+    """Whether one perturbation is tested in several cell types, donors or batches."""
+    return len(result.conditions) > 1 and len({condition.perturbed for condition in result.conditions}) == 1
+
+
+def _right(row: MethodRow) -> bool:
+    """Whether the changes of the row clearly correlate with the true ones."""
+    interval = row.metrics[DELTA].bootstrap
+    return interval is not None and interval[0] > 0
+
+
+def _level(row: MethodRow, metric: str = HEADLINE) -> str:
     """Mean of a row, with its interval."""
-    estimate = row.metrics[HEADLINE]
+    estimate = row.metrics[metric]
     ends = estimate.bootstrap
     return f"{estimate.mean:.3f}" + (f", 95 % interval {ends[0]:.3f} to {ends[1]:.3f}" if ends else ", no interval")
 
