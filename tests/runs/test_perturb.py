@@ -108,7 +108,8 @@ def test_predictions_have_intervals_or_say_why_not(folder):
     assert adata.obs_names.tolist() == adata.obs["condition"].tolist() == ["T0+T1", "T2+T4", "T3"]
     assert {"change", "low", "high", "measured"} == set(adata.layers)
     assert np.isnan(adata.layers["measured"]).all(1).tolist()[2] is False
-    assert {"volcano-T2+T4.png", "measured-T3.png"} <= {path.name for path in folder.iterdir()}
+    pictures = {"volcano-T2+T4.png", "measured-T3.png", "held-out-unseen-combinations.png"}
+    assert pictures <= {path.name for path in folder.iterdir()}
 
 
 def test_a_ranking_and_a_synergy_have_intervals_or_say_why_not(folder):

@@ -15,6 +15,7 @@ from anyjepa.errors import DataWarning, InputError, did_you_mean
 from anyjepa.perturbation.measured import effects_of
 from anyjepa.perturbation.methods.compounds import Amount
 from anyjepa.perturbation.predictions.predict import PredictedConditions, measured_changes
+from anyjepa.perturbation.scoring.effects import Effects, Fit, Prediction
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -77,6 +78,34 @@ def predicted_against_measured(predicted: PredictedConditions, condition: str) -
     ends = [min(x.min(), y.min()), max(x.max(), y.max())]
     plot.plot(ends, ends, color="0.6", linewidth=0.8, linestyle="--")
     _name(plot, predicted.genes, x, y, np.argsort(-np.abs(x), kind="stable")[:NAMED])
+    return page
+
+
+def held_out(splits: Sequence[Effects], fit: Fit) -> Figure:
+    """Predicted against measured changes of held-out conditions: the six with the largest effects, each by a new fit.
+
+    Raises InputError if the method predicts none of them.
+    """
+    from matplotlib.figure import Figure
+
+    drawn: list[tuple[str, np.ndarray, np.ndarray]] = []
+    for split in splits:
+        test = split.held_out
+        change = Prediction.of(fit(split.train)(test.perturbed, test.control)).change
+        answered: np.ndarray = np.asarray(np.isfinite(change).all(1))
+        drawn += [(test.conditions[i], test.change[i], change[i]) for i in np.flatnonzero(answered).tolist()]
+    if not drawn:
+        raise InputError("the method predicts none of the held-out conditions")
+    drawn = sorted(drawn, key=lambda one: -float(np.linalg.norm(one[1])))[:6]
+    page: Any = Figure(figsize=(9, 6 if len(drawn) > 3 else 3.2), layout="constrained")
+    for place, (name, measured, predicted) in enumerate(drawn):
+        plot = page.add_subplot(2 if len(drawn) > 3 else 1, 3, place + 1)
+        r = np.corrcoef(measured, predicted)[0, 1] if np.ptp(predicted) > 0 else np.nan
+        plot.set_title(f"{name} (r = {r:.2f})", fontsize=9)
+        plot.axline((0, 0), slope=1, color="0.6", linewidth=0.8, linestyle="--")
+        plot.scatter(measured, predicted, s=6, color="tab:blue")
+    page.supxlabel(f"measured {CHANGE}", fontsize=9)
+    page.supylabel("predicted while held out", fontsize=9)
     return page
 
 

@@ -42,6 +42,8 @@ class Evaluated(NamedTuple):
     verdict: Verdict
     cell_eval: Callable[[], dict[str, tuple[AnnData, AnnData]]]
     """Fits the first method again, and returns held-out predictions and real cells for cell-eval, by name."""
+    picture: Callable[[], Figure]
+    """Fits the first method again, and draws predicted against measured changes of held-out conditions."""
 
 
 @dataclass
@@ -149,7 +151,12 @@ class Answer:
             if self.predicted is not None:
                 write_table(new / "genes.csv", _plain(self.table()))
                 self.to_anndata().write_h5ad(new / "predicted.h5ad")
-            for name, picture in self.figures().items():
+            held_out = {
+                f"held-out-{one.title}": one.picture()
+                for one in self.questions
+                if one.result.rows[0].unanswered < len(one.result.conditions)
+            }
+            for name, picture in (self.figures() | held_out).items():
                 picture.savefig(new / f"{_file_name(name)}.png", dpi=150)
 
     def write_predictions(self, output: Path, cells: int | None = None, noise: Noise = "poisson") -> int:

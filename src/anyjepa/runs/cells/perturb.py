@@ -24,6 +24,7 @@ from anyjepa.perturbation.methods.compounds import Amount, compound_baselines, c
 from anyjepa.perturbation.methods.ensembles import CalibratedPredict, calibrated, first_answer
 from anyjepa.perturbation.methods.pretrained import heads_after
 from anyjepa.perturbation.predictions.export import to_cell_eval
+from anyjepa.perturbation.predictions.pictures import held_out as held_out_picture
 from anyjepa.perturbation.predictions.predict import (
     PredictedConditions,
     measured_changes,
@@ -126,7 +127,8 @@ def perturb(
         )
         first = next(iter(methods.values()))[0]
         files = partial(to_cell_eval, effects, first)
-        answer.questions.append(Evaluated(question.title, result, verdict(result), files))
+        picture = partial(held_out_picture, effects, first)
+        answer.questions.append(Evaluated(question.title, result, verdict(result), files, picture))
     if not sets and goal is None:
         return answer
     progress("predicting")
