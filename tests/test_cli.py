@@ -577,7 +577,9 @@ def test_embed_gives_a_row_per_window(cli, tiny_run, ecgs, tmp_path):
     [
         (["--window", 0.25], "--window 0.25: must be a multiple of a token, 0.1 s, up to 4 s"),
         (["--window", 5], "--window 5: must be a multiple of a token, 0.1 s, up to 4 s"),
-        (["--window", 4, "--stride", 0.001], "--stride 0.001: must be at least one sample, 0.01 s"),
+        (["--window", 4, "--stride", 0.001], "--stride 0.001: must be from one sample, 0.01 s, to one day"),
+        (["--window", 4, "--stride", "inf"], "--stride inf: must be from one sample, 0.01 s, to one day"),
+        (["--window", "inf"], "--window inf: must be a multiple of a token, 0.1 s, up to 4 s"),
         (["--stride", 1], "embed: --stride needs --window"),
         (["--device", "tpu"], "device 'tpu': cannot be used"),
     ],

@@ -47,6 +47,9 @@ def test_an_image_keeps_its_proportions(shape: tuple[int, ...]) -> None:
     [
         (lambda: plot.ecg(np.zeros((12, 100)), fs=100, start_s=5), "the record ends before 5 s"),
         (lambda: plot.ecg(np.zeros((12, 100)), fs=100, duration_s=600), "draw at most 60 s"),
+        (lambda: plot.ecg(np.zeros((12, 100)), fs=100, start_s=np.inf), "from inf s"),
+        (lambda: plot.ecg(np.zeros((999, 100)), fs=100, leads=[f"L{i}" for i in range(999)]), "999 leads are too many"),
+        (lambda: plot.series(np.zeros((999, 9))), "999 channels are too many"),
         (lambda: plot.image(np.zeros((4, 4))), "is uint8 with 1 or 3 channels last, not float64"),
         (lambda: plot.clip(np.zeros((0, 4, 4), np.uint8)), "is empty"),
         (lambda: plot.series(np.zeros(5)), "channels, samples"),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LEADS", "clip", "ecg", "embedding", "image", "series"]
 
+_ROWS = 64  # of a picture; the paper of an ECG is then 2 m high
 _FRAMES = 8  # of a clip
 _MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
 _CLASSES = 16  # with a colour and marker of their own
@@ -41,8 +42,10 @@ def ecg(
     signal: (L, T) in mV; NaN leaves a gap. fs: Hz. layout: '3x4' (the default with twelve leads), '6x2' or 'rows'.
     start_s and duration_s: the part that is drawn. Raises InputError for a shape or a lead that does not fit.
     """
-    if not 0 < duration_s <= 60 or not start_s >= 0:
+    if not 0 < duration_s <= 60 or not 0 <= start_s < 1e9:
         raise InputError(f"plot: from {start_s:g} s, {duration_s:g} s; draw at most 60 s, from 0 s on")
+    if len(leads) > _ROWS:
+        raise InputError(f"plot: {len(leads)} leads are too many for one picture; draw at most {_ROWS}")
     part = np.asarray(signal, float)[..., round(start_s * fs) :]
     if not part.size:
         raise InputError(f"plot: the record ends before {start_s:g} s")
@@ -55,6 +58,8 @@ def series(values: np.ndarray, *, title: str = "") -> Figure:
     values = np.asarray(values, float)
     if values.ndim != 2 or not values.size:
         raise InputError(f"plot: a series has the shape (channels, samples), not {values.shape}")
+    if len(values) > _ROWS:
+        raise InputError(f"plot: {len(values)} channels are too many for one picture; draw at most {_ROWS}")
     figure = blank(900, 60 + 56 * len(values))
     plot = axes(figure, left=48, right=12, top=30)
     for channel, row in enumerate(values):

@@ -71,6 +71,11 @@ def test_a_dry_run_writes_what_would_be_uploaded(evaluated: Path, tmp_path: Path
     assert cli("push", evaluated, "someone/ecg", "--dry-run", folder).code == 0  # replaces the last one
     (folder / "notes.txt").touch()
     assert "contains 'notes.txt'" in cli("push", evaluated, "someone/ecg", "--dry-run", folder).err
+    for own in (evaluated / "model", evaluated / "model" / "upload"):
+        done = cli("push", evaluated, "someone/ecg", "--dry-run", own)
+        assert (done.code, done.err) == (
+            2, f"anyjepa: {own}: is in the folder of the model itself; choose another folder\n"
+        )  # fmt: skip
 
 
 def test_no_name_of_a_record_leaves_the_machine(evaluated: Path, tmp_path: Path) -> None:

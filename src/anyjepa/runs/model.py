@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 
 BATCH = 64  # windows that are encoded together
+DAY_S = 86_400
 
 
 class Model:
@@ -161,13 +162,13 @@ class Model:
         fs, patch, full = self.preprocessing.rate, self.encoder.config.patch[0], self.preprocessing.size[0]
         if fs is None:
             raise InputError("--window: is in seconds, but the records of this model have no sampling rate")
-        length, stride = (None if seconds is None else round(seconds * fs) for seconds in (window_s, stride_s))
+        length, stride = (None if s is None else round(min(s, DAY_S) * fs) for s in (window_s, stride_s))
         if not length or length % patch or length > full:
             raise InputError(
                 f"--window {window_s:g}: must be a multiple of a token, {patch / fs:g} s, up to {full / fs:g} s"
             )
-        if stride is not None and stride < 1:
-            raise InputError(f"--stride {stride_s:g}: must be at least one sample, {1 / fs:g} s")
+        if stride is not None and stride_s is not None and (stride < 1 or stride_s > DAY_S):
+            raise InputError(f"--stride {stride_s:g}: must be from one sample, {1 / fs:g} s, to one day, {DAY_S} s")
         return Windows(length=length, stride=stride, absolute=self.preprocessing.absolute, batch=batch)
 
     def save(self, folder: Path | str) -> Path:

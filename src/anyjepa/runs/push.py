@@ -50,6 +50,8 @@ def push(
     run = model if isinstance(model, Run) else find_run(Path(model))
     loaded = load_model(run.model if run else find_model(model))  # type: ignore[arg-type]
     if dry_run is not None:
+        if dry_run.resolve().is_relative_to(loaded.folder.resolve()):
+            raise InputError(f"{dry_run}: is in the folder of the model itself; choose another folder")
         check_only_model(dry_run)
         with replacing(dry_run) as new:
             _write(new, loaded, run, repository, licence)
