@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from unittest import mock
@@ -107,7 +109,7 @@ def test_parts_of_another_command_are_not_used(cli, tiny_run, short, tmp_path, c
         assert cli(*command).code == 0
     expected = output.read_bytes()
     assert in_a_child(command, Faults(killed, faults.count - 4)) == 9
-    assert len(list(parts.iterdir())) == PARTS + 1
+    assert len(list(parts.iterdir())) == PARTS + 2  # the key and the lock
     if change == "damage":
         (parts / "key.json").write_bytes(b"{")
     changed = {
@@ -139,3 +141,38 @@ def test_progress_is_a_line_every_few_seconds(capsys, monkeypatch):
         "embedding: 1,100 of 3,000, 90.9 per s",
         "embedding: 2,500 of 3,000, 96 per s",
     ]
+
+
+HOLD = "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=1); input()"
+
+
+def test_two_commands_do_not_write_one_output(cli, tiny_run, short, tmp_path):
+    output, parts = tmp_path / "out.parquet", tmp_path / ".anyjepa-parts-out.parquet"
+    parts.mkdir()
+    (parts / "key.json").write_text("of the other command")
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, parts / ".lock"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as other:  # fmt: skip
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        done = cli("embed", tiny_run, short, "-o", output)
+        assert (done.code, done.err.splitlines()[-1]) == (
+            2, f"anyjepa: {output}: another command is writing it; wait until it finishes"
+        )  # fmt: skip
+        assert (parts / "key.json").read_text() == "of the other command"
+        other.communicate(b"\n")
+    assert cli("embed", tiny_run, short, "-o", output).code == 0
+    assert list(tmp_path.iterdir()) == [output]
+
+
+def test_a_damaged_part_is_one_line(cli, tiny_run, short, tmp_path):
+    output = tmp_path / "out.parquet"
+    with Faults() as faults:
+        assert cli("embed", tiny_run, short, "-o", output).code == 0
+    assert in_a_child(["embed", tiny_run, short, "-o", output], Faults(killed, faults.count - 4)) == 9
+    part = tmp_path / ".anyjepa-parts-out.parquet" / "000000000"
+    (part / "0.parquet").write_bytes(b"PAR1")
+    done = cli("embed", tiny_run, short, "-o", output)
+    assert done.code == 2
+    assert f"{part}: cannot be read; remove the folder {part.parent} and start again" in done.err

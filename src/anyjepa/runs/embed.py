@@ -17,7 +17,7 @@ from anyjepa.objectives.base import Weights
 from anyjepa.runs.folder import Run
 from anyjepa.runs.formulas import write_csv
 from anyjepa.runs.model import BATCH, Model, load
-from anyjepa.runs.parts import SIZE, Progress, forget, in_parts, key_of, write_parts
+from anyjepa.runs.parts import SIZE, Progress, holding, in_parts, key_of, write_parts
 from anyjepa.training.config import Precision
 from anyjepa.training.precision import autocast
 from anyjepa.writing import replacing
@@ -100,9 +100,9 @@ def embed_files(
     count = len(samples) if windows is None else windows.count_in(samples)
     settings = {"batch": batch, "precision": precision, "windows": windows and windows.model_dump()}
     key = {} if count <= SIZE else key_of(encoder, samples, settings)
-    parts = in_parts(output, key, count, compute, progress)
-    write_parts(output, (table for (table,) in parts), encoder.dim)
-    forget(output)
+    with holding(output, count):
+        parts = in_parts(output, key, count, compute, progress)
+        write_parts(output, (table for (table,) in parts), encoder.dim)
     return len(samples), samples.skipped
 
 

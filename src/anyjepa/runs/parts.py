@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import numpy as np
 from anyjepa.data.files import read_json
 from anyjepa.data.samples import signal_hash
 from anyjepa.errors import InputError
+from anyjepa.locking import locked
 from anyjepa.runs.formulas import write_csv
 from anyjepa.writing import replacing, write_text
 
@@ -35,14 +37,15 @@ def in_parts(
     """Tables of `SIZE` of `count` records or windows at a time.
 
     Tables that an interrupted call with the same key has finished are read from a hidden folder next to `output`, which
-    `forget` removes. Raises InputError if the folder cannot be written.
+    `holding` locks and removes. Raises InputError if the folder cannot be written, or a part in it is damaged.
     """
     import pandas as pd
 
     folder = parts_of(output)
     about = json.loads(json.dumps({**key, "count": count, "size": SIZE}))
     if count > SIZE and _read(folder / "key.json") != about:
-        shutil.rmtree(folder, ignore_errors=True)
+        for part in folder.iterdir():  # the lock stays
+            shutil.rmtree(part, ignore_errors=True)
         write_text(folder / "key.json", json.dumps(about))
     for first in range(0, count, SIZE):
         rows = range(first, min(first + SIZE, count))
@@ -55,7 +58,11 @@ def in_parts(
                     new.mkdir()
                     for place, table in enumerate(compute(rows)):
                         table.to_parquet(new / f"{place}.parquet", index=False)
-            yield tuple(pd.read_parquet(file) for file in sorted(part.iterdir()))
+            try:
+                tables = tuple(pd.read_parquet(file) for file in sorted(part.iterdir()))
+            except (OSError, ValueError):
+                raise InputError(f"{part}: cannot be read; remove the folder {folder} and start again") from None
+            yield tables
         progress(rows.stop, count)
 
 
@@ -64,9 +71,23 @@ def parts_of(output: Path) -> Path:
     return output.with_name(f".anyjepa-parts-{output.name}")
 
 
-def forget(output: Path) -> None:
-    """Remove the parts of an output that is complete."""
-    shutil.rmtree(parts_of(output), ignore_errors=True)
+@contextmanager
+def holding(output: Path, count: int) -> Iterator[None]:
+    """Lock the folder for the parts of an output of `count` rows, and remove it if the output is complete.
+
+    Two processes would otherwise take each other's parts. Raises InputError if another process holds the folder, or it
+    cannot be written.
+    """
+    folder, busy = parts_of(output), f"{output}: another command is writing it; wait until it finishes"
+    with ExitStack() as stack:
+        if count > SIZE or folder.exists():
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(folder / ".lock", busy))
+            except OSError as error:
+                raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from error
+        yield
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def key_of(model: Model, samples: Dataset, settings: Mapping[str, Any]) -> dict[str, Any]:

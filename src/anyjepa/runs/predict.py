@@ -13,7 +13,7 @@ from anyjepa.errors import InputError
 from anyjepa.runs.classifier import check_coverage, classifier_of, classify
 from anyjepa.runs.embed import read_for, refuse_input_as_output, write_table
 from anyjepa.runs.model import load
-from anyjepa.runs.parts import SIZE, Progress, forget, in_parts, key_of, write_parts
+from anyjepa.runs.parts import SIZE, Progress, holding, in_parts, key_of, write_parts
 from anyjepa.runs.surprise import check_predicts, continuation_table, draw_surprise, surprise_table
 from anyjepa.writing import replacing
 
@@ -67,10 +67,10 @@ def predict_files(
 
     of_windows: list[pd.DataFrame] = []
     key = key_of(loaded, samples, {"coverage": coverage}) if len(samples) > SIZE else {}
-    write_parts(output, tables())
-    if windows is not None:
-        write_parts(windows, iter(of_windows))
-    forget(output)
+    with holding(output, len(samples)):
+        write_parts(output, tables())
+        if windows is not None:
+            write_parts(windows, iter(of_windows))
     return len(samples), samples.skipped
 
 
