@@ -322,6 +322,12 @@ def test_a_hugging_face_id(folder: Path, monkeypatch: pytest.MonkeyPatch):
     assert load_model("someone/ecg-model").weights == "teacher"
 
 
+@pytest.mark.parametrize("name", ["hf:", "hf:a", "hf:a/b/c"])
+def test_an_incomplete_hugging_face_id(name: str):
+    with pytest.raises(InputError, match=f"{name}: there is no such model folder; a model of the Hub is hf:OWNER/NAME"):
+        load_model(name)
+
+
 def test_a_hugging_face_id_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from huggingface_hub import constants
 

@@ -42,6 +42,11 @@ def test_unknown_weights_list_what_was_looked_for(tmp_path: Path, suffix: str):
     assert "\n" not in str(error.value)
 
 
+def test_a_model_of_anyjepa_needs_no_import(tiny_run: Path, tmp_path: Path):
+    with pytest.raises(InputError, match="is a model folder of anyjepa already; use it as it is"):
+        import_weights(tiny_run / "model", tmp_path / "model")
+
+
 def test_a_folder_of_another_model_says_what_it_is(tmp_path: Path):
     save_file({"layer.weight": torch.ones(2)}, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))

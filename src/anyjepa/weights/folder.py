@@ -20,7 +20,7 @@ from anyjepa.nn.pooling import Head
 from anyjepa.objectives.base import Objective, Weights
 from anyjepa.weights.calibration import Calibration, read_calibration
 from anyjepa.weights.card import model_card
-from anyjepa.weights.hub import download, hub_id
+from anyjepa.weights.hub import PREFIX, download, hub_id
 from anyjepa.weights.model import ModelConfig, Provenance, TrainingRecords, fit_parts, parse_config
 from anyjepa.weights.shipped import shipped_folder, shipped_names
 from anyjepa.weights.tensors import HALF, check_digest, dump_tensors, read_tensors, widened
@@ -250,7 +250,8 @@ def find_model(path_or_id: Path | str) -> Path:
     if path.exists():
         raise InputError(f"{name}: is a file; a model is a folder (foreign checkpoints: anyjepa weights import)")
     if (repository := hub_id(path_or_id)) is None:
-        raise InputError(f"{name}: there is no such model folder")
+        form = f"; a model of the Hub is {PREFIX}OWNER/NAME" if name.startswith(PREFIX) else ""
+        raise InputError(f"{name}: there is no such model folder{form}")
     try:
         return download(repository, FILES)
     except InputError as error:

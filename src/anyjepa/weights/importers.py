@@ -9,6 +9,7 @@ from typing import Literal
 
 from anyjepa.errors import InputError, reason
 from anyjepa.weights import ecg_jepa, image_vits, meta_jepa, nepa, vjepa2
+from anyjepa.weights.folder import PREPROCESSING
 from anyjepa.weights.foreign import Converted
 from anyjepa.weights.source import Source, find_source
 
@@ -144,6 +145,8 @@ def recognised(source: Source) -> Importer:
     for importer in IMPORTERS:
         if importer.fits(source):
             return importer
+    if source.config and (source.folder / PREPROCESSING).is_file():
+        raise InputError(f"{source.where}: is a model folder of anyjepa already; use it as it is")
     keys = ", ".join(map(str, source.content))
     about = f"Its model_type: {source.model_type}" if source.model_type else f"Its keys: {keys[:120]}"
     looked = "; ".join(f"{importer.name} ({importer.sign})" for importer in IMPORTERS)
