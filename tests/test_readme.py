@@ -107,3 +107,13 @@ def anchors(page: Path) -> set[str]:
     """The headings of a page as links name them."""
     headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", page.read_text(), flags=re.S), flags=re.M)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_picture_of_results_shows_their_table(tmp_path: Path) -> None:
+    script = runpy.run_path(str(ROOT / "docs/results.py"))
+    minutes, scores, best = script["read_table"]((ROOT / "docs/results.md").read_text())
+    assert minutes[0] == 0
+    assert {len(values) for values in scores.values()} == {len(minutes)}
+    assert all(max(values) > control for values, (_, control) in zip(scores.values(), best.values(), strict=True))
+    script["main"](tmp_path / "results.png")
+    assert Image.open(tmp_path / "results.png").size == Image.open(ROOT / "docs/results.png").size

@@ -173,14 +173,15 @@ def _enough(
     number: np.ndarray, conditions: tuple[Condition, ...], least: int, where: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cells of each condition, and whether they suffice. InputError if those of the control or of all others do not."""
-    size = np.bincount(number, minlength=len(conditions))
-    enough = size >= max(least, 1)
-    largest = {"the control": int(size[0]), "the largest condition": int(size[1:].max()) if len(size) > 1 else least}
+    size, least = np.bincount(number, minlength=len(conditions)), max(least, 1)
+    largest = {"the control": int(size[0])}
+    if len(size) > 1:  # else all cells are controls, as those to embed are
+        largest["the largest condition"] = int(size[1:].max())
     for what, cells in largest.items():
-        if cells < max(least, 1):
+        if cells < least:
             lower = f"; pass --set quality.min_condition_cells={cells} to keep it" if cells else " after the filters"
             raise InputError(f"{where}: {what} has {cells} cells, and quality.min_condition_cells is {least}{lower}")
-    return size, enough
+    return size, size >= least
 
 
 def _assigned(
