@@ -116,4 +116,5 @@ def test_the_picture_of_results_shows_their_table(tmp_path: Path) -> None:
     assert {len(values) for values in scores.values()} == {len(minutes)}
     assert all(max(values) > control for values, (_, control) in zip(scores.values(), best.values(), strict=True))
     script["main"](tmp_path / "results.png")
-    assert Image.open(tmp_path / "results.png").size == Image.open(ROOT / "docs/results.png").size
+    with Image.open(tmp_path / "results.png") as drawn, Image.open(ROOT / "docs/results.png") as shown:
+        assert drawn.size == shown.size
