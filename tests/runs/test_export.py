@@ -59,17 +59,21 @@ def test_an_ecg_model_reads_other_leads_units_and_rates(cli, tiny_run, signals, 
         assert np.abs(run_onnx(path, golden["input"])["embedding"] - golden["embedding"]).max() < 1e-4
 
 
-def test_a_classifier_also_gives_probabilities_and_decisions(tiny_run, signals, tmp_path):
-    anyjepa.evaluate(tiny_run, save_classifier=tmp_path / "classifier", name="exported", seeds=1)
+@pytest.mark.filterwarnings("ignore:3 of 3 records are shorter than the classifier's windows")
+@pytest.mark.parametrize("head", ["mean", "dynamics"])
+def test_a_classifier_also_gives_probabilities_and_decisions(tiny_run, signals, tmp_path, head):
+    settings = {"linear": {"head": head}}
+    anyjepa.evaluate(tiny_run, save_classifier=tmp_path / "classifier", name="exported", seeds=1, settings=settings)
     model, path = anyjepa.load(tmp_path / "classifier"), tmp_path / "model.onnx"
     export(tmp_path / "classifier", path)
-    part = signals[:, :, :400].astype(np.float32)
-    ours, theirs = model.predict_classes(part, fs=100), run_onnx(path, part)
-    assert np.abs(theirs["probabilities"] - ours.probabilities).max() < 1e-4
-    sure = np.abs(ours.probabilities - np.array(ours.config.thresholds or 0.5)) > 1e-4
-    if "decisions" in theirs:
-        assert (theirs["decisions"] == ours.decisions)[sure].all()
-    assert metadata(path)["classes"] == list(ours.config.classes)
+    assert metadata(path)["classes"] == list(model.loaded.config.classifier.classes)
+    for samples in (400, 100):  # 100: fewer tokens than the longest lag
+        part = signals[:, :, :samples].astype(np.float32)
+        ours, theirs = model.predict_classes(part, fs=100), run_onnx(path, part)
+        assert np.abs(theirs["probabilities"] - ours.probabilities).max() < 1e-4
+        sure = np.abs(ours.probabilities - np.array(ours.config.thresholds or 0.5)) > 1e-4
+        if "decisions" in theirs:
+            assert (theirs["decisions"] == ours.decisions)[sure].all()
 
 
 def test_torch_export_gives_the_same(tiny_run, signals, tmp_path):

@@ -94,7 +94,8 @@ def linear_probe(
         weights = fit_logistic(z[both], values[both], chosen, exclusive, config.balanced, weights)
     scores = probabilities(z[split.test], weights, exclusive)
     head = _as_head(summary, weights, *scale)
-    return Probed(scores, validation, {"strength": chosen}, head, spread=spread(x, split.train))
+    means = x[:, : x.shape[1] // WIDTHS[summary]]
+    return Probed(scores, validation, {"strength": chosen}, head, spread=spread(means, split.train))
 
 
 def _as_head(summary: Summary, weights: np.ndarray, mean: np.ndarray, std: np.ndarray) -> Head:

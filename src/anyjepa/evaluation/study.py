@@ -24,7 +24,7 @@ from anyjepa.evaluation.intervals import Estimate, Resampled, bootstrap, estimat
 from anyjepa.evaluation.metrics import Scored
 from anyjepa.evaluation.novelty import distances, fit_whitening
 from anyjepa.evaluation.overlap import Exposure
-from anyjepa.evaluation.probes import Probed, knn_probe, linear_probe, spread
+from anyjepa.evaluation.probes import Probed, knn_probe, linear_probe
 from anyjepa.evaluation.result import Repeat, Row
 from anyjepa.evaluation.splits import Fixed, Folds, Split, check_leakage, low_shot, splits, warn_of_few
 from anyjepa.evaluation.windows import Windows
@@ -151,9 +151,7 @@ class Study:
 
     def linear(self, encoder: Encoder, split: Split) -> Probed:
         """Train a linear probe, or nearest neighbours, on a summary of the frozen encoder's tokens."""
-        of = self._summary
-        x = self._cached(of, encoder, lambda: {"x": summary_features(encoder, *self._inputs, of)})["x"]
-        return self._probe_vectors(x, split, of)._replace(spread=spread(x[:, : encoder.dim], split.train))
+        return self._probe_vectors(self._vectors(encoder), split, self._summary)
 
     def train(self, encoder: Encoder, split: Split) -> Probed:
         """Train the whole network. Training from scratch has the settings of fine-tuning."""
@@ -194,8 +192,11 @@ class Study:
         first = {self.table.groups[split.validation[place]]: place for place in order[::-1]}
         places = np.array(sorted(first.values()))
         rows = np.concatenate([split.train, split.validation[places]])
-        samples, windows = self._inputs
-        vectors = mean_features(encoder, SelectedSamples(samples, rows), windows)
+        if self.config.protocol == "linear":  # already computed for the probe
+            vectors = self._vectors(encoder)[rows, : encoder.dim]
+        else:
+            samples, windows = self._inputs
+            vectors = mean_features(encoder, SelectedSamples(samples, rows), windows)
         centre, whitening = fit_whitening(vectors[: len(split.train)])
         values, exclusive = self.table.values[split.validation[places]], self.table.exclusive
         return Calibration(
@@ -261,6 +262,11 @@ class Study:
 
     def _by_class(self, values: np.ndarray) -> dict[str, float | None]:
         return {label: _finite(value) for label, value in zip(self.table.classes, values.tolist(), strict=True)}
+
+    def _vectors(self, encoder: Encoder) -> np.ndarray:
+        """The summary of each record, (N, F); its mean token comes first."""
+        of = self._summary
+        return self._cached(of, encoder, lambda: {"x": summary_features(encoder, *self._inputs, of)})["x"]
 
     @property
     def _summary(self) -> Summary:

@@ -136,7 +136,9 @@ def summarise(tokens: Tensor, summary: Summary) -> Tensor:
         return mean
     z = tokens - mean.unsqueeze(-2)
     energy = z.square().sum(-2) + 1e-6 * tokens.shape[-2]
-    return torch.cat([mean, *((z[..., lag:, :] * z[..., :-lag, :]).sum(-2) / energy for lag in LAGS)], -1)
+    later = nn.functional.pad(z, (0, 0, 0, LAGS[-1]))  # so that no length is a special case in an exported graph
+    lagged = ((z * later.narrow(-2, lag, tokens.shape[-2])).sum(-2) / energy for lag in LAGS)
+    return torch.cat([mean, *lagged], -1)
 
 
 class Standardise(nn.Module):
