@@ -52,8 +52,7 @@ class HeadConfig(ClassifierHead):
         default="mean",
         description="mean: of patch tokens; dynamics: their mean and, per dimension, their autocorrelation at lags of "
         "1, 2, 4, 8 and 16 tokens; last: the last patch token, of a causal encoder; register: the first prefix token; "
-        "attentive: a learned query attends to all tokens (ECG-JEPA); attentive-block: also an MLP "
-        "(V-JEPA)",
+        "attentive: a learned query attends to all tokens (ECG-JEPA); attentive-block: also an MLP (V-JEPA)",
     )
     bias: bool = Field(default=False, description="biases of the output (and of attention's q, k, v, and the MLP)")
     norm: PositiveFloat | None = Field(

@@ -161,10 +161,8 @@ class MaskedPredictor(nn.Module):
             hidden = (mask_token + hidden_places).flatten(0, 1)  # (B * M, T, d)
         else:
             hidden = mask_token.expand(len(seen) * blocks, targets, -1)
-            seen_places = seen_places.repeat_interleave(blocks, dim=0)
-            angles = torch.cat([seen_places, hidden_places.flatten(0, 1)], dim=1).unsqueeze(
-                1
-            )  # (B * M, 1, K + T, d / H)
+            joint = [seen_places.repeat_interleave(blocks, dim=0), hidden_places.flatten(0, 1)]
+            angles = torch.cat(joint, dim=1).unsqueeze(1)  # (B * M, 1, K + T, d / H)
         seen = seen.repeat_interleave(blocks, dim=0) if blocks > 1 else seen
         layout = _joint_layout(context.layout, blocks, targets, target_valid)
         x = layout.pack(torch.cat([seen, hidden.to(seen.dtype)], dim=1))  # (sum of K + T, d)
