@@ -156,8 +156,8 @@ class Predictions:
                     columns[f"{name}.answer"] = np.where(no == yes, "unsure", np.where(yes, "yes", "no"))
             if driven is not None:
                 columns[f"{name}.window_s"] = driven[:, place]
-        if self.typicality is not None:
-            columns["typicality"] = self.typicality
+        if (typical := self.typicality) is not None:
+            columns["typicality"] = typical
         columns["windows"] = np.bincount(self.windows.record, minlength=len(self.ids))
         return pd.DataFrame(columns)
 
