@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import struct
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +30,26 @@ def locked(file: Path, busy: str) -> Iterator[None]:
             if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
                 raise InputError(busy) from None
         yield
+
+
+def held(file: Path) -> bool | None:
+    """Whether another process holds the lock, which is not touched; None if the system does not say (only Linux does).
+
+    Do not call this in the process that holds the lock: closing the file would release it.
+    """
+    if sys.platform != "linux":
+        return None
+    if not file.is_file():
+        return False
+    import fcntl
+
+    question = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)  # struct flock: may the whole file be locked?
+    try:
+        with open(file, "rb") as lock:
+            answer = fcntl.fcntl(lock, fcntl.F_GETLK, question)
+    except OSError:  # file systems without locks
+        return None
+    return struct.unpack("hhqqi", answer)[0] != fcntl.F_UNLCK
 
 
 def _lock(file: IO[str]) -> None:

@@ -32,6 +32,14 @@ def as_text(renderable: RenderableType) -> str:
     return text.get()
 
 
+def duration(seconds: float) -> str:
+    """'40 s', '12 min' or '3 h 5 min'."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
 def as_html(title: str, values: Mapping[str, object]) -> str:
     """A small table for notebooks; text is escaped."""
     rows = "".join(

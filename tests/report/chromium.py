@@ -20,10 +20,14 @@ OPTIONS = (
 
 
 class Tab:
-    """One open page. `problems` collects errors of the console, exceptions, and requests that leave the page."""
+    """One open page. `problems` collects errors of the console, exceptions, and requests that leave the page.
+
+    own: address of a server that the page may ask.
+    """
 
     def __init__(self, to: int, answers: int):
         self.problems: list[str] = []
+        self.own: str | None = None
         self._to, self._answers, self._read, self._count, self._session = to, answers, b"", 0, ""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -42,12 +46,12 @@ class Tab:
         assert "error" not in answer, answer["error"]
         return answer["result"]
 
-    def open(self, page: Path, width: int = 1200, height: int = 900, dark: bool = False) -> None:
-        """Load a page into a window of this size, and wait until its scripts have run."""
+    def open(self, page: Path | str, width: int = 1200, height: int = 900, dark: bool = False) -> None:
+        """Load a page, a file or an address, into a window of this size, and wait until its scripts have run."""
         self.resize(width, height)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
-        self.call("Page.navigate", url=page.as_uri())
+        self.call("Page.navigate", url=page if isinstance(page, str) else page.as_uri())
         while (event := self._next()).get("method") != "Page.loadEventFired":
             self._event(event)
         time.sleep(0.3)
@@ -97,8 +101,10 @@ class Tab:
             self.problems.append(str([argument.get("value") for argument in what["args"]]))
         elif method == "Log.entryAdded" and what["entry"]["level"] in ("error", "warning"):
             self.problems.append(what["entry"]["text"])
-        elif method == "Network.requestWillBeSent" and what["request"]["url"].startswith("http"):
-            self.problems.append(f"request: {what['request']['url']}")
+        elif method == "Network.requestWillBeSent":
+            url = what["request"]["url"]
+            if url.startswith("http") and not (self.own and url.startswith(self.own)):
+                self.problems.append(f"request: {url}")
 
 
 @contextmanager

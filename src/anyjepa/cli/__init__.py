@@ -22,6 +22,7 @@ from anyjepa.cli.recipes import recipes
 from anyjepa.cli.records import embed, export, predict
 from anyjepa.cli.sharing import push
 from anyjepa.cli.training import demo, pretrain
+from anyjepa.cli.watching import watch
 from anyjepa.cli.weights import weights_app
 from anyjepa.errors import DataWarning, InputError
 from anyjepa.signals import exiting_on_signals
@@ -40,6 +41,7 @@ for command in (
     pretrain,
     diagnose,
     evaluate,
+    watch,
     compare,
     embed,
     predict,

@@ -108,7 +108,7 @@ def pretrain(
     from anyjepa.report.page import write_report
     from anyjepa.runs.pretrain import pretrain
     from anyjepa.runs.verdict import training_verdict
-    from anyjepa.training.checkpoints import finished
+    from anyjepa.training.checkpoint_files import finished
     from anyjepa.training.cluster import is_main_process
     from anyjepa.training.interrupt import Interrupted
 

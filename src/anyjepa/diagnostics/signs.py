@@ -13,6 +13,7 @@ class Sign(NamedTuple):
     of_encoder: bool = False
 
 
+TELLING = ("_spread", "_token_rank", "input_skill")  # ends of the columns that say most in little room
 SIGNS = {
     "std": Sign("Standard deviation over samples, averaged over dimensions; 0 if all inputs look alike.", "", True),
     "spread": Sign(

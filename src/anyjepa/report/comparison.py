@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os.path import commonpath
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from anyjepa import __version__
 from anyjepa.errors import InputError
 from anyjepa.evaluation.intervals import Estimate
 from anyjepa.report.charts import chart, line
-from anyjepa.report.contents import Contents, read_contents
+from anyjepa.report.contents import Contents, Curve, read_contents
 from anyjepa.report.curves import thin
 from anyjepa.report.document import Section, document
 from anyjepa.report.estimates import mean_text, range_text
@@ -21,16 +21,10 @@ from anyjepa.writing import write_text
 
 def write_comparison(comparison: Comparison, path: Path) -> Path:
     """Write the comparison as a self-contained HTML page, and return its path. Raises InputError if it cannot."""
-    names = _names(comparison.runs)
+    names = short_names(comparison.runs)
     runs = [read_contents(Path(run)) for run in comparison.runs]
     verdicts = (
-        tag(
-            "p",
-            tag("strong", name),
-            f": {run.verdict}.",
-            class_=f"verdict {'' if run.verdict.healthy else 'bad'}".strip(),
-        )
-        for name, run in zip(names, runs, strict=True)
+        verdict_line(name, str(run.verdict), not run.verdict.healthy) for name, run in zip(names, runs, strict=True)
     )
     top = join([tag("h1", f"{len(runs)} runs side by side"), *verdicts])
     minus = f"Differences are paired, minus {names[0]}."
@@ -46,7 +40,12 @@ def write_comparison(comparison: Comparison, path: Path) -> Path:
     return path
 
 
-def _names(runs: Sequence[str]) -> list[str]:
+def verdict_line(name: str, verdict: str, bad: bool) -> Html:
+    """The verdict on one of several runs."""
+    return tag("p", tag("strong", name), f": {verdict}.", class_="verdict bad" if bad else "verdict")
+
+
+def short_names(runs: Sequence[str]) -> list[str]:
     """The paths of the runs without the folder that all of them are in."""
     paths = [Path(run).resolve() for run in runs]
     common = Path(commonpath([path.parent for path in paths]))
@@ -69,12 +68,20 @@ def _estimate(value: Estimate | None, signed: bool = False) -> object:
 
 
 def _curves(comparison: Comparison, names: Sequence[str], runs: Sequence[Contents]) -> Html:
-    """One chart per quantity, with one line per run."""
     columns = [name for name in comparison.training if name not in ("step", "verdict")]
+    curves = {
+        column: {name: run.metrics[column] for name, run in zip(names, runs, strict=True) if column in run.metrics}
+        for column in columns
+    }
+    return curves_side_by_side(names, curves)
+
+
+def curves_side_by_side(names: Sequence[str], columns: Mapping[str, Mapping[str, Curve]]) -> Html:
+    """A chart per quantity. columns: curves by quantity and by the name of the run."""
     panels = []
-    for column in columns:
-        curves = {name: run.metrics[column] for name, run in zip(names, runs, strict=True) if column in run.metrics}
-        last = "; ".join(f"{name} {number(comparison.training[column][n])}" for n, name in enumerate(names))
+    for column, curves in columns.items():
+        newest = {name: curve.values[-1].item() if len(curve.values) else None for name, curve in curves.items()}
+        last = "; ".join(f"{name} {number(newest.get(name))}" for name in names)
         data = [line(name, *thin(*curves[name]), place) for place, name in enumerate(names) if name in curves]
         axes = {"hovermode": "x unified", "hoverdistance": -1, "xaxis": {"title": {"text": "step"}}}
         panels.append(chart(f"{column}, newest value: {last}", data, axes, f"{last}.", 260, column))

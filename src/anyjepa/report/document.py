@@ -18,9 +18,12 @@ class Section(NamedTuple):
     content: Html
 
 
-def document(title: str, top: Html, sections: Sequence[Section], footer: str) -> str:
-    """The document with the sections that have content, and links to them below `top`."""
-    style, script, plotly = map(_packaged, ("style.css", "page.js", "plotly-basic.min.js"))
+def document(title: str, top: Html, sections: Sequence[Section], footer: str, scripts: Sequence[str] = ()) -> str:
+    """The document with the sections that have content, and links to them below `top`.
+
+    scripts: names of further scripts of this package.
+    """
+    style, script, plotly, *more = map(_packaged, ("style.css", "page.js", "plotly-basic.min.js", *scripts))
     head = tag(
         "head",
         Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
@@ -28,15 +31,20 @@ def document(title: str, top: Html, sections: Sequence[Section], footer: str) ->
         tag("style", Html(style)),
         tag("script", Html(plotly)),
         tag("script", Html(script)),
+        *(tag("script", Html(one)) for one in more),
     )
+    return f"<!doctype html>\n{tag('html', head, body(top, sections, footer), lang='en')}\n"
+
+
+def body(top: Html, sections: Sequence[Section], footer: str) -> Html:
+    """What a document shows."""
     shown = [section for section in sections if section.content]
     links = tag("nav", *(tag("a", one.title, href=f"#{one.key}") for one in shown), aria_label="Sections")
-    body = [
+    parts = [
         tag("section", tag("h2", one.title), tag("p", one.intro, class_="intro"), one.content, id=one.key)
         for one in shown
     ]
-    page = tag("body", tag("header", top, links), tag("main", join(body)), tag("footer", footer))
-    return f"<!doctype html>\n{tag('html', head, page, lang='en')}\n"
+    return tag("body", tag("header", top, links), tag("main", join(parts)), tag("footer", footer))
 
 
 def _packaged(name: str) -> str:

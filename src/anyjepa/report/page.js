@@ -35,7 +35,7 @@
     const axes = Object.fromEntries(Object.keys({xaxis: 0, yaxis: 0, ...own}).filter(key => /^[xy]axis/.test(key))
       .map(key => [key, axis(own[key], narrow)]));
     return {
-      ...coloured(own), ...axes, autosize: true, showlegend: false, dragmode: touch ? false : "zoom",
+      uirevision: "kept", ...coloured(own), ...axes, autosize: true, showlegend: false, dragmode: touch ? false : "zoom",
       margin: {l: 8, r: 12, t: 30, b: 8, ...own.margin}, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: {family: getComputedStyle(document.body).fontFamily, size: 12, color: css("--ink")},
       hoverlabel: {bgcolor: css("--surface"), bordercolor: css("--muted"), font: {color: css("--ink")}, namelength: -1},
@@ -175,4 +175,5 @@
     addEventListener("afterprint", () => { paper = false; root.classList.remove("print"); everything(); });
     waiting();
   });
+  window.charts = {drawn, draw, waiting};  // for live.js
 })();

@@ -9,7 +9,8 @@ from anyjepa.objectives.base import Objective
 from anyjepa.runs.folder import Run, open_run
 from anyjepa.runs.objective import build_objective
 from anyjepa.torch_defaults import torch_defaults
-from anyjepa.training.checkpoints import best_checkpoints, check_checkpoint, list_checkpoints, step_of
+from anyjepa.training.checkpoint_files import best_checkpoints, list_checkpoints, step_of
+from anyjepa.training.checkpoints import check_checkpoint
 from anyjepa.training.module import Pretraining
 from anyjepa.weights.folder import load_model, save_pretrained
 from anyjepa.weights.foreign import read_foreign

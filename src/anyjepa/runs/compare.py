@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 
+from anyjepa.diagnostics.signs import TELLING
 from anyjepa.errors import InputError
 from anyjepa.evaluation.config import EvaluationConfig
 from anyjepa.evaluation.intervals import Estimate, paired_difference
@@ -18,10 +19,9 @@ from anyjepa.evaluation.splits import Folds
 from anyjepa.recipes.plain import flat
 from anyjepa.runs.folder import Run, open_run
 from anyjepa.runs.verdict import training_verdict
-from anyjepa.training.logs import read_metrics
+from anyjepa.training.metrics_file import read_metrics
 
 UNIMPORTANT = ("name", "description")  # settings that say nothing about a run
-SIGNS = ("_spread", "_token_rank", "input_skill")  # ends of the columns that are shown
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,9 @@ def _training(runs: Sequence[Run]) -> dict[str, tuple[Any, ...]]:
             values |= row
         newest.append(values)
     columns = dict.fromkeys(name for values in newest for name in values)
-    shown = [name for name in columns if name in ("step", "loss") or name.endswith(SIGNS) or name.startswith("online_")]
+    shown = [
+        name for name in columns if name in ("step", "loss") or name.endswith(TELLING) or name.startswith("online_")
+    ]
     table = {name: tuple(values.get(name) for values in newest) for name in shown}
     return {**table, "verdict": tuple(str(training_verdict(run)) for run in runs)}
 

@@ -21,7 +21,7 @@ from anyjepa.evaluation.result import Result
 from anyjepa.locking import locked
 from anyjepa.recipes.schema import Recipe, load_recipe, to_yaml
 from anyjepa.terminal import as_html
-from anyjepa.training.logs import read_metrics
+from anyjepa.training.metrics_file import read_metrics
 from anyjepa.versions import versions
 from anyjepa.writing import is_leftover, remove_leftovers, write_text
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from anyjepa.diagnostics.verdict import Verdict, verdict_of
 from anyjepa.runs.folder import Run
-from anyjepa.training.logs import read_metrics
+from anyjepa.training.metrics_file import read_metrics
 
 
 def training_verdict(run: Run) -> Verdict:

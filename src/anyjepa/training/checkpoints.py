@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zipfile
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from anyjepa.errors import InputError, reason
 from anyjepa.objectives.batch import Batch
+from anyjepa.training.checkpoint_files import best_checkpoints, list_checkpoints, newest_checkpoint, step_of
 from anyjepa.training.interrupt import StopRequest
 from anyjepa.training.lars import AVERAGE
 from anyjepa.training.module import Pretraining
@@ -86,26 +86,6 @@ class Checkpoints(L.Callback):
             path.unlink(missing_ok=True)
 
 
-def list_checkpoints(folder: Path) -> list[Path]:
-    """Checkpoints of a run, oldest first."""
-    return sorted(p for p in folder.glob("step-*.ckpt") if re.fullmatch(r"step-\d+\.ckpt", p.name))
-
-
-def best_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoint with the best score of the evaluation during training, if there is one."""
-    return sorted(p for p in folder.glob("best-*.ckpt") if re.fullmatch(r"best-\d+\.ckpt", p.name))
-
-
-def newest_checkpoint(folder: Path) -> Path | None:
-    return next(reversed(list_checkpoints(folder)), None)
-
-
-def finished(folder: Path, steps: int) -> bool:
-    """Whether the folder contains the checkpoint of the last step."""
-    newest = newest_checkpoint(folder)
-    return newest is not None and step_of(newest) == steps
-
-
 def check_checkpoint(path: Path, module: Pretraining) -> None:
     """Raise InputError unless the file is a checkpoint of this training at the step in its name."""
     advice = "delete it to resume from the checkpoint before it"
@@ -127,10 +107,6 @@ def check_checkpoint(path: Path, module: Pretraining) -> None:
     names = AVERAGES[module.config.optimiser.kind]
     if any(_averages(saved["optimizer_states"], name) != trained for name in names):
         raise InputError(f"{path}: is missing part of the optimiser state; {advice}")
-
-
-def step_of(checkpoint: Path) -> int:
-    return int(checkpoint.stem.rpartition("-")[2])
 
 
 def _check_bits(path: Path) -> None:

@@ -14,7 +14,8 @@ from anyjepa.data.dataset import Dataset
 from anyjepa.errors import InputError
 from anyjepa.nn.encoder import Encoder
 from anyjepa.objectives.base import Objective
-from anyjepa.training.checkpoints import Checkpoints, check_checkpoint, newest_checkpoint, step_of
+from anyjepa.training.checkpoint_files import newest_checkpoint, step_of
+from anyjepa.training.checkpoints import Checkpoints, check_checkpoint
 from anyjepa.training.config import TrainingConfig
 from anyjepa.training.datamodule import PretrainingData
 from anyjepa.training.interrupt import Interrupted, StopRequest

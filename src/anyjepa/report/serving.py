@@ -1,0 +1,52 @@
+"""Serve the page that follows runs, on this machine only."""
+
+from __future__ import annotations
+
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Lock
+
+from anyjepa.errors import InputError
+from anyjepa.report.live import live_body, live_page
+from anyjepa.runs.watch import Watch
+
+HOST = "127.0.0.1"
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; "
+    "img-src data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+def live_server(watch: Watch, port: int) -> ThreadingHTTPServer:
+    """A server of the page on 127.0.0.1; port 0 is any free one. Raises InputError if the port is not free."""
+    looking = Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            """The page at '/', and its newest content at '/now'."""
+            make = {"/": live_page, "/now": live_body}.get(self.path)
+            own = self.headers.get("Host", "") in [f"{name}:{server.server_port}" for name in (HOST, "localhost")]
+            if make is None or not own:  # a page from elsewhere may have made its name point here
+                self.send_error(404)
+                return
+            with looking:
+                content = make(watch.look()).encode(errors="backslashreplace")
+            self.send_response(200)
+            for name, value in (
+                ("Content-Type", "text/html; charset=utf-8"),
+                ("Content-Length", str(len(content))),
+                ("Content-Security-Policy", POLICY),
+                ("Cache-Control", "no-store"),
+                ("X-Content-Type-Options", "nosniff"),
+            ):
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Requests are not worth a line."""
+
+    try:
+        server = ThreadingHTTPServer((HOST, port), Handler)
+    except OSError as error:
+        raise InputError(f"port {port}: cannot be used ({error.strerror}); pass another --port") from None
+    return server
