@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from anyjepa.runs.push import push
     from anyjepa.runs.results import results
     from anyjepa.runs.sklearn_classifier import JepaClassifier
+    from anyjepa.runs.sweep import sweep
 
 __all__ = [
     "ArrayDataset",
@@ -69,6 +70,7 @@ __all__ = [
     "pretrain",
     "push",
     "results",
+    "sweep",
 ]
 
 _HOMES = {
@@ -100,6 +102,7 @@ _HOMES = {
     "pretrain": "anyjepa.runs.pretrain",
     "push": "anyjepa.runs.push",
     "results": "anyjepa.runs.results",
+    "sweep": "anyjepa.runs.sweep",
 }
 
 

@@ -21,6 +21,7 @@ from anyjepa.cli.pictures import plot
 from anyjepa.cli.recipes import recipes
 from anyjepa.cli.records import embed, export, predict
 from anyjepa.cli.sharing import push
+from anyjepa.cli.sweeping import sweep
 from anyjepa.cli.training import demo, pretrain
 from anyjepa.cli.watching import watch
 from anyjepa.cli.weights import weights_app
@@ -43,6 +44,7 @@ for command in (
     evaluate,
     watch,
     compare,
+    sweep,
     embed,
     predict,
     export,

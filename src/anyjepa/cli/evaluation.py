@@ -128,7 +128,7 @@ def evaluate(
 
     options = {
         "task": task,
-        "labels": _label_file(labels, id, target, group, split, split_by),
+        "labels": label_file(labels, id, target, group, split, split_by),
         "low_shot": low_shot,
         "seeds": seeds,
         "folds": folds,
@@ -167,7 +167,7 @@ def _print_row(row: str) -> None:
     echo(f"evaluating: {row}", err=True)
 
 
-def _label_file(
+def label_file(
     labels: Path | None, id: str, target: str | None, group: str | None, split: str | None, split_by: str
 ) -> LabelFile | None:
     from anyjepa.runs.labelled import LabelFile

@@ -255,10 +255,11 @@ def _run(recipe: Recipe, output: Path | None, resume: bool, processes: int, stra
         raise InputError("training in several processes needs --output, so that all of them use the same run folder")
     if output and not first:  # the first process has created or checked it
         return Run(output, recipe)
-    return _continued(recipe, output) if resume else new_run(recipe, output)
+    return continued(recipe, output) if resume else new_run(recipe, output)
 
 
-def _continued(recipe: Recipe, output: Path | None) -> Run:
+def continued(recipe: Recipe, output: Path | None) -> Run:
+    """The run in a folder, to resume it. Raises InputError if it was started with other settings."""
     if output is None:
         raise InputError("--resume needs --output, the folder of the run to resume")
     if killed_before_it_began(output):
