@@ -128,7 +128,7 @@ def test_videos_with_their_predictor(tmp_path: Path):
         ({"patch": (4, 4), "block": BlockConfig(mlp="swiglu")}, None, "block.mlp is swiglu"),
         ({"patch": (4, 4), "block": BlockConfig(layer_scale=0.1)}, None, "block.layer_scale is 0.1"),
         ({"patch": (4, 4), "positions": RotaryConfig()}, None, "encoder.positions is rotary"),
-        ({"patch": (2, 8, 8)}, None, r"size is \(4, 16, 16\)"),
+        ({"patch": (2, 8, 8)}, None, "encoder.positions is sincos, not axial, in a model of videos"),
         ({"patch": (2, 8, 8), "positions": AxialRotaryConfig()}, None, "predictor.positions is sincos"),
         (
             {"patch": (2, 8, 8), "positions": AxialRotaryConfig()},
@@ -143,6 +143,13 @@ def test_what_has_no_layout_is_one_line(encoder: dict[str, Any], predictor: Any,
         export_transformers(loaded, tmp_path / "theirs")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "theirs").exists()
+
+
+def test_a_model_of_ecgs_has_no_layout(cli, tmp_path: Path):
+    done = cli("weights", "export", "ecg-sim-xs", "-o", tmp_path / "theirs")
+    assert (done.code, list(tmp_path.iterdir())) == (2, [])
+    assert "reads ECGs or other series, but transformers has layouts for images and videos only" in done.err
+    assert done.err.count("\n") == 1
 
 
 def test_other_files_are_kept(tmp_path: Path):

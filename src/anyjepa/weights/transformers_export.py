@@ -50,6 +50,11 @@ def export_transformers(loaded: LoadedModel, folder: Path) -> Path:
     encoder = loaded.encoder
     if not isinstance(encoder, ViT):
         raise InputError(f"{loaded.folder}: its encoder is {encoder.config.kind}; transformers holds a vit")
+    if len(encoder.size) == 1:
+        raise InputError(
+            f"{loaded.folder}: reads ECGs or other series, but transformers has layouts for images and videos only; "
+            "write ONNX with anyjepa export"
+        )
     axial = isinstance(encoder.config.positions, AxialRotaryConfig)
     tensors, config = _video(loaded, encoder) if axial else _image(loaded, encoder)
     with replacing(folder) as new:
@@ -68,7 +73,8 @@ def _image(loaded: LoadedModel, encoder: ViT) -> tuple[dict[str, Tensor], dict[s
     _check(
         loaded,
         config.block,
-        (len(encoder.size) == 2 and len(sides) == len(patch) == 1, "size", f"{encoder.size}; images must be square"),
+        (len(encoder.size) == 2, "encoder.positions", f"{config.positions.kind}, not axial, in a model of videos"),
+        (len(sides) == len(patch) == 1, "size", f"{encoder.size}; images must be square"),
         (not rotary, "encoder.positions", "rotary"),
         (config.registers == 0, "encoder.registers", config.registers),
         (not config.causal, "encoder.causal", config.causal),
