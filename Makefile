@@ -5,6 +5,7 @@ BENCH ?= $(wildcard benchmarks/*.py)
 BIN := .venv/bin
 USER := .venv/.user
 DEVELOPER := .venv/.developer
+BROWSER := examples/browser/node_modules
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 .DEFAULT_GOAL := help
@@ -13,7 +14,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
 
-setup: $(DEVELOPER) system  ## virtual environment and packages for developers, system packages
+setup: $(DEVELOPER) system $(BROWSER)  ## virtual environment and packages for developers, system packages
 
 demo: $(USER)  ## simulate ECGs, pretrain, probe against controls, write report.html
 	$(BIN)/anyjepa demo
@@ -38,7 +39,7 @@ bench: setup  ## every script of benchmarks/, or those in BENCH=...
 	for script in $(BENCH); do $(BIN)/python $$script || exit 1; done
 
 clean:  ## remove what make built, except runs/
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage build src/*.egg-info
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage build src/*.egg-info $(BROWSER)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(USER): pyproject.toml constraints.txt
@@ -50,6 +51,11 @@ $(USER): pyproject.toml constraints.txt
 $(DEVELOPER): $(USER)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
 	@touch $@
+
+# onnxruntime-web for the example page and its tests; all else works without it.
+$(BROWSER): examples/browser/package-lock.json
+	@npm ci --prefix $(dir $@) --ignore-scripts --silent && touch $@ || \
+	echo "Not installed (no npm, or no network): onnxruntime-web. Continuing without."
 
 # Chromium shows the reports to the browser tests and g++ serves torch.compile; all else works without them.
 system:
