@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,17 @@ def test_the_value_in_a_message_is_enough(limit: Limit, factor: float) -> None:
         patch.setenv(*found.groups())
         limit.check(amount, "x")
         assert limit.value < 2 * amount + 1
+
+
+def test_a_limit_is_lowered_for_one_thread_only() -> None:
+    with MEMORY.lowered(1000):
+        assert MEMORY.value == 1000
+        with ThreadPoolExecutor(1) as executor:
+            assert executor.submit(lambda: MEMORY.value).result() == MEMORY.default
+        with EXPANSION.lowered(7), MEMORY.lowered(10**20):
+            assert (EXPANSION.value, MEMORY.value) == (7, MEMORY.default)
+        assert (EXPANSION.value, MEMORY.value) == (EXPANSION.default, 1000)
+    assert MEMORY.value == MEMORY.default
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,9 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, NoReturn
@@ -25,6 +27,8 @@ SMALL = 256 * 10**6
 
 ORDINARY = 8
 """A file may always take this many times its size: 16-bit numbers and text become float64."""
+
+_LOWERED: ContextVar[Mapping[str, int]] = ContextVar("lowered")  # limits of this thread by name
 
 _POWERS = {"": 0, "k": 3, "M": 6, "G": 9, "T": 12}
 
@@ -46,6 +50,19 @@ class Limit:
     @property
     def value(self) -> int:
         """The current limit. Raises InputError if the environment variable is not a number."""
+        return min(self._setting, _LOWERED.get({}).get(self.name, self._setting))
+
+    @contextmanager
+    def lowered(self, value: int) -> Iterator[None]:
+        """Lower the limit to `value` for this thread, such as for what strangers send."""
+        token = _LOWERED.set({**_LOWERED.get({}), self.name: value})
+        try:
+            yield
+        finally:
+            _LOWERED.reset(token)
+
+    @property
+    def _setting(self) -> int:
         text = os.environ.get(self.variable)
         if text is None:
             return self.default

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anyjepa.data.files import check_name, opened, read_bytes, read_json, read_text, regular_size
+from anyjepa.data.files import Content, check_name, opened, read_bytes, read_json, read_text, regular_size
 from anyjepa.errors import InputError
 
 
@@ -16,6 +16,14 @@ def test_the_size_of_a_regular_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"123")
     (tmp_path / "link").symlink_to("a")
     assert regular_size(tmp_path / "a") == regular_size(tmp_path / "link") == 3
+
+
+def test_a_file_in_memory_is_opened_like_one_on_disk() -> None:
+    content = Content(b"secret", "the body")
+    with opened(content) as file:
+        assert file.read() == b"secret"
+    assert (regular_size(content), str(content)) == (6, "the body")
+    assert "secret" not in repr(content)
 
 
 def test_what_may_never_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from anyjepa.cli.output import echo, losing_messages
 from anyjepa.cli.pictures import plot
 from anyjepa.cli.recipes import recipes
 from anyjepa.cli.records import embed, export, predict
+from anyjepa.cli.serving import serve
 from anyjepa.cli.sharing import push
 from anyjepa.cli.sweeping import sweep
 from anyjepa.cli.training import demo, pretrain
@@ -48,6 +49,7 @@ for command in (
     embed,
     predict,
     export,
+    serve,
     push,
     perturb,
     plot,

@@ -7,15 +7,16 @@ import math
 import sys
 import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy
 
-from anyjepa.data.files import regular_size
+from anyjepa.data.files import Content, opened, regular_size
 from anyjepa.errors import InputError, did_you_mean, reason
 from anyjepa.limits import COLUMNS, check_size
 
@@ -25,7 +26,7 @@ METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def read_arrays(
-    path: Path, keys: Sequence[str] | None = None, value_bytes: int = 1, row_bytes: int = 100
+    path: Path | Content, keys: Sequence[str] | None = None, value_bytes: int = 1, row_bytes: int = 100
 ) -> dict[str, np.ndarray]:
     """Read the arrays of an `.npz` file by name; the array of an `.npy` file gets the first of `keys` as its name.
 
@@ -61,33 +62,26 @@ def read_arrays(
 class _Member(NamedTuple):
     name: str
     size: int  # bytes of header and values
-    archive: zipfile.ZipFile | None  # None for an .npy file
-    where: Path | zipfile.ZipInfo
-
-    @contextmanager
-    def opened(self) -> Iterator[IO[bytes]]:
-        if isinstance(self.where, Path):
-            with self.where.open("rb") as file:
-                yield file
-        elif self.archive is not None:
-            with self.archive.open(self.where) as file:
-                yield file
+    opened: Callable[[], IO[bytes]]
 
 
 @contextmanager
-def _members(path: Path, keys: Sequence[str] | None) -> Iterator[list[_Member]]:
-    with path.open("rb") as file:
+def _members(path: Path | Content, keys: Sequence[str] | None) -> Iterator[list[_Member]]:
+    with opened(path) as file:
         if file.read(len(npy.MAGIC_PREFIX)) == npy.MAGIC_PREFIX:
-            yield [_Member(keys[0] if keys else path.stem, path.stat().st_size, None, path)]
+            name = keys[0] if keys else Path(path.name).stem
+            yield [_Member(name, regular_size(path), partial(opened, path))]
             return
-    with zipfile.ZipFile(path) as archive:
+    with opened(path) as file, zipfile.ZipFile(file) as archive:
         listed = archive.infolist()
         names = [info.filename.removesuffix(".npy") for info in listed]
         if len(set(names)) < len(names):
             raise ValueError("two arrays in it have the same name")
         if odd := next((info.filename for info in listed if info.compress_type not in METHODS), None):
             raise ValueError(f"'{odd}' is compressed by a method other than deflate")
-        yield [_Member(name, info.file_size, archive, info) for name, info in zip(names, listed, strict=True)]
+        yield [
+            _Member(name, info.file_size, partial(archive.open, info)) for name, info in zip(names, listed, strict=True)
+        ]
 
 
 def _header(file: IO[bytes], member: _Member) -> tuple[tuple[int, ...], np.dtype]:

@@ -6,9 +6,10 @@ import json
 import os
 import re
 import stat
-from io import BufferedReader
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from anyjepa.errors import InputError
 from anyjepa.limits import DOCUMENT, Limit
@@ -29,6 +30,17 @@ _UNUSABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
 
 
+@dataclass(frozen=True, repr=False)
+class Content:
+    """A file in memory, which `opened` opens like one on disk. name: what messages call it."""
+
+    data: bytes
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
 def check_name(path: Path | str) -> None:
     """Raise InputError for a path that a text file cannot store and give back unchanged."""
     if match := _UNUSABLE.search(str(path)):
@@ -36,11 +48,13 @@ def check_name(path: Path | str) -> None:
         raise InputError(f"{path}: its name contains {what}; rename it")
 
 
-def opened(path: Path) -> BufferedReader:
+def opened(path: Path | Content) -> BinaryIO:
     """Open a regular file for reading, without ever waiting for a FIFO or a device.
 
     Raises InputError if it is missing, is not a regular file, or has a name that `check_name` refuses.
     """
+    if isinstance(path, Content):
+        return BytesIO(path.data)
     check_name(path)
     try:
         _check_kind(path, path.stat().st_mode)
@@ -59,8 +73,10 @@ def opened(path: Path) -> BufferedReader:
     return file
 
 
-def regular_size(path: Path) -> int:
+def regular_size(path: Path | Content) -> int:
     """Size in bytes of a file that `opened` opens. Raises InputError for anything else."""
+    if isinstance(path, Content):
+        return len(path.data)
     with opened(path) as file:
         return os.fstat(file.fileno()).st_size
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
@@ -11,6 +11,7 @@ import numpy as np
 
 from anyjepa.data.array_likes import as_records
 from anyjepa.data.dataset import Dataset
+from anyjepa.data.files import Content
 from anyjepa.data.graph import GraphInput
 from anyjepa.data.samples import ArraySamples, Samples
 from anyjepa.errors import InputError
@@ -131,6 +132,19 @@ class Usage(NamedTuple):
     caution: str = ""  # a line under 'Limits'
 
 
+class Requests(NamedTuple):
+    """How a request to `anyjepa serve` holds records: as an object with these keys, and the options of the modality."""
+
+    key: str  # of the values, such as 'signals'
+    pixels: bool = False  # whether values are uint8
+    more: tuple[str, ...] = ()  # further keys
+    raw: Callable[[Mapping[str, Any]], Any] | None = None  # an object to raw records; None: the values alone
+    files: Mapping[str, Callable[[Content], dict[str, Any]]] = {}  # by media type: a file to such an object
+
+
+ARRAYS = Requests("records")
+
+
 def prepare_arrays(preprocessing: Any, raw: Any) -> Samples:
     """One raw record, or an array or list of them, as the encoder sees them. Raises InputError."""
     records = as_records(raw, preprocessing.kind)
@@ -176,6 +190,7 @@ class Modality:
     inspection: Inspection | None = None
     drawing: Drawing | None = None  # how reports draw records; None: not at all
     usage: Usage | None = None
+    requests: Requests = ARRAYS
 
     @property
     def kind(self) -> str:

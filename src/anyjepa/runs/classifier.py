@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -130,6 +130,22 @@ class Predictions:
             warnings.warn(few, DataWarning, stacklevel=2)
         return sets if exclusive else sets.reshape(len(sets), -1, 2)
 
+    def rows(self, some: range) -> Predictions:
+        """The predictions for some of the records."""
+        all_windows = self.windows
+        of = (all_windows.record >= some.start) & (all_windows.record < some.stop)
+        windows = WindowLogits(
+            all_windows.logits[of], all_windows.record[of] - some.start, all_windows.start[of], all_windows.vectors[of]
+        )
+        records = slice(some.start, some.stop)
+        return replace(
+            self,
+            ids=self.ids[records],
+            probabilities=self.probabilities[records],
+            decisions=self.decisions[records],
+            windows=windows,
+        )
+
     def table(self, coverage: float | None = None) -> pd.DataFrame:
         """One row per record: id, number of windows, probabilities, and the start in s of the strongest window.
 
@@ -175,31 +191,54 @@ class Predictions:
         return pd.DataFrame(columns | logits)
 
 
-@torch_defaults()
 def classify(loaded: LoadedModel, preprocessing: Preprocessing, samples: Samples) -> Predictions:
     """Classify records of any length. Raises InputError if the model has no classifier.
 
     samples: prepared by `preprocessing`. Records are read in the windows of the classifier, shorter ones as a whole.
     Without windows, records longer than the input of the model are read in half-overlapping windows.
     """
+    config = classifier_of(loaded)
+    warn_about_short(config, preprocessing, samples)
+    if not config.exclusive and config.thresholds is None:
+        text = f"the classifier has no thresholds; {UNCHOSEN} is used for all classes"
+        warnings.warn(text, DataWarning, stacklevel=3)
+    return compute_predictions(loaded, preprocessing, samples)
+
+
+def warn_about_short(config: ClassifierConfig, preprocessing: Preprocessing, samples: Samples) -> None:
+    """Issue a DataWarning for records that are shorter than the windows of the classifier."""
+    fs, limit = preprocessing.rate, config.window
+    if limit and (short := ~longer(samples, limit - 1)).any():
+        length = f"{limit / fs:g} s" if fs else f"{limit} samples"
+        warnings.warn(
+            f"{short.sum()} of {len(short)} records are shorter than the classifier's windows of {length} and are read "
+            f"whole; the first: {samples.ids[int(short.argmax())]}",
+            DataWarning,
+            stacklevel=4,
+        )
+
+
+def windows_of(config: ClassifierConfig, preprocessing: Preprocessing) -> Windows:
+    """The windows in which a classifier reads a record that is as long as one of them, or longer."""
+    length, absolute = config.window or preprocessing.size[0], preprocessing.absolute
+    return Windows(length=length, stride=config.stride, count=config.count, tail=config.tail, absolute=absolute)
+
+
+@torch_defaults()
+def compute_predictions(
+    loaded: LoadedModel, preprocessing: Preprocessing, samples: Samples, batch: int = 64
+) -> Predictions:
+    """`classify` without its warnings. batch: windows that are encoded together."""
     config, encoder, head = classifier_of(loaded), loaded.encoder, loaded.head
     if not len(samples):
         raise InputError("there are no records to classify")
     assert head is not None
-    limit, fs, ids = config.window or preprocessing.size[0], preprocessing.rate, samples.ids
-    whole = ~longer(samples, limit - 1 if config.window else limit)
-    if config.window and whole.any():
-        length = f"{limit / fs:g} s" if fs else f"{limit} samples"
-        warnings.warn(
-            f"{whole.sum()} of {len(ids)} records are shorter than the classifier's windows of {length} and are read "
-            f"whole; the first: {ids[int(whole.argmax())]}",
-            DataWarning,
-            stacklevel=3,
-        )
-    absolute, parts = preprocessing.absolute, []
-    of_long = Windows(length=limit, stride=config.stride, count=config.count, tail=config.tail, absolute=absolute)
+    of_long = windows_of(config, preprocessing).model_copy(update={"batch": batch})
+    limit, fs, ids = of_long.length or 0, preprocessing.rate, samples.ids
+    whole, parts = ~longer(samples, limit - 1 if config.window else limit), []
+    of_short = Windows(absolute=preprocessing.absolute, batch=batch)
     read = record_logits if config.joint else window_logits
-    for rows, windows in ((np.flatnonzero(~whole), of_long), (np.flatnonzero(whole), Windows(absolute=absolute))):
+    for rows, windows in ((np.flatnonzero(~whole), of_long), (np.flatnonzero(whole), of_short)):
         if len(rows):
             part = read(encoder, head, SelectedSamples(samples, rows), windows)
             parts.append((part.logits, rows[part.record], part.start, part.vectors))
@@ -235,7 +274,4 @@ def check_coverage(calibration: Calibration | None, coverage: float) -> Calibrat
 def _thresholds(config: ClassifierConfig) -> np.ndarray | None:
     if config.exclusive:
         return None
-    if config.thresholds is None:
-        warnings.warn(f"the classifier has no thresholds; {UNCHOSEN} is used for all classes", DataWarning, 4)
-        return np.full(len(config.classes), UNCHOSEN)
-    return np.array(config.thresholds)
+    return np.array(config.thresholds or [UNCHOSEN] * len(config.classes))

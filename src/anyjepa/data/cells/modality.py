@@ -6,7 +6,7 @@ from anyjepa.data.cells import graph, inspection, source
 from anyjepa.data.cells.dataset import CellDataset
 from anyjepa.data.cells.preprocessing import CellPreprocessing
 from anyjepa.data.cells.source import CellDataConfig
-from anyjepa.data.modality import Inspection, Modality, Usage
+from anyjepa.data.modality import Inspection, Modality, Requests, Usage
 
 CELLS = Modality(
     config=CellDataConfig,
@@ -25,4 +25,5 @@ CELLS = Modality(
         "AnnData with the model's genes, or log1p expression (cells, genes) in its order",
         fixed="genes of a cell",
     ),
+    requests=Requests("cells", more=("genes",), raw=source.from_request),
 )

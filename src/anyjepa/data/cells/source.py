@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from anyjepa.config import usual_kind
-from anyjepa.data.array_likes import as_array
+from anyjepa.data.array_likes import as_array, as_names
 from anyjepa.data.cells.dataset import CellDataset, HiddenGenes
 from anyjepa.data.cells.drug_simulator import DrugSimulatorConfig, simulate_drugs
 from anyjepa.data.cells.encoding import EncodingConfig, fit_encoding
@@ -155,6 +155,23 @@ def prepare_arrays(preprocessing: CellPreprocessing, raw: Any) -> Samples:
         return CellDataset.whole(raw if isinstance(raw, Screen) else from_anndata(raw, WITHOUT_FILTERS), preprocessing)
     cells = [preprocessing.prepare(cell) for cell in np.atleast_2d(as_array(raw, "cells"))]
     return ArraySamples(tuple(map(str, range(len(cells)))), cells)
+
+
+def from_request(values: Mapping[str, Any]) -> Any:
+    """What `prepare_arrays` takes: cells with the names of their genes as AnnData, others as they are. InputError."""
+    import pandas as pd
+
+    cells = as_array(values["cells"], "cells")
+    if values.get("genes") is None:
+        return cells
+    genes = [name for name in as_names(values["genes"], cells.shape[-1] if cells.ndim else 0, "genes") if name]
+    if cells.ndim > 2 or len(set(genes)) < cells.shape[-1]:
+        raise InputError("cells: pass (cells, genes), and in genes a different name for each column")
+    try:
+        from anndata import AnnData
+    except ImportError as error:
+        raise InputError("genes: need the anndata package: pip install 'anyjepa[cells]'") from error
+    return AnnData(np.atleast_2d(cells), var=pd.DataFrame(index=genes))
 
 
 def find_screen(config: CellDataConfig, paths: Sequence[Path]) -> Screen:

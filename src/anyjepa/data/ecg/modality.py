@@ -6,7 +6,8 @@ from anyjepa.data.ecg import graph, inspection, source
 from anyjepa.data.ecg.config import EcgDataConfig
 from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing
-from anyjepa.data.modality import Inspection, Modality, Usage
+from anyjepa.data.ecg.vendors.dicom import as_request
+from anyjepa.data.modality import Inspection, Modality, Requests, Usage
 
 _OPTIONS = ("fs", "leads", "unit")
 
@@ -27,4 +28,5 @@ ECG = Modality(
         "(records, leads, samples) as recorded",
         caution="It is not a medical device.",
     ),
+    requests=Requests("signals", files={"application/dicom": as_request}),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anyjepa.data.files import opened
+from anyjepa.data.files import Content, opened, regular_size
 from anyjepa.data.images.preprocessing import checked
 from anyjepa.data.readers import read_own, reader_of
 from anyjepa.errors import InputError, reason
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+MEDIA = ("image/png", "image/jpeg", "image/webp")
 
 
 @dataclass(frozen=True)
@@ -40,20 +40,20 @@ class ImageFiles:
         return ImageFiles(tuple(self.paths[i] for i in index), tuple(self.checksums[i] for i in index))
 
 
-def read_image(path: Path, decode: bool = True) -> np.ndarray:
+def read_image(path: Path | Content, decode: bool = True) -> np.ndarray:
     """Read an image as (H, W, 1 or 3) uint8, converted by `as_pixels`. decode=False reads only the header.
 
     Raises InputError if the file is not an image, or is broken, too large or not a regular file.
     """
     from PIL import Image
 
-    if reader_of("images", path, SUFFIXES) is not None:
+    if isinstance(path, Path) and reader_of("images", path, SUFFIXES) is not None:
         own = read_own("images", path, SUFFIXES, checked) if decode else None
         return np.empty((0, 0, 3), np.uint8) if own is None else own
     try:
         with opened(path) as file, warnings.catch_warnings():  # Pillow warns about unusual metadata
             warnings.simplefilter("ignore")
-            if not os.fstat(file.fileno()).st_size:
+            if not regular_size(path):
                 raise InputError(f"{path}: is empty")
             with Image.open(file, formats=("PNG", "JPEG", "WEBP")) as picture:
                 PIXELS.check(picture.width * picture.height, str(path))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anyjepa.data.modality import Inspection, Modality, Usage
+from anyjepa.data.modality import Inspection, Modality, Requests, Usage
 from anyjepa.data.series import graph, inspection, source
 from anyjepa.data.series.dataset import SeriesDataset
 from anyjepa.data.series.preprocessing import SeriesPreprocessing
@@ -20,4 +20,5 @@ SERIES = Modality(
     inspection=Inspection(inspection.inspect, render, inspection.recognise),
     drawing="series",
     usage=Usage("series", "(series, channels, samples) as recorded, or a list of series of any length"),
+    requests=Requests("series"),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anyjepa.data.modality import Inspection, Modality, Usage
+from anyjepa.data.modality import Inspection, Modality, Requests, Usage
 from anyjepa.data.summary import render
 from anyjepa.data.video import graph, inspection, source
 from anyjepa.data.video.dataset import VideoDataset
@@ -22,4 +22,5 @@ VIDEO = Modality(
     usage=Usage(
         "videos", "(videos, frames, height, width, channels) uint8, or a list of videos of any length and size"
     ),
+    requests=Requests("videos", pixels=True),
 )

@@ -15,7 +15,7 @@ import numpy as np
 
 from anyjepa.data.ecg.leads import LEADS, canonical_lead
 from anyjepa.data.ecg.recording import Recording, millivolts_per
-from anyjepa.data.files import regular_size
+from anyjepa.data.files import Content, opened, regular_size
 from anyjepa.errors import InputError, reason
 from anyjepa.limits import DOCUMENT
 
@@ -31,7 +31,7 @@ _NUMBERED = {"1": "I", "2": "II", "61": "III", "62": "aVR", "63": "aVL", "64": "
 _YEARS = {"Y": 1, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 
 
-def read_dicom(path: Path, id: str, source: str = "", unit: str | float | None = None) -> Recording:
+def read_dicom(path: Path | Content, id: str, source: str = "", unit: str | float | None = None) -> Recording:
     """Read the rhythm of a DICOM ECG in mV. Padding (other than 0) becomes NaN.
 
     Derived waveforms (the median beat) are skipped. Several original waveforms are joined; they must cover the same
@@ -54,13 +54,20 @@ def read_dicom(path: Path, id: str, source: str = "", unit: str | float | None =
         raise InputError(f"{path}: cannot be read as DICOM ({type(error).__name__}: {reason(error)})") from error
 
 
-def _read(path: Path, id: str, source: str, unit: str | float | None) -> Recording:
+def as_request(content: Content) -> dict[str, Any]:
+    """The rhythm of a DICOM ECG as a request to `anyjepa serve`. Raises InputError."""
+    recording = read_dicom(content, "")
+    return {"signals": recording.signal, "fs": recording.fs, "leads": list(recording.leads), "unit": "mV"}
+
+
+def _read(path: Path | Content, id: str, source: str, unit: str | float | None) -> Recording:
     from pydicom import dcmread
     from pydicom.errors import InvalidDicomError
 
     try:
         _check_inflated(path)
-        dataset = dcmread(path)
+        with opened(path) as file:
+            dataset = dcmread(file)
     except InvalidDicomError as error:
         raise InputError(f"{path}: is not a DICOM file: 'DICM' is missing at byte 128") from error
     if not dataset.file_meta.TransferSyntaxUID.is_little_endian:
@@ -82,12 +89,12 @@ def _read(path: Path, id: str, source: str, unit: str | float | None) -> Recordi
     )
 
 
-def _check_inflated(path: Path) -> None:
+def _check_inflated(path: Path | Content) -> None:
     """Raise InputError if a deflated data set exceeds the size limit of a file: pydicom inflates it as a whole."""
     from pydicom.filereader import read_dataset, read_preamble
     from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-    with path.open("rb") as file:
+    with opened(path) as file:
         read_preamble(file, force=False)
         meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
         if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
@@ -96,7 +103,7 @@ def _check_inflated(path: Path) -> None:
                 DOCUMENT.refuse(f"{path}: its inflated content")
 
 
-def _rhythm(dataset: Dataset, path: Path) -> list[Dataset]:
+def _rhythm(dataset: Dataset, path: Path | Content) -> list[Dataset]:
     """Return the original multiplex groups. Raises InputError if they cannot be joined."""
     groups: list[Dataset] = list(dataset.get("WaveformSequence") or ())
     if not groups:
@@ -120,7 +127,7 @@ def _named(group: Dataset) -> str:
     return f"'{label}' ({group.NumberOfWaveformSamples} samples at {group.SamplingFrequency} Hz)"
 
 
-def _signal(group: Dataset, path: Path, unit: str | float | None) -> np.ndarray:
+def _signal(group: Dataset, path: Path | Content, unit: str | float | None) -> np.ndarray:
     """(L, T) float64 in mV: sample * sensitivity * correction + baseline (PS3.3, C.10.9.1.4.2)."""
     stored_as = (group.WaveformBitsAllocated, group.WaveformSampleInterpretation)
     if (dtype := _TYPES.get(stored_as)) is None:
@@ -150,7 +157,7 @@ def _signal(group: Dataset, path: Path, unit: str | float | None) -> np.ndarray:
     return signal.T
 
 
-def _scale(channel: Dataset, path: Path) -> tuple[float, float]:
+def _scale(channel: Dataset, path: Path | Content) -> tuple[float, float]:
     """mV per stored unit, and the baseline in mV."""
     where = f"{path}: '{_lead(channel, path)}'"
     if channel.get("ChannelSensitivity") is None or not channel.get("ChannelSensitivityUnitsSequence"):
@@ -160,7 +167,7 @@ def _scale(channel: Dataset, path: Path) -> tuple[float, float]:
     return gain * factor, float(channel.get("ChannelBaseline") or 0) * factor
 
 
-def _lead(channel: Dataset, path: Path) -> str:
+def _lead(channel: Dataset, path: Path | Content) -> str:
     """Find the lead by the code of the channel's source, else by its meaning or the channel's label."""
     names = [str(channel.get("ChannelLabel") or "")]
     for coded in channel.get("ChannelSourceSequence") or ():

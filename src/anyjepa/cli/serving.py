@@ -1,0 +1,56 @@
+"""`anyjepa serve`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from anyjepa.cli.options import DeviceOption, ImportOption, ModelArgument
+from anyjepa.cli.output import echo
+from anyjepa.errors import InputError
+
+
+def serve(
+    model: ModelArgument,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address to listen at; 0.0.0.0 lets other machines connect.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="Port; 0: any free one.")] = 8000,
+    batch: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Number of windows of several requests that are encoded together.")
+    ] = 32,
+    wait: Annotated[
+        float, typer.Option(min=0, max=10_000, metavar="MS", help="Milliseconds that a request waits for others.")
+    ] = 2,
+    queue: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Number of requests at the same time; further ones get status 503.")
+    ] = 64,
+    max_mb: Annotated[float, typer.Option(min=0.001, metavar="MB", help="Largest body of a request.")] = 16,
+    max_windows: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Largest number of windows of all records of a request.")
+    ] = 512,
+    threads: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Threads that encode. Default: PyTorch's.")
+    ] = None,
+    device: DeviceOption = None,
+    imports: ImportOption = None,
+) -> None:
+    """Answer HTTP requests with embeddings and class probabilities of the records in them.
+
+    There is no access control: anyone who can connect can ask.
+    """
+    try:
+        from anyjepa.serving.server import serve
+        from anyjepa.serving.service import Settings
+    except ModuleNotFoundError as error:
+        raise InputError("serve needs packages: pip install 'anyjepa[serve]'") from error
+    settings = Settings(
+        batch=batch,
+        wait_s=wait / 1e3,
+        queue=queue,
+        max_bytes=int(max_mb * 1e6),
+        max_windows=max_windows,
+        threads=threads,
+    )
+    serve(model, host, port, settings, device, echo)

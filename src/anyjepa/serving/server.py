@@ -1,0 +1,56 @@
+"""Load a model, and serve it until a signal ends the process."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import uvicorn
+
+from anyjepa.errors import InputError
+from anyjepa.runs.model import load
+from anyjepa.serving.app import create_app
+from anyjepa.serving.log import LOGGER
+from anyjepa.serving.service import Service, Settings
+
+FINISH_S = 30  # that requests have to finish once a signal has come
+
+
+def serve(
+    model: str, host: str, port: int, settings: Settings, device: str | None, announce: Callable[[str], None]
+) -> None:
+    """Serve a model that `load` takes. announce: called with a line once clients can connect.
+
+    After SIGTERM or SIGINT, requests are finished. Raises InputError for a model that cannot be loaded, and an address
+    that cannot be used.
+    """
+    name = Path(model).resolve().name if Path(model).is_dir() else model
+    app = create_app(Service(load(model, device=device), name, settings))
+    listener = _listen(host, port)
+    shown = f"[{host}]" if ":" in host else host
+    announce(f"serving {name} at http://{shown}:{listener.getsockname()[1]}")
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    LOGGER.addHandler(handler)
+    LOGGER.setLevel(logging.INFO)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=FINISH_S,
+    )
+    uvicorn.Server(config).run([listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, UnicodeError) as error:
+        reason = str(getattr(error, "strerror", None) or error).partition(" (while ")[0]
+        raise InputError(f"--host {host} --port {port}: cannot be used ({reason})") from error

@@ -1,0 +1,148 @@
+"""From the body of a request to the body of its answer: read, prepare, encode together, write."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from fastapi import HTTPException
+
+from anyjepa.data.modalities import modality_of
+from anyjepa.data.samples import ArraySamples, Samples
+from anyjepa.errors import DataWarning, InputError
+from anyjepa.evaluation.windows import Windows
+from anyjepa.limits import MEMORY, ORDINARY, PIXELS
+from anyjepa.runs.classifier import Predictions, compute_predictions, warn_about_short, windows_of
+from anyjepa.runs.model import Model
+from anyjepa.serving.answers import embedding_arrays, prediction_arrays, write_answer
+from anyjepa.serving.batches import Batches
+from anyjepa.serving.bodies import read_body
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much a service takes at once."""
+
+    batch: int = 32  # windows of several requests that are encoded together
+    wait_s: float = 0.002  # that a request waits for others
+    queue: int = 64  # requests that are read, wait or are computed
+    max_bytes: int = 16 * 10**6  # of a body
+    max_windows: int = 512  # of all records of a request
+    threads: int | None = None  # that encode; None: PyTorch's default
+
+
+@dataclass(frozen=True)
+class Question:
+    """A request that was received. coverage: of prediction sets; None: without them."""
+
+    body: bytes
+    media: str
+    accept: str
+    predict: bool  # classes instead of embeddings
+    coverage: float | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer, and for the log the numbers of records and windows."""
+
+    body: bytes
+    records: int
+    windows: int
+
+
+class Service:
+    """One model. Requests are prepared one after another in a thread, and encoded in batches in another.
+
+    Only the first thread may touch the warnings of Python, which are global; they become part of an answer.
+    """
+
+    def __init__(self, model: Model, name: str, settings: Settings):
+        self.model, self.name, self.settings = model, name, settings
+        self.modality, self.classifier = modality_of(model.preprocessing), model.loaded.config.classifier
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Start the threads, and stop them at the end."""
+        busy, limits, threads = asyncio.Lock(), (self.settings.batch, self.settings.wait_s), self.settings.threads
+        arguments = {} if threads is None else {"initializer": torch.set_num_threads, "initargs": (threads,)}
+        with ThreadPoolExecutor(1) as self._preparing, ThreadPoolExecutor(1, **arguments) as encoding:
+            self._embeddings = Batches(self._embed, encoding, busy, *limits)
+            self._predictions = Batches(self._predict, encoding, busy, *limits)
+            self._tasks = [asyncio.create_task(batches.run()) for batches in (self._embeddings, self._predictions)]
+            try:
+                yield
+            finally:
+                for task in self._tasks:
+                    task.cancel()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether batches are still being computed."""
+        return not any(task.done() for task in self._tasks)
+
+    async def answer(self, question: Question) -> Answer:
+        """Raises HTTPException, or InputError for records that do not fit the model."""
+        (samples, size), remarks = await self._prepared(self._prepare, question)
+        if question.predict:
+            predictions = await self._predictions.result(samples, size)
+            arrays, more = await self._prepared(prediction_arrays, predictions, question.coverage)
+        else:
+            arrays, more = embedding_arrays(await self._embeddings.result(samples, size)), []
+        body, _ = await self._prepared(write_answer, arrays, [*remarks, *more], question.accept)
+        return Answer(body, len(samples), size)
+
+    def _prepare(self, question: Question) -> tuple[Samples, int]:
+        """Records as the encoder sees them, and the number of their windows."""
+        most, preprocessing = ORDINARY * self.settings.max_bytes, self.model.preprocessing
+        with MEMORY.lowered(most), PIXELS.lowered(most // 3):
+            raw, options = read_body(question.body, question.media, self.modality)
+            samples = self.model.prepared(raw, **options)
+        if not len(samples):
+            raise InputError("the body: contains no record")
+        windows = Windows(length=preprocessing.size[0])
+        if question.predict and self.classifier is not None:
+            warn_about_short(self.classifier, preprocessing, samples)
+            windows = windows_of(self.classifier, preprocessing)
+        if (size := windows.count_in(samples)) > (limit := self.settings.max_windows):
+            raise HTTPException(413, f"{size} windows to encode, more than {limit}; send fewer or shorter records")
+        return samples, size
+
+    async def _prepared(self, work: Callable[..., T], *arguments: object) -> tuple[T, list[str]]:
+        """What work returns in the thread that prepares, and its DataWarnings."""
+
+        def run() -> tuple[T, list[str]]:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", DataWarning)
+                result = work(*arguments)
+            return result, [str(one.message) for one in caught if issubclass(one.category, DataWarning)]
+
+        return await asyncio.get_running_loop().run_in_executor(self._preparing, run)
+
+    def _embed(self, jobs: Sequence[Samples]) -> list[np.ndarray]:
+        vectors = self.model.embed_samples(_joined(jobs), self.settings.batch)
+        return [vectors[rows.start : rows.stop] for rows in _rows(jobs)]
+
+    def _predict(self, jobs: Sequence[Samples]) -> list[Predictions]:
+        loaded, preprocessing = self.model.loaded, self.model.preprocessing
+        predictions = compute_predictions(loaded, preprocessing, _joined(jobs), self.settings.batch)
+        return [predictions.rows(rows) for rows in _rows(jobs)]
+
+
+def _joined(jobs: Sequence[Samples]) -> Samples:
+    records = [(samples.ids[place], samples[place]) for samples in jobs for place in range(len(samples))]
+    return ArraySamples(tuple(id for id, _ in records), [signal for _, signal in records])
+
+
+def _rows(jobs: Sequence[Samples]) -> list[range]:
+    ends = np.cumsum([len(samples) for samples in jobs]).tolist()
+    return [range(end - len(samples), end) for end, samples in zip(ends, jobs, strict=True)]

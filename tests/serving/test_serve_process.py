@@ -1,0 +1,129 @@
+"""The command as a process: it serves, logs no content, and finishes requests when it is asked to end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from served_bodies import FACTS, NPZ, npz
+
+import anyjepa
+
+
+@contextmanager
+def server(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A process of `anyjepa serve`, and its address."""
+    command = [sys.executable, "-m", "anyjepa", "serve", *map(str, arguments), "--port", "0", "--threads", "1"]
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            match = re.fullmatch(r"serving .+ at (http://127\.0\.0\.1:\d+)\n", line)
+            assert match, line + process.communicate(timeout=30)[1]
+            yield process, match[1]
+        finally:
+            process.kill()
+
+
+def ask(address: str, body: bytes, path: str = "/embed") -> tuple[int, dict]:
+    request = urllib.request.Request(address + path, body, {"Content-Type": "application/x-npz"})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+@pytest.mark.long
+def test_a_request_in_flight_is_finished_when_the_process_is_asked_to_end(tiny_run, signals):
+    body, answers = npz(signals=signals[0], **FACTS), []
+    with server(tiny_run, "--wait", 3000, "--batch", 64) as (process, address):
+        asking = threading.Thread(target=lambda: answers.append(ask(address, body)))
+        asking.start()
+        time.sleep(1.5)  # the request is read and waits for others
+        process.send_signal(signal.SIGTERM)
+        asking.join(60)
+        _, log = process.communicate(timeout=60)
+        assert process.returncode == 128 + signal.SIGTERM
+    status, answer = answers[0]
+    assert status == 200
+    np.testing.assert_allclose(answer["embedding"], anyjepa.load(tiny_run).embed(signals[0], fs=100), atol=1e-6)
+    first, last = log.splitlines()
+    assert re.fullmatch(r"[\d-]+ [\d:,]+ /embed 200 \d+\.\d ms 1 records 1 windows", first)
+    assert last == "anyjepa: stopped by SIGTERM"
+
+
+@pytest.mark.long
+def test_bodies_without_end_and_wrong_protocols_leave_the_service_well(tiny_run, signals):
+    with server(tiny_run, "--max-mb", 1, "--queue", 1, "--wait", 3000) as (process, address):
+        host = (urlsplit(address).hostname, urlsplit(address).port)
+        with socket.create_connection(host, 30) as client:
+            client.sendall(b"\x16\x03\x01 not HTTP\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 400")
+        with socket.create_connection(host, 30) as client:
+            client.sendall(b"POST /embed HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-npz\r\n")
+            client.sendall(b"Transfer-Encoding: chunked\r\n\r\n")
+            for _ in range(20):
+                client.sendall(b"10000\r\n" + bytes(65536) + b"\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 413")
+        with socket.create_connection(host, 30) as client:  # gone before the body is complete
+            client.sendall(b"POST /embed?name=Doe HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
+            client.sendall(b"Content-Length: 500\r\n\r\n{")
+        time.sleep(1)  # until its place is free
+        connection, body = HTTPConnection(*host, timeout=60), npz(signals=signals[0], **FACTS)
+        answers: list[tuple[int, dict]] = []
+        with_place = threading.Thread(target=lambda: answers.append(ask(address, body)))
+        with_place.start()
+        time.sleep(1.5)
+        connection.request("POST", "/embed", bytes(900_000), NPZ)  # refused before it is read
+        answer = connection.getresponse()
+        assert (answer.status, answer.getheader("Retry-After")) == (503, "1")
+        assert json.load(answer) == {"detail": "too many requests at once; try again"}
+        with_place.join(60)
+        assert answers[0][0] == 200
+        connection.request("GET", "/health")
+        assert connection.getresponse().status == 200
+        connection.close()
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=60)
+    assert "Traceback" not in log
+    assert "Doe" not in log
+    assert "/embed disconnected" in log
+
+
+def test_wrong_starts_are_one_line(cli, tmp_path):
+    assert cli("serve", tmp_path / "none").err.endswith(": there is no such model folder\n")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = cli("serve", "ecg-sim-xs", "--port", port)
+        assert (done.code, done.out) == (2, "")
+        assert done.err == f"anyjepa: --host 127.0.0.1 --port {port}: cannot be used (Address already in use)\n"
+    done = cli("serve", "ecg-sim-xs", "--host", "no such host")
+    assert done.code == 2
+    assert len(done.err.splitlines()) == 1
+
+
+def test_without_its_packages_the_command_says_what_to_install(cli, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("anyjepa.serving")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    done = cli("serve", "ecg-sim-xs")
+    assert (done.code, done.err) == (2, "anyjepa: serve needs packages: pip install 'anyjepa[serve]'\n")
