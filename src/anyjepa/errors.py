@@ -51,7 +51,7 @@ def reason(error: object) -> str:
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:
     """`'; did you mean 'x'?'` if an option is close to `name`, else the list of options, at most 40 of them."""
-    options = [str(option) for option in options]
+    name, options = name[:LONGEST], [str(option) for option in options]
     lowered = {option.lower(): option for option in options}
     close = get_close_matches(name.lower(), lowered, n=1)
     if close:

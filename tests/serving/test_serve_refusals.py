@@ -102,6 +102,16 @@ def test_resampling_is_limited(client):
     body = npz(signals=np.zeros((12, 600_000), np.float16), fs=25, leads=FACTS["leads"], unit="mV")
     detail = refused(client.post("/embed", content=body, headers=NPZ), 422)
     assert detail == "a record at 25 Hz resampled to 100 Hz needs 230 MB, more than the limit of 128 MB"
+    body = npz(signals=np.zeros((4, 12, 200_000), np.int8), fs=25, leads=FACTS["leads"], unit="mV")
+    detail = refused(client.post("/embed", content=body, headers=NPZ), 422)
+    assert detail == "preparing the records needs 154 MB, more than the limit of 128 MB"
+
+
+def test_nested_texts_and_many_records_are_refused_before_they_take_memory(client):
+    texts = {"signals": ["a" * 4000, *[""] * 1_000_000], "fs": 100}  # 16 GB as one array
+    assert refused(client.post("/embed", json=texts), 400) == "signals: must be nested lists of numbers"
+    body = npz(signals=np.zeros((600, 12, 100), np.int8), **FACTS)
+    assert refused(client.post("/embed", content=body, headers=NPZ), 413) == "600 records, more than 512; send fewer"
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def serve(
     ] = 32,
     wait: Annotated[
         float, typer.Option(min=0, max=10_000, metavar="MS", help="Milliseconds that a request waits for others.")
-    ] = 2,
+    ] = 0,
     queue: Annotated[
         int, typer.Option(min=1, metavar="N", help="Number of requests at the same time; further ones get status 503.")
     ] = 64,

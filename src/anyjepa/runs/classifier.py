@@ -121,13 +121,13 @@ class Predictions:
         condition. Issues a DataWarning for answers with too few validation records, which are never excluded. Raises
         InputError for a classifier without calibration.
         """
+        warn_about_rare(self.config, self.calibration, coverage)
+        return self.compute_sets(coverage)
+
+    def compute_sets(self, coverage: float) -> np.ndarray:
+        """`sets` without its warning."""
         scores, exclusive = check_coverage(self.calibration, coverage).scores, self.config.exclusive
         sets = prediction_sets(scores, self.probabilities, exclusive, coverage)
-        if never := too_few(scores, exclusive, coverage):
-            answers = [f"{answer} {name}" for name in self.config.classes for answer in ("no", "yes")]
-            names = ", ".join((self.config.classes if exclusive else answers)[k] for k in never)
-            few = f"coverage {coverage:g}: too few validation records to ever exclude {names}"
-            warnings.warn(few, DataWarning, stacklevel=2)
         return sets if exclusive else sets.reshape(len(sets), -1, 2)
 
     def rows(self, some: range) -> Predictions:
@@ -216,6 +216,15 @@ def warn_about_short(config: ClassifierConfig, preprocessing: Preprocessing, sam
             DataWarning,
             stacklevel=4,
         )
+
+
+def warn_about_rare(config: ClassifierConfig, calibration: Calibration | None, coverage: float) -> None:
+    """Issue a DataWarning for answers with too few validation records. Raises InputError without calibration."""
+    if never := too_few(check_coverage(calibration, coverage).scores, config.exclusive, coverage):
+        answers = [f"{answer} {name}" for name in config.classes for answer in ("no", "yes")]
+        names = ", ".join((config.classes if config.exclusive else answers)[k] for k in never)
+        text = f"coverage {coverage:g}: too few validation records to ever exclude {names}"
+        warnings.warn(text, DataWarning, stacklevel=3)
 
 
 def windows_of(config: ClassifierConfig, preprocessing: Preprocessing) -> Windows:

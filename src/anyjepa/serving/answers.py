@@ -18,13 +18,13 @@ def embedding_arrays(vectors: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def prediction_arrays(predictions: Predictions, coverage: float | None) -> dict[str, np.ndarray]:
-    """What `Predictions` says of N records; see `Predictions.sets` for the coverage. Raises InputError."""
+    """What `Predictions` says of N records; see `Predictions.sets` for the coverage."""
     classes = np.array(predictions.config.classes)
     arrays: dict[str, np.ndarray | None] = {
         "classes": classes,  # (C,)
         "probabilities": predictions.probabilities,  # (N, C)
         "decisions": predictions.decisions,  # (N, C)
-        "sets": None if coverage is None else predictions.sets(coverage),  # (N, C) or (N, C, 2)
+        "sets": None if coverage is None else predictions.compute_sets(coverage),  # (N, C) or (N, C, 2)
         "typicality": predictions.typicality,  # (N,)
         "window_s": predictions.driven_by_s,  # (N, C)
         "windows": np.bincount(predictions.windows.record, minlength=len(predictions.ids)),  # (N,)

@@ -78,6 +78,8 @@ class _UnequalError(InputError):
 
 def _records(value: Any, where: str, pixels: bool) -> np.ndarray | list[np.ndarray]:
     """Nested lists as one array, or as a list of arrays if records differ in size."""
+    if not isinstance(value, list) or not _types(value) <= {int, float, type(None)}:
+        raise InputError(f"{where}: must be nested lists of numbers")
     try:
         return _numbers(value, where, pixels)
     except _UnequalError:
@@ -86,20 +88,27 @@ def _records(value: Any, where: str, pixels: bool) -> np.ndarray | list[np.ndarr
     return [_numbers(record, f"{where}[{place}]", pixels) for place, record in enumerate(value)]
 
 
+def _types(values: list[Any]) -> set[type]:
+    """The types in nested lists, other than lists. NumPy would take as much memory per text as the longest needs."""
+    types = set(map(type, values))
+    if list in types:
+        types.remove(list)
+        for value in values:
+            if type(value) is list:
+                types |= _types(value)
+    return types
+
+
 def _numbers(value: Any, where: str, pixels: bool) -> np.ndarray:
     try:
-        array = np.asarray(value)
+        array = np.asarray(value, dtype=np.float64)  # null becomes NaN
+    except OverflowError as error:
+        raise InputError(f"{where}: has a number that is too large") from error
     except ValueError as error:
         raise _UnequalError(f"{where}: must be nested lists of numbers, whose rows have the same length") from error
-    if array.dtype.kind == "O" and {type(x) for x in array.flat} <= {int, float, type(None)}:
-        try:
-            array = array.astype(np.float64)  # null becomes NaN
-        except OverflowError as error:
-            raise InputError(f"{where}: has a number that is too large") from error
-    if array.dtype.kind not in "iuf":
-        raise InputError(f"{where}: must be nested lists of numbers")
     if not pixels:
         return array
-    if array.dtype.kind == "f" or not array.size or array.min() < 0 or array.max() > 255:
+    levels = array.astype(np.uint8) if array.size and array.min() >= 0 and array.max() <= 255 else None
+    if levels is None or (levels != array).any():
         raise InputError(f"{where}: pixels must be whole numbers from 0 to 255")
-    return array.astype(np.uint8)
+    return levels

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from math import prod
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,13 +20,11 @@ from anyjepa.data.samples import ArraySamples, Samples
 from anyjepa.errors import DataWarning, InputError
 from anyjepa.evaluation.windows import Windows
 from anyjepa.limits import MEMORY, ORDINARY, PIXELS
-from anyjepa.runs.classifier import Predictions, compute_predictions, warn_about_short, windows_of
+from anyjepa.runs.classifier import Predictions, compute_predictions, warn_about_rare, warn_about_short, windows_of
 from anyjepa.runs.model import Model
 from anyjepa.serving.answers import embedding_arrays, prediction_arrays, write_answer
 from anyjepa.serving.batches import Batches
 from anyjepa.serving.bodies import read_body
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Settings:
     """How much a service takes at once."""
 
     batch: int = 32  # windows of several requests that are encoded together
-    wait_s: float = 0.002  # that a request waits for others
+    wait_s: float = 0  # that a request waits for others
     queue: int = 64  # requests that are read, wait or are computed
     max_bytes: int = 16 * 10**6  # of a body
     max_windows: int = 512  # of all records of a request
@@ -61,7 +60,8 @@ class Answer:
 
 
 class Service:
-    """One model. Requests are prepared one after another in a thread, and encoded in batches in another.
+    """One model. Requests are prepared one after another in a thread, encoded in batches in another, and written in a
+    third.
 
     Only the first thread may touch the warnings of Python, which are global; they become part of an answer.
     """
@@ -75,7 +75,8 @@ class Service:
         """Start the threads, and stop them at the end."""
         busy, limits, threads = asyncio.Lock(), (self.settings.batch, self.settings.wait_s), self.settings.threads
         arguments = {} if threads is None else {"initializer": torch.set_num_threads, "initargs": (threads,)}
-        with ThreadPoolExecutor(1) as self._preparing, ThreadPoolExecutor(1, **arguments) as encoding:
+        pools = ThreadPoolExecutor(1), ThreadPoolExecutor(1, **arguments), ThreadPoolExecutor(1)
+        with pools[0] as self._preparing, pools[1] as encoding, pools[2] as self._writing:
             self._embeddings = Batches(self._embed, encoding, busy, *limits)
             self._predictions = Batches(self._predict, encoding, busy, *limits)
             self._tasks = [asyncio.create_task(batches.run()) for batches in (self._embeddings, self._predictions)]
@@ -92,41 +93,62 @@ class Service:
 
     async def answer(self, question: Question) -> Answer:
         """Raises HTTPException, or InputError for records that do not fit the model."""
-        (samples, size), remarks = await self._prepared(self._prepare, question)
-        if question.predict:
-            predictions = await self._predictions.result(samples, size)
-            arrays, more = await self._prepared(prediction_arrays, predictions, question.coverage)
-        else:
-            arrays, more = embedding_arrays(await self._embeddings.result(samples, size)), []
-        body, _ = await self._prepared(write_answer, arrays, [*remarks, *more], question.accept)
+        run = asyncio.get_running_loop().run_in_executor
+        samples, size, remarks = await run(self._preparing, self._prepared, question)
+        batches = self._predictions if question.predict else self._embeddings
+        result = await batches.result(samples, size)
+        body = await run(self._writing, self._written, result, remarks, question)
         return Answer(body, len(samples), size)
 
+    def _prepared(self, question: Question) -> tuple[Samples, int, list[str]]:
+        """Records as the encoder sees them, the number of their windows, and DataWarnings."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", DataWarning)
+            samples, size = self._prepare(question)
+        return samples, size, [str(one.message) for one in caught if issubclass(one.category, DataWarning)]
+
     def _prepare(self, question: Question) -> tuple[Samples, int]:
-        """Records as the encoder sees them, and the number of their windows."""
         most, preprocessing = ORDINARY * self.settings.max_bytes, self.model.preprocessing
         with MEMORY.lowered(most), PIXELS.lowered(most // 3):
             raw, options = read_body(question.body, question.media, self.modality)
+            self._check_amount(raw, options.get("fs"))
             samples = self.model.prepared(raw, **options)
         if not len(samples):
             raise InputError("the body: contains no record")
         windows = Windows(length=preprocessing.size[0])
         if question.predict and self.classifier is not None:
             warn_about_short(self.classifier, preprocessing, samples)
+            if question.coverage is not None:
+                warn_about_rare(self.classifier, self.model.loaded.calibration, question.coverage)
             windows = windows_of(self.classifier, preprocessing)
         if (size := windows.count_in(samples)) > (limit := self.settings.max_windows):
             raise HTTPException(413, f"{size} windows to encode, more than {limit}; send fewer or shorter records")
         return samples, size
 
-    async def _prepared(self, work: Callable[..., T], *arguments: object) -> tuple[T, list[str]]:
-        """What work returns in the thread that prepares, and its DataWarnings."""
+    def _check_amount(self, raw: Any, fs: Any) -> None:
+        """Refuse more records than windows, and what would take much more memory once it is prepared."""
+        made = self.model.preprocessing
+        single = isinstance(raw, np.ndarray) and (not raw.ndim or made.is_single(raw))
+        if (count := 1 if single else len(raw)) > (limit := self.settings.max_windows):
+            raise HTTPException(413, f"{count} records, more than {limit}; send fewer")
+        if not isinstance(raw, (list, np.ndarray)):  # cells, whose genes are those of the model
+            return
+        records: Sequence[Any] = [raw] if single else list(raw)
+        length, *rest = made.size
+        if not rest:  # samples, in time where there is a rate
+            ratio = 1.0
+            with suppress(TypeError, ValueError, OverflowError):  # a wrong rate is refused later
+                ratio = made.rate / float(fs) if made.rate and float(fs) > 1 else 1.0
+            length = sum(np.shape(record)[-1] * ratio for record in records if np.ndim(record))
+        elif len(rest) > 1:  # frames
+            length = sum(np.shape(record)[0] / getattr(made, "stride", 1) for record in records if np.ndim(record))
+        MEMORY.check(4 * made.channels * length * prod(rest), "preparing the records")
 
-        def run() -> tuple[T, list[str]]:
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always", DataWarning)
-                result = work(*arguments)
-            return result, [str(one.message) for one in caught if issubclass(one.category, DataWarning)]
-
-        return await asyncio.get_running_loop().run_in_executor(self._preparing, run)
+    @staticmethod
+    def _written(result: np.ndarray | Predictions, remarks: list[str], question: Question) -> bytes:
+        if isinstance(result, Predictions):
+            return write_answer(prediction_arrays(result, question.coverage), remarks, question.accept)
+        return write_answer(embedding_arrays(result), remarks, question.accept)
 
     def _embed(self, jobs: Sequence[Samples]) -> list[np.ndarray]:
         vectors = self.model.embed_samples(_joined(jobs), self.settings.batch)
