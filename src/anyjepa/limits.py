@@ -125,8 +125,14 @@ HDF5_SECONDS = Limit(
     "seconds",
     "time to examine an HDF5 file, plus 1 s per 50 MB; typical files take less than 1 s",
 )
+PASSES = Limit(
+    "passes",
+    10**6,
+    "passes",
+    "how often `predict --explain` runs the encoder: once for each part of each window of each record",
+)
 
-LIMITS = (MEMORY, EXPANSION, PIXELS, COLUMNS, DOCUMENT, RECIPE, PARAMETERS, BATCH, HDF5_SECONDS)
+LIMITS = (MEMORY, EXPANSION, PIXELS, COLUMNS, DOCUMENT, RECIPE, PARAMETERS, BATCH, HDF5_SECONDS, PASSES)
 
 
 def check_size(needed: float, size: int, what: str) -> None:

@@ -12,14 +12,19 @@ import numpy as np
 
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.paper import Layout, draw_ecg, usual_layout
+from anyjepa.data.modalities import modality_of
 from anyjepa.errors import InputError, printable
 from anyjepa.report.drawing import INK, MUTED, SERIES, axes, blank, styled
 from anyjepa.report.embedding import principal_components
+from anyjepa.report.maps import on_ecg, on_names, on_pictures, on_series
+from anyjepa.runs.thumbnails import thumbnails
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["LEADS", "clip", "ecg", "embedding", "image", "series"]
+    from anyjepa.runs.explain import Explanation
+
+__all__ = ["LEADS", "clip", "ecg", "embedding", "explanation", "image", "series"]
 
 _ROWS = 64  # of a picture; the paper of an ECG is then 2 m high
 _FRAMES = 8  # of a clip
@@ -119,6 +124,46 @@ def embedding(features: np.ndarray, labels: Sequence[object] | None = None, *, t
         figure.legend(loc="center right", labelcolor=INK)
     _entitle(figure, title)
     return figure
+
+
+@styled
+def explanation(of: Explanation, name: str | None = None) -> Figure:
+    """What speaks for a class in a record (blue) and against it (orange), from `Model.explain`.
+
+    name: a class, by default the most probable one. Full colour is the largest effect of hiding a part on the log-odds
+    of the class; the title says how large. Of an ECG, the rhythm strip shows effects of hiding all leads together, and
+    of one longer than 10 s, the 10 s around the place that speaks most for the class are drawn. Raises InputError for
+    an unknown class.
+    """
+    name = of.predicted if name is None else name
+    effects, made, grid = of.of(name), of.preprocessing, of.grid
+    values, together = grid.by_channel(effects), grid.together(effects)
+    title = (
+        f"{of.id}: {name}, probability {of.probabilities[of.classes.index(name)]:.2f}; "
+        f"full colour: {np.abs(values).max():.2g} of log-odds"
+    )
+    kind = modality_of(made).drawing
+    if kind == "ecg":
+        rate, edges = float(made.rate or 1), grid.edges[0]
+        total_s, best_s = of.record.shape[1] / rate, edges[int(together.argmax())] / rate
+        start = round(float(np.clip(best_s - 5, 0, max(0.0, total_s - 10))) * rate)
+        signal = made.restore(of.record, of.source)[:, start:]
+        if grid.apart:
+            title += f" (lead II below: all leads together, {np.abs(together).max():.2g})"
+        return on_ecg(
+            signal, rate, made.channel_names, values, (edges - start) / rate, together=together, title=printable(title)
+        )
+    if kind in ("images", "video"):
+        frames = of.record[None] if kind == "images" else of.record.swapaxes(0, 1)
+        shown = np.unique(np.linspace(0, len(frames) - 1, _FRAMES).astype(int))
+        over = values if kind == "images" else together[np.searchsorted(grid.edges[0], shown, side="right") - 1]
+        names = [""] if kind == "images" else [f"frame {frame + 1}" for frame in shown]
+        side = 320 if kind == "images" else 112
+        pixels = thumbnails(frames[shown], made, 2 * side)
+        return on_pictures(list(pixels), over, names, side=side, title=printable(title))
+    if made.sample_names:
+        return on_names(made.sample_names, together, title=printable(title), what=f"effect on the log-odds of {name}")
+    return on_series(of.record, values, grid.edges[0], title=printable(title))
 
 
 def _looks(place: int) -> dict[str, Any]:

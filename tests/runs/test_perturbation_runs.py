@@ -19,6 +19,7 @@ from safetensors.numpy import load_file, save_file
 from scipy import sparse
 
 import anyjepa
+from anyjepa import plot
 from anyjepa.data.cells.simulator import CellSimulatorConfig, simulate
 from anyjepa.errors import InputError
 from anyjepa.perturbation.scoring.result import PerturbationResult
@@ -195,9 +196,20 @@ def test_a_model_of_a_file_is_evaluated_on_what_it_has_not_seen(cli, file, tmp_p
         evaluate_perturbations(held.model)
 
 
-def test_labels_of_cells_are_probed_like_any_others(run):
-    found = anyjepa.evaluate(run, task="cell_type", settings={"seeds": 1, "bootstrap": 0, "linear": {"strengths": [1]}})
+def test_labels_of_cells_are_probed_like_any_others_and_explained_by_gene(run, tmp_path):
+    settings = {"seeds": 1, "bootstrap": 0, "linear": {"strengths": [1]}}
+    found = anyjepa.evaluate(run, task="cell_type", settings=settings, save_classifier=tmp_path / "kept")
     assert found.classes.keys() == {"state0", "state1"}
+    model = anyjepa.load(tmp_path / "kept")
+    cell = np.ones(50, np.float32)
+    cell[3] = 0
+    (why,) = model.explain(cell)
+    table = why.table("state0")
+    assert table["gene"].tolist() == list(model.preprocessing.genes)
+    assert table["log_odds"][3] == 0  # not expressed, so hiding it changes nothing
+    assert (table["log_odds"] != 0).sum() > 40
+    bars = plot.explanation(why, "state0").axes[0].patches
+    assert max(abs(bar.get_width()) for bar in bars) == pytest.approx(table["log_odds"].abs().max())
 
 
 @VIEWS

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+import anyjepa
+from anyjepa import plot
 from anyjepa.evaluation.nearest import nearest
 from anyjepa.evaluation.result import Result
 from anyjepa.randomness import generator
@@ -17,6 +20,7 @@ from anyjepa.runs.evaluate import evaluate
 from anyjepa.runs.folder import Run
 from anyjepa.runs.pretrain import pretrain
 
+RNG = np.random.default_rng(0)
 SHAPES = {
     "images": ({"simulator": {"train": 40, "test": 16}, "side": 16}, [4, 4], {"kind": "blocks"}),
     "video": ({"moving_digits": {"clips": 60}, "side": 16}, [2, 4, 4], {"kind": "tubes"}),
@@ -113,6 +117,26 @@ def test_the_cards_example_runs(run, monkeypatch):
     found: dict = {"images": RAW["images"], "videos": RAW["video"], "series": RAW["series"]}
     exec(compile(code, "README.md", "exec"), found)
     assert found["vectors"].shape == (2, 8)
+
+
+def test_predictions_are_explained_place_by_place(run, tmp_path):
+    kind = run.recipe.data.kind
+    task = "motion" if kind == "video" else "class"
+    evaluate(run, protocol="linear", task=task, name="explained", save_classifier=tmp_path / "kept")
+    (found,) = anyjepa.load(tmp_path / "kept").explain(RAW[kind][0] + RNG.integers(0, 99, RAW[kind][0].shape, np.uint8))
+    table = found.table(found.classes[0])
+    where = {
+        "images": ["row", "row_end", "column", "column_end"],
+        "video": ["frame", "frame_end", "row", "row_end", "column", "column_end"],
+        "series": ["channel", "start", "end"],
+    }
+    assert list(table)[2:-2] == where[kind]
+    assert len(table) == {"images": 4 * 4, "video": 5 * 4 * 4, "series": 38 * 6 + 5}[kind]
+    assert found.strongest_s is None
+    image = plot.explanation(found)
+    image.savefig(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as picture:
+        assert np.ptp(np.asarray(picture.convert("L"))) > 50
 
 
 def test_an_objective_without_masks_says_so(tmp_path):

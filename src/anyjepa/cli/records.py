@@ -22,6 +22,7 @@ from anyjepa.cli.options import (
 from anyjepa.cli.output import echo, show_written, shown_progress
 from anyjepa.errors import InputError
 
+_explain_option = partial(typer.Option, rich_help_panel="Explanations")
 _nepa_option = partial(typer.Option, rich_help_panel="NEPA models")
 
 
@@ -48,6 +49,32 @@ def predict(
             help="Also write the answers that cannot be excluded; the true one is among them in this share of records.",
         ),
     ] = None,
+    explain: Annotated[
+        Path | None,
+        _explain_option(
+            metavar="FILE",
+            help="Table to write (.parquet or .csv) of what hiding each part of a record does to the answers.",
+        ),
+    ] = None,
+    explain_class: Annotated[
+        str | None, _explain_option(metavar="NAME", help="Class to explain. Default: all, and draw the most probable.")
+    ] = None,
+    explain_tokens: Annotated[
+        int | None,
+        _explain_option(
+            min=1,
+            metavar="N",
+            help="Width of a part along each axis, in tokens. Default: at most 64 parts along each axis; one gene.",
+        ),
+    ] = None,
+    draw: Annotated[
+        Path | None,
+        _explain_option(
+            metavar="FILE|FOLDER",
+            help="Figure to write (.png, .svg or .pdf), or a folder of figures, one per record. With --horizon, one "
+            "figure of the most surprising 10 s.",
+        ),
+    ] = None,
     horizon: Annotated[
         int | None,
         _nepa_option(
@@ -63,12 +90,6 @@ def predict(
             help="Table to write with the patches predicted after the end of each record. Needs --horizon.",
         ),
     ] = None,
-    draw: Annotated[
-        Path | None,
-        _nepa_option(
-            metavar="FILE", help="Figure to write (.png, .svg or .pdf) of the most surprising 10 s. Needs --horizon."
-        ),
-    ] = None,
     fs: RateOption = None,
     leads: LeadsOption = None,
     unit: UnitOption = None,
@@ -78,22 +99,40 @@ def predict(
     """Predict the class probabilities of records, or how surprising each part of a record is.
 
     The classifier comes from 'anyjepa evaluate --save-classifier'. The table also says which
-    window of a long record contributes most to each class.
+    window of a long record contributes most to each class, and with --explain which place of any record does.
     """
-    from anyjepa.runs.predict import predict_files, surprise_files
+    from anyjepa.runs.predict import Explaining, predict_files, surprise_files
 
     how = {"skip_errors": skip_errors, "fs": fs, "leads": leads.split(",") if leads else None, "unit": unit}
     if horizon is None:
-        for option, value in (("--continued", continued), ("--draw", draw)):
-            if value is not None:
-                raise InputError(f"predict: {option} needs --horizon")
+        if continued is not None:
+            raise InputError("predict: --continued needs --horizon")
+        explaining = None
+        if explain is not None:
+            from anyjepa.plot import explanation
+
+            explaining = Explaining(explain, explain_class, explain_tokens, draw, explanation)
+        for option, value in (
+            ("--explain-class", explain_class),
+            ("--explain-tokens", explain_tokens),
+            ("--draw", draw),
+        ):
+            if value is not None and explain is None:
+                raise InputError(f"predict: {option} needs --explain{' or --horizon' if option == '--draw' else ''}")
         with shown_progress("classifying") as progress:
             count, skipped = predict_files(
-                model, paths, output, windows=windows, coverage=coverage, progress=progress, **how
+                model,
+                paths,
+                output,
+                windows=windows,
+                coverage=coverage,
+                explaining=explaining,
+                progress=progress,
+                **how,
             )
         show_written(output, count, skipped)
         return
-    for option, value in (("--windows", windows), ("--coverage", coverage)):
+    for option, value in (("--windows", windows), ("--coverage", coverage), ("--explain", explain)):
         if value is not None:
             raise InputError(f"predict: {option} is for classifiers and --horizon for NEPA models; pass one of them")
     show_written(output, *surprise_files(model, paths, output, horizon, continued=continued, draw=draw, **how))

@@ -57,6 +57,12 @@ class SelectedSamples:
         """Samples of every record along the first axis, where it is known without reading them."""
         return getattr(self.samples, "same_length", None)
 
+    @property
+    def source(self) -> tuple[str, ...]:
+        """The data set of each record; '' where it is not known."""
+        sources = getattr(self.samples, "source", None)
+        return tuple(sources[i] if sources else "" for i in self.index)
+
     def __len__(self) -> int:
         return len(self.index)
 

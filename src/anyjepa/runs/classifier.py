@@ -11,7 +11,7 @@ import numpy as np
 from torch import nn
 
 from anyjepa.data.modality import Preprocessing
-from anyjepa.data.samples import Samples, SelectedSamples
+from anyjepa.data.samples import Samples, SelectedSamples, lengths
 from anyjepa.errors import DataWarning, InputError
 from anyjepa.evaluation.classifier import WindowLogits, as_probabilities, record_logits, window_logits
 from anyjepa.evaluation.conformal import error_rate, prediction_sets, too_few
@@ -146,12 +146,13 @@ class Predictions:
             windows=windows,
         )
 
-    def table(self, coverage: float | None = None) -> pd.DataFrame:
+    def table(self, coverage: float | None = None, several: bool | None = None) -> pd.DataFrame:
         """One row per record: id, number of windows, probabilities, and the start in s of the strongest window.
 
         The latter two are given for each class. Exclusive classes have one column with the predicted class, others have
-        one column per decision. coverage: also the classes that cannot be excluded (`sets`), or, for classes that are
-        not exclusive, yes, no or unsure. A classifier with calibration has `typicality`. Raises InputError.
+        one column per decision. several: whether to give the strongest windows, by default if a record has more than
+        one. coverage: also the classes that cannot be excluded (`sets`), or, for classes that are not exclusive, yes,
+        no or unsure. A classifier with calibration has `typicality`. Raises InputError.
         """
         import pandas as pd
 
@@ -162,7 +163,8 @@ class Predictions:
             columns["class"] = [classes[place] for place in self.decisions.argmax(1)]
             if sets is not None:
                 columns["set"] = [" | ".join(np.array(classes, object)[row]) for row in sets]
-        driven = self.driven_by_s
+        counts = np.bincount(self.windows.record, minlength=len(self.ids))
+        driven = self.driven_by_s if several or (several is None and counts.max() > 1) else None
         for place, name in enumerate(classes):
             columns[f"{name}.probability"] = self.probabilities[:, place]
             if not self.config.exclusive:
@@ -174,7 +176,7 @@ class Predictions:
                 columns[f"{name}.window_s"] = driven[:, place]
         if (typical := self.typicality) is not None:
             columns["typicality"] = typical
-        columns["windows"] = np.bincount(self.windows.record, minlength=len(self.ids))
+        columns["windows"] = counts
         return pd.DataFrame(columns)
 
     def window_table(self) -> pd.DataFrame:
@@ -231,6 +233,14 @@ def windows_of(config: ClassifierConfig, preprocessing: Preprocessing) -> Window
     """The windows in which a classifier reads a record that is as long as one of them, or longer."""
     length, absolute = config.window or preprocessing.size[0], preprocessing.absolute
     return Windows(length=length, stride=config.stride, count=config.count, tail=config.tail, absolute=absolute)
+
+
+def window_counts(config: ClassifierConfig, preprocessing: Preprocessing, samples: Samples) -> list[int]:
+    """Number of windows of each record."""
+    windows = windows_of(config, preprocessing)
+    if not longer(samples, windows.length or 0).any():
+        return [1] * len(samples)
+    return [len(windows.starts(max(length, windows.length or 0))) for length in lengths(samples)]
 
 
 @torch_defaults()

@@ -22,6 +22,7 @@ from anyjepa.evaluation.windows import Windows, longer
 from anyjepa.nn.conditional import ConditionalPredictor
 from anyjepa.objectives.base import Weights
 from anyjepa.runs.classifier import Predictions, classifier_of, classify
+from anyjepa.runs.explain import Explanation, check_passes, explain
 from anyjepa.runs.folder import Run, find_run
 from anyjepa.runs.surprise import surprise_table
 from anyjepa.terminal import as_html
@@ -111,6 +112,27 @@ class Model:
         """
         classifier_of(self.loaded)
         return classify(self.loaded, self.preprocessing, self.prepared(raw, fs=fs, leads=leads, unit=unit))
+
+    @torch_defaults()
+    def explain(
+        self,
+        raw: Any,
+        *,
+        tokens: int | None = None,
+        fs: float | None = None,
+        leads: Sequence[str] | None = None,
+        unit: str | float | None = None,
+    ) -> list[Explanation]:
+        """What speaks for and against each class in raw records: effects of hiding their parts, one by one.
+
+        tokens: patches per part along each axis, by default as few that a full input has at most 64 places per axis.
+        Other arguments are as for `embed`. `anyjepa.plot.explanation` draws the result. Raises InputError if the model
+        has no classifier.
+        """
+        classifier_of(self.loaded)
+        samples = self.prepared(raw, fs=fs, leads=leads, unit=unit)
+        check_passes(self.loaded, self.preprocessing, samples, tokens)
+        return list(explain(self.loaded, self.preprocessing, samples, tokens))
 
     def prepared(
         self,

@@ -11,11 +11,14 @@ from torch.nn.functional import interpolate
 SIDE = 96  # largest side, pixels
 
 
-def thumbnails(x: np.ndarray, preprocessing: Any) -> np.ndarray:
-    """Convert prepared images x (N, C, H, W) to (N, h, w, C) uint8. preprocessing: has the mean and std of pixels."""
+def thumbnails(x: np.ndarray, preprocessing: Any, side: int = SIDE) -> np.ndarray:
+    """Convert prepared images x (N, C, H, W) to (N, h, w, C) uint8, at most `side` pixels wide and high.
+
+    preprocessing: has the mean and std of pixels.
+    """
     small = torch.from_numpy(np.ascontiguousarray(x))
-    if max(x.shape[2:]) > SIDE:
-        small = interpolate(small, (SIDE, SIDE), mode="bilinear", antialias=True)
+    if max(x.shape[2:]) > side:
+        small = interpolate(small, (side, side), mode="bilinear", antialias=True)
     pixels = small.permute(0, 2, 3, 1).numpy() * np.array(preprocessing.std) + np.array(preprocessing.mean)
     return (pixels * 255).round().clip(0, 255).astype(np.uint8)
 
