@@ -16,15 +16,16 @@ from anyjepa.data.modalities import modality_of
 from anyjepa.errors import InputError, printable
 from anyjepa.report.drawing import INK, MUTED, SERIES, axes, blank, styled
 from anyjepa.report.embedding import principal_components
-from anyjepa.report.maps import on_ecg, on_names, on_pictures, on_series
-from anyjepa.runs.thumbnails import thumbnails
+from anyjepa.report.maps import on_ecg, on_names, on_pictures, on_series, rgba, tinted
+from anyjepa.report.places import colour_figure, error_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from anyjepa.runs.explain import Explanation
+    from anyjepa.runs.model import Model
 
-__all__ = ["LEADS", "clip", "ecg", "embedding", "explanation", "image", "series"]
+__all__ = ["LEADS", "clip", "ecg", "embedding", "explanation", "image", "prediction_error", "series", "tokens"]
 
 _ROWS = 64  # of a picture; the paper of an ECG is then 2 m high
 _FRAMES = 8  # of a clip
@@ -126,6 +127,50 @@ def embedding(features: np.ndarray, labels: Sequence[object] | None = None, *, t
     return figure
 
 
+def prediction_error(model: Model, raw: Any, **options: Any) -> Figure:
+    """Where a model predicts hidden parts of its input badly, drawn on the record (or on several images).
+
+    raw and options (fs, leads, unit) are as for `Model.embed`; of a longer record the beginning is drawn. The error of
+    a place is its mean over 64 masks. Raises InputError for a model whose folder has no predictor, or no masks.
+    """
+    arrays = _places(model, raw, options)
+    if "errors" not in arrays:
+        raise InputError(f"{model.loaded.folder}: does not predict hidden parts; pass a run of masked prediction")
+    return styled(error_figure)(arrays)
+
+
+def tokens(model: Model, raw: Any, **options: Any) -> Figure:
+    """The tokens of a record (or of several images) as colours; arguments as for `prediction_error`.
+
+    Red, green and blue are the first three principal components of all tokens. Raises InputError.
+    """
+    arrays = _places(model, raw, options)
+    if "colours" not in arrays:
+        raise InputError(f"{model.loaded.folder}: its tokens have no places in the record")
+    return styled(colour_figure)(arrays)
+
+
+def _places(model: Model, raw: Any, options: dict[str, Any]) -> dict[str, Any]:
+    import torch
+
+    from anyjepa.runs.place_pictures import SHOWN, place_arrays
+    from anyjepa.weights.objective import load_objective
+
+    made, patch = model.preprocessing, model.encoder.config.patch[0]
+    kind = modality_of(made).drawing
+    if kind is None:
+        raise InputError(f"plot: {modality_of(made).records} are not drawn")
+    samples = model.prepared(raw, **options)
+    rows = [samples[place] for place in range(min(len(samples), SHOWN[kind]))]
+    length = min(made.size[0], *(row.shape[1] // patch * patch for row in rows))
+    x = torch.as_tensor(np.stack([row[:, :length] for row in rows]))
+    objective = load_objective(model.loaded)
+    if objective is not None:
+        objective = objective.to(model.device)
+    start = torch.zeros(len(x)) if made.absolute else None
+    return place_arrays(objective, model.encoder, x, start, made, [""] * len(x))
+
+
 @styled
 def explanation(of: Explanation, name: str | None = None) -> Figure:
     """What speaks for a class in a record (blue) and against it (orange), from `Model.explain`.
@@ -159,8 +204,11 @@ def explanation(of: Explanation, name: str | None = None) -> Figure:
         over = values if kind == "images" else together[np.searchsorted(grid.edges[0], shown, side="right") - 1]
         names = [""] if kind == "images" else [f"frame {frame + 1}" for frame in shown]
         side = 320 if kind == "images" else 112
+        from anyjepa.runs.thumbnails import thumbnails
+
         pixels = thumbnails(frames[shown], made, 2 * side)
-        return on_pictures(list(pixels), over, names, side=side, title=printable(title))
+        below = [tinted(picture, colours) for picture, colours in zip(pixels, rgba(over), strict=True)]
+        return on_pictures(list(pixels), below, names, side=side, title=printable(title))
     if made.sample_names:
         return on_names(made.sample_names, together, title=printable(title), what=f"effect on the log-odds of {name}")
     return on_series(of.record, values, grid.edges[0], title=printable(title))

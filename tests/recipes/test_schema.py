@@ -10,7 +10,7 @@ import yaml
 from anyjepa.errors import InputError
 from anyjepa.objectives.masked import MaskedPrediction
 from anyjepa.recipes.plain import recipe_names
-from anyjepa.recipes.schema import changes, load_recipe, to_yaml
+from anyjepa.recipes.schema import changes, differences, load_recipe, to_yaml
 from anyjepa.runs.objective import build_objective
 
 
@@ -178,6 +178,9 @@ def test_a_changed_recipe_is_not_described_as_the_packaged_one() -> None:
     many = [f"training.{key}=170" for key in ("steps", "workers", "log_every", "seed", "monitor_every")]
     assert told(*many, "data.fs=50", "training.batch_size=4").endswith(", 1 more")
     assert changes({}) == changes({"name": ["ecg-jepa-demo"]}) == ""
+    plain = load_recipe("ecg-jepa-demo")[0].model_dump(mode="json")
+    steps = plain["training"].pop("steps")
+    assert differences(plain | {"new": {"key": 1}}) == [("new.key", 1, None), ("training.steps", None, steps)]
 
 
 def test_perturbation_is_a_section_of_recipes_for_cells_only() -> None:

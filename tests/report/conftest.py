@@ -44,6 +44,17 @@ def run(tmp_path: Path) -> Path:
         targets=np.r_[0:20, 40:100],
         patch=10,
     )
+    np.savez(
+        folder / "artifacts" / "places.npz",
+        kind="ecg",
+        signals=rng.normal(size=(1, 2, 1000)).astype(np.float32),
+        fs=100.0,
+        leads=np.array(["I", "II"]),
+        patch=10,
+        errors=np.linspace(0.1, 0.9, 100)[None],
+        colours=rng.integers(0, 256, (1, 100, 3)).astype(np.uint8),
+        explained=0.8,
+    )
     features = rng.normal(size=(60, 8))
     np.savez(folder / "artifacts" / "embedding.npz", features=features, labels=np.resize(CLASSES, 60))
     return folder

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from anyjepa.errors import InputError
-from anyjepa.recipes.schema import load_recipe
+from anyjepa.recipes.schema import load_recipe, to_yaml
 from anyjepa.report import write_report
 from anyjepa.report.charts import chart, line
 from anyjepa.report.contents import Contents, read_contents
+from anyjepa.report.details import details
 from anyjepa.report.headline import headline
 
 VOID = {"meta", "br", "img", "link", "use", "path"}
@@ -68,7 +69,7 @@ def test_every_figure_has_its_own_alt_text_and_ids(run):
     charts = [value for _, name, value in page.attributes if name == "class" and value == "chart"]
     alts = [value for tag, name, value in page.attributes if tag in ("svg", "div") and name == "aria-label"]
     assert len(charts) == 7  # classes, reliability, map, loss, lr, speed, std
-    assert len(alts) == len(set(alts)) == page.tags.count("svg") + len(charts) == 8  # and the masks on an ECG
+    assert len(alts) == len(set(alts)) == page.tags.count("svg") + len(charts) == 10  # and three ECGs
     assert all(alt in page.text for alt in alts)  # which is what there is to read without scripts
     ids = [value for _, name, value in page.attributes if name == "id"]
     assert len(ids) == len(set(ids))
@@ -90,7 +91,7 @@ def test_nothing_is_empty_before_an_evaluation(run):
         path.unlink()
     page = Page(write_report(run))
     assert [value for tag, name, value in page.attributes if tag == "section" and name == "id"] == [
-        "collapse", "masks", "training", "details",
+        "collapse", "errors", "tokens", "masks", "training", "details",
     ]  # fmt: skip
     assert f"not evaluated yet: anyjepa evaluate {run}" in page.text
 
@@ -176,3 +177,19 @@ def test_the_subtitle_of_a_changed_recipe_says_what_was_changed(tmp_path):
     top = headline(Contents(tmp_path, recipe=recipe))[1]
     assert "ecg-jepa-demo, changed: training.steps=170" in top
     assert recipe["description"] not in top
+
+
+def test_the_recipe_names_what_differs_from_the_package(run):
+    recipe = load_recipe("ecg-jepa-demo", ["training.steps=200", "evaluation.seeds=9"])[0]
+    usual = load_recipe("ecg-jepa-demo")[0]
+    (run / "recipe.yaml").write_text(to_yaml(recipe))
+    page = details(read_contents(run))
+    assert "<caption>What differs from the recipe of the package</caption>" in page
+    assert page.count('scope="row">training.steps<') == page.count('scope="row">evaluation.seeds<') == 1
+    assert page.partition("</table>")[0].count("<tr>") == 1 + 2 + (
+        recipe.training.optimiser != usual.training.optimiser
+    )
+    (run / "recipe.yaml").write_text(to_yaml(usual))
+    assert "The recipe is ecg-jepa-demo, as it is in the package." in details(read_contents(run))
+    (run / "recipe.yaml").write_text("name: ecg-jepa-demo\ndescription: mine\n")
+    assert "differs" not in details(read_contents(run))

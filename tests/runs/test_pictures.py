@@ -139,6 +139,47 @@ def test_predictions_are_explained_place_by_place(run, tmp_path):
         assert np.ptp(np.asarray(picture.convert("L"))) > 50
 
 
+def test_errors_are_largest_where_nothing_can_be_predicted(tmp_path):
+    """All series are one wave, apart from noise in samples 128 to 159."""
+    place = np.arange(320)
+    wave = np.stack([np.sin(2 * np.pi * place / period) for period in (32, 40, 64, 80, 160)])
+    values = np.repeat(wave[None], 48, axis=0)
+    values[:, :, 128:160] = RNG.normal(size=(48, 5, 32))
+    recipe = tiny("series", length=320).model_dump(mode="json")
+    recipe["training"] |= {"steps": 300, "batch_size": 16, "optimiser": {"warmup": 10, "lr": 0.005}}
+    recipe["objective"]["encoder"]["dim"] = recipe["objective"]["predictor"]["dim"] = 32
+    run = pretrain(Recipe.model_validate(recipe), values, tmp_path / "run")
+    kept = arrays(run, "places")
+    assert kept["errors"].shape == (2, 40)
+    noise = kept["errors"][:, 16:20]
+    assert noise.min() > 3 * np.median(kept["errors"])
+    assert np.isin(kept["errors"].argmax(1), range(16, 20)).all()
+    np.testing.assert_allclose(kept["signals"][0, :, :100], values[0, :, :100], atol=1e-5)
+    figure = plot.prediction_error(anyjepa.load(run), values[0])
+    assert darkest(figure) == pytest.approx(144, abs=16)
+
+
+def darkest(figure) -> float:
+    """The middle of the darkest background of a series."""
+    shades = [shade for shade in figure.axes[0].collections if len(shade.get_facecolor())]
+    strongest = max(shades, key=lambda shade: shade.get_facecolor()[0, 3])
+    return float(strongest.get_paths()[0].vertices[:, 0].mean())
+
+
+def test_places_are_kept_for_every_kind_of_data(run):
+    kept, kind = arrays(run, "places"), run.recipe.data.kind
+    grid = run.recipe.grid
+    records = len(kept["colours"])
+    assert records == {"images": 6, "video": 1, "series": 2}[kind]
+    assert kept["colours"].shape == (records, *grid, 3)
+    assert kept["errors"].shape == (records, *grid)
+    assert np.isfinite(kept["errors"]).mean() > 0.9  # hardly a place is never hidden in 64 draws
+    page = write_report(run.folder).read_text()
+    assert "Where is prediction hard?" in page
+    assert page.count("Mean error of each hidden place") == {"images": 3, "video": 3, "series": 5}[kind]
+    assert "What do the tokens resemble?" in page
+
+
 def test_an_objective_without_masks_says_so(tmp_path):
     (tmp_path / "recipe.yaml").write_text("name: n\nobjective: {kind: next_embedding}\n")
     page = write_report(tmp_path).read_text()

@@ -163,16 +163,26 @@ def changes(plain: Mapping[str, Any]) -> str:
 
     plain: the recipe as a dictionary. Settings of evaluation are left out, as they change nothing in the model.
     """
-    if plain.get("name") not in recipe_names():
-        return ""
-    packaged = load_recipe(str(plain["name"]))[0]
-    if plain.get("description") != packaged.description:  # a recipe of its own that only has the name
-        return ""
-    before = flat(packaged.model_dump(mode="json"))
     edits = [
         f"{key}={value}"
-        for key, value in flat(plain).items()
-        if not key.startswith(("evaluation.", "perturbation")) and before.get(key) != value
+        for key, value, _ in differences(plain) or ()
+        if key in flat(plain) and not key.startswith(("evaluation.", "perturbation"))
     ]
     more = [f"{len(edits) - MOST_CHANGES} more"] if len(edits) > MOST_CHANGES else []
-    return f"{packaged.name}, changed: {', '.join([*edits[:MOST_CHANGES], *more])}" if edits else ""
+    return f"{plain['name']}, changed: {', '.join([*edits[:MOST_CHANGES], *more])}" if edits else ""
+
+
+def differences(plain: Mapping[str, Any]) -> list[tuple[str, Any, Any]] | None:
+    """Settings that differ from the package's recipe of that name: key, value, and value in the package's recipe.
+
+    plain: the recipe as a dictionary. A key that only one of them has is None in the other. None for a recipe that is
+    not from the package.
+    """
+    if plain.get("name") not in recipe_names():
+        return None
+    packaged = load_recipe(str(plain["name"]))[0]
+    if plain.get("description") != packaged.description:  # a recipe of its own that only has the name
+        return None
+    before, now = flat(packaged.model_dump(mode="json")), flat(plain)
+    keys = dict.fromkeys([*now, *before])
+    return [(key, now.get(key), before.get(key)) for key in keys if now.get(key) != before.get(key)]

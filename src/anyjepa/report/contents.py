@@ -46,6 +46,7 @@ class Contents:
     masks: dict[str, np.ndarray] | None = None
     embedding: dict[str, np.ndarray] | None = None
     neighbours: dict[str, np.ndarray] | None = None
+    places: dict[str, np.ndarray] | None = None
     notes: list[str] = field(default_factory=list)
 
     @cached_property
@@ -120,6 +121,8 @@ def read_contents(run: Path) -> Contents:
     contents.embedding = read("artifacts/embedding.npz", read_arrays, None)
     if (run / "artifacts" / "neighbours.npz").exists():  # not every modality has them
         contents.neighbours = read("artifacts/neighbours.npz", read_arrays, None)
+    if (run / "artifacts" / "places.npz").exists():  # neither has every run
+        contents.places = read("artifacts/places.npz", read_arrays, None)
     return contents
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from anyjepa.errors import reason
+from anyjepa.recipes.schema import differences
 from anyjepa.report.contents import Contents
 from anyjepa.report.markup import Html, join, note, table, tag
 
 
 def details(run: Contents) -> Html:
-    """The full recipe and environment, and the files that could not be read."""
+    """What differs from the package's recipe, the full recipe and environment, and files that could not be read."""
     recipe = tag("pre", run.recipe_text) if run.recipe_text else note("recipe.yaml is missing or cannot be read.")
     environment = (
         table(["name", "value"], flat(run.environment))
@@ -18,6 +20,7 @@ def details(run: Contents) -> Html:
     )
     return join(
         [
+            _differences(run),
             tag("details", tag("summary", "Recipe"), recipe),
             tag("details", tag("summary", "Environment"), environment),
             tag(
@@ -27,6 +30,25 @@ def details(run: Contents) -> Html:
             ),
         ]
     )
+
+
+def _differences(run: Contents) -> Html:
+    """The settings that differ from the recipe of the package on which the run is based; empty if there is none."""
+    try:
+        different = differences(run.recipe)
+    except Exception as error:  # a recipe that was edited by hand can hold anything
+        return note(f"The recipe could not be compared with the package's: {reason(error)}")
+    name = str(run.setting("name"))
+    if different is None:
+        return Html()
+    if not different:
+        return tag("p", f"The recipe is {name}, as it is in the package.")
+    rows = [(key, *("–" if value is None else _text(value) for value in pair)) for key, *pair in different]
+    return table(["setting", "here", f"in {name}"], rows, "What differs from the recipe of the package")
+
+
+def _text(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def flat(values: object, name: str = "") -> Iterator[tuple[str, str]]:

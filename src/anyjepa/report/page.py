@@ -16,6 +16,7 @@ from anyjepa.report.headline import headline
 from anyjepa.report.masks import masks
 from anyjepa.report.neighbours import attention, neighbours
 from anyjepa.report.perturbation_results import perturbations
+from anyjepa.report.places import errors, tokens
 from anyjepa.report.protein_results import proteins
 from anyjepa.report.results import evaluations, per_class
 from anyjepa.writing import write_text
@@ -40,6 +41,11 @@ _SECTIONS = (
      "For a random choice of {records}, those with the most similar representations."),
     ("attention", "Where does the model look?", attention,
      "Attention of the last block to each patch, averaged over heads and over all attending patches."),
+    ("errors", "Where is prediction hard?", errors,
+     "Parts of training {records} were hidden many times, each time by another mask, and predicted from the rest."),
+    ("tokens", "What do the tokens resemble?", tokens,
+     "The representation of each place of training {records}, reduced to three numbers and shown as a colour. "
+     "Colours that follow nothing but the position show that the tokens hold little else."),
     ("masks", "What was predicted in training?", masks,
      "Some training {records}, with the hidden parts and the predicted parts."),
     ("training", "How did training go?", training, "The logged quantities by optimiser step."),

@@ -25,6 +25,7 @@ from anyjepa.runs.folder import Run, check_unused, killed_before_it_began, new_r
 from anyjepa.runs.mask_pictures import keep_masks
 from anyjepa.runs.objective import build_objective, check_objective
 from anyjepa.runs.online import online_scores
+from anyjepa.runs.place_pictures import keep_places
 from anyjepa.runs.start import Start, find_start
 from anyjepa.torch_defaults import torch_defaults
 from anyjepa.training.cluster import check_launch, is_first
@@ -170,6 +171,7 @@ def pretrain(
             if trained_on is not None:
                 write_records(run.folder, trained_on)
             save(trained_on)
+            keep_places(run, dataset, objective)
     return run
 
 
