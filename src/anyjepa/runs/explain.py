@@ -17,7 +17,6 @@ from anyjepa.evaluation.classifier import as_probabilities
 from anyjepa.evaluation.occlusion import Grid, Occluded, log_odds, place_width
 from anyjepa.limits import PASSES
 from anyjepa.runs.classifier import classifier_of, compute_predictions, window_counts
-from anyjepa.torch_defaults import torch_defaults
 from anyjepa.weights.folder import LoadedModel
 
 if TYPE_CHECKING:
@@ -104,7 +103,6 @@ class Explanation:
         return {"lead" if made.channel_names else "channel": channel, f"start{suffix}": first, f"end{suffix}": end}
 
 
-@torch_defaults()
 def explain(
     loaded: LoadedModel, preprocessing: Preprocessing, samples: Samples, tokens: int | None = None
 ) -> Iterator[Explanation]:
