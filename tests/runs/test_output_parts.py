@@ -15,7 +15,6 @@ import pytest
 from faults import Faults, in_a_child, killed
 
 import anyjepa
-from anyjepa.cli.output import shown_progress
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
 from anyjepa.runs.model import Model
@@ -129,18 +128,6 @@ def test_half_precision_changes_vectors_a_little(cli, tiny_run, short, tmp_path)
         assert done.code == 0, done.err
     full, half = (np.load(tmp_path / f"{precision}.npz")["embedding"] for precision in ("32", "bf16"))
     assert 0 < np.abs(full - half).max() < 0.2 * np.abs(full).max()
-
-
-def test_progress_is_a_line_every_few_seconds(capsys, monkeypatch):
-    times = iter([0.0, 1.0, 5.0, 11.0, 12.0, 25.0, 30.0])
-    monkeypatch.setattr("anyjepa.cli.output.monotonic", lambda: next(times))
-    with shown_progress("embedding") as report:
-        for done in (100, 500, 1100, 1200, 2500, 3000):
-            report(done, 3000)
-    assert capsys.readouterr().err.splitlines() == [
-        "embedding: 1,100 of 3,000, 90.9 per s",
-        "embedding: 2,500 of 3,000, 96 per s",
-    ]
 
 
 HOLD = "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=1); input()"

@@ -81,6 +81,7 @@ def perturb(
     Needs no pretrained model. Holds out everything that the screen allows: combinations, single
     perturbations, cell types, donors, batches, doses and times.
     """
+    from anyjepa.progress import Lines, listening
     from anyjepa.runs.cells.perturb import perturb
     from anyjepa.runs.cells.perturb_files import check_files, write_answer
 
@@ -90,20 +91,20 @@ def perturb(
         raise InputError("perturb: nothing to do; leave out --no-evaluate, or pass --condition, --up or --down")
     if cell_eval and (output is None or output.suffix or not evaluate):
         raise InputError("perturb: --cell-eval writes what was evaluated into a folder; pass -o FOLDER")
-    answer = perturb(
-        screen,
-        model=model,
-        conditions=conditions or [],
-        up=rising,
-        down=falling,
-        synergies=synergy,
-        features=features,
-        level=level,
-        evaluate=evaluate,
-        settings=edits or [],
-        weights=weights,
-        progress=lambda what: echo(what, err=True),
-    )
+    with listening(Lines()):
+        answer = perturb(
+            screen,
+            model=model,
+            conditions=conditions or [],
+            up=rising,
+            down=falling,
+            synergies=synergy,
+            features=features,
+            level=level,
+            evaluate=evaluate,
+            settings=edits or [],
+            weights=weights,
+        )
     show(answer)
     if output is not None:
         echo(write_answer(answer, output, cells, noise or "poisson", cell_eval))

@@ -24,7 +24,7 @@ from anyjepa.cli.options import (
     WeightsOption,
     label_option,
 )
-from anyjepa.cli.output import console, echo, show, show_json
+from anyjepa.cli.output import echo, show, show_json
 from anyjepa.errors import InputError
 
 if TYPE_CHECKING:
@@ -123,6 +123,7 @@ def evaluate(
 
     Prints a table, and updates the report of a run.
     """
+    from anyjepa.progress import Lines, listening
     from anyjepa.report.page import write_report
     from anyjepa.runs.folder import find_run
 
@@ -139,10 +140,8 @@ def evaluate(
         "save_classifier": save_classifier,
     }
     options = {name: value for name, value in options.items() if value is not None}
-    with console(stderr=True).status("reading") as status:
-        progress = status.update if status.console.is_terminal else _print_row
-        how = {"weights": weights, "progress": progress}
-        result = _protocol(protocol, options, edits or [])(model, data or [], **how)
+    with listening(Lines("evaluating: ")):
+        result = _protocol(protocol, options, edits or [])(model, data or [], weights=weights)
     report = write_report(run.folder) if (run := find_run(Path(model))) else None
     if as_json:
         show_json(result.model_dump(mode="json"))
@@ -160,11 +159,6 @@ def report(run: RunArgument, imports: ImportOption = None) -> None:
     from anyjepa.runs.folder import open_run
 
     echo(write_report(open_run(run).folder))
-
-
-def _print_row(row: str) -> None:
-    """Show the progress where there is no terminal to show it in place."""
-    echo(f"evaluating: {row}", err=True)
 
 
 def label_file(

@@ -8,14 +8,11 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic
 from typing import Any, TextIO
 
 import typer
 
 from anyjepa.errors import printable
-
-EVERY_S = 10.0  # from one line of progress to the next
 
 
 @contextmanager
@@ -67,23 +64,11 @@ def show_written(output: Path, count: int, skipped: Mapping[str, str]) -> None:
 
 @contextmanager
 def shown_progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A function to report progress to: in place in a terminal, otherwise as a line every 10 s, on standard error."""
-    begin = last = monotonic()
-    first: int | None = None
-    with console(stderr=True).status(what) as status:
+    """A function to report progress to, done and total; see `Counter`."""
+    from anyjepa.progress import Counter
 
-        def report(done: int, count: int) -> None:
-            nonlocal last, first
-            first, now = done if first is None else first, monotonic()
-            speed = f", {(done - first) / (now - begin):.3g} per s" if done > first else ""
-            text = f"{what}: {done:,} of {count:,}{speed}"
-            if status.console.is_terminal:
-                status.update(text)
-            elif now - last >= EVERY_S and done < count:
-                last = now
-                echo(text, err=True)
-
-        yield report
+    with Counter(what) as counter:
+        yield counter.update
 
 
 def echo(text: object, err: bool = False, nl: bool = True) -> None:

@@ -65,6 +65,7 @@ def sweep(
 
     The same command resumes a sweep that was stopped. Runs that fail are listed, and the others go on.
     """
+    from anyjepa.progress import Lines, listening
     from anyjepa.report.comparison import write_comparison
     from anyjepa.report.page import write_report
     from anyjepa.runs.compare import compare
@@ -74,19 +75,20 @@ def sweep(
     table = label_file(labels, id, target, group, None, split_by)
     question = Question(task, table, protocol) if task or table else None
     try:
-        swept = sweep(
-            recipe,
-            settings,
-            data or [],
-            output,
-            random=random,
-            seed=seed,
-            hold_out=hold_out,
-            split=split,
-            question=question,
-            progress=lambda line: echo(line, err=True),
-            done=lambda run: write_report(run.folder),
-        )
+        with listening(Lines("evaluating: ")):
+            swept = sweep(
+                recipe,
+                settings,
+                data or [],
+                output,
+                random=random,
+                seed=seed,
+                hold_out=hold_out,
+                split=split,
+                question=question,
+                progress=lambda line: echo(line, err=True),
+                done=lambda run: write_report(run.folder),
+            )
     except Interrupted as stop:
         echo(f"stopped by {stop.by.name} after step {stop.step} of {stop.folder}; the same command resumes", err=True)
         raise typer.Exit(stop.exit_code) from None

@@ -36,6 +36,7 @@ def demo(
     from anyjepa.evaluation.proteins.result import ProteinResult
     from anyjepa.evaluation.result import Result
     from anyjepa.perturbation.scoring.result import PerturbationResult
+    from anyjepa.progress import Lines, listening
     from anyjepa.report.page import write_report
     from anyjepa.runs.demo import demo, demo_recipe
     from anyjepa.runs.verdict import training_verdict
@@ -44,7 +45,8 @@ def demo(
     chosen, notices = demo_recipe(recipe, seed, edits or [])
     _show_notices(notices)
     try:
-        run = demo(chosen, output, progress=True)
+        with listening(Lines("evaluating: ")):
+            run = demo(chosen, output, progress=True)
     except Interrupted as stop:
         again = ["pretrain", str(stop.folder / "recipe.yaml"), "--output", str(stop.folder), "--resume"]
         _stopped(stop, [*again, *_imports(imports)])

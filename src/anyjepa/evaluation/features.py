@@ -16,6 +16,7 @@ from anyjepa.evaluation.finite import check_finite
 from anyjepa.evaluation.windows import Windows, cut
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.pooling import WIDTHS, Summary, summarise
+from anyjepa.progress import tell
 
 
 @dataclass(frozen=True)
@@ -87,12 +88,14 @@ def encoded(
 
     All windows of a batch have the same length. Raises InputError if tokens are NaN or infinite.
     """
-    device, patch = next(encoder.parameters()).device, encoder.config.patch[0]
+    device, patch, done = next(encoder.parameters()).device, encoder.config.patch[0], 0
     was_training = encoder.training
     encoder.eval()
     try:
         for batch in _batches(samples, windows, patch, some):
             inputs, places, starts = zip(*batch, strict=True)
+            done = done + len(batch) if windows.length is None else places[-1] + 1
+            tell(f"encoded {done:,} of {len(samples):,} records")
             x = torch.as_tensor(np.stack(inputs), dtype=torch.float32).to(device)
             start = torch.tensor(starts, device=device) / patch if windows.absolute else None
             try:

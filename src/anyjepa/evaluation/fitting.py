@@ -21,6 +21,7 @@ from anyjepa.config import Config, Share
 from anyjepa.errors import InputError
 from anyjepa.evaluation.probes import selection_score
 from anyjepa.evaluation.splits import Split
+from anyjepa.progress import tell
 from anyjepa.randomness import generator
 from anyjepa.training.config import Precision
 from anyjepa.training.parameter_groups import decay_groups
@@ -213,6 +214,8 @@ class _KeepBest(L.Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         step = trainer.global_step
+        score = f", best validation AUROC {self.best[0]:.3f}" if self.step else ""
+        tell(f"step {step:,} of {trainer.max_steps:,}{score}")
         if self.config.ema is not None:
             self._follow(min(self.config.ema, (1 + step) / (10 + step)))
         if step % self.config.validate_every and step != trainer.max_steps:

@@ -15,6 +15,7 @@ from anyjepa.evaluation.metrics import auroc, macro
 from anyjepa.evaluation.splits import Split
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.pooling import WIDTHS, Head, HeadConfig, Summary, TokenHead
+from anyjepa.progress import tell
 
 
 class LinearProbe(Config):
@@ -79,7 +80,8 @@ def linear_probe(
     train, truth = z[split.train], values[split.train]
     fits: dict[float, np.ndarray] = {}
     weights = None
-    for strength in sorted(config.strengths):
+    for place, strength in enumerate(sorted(config.strengths), 1):
+        tell(f"penalty {place} of {len(config.strengths)}")
         weights = fits[strength] = fit_logistic(train, truth, strength, exclusive, config.balanced, weights)
     chosen = config.strengths[0]
     if len(fits) > 1:

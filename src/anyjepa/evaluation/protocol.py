@@ -21,6 +21,7 @@ from anyjepa.evaluation.overlap import exposure
 from anyjepa.evaluation.result import WHAT, Difference, Parts, Result, Row
 from anyjepa.evaluation.splits import Fixed, Split
 from anyjepa.evaluation.study import Candidate, Fitted, Source, Study, number
+from anyjepa.progress import part, stage
 from anyjepa.versions import versions
 
 PARTS = ("train", "validation", "test")
@@ -40,7 +41,6 @@ def evaluate(
     patients: Mapping[str, str] | None = None,
     what: tuple[str, str] = WHAT,
     cache: str | Path | None = None,
-    progress: Callable[[str], None] = lambda row: None,
     keep: Callable[[Fitted], object] | None = None,
 ) -> Result:
     """Evaluate each candidate and the controls on the same splits. Differences are from the first row.
@@ -51,7 +51,7 @@ def evaluate(
 
     task, data: their names in the result. sources: the data set or folder of each id. patients: the patient of each id
     as in pretraining, where the groups of the labels differ. what: words for records and groups. cache: folder for
-    features. progress: called with each row's name before it is computed. keep: called with the first row's classifier
+    features. keep: called with the first row's classifier
     of the first split. Raises InputError.
     """
     if keep and config.protocol == "knn":
@@ -60,7 +60,7 @@ def evaluate(
     table, dropped = joined.table.drop_rare(config.min_count)
     place = dict(zip(joined.table.ids, joined.index, strict=True))
     study = Study(SelectedSamples(samples, [place[name] for name in table.ids]), table, config, FeatureCache(cache))
-    result = _evaluated(study, candidates, task, data, sources, patients, what, progress, keep)
+    result = _evaluated(study, candidates, task, data, sources, patients, what, keep)
     return result.model_copy(
         update={
             "dropped": dropped,
@@ -81,7 +81,6 @@ def evaluate_places(
     task: str = "labels",
     data: str = "",
     cache: str | Path | None = None,
-    progress: Callable[[str], None] = lambda row: None,
 ) -> Result:
     """The same for labels per place and protocol 'dense', with tokens instead of records.
 
@@ -96,7 +95,7 @@ def evaluate_places(
     rate = samples.preprocessing.rate
     study = DenseStudy(SelectedSamples(samples, chosen), labels, groups, patch, rate, config, FeatureCache(cache))
     sources = dict(zip(samples.ids, samples.source, strict=True))
-    result = _evaluated(study, candidates, task, data, sources, None, ("tokens", samples.what[1]), progress)
+    result = _evaluated(study, candidates, task, data, sources, None, ("tokens", samples.what[1]))
     unlabelled = tuple(id for id in samples.ids if id not in set(labels.ids))
     examples = {"unlabelled": unlabelled[:5], "absent": ()}
     return result.model_copy(update={"unlabelled": len(unlabelled), "examples": examples})
@@ -110,7 +109,6 @@ def _evaluated(
     sources: Mapping[str, str] | None,
     patients: Mapping[str, str] | None,
     what: tuple[str, str],
-    progress: Callable[[str], None],
     keep: Callable[[Fitted], object] | None = None,
 ) -> Result:
     """The result of a study whose records are all labelled."""
@@ -122,13 +120,14 @@ def _evaluated(
     resampled: dict[str, Resampled] = {}
     notices = []
     for name, (evaluator, control) in study.evaluators(candidates).items():
-        progress(name)
         outcomes = []
-        for split in study.repeats:
-            outcome = evaluator(split)
-            if keep and not rows and not outcomes:
-                keep(study.fitted(outcome, split))
-            outcomes.append(outcome._replace(probed=outcome.probed._replace(head=None, encoder=None), encoder=None))
+        with stage(name):
+            for place, split in enumerate(study.repeats, 1):
+                with part(f"split {place} of {len(study.repeats)}"):
+                    outcome = evaluator(split)
+                if keep and not rows and not outcomes:
+                    keep(study.fitted(outcome, split))
+                outcomes.append(outcome._replace(probed=outcome.probed._replace(head=None, encoder=None), encoder=None))
         labelled = any(one.weights == "fine-tuned" for one in outcomes)
         seen = exposure((one.seen for one in outcomes), splits, records, study.hashes, origins, people, labelled)
         row, resampled[name] = study.row(name, outcomes, control, seen)

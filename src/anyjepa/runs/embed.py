@@ -14,6 +14,7 @@ from anyjepa.data.records import as_paths
 from anyjepa.data.samples import SelectedSamples
 from anyjepa.errors import InputError
 from anyjepa.objectives.base import Weights
+from anyjepa.progress import stage
 from anyjepa.runs.folder import Run
 from anyjepa.runs.formulas import write_csv
 from anyjepa.runs.model import BATCH, Model, load
@@ -44,11 +45,12 @@ def embed(
     InputError for a record that cannot be read or does not fit. `embed_files` also returns ids, and can skip records.
     """
     encoder = model if isinstance(model, Model) else load(model.folder if isinstance(model, Run) else model, weights)
-    if (paths := as_paths(data)) is None:
-        return encoder.embed(data, fs=fs, leads=leads, unit=unit)
-    if not paths:
-        raise InputError("embed: pass files, folders or records in memory")
-    return encoder.embed_samples(read_for(encoder, paths, False, fs, leads, unit))
+    with stage("embedding"):
+        if (paths := as_paths(data)) is None:
+            return encoder.embed(data, fs=fs, leads=leads, unit=unit)
+        if not paths:
+            raise InputError("embed: pass files, folders or records in memory")
+        return encoder.embed_samples(read_for(encoder, paths, False, fs, leads, unit))
 
 
 def embed_files(

@@ -23,6 +23,7 @@ from anyjepa.evaluation.protocol import Candidate, EvaluationConfig
 from anyjepa.evaluation.result import PROTOCOLS, Result
 from anyjepa.evaluation.windows import Windows
 from anyjepa.objectives.base import Weights
+from anyjepa.progress import reported
 from anyjepa.recipes.plain import merge
 from anyjepa.recipes.presets import load_preset, preset_names
 from anyjepa.runs.classifier import refuse_other_model, write_classifier
@@ -57,7 +58,7 @@ def evaluate(
     on_error: OnError = "raise",
     name: str | None = None,
     save_classifier: str | Path | None = None,
-    progress: Callable[[str], None] = lambda row: None,
+    progress: Callable[[str], object] | None = None,
 ) -> Result:
     """Evaluate the encoder of a run, of a model folder or Hugging Face id, or a loaded one, next to its controls.
 
@@ -72,7 +73,8 @@ def evaluate(
     cross-validation.
     on_error: raise an error for a record that cannot be read or prepared, or skip it with a warning. seeds, low_shot,
     min_count, from_scratch, bootstrap: keys of `EvaluationConfig`, which override those of the recipe or the protocol.
-    settings: all other keys, as a nested table; progress: called with each row's name before it is computed.
+    settings: all other keys, as a nested table; progress: called with each row's name before it is computed; in
+    a notebook, long evaluations show by default how far they are.
     save_classifier: model folder for the encoder and its head of the first split, which `anyjepa predict` uses. Raises
     InputError.
     """
@@ -118,23 +120,23 @@ def evaluate(
         "task": task,
         "data": (", ".join(str(p) for p in paths or ()) or origin) + unit_read,
         "cache": run.folder / "features" if run else None,
-        "progress": progress,
     }
     candidates = {f"pretrained ({loaded.loaded.weights})": candidate}
-    if isinstance(table, PlaceLabels):
-        result = protocols.evaluate_places(candidates, samples, table, config, loaded.encoder.config.patch, **named)
-    else:
-        result = protocols.evaluate(
-            candidates,
-            samples,
-            table,
-            config,
-            sources={} if paths is None else dict(zip(samples.ids, samples.source, strict=True)),
-            patients=dict(zip(samples.ids, samples.groups, strict=True)),
-            what=words,
-            keep=keep,
-            **named,
-        )
+    with reported(progress):
+        if isinstance(table, PlaceLabels):
+            result = protocols.evaluate_places(candidates, samples, table, config, loaded.encoder.config.patch, **named)
+        else:
+            result = protocols.evaluate(
+                candidates,
+                samples,
+                table,
+                config,
+                sources={} if paths is None else dict(zip(samples.ids, samples.source, strict=True)),
+                patients=dict(zip(samples.ids, samples.groups, strict=True)),
+                what=words,
+                keep=keep,
+                **named,
+            )
     if run:
         arrays = None if paths is not None else (signal_hashes(samples), *_in_full(table))
         hidden = _hidden(requested, usual, of_file, paths or (), unit, arrays)

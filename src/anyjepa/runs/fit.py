@@ -23,7 +23,7 @@ def fit(
     leads: Sequence[str] | None = None,
     unit: str | float | None = None,
     output: Path | str | None = None,
-    progress: bool = False,
+    progress: bool | None = None,
 ) -> Model:
     """Raw records to a pretrained model: `pretrain`, then `load`. The arguments are those of `pretrain`.
 

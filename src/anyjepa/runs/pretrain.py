@@ -19,6 +19,7 @@ from anyjepa.data.split_files import kept_out, read_split
 from anyjepa.errors import DataWarning, InputError
 from anyjepa.evaluation.hold_out import hold_out_of
 from anyjepa.parts import own_kinds, sources
+from anyjepa.progress import in_notebook
 from anyjepa.recipes.plain import flat
 from anyjepa.recipes.schema import Edits, Recipe, changes, edited, load_recipe
 from anyjepa.runs.folder import Run, check_unused, killed_before_it_began, new_run, open_run
@@ -69,7 +70,7 @@ def pretrain(
     devices: int = 1,
     nodes: int = 1,
     strategy: str = "auto",
-    progress: bool = False,
+    progress: bool | None = None,
 ) -> Run:
     """Pretrain and return the run, whose `model` is the saved encoder.
 
@@ -87,7 +88,7 @@ def pretrain(
     `evaluate` uses it. start: a run, a model folder or Hugging Face id, or a checkpoint of a run, with whose weights to
     begin; learned positions are resampled to other input sizes; encoder_only: predictors begin with random weights.
     resume: continue the run in `output`, with the same result as without interruption; a finished
-    run does not change.
+    run does not change. progress: show it on standard error; None: only in a notebook.
 
     Raises InputError for wrong input, DivergedError if the loss is not finite, CollapsedError if the recipe says so,
     and Interrupted (a KeyboardInterrupt) after Ctrl-C, SIGTERM, SIGHUP or a warning of Slurm, with a checkpoint to
@@ -147,7 +148,7 @@ def pretrain(
             devices=devices,
             nodes=nodes,
             strategy=strategy,
-            progress=progress,
+            progress=in_notebook() if progress is None else progress,
             scores=scores,
             hyperparameters=flat(recipe.model_dump(mode="json")),
         )

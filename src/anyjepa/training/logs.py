@@ -10,12 +10,11 @@ from typing import NamedTuple
 
 import lightning as L
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from anyjepa.diagnostics.verdict import lasting
 from anyjepa.nn.encoder import Encoder
 from anyjepa.objectives.batch import Batch
+from anyjepa.progress import Counter
 from anyjepa.training.config import OnlineConfig, TrainingConfig
 from anyjepa.training.metrics_file import drop_rows_after, read_metrics
 from anyjepa.training.module import CollapsedError, Pretraining
@@ -56,13 +55,9 @@ class Log(L.Callback):
         self.started = trainer.strategy.broadcast(bool(self.names))
         self._since, self._samples = time.perf_counter(), 0
         self._steps = StepSizes(pl_module.objective)
-        self._bar = Progress(
-            TextColumn("pretraining"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[terms]}"),
-            TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True),
-            disable=not (self.progress and trainer.is_global_zero),
-        )  # fmt: skip
-        self._task = self._bar.add_task("", total=pl_module.config.steps, completed=done, terms="")
-        self._bar.start()
+        self._progress = Counter("pretraining", self.progress and trainer.is_global_zero)
+        self._progress.update(done, pl_module.config.steps)
+        self._newest = ""  # loss and speed in words
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Batch, batch_idx: int
@@ -85,7 +80,7 @@ class Log(L.Callback):
         if batch.micro < config.accumulation - 1:
             return
         self._samples += config.batch_size
-        self._bar.update(self._task, completed=step)
+        self._progress.update(step, config.steps, self._newest)
         due = self._due(config, step, config.monitor_every)
         scored = self.online is not None and self._due(config, step, self.online.config.every)
         if due or scored or step % config.log_every == 0:
@@ -96,8 +91,8 @@ class Log(L.Callback):
         return not self.started or step % every == 0 or step == config.steps
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        if hasattr(self, "_bar"):
-            self._bar.stop()
+        if hasattr(self, "_progress"):
+            self._progress.close()
 
     def _write(self, trainer: L.Trainer, module: Pretraining, batch: Batch, step: int, due: bool, scored: bool) -> None:
         """due: whether to measure signs of collapse; scored: whether to evaluate with labels."""
@@ -119,7 +114,8 @@ class Log(L.Callback):
             self._keep_best(trainer, step, row.get(f"online_{self.online.config.best}", 0.0), self.online)
         for logger in trainer.loggers:
             logger.log_metrics({name: value for name, value in row.items() if name != "step"}, step=step)
-        self._bar.update(self._task, terms=f"loss {row['loss']:.4f}  {rate:.1f} samples/s")
+        self._newest = f"loss {row['loss']:.4f}, {rate:.1f} samples/s"
+        self._progress.update(step, module.config.steps, self._newest)
         self._since, self._samples = time.perf_counter(), 0
 
     def _show_faults(self, trainer: L.Trainer, module: Pretraining, row: dict[str, float]) -> None:
@@ -128,10 +124,8 @@ class Log(L.Callback):
         settings = {"objective": module.objective.config.model_dump(mode="json")}
         verdict = lasting(self._rows, settings, module.config.steps)
         for finding in verdict.findings:
-            if self.progress and trainer.is_global_zero and finding.kind not in self._shown:
-                self._bar.console.print(
-                    f"step {row['step']:,.0f}: {finding}", markup=False, highlight=False, soft_wrap=True
-                )
+            if finding.kind not in self._shown:
+                self._progress.print(f"step {row['step']:,.0f}: {finding}")
             self._shown.add(finding.kind)
         stops, collapsed = module.config.stop_when_collapsed, verdict.collapsed
         if stops and trainer.strategy.reduce_boolean_decision(collapsed, all=False):

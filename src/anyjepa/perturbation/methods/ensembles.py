@@ -12,6 +12,7 @@ import numpy as np
 from anyjepa.errors import InputError
 from anyjepa.perturbation.scoring.effects import Effects, Fit, Predict, Prediction
 from anyjepa.perturbation.scoring.metrics import FLAT
+from anyjepa.progress import tell
 from anyjepa.randomness import generator
 
 _DRAWS = 1000
@@ -162,6 +163,7 @@ class Calibration(NamedTuple):
             folds = len(units) if kind == "context" else min(settings.folds, len(units))
             order = generator(settings.seed, "folds of conditions", int(kind == "several")).permutation(len(units))
             for one in range(folds):
+                tell(f"calibrating intervals, part {one + 1} of {folds}")
                 chosen = order[one::folds]
                 tested = np.any([units[i] for i in chosen], axis=0)
                 parts.append(_left_out(fit, train, tested, kind))

@@ -25,6 +25,7 @@ from anyjepa.perturbation.scoring.metrics import (
     top_error,
 )
 from anyjepa.perturbation.scoring.result import HEADLINE, SIZES, Condition, MethodRow, PerturbationResult, Places
+from anyjepa.progress import tell
 from anyjepa.randomness import generator
 from anyjepa.versions import versions
 
@@ -74,7 +75,8 @@ def evaluate_methods(
     scores, changes = {}, []
     for name, of in fits.items():
         by_split = []
-        for (train, _), held_out in zip(parts, tests, strict=True):
+        for place, ((train, _), held_out) in enumerate(zip(parts, tests, strict=True), 1):
+            tell(f"{name}, split {place} of {len(parts)}")
             predictions = [predict_held_out(name, fit, train, held_out.effects) for fit in of]
             by_split.append(_mean([held_out.scores(prediction) for prediction in predictions]))
             if name == first:

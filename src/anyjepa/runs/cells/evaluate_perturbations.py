@@ -24,6 +24,7 @@ from anyjepa.perturbation.scoring.baselines import BASELINES, feature_ridge
 from anyjepa.perturbation.scoring.effects import Effects, Fit
 from anyjepa.perturbation.scoring.evaluate import evaluate_methods
 from anyjepa.perturbation.scoring.result import PerturbationResult
+from anyjepa.progress import reported, stage
 from anyjepa.recipes.plain import merge
 from anyjepa.runs.cells.inputs import open_screen, save_map, save_result, test_splits
 from anyjepa.runs.folder import Run
@@ -45,7 +46,7 @@ def evaluate_perturbations(
     seeds: int | None = None,
     splits: int | None = None,
     settings: Mapping[str, Any] | None = None,
-    progress: Callable[[str], None] = lambda row: None,
+    progress: Callable[[str], object] | None = None,
 ) -> PerturbationResult:
     """Score one head on the model, on PCA, on random weights and on raw expression, next to all baselines.
 
@@ -78,21 +79,21 @@ def evaluate_perturbations(
             baselines_with(features),
         )
     )
-    progress("perturbations")
-    result = evaluate_methods(
-        comparison.splits,
-        comparison.methods,
-        ", ".join(map(str, inputs.paths)) or "embedded screen",
-        baselines=comparison.baselines,
-        baseline="perturbed mean" if "perturbed mean" in comparison.baselines else "no change",
-        shuffle=not by_amount,  # a trained predictor learns nothing from the training conditions here
-        above=config.above,
-        resamples=config.bootstrap,
-    )
-    decoded = decoded_scores(
-        loaded.encoder, loaded.loaded.weights, config.components, config.head.ridge, comparison.splits
-    )
-    result = result.model_copy(update={"decoded": decoded, "notices": (*notices, *result.notices)})
+    with reported(progress), stage("perturbations"):
+        result = evaluate_methods(
+            comparison.splits,
+            comparison.methods,
+            ", ".join(map(str, inputs.paths)) or "embedded screen",
+            baselines=comparison.baselines,
+            baseline="perturbed mean" if "perturbed mean" in comparison.baselines else "no change",
+            shuffle=not by_amount,  # a trained predictor learns nothing from the training conditions here
+            above=config.above,
+            resamples=config.bootstrap,
+        )
+        decoded = decoded_scores(
+            loaded.encoder, loaded.loaded.weights, config.components, config.head.ridge, comparison.splits
+        )
+        result = result.model_copy(update={"decoded": decoded, "notices": (*notices, *result.notices)})
     if run:
         save_result(run.perturbations, inputs, bool(notices), result)
         save_map(run, loaded, screen)

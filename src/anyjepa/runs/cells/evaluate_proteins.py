@@ -16,6 +16,7 @@ from anyjepa.evaluation.proteins.result import ProteinResult
 from anyjepa.evaluation.proteins.scores import MeasuredProteins, score_proteins
 from anyjepa.objectives.base import Weights
 from anyjepa.perturbation.methods.representations import BATCH, all_tokens
+from anyjepa.progress import reported, stage
 from anyjepa.runs.cells.inputs import open_screen, save_map, save_result, test_splits
 from anyjepa.runs.folder import Run
 from anyjepa.runs.model import Model
@@ -32,7 +33,7 @@ def evaluate_proteins(
     weights: Weights | None = None,
     file: Sequence[str] = (),
     resamples: int = 1000,
-    progress: Callable[[str], None] = lambda row: None,
+    progress: Callable[[str], object] | None = None,
 ) -> ProteinResult:
     """Score a ridge on the predicted latents of proteins, next to one on tokens, PCA, random weights and expression.
 
@@ -59,16 +60,16 @@ def evaluate_proteins(
     notices = other
     if screen.donor is not None and np.intersect1d(screen.donor.codes[train], screen.donor.codes[split.test]).size:
         notices += ("KNOWN DONORS: the ridge was trained on other cells of the test donors; new donors differ more.",)
-    progress("proteins")
-    cells = screen.rows(everyone)
-    predicted = predict_latents(loaded, cells)
-    result = score_proteins(
-        measured,
-        {"predicted latents of the proteins": predicted, **_representations(loaded, cells, train)},
-        (predicted[split.test], all_tokens(loaded.loaded.second)(measured.levels[split.test])),
-        ", ".join(map(str, inputs.paths)) or "the embedded set",
-        resamples,
-    ).model_copy(update={"notices": notices})
+    with reported(progress), stage("proteins"):
+        cells = screen.rows(everyone)
+        predicted = predict_latents(loaded, cells)
+        result = score_proteins(
+            measured,
+            {"predicted latents of the proteins": predicted, **_representations(loaded, cells, train)},
+            (predicted[split.test], all_tokens(loaded.loaded.second)(measured.levels[split.test])),
+            ", ".join(map(str, inputs.paths)) or "the embedded set",
+            resamples,
+        ).model_copy(update={"notices": notices})
     if run:
         save_result(run.proteins, inputs, bool(other), result)
         save_map(run, loaded, screen)

@@ -39,6 +39,7 @@ from anyjepa.perturbation.scoring.baselines import require_features, same_elsewh
 from anyjepa.perturbation.scoring.effects import Effects, Fit
 from anyjepa.perturbation.scoring.evaluate import evaluate_methods
 from anyjepa.perturbation.scoring.verdict import verdict
+from anyjepa.progress import reported, stage
 from anyjepa.recipes.plain import apply_edit
 from anyjepa.runs.cells.answer import Answer, Evaluated
 from anyjepa.runs.cells.evaluate_perturbations import (
@@ -95,7 +96,7 @@ def perturb(
     evaluate: bool = True,
     settings: Mapping[str, object] | Sequence[str] = (),
     weights: Weights | None = None,
-    progress: Callable[[str], None] = lambda what: None,
+    progress: Callable[[str], object] | None = None,
 ) -> Answer:
     """Evaluate the head on principal components on all that the screen can hold out, and predict what is asked for.
 
@@ -117,21 +118,33 @@ def perturb(
     goal = Goal(tuple(up), tuple(down)) if up or down else None
     sets = _checked(task, conditions, goal, synergies)
     answer = Answer(task.screen, task.impossible, tuple(task.notes), level, task.most_genes)
-    for question in task.chosen:
-        progress(f"evaluating: {question.title} ({len(question.splits)} splits)")
-        effects, methods, baselines = _compared(task, question)
-        where = task.screen.source or "the embedded screen"
-        config = task.config
-        result = evaluate_methods(
-            effects, methods, f"{where}, {question.title}", baselines, above=config.above, resamples=config.bootstrap
-        )
-        first = next(iter(methods.values()))[0]
-        files = partial(to_cell_eval, effects, first)
-        picture = partial(held_out_picture, effects, first)
-        answer.questions.append(Evaluated(question.title, result, verdict(result), files, picture))
-    if not sets and goal is None:
-        return answer
-    progress("predicting")
+    with reported(progress):
+        for question in task.chosen:
+            with stage(f"evaluating: {question.title} ({len(question.splits)} splits)"):
+                answer.questions.append(_evaluated(task, question))
+        if sets or goal is not None:
+            with stage("predicting"):
+                _answer(answer, task, sets, goal, synergies)
+    return answer
+
+
+def _evaluated(task: _Task, question: Question) -> Evaluated:
+    """Compare the methods on one question."""
+    effects, methods, baselines = _compared(task, question)
+    where = task.screen.source or "the embedded screen"
+    config = task.config
+    result = evaluate_methods(
+        effects, methods, f"{where}, {question.title}", baselines, above=config.above, resamples=config.bootstrap
+    )
+    first = next(iter(methods.values()))[0]
+    files = partial(to_cell_eval, effects, first)
+    picture = partial(held_out_picture, effects, first)
+    return Evaluated(question.title, result, verdict(result), files, picture)
+
+
+def _answer(answer: Answer, task: _Task, sets: Sequence[frozenset[str]], goal: Goal | None, synergies: bool) -> None:
+    """Fill in the predictions, the ranking and the synergies."""
+    level = answer.level
     keep = {*(name for one in sets for name in one), *(goal.genes if goal else ())}
     if sets:
         answer.predicted = _predict(task, sets, level, keep)
@@ -143,7 +156,6 @@ def perturb(
             )
         if synergies:
             answer.synergies = synergy(predict, train, ["+".join(sorted(one)) for one in sets if len(one) > 1]).scores
-    return answer
 
 
 def _compared(task: _Task, question: Question) -> tuple[list[Effects], dict[str, list[Fit]], dict[str, Fit]]:

@@ -26,8 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from anyjepa.config import validated
 from anyjepa.data.dataset import OnError
@@ -53,6 +51,7 @@ from anyjepa.data.ecg.stores.store import (
 from anyjepa.data.ecg.wfdb.header import record_files
 from anyjepa.errors import InputError
 from anyjepa.parts import LocalModules
+from anyjepa.progress import Counter
 from anyjepa.signals import not_passed_on
 from anyjepa.writing import replacing, write_text
 
@@ -147,14 +146,11 @@ def _write_shards(
     work: Work, shards: Iterator[tuple[str, list[Entry]]], count: int, workers: int, progress: bool
 ) -> None:
     """All shards that are not finished yet."""
-    columns = (
-        TextColumn("shards"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
-    )  # fmt: skip
     missing = ((name, entries) for name, entries in shards if not work.done(name).exists())
-    with Progress(*columns, console=Console(stderr=True), disable=not progress) as bar:
-        task = bar.add_task("", total=count, completed=len(list(work.folder.glob("done/*.json"))))
-        for _ in _each(work, missing, workers):
-            bar.advance(task)
+    done = len(list(work.folder.glob("done/*.json")))
+    with Counter("preparing: shards", progress) as counter:
+        for written, _ in enumerate(_each(work, missing, workers), 1):
+            counter.update(done + written, count)
 
 
 def _each(work: Work, shards: Iterator[tuple[str, list[Entry]]], workers: int) -> Iterator[None]:

@@ -1,0 +1,144 @@
+"""Long work says how far it is: in a terminal, in a log file, and in a notebook."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import anyjepa
+from anyjepa.progress import Counter, Lines, in_notebook, listening, part, reported, stage, tell
+
+WITHOUT_WAIT = "import anyjepa.progress; anyjepa.progress.EVERY_S = 0.0; from anyjepa.cli import main; main()"
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What time it is, as a list of one number."""
+    now = [0.0]
+    monkeypatch.setattr("anyjepa.progress.monotonic", lambda: now[0])
+    return now
+
+
+def test_a_listener_hears_stages_with_their_parts() -> None:
+    heard: list[tuple[str, str]] = []
+    tell("nobody listens")
+    with listening(lambda *what: heard.append(what)):
+        tell("outside of a stage")
+        with stage("row"), part("split 1 of 2"):
+            tell("step 3")
+        with pytest.raises(ValueError, match="x"), stage("next"):
+            raise ValueError("x")
+    with stage("later"):
+        tell("nobody listens any more")
+    assert heard == [
+        ("row", ""), ("row", "split 1 of 2"), ("row", "split 1 of 2, step 3"), ("", ""), ("next", ""), ("", ""),
+    ]  # fmt: skip
+
+
+def test_a_function_of_the_caller_gets_the_names_of_stages() -> None:
+    names: list[str] = []
+    with reported(names.append):
+        for name in ("first", "second"):
+            with stage(name), part("a part"):
+                tell("more")
+    with reported(None), stage("third"):
+        pass
+    assert names == ["first", "second"]
+
+
+def test_a_log_gets_a_line_per_stage_and_one_every_half_minute(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with listening(Lines("evaluating: ")):
+        for name in ("first", "second"):
+            with stage(name):
+                for step in range(70):
+                    clock[0] += 1
+                    tell(f"step {step}")
+    assert capsys.readouterr().err.splitlines() == [
+        "evaluating: first", "evaluating: first: step 29", "evaluating: first: step 59",
+        "evaluating: second", "evaluating: second: step 29", "evaluating: second: step 59",
+    ]  # fmt: skip
+
+
+def test_counted_work_says_how_long_it_still_takes(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with Counter("embedding") as counter:
+        for done in range(1000, 6001, 1000):
+            counter.update(done, 6000, "12 per s")
+            clock[0] += 25
+        counter.print("a notice")
+    assert capsys.readouterr().err.splitlines() == [
+        "embedding 3,000 of 6,000, 12 per s, 75 s left",
+        "embedding 5,000 of 6,000, 12 per s, 25 s left",
+        "a notice",
+        "embedding 6,000 of 6,000, 12 per s",
+    ]
+    with Counter("embedding", shown=False) as counter:
+        counter.update(1, 2)
+        counter.print("a notice")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_notebook_gets_lines_without_a_listener(
+    clock: list[float],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tiny_recipe: Path,
+    tmp_path: Path,
+) -> None:
+    """Where Jupyter has defined `get_ipython`."""
+
+    class ZMQInteractiveShell:
+        pass
+
+    assert not in_notebook()
+    monkeypatch.setattr(builtins, "get_ipython", ZMQInteractiveShell, raising=False)
+    ZMQInteractiveShell.__module__ = "ipykernel.zmqshell"
+    assert in_notebook()
+    run = anyjepa.pretrain(tiny_recipe, output=tmp_path / "run")
+    anyjepa.evaluate(run, protocol="knn", task="diagnosis", seeds=1)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("pretraining 4 of 4, loss ")
+    assert lines[1] == "pretrained (teacher)"
+    assert len(lines) == 5  # and the controls
+
+
+def test_fine_tuning_in_a_log_file_says_how_far_it_is(tiny_run: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", WITHOUT_WAIT, "evaluate", str(tiny_run), "--protocol", "finetune"]
+    command += ["--task", "diagnosis", "--seeds", "1", "--folds", "3"]
+    with open(tmp_path / "log", "w") as log:
+        subprocess.run(command, stdout=log, stderr=log, check=True, timeout=300)
+    text = (tmp_path / "log").read_text()
+    for split in (1, 2, 3):
+        line = rf"^evaluating: pretrained \(teacher\): split {split} of 3, step 3 of 3"
+        assert re.search(line, text, flags=re.M), text
+    assert re.search(r"encoded \d+ of \d+ records", text)
+    assert "\x1b" not in text
+
+
+def test_an_evaluation_in_a_terminal_says_it_in_place(tiny_run: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-W", "ignore", "-m", "anyjepa", "evaluate", str(tiny_run), "--protocol", "knn"]
+    command += ["--task", "diagnosis", "--seeds", "1", "--folds", "3", "--json"]
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=theirs, env=os.environ | {"TERM": "xterm", "COLUMNS": "100"}
+    ) as process:
+        os.close(theirs)
+        text = ""
+        while True:
+            try:
+                text += os.read(ours, 65536).decode()
+            except OSError:  # closed
+                break
+        assert process.wait(60) == 0
+    os.close(ours)
+    assert "evaluating: pretrained (teacher)" in text
+    assert re.search(r"split \d of 3", text)
+    assert "\x1b[2K" in text  # a line that is written again
