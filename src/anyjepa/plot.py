@@ -1,4 +1,4 @@
-"""Figures of records and embeddings, for notebooks and papers: `anyjepa.plot.ecg(signal, fs=500)`.
+"""Figures of records, embeddings and cells, for notebooks and papers: `anyjepa.plot.ecg(signal, fs=500)`.
 
 Every function returns a matplotlib figure, which a notebook shows and `figure.savefig("name.pdf")` writes.
 """
@@ -14,6 +14,7 @@ from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.paper import Layout, draw_ecg, usual_layout
 from anyjepa.data.modalities import modality_of
 from anyjepa.errors import InputError, printable
+from anyjepa.perturbation.predictions.pictures import predicted_against_measured, ranked_genes, volcano
 from anyjepa.report.drawing import INK, MUTED, SERIES, axes, blank, styled
 from anyjepa.report.embedding import principal_components
 from anyjepa.report.maps import on_ecg, on_names, on_pictures, on_series, rgba, tinted
@@ -25,7 +26,20 @@ if TYPE_CHECKING:
     from anyjepa.runs.explain import Explanation
     from anyjepa.runs.model import Model
 
-__all__ = ["LEADS", "clip", "ecg", "embedding", "explanation", "image", "prediction_error", "series", "tokens"]
+__all__ = [
+    "LEADS",
+    "clip",
+    "ecg",
+    "embedding",
+    "explanation",
+    "image",
+    "predicted_against_measured",
+    "prediction_error",
+    "ranked_genes",
+    "series",
+    "tokens",
+    "volcano",
+]
 
 _ROWS = 64  # of a picture; the paper of an ECG is then 2 m high
 _FRAMES = 8  # of a clip

@@ -5,16 +5,18 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anyjepa.data.cells.files import from_anndata
+from anyjepa.data.cells.files import from_anndata, read_h5ad
 from anyjepa.data.cells.screen import Screen
-from anyjepa.errors import DataWarning, InputError, did_you_mean
+from anyjepa.errors import DataWarning, InputError, did_you_mean, printable
 from anyjepa.perturbation.measured import effects_of
 from anyjepa.perturbation.methods.compounds import Amount
 from anyjepa.perturbation.predictions.predict import PredictedConditions, measured_changes
+from anyjepa.perturbation.predictions.reading import read_predictions
 from anyjepa.perturbation.scoring.effects import Effects, Fit, Prediction
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    Source = PredictedConditions | Screen | AnnData
+    Source = PredictedConditions | Screen | AnnData | Path | str
 
 NAMED = 10  # genes with their names
 CHANGE = "change of mean ln(counts per 10,000 + 1)"
@@ -31,12 +33,14 @@ CHANGE = "change of mean ln(counts per 10,000 + 1)"
 def volcano(source: Source, condition: str) -> Figure:
     """Changes of all genes against how sure they are; sure genes are named first, those that change most before others.
 
-    source: predictions, whose vertical axis is |change| in half-widths of its interval (1: the interval ends at 0), or
-    the cells of a screen (AnnData or `Screen`), whose vertical axis is the adjusted p-value of a Wilcoxon test. That
-    p-value depends on the number of cells; for cells that were drawn from a prediction, a DataWarning says that it is
-    not evidence. condition: its name, for predictions in several contexts such as 'stimulated in B'. Raises InputError
-    for an unknown condition, and for a prediction without an interval.
+    source: predictions (also as AnnData, or an .h5ad file of `anyjepa perturb -o`), whose vertical axis is |change| in
+    half-widths of its interval (1: the interval ends at 0), or the cells of a screen (AnnData, .h5ad, `Screen`), whose
+    vertical axis is the adjusted p-value of a Wilcoxon test. That p-value depends on the number of cells; for cells
+    that were drawn from a prediction, a DataWarning says that it is not evidence. condition: its name, for predictions
+    in several contexts such as 'stimulated in B'. Raises InputError for an unknown condition, and for a prediction
+    without an interval.
     """
+    source = _opened(source)
     if isinstance(source, PredictedConditions):
         row, prediction = _row(source.names, condition), source.prediction
         if prediction.low is None or prediction.high is None or not np.isfinite(prediction.low[row]).all():
@@ -47,7 +51,7 @@ def volcano(source: Source, condition: str) -> Figure:
         sure, label = np.abs(change) / np.maximum(half, 1e-12), "|change| in half-widths of its interval"
         limit, meaning = 1.0, "interval ends at 0"
     else:
-        screen = _screen(source)
+        screen = source
         cells, controls = _cells(screen, condition)
         change, genes = cells.mean(0, dtype=float) - controls.mean(0, dtype=float), screen.genes
         sure = -np.log10(np.maximum(_adjusted_p(cells, controls), 1e-300))
@@ -61,11 +65,45 @@ def volcano(source: Source, condition: str) -> Figure:
     return page
 
 
-def predicted_against_measured(predicted: PredictedConditions, condition: str) -> Figure:
+def ranked_genes(source: Source, condition: str, count: int = 20) -> Figure:
+    """The genes that change most, the largest |change| at the top, with intervals and measured changes of predictions.
+
+    source, condition: see `volcano`; of cells, the measured changes are ranked. Raises InputError for an unknown
+    condition.
+    """
+    source = _opened(source)
+    measured: np.ndarray | None = None
+    beside = np.zeros((2, len(source.genes)))
+    if isinstance(source, PredictedConditions):
+        row, prediction = _row(source.names, condition), source.prediction
+        change, what = prediction.change[row], "predicted"
+        measured = None if source.measured is None else source.measured.change[row]
+        if prediction.low is not None and prediction.high is not None:
+            beside = np.nan_to_num(np.stack([change - prediction.low[row], prediction.high[row] - change]))
+    else:
+        cells, controls = _cells(source, condition)
+        change, what = cells.mean(0, dtype=float) - controls.mean(0, dtype=float), "measured"
+    order = np.argsort(-np.abs(change), kind="stable")[:count]
+    page, plot = _blank(condition, CHANGE, "")
+    page.set_size_inches(6, 1 + 0.22 * len(order))
+    places = np.arange(len(order))
+    plot.errorbar(change[order], places, xerr=beside[:, order], fmt="o", color="tab:blue", ecolor="0.7", label=what)
+    if measured is not None and np.isfinite(measured).all():
+        plot.plot(measured[order], places, "x", color="tab:orange", label="measured")
+        plot.legend(frameon=False)
+    plot.set_yticks(places, [printable(str(source.genes[gene])) for gene in order], parse_math=False)
+    plot.set_ylim(len(order) - 0.4, -0.6)
+    return page
+
+
+def predicted_against_measured(source: PredictedConditions | AnnData | Path | str, condition: str) -> Figure:
     """Predicted against measured changes of all genes, with intervals of both where they are known.
 
-    Raises InputError for an unknown condition, and for one that was not measured.
+    source: predictions, see `volcano`. Raises InputError for an unknown condition, and for one that was not measured.
     """
+    predicted = _opened(source)
+    if not isinstance(predicted, PredictedConditions):
+        raise InputError("these are cells, not predictions; pass what anyjepa.perturb or 'anyjepa perturb -o' gave")
     row, measured = _row(predicted.names, condition), predicted.measured
     if measured is None or not np.isfinite(measured.change[row]).all():
         raise InputError(f"'{condition}' was not measured, so its prediction cannot be compared")
@@ -140,6 +178,16 @@ def amount_curves(
     plot.minorticks_off()
     plot.legend(frameon=False)
     return page
+
+
+def _opened(source: Source) -> PredictedConditions | Screen:
+    """Predictions, or the cells of a screen."""
+    if isinstance(source, (PredictedConditions, Screen)):
+        return source
+    predicted = read_predictions(source)
+    if predicted is not None:
+        return predicted
+    return read_h5ad(source) if isinstance(source, (str, Path)) else _screen(source)
 
 
 def _screen(source: Screen | AnnData) -> Screen:
