@@ -41,7 +41,7 @@ def stage(name: str) -> Iterator[None]:
 
 @contextmanager
 def part(name: str) -> Iterator[None]:
-    """A part of a stage, such as one of its splits, which is told with all that is told inside."""
+    """A part of a stage, such as one of its splits, which is named in all that `tell` says inside."""
     before = _parts.set((*_parts.get(), name))
     tell()
     try:
@@ -58,7 +58,7 @@ def tell(detail: str = "") -> None:
 
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
-    """Let a function hear what is told inside."""
+    """Let a function hear what `tell` says inside."""
     before = _listener.set(listener)
     try:
         yield
