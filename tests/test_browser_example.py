@@ -165,6 +165,8 @@ def test_invalid_samples_are_reported_where_they_are(tab, ecg_model, table, tmp_
         ),
         (lambda t: t[["unit", "time_s"]], "no column is a lead such as II or V1"),
         (lambda t: t[:0], "has no rows"),
+        (lambda t: t.drop(index=1000), "column 'time_s' is not evenly spaced; resample it first"),
+        (lambda t: t.assign(V6=1), "lead V6 occurs twice"),
     ],
 )
 def test_a_wrong_table_is_one_clear_line(tab, ecg_model, table, change, message, tmp_path):
@@ -217,6 +219,9 @@ def test_wrong_files_are_named(tab, ecg_model, table, tmp_path):
     assert wide["error"] == "narrow.csv: has 2 values per record, but the model 16; use one model"
     other = shown(tab, ecg_model, tmp_path / "own.csv", neighbours=tmp_path / "own.csv")
     assert other["error"] == "own.csv: has no columns z0, z1, ...; choose a table from anyjepa embed"
+    tab.resize(700, 900)
+    time.sleep(0.2)
+    assert settled(tab)["error"] == other["error"]
     model = shown(tab, tmp_path / "model.onnx", tmp_path / "own.csv")
     assert model["error"] == "model.onnx: is not a model; choose an .onnx file that anyjepa export wrote"
 

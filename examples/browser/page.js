@@ -14,19 +14,22 @@ const ALIASES = Object.fromEntries(LEADS.map(lead => [lead.toLowerCase(), lead])
 Object.assign(ALIASES, { mlii: "II", di: "I", dii: "II", diii: "III" });
 
 const at = selector => document.querySelector(selector);
-const loaded = { model: null, record: null, neighbours: null };
+const loaded = { model: null, record: null, neighbours: null }; // or why a file could not be read
 let work = Promise.resolve(); // one thing after the other: a session runs once at a time
 
 const readers = { model: readModel, record: readRecord, neighbours: readNeighbours };
 for (const [name, read] of Object.entries(readers)) {
   at(`#${name}`).addEventListener("change", ({ target }) => inTurn(async () => {
-    loaded[name] = null;
-    if (target.files.length) loaded[name] = await read([...target.files]);
+    loaded[name] = target.files.length ? await read([...target.files]).catch(error => error) : null;
     at("#part input").value = 0;
   }));
 }
 at("#part input").addEventListener("input", () => inTurn());
-addEventListener("resize", () => inTurn());
+let width = innerWidth;
+addEventListener("resize", () => {
+  if (width !== innerWidth) inTurn(); // a phone also changes the height when one scrolls
+  width = innerWidth;
+});
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => inTurn());
 
 /** Do something, then show the result; an error becomes one line. */
@@ -49,6 +52,8 @@ function inTurn(first = async () => {}) {
 }
 
 async function show() {
+  const problem = Object.values(loaded).find(value => value instanceof Error);
+  if (problem) throw problem;
   const { model, record, neighbours } = loaded;
   const wanted = [model ? "" : "a model", record ? "" : "a record"].filter(Boolean).join(" and ");
   const status = model ? [`${model.name} ${described(model.about)}.`] : [];
@@ -73,7 +78,7 @@ async function show() {
   at("#embedding").textContent = Array.from(embedding).join(" ");
 }
 
-function described({ kind, fs, leads, unit, axes, classes }) {
+function described({ kind, fs, leads, axes, classes }) {
   const seconds = axes.samples?.map(count => +(count / fs).toPrecision(3));
   const ecgs = () => `ECGs of ${seconds[0]} to ${seconds[1]} s at ${fs} Hz with the leads ${leads.join(", ")}`;
   const answers = classes ? `its classes are ${classes.join(", ")}` : "it has no classifier";
@@ -183,9 +188,12 @@ function ecgOfTable(name, table) {
   const fs = has("fs") ? Number(single("fs")) : (times.length - 1) / (times.at(-1) - times[0]);
   const scale = MILLIVOLTS[single("unit").toLowerCase()];
   if (!(fs > 0)) throw Error(`${name}: the rate must be a positive number of Hz`);
+  const even = times.every((time, row) => !row || Math.abs((time - times[row - 1]) * fs - 1) <= 0.01);
+  if (!even) throw Error(`${name}: column 'time_s' is not evenly spaced; resample it first`);
   if (!scale) throw Error(`${name}: the unit must be mV, uV, nV or V`);
   const leads = new Map();
   for (const column of table.columns.filter(column => LEADS.includes(canonical(column)))) {
+    if (leads.has(canonical(column))) throw Error(`${name}: lead ${canonical(column)} occurs twice`);
     leads.set(canonical(column), numbers(name, table, column).map(value => value * scale));
   }
   if (!leads.size) throw Error(`${name}: no column is a lead such as II or V1`);

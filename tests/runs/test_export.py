@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -21,7 +22,7 @@ from anyjepa.data.images.preprocessing import ImagePreprocessing
 from anyjepa.data.video.graph import PrepareVideo
 from anyjepa.data.video.preprocessing import VideoPreprocessing
 from anyjepa.errors import InputError
-from anyjepa.runs.export import export
+from anyjepa.runs.export import INT8_TOLERANCE, _quantise, export
 
 ECG = EcgPreprocessing(fs=100, samples=400, mean=(0.1,) * 12, std=(0.2,) * 12, clip=3)
 
@@ -74,6 +75,42 @@ def test_a_classifier_also_gives_probabilities_and_decisions(tiny_run, signals, 
         sure = np.abs(ours.probabilities - np.array(ours.config.thresholds or 0.5)) > 1e-4
         if "decisions" in theirs:
             assert (theirs["decisions"] == ours.decisions)[sure].all()
+
+
+@pytest.mark.long
+def test_int8_rounds_the_linear_layers_of_the_encoder_only(cli, tiny_run, signals, tmp_path):
+    classifier = tmp_path / "classifier"
+    anyjepa.evaluate(tiny_run, save_classifier=classifier, name="rounded", seeds=1, bootstrap=0)
+    path, plain = tmp_path / "int8.onnx", export(classifier, tmp_path / "plain.onnx", fs=250)
+    done = cli("export", classifier, "-o", path, "--fs", 250, "--int8")
+    assert (done.code, done.err) == (0, "")
+    part = signals.astype(np.float32)
+    exact, rounded = run_onnx(plain, part), run_onnx(path, part)
+    off = np.linalg.norm(exact["embedding"] - rounded["embedding"], axis=1)
+    assert (off > 1e-5).all()
+    assert (off < INT8_TOLERANCE * np.linalg.norm(exact["embedding"], axis=1)).all()
+    assert np.abs(exact["probabilities"] - rounded["probabilities"]).max() < INT8_TOLERANCE
+    about = metadata(path)
+    assert (about["precision"], about["tolerance"]) == ("int8", INT8_TOLERANCE)
+    assert "precision" not in metadata(plain)
+    with np.load(tmp_path / "int8.golden.npz") as golden, np.load(tmp_path / "plain.golden.npz") as same:
+        assert (golden["embedding"] == same["embedding"]).all()
+    graph = onnx.load(path).graph
+    unrounded = {one.name.split(".")[0] for one in graph.initializer if one.data_type == 1 and len(one.dims) == 2}
+    assert {"prepare", "head"} <= unrounded
+    multiplied = [node for node in graph.node if node.op_type == "MatMulInteger"]
+    assert len(multiplied) == 5  # projection; queries, keys and values; output of the attention; two of the MLP
+
+
+def test_int8_of_another_format_or_network_is_one_line(tiny_run, tmp_path):
+    with pytest.raises(InputError, match=r"model\.pt2: int8 is for \.onnx files only"):
+        export(tiny_run, tmp_path / "model.pt2", int8=True)
+    graph = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 20]> g (float[1] x) => (float[1] y) {y = Abs(x)}'
+    )
+    with pytest.raises(InputError, match=r"model\.onnx: the encoder has no linear layers"):
+        _quantise(tmp_path / "model.onnx", graph, tmp_path / "new.onnx")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_torch_export_gives_the_same(tiny_run, signals, tmp_path):

@@ -198,11 +198,14 @@ def export(
     fs: RateOption = None,
     leads: LeadsOption = None,
     unit: UnitOption = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Round the weights of the encoder to 8 bits: a smaller file (.onnx only).")
+    ] = False,
     imports: ImportOption = None,
 ) -> None:
     """Write a model with its preprocessing as one ONNX or torch.export graph, for use without anyjepa."""
     from anyjepa.runs.export import export
 
     options = {"fs": fs, "leads": leads.split(",") if leads else None, "unit": unit}
-    written = export(model, output, weights=weights, **options)
+    written = export(model, output, weights=weights, int8=int8, **options)
     echo(f"model: {written}\ngolden input and output: {written.with_suffix('.golden.npz')}")

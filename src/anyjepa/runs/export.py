@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from torch import Tensor, nn
 from anyjepa import __version__
 from anyjepa.data.graph import GraphInput
 from anyjepa.data.modalities import graph_of, modality_of
-from anyjepa.errors import InputError, reason
+from anyjepa.errors import InputError
 from anyjepa.nn.vit import ViT
 from anyjepa.objectives.base import Weights
 from anyjepa.runs.model import Model, load
@@ -25,6 +27,8 @@ from anyjepa.writing import replacing
 
 SUFFIXES = (".onnx", ".pt2")
 TOLERANCE = 1e-4
+INT8_TOLERANCE = 0.05
+"""Of int8: for embeddings relative to their length, for probabilities absolute."""
 
 
 @torch_defaults()
@@ -36,16 +40,21 @@ def export(
     fs: float | None = None,
     leads: Sequence[str] | None = None,
     unit: str | float | None = None,
+    int8: bool = False,
 ) -> Path:
     """Write a model as .onnx (ONNX) or .pt2 (`torch.export`), and next to it NAME.golden.npz to check other runtimes.
 
     The graph takes raw records, in batches of any size, and gives `embedding` (B, D) and, for a classifier,
     `probabilities` (B, C) and `decisions`. The file describes its input and its classes in metadata under the key
-    'anyjepa', as JSON. fs, leads, unit: of ECGs; by default those of the model and mV. An ONNX file is checked in
-    onnxruntime. Raises InputError for a model that cannot be exported.
+    'anyjepa', as JSON. fs, leads, unit: of ECGs; by default those of the model and mV. int8: linear layers of the
+    encoder have weights of 8 bits, and their inputs are rounded to 8 bits when the graph runs (ONNX only); golden
+    outputs are those before rounding. An ONNX file is checked in onnxruntime. Raises InputError for a model that cannot
+    be exported.
     """
     if output.suffix not in SUFFIXES:
         raise InputError(f"{output}: models are exported as {', '.join(SUFFIXES)}")
+    if int8 and output.suffix != ".onnx":
+        raise InputError(f"{output}: int8 is for .onnx files only")
     loaded = model if isinstance(model, Model) else load(model, weights, device="cpu")
     classifier = loaded.loaded.config.classifier
     if classifier is not None and classifier.joint:
@@ -56,17 +65,18 @@ def export(
     network = Graph(loaded, source).eval()
     names = {0: torch.export.Dim("batch", min=1, max=65536)}
     names |= {axis: torch.export.Dim(name, min=low, max=high) for axis, (name, low, high) in source.axes.items()}
-    with warnings.catch_warnings(action="ignore"), torch.no_grad():  # of torch.onnx about its own future
+    with _quiet(), torch.no_grad():
         program = torch.export.export(
             network, (source.example,), dynamic_shapes=(names,), prefer_deferred_runtime_asserts_over_guards=True
         )
         expected = dict(zip(network.outputs, network(source.example), strict=True))
-    about = json.dumps(_about(loaded, source))
+    precision = {"precision": "int8", "tolerance": INT8_TOLERANCE} if int8 else {}
+    about = json.dumps(_about(loaded, source) | precision)
     if output.suffix == ".pt2":
         with replacing(output) as new:
             torch.export.save(program, new, extra_files={"anyjepa.json": about})
     else:
-        _write_onnx(output, program, network.outputs, about, source.example, expected)
+        _write_onnx(output, program, about, source.example, expected, int8)
     golden = {"input": source.example.numpy(), **{name: value.numpy() for name, value in expected.items()}}
     with replacing(output.with_suffix(".golden.npz")) as new:
         np.savez_compressed(new, **golden)  # pyright: ignore[reportArgumentType]
@@ -137,21 +147,62 @@ def _about(model: Model, source: GraphInput) -> dict[str, Any]:
 
 
 def _write_onnx(
-    output: Path, program: Any, outputs: Sequence[str], about: str, example: Tensor, expected: dict[str, Tensor]
+    output: Path, program: Any, about: str, example: Tensor, expected: dict[str, Tensor], int8: bool
 ) -> None:
     try:
         import onnxruntime
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise InputError("export to ONNX needs packages: pip install 'anyjepa[export]'") from error
-    with warnings.catch_warnings(action="ignore"):
-        made = torch.onnx.export(program, dynamo=True, input_names=["input"], output_names=list(outputs), verbose=False)
+    names = list(expected)
+    with _quiet():
+        made = torch.onnx.export(program, dynamo=True, input_names=["input"], output_names=names, verbose=False)
     assert made is not None
     made.model.metadata_props["anyjepa"] = about
     with replacing(output) as new:
-        made.save(new, external_data=False)
-        computed = onnxruntime.InferenceSession(new).run(list(outputs), {"input": example.numpy()})
-        for name, value in zip(outputs, computed, strict=True):
-            off = np.abs(np.asarray(value, float) - expected[name].double().numpy()).max()
-            if name != "decisions" and not off <= TOLERANCE:
-                raise InputError(f"{output}: onnxruntime's {name} differs by {reason(off)}; export as .pt2 instead")
+        if int8:
+            _quantise(output, made.model_proto, new)
+        else:
+            made.save(new, external_data=False)
+        computed = onnxruntime.InferenceSession(new).run(names, {"input": example.numpy()})
+        for name, value in zip(names, computed, strict=True):
+            if name == "decisions":
+                continue
+            theirs = expected[name].double().numpy()
+            off = np.abs(np.asarray(value, float) - theirs)
+            if int8 and name == "embedding":
+                off = np.linalg.norm(off, axis=1) / np.linalg.norm(theirs, axis=1)
+            if not off.max() <= (INT8_TOLERANCE if int8 else TOLERANCE):
+                fix = "export without --int8" if int8 else "export as .pt2 instead"
+                raise InputError(f"{output}: onnxruntime's {name} differs by {off.max():.2g}; {fix}")
+
+
+def _quantise(output: Path, graph: Any, new: Path) -> None:
+    """Write a graph with weights of 8 bits, one scale per output, in the linear layers of the encoder.
+
+    Weights are unsigned, because sums of products with signed ones overflow on x86 processors without VNNI.
+    """
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.quantize import quantize_dynamic
+
+    matrices = {one.name for one in graph.graph.initializer if one.name.startswith("encoder.") and len(one.dims) == 2}
+    multiply = [node for node in graph.graph.node if node.op_type in ("MatMul", "Gemm")]
+    others = [node.name for node in multiply if matrices.isdisjoint(node.input)]
+    if len(others) == len(multiply):
+        raise InputError(f"{output}: the encoder has no linear layers, which int8 is for; export without --int8")
+    spared = [*others, *(f"{name}_MatMul" for name in others)]  # new name of a Gemm
+    how = {"op_types_to_quantize": ["MatMul"], "nodes_to_exclude": spared, "per_channel": True}
+    with _quiet():
+        quantize_dynamic(graph, new, weight_type=QuantType.QUInt8, **how)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without warnings of torch.onnx about its own future and of packages that it misses."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(before)
