@@ -23,7 +23,7 @@ from anyjepa.evaluation.protocol import Candidate, EvaluationConfig
 from anyjepa.evaluation.result import PROTOCOLS, Result
 from anyjepa.evaluation.windows import Windows
 from anyjepa.objectives.base import Weights
-from anyjepa.progress import reported
+from anyjepa.progress import reported, stage
 from anyjepa.recipes.plain import merge
 from anyjepa.recipes.presets import load_preset, preset_names
 from anyjepa.runs.classifier import refuse_other_model, write_classifier
@@ -73,8 +73,8 @@ def evaluate(
     cross-validation.
     on_error: raise an error for a record that cannot be read or prepared, or skip it with a warning. seeds, low_shot,
     min_count, from_scratch, bootstrap: keys of `EvaluationConfig`, which override those of the recipe or the protocol.
-    settings: all other keys, as a nested table; progress: called with each row's name before it is computed; in
-    a notebook, long evaluations show by default how far they are.
+    settings: all other keys, as a nested table; progress: called with the name of each stage, such as a row of
+    the result; in a notebook, long evaluations show by default how far they are.
     save_classifier: model folder for the encoder and its head of the first split, which `anyjepa predict` uses. Raises
     InputError.
     """
@@ -96,7 +96,9 @@ def evaluate(
         samples, table, task = labelled_records(loaded, records, task, of_file, options, dense)
     else:
         refuse_for_files({"labels": own, "groups": groups, "ids": ids, "fs": fs, "leads": leads})
-        samples, table, task = labelled(loaded, run, paths, task, of_file, unit=unit, on_error=on_error, dense=dense)
+        how = {"unit": unit, "on_error": on_error, "dense": dense}
+        with reported(progress), stage("reading the data"):
+            samples, table, task = labelled(loaded, run, paths, task, of_file, **how)
     if run and isinstance(table, LabelTable) and table.split is None and (parts := run.split()):
         table = _split(table, parts, samples, run)
     chosen = {

@@ -17,6 +17,7 @@ from anyjepa.data.ecg.tasks import TaskTables
 from anyjepa.data.labels import LabelTable
 from anyjepa.data.places import UNLABELLED, PlaceLabels
 from anyjepa.errors import InputError
+from anyjepa.progress import tell
 
 WAVES = ("P", "QRS", "T")
 
@@ -42,6 +43,7 @@ def align_all(
         if recording.id in seen:
             raise InputError(f"{recording.where}: id '{recording.id}' occurs twice; ids must be unique")
         seen.add(recording.id)
+        tell(f"read {len(seen):,} ECGs")
         try:
             result.signals.append(align(recording))
             result.recordings.append(recording.outline())
