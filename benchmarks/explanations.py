@@ -31,7 +31,7 @@ from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.ecg.simulated.simulator import Beats, SimulatorConfig, simulate, simulate_patient
 from anyjepa.evaluation.metrics import auroc
-from anyjepa.evaluation.occlusion import Grid, Occluded, log_odds, place_width
+from anyjepa.evaluation.occlusion import Grid, OccludedSamples, log_odds, place_width
 from anyjepa.runs.model import Model
 
 CLASSES = ("NORM", "AFIB", "PVC", "LBBB", "RBBB", "STE_ANT", "STE_INF", "AVB1")
@@ -60,7 +60,7 @@ def planted(recording: Recording, beats: Beats, name: str, edges_s: np.ndarray) 
     return leads[:, None] & (share >= 0.5)[None]
 
 
-class Shuffled(Occluded):
+class Shuffled(OccludedSamples):
     """Hides a part by samples of the same channels in random order."""
 
     def __getitem__(self, index: int) -> np.ndarray:
@@ -72,7 +72,7 @@ class Shuffled(Occluded):
         return hidden
 
 
-def occlusion(model: Model, hidden: Occluded, number: int) -> np.ndarray:
+def occlusion(model: Model, hidden: OccludedSamples, number: int) -> np.ndarray:
     """Effects (P,) of hiding each part on the log-odds of a class."""
     odds = []
     with torch.inference_mode():
@@ -131,11 +131,11 @@ def main() -> None:
         grid = Grid.of(record.shape, place_width(made.size, model.encoder.config.patch, None))
         middle = np.median(record, axis=1)
         methods = {
-            "median": occlusion(model, Occluded(record, grid, middle), number),
-            "mean": occlusion(model, Occluded(record, grid, np.zeros_like(middle)), number),
+            "median": occlusion(model, OccludedSamples(record, grid, middle), number),
+            "mean": occlusion(model, OccludedSamples(record, grid, np.zeros_like(middle)), number),
             "shuffled samples": occlusion(model, Shuffled(record, grid, middle), number),
             "integrated gradients": gradients(model, record, middle, grid, number),
-            "median, shuffled labels": occlusion(control, Occluded(record, grid, middle), number),
+            "median, shuffled labels": occlusion(control, OccludedSamples(record, grid, middle), number),
         }
         truth = planted(recording, beats, name, grid.edges[0] / made.fs)
         for method, effects in methods.items():

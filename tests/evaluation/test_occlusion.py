@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anyjepa.evaluation.occlusion import Grid, Occluded, log_odds, place_width
+from anyjepa.evaluation.occlusion import Grid, OccludedSamples, log_odds, place_width
 
 
 @given(
@@ -27,7 +27,7 @@ def test_the_places_cover_each_sample_once(channels: int, size: list[int], width
 
 def test_a_hidden_part_has_the_neutral_value_of_its_channel_and_nothing_else_changes() -> None:
     record = np.arange(12, dtype=np.float32).reshape(2, 6)
-    hidden = Occluded(record, Grid.of((2, 6), [4]), np.array([-1, -2], np.float32))
+    hidden = OccludedSamples(record, Grid.of((2, 6), [4]), np.array([-1, -2], np.float32))
     assert len(hidden) == 1 + 2 + 4 + 2
     assert hidden[0] is record
     np.testing.assert_array_equal(hidden[2], [[0, 1, 2, 3, -1, -1], [6, 7, 8, 9, -2, -2]])  # all channels, the rest

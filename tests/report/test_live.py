@@ -15,7 +15,7 @@ from chromium import chromium
 from commands import Cli
 
 from anyjepa.errors import InputError
-from anyjepa.report.serving import live_server
+from anyjepa.report.live_server import live_server
 from anyjepa.runs.watch import Watch
 
 RECIPE = "name: demo\ndescription: a small one\ntraining: {steps: 100, batch_size: 8}\n"

@@ -15,7 +15,7 @@ from commands import Cli
 from test_locking import HOLD
 
 from anyjepa.locking import held
-from anyjepa.runs.watch import Watch, Watched, sparkline
+from anyjepa.runs.watch import RunStatus, Watch, sparkline
 from anyjepa.terminal import as_text
 
 HEADER = "step,loss,lr,input_std,input_mean,teacher_spread,teacher_token_rank,samples_per_s\n"
@@ -38,7 +38,7 @@ def folder_of(parent: Path, rows: str = "", name: str = "run", saved: int | None
     return folder
 
 
-def look(folder: Path) -> Watched:
+def look(folder: Path) -> RunStatus:
     (run,) = Watch([folder]).look().runs
     return run
 
@@ -193,7 +193,7 @@ def test_a_real_run_is_followed_from_before_it_starts_over_a_kill_to_its_end(tin
     command = [sys.executable, "-W", "ignore", "-m", "anyjepa", "pretrain", str(recipe), "--output", str(folder)]
     watch = Watch([folder])
 
-    def until(state: str, process: subprocess.Popen[bytes] | None = None, step: int = 0) -> Watched:
+    def until(state: str, process: subprocess.Popen[bytes] | None = None, step: int = 0) -> RunStatus:
         deadline = time.time() + 120
         while True:
             (run,) = watch.look().runs

@@ -17,24 +17,20 @@ EVERY_S = 2.0
 def watch(
     runs: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="RUN...", help="Run folders, or folders that contain them; they may begin to exist later."
-        ),
+        typer.Argument(metavar="RUN...", help="Run folders, or folders of run folders; they need not exist yet."),
     ],
     once: Annotated[
-        bool, typer.Option("--once", help="Print one table and end, as when the output is a pipe.")
+        bool, typer.Option("--once", help="Print one table and exit; the default if the output is not a terminal.")
     ] = False,
-    serve: Annotated[
-        bool, typer.Option("--serve", help="Show a page in the browser instead, on this machine.")
-    ] = False,
+    serve: Annotated[bool, typer.Option("--serve", help="Serve a page on this machine instead.")] = False,
     port: Annotated[
-        int, typer.Option(min=0, max=65535, metavar="N", help="With --serve: port of the page; 0 is any free one.")
+        int, typer.Option(min=0, max=65535, metavar="N", help="With --serve: port of the page; 0 chooses a free one.")
     ] = 8600,
 ) -> None:
     """Follow runs while they train: curves, signs of collapse, speed, time left and the verdict.
 
-    Only reads what is in the run folders, so it can be started, stopped and repeated at any time. Ends when all runs
-    have finished, or with Ctrl-C.
+    Only reads the run folders, so it can be started and stopped at any time. Ends when all runs have finished, or with
+    Ctrl-C.
     """
     from anyjepa.runs.watch import Watch
 
@@ -42,7 +38,7 @@ def watch(
         raise InputError("watch: pass --once or --serve, not both")
     followed = Watch(runs)
     if serve:
-        from anyjepa.report.serving import live_server
+        from anyjepa.report.live_server import live_server
 
         with live_server(followed, port) as server:
             echo(f"watching at http://127.0.0.1:{server.server_port}/ until Ctrl-C")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -13,7 +14,6 @@ class Sign(NamedTuple):
     of_encoder: bool = False
 
 
-TELLING = ("_spread", "_token_rank", "input_skill")  # ends of the columns that say most in little room
 SIGNS = {
     "std": Sign("Standard deviation over samples, averaged over dimensions; 0 if all inputs look alike.", "", True),
     "spread": Sign(
@@ -72,3 +72,11 @@ def sign_of(column: str) -> Sign | None:
         return SIGNS[column]
     _, _, name = column.partition("_")
     return SIGNS[name] if name in SIGNS and SIGNS[name].of_encoder else None
+
+
+def main_columns(columns: Iterable[str]) -> list[str]:
+    """The columns of metrics.csv to show side by side: loss, scores during training, and the most telling signs."""
+    columns = list(columns)
+    scores = [name for name in columns if name.startswith("online_")]
+    signs = [name for name in columns if name.endswith(("_spread", "_token_rank", "input_skill"))]
+    return [*(["loss"] if "loss" in columns else []), *scores, *signs]

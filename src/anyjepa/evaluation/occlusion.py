@@ -79,7 +79,7 @@ class Grid:
         return effects[self.places : self.places * (1 + self.channels)].reshape(self.channels, -1)
 
 
-class Occluded:
+class OccludedSamples:
     """`Samples`: a record (C, *samples), then the record without each part of a grid.
 
     A hidden part gets `neutral` (C,), a value per channel.

@@ -1,4 +1,4 @@
-"""Settings to try: every combination of the values of some keys, or a random choice of them."""
+"""Settings of a sweep: every combination of the values of some keys, or a random choice of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from anyjepa.recipes.yaml_text import plain_yaml
 
 SEED = "training.seed"
 LARGEST = 1000  # combinations
-LONGEST = 100  # letters of a name
+LONGEST = 100  # characters of a name
 
 Axes = dict[str, tuple[Any, ...]]  # values by key
 Point = dict[str, Any]  # one value by key
@@ -41,24 +41,23 @@ def read_axes(settings: Sequence[str] | Mapping[str, Sequence[Any]]) -> Axes:
 
 
 def points(axes: Axes, random: int | None = None, seed: int = 0) -> list[Point]:
-    """Every combination of values, the last key changing fastest; every one with all values of training.seed.
+    """Every combination of values, each with all values of training.seed; the last key changes fastest.
 
-    random: only so many of the combinations, drawn with `seed` without replacement; seeds do not count. Raises
-    InputError for more than LARGEST runs.
+    random: draw this many combinations, with `seed` and without replacement; each still gets all values of
+    training.seed. Raises InputError for more than LARGEST runs.
     """
     others = {key: values for key, values in axes.items() if key != SEED}
     sizes, seeds = [len(values) for values in others.values()], axes.get(SEED, (None,))
-    draws = random is not None and random < prod(sizes)
-    count = (random if draws and random is not None else prod(sizes)) * len(seeds)
-    if count > LARGEST:
-        raise InputError(f"sweep: {count:,} runs are more than {LARGEST:,}; pass --random N")
-    places = _distinct(count // len(seeds), sizes, seed) if draws else product(*map(range, sizes))
+    count = prod(sizes) if random is None else min(random, prod(sizes))
+    if (runs := count * len(seeds)) > LARGEST:
+        raise InputError(f"sweep: {runs:,} runs are more than {LARGEST:,}; pass --random N")
+    places = product(*map(range, sizes)) if count == prod(sizes) else _distinct(count, sizes, seed)
     combinations = [dict(zip(others, _at(others, place), strict=True)) for place in places]
     return [{key: point.get(key, one) for key in axes} for point in combinations for one in seeds]
 
 
 def names(axes: Axes, chosen: Sequence[Point]) -> list[str]:
-    """A folder name per combination, such as 'lr=0.001,seed=0', of the keys with several values."""
+    """A folder name per combination, such as 'lr=0.001,seed=0', from the keys with several values."""
     short = short_keys([key for key, values in axes.items() if len(values) > 1])
     texts = [",".join(f"{name}={_text(point[key])}" for key, name in short.items()) or "run" for point in chosen]
     return [
@@ -70,7 +69,7 @@ def names(axes: Axes, chosen: Sequence[Point]) -> list[str]:
 
 
 def short_keys(keys: Sequence[str]) -> dict[str, str]:
-    """The shortest end of each key that no other one has."""
+    """The shortest end of each key that no other key shares."""
     return {key: _short(key, keys) for key in keys}
 
 
@@ -86,7 +85,7 @@ def _read(setting: str) -> tuple[str, list[Any]]:
 
 
 def _number(value: Any) -> Any:
-    """1e-3 as a number; to YAML it is a text."""
+    """Read 1e-3 as a number; in YAML it is a string."""
     return float(value) if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value) else value
 
 

@@ -1,4 +1,4 @@
-"""Runs as a page that follows them: states, verdicts and curves side by side."""
+"""A page that follows runs: states, verdicts and curves side by side."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from anyjepa.report.comparison import curves_side_by_side, short_names, verdict_
 from anyjepa.report.contents import Curve
 from anyjepa.report.document import Section, body, document
 from anyjepa.report.markup import Html, join, table, tag
-from anyjepa.runs.watch import Watching
+from anyjepa.runs.watch import Overview
 
 TITLE = "Runs in training"
-FOOTER = f"Followed by anyjepa {__version__}; this page is renewed every two seconds."
+FOOTER = f"Followed by anyjepa {__version__}; this page is updated every two seconds."
 
 
 class _Parts(NamedTuple):
@@ -22,34 +22,34 @@ class _Parts(NamedTuple):
     sections: list[Section]
 
 
-def live_page(watching: Watching) -> str:
+def live_page(overview: Overview) -> str:
     """The whole page, with a script that fetches `live_body` from the address 'now'."""
-    parts = _parts(watching)
+    parts = _parts(overview)
     return document(TITLE, parts.top, parts.sections, FOOTER, ("live.js",))
 
 
-def live_body(watching: Watching) -> str:
+def live_body(overview: Overview) -> str:
     """What the page shows, without scripts and styles."""
-    parts = _parts(watching)
+    parts = _parts(overview)
     return body(parts.top, parts.sections, FOOTER)
 
 
-def _parts(watching: Watching) -> _Parts:
-    names = short_names([str(run.folder) for run in watching.runs])
-    words = [run.words for run in watching.runs]
+def _parts(overview: Overview) -> _Parts:
+    names = short_names([str(run.folder) for run in overview.runs])
+    words = [run.words for run in overview.runs]
     texts = [one.pop("verdict") for one in words]
     verdicts = (
         verdict_line(name, text, not run.verdict.healthy)
-        for name, text, run in zip(names, texts, watching.runs, strict=True)
+        for name, text, run in zip(names, texts, overview.runs, strict=True)
         if run.verdict.measured
     )
     top = join([tag("h1", TITLE), *verdicts])
     rows = [[name, *(one[name] for one in words)] for name in words[0]]
-    columns = dict.fromkeys(column for run in watching.runs for column in run.curves)
+    columns = dict.fromkeys(column for run in overview.runs for column in run.curves)
     curves = {
         column: {
             name: Curve(*map(np.asarray, run.curves[column]))
-            for name, run in zip(names, watching.runs, strict=True)
+            for name, run in zip(names, overview.runs, strict=True)
             if column in run.curves
         }
         for column in columns

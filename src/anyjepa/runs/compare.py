@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 
-from anyjepa.diagnostics.signs import TELLING
+from anyjepa.diagnostics.signs import main_columns
 from anyjepa.errors import InputError
 from anyjepa.evaluation.config import EvaluationConfig
 from anyjepa.evaluation.intervals import Estimate, paired_difference
@@ -86,9 +86,7 @@ def _training(runs: Sequence[Run]) -> dict[str, tuple[Any, ...]]:
             values |= row
         newest.append(values)
     columns = dict.fromkeys(name for values in newest for name in values)
-    shown = [
-        name for name in columns if name in ("step", "loss") or name.endswith(TELLING) or name.startswith("online_")
-    ]
+    shown = [name for name in ("step", *main_columns(columns)) if name in columns]
     table = {name: tuple(values.get(name) for values in newest) for name in shown}
     return {**table, "verdict": tuple(str(training_verdict(run)) for run in runs)}
 

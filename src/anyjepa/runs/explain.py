@@ -14,7 +14,7 @@ from anyjepa.data.modality import Preprocessing
 from anyjepa.data.samples import Samples, lengths
 from anyjepa.errors import InputError, did_you_mean
 from anyjepa.evaluation.classifier import as_probabilities
-from anyjepa.evaluation.occlusion import Grid, Occluded, log_odds, place_width
+from anyjepa.evaluation.occlusion import Grid, OccludedSamples, log_odds, place_width
 from anyjepa.limits import PASSES
 from anyjepa.runs.classifier import classifier_of, compute_predictions, window_counts
 from anyjepa.weights.folder import LoadedModel
@@ -119,7 +119,7 @@ def explain(
         grid = _grid(loaded, preprocessing, record.shape, tokens)
         flat = record.reshape(len(record), -1)
         neutral = np.zeros(len(flat)) if preprocessing.sample_names else np.median(flat, axis=1)
-        hidden = Occluded(record, grid, neutral.astype(record.dtype))
+        hidden = OccludedSamples(record, grid, neutral.astype(record.dtype))
         logits = compute_predictions(loaded, preprocessing, hidden).windows.mean(len(hidden))
         odds, probabilities = log_odds(logits, config.exclusive), as_probabilities(logits, config.exclusive)
         yield Explanation(

@@ -1,4 +1,4 @@
-"""Follow runs by what is in their folders: state, progress, curves and the verdict."""
+"""Follow runs by the files in their folders: state, progress, curves and the verdict."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 
 from anyjepa.data.files import read_text
-from anyjepa.diagnostics.signs import TELLING
+from anyjepa.diagnostics.signs import main_columns
 from anyjepa.diagnostics.verdict import Verdict, lasting, verdict_of
 from anyjepa.errors import InputError
 from anyjepa.limits import RECIPE
@@ -26,10 +26,10 @@ from anyjepa.training.metrics_file import read_metrics
 
 State = Literal["waiting", "training", "finished", "diverged", "collapsed", "stopped", "killed or failed", "damaged"]
 RECENT = 5  # logged rows whose median speed counts
-STALE_S = 60.0  # without locks: a log that is older is not written to any more
+STALE_S = 60.0  # where locks cannot be read: a log that has not changed for longer belongs to no process
 NONE_YET = Verdict(measured=False)
 BARS = "▁▂▃▄▅▆▇█"
-LABELS, COLUMN = 16, 26  # width of the terminal for the names of quantities, and at least for each run
+NAMES_WIDTH, RUN_WIDTH = 16, 26  # characters for the names of quantities, and at least for each run
 
 
 class Curve(NamedTuple):
@@ -40,7 +40,7 @@ class Curve(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Watched:
+class RunStatus:
     """A run as its folder shows it now. None: unknown."""
 
     folder: Path
@@ -56,7 +56,7 @@ class Watched:
 
     @property
     def words(self) -> dict[str, str]:
-        """Everything but the curves, in words by name."""
+        """Everything except the curves, as texts by name."""
         of = "" if not self.steps else f" of {self.steps:,} ({self.step / self.steps:.0%})"
         return {
             "state": f"{self.state}{self.note and '; ' + self.note}",
@@ -69,19 +69,19 @@ class Watched:
 
 
 @dataclass(frozen=True)
-class Watching:
-    """Some runs side by side."""
+class Overview:
+    """The status of several runs, side by side."""
 
-    runs: tuple[Watched, ...]
+    runs: tuple[RunStatus, ...]
 
     @property
     def finished(self) -> bool:
-        """Whether nothing will change: other runs can still start or be resumed."""
+        """Whether nothing will change any more: a run in any other state can still start or be resumed."""
         return all(run.state == "finished" for run in self.runs)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Tables with a column per run, as many as fit next to each other."""
-        beside = max(1, (options.max_width - LABELS) // COLUMN)
+        beside = max(1, (options.max_width - NAMES_WIDTH) // RUN_WIDTH)
         for first in range(0, len(self.runs), beside):
             some = self.runs[first : first + beside]
             table = Table("", *(str(run.folder) for run in some), show_lines=True)
@@ -95,25 +95,27 @@ class Watching:
 
 
 class Watch:
-    """Looks at runs again and again. A folder of run folders stands for all of them, also for later ones."""
+    """Reads the status of runs repeatedly. A folder of run folders stands for all runs in it, including later ones."""
 
     def __init__(self, folders: Sequence[Path]):
         self.folders = folders
-        self._logs: dict[Path, tuple[tuple[int, int], list[dict[str, float]]]] = {}  # what was read, by its version
+        self._logs: dict[
+            Path, tuple[tuple[int, int], list[dict[str, float]]]
+        ] = {}  # rows that were read, with modification time and size
 
-    def look(self) -> Watching:
-        """The runs as they are now. What is damaged is said in its run's state, not raised."""
+    def look(self) -> Overview:
+        """The runs as they are now. A damaged file makes the state of its run 'damaged', and is not an error."""
         folders = [run for folder in self.folders for run in _runs_in(folder)]
-        return Watching(tuple(self._look_at(folder) for folder in dict.fromkeys(folders)))
+        return Overview(tuple(self._look_at(folder) for folder in dict.fromkeys(folders)))
 
-    def _look_at(self, folder: Path) -> Watched:
+    def _look_at(self, folder: Path) -> RunStatus:
         try:
             recipe, log = _recipe(folder / "recipe.yaml"), folder / "metrics.csv"
             rows, age = self._rows(log)
         except (InputError, OSError) as error:
-            return Watched(folder, "damaged", str(error))
+            return RunStatus(folder, "damaged", str(error))
         if recipe is None:
-            return Watched(folder, note="there is no run here yet")
+            return RunStatus(folder, note="there is no run here yet")
         training = recipe.get("training")
         training = training if isinstance(training, dict) else {}
         steps, batch = (_positive(training.get(key)) for key in ("steps", "batch_size"))
@@ -125,7 +127,7 @@ class Watch:
         speeds = [row["samples_per_s"] for row in rows[-RECENT:] if row.get("samples_per_s", 0) > 0]
         speed = median(speeds) if speeds else None
         left = (steps - step) * batch / speed if trains and steps and batch and speed else None
-        return Watched(folder, state, note, step, steps, speed, left, age, _curves(rows), verdict)
+        return RunStatus(folder, state, note, step, steps, speed, left, age, _curves(rows), verdict)
 
     def _rows(self, log: Path) -> tuple[list[dict[str, float]], float | None]:
         """The rows of metrics.csv, which is read only if it has changed, and its age in seconds."""
@@ -159,7 +161,7 @@ def _runs_in(folder: Path) -> list[Path]:
 
 
 def _recipe(path: Path) -> dict[str, Any] | None:
-    """The recipe as plain values, so that parts of one's own need not be imported; None if there is no file yet."""
+    """The recipe as plain values, so that your own parts need not be imported; None if there is no file yet."""
     if not path.exists():
         return None
     plain = plain_yaml(read_text(path, RECIPE), str(path))
@@ -197,11 +199,9 @@ def _ended(
 
 def _curves(rows: Sequence[dict[str, float]]) -> dict[str, Curve]:
     names = dict.fromkeys(name for row in rows for name in row)
-    online = [name for name in names if name.startswith("online_")]
-    signs = [name for name in names if name.endswith(TELLING)]
     return {
         name: Curve(*map(list, zip(*((row["step"], row[name]) for row in rows if name in row), strict=True)))
-        for name in (*(["loss"] if "loss" in names else []), *online, *signs)
+        for name in main_columns(names)
     }
 
 
@@ -209,4 +209,4 @@ def _drawn(curve: Curve | None, ascii_only: bool) -> str:
     if curve is None:
         return "-"
     newest = f"{curve.values[-1]:.4g}"
-    return newest if ascii_only else f"{newest} {sparkline(curve.values, COLUMN - 6 - len(newest))}"
+    return newest if ascii_only else f"{newest} {sparkline(curve.values, RUN_WIDTH - 6 - len(newest))}"

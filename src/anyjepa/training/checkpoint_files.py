@@ -1,4 +1,4 @@
-"""The names of checkpoints in a folder; imports neither torch nor lightning."""
+"""Find the checkpoints in a folder by their names; imports neither torch nor lightning."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from pathlib import Path
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """Checkpoints of a run, oldest first."""
-    return sorted(p for p in folder.glob("step-*.ckpt") if re.fullmatch(r"step-\d+\.ckpt", p.name))
+    return _checkpoints(folder, "step")
 
 
 def best_checkpoints(folder: Path) -> list[Path]:
     """The checkpoint with the best score of the evaluation during training, if there is one."""
-    return sorted(p for p in folder.glob("best-*.ckpt") if re.fullmatch(r"best-\d+\.ckpt", p.name))
+    return _checkpoints(folder, "best")
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint of the latest step."""
     return next(reversed(list_checkpoints(folder)), None)
 
 
@@ -27,4 +28,9 @@ def finished(folder: Path, steps: int) -> bool:
 
 
 def step_of(checkpoint: Path) -> int:
+    """The optimiser step in the name of a checkpoint."""
     return int(checkpoint.stem.rpartition("-")[2])
+
+
+def _checkpoints(folder: Path, kind: str) -> list[Path]:
+    return sorted(path for path in folder.glob(f"{kind}-*.ckpt") if re.fullmatch(rf"{kind}-\d+\.ckpt", path.name))

@@ -1,4 +1,4 @@
-"""Serve the page that follows runs, on this machine only."""
+"""A web server for the page that follows runs; it answers on this machine only."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ POLICY = (
 
 def live_server(watch: Watch, port: int) -> ThreadingHTTPServer:
     """A server of the page on 127.0.0.1; port 0 is any free one. Raises InputError if the port is not free."""
-    looking = Lock()
+    look = Lock()  # one request at a time
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             """The page at '/', and its newest content at '/now'."""
             make = {"/": live_page, "/now": live_body}.get(self.path)
             own = self.headers.get("Host", "") in [f"{name}:{server.server_port}" for name in (HOST, "localhost")]
-            if make is None or not own:  # a page from elsewhere may have made its name point here
+            if make is None or not own:  # the name of another site may resolve to this machine
                 self.send_error(404)
                 return
-            with looking:
+            with look:
                 content = make(watch.look()).encode(errors="backslashreplace")
             self.send_response(200)
             for name, value in (
@@ -43,7 +43,7 @@ def live_server(watch: Watch, port: int) -> ThreadingHTTPServer:
             self.wfile.write(content)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Requests are not worth a line."""
+            """Requests are not logged."""
 
     try:
         server = ThreadingHTTPServer((HOST, port), Handler)
