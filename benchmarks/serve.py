@@ -2,10 +2,10 @@
 
     python benchmarks/serve.py [--model ecg-sim-xs] [--clients 1 8 32] [--seconds 10] [--rounds 2] [--json]
 
-Two servers run on this machine: one with --batch 1 and one with the defaults. Each client is a thread that sends one
-10-s ECG of 12 leads at 500 Hz after the other, as .npz in float32 or, with --json, as JSON. Prints one JSON line:
-per server and number of clients the requests per second, percentiles of the time of a request in ms, the processor
-time of the server per request in ms (Linux), and how many requests got status 503.
+Two servers run on this machine: one with --batch 1 and one with the defaults, which batch. Each client is a thread
+that sends one 10-s ECG of 12 leads at 500 Hz after the other, as .npz in float32 or, with --json, as JSON. Prints one
+JSON line: per server and number of clients the requests per second, percentiles of the time of a request in ms, the
+processor time of the server per request in ms (Linux), and how many requests got status 503.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import numpy as np
 from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
 from anyjepa.runs.folder import environment
 
-SERVERS = {"one at a time": ["--batch", "1", "--wait", "0"], "batched": []}
+SERVERS = {"one at a time": ["--batch", "1"], "batched": []}
 
 
 def start(model: str, options: list[str], stack: ExitStack) -> tuple[int, str]:

@@ -11,13 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from pydicom.data import get_testdata_file
 from served_bodies import npz
 from served_process import server
 
 import anyjepa
+from anyjepa.cli import app
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
+from anyjepa.serving.service import Settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "production.md").read_text()
 
@@ -54,8 +57,16 @@ def test_the_clients_of_the_page_get_answers(classifier, tmp_path, monkeypatch, 
     assert capsys.readouterr().out.splitlines() == [f"{name}: {probability:.3f}" for name, probability in named]
 
 
-def test_limits_on_the_page_are_those_of_the_command(cli):
-    text = cli("serve", "--help").out
-    for option, value in re.findall(r"`(--[a-z-]+)` \((\d+)\)", PAGE):
-        row = text[text.index(option) :]
-        assert f"[default: {value}" in row[:400].replace("\n", " ") or f"default: {value}" in row[:400]
+def test_limits_on_the_page_are_those_of_the_command_and_of_the_service():
+    options = {p.opts[0]: p.default for p in typer.main.get_command(app).commands["serve"].params}  # type: ignore[attr-defined]
+    stated = {option: float(value) for option, value in re.findall(r"`(--[a-z-]+)`[^`]*?\((\d+)\)", PAGE)}
+    limits = ("--max-mb", "--max-windows", "--queue", "--batch", "--wait")
+    assert stated == {option: options[option] for option in limits}
+    assert Settings() == Settings(
+        batch=options["--batch"],
+        wait_s=options["--wait"] / 1e3,
+        queue=options["--queue"],
+        max_bytes=options["--max-mb"] * 10**6,
+        max_windows=options["--max-windows"],
+        threads=options["--threads"],
+    )

@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from http.client import HTTPConnection
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -22,8 +23,8 @@ from served_process import server
 import anyjepa
 
 
-def ask(address: str, body: bytes, path: str = "/embed") -> tuple[int, dict]:
-    request = urllib.request.Request(address + path, body, {"Content-Type": "application/x-npz"})
+def ask(address: str, body: bytes, media: str = "application/x-npz") -> tuple[int, dict]:
+    request = urllib.request.Request(f"{address}/embed", body, {"Content-Type": media})
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, json.load(answer)
@@ -92,6 +93,20 @@ def test_bodies_without_end_and_wrong_protocols_leave_the_service_well(tiny_run,
     assert "Traceback" not in log
     assert "Doe" not in log
     assert "/embed disconnected" in log
+
+
+@pytest.mark.long
+def test_bodies_that_are_made_to_take_memory_take_little(tiny_run):
+    with server(tiny_run) as (process, address):
+
+        def peak() -> int:
+            return int(re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())[0])
+
+        before = peak()
+        for unit, status in ((b"0.1,", 413), (b"{},", 400), (b"[],", 422)):
+            body = b'{"fs":100,"signals":[' + unit * ((16 * 10**6 - 30) // len(unit)) + unit.rstrip(b",") + b"]}"
+            assert ask(address, body, media="application/json")[0] == status
+        assert peak() - before < 900_000
 
 
 def test_wrong_starts_are_one_line(cli, tmp_path):

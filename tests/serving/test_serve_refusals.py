@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -12,9 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fastapi import HTTPException, Request
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from served_bodies import FACTS, NPZ, npz
+
+from anyjepa.serving.app import _received
 
 FLAT = [[0.0] * 400] * 12
 
@@ -164,6 +168,17 @@ def test_too_many_requests_are_told_to_come_again(serve, classifier, signals):
         assert refused(busy, 503) == "too many requests at once; try again"
         assert busy.headers["retry-after"] == "1"
         assert client.post("/embed", content=body, headers=NPZ).status_code == 200
+
+
+def test_a_body_that_does_not_arrive_is_not_waited_for(monkeypatch):
+    async def never() -> dict[str, str]:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    monkeypatch.setattr("anyjepa.serving.app.BODY_S", 0.02)
+    request = Request({"type": "http", "headers": []}, never)
+    with pytest.raises(HTTPException, match=r"408: the body: did not arrive within 0\.02 s"):
+        asyncio.run(_received(request, 1000))
 
 
 def test_a_fault_is_one_line_for_the_client_and_a_place_in_the_log(client, signals, monkeypatch, caplog):

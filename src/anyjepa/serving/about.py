@@ -15,7 +15,8 @@ def describe(service: Service) -> dict[str, Any]:
     model, settings, modality = service.model, service.settings, service.modality
     preprocessing, classifier = model.preprocessing, service.classifier
     made, calibrated = model.loaded.provenance, model.loaded.calibration is not None
-    card = (model.loaded.folder / "README.md").read_text(encoding="utf-8")
+    path = model.loaded.folder / "README.md"
+    card = path.read_text(encoding="utf-8") if path.is_file() else ""
     return {
         "model": service.name,
         "kind": modality.kind,

@@ -34,16 +34,11 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
 }
 _ANSWER: dict[int | str, dict[str, Any]] = {
     200: {"content": {JSON: {"schema": {"type": "object"}}, NPZ: {}}, "description": "arrays by name, and warnings"},
-    **{
-        code: {"description": text}
-        for code, text in {
-            400: "The body is not what its media type says.",
-            413: "The body is too large, or has too many windows.",
-            415: "The media type is unknown.",
-            422: "The records do not fit the model.",
-            503: "Too many requests at once.",
-        }.items()
-    },
+    400: {"description": "The body is not what its media type says."},
+    413: {"description": "The body is too large, or has too many windows."},
+    415: {"description": "The media type is unknown."},
+    422: {"description": "The records do not fit the model."},
+    503: {"description": "Too many requests at once."},
 }
 
 
@@ -132,7 +127,8 @@ def _accepted(request: Request) -> str:
 async def _received(request: Request, most: int) -> bytes:
     """The body. Raises HTTPException if it is larger than `most` bytes, or takes too long."""
     too_large = HTTPException(413, f"the body: is larger than {most / 1e6:g} MB; send fewer or shorter records")
-    if request.headers.get("content-length", "0").isdecimal() and int(request.headers.get("content-length", 0)) > most:
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and (len(length) > 20 or int(length) > most):
         raise too_large
     body = bytearray()
     try:

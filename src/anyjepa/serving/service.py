@@ -60,8 +60,7 @@ class Answer:
 
 
 class Service:
-    """One model. Requests are prepared one after another in a thread, encoded in batches in another, and written in a
-    third.
+    """One model, in three threads: they prepare requests one after another, encode them in batches, and write answers.
 
     Only the first thread may touch the warnings of Python, which are global; they become part of an answer.
     """
