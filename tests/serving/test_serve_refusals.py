@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from served_bodies import FACTS, NPZ, npz
 
-from anyjepa.serving.app import _received
+from anyjepa.serving import app
 
 FLAT = [[0.0] * 400] * 12
 
@@ -175,10 +175,10 @@ def test_a_body_that_does_not_arrive_is_not_waited_for(monkeypatch):
         await asyncio.sleep(60)
         raise AssertionError
 
-    monkeypatch.setattr("anyjepa.serving.app.BODY_S", 0.02)
+    monkeypatch.setattr(app, "BODY_S", 0.02)
     request = Request({"type": "http", "headers": []}, never)
     with pytest.raises(HTTPException, match=r"408: the body: did not arrive within 0\.02 s"):
-        asyncio.run(_received(request, 1000))
+        asyncio.run(app._received(request, 1000))
 
 
 def test_a_fault_is_one_line_for_the_client_and_a_place_in_the_log(client, signals, monkeypatch, caplog):
