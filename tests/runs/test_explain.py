@@ -88,7 +88,7 @@ def test_the_command_writes_tables_and_pictures(cli, kept, records, tmp_path):
         (["--explain", "p.csv"], "p.csv: is named for two tables"),
         (["--explain", "e.csv", "--explain-class", "od"], "there is no class 'od'; did you mean 'odd'?"),
         (["--explain", "e.csv", "--draw", "one.png"], "one.png: is one picture, but there are 2 records"),
-        (["--draw", "one.png"], "--draw needs --explain or --horizon"),
+        (["--draw", "one.png"], "--draw needs --horizon or --explain"),
         (["--explain-tokens", "2"], "--explain-tokens needs --explain"),
         (["--explain", "e.csv", "--horizon", "1"], "--explain is for classifiers and --horizon for NEPA models"),
     ],

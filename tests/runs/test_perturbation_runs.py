@@ -212,6 +212,19 @@ def test_labels_of_cells_are_probed_like_any_others_and_explained_by_gene(run, t
     assert max(abs(bar.get_width()) for bar in bars) == pytest.approx(table["log_odds"].abs().max())
 
 
+def test_the_report_shows_the_error_of_each_group_of_genes(run):
+    kept = np.load(run.artifacts / "places.npz")
+    genes = open_run(run.folder).recipe.data.genes
+    assert kept["genes"].shape == kept["errors"].shape == (5,)
+    first, _, last = str(kept["genes"][-1]).partition(" to ")
+    names = anyjepa.load(run).preprocessing.genes
+    assert (genes, first, last) == (50, names[40], names[49])
+    assert (kept["errors"] > 0).all()
+    written = page(read_contents(run.folder))
+    assert "Mean error of 5 groups of genes" in written
+    assert first in written
+
+
 @VIEWS
 def test_cells_are_embedded_from_files_and_in_memory(cli, run, file, tmp_path):
     done = cli("embed", run.folder, file, "-o", tmp_path / "cells.npz")

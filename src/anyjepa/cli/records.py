@@ -118,7 +118,7 @@ def predict(
             ("--draw", draw),
         ):
             if value is not None and explain is None:
-                raise InputError(f"predict: {option} needs --explain{' or --horizon' if option == '--draw' else ''}")
+                raise InputError(f"predict: {option} needs {'--horizon or ' if option == '--draw' else ''}--explain")
         with shown_progress("classifying") as progress:
             count, skipped = predict_files(
                 model,

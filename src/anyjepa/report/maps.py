@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anyjepa.data.ecg.paper import MARGIN_MM, SPEED_MM_S, Cell, cells, draw_ecg, usual_layout
+from anyjepa.errors import printable
 from anyjepa.report.drawing import INK, SERIES, axes, blank
 from anyjepa.report.mosaic import Cell as Tile
 from anyjepa.report.mosaic import mosaic
@@ -140,9 +141,9 @@ def on_names(names: Sequence[str], values: np.ndarray, *, most: int = 20, title:
     """The largest values (N,), positive or negative, as bars with their names."""
     order = np.argsort(-np.abs(values), kind="stable")[:most][::-1]
     page = blank(560, 70 + 20 * len(order))
-    plot = axes(page, left=130, right=16, top=30)
+    plot = axes(page, left=190, right=16, top=30)
     plot.barh(range(len(order)), values[order], color=[SERIES[0] if v >= 0 else SERIES[1] for v in values[order]])
-    plot.set_yticks(range(len(order)), [str(names[place])[:18] for place in order], color=INK)
+    plot.set_yticks(range(len(order)), [printable(str(names[place]))[:26] for place in order], color=INK)
     plot.set_xlabel(what)
     plot.grid(axis="y", visible=False)
     if title:

@@ -42,7 +42,7 @@ _SECTIONS = (
     ("attention", "Where does the model look?", attention,
      "Attention of the last block to each patch, averaged over heads and over all attending patches."),
     ("errors", "Where is prediction hard?", errors,
-     "Parts of training {records} were hidden many times, each time by another mask, and predicted from the rest."),
+     "Parts of training {records} were predicted, each many times, from what the model was shown."),
     ("tokens", "What do the tokens resemble?", tokens,
      "The representation of each place of training {records}, reduced to three numbers and shown as a colour. "
      "Colours that follow nothing but the position show that the tokens hold little else."),

@@ -11,7 +11,7 @@ import numpy as np
 from anyjepa.errors import reason
 from anyjepa.report.contents import Contents
 from anyjepa.report.drawing import draw
-from anyjepa.report.maps import on_ecg, on_pictures, on_series, rgba, tinted
+from anyjepa.report.maps import on_ecg, on_names, on_pictures, on_series, rgba, tinted
 from anyjepa.report.markup import Html, figure, join, note
 
 if TYPE_CHECKING:
@@ -32,7 +32,12 @@ def tokens(run: Contents) -> Html:
 
 
 def error_figure(arrays: Arrays, record: int = 0) -> Figure:
-    """The errors (n, *grid) above the smallest one, as blue on a signal or on all pictures. See `place_arrays`."""
+    """The errors (n, *grid) above the smallest one, as blue on a signal or on all pictures; of genes as bars.
+
+    See `place_arrays` and `gene_errors`.
+    """
+    if "genes" in arrays:
+        return on_names(arrays["genes"].tolist(), arrays["errors"], what="mean error; the largest 20 are shown")
     values = arrays["errors"] - np.nanmin(arrays["errors"])
     if "signals" in arrays:
         return _on_signal(arrays, record, values=values[record][None])
@@ -48,6 +53,9 @@ def colour_figure(arrays: Arrays, record: int = 0) -> Figure:
 
 def error_text(arrays: Arrays) -> str:
     """A caption in one line."""
+    if "genes" in arrays:
+        count = len(arrays["genes"])
+        return f"Mean error of {count} groups of genes, when they are predicted for a perturbed cell."
     low, high = np.nanmin(arrays["errors"]), np.nanmax(arrays["errors"])
     return f"Mean error of each hidden place: no colour is the least, {low:.3g}, full blue the most, {high:.3g}."
 

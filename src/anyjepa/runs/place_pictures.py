@@ -11,7 +11,9 @@ from torch import Tensor
 
 from anyjepa.data.dataset import Dataset
 from anyjepa.data.modalities import modality_of
+from anyjepa.data.pair import Pair
 from anyjepa.nn.encoder import Encoder
+from anyjepa.nn.genes import Groups
 from anyjepa.nn.tokens import token_grid
 from anyjepa.objectives.base import Objective
 from anyjepa.objectives.batch import Batch
@@ -23,13 +25,17 @@ from anyjepa.writing import replacing
 SHOWN = {"ecg": 1, "series": 2, "images": 6, "video": 1}  # records
 FRAMES = 8
 DRAWS = 64  # of masks
+PAIRS = 256  # of cells
 
 
 def keep_places(run: Run, dataset: Dataset, objective: Objective) -> None:
-    """Write `artifacts/places.npz` (see `place_arrays`) of some crops; nothing for data that are not drawn."""
+    """Write `artifacts/places.npz` of some crops, see `place_arrays`; of cells `gene_errors`, of other data nothing."""
     made = dataset.preprocessing
     kind = modality_of(made).drawing
     if kind is None:
+        if objective.pairs and isinstance(getattr(objective.student, "projection", None), Groups):
+            with replacing(run.artifacts / "places.npz") as file:
+                np.savez_compressed(file, **gene_errors(objective, dataset))
         return
     rows = np.linspace(0, len(dataset) - 1, min(SHOWN[kind], len(dataset))).astype(int).tolist()
     seed = run.recipe.training.seed
@@ -82,6 +88,39 @@ def place_arrays(
     return arrays | {"pictures": np.stack(pictures), "frames": frames}
 
 
+@torch.no_grad()
+def gene_errors(objective: Objective, dataset: Dataset) -> dict[str, Any]:
+    """Mean error of each token over pairs of cells: kind, errors (N,), and genes (N,), its first and last gene."""
+    rows = np.linspace(0, len(dataset) - 1, min(PAIRS, len(dataset))).astype(int).tolist()
+    rngs = [[generator(0, stream, row) for row in rows] for stream in ("crop", "second crop")]
+    x, pair = dataset.pairs(rows, rngs[0], rngs[1], 0)
+    device = next(objective.parameters()).device
+    on_device: Any = Pair(*(None if part is None else torch.as_tensor(part, device=device) for part in pair))
+    groups = objective.student.projection
+    assert isinstance(groups, Groups)
+    tokens, each = groups.tokens, groups.each
+    total, count = _errors(objective, Batch.whole(torch.as_tensor(x, device=device), pair=on_device), len(x), tokens)
+    names = dataset.preprocessing.sample_names
+    ends = [(first, min(first + each, len(names)) - 1) for first in range(0, tokens * each, each)]
+    genes = [f"{names[first]} to {names[last]}" for first, last in ends]
+    return {"kind": "genes", "errors": (total.sum(0) / count.sum(0)).numpy(), "genes": np.array(genes)}
+
+
+def _errors(objective: Objective, batch: Batch, samples: int, tokens: int) -> tuple[Tensor, Tensor]:
+    """Sum and number of the distances at each token of each sample, (samples, tokens) each."""
+    total, count = torch.zeros(2, samples, tokens, dtype=torch.float64)
+    was_training = objective.training
+    examined = objective.eval().examine(batch)
+    objective.train(was_training)
+    if examined is not None:
+        pairs = zip(examined.predicted.float(), examined.target.float(), strict=True)
+        each = torch.stack([examined.distance(p[None], t[None]) for p, t in pairs]).double().cpu()
+        index = examined.sample.cpu(), examined.position.cpu()
+        total.index_put_(index, each, accumulate=True)
+        count.index_put_(index, torch.ones_like(each), accumulate=True)
+    return total, count
+
+
 def place_errors(objective: Objective, x: Tensor, start: Tensor | None = None, draws: int = DRAWS) -> np.ndarray | None:
     """Mean distance of prediction and target of each token over draws of masks, (n, N); NaN if it was never hidden.
 
@@ -92,23 +131,14 @@ def place_errors(objective: Objective, x: Tensor, start: Tensor | None = None, d
         return None
     grid = token_grid(x.shape[2:], objective.student.config.patch)
     total, count = torch.zeros(2, len(x), int(np.prod(grid)), dtype=torch.float64)
-    was_training = objective.training
-    objective.eval()
     for draw in range(draws if objective.masks is not None else 1):
         masks = [] if objective.masks is None else objective.masks.draw(grid, len(x), generator(0, "errors", draw))
         groups = [
             group._replace(**{k: v.to(x.device) for k, v in group._asdict().items() if v is not None})
             for group in masks
         ]
-        examined = objective.examine(Batch.whole(x, groups, start))
-        if examined is None:
-            break
-        pairs = zip(examined.predicted.float(), examined.target.float(), strict=True)
-        each = torch.stack([examined.distance(p[None], t[None]) for p, t in pairs]).double().cpu()
-        index = examined.sample.cpu(), examined.position.cpu()
-        total.index_put_(index, each, accumulate=True)
-        count.index_put_(index, torch.ones_like(each), accumulate=True)
-    objective.train(was_training)
+        added = _errors(objective, Batch.whole(x, groups, start), *total.shape)
+        total, count = total + added[0], count + added[1]
     return (total / count).numpy() if count.any() else None
 
 
