@@ -108,8 +108,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Public names are imported when first used, so that `import anyjepa` stays light."""
-    if name == "plot":
-        return import_module("anyjepa.plot")
+    if name in ("plot", "progress"):
+        return import_module(f"anyjepa.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'anyjepa' has no attribute '{name}'")
     return getattr(import_module(_HOMES[name]), name)
