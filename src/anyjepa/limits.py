@@ -111,6 +111,13 @@ DOCUMENT = Limit(
     "bytes",
     "a file that is parsed as a whole: JSON, XML, DICOM, SCP-ECG, headers",
 )
+DISK = Limit(
+    "disk",
+    50 * 10**9,
+    "bytes",
+    "a temporary file: a decompressed .tar.gz archive, a download, or standard input",
+)
+MEMBERS = Limit("members", 5 * 10**6, "files", "files in an archive or a remote folder")
 RECIPE = Limit("recipe", 256 * 10**3, "bytes", "a recipe")
 PARAMETERS = Limit("parameters", 8 * 10**9, "parameters", "a model in training, including its teacher")
 BATCH = Limit(
@@ -132,7 +139,9 @@ PASSES = Limit(
     "how often `predict --explain` runs the encoder: once for each part of each window of each record",
 )
 
-LIMITS = (MEMORY, EXPANSION, PIXELS, COLUMNS, DOCUMENT, RECIPE, PARAMETERS, BATCH, HDF5_SECONDS, PASSES)
+LIMITS = (
+    MEMORY, EXPANSION, PIXELS, COLUMNS, DOCUMENT, DISK, MEMBERS, RECIPE, PARAMETERS, BATCH, HDF5_SECONDS, PASSES,
+)  # fmt: skip
 
 
 def check_size(needed: float, size: int, what: str) -> None:

@@ -110,9 +110,9 @@ def test_selected_samples():
     assert np.array_equal(chosen[0], samples[2])
 
 
-def test_records_of_one_size_are_read_once():
+def test_records_of_known_lengths_are_read_once():
     class Counted(ArraySamples):
-        same_length = 40
+        lengths = np.full(5, 40)
         reads = 0
 
         def __getitem__(self, index: int) -> np.ndarray:

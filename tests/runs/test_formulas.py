@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anyjepa.runs.embed import write_table
 from anyjepa.runs.formulas import guard
+from anyjepa.runs.table_writing import write_table
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0")) | st.sampled_from(
     ["=1+1", "+A1", "-A1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "'quoted", "''", "-0.5", "+1e5", "-5", "-", "＝1", "a=1"]

@@ -19,6 +19,14 @@ ModelArgument = Annotated[
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
 PathArguments = Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files or folders to read.")]
+SourceArguments = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="PATH...",
+        help="Files, folders, archives (.zip, .tar, .tar.gz) or URLs (https://..., s3://...) to read; - for standard "
+        "input.",
+    ),
+]
 
 DataOption = Annotated[
     list[Path] | None,
@@ -74,6 +82,17 @@ SkipErrorsOption = Annotated[
 ]
 DeviceOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="cpu, cuda or cuda:1. Default: a GPU if there is one.")
+]
+BatchOption = Annotated[int, typer.Option(min=1, metavar="N", help="Number of windows that are encoded together.")]
+PrecisionOption = Annotated[
+    Literal["32", "bf16", "auto"],
+    typer.Option(help="Precision of the encoder; auto: bf16 if the hardware multiplies it fast."),
+]
+WorkersOption = Annotated[
+    int,
+    typer.Option(
+        min=0, max=256, metavar="N", help="Processes that read and prepare files in advance. They change no value."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 

@@ -57,7 +57,8 @@ class _Messages:
 
 def show_written(output: Path, count: int, skipped: Mapping[str, str]) -> None:
     """Print the number of records written, and why others were skipped."""
-    echo(f"{output}: {count} records" + (f", {len(skipped)} skipped" if skipped else ""))
+    left_out = f", {len(skipped)} skipped" if skipped else ""
+    echo(f"{output}: {count} records{left_out}", err=str(output) == "-")  # standard output has the table
     for reason in skipped.values():
         echo(f"skipped: {reason}", err=True)
 

@@ -36,7 +36,7 @@ def plot(
     ] = None,
 ) -> None:
     """Draw a record or an embedding: an ECG on paper (25 mm/s, 10 mm/mV), a series, an image, a clip, or a map."""
-    from anyjepa.runs.embed import refuse_input_as_output
+    from anyjepa.runs.table_writing import refuse_input_as_output
     from anyjepa.writing import replacing
 
     path = Path(f"{file.stem}-{kind}.png") if output is None else output

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from anyjepa.cli.options import (
+    BatchOption,
     DeviceOption,
     ImportOption,
     LeadsOption,
     ModelArgument,
-    PathArguments,
+    PrecisionOption,
     RateOption,
     SkipErrorsOption,
+    SourceArguments,
     UnitOption,
     WeightsOption,
+    WorkersOption,
 )
 from anyjepa.cli.output import echo, show_written, shown_progress
 from anyjepa.errors import InputError
+
+if TYPE_CHECKING:
+    from anyjepa.runs.applying import How
 
 _explain_option = partial(typer.Option, rich_help_panel="Explanations")
 _nepa_option = partial(typer.Option, rich_help_panel="NEPA models")
@@ -34,10 +42,16 @@ def predict(
             help="Model folder or Hugging Face model id. Must contain a classifier, or be a NEPA model with --horizon.",
         ),
     ],
-    paths: PathArguments,
+    paths: SourceArguments,
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="FILE", help="Table to write (.parquet or .csv), one row per record."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Table to write, one row per record: .parquet, .arrow or .csv; - for an Arrow stream to standard "
+            "output.",
+        ),
     ],
     windows: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Second table to write, one row per window of a record.")
@@ -93,6 +107,10 @@ def predict(
     fs: RateOption = None,
     leads: LeadsOption = None,
     unit: UnitOption = None,
+    batch: BatchOption = 64,
+    device: DeviceOption = None,
+    precision: PrecisionOption = "32",
+    workers: WorkersOption = 0,
     skip_errors: SkipErrorsOption = False,
     imports: ImportOption = None,
 ) -> None:
@@ -100,10 +118,21 @@ def predict(
 
     The classifier comes from 'anyjepa evaluate --save-classifier'. The table also says which
     window of a long record contributes most to each class, and with --explain which place of any record does.
+    An interrupted command resumes where it was, if it is started again.
     """
     from anyjepa.runs.predict import Explaining, predict_files, surprise_files
 
-    how = {"skip_errors": skip_errors, "fs": fs, "leads": leads.split(",") if leads else None, "unit": unit}
+    applied = partial(
+        _applied,
+        skip_errors=skip_errors,
+        fs=fs,
+        leads=leads.split(",") if leads else None,
+        unit=unit,
+        batch=batch,
+        device=device,
+        precision=precision,
+        workers=workers,
+    )
     if horizon is None:
         if continued is not None:
             raise InputError("predict: --continued needs --horizon")
@@ -119,30 +148,29 @@ def predict(
         ):
             if value is not None and explain is None:
                 raise InputError(f"predict: {option} needs {'--horizon or ' if option == '--draw' else ''}--explain")
-        with shown_progress("classifying") as progress:
-            count, skipped = predict_files(
-                model,
-                paths,
-                output,
-                windows=windows,
-                coverage=coverage,
-                explaining=explaining,
-                progress=progress,
-                **how,
-            )
-        show_written(output, count, skipped)
+        with applied("classifying") as how:
+            done = predict_files(model, paths, output, how, windows=windows, coverage=coverage, explaining=explaining)
+        show_written(output, *done)
         return
     for option, value in (("--windows", windows), ("--coverage", coverage), ("--explain", explain)):
         if value is not None:
             raise InputError(f"predict: {option} is for classifiers and --horizon for NEPA models; pass one of them")
-    show_written(output, *surprise_files(model, paths, output, horizon, continued=continued, draw=draw, **how))
+    with applied("computing surprise") as how:
+        done = surprise_files(model, paths, output, horizon, how, continued=continued, draw=draw)
+    show_written(output, *done)
 
 
 def embed(
     model: ModelArgument,
-    paths: PathArguments,
+    paths: SourceArguments,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="File to write: .parquet, .npz or .csv.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="File to write: .parquet, .arrow, .npz or .csv; - for an Arrow stream to standard output.",
+        ),
     ],
     weights: WeightsOption = None,
     fs: RateOption = None,
@@ -156,12 +184,10 @@ def embed(
         float | None,
         typer.Option(min=0, metavar="S", help="Seconds from one window to the next. Default: half a window."),
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Number of windows that are encoded together.")] = 64,
+    batch: BatchOption = 64,
     device: DeviceOption = None,
-    precision: Annotated[
-        Literal["32", "bf16", "auto"],
-        typer.Option(help="Precision of the encoder; auto: bf16 if the hardware multiplies it fast."),
-    ] = "32",
+    precision: PrecisionOption = "32",
+    workers: WorkersOption = 0,
     skip_errors: SkipErrorsOption = False,
     imports: ImportOption = None,
 ) -> None:
@@ -171,24 +197,29 @@ def embed(
     """
     from anyjepa.runs.embed import embed_files
 
-    with shown_progress("embedding") as progress:
-        count, skipped = embed_files(
-            model,
-            paths,
-            output,
-            weights=weights,
-            skip_errors=skip_errors,
-            fs=fs,
-            leads=leads.split(",") if leads else None,
-            unit=unit,
-            window_s=window,
-            stride_s=stride,
-            batch=batch,
-            device=device,
-            precision=precision,
-            progress=progress,
-        )
-    show_written(output, count, skipped)
+    applied = partial(
+        _applied,
+        skip_errors=skip_errors,
+        fs=fs,
+        leads=leads.split(",") if leads else None,
+        unit=unit,
+        batch=batch,
+        device=device,
+        precision=precision,
+        workers=workers,
+    )
+    with applied("embedding") as how:
+        done = embed_files(model, paths, output, how, weights=weights, window_s=window, stride_s=stride)
+    show_written(output, *done)
+
+
+@contextmanager
+def _applied(what: str, **given: Any) -> Iterator[How]:
+    """Settings for applying a model, while progress is shown."""
+    from anyjepa.runs.applying import How
+
+    with shown_progress(what) as progress:
+        yield How(**given, progress=progress)
 
 
 def export(

@@ -72,8 +72,8 @@ class Dataset(ABC):
         """Samples of the longest record along the first axis."""
 
     @property
-    def same_length(self) -> int | None:
-        """Samples of every record along the first axis; None if records may differ."""
+    def lengths(self) -> np.ndarray | None:
+        """Samples of each record along the first axis, (N,); None if they are not known without reading the records."""
         return None
 
     @property

@@ -11,6 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from anyjepa.data.mounts import inside
 from anyjepa.errors import InputError
 from anyjepa.limits import DOCUMENT, Limit
 
@@ -49,13 +50,15 @@ def check_name(path: Path | str) -> None:
 
 
 def opened(path: Path | Content) -> BinaryIO:
-    """Open a regular file for reading, without ever waiting for a FIFO or a device.
+    """Open a regular file for reading, also one in a mounted container, without ever waiting for a FIFO or a device.
 
     Raises InputError if it is missing, is not a regular file, or has a name that `check_name` refuses.
     """
     if isinstance(path, Content):
         return BytesIO(path.data)
     check_name(path)
+    if (place := inside(path)) is not None and place.name:
+        return place.opened(path)
     try:
         _check_kind(path, path.stat().st_mode)
         file = open(path, "rb", opener=_at_once)  # noqa: SIM115
@@ -77,6 +80,8 @@ def regular_size(path: Path | Content) -> int:
     """Size in bytes of a file that `opened` opens. Raises InputError for anything else."""
     if isinstance(path, Content):
         return len(path.data)
+    if (place := inside(path)) is not None and place.is_file:
+        return place.container.size(place.name)
     with opened(path) as file:
         return os.fstat(file.fileno()).st_size
 

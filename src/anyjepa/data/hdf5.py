@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from anyjepa.data.files import regular_size
+from anyjepa.data.mounts import inside
 from anyjepa.errors import InputError, reason
 from anyjepa.limits import COLUMNS, EXPANSION, HDF5_SECONDS, MEMORY, SMALL, check_size
 
@@ -43,6 +44,8 @@ def open_hdf5(path: Path, part: str = "") -> Iterator[Any]:
 
 def examine(path: Path) -> Mapping[str, int]:
     """Bytes that each data set takes in memory, by its name without a leading slash. Raises InputError, as above."""
+    if inside(path) is not None:
+        raise InputError(f"{path}: HDF5 files are not read inside archives or from other machines; copy it to a folder")
     size, status = regular_size(path), path.stat()
     return _examined(path, size, (status.st_dev, status.st_ino, status.st_mtime_ns))
 

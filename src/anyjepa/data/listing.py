@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from anyjepa.data.files import check_name
+from anyjepa.data.mounts import inside
 from anyjepa.errors import DataWarning, InputError, one_line
 
 TABLES = (".csv", ".tsv", ".parquet", ".json", ".jsonl", ".xlsx", ".xls", ".yaml", ".yml", ".xml")
@@ -169,15 +170,9 @@ class _Walk:
 
     def _look_into(self, folder: Path) -> list[Path]:
         """Return the subfolders, and sort all other entries."""
-        try:
-            with os.scandir(folder) as entries:
-                children = sorted(entries, key=lambda entry: entry.name)
-        except OSError as error:
-            raise InputError(f"{folder}: the folder cannot be read ({error.strerror})") from error
         folders = []
-        for entry in children:
-            path, name, link = folder / entry.name, entry.name.lower(), entry.is_symlink()
-            is_folder = os.path.isdir(path) if link else entry.is_dir()
+        for entry, is_folder, link in _entries(folder):
+            path, name = folder / entry, entry.lower()
             if name in _SYSTEM or name.startswith(("._", ".trash")):
                 continue
             if name.startswith("."):
@@ -201,6 +196,22 @@ class _Walk:
             self.files.append(path)
         elif not name.endswith(self.about):
             self.others.append(path)
+
+
+def _entries(folder: Path) -> list[tuple[str, bool, bool]]:
+    """Name, whether it is or leads to a folder, and whether it is a link, of all entries, sorted."""
+    if (place := inside(folder)) is not None:
+        return sorted((name, is_folder, False) for name, is_folder in place.container.folders[place.name].items())
+    try:
+        with os.scandir(folder) as entries:
+            children = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise InputError(f"{folder}: the folder cannot be read ({error.strerror})") from error
+    links = [entry.is_symlink() for entry in children]
+    return [
+        (entry.name, os.path.isdir(folder / entry.name) if link else entry.is_dir(), link)
+        for entry, link in zip(children, links, strict=True)
+    ]
 
 
 def _ending(path: Path) -> str:

@@ -83,15 +83,19 @@ def evaluation_data(
     config: DataConfig | None,
     on_error: OnError,
     options: Mapping[str, Any],
+    workers: int = 0,
 ) -> Dataset:
     """All records of `paths` or of the embedded data set of `config`, see `Modality`. Raises InputError.
 
-    options: of the command line, such as the unit of ECGs; None where the user does not say.
+    options: of the command line, such as the unit of ECGs; None where the user does not say. workers: processes that
+    read files, if the modality reads them at once.
     """
     modality = modality_of(preprocessing)
     if config is not None and modality_of(config) is not modality:
         raise InputError(f"the recipe is for {modality_of(config).records}, the model for {modality.records}")
     options = _of_modality(modality, options)
+    if modality.parallel:
+        options["workers"] = workers
     return modality.evaluation_data(preprocessing, paths, config, on_error, **options)
 
 

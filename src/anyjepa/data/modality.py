@@ -187,6 +187,7 @@ class Modality:
     training_arrays: Callable[..., Dataset] | None = None
     graph: Callable[..., GraphInput] | None = None
     options: tuple[str, ...] = ()  # what files and arrays may not say of themselves, such as a rate
+    parallel: bool = False  # whether evaluation_data takes `workers`, processes that read files into memory
     inspection: Inspection | None = None
     drawing: Drawing | None = None  # how reports draw records; None: not at all
     usage: Usage | None = None

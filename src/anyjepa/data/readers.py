@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from anyjepa.data.files import regular_size
+from anyjepa.data.mounts import on_disk
 from anyjepa.errors import InputError, reason
 from anyjepa.parts import Part, full_name, own_parts, place
 
@@ -76,7 +77,8 @@ def read_own(modality: str, path: Path, packaged: Sequence[str], check: Callable
         return None
     regular_size(path)
     try:
-        return check(reader.read(path))
+        with on_disk(path) as real:
+            return check(reader.read(real))
     except Exception as error:
         raise InputError(f"{path}: {full_name(type(reader))}: {place(error)}{reason(error)}") from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Protocol
@@ -37,12 +37,16 @@ class ArraySamples:
         return self.signals[index]
 
 
-def lengths(samples: Samples) -> list[int]:
-    """Samples of each record along the first axis. Records are read only if they may differ in length."""
-    same = getattr(samples, "same_length", None)
-    if same is not None:
-        return [same] * len(samples)
-    return [samples[place].shape[1] for place in range(len(samples))]
+def lengths(samples: Samples) -> np.ndarray:
+    """Samples of each record along the first axis, (N,). Records are read only if their lengths are not known."""
+    known = getattr(samples, "lengths", None)
+    return np.array([samples[place].shape[1] for place in range(len(samples))]) if known is None else known
+
+
+def in_order(samples: Samples, places: Sequence[int]) -> Iterator[np.ndarray]:
+    """The records at these places, one after the other. Samples that have a method `ahead` may read some in advance."""
+    ahead = getattr(samples, "ahead", None)
+    return (samples[place] for place in places) if ahead is None else ahead(places)
 
 
 class SelectedSamples:
@@ -53,9 +57,14 @@ class SelectedSamples:
         self.ids = tuple(samples.ids[i] for i in self.index)
 
     @property
-    def same_length(self) -> int | None:
-        """Samples of every record along the first axis, where it is known without reading them."""
-        return getattr(self.samples, "same_length", None)
+    def lengths(self) -> np.ndarray | None:
+        """Samples of each record along the first axis, where they are known without reading the records."""
+        known = getattr(self.samples, "lengths", None)
+        return None if known is None else known[self.index]
+
+    def ahead(self, places: Sequence[int]) -> Iterator[np.ndarray]:
+        """See `in_order`."""
+        return in_order(self.samples, [self.index[place] for place in places])
 
     @property
     def source(self) -> tuple[str, ...]:

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anyjepa.data.samples import Samples, lengths
+from anyjepa.data.samples import Samples, in_order, lengths
 from anyjepa.errors import InputError
 from anyjepa.evaluation.finite import check_finite
-from anyjepa.evaluation.windows import Windows, cut
+from anyjepa.evaluation.windows import Windows, cut_signal
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.pooling import WIDTHS, Summary, summarise
 from anyjepa.progress import tell
@@ -68,7 +68,7 @@ def token_features(encoder: Encoder, samples: Samples, windows: Windows) -> Toke
 
     Raises InputError if windows differ in length, or if tokens are not finite in half precision.
     """
-    sizes = set(lengths(samples))
+    sizes = set(lengths(samples).tolist())
     if windows.length is None and len(sizes) > 1:
         raise InputError(f"records have {min(sizes)} to {max(sizes)} samples; set a window length for token features")
     places, prefixes, patches = [], [], []
@@ -112,12 +112,21 @@ def _batches(
     samples: Samples, windows: Windows, patch: int, some: range | None
 ) -> Iterator[list[tuple[np.ndarray, int, int]]]:
     """Lists of (window, index of its record, first sample). Whole records are sorted by length."""
-    places = list(range(len(samples)))
+    places, skipped = np.arange(len(samples)), 0
     if windows.length is None:
-        places.sort(key=lengths(samples).__getitem__)
-    inputs = ((window, place, start) for place in places for window, start in cut(samples, place, windows, patch))
+        places = lengths(samples).argsort(kind="stable")
+    elif some is not None:  # only the records that have such windows
+        ends = windows.counts(samples).cumsum()
+        first, last = np.searchsorted(ends, (some.start, some.stop - 1), side="right")
+        places, skipped = places[first : last + 1], int(ends[first - 1]) if first else 0
+    signals = zip(places.tolist(), in_order(samples, places.tolist()), strict=True)
+    inputs = (
+        (window, place, start)
+        for place, signal in signals
+        for window, start in cut_signal(signal, samples.ids[place], windows, patch)
+    )
     if some is not None:
-        inputs = islice(inputs, some.start, some.stop)
+        inputs = islice(inputs, some.start - skipped, some.stop - skipped)
     for _, same in groupby(inputs, key=lambda item: item[0].shape):
         while batch := list(islice(same, windows.batch)):
             yield batch

@@ -14,7 +14,7 @@ from anyjepa.errors import InputError
 from anyjepa.evaluation.finite import check_finite
 from anyjepa.nn.vit import ViT
 
-BATCH = 64  # windows, or histories of one window, that are encoded together
+BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,12 @@ class Surprise:
 
 
 @torch.inference_mode()
-def surprise(encoder: ViT, samples: Samples, horizon: int = 1) -> Surprise:
+def surprise(encoder: ViT, samples: Samples, horizon: int = 1, batch: int = BATCH) -> Surprise:
     """Compare every whole patch with its prediction from `horizon` patches before; the first `horizon` have none.
 
     A record longer than the input of the encoder is read in half-overlapping inputs. A patch is scored in the first
-    input with at least half an input before it. Raises InputError for a record that is too short.
+    input with at least half an input before it. batch: windows, or histories of one window, that are encoded together.
+    Raises InputError for a record that is too short.
     """
     check_horizon(encoder, horizon)
     encoder.eval()
@@ -41,9 +42,11 @@ def surprise(encoder: ViT, samples: Samples, horizon: int = 1) -> Surprise:
         length = min(len(signal), full)
         starts = window_starts(len(signal), full)
         first = np.full(len(signal), np.nan, np.float32)
-        for part in np.array_split(starts, len(starts) // BATCH + 1):
+        for part in np.array_split(starts, len(starts) // batch + 1):
             windows = torch.stack([signal[start : start + length] for start in part])  # (W, n, D)
-            scores = 1 - F.cosine_similarity(predictions(encoder, windows, horizon), windows[:, horizon:], dim=-1)
+            scores = 1 - F.cosine_similarity(
+                predictions(encoder, windows, horizon, batch), windows[:, horizon:], dim=-1
+            )
             check_finite(scores, [samples.ids[place]] * len(scores), encoder)
             for start, score in zip(part, scores.cpu().numpy(), strict=True):
                 new = slice(start + horizon, start + length)
@@ -77,7 +80,7 @@ def continuation(encoder: ViT, samples: Samples, horizon: int) -> np.ndarray:
     return np.stack(continued)
 
 
-def predictions(encoder: ViT, windows: Tensor, horizon: int) -> Tensor:
+def predictions(encoder: ViT, windows: Tensor, horizon: int, batch: int = BATCH) -> Tensor:
     """Predict the patches horizon to n - 1, (W, n - horizon, D), from projected patches (W, n, D).
 
     A patch is predicted from patches at least `horizon` before it, and the patches between are predictions, too. For a
@@ -86,15 +89,15 @@ def predictions(encoder: ViT, windows: Tensor, horizon: int) -> Tensor:
     ahead = encoder.read(windows, windows.shape[1:2])[:, len(encoder.prefix) : -1]  # of patches 1 to n - 1
     if horizon == 1:
         return ahead
-    return torch.stack([_rolled(encoder, *window, horizon) for window in zip(windows, ahead, strict=True)])
+    return torch.stack([_rolled(encoder, *window, horizon, batch) for window in zip(windows, ahead, strict=True)])
 
 
-def _rolled(encoder: ViT, window: Tensor, ahead: Tensor, horizon: int) -> Tensor:
+def _rolled(encoder: ViT, window: Tensor, ahead: Tensor, horizon: int, batch: int) -> Tensor:
     """Predictions `horizon` patches ahead, (n - horizon, D), of a window (n, D), from those one ahead (n - 1, D)."""
     prefix, rolled = len(encoder.prefix), []
     counts = torch.arange(1, len(window) + 1, device=window.device)
     lengths = (window.norm(dim=-1).cumsum(0) / counts).unsqueeze(1)  # (n, 1) mean length up to each patch
-    for last in (counts[:-horizon] - 1).split(BATCH):  # last measured patch of each history
+    for last in (counts[:-horizon] - 1).split(batch):  # last measured patch of each history
         histories, row = window.repeat(len(last), 1, 1), torch.arange(len(last), device=window.device)
         predicted = ahead[last]
         for step in range(1, horizon):

@@ -12,6 +12,8 @@ from anyjepa.data.dataset import Dataset
 from anyjepa.data.samples import Samples, lengths
 from anyjepa.errors import InputError
 
+BATCH = 64
+
 
 class Windows(Config):
     """How records are cut into windows."""
@@ -33,7 +35,7 @@ class Windows(Config):
         "record, or drop it (ECG-JEPA as published)",
     )
     absolute: bool = Field(default=False, description="count positions from the start of the record, not of the window")
-    batch: PositiveInt = Field(default=64, description="windows that are encoded together")
+    batch: PositiveInt = Field(default=BATCH, description="windows that are encoded together")
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:
@@ -53,9 +55,10 @@ class Windows(Config):
         starts = list(range(0, last + 1, self.stride or max(1, self.length // 2)))
         return starts if self.tail == "drop" or starts[-1] == last else [*starts, last]
 
-    def count_in(self, samples: Samples) -> int:
-        """Number of windows of all records; a record that is too short counts as one, and raises an error when cut."""
-        return sum(len(self.starts(max(length, self.length or 0))) for length in lengths(samples))
+    def counts(self, samples: Samples) -> np.ndarray:
+        """Number of windows of each record, (N,); a record that is too short has one, and raises an error when cut."""
+        different, which = np.unique(lengths(samples), return_inverse=True)
+        return np.array([len(self.starts(max(int(length), self.length or 0))) for length in different])[which]
 
 
 def cut(samples: Samples, place: int, windows: Windows, patch: int) -> list[tuple[np.ndarray, int]]:
@@ -63,10 +66,14 @@ def cut(samples: Samples, place: int, windows: Windows, patch: int) -> list[tupl
 
     patch: samples per token along the first axis. An incomplete last patch of a whole record is dropped.
     """
-    signal = samples[place]
+    return cut_signal(samples[place], samples.ids[place], windows, patch)
+
+
+def cut_signal(signal: np.ndarray, id: str, windows: Windows, patch: int) -> list[tuple[np.ndarray, int]]:
+    """The same of a record that has been read, (C, samples, ...)."""
     length = windows.length or max(1, signal.shape[1] // patch) * patch
     if signal.shape[1] < length:
-        raise InputError(f"record '{samples.ids[place]}' has {signal.shape[1]} samples; the encoder needs {length}")
+        raise InputError(f"record '{id}' has {signal.shape[1]} samples; the encoder needs {length}")
     return [(signal[:, start : start + length], start) for start in windows.starts(signal.shape[1])]
 
 
@@ -74,4 +81,4 @@ def longer(samples: Samples, limit: int) -> np.ndarray:
     """Whether each record has more than `limit` samples along the first axis, (N,)."""
     if isinstance(samples, Dataset) and samples.longest <= limit:
         return np.zeros(len(samples), bool)  # no need to read them
-    return np.array(lengths(samples)) > limit
+    return lengths(samples) > limit

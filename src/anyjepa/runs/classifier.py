@@ -11,13 +11,13 @@ import numpy as np
 from torch import nn
 
 from anyjepa.data.modality import Preprocessing
-from anyjepa.data.samples import Samples, SelectedSamples, lengths
+from anyjepa.data.samples import Samples, SelectedSamples
 from anyjepa.errors import DataWarning, InputError
 from anyjepa.evaluation.classifier import WindowLogits, as_probabilities, record_logits, window_logits
 from anyjepa.evaluation.conformal import error_rate, prediction_sets, too_few
 from anyjepa.evaluation.decisions import UNCHOSEN, decide
 from anyjepa.evaluation.novelty import distances, typicality
-from anyjepa.evaluation.windows import Windows, longer
+from anyjepa.evaluation.windows import BATCH, Windows, longer
 from anyjepa.torch_defaults import torch_defaults
 from anyjepa.weights.calibration import Calibration
 from anyjepa.weights.folder import LoadedModel, read_config, save_model
@@ -193,18 +193,19 @@ class Predictions:
         return pd.DataFrame(columns | logits)
 
 
-def classify(loaded: LoadedModel, preprocessing: Preprocessing, samples: Samples) -> Predictions:
+def classify(loaded: LoadedModel, preprocessing: Preprocessing, samples: Samples, batch: int = BATCH) -> Predictions:
     """Classify records of any length. Raises InputError if the model has no classifier.
 
     samples: prepared by `preprocessing`. Records are read in the windows of the classifier, shorter ones as a whole.
     Without windows, records longer than the input of the model are read in half-overlapping windows.
+    batch: windows that are encoded together.
     """
     config = classifier_of(loaded)
     warn_about_short(config, preprocessing, samples)
     if not config.exclusive and config.thresholds is None:
         text = f"the classifier has no thresholds; {UNCHOSEN} is used for all classes"
         warnings.warn(text, DataWarning, stacklevel=3)
-    return compute_predictions(loaded, preprocessing, samples)
+    return compute_predictions(loaded, preprocessing, samples, batch)
 
 
 def warn_about_short(config: ClassifierConfig, preprocessing: Preprocessing, samples: Samples) -> None:
@@ -240,12 +241,12 @@ def window_counts(config: ClassifierConfig, preprocessing: Preprocessing, sample
     windows = windows_of(config, preprocessing)
     if not longer(samples, windows.length or 0).any():
         return [1] * len(samples)
-    return [len(windows.starts(max(length, windows.length or 0))) for length in lengths(samples)]
+    return windows.counts(samples).tolist()
 
 
 @torch_defaults()
 def compute_predictions(
-    loaded: LoadedModel, preprocessing: Preprocessing, samples: Samples, batch: int = 64
+    loaded: LoadedModel, preprocessing: Preprocessing, samples: Samples, batch: int = BATCH
 ) -> Predictions:
     """`classify` without its warnings. batch: windows that are encoded together."""
     config, encoder, head = classifier_of(loaded), loaded.encoder, loaded.head

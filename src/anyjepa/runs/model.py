@@ -18,7 +18,7 @@ from anyjepa.data.records import raw_records
 from anyjepa.data.samples import Samples, SelectedSamples
 from anyjepa.errors import DataWarning, InputError, reason
 from anyjepa.evaluation.features import mean_features, window_features
-from anyjepa.evaluation.windows import Windows, longer
+from anyjepa.evaluation.windows import BATCH, Windows, longer
 from anyjepa.nn.conditional import ConditionalPredictor
 from anyjepa.objectives.base import Weights
 from anyjepa.runs.classifier import Predictions, classifier_of, classify
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-BATCH = 64  # windows that are encoded together
 DAY_S = 86_400
 
 

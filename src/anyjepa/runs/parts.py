@@ -1,22 +1,20 @@
-"""Compute a table in parts that are kept on disk, so that memory is bounded and an interrupted command resumes."""
+"""Compute tables in parts that are kept on disk, so that memory is bounded and an interrupted command resumes."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from anyjepa.data.files import read_json
 from anyjepa.data.samples import signal_hash
 from anyjepa.errors import InputError
 from anyjepa.locking import locked
-from anyjepa.runs.formulas import write_csv
+from anyjepa.runs.table_writing import STDOUT, table_writer
 from anyjepa.writing import replacing, write_text
 
 if TYPE_CHECKING:
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
 
     from anyjepa.data.dataset import Dataset
     from anyjepa.runs.model import Model
+    from anyjepa.runs.table_writing import Write
 
     Tables = tuple[pd.DataFrame, ...]
 
@@ -31,26 +30,52 @@ SIZE = 1024  # records or windows of a part
 Progress = Callable[[int, int], None]  # called with the number of records or windows that are done, and all
 
 
-def in_parts(
-    output: Path, key: Mapping[str, Any], count: int, compute: Callable[[range], Tables], progress: Progress
-) -> Iterator[Tables]:
-    """Tables of `SIZE` of `count` records or windows at a time.
+def write_in_parts(
+    outputs: Sequence[Path | None],
+    count: int,
+    key: Callable[[], Mapping[str, Any]],
+    compute: Callable[[range], Tables],
+    progress: Progress,
+    vectors: int = 0,
+    watch: Write | None = None,
+) -> None:
+    """Write the tables that `compute` makes of `SIZE` of `count` records or windows at a time, each to its output.
 
-    Tables that an interrupted call with the same key has finished are read from a hidden folder next to `output`, which
-    `holding` locks and removes. Raises InputError if the folder cannot be written, or a part in it is damaged.
+    An output is complete or unchanged afterwards; None: not written. Parts of files are kept in a hidden folder next to
+    the first output until then, and an interrupted call with the same key resumes. Parts on standard output are not
+    kept. vectors: see `table_writer`. watch: is called with the first table of each part, too. Raises InputError if an
+    output or the folder cannot be written, if another process has the folder, or if a part in it is damaged.
     """
+    first = outputs[0]
+    assert first is not None
+    keep = count > SIZE and first != STDOUT
+    with holding(first, keep), ExitStack() as stack:
+        writers = [None if o is None else stack.enter_context(table_writer(o, vectors)) for o in outputs]
+        for tables in in_parts(first, key() if keep else None, count, compute, progress):
+            if watch is not None:
+                watch(tables[0])
+            for write, table in zip(writers, tables, strict=True):
+                if write is not None:
+                    write(table)
+
+
+def in_parts(
+    output: Path, key: Mapping[str, Any] | None, count: int, compute: Callable[[range], Tables], progress: Progress
+) -> Iterator[Tables]:
+    """The tables of each part, from the folder that `holding` has locked if they are there; key None: computed only."""
     import pandas as pd
 
     folder = parts_of(output)
-    about = json.loads(json.dumps({**key, "count": count, "size": SIZE}))
-    if count > SIZE and _read(folder / "key.json") != about:
-        for part in folder.iterdir():  # the lock stays
-            shutil.rmtree(part, ignore_errors=True)
-        write_text(folder / "key.json", json.dumps(about))
+    if key is not None:
+        about = json.loads(json.dumps({**key, "count": count, "size": SIZE}))
+        if _read(folder / "key.json") != about:
+            for part in folder.iterdir():  # the lock stays
+                shutil.rmtree(part, ignore_errors=True)
+            write_text(folder / "key.json", json.dumps(about))
     for first in range(0, count, SIZE):
         rows = range(first, min(first + SIZE, count))
         part = folder / f"{first:09d}"
-        if count <= SIZE:
+        if key is None:
             yield compute(rows)
         else:
             if not part.exists():
@@ -72,29 +97,32 @@ def parts_of(output: Path) -> Path:
 
 
 @contextmanager
-def holding(output: Path, count: int) -> Iterator[None]:
-    """Lock the folder for the parts of an output of `count` rows, and remove it if the output is complete.
+def holding(output: Path, keep: bool) -> Iterator[None]:
+    """Lock the folder for the parts of an output if they are kept, and remove it if the output is complete.
 
     Two processes would otherwise take each other's parts. Raises InputError if another process holds the folder, or it
     cannot be written.
     """
     folder, busy = parts_of(output), f"{output}: another command is writing it; wait until it finishes"
     with ExitStack() as stack:
-        if count > SIZE or folder.exists():
+        if keep or (output != STDOUT and folder.exists()):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(locked(folder / ".lock", busy))
             except OSError as error:
                 raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from error
         yield
-    shutil.rmtree(folder, ignore_errors=True)
+    if output != STDOUT:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def key_of(model: Model, samples: Dataset, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What the values of a table depend on: weights, preprocessing, records, and settings."""
+    """What the values of a table depend on: weights, calibration, preprocessing, records, and settings."""
     loaded, digest = model.loaded, blake2b(digest_size=16)
-    for tensors in model.encoder.state_dict().values():
-        digest.update(signal_hash(tensors.float().cpu().numpy()).encode())
+    for module in filter(None, (model.encoder, loaded.predictor, model.head)):
+        for tensors in module.state_dict().values():
+            digest.update(signal_hash(tensors.float().cpu().numpy()).encode())
+    digest.update(loaded.calibration.dump() if loaded.calibration else b"")
     config = loaded.config.model_dump_json()
     for text in (config, model.preprocessing.model_dump_json(), *samples.ids, *samples.known_groups):
         digest.update(text.encode() + b"\0")
@@ -103,38 +131,6 @@ def key_of(model: Model, samples: Dataset, settings: Mapping[str, Any]) -> dict[
     for text in samples.checksums:
         digest.update(text.encode() + b"\0")
     return {"digest": digest.hexdigest(), "device": str(next(model.encoder.parameters()).device), **settings}
-
-
-def write_parts(output: Path, parts: Iterator[pd.DataFrame], vectors: int = 0) -> None:
-    """Write tables as one .parquet, .csv or .npz file, completely or not at all. Raises InputError.
-
-    Parquet files get a row group per table. vectors: number of last columns that .npz has as one array `embedding`.
-    """
-    import pandas as pd
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if output.suffix == ".parquet":
-        with replacing(output) as new:
-            first = pa.Table.from_pandas(next(parts), preserve_index=False)
-            with pq.ParquetWriter(new, first.schema) as writer:
-                writer.write_table(first)
-                for part in parts:
-                    writer.write_table(pa.Table.from_pandas(part, first.schema, preserve_index=False))
-        return
-    if output.suffix == ".csv":
-        table = pd.concat(list(parts), ignore_index=True)
-        with replacing(output) as new:
-            write_csv(table, new)
-        return
-    columns: dict[str, list[np.ndarray]] = {}
-    for part in parts:
-        for name in part.columns[:-vectors]:
-            text = not pd.api.types.is_numeric_dtype(part[name])
-            columns.setdefault(name, []).append(part[name].to_numpy(str if text else None))
-        columns.setdefault("embedding", []).append(part[part.columns[-vectors:]].to_numpy(np.float32))
-    with replacing(output) as new:
-        np.savez_compressed(new, **{name: np.concatenate(arrays) for name, arrays in columns.items()})  # pyright: ignore
 
 
 def _read(file: Path) -> Any:

@@ -9,21 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anyjepa.data.samples import SelectedSamples
-from anyjepa.errors import InputError
+from anyjepa.data.samples import Samples, SelectedSamples
+from anyjepa.runs.applying import How
 from anyjepa.runs.classifier import check_coverage, classifier_of, classify, window_counts
-from anyjepa.runs.embed import read_for, refuse_input_as_output, write_table
 from anyjepa.runs.explain import Explanation, check_passes, class_number, explain, picture_paths
 from anyjepa.runs.model import load
-from anyjepa.runs.parts import SIZE, Progress, holding, in_parts, key_of, write_parts
 from anyjepa.runs.surprise import check_predicts, continuation_table, draw_surprise, surprise_table
+from anyjepa.runs.table_writing import TABLES, check_outputs, refuse_input_as_output
 from anyjepa.writing import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-
-SUFFIXES = (".parquet", ".csv")
 
 
 @dataclass(frozen=True)
@@ -45,81 +42,55 @@ def predict_files(
     model: str | Path,
     paths: Sequence[Path],
     output: Path,
+    how: How = How(),
     *,
     windows: Path | None = None,
     coverage: float | None = None,
     explaining: Explaining | None = None,
-    skip_errors: bool = False,
-    fs: float | None = None,
-    leads: Sequence[str] | None = None,
-    unit: str | float | None = None,
-    progress: Progress = lambda done, count: None,
 ) -> tuple[int, dict[str, str]]:
     """Write one row per record (`Predictions.table`). Returns the number of records, and the reasons for those skipped.
 
-    windows: another file, with one row per window. coverage: see `Predictions.table`. explaining: also explain the
-    predictions; the table then has `AF.evidence_s`, the start of the place that speaks most for a class.
+    output: a file, or STDOUT. windows: another file, with one row per window. coverage: see `Predictions.table`.
+    explaining: also explain the predictions; the table then has `AF.evidence_s`, the start of the place that speaks
+    most for a class. Large outputs are computed in parts; an interrupted call resumes.
     Raises InputError, also for a model without a classifier.
     """
-    tables = [output, *([windows] if windows else []), *([explaining.output] if explaining else [])]
-    for number, place in enumerate(tables):
-        if place.suffix not in SUFFIXES:
-            raise InputError(f"{place}: predictions are written as {', '.join(SUFFIXES)}")
-        refuse_input_as_output(place, paths)
-        if place.resolve() in [other.resolve() for other in tables[:number]]:
-            raise InputError(f"{place}: is named for two tables; choose another file")
-    loaded = load(model)
-    config = classifier_of(loaded.loaded)
+    explained = [explaining.output] if explaining else []
+    check_outputs([output, windows, *explained], TABLES, "predictions are", paths)
+    loaded = load(model, device=how.device)
+    config, preprocessing = classifier_of(loaded.loaded), loaded.preprocessing
     if coverage is not None:
         check_coverage(loaded.loaded.calibration, coverage)
     if explaining and explaining.only is not None:
         class_number(config.classes, explaining.only)
-    samples = read_for(loaded, paths, skip_errors, fs, leads, unit)
-    groups = np.array(samples.known_groups)
-    several = max(window_counts(config, loaded.preprocessing, samples)) > 1
-    pictures: list[Path] = []
-    if explaining:
-        check_passes(loaded.loaded, loaded.preprocessing, samples, explaining.tokens)
-        if explaining.pictures:
-            refuse_input_as_output(explaining.pictures, paths)
-            pictures = picture_paths(explaining.pictures, samples.ids)
+    with how.reading(loaded, paths) as dataset:
+        groups = np.array(dataset.known_groups)
+        several = max(window_counts(config, preprocessing, dataset)) > 1
+        pictures: list[Path] = []
+        if explaining:
+            check_passes(loaded.loaded, preprocessing, dataset, explaining.tokens)
+            if explaining.pictures:
+                refuse_input_as_output(explaining.pictures, paths)
+                pictures = picture_paths(explaining.pictures, dataset.ids)
 
-    def compute(some: range) -> tuple[pd.DataFrame, ...]:
-        chosen = SelectedSamples(samples, some)
-        predictions = classify(loaded.loaded, loaded.preprocessing, chosen)
-        table = predictions.table(coverage, several)
-        table.insert(1, samples.group, groups[some.start : some.stop])
-        if explaining is None:
-            return table, predictions.window_table()
-        return (
-            table,
-            predictions.window_table(),
-            _explained(explaining, explanations(some), table, pictures[some.start :]),
-        )
+        def compute(samples: Samples, some: range) -> tuple[pd.DataFrame, ...]:
+            chosen = SelectedSamples(samples, some)
+            predictions = classify(loaded.loaded, preprocessing, chosen, how.batch)
+            table = predictions.table(coverage, several)
+            table.insert(1, dataset.group, groups[some.start : some.stop])
+            tables = table, predictions.window_table()
+            if explaining is None:
+                return tables
+            explanations = counted(explain(loaded.loaded, preprocessing, chosen, explaining.tokens), some.start)
+            return *tables, _explained(explaining, explanations, table, pictures[some.start :])
 
-    def explanations(some: range) -> Iterator[Explanation]:
-        tokens = explaining.tokens if explaining else None
-        chosen = SelectedSamples(samples, some)
-        for done, one in enumerate(explain(loaded.loaded, loaded.preprocessing, chosen, tokens), some.start + 1):
-            yield one
-            progress(done, len(samples))
+        def counted(explanations: Iterator[Explanation], first: int) -> Iterator[Explanation]:
+            for done, one in enumerate(explanations, first + 1):
+                yield one
+                how.progress(done, len(dataset))
 
-    def tables_of_parts() -> Iterator[pd.DataFrame]:
-        for table, *others in in_parts(output, key, len(samples), compute, progress):
-            for more, of_part in zip(further, others, strict=True):
-                more.append(of_part)
-            yield table
-
-    further: list[list[pd.DataFrame]] = [[], *([[]] if explaining else [])]
-    settings = {"coverage": coverage, "explain": explaining and [explaining.only, explaining.tokens]}
-    key = key_of(loaded, samples, settings) if len(samples) > SIZE else {}
-    with holding(output, len(samples)):
-        write_parts(output, tables_of_parts())
-        if windows is not None:
-            write_parts(windows, iter(further[0]))
-        if explaining is not None:
-            write_parts(explaining.output, iter(further[1]))
-    return len(samples), samples.skipped
+        settings = {"coverage": coverage, "explain": explaining and [explaining.only, explaining.tokens]}
+        return how.write([output, windows, *explained], loaded, dataset, compute, settings)
 
 
 def _explained(
@@ -149,35 +120,43 @@ def surprise_files(
     paths: Sequence[Path],
     output: Path,
     horizon: int,
+    how: How = How(),
     *,
     continued: Path | None = None,
     draw: Path | None = None,
-    skip_errors: bool = False,
-    fs: float | None = None,
-    leads: Sequence[str] | None = None,
-    unit: str | float | None = None,
 ) -> tuple[int, dict[str, str]]:
     """Write `surprise_table` of files. Returns the number of records, and the reasons for those skipped.
 
-    continued: another file, with the `horizon` patches predicted after each record. draw: a picture (.png, .svg, .pdf)
-    of the most surprising 10 s. Raises InputError, also for a model that does not predict the next patch.
+    output: a file, or STDOUT. continued: another file, with the `horizon` patches predicted after each record. draw: a
+    picture (.png, .svg, .pdf) of the most surprising 10 s. Large outputs are computed in parts; an interrupted call
+    resumes. Raises InputError, also for a model that does not predict the next patch.
     """
-    for place in filter(None, (output, continued)):
-        if place.suffix not in SUFFIXES:
-            raise InputError(f"{place}: surprise is written as {', '.join(SUFFIXES)}")
-    for place in filter(None, (output, continued, draw)):
-        refuse_input_as_output(place, paths)
-    loaded = load(model)
-    _, preprocessing = check_predicts(loaded.loaded, loaded.preprocessing)
-    samples = read_for(loaded, paths, skip_errors, fs, leads, unit)
-    table = surprise_table(loaded.loaded, preprocessing, samples, horizon)
-    expected = None if continued is None else continuation_table(loaded.loaded, preprocessing, samples, horizon)
-    write_table(output, table)
-    if continued is not None and expected is not None:
-        write_table(continued, expected)
+    check_outputs([output, continued], TABLES, "surprise is", paths)
     if draw is not None:
-        token_s = loaded.encoder.config.patch[0] / preprocessing.fs
-        figure = draw_surprise(preprocessing, token_s, samples, table)
-        with replacing(draw) as new:
-            figure.savefig(new, dpi=150)
-    return len(samples), samples.skipped
+        refuse_input_as_output(draw, paths)
+    loaded = load(model, device=how.device)
+    _, preprocessing = check_predicts(loaded.loaded, loaded.preprocessing)
+    settings = {"horizon": horizon, "continued": continued is not None}
+    top: pd.DataFrame | None = None
+
+    def compute(samples: Samples, some: range) -> tuple[pd.DataFrame, ...]:
+        part = SelectedSamples(samples, some)
+        table = surprise_table(loaded.loaded, preprocessing, part, horizon, how.batch)
+        if continued is None:
+            return (table,)
+        return table, continuation_table(loaded.loaded, preprocessing, part, horizon)
+
+    def keep_top(table: pd.DataFrame) -> None:
+        nonlocal top
+        if top is None or table["surprise"].to_numpy().max() > top["surprise"].to_numpy().max():
+            top = table
+
+    outputs = [output] if continued is None else [output, continued]
+    with how.reading(loaded, paths) as dataset:
+        done = how.write(outputs, loaded, dataset, compute, settings, watch=keep_top)
+        if draw is not None and top is not None:
+            token_s = loaded.encoder.config.patch[0] / preprocessing.fs
+            figure = draw_surprise(preprocessing, token_s, dataset, top)
+            with replacing(draw) as new:
+                figure.savefig(new, dpi=150)
+    return done

@@ -10,7 +10,7 @@ from anyjepa.data.ecg.preprocessing import EcgPreprocessing
 from anyjepa.data.modality import Preprocessing
 from anyjepa.data.samples import Samples
 from anyjepa.errors import InputError
-from anyjepa.evaluation.surprise import continuation, surprise
+from anyjepa.evaluation.surprise import BATCH, continuation, surprise
 from anyjepa.nn.vit import ViT
 from anyjepa.objectives.next_embedding import NextEmbeddingConfig
 from anyjepa.torch_defaults import torch_defaults
@@ -37,18 +37,19 @@ def check_predicts(loaded: LoadedModel, preprocessing: Preprocessing) -> tuple[V
 
 @torch_defaults()
 def surprise_table(
-    loaded: LoadedModel, preprocessing: Preprocessing, samples: Samples, horizon: int = 1
+    loaded: LoadedModel, preprocessing: Preprocessing, samples: Samples, horizon: int = 1, batch: int = BATCH
 ) -> pd.DataFrame:
     """One row per patch: id, token (its number), start_s, surprise.
 
-    samples: prepared by `preprocessing`. Raises InputError, see `check_predicts`.
+    samples: prepared by `preprocessing`. batch: windows that are encoded together. Raises InputError, see
+    `check_predicts`.
     """
     import pandas as pd
 
     encoder, own = check_predicts(loaded, preprocessing)
     if not len(samples):
         raise InputError("there are no records whose surprise could be computed")
-    scores = surprise(encoder, samples, horizon)
+    scores = surprise(encoder, samples, horizon, batch)
     return pd.DataFrame(
         {
             "id": np.array(samples.ids, object)[scores.record],

@@ -20,12 +20,12 @@ from anyjepa.evaluation.result import Result
 from anyjepa.locking import locked
 from anyjepa.recipes.grid import SEED, Point, names, points, read_axes, short_keys
 from anyjepa.recipes.schema import Recipe, edited, load_recipe
-from anyjepa.runs.embed import write_table
 from anyjepa.runs.evaluate import evaluate
 from anyjepa.runs.folder import Run, killed_before_it_began
 from anyjepa.runs.labelled import LabelFile
 from anyjepa.runs.objective import check_objective
 from anyjepa.runs.pretrain import continued, pretrain
+from anyjepa.runs.table_writing import write_table
 from anyjepa.runs.verdict import training_verdict
 from anyjepa.training.checkpoint_files import finished
 from anyjepa.training.metrics_file import read_metrics

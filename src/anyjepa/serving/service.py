@@ -120,7 +120,7 @@ class Service:
             if question.coverage is not None:
                 warn_about_rare(self.classifier, self.model.loaded.calibration, question.coverage)
             windows = windows_of(self.classifier, preprocessing)
-        if (size := windows.count_in(samples)) > (limit := self.settings.max_windows):
+        if (size := int(windows.counts(samples).sum())) > (limit := self.settings.max_windows):
             raise HTTPException(413, f"{size} windows to encode, more than {limit}; send fewer or shorter records")
         return samples, size
 

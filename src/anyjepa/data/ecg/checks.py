@@ -63,13 +63,18 @@ def checked(recordings: Iterable[Recording], problems: list[Problem], examples: 
     outlines, details = [], []
     for recording in recordings:
         outlines.append(recording.outline())
-        details.append(_problems_of(recording))
+        details.append(problems_of(recording))
         yield recording
+    problems += summed(outlines, details, examples)
+
+
+def summed(outlines: Sequence[Recording], details: Sequence[dict[str, str]], examples: int = 3) -> list[Problem]:
+    """The problems of all recordings, one per kind. details: of each of them (`problems_of`)."""
     expected = _expected_leads(outlines)
     for outline, of_record in zip(outlines, details, strict=True):
         if absent := absent_leads(outline, expected[outline.source]):
             of_record["missing leads"] = ", ".join(absent)
-    problems += added_up(
+    return added_up(
         [
             Problem(kind, _MEANING[kind], 1, (f"{outline.where}: {detail}",))
             for outline, of_record in zip(outlines, details, strict=True)
@@ -118,7 +123,7 @@ def _expected_leads(recordings: Sequence[Recording]) -> dict[str, tuple[str, ...
     return {source: LEADS if len(leads) >= 6 else () for source, leads in have.items()}
 
 
-def _problems_of(recording: Recording) -> dict[str, str]:
+def problems_of(recording: Recording) -> dict[str, str]:
     """Details of each kind of problem, except missing leads."""
     problems = {}
     ranges, robust = _by_lead(recording, np.ptp), peak_to_peak(recording)

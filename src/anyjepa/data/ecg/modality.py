@@ -21,6 +21,7 @@ ECG = Modality(
     evaluation_data=source.evaluation_data,
     prepare_arrays=source.prepare_arrays,
     options=_OPTIONS,
+    parallel=True,
     inspection=Inspection(inspection.inspect, inspection.render, lambda path: False, _OPTIONS),
     drawing="ecg",
     usage=Usage(

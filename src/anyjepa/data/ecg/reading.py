@@ -5,12 +5,11 @@ Published data sets in their layouts; WFDB, NumPy, CSV, Parquet, DICOM, SCP-ECG,
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from anyjepa.data.class_folders import Part, nothing_to_read, split_folders
 from anyjepa.data.dataset import OnError
@@ -28,11 +27,25 @@ from anyjepa.data.ecg.wfdb.header import GAP, Header, read_header
 from anyjepa.data.ecg.wfdb.records import read_wfdb
 from anyjepa.data.files import regular_size
 from anyjepa.data.listing import Listing, list_folder, set_name, tell
+from anyjepa.data.mounts import is_folder
 from anyjepa.data.readers import endings_of, not_read, read_own
 from anyjepa.errors import InputError, one_line
 
 SUFFIXES = (".hea", ".npz", ".npy", ".csv", ".parquet", ".dcm", ".scp", ".xml")
 LAYOUTS: tuple[Layout, ...] = (store, ptbxl, mimic, code15, mitbih, ptb, st_petersburg)
+
+
+class Identified(Protocol):
+    """A recording, or what was made of one."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def where(self) -> str: ...
+
+
+T = TypeVar("T", bound=Identified)
+Outcome = tuple[str, "list[T] | InputError"]  # where it was read, and what
 
 
 @dataclass(frozen=True)
@@ -94,24 +107,36 @@ def iterate(
     on_error: raise, or skip unreadable records and add them with the reason to `skipped`. remarks: see `find`.
     Also raises InputError for an id that occurs twice.
     """
+    entries = find(paths, fs=fs, leads=leads, unit=unit, remarks=remarks)
+    outcomes = (outcome(entry, lambda recording: recording) for entry in entries)
+    return distinct(outcomes, on_error, {} if skipped is None else skipped)
+
+
+def outcome(entry: Entry, then: Callable[[Recording], T]) -> Outcome[T]:
+    """`then` of each of its recordings, or why they cannot be read. Can run in another process."""
+    try:
+        return entry.where, [then(recording) for recording in entry.read()]
+    except InputError as error:
+        return entry.where, error
+
+
+def distinct(outcomes: Iterable[Outcome[T]], on_error: OnError, skipped: dict[str, str]) -> Iterator[T]:
+    """What was read, without errors, which are raised or added to `skipped`.
+
+    Also raises InputError for an id that occurs twice.
+    """
     seen: dict[str, str] = {}
-    for entry in find(paths, fs=fs, leads=leads, unit=unit, remarks=remarks):
-        try:
-            recordings = entry.read()
-        except InputError as error:
+    for where, results in outcomes:
+        if isinstance(results, InputError):
             if on_error == "raise":
-                raise
-            if skipped is not None:
-                skipped[entry.where] = str(error)
+                raise results
+            skipped[where] = str(results)
             continue
-        for recording in recordings:
-            if recording.id in seen:
-                other = seen[recording.id]
-                raise InputError(
-                    f"{recording.where}: id '{recording.id}' is also that of {other}; read their common folder"
-                )
-            seen[recording.id] = recording.where
-            yield recording
+        for one in results:
+            if one.id in seen:
+                raise InputError(f"{one.where}: id '{one.id}' is also that of {seen[one.id]}; read their common folder")
+            seen[one.id] = one.where
+            yield one
 
 
 def find(
@@ -136,7 +161,7 @@ def find(
         raise InputError("a path is empty; give a file or a folder ('.' is this folder)")
     read_one = partial(_read_file, fs=fs, leads=leads, unit=unit)
     for path in map(Path, paths):
-        if os.path.isdir(path):  # unlike Path.is_dir it takes any name
+        if is_folder(path):
             for entry in _find_in(path, read_one, unit, remarks):
                 yield entry._replace(where=one_line(entry.where))
         else:

@@ -13,11 +13,11 @@ import numpy as np
 
 from anyjepa.data.dataset import OnError
 from anyjepa.data.ecg.arrays import from_arrays
-from anyjepa.data.ecg.checks import Problem, added_up, checked, warn_about
+from anyjepa.data.ecg.checks import added_up, problems_of, summed, warn_about
 from anyjepa.data.ecg.config import EcgDataConfig
-from anyjepa.data.ecg.dataset import EcgDataset, align_all
+from anyjepa.data.ecg.dataset import Aligned, EcgDataset, align_all
 from anyjepa.data.ecg.preprocessing import IN_TRAINING, EcgPreprocessing, align, fit_statistics
-from anyjepa.data.ecg.reading import iterate, nothing_read, read
+from anyjepa.data.ecg.reading import distinct, find, nothing_read, outcome, read
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.ecg.sets.catalogue import CATALOGUE
 from anyjepa.data.ecg.simulated.fresh import fresh_patients
@@ -28,7 +28,10 @@ from anyjepa.data.listing import tell
 from anyjepa.data.records import Records
 from anyjepa.data.samples import ArraySamples
 from anyjepa.data.training_part import check_excluded
+from anyjepa.data.workers import mapping
 from anyjepa.errors import DataWarning, InputError
+
+ENTRIES_AT_ONCE = 8  # files that a process reads at a time
 
 
 class Selection(NamedTuple):
@@ -81,28 +84,59 @@ def evaluation_data(
     fs: float | None = None,
     leads: Sequence[str] | None = None,
     unit: str | float | None = None,
+    workers: int = 0,
 ) -> EcgDataset:
     """All records as a model sees them, whole, with their labels. Without paths, those of the embedded data set.
 
-    fs, leads, unit: as for `read`. Raises InputError.
+    fs, leads, unit: as for `read`. workers: processes that read and prepare files; 0: this one. Raises InputError.
     """
     if not paths:
         simulator = (config or EcgDataConfig()).simulator
         parts = patient_split(simulator)
         recordings = [replace(r, split=parts[r.patient or ""]) for r in simulate(simulator)]
         return whole_records(preprocessing, recordings, on_error)
-    skipped, remarks, problems = dict[str, str](), list[str](), list[Problem]()
-    options = {"fs": fs, "leads": leads, "unit": unit, "on_error": on_error}
-    recordings = iterate(list(paths), **options, skipped=skipped, remarks=remarks)  # pyright: ignore[reportArgumentType]
-    aligned = align_all(
-        checked(recordings, problems), preprocessing.align, on_error
-    )  # one in memory as it was recorded
-    if not aligned.recordings and not aligned.skipped:
+    skipped, remarks, outlines, problems = dict[str, str](), list[str](), list[Recording](), list[dict[str, str]]()
+    aligned = Aligned([], [], {})
+    entries = find(list(paths), fs=fs, leads=leads, unit=unit, remarks=remarks)
+    with mapping(partial(outcome, then=partial(_prepared, preprocessing)), workers, ENTRIES_AT_ONCE) as read:
+        for one in distinct(read(entries), on_error, skipped):
+            outlines.append(one.recording)
+            problems.append(one.problems)
+            if isinstance(one.signal, np.ndarray):
+                aligned.signals.append(one.signal)
+                aligned.recordings.append(one.recording)
+            elif on_error == "raise":
+                raise one.signal
+            else:
+                aligned.skipped[one.id] = str(one.signal)
+    if not outlines:
         raise nothing_read(skipped)
-    warn_about(problems)
+    warn_about(summed(outlines, problems))
     tell(remarks, None)
     dataset = EcgDataset.from_aligned(aligned, preprocessing.model_copy(update={"samples": 1}))
     return replace(dataset, skipped=skipped | dataset.skipped)
+
+
+class _Prepared(NamedTuple):
+    recording: Recording  # without its own samples
+    problems: dict[str, str]
+    signal: np.ndarray | InputError  # (L, T) float32 in mV at the model's rate, or why there is none
+
+    @property
+    def id(self) -> str:
+        return self.recording.id
+
+    @property
+    def where(self) -> str:
+        return self.recording.where
+
+
+def _prepared(preprocessing: EcgPreprocessing, recording: Recording) -> _Prepared:
+    try:
+        signal = preprocessing.align(recording)
+    except InputError as error:
+        signal = error
+    return _Prepared(recording.outline(), problems_of(recording), signal)
 
 
 def whole_records(

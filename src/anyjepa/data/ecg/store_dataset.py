@@ -90,6 +90,10 @@ class StoredDataset(EcgDataset):
     def longest(self) -> int:
         return int(self.signals.lengths.max())
 
+    @property
+    def lengths(self) -> np.ndarray:
+        return self.signals.lengths
+
     def crop(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
         start = int(rng.integers(self.signals.lengths[index] - self.preprocessing.samples + 1))
         return self.mask_leads(self.signals.crop(index, start), rng), start

@@ -61,8 +61,8 @@ class ImageDataset(Dataset):
         return self.preprocessing.side
 
     @property
-    def same_length(self) -> int:
-        return self.preprocessing.side
+    def lengths(self) -> np.ndarray:
+        return np.full(len(self), self.preprocessing.side)
 
     @property
     def place_tasks(self) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ class ImageFiles:
     """Image files as `Images`."""
 
     paths: tuple[Path, ...]
-    checksums: tuple[str, ...]  # name and size of each file, because digests of many files would take too long
+    checksums: tuple[str, ...]  # name and `version` of each file, because digests of many files would take too long
 
     def __len__(self) -> int:
         return len(self.paths)

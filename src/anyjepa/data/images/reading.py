@@ -15,6 +15,7 @@ from anyjepa.data.images.image_set import ImageSet, Labels
 from anyjepa.data.images.sets import cifar, mnist
 from anyjepa.data.images.sets.hub import PREFIX, read_hub
 from anyjepa.data.listing import list_folder, set_name
+from anyjepa.data.mounts import exists, is_folder, version
 from anyjepa.data.readers import endings_of
 from anyjepa.errors import InputError
 
@@ -30,11 +31,11 @@ def read_images(
     if str(path).startswith(PREFIX):
         return read_hub(str(path)[len(PREFIX) :])
     path = Path(path)
-    if not path.exists():
+    if not exists(path):
         raise InputError(f"{path}: there is no such file or folder")
     if match := cifar.recognise(path):
         return cifar.read_cifar(*match)
-    if path.is_dir():
+    if is_folder(path):
         return mnist.read_mnist(path) if mnist.recognise(path) else read_folder(path, on_error, remarks)
     if not path.name.lower().endswith(endings_of("images", SUFFIXES)):
         raise InputError(
@@ -58,7 +59,7 @@ def _read_files(root: Path, listed: Sequence[ClassFile], on_error: Literal["rais
     classes = tuple(sorted({file.label for file in files if file.label is not None}))
     place = {name: number for number, name in enumerate(classes)}
     numbers = np.array([place[file.label] for file in files if file.label is not None], int)
-    checksums = tuple(f"{file.id} {file.path.stat().st_size}" for file in files)
+    checksums = tuple(f"{file.id} {version(file.path)}" for file in files)
     return ImageSet(
         name=set_name(root),
         ids=ids,

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from anyjepa.data.class_folders import Part, nothing_to_read, split_folders
 from anyjepa.data.listing import list_folder, tell
+from anyjepa.data.mounts import is_folder
 from anyjepa.data.readers import endings_of, not_read, read_own
 from anyjepa.data.series.arrays import read_csv, read_npz
 from anyjepa.data.series.record import Series
@@ -49,7 +50,7 @@ def read(paths: Sequence[Path], on_error: Literal["raise", "skip"] = "raise") ->
 def _files(path: Path) -> list[tuple[Path, str, Part | None]]:
     """Files to read, the prefix of their ids, and their part of the split."""
     endings = endings_of("series", list(READERS))
-    if not path.is_dir():
+    if not is_folder(path):
         if not path.name.lower().endswith(endings):
             raise InputError(not_read(path, list(READERS)))
         return [(path, "", None)]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anyjepa.data.files import opened, regular_size
 from anyjepa.errors import InputError
 from anyjepa.limits import COLUMNS, check_size
 
@@ -43,7 +44,7 @@ class ParquetFile:
                     where = f"{self.path}: column '{self.header[place]}'"
                     raise InputError(f"{where} holds {kinds[place]}; a cell must be text or a number")
             needed = declared_size(file.metadata, 8 * len(places))
-            check_size(needed, self.path.stat().st_size, f"{self.path}: reading {len(places)} columns")
+            check_size(needed, regular_size(self.path), f"{self.path}: reading {len(places)} columns")
             columns = {place: file.reader.read_column(place) for place in stored}
         for column in columns.values():
             column.validate(full=True)  # a damaged column may point outside its dictionary
@@ -93,9 +94,12 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
+    with opened(path) as content, pq.ParquetFile(content) as file:
         texts = [f.name for f in file.schema_arrow if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
-    with pq.ParquetFile(
-        path, read_dictionary=texts, page_checksum_verification=True
-    ) as file:  # repeated texts take memory once
+    with (
+        opened(path) as content,
+        pq.ParquetFile(
+            content, read_dictionary=texts, page_checksum_verification=True
+        ) as file,  # repeated texts take memory once
+    ):
         yield file

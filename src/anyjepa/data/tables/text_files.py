@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from anyjepa.data.files import read_bytes
 from anyjepa.errors import InputError
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class TextFile:
 
 def open_text(path: Path) -> TextFile:
     """Read a text table separated by comma, semicolon, tab or bar. Raises InputError."""
-    content = path.read_bytes()
+    content = read_bytes(path, limit=None)
     start = content[:16].lower()
     for magic, what in _OTHERS.items():
         if start.startswith(magic.lower()):

@@ -63,7 +63,11 @@ class VideoDataset(Dataset):
 
     @property
     def longest(self) -> int:
-        return int(-(-self.videos.lengths.max() // self.preprocessing.stride))
+        return int(self.lengths.max())
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return -(-self.videos.lengths // self.preprocessing.stride)
 
     def crops(self, indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
         pre = self.preprocessing

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from anyjepa.data.files import regular_size
+from anyjepa.data.mounts import on_disk
 from anyjepa.data.video.pixels import Decoding, View
 from anyjepa.data.video.truncation import ends_early
 from anyjepa.errors import InputError
@@ -205,7 +206,7 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         raise InputError(f"{path}: video files need PyAV: pip install 'anyjepa[video]'") from None
     regular_size(path)
     try:
-        with av.open(f"file:{path}", options=ONLY_THIS_FILE) as container:
+        with on_disk(path) as real, av.open(f"file:{real}", options=ONLY_THIS_FILE) as container:
             streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
             if not streams:
                 cover = ", only a cover picture" if container.streams.video else ""

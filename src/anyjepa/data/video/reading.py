@@ -11,6 +11,7 @@ from anyjepa.data.array_files import read_arrays
 from anyjepa.data.class_folders import ClassFile, class_files, readable, split_of
 from anyjepa.data.labels import LabelTable
 from anyjepa.data.listing import set_name
+from anyjepa.data.mounts import is_folder
 from anyjepa.data.readers import endings_of, not_read, read_own, reader_of
 from anyjepa.data.video.files import SUFFIXES, Decoding, Scan, VideoFiles, decode, scan
 from anyjepa.data.video.preprocessing import checked
@@ -24,7 +25,7 @@ def read_files(path: Path, on_error: Literal["raise", "skip"], decoding: Decodin
     Ids are paths in the folder. Every file is scanned for its frames; with `decoding.when` 'ahead' it is also decoded
     into memory. on_error 'skip': broken and truncated files are skipped and listed. Raises InputError if none is left.
     """
-    if path.is_dir():
+    if is_folder(path):
         root, listed = path, class_files(path, endings_of("video", SUFFIXES), "video")
     else:
         if not path.name.lower().endswith(endings_of("video", SUFFIXES)) and path.suffix:

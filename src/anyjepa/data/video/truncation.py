@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from io import FileIO
 from pathlib import Path
+from typing import BinaryIO
+
+from anyjepa.data.files import opened, regular_size
 
 MP4_BOXES = (b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"uuid", b"sidx", b"mfra", b"pdin")
 MATROSKA = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # ids of the header and the segment
@@ -19,15 +21,15 @@ def ends_early(path: Path) -> bool:
 
     False for MPEG streams, which declare no size.
     """
-    size = path.stat().st_size
-    with path.open("rb", buffering=0) as file:
+    size = regular_size(path)
+    with opened(path) as file:
         head = file.read(16)
         ends = {b"RIFF": _riff, b"FLV\x01": _flv, b"GIF8": _gif, MATROSKA[0]: _matroska}.get(head[:4])
         ends = _asf if head == ASF else _mp4 if head[4:8] in MP4_BOXES else ends
         return ends is not None and any(end > size for end, _ in zip(ends(file), range(MOST_PARTS), strict=False))
 
 
-def _mp4(file: FileIO) -> Iterator[int]:
+def _mp4(file: BinaryIO) -> Iterator[int]:
     """Ends of the known boxes; cameras may append anything after them."""
     start = 0
     while True:
@@ -43,7 +45,7 @@ def _mp4(file: FileIO) -> Iterator[int]:
         yield (start := start + length)
 
 
-def _riff(file: FileIO) -> Iterator[int]:
+def _riff(file: BinaryIO) -> Iterator[int]:
     """Ends of the chunks of an AVI file, one per GB."""
     start = 0
     while True:
@@ -55,7 +57,7 @@ def _riff(file: FileIO) -> Iterator[int]:
         yield (start := start + 8 + length)
 
 
-def _matroska(file: FileIO) -> Iterator[int]:
+def _matroska(file: BinaryIO) -> Iterator[int]:
     start = 0
     for part in MATROSKA:
         file.seek(start)
@@ -67,7 +69,7 @@ def _matroska(file: FileIO) -> Iterator[int]:
         yield (start := start + 4 + width + length)
 
 
-def _flv(file: FileIO) -> Iterator[int]:
+def _flv(file: BinaryIO) -> Iterator[int]:
     """The file size in the metadata that most programs write, a number of type 0."""
     head = file.read(2**16)
     if (start := head.find(b"filesize\0") + 9) >= 9 and len(head) >= start + 8:
@@ -75,17 +77,17 @@ def _flv(file: FileIO) -> Iterator[int]:
         yield int(size) if 0 < size < 2**53 else 0
 
 
-def _asf(file: FileIO) -> Iterator[int]:
+def _asf(file: BinaryIO) -> Iterator[int]:
     file.seek(0)
     head = file.read(2**16)
     if (start := head.find(ASF_PROPERTIES)) >= 0:
         yield int.from_bytes(head[start + 40 : start + 48], "little")
 
 
-def _gif(file: FileIO) -> Iterator[int]:
+def _gif(file: BinaryIO) -> Iterator[int]:
     """End of the blocks; the last one says that no more follow."""
     file.seek(0)
-    content = file.readall()
+    content = file.read()
     place = 13
     try:
         place += _palette(content[10])

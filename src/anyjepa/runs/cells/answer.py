@@ -20,7 +20,7 @@ from anyjepa.perturbation.predictions.pictures import amount_curves, predicted_a
 from anyjepa.perturbation.predictions.predict import PredictedConditions, table
 from anyjepa.perturbation.scoring.result import PerturbationResult, render
 from anyjepa.perturbation.scoring.verdict import Verdict
-from anyjepa.runs.embed import write_table
+from anyjepa.runs.table_writing import write_table
 from anyjepa.writing import replacing, write_text
 
 if TYPE_CHECKING:

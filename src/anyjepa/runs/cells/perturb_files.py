@@ -7,7 +7,7 @@ from pathlib import Path
 from anyjepa.errors import InputError
 from anyjepa.perturbation.predictions.counts import Noise
 from anyjepa.runs.cells.answer import TABLES, Answer
-from anyjepa.runs.embed import refuse_input_as_output
+from anyjepa.runs.table_writing import refuse_input_as_output
 
 
 def check_files(

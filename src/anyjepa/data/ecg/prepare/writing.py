@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import itertools
 import json
-import multiprocessing
 import os
 import shutil
-import threading
 import zlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
 from dataclasses import asdict
 from hashlib import blake2b
 from importlib.metadata import version
@@ -49,8 +46,8 @@ from anyjepa.data.ecg.stores.store import (
     index_schema,
 )  # fmt: skip
 from anyjepa.data.ecg.wfdb.header import record_files
+from anyjepa.data.workers import started
 from anyjepa.errors import InputError
-from anyjepa.parts import LocalModules
 from anyjepa.progress import Counter
 from anyjepa.signals import not_passed_on
 from anyjepa.writing import replacing, write_text
@@ -159,12 +156,7 @@ def _each(work: Work, shards: Iterator[tuple[str, list[Entry]]], workers: int) -
         for shard in shards:
             yield _write_shard(work, *shard)
         return
-    spawned = multiprocessing.get_context("spawn")  # forking is not safe with the thread of the progress bar
-    with ExitStack() as stack:
-        with not_passed_on():  # starts a process that tracks resources, and then unblocks some signals
-            pool = stack.enter_context(
-                ProcessPoolExecutor(workers, spawned, initializer=_begin, initargs=(LocalModules(),))
-            )
+    with started(workers) as pool:
         with not_passed_on():  # starts all workers
             waiting = {pool.submit(_write_shard, work, *shard) for shard in islice(shards, 2 * workers)}
         try:
@@ -177,15 +169,6 @@ def _each(work: Work, shards: Iterator[tuple[str, list[Entry]]], workers: int) -
             raise InputError(
                 f"{work.folder}: a process was killed, perhaps out of memory; resume with fewer --workers"
             ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _begin(modules: LocalModules) -> None:
-    """End a worker if its parent was killed; it would wait for work forever. modules: are imported by unpickling."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 def _write_shard(work: Work, name: str, entries: list[Entry]) -> None:

@@ -22,6 +22,7 @@ from typing import NamedTuple
 from anyjepa.data.ecg.leads import FRANK, LEADS, canonical_lead
 from anyjepa.data.ecg.recording import FS_RANGE
 from anyjepa.data.files import read_bytes
+from anyjepa.data.mounts import exists
 from anyjepa.errors import InputError
 from anyjepa.limits import COLUMNS
 
@@ -235,7 +236,7 @@ def _file(name: str, path: Path, folder: str, number: int) -> str:
     PTB-XL+ names files relative to the data set's root, as 'folder/name', although they are next to the header.
     """
     *parents, last = _inside(name, f"{path}: signal {number}")
-    if folder and "/".join(parents) == folder and not path.parent.joinpath(*parents, last).exists():
+    if folder and "/".join(parents) == folder and not exists(path.parent.joinpath(*parents, last)):
         return last
     return "/".join((*parents, last))
 

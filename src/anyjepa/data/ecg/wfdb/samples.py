@@ -15,6 +15,7 @@ import numpy as np
 from anyjepa.data.ecg.wfdb.header import Header, Signal
 from anyjepa.data.ecg.wfdb.matlab import LEVEL_5, read_matlab
 from anyjepa.data.files import opened
+from anyjepa.data.mounts import on_disk
 from anyjepa.data.tables.cells import repeated
 from anyjepa.errors import InputError, reason
 from anyjepa.limits import check_size
@@ -99,7 +100,8 @@ def _read_plain(path: Path, file: Path, size: int, header: Header, signals: Sequ
         raise InputError(f"{file}: {of}, but the file has {size}; it is truncated, or has fewer leads than named")
     if size > needed + min(_SLACK, max(0, _bytes(form, frames) - 1)):  # less than one more lead
         raise InputError(f"{file}: {of}, but the file has {size}; it has more leads or samples than {path.name} says")
-    content = np.fromfile(file, np.uint8, max(0, needed - offset), offset=offset)
+    with opened(file) as content_file:
+        content = np.fromfile(content_file, np.uint8, max(0, needed - offset), offset=offset)
     return _decode(form, content, frames * width).reshape(frames, width)
 
 
@@ -147,7 +149,7 @@ def _read_flac(path: Path, file: Path, size: int, header: Header, signals: Seque
     if any(signal.per_frame != first.per_frame for signal in signals):
         raise InputError(f"{path}: the signals in '{first.file}' differ in samples per frame, which FLAC forbids")
     try:
-        with soundfile.SoundFile(file) as sound:
+        with on_disk(file) as real, soundfile.SoundFile(real) as sound:
             bits = _SUBTYPE_BITS.get(sound.subtype, 0)
             if sound.format != "FLAC" or not 0 < bits <= _FLAC_BITS[first.format]:
                 described = f"is {sound.format} of type {sound.subtype}"

@@ -1,0 +1,188 @@
+"""Zip and tar archives as containers: members are read one at a time and never unpacked under their own names."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import shutil
+import stat
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Collection
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+
+from anyjepa.data.array_files import METHODS
+from anyjepa.data.files import opened
+from anyjepa.data.mounts import Container, checked_names
+from anyjepa.errors import InputError, reason
+from anyjepa.limits import DISK, EXPANSION, MEMBERS, SMALL, check_size
+
+TAR_GZ = (".tar.gz", ".tgz")
+SUFFIXES = (".zip", ".tar", *TAR_GZ)
+_BLOCK = 2**20
+_BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, ValueError, NotImplementedError,
+           RuntimeError, IndexError, OverflowError, RecursionError, MemoryError)  # fmt: skip
+
+
+def archive(where: Path, file: Path, ending: str, folder: Callable[[], Path]) -> Container:
+    """The archive in a file, with one of SUFFIXES. where: for messages. folder: makes one for a temporary file."""
+    if ending == ".zip":
+        return Zip(where, file)
+    return TarGz(where, file, folder) if ending in TAR_GZ else Tar(where, file)
+
+
+class _Archive(Container):
+    def __init__(self, where: Path, file: Path):
+        self.where, self.file, self.handles = str(where), file, ExitStack()
+
+    def close(self) -> None:
+        self.handles.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (Path(self.where), self.file)  # another process opens the file again
+
+    def _broken(self, error: Exception, name: str = "") -> InputError:
+        what = f"{self.where}/{name}" if name else self.where
+        return InputError(f"{what}: cannot be read, so the archive is damaged ({reason(error)})")
+
+
+class Zip(_Archive):
+    """A .zip file."""
+
+    @cached_property
+    def _open(self) -> zipfile.ZipFile:
+        try:
+            return self.handles.enter_context(zipfile.ZipFile(self.handles.enter_context(opened(self.file))))
+        except InputError:
+            raise
+        except _BROKEN as error:
+            raise self._broken(error) from error
+
+    @cached_property
+    def _members(self) -> dict[str, zipfile.ZipInfo]:
+        listed = self._open.infolist()
+        MEMBERS.check(len(listed), self.where)
+        for member in listed:
+            what = f"{self.where}: '{member.filename}'"
+            if member.flag_bits & 1:
+                raise InputError(f"{what} is encrypted; decrypt the archive first")
+            if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise InputError(f"{what} is a link or a special file; archives like that are not read")
+            if member.compress_type not in METHODS:
+                raise InputError(f"{what} is compressed by a method other than deflate; pack the archive again")
+        files = [member for member in listed if not member.is_dir()]
+        total, size = sum(member.file_size for member in files), max(os.stat(self.file).st_size, 1)
+        if total > SMALL:
+            EXPANSION.check(math.ceil(total / size), f"{self.where}: its content, compared with the archive,")
+        names = checked_names((member.orig_filename for member in files), self.where)
+        return dict(zip(names, files, strict=True))
+
+    @property
+    def names(self) -> Collection[str]:
+        return self._members.keys()
+
+    def version(self, name: str) -> str:
+        member = self._members[name]
+        return f"{member.file_size} {member.CRC:08x}"
+
+    def size(self, name: str) -> int:
+        return self._members[name].file_size
+
+    def copy(self, name: str, out: IO[bytes]) -> None:
+        member = self._members[name]
+        check_size(member.file_size, member.compress_size, f"{self.where}/{name}")
+        try:
+            with self._open.open(member) as file:
+                shutil.copyfileobj(file, out, _BLOCK)  # no more than it declares; checks its CRC
+        except _BROKEN as error:
+            raise self._broken(error, name) from error
+
+
+class Tar(_Archive):
+    """A .tar file."""
+
+    @property
+    def plain(self) -> Path:
+        """The archive without compression."""
+        return self.file
+
+    @cached_property
+    def _tar(self) -> IO[bytes]:
+        return self.handles.enter_context(opened(self.plain))
+
+    @cached_property
+    def _members(self) -> dict[str, tarfile.TarInfo]:
+        members: list[tarfile.TarInfo] = []
+        try:
+            size = os.fstat(self._tar.fileno()).st_size
+            with tarfile.open(fileobj=self._tar, mode="r:") as tar:
+                for member in tar:
+                    MEMBERS.check(len(members) + 1, self.where)
+                    if member.isdir():
+                        continue
+                    if not member.isreg() or member.issparse():
+                        raise InputError(
+                            f"{self.where}: '{member.name}' is a link or a special file; archives like that are not "
+                            "read"
+                        )
+                    if member.offset_data + member.size > size:
+                        raise InputError(f"{self.where}: ends inside '{member.name}', so the archive is damaged")
+                    members.append(member)
+        except InputError:
+            raise
+        except _BROKEN as error:
+            raise self._broken(error) from error
+        return dict(zip(checked_names((member.name for member in members), self.where), members, strict=True))
+
+    @property
+    def names(self) -> Collection[str]:
+        return self._members.keys()
+
+    def version(self, name: str) -> str:
+        member = self._members[name]
+        return f"{member.size} {member.mtime:g}"
+
+    def size(self, name: str) -> int:
+        return self._members[name].size
+
+    def copy(self, name: str, out: IO[bytes]) -> None:
+        member = self._members[name]
+        self._tar.seek(member.offset_data)
+        left = member.size
+        while left and (block := self._tar.read(min(left, _BLOCK))):
+            out.write(block)
+            left -= len(block)
+
+
+class TarGz(Tar):
+    """A .tar.gz file, which is decompressed to a temporary file in `folder`, because it has no index."""
+
+    def __init__(self, where: Path, file: Path, folder: Callable[[], Path]):
+        super().__init__(where, file)
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Tar, (Path(self.where), self.plain)
+
+    @cached_property
+    def plain(self) -> Path:
+        descriptor, name = tempfile.mkstemp(".tar", dir=self.folder())
+        try:
+            with open(descriptor, "wb") as out, opened(self.file) as packed, gzip.open(packed) as file:
+                most = max(SMALL, os.fstat(packed.fileno()).st_size * EXPANSION.value)
+                while block := file.read(_BLOCK):
+                    if out.tell() + len(block) > most:
+                        EXPANSION.refuse(f"{self.where}: its content, compared with the archive,")
+                    DISK.check(out.tell() + len(block), f"{self.where}: its content")
+                    out.write(block)
+        except InputError:
+            raise
+        except _BROKEN as error:
+            raise self._broken(error) from error
+        return Path(name)

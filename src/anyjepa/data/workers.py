@@ -1,0 +1,129 @@
+"""Processes that read and prepare records in advance, in order and with bounded memory."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import partial
+from itertools import islice
+from math import prod
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from anyjepa.data.dataset import Dataset
+from anyjepa.data.mounts import Container, all_mounted, remount
+from anyjepa.errors import InputError
+from anyjepa.parts import LocalModules
+from anyjepa.signals import not_passed_on
+
+T = TypeVar("T")
+R = TypeVar("R")
+TASK_BYTES = 2**22  # of the records that a process prepares at a time
+
+
+@contextmanager
+def started(workers: int, begin: Callable[..., None] | None = None, *arguments: Any) -> Iterator[ProcessPoolExecutor]:
+    """New processes, which know the user's parts and end with this one. begin: is called in each of them first.
+
+    Submit the first tasks inside `not_passed_on`: that starts the processes, which must not get signals themselves.
+    """
+    spawned = multiprocessing.get_context("spawn")  # forking is not safe with the threads of a progress bar and PyTorch
+    with not_passed_on():  # starts a process that tracks resources, and then unblocks some signals
+        known = LocalModules(), all_mounted()
+        pool = ProcessPoolExecutor(workers, spawned, initializer=_begin, initargs=(*known, begin, arguments))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin(
+    modules: LocalModules,
+    containers: Mapping[Path, Container],
+    begin: Callable[..., None] | None,
+    arguments: Sequence[Any],
+) -> None:
+    """End a worker if its parent was killed; it would wait for work forever. modules: are imported by unpickling."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    remount(containers)
+    if begin is not None:
+        begin(*arguments)
+
+
+@contextmanager
+def mapping(do: Callable[[T], R], workers: int, at_once: int) -> Iterator[Callable[[Iterable[T]], Iterator[R]]]:
+    """`map` for one function, which `workers` processes apply to the next items while the caller uses the last ones.
+
+    Results are in the order of the items, and so are errors. workers 0: this process does it. at_once: items of a task;
+    each process has two tasks at most. Raises InputError if a process is killed.
+    """
+    if not workers:
+        yield partial(map, do)
+        return
+    with started(workers, _remember, do) as pool:
+        yield partial(_ahead, pool, 2 * workers, at_once)
+
+
+def _ahead(pool: ProcessPoolExecutor, most: int, at_once: int, items: Iterable[Any]) -> Iterator[Any]:
+    left = iter(items)
+    tasks = iter(lambda: list(islice(left, at_once)), [])
+    waiting: deque[Future[list[Any]]] = deque()
+    try:
+        while True:
+            with not_passed_on():
+                waiting.extend(pool.submit(_do_all, task) for task in islice(tasks, most - len(waiting)))
+            if not waiting:
+                return
+            yield from waiting.popleft().result()
+    except BrokenProcessPool:
+        raise InputError("a process was killed, perhaps out of memory; start again with fewer --workers") from None
+    finally:
+        for task in waiting:
+            task.cancel()
+
+
+_do: Callable[[Any], Any]  # in a worker
+
+
+def _remember(do: Callable[[Any], Any]) -> None:
+    global _do
+    _do = do
+
+
+def _do_all(items: Sequence[Any]) -> list[Any]:
+    return [_do(item) for item in items]
+
+
+class ReadAhead:
+    """`Samples` of a data set whose records processes read in advance; see `reading_ahead`."""
+
+    def __init__(self, dataset: Dataset, ahead: Callable[[Iterable[int]], Iterator[np.ndarray]]):
+        self.dataset, self.ahead = dataset, ahead
+        self.ids, self.lengths = dataset.ids, dataset.lengths
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.dataset[index]
+
+
+@contextmanager
+def reading_ahead(dataset: Dataset, workers: int) -> Iterator[Dataset | ReadAhead]:
+    """The records of a data set, which processes read in advance if they are in files."""
+    if not workers or not dataset.checksums:  # in memory already
+        yield dataset
+        return
+    size = 4 * dataset.preprocessing.channels * prod(dataset.preprocessing.size)
+    with mapping(dataset.__getitem__, workers, max(1, min(64, TASK_BYTES // size))) as ahead:
+        yield ReadAhead(dataset, ahead)
