@@ -214,12 +214,12 @@ def embed(
 
 
 @contextmanager
-def _applied(what: str, **given: Any) -> Iterator[How]:
+def _applied(what: str, **settings: Any) -> Iterator[How]:
     """Settings for applying a model, while progress is shown."""
     from anyjepa.runs.applying import How
 
     with shown_progress(what) as progress:
-        yield How(**given, progress=progress)
+        yield How(**settings, progress=progress)
 
 
 def export(

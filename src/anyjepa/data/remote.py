@@ -50,11 +50,11 @@ class Remote(Container):
         system, path = self._system
         start = path.rstrip("/") + "/"
         try:
-            found = system.find(start, detail=True)
+            files = system.find(start, detail=True)
         except Exception as error:
             raise self._error(error) from error
-        MEMBERS.check(len(found), self.where)
-        inner = {name.removeprefix(start): facts for name, facts in found.items() if name.startswith(start)}
+        MEMBERS.check(len(files), self.where)
+        inner = {name.removeprefix(start): facts for name, facts in files.items() if name.startswith(start)}
         return dict(zip(checked_names(inner, self.where), inner.values(), strict=True))
 
     def _facts(self, name: str) -> dict[str, Any]:

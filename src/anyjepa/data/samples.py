@@ -39,8 +39,8 @@ class ArraySamples:
 
 def lengths(samples: Samples) -> np.ndarray:
     """Samples of each record along the first axis, (N,). Records are read only if their lengths are not known."""
-    known = getattr(samples, "lengths", None)
-    return np.array([samples[place].shape[1] for place in range(len(samples))]) if known is None else known
+    sizes = getattr(samples, "lengths", None)
+    return np.array([samples[place].shape[1] for place in range(len(samples))]) if sizes is None else sizes
 
 
 def in_order(samples: Samples, places: Sequence[int]) -> Iterator[np.ndarray]:
@@ -59,8 +59,8 @@ class SelectedSamples:
     @property
     def lengths(self) -> np.ndarray | None:
         """Samples of each record along the first axis, where they are known without reading the records."""
-        known = getattr(self.samples, "lengths", None)
-        return None if known is None else known[self.index]
+        sizes = getattr(self.samples, "lengths", None)
+        return None if sizes is None else sizes[self.index]
 
     def ahead(self, places: Sequence[int]) -> Iterator[np.ndarray]:
         """See `in_order`."""

@@ -51,12 +51,12 @@ def readable(paths: Sequence[Path]) -> Iterator[list[Path]]:
         def folder() -> Path:
             return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="anyjepa-")))
 
-        found = [_found(path, folder, containers) for path in paths]
+        usable = [_readable(path, folder, containers) for path in paths]
         with mounted(containers):
-            yield found
+            yield usable
 
 
-def _found(path: Path, folder: Callable[[], Path], containers: dict[Path, Container]) -> Path:
+def _readable(path: Path, folder: Callable[[], Path], containers: dict[Path, Container]) -> Path:
     file = path
     if path == STDIN:
         file = path = _of_stdin(folder())

@@ -37,8 +37,8 @@ def started(workers: int, begin: Callable[..., None] | None = None, *arguments: 
     """
     spawned = multiprocessing.get_context("spawn")  # forking is not safe with the threads of a progress bar and PyTorch
     with not_passed_on():  # starts a process that tracks resources, and then unblocks some signals
-        known = LocalModules(), all_mounted()
-        pool = ProcessPoolExecutor(workers, spawned, initializer=_begin, initargs=(*known, begin, arguments))
+        context = LocalModules(), all_mounted()
+        pool = ProcessPoolExecutor(workers, spawned, initializer=_begin, initargs=(*context, begin, arguments))
     try:
         yield pool
     finally:

@@ -52,8 +52,8 @@ class How:
         """
         on_error: OnError = "skip" if self.skip_errors else "raise"
         options = {"fs": self.fs, "leads": self.leads, "unit": self.unit}
-        with readable(paths) as found:
-            dataset = evaluation_data(model.preprocessing, found, None, on_error, options, self.workers)
+        with readable(paths) as usable:
+            dataset = evaluation_data(model.preprocessing, usable, None, on_error, options, self.workers)
             yield dataset.without_short(model.encoder.config.patch[0], on_error)
 
     def write(
