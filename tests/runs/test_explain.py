@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from anyjepa.data.labels import LabelTable
 from anyjepa.errors import InputError
 from anyjepa.runs.explain import Explanation, picture_paths
 
+PAGE = Path(__file__).parents[2] / "docs" / "explanations.md"
 SIMULATED = SimulatorConfig(patients=44, fs=100, duration_s=6)
 
 
@@ -32,7 +34,7 @@ def kept(tiny_run: Path, records, tmp_path_factory) -> Path:
     split = tuple(("test", "validation", "train", "train")[i % 4] for i in range(len(records)))
     values = np.array([[i // 4 % 2, i % 3 == 0] for i in range(len(records))])
     ids = tuple(r.id for r in records)
-    labels = LabelTable(ids, ("odd", "third"), values, tuple(r.group for r in records), False, split)
+    labels = LabelTable(ids, ("AF", "third"), values, tuple(r.group for r in records), False, split)
     settings = {"bootstrap": 0, "min_count": 0, "windows": {"length": 400}}
     anyjepa.evaluate(tiny_run, labels=labels, settings=settings, name="explained", save_classifier=folder)
     return folder
@@ -42,7 +44,7 @@ def test_an_effect_is_the_difference_of_two_predictions(kept, records):
     model = anyjepa.load(kept)
     (found,) = model.explain(records[3].signal, fs=100, tokens=10)  # parts of 1 s
     assert len(found.grid) == 6 + 12 * 6 + 12
-    table = found.table("odd")
+    table = found.table("AF")
     assert list(table) == ["id", "class", "lead", "start_s", "end_s", "log_odds", "probability"]
     row = table[(table["lead"] == "V3") & (table["start_s"] == 2) & (table["end_s"] == 3)].iloc[0]
     hidden = found.record.copy()
@@ -62,16 +64,16 @@ def test_the_command_writes_tables_and_pictures(cli, kept, records, tmp_path):
         (tmp_path / f"in{number}").mkdir()
         np.savez(tmp_path / f"in{number}" / "a.npz", signals=records[number].signal[None], **arrays)
     inputs = [tmp_path / "in0", tmp_path / "in1"]
-    asked = ("--explain", tmp_path / "e.csv", "--explain-class", "odd", "--explain-tokens", "10")
+    asked = ("--explain", tmp_path / "e.csv", "--explain-class", "AF", "--explain-tokens", "10")
     done = cli("predict", kept, *inputs, "-o", tmp_path / "p.csv", *asked, "--draw", tmp_path / "pictures")
     assert done.code == 0, done.err
     table, effects = pd.read_csv(tmp_path / "p.csv"), pd.read_csv(tmp_path / "e.csv")
     assert len(effects) == 2 * 90
-    assert set(effects["class"]) == {"odd"}
+    assert set(effects["class"]) == {"AF"}
     places = effects[(effects["lead"] == "all") & (effects["id"] == "../r1")]
-    assert table["odd.evidence_s"][1] == places.loc[places["log_odds"].idxmax(), "start_s"]
+    assert table["AF.evidence_s"][1] == places.loc[places["log_odds"].idxmax(), "start_s"]
     assert "third.evidence_s" not in table
-    assert "odd.window_s" in table
+    assert "AF.window_s" in table
     pictures = sorted((tmp_path / "pictures").iterdir())
     assert [picture.name for picture in pictures] == ["r0.png", "r1.png"]
     with Image.open(pictures[0]) as picture:
@@ -86,7 +88,7 @@ def test_the_command_writes_tables_and_pictures(cli, kept, records, tmp_path):
     [
         (["--explain", "e.npz"], "e.npz: predictions are written as .parquet, .csv"),
         (["--explain", "p.csv"], "p.csv: is named for two tables"),
-        (["--explain", "e.csv", "--explain-class", "od"], "there is no class 'od'; did you mean 'odd'?"),
+        (["--explain", "e.csv", "--explain-class", "aF"], "there is no class 'aF'; did you mean 'AF'?"),
         (["--explain", "e.csv", "--draw", "one.png"], "one.png: is one picture, but there are 2 records"),
         (["--draw", "one.png"], "--draw needs --horizon or --explain"),
         (["--explain-tokens", "2"], "--explain-tokens needs --explain"),
@@ -121,6 +123,16 @@ def test_a_record_with_one_window_has_no_column_for_it(tiny_run, records, tmp_pa
     assert [name for name in model.predict_classes(records[0].signal, fs=100).table() if name.endswith("window_s")]
 
 
+def test_the_example_of_the_page_runs(kept, records, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("models").mkdir()
+    Path("models/af").symlink_to(kept)
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.S)
+    found = {"anyjepa": anyjepa, "signals": [records[0].signal], "leads": LEADS}
+    exec(compile(code.replace("fs=500", "fs=100"), "explanations.md", "exec"), found)
+    assert len(found["explanations"]) == 1
+
+
 def test_ids_become_names_of_files_that_differ():
     assert picture_paths(Path("x.svg"), ["a"]) == [Path("x.svg")]
     assert picture_paths(Path("x"), ["a/b", "c"]) == [Path("x/a-b.png"), Path("x/c.png")]
@@ -132,7 +144,7 @@ def test_ids_become_names_of_files_that_differ():
 def test_a_long_record_is_drawn_around_its_strongest_place(kept, records):
     signal = np.concatenate([r.signal for r in records[:5]], 1)  # 30 s
     (found,) = anyjepa.load(kept).explain(signal, fs=100, tokens=50)
-    figure = plot.explanation(found, "odd")
+    figure = plot.explanation(found, "AF")
     drawn = max(figure.axes[0].lines, key=lambda line: len(np.asarray(line.get_xdata())))
     start = np.clip(found.strongest_s[0] - 5, 0, 20)
     volts = model_volts(found)[LEADS.index("II"), round(100 * start) :][:1000]
