@@ -19,7 +19,7 @@ from test_locking import HOLD
 import anyjepa
 from anyjepa.diagnostics.verdict import Finding, Verdict
 from anyjepa.errors import InputError
-from anyjepa.runs.sweep import Sweep, Tried
+from anyjepa.runs.sweep_result import Sweep, Trial
 from anyjepa.terminal import as_text
 from anyjepa.training.checkpoint_files import newest_checkpoint
 
@@ -99,20 +99,20 @@ def test_if_all_runs_fail_alike_the_error_is_that_of_the_command(cli: Cli, tiny_
     assert done.err.splitlines()[-1].startswith(f"anyjepa: {tmp_path / 'sweep'}: every run failed: ")
 
 
-def tried(lr: float, seed: int, score: float | None, kind: str = "", **more: object) -> Tried:
+def trial(lr: float, seed: int, score: float | None, kind: str = "", **more: object) -> Trial:
     findings = (Finding(kind, "evidence", "advice"),) if kind else ()
     settings = {"lr": lr, "training.seed": seed}
-    return Tried(Path(f"{lr}-{seed}"), settings, "finished", 0.5, score, Verdict(findings), **more)  # type: ignore[arg-type]
+    return Trial(Path(f"{lr}-{seed}"), settings, "finished", 0.5, score, Verdict(findings), **more)  # type: ignore[arg-type]
 
 
 def test_the_best_settings_have_the_largest_mean_score_and_no_collapse(monkeypatch: pytest.MonkeyPatch) -> None:
-    runs = [tried(1, 0, 0.9, "complete collapse"), tried(1, 1, 0.9), tried(2, 0, 0.5), tried(2, 1, 0.7)]
-    swept = Sweep(Path("x"), (*runs, tried(3, 0, 0.55), tried(3, 1, 0.6)), "score")
+    runs = [trial(1, 0, 0.9, "complete collapse"), trial(1, 1, 0.9), trial(2, 0, 0.5), trial(2, 1, 0.7)]
+    swept = Sweep(Path("x"), (*runs, trial(3, 0, 0.55), trial(3, 1, 0.6)), "score")
     assert swept.best is not None
     assert swept.best.settings == {"lr": 2}
     monkeypatch.setenv("COLUMNS", "120")
     assert "1 of 2: complete collapse" in as_text(swept)
-    unscored = Sweep(Path("x"), (tried(1, 0, None), tried(1, 1, 0.9)), "score")
+    unscored = Sweep(Path("x"), (trial(1, 0, None), trial(1, 1, 0.9)), "score")
     assert unscored.best is None  # one of its seeds has no score
 
 
@@ -132,7 +132,7 @@ def test_two_sweeps_do_not_share_a_folder(tiny_recipe: Path, tmp_path: Path) -> 
     ) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
-        with pytest.raises(InputError, match="another process sweeps here"):
+        with pytest.raises(InputError, match="another process is running this sweep"):
             anyjepa.sweep(tiny_recipe, ["seed=0,1"], output=folder)
         holder.kill()
 

@@ -13,7 +13,8 @@ from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
 from anyjepa.data.labels import LabelTable
 from anyjepa.runs.model import load
 from anyjepa.serving.app import create_app
-from anyjepa.serving.service import Service, Settings
+from anyjepa.serving.service import Service
+from anyjepa.serving.settings import Settings
 
 
 @pytest.fixture(scope="session")

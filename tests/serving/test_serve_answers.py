@@ -151,7 +151,7 @@ def test_a_model_without_a_classifier_embeds_only(serve, signals):
         body = {"signals": signals[0].tolist(), "fs": 100}
         assert len(client.post("/embed", json=body).json()["embedding"][0]) == about["embedding"] == 96
         refused = client.post("/predict", json=body)
-        assert (refused.status_code, refused.json()["detail"]) == (404, "this model has no classifier; ask /embed")
+        assert (refused.status_code, refused.json()["detail"]) == (404, "this model has no classifier; use /embed")
 
 
 @pytest.mark.long

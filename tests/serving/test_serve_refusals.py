@@ -139,7 +139,7 @@ def test_addresses_and_options_that_do_not_fit(client, serve, tiny_run, signals)
     for value in ("2", "nan", "x", ""):
         assert refused(client.post(f"/predict?coverage={value}"), 422).startswith("coverage: ")
     with serve("ecg-sim-xs") as encoder:
-        assert refused(encoder.post("/predict"), 404) == "this model has no classifier; ask /embed"
+        assert refused(encoder.post("/predict"), 404) == "this model has no classifier; use /embed"
 
 
 def test_a_body_is_read_only_up_to_the_limit(serve, classifier):

@@ -9,42 +9,44 @@ import typer
 from anyjepa.cli.options import DeviceOption, ImportOption, ModelArgument
 from anyjepa.cli.output import echo
 from anyjepa.errors import InputError
+from anyjepa.serving.settings import Settings
 
 
 def serve(
     model: ModelArgument,
     host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Address to listen at; 0.0.0.0 lets other machines connect.")
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on; 0.0.0.0 lets other machines connect.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="Port; 0: any free one.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="Port; 0 chooses a free one.")] = 8000,
     batch: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Number of windows of several requests that are encoded together.")
-    ] = 32,
+        int, typer.Option(min=1, metavar="N", help="Largest number of windows that are encoded together.")
+    ] = Settings.batch,
     wait: Annotated[
         float, typer.Option(min=0, max=10_000, metavar="MS", help="Milliseconds that a request waits for others.")
-    ] = 0,
+    ] = Settings.wait_s,
     queue: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Number of requests at the same time; further ones get status 503.")
-    ] = 64,
-    max_mb: Annotated[float, typer.Option(min=0.001, metavar="MB", help="Largest body of a request.")] = 16,
+        int, typer.Option(min=1, metavar="N", help="Largest number of requests at a time; further ones get status 503.")
+    ] = Settings.queue,
+    max_mb: Annotated[
+        float, typer.Option(min=0.001, metavar="MB", help="Largest body of a request.")
+    ] = Settings.max_bytes / 1e6,
     max_windows: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Largest number of windows of all records of a request.")
-    ] = 512,
+        int, typer.Option(min=1, metavar="N", help="Largest number of windows in a request.")
+    ] = Settings.max_windows,
     threads: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Threads that encode. Default: PyTorch's.")
+        int | None, typer.Option(min=1, metavar="N", help="Number of threads for encoding. Default: PyTorch's.")
     ] = None,
     device: DeviceOption = None,
     imports: ImportOption = None,
 ) -> None:
-    """Answer HTTP requests with embeddings and class probabilities of the records in them.
+    """Answer HTTP requests with embeddings and class probabilities of the records that they contain.
 
-    There is no access control: anyone who can connect can ask.
+    There is no access control: anyone who can connect can use the service.
     """
     try:
         from anyjepa.serving.server import serve
-        from anyjepa.serving.service import Settings
     except ModuleNotFoundError as error:
-        raise InputError("serve needs packages: pip install 'anyjepa[serve]'") from error
+        raise InputError("serve: needs FastAPI and uvicorn: pip install 'anyjepa[serve]'") from error
     settings = Settings(
         batch=batch,
         wait_s=wait / 1e3,

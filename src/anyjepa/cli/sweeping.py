@@ -29,7 +29,7 @@ def sweep(
         typer.Option(
             "--set",
             metavar="KEY=VALUES",
-            help="Values to try, with commas between them, such as training.steps=500,1000; lists need brackets. "
+            help="Values to try, separated by commas, such as training.steps=500,1000; lists need brackets. "
             "'seed' is training.seed. Can be repeated.",
         ),
     ],
@@ -41,7 +41,7 @@ def sweep(
     random: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Try N random combinations instead of all of them.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="With --random: which combinations are drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="With --random: seed of the draw.")] = 0,
     hold_out: Annotated[
         float | None, typer.Option(metavar="SHARE", help="Keep this share of the patients for testing, such as 0.2.")
     ] = None,
@@ -63,17 +63,17 @@ def sweep(
 ) -> None:
     """Pretrain a recipe with many settings, and compare the runs in one table.
 
-    The same command resumes a sweep that was stopped. Runs that fail are listed, and the others go on.
+    The same command resumes a sweep that was stopped. Runs that fail are listed, and the others continue.
     """
     from anyjepa.progress import Lines, listening
     from anyjepa.report.comparison import write_comparison
     from anyjepa.report.page import write_report
     from anyjepa.runs.compare import compare
-    from anyjepa.runs.sweep import Question, sweep
+    from anyjepa.runs.sweep import Scoring, sweep
     from anyjepa.training.interrupt import Interrupted
 
     table = label_file(labels, id, target, group, None, split_by)
-    question = Question(task, table, protocol) if task or table else None
+    scoring = Scoring(task, table, protocol) if task or table else None
     try:
         with listening(Lines("evaluating: ")):
             swept = sweep(
@@ -85,7 +85,7 @@ def sweep(
                 seed=seed,
                 hold_out=hold_out,
                 split=split,
-                question=question,
+                scoring=scoring,
                 progress=lambda line: echo(line, err=True),
                 done=lambda run: write_report(run.folder),
             )

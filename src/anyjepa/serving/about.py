@@ -1,4 +1,4 @@
-"""What a service says of its model."""
+"""What a service says about its model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from anyjepa.versions import versions
 
 
 def describe(service: Service) -> dict[str, Any]:
-    """What a client has to know, as JSON can hold it. Nothing in it is a path."""
+    """What a client needs to know, ready for JSON. It contains no paths."""
     model, settings, modality = service.model, service.settings, service.modality
     preprocessing, classifier = model.preprocessing, service.classifier
     made, calibrated = model.loaded.provenance, model.loaded.calibration is not None
@@ -50,7 +50,7 @@ def describe(service: Service) -> dict[str, Any]:
 
 
 def _licence(card: str) -> str | None:
-    """The licence in the head of a card, or else the first line of that section."""
+    """The licence in the front matter of a card, or else the first line of its section on the licence."""
     stated = re.search(r"\A---\n(?:.*\n)*?license: (.+)\n(?:.*\n)*?---\n", card)
     return stated[1] if stated else next(iter(_lines(card, "Licence")), None)
 

@@ -1,4 +1,4 @@
-"""Results as named arrays, and these as JSON or `.npz`."""
+"""Turn results into named arrays, and arrays into JSON or `.npz`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def embedding_arrays(vectors: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def prediction_arrays(predictions: Predictions, coverage: float | None) -> dict[str, np.ndarray]:
-    """What `Predictions` says of N records; see `Predictions.sets` for the coverage."""
+    """The predictions for N records. coverage: see `Predictions.sets`; None: no prediction sets."""
     classes = np.array(predictions.config.classes)
     arrays: dict[str, np.ndarray | None] = {
         "classes": classes,  # (C,)
@@ -35,7 +35,7 @@ def prediction_arrays(predictions: Predictions, coverage: float | None) -> dict[
 
 
 def write_answer(arrays: Mapping[str, np.ndarray], remarks: Sequence[str], media: str) -> bytes:
-    """The arrays with `warnings`, as an object of lists or as an `.npz` file."""
+    """The arrays and the remarks, named `warnings`, as a JSON object of lists or as an `.npz` file."""
     if media != NPZ:
         return to_json({**{name: array.tolist() for name, array in arrays.items()}, "warnings": list(remarks)})
     file = io.BytesIO()

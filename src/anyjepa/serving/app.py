@@ -19,13 +19,12 @@ from anyjepa.serving.bodies import JSON, NPZ, keys_of, line_of, media_of
 from anyjepa.serving.log import ABOUT, Log
 from anyjepa.serving.service import Question, Service
 
-BODY_S = 30  # seconds in which a client must have sent its request
+BODY_S = 30  # time for a client to send its request
 Coverage = Annotated[
-    float | None, Query(gt=0, lt=1, description="also the answers that cannot be excluded (docs/trust.md)")
+    float | None, Query(gt=0, lt=1, description="also give the answers that cannot be excluded (docs/trust.md)")
 ]
 
-
-# Schemas of the options of requests; others can be anything.
+# Schemas of the options of requests; any other option can have any value.
 _SCHEMAS: dict[str, dict[str, Any]] = {
     "fs": {"type": "number", "description": "samples per second"},
     "leads": {"type": "array", "items": {"type": "string"}, "description": "names of the rows; default: the model's"},
@@ -43,14 +42,14 @@ _ANSWER: dict[int | str, dict[str, Any]] = {
 
 
 def create_app(service: Service) -> FastAPI:
-    """The application for any ASGI server. Errors are {"detail": "one line"}."""
+    """The application, for any ASGI server. Errors are JSON: {"detail": "one line"}."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with service.running():
             yield
 
-    # The pages of FastAPI that show /openapi.json load scripts from other servers.
+    # FastAPI's own pages for /openapi.json load scripts from other servers.
     app = FastAPI(
         title=f"anyjepa: {one_line(service.name)}",
         version=anyjepa.__version__,
@@ -72,19 +71,19 @@ def create_app(service: Service) -> FastAPI:
 
     @app.get("/metadata")
     async def metadata() -> dict[str, Any]:
-        """What the model reads and gives, and the limits of the service."""
+        """What the model reads and returns, and the limits of the service."""
         return about
 
     @app.post("/embed", openapi_extra=_body_of(service), responses=_ANSWER)
     async def embed(request: Request) -> Response:
-        """One vector per record, in their order."""
+        """One vector per record, in order."""
         return await answer(request, predict=False)
 
     @app.post("/predict", openapi_extra=_body_of(service), responses=_ANSWER)
     async def predict(request: Request, coverage: Coverage = None) -> Response:
-        """Probabilities and decisions of the classifier for each record, in their order."""
+        """Probabilities and decisions of the classifier for each record, in order."""
         if service.classifier is None:
-            raise HTTPException(404, "this model has no classifier; ask /embed")
+            raise HTTPException(404, "this model has no classifier; use /embed")
         if coverage is not None:
             check_coverage(service.model.loaded.calibration, coverage)
         return await answer(request, predict=True, coverage=coverage)

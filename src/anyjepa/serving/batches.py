@@ -1,4 +1,4 @@
-"""Jobs of several requests are computed together."""
+"""Compute the jobs of several requests together."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class _Waiting(Generic[Job, Result]):
 
 
 class Batches(Generic[Job, Result]):
-    """Compute waiting jobs together, as soon as they are `most` in size or the first has waited `wait_s`.
+    """Compute waiting jobs together, as soon as their sizes add up to `most` or the first has waited for `wait_s`.
 
-    While a batch is computed, the next one collects. A job that is larger than `most` is a batch of its own. If a batch
-    fails, each of its jobs is computed alone, so that only those fail that have to.
+    While one batch is computed, the next one collects jobs. A job larger than `most` is a batch of its own. If a batch
+    fails, each of its jobs is computed alone, so that one bad job does not fail the others.
     """
 
     def __init__(
@@ -37,13 +37,13 @@ class Batches(Generic[Job, Result]):
         most: int,
         wait_s: float,
     ):
-        """compute: runs in `executor`, which several instances can share with one lock `busy`."""
+        """compute: runs in `executor`. Instances that share the executor also share `busy`, so that they take turns."""
         self._compute, self._executor, self._busy, self._most, self._wait_s = compute, executor, busy, most, wait_s
         self._waiting: deque[_Waiting[Job, Result]] = deque()
         self._changed = asyncio.Event()
 
     async def result(self, job: Job, size: int) -> Result:
-        """What `compute` gives for a job. Raises what `compute` raises."""
+        """The result of `compute` for a job, which counts as `size` in its batch. Raises what `compute` raises."""
         loop = asyncio.get_running_loop()
         waiting = _Waiting(job, size, loop.time(), loop.create_future())
         self._waiting.append(waiting)
@@ -89,5 +89,5 @@ class Batches(Generic[Job, Result]):
                 batch[0].result.set_exception(error)
             return
         for waiting, result in zip(batch, results, strict=True):
-            if not waiting.result.done():  # its client may be gone
+            if not waiting.result.done():  # its client may have disconnected
                 waiting.result.set_result(result)

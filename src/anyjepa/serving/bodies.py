@@ -1,4 +1,4 @@
-"""The body of a request to an object with records, by its media type."""
+"""Read the body of a request by its media type."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def media_of(modality: Modality) -> tuple[str, ...]:
 
 
 def line_of(error: Exception) -> str:
-    """What a client reads of an InputError, without advice on how to raise a limit of the server."""
+    """The text of an InputError for a client, without the advice on how to raise a limit of the server."""
     return str(error).partition("; to allow it, set ")[0]
 
 
@@ -89,7 +89,7 @@ def _records(value: Any, where: str, pixels: bool) -> np.ndarray | list[np.ndarr
 
 
 def _types(values: list[Any]) -> set[type]:
-    """The types in nested lists, other than lists. NumPy would take as much memory per text as the longest needs."""
+    """The types in nested lists, other than lists. NumPy would allot every text the memory of the longest one."""
     types = set(map(type, values))
     if list in types:
         types.remove(list)

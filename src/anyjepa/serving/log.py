@@ -1,4 +1,4 @@
-"""One line per request in the log, without its content, and an answer where the service fails."""
+"""Log one line per request, without its content, and answer if the service fails."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOGGER = logging.getLogger("anyjepa.serve")
-ABOUT = "anyjepa.about"  # key of a scope: numbers for the log
+ABOUT = "anyjepa.about"  # key in a request's scope: texts for the log
 
 
 class Log:
-    """Middleware. Texts of requests and of unexpected errors can hold names of patients, so they are not logged."""
+    """Middleware. Texts of requests and of unexpected errors may contain names of patients and are not logged."""
 
     def __init__(self, app: ASGIApp):
         self.app = app

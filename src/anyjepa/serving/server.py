@@ -13,18 +13,19 @@ from anyjepa.errors import InputError
 from anyjepa.runs.model import load
 from anyjepa.serving.app import create_app
 from anyjepa.serving.log import LOGGER
-from anyjepa.serving.service import Service, Settings
+from anyjepa.serving.service import Service
+from anyjepa.serving.settings import Settings
 
-FINISH_S = 30  # that requests have to finish once a signal has come
+FINISH_S = 30  # time for requests to finish after a signal
 
 
 def serve(
     model: str, host: str, port: int, settings: Settings, device: str | None, announce: Callable[[str], None]
 ) -> None:
-    """Serve a model that `load` takes. announce: called with a line once clients can connect.
+    """Serve a model that `load` takes, until SIGTERM or SIGINT; requests that have begun are then finished.
 
-    After SIGTERM or SIGINT, requests are finished. Raises InputError for a model that cannot be loaded, and an address
-    that cannot be used.
+    announce: called with one line as soon as clients can connect. Raises InputError for a model that cannot be loaded
+    and for an address that cannot be used.
     """
     name = Path(model).resolve().name if Path(model).is_dir() else model
     app = create_app(Service(load(model, device=device), name, settings))

@@ -1,4 +1,4 @@
-"""From the body of a request to the body of its answer: read, prepare, encode together, write."""
+"""From the body of a request to the body of its answer: read, prepare, encode in batches, write."""
 
 from __future__ import annotations
 
@@ -25,34 +25,23 @@ from anyjepa.runs.model import Model
 from anyjepa.serving.answers import embedding_arrays, prediction_arrays, write_answer
 from anyjepa.serving.batches import Batches
 from anyjepa.serving.bodies import read_body
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How much a service takes at once."""
-
-    batch: int = 32  # windows of several requests that are encoded together
-    wait_s: float = 0  # that a request waits for others
-    queue: int = 64  # requests that are read, wait or are computed
-    max_bytes: int = 16 * 10**6  # of a body
-    max_windows: int = 512  # of all records of a request
-    threads: int | None = None  # that encode; None: PyTorch's default
+from anyjepa.serving.settings import Settings
 
 
 @dataclass(frozen=True)
 class Question:
-    """A request that was received. coverage: of prediction sets; None: without them."""
+    """What a request asks. media, accept: media types of its body and of the answer. coverage: of prediction sets."""
 
     body: bytes
     media: str
     accept: str
-    predict: bool  # classes instead of embeddings
-    coverage: float | None = None
+    predict: bool  # predictions instead of embeddings
+    coverage: float | None = None  # None: no prediction sets
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer, and for the log the numbers of records and windows."""
+    """An answer, with the numbers of records and windows for the log."""
 
     body: bytes
     records: int
@@ -60,9 +49,9 @@ class Answer:
 
 
 class Service:
-    """One model, in three threads: they prepare requests one after another, encode them in batches, and write answers.
+    """One model. One thread prepares requests in turn, a second encodes them in batches, and a third writes answers.
 
-    Only the first thread may touch the warnings of Python, which are global; they become part of an answer.
+    Only the first thread may catch Python's warnings, because these are global; they become part of an answer.
     """
 
     def __init__(self, model: Model, name: str, settings: Settings):
@@ -71,11 +60,14 @@ class Service:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Start the threads, and stop them at the end."""
+        """Run the threads while the context lasts."""
         busy, limits, threads = asyncio.Lock(), (self.settings.batch, self.settings.wait_s), self.settings.threads
         arguments = {} if threads is None else {"initializer": torch.set_num_threads, "initargs": (threads,)}
-        pools = ThreadPoolExecutor(1), ThreadPoolExecutor(1, **arguments), ThreadPoolExecutor(1)
-        with pools[0] as self._preparing, pools[1] as encoding, pools[2] as self._writing:
+        with (
+            ThreadPoolExecutor(1) as self._preparing,
+            ThreadPoolExecutor(1, **arguments) as encoding,
+            ThreadPoolExecutor(1) as self._writing,
+        ):
             self._embeddings = Batches(self._embed, encoding, busy, *limits)
             self._predictions = Batches(self._predict, encoding, busy, *limits)
             self._tasks = [asyncio.create_task(batches.run()) for batches in (self._embeddings, self._predictions)]
@@ -100,7 +92,7 @@ class Service:
         return Answer(body, len(samples), size)
 
     def _prepared(self, question: Question) -> tuple[Samples, int, list[str]]:
-        """Records as the encoder sees them, the number of their windows, and DataWarnings."""
+        """Records as the encoder sees them, the number of their windows, and the texts of DataWarnings."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", DataWarning)
             samples, size = self._prepare(question)
@@ -125,7 +117,7 @@ class Service:
         return samples, size
 
     def _check_amount(self, raw: Any, fs: Any) -> None:
-        """Refuse more records than windows, and what would take much more memory once it is prepared."""
+        """Refuse more records than allowed windows, and records that would exceed the memory limit once prepared."""
         made = self.model.preprocessing
         single = isinstance(raw, np.ndarray) and (not raw.ndim or made.is_single(raw))
         if (count := 1 if single else len(raw)) > (limit := self.settings.max_windows):
@@ -134,7 +126,7 @@ class Service:
             return
         records: Sequence[Any] = [raw] if single else list(raw)
         length, *rest = made.size
-        if not rest:  # samples, in time where there is a rate
+        if not rest:  # samples along one axis, resampled if the model has a rate
             ratio = 1.0
             with suppress(TypeError, ValueError, OverflowError):  # a wrong rate is refused later
                 ratio = made.rate / float(fs) if made.rate and float(fs) > 1 else 1.0
