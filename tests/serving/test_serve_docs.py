@@ -20,7 +20,7 @@ import anyjepa
 from anyjepa.cli import app
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
-from anyjepa.serving.service import Settings
+from anyjepa.serving.settings import Settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "production.md").read_text()
 
