@@ -27,8 +27,8 @@ from anyjepa.writing import replacing
 
 SUFFIXES = (".onnx", ".pt2")
 TOLERANCE = 1e-4
-INT8_TOLERANCE = 0.05
-"""Of int8: for embeddings relative to their length, for probabilities absolute."""
+INT8_TOLERANCE = 0.1
+"""Of embeddings with int8, relative to their length. What this does to probabilities depends on the head."""
 
 
 @torch_defaults()
@@ -166,11 +166,11 @@ def _write_onnx(
             made.save(new, external_data=False)
         computed = onnxruntime.InferenceSession(new).run(names, {"input": example.numpy()})
         for name, value in zip(names, computed, strict=True):
-            if name == "decisions":
+            if name == "decisions" or (int8 and name == "probabilities"):
                 continue
             theirs = expected[name].double().numpy()
             off = np.abs(np.asarray(value, float) - theirs)
-            if int8 and name == "embedding":
+            if int8:
                 off = np.linalg.norm(off, axis=1) / np.linalg.norm(theirs, axis=1)
             if not off.max() <= (INT8_TOLERANCE if int8 else TOLERANCE):
                 fix = "export without --int8" if int8 else "export as .pt2 instead"
