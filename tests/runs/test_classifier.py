@@ -261,7 +261,7 @@ def test_the_command_line(cli, tiny_run, records, tmp_path):
     assert list(table.columns[:3]) == ["id", "patient", "class"]
     assert len(windows) == 4 * 2
     assert cli("predict", kept, tmp_path / "four.npz", "-o", tmp_path / "out.npz").err == (
-        f"anyjepa: {tmp_path / 'out.npz'}: predictions are written as .parquet, .csv\n"
+        f"anyjepa: {tmp_path / 'out.npz'}: predictions are written as .parquet, .arrow, .csv\n"
     )
     assert cli("evaluate", tiny_run, "--protocol", "ecg-linaer").err == (
         "anyjepa: evaluate: there is no protocol 'ecg-linaer'; did you mean 'ecg-linear'?\n"

@@ -86,7 +86,7 @@ def test_the_command_writes_tables_and_pictures(cli, kept, records, tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--explain", "e.npz"], "e.npz: predictions are written as .parquet, .csv"),
+        (["--explain", "e.npz"], "e.npz: predictions are written as .parquet, .arrow, .csv"),
         (["--explain", "p.csv"], "p.csv: is named for two tables"),
         (["--explain", "e.csv", "--explain-class", "aF"], "there is no class 'aF'; did you mean 'AF'?"),
         (["--explain", "e.csv", "--draw", "one.png"], "one.png: is one picture, but there are 2 records"),
