@@ -67,6 +67,7 @@ def ecg_files(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["images", "ecgs"])
 def test_processes_that_read_change_no_byte(cli, images_run, photos, tiny_run, ecg_files, tmp_path, kind):
     model, data = {"images": (images_run, photos), "ecgs": (tiny_run, ecg_files)}[kind]
@@ -76,6 +77,7 @@ def test_processes_that_read_change_no_byte(cli, images_run, photos, tiny_run, e
     assert (tmp_path / "2.parquet").read_bytes() == (tmp_path / "0.parquet").read_bytes()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ending", ["zip", "tar", "gztar"])
 def test_an_archive_gives_the_bytes_of_its_folder(cli, images_run, photos, tmp_path, ending):
     archive = shutil.make_archive(str(tmp_path / "photos"), ending, photos)
@@ -124,6 +126,7 @@ def test_each_image_is_opened_twice(cli, images_run, photos, tmp_path):
     assert set(opens.values()) == {2}
 
 
+@pytest.mark.long
 def test_an_error_of_a_process_is_the_same_line(cli, images_run, tmp_path):
     data = tmp_path / "data"
     data.mkdir()
@@ -135,6 +138,7 @@ def test_an_error_of_a_process_is_the_same_line(cli, images_run, tmp_path):
     assert lines[0].count("\n") == 1
 
 
+@pytest.mark.long
 def test_a_killed_process_is_one_line(cli, images_run, tmp_path):
     (tmp_path / "killed_reader.py").write_text(KILLED)
     (tmp_path / "data").mkdir()
@@ -171,6 +175,7 @@ def test_only_the_records_of_the_windows_are_read():
         np.testing.assert_allclose(columns, expected[9:14], atol=1e-6)
 
 
+@pytest.mark.long
 def test_arrow_files_and_streams_have_the_table(cli, images_run, photos, tmp_path):
     for name in ("out.parquet", "out.arrow"):
         assert cli("embed", images_run, photos, "-o", tmp_path / name).code == 0
@@ -188,6 +193,7 @@ def test_arrow_files_and_streams_have_the_table(cli, images_run, photos, tmp_pat
     assert other.returncode == 0
 
 
+@pytest.mark.long
 def test_a_closed_pipe_ends_quietly(images_run, photos):
     command = [sys.executable, "-m", "anyjepa", "embed", images_run, photos, "-o", "-"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as other:
