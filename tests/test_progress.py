@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import io
 import os
 import pty
 import re
@@ -14,6 +15,7 @@ import pytest
 
 import anyjepa
 from anyjepa.progress import Counter, Lines, in_notebook, listening, part, reported, stage, tell
+from anyjepa.terminal import Terminal
 
 WITHOUT_WAIT = "import anyjepa.progress; anyjepa.progress.EVERY_S = 0.0; from anyjepa.cli import main; main()"
 
@@ -51,6 +53,19 @@ def test_a_function_of_the_caller_gets_the_names_of_stages() -> None:
     with reported(None), stage("third"):
         pass
     assert names == ["first", "second"]
+
+
+def test_names_are_no_markup_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.StringIO()
+    monkeypatch.setattr(
+        "anyjepa.progress.Terminal", lambda **_: Terminal(file=shown, force_terminal=True, width=80, no_color=True)
+    )
+    with listening(Lines()), stage("[/gene] [red]\x1b[2J"):
+        tell("[/x]")
+    with Counter("embedding") as counter:
+        counter.update(1, 2, "[/x]")
+    assert "[/gene] [red]\\x1b[2J" in shown.getvalue()
+    assert "[/x]" in shown.getvalue()
 
 
 def test_a_log_gets_a_line_per_stage_and_one_every_half_minute(

@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Any, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 from anyjepa.errors import printable
 from anyjepa.terminal import Terminal, duration
@@ -86,12 +87,12 @@ class Lines:
     def __call__(self, name: str, detail: str) -> None:
         text = f"{self._prefix}{name}{detail and ': ' + detail}"
         if self._console.is_terminal:
-            self._show_in_place(name, text)
+            self._show_in_place(name, Text(text))  # rich takes a str for markup here
         elif name and (not detail or monotonic() - self._last >= EVERY_S):
             self._last = monotonic()
             _print_line(text)
 
-    def _show_in_place(self, name: str, text: str) -> None:
+    def _show_in_place(self, name: str, text: Text) -> None:
         if name and self._status is None:
             self._status = self._console.status(text)
             self._status.start()
@@ -114,7 +115,7 @@ class Counter:
         self._first: int | None = None
         self._newest: tuple[int, int, str] | None = None  # what no line has said yet
         self._bar = Progress(
-            TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[text]}"),
+            TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[text]}", markup=False),
             TimeElapsedColumn(), TimeRemainingColumn(),
             console=self._console, disable=not (shown and self._console.is_terminal),
         )  # fmt: skip

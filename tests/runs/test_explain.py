@@ -185,3 +185,9 @@ def contrast(found: Explanation, record) -> tuple[float, float]:
     there = np.isin(LEADS, ["V1", "V2", "V3", "V4"])[:, None] & times
     effects = found.grid.by_channel(found.of("STE_ANT"))
     return float(effects[there].mean()), float(effects[~there].mean())
+
+
+def test_parts_are_at_least_one_token_wide(kept, records):
+    for tokens in (0, -1, 1.5):
+        with pytest.raises(InputError, match=f"tokens are {tokens}; they must be a whole number of at least 1"):
+            anyjepa.load(kept).explain(records[0].signal, fs=100, tokens=tokens)

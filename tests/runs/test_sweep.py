@@ -80,6 +80,32 @@ def test_other_settings_or_data_in_the_same_folder_are_refused(swept, tmp_path: 
     assert f"was trained on embedded, not on {tmp_path}; pass another --output" in data.err
 
 
+def test_runs_that_kept_other_records_for_testing_are_not_reused(
+    swept, cli: Cli, tiny_recipe: Path, tmp_path: Path
+) -> None:
+    _, command, folder, _ = swept
+    whole = cli(*command, "--hold-out", "0.3")
+    assert whole.code == 2
+    message = "was trained with another --hold-out or --split; pass another --output"
+    assert f"{folder / 'lr=1e+30,seed=0'}: {message}" in whole.err
+    kept = ["sweep", tiny_recipe, "--set", "seed=0,1", "-o", tmp_path / "sweep", "--hold-out"]
+    assert cli(*kept, "0.3").code == cli(*kept, "0.3").code == 0
+    assert message in cli(*kept, "0.2").err
+    table = tmp_path / "sweep" / "seed=0" / "split.csv"
+    assert message in cli(*kept[:-1], "--split", table).err
+
+
+def test_a_failure_that_cannot_be_read_is_not_a_result(swept) -> None:
+    cli, command, folder, _ = swept
+    failure = folder / "lr=1e+30,seed=0" / "failure.txt"
+    before = failure.read_text()
+    failure.write_text("")
+    done = cli(*command)
+    failure.write_text(before)
+    assert done.code == 2
+    assert f"{failure}: was not written by a sweep; delete it to train again" in done.err
+
+
 def test_wrong_settings_end_before_anything_is_trained(cli: Cli, tiny_recipe: Path, tmp_path: Path) -> None:
     for setting, message in (
         ("training.steps=4,many", "steps=many: training.steps must be a whole number, got 'many'"),

@@ -54,7 +54,11 @@ def test_a_kill_while_rows_are_dropped_loses_none(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (HEADER.encode() + b"1,2,3\r\n" + bytes(64) + b"\n", "line 3 is damaged (it has 1 values for 3 columns)"),
-        (HEADER.encode() + b"x,2,3\r\n", "line 2 is damaged (step 'x' is not a number)"),
+        (HEADER.encode() + b"x,2,3\r\n", "line 2 is damaged (step 'x' is not a number of steps)"),
+        (
+            HEADER.encode() + b"1" * 400 + b",2,3\r\n",
+            "line 2 is damaged (step '1111111111111111' is not a number of st",
+        ),
         (HEADER.encode() + b"1,two,3\r\n", "line 2 is damaged (could not convert"),
         (HEADER.encode() + b"2,2,3\r\n1,2,3\r\n", "line 3 is damaged (step 1 follows step 2)"),
         (HEADER.encode() + b"1,2,3\r\n\xff\n", "is not UTF-8 text"),

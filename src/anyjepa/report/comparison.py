@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from os.path import commonpath
+from os.path import commonpath, realpath
 from pathlib import Path
 
 from anyjepa import __version__
@@ -47,7 +47,7 @@ def verdict_line(name: str, verdict: str, bad: bool) -> Html:
 
 def short_names(runs: Sequence[str]) -> list[str]:
     """The paths of the runs without the folder that all of them are in."""
-    paths = [Path(run).resolve() for run in runs]
+    paths = [Path(realpath(run)) for run in runs]  # `resolve` raises for a link to itself
     common = Path(commonpath([path.parent for path in paths]))
     return [str(path.relative_to(common)) for path in paths]
 

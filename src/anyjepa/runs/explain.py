@@ -136,7 +136,9 @@ def explain(
 
 
 def check_passes(loaded: LoadedModel, preprocessing: Preprocessing, samples: Samples, tokens: int | None) -> None:
-    """Raise InputError if the explanations of all records need too many passes of the encoder."""
+    """Raise InputError if the explanations of all records need too many passes of the encoder, or for wrong tokens."""
+    if tokens is not None and (not isinstance(tokens, int) or tokens < 1):
+        raise InputError(f"explain: tokens are {tokens}; they must be a whole number of at least 1")
     config, rest = classifier_of(loaded), preprocessing.size[1:]
     passes = 0
     for windows, length in zip(window_counts(config, preprocessing, samples), lengths(samples), strict=True):

@@ -135,6 +135,7 @@ def pretrain(
             _warn_of_lost_parts(recipe, dataset)
             origin = ["arrays"] if paths is None else paths or ["embedded"]
             described = _described(dataset, dataset.checksums or hashes, origin, parts)
+            described["held_out"] = held_out(hold_out, split)
             _start(run, described, sources(_own_kinds(recipe, dataset)), parts, begin, resume)
             keep_masks(run, dataset)
         fit(
@@ -259,6 +260,14 @@ def _run(recipe: Recipe, output: Path | None, resume: bool, processes: int, stra
     if output and not first:  # the first process has created or checked it
         return Run(output, recipe)
     return continued(recipe, output) if resume else new_run(recipe, output)
+
+
+def held_out(share: float | None, file: str | Path | None) -> str | None:
+    """What was asked to be kept for testing, in words that can be compared. Raises InputError."""
+    if file is not None:
+        table = read_split(file)
+        return f"split {_digest([*table.ids, *(table.split or ())])}"
+    return None if share is None else f"hold out {share:g}"
 
 
 def continued(recipe: Recipe, output: Path | None) -> Run:

@@ -19,7 +19,7 @@ from anyjepa.runs.evaluate import evaluate
 from anyjepa.runs.folder import Run, killed_before_it_began
 from anyjepa.runs.labelled import LabelFile
 from anyjepa.runs.objective import check_objective
-from anyjepa.runs.pretrain import continued, pretrain
+from anyjepa.runs.pretrain import continued, held_out, pretrain
 from anyjepa.runs.sweep_result import Sweep, Trial
 from anyjepa.runs.verdict import training_verdict
 from anyjepa.training.checkpoint_files import finished
@@ -84,7 +84,7 @@ def sweep(
     runs = []
     for name, point in zip(names(axes, chosen), chosen, strict=True):
         run = Run(folder / name, _recipe(base, point, name))
-        _check(run, paths)
+        _check(run, paths, held_out(hold_out, split))
         runs.append((run, Trial(run.folder, {key: point[key] for key in varying})))
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / ".lock", f"{folder}: another process is running this sweep; wait until it finishes"):
@@ -115,12 +115,15 @@ def _recipe(base: Recipe, point: Point, name: str) -> Recipe:
     return recipe
 
 
-def _check(run: Run, data: Sequence[Path]) -> None:
-    """Raise InputError if the folder has a run with other settings, or of other data."""
+def _check(run: Run, data: Sequence[Path], kept: str | None) -> None:
+    """Raise InputError if the folder has a run with other settings, of other data, or that kept others for testing."""
     if not run.begun:
         return
     continued(run.recipe, run.folder)
-    before, now = run.environment()["data"]["paths"], [str(path) for path in data] or ["embedded"]
+    trained = run.environment()["data"]
+    before, now = trained["paths"], [str(path) for path in data] or ["embedded"]
+    if trained.get("held_out") != kept:
+        raise InputError(f"{run.folder}: was trained with another --hold-out or --split; pass another --output")
     if before != now:
         raise InputError(
             f"{run.folder}: was trained on {', '.join(before)}, not on {', '.join(now)}; pass another --output"
@@ -132,6 +135,8 @@ def _train(run: Run, trial: Trial, data: Sequence[Path], how: Mapping[str, Any])
     failure = run.folder / FAILURE
     if failure.exists():
         state, _, error = read_text(failure).strip().partition(": ")
+        if state not in ("diverged", "collapsed"):
+            raise InputError(f"{failure}: was not written by a sweep; delete it to train again")
         return _measured(run, replace(trial, state=state, error=error))
     saved = (run.model / "config.json").exists() and (run.folder / "training_records.json").exists()
     if saved and finished(run.folder / "checkpoints", run.recipe.training.steps):

@@ -110,10 +110,15 @@ class Watch:
 
     def _look_at(self, folder: Path) -> RunStatus:
         try:
-            recipe, log = _recipe(folder / "recipe.yaml"), folder / "metrics.csv"
-            rows, age = self._rows(log)
+            return self._seen(folder)
         except (InputError, OSError) as error:
             return RunStatus(folder, "damaged", str(error))
+        except ArithmeticError as error:
+            return RunStatus(folder, "damaged", f"numbers in recipe.yaml or metrics.csv are out of range ({error})")
+
+    def _seen(self, folder: Path) -> RunStatus:
+        recipe, log = _recipe(folder / "recipe.yaml"), folder / "metrics.csv"
+        rows, age = self._rows(log)
         if recipe is None:
             return RunStatus(folder, note="there is no run here yet")
         training = recipe.get("training")
@@ -150,9 +155,10 @@ def sparkline(values: Sequence[float], width: int) -> str:
     levels = [mean for mean in means if mean is not None and isfinite(mean)]
     if not levels:
         return "·" * width
-    low, span = min(levels), max(levels) - min(levels)
-    scale = (len(BARS) - 1) / span if span > 1e-9 * max(map(abs, levels)) else 0.0
-    return "".join("·" if mean is None or not isfinite(mean) else BARS[round((mean - low) * scale)] for mean in means)
+    low, half = min(levels), max(levels) / 2 - min(levels) / 2  # halves, because the span may be too large
+    scale = (len(BARS) - 1) / half if 2 * half > 1e-9 * max(map(abs, levels)) else 0.0
+    places = (None if mean is None or not isfinite(mean) else (mean / 2 - low / 2) * scale for mean in means)
+    return "".join("·" if place is None else BARS[round(place)] for place in places)
 
 
 def _runs_in(folder: Path) -> list[Path]:

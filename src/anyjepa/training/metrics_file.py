@@ -9,6 +9,8 @@ from anyjepa.errors import InputError
 from anyjepa.limits import MEMORY
 from anyjepa.writing import replacing
 
+LONGEST = 15  # digits of a step
+
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
     """Read the rows of metrics.csv, with `step` as an int. An incomplete last line is skipped; no file gives [].
@@ -62,6 +64,6 @@ def _row(names: list[str], line: str) -> dict[str, float]:
     if len(values) != len(names):
         raise ValueError(f"it has {len(values)} values for {len(names)} columns")
     step, *rest = values
-    if not step.isdecimal():
-        raise ValueError(f"step {step!r} is not a number")
+    if not step.isdecimal() or len(step) > LONGEST:
+        raise ValueError(f"step {step[: LONGEST + 1]!r} is not a number of steps")
     return {"step": int(step)} | {name: float(value) for name, value in zip(names[1:], rest, strict=True) if value}
