@@ -59,13 +59,16 @@ def test_bodies_without_end_and_wrong_protocols_leave_the_service_well(tiny_run,
             client.sendall(b"\x16\x03\x01 not HTTP\r\n\r\n")
             assert client.recv(100).startswith(b"HTTP/1.1 400")
         with socket.create_connection(host, 30) as client:
-            client.sendall(b"POST /embed HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-npz\r\n")
+            client.sendall(b"GET /metadata HTTP/1.1\r\nHost: page.example\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 421")
+        with socket.create_connection(host, 30) as client:
+            client.sendall(b"POST /embed HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-npz\r\n")
             client.sendall(b"Transfer-Encoding: chunked\r\n\r\n")
             for _ in range(20):
                 client.sendall(b"10000\r\n" + bytes(65536) + b"\r\n")
             assert client.recv(100).startswith(b"HTTP/1.1 413")
         with socket.create_connection(host, 30) as client:  # gone before the body is complete
-            client.sendall(b"POST /embed?name=Doe HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
+            client.sendall(b"POST /embed?name=Doe HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
             client.sendall(b"Content-Length: 500\r\n\r\n{")
         time.sleep(1)  # until its place is free
         connection, body = HTTPConnection(*host, timeout=60), npz(signals=signals[0], **FACTS)

@@ -14,11 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fastapi import HTTPException, Request
+from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from served_bodies import FACTS, NPZ, npz
 
 from anyjepa.serving import app
+from anyjepa.serving.hosts import LocalHosts
 
 FLAT = [[0.0] * 400] * 12
 
@@ -194,6 +196,21 @@ def test_a_fault_is_one_line_for_the_client_and_a_place_in_the_log(client, signa
     assert "Jane" not in caplog.text
     monkeypatch.undo()
     assert client.post("/embed", content=npz(signals=signals[0], **FACTS), headers=NPZ).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("localhost", True), ("LOCALHOST:8000", True), ("127.0.0.1:8000", True), ("[::1]:8000", True), ("", True),
+        ("page.example:8000", False), ("127.0.0.1.page.example", False), ("localhost.page.example", False),
+        ("[::1", False), ("a@b", False),
+    ],
+)  # fmt: skip
+def test_a_local_service_is_asked_by_address_or_as_localhost(client, host, local):
+    """A page from elsewhere can make its own name point at this machine."""
+    with TestClient(LocalHosts(client.app)) as own:
+        answer = own.get("/health", headers={"host": host})
+    assert answer.status_code == 200 if local else refused(answer, 421)
 
 
 VALUES = st.recursive(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 
 import uvicorn
@@ -12,6 +13,7 @@ import uvicorn
 from anyjepa.errors import InputError
 from anyjepa.runs.model import load
 from anyjepa.serving.app import create_app
+from anyjepa.serving.hosts import LocalHosts
 from anyjepa.serving.log import LOGGER
 from anyjepa.serving.service import Service
 from anyjepa.serving.settings import Settings
@@ -30,6 +32,8 @@ def serve(
     name = Path(model).resolve().name if Path(model).is_dir() else model
     app = create_app(Service(load(model, device=device), name, settings))
     listener = _listen(host, port)
+    if ip_address(listener.getsockname()[0]).is_loopback:
+        app.add_middleware(LocalHosts)
     shown = f"[{host}]" if ":" in host else host
     announce(f"serving {name} at http://{shown}:{listener.getsockname()[1]}")
     handler = logging.StreamHandler()

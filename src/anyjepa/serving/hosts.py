@@ -1,0 +1,35 @@
+"""Refuse requests of web pages from elsewhere that made their own name point at this machine (DNS rebinding)."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+MISDIRECTED = 421
+
+
+class LocalHosts:
+    """Middleware for a service that listens at this machine only: requests must name it by address or as localhost."""
+
+    def __init__(self, app: ASGIApp):
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not is_local(Headers(scope=scope).get("host", "")):
+            answer = JSONResponse({"detail": "the Host header must be localhost or an address"}, MISDIRECTED)
+            await answer(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+
+def is_local(host: str) -> bool:
+    """Whether a Host header is empty, localhost or an IP address, with or without a port; a page has another name."""
+    try:
+        name = urlsplit(f"//{host}").hostname
+        return name in (None, "localhost") or bool(ip_address(str(name)))
+    except ValueError:
+        return False
