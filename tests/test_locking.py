@@ -1,30 +1,20 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from lock_holder import held_elsewhere
 
 from anyjepa.errors import InputError
 from anyjepa.locking import locked
 
-HOLD = "import sys, pathlib; from anyjepa.locking import locked\n" + (
-    "with locked(pathlib.Path(sys.argv[1]), 'busy'): print('held', flush=True); input()"
-)
-
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     file = tmp_path / ".lock"
-    holder = subprocess.Popen([sys.executable, "-c", HOLD, file], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == b"held\n"
-    with pytest.raises(InputError, match="busy"), locked(file, "busy"):
+    with held_elsewhere(file), pytest.raises(InputError, match="busy"), locked(file, "busy"):
         pass
-    holder.kill()  # a lock ends with its process, however that ends
-    holder.communicate()
-    with locked(file, "busy"):
+    with locked(file, "busy"):  # a lock ends with its process, however that ends
         pass
 
 

@@ -54,7 +54,7 @@ class Limit:
 
     @contextmanager
     def lowered(self, value: int) -> Iterator[None]:
-        """Lower the limit to `value` for this thread, such as for what strangers send."""
+        """Lower the limit to `value` for this thread, such as for requests from strangers."""
         token = _LOWERED.set({**_LOWERED.get({}), self.name: value})
         try:
             yield

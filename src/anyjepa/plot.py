@@ -187,13 +187,15 @@ def _places(model: Model, raw: Any, options: dict[str, Any]) -> dict[str, Any]:
 
 @styled
 def explanation(of: Explanation, name: str | None = None) -> Figure:
-    """What speaks for a class in a record (blue) and against it (orange), from `Model.explain`.
+    """The evidence for a class in a record (blue) and against it (orange), from `Model.explain`.
 
     name: a class, by default the most probable one. Full colour is the largest effect of hiding a part on the log-odds
     of the class; the title says how large. Of an ECG, the rhythm strip shows effects of hiding all leads together, and
-    of one longer than 10 s, the 10 s around the place that speaks most for the class are drawn. Raises InputError for
+    of one longer than 10 s, the 10 s around the strongest evidence for the class are drawn. Raises InputError for
     an unknown class.
     """
+    from anyjepa.runs.thumbnails import thumbnails
+
     name = of.predicted if name is None else name
     effects, made, grid = of.of(name), of.preprocessing, of.grid
     values, together = grid.by_channel(effects), grid.together(effects)
@@ -218,8 +220,6 @@ def explanation(of: Explanation, name: str | None = None) -> Figure:
         over = values if kind == "images" else together[np.searchsorted(grid.edges[0], shown, side="right") - 1]
         names = [""] if kind == "images" else [f"frame {frame + 1}" for frame in shown]
         side = 320 if kind == "images" else 112
-        from anyjepa.runs.thumbnails import thumbnails
-
         pixels = thumbnails(frames[shown], made, 2 * side)
         below = [tinted(picture, colours) for picture, colours in zip(pixels, rgba(over), strict=True)]
         return on_pictures(list(pixels), below, names, side=side, title=printable(title))

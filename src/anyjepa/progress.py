@@ -1,7 +1,7 @@
-"""Progress of long work: whoever does it tells, and whoever wants to show it listens.
+"""Progress of long work: the code that does the work reports it, and a listener shows it.
 
-Code that takes long calls `stage`, `part` and `tell`. Without a listener nothing is shown, except in a notebook, which
-gets a line now and then.
+The code calls `stage`, `part` and `tell`. Without a listener nothing is shown, except in a notebook, which gets a line
+now and then.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rich.text import Text
 from anyjepa.errors import printable
 from anyjepa.terminal import Terminal, duration
 
-EVERY_S = 30.0  # from one line to the next where there is no terminal
+EVERY_S = 30.0  # time between lines where there is no terminal
 Listener = Callable[[str, str], object]  # a stage, and what it has reached ('' at its beginning); '' and '' at the end
 
 _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
@@ -42,7 +42,7 @@ def stage(name: str) -> Iterator[None]:
 
 @contextmanager
 def part(name: str) -> Iterator[None]:
-    """A part of a stage, such as one of its splits, which is named in all that `tell` says inside."""
+    """A part of a stage, such as one of its splits; it is named in everything that `tell` reports inside."""
     before = _parts.set((*_parts.get(), name))
     tell()
     try:
@@ -52,14 +52,14 @@ def part(name: str) -> Iterator[None]:
 
 
 def tell(detail: str = "") -> None:
-    """Say how far the stage is; nothing outside of a stage."""
+    """Report how far the stage is. Outside of a stage, this does nothing."""
     if name := _stage.get():
         _hear(name, ", ".join(filter(None, (*_parts.get(), detail))))
 
 
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
-    """Let a function hear what `tell` says inside."""
+    """Call a function with everything that is reported inside the context."""
     before = _listener.set(listener)
     try:
         yield
@@ -113,7 +113,7 @@ class Counter:
         self._what, self._shown, self._console = what, shown, Terminal(stderr=True)
         self._begin = self._last = monotonic()
         self._first: int | None = None
-        self._newest: tuple[int, int, str] | None = None  # what no line has said yet
+        self._newest: tuple[int, int, str] | None = None  # what has not been printed yet
         self._bar = Progress(
             TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[text]}", markup=False),
             TimeElapsedColumn(), TimeRemainingColumn(),

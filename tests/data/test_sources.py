@@ -288,7 +288,9 @@ def test_standard_input_may_be_an_archive(monkeypatch, tmp_path, ending):
     assert contents(STDIN) == PHOTOS
 
 
-@pytest.mark.parametrize(("content", "message"), [(b"", "is empty"), (b"\0\1\2", "its first bytes do not tell")])
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"", "is empty"), (b"\0\1\2", "cannot be recognised by its first bytes")]
+)
 def test_standard_input_of_no_known_kind_is_refused(monkeypatch, content, message):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content)))
     with pytest.raises(InputError, match=f"standard input: .*{message}"), readable([STDIN]):

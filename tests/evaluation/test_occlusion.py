@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anyjepa.data.samples import lengths
 from anyjepa.evaluation.occlusion import Grid, OccludedSamples, log_odds, place_width
 
 
@@ -42,6 +43,14 @@ def test_effects_are_put_back_where_their_parts_are() -> None:
     assert grid.by_channel(effects).tolist() == [[11, 12], [21, 22]]
     image = Grid.of((3, 4, 6), [2, 3])
     assert image.by_channel(np.arange(4.0)).tolist() == [[[0, 1], [2, 3]]]
+
+
+def test_lengths_are_known_without_reading_the_records() -> None:
+    class Unread(OccludedSamples):
+        def __getitem__(self, index: int) -> np.ndarray:
+            raise AssertionError(index)
+
+    assert lengths(Unread(np.zeros((2, 6)), Grid.of((2, 6), [4]), np.zeros(2))).tolist() == [6] * 9
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from chromium import chromium
 
 from anyjepa.evaluation.calibration import reliability
 from anyjepa.evaluation.intervals import Estimate
 from anyjepa.evaluation.result import Difference, Parts, Repeat, Result, Row
 
 CLASSES = ("normal", "AF", "LBBB")
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory):
+    """A tab of a real browser."""
+    if shutil.which("chromium") is None:
+        pytest.skip("chromium is not installed")
+    with chromium(tmp_path_factory.mktemp("profile")) as tab:
+        yield tab
 
 
 @pytest.fixture

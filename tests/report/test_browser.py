@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import numpy as np
 import pytest
-from chromium import chromium
 
 from anyjepa.report import write_report
 
@@ -20,14 +18,6 @@ PICTURES = {
         "leads": np.array(["I", "V5"]),
     },
 }
-
-
-@pytest.fixture(scope="module")
-def tab(tmp_path_factory):
-    if shutil.which("chromium") is None:
-        pytest.skip("chromium is not installed")
-    with chromium(tmp_path_factory.mktemp("profile")) as tab:
-        yield tab
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 import urllib.error
@@ -11,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chromium import chromium
 from commands import Cli
 
 from anyjepa.errors import InputError
@@ -20,14 +18,6 @@ from anyjepa.runs.watch import Watch
 
 RECIPE = "name: demo\ndescription: a small one\ntraining: {steps: 100, batch_size: 8}\n"
 HEADER = "step,loss,input_std,input_mean,teacher_spread,samples_per_s\n"
-
-
-@pytest.fixture(scope="module")
-def tab(tmp_path_factory):
-    if shutil.which("chromium") is None:
-        pytest.skip("chromium is not installed")
-    with chromium(tmp_path_factory.mktemp("profile")) as tab:
-        yield tab
 
 
 def until(tab, condition: str) -> None:

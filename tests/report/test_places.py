@@ -41,7 +41,7 @@ def test_the_darkest_place_of_an_ecg_is_the_one_with_the_largest_error(run) -> N
 def test_the_page_has_a_caption_and_a_text_for_both(run) -> None:
     contents = read_contents(run)
     assert 'class="paper"' in (page := errors(contents))
-    assert page.count("Mean error of each hidden place: no colour is the least, 0.1") == 3  # caption, title and label
+    assert page.count("Mean error of each hidden place, from 0.1 (no colour) to 0.9") == 3  # caption, title and label
     assert "Prediction error." in page
     assert tokens(contents).count("three principal components (80% of the variance)") == 3
 

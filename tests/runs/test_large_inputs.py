@@ -21,10 +21,13 @@ import anyjepa
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
 from anyjepa.data.images import image_files
+from anyjepa.data.samples import SelectedSamples
+from anyjepa.data.workers import reading_ahead
 from anyjepa.errors import InputError
 from anyjepa.evaluation.features import window_features
 from anyjepa.evaluation.windows import Windows
 from anyjepa.nn.vit import ViTConfig
+from anyjepa.runs.applying import ApplyOptions
 from anyjepa.runs.table_writing import STDOUT, check_outputs
 
 KILLED = """
@@ -65,6 +68,13 @@ def ecg_files(tmp_path_factory) -> Path:
             folder / f"{place}.npz", signals=record.signal[None], fs=100.0, leads=LEADS, unit="mV", ids=[f"r{place}"]
         )
     return folder
+
+
+def test_records_that_are_read_in_advance_keep_their_sources(images_run, photos):
+    model = anyjepa.load(images_run)
+    with ApplyOptions().reading(model, [photos / "cat"]) as dataset, reading_ahead(dataset, 1) as samples:
+        assert samples is not dataset
+        assert SelectedSamples(samples, [3]).source == dataset.source[3:4] != ("",)
 
 
 @pytest.mark.long

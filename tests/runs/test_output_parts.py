@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from unittest import mock
@@ -13,6 +11,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from faults import Faults, in_a_child, killed
+from lock_holder import held_elsewhere
 
 import anyjepa
 from anyjepa.data.ecg.leads import LEADS
@@ -130,25 +129,16 @@ def test_half_precision_changes_vectors_a_little(cli, tiny_run, short, tmp_path)
     assert 0 < np.abs(full - half).max() < 0.2 * np.abs(full).max()
 
 
-HOLD = "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=1); input()"
-
-
 def test_two_commands_do_not_write_one_output(cli, tiny_run, short, tmp_path):
     output, parts = tmp_path / "out.parquet", tmp_path / ".anyjepa-parts-out.parquet"
     parts.mkdir()
     (parts / "key.json").write_text("of the other command")
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, parts / ".lock"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    ) as other:  # fmt: skip
-        assert other.stdout is not None
-        assert other.stdout.readline() == b"held\n"
+    with held_elsewhere(parts / ".lock"):
         done = cli("embed", tiny_run, short, "-o", output)
         assert (done.code, done.err.splitlines()[-1]) == (
             2, f"anyjepa: {output}: another command is writing it; wait until it finishes"
         )  # fmt: skip
         assert (parts / "key.json").read_text() == "of the other command"
-        other.communicate(b"\n")
     assert cli("embed", tiny_run, short, "-o", output).code == 0
     assert list(tmp_path.iterdir()) == [output]
 

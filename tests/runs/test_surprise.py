@@ -24,7 +24,7 @@ from anyjepa.nn.transformer import BlockConfig
 from anyjepa.nn.vit import ViTConfig
 from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.next_embedding import NextEmbeddingConfig, NextEmbeddingPrediction
-from anyjepa.runs.applying import How
+from anyjepa.runs.applying import ApplyOptions
 from anyjepa.runs.predict import surprise_files
 from anyjepa.weights.folder import save_pretrained
 from anyjepa.weights.model import Provenance
@@ -138,7 +138,7 @@ def test_files(folder: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "ecgs.npz", signals=np.stack([r.signal for r in records]), fs=100, leads=np.array(LEADS))
     outputs = {name: tmp_path / name for name in ("found.parquet", "next.csv", "picture.png")}
     count, skipped = surprise_files(
-        folder, [tmp_path / "ecgs.npz"], outputs["found.parquet"], 2, How(unit="mV"),
+        folder, [tmp_path / "ecgs.npz"], outputs["found.parquet"], 2, ApplyOptions(unit="mV"),
         continued=outputs["next.csv"], draw=outputs["picture.png"],
     )  # fmt: skip
     assert (count, skipped) == (2, {})

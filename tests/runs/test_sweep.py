@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from commands import Cli
-from test_locking import HOLD
+from lock_holder import held_elsewhere
 
 import anyjepa
 from anyjepa.diagnostics.verdict import Finding, Verdict
@@ -153,14 +153,11 @@ def test_the_score_during_training_is_used_without_labels(tiny_recipe: Path, tmp
 def test_two_sweeps_do_not_share_a_folder(tiny_recipe: Path, tmp_path: Path) -> None:
     folder = tmp_path / "sweep"
     folder.mkdir()
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, folder / ".lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as holder:
-        assert holder.stdout is not None
-        holder.stdout.readline()
-        with pytest.raises(InputError, match="another process is running this sweep"):
-            anyjepa.sweep(tiny_recipe, ["seed=0,1"], output=folder)
-        holder.kill()
+    with (
+        held_elsewhere(folder / ".lock"),
+        pytest.raises(InputError, match="another process is running this sweep"),
+    ):
+        anyjepa.sweep(tiny_recipe, ["seed=0,1"], output=folder)
 
 
 @pytest.mark.long

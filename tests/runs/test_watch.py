@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from commands import Cli
-from test_locking import HOLD
+from lock_holder import held_elsewhere
 
 from anyjepa.locking import held
 from anyjepa.runs.watch import RunStatus, Watch, sparkline
@@ -74,13 +74,10 @@ def test_the_time_left_is_that_of_the_remaining_steps_at_the_newest_speed(tmp_pa
     rows = [f"{step},{1 / step},0.001,1,0.01,0.6,12,{speed}" for step, speed in enumerate(speeds, 1)]
     folder = folder_of(tmp_path, "\n".join(rows) + "\n6,0.1,0.00")  # the last row is being written
     lock = folder / ".lock"
-    with subprocess.Popen([sys.executable, "-c", HOLD, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == b"held\n"
+    with held_elsewhere(lock):
         assert held(lock)
         run = look(folder)
         assert held(lock)  # looking does not release it
-        holder.kill()
     assert (run.state, run.step, run.steps, run.speed) == ("training", 5, 200, 16)
     assert run.left_s == pytest.approx(195 / 2)
     assert run.words["time left"] == "2 min"

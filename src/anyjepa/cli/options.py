@@ -91,7 +91,7 @@ PrecisionOption = Annotated[
 WorkersOption = Annotated[
     int,
     typer.Option(
-        min=0, max=256, metavar="N", help="Processes that read and prepare files in advance. They change no value."
+        min=0, max=256, metavar="N", help="Processes that read and prepare files in advance; values do not change."
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

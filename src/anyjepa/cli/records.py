@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -28,7 +28,8 @@ from anyjepa.cli.output import echo, show_written, shown_progress
 from anyjepa.errors import InputError
 
 if TYPE_CHECKING:
-    from anyjepa.runs.applying import How
+    from anyjepa.runs.applying import ApplyOptions
+    from anyjepa.training.config import Precision
 
 _explain_option = partial(typer.Option, rich_help_panel="Explanations")
 _nepa_option = partial(typer.Option, rich_help_panel="NEPA models")
@@ -67,7 +68,7 @@ def predict(
         Path | None,
         _explain_option(
             metavar="FILE",
-            help="Table to write (.parquet or .csv) of what hiding each part of a record does to the answers.",
+            help="Table to write (.parquet, .arrow or .csv) with the effect of hiding each part of a record.",
         ),
     ] = None,
     explain_class: Annotated[
@@ -117,22 +118,12 @@ def predict(
     """Predict the class probabilities of records, or how surprising each part of a record is.
 
     The classifier comes from 'anyjepa evaluate --save-classifier'. The table also says which
-    window of a long record contributes most to each class, and with --explain which place of any record does.
-    An interrupted command resumes where it was, if it is started again.
+    window of a long record contributes most to each class; with --explain, also which place of a record does.
+    The same command resumes an interrupted one.
     """
-    from anyjepa.runs.predict import Explaining, predict_files, surprise_files
+    from anyjepa.runs.predict import ExplainOptions, predict_files, surprise_files
 
-    applied = partial(
-        _applied,
-        skip_errors=skip_errors,
-        fs=fs,
-        leads=leads.split(",") if leads else None,
-        unit=unit,
-        batch=batch,
-        device=device,
-        precision=precision,
-        workers=workers,
-    )
+    applying = partial(_applying, skip_errors, fs, leads, unit, batch, device, precision, workers)
     if horizon is None:
         if continued is not None:
             raise InputError("predict: --continued needs --horizon")
@@ -140,7 +131,7 @@ def predict(
         if explain is not None:
             from anyjepa.plot import explanation
 
-            explaining = Explaining(explain, explain_class, explain_tokens, draw, explanation)
+            explaining = ExplainOptions(explain, explain_class, explain_tokens, draw, explanation)
         for option, value in (
             ("--explain-class", explain_class),
             ("--explain-tokens", explain_tokens),
@@ -148,14 +139,14 @@ def predict(
         ):
             if value is not None and explain is None:
                 raise InputError(f"predict: {option} needs {'--horizon or ' if option == '--draw' else ''}--explain")
-        with applied("classifying") as how:
+        with applying("classifying") as how:
             done = predict_files(model, paths, output, how, windows=windows, coverage=coverage, explaining=explaining)
         show_written(output, *done)
         return
     for option, value in (("--windows", windows), ("--coverage", coverage), ("--explain", explain)):
         if value is not None:
             raise InputError(f"predict: {option} is for classifiers and --horizon for NEPA models; pass one of them")
-    with applied("computing surprise") as how:
+    with applying("computing surprise") as how:
         done = surprise_files(model, paths, output, horizon, how, continued=continued, draw=draw)
     show_written(output, *done)
 
@@ -193,33 +184,43 @@ def embed(
 ) -> None:
     """Compute one embedding vector per record or per window, and write them with the record ids.
 
-    An interrupted command resumes where it was, if it is started again.
+    The same command resumes an interrupted one.
     """
     from anyjepa.runs.embed import embed_files
 
-    applied = partial(
-        _applied,
-        skip_errors=skip_errors,
-        fs=fs,
-        leads=leads.split(",") if leads else None,
-        unit=unit,
-        batch=batch,
-        device=device,
-        precision=precision,
-        workers=workers,
-    )
-    with applied("embedding") as how:
+    applying = partial(_applying, skip_errors, fs, leads, unit, batch, device, precision, workers)
+    with applying("embedding") as how:
         done = embed_files(model, paths, output, how, weights=weights, window_s=window, stride_s=stride)
     show_written(output, *done)
 
 
 @contextmanager
-def _applied(what: str, **settings: Any) -> Iterator[How]:
-    """Settings for applying a model, while progress is shown."""
-    from anyjepa.runs.applying import How
+def _applying(
+    skip_errors: bool,
+    fs: float | None,
+    leads: str | None,
+    unit: str | None,
+    batch: int,
+    device: str | None,
+    precision: Precision,
+    workers: int,
+    what: str,
+) -> Iterator[ApplyOptions]:
+    """Settings for applying a model, while progress is shown. what: the work, such as 'embedding'."""
+    from anyjepa.runs.applying import ApplyOptions
 
     with shown_progress(what) as progress:
-        yield How(**settings, progress=progress)
+        yield ApplyOptions(
+            skip_errors=skip_errors,
+            fs=fs,
+            leads=leads.split(",") if leads else None,
+            unit=unit,
+            batch=batch,
+            device=device,
+            precision=precision,
+            workers=workers,
+            progress=progress,
+        )
 
 
 def export(

@@ -1,4 +1,4 @@
-"""Zip and tar archives as containers: members are read one at a time and never unpacked under their own names."""
+"""Zip and tar archives as containers: members are read one at a time, and never unpacked under their own names."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Zip(_Archive):
             if member.flag_bits & 1:
                 raise InputError(f"{what} is encrypted; decrypt the archive first")
             if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise InputError(f"{what} is a link or a special file; archives like that are not read")
+                raise InputError(f"{what} is a link or a special file; such archives are not read")
             if member.compress_type not in METHODS:
                 raise InputError(f"{what} is compressed by a method other than deflate; pack the archive again")
         files = [member for member in listed if not member.is_dir()]
@@ -128,8 +128,7 @@ class Tar(_Archive):
                         continue
                     if not member.isreg() or member.issparse():
                         raise InputError(
-                            f"{self.where}: '{member.name}' is a link or a special file; archives like that are not "
-                            "read"
+                            f"{self.where}: '{member.name}' is a link or a special file; such archives are not read"
                         )
                     if member.offset_data + member.size > size:
                         raise InputError(f"{self.where}: ends inside '{member.name}', so the archive is damaged")

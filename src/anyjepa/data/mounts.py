@@ -34,7 +34,7 @@ class Container(ABC):
 
     @abstractmethod
     def version(self, name: str) -> str:
-        """What changes with the content of a file."""
+        """A text that differs if the content of a file differs, as far as the container knows."""
 
     @abstractmethod
     def size(self, name: str) -> int:
@@ -69,7 +69,7 @@ class Container(ABC):
 
 
 class Place(NamedTuple):
-    """A path below a mounted one; the name is '' for that itself."""
+    """A path in a container. name: relative to the mounted path; '' for that path itself."""
 
     container: Container
     name: str
@@ -111,7 +111,7 @@ def mounted(containers: Mapping[Path, Container]) -> Iterator[None]:
 
 
 def all_mounted() -> Mapping[Path, Container]:
-    """What another process needs to read the same paths."""
+    """The containers that another process needs to read the same paths."""
     return dict(_MOUNTED)
 
 
@@ -141,7 +141,7 @@ def exists(path: Path) -> bool:
 
 
 def version(path: Path) -> str:
-    """What changes with the content of a file, as a rule: its size, or what its container says."""
+    """A text that usually differs if the content of a file differs: its size, or what its container says."""
     place = inside(path)
     return str(path.stat().st_size) if place is None else place.container.version(place.name)
 
@@ -167,7 +167,7 @@ def checked_names(names: Iterable[str], where: str) -> Iterator[str]:
         plain = name.removeprefix("./")
         parts = plain.split("/")
         if "\\" in name or "\0" in name or re.match(r"[A-Za-z]:", name) or {"", ".", ".."} & set(parts):
-            raise InputError(f"{where}: '{name}' is not the name of a file inside it; archives like that are not read")
+            raise InputError(f"{where}: '{name}' is not the name of a file inside it; such archives are not read")
         if plain in seen:
             raise InputError(f"{where}: '{plain}' occurs twice")
         seen.add(plain)

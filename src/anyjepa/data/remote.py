@@ -46,7 +46,7 @@ class Remote(Container):
 
     @cached_property
     def _files(self) -> dict[str, dict[str, Any]]:
-        """What the file system says of each file in the folder."""
+        """The facts that the file system has about each file in the folder."""
         system, path = self._system
         start = path.rstrip("/") + "/"
         try:
@@ -58,7 +58,7 @@ class Remote(Container):
         return dict(zip(checked_names(inner, self.where), inner.values(), strict=True))
 
     def _facts(self, name: str) -> dict[str, Any]:
-        """The same of one file, with its size; a list of links has none."""
+        """The facts about one file, with its size, which a list of links does not have."""
         if self._files[name].get("size") is None:
             system, path = self._system
             try:

@@ -79,7 +79,7 @@ def _archive_ending(path: Path) -> str:
 
 
 def _of_stdin(folder: Path) -> Path:
-    """Standard input as a file with the ending that its first bytes say."""
+    """Standard input as a file, with the ending for its first bytes."""
     copied = folder / "stdin"
     with copied.open("wb") as out:
         while block := sys.stdin.buffer.read(_BLOCK):
@@ -91,7 +91,7 @@ def _of_stdin(folder: Path) -> Path:
     if ending == ".zip" and _has_arrays_only(copied):
         ending = ".npz"
     if not start or (not ending and b"\0" in start):
-        what = "is in a format that its first bytes do not tell; write it to a file with the usual ending"
+        what = "is in a format that cannot be recognised by its first bytes; save it as a file with the usual ending"
         raise InputError(f"standard input: {what if start else 'is empty'}")
     return copied.rename(copied.with_suffix(ending or ".csv"))
 

@@ -26,12 +26,12 @@ from anyjepa.signals import not_passed_on
 
 T = TypeVar("T")
 R = TypeVar("R")
-TASK_BYTES = 2**22  # of the records that a process prepares at a time
+TASK_BYTES = 2**22  # size of the records that a process prepares at a time
 
 
 @contextmanager
 def started(workers: int, begin: Callable[..., None] | None = None, *arguments: Any) -> Iterator[ProcessPoolExecutor]:
-    """New processes, which know the user's parts and end with this one. begin: is called in each of them first.
+    """New processes, which know the user's parts and end with this one. begin: called first in each of them.
 
     Submit the first tasks inside `not_passed_on`: that starts the processes, which must not get signals themselves.
     """
@@ -64,8 +64,8 @@ def _begin(
 def mapping(do: Callable[[T], R], workers: int, at_once: int) -> Iterator[Callable[[Iterable[T]], Iterator[R]]]:
     """`map` for one function, which `workers` processes apply to the next items while the caller uses the last ones.
 
-    Results are in the order of the items, and so are errors. workers 0: this process does it. at_once: items of a task;
-    each process has two tasks at most. Raises InputError if a process is killed.
+    Results and errors come in the order of the items. workers 0: this process does the work. at_once: items per task;
+    each process has at most two tasks. Raises InputError if a process is killed.
     """
     if not workers:
         yield partial(map, do)
@@ -109,7 +109,7 @@ class ReadAhead:
 
     def __init__(self, dataset: Dataset, ahead: Callable[[Iterable[int]], Iterator[np.ndarray]]):
         self.dataset, self.ahead = dataset, ahead
-        self.ids, self.lengths = dataset.ids, dataset.lengths
+        self.ids, self.lengths, self.source = dataset.ids, dataset.lengths, dataset.source
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -121,7 +121,7 @@ class ReadAhead:
 @contextmanager
 def reading_ahead(dataset: Dataset, workers: int) -> Iterator[Dataset | ReadAhead]:
     """The records of a data set, which processes read in advance if they are in files."""
-    if not workers or not dataset.checksums:  # in memory already
+    if not workers or not dataset.checksums:  # the records are in memory already
         yield dataset
         return
     size = 4 * dataset.preprocessing.channels * prod(dataset.preprocessing.size)

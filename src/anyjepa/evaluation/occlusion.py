@@ -88,7 +88,7 @@ class OccludedSamples:
     def __init__(self, record: np.ndarray, grid: Grid, neutral: np.ndarray):
         self.record, self.grid = record, grid
         self.ids = tuple(map(str, range(1 + len(grid))))
-        self.same_length = record.shape[1]
+        self.lengths = np.full(len(self.ids), record.shape[1])
         self._neutral = neutral.reshape(-1, *[1] * (record.ndim - 1))
 
     @cached_property

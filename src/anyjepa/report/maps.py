@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 POSITIVE, NEGATIVE = (16, 80, 208), (206, 92, 0)  # blue and orange, which suit all kinds of colour vision
 OPACITY = 0.6
 RHYTHM = "II"
-ROW_MM = {"3x4": 30.0, "rows": 18.0}
-STRIP_MM = 3.0
-_CHANNELS = 16  # of a series, largest number that is drawn
+ROW_MM = {"3x4": 30.0, "rows": 18.0}  # height of a row of leads, by layout
+STRIP_MM = 3.0  # height of the strip of colours below a lead
+_CHANNELS = 16  # largest number of channels of a series that are drawn
 _BAND = 56  # height of a channel, pixels
 
 
@@ -62,15 +62,6 @@ def on_ecg(
         if strip is not None:
             _paint(page, cell, opaque(strip), edges_s, low, low + STRIP_MM)
     return page
-
-
-def _paint(page: Figure, cell: Cell, colours: np.ndarray, edges_s: np.ndarray, low: float, high: float) -> None:
-    """Paint behind a lead on paper, between two heights in mm. colours: (K, 4)."""
-    for colour, (first, end) in zip(colours, pairwise(edges_s), strict=True):
-        left, right = max(float(first), cell.start_s), min(float(end), cell.end_s)
-        if right > left and colour[3]:
-            x = [MARGIN_MM + side * SPEED_MM_S for side in (left, right)]
-            page.axes[0].fill_between(x, low, high, color=tuple(colour / 255), linewidth=0, zorder=0.5)
 
 
 def on_series(
@@ -174,3 +165,12 @@ def tinted(picture: np.ndarray, colours: np.ndarray) -> np.ndarray:
     grey = 128 + picture.mean(-1, keepdims=True) / 2
     opacity = over[..., 3:] / 255 / OPACITY * 0.85
     return (grey * (1 - opacity) + over[..., :3] * opacity).round().astype(np.uint8)
+
+
+def _paint(page: Figure, cell: Cell, colours: np.ndarray, edges_s: np.ndarray, low: float, high: float) -> None:
+    """Paint behind a lead on paper, between two heights in mm. colours: (K, 4)."""
+    for colour, (first, end) in zip(colours, pairwise(edges_s), strict=True):
+        left, right = max(float(first), cell.start_s), min(float(end), cell.end_s)
+        if right > left and colour[3]:
+            x = [MARGIN_MM + side * SPEED_MM_S for side in (left, right)]
+            page.axes[0].fill_between(x, low, high, color=tuple(colour / 255), linewidth=0, zorder=0.5)

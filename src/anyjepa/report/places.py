@@ -41,14 +41,14 @@ def error_figure(arrays: Arrays, record: int = 0) -> Figure:
     values = arrays["errors"] - np.nanmin(arrays["errors"])
     if "signals" in arrays:
         return _on_signal(arrays, record, values=values[record][None])
-    return _on_pictures(arrays, [rgba(one) for one in _by_picture(arrays, values, values)])
+    return _on_pictures(arrays, [rgba(one) for one in _by_picture(arrays, values)])
 
 
 def colour_figure(arrays: Arrays, record: int = 0) -> Figure:
     """The colours (n, *grid, 3) below each channel of a signal, or below all pictures. See `place_arrays`."""
     if "signals" in arrays:
         return _on_signal(arrays, record, strip=arrays["colours"][record])
-    return _on_pictures(arrays, list(_by_picture(arrays, arrays["colours"], arrays["colours"][..., 0])), tint=False)
+    return _on_pictures(arrays, list(_by_picture(arrays, arrays["colours"])), tint=False)
 
 
 def error_text(arrays: Arrays) -> str:
@@ -57,13 +57,13 @@ def error_text(arrays: Arrays) -> str:
         count = len(arrays["genes"])
         return f"Mean error of {count} groups of genes, when they are predicted for a perturbed cell."
     low, high = np.nanmin(arrays["errors"]), np.nanmax(arrays["errors"])
-    return f"Mean error of each hidden place: no colour is the least, {low:.3g}, full blue the most, {high:.3g}."
+    return f"Mean error of each hidden place, from {low:.3g} (no colour) to {high:.3g} (full blue)."
 
 
 def colour_text(arrays: Arrays) -> str:
     """A caption in one line."""
     share = float(arrays["explained"])
-    return f"Like colours are like tokens: the first three principal components ({share:.0%} of the variance)."
+    return f"Similar colours mean similar tokens: the first three principal components ({share:.0%} of the variance)."
 
 
 def _section(
@@ -106,9 +106,9 @@ def _on_pictures(arrays: Arrays, colours: list[np.ndarray], tint: bool = True) -
     return on_pictures(list(pictures), below, frames * len(arrays["pictures"]))
 
 
-def _by_picture(arrays: Arrays, values: np.ndarray, grid: np.ndarray) -> np.ndarray:
+def _by_picture(arrays: Arrays, values: np.ndarray) -> np.ndarray:
     """Values (n, *grid, ...) of images, or of clips at the drawn frames, (n * F, rows, columns, ...)."""
-    if grid.ndim == 3:
+    if str(arrays["kind"]) == "images":
         return values
     times = arrays["frames"] // int(arrays["patch"])
     return values[:, times].reshape(-1, *values.shape[2:])

@@ -1,4 +1,4 @@
-"""How `embed` and `predict` read files, compute and write."""
+"""Apply a model to files: how `embed` and `predict` read, compute and write."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class How:
-    """skip_errors: skip records that cannot be read or used. fs (Hz), leads, unit: of ECG files that do not say so.
+class ApplyOptions:
+    """How a model is applied. skip_errors: skip records that cannot be read or used, instead of raising an error.
 
-    batch: windows that are encoded together. device: None: the first GPU if there is one. precision: 32, or bf16, which
-    changes values a little. workers: processes that read files in advance; they change no value. progress: is called
-    with the number of records or windows that are done, and all.
+    fs (Hz), leads, unit: of ECG files that do not state them. batch: windows that are encoded together. device: None:
+    the first GPU if there is one. precision: 32, or bf16, which changes values a little. workers: processes that read
+    files in advance, with the same values. progress: called with the number of records or windows done, and of all.
     """
 
     skip_errors: bool = False
@@ -48,7 +48,7 @@ class How:
     def reading(self, model: Model, paths: Sequence[Path]) -> Iterator[Dataset]:
         """Records of files, folders, archives, URLs and standard input (`-`) as a model sees them.
 
-        They can be read inside the context only. Raises InputError if none can be used.
+        They can be read only inside the context. Raises InputError if none can be used.
         """
         on_error: OnError = "skip" if self.skip_errors else "raise"
         options = {"fs": self.fs, "leads": self.leads, "unit": self.unit}
@@ -67,9 +67,9 @@ class How:
         vectors: int = 0,
         watch: Write | None = None,
     ) -> tuple[int, dict[str, str]]:
-        """Write the tables that `compute` makes of some records, or of `count` windows; see `write_in_parts`.
+        """Write the tables that `compute` makes from all records, or from `count` windows; see `write_in_parts`.
 
-        settings: what values depend on besides the model and the records. Returns the number of records, and the
+        settings: what the values depend on besides the model and the records. Returns the number of records, and the
         reasons for those that were skipped.
         """
         settings = {"batch": self.batch, "precision": self.precision, **settings}

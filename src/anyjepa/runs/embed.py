@@ -13,7 +13,7 @@ from anyjepa.data.samples import Samples, SelectedSamples
 from anyjepa.errors import InputError
 from anyjepa.objectives.base import Weights
 from anyjepa.progress import stage
-from anyjepa.runs.applying import How
+from anyjepa.runs.applying import ApplyOptions
 from anyjepa.runs.folder import Run
 from anyjepa.runs.model import Model, load
 from anyjepa.runs.table_writing import TABLES, check_outputs
@@ -43,7 +43,7 @@ def embed(
             return encoder.embed(data, fs=fs, leads=leads, unit=unit)
         if not paths:
             raise InputError("embed: pass files, folders or records in memory")
-        with How(fs=fs, leads=leads, unit=unit).reading(encoder, paths) as dataset:
+        with ApplyOptions(fs=fs, leads=leads, unit=unit).reading(encoder, paths) as dataset:
             return encoder.embed_samples(dataset)
 
 
@@ -51,7 +51,7 @@ def embed_files(
     model: str | Path,
     paths: Sequence[Path],
     output: Path,
-    how: How = How(),
+    how: ApplyOptions = ApplyOptions(),
     *,
     weights: Weights | None = None,
     window_s: float | None = None,

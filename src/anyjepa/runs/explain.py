@@ -30,7 +30,7 @@ PICTURES = (".png", ".svg", ".pdf")
 class Explanation:
     """What hiding each of P parts of a record does to the answers for C classes.
 
-    An effect is the value of the record minus the value without the part: positive parts speak for the class.
+    An effect is the value of the record minus the value without the part: a positive effect is evidence for the class.
     """
 
     id: str
@@ -54,7 +54,7 @@ class Explanation:
 
     @property
     def strongest_s(self) -> np.ndarray | None:
-        """Start in s of the place that speaks most for each class, (C,). None for records without time."""
+        """Start in s of the place with the strongest evidence for each class, (C,). None for records without time."""
         rate = self.preprocessing.rate
         if rate is None:
             return None

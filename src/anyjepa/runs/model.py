@@ -122,7 +122,7 @@ class Model:
         leads: Sequence[str] | None = None,
         unit: str | float | None = None,
     ) -> list[Explanation]:
-        """What speaks for and against each class in raw records: effects of hiding their parts, one by one.
+        """The evidence for and against each class in raw records: the effects of hiding their parts, one by one.
 
         tokens: patches per part along each axis, by default as few that a full input has at most 64 places per axis.
         Other arguments are as for `embed`. `anyjepa.plot.explanation` draws the result. Raises InputError if the model

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Tables = tuple[pd.DataFrame, ...]
 
 SIZE = 1024  # records or windows of a part
-Progress = Callable[[int, int], None]  # called with the number of records or windows that are done, and all
+Progress = Callable[[int, int], None]  # called with the number of records or windows done, and of all
 
 
 def write_in_parts(
@@ -43,8 +43,8 @@ def write_in_parts(
 
     An output is complete or unchanged afterwards; None: not written. Parts of files are kept in a hidden folder next to
     the first output until then, and an interrupted call with the same key resumes. Parts on standard output are not
-    kept. vectors: see `table_writer`. watch: is called with the first table of each part, too. Raises InputError if an
-    output or the folder cannot be written, if another process has the folder, or if a part in it is damaged.
+    kept. vectors: see `table_writer`. watch: also called with the first table of each part. Raises InputError if an
+    output or the folder cannot be written, if another process holds the folder, or if a part in it is damaged.
     """
     first = outputs[0]
     assert first is not None
@@ -130,7 +130,7 @@ def key_of(model: Model, samples: Dataset, settings: Mapping[str, Any]) -> dict[
         digest.update(signal_hash(samples[place]).encode())
     for text in samples.checksums:
         digest.update(text.encode() + b"\0")
-    return {"digest": digest.hexdigest(), "device": str(next(model.encoder.parameters()).device), **settings}
+    return {"digest": digest.hexdigest(), "device": str(model.device), **settings}
 
 
 def _read(file: Path) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anyjepa.data.samples import Samples, SelectedSamples
-from anyjepa.runs.applying import How
+from anyjepa.runs.applying import ApplyOptions
 from anyjepa.runs.classifier import check_coverage, classifier_of, classify, window_counts
 from anyjepa.runs.explain import Explanation, check_passes, class_number, explain, picture_paths
 from anyjepa.runs.model import load
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Explaining:
+class ExplainOptions:
     """How predictions are explained. output: a file for `Explanation.table`; only: one class instead of all.
 
     tokens: see `explain`. pictures: a picture for one record, or a folder of pictures, drawn by `draw` for the class
@@ -42,17 +42,17 @@ def predict_files(
     model: str | Path,
     paths: Sequence[Path],
     output: Path,
-    how: How = How(),
+    how: ApplyOptions = ApplyOptions(),
     *,
     windows: Path | None = None,
     coverage: float | None = None,
-    explaining: Explaining | None = None,
+    explaining: ExplainOptions | None = None,
 ) -> tuple[int, dict[str, str]]:
     """Write one row per record (`Predictions.table`). Returns the number of records, and the reasons for those skipped.
 
     output: a file, or STDOUT. windows: another file, with one row per window. coverage: see `Predictions.table`.
-    explaining: also explain the predictions; the table then has `AF.evidence_s`, the start of the place that speaks
-    most for a class. Large outputs are computed in parts; an interrupted call resumes.
+    explaining: also explain the predictions; the table then has `AF.evidence_s`, the start of the place with the
+    strongest evidence for a class. Large outputs are computed in parts; an interrupted call resumes.
     Raises InputError, also for a model without a classifier.
     """
     explained = [explaining.output] if explaining else []
@@ -94,7 +94,7 @@ def predict_files(
 
 
 def _explained(
-    explaining: Explaining, explanations: Iterator[Explanation], table: pd.DataFrame, pictures: Sequence[Path]
+    explaining: ExplainOptions, explanations: Iterator[Explanation], table: pd.DataFrame, pictures: Sequence[Path]
 ) -> pd.DataFrame:
     """The rows of some explanations. Their evidence is added to the table of predictions, and their pictures drawn."""
     import pandas as pd
@@ -120,7 +120,7 @@ def surprise_files(
     paths: Sequence[Path],
     output: Path,
     horizon: int,
-    how: How = How(),
+    how: ApplyOptions = ApplyOptions(),
     *,
     continued: Path | None = None,
     draw: Path | None = None,

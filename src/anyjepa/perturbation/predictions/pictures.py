@@ -31,7 +31,7 @@ CHANGE = "change of mean ln(counts per 10,000 + 1)"
 
 
 def volcano(source: Source, condition: str) -> Figure:
-    """Changes of all genes against how sure they are; sure genes are named first, those that change most before others.
+    """Changes of all genes against their certainty. The certain genes with the largest changes are named first.
 
     source: predictions (also as AnnData, or an .h5ad file of `anyjepa perturb -o`), whose vertical axis is |change| in
     half-widths of its interval (1: the interval ends at 0), or the cells of a screen (AnnData, .h5ad, `Screen`), whose
@@ -66,9 +66,9 @@ def volcano(source: Source, condition: str) -> Figure:
 
 
 def ranked_genes(source: Source, condition: str, count: int = 20) -> Figure:
-    """The genes that change most, the largest |change| at the top, with intervals and measured changes of predictions.
+    """The genes with the largest changes, from the top down; for predictions with intervals and measured changes.
 
-    source, condition: see `volcano`; of cells, the measured changes are ranked. Raises InputError for an unknown
+    source, condition: see `volcano`; for cells, the measured changes are ranked. Raises InputError for an unknown
     condition.
     """
     source = _opened(source)
@@ -103,7 +103,7 @@ def predicted_against_measured(source: PredictedConditions | AnnData | Path | st
     """
     predicted = _opened(source)
     if not isinstance(predicted, PredictedConditions):
-        raise InputError("these are cells, not predictions; pass what anyjepa.perturb or 'anyjepa perturb -o' gave")
+        raise InputError("these are cells, not predictions; pass the result of anyjepa.perturb or 'anyjepa perturb -o'")
     row, measured = _row(predicted.names, condition), predicted.measured
     if measured is None or not np.isfinite(measured.change[row]).all():
         raise InputError(f"'{condition}' was not measured, so its prediction cannot be compared")
@@ -233,7 +233,7 @@ def _blank(title: str, x: str, y: str) -> tuple[Figure, Axes]:
 
 
 def _name(plot: Axes, genes: Sequence[str], x: np.ndarray, y: np.ndarray, chosen: np.ndarray) -> None:
-    """Write the names of genes next to their points, inside the axes; a name without a free place is left out."""
+    """Write the names of genes next to their points, inside the axes; a name that fits nowhere is left out."""
     plot.margins(0.08)
     page: Any = plot.figure
     page.draw_without_rendering()  # fixes the layout that places are measured in

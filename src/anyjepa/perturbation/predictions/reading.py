@@ -1,4 +1,4 @@
-"""Read predictions again that were written as AnnData."""
+"""Read predictions back from AnnData."""
 
 from __future__ import annotations
 
