@@ -263,7 +263,7 @@ def _run(recipe: Recipe, output: Path | None, resume: bool, processes: int, stra
 
 
 def held_out(share: float | None, file: str | Path | None) -> str | None:
-    """What was asked to be kept for testing, in words that can be compared. Raises InputError."""
+    """What is kept for testing, as a text to compare; None: nothing. Raises InputError for a bad split file."""
     if file is not None:
         table = read_split(file)
         return f"split {_digest([*table.ids, *(table.split or ())])}"

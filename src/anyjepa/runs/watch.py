@@ -99,9 +99,8 @@ class Watch:
 
     def __init__(self, folders: Sequence[Path]):
         self.folders = folders
-        self._logs: dict[
-            Path, tuple[tuple[int, int], list[dict[str, float]]]
-        ] = {}  # rows that were read, with modification time and size
+        # Rows that were read, with the modification time and size of their file.
+        self._logs: dict[Path, tuple[tuple[int, int], list[dict[str, float]]]] = {}
 
     def look(self) -> Overview:
         """The runs as they are now. A damaged file makes the state of its run 'damaged', and is not an error."""

@@ -1,4 +1,4 @@
-"""Refuse requests of web pages from elsewhere that made their own name point at this machine (DNS rebinding)."""
+"""Refuse requests from web pages that made a name of their own point to this machine (DNS rebinding)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MISDIRECTED = 421
 
 
 class LocalHosts:
-    """Middleware for a service that listens at this machine only: requests must name it by address or as localhost."""
+    """Middleware for a service that listens only on this machine: requests must name it by address or as localhost."""
 
     def __init__(self, app: ASGIApp):
         self.app = app
@@ -27,7 +27,7 @@ class LocalHosts:
 
 
 def is_local(host: str) -> bool:
-    """Whether a Host header is empty, localhost or an IP address, with or without a port; a page has another name."""
+    """Whether a Host header is empty, localhost or an IP address, with or without a port; a web page has another name."""
     try:
         name = urlsplit(f"//{host}").hostname
         return name in (None, "localhost") or bool(ip_address(str(name)))
