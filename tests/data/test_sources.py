@@ -138,6 +138,13 @@ def link(target: str) -> bytes:
     return out.getvalue()
 
 
+def of_size(size: int) -> bytes:
+    """A tar file whose second header says this size."""
+    headers = [tarfile.TarInfo("a.png"), tarfile.TarInfo("b.png")]
+    headers[1].size = size
+    return b"".join(header.tobuf(tarfile.GNU_FORMAT) for header in headers) + bytes(1024)
+
+
 def zipped_link() -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
@@ -172,6 +179,11 @@ def zipped(names: list[str], content: bytes = b"x", method: int = zipfile.ZIP_DE
         ("x.zip", lambda: b"", "cannot be read, so the archive is damaged"),
         ("x.tar", lambda: link("/etc/passwd"), "'a.png' is a link or a special file"),
         ("x.tar", lambda: link("../../b.png"), "'a.png' is a link or a special file"),
+        ("x.tar", lambda: of_size(-512), "'b.png' has a negative size; the archive is damaged"),
+        ("x.tar", lambda: of_size(-1), "'b.png' has a negative size; the archive is damaged"),
+        ("x.tar", lambda: of_size(2**60), "ends inside 'b.png', so the archive is damaged"),
+        ("x.zip", lambda: zipped(["d/" * 30_000 + "a.png"]), "has more than 1000 characters or 50 folders"),
+        ("x.zip", lambda: zipped(["d/" * 51 + "a.png"]), "has more than 1000 characters or 50 folders"),
         ("x.tar", lambda: b"not an archive" * 100, "cannot be read, so the archive is damaged"),
         ("x.tar.gz", lambda: b"\x1f\x8b\x08" + bytes(40), "cannot be read, so the archive is damaged"),
     ],

@@ -130,6 +130,8 @@ class Tar(_Archive):
                         raise InputError(
                             f"{self.where}: '{member.name}' is a link or a special file; such archives are not read"
                         )
+                    if member.size < 0:  # the next header would be an earlier one
+                        raise InputError(f"{self.where}: '{member.name}' has a negative size; the archive is damaged")
                     if member.offset_data + member.size > size:
                         raise InputError(f"{self.where}: ends inside '{member.name}', so the archive is damaged")
                     members.append(member)

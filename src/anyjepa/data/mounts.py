@@ -19,6 +19,8 @@ from typing import IO, BinaryIO, NamedTuple
 
 from anyjepa.errors import InputError
 
+LONGEST, DEEPEST = 1000, 50  # characters and folders of a name: each of its folders is kept in memory
+
 _MOUNTED: dict[Path, Container] = {}
 
 
@@ -161,13 +163,15 @@ def on_disk(path: Path) -> Iterator[Path]:
 
 
 def checked_names(names: Iterable[str], where: str) -> Iterator[str]:
-    """Names of files in a container without a leading './'. Raises InputError for one that could lead out of it."""
+    """Names of files in a container without a leading './'. Raises InputError for one that leads out or is too long."""
     seen: set[str] = set()
     for name in names:
         plain = name.removeprefix("./")
         parts = plain.split("/")
         if "\\" in name or "\0" in name or re.match(r"[A-Za-z]:", name) or {"", ".", ".."} & set(parts):
             raise InputError(f"{where}: '{name}' is not the name of a file inside it; such archives are not read")
+        if len(plain) > LONGEST or len(parts) > DEEPEST:
+            raise InputError(f"{where}: '{name}' has more than {LONGEST} characters or {DEEPEST} folders; rename it")
         if plain in seen:
             raise InputError(f"{where}: '{plain}' occurs twice")
         seen.add(plain)
