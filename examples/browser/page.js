@@ -59,6 +59,10 @@ async function show() {
   const status = model ? [`${model.name} ${described(model.about)}.`] : [];
   if (wanted) status.push(`Choose ${wanted}.`);
   else if (!model.about.classes && !neighbours) status.push("Choose a table to see the most similar records.");
+  if (record?.kind === "ecg" && scaledApart(record.leads)) {
+    status.push(`All leads of ${record.name} span the same range: they were scaled one by one, so amplitudes are not mV, `
+      + "and the answers are not to be trusted; anyjepa predict can read the record with --unit.");
+  }
   at("#status").textContent = status.join(" ");
   at("#result").hidden = Boolean(wanted);
   if (wanted) return;
@@ -239,6 +243,15 @@ async function readWfdb(header, files) {
     }
   });
   return { kind: "ecg", name: header.name, fs, leads };
+}
+
+/** Whether at least six leads span the same range, as those of LUDB do according to its headers. */
+function scaledApart(leads) {
+  const ranges = [...leads.values()].map(values => {
+    const valid = values.filter(value => !Number.isNaN(value));
+    return valid.reduce((a, b) => Math.max(a, b), -Infinity) - valid.reduce((a, b) => Math.min(a, b), Infinity);
+  });
+  return ranges.length >= 6 && Math.min(...ranges) > 0 && Math.max(...ranges) < 1.02 * Math.min(...ranges);
 }
 
 /** Samples of format 16 (two bytes) or 212 (two samples in three bytes). */

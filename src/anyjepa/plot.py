@@ -199,10 +199,8 @@ def explanation(of: Explanation, name: str | None = None) -> Figure:
     name = of.predicted if name is None else name
     effects, made, grid = of.of(name), of.preprocessing, of.grid
     values, together = grid.by_channel(effects), grid.together(effects)
-    title = (
-        f"{of.id}: {name}, probability {of.probabilities[of.classes.index(name)]:.2f}; "
-        f"full colour: {np.abs(values).max():.2g} of log-odds"
-    )
+    title = printable(f"{of.id}: {name}, probability {of.probabilities[of.classes.index(name)]:.2f}")
+    colours = f"blue for, orange against, full colour {np.abs(values).max():.2g} of log-odds"
     kind = modality_of(made).drawing
     if kind == "ecg":
         rate, edges = float(made.rate or 1), grid.edges[0]
@@ -210,9 +208,15 @@ def explanation(of: Explanation, name: str | None = None) -> Figure:
         start = round(float(np.clip(best_s - 5, 0, max(0.0, total_s - 10))) * rate)
         signal = made.restore(of.record, of.source)[:, start:]
         if grid.apart:
-            title += f" (lead II below: all leads together, {np.abs(together).max():.2g})"
+            colours += f" (lead II below: all leads together, {np.abs(together).max():.2g})"
         return on_ecg(
-            signal, rate, made.channel_names, values, (edges - start) / rate, together=together, title=printable(title)
+            signal,
+            rate,
+            made.channel_names,
+            values,
+            (edges - start) / rate,
+            together=together,
+            title=f"{title}; {colours}",
         )
     if kind in ("images", "video"):
         frames = of.record[None] if kind == "images" else of.record.swapaxes(0, 1)
@@ -221,11 +225,11 @@ def explanation(of: Explanation, name: str | None = None) -> Figure:
         names = [""] if kind == "images" else [f"frame {frame + 1}" for frame in shown]
         side = 320 if kind == "images" else 112
         pixels = thumbnails(frames[shown], made, 2 * side)
-        below = [tinted(picture, colours) for picture, colours in zip(pixels, rgba(over), strict=True)]
-        return on_pictures(list(pixels), below, names, side=side, title=printable(title))
+        below = [tinted(picture, shade) for picture, shade in zip(pixels, rgba(over), strict=True)]
+        return on_pictures(list(pixels), below, names, side=side, title=f"{title}\n{colours}")
     if made.sample_names:
-        return on_names(made.sample_names, together, title=printable(title), what=f"effect on the log-odds of {name}")
-    return on_series(of.record, values, grid.edges[0], title=printable(title))
+        return on_names(made.sample_names, together, title=title, what=f"effect on the log-odds of {name}")
+    return on_series(of.record, values, grid.edges[0], title=f"{title}; {colours}")
 
 
 def _looks(place: int) -> dict[str, Any]:

@@ -201,6 +201,8 @@ def test_a_short_training_has_a_short_warmup() -> None:
     assert (recipe.training.optimiser.warmup, notices) == (160, [])
     recipe, _ = load_recipe("ecg-jepa-demo", ["training={steps: 5}"])
     assert (recipe.training.steps, recipe.training.optimiser.warmup) == (5, 0)
+    recipe, _ = load_recipe("ecg-jepa-demo", ["training.steps=20", "training.optimiser.lr=0.002"])
+    assert (recipe.training.optimiser.lr, recipe.training.optimiser.warmup) == (0.002, 2)
     with pytest.raises(InputError, match="warmup 160 must be shorter than steps 20"):
         load_recipe("ecg-jepa-demo", ["training.steps=20", "training.optimiser.warmup=160"])
 

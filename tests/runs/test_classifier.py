@@ -250,6 +250,7 @@ def test_the_command_line(cli, tiny_run, records, tmp_path):
     done = cli("evaluate", tiny_run, "--seeds", "1", "--save-classifier", kept)
     assert done.code == 0, done.err
     assert f"classifier: {kept}" in done.out
+    assert f"next: anyjepa predict {kept} RECORDS -o predictions.parquet" in done.err
     ids = np.array([r.id for r in records[:4]])
     np.savez(
         tmp_path / "four.npz", signals=np.stack(raw(records[:4])), fs=100, leads=np.array(LEADS), unit="mV", ids=ids

@@ -67,6 +67,7 @@ def test_the_command_writes_tables_and_pictures(cli, kept, records, tmp_path):
     asked = ("--explain", tmp_path / "e.csv", "--explain-class", "AF", "--explain-tokens", "10")
     done = cli("predict", kept, *inputs, "-o", tmp_path / "p.csv", *asked, "--draw", tmp_path / "pictures")
     assert done.code == 0, done.err
+    assert f"effects: {tmp_path / 'e.csv'}\npictures: {tmp_path / 'pictures'}\n" in done.out
     table, effects = pd.read_csv(tmp_path / "p.csv"), pd.read_csv(tmp_path / "e.csv")
     assert len(effects) == 2 * 90
     assert set(effects["class"]) == {"AF"}
@@ -81,6 +82,8 @@ def test_the_command_writes_tables_and_pictures(cli, kept, records, tmp_path):
     done = cli("predict", kept, inputs[0], "-o", tmp_path / "p.csv", *asked, "--draw", tmp_path / "one.svg")
     assert done.code == 0, done.err
     assert "<svg" in (tmp_path / "one.svg").read_text()
+    explained = anyjepa.load(kept).explain(records[0].signal, fs=100, tokens=10)[0]
+    assert any("blue for, orange against" in one.get_text() for one in plot.explanation(explained).axes[0].texts)
 
 
 @pytest.mark.parametrize(

@@ -177,7 +177,7 @@ def test_places_are_kept_for_every_kind_of_data(run):
     page = write_report(run.folder).read_text()
     assert "Where is prediction hard?" in page
     assert page.count("Mean error of each hidden place") == {"images": 3, "video": 3, "series": 5}[kind]
-    assert "What do the tokens resemble?" in page
+    assert "Which parts look alike to the model?" in page
 
 
 def test_an_objective_without_masks_says_so(tmp_path):

@@ -17,8 +17,11 @@ from commands import Cli
 from lock_holder import held_elsewhere
 
 import anyjepa
+from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
 from anyjepa.diagnostics.verdict import Finding, Verdict
-from anyjepa.errors import InputError
+from anyjepa.errors import DataWarning, InputError
+from anyjepa.runs.labelled import LabelFile
+from anyjepa.runs.sweep import Scoring
 from anyjepa.runs.sweep_result import Sweep, Trial
 from anyjepa.terminal import as_text
 from anyjepa.training.checkpoint_files import newest_checkpoint
@@ -148,6 +151,25 @@ def test_the_score_during_training_is_used_without_labels(tiny_recipe: Path, tmp
     assert result.score == "online_probe"
     assert all(run.score is not None and 0 <= run.score <= 1 for run in result.runs)
     assert result.best is not None
+
+
+def test_records_are_read_for_the_score_as_for_pretraining(tiny_recipe: Path, tmp_path: Path) -> None:
+    """Neither the unit nor that damaged files are skipped is in the files."""
+    data, rows = tmp_path / "data", []
+    data.mkdir()
+    for number, ecg in enumerate(simulate(SimulatorConfig(patients=24, fs=100, duration_s=5))):
+        table = pd.DataFrame(ecg.signal.T * 1000, columns=list(ecg.leads)).assign(fs=100)
+        table.to_csv(data / f"{number}.csv", index=False)
+        rows.append((number, number, "ab"[number % 2]))
+    (data / "damaged.csv").write_text("I,II\n1\n")
+    pd.DataFrame(rows, columns=["id", "patient", "class"]).to_csv(tmp_path / "labels.csv", index=False)
+    labels = LabelFile(tmp_path / "labels.csv", "id", ("class",), "patient")
+    settings = {"data.unit": ["uV"], "data.on_error": ["skip"], "seed": [0]}
+    with pytest.warns(DataWarning, match="damaged"):
+        result = anyjepa.sweep(
+            tiny_recipe, settings, [data], tmp_path / "sweep", scoring=Scoring(labels=labels, protocol="knn")
+        )
+    assert result.runs[0].score is not None
 
 
 def test_two_sweeps_do_not_share_a_folder(tiny_recipe: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -151,6 +152,7 @@ def evaluate(
         echo(f"report: {report}")
     if save_classifier:
         echo(f"classifier: {save_classifier}")
+        echo(f"next: anyjepa predict {shlex.quote(str(save_classifier))} RECORDS -o predictions.parquet", err=True)
 
 
 def report(run: RunArgument, imports: ImportOption = None) -> None:

@@ -142,6 +142,9 @@ def predict(
         with applying("classifying") as how:
             done = predict_files(model, paths, output, how, windows=windows, coverage=coverage, explaining=explaining)
         show_written(output, *done)
+        for what, place in (("windows", windows), ("effects", explain), ("pictures", draw)):
+            if place is not None:
+                echo(f"{what}: {place}")
         return
     for option, value in (("--windows", windows), ("--coverage", coverage), ("--explain", explain)):
         if value is not None:

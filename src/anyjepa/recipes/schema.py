@@ -125,8 +125,8 @@ def edited(recipe: Recipe, edits: Edits, where: str = "") -> tuple[Recipe, list[
     edits: texts of the form 'a.b=value', or values by dotted key or in nested tables; a value may also be a part, such
     as a mask sampler, and a table with a `kind` replaces the one that is there.
 
-    An edit of a `kind` drops the keys of the old kind. An edit of training.steps alone shortens a warm-up that would
-    not end before the training does. Raises InputError.
+    An edit of a `kind` drops the keys of the old kind. An edit of training.steps without one of the warm-up shortens
+    a warm-up that would not end before the training does. Raises InputError.
     """
     plain = recipe.model_dump(mode="json")  # every default filled in, so that any key can be edited
     if isinstance(edits, Mapping):
@@ -139,8 +139,8 @@ def edited(recipe: Recipe, edits: Edits, where: str = "") -> tuple[Recipe, list[
         notices = [notice for edit in edits for notice in apply_edit(plain, _full(plain, edit))]
     training, warmup = plain["training"], recipe.training.optimiser.warmup
     steps = training.get("steps") if isinstance(training, dict) else None
-    alone = not any(edit.startswith("training.optimiser") for edit in edits)
-    if alone and steps != recipe.training.steps and isinstance(steps, int) and 0 < steps <= warmup:
+    own = any(edit.partition("=")[0] in ("training.optimiser", "training.optimiser.warmup") for edit in edits)
+    if not own and steps != recipe.training.steps and isinstance(steps, int) and 0 < steps <= warmup:
         set_key(plain, "training.optimiser.warmup", steps // 10)
         notices.append(f"{steps} steps are too few for a warm-up of {warmup}: training.optimiser.warmup={steps // 10}")
     return validated(Recipe, plain, where or recipe.name), notices

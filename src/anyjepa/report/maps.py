@@ -121,9 +121,9 @@ def on_pictures(
         [[Tile(*pair) for pair in zip(pictures, names, strict=True)], [Tile(one) for one in below]], side=side
     )
     if title:
-        width, height = page.get_size_inches() * 72
-        page.set_size_inches(max(width, 400) / 72, (height + 26) / 72)
-        page.axes[0].set_position((0, 0, width / max(width, 400), height / (height + 26)))
+        (width, height), top = page.get_size_inches() * 72, 26 + 14 * title.count("\n")
+        page.set_size_inches(max(width, 400) / 72, (height + top) / 72)
+        page.axes[0].set_position((0, 0, width / max(width, 400), height / (height + top)))
         page.suptitle(title, x=0.01, y=0.99, ha="left", va="top", fontsize=11, color=INK, parse_math=False)
     return page
 

@@ -43,7 +43,7 @@ _SECTIONS = (
      "Attention of the last block to each patch, averaged over heads and over all attending patches."),
     ("errors", "Where is prediction hard?", errors,
      "Parts of training {records} were predicted, each many times, from what the model was shown."),
-    ("tokens", "What do the tokens resemble?", tokens,
+    ("tokens", "Which parts look alike to the model?", tokens,
      "The representation of each place of training {records}, reduced to three numbers and shown as a colour. "
      "Colours that follow nothing but the position show that the tokens hold little else."),
     ("masks", "What was predicted in training?", masks,

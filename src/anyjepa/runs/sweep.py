@@ -178,5 +178,7 @@ def _scored(run: Run, trial: Trial, data: Sequence[Path], scoring: Scoring | Non
         result = Result.from_json(file)
     else:
         how = {"protocol": scoring.protocol, "task": scoring.task, "labels": scoring.labels}
+        if data:  # read as for pretraining
+            how |= {key: value for key in ("unit", "on_error") if (value := getattr(run.recipe.data, key, None))}
         result = evaluate(run, data, name=name, **how)
     return replace(trial, score=result.metric(result.rows[0], "macro_auroc").mean)
