@@ -27,7 +27,7 @@ class LocalHosts:
 
 
 def is_local(host: str) -> bool:
-    """Whether a Host header is empty, localhost or an IP address, with or without a port; a web page has another name."""
+    """Whether a Host header is empty, localhost or an IP address, with or without a port."""
     try:
         name = urlsplit(f"//{host}").hostname
         return name in (None, "localhost") or bool(ip_address(str(name)))
