@@ -344,6 +344,10 @@ def test_a_web_server_is_read_like_a_folder(tmp_path):
         try:
             assert contents(Path(f"{url}/photos")) == PHOTOS
             assert contents(Path(f"{url}/x.tar.gz")) == PHOTOS
+            signed = "X-Credential=a/b/request&X-Signature=" + 300 * "0"
+            assert contents(Path(f"{url}/x.tar.gz?{signed}")) == PHOTOS
+            with readable([Path(f"{url}/photos/cat/1.png?{signed}")]) as (copied,):
+                assert (copied.name, copied.read_bytes()) == ("1.png", PHOTOS["cat/1.png"])
             with pytest.raises(InputError, match=r"none.zip: there is no such file or folder"):
                 contents(Path(f"{url}/none.zip"))
         finally:

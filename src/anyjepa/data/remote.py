@@ -6,6 +6,7 @@ from collections.abc import Collection
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 from anyjepa.data.mounts import Container, checked_names
 from anyjepa.errors import InputError, reason
@@ -35,12 +36,17 @@ class Remote(Container):
         except Exception as error:  # of any driver
             raise self._error(error) from error
 
+    @property
+    def name(self) -> str:
+        """The last part of the URL; on web servers without a query, such as the signature of a signed URL."""
+        return PurePosixPath(urlsplit(self.where).path if self.where.startswith("http") else self.where).name
+
     @cached_property
     def is_folder(self) -> bool:
         """Whether the URL is a folder. On web servers, which do not say so, it is one if its name has no ending."""
         system, path = self._system
         try:
-            return not PurePosixPath(path).suffix if self.where.startswith("http") else system.isdir(path)
+            return not PurePosixPath(self.name).suffix if self.where.startswith("http") else system.isdir(path)
         except Exception as error:
             raise self._error(error) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import tempfile
@@ -60,15 +61,15 @@ def _readable(path: Path, folder: Callable[[], Path], containers: dict[Path, Con
     file = path
     if path == STDIN:
         file = path = _of_stdin(folder())
-    elif (match := _URL.fullmatch(str(path))) and not path.exists():
+    elif (match := _URL.fullmatch(str(path))) and not os.path.exists(path):
         remote = Remote(f"{match[1]}://{match[2]}")
         if remote.is_folder:
             containers[path] = remote
             return path
-        file = Path(tempfile.mkdtemp(dir=folder())) / path.name
+        file = Path(tempfile.mkdtemp(dir=folder())) / remote.name
         with file.open("wb") as out:
             remote.copy("", out)
-    if (ending := _archive_ending(path)) and file.is_file():
+    if (ending := _archive_ending(file)) and file.is_file():
         containers[path] = archive(path, file, ending, folder)
         return path
     return file
