@@ -85,6 +85,17 @@ def test_a_volcano_shows_the_genes_that_change_surely(predicted: PredictedCondit
     assert {"gene3", "gene5"} <= {text.get_text() for text in measured.texts}
 
 
+def test_small_p_values_are_not_rounded_to_zero() -> None:
+    """Complete separation of 300 and 300 cells: z = sqrt(3 * 300 * 300 / 601) = 21.2, so p is about 1e-99."""
+    counts = RNG.poisson(5.0, (600, 30)).astype(np.float32)
+    counts[300:, 3] += 1000
+    obs = pd.DataFrame({"perturbation": ["control"] * 300 + ["A"] * 300}, index=[f"cell{n}" for n in range(600)])
+    figure = plot.volcano(anndata.AnnData(counts, obs, pd.DataFrame(index=list(GENES))), "A")
+    assert (
+        90 < max(part.get_offsets()[:, 1].max() for part in figure.axes[0].collections if len(part.get_offsets())) < 105
+    )
+
+
 def test_ranked_genes_have_the_largest_change_at_the_top(predicted: PredictedConditions, cells: Path) -> None:
     figure = plot.ranked_genes(predicted, "A+B in B cell", count=5)
     assert labels(figure)[:2] == ["gene1", "gene0"]
