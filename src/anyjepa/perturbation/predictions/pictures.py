@@ -212,8 +212,8 @@ def _adjusted_p(cells: np.ndarray, controls: np.ndarray) -> np.ndarray:
     p = np.ones(cells.shape[1])
     varies = np.ptp(np.concatenate([cells, controls]), axis=0) > 0
     if varies.any():
-        values = (part[:, varies].astype(np.float64) for part in (cells, controls))  # float32 p-values end at 1e-45
-        p[varies] = mannwhitneyu(*values, method="asymptotic").pvalue
+        ours, theirs = (part[:, varies].astype(float) for part in (cells, controls))  # float32 ends at 1e-45
+        p[varies] = mannwhitneyu(ours, theirs, method="asymptotic").pvalue
     return false_discovery_control(p)
 
 
