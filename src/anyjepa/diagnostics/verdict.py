@@ -118,8 +118,9 @@ def _since(rule: Rule, rows: Sequence[Row], settings: Settings) -> int:
 def _summary(rows: Sequence[Row], window: int) -> dict[str, float]:
     """Means of the finite values of each column over the last rows; NaN where the newest value is NaN.
 
-    Of `update` it is the largest value after the first row, because the learning rate falls at the end, and of
-    `position_skill` the largest of all rows, because a predictor without positions ignores them from the first step.
+    Of `update` it is the largest value after the first row, because the learning rate falls at the end. Of
+    `position_skill` it is the value that a fifth of all rows exceed, because a predictor without positions ignores them
+    from the first step, and its skill is rarely more than 0 by chance.
     """
     last = rows[-window:]
     summary = {}
@@ -128,8 +129,8 @@ def _summary(rows: Sequence[Row], window: int) -> dict[str, float]:
         summary[name] = sum(values) / len(values) if values and isfinite(newest) else newest
     if "step" in summary:
         summary["step"] = last[-1]["step"]
-    if "position_skill" in summary:
-        summary["position_skill"] = max((row["position_skill"] for row in rows if "position_skill" in row), key=abs)
+    if skills := sorted(abs(skill) for row in rows if isfinite(skill := row.get("position_skill", float("nan")))):
+        summary["position_skill"] = skills[-1 - len(skills) // 5]
     if "update" in summary:
         summary["update"] = max((row["update"] for row in rows[1:] if "update" in row), default=summary["update"])
     return summary
