@@ -28,10 +28,14 @@ _parts: ContextVar[tuple[str, ...]] = ContextVar("parts", default=())
 
 
 @contextmanager
-def stage(name: str) -> Iterator[None]:
-    """Work that is worth a line of its own, such as one row of an evaluation."""
+def stage(name: str, announced: bool = True) -> Iterator[None]:
+    """Work that is worth a line of its own, such as one row of an evaluation.
+
+    announced: whether its beginning is reported, too, or only what `tell` says if it takes long.
+    """
     before = _stage.set(name)
-    _hear(name, "")
+    if announced:
+        _hear(name, "")
     try:
         yield
     finally:

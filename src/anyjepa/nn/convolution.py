@@ -14,6 +14,10 @@ from anyjepa.nn.encoder import Encoder, WholeInputConfig
 from anyjepa.nn.packing import Layout, Packed
 from anyjepa.nn.tokens import token_grid
 
+# With fewer channels in channels-last order, oneDNN (PyTorch 2.13, AVX2) writes outside of its memory in the gradient
+# of the shortcut's convolution of kernel 1 and stride 2.
+NARROW = 8
+
 
 class ConvConfig(WholeInputConfig):
     """ResNet of basic blocks (He et al. 2016) over 1 or 2 axes; the defaults are ResNet-18 as used for 32 x 32 pixels.
@@ -83,7 +87,7 @@ class ConvEncoder(Encoder):
         if x.shape[1] != self.channels:
             raise ValueError(f"input has {x.shape[1]} channels, the encoder was built for {self.channels}")
         token_grid(x.shape[2:], self.config.patch)
-        if x.ndim == 4:
+        if x.ndim == 4 and min(self.config.widths) >= NARROW:
             x = x.contiguous(memory_format=torch.channels_last)  # the order in which CPUs convolve fastest
         x = self.stem(x).relu()
         for stage in self.stages:

@@ -97,7 +97,7 @@ def evaluate(
     else:
         refuse_for_files({"labels": own, "groups": groups, "ids": ids, "fs": fs, "leads": leads})
         how = {"unit": unit, "on_error": on_error, "dense": dense}
-        with reported(progress), stage("reading the data"):
+        with reported(progress), stage("reading the data", announced=False):
             samples, table, task = labelled(loaded, run, paths, task, of_file, **how)
     if run and isinstance(table, LabelTable) and table.split is None and (parts := run.split()):
         table = _split(table, parts, samples, run)
