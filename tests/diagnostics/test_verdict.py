@@ -25,7 +25,7 @@ FAULTS = {
     "frozen teacher": {"teacher_update": 0.0, "momentum": 1.0},
     "no teacher": {"momentum": 0.0, "teacher_cosine": 1.0},
     "positions ignored": {"position_skill": 0.0},
-    "input ignored": {"input_skill": 0.001},
+    "input ignored": {"input_skill": 0.001, "prediction_distance": 0.4},
     "dead attention": {"attention_entropy": 1.0},
     "shortcut": {"trivial_neighbour": 0.05, "prediction_distance": 0.05},
     "not finite": {"teacher_std": float("nan")},
@@ -95,6 +95,11 @@ def test_predictions_may_ignore_the_input_early_in_training() -> None:
     row = HEALTHY | FAULTS["input ignored"]
     assert verdict_of([row], MASKED, steps=100).healthy
     assert not verdict_of([row], MASKED, steps=1000).healthy
+
+
+def test_predictions_that_beat_trivial_ones_do_not_ignore_the_input() -> None:
+    better = FAULTS["input ignored"] | {"prediction_distance": 0.3}  # the mean at each position has 0.4
+    assert verdict_of(log(better), MASKED).healthy
 
 
 def test_during_training_a_fault_is_shown_only_if_it_lasts() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -149,7 +150,8 @@ def test_a_damaged_part_is_one_line(cli, tiny_run, short, tmp_path):
         assert cli("embed", tiny_run, short, "-o", output).code == 0
     assert in_a_child(["embed", tiny_run, short, "-o", output], Faults(killed, faults.count - 4)) == 9
     part = tmp_path / ".anyjepa-parts-out.parquet" / "000000000"
-    (part / "0.parquet").write_bytes(b"PAR1")
-    done = cli("embed", tiny_run, short, "-o", output)
-    assert done.code == 2
-    assert f"{part}: cannot be read; remove the folder {part.parent} and start again" in done.err
+    for spoil in (partial((part / "0.parquet").write_bytes, b"PAR1"), (part / "0.parquet").unlink):
+        spoil()
+        done = cli("embed", tiny_run, short, "-o", output)
+        assert done.code == 2
+        assert f"{part}: cannot be read; remove the folder {part.parent} and start again" in done.err

@@ -17,7 +17,8 @@ WINDOW, LASTING = 5, 3  # rows whose mean counts, and rows that must agree durin
 COLLAPSED = 0.05  # largest spread of a complete collapse
 POSITIONAL = 0.3  # largest share of the deviation of tokens between samples, if tokens only say where they are
 NARROW = 0.1  # largest effective rank of a dimensional collapse, as a share of the dimensions
-IGNORED = {"input_skill": 0.02, "position_skill": 0.0}  # largest correlations with targets that count as none
+IGNORED = {"input_skill": 0.1, "position_skill": 0.0}  # largest correlations with targets that count as none
+TRIVIAL = 0.9  # least distance of a prediction that is no better than trivial ones, as a share of theirs
 TRAINED = 500  # steps before which predictions may still ignore the input: positions are learned first
 STEP = 0.1  # smallest unstable step, as a share of the length of the weights
 SCALE = 0.1, 10.0  # deviations between which inputs are standardised well enough
@@ -241,8 +242,11 @@ def _without_positions(row: Row, settings: Settings) -> str | None:
 
 
 def _without_input(row: Row, settings: Settings) -> str | None:
-    skill = row.get("input_skill")
+    skill, own = row.get("input_skill"), row.get("prediction_distance", float("inf"))
     if skill is None or skill > IGNORED["input_skill"] or row.get("step", TRAINED) < TRAINED:
+        return None
+    trivial = min(row.get(f"trivial_{name}", float("inf")) for name in ("mean", "position"))
+    if own < TRIVIAL * trivial:
         return None
     return f"predictions do not depend on the input (correlation with the targets over samples {skill:.3f})"
 

@@ -165,7 +165,7 @@ def picture_paths(place: Path, ids: Sequence[str]) -> list[Path]:
     names = [re.sub(r"[^\w.-]+", "-", id).strip("-.")[:100] or "record" for id in ids]
     if len(set(names)) < len(names):
         names = [f"{number:05d}-{name}" for number, name in enumerate(names, 1)]
-    return [place / f"{name}.png" for name in names]
+    return [place / f"{name.removesuffix('.png')}.png" for name in names]
 
 
 def _grid(loaded: LoadedModel, preprocessing: Preprocessing, shape: Sequence[int], tokens: int | None) -> Grid:

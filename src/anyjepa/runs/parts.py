@@ -51,7 +51,7 @@ def write_in_parts(
     keep = count > SIZE and first != STDOUT
     with holding(first, keep), ExitStack() as stack:
         writers = [None if o is None else stack.enter_context(table_writer(o, vectors)) for o in outputs]
-        for tables in in_parts(first, key() if keep else None, count, compute, progress):
+        for tables in in_parts(first, key() if keep else None, count, len(outputs), compute, progress):
             if watch is not None:
                 watch(tables[0])
             for write, table in zip(writers, tables, strict=True):
@@ -60,9 +60,17 @@ def write_in_parts(
 
 
 def in_parts(
-    output: Path, key: Mapping[str, Any] | None, count: int, compute: Callable[[range], Tables], progress: Progress
+    output: Path,
+    key: Mapping[str, Any] | None,
+    count: int,
+    outputs: int,
+    compute: Callable[[range], Tables],
+    progress: Progress,
 ) -> Iterator[Tables]:
-    """The tables of each part, from the folder that `holding` has locked if they are there; key None: computed only."""
+    """The tables of each part, from the folder that `holding` has locked if they are there; key None: computed only.
+
+    outputs: number of tables that `compute` makes.
+    """
     import pandas as pd
 
     folder = parts_of(output)
@@ -84,7 +92,7 @@ def in_parts(
                     for place, table in enumerate(compute(rows)):
                         table.to_parquet(new / f"{place}.parquet", index=False)
             try:
-                tables = tuple(pd.read_parquet(file) for file in sorted(part.iterdir()))
+                tables = tuple(pd.read_parquet(part / f"{place}.parquet") for place in range(outputs))
             except (OSError, ValueError):
                 raise InputError(f"{part}: cannot be read; remove the folder {folder} and start again") from None
             yield tables
