@@ -108,7 +108,8 @@ class Lines:
 
 
 class Counter:
-    """Progress of counted work on standard error: a bar in a terminal; otherwise a line every 30 s and at the end.
+    """Progress of counted work on standard error: a bar in a terminal; otherwise a line every 30 s, and one at the end
+    of work that took so long.
 
     what: the work, such as 'embedding'. shown: False shows nothing.
     """
@@ -135,7 +136,7 @@ class Counter:
     def close(self) -> None:
         """Stop the bar, or write the last line."""
         self._bar.stop()
-        if self._newest is not None:
+        if self._newest is not None and monotonic() - self._begin >= EVERY_S:
             self._write(*self._newest)
 
     def update(self, done: int, total: int, text: str = "") -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing, align, resample
 from anyjepa.data.ecg.recording import Recording
+from anyjepa.data.ecg.sets.layout import Entry
 from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
 from anyjepa.data.ecg.source import Selection, training_set, whole_records
 from anyjepa.errors import InputError
@@ -130,16 +132,16 @@ def test_of_files_only_the_latest_records_are_in_memory_as_recorded(monkeypatch)
     signals: list[weakref.ref[np.ndarray]] = []
     alive: list[int] = []
 
-    def iterate(*_: object, **__: object):
-        for id, signal in made:
-            recording = Recording(id=id, signal=signal.copy(), fs=100, leads=LEADS)
-            alive.append(sum(one() is not None for one in signals))
-            signals.append(weakref.ref(recording.signal))
-            yield recording
+    def read(id: str, signal: np.ndarray) -> list[Recording]:
+        recording = Recording(id=id, signal=signal.copy(), fs=100, leads=LEADS)
+        alive.append(sum(one() is not None for one in signals))
+        signals.append(weakref.ref(recording.signal))
+        return [recording]
 
-    monkeypatch.setattr(source, "iterate", iterate)
+    entries = [Entry(id, partial(read, id, signal)) for id, signal in made]
+    monkeypatch.setattr(source, "find", lambda *_, **__: iter(entries))
     prepared_as = EcgPreprocessing(fs=50, samples=100, mean=(0.0,) * 12, std=(1.0,) * 12)
     dataset = source.evaluation_data(prepared_as, [Path("records")])
     assert len(dataset) == 6
-    assert alive == [0, 1, 1, 1, 1, 1]
+    assert max(alive) <= 1
     assert not any(one() is not None for one in signals)

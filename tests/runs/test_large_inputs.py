@@ -246,6 +246,7 @@ def test_predict_has_the_settings_of_embed(cli, tiny_run, ecg_files, tmp_path):
     assert "device 'abacus': cannot be used" in done.err
 
 
+@pytest.mark.long
 def test_surprise_resumes_with_the_same_bytes(cli, tmp_path):
     edits = ["training.steps=2", "data.simulator.patients=44", "objective.encoder.depth=1"]
     model = anyjepa.pretrain("ecg-nepa-demo", output=tmp_path / "run", edits=edits).folder

@@ -26,8 +26,8 @@ from anyjepa.limits import DISK, EXPANSION, MEMBERS, SMALL, check_size
 TAR_GZ = (".tar.gz", ".tgz")
 SUFFIXES = (".zip", ".tar", *TAR_GZ)
 _BLOCK = 2**20
-_BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, ValueError, NotImplementedError,
-           RuntimeError, IndexError, OverflowError, RecursionError, MemoryError)  # fmt: skip
+_BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, ValueError, RuntimeError, IndexError,
+           OverflowError, MemoryError)  # fmt: skip
 
 
 def archive(where: Path, file: Path, ending: str, folder: Callable[[], Path]) -> Container:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from anyjepa import progress
 from anyjepa.data.dataset import OnError
 from anyjepa.data.ecg.arrays import from_arrays
 from anyjepa.data.ecg.checks import added_up, problems_of, summed, warn_about
@@ -102,6 +103,7 @@ def evaluation_data(
         for one in distinct(read(entries), on_error, skipped):
             outlines.append(one.recording)
             problems.append(one.problems)
+            progress.tell(f"read {len(outlines):,} ECGs")
             if isinstance(one.signal, np.ndarray):
                 aligned.signals.append(one.signal)
                 aligned.recordings.append(one.recording)
