@@ -43,6 +43,7 @@ from anyjepa.evaluation.splits import Fixed, Split, splits
 from anyjepa.evaluation.windows import Windows
 from anyjepa.nn.encoder import Encoder
 from anyjepa.objectives.base import Weights
+from anyjepa.progress import Lines, listening
 from anyjepa.recipes.schema import load_recipe
 from anyjepa.runs.folder import Run, environment, open_run
 from anyjepa.runs.model import load
@@ -130,14 +131,14 @@ def evaluated(models: list[Path], dataset: Dataset, protocol: str, epochs: int, 
         raw_dimensions=3072,
         bootstrap=0,
     )
-    result = evaluate(
-        {name: lambda split, of=of: of[split.seed] for name, of in encoders.items()},
-        dataset,
-        dataset.tables["class"],
-        config,
-        cache=cache,
-        progress=lambda row: print(f"{protocol}: {row}", flush=True),
-    )
+    with listening(Lines(f"{protocol}: ")):
+        result = evaluate(
+            {name: lambda split, of=of: of[split.seed] for name, of in encoders.items()},
+            dataset,
+            dataset.tables["class"],
+            config,
+            cache=cache,
+        )
     return {row.name: [repeat.metrics["accuracy"] or 0.0 for repeat in row.repeats] for row in result.rows}
 
 

@@ -19,6 +19,7 @@ from rich.console import Console
 from anyjepa.data.ecg.source import evaluation_data
 from anyjepa.evaluation.protocol import Candidate, EvaluationConfig, evaluate
 from anyjepa.evaluation.result import Result, render
+from anyjepa.progress import Lines, listening
 from anyjepa.runs.folder import Run, environment, open_run
 from anyjepa.runs.model import load
 from anyjepa.runs.pretrain import pretrain
@@ -56,16 +57,16 @@ def evaluated(task: str, runs: list[Run], data: Path, scratch: bool) -> Result:
     candidates = [Candidate(model.encoder, "teacher", model.loaded.records) for model in models]
     plain = runs[0].recipe.evaluation.model_dump()
     plain |= {"protocol": "linear", "linear": LINEAR, "from_scratch": scratch, "seeds": len(runs), "min_count": 100}
-    return evaluate(
-        {"pretrained (teacher)": lambda split: candidates[split.seed]},
-        samples,
-        table,
-        EvaluationConfig.model_validate(plain),
-        task=task,
-        data="MIT-BIH, DS1 to DS2",
-        cache=runs[0].folder.parent / "features",
-        progress=lambda row: print(row, flush=True),
-    )
+    with listening(Lines()):
+        return evaluate(
+            {"pretrained (teacher)": lambda split: candidates[split.seed]},
+            samples,
+            table,
+            EvaluationConfig.model_validate(plain),
+            task=task,
+            data="MIT-BIH, DS1 to DS2",
+            cache=runs[0].folder.parent / "features",
+        )
 
 
 def main() -> None:

@@ -45,6 +45,7 @@ from anyjepa.evaluation.splits import Fixed
 from anyjepa.evaluation.study import number
 from anyjepa.evaluation.windows import Windows
 from anyjepa.objectives.batch import Batch
+from anyjepa.progress import Lines, listening
 from anyjepa.recipes.schema import Recipe, load_recipe
 from anyjepa.runs.folder import Run, environment, open_run
 from anyjepa.runs.labelled import Labelled, labelled
@@ -139,14 +140,14 @@ def evaluated(models: Mapping[str, Model], data: Labelled, config: EvaluationCon
     for method, name in (("JEPA", "JEPA"), ("NEPA", "NEPA, equal FLOPs")):
         found[f"{method}, random init"] = Candidate(random_encoder(models[name].encoder, seed), "random")
     assert isinstance(data.table, LabelTable)
-    result = evaluate(
-        found,
-        data.samples,
-        data.table,
-        config,
-        patients=dict(zip(data.samples.ids, data.samples.groups, strict=True)),
-        progress=lambda row: print(f"  {row}", flush=True),
-    )
+    with listening(Lines("  ")):
+        result = evaluate(
+            found,
+            data.samples,
+            data.table,
+            config,
+            patients=dict(zip(data.samples.ids, data.samples.groups, strict=True)),
+        )
     seen = [row.name for row in result.rows if row.name in models and row.transductive is not False]
     assert not seen, f"pretraining saw test records, or it is not known: {seen}"
     rows = {row.name: number(row.metrics["macro_auroc"].mean) for row in result.rows}

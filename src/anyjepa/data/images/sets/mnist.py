@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import gzip
-import io
 import math
-import os
 import struct
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
-from anyjepa.data.files import opened
+from anyjepa.data.files import opened, regular_size
 from anyjepa.data.images.image_set import ImageSet, Labels
 from anyjepa.data.listing import set_name
 from anyjepa.errors import InputError
@@ -28,14 +27,14 @@ def read_idx(path: Path) -> np.ndarray:
     """The array of an IDX file, in native byte order. Raises InputError for anything else."""
     try:
         with opened(path) as file:
-            zipped = file.peek(2)[:2] == b"\x1f\x8b"
-            size = os.fstat(file.fileno()).st_size
-            return _array(gzip.open(file) if zipped else file, path, size)
+            zipped = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            return _array(gzip.open(file) if zipped else file, path, regular_size(path))
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read as an IDX file ({error})") from None
 
 
-def _array(file: io.BufferedIOBase, path: Path, size: int) -> np.ndarray:
+def _array(file: gzip.GzipFile | BinaryIO, path: Path, size: int) -> np.ndarray:
     zeros, code, axes = struct.unpack(">HBB", file.read(4).ljust(4, b"\xff"))
     if zeros or code not in _TYPES or not 1 <= axes <= MOST_AXES:
         raise InputError(
