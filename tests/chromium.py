@@ -71,7 +71,7 @@ class Tab:
         """Choose files in a file input, as a user would."""
         root = self.call("DOM.getDocument")["root"]["nodeId"]
         node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
-        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(file) for file in files])
+        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(file.resolve()) for file in files])
 
     def key(self, key: str) -> None:
         """Press a key such as 'Tab', 'Enter' or 'ArrowRight'."""
