@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from commands import Cli, run_cli
 
 TINY = """
@@ -43,6 +45,9 @@ evaluation:
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
+# Numba, below scanpy, would leave torch with a thread per core.
+os.environ["NUMBA_NUM_THREADS"] = str(torch.get_num_threads())
+
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """With ANYJEPA_NO_SKIP set, a run in which any test skipped has failed."""
@@ -51,6 +56,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         reporter.ensure_newline()
         reporter.write_line("ANYJEPA_NO_SKIP is set and tests skipped: this run has failed.", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    """A test leaves the number of threads as it was: with two, later small trainings took five times as long."""
+    before = torch.get_num_threads()
+    yield
+    assert torch.get_num_threads() == before
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from anyjepa import InputError, Reader, Recording, Series, parts
 from anyjepa.data import readers
 from anyjepa.data.ecg.reading import read as read_ecgs
 from anyjepa.data.images.reading import read_images
+from anyjepa.data.modalities import MODALITIES
 from anyjepa.data.series.reading import read as read_series
 from anyjepa.data.video.files import Decoding
 from anyjepa.data.video.reading import read_files
@@ -131,6 +132,21 @@ def test_an_id_is_the_path_in_the_folder_unless_the_reader_gives_one(folder: Pat
     assert [r.id for r in recordings] == sorted(f"{'ab'[n % 2]}/{n}" for n in range(24))
     assert {(r.source, r.leads, r.fs) for r in recordings} == {("ecgs", LEADS, 100.0)}
     assert recordings[0].file == str(folder / "ecgs/a/0.xyz")
+
+
+def test_a_folder_is_recognised_with_one_look_at_the_installed_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not with one per file: a look takes milliseconds, and a data set has thousands of files."""
+    looks = []
+    monkeypatch.setattr(readers, "entry_points", lambda **_: looks.append(1) or ())
+    for n in range(20):
+        (tmp_path / f"{n}.hea").touch()
+    for modality in MODALITIES.values():
+        if modality.inspection:
+            before = len(looks)
+            modality.inspection.recognise(tmp_path)
+            assert len(looks) - before <= 1, modality.kind
 
 
 def test_images_video_and_series(tmp_path: Path) -> None:

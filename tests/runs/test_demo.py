@@ -23,6 +23,7 @@ FEW = {
     "cells": [
         *(f"data.simulator.{key}" for key in ("genes=60", "regulators=12", "singles=12", "doubles=10", "cells=20")),
         "data.genes=60",
+        "data.hidden.steps=2",
         "objective.encoder.tokens=20",
         "data.split.validation=0.1",
         "perturbation.head.steps=20",
@@ -30,10 +31,12 @@ FEW = {
     "drug-response-demo": [
         *(f"data.simulator.{key}" for key in ("genes=60", "regulators=12", "compounds=10", "cells=6", "controls=60")),
         "data.genes=60",
+        "data.hidden.steps=2",
     ],
     "trajectory-demo": [
         *(f"data.simulator.{key}" for key in ("genes=60", "regulators=12", "moved=8", "cells=12")),
         "data.genes=60",
+        "data.hidden.steps=2",
     ],
     "two-modality-demo": [
         *(f"data.simulator.{key}" for key in ("genes=60", "regulators=12", "cells=60")),
