@@ -12,12 +12,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import Cli
 
 import anyjepa
 from anyjepa.progress import Counter, Lines, in_notebook, listening, part, reported, stage, tell
 from anyjepa.terminal import Terminal
-
-WITHOUT_WAIT = "import anyjepa.progress; anyjepa.progress.EVERY_S = 0.0; from anyjepa.cli import main; main()"
 
 
 @pytest.fixture
@@ -126,17 +125,18 @@ def test_a_notebook_gets_lines_without_a_listener(
     assert len(lines) == 4  # and the controls
 
 
-def test_fine_tuning_in_a_log_file_says_how_far_it_is(tiny_run: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-W", "ignore", "-c", WITHOUT_WAIT, "evaluate", str(tiny_run), "--protocol", "finetune"]
-    command += ["--task", "diagnosis", "--seeds", "1", "--folds", "3"]
-    with open(tmp_path / "log", "w") as log:
-        subprocess.run(command, stdout=log, stderr=log, check=True, timeout=300)
-    text = (tmp_path / "log").read_text()
+def test_fine_tuning_in_a_log_file_says_how_far_it_is(
+    cli: Cli, tiny_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anyjepa.progress.EVERY_S", 0.0)
+    command = ["evaluate", tiny_run, "--protocol", "finetune", "--task", "diagnosis", "--seeds", 1, "--folds", 3]
+    done = cli(*command)
+    assert done.code == 0, done.err
     for split in (1, 2, 3):
         line = rf"^evaluating: pretrained \(teacher\): split {split} of 3, step 3 of 3"
-        assert re.search(line, text, flags=re.M), text
-    assert re.search(r"encoded \d+ of \d+ records", text)
-    assert "\x1b" not in text
+        assert re.search(line, done.err, flags=re.M), done.err
+    assert re.search(r"encoded \d+ of \d+ records", done.err)
+    assert "\x1b" not in done.err
 
 
 def test_an_evaluation_in_a_terminal_says_it_in_place(tiny_run: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import Cli
 
 from anyjepa.training.checkpoints import newest_checkpoint
 from anyjepa.training.logs import read_metrics
@@ -51,17 +52,9 @@ Checkpoints.save = slow
 """
 
 
-def train(folder: Path, recipe: Path, workers: int, resume: bool = False, prelude: str = "") -> subprocess.Popen[bytes]:
-    code = (
-        f"{prelude}\nimport torch\ntorch.set_num_threads(1)\nfrom anyjepa.runs.pretrain import pretrain\n"
-        f"pretrain({str(recipe)!r}, output={str(folder)!r}, edits=['training.workers={workers}'], resume={resume})"
-    )
-    return subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], stderr=subprocess.PIPE)
-
-
-def finish(process: subprocess.Popen[bytes]) -> None:
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors.decode()[-2000:]
+def arguments_of(folder: Path, recipe: Path, workers: int) -> list[str]:
+    """What a user types after `anyjepa`."""
+    return ["pretrain", str(recipe), "-o", str(folder), "--set", f"training.workers={workers}"]
 
 
 def same(a: object, b: object, where: str = "") -> None:
@@ -90,19 +83,26 @@ def without_rates(run: Path) -> list[list[str]]:
     return [cells[:column] + cells[column + 1 :] for cells in lines]
 
 
-@pytest.fixture(scope="module", params=["before", "after"])
-def unbroken(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module")
+def unbroken(request: pytest.FixtureRequest, cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of this process, whose teacher is updated before or after the step."""
     folder = tmp_path_factory.mktemp("unbroken")
     (folder / "tiny.yaml").write_text(RECIPE.replace("UPDATE", request.param))
-    finish(train(folder / "run", folder / "tiny.yaml", workers=0))
+    done = cli(*arguments_of(folder / "run", folder / "tiny.yaml", workers=0))
+    assert done.code == 0, done.err
     return folder
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_killed_and_resumed_equals_unbroken(unbroken: Path, tmp_path: Path, workers: int) -> None:
+BEFORE = pytest.mark.parametrize("unbroken", ["before"], indirect=True)
+
+
+@pytest.mark.parametrize(("unbroken", "workers"), [("before", 0), ("after", 2)], indirect=["unbroken"])
+def test_killed_and_resumed_equals_unbroken(cli: Cli, unbroken: Path, tmp_path: Path, workers: int) -> None:
     """Student, teacher, optimiser and the losses of steps 21 to 40, with dropout, DropPath, crops, accumulation."""
-    run, recipe = tmp_path / "run", unbroken / "tiny.yaml"
-    process = train(run, recipe, workers, prelude=SLOW)
+    run = tmp_path / "run"
+    arguments = arguments_of(run, unbroken / "tiny.yaml", workers)
+    code = f"{SLOW}\nfrom anyjepa.cli import main\nmain()"
+    process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", code, *arguments], stderr=subprocess.PIPE)
     deadline = time.time() + 120
     while not (run / "checkpoints" / "step-00000020.ckpt").exists():
         assert process.poll() is None, process.communicate()[1].decode()[-2000:]
@@ -114,7 +114,8 @@ def test_killed_and_resumed_equals_unbroken(unbroken: Path, tmp_path: Path, work
     with open(run / "metrics.csv", "a") as file:
         file.write("21,0.5,0.")  # a row that was cut off by the kill
 
-    finish(train(run, recipe, workers, resume=True))
+    done = cli(*arguments, "--resume")
+    assert done.code == 0, done.err
 
     whole = torch.load(unbroken / "run/checkpoints/step-00000040.ckpt", weights_only=True)
     resumed = torch.load(run / "checkpoints/step-00000040.ckpt", weights_only=True)
@@ -127,16 +128,17 @@ def test_killed_and_resumed_equals_unbroken(unbroken: Path, tmp_path: Path, work
     assert without_rates(unbroken / "run") == without_rates(run)
 
 
+@BEFORE
 @pytest.mark.parametrize(
     ("workers", "to_all", "by"),
     [(2, True, signal.SIGINT), (0, False, signal.SIGTERM), (2, True, signal.SIGTERM), (2, False, signal.SIGHUP)],
 )
 def test_interrupted_and_resumed_equals_unbroken(
-    unbroken: Path, tmp_path: Path, workers: int, to_all: bool, by: signal.Signals
+    cli: Cli, unbroken: Path, tmp_path: Path, workers: int, to_all: bool, by: signal.Signals
 ) -> None:
     """A terminal and Slurm signal the workers, too; docker stop only the first process. The printed command resumes."""
     run, metrics = tmp_path / "run", tmp_path / "run/metrics.csv"
-    arguments = ["pretrain", str(unbroken / "tiny.yaml"), "-o", str(run), "--set", f"training.workers={workers}"]
+    arguments = arguments_of(run, unbroken / "tiny.yaml", workers)
     command = [sys.executable, "-W", "ignore", "-m", "anyjepa", *arguments]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.time() + 120
@@ -157,7 +159,8 @@ def test_interrupted_and_resumed_equals_unbroken(
 
     again = shlex.split(said.partition("resume with: anyjepa ")[2])
     assert again == [*arguments, "--resume"]
-    subprocess.run([*command[:5], *again], check=True, capture_output=True, timeout=120)
+    done = cli(*again)
+    assert done.code == 0, done.err
 
     whole = torch.load(unbroken / "run/checkpoints/step-00000040.ckpt", weights_only=True)
     resumed = torch.load(run / "checkpoints/step-00000040.ckpt", weights_only=True)
@@ -166,6 +169,7 @@ def test_interrupted_and_resumed_equals_unbroken(
     assert without_rates(unbroken / "run") == without_rates(run)
 
 
+@BEFORE
 def test_resume_refuses_another_recipe(unbroken: Path) -> None:
     from anyjepa.errors import InputError
     from anyjepa.runs.pretrain import pretrain
@@ -179,6 +183,7 @@ def test_resume_refuses_another_recipe(unbroken: Path) -> None:
         )
 
 
+@BEFORE
 def test_resume_notices_a_table_that_was_dropped(unbroken: Path, tmp_path: Path) -> None:
     from anyjepa.errors import InputError
     from anyjepa.recipes.schema import edited, load_recipe, to_yaml
