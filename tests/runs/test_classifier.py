@@ -19,6 +19,7 @@ from anyjepa.data.labels import LabelTable
 from anyjepa.errors import DataWarning, InputError
 from anyjepa.evaluation.metrics import auroc, macro
 from anyjepa.runs.labelled import LabelFile
+from anyjepa.weights.model import ClassifierConfig
 
 SIMULATED = SimulatorConfig(patients=44, fs=100, duration_s=6)  # the tiny recipe's
 FIT = {"steps": 4, "batch": 16, "warmup": 1, "validate_every": 2, "precision": "32"}
@@ -44,6 +45,12 @@ def kept(tiny_run: Path, labels: LabelTable, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("kept") / "linear"
     anyjepa.evaluate(tiny_run, labels=labels, min_count=0, name="kept", save_classifier=folder)
     return folder
+
+
+def classifier_of(model: anyjepa.Model) -> ClassifierConfig:
+    config = model.loaded.config.classifier
+    assert config is not None
+    return config
 
 
 def raw(records) -> list[np.ndarray]:
@@ -80,7 +87,8 @@ def test_it_gives_the_scores_of_the_evaluation(tiny_run, labels, records, tmp_pa
     tolerance = 0.02 if protocol in ("attentive", "vjepa-attentive") else 1e-6  # its tokens are kept in half precision
     area = float(macro(auroc(labels.values[test], found.probabilities)))
     assert area == pytest.approx(first.metrics["macro_auroc"], abs=tolerance)
-    chosen = model.loaded.config.classifier.thresholds
+    chosen = classifier_of(model).thresholds
+    assert first.thresholds is not None
     assert chosen == pytest.approx([value if value is not None else 0.5 for value in first.thresholds.values()])
     assert first.thresholds["rest"] is None
     assert np.array_equal(found.decisions, found.probabilities >= np.array(chosen))
@@ -101,7 +109,7 @@ def test_windows_may_be_read_jointly(tiny_run, labels, records, tmp_path):
     asked = {"labels": labels, "protocol": "vjepa-attentive", "settings": settings, "name": "kept"}
     anyjepa.evaluate(tiny_run, **asked, save_classifier=tmp_path / "joint")
     model = anyjepa.load(tmp_path / "joint")
-    config = model.loaded.config.classifier
+    config = classifier_of(model)
     assert (config.window, config.stride, config.count, config.joint) == (400, None, 3, True)
     assert config.head.kind == "attentive-block"
     long = np.concatenate([r.signal for r in records[:3]], axis=1)
@@ -118,11 +126,13 @@ def test_its_folder_says_what_it_is(kept, tiny_run, labels):
         "README.md", "calibration.safetensors", "config.json", "model.safetensors",
         "preprocessing.json", "training_records.json",
     ]  # fmt: skip
-    assert (config.weights, config.predictor, config.classifier.classes) == ("teacher", False, labels.classes)
+    assert (config.weights, config.predictor, classifier_of(model).classes) == ("teacher", False, labels.classes)
     card = (kept / "README.md").read_text()
     assert "Its head is the linear probe of labels on embedded ECGs, trained on" in card
     assert "Threshold 0.5, because the validation data have no positives: rest." in card
     assert "predict_classes" in card
+    assert before.records is not None
+    assert model.loaded.records is not None
     assert set(before.records.signals) < set(model.loaded.records.signals)  # and what the head was trained on
     assert (before.records.named, model.loaded.records.named) == (True, False)  # a run, and a folder to share
     assert (before.records.sources, model.loaded.records.sources) == (("simulator",), ("simulator",))
@@ -130,7 +140,7 @@ def test_its_folder_says_what_it_is(kept, tiny_run, labels):
 
 def test_windows_explain_a_records_probability(kept, records):
     model = anyjepa.load(kept)
-    config = model.loaded.config.classifier
+    config = classifier_of(model)
     assert (config.window, config.stride) == (400, 200)
     long = np.concatenate([r.signal for r in records[:3]], axis=1)  # 18 s
     found = model.predict_classes([records[5].signal, long], fs=100, leads=LEADS)
@@ -138,9 +148,10 @@ def test_windows_explain_a_records_probability(kept, records):
     assert table["windows"].tolist() == [2, 8]
     own = windows[windows["id"] == found.ids[1]]
     assert own["start_s"].tolist() == [0, 2, 4, 6, 8, 10, 12, 14]
-    logit = own["odd.logit"].to_numpy()
-    assert table["odd.probability"][1] == pytest.approx(1 / (1 + np.exp(-logit.mean())), abs=1e-6)
-    assert table["odd.window_s"][1] == own["start_s"].to_numpy()[logit.argmax()]
+    logit = np.array(own["odd.logit"])
+    assert table["odd.probability"].iloc[1] == pytest.approx(1 / (1 + np.exp(-logit.mean())), abs=1e-6)
+    assert table["odd.window_s"][1] == np.array(own["start_s"])[logit.argmax()]
+    assert found.driven_by_s is not None
     assert found.driven_by_s[1, 0] == table["odd.window_s"][1]
 
 
@@ -171,12 +182,14 @@ def test_a_fine_tuned_model_knows_its_labelled_records_and_where_they_are_from(t
     data = tmp_path / "mine" / "a.npz"  # a file's source is its folder
     data.parent.mkdir()
     np.savez(data, fs=100, leads=LEADS, unit="mV", **arrays)
-    asked = {"labels": labels, "protocol": "finetune", "min_count": 0, "seeds": 1}
+    settings = {"min_count": 0, "seeds": 1, "finetune": {"fit": FIT}}
+    asked = {"labels": labels, "protocol": "finetune", "settings": settings}
     anyjepa.evaluate(anyjepa.load(tiny_run), data, **asked, save_classifier=tmp_path / "tuned")
     tuned = anyjepa.load(tmp_path / "tuned")
+    assert tuned.loaded.records is not None
     assert tuned.loaded.records.sources == ("mine", "simulator")
     swapped = replace(labels, split=tuple({"test": "train", "train": "test"}.get(part, part) for part in labels.split))
-    result = anyjepa.evaluate(tuned, data, labels=swapped, min_count=0, seeds=1)
+    result = anyjepa.evaluate(tuned, data, labels=swapped, settings=settings)
     assert "CONTAMINATED: pretraining or fine-tuning saw" in result.notices[0]
 
 
@@ -277,8 +290,10 @@ def test_a_table_of_labels_may_be_a_file(tiny_run, records, tmp_path):
     frame.to_csv(tmp_path / "labels.csv", index=False)
     labels = LabelFile(str(tmp_path / "labels.csv"), "id", "AF", split_by="record")
     result = anyjepa.evaluate(tiny_run, labels=labels, folds=2, name="kept", save_classifier=tmp_path / "af")
-    assert len(result.rows[0].repeats[0].thresholds) == 1
-    assert anyjepa.load(tmp_path / "af").loaded.config.classifier.classes == ("AF",)
+    thresholds = result.rows[0].repeats[0].thresholds
+    assert thresholds is not None
+    assert len(thresholds) == 1
+    assert classifier_of(anyjepa.load(tmp_path / "af")).classes == ("AF",)
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 
+from anyjepa.data.dataset import Dataset
 from anyjepa.errors import InputError
 from anyjepa.masks.spans import SpanConfig
 from anyjepa.nn.predictor import PredictorConfig
@@ -25,21 +29,27 @@ from anyjepa.training.parameter_groups import decay_groups
 from anyjepa.training.precision import lightning_precision
 
 
-class Noise:
+class Noise(Dataset):
     """Twenty records of two leads."""
 
     def __init__(self, bad: int | None = None):
-        self.signals = np.random.default_rng(0).standard_normal((20, 2, 120)).astype(np.float32)
+        ids = tuple(f"record-{i}" for i in range(20))
+        super().__init__(ids=ids, groups=ids, groups_known=False, source=("",) * 20, preprocessing=None)
+        signals = np.random.default_rng(0).standard_normal((20, 2, 120)).astype(np.float32)
         if bad is not None:
-            self.signals[bad] = np.inf
-        self.ids = tuple(f"record-{i}" for i in range(20))
+            signals[bad] = np.inf
+        vars(self)["signals"] = signals  # a data set is frozen
 
-    def __len__(self) -> int:
-        return 20
+    def __getitem__(self, index: int) -> np.ndarray:
+        return vars(self)["signals"][index]
+
+    @property
+    def longest(self) -> int:
+        return 120
 
     def crops(self, indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
         starts = np.array([rng.integers(20) for rng in rngs])
-        return np.stack([self.signals[i][:, s : s + 100] for i, s in zip(indices, starts, strict=True)]), starts
+        return np.stack([self[i][:, s : s + 100] for i, s in zip(indices, starts, strict=True)]), starts
 
 
 def objective(update: str = "before", registers: int = 1, regulariser: str | None = None) -> MaskedPrediction:
@@ -76,40 +86,44 @@ def test_accumulation_changes_nothing_but_rounding(tmp_path: Path) -> None:
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("registers", "log_every", "regulariser"), [(1, 1, None), (0, 3, None), (1, 1, "vicreg"), (0, 1, "sigreg")]
-)
-def test_two_ranks_change_nothing_but_rounding(
-    tmp_path: Path, registers: int, log_every: int, regulariser: str | None
-) -> None:
-    """Two processes of four samples each against one of eight: rare logging, no prefix, statistics of the batch."""
-    import subprocess
-    import sys
+RANKED = [(1, 1, None), (0, 3, None), (1, 1, "vicreg"), (0, 1, "sigreg")]  # registers, log_every, regulariser
 
-    one = objective(registers=registers, regulariser=regulariser)
-    fit(one, config(log_every=log_every), Noise(), tmp_path / "one", progress=False)
-    script = tmp_path / "two.py"
-    script.write_text(
+
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder for each of RANKED, trained by two processes of four samples each."""
+    folder = tmp_path_factory.mktemp("ranks")
+    (folder / "two.py").write_text(
         f"""
 import sys, torch
 from pathlib import Path
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_module import Noise, config, fit, objective
+from test_module import RANKED, Noise, config, fit, objective
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    folder = Path({str(tmp_path / "two")!r})
-    settings = config(log_every={log_every})
-    model = objective(registers={registers}, regulariser={regulariser!r})
-    fit(model, settings, Noise(), folder, devices=2, strategy="ddp", progress=False)
+    for place, (registers, log_every, regulariser) in enumerate(RANKED):
+        model, run = objective(registers=registers, regulariser=regulariser), Path({str(folder)!r}) / str(place)
+        fit(model, config(log_every=log_every), Noise(), run, devices=2, strategy="ddp", progress=False)
 """
     )
-    done = subprocess.run([sys.executable, "-W", "ignore", str(script)], capture_output=True, text=True, timeout=180)
+    command = [sys.executable, "-W", "ignore", str(folder / "two.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr[-2000:]
-    saved = torch.load(tmp_path / "two/checkpoints/step-00000004.ckpt", weights_only=True)["state_dict"]
+    return folder
+
+
+@pytest.mark.parametrize("place", range(len(RANKED)))
+def test_two_ranks_change_nothing_but_rounding(tmp_path: Path, two_ranks: Path, place: int) -> None:
+    """Against one process of eight samples: rare logging, no prefix, statistics of the batch."""
+    registers, log_every, regulariser = RANKED[place]
+    one = objective(registers=registers, regulariser=regulariser)
+    fit(one, config(log_every=log_every), Noise(), tmp_path, progress=False)
+    two = two_ranks / str(place)
+    saved = torch.load(two / "checkpoints/step-00000004.ckpt", weights_only=True)["state_dict"]
     assert saved.keys() == {f"objective.{name}" for name in one.state_dict()}
     for name, value in one.state_dict().items():
         torch.testing.assert_close(saved[f"objective.{name}"], value, rtol=1e-3, atol=1e-4)
-    losses = [[row["loss"] for row in read_metrics(tmp_path / f / "metrics.csv")] for f in ("one", "two")]
+    losses = [[row["loss"] for row in read_metrics(run / "metrics.csv")] for run in (tmp_path, two)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
@@ -274,7 +288,7 @@ def test_module_and_data_work_in_a_trainer_of_ones_own(tmp_path: Path) -> None:
 
     ours, theirs = trained(tmp_path), objective()
     with quiet_lightning():
-        off = {
+        off: dict[str, Any] = {
             "logger": False,
             "enable_checkpointing": False,
             "enable_progress_bar": False,
