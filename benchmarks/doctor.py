@@ -293,17 +293,26 @@ def run(path: Path, seeds: Sequence[int]) -> None:
         print(f"{case.base} {case.fault} {case.seed}: {result['cpu_s']:.1f} CPU s", flush=True)
 
 
+def named(line: dict[str, Any]) -> list[set[str]]:
+    """The faults that the verdict names after each measurement of a run."""
+    rows, settings = line["rows"], line["settings"] | {"training": {"steps": line["steps"]}}
+    verdicts = [verdict_of(rows[:count], settings) for count in range(1, len(rows) + 1)]
+    return [{finding.kind for finding in verdict.findings} for verdict in verdicts]
+
+
 def score(path: Path) -> None:
-    """How many runs of each fault are accused, on even seeds (thresholds) and on odd ones (held out)."""
+    """How many runs of each fault are accused, on even seeds (thresholds) and on odd ones (held out).
+
+    A run with a fault is accused if the verdict at its end names one, and a healthy one also if any verdict did before.
+    """
     counts: defaultdict[str, list[list[int]]] = defaultdict(lambda: [[0, 0], [0, 0]])
     missed = []
     for line in map(json.loads, path.read_text().splitlines()):
-        verdict = verdict_of(line["rows"], line["settings"])
-        accused = bool(verdict.findings) or bool(line["stopped"])
+        healthy, kinds = line["fault"].startswith("healthy"), named(line)
+        accused = bool(line["stopped"] or kinds[-1] or (healthy and any(kinds)))
         count = counts[line["fault"]][line["seed"] % 2]
         count[0], count[1] = count[0] + accused, count[1] + 1
-        healthy = line["fault"].startswith("healthy")
-        names = ", ".join(finding.kind for finding in verdict.findings)
+        names = ", ".join(sorted(set().union(*kinds)))
         missed += [f"{line['base']}, {line['fault']}, seed {line['seed']}: {names}"] if accused == healthy else []
     print("| planted | accused, even seeds | accused, held out |\n|---|---|---|")
     for name, (even, odd) in counts.items():

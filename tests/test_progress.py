@@ -125,6 +125,18 @@ def test_a_notebook_gets_lines_without_a_listener(
     assert len(lines) == 4  # and the controls
 
 
+def test_pretraining_in_a_log_file_says_how_far_it_reads(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six series that are shorter than the recipe's crops."""
+    monkeypatch.setattr("anyjepa.progress.EVERY_S", 0.0)
+    for number in range(6):
+        (tmp_path / f"{number}.csv").write_text("a\n" + "".join(f"{value % (number + 2)}\n" for value in range(40)))
+    done = cli("pretrain", "series-jepa-demo", "--data", tmp_path, "-o", tmp_path / "run")
+    assert "reading the data: read 5 series" in done.err
+    assert done.err.splitlines()[-1].startswith("anyjepa: ")
+
+
 def test_fine_tuning_in_a_log_file_says_how_far_it_is(
     cli: Cli, tiny_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,6 +46,23 @@ def test_one_prediction_for_all_positions_has_no_position_skill():
     assert signs["input_skill"] > 0.3
 
 
+def test_blocks_that_differ_do_not_count_as_positions():
+    """Half of the tokens of each sample are one block, whose predictions are all equal, and half are another one."""
+    half = torch.arange(TOKENS) < TOKENS // 2
+    found = examined(lambda positions, noise: torch.where(half[:, None], 1.0, 3.0).expand_as(noise).contiguous())
+    block = 2 * found.sample + (found.position >= TOKENS // 2)
+    assert prediction_signs(found)["position_skill"] != 0
+    assert prediction_signs(found._replace(block=block))["position_skill"] == 0
+    alone = torch.arange(len(found.sample))  # blocks of one token each say nothing about positions
+    assert "position_skill" not in prediction_signs(found._replace(block=alone))
+
+
+def test_a_small_dependence_on_the_position_counts():
+    """As of tubes through videos that hardly change: predictions vary by 1 % of their length."""
+    signs = prediction_signs(examined(lambda positions, noise: 100 + positions + 0 * noise))
+    assert signs["position_skill"] > 0.6
+
+
 def test_trivial_predictors_have_the_losses_that_their_variances_say():
     signs = prediction_signs(examined(lambda positions, noise: positions))
     assert signs["trivial_position"] == pytest.approx(1, rel=0.1)  # the noise

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from anyjepa.diagnostics.verdict import COLLAPSED, STEP, lasting, verdict_of
+from anyjepa.diagnostics.verdict import COLLAPSED, STEP, covers, verdict_of
 
 HEALTHY = {
     "loss": 0.4, "momentum": 0.996, "teacher_spread": 0.8, "teacher_between": 0.9, "teacher_token_rank": 30.0,
@@ -102,12 +104,55 @@ def test_predictions_that_beat_trivial_ones_do_not_ignore_the_input() -> None:
     assert verdict_of(log(better), MASKED).healthy
 
 
-def test_during_training_a_fault_is_shown_only_if_it_lasts() -> None:
-    rows, collapsed = log({}), FAULTS["complete collapse"]
-    assert not lasting(rows, MASKED, 1000).findings
-    assert not lasting(log(collapsed, since=8), MASKED, 1000).findings  # two of three measurements
-    assert lasting(log(collapsed, since=7), MASKED, 1000).collapsed
-    assert not lasting(log(collapsed), MASKED, 10_000).findings  # within the first fifth
+def during(rows: list[dict[str, float]], steps: int) -> list[str]:
+    """Kinds of faults that are named after the last row of a training of so many steps."""
+    verdict = verdict_of(rows, MASKED | {"training": {"steps": steps}})
+    return [finding.kind for finding in verdict.findings]
+
+
+def test_during_training_a_fault_is_named_only_if_it_lasts() -> None:
+    collapsed = FAULTS["complete collapse"]
+    assert during(log({}), 1000) == []
+    assert during(log(collapsed, since=5), 1000) == ["complete collapse"]
+    assert during(log(collapsed, since=5)[:-4], 1000) == []  # three of the five newest measurements: the mean is high
+    brief = FAULTS["unstable steps"]
+    assert during(log(brief, since=8), 1000) == []  # two measurements in a row
+    assert during(log(brief, since=8), 900) == ["unstable steps"]  # the same at the end of the training
+    assert not verdict_of(log(collapsed), MASKED | {"training": {"steps": 10_000}}).measured  # within the first fifth
+
+
+@given(st.lists(st.sampled_from(["", *FAULTS]), min_size=1, max_size=12), st.integers(0, 11))
+def test_what_is_said_during_training_is_part_of_what_is_said_at_the_end(kinds: list[str], more: int) -> None:
+    """The same rows: with steps to come, and without."""
+    rows = [{"step": 100 * n, **HEALTHY, **FAULTS.get(kind, {})} for n, kind in enumerate(kinds, 1)]
+    steps = 100 * len(kinds)
+    assert set(during(rows, steps + 100 * more)) <= set(during(rows, steps))
+
+
+def test_the_first_measurement_of_a_short_run_does_not_hide_a_collapse() -> None:
+    """I-JEPA on Fashion-MNIST with a warm-up of 30 steps: a linear probe has half the accuracy of one on pixels."""
+    ranks = {1: 42.6, 100: 8.9, 200: 4.7, 300: 3.7}
+    rows = [HEALTHY | {"step": step, "teacher_token_rank": rank} for step, rank in ranks.items()]
+    settings = {"objective": MASKED["objective"] | {"encoder": {"dim": 128}}, "training": {"steps": 300}}
+    (finding,) = verdict_of(rows, settings).findings
+    assert str(finding).startswith("dimensional collapse since step 100: effective rank 4.2 of 128 (teacher)")
+    assert verdict_of(rows[:3], settings).healthy  # two measurements are not enough while training goes on
+
+
+def test_the_series_of_a_fault_is_the_newest_one() -> None:
+    rows = log({})
+    for place in (2, 8, 10):  # steps 100, 400 and 500
+        rows[place]["update"] = 2 * STEP
+    (finding,) = verdict_of(rows, MASKED).findings
+    assert finding.since == 400
+
+
+def test_a_graver_fault_covers_those_that_follow_from_it() -> None:
+    verdict = verdict_of(log(FAULTS["complete collapse"]), MASKED)
+    assert covers(verdict, "complete collapse")
+    assert covers(verdict, "dimensional collapse")
+    assert not covers(verdict, "wrong scale")
+    assert not covers(verdict_of(log({}), MASKED), "dimensional collapse")
 
 
 def test_positions_are_ignored_if_they_nearly_always_were() -> None:

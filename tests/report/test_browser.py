@@ -40,7 +40,8 @@ def test_the_page_fits_the_window_and_has_no_errors(tab, page, width, dark):
     measured = tab.evaluate("""({
         content: document.documentElement.scrollWidth,
         drawn: document.querySelectorAll('.chart .main-svg').length / 3,
-        wide: [...document.querySelectorAll('.scroll')].filter(one => one.scrollWidth > one.clientWidth + 1).length,
+        wide: [...document.querySelectorAll('.scroll')]
+            .filter(one => one.scrollWidth > one.clientWidth + 1 && !one.closest('.paper')).length,
         outside: [...document.querySelectorAll('figure, caption, th, .main-svg')]
             .filter(one => one.getBoundingClientRect().right > innerWidth).length,
         ink: getComputedStyle(document.querySelector('.ytick text')).fill,
@@ -109,6 +110,22 @@ def test_the_sample_behind_a_point_is_shown(tab, page):
     tab.evaluate("new Promise(done => setTimeout(done, 400))")
     hovered = tab.evaluate("document.querySelector('#map .hoverlayer').textContent")
     assert hovered == tab.evaluate(name)
+    assert not tab.problems
+
+
+@pytest.mark.parametrize("page", ["ecg"], indirect=True)
+def test_on_a_phone_ecgs_are_large_and_scroll_in_their_own_box(tab, page):
+    tab.open(page, 390)
+    measured = tab.evaluate("""({
+        content: document.documentElement.scrollWidth,
+        papers: [...document.querySelectorAll('.paper svg, .picture svg')].map(one => one.getBoundingClientRect().width),
+        boxes: [...document.querySelectorAll('.paper .scroll, .picture')].map(one => one.clientWidth),
+        buttons: [...document.querySelectorAll('.sample .bar button')].map(one => one.getBoundingClientRect().top),
+    })""")
+    assert measured["content"] == 390
+    assert min(measured["papers"]) >= 720
+    assert max(measured["boxes"]) < 390
+    assert len(set(measured["buttons"])) == 1
     assert not tab.problems
 
 

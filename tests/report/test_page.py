@@ -190,6 +190,16 @@ def test_the_recipe_names_what_differs_from_the_package(run):
         recipe.training.optimiser != usual.training.optimiser
     )
     (run / "recipe.yaml").write_text(to_yaml(usual))
-    assert "The recipe is ecg-jepa-demo, as it is in the package." in details(read_contents(run))
+    assert "The settings are those of ecg-jepa-demo in the package." in details(read_contents(run))
     (run / "recipe.yaml").write_text("name: ecg-jepa-demo\ndescription: mine\n")
     assert "differs" not in details(read_contents(run))
+
+
+def test_a_recipe_of_the_users_own_names_what_differs_from_its_base(run):
+    mine = run.parent / "mine.yaml"
+    mine.write_text("base: ecg-jepa-demo\nname: mine\ndescription: mine\ntraining: {steps: 200}\n")
+    (run / "recipe.yaml").write_text(to_yaml(load_recipe(mine)[0]))
+    page = details(read_contents(run))
+    assert '<th scope="col">in ecg-jepa-demo</th>' in page
+    table = page.partition("</table>")[0]
+    assert table.count('scope="row">') == table.count('scope="row">training.steps<') == 1

@@ -43,6 +43,8 @@ def test_only_settings_that_differ_are_shown(evaluated: tuple[Path, Path]) -> No
 
 def test_differences_are_paired_by_repeat(evaluated: tuple[Path, Path]) -> None:
     (score,) = anyjepa.compare(evaluated).scores
+    assert score.evaluation.startswith("Linear probe of ")
+    assert score.evaluation.endswith(" on embedded ECGs")
     first, second = score.differences
     assert first is None
     assert second is not None

@@ -153,6 +153,24 @@ def test_the_score_during_training_is_used_without_labels(tiny_recipe: Path, tmp
     assert result.best is not None
 
 
+def test_cells_are_scored_by_the_perturbations_that_they_predict(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    command = ["sweep", "perturb-demo", "--set", "seed=0,1", "--protocol", "perturbation", "-o", tmp_path / "sweep"]
+    for edit in ("training.steps=2", "training.optimiser.warmup=0", "data.hidden.steps=2", "perturbation.seeds=1"):
+        command += ["--set", edit]
+    done = cli(*command, "--set", "perturbation.bootstrap=2")
+    assert done.code == 0, done.err
+    scores = pd.read_csv(tmp_path / "sweep" / "runs.csv")["score"]
+    files = sorted((tmp_path / "sweep").glob("*/perturbations/*.json"))
+    rows = [json.loads(file.read_text())["rows"][0]["metrics"]["pearson_vs_mean"]["mean"] for file in files]
+    assert scores.tolist() == pytest.approx(rows)
+    assert "Pearson vs mean" in done.out
+    refused = cli(*command, "--task", "cell_type")
+    assert "--protocol perturbation needs neither --task nor --labels" in refused.err
+
+
 def test_records_are_read_for_the_score_as_for_pretraining(tiny_recipe: Path, tmp_path: Path) -> None:
     """Neither the unit nor that damaged files are skipped is in the files."""
     data, rows = tmp_path / "data", []

@@ -140,8 +140,8 @@ def test_values_at_the_limits_of_floats_are_drawn() -> None:
 @pytest.mark.parametrize(
     ("recipe", "rows"),
     [
-        (RECIPE.replace("16", "0"), f"20,0.5,0.001,{HEALTHY}\n"),
-        (RECIPE.replace("16", "1" + "0" * 400), f"20,0.5,0.001,{HEALTHY}\n"),
+        (RECIPE.replace("16", "0"), f"200,0.5,0.001,{HEALTHY}\n"),
+        (RECIPE.replace("16", "1" + "0" * 400), f"200,0.5,0.001,{HEALTHY}\n"),
         (RECIPE, f"1{'0' * 400},0.5,0.001,{HEALTHY}\n"),
     ],
 )
@@ -154,7 +154,7 @@ def test_numbers_that_are_out_of_range_are_damage_of_one_run(tmp_path: Path, rec
 
 
 def test_a_table_has_as_many_runs_side_by_side_as_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folders = [folder_of(tmp_path, f"1,0.5,0.001,{HEALTHY}\n", f"run{n}") for n in range(3)]
+    folders = [folder_of(tmp_path, f"200,0.5,0.001,{HEALTHY}\n", f"run{n}") for n in range(3)]
     for width, tables in ((200, 1), (80, 2), (40, 3)):
         monkeypatch.setenv("COLUMNS", str(width))
         text = as_text(Watch(folders).look())

@@ -47,7 +47,7 @@ def test_a_request_in_flight_is_finished_when_the_process_is_asked_to_end(tiny_r
     assert status == 200
     np.testing.assert_allclose(answer["embedding"], anyjepa.load(tiny_run).embed(signals[0], fs=100), atol=1e-6)
     first, last = log.splitlines()
-    assert re.fullmatch(r"[\d-]+ [\d:,]+ /embed 200 \d+\.\d ms 1 records 1 windows", first)
+    assert re.fullmatch(r"[\d-]+ [\d:,]+ /embed 200 \d+\.\d ms 1 record 1 window", first)
     assert last == "anyjepa: stopped by SIGTERM"
 
 

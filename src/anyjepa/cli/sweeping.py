@@ -50,7 +50,11 @@ def sweep(
         typer.Option(metavar="FILE", help="Train on the training part of a table from 'anyjepa data split'."),
     ] = None,
     protocol: Annotated[
-        str, typer.Option(metavar="NAME", help="With --task or --labels: how labels are used, such as linear or knn.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="With --task or --labels: how labels are used, such as linear or knn. For cells: perturbation.",
+        ),
     ] = "linear",
     task: TaskOption = None,
     labels: LabelsOption = None,
@@ -69,11 +73,11 @@ def sweep(
     from anyjepa.report.comparison import write_comparison
     from anyjepa.report.page import write_report
     from anyjepa.runs.compare import compare
-    from anyjepa.runs.sweep import Scoring, sweep
+    from anyjepa.runs.sweep import PERTURBATION, Scoring, sweep
     from anyjepa.training.interrupt import Interrupted
 
     table = label_file(labels, id, target, group, None, split_by)
-    scoring = Scoring(task, table, protocol) if task or table else None
+    scoring = Scoring(task, table, protocol) if task or table or protocol == PERTURBATION else None
     try:
         with listening(Lines("evaluating: ")):
             swept = sweep(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar, get_args
 
+from anyjepa import progress
 from anyjepa.data.listing import TABLES, Listing, counted, list_folder, tell
 from anyjepa.errors import InputError, one_line
 
@@ -68,7 +69,8 @@ def readable(
 ) -> tuple[dict[ClassFile, T], dict[str, str]]:
     """What `read` returns for each file, and the skipped files with reasons. Raises InputError if none is left."""
     contents, skipped = {}, {}
-    for file in files:
+    for number, file in enumerate(files, 1):
+        progress.tell(f"file {number:,} of {len(files):,}")
         try:
             contents[file] = read(file.path)
         except InputError as error:

@@ -9,6 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
+from anyjepa.progress import tell
+
 
 class Samples(Protocol):
     """Prepared records of any modality. Their first axis after the channels is time, where there is time."""
@@ -81,7 +83,11 @@ class SelectedSamples:
 
 def signal_hashes(samples: Samples) -> list[str]:
     """A digest of each signal's shape and values."""
-    return [signal_hash(samples[i]) for i in range(len(samples))]
+    hashes = []
+    for i in range(len(samples)):
+        hashes.append(signal_hash(samples[i]))
+        tell(f"{i + 1:,} of {len(samples):,}")
+    return hashes
 
 
 def signal_hash(signal: np.ndarray) -> str:

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+ROUNDING = 1e-4  # differences of predictions, as a share of their length, that say nothing
+
 
 class Examined(NamedTuple):
     """The predictions of a batch, row by row, and what they are compared with."""
@@ -20,6 +22,7 @@ class Examined(NamedTuple):
     tokens: Tensor  # (B, N, D) the targets of all tokens
     distance: Callable[[Tensor, Tensor], Tensor]  # two (S, D) -> sum over the rows, a scalar
     unchanged: Tensor | None = None  # (B, N, D) the target network's view of the first sample of each pair
+    block: Tensor | None = None  # (S,) each row's number of the rows that were predicted together; None: its sample
 
 
 def prediction_signs(examined: Examined) -> dict[str, float]:
@@ -29,20 +32,21 @@ def prediction_signs(examined: Examined) -> dict[str, float]:
     the mean at the same position (both over the other samples), and the neighbour: the target of the token before (of
     the first token, the one after), or for pairs the first sample as the target network sees it. `input_skill` is the
     correlation of predictions and targets over samples, without the means of each position; `position_skill` is that
-    over positions, without the means of each sample. Both are 0 if the predictions ignore the input or the position: if
-    they differ by rounding only, or over positions by less than 5 % of their length, as blocks of different sizes do.
+    over positions, without the means of the rows that were predicted together. Both are 0 if the predictions ignore the
+    input or the position, so that they differ by rounding only.
     """
     predicted, target = examined.predicted.float(), examined.target.float()
     losses = {"prediction_distance": predicted}
     for name, z in trivial_predictions(examined.tokens.float(), examined.unchanged).items():
         losses[f"trivial_{name}"] = z[examined.sample, examined.position]
     signs = {name: examined.distance(z, target).item() / len(target) for name, z in losses.items()}
-    groups = {"input_skill": (examined.position, 1e-4), "position_skill": (examined.sample, 0.05)}
-    if examined.tokens.shape[1] == 1:
-        del groups["position_skill"]
-    for name, (group, least) in groups.items():
+    groups = {"input_skill": examined.position}
+    together = examined.sample if examined.block is None else examined.block
+    if examined.tokens.shape[1] > 1 and together.unique().numel() < len(together):
+        groups["position_skill"] = together
+    for name, group in groups.items():
         differences = _without_means(predicted, group)
-        differs = differences.norm() > least * predicted.norm()
+        differs = differences.norm() > ROUNDING * predicted.norm()
         signs[name] = _agreement(differences, _without_means(target, group)) if differs else 0.0
     return signs
 

@@ -13,7 +13,8 @@ from typing import Any
 Row = Mapping[str, float]  # one row of metrics.csv, or the signs of a model
 Settings = Mapping[str, Any]  # the recipe as nested tables
 
-WINDOW, LASTING = 5, 3  # rows whose mean counts, and rows that must agree during training
+WINDOW, LASTING = 5, 3  # most rows whose mean counts, and rows that must agree during training
+EARLY = 0.2  # share of the steps during which healthy representations may be narrow
 COLLAPSED = 0.05  # largest spread of a complete collapse
 POSITIONAL = 0.3  # largest share of the deviation of tokens between samples, if tokens only say where they are
 NARROW = 0.1  # largest effective rank of a dimensional collapse, as a share of the dimensions
@@ -74,56 +75,59 @@ class Verdict:
         return "; also ".join(map(str, self.findings)) or "no sign of collapse or of another known fault"
 
 
-def verdict_of(rows: Sequence[Row], settings: Settings, steps: float | None = None, window: int = WINDOW) -> Verdict:
+def verdict_of(rows: Sequence[Row], settings: Settings, steps: float | None = None) -> Verdict:
     """The verdict on the measured rows of a log in their order, or on a single row of signs.
 
-    settings: the recipe; missing settings make the advice less specific and skip the rules that need them. steps: how
-    long the model of a single row was trained; None: unknown, taken as long enough. window: number of newest rows whose
-    mean counts.
+    The newest half of the rows counts, at most five. A log that ends before `training.steps` has a verdict only after
+    the first fifth of the steps, and only on faults that three rows in a row show; so what is said during training is
+    part of what is said at the end. settings: the recipe; missing settings make the advice less specific and skip the
+    rules that need them. steps: how long the model of a single row was trained; None: unknown, taken as long enough.
     """
     measured = [row for row in rows if "input_std" in row]
-    if not measured:
+    total, now = _setting(settings, "training.steps"), measured[-1].get("step") if measured else None
+    unfinished = isinstance(total, int) and now is not None and now < total
+    if not measured or (unfinished and now < EARLY * total):
         return Verdict(measured=False)
-    summary = _summary(measured, window) | ({} if steps is None else {"step": steps})
+    summary = _summary(measured) | ({} if steps is None else {"step": steps})
     if steps is not None and steps < TRAINED:
         summary.pop("position_skill", None)
-    findings = []
+    findings, brief = [], set()
     for rule in RULES:
         if (evidence := rule.evidence(summary, settings)) is not None:
-            since = _since(rule, measured, settings) if "step" in measured[-1] else None
+            broken = _newest_series([row for row in measured if "step" in row], rule, settings)
+            since = int(broken[0]["step"]) if broken else None
             findings.append(Finding(rule.kind, evidence, rule.advice(settings), since))
-    follows = {kind for finding in findings for kind in FOLLOWS.get(finding.kind, ())}
-    return Verdict(tuple(finding for finding in findings if finding.kind not in follows))
+            if unfinished and len(broken) < LASTING:
+                brief.add(rule.kind)
+    left_out = brief.union(*(FOLLOWS.get(finding.kind, ()) for finding in findings))
+    return Verdict(tuple(finding for finding in findings if finding.kind not in left_out))
 
 
-def lasting(rows: Sequence[Row], settings: Settings, steps: int) -> Verdict:
-    """The verdict during a training of `steps` steps: only faults that the last three measurements all show.
-
-    There is none in the first fifth of the steps, when healthy representations may be narrow.
-    """
-    measured = [row for row in rows if "input_std" in row]
-    if len(measured) < LASTING or measured[-1]["step"] < steps / 5:
-        return Verdict(measured=False)
-    verdict, earliest = verdict_of(measured, settings, window=LASTING), measured[-LASTING]["step"]
-    return Verdict(tuple(f for f in verdict.findings if f.since is not None and f.since <= earliest))
+def covers(verdict: Verdict, kind: str) -> bool:
+    """Whether a verdict names a kind of fault, or a graver one that explains it."""
+    return any(kind in (finding.kind, *FOLLOWS.get(finding.kind, ())) for finding in verdict.findings)
 
 
-def _since(rule: Rule, rows: Sequence[Row], settings: Settings) -> int:
-    """The step of the first row of the unbroken series of rows at the end that break the rule."""
-    first = len(rows) - 1
-    while first > 0 and rule.evidence(rows[first - 1], settings) is not None:
+def _newest_series(rows: Sequence[Row], rule: Rule, settings: Settings) -> Sequence[Row]:
+    """The newest unbroken series of rows that break the rule; the newest row if only their mean does."""
+    broken = [rule.evidence(row, settings) is not None for row in rows]
+    if True not in broken:
+        return rows[-1:]
+    end = len(broken) - broken[::-1].index(True)
+    first = end
+    while first > 0 and broken[first - 1]:
         first -= 1
-    return int(rows[first]["step"])
+    return rows[first:end]
 
 
-def _summary(rows: Sequence[Row], window: int) -> dict[str, float]:
+def _summary(rows: Sequence[Row]) -> dict[str, float]:
     """Means of the finite values of each column over the last rows; NaN where the newest value is NaN.
 
     Of `update` it is the largest value after the first row, because the learning rate falls at the end. Of
     `position_skill` it is the value that a fifth of all rows exceed, because a predictor without positions ignores them
     from the first step, and its skill is rarely more than 0 by chance.
     """
-    last = rows[-window:]
+    last = rows[-min(WINDOW, max(1, len(rows) // 2)) :]
     summary = {}
     for name, newest in last[-1].items():
         values = [row[name] for row in last if name in row and isfinite(row[name])]

@@ -165,6 +165,18 @@ class Result(Config):
         """Title, such as 'attentive probe (ecg-linear)'."""
         return PROTOCOLS.get(self.protocol, self.protocol) + (f" ({self.preset})" if self.preset else "")
 
+    @property
+    def heading(self) -> str:
+        """What was evaluated, such as 'Linear probe of rhythm, 5 labels per class'."""
+        low_shot = self.settings.get("low_shot")
+        if low_shot is None:
+            labels = ""
+        elif isinstance(low_shot, int):
+            labels = f", {low_shot} labels per class"
+        else:
+            labels = f", {low_shot:.0%} of the labels"
+        return f"{self.title[:1].upper() + self.title[1:]} of {self.task}{labels}"
+
     def metric(self, row: Row, name: str, label: str | None = None) -> Estimate:
         """A metric of a row, overall or of one class, with its interval."""
         metrics = row.metrics if label is None else row.class_metrics.get(name, {})

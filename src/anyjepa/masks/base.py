@@ -50,10 +50,15 @@ class Masks(NamedTuple):
 
     def places(self) -> tuple[Tensor, Tensor]:
         """Token numbers and sample numbers of the targets, (sum T,) each, in the order of `of`."""
-        sample = torch.arange(len(self.targets), device=self.targets.device)[:, None, None].expand_as(self.targets)
-        if self.targets_valid is None:
-            return self.targets.flatten(), sample.flatten()
-        return self.targets[self.targets_valid], sample[self.targets_valid]
+        position = self.targets.flatten() if self.targets_valid is None else self.targets[self.targets_valid]
+        return position, self.blocks() // self.targets.shape[1]
+
+    def blocks(self) -> Tensor:
+        """Block numbers of the targets, (sum T,), in the order of `of`: block m of sample b has the number b * M + m."""
+        samples, blocks, _ = self.targets.shape
+        number = torch.arange(samples * blocks, device=self.targets.device).view(samples, blocks, 1)
+        number = number.expand_as(self.targets)
+        return number.flatten() if self.targets_valid is None else number[self.targets_valid]
 
     def count(self) -> int:
         """Number of valid target tokens."""

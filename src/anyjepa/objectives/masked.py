@@ -152,4 +152,5 @@ class MaskedPrediction(Objective):
             masks = masks.everything(prod(grid))
         predicted = self.predictor(s_x, places, masks.targets, masks.targets_valid, grid, batch.start)
         s_y = target_tokens(self.target, self.student, batch.x, batch.start)
-        return Examined(predicted, masks.of(s_y), *masks.places(), s_y, partial(distance, self.config.distance))
+        compare = partial(distance, self.config.distance)
+        return Examined(predicted, masks.of(s_y), *masks.places(), s_y, compare, block=masks.blocks())

@@ -25,17 +25,18 @@ def about(name: str) -> dict[str, str]:
 
 
 def read_recipe(name: str | Path) -> dict[str, Any]:
-    """Read a recipe by name or YAML path, merged into its `base`.
+    """Read a recipe by name or YAML path, merged into its `base`, which `based_on` names if it is of the package.
 
     Raises InputError for an unknown name and for a file that is not a recipe.
     """
     plain = _read(name)
     if "base" not in plain:
         return plain
-    base = _read(_beside(name, plain.pop("base")))
+    based_on = _beside(name, plain.pop("base"))
+    base = _read(based_on)
     if "base" in base:
         raise InputError(f"{name}: its base has a base itself; recipes inherit one level")
-    return merge(base, plain)
+    return merge(base, plain) | ({"based_on": based_on} if based_on in recipe_names() else {})
 
 
 def merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class Recipe(Config):
     schema_version: Literal[1] = 1
     name: str = Field(pattern=r"^[\w.-]+$", description="letters, digits, dots and dashes; names the run folder")
     description: str = Field(description="one line: what it is, and which publication it follows")
+    based_on: str | None = Field(None, description="recipe of the package that was the base of this one")
     data: AnyDataConfig = USUAL.config()
     objective: AnyObjectiveConfig
     training: TrainingConfig = TrainingConfig()
@@ -115,7 +116,13 @@ def load_recipe(name: str | Path, edits: Edits = ()) -> tuple[Recipe, list[str]]
 
     Raises InputError in one line for an unknown name, broken YAML, unknown keys or values that do not fit.
     """
-    recipe = validated(Recipe, read_recipe(name), str(name))
+    plain = read_recipe(name)
+    try:
+        recipe = validated(Recipe, plain, str(name))
+    except InputError:
+        if not edits:
+            raise
+        return _edited(plain, edits, str(name))  # may be valid only with the edits
     return edited(recipe, edits, str(name)) if edits else (recipe, [])
 
 
@@ -128,7 +135,11 @@ def edited(recipe: Recipe, edits: Edits, where: str = "") -> tuple[Recipe, list[
     An edit of a `kind` drops the keys of the old kind. An edit of training.steps without one of the warm-up shortens
     a warm-up that would not end before the training does. Raises InputError.
     """
-    plain = recipe.model_dump(mode="json")  # every default filled in, so that any key can be edited
+    return _edited(recipe.model_dump(mode="json"), edits, where or recipe.name)  # with all defaults: any key is there
+
+
+def _edited(plain: dict[str, Any], edits: Edits, where: str) -> tuple[Recipe, list[str]]:
+    before = flat(plain)
     if isinstance(edits, Mapping):
         edits = without_tables(edits)
         notices = [notice for key, value in edits.items() for notice in set_key(plain, _full(plain, key), value)]
@@ -137,24 +148,28 @@ def edited(recipe: Recipe, edits: Edits, where: str = "") -> tuple[Recipe, list[
         if any(not isinstance(edit, str) for edit in edits):
             raise InputError("edits must be texts such as 'training.steps=1000', or one dictionary of values by key")
         notices = [notice for edit in edits for notice in apply_edit(plain, _full(plain, edit))]
-    training, warmup = plain["training"], recipe.training.optimiser.warmup
-    steps = training.get("steps") if isinstance(training, dict) else None
+    steps, warmup = flat(plain).get("training.steps"), before.get("training.optimiser.warmup")
     own = any(edit.partition("=")[0] in ("training.optimiser", "training.optimiser.warmup") for edit in edits)
-    if not own and steps != recipe.training.steps and isinstance(steps, int) and 0 < steps <= warmup:
+    if not own and steps != before.get("training.steps") and _is_short(steps, warmup):
         set_key(plain, "training.optimiser.warmup", steps // 10)
         notices.append(f"{steps} steps are too few for a warm-up of {warmup}: training.optimiser.warmup={steps // 10}")
-    return validated(Recipe, plain, where or recipe.name), notices
+    return validated(Recipe, plain, where), notices
+
+
+def _is_short(steps: object, warmup: object) -> bool:
+    return isinstance(steps, int) and isinstance(warmup, int) and 0 < steps <= warmup
 
 
 def _full(plain: Mapping[str, Any], edit: str) -> str:
     """The edit with the full key of a setting of files, such as data.file.condition for condition."""
-    name, file = re.split(r"[.=]", edit, maxsplit=1)[0], plain["data"].get("file") or {}
-    return f"data.file.{edit}" if name in file and name not in plain else edit
+    name, of_file = re.split(r"[.=]", edit, maxsplit=1)[0], "data.file."
+    of_files = {key.removeprefix(of_file).partition(".")[0] for key in flat(plain) if key.startswith(of_file)}
+    return of_file + edit if name in of_files and name not in plain else edit
 
 
 def to_yaml(recipe: Recipe) -> str:
     """The recipe with every default filled in."""
-    unused = {"perturbation"} if recipe.perturbation is None else None
+    unused = {name for name in ("perturbation", "based_on") if getattr(recipe, name) is None}
     return yaml.safe_dump(recipe.model_dump(mode="json", exclude=unused), sort_keys=False, width=100)
 
 
@@ -163,6 +178,8 @@ def changes(plain: Mapping[str, Any]) -> str:
 
     plain: the recipe as a dictionary. Settings of evaluation are left out, as they change nothing in the model.
     """
+    if origin(plain) != plain.get("name"):
+        return ""
     edits = [
         f"{key}={value}"
         for key, value, _ in differences(plain) or ()
@@ -172,17 +189,23 @@ def changes(plain: Mapping[str, Any]) -> str:
     return f"{plain['name']}, changed: {', '.join([*edits[:MOST_CHANGES], *more])}" if edits else ""
 
 
+def origin(plain: Mapping[str, Any]) -> str | None:
+    """The recipe of the package that a recipe is, but for edits, or that is its base; None if there is none."""
+    name = plain.get("name")
+    if name in recipe_names() and plain.get("description") == load_recipe(str(name))[0].description:
+        return str(name)
+    base = plain.get("based_on")  # a recipe of the user's own, which may have the name of one of the package
+    return base if base in recipe_names() else None
+
+
 def differences(plain: Mapping[str, Any]) -> list[tuple[str, Any, Any]] | None:
-    """Settings that differ from the package's recipe of that name: key, value, and value in the package's recipe.
+    """Settings that differ from the recipe of the package (see `origin`): key, value, and value in the package's.
 
     plain: the recipe as a dictionary. A key that only one of them has is None in the other. None for a recipe that is
-    not from the package.
+    not based on one of the package.
     """
-    if plain.get("name") not in recipe_names():
+    if (name := origin(plain)) is None:
         return None
-    packaged = load_recipe(str(plain["name"]))[0]
-    if plain.get("description") != packaged.description:  # a recipe of its own that only has the name
-        return None
-    before, now = flat(packaged.model_dump(mode="json")), flat(plain)
-    keys = dict.fromkeys([*now, *before])
+    before, now = flat(load_recipe(name)[0].model_dump(mode="json")), flat(plain)
+    keys = [key for key in dict.fromkeys([*now, *before]) if key not in ("name", "description", "based_on")]
     return [(key, now.get(key), before.get(key)) for key in keys if now.get(key) != before.get(key)]

@@ -8,7 +8,7 @@ from anyjepa.evaluation.calibration import Reliability
 from anyjepa.evaluation.result import Result, Row
 from anyjepa.report.charts import MUTED, Trace, chart, line, marker
 from anyjepa.report.contents import Contents
-from anyjepa.report.estimates import text, title
+from anyjepa.report.estimates import text
 from anyjepa.report.markup import Html, join, note, number, table, tag
 from anyjepa.report.results import unfolded
 
@@ -25,7 +25,7 @@ def calibration(run: Contents) -> Html:
 def _of(result: Result) -> Html:
     first = result.rows[0]
     drawn = [(row, row.reliability) for row in result.rows if row.reliability]
-    alt = f"{title(result)}, predicted probability and observed frequency; " + "; ".join(
+    alt = f"{result.heading}, predicted probability and observed frequency; " + "; ".join(
         f"{row.title}: macro ECE {text(result.metric(row, 'macro_ece'))}" for row, _ in drawn
     )
     caption = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from anyjepa.errors import reason
-from anyjepa.recipes.schema import differences
+from anyjepa.recipes.schema import differences, origin
 from anyjepa.report.contents import Contents
 from anyjepa.report.markup import Html, join, note, table, tag
 
@@ -35,14 +35,13 @@ def details(run: Contents) -> Html:
 def _differences(run: Contents) -> Html:
     """The settings that differ from the recipe of the package on which the run is based; empty if there is none."""
     try:
-        different = differences(run.recipe)
+        name, different = origin(run.recipe), differences(run.recipe)
     except Exception as error:  # a recipe that was edited by hand can hold anything
         return note(f"The recipe could not be compared with the package's: {reason(error)}")
-    name = str(run.setting("name"))
     if different is None:
         return Html()
     if not different:
-        return tag("p", f"The recipe is {name}, as it is in the package.")
+        return tag("p", f"The settings are those of {name} in the package.")
     rows = [(key, *("–" if value is None else _text(value) for value in pair)) for key, *pair in different]
     return table(["setting", "here", f"in {name}"], rows, "What differs from the recipe of the package")
 

@@ -6,18 +6,6 @@ from anyjepa.evaluation.intervals import Estimate
 from anyjepa.evaluation.result import Result, Row
 
 
-def title(result: Result) -> str:
-    """Title of a result, such as 'Linear probe of rhythm, 5 labels per class'."""
-    low_shot = result.settings.get("low_shot")
-    if low_shot is None:
-        labels = ""
-    elif isinstance(low_shot, int):
-        labels = f", {low_shot} labels per class"
-    else:
-        labels = f", {low_shot:.0%} of the labels"
-    return f"{result.title[:1].upper() + result.title[1:]} of {result.task}{labels}"
-
-
 def auroc(result: Result, row: Row) -> Estimate:
     """Macro AUROC of a row with its interval."""
     return result.metric(row, "macro_auroc")

@@ -12,7 +12,7 @@ from anyjepa.evaluation.result import Result
 from anyjepa.perturbation.scoring.result import PerturbationResult
 from anyjepa.recipes.schema import changes
 from anyjepa.report.contents import Contents, at
-from anyjepa.report.estimates import auroc, mean_text, range_text, text, title
+from anyjepa.report.estimates import auroc, mean_text, range_text, text
 from anyjepa.report.markup import Html, join, number, tag
 from anyjepa.report.perturbation_results import perturbation_summary
 from anyjepa.report.protein_results import protein_summary
@@ -60,7 +60,7 @@ def label_summary(result: Result | None, run: Path) -> list[object]:
         return ["Is it useful? This run is not evaluated yet: ", tag("code", f"anyjepa evaluate {run}")]
     first = auroc(result, result.rows[0])
     return [
-        f"{title(result)} on {result.data}: macro AUROC ",
+        f"{result.heading} on {result.data}: macro AUROC ",
         tag("strong", mean_text(first)),
         f" {range_text(first)}. {_against(result)}",
     ]

@@ -10,7 +10,7 @@ from anyjepa.evaluation.intervals import Estimate
 from anyjepa.evaluation.result import EVENT_HEAD, EVENTS, TITLES, Result, Row, first_of
 from anyjepa.report.charts import MUTED, SERIES, Trace, chart, marker, named_rows, vertical
 from anyjepa.report.contents import Contents
-from anyjepa.report.estimates import auroc, mean_text, range_text, text, title
+from anyjepa.report.estimates import auroc, mean_text, range_text, text
 from anyjepa.report.markup import Html, join, number, table, tag
 
 _CLASSES = 40  # largest number of classes in the figure; the table has all
@@ -28,13 +28,13 @@ def per_class(run: Contents) -> Html:
 
 def unfolded(results: Sequence[Result], show: Callable[[Result], Html]) -> Html:
     """The first result in full, and the others folded away below it."""
-    parts = [tag("h3", title(results[0])), show(results[0])] if results else []
+    parts = [tag("h3", results[0].heading), show(results[0])] if results else []
     return join([*parts, *(tag("details", tag("summary", _summary(one)), show(one)) for one in results[1:])])
 
 
 def _summary(result: Result) -> str:
     first = auroc(result, result.rows[0])
-    return title(result) + ("" if first.mean is None else f": macro AUROC {text(first)}")
+    return result.heading + ("" if first.mean is None else f": macro AUROC {text(first)}")
 
 
 def _evaluation(result: Result) -> Html:
@@ -114,7 +114,7 @@ def _classes(result: Result) -> Html:
     first = result.rows[0]
     names = sorted(result.classes, key=lambda name: -np.nan_to_num(_numbers(_of(result, first, name))[0], nan=-1))
     drawn = names[:_CLASSES]
-    alt = f"{title(result)}, AUROC of {len(names)} classes: "
+    alt = f"{result.heading}, AUROC of {len(names)} classes: "
     alt += "; ".join(f"{name} {text(_of(result, first, name))}" for name in drawn)
     more = f" The {_CLASSES} best of {len(names)} classes are shown." if len(names) > _CLASSES else ""
     over = f" Lines: {result.basis}." if any(_of(result, first, name).low is not None for name in drawn) else ""

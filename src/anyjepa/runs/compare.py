@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from anyjepa.runs.folder import Run, open_run
 from anyjepa.runs.verdict import training_verdict
 from anyjepa.training.metrics_file import read_metrics
 
-UNIMPORTANT = ("name", "description")  # settings that say nothing about a run
+UNIMPORTANT = ("name", "description", "based_on")  # settings that say nothing about a run
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Score:
     None where a run lacks the evaluation, or tested other records.
     """
 
-    evaluation: str
+    evaluation: str  # in words
     scores: tuple[Estimate | None, ...]
     differences: tuple[Estimate | None, ...]
 
@@ -94,9 +95,12 @@ def _training(runs: Sequence[Run]) -> dict[str, tuple[Any, ...]]:
 def _scores(runs: Sequence[Run]) -> tuple[Score, ...]:
     """Evaluations with the same file name, which holds protocol, task, data and a digest of the settings."""
     results = [{path.stem: Result.from_json(path) for path in sorted(run.results.glob("*.json"))} for run in runs]
+    titles = {stem: f"{result.heading} on {result.data}" for of_run in results for stem, result in of_run.items()}
+    alike = Counter(titles.values())
     scores = []
-    for name in dict.fromkeys(name for of_run in results for name in of_run):
-        evaluated = [of_run.get(name) for of_run in results]
+    for stem, title in titles.items():
+        name = title if alike[title] == 1 else f"{title} ({stem})"
+        evaluated = [of_run.get(stem) for of_run in results]
         estimates = tuple(None if r is None else r.metric(r.rows[0], "macro_auroc") for r in evaluated)
         differences = tuple(_difference(result, evaluated[0]) for result in evaluated[1:])
         scores.append(Score(name, estimates, (None, *differences)))

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anyjepa.data.images.image_files import SUFFIXES as IMAGES
 from anyjepa.data.modality import Preprocessing
 from anyjepa.data.samples import Samples, lengths
+from anyjepa.data.video.files import SUFFIXES as VIDEOS
 from anyjepa.errors import InputError, did_you_mean
 from anyjepa.evaluation.classifier import as_probabilities
 from anyjepa.evaluation.occlusion import Grid, OccludedSamples, log_odds, place_width
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 ALL = "all"  # channels together
 PICTURES = (".png", ".svg", ".pdf")
+ENDINGS = (*IMAGES, *VIDEOS)  # that ids have
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,7 @@ def class_number(classes: Sequence[str], name: str) -> int:
 
 
 def picture_paths(place: Path, ids: Sequence[str]) -> list[Path]:
-    """A file for each record: `place` itself, or ID.png in the folder `place`.
+    """A file for each record: `place` itself, or ID.png in the folder `place`, where an ID loses the ending of a file.
 
     Raises InputError for one file for several records.
     """
@@ -162,10 +165,11 @@ def picture_paths(place: Path, ids: Sequence[str]) -> list[Path]:
         if len(ids) > 1:
             raise InputError(f"{place}: is one picture, but there are {len(ids)} records; pass a folder")
         return [place]
-    names = [re.sub(r"[^\w.-]+", "-", id).strip("-.")[:100] or "record" for id in ids]
+    stems = [id[: -len(Path(id).suffix)] if Path(id).suffix.lower() in ENDINGS else id for id in ids]
+    names = [re.sub(r"[^\w.-]+", "-", stem).strip("-.")[:100] or "record" for stem in stems]
     if len(set(names)) < len(names):
         names = [f"{number:05d}-{name}" for number, name in enumerate(names, 1)]
-    return [place / f"{name.removesuffix('.png')}.png" for name in names]
+    return [place / f"{name}.png" for name in names]
 
 
 def _grid(loaded: LoadedModel, preprocessing: Preprocessing, shape: Sequence[int], tokens: int | None) -> Grid:

@@ -21,7 +21,10 @@ from anyjepa.runs.model import Model
 
 @dataclass(frozen=True)
 class LabelFile:
-    """A user's table of labels, in a file or in memory (pandas, polars or Arrow); see `read_label_table`."""
+    """A user's table of labels, in a file or in memory (pandas, polars or Arrow); see `read_label_table`.
+
+    Raises InputError unless `target` is the name of a column, or several names.
+    """
 
     path: Any  # of a file, or the table
     id: str
@@ -29,6 +32,11 @@ class LabelFile:
     group: str | None = None
     split: str | None = None
     split_by: str = "group"
+
+    def __post_init__(self) -> None:
+        names = (self.target,) if isinstance(self.target, str) else self.target
+        if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+            raise InputError(f"labels: target is {names!r}; it must be the name of a column, or a list of names")
 
     @property
     def file(self) -> Path:

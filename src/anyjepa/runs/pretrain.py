@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -19,7 +19,7 @@ from anyjepa.data.split_files import kept_out, read_split
 from anyjepa.errors import DataWarning, InputError
 from anyjepa.evaluation.hold_out import hold_out_of
 from anyjepa.parts import own_kinds, sources
-from anyjepa.progress import in_notebook
+from anyjepa.progress import Lines, in_notebook, listening, stage
 from anyjepa.recipes.plain import flat
 from anyjepa.recipes.schema import Edits, Recipe, changes, edited, load_recipe
 from anyjepa.runs.folder import Run, check_unused, killed_before_it_began, new_run, open_run
@@ -36,6 +36,7 @@ from anyjepa.weights.model import Provenance, TrainingRecords
 
 FREE = (  # keys that may differ when a run resumes, because they do not change its results
     "description",
+    "based_on",
     "evaluation.",
     "perturbation",
     "training.workers",
@@ -118,7 +119,8 @@ def pretrain(
         if (hold_out or split) and not records.named:
             raise InputError("ids: pass the ids of the records, by which evaluate finds those that are held out")
         read = partial(_from_memory, recipe, records, options)
-    dataset, parts = _without_test(recipe, read, exclude, hold_out, split, run if resume else None)
+    with _shown(progress and first, "reading the data"):
+        dataset, parts = _without_test(recipe, read, exclude, hold_out, split, run if resume else None)
     objective = build_objective(recipe)
     own, online = None if records is None else records.table(dataset), recipe.training.online
     scores = None if online is None else online_scores(dataset, online, own)
@@ -128,7 +130,8 @@ def pretrain(
         begin.copy_to(objective, encoder_only)
     elif encoder_only and start is None:
         raise InputError("encoder_only says which weights to begin with; pass start")
-    hashes = signal_hashes(dataset) if first and not dataset.checksums else []
+    with _shown(progress and first, "comparing records"):
+        hashes = signal_hashes(dataset) if first and not dataset.checksums else []
     with run.claimed() if first else nullcontext():
         if first:
             warn_of_skipped(dataset.skipped)
@@ -166,7 +169,8 @@ def pretrain(
             save = partial(save_pretrained, run.model, objective, preprocessing, provenance)
             if not hashes:  # write the model first, because reading all signals of a store takes long
                 save()
-                hashes = signal_hashes(dataset)
+                with _shown(progress and first, "comparing records"):
+                    hashes = signal_hashes(dataset)
             trained_on = _trained_on(dataset, records, hashes)
             if before:
                 trained_on = earlier | trained_on if (earlier := read_records(run.folder)) else None
@@ -175,6 +179,13 @@ def pretrain(
             save(trained_on)
             keep_places(run, dataset, objective)
     return run
+
+
+@contextmanager
+def _shown(progress: bool | None, name: str) -> Iterator[None]:
+    """Work whose progress is shown if it takes long."""
+    with listening(Lines()) if progress else nullcontext(), stage(name, announced=False):
+        yield
 
 
 def _warn_of_lost_parts(recipe: Recipe, dataset: Dataset) -> None:

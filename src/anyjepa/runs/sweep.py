@@ -13,8 +13,11 @@ from anyjepa.data.files import read_text
 from anyjepa.errors import InputError, reason
 from anyjepa.evaluation.result import Result
 from anyjepa.locking import locked
+from anyjepa.perturbation.scoring.metrics import METRICS
+from anyjepa.perturbation.scoring.result import HEADLINE, PerturbationResult
 from anyjepa.recipes.grid import Point, names, points, read_axes
 from anyjepa.recipes.schema import Recipe, edited, load_recipe
+from anyjepa.runs.cells.evaluate_perturbations import evaluate_perturbations
 from anyjepa.runs.evaluate import evaluate
 from anyjepa.runs.folder import Run, killed_before_it_began
 from anyjepa.runs.labelled import LabelFile
@@ -27,16 +30,24 @@ from anyjepa.training.metrics_file import read_metrics
 from anyjepa.training.module import CollapsedError, DivergedError
 from anyjepa.writing import write_text
 
+PERTURBATION = "perturbation"  # protocol of models of cells
 FAILURE = "failure.txt"  # in a run folder: why training ended, if it would end in the same way again
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """How finished runs are scored with labels. labels: a label file; None: those of the data, by `task`."""
+    """How finished runs are scored. labels: a label file; None: those of the data, by `task`.
+
+    The protocol 'perturbation' needs no labels: it scores how well a model of cells predicts held-out perturbations.
+    """
 
     task: str | None = None
     labels: LabelFile | None = None
     protocol: str = "linear"
+
+    def __post_init__(self) -> None:
+        if self.protocol == PERTURBATION and (self.task or self.labels):
+            raise InputError("sweep: --protocol perturbation needs neither --task nor --labels")
 
     def name(self, data: Sequence[Path]) -> str:
         """File name of the result, without its suffix."""
@@ -45,6 +56,8 @@ class Scoring:
         return "-".join(["sweep", self.protocol, self.task or "labels", digest])
 
     def __str__(self) -> str:
+        if self.protocol == PERTURBATION:
+            return METRICS[HEADLINE].title
         return f"macro AUROC ({self.protocol}, {self.task or 'labels'})"
 
 
@@ -172,6 +185,8 @@ def _online(recipe: Recipe) -> str:
 def _scored(run: Run, trial: Trial, data: Sequence[Path], scoring: Scoring | None) -> Trial:
     if scoring is None:
         return trial
+    if scoring.protocol == PERTURBATION:
+        return replace(trial, score=_perturbation_score(run))
     name = scoring.name(data)
     file = run.results / f"{name}.json"
     if file.exists():
@@ -182,3 +197,10 @@ def _scored(run: Run, trial: Trial, data: Sequence[Path], scoring: Scoring | Non
             how |= {key: value for key in ("unit", "on_error") if (value := getattr(run.recipe.data, key, None))}
         result = evaluate(run, data, name=name, **how)
     return replace(trial, score=result.metric(result.rows[0], "macro_auroc").mean)
+
+
+def _perturbation_score(run: Run) -> float | None:
+    """Mean over the held-out perturbations of a run's own data."""
+    own = sorted(run.perturbations.glob("held-out-*.json"))
+    result = PerturbationResult.from_json(own[0]) if own else evaluate_perturbations(run)
+    return result.rows[0].metrics[HEADLINE].mean

@@ -60,7 +60,8 @@ class Group:
 
     @property
     def score(self) -> Estimate:
-        return estimate([run.score for run in self.runs if run.score is not None], limits=(0, 1))
+        scores = [run.score for run in self.runs if run.score is not None]
+        return estimate(scores, limits=(-1.0 if min(scores, default=0.0) < 0 else 0.0, 1.0))  # a correlation or AUROCs
 
     @property
     def sound(self) -> bool:

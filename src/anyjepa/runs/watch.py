@@ -15,7 +15,7 @@ from rich.table import Table
 
 from anyjepa.data.files import read_text
 from anyjepa.diagnostics.signs import main_columns
-from anyjepa.diagnostics.verdict import Verdict, lasting, verdict_of
+from anyjepa.diagnostics.verdict import Verdict, verdict_of
 from anyjepa.errors import InputError
 from anyjepa.limits import RECIPE
 from anyjepa.locking import held
@@ -125,7 +125,7 @@ class Watch:
         steps, batch = (_positive(training.get(key)) for key in ("steps", "batch_size"))
         begun = held(folder / ".lock")
         trains = age is not None and age < STALE_S and not _saved(folder) if begun is None else begun
-        verdict = lasting(rows, recipe, steps) if trains and steps else verdict_of(rows, recipe)
+        verdict = verdict_of(rows, recipe)
         state, note = ("training", "") if trains else _ended(folder, rows, verdict, training)
         step = int(rows[-1]["step"]) if rows else 0
         speeds = [row["samples_per_s"] for row in rows[-RECENT:] if row.get("samples_per_s", 0) > 0]

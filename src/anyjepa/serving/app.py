@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 import anyjepa
+from anyjepa.data.listing import counted
 from anyjepa.errors import InputError, one_line
 from anyjepa.runs.classifier import check_coverage
 from anyjepa.serving.about import describe
@@ -99,7 +100,8 @@ def create_app(service: Service) -> FastAPI:
             result = await service.answer(Question(body, media, accept, predict, coverage))
         finally:
             active -= 1
-        request.scope[ABOUT] = (f"{result.records} records", f"{result.windows} windows")
+        sizes = (result.records, "record", "records"), (result.windows, "window", "windows")
+        request.scope[ABOUT] = tuple(counted(*size) for size in sizes)
         return Response(result.body, media_type=accept)
 
     return app

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import lightning as L
 import torch
 
-from anyjepa.diagnostics.verdict import lasting
+from anyjepa.diagnostics.verdict import covers, verdict_of
 from anyjepa.nn.encoder import Encoder
 from anyjepa.objectives.batch import Batch
 from anyjepa.progress import Counter
@@ -39,7 +39,7 @@ class Log(L.Callback):
         self.path, self.progress, self.online = path, progress, online
         self.names: list[str] = []  # columns; the first row has all of them
         self._rows: list[dict[str, float]] = []  # measured so far
-        self._shown: set[str] = set()  # kinds of faults
+        self._shown: list[str] = []  # kinds of faults
         self._best = float("-inf")  # score of the evaluation during training
         self.started = False  # whether this process has taken part in writing a row; the same on every rank
 
@@ -119,16 +119,20 @@ class Log(L.Callback):
         self._since, self._samples = time.perf_counter(), 0
 
     def _show_faults(self, trainer: L.Trainer, module: Pretraining, row: dict[str, float]) -> None:
-        """Show each fault once, when it has lasted. Raises CollapsedError on every rank if the settings say so."""
+        """Show when a fault begins and when it ends. Raises CollapsedError on every rank if the settings say so."""
         self._rows.append(row)
-        settings = {"objective": module.objective.config.model_dump(mode="json")}
-        verdict = lasting(self._rows, settings, module.config.steps)
+        config = module.config
+        objective = module.objective.config.model_dump(mode="json")
+        verdict = verdict_of(self._rows, {"objective": objective, "training": {"steps": config.steps}})
+        step = f"step {row['step']:,.0f}"
         for finding in verdict.findings:
             if finding.kind not in self._shown:
-                self._progress.print(f"step {row['step']:,.0f}: {finding}")
-            self._shown.add(finding.kind)
-        stops, collapsed = module.config.stop_when_collapsed, verdict.collapsed
-        if stops and trainer.strategy.reduce_boolean_decision(collapsed, all=False):
+                self._progress.print(f"{step}: {finding}")
+                self._shown.append(finding.kind)
+        for kind in [kind for kind in self._shown if not covers(verdict, kind)]:
+            self._progress.print(f"{step}: no sign of {kind} any more")
+            self._shown.remove(kind)
+        if config.stop_when_collapsed and trainer.strategy.reduce_boolean_decision(verdict.collapsed, all=False):
             raise CollapsedError(f"{self.path.parent}: stopped at step {row['step']:.0f}; {verdict}")
 
     def _keep_best(self, trainer: L.Trainer, step: int, score: float, online: Online) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from anyjepa import progress
 from anyjepa.data.class_folders import Part, nothing_to_read, split_folders
 from anyjepa.data.listing import list_folder, tell
 from anyjepa.data.mounts import is_folder
@@ -30,6 +31,7 @@ def read(paths: Sequence[Path], on_error: Literal["raise", "skip"] = "raise") ->
     skipped: dict[str, str] = {}
     for path in paths:
         for file, prefix, part in _files(path):
+            progress.tell(f"read {len(series):,} series")
             try:
                 series_of_file = _read_file(file)
             except InputError as error:

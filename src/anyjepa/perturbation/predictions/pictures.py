@@ -234,20 +234,30 @@ def _blank(title: str, x: str, y: str) -> tuple[Figure, Axes]:
 
 
 def _name(plot: Axes, genes: Sequence[str], x: np.ndarray, y: np.ndarray, chosen: np.ndarray) -> None:
-    """Write the names of genes next to their points, inside the axes; a name that fits nowhere is left out."""
+    """Write the names of genes next to their points, inside the axes; a name that fits nowhere is left out.
+
+    Names cover neither each other nor the points of other genes.
+    """
+    from matplotlib.text import Text
+
     plot.margins(0.08)
     page: Any = plot.figure
     page.draw_without_rendering()  # fixes the layout that places are measured in
     frame, occupied = plot.get_window_extent(), [text.get_window_extent() for text in plot.texts]
+    points = plot.transData.transform(np.column_stack([x, y]))
     for gene in chosen.tolist():
+        others = np.delete(points, gene, axis=0)
         outward = 1 if x[gene] >= 0 else -1
-        for across, up in itertools.product((-outward, outward), (3, -9, 11, -17, 19, -25)):
-            side = "left" if across > 0 else "right"
+        for up, across in itertools.product((-3, 5, -12, 14, -22, 24, -36, 38), (-outward, outward)):
+            side, line = "left" if across > 0 else "right", {"arrowstyle": "-", "color": "0.7", "linewidth": 0.6}
             name = plot.annotate(
-                str(genes[gene]), (x[gene], y[gene]), (5 * across, up), textcoords="offset points", ha=side, fontsize=8
-            )
-            place = name.get_window_extent()
-            if frame.contains(*place.min) and frame.contains(*place.max) and not place.count_overlaps(occupied):
+                str(genes[gene]), (x[gene], y[gene]), (6 * across, up), textcoords="offset points", ha=side, fontsize=8,
+                arrowprops=line if abs(up) > 10 else None,
+            )  # fmt: skip
+            name.get_window_extent()  # moves it to its point
+            place = Text.get_window_extent(name)  # without the line
+            free = not place.count_overlaps(occupied) and not place.padded(3).count_contains(others)
+            if free and frame.contains(*place.min) and frame.contains(*place.max):
                 occupied.append(place)
                 break
             name.remove()
