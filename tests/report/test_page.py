@@ -7,6 +7,7 @@ import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -163,10 +164,12 @@ def test_text_from_files_never_becomes_markup(run):
     for name in ("AF", "rhythm", "random init", "60 ECGs"):
         written = written.replace(name, json.dumps(HOSTILE)[1:-1])
     (run / "results" / "linear.json").write_text(written)
-    masks = dict(np.load(run / "artifacts" / "masks.npz"))
-    np.savez(run / "artifacts" / "masks.npz", **masks | {"leads": np.array([HOSTILE, "II"])})
-    embedding = dict(np.load(run / "artifacts" / "embedding.npz"))
-    np.savez(run / "artifacts" / "embedding.npz", **embedding | {"labels": np.resize([HOSTILE, "b"], 60)})
+    for name, hostile in (
+        ("masks", {"leads": np.array([HOSTILE, "II"])}),
+        ("embedding", {"labels": np.resize([HOSTILE, "b"], 60)}),
+    ):
+        arrays: dict[str, Any] = {**np.load(run / "artifacts" / f"{name}.npz"), **hostile}
+        np.savez(run / "artifacts" / f"{name}.npz", **arrays)
     page = Page(write_report(run))
     assert page.tags.count("script") == 2 + sum(value == "chart" for _, _, value in page.attributes)
     assert page.text.count("alert") > 8

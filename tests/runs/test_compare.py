@@ -51,6 +51,7 @@ def test_differences_are_paired_by_repeat(evaluated: tuple[Path, Path]) -> None:
     assert second.mean == pytest.approx(-0.1)
     assert second.repeats == 6
     (same,) = anyjepa.compare([evaluated[0], evaluated[0]]).scores
+    assert same.differences[1] is not None
     assert same.differences[1].mean == 0
 
 

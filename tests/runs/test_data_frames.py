@@ -68,13 +68,6 @@ def test_what_is_wrong_with_it_is_one_clear_line(library):
         read_label_table(pd.DataFrame({"id": ["a", 1], "beat": ["x", "y"]}), "id", "beat", split_by="record")
 
 
-def test_a_target_that_is_not_a_name_is_refused() -> None:
-    for target in (0, None, ("a", 1)):
-        with pytest.raises(InputError, match="must be the name of a column, or a list of names"):
-            anyjepa.LabelFile("labels.csv", "id", target)  # type: ignore[arg-type]
-    assert anyjepa.LabelFile("labels.csv", "id", ["a", "b"]).targets == ("a", "b")
-
-
 def test_a_split_may_be_in_memory(tmp_path):
     frame = FRAME.rename(columns={"part": "split"})[["id", "split"]]
     assert read_split(frame).split == ("train", "test", "validation", "validation")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import Cli
@@ -221,7 +222,7 @@ def test_a_real_run_is_followed_from_before_it_starts_over_a_kill_to_its_end(tin
             assert time.time() < deadline, run
             time.sleep(0.02)
 
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     until("waiting")
     with subprocess.Popen(command, **quiet) as process:
         run = until("training", step=12)

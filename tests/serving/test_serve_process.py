@@ -71,7 +71,7 @@ def test_bodies_without_end_and_wrong_protocols_leave_the_service_well(tiny_run,
             client.sendall(b"POST /embed?name=Doe HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
             client.sendall(b"Content-Length: 500\r\n\r\n{")
         time.sleep(1)  # until its place is free
-        connection, body = HTTPConnection(*host, timeout=60), npz(signals=signals[0], **FACTS)
+        connection, body = HTTPConnection(str(host[0]), host[1], timeout=60), npz(signals=signals[0], **FACTS)
         answers: list[tuple[int, dict]] = []
         with_place = threading.Thread(target=lambda: answers.append(ask(address, body)))
         with_place.start()

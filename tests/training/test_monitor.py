@@ -97,21 +97,3 @@ def test_a_collapse_is_shown_once_and_stops_a_run_that_asks_for_it(
     assert len(read_metrics(tmp_path / "metrics.csv")) == (3 if stops else 8)
     shown = " ".join(capfd.readouterr().err.split())
     assert shown.count("constant input since step 1") == (0 if stops else 1)
-
-
-class EqualAtFirst(Noise):
-    """Records without any difference in the first four steps."""
-
-    steps = 0
-
-    def crops(self, indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
-        x, starts = super().crops(indices, rngs)
-        self.steps += 1
-        return (np.ones_like(x) if self.steps <= 4 else x), starts
-
-
-def test_the_log_says_when_a_fault_ends(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    fit(objective(), config(steps=12, monitor_every=1), EqualAtFirst(), tmp_path, progress=True)
-    shown = " ".join(capfd.readouterr().err.split())
-    assert shown.count("constant input since step 1") == 1
-    assert shown.count("step 5: no sign of constant input any more") == 1

@@ -85,8 +85,8 @@ def verdict_of(rows: Sequence[Row], settings: Settings, steps: float | None = No
     """
     measured = [row for row in rows if "input_std" in row]
     total, now = _setting(settings, "training.steps"), measured[-1].get("step") if measured else None
-    unfinished = isinstance(total, int) and now is not None and now < total
-    if not measured or (unfinished and now < EARLY * total):
+    done = now / total if isinstance(total, int) and now is not None else 1.0  # share of the steps
+    if not measured or done < EARLY:
         return Verdict(measured=False)
     summary = _summary(measured) | ({} if steps is None else {"step": steps})
     if steps is not None and steps < TRAINED:
@@ -97,7 +97,7 @@ def verdict_of(rows: Sequence[Row], settings: Settings, steps: float | None = No
             broken = _newest_series([row for row in measured if "step" in row], rule, settings)
             since = int(broken[0]["step"]) if broken else None
             findings.append(Finding(rule.kind, evidence, rule.advice(settings), since))
-            if unfinished and len(broken) < LASTING:
+            if done < 1 and len(broken) < LASTING:
                 brief.add(rule.kind)
     left_out = brief.union(*(FOLLOWS.get(finding.kind, ()) for finding in findings))
     return Verdict(tuple(finding for finding in findings if finding.kind not in left_out))

@@ -148,16 +148,14 @@ def _edited(plain: dict[str, Any], edits: Edits, where: str) -> tuple[Recipe, li
         if any(not isinstance(edit, str) for edit in edits):
             raise InputError("edits must be texts such as 'training.steps=1000', or one dictionary of values by key")
         notices = [notice for edit in edits for notice in apply_edit(plain, _full(plain, edit))]
-    steps, warmup = flat(plain).get("training.steps"), before.get("training.optimiser.warmup")
+    steps: Any = flat(plain).get("training.steps")
+    warmup: Any = before.get("training.optimiser.warmup")
     own = any(edit.partition("=")[0] in ("training.optimiser", "training.optimiser.warmup") for edit in edits)
-    if not own and steps != before.get("training.steps") and _is_short(steps, warmup):
-        set_key(plain, "training.optimiser.warmup", steps // 10)
-        notices.append(f"{steps} steps are too few for a warm-up of {warmup}: training.optimiser.warmup={steps // 10}")
+    numbers = isinstance(steps, int) and isinstance(warmup, int)
+    if numbers and 0 < steps <= warmup and not own and steps != before.get("training.steps"):
+        set_key(plain, "training.optimiser.warmup", shorter := steps // 10)
+        notices.append(f"{steps} steps are too few for a warm-up of {warmup}: training.optimiser.warmup={shorter}")
     return validated(Recipe, plain, where), notices
-
-
-def _is_short(steps: object, warmup: object) -> bool:
-    return isinstance(steps, int) and isinstance(warmup, int) and 0 < steps <= warmup
 
 
 def _full(plain: Mapping[str, Any], edit: str) -> str:
