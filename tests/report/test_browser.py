@@ -118,7 +118,8 @@ def test_on_a_phone_ecgs_are_large_and_scroll_in_their_own_box(tab, page):
     tab.open(page, 390)
     measured = tab.evaluate("""({
         content: document.documentElement.scrollWidth,
-        papers: [...document.querySelectorAll('.paper svg, .picture svg')].map(one => one.getBoundingClientRect().width),
+        papers: [...document.querySelectorAll('.paper svg, .picture svg')]
+            .map(one => one.getBoundingClientRect().width),
         boxes: [...document.querySelectorAll('.paper .scroll, .picture')].map(one => one.clientWidth),
         buttons: [...document.querySelectorAll('.sample .bar button')].map(one => one.getBoundingClientRect().top),
     })""")

@@ -54,7 +54,7 @@ class Masks(NamedTuple):
         return position, self.blocks() // self.targets.shape[1]
 
     def blocks(self) -> Tensor:
-        """Block numbers of the targets, (sum T,), in the order of `of`: block m of sample b has the number b * M + m."""
+        """Block numbers of the targets, (sum T,), in the order of `of`; that of block m of sample b is b * M + m."""
         samples, blocks, _ = self.targets.shape
         number = torch.arange(samples * blocks, device=self.targets.device).view(samples, blocks, 1)
         number = number.expand_as(self.targets)
