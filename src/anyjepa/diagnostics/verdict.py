@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
+from statistics import median
 from typing import Any
 
 Row = Mapping[str, float]  # one row of metrics.csv, or the signs of a model
 Settings = Mapping[str, Any]  # the recipe as nested tables
 
-WINDOW, LASTING = 5, 3  # most rows whose mean counts, and rows that must agree during training
+WINDOW, LASTING = 5, 3  # most rows whose median counts, and rows that must agree during training
 EARLY = 0.2  # share of the steps during which healthy representations may be narrow
 COLLAPSED = 0.05  # largest spread of a complete collapse
 POSITIONAL = 0.3  # largest share of the deviation of tokens between samples, if tokens only say where they are
@@ -78,10 +79,11 @@ class Verdict:
 def verdict_of(rows: Sequence[Row], settings: Settings, steps: float | None = None) -> Verdict:
     """The verdict on the measured rows of a log in their order, or on a single row of signs.
 
-    The newest half of the rows counts, at most five. A log that ends before `training.steps` has a verdict only after
-    the first fifth of the steps, and only on faults that three rows in a row show; so what is said during training is
-    part of what is said at the end. settings: the recipe; missing settings make the advice less specific and skip the
-    rules that need them. steps: how long the model of a single row was trained; None: unknown, taken as long enough.
+    The median over the newest half of the rows counts, at most five. A log that ends before `training.steps` has a
+    verdict only after the first fifth of the steps, and only on faults that three rows in a row show; so what is said
+    during training is part of what is said at the end. settings: the recipe; missing settings make the advice less
+    specific and skip the rules that need them. steps: how long the model of a single row was trained; None: unknown,
+    taken as long enough.
     """
     measured = [row for row in rows if "input_std" in row]
     total, now = _setting(settings, "training.steps"), measured[-1].get("step") if measured else None
@@ -109,7 +111,7 @@ def covers(verdict: Verdict, kind: str) -> bool:
 
 
 def _newest_series(rows: Sequence[Row], rule: Rule, settings: Settings) -> Sequence[Row]:
-    """The newest unbroken series of rows that break the rule; the newest row if only their mean does."""
+    """The newest unbroken series of rows that break the rule; the newest row if only their median does."""
     broken = [rule.evidence(row, settings) is not None for row in rows]
     if True not in broken:
         return rows[-1:]
@@ -121,7 +123,7 @@ def _newest_series(rows: Sequence[Row], rule: Rule, settings: Settings) -> Seque
 
 
 def _summary(rows: Sequence[Row]) -> dict[str, float]:
-    """Means of the finite values of each column over the last rows; NaN where the newest value is NaN.
+    """Medians of the finite values of each column over the last rows; NaN where the newest value is NaN.
 
     Of `update` it is the largest value after the first row, because the learning rate falls at the end. Of
     `position_skill` it is the value that a fifth of all rows exceed, because a predictor without positions ignores them
@@ -131,7 +133,7 @@ def _summary(rows: Sequence[Row]) -> dict[str, float]:
     summary = {}
     for name, newest in last[-1].items():
         values = [row[name] for row in last if name in row and isfinite(row[name])]
-        summary[name] = sum(values) / len(values) if values and isfinite(newest) else newest
+        summary[name] = median(values) if values and isfinite(newest) else newest
     if "step" in summary:
         summary["step"] = last[-1]["step"]
     if skills := sorted(abs(skill) for row in rows if isfinite(skill := row.get("position_skill", float("nan")))):
