@@ -13,6 +13,8 @@ from torch import Tensor
 SMALL: dict[str, Any] = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "patch_size": 4}
 OPTIONS: dict[str, dict[str, Any]] = {  # of `import_weights`, by layout
     "ecg-jepa": {},
+    "ecg-jepa-kim": {"heads": 4},
+    "ecg-fm": {},
     "i-jepa": {"heads": 4},
     "v-jepa": {"heads": 4},
     "nepa": {"statistics": "ptb-xl"},
@@ -27,9 +29,11 @@ OPTIONS: dict[str, dict[str, Any]] = {  # of `import_weights`, by layout
 
 def write_layouts(golden: Path, home: Path) -> None:
     """golden: folder with weights of the official code, in which some of the layouts are."""
-    for name in ("ecg-jepa", "i-jepa", "v-jepa", "v-jepa-2", "timm", "dinov3-official"):
+    for name in ("ecg-jepa", "ecg-jepa-kim", "ecg-fm", "i-jepa", "v-jepa", "v-jepa-2", "timm", "dinov3-official"):
         (home / name).mkdir(parents=True)
     shutil.copyfile(golden / "ecg_jepa" / "chkpt_2.pt", home / "ecg-jepa" / "weights.pt")
+    shutil.copyfile(golden / "ecg_jepa_kim" / "epoch100.pth", home / "ecg-jepa-kim" / "weights.pt")
+    shutil.copyfile(golden / "ecg_fm" / "pretrained.pt", home / "ecg-fm" / "weights.pt")
     shutil.copyfile(golden / "ijepa" / "jepa-latest.pth.tar", home / "i-jepa" / "weights.pt")
     shutil.copyfile(golden / "vjepa" / "jepa-latest.pth.tar", home / "v-jepa" / "weights.pt")
     shutil.copytree(golden / "nepa_ecg", home / "nepa", ignore=shutil.ignore_patterns("*.bin", "cls"))

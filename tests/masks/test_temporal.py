@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -45,10 +44,11 @@ def test_the_published_kind_splits_eight_tokens_of_time_in_halves():
         assert masks.targets[0, 0].tolist() == list(range(half, 2 * half))
 
 
-def test_spans_are_for_time_alone():
+def test_spans_hide_all_tokens_of_a_time():
     config = SpanConfig(min_span=4)
     (masks,) = config.draw((32,), 2, np.random.default_rng(0))
     together = torch.cat([masks.context, masks.targets[:, 0]], dim=1)
     assert torch.equal(together.sort(1).values, torch.arange(32).expand(2, -1))
-    with pytest.raises(ValueError, match="the grid has 3"):
-        config.check((8, 4, 4))
+    (of_leads,) = config.draw((32, 3), 2, np.random.default_rng(0))
+    for alone, three in ((masks.context, of_leads.context), (masks.targets[:, 0], of_leads.targets[:, 0])):
+        assert torch.equal(three, (3 * alone[:, :, None] + torch.arange(3)).flatten(1))

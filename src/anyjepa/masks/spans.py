@@ -1,8 +1,8 @@
-"""The 1-D span masks of ECG-JEPA: contiguous runs of time are hidden, in all leads together."""
+"""The span masks of ECG-JEPA: contiguous runs of time are hidden, in all leads together."""
 
 from __future__ import annotations
 
-from math import ceil
+from math import ceil, prod
 from typing import Literal
 
 import numpy as np
@@ -37,10 +37,8 @@ class SpanConfig(MaskSampler):
         return self
 
     def check(self, grid: tuple[int, ...]) -> None:
-        """Raises ValueError if a keep ratio would leave no token visible or hide none, or if there are several axes."""
-        if len(grid) != 1:
-            raise ValueError(f"spans hide time, one axis; the grid has {len(grid)}")
-        (tokens,), (low, high) = grid, self.keep
+        """Raises ValueError if a keep ratio would leave no time visible or hide none."""
+        tokens, (low, high) = grid[0], self.keep
         if not 0 < ceil(low * tokens) <= ceil(high * tokens) < tokens:
             raise ValueError(
                 f"{tokens} tokens cannot be split into context and targets at a keep ratio of {low} to {high}"
@@ -53,9 +51,10 @@ class SpanConfig(MaskSampler):
     def sample(self, grid: tuple[int, ...], shared: Uniforms, uniforms: Uniforms) -> list[Masks]:
         """One block of targets per sample. Every row hides exactly the same number of tokens.
 
-        If fewer tokens than `min_span` are to be hidden, they form one run (the reference fails there).
+        Time is the first axis of the grid; tokens that differ only on other axes are hidden together. If fewer times
+        than `min_span` are to be hidden, they form one run (the reference fails there).
         """
-        (tokens,), (low, high) = grid, self.keep
+        tokens, (low, high) = grid[0], self.keep
         kept = ceil((low + (high - low) * float(shared[0])) * tokens)
         if not 0 < kept < tokens:
             raise ValueError(
@@ -66,9 +65,12 @@ class SpanConfig(MaskSampler):
             turn = (uniforms[:, -1:] * tokens).astype(np.int64)
             visible = np.take_along_axis(visible, (np.arange(tokens) + turn) % tokens, axis=1)
         places = np.broadcast_to(np.arange(tokens), visible.shape)
-        context = torch.from_numpy(places[visible].reshape(-1, kept))
-        targets = torch.from_numpy(places[~visible].reshape(-1, 1, tokens - kept))
-        return [Masks(context, targets)]
+        rest = np.arange(prod(grid[1:]))
+        context, targets = (
+            torch.from_numpy((places[chosen][:, None] * len(rest) + rest).reshape(-1, count * len(rest)))
+            for chosen, count in ((visible, kept), (~visible, tokens - kept))
+        )
+        return [Masks(context, targets[:, None])]
 
 
 def _visible(tokens: int, budget: int, min_span: int, uniforms: Uniforms) -> NDArray[np.bool_]:

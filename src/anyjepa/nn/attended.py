@@ -33,7 +33,13 @@ def attended(encoder: ViT, x: Tensor) -> Tensor:
 
 
 def attention_weights(
-    attention: Any, values: Tensor, layout: Layout, angles: Tensor | None = None, causal: bool = False, *_: object
+    attention: Any,
+    values: Tensor,
+    layout: Layout,
+    angles: Tensor | None = None,
+    causal: bool = False,
+    _read: Tensor | None = None,
+    sees: Tensor | None = None,
 ) -> Tensor:
     """The weights (B, H, L, L) of an `Attention` called with these arguments. No token may be padding."""
     q, k, _ = attention.qkv(layout.pad(values)).unflatten(-1, (3, attention.heads, -1)).permute(2, 0, 3, 1, 4)
@@ -44,4 +50,6 @@ def attention_weights(
     scores = (q @ k.transpose(-1, -2)).float() / q.shape[-1] ** 0.5  # (B, H, L, L)
     if causal:
         scores = scores.masked_fill(torch.ones_like(scores, dtype=torch.bool).triu(1), -torch.inf)
+    if sees is not None:
+        scores = scores.masked_fill(~sees[:, None], -torch.inf)
     return scores.softmax(-1)

@@ -10,15 +10,16 @@ AVX512 = torch.backends.cpu.get_cpu_capability().startswith(("AVX512", "AMX"))
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, valid: Tensor | None, causal: bool, dropout: float) -> Tensor:
-    """q, k, v: (B, H, L, head_dim); valid: (B, L) bool, keys that are False are ignored -> (B, H, L, head_dim).
+    """q, k, v: (B, H, L, head_dim); valid: bool, keys that are False are ignored -> (B, H, L, head_dim).
 
+    valid: (B, L), or (B or 1, L, L) with a row for each query, in which at least one key must be True.
     On CPUs with AVX-512 the fused kernel's backward pass is slow in bfloat16, and at short lengths in float32. Plain
     products are faster there; without AVX-512 the fused kernel is.
     """
     plain = AVX512 and q.device.type == "cpu" and not torch.compiler.is_exporting()
     if plain and (q.dtype == torch.bfloat16 or q.shape[-2] <= 96) and dropout == 0:
         return _products(q, k, v, valid, causal)
-    mask = None if valid is None else valid[:, None, None, :]
+    mask = None if valid is None else _by_query(valid)
     if causal and mask is not None:
         mask = mask & _lower(q.shape[-2], q.device)
     return F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal=causal and mask is None)
@@ -28,10 +29,15 @@ def _products(q: Tensor, k: Tensor, v: Tensor, valid: Tensor | None, causal: boo
     q, k, v = q.contiguous(), k.contiguous(), v.contiguous()  # a product copies them anyway, and transposed ones slowly
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)  # (B, H, L, L)
     if valid is not None:
-        scores += _minus_infinity(~valid, scores.dtype)[:, None, None, :]
+        scores += _minus_infinity(~_by_query(valid), scores.dtype)
     if causal:
         scores += _minus_infinity(~_lower(q.shape[-2], q.device), scores.dtype)
     return scores.softmax(-1) @ v
+
+
+def _by_query(valid: Tensor) -> Tensor:
+    """(B, L) or (B or 1, L, L) -> (B or 1, 1, 1 or L, L)."""
+    return valid[:, None] if valid.ndim == 3 else valid[:, None, None]
 
 
 def _minus_infinity(where: Tensor, dtype: torch.dtype) -> Tensor:

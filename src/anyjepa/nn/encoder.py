@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import Tensor, nn
 
 from anyjepa.nn.packing import Packed
+from anyjepa.nn.tokens import token_grid
 from anyjepa.parts import Part
 
 
@@ -35,6 +36,10 @@ class EncoderConfig(Part):
 
         @property
         def positions(self) -> Any: ...  # settings of positions, None if there are none
+
+    def grid(self, channels: int, samples: Sequence[int]) -> tuple[int, ...]:
+        """Tokens along each axis of an input (C, *samples). Raises ValueError if it does not fit the patch."""
+        return token_grid(samples, self.patch)
 
     @abstractmethod
     def build(self, channels: int, size: Sequence[int]) -> Encoder:
@@ -63,6 +68,10 @@ class Encoder(nn.Module, ABC):
         super().__init__()
         self.config, self.channels, self.size, self.grid = config, channels, tuple(size), tuple(grid)
         self.dim: int = config.dim
+
+    def grid_of(self, x: Tensor) -> tuple[int, ...]:
+        """Tokens along each axis of an input (B, C, *samples). Raises ValueError if it does not fit the patch."""
+        return self.config.grid(self.channels, x.shape[2:])
 
     @abstractmethod
     def forward(self, x: Tensor, *, start: Tensor | None = None) -> Packed:

@@ -1,4 +1,4 @@
-"""The pre-norm transformer of all models, on packed tokens."""
+"""The transformer of all models, on packed tokens."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ class BlockConfig(Config):
     norm: Literal["layer", "batch"] = Field(
         default="layer",
         description="LayerNorm, or BatchNorm over the tokens of a micro-batch (of one device), with running statistics",
+    )
+    norm_first: bool = Field(
+        default=True, description="norms before attention and the MLP; false: after each residual sum (wav2vec 2.0)"
     )
     bias: bool = Field(default=False, description="biases in Linear and LayerNorm, including the patch projection")
     qkv_bias: bool = Field(default=False, description="biases in the query, key and value projections")
@@ -77,18 +80,20 @@ class Attention(nn.Module):
         angles: Tensor | None = None,
         causal: bool = False,
         read: Tensor | None = None,
+        sees: Tensor | None = None,
     ) -> Tensor:
-        """x: (S, D); angles: (B or 1, 1, L, D / heads) of rotary positions; read: see `Block` -> (S or R, D)."""
+        """x: (S, D); angles: (B or 1, 1, L, D / heads) of rotary positions; read, sees: see `Block` -> (S or R, D)."""
         qkv = self.qkv(x)
-        if angles is not None:  # angles are those of the padded view
-            values = layout.pack(self._attend(layout.pad(qkv), layout.valid, angles, causal))
+        if angles is not None or sees is not None:  # which belong to the padded view
+            keys = layout.valid if sees is None else sees
+            values = layout.pack(self._attend(layout.pad(qkv), keys, angles, causal))
         else:
             parts = [self._attend(padded, part.valid, None, causal) for part, padded in layout.split(qkv)]
             values = layout.join(parts)
         return self.proj(take(values, read))
 
     def _attend(self, qkv: Tensor, valid: Tensor | None, angles: Tensor | None, causal: bool) -> Tensor:
-        """qkv: (B, L, 3 D), valid: (B, L) -> (B, L, D)."""
+        """qkv: (B, L, 3 D), valid: see `attend` -> (B, L, D)."""
         q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, H, L, D / H) each
         if self.config.qk_norm != "off":
             q, k = self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype)
@@ -124,10 +129,14 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + MLP(norm(x)); LayerScale and DropPath on both branches."""
+    """x + attention(norm(x)), then x + MLP(norm(x)); LayerScale and DropPath on both branches.
+
+    With `norm_first` false: norm(x + attention(x)), then norm(x + MLP(x)).
+    """
 
     def __init__(self, config: BlockConfig, dim: int, heads: int, drop_path: float):
         super().__init__()
+        self.config = config
         self.norm1 = build_norm(config, dim)
         self.attn = Attention(config, dim, heads)
         self.norm2 = build_norm(config, dim)
@@ -146,14 +155,19 @@ class Block(nn.Module):
         angles: Tensor | None = None,
         causal: bool = False,
         read: Tensor | None = None,
+        sees: Tensor | None = None,
     ) -> Tensor:
         """x: (S, D); read: (R,) which tokens to compute, None: all -> (S or R, D).
 
-        A BatchNorm after attention then sees only these tokens, in training and in evaluation.
+        A BatchNorm after attention then sees only these tokens, in training and in evaluation. sees: (B or 1, L, L)
+        which tokens each token attends to, never padding, None: all.
         """
-        attended = self.attn(self.norm1(x), layout, angles, causal, read)
+        first = self.config.norm_first
+        attended = self.attn(self.norm1(x) if first else x, layout, angles, causal, read, sees)
         x = take(x, read) + self._branch(attended, self.scale1, layout, read)
-        return x + self._branch(self.mlp(self.norm2(x)), self.scale2, layout, read)
+        x = x if first else self.norm1(x)
+        x = x + self._branch(self.mlp(self.norm2(x) if first else x), self.scale2, layout, read)
+        return x if first else self.norm2(x)
 
     def _branch(self, x: Tensor, scale: Tensor | None, layout: Layout, read: Tensor | None) -> Tensor:
         x = self.dropout(x)
@@ -185,15 +199,20 @@ class Transformer(nn.Module):
         angles: Tensor | None = None,
         causal: bool = False,
         read: Tensor | None = None,
+        sees: Tensor | None = None,
+        again: Tensor | None = None,
     ) -> Tensor:
         """x: (S, D) -> (S, D). If causal, a token sees itself and earlier tokens of its sample.
 
-        read: (R,) which outputs to compute in the last block -> (R, D); None: all.
+        read: (R,) which outputs to compute in the last block -> (R, D), None: all; sees: see `Block`; again: (S, D),
+        added to the tokens between blocks.
         """
         *blocks, last = self.blocks
         for block in blocks:
-            x = block(x, layout, angles, causal)
-        return last(x, layout, angles, causal, read)
+            x = block(x, layout, angles, causal, None, sees)
+            if again is not None:
+                x = x + again
+        return last(x, layout, angles, causal, read, sees)
 
 
 def initialise(module: nn.Module, residual_depth: int | None = None) -> None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from anyjepa.config import Depth, Width
 from anyjepa.nn.encoder import Encoder, EncoderConfig
 from anyjepa.nn.packing import Layout, Packed, gather_rows
-from anyjepa.nn.positions import PositionsConfig, SinCosConfig, build_positions
-from anyjepa.nn.tokens import patchify, token_grid
+from anyjepa.nn.positions import PositionsConfig, SinCosConfig, build_positions, coordinates
+from anyjepa.nn.tokens import patchify
 from anyjepa.nn.transformer import BlockConfig, Transformer, build_norm, initialise
 
 
@@ -41,10 +41,40 @@ class ViTConfig(EncoderConfig):
         "vector to every token",
     )
     causal: bool = Field(default=False, description="a token sees only itself and earlier ones")
+    separate: bool = Field(
+        default=False,
+        description="each channel has its own tokens: channels are the last axis of the grid (ECG-JEPA of Kim 2024)",
+    )
+    cross: bool = Field(
+        default=False,
+        description="a token attends only to tokens that share a coordinate with it, such as its time or its channel, "
+        "and to prefix tokens (Kim's cross-pattern attention)",
+    )
+    positions_again: bool = Field(
+        default=False, description="add positions before every block, not only before the first (Kim 2024)"
+    )
     init: Literal["scaled", "plain"] = Field(
         default="scaled",
         description="deviation of residual projections: 0.02 / sqrt(2 depth), or plain 0.02",
     )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.causal and (self.separate or self.cross):
+            raise ValueError("causal: tokens of one time have no order; leave separate and cross out")
+        if self.absent and self.separate:
+            raise ValueError(
+                "absent: an absent channel has no tokens of its own to add a vector to; set separate=false"
+            )
+        if self.cross and len(self.patch) + self.separate < 2:
+            raise ValueError("cross: needs tokens with two coordinates; set separate=true")
+        if self.positions_again and self.positions.kind not in ("sincos", "learned"):
+            raise ValueError(f"positions_again: {self.positions.kind} positions are in every block already")
+        return self
+
+    def grid(self, channels: int, samples: Sequence[int]) -> tuple[int, ...]:
+        places = super().grid(channels, samples)
+        return (*places, channels) if self.separate else places
 
     def build(self, channels: int, size: Sequence[int]) -> ViT:
         return ViT(self, channels, size)
@@ -59,8 +89,10 @@ class ViT(Encoder):
     config: ViTConfig
 
     def __init__(self, config: ViTConfig, channels: int, size: Sequence[int]):
-        super().__init__(config, channels, size, token_grid(size, config.patch))
-        self.project = nn.Linear(channels * prod(config.patch), config.dim, bias=config.block.bias)
+        super().__init__(config, channels, size, config.grid(channels, size))
+        self.project = nn.Linear(
+            (1 if config.separate else channels) * prod(config.patch), config.dim, bias=config.block.bias
+        )
         prefix = config.cls + config.registers
         self.prefix = nn.Parameter(torch.empty(prefix, config.dim), requires_grad=prefix > 0)
         self.absent = nn.Parameter(torch.zeros(channels, config.dim)) if config.absent else None
@@ -93,14 +125,18 @@ class ViT(Encoder):
         return Packed(self.norm(inner.pack(layout.pad(values)[:, prefix:])), inner)
 
     def features(self, x: Tensor, start: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """x: (B, C, *samples) -> prefix tokens (B, R, D) and all patch tokens (B, N, D)."""
+        """x: (B, C, *samples) -> prefix tokens (B, R, D) and all patch tokens (B, N, D).
+
+        Separate tokens of the channels are averaged, so there is one per place in time.
+        """
         values, layout = self._encode(x, None, None, start)
         tokens = layout.pad(self.norm(values))
-        return tokens[:, : len(self.prefix)], tokens[:, len(self.prefix) :]
+        prefix, patches = tokens[:, : len(self.prefix)], tokens[:, len(self.prefix) :]
+        return prefix, patches.unflatten(1, (-1, self.channels)).mean(2) if self.config.separate else patches
 
     def embed(self, x: Tensor) -> Tensor:
         """x: (B, C, *samples) -> projected patches (B, N, D): the transformer's input before positions."""
-        return self.project(patchify(x, self.config.patch))
+        return self.project(self._patches(x))
 
     def read(self, embedded: Tensor, grid: Sequence[int]) -> Tensor:
         """Projected patches (B, N, D), the first N of a grid in raster order -> outputs (B, R + N, D), prefix first.
@@ -128,23 +164,36 @@ class ViT(Encoder):
             missing = x.isnan().flatten(2).all(2)  # (B, C)
             x = x.masked_fill(missing.view(*missing.shape, *[1] * (x.ndim - 2)), 0.0)
             absent = missing.to(self.absent.dtype) @ self.absent  # (B, D)
-        patches = patchify(x, self.config.patch)  # (B, N, C * prod(patch))
-        grid = token_grid(x.shape[2:], self.config.patch)
+        patches = self._patches(x)
+        grid = self.grid_of(x)
         if keep is not None:
             patches = gather_rows(patches, keep)  # (B, K, ...)
         layout = Layout(patches.shape[0], patches.shape[1], valid)
         tokens = layout.pad(self.project(layout.pack(patches)).to(self.prefix.dtype))  # (B, K, D), float32 in autocast
         if absent is not None:
             tokens = tokens + absent.unsqueeze(1)
-        if self.positions is not None:
-            tokens = tokens + _rows(self.positions(grid, start), keep)
+        places = None if self.positions is None else _rows(self.positions(grid, start), keep)  # (N, D) or (B, K, D)
+        if places is not None:
+            tokens = tokens + places
         if shown is not None:
             tokens = tokens * shown.unsqueeze(-1)
         if len(self.prefix):
             tokens = torch.cat([self.prefix.expand(layout.batch, -1, -1), tokens], dim=1)
             layout = layout.with_prefix(len(self.prefix))
-        values = self.transformer(layout.pack(tokens), layout, self._angles(grid, start, keep), self.config.causal)
+        values = self.transformer(
+            layout.pack(tokens),
+            layout,
+            self._angles(grid, start, keep),
+            self.config.causal,
+            sees=self._sees(grid, keep, layout),
+            again=self._again(places, shown, layout),
+        )
         return Packed(values, layout)
+
+    def _patches(self, x: Tensor) -> Tensor:
+        """(B, C, *samples) -> (B, N, C * prod(patch)), or (B, N, prod(patch)) of separate channels."""
+        patches = patchify(x, self.config.patch)
+        return patches.unflatten(2, (self.channels, -1)).flatten(1, 2) if self.config.separate else patches
 
     def _angles(self, grid: tuple[int, ...], start: Tensor | None, keep: Tensor | None) -> Tensor | None:
         if self.rotary is None:
@@ -152,6 +201,27 @@ class ViT(Encoder):
         angles = _rows(self.rotary(grid, start), keep)  # (B, K, head_dim) or (N, head_dim)
         angles = nn.functional.pad(angles, (0, 0, len(self.prefix), 0))  # prefix tokens: angle 0
         return angles.unsqueeze(-3) if angles.ndim == 3 else angles[None, None]
+
+    def _sees(self, grid: tuple[int, ...], keep: Tensor | None, layout: Layout) -> Tensor | None:
+        """(B or 1, L, L): which tokens each token attends to, if it does not attend to all."""
+        if not self.config.cross:
+            return None
+        places = _rows(coordinates(grid, self.prefix.device), keep)  # (B, K, axes) or (N, axes)
+        shares = (places.unsqueeze(-2) == places.unsqueeze(-3)).any(-1)
+        prefix = len(self.prefix)
+        sees = nn.functional.pad(shares, (prefix, 0, prefix, 0), value=True)
+        sees = sees if sees.ndim == 3 else sees[None]
+        if layout.valid is None:
+            return sees
+        return sees & layout.valid.unsqueeze(1) | ~layout.valid.unsqueeze(2)  # padding sees all: softmax needs a key
+
+    def _again(self, places: Tensor | None, shown: Tensor | None, layout: Layout) -> Tensor | None:
+        """(S, D): positions to add between blocks, zero for prefix tokens."""
+        if places is None or not self.config.positions_again:
+            return None
+        places = places if shown is None else places * shown.unsqueeze(-1)
+        places = nn.functional.pad(places, (0, 0, len(self.prefix), 0))
+        return layout.pack(places.expand(layout.batch, -1, -1))
 
 
 def _rows(table: Tensor, keep: Tensor | None) -> Tensor:

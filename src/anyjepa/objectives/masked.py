@@ -19,7 +19,6 @@ from anyjepa.nn.encoder import Encoder, check_sees_parts, check_takes
 from anyjepa.nn.encoders import AnyEncoderConfig
 from anyjepa.nn.packing import Packed
 from anyjepa.nn.predictor import AnyPredictorConfig
-from anyjepa.nn.tokens import token_grid
 from anyjepa.nn.vit import ViTConfig
 from anyjepa.objectives.base import Objective, ObjectiveConfig, Weights
 from anyjepa.objectives.batch import Batch
@@ -93,7 +92,7 @@ class MaskedPrediction(Objective):
         the mean over groups (two in V-JEPA, one otherwise). A regulariser adds its terms.
         """
         config, losses = self.config, Losses()
-        grid = token_grid(batch.x.shape[2:], config.encoder.patch)
+        grid = self.student.grid_of(batch.x)
         learns = config.target.gradient or config.regulariser is not None
         s_y = target_tokens(self.target, self.student, batch.x, batch.start, learns)  # (B, N, D)
         for number, (masks, count) in enumerate(zip(batch.masks, batch.targets, strict=True)):
@@ -118,7 +117,7 @@ class MaskedPrediction(Objective):
         """
         if self.config.hidden == "dropped":
             return self.student(x, keep=masks.context, valid=masks.context_valid, start=start), masks.context
-        tokens = prod(token_grid(x.shape[2:], self.config.encoder.patch))
+        tokens = prod(self.student.grid_of(x))
         shown = members(masks.context, masks.context_valid, tokens)
         places = torch.arange(tokens, device=x.device).expand(len(x), -1)
         return self.student(x, start=start, shown=shown), places
@@ -146,7 +145,7 @@ class MaskedPrediction(Objective):
 
     def examine(self, batch: Batch) -> Examined:
         """Of the first group of masks."""
-        masks, grid = batch.masks[0], token_grid(batch.x.shape[2:], self.config.encoder.patch)
+        masks, grid = batch.masks[0], self.student.grid_of(batch.x)
         s_x, places = self.context(batch.x, masks, batch.start)
         if self.config.predictor.everywhere:
             masks = masks.everything(prod(grid))

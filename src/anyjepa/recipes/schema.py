@@ -17,7 +17,7 @@ from anyjepa.data.modality import DataConfig
 from anyjepa.errors import InputError
 from anyjepa.evaluation.protocol import EvaluationConfig
 from anyjepa.limits import BATCH
-from anyjepa.nn.tokens import check_table, token_grid
+from anyjepa.nn.tokens import check_table
 from anyjepa.objectives.build import AnyObjectiveConfig
 from anyjepa.objectives.paired import PairedPredictionConfig
 from anyjepa.perturbation.config import PerturbationConfig
@@ -101,7 +101,7 @@ class Recipe(Config):
     def grid(self) -> tuple[int, ...]:
         """Tokens of a full input along each axis."""
         try:
-            return token_grid(self.data.size, self.objective.encoder.patch)
+            return self.objective.encoder.grid(self.data.channels, self.data.size)
         except ValueError as error:
             raise ValueError(f"data and objective.encoder.patch do not fit together: {error}") from error
 

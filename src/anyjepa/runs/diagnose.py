@@ -30,7 +30,6 @@ from anyjepa.diagnostics.verdict import Verdict, verdict_of
 from anyjepa.errors import DataWarning, InputError
 from anyjepa.masks.base import Masks
 from anyjepa.nn.encoder import Encoder
-from anyjepa.nn.tokens import token_grid
 from anyjepa.nn.vit import ViT
 from anyjepa.objectives.base import Objective, Weights
 from anyjepa.objectives.batch import Batch
@@ -157,7 +156,7 @@ def _views(encoder: ViT, parts: list[tuple[Tensor, Tensor | None]]) -> Tensor:
     """Mean tokens of `VIEWS` views per sample, (B, VIEWS, D). A view is a random half of the patches."""
     views = []
     for number, (x, start) in enumerate(parts):
-        tokens = math.prod(token_grid(x.shape[2:], encoder.config.patch))
+        tokens = math.prod(encoder.grid_of(x))
         of_part = []
         for view in range(VIEWS):
             order = generator(0, "views", number * VIEWS + view).random((len(x), tokens)).argsort(1)[:, : tokens // 2]
@@ -187,7 +186,7 @@ def _objective_signs(
         batches = []
         for number, (part, first) in enumerate(_chunks(x, start)):
             rng = generator(0, "masks", number)
-            grid = token_grid(part.shape[2:], objective.student.config.patch)
+            grid = objective.student.grid_of(part)
             masks = [] if objective.masks is None else objective.masks.draw(grid, len(part), rng)
             batches.append(Batch.whole(part, [_on(part.device, group) for group in masks], first))
     measured = [examined_signs(objective, batch) for batch in batches if len(batch.x) > 1]

@@ -8,6 +8,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,8 @@ class Graph(nn.Module):
         if classifier is not None:
             self.outputs += ["probabilities"] if self.exclusive else ["probabilities", "decisions"]
             self.register_buffer("thresholds", torch.tensor(classifier.thresholds or [0.5] * len(classifier.classes)))
-        self.patch = self.encoder.config.patch if len(self.encoder.config.patch) == 1 else None
+        patch, full = self.encoder.config.patch, model.preprocessing.size[0]
+        self.patch = patch if len(patch) == 1 and full % patch[0] == 0 else None
         if self.patch and isinstance(self.encoder, ViT) and self.encoder.positions is not None:
             self.encoder.positions = _Beginning(self.encoder.positions(self.encoder.grid))  # type: ignore[assignment]
 
@@ -126,7 +128,7 @@ class _Beginning(nn.Module):
         self.register_buffer("table", table.detach())
 
     def forward(self, grid: Sequence[int], start: Tensor | None = None) -> Tensor:
-        return self.table[: grid[0]]
+        return self.table[: prod(grid)]
 
 
 def _about(model: Model, source: GraphInput) -> dict[str, Any]:

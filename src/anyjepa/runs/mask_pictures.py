@@ -33,13 +33,13 @@ def keep_masks(run: Run, dataset: Dataset) -> None:
     counted = isinstance(masks, BlocksConfig | TubesConfig)
     steps = range(ceil(COUNTED / recipe.training.batch_size) if counted else 1)
     batches = [step_masks(masks, grid, recipe.training, step) for step in steps]
-    many = min(IMAGES if len(grid) == 2 else 1, len(dataset), recipe.training.batch_size)
+    many = min(IMAGES if drawing == "images" else 1, len(dataset), recipe.training.batch_size)
     rows = np.linspace(0, len(dataset) - 1, many).astype(int).tolist()
     x, _ = dataset.crops(rows, [generator(recipe.training.seed, "crop", place) for place in range(many)])
     first = [group.rows(slice(many)) for group in batches[0]]
     arrays: dict[str, Any] = {"kind": drawing}
-    if len(grid) == 1:
-        arrays |= _on_signal(dataset, x[0], first[0]) | {"patch": recipe.objective.encoder.patch[0]}
+    if drawing in ("ecg", "series"):
+        arrays |= _on_signal(dataset, x[0], first[0], grid) | {"patch": recipe.objective.encoder.patch[0]}
     else:
         arrays |= _on_pictures(dataset, x, first, grid)
     if counted:
@@ -48,15 +48,15 @@ def keep_masks(run: Run, dataset: Dataset) -> None:
         np.savez_compressed(file, **arrays)
 
 
-def _on_signal(dataset: Dataset, signal: np.ndarray, group: Masks) -> dict[str, Any]:
-    """A signal (C, T) in its recorded unit, and the numbers of its tokens."""
-    preprocessing = dataset.preprocessing
+def _on_signal(dataset: Dataset, signal: np.ndarray, group: Masks, grid: tuple[int, ...]) -> dict[str, Any]:
+    """A signal (C, T) in its recorded unit, and the numbers of the tokens of time in context and targets."""
+    preprocessing, channels = dataset.preprocessing, int(np.prod(grid[1:]))
     axes = {} if preprocessing.rate is None else {"fs": preprocessing.rate}
     axes |= {"leads": np.array(names)} if (names := preprocessing.channel_names) else {}
     return axes | {
         "signal": preprocessing.restore(signal, dataset.source[0]),
-        "context": group.context[0].numpy(),
-        "targets": group.targets[0].flatten().numpy(),
+        "context": group.context[0].numpy() // channels,
+        "targets": group.targets[0].flatten().numpy() // channels,
     }
 
 

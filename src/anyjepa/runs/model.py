@@ -155,7 +155,8 @@ class Model:
     def embed_samples(self, samples: Samples, batch: int = BATCH) -> np.ndarray:
         """The same of prepared records: (N, D) float32. batch: windows that are encoded together."""
         full, absolute = self.preprocessing.size[0], self.preprocessing.absolute
-        long = longer(samples, full)
+        patch = self.encoder.config.patch[0]
+        long = longer(samples, full - (full % patch > 0))  # a full input is not cut to whole tokens
         vectors = np.empty((len(samples), self.dim), np.float32)
         for rows, length in ((np.flatnonzero(long), full), (np.flatnonzero(~long), None)):
             if len(rows):
@@ -184,7 +185,7 @@ class Model:
         if fs is None:
             raise InputError("--window: is in seconds, but the records of this model have no sampling rate")
         length, stride = (None if s is None else round(min(s, DAY_S) * fs) for s in (window_s, stride_s))
-        if not length or length % patch or length > full:
+        if not length or (length % patch and length != full) or length > full:
             raise InputError(
                 f"--window {window_s:g}: must be a multiple of a token, {patch / fs:g} s, up to {full / fs:g} s"
             )

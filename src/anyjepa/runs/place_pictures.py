@@ -14,7 +14,6 @@ from anyjepa.data.modalities import modality_of
 from anyjepa.data.pair import Pair
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.genes import Groups
-from anyjepa.nn.tokens import token_grid
 from anyjepa.objectives.base import Objective
 from anyjepa.objectives.batch import Batch
 from anyjepa.randomness import generator
@@ -65,7 +64,7 @@ def place_arrays(
     kind = modality_of(preprocessing).drawing
     device = next(encoder.parameters()).device
     x, start = x.to(device, torch.float32), None if start is None else start.to(device)
-    grid = token_grid(x.shape[2:], encoder.config.patch)
+    grid = encoder.grid_of(x)
     was_training = encoder.training
     tokens = encoder.eval().features(x, start)[1]
     encoder.train(was_training)
@@ -129,7 +128,7 @@ def place_errors(objective: Objective, x: Tensor, start: Tensor | None = None, d
     """
     if objective.pairs:
         return None
-    grid = token_grid(x.shape[2:], objective.student.config.patch)
+    grid = objective.student.grid_of(x)
     total, count = torch.zeros(2, len(x), int(np.prod(grid)), dtype=torch.float64)
     for draw in range(draws if objective.masks is not None else 1):
         masks = [] if objective.masks is None else objective.masks.draw(grid, len(x), generator(0, "errors", draw))

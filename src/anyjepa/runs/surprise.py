@@ -92,7 +92,7 @@ def draw_surprise(preprocessing: EcgPreprocessing, token_s: float, samples: Samp
     start_s = np.floor(min(max(float(top["start_s"]) - SHOWN_S / 2, 0.0), last) / token_s) * token_s
     middle = own["surprise"].median()
     title = f"{top['id']} from {start_s:.2f} s; surprise: {middle:.2f} (white) to {top['surprise']:.2f} (blue)"
-    if (np.abs(standardised) >= preprocessing.clip).any():
+    if preprocessing.clip is not None and (np.abs(standardised) >= preprocessing.clip).any():
         title += f"; clipped at {preprocessing.clip:g} standard deviations, as the model sees it"
     shown = signal[:, round(start_s * preprocessing.fs) :]
     figure = draw_ecg(shown, preprocessing.fs, preprocessing.leads, layout="rows", duration_s=SHOWN_S, title=title)

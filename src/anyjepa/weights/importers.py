@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from anyjepa.errors import InputError, reason
-from anyjepa.weights import ecg_jepa, image_vits, meta_jepa, nepa, vjepa2
+from anyjepa.weights import ecg_fm, ecg_jepa, ecg_jepa_kim, image_vits, meta_jepa, nepa, vjepa2
 from anyjepa.weights.folder import PREPROCESSING
 from anyjepa.weights.foreign import Converted
 from anyjepa.weights.source import Source, find_source
@@ -74,6 +74,21 @@ IMPORTERS = (
         ),
         ("statistics",),
         lambda source: source.content["model"],
+    ),
+    Importer(
+        "ECG-JEPA of Kim",
+        "key encoder with W_P.weight and pos_embed",
+        lambda source: ecg_jepa_kim.is_kim(source.content),
+        lambda source, options: ecg_jepa_kim.convert(source.where, source.content, options.heads),
+        ("heads",),
+        lambda source: source.content["encoder"],
+    ),
+    Importer(
+        "ECG-FM and others of fairseq-signals",
+        "keys model with feature_extractor.conv_layers and cfg with model",
+        lambda source: ecg_fm.is_fairseq(source.content),
+        lambda source, options: ecg_fm.convert(source.where, source.content),
+        networks=lambda source: source.content["model"],
     ),
     Importer(
         "I-JEPA",

@@ -17,7 +17,7 @@ from anyjepa.config import Config, Share, validated
 from anyjepa.errors import InputError, reason
 from anyjepa.nn.encoders import AnyEncoderConfig
 from anyjepa.nn.pooling import AnyHeadConfig
-from anyjepa.nn.tokens import check_table, token_grid
+from anyjepa.nn.tokens import check_table
 from anyjepa.objectives.base import ObjectiveConfig, Weights
 from anyjepa.objectives.build import AnyObjectiveConfig
 from anyjepa.objectives.masked import MaskedPredictionConfig
@@ -179,13 +179,13 @@ class ModelConfig(Config):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        tokens = prod(token_grid(self.size, self.objective.encoder.patch))
+        tokens = prod(self.objective.encoder.grid(self.channels, self.size))
         for name, part in _parts(self.objective).items():
             check_table(tokens, part.dim, name)
         if self.other is not None:
             if self.second is None:
                 raise ValueError("other is set, but the objective has no target.encoder")
-            check_table(prod(token_grid(self.other, self.second.patch)), self.second.dim, "target.encoder")
+            check_table(prod(self.second.grid(self.channels, self.other)), self.second.dim, "target.encoder")
         return self
 
     @property

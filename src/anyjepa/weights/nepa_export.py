@@ -89,6 +89,7 @@ def official_config(loaded: LoadedModel) -> dict[str, object]:
         (encoder.cls and not encoder.registers, "encoder.registers", encoder.registers),
         (block.bias, "encoder.block.bias", block.bias),
         (block.norm == "layer", "encoder.block.norm", block.norm),
+        (block.norm_first, "encoder.block.norm_first", block.norm_first),
         (head is None or (head.bias and not head.standardise), "classifier.head", head),
         (head is None or pooled or (head.kind == "last" and head.norm is None), "classifier.head", head),
     ):

@@ -79,6 +79,9 @@ def _image(loaded: LoadedModel, encoder: ViT) -> tuple[dict[str, Tensor], dict[s
         (config.registers == 0, "encoder.registers", config.registers),
         (not config.causal, "encoder.causal", config.causal),
         (not config.absent, "encoder.absent", config.absent),
+        (not (config.cross or config.separate), "encoder.cross or encoder.separate", True),
+        (not config.positions_again, "encoder.positions_again", True),
+        (config.block.norm_first, "encoder.block.norm_first", False),
     )
     assert encoder.positions is not None
     table = encoder.positions(encoder.grid).detach()[None]
@@ -128,6 +131,8 @@ def _video(loaded: LoadedModel, encoder: ViT) -> tuple[dict[str, Tensor], dict[s
             (part.mlp == "gelu" and same, "predictor.block", "another than that of the encoder, or without GELU"),
             (len(encoder.prefix) == 0, "encoder.registers", len(encoder.prefix)),
             (not config.causal and not config.absent, "encoder.causal or encoder.absent", True),
+            (not (config.cross or config.separate), "encoder.cross or encoder.separate", True),
+            (part.norm_first, "block.norm_first", False),
         )
     state: dict[str, Tensor] = {}
     for name, part, heads in (("encoder", encoder, config.heads), ("predictor", predictor, own.heads)):

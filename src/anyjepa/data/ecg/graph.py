@@ -66,7 +66,8 @@ class PrepareEcg(nn.Module):
         self.register_buffer("mix", torch.tensor(mix, dtype=torch.float32))
         self.register_buffer("present", torch.tensor([[row is not None] for row in rows]))
         self.absent = torch.nan if preprocessing.missing_leads == "mask" else 0.0
-        self.standardise = Standardise(preprocessing.mean, preprocessing.std, (-1, 1))
+        constants = Standardise(preprocessing.mean, preprocessing.std, (-1, 1))
+        self.standardise = StandardiseByRecord() if preprocessing.by_record else constants
         self.clip, self.up, self.down = preprocessing.clip, ratio.numerator, ratio.denominator
         self.register_buffer("filter", torch.from_numpy(low_pass(self.up, self.down)))
 
@@ -75,7 +76,7 @@ class PrepareEcg(nn.Module):
         if self.up != self.down:
             x = self.resample(x)
         x = torch.where(self.present, self.standardise(x), self.absent)
-        return x.clamp(-self.clip, self.clip)
+        return x if self.clip is None else x.clamp(-self.clip, self.clip)
 
     def resample(self, x: Tensor) -> Tensor:
         """`preprocessing.resample` of (B, L, T): a polyphase filter, antireflected at the edges."""
@@ -90,6 +91,16 @@ class PrepareEcg(nn.Module):
         long = long[..., margin * self.up - half :]
         out = F.conv1d(long.flatten(0, 1)[:, None], self.filter[None, None], stride=self.down)
         return out[..., :samples].unflatten(0, (x.shape[0], x.shape[1]))[:, :, 0] + offset
+
+
+class StandardiseByRecord(nn.Module):
+    """Scale each lead (..., T) to mean 0 and standard deviation 1; flat leads become zero."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        centred = x - x.mean(-1, keepdim=True)
+        std = centred.square().mean(-1, keepdim=True).sqrt()
+        flat = x.amax(-1, keepdim=True) == x.amin(-1, keepdim=True)
+        return centred / std.masked_fill(flat, torch.inf)
 
 
 def low_pass(up: int, down: int) -> np.ndarray:

@@ -49,7 +49,9 @@ class EcgInputs(Config):
 
     fs: Rate = Field(default=500.0, description="sampling rate that the encoder sees, Hz")
     leads: Leads = Field(default=LEADS, description="leads, in the encoder's order")
-    clip: PositiveFloat = Field(default=5.0, description="standardised values are clipped to +- this")
+    clip: PositiveFloat | None = Field(
+        default=5.0, description="standardised values are clipped to +- this; null: no clipping"
+    )
     gaps: Gaps = Field(default="interpolate", description="NaN gaps: linear interpolation within the lead, or an error")
     missing_leads: MissingLeads = Field(
         default="refuse",
@@ -84,6 +86,11 @@ class EcgPreprocessing(EcgInputs, Preprocessing):
     unit: Literal["mV"] = Field(default="mV", description="unit of mean and std")
     mean: tuple[float, ...] = Field(description="mean of each lead over the training part, mV")
     std: tuple[PositiveFloat, ...] = Field(description="standard deviation of each lead over the training part, mV")
+    by_record: bool = Field(
+        default=False,
+        description="standardise each lead by its own mean and standard deviation over the record, as ECG-FM does, "
+        "instead of by `mean` and `std`; flat leads become zero",
+    )
     per_source: dict[str, SourceConstants] = Field(
         default={}, description="mean, std and highpass_hz for recordings of these sources"
     )
@@ -135,12 +142,14 @@ class EcgPreprocessing(EcgInputs, Preprocessing):
 
     def standardise(self, signal: np.ndarray) -> np.ndarray:
         """Standardise an aligned signal (L, T) in mV to float32 as the encoder sees it."""
-        prepared = np.empty(signal.shape, np.float32)
+        prepared, clip = np.empty(signal.shape, np.float32), np.inf if self.clip is None else self.clip
         for lead, mean, std, out in zip(signal, self.mean, self.std, prepared, strict=True):  # in float64
             if np.isnan(lead[0]) and self.missing_leads != "mask":
                 out[:] = 0.0  # missing leads are NaN throughout
-            else:
-                np.clip((lead - np.float64(mean)) / std, -self.clip, self.clip, out=out, casting="same_kind")
+                continue
+            if self.by_record:
+                mean, std = lead.mean(dtype=np.float64), lead.std(dtype=np.float64) if np.ptp(lead) else np.inf
+            np.clip((lead - np.float64(mean)) / std, -clip, clip, out=out, casting="same_kind")
         return prepared
 
 
