@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,6 @@ from golden_vectors import Vectors
 import anyjepa
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.nn.wav2vec2 import Wav2Vec2, Wav2Vec2Config
-from anyjepa.runs.model import Model
 from anyjepa.weights.ecg_fm import NAMES
 from anyjepa.weights.foreign import joined, renamed
 from anyjepa.weights.importers import import_weights
@@ -29,7 +29,7 @@ def vectors(golden: Path) -> Golden:
     return Golden(golden / "ecg_fm")
 
 
-def imported(golden: Path, name: str, folder: Path) -> Model:
+def imported(golden: Path, name: str, folder: Path) -> Any:
     return anyjepa.load(import_weights(golden / "ecg_fm" / f"{name}.pt", folder / "model"), device="cpu")
 
 
@@ -39,6 +39,7 @@ def test_tokens(name: str, vectors: Golden, golden: Path, tmp_path: Path):
     vectors.match(name, imported(golden, name, tmp_path).encoder(vectors.tensor("x").float()).padded())
 
 
+@pytest.mark.filterwarnings("ignore:2 records. leads are flat")
 @torch.no_grad()
 def test_embedding_is_the_published_one(vectors: Golden, golden: Path, tmp_path: Path):
     """The mean token of a record whose leads are standardised. A full input is not cut to whole tokens."""
@@ -59,7 +60,12 @@ def test_embedding_is_the_published_one(vectors: Golden, golden: Path, tmp_path:
 def test_equals_wav2vec2_of_transformers():
     """Its networks differ in names only: features, projection, positions, norms, blocks."""
     torch.manual_seed(0)
-    sizes = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 40}
+    sizes: dict[str, Any] = {
+        "hidden_size": 24,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 40,
+    }
     sizes |= {
         "conv_dim": (16, 16, 16),
         "conv_kernel": (2, 3, 2),

@@ -12,13 +12,13 @@ from torch import Tensor
 from anyjepa.nn.attended import attended
 from anyjepa.nn.positions import LearnedConfig, RotaryConfig
 from anyjepa.nn.transformer import BlockConfig
-from anyjepa.nn.vit import ViT, ViTConfig
+from anyjepa.nn.vit import ViTConfig
 
 CHANNELS, TIMES = 3, 4
 BLOCK = BlockConfig(bias=True)
 
 
-def build(**settings: Any) -> ViT:
+def build(**settings: Any) -> Any:
     torch.manual_seed(0)
     given = {"patch": (5,), "dim": 16, "depth": 1, "heads": 2, "block": BLOCK, "separate": True, **settings}
     vit = ViTConfig(**given).build(CHANNELS, (5 * TIMES,)).eval()

@@ -11,18 +11,18 @@ import torch
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing
 from anyjepa.errors import InputError
-from anyjepa.weights.folder import LoadedModel, load_model
+from anyjepa.weights.folder import load_model
 from anyjepa.weights.foreign import read_foreign
 from anyjepa.weights.importers import import_weights, recognised
 from anyjepa.weights.source import find_source
 
 
 @pytest.fixture
-def official(golden: Path) -> dict:
+def official(golden: Path) -> dict[str, Any]:
     return read_foreign(golden / "ecg_fm" / "pretrained.pt")
 
 
-def imported(checkpoint: dict, folder: Path) -> LoadedModel:
+def imported(checkpoint: dict[str, Any], folder: Path) -> Any:
     torch.save(checkpoint, folder / "weights.pt")
     assert recognised(find_source(folder / "weights.pt")).name == "ECG-FM and others of fairseq-signals"
     return load_model(import_weights(folder / "weights.pt", folder / "model"))
@@ -39,7 +39,7 @@ def test_sizes_and_options(golden: Path, tmp_path: Path):
     assert encoder.grid == (156,)
 
 
-def test_inputs_are_standardised_by_record(official: dict, tmp_path: Path):
+def test_inputs_are_standardised_by_record(official: dict[str, Any], tmp_path: Path):
     made = EcgPreprocessing.model_validate(imported(official, tmp_path).preprocessing)
     assert (made.fs, made.samples, made.leads, made.clip, made.by_record) == (500, 2500, LEADS, None, True)
 
@@ -50,7 +50,7 @@ def test_a_classifier_is_left_out_and_the_card_says_so(golden: Path, tmp_path: P
     assert "Its classifier was left out" in model.provenance.notes[-1]
 
 
-def test_weight_norm_of_older_versions_of_pytorch(official: dict, tmp_path: Path):
+def test_weight_norm_of_older_versions_of_pytorch(official: dict[str, Any], tmp_path: Path):
     new, old = "conv_pos.pos_conv.0.parametrizations.weight.original", "conv_pos.pos_conv.0.weight_"
     (tmp_path / "new").mkdir()
     expected = imported(official, tmp_path / "new").encoder.positions.weight
@@ -59,7 +59,7 @@ def test_weight_norm_of_older_versions_of_pytorch(official: dict, tmp_path: Path
     assert torch.equal(imported(official, tmp_path).encoder.positions.weight, expected)
 
 
-def test_without_a_projection(official: dict, tmp_path: Path):
+def test_without_a_projection(official: dict[str, Any], tmp_path: Path):
     """If the convolutions are as wide as the transformer, there is none."""
     model, wide = official["model"], {16: 24}
     for name in [name for name in model if name.startswith(("feature_extractor", "layer_norm"))]:
@@ -120,7 +120,7 @@ BROKEN: dict[str, tuple[Callable[[dict], object], str]] = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_what_does_not_fit_is_refused_in_one_line(case: str, official: dict, tmp_path: Path):
+def test_what_does_not_fit_is_refused_in_one_line(case: str, official: dict[str, Any], tmp_path: Path):
     spoil, message = BROKEN[case]
     spoil(official)
     with pytest.raises(InputError, match=re.escape(message)) as caught:
@@ -130,7 +130,7 @@ def test_what_does_not_fit_is_refused_in_one_line(case: str, official: dict, tmp
 
 
 def test_a_name_outside_of_the_encoder_of_a_classifier(golden: Path, tmp_path: Path):
-    official = read_foreign(golden / "ecg_fm" / "finetuned.pt")
+    official: dict[str, Any] = read_foreign(golden / "ecg_fm" / "finetuned.pt")
     official["model"]["pool.weight"] = torch.ones(2)  # type: ignore[index]
     with pytest.raises(InputError, match=r"tensor 'pool\.weight' does not belong to this model"):
         imported(official, tmp_path)

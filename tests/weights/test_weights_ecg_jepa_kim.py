@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,24 +11,24 @@ import torch
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing
 from anyjepa.errors import InputError
 from anyjepa.nn.positions import LearnedConfig, SinCosConfig
-from anyjepa.weights.folder import LoadedModel, load_model
+from anyjepa.weights.folder import load_model
 from anyjepa.weights.foreign import read_foreign
 from anyjepa.weights.importers import import_weights, recognised
 from anyjepa.weights.source import find_source
 
 
 @pytest.fixture
-def official(golden: Path) -> dict:
+def official(golden: Path) -> dict[str, Any]:
     return read_foreign(golden / "ecg_jepa_kim" / "epoch100.pth")
 
 
-def imported(checkpoint: dict, folder: Path, heads: int | None = 4) -> LoadedModel:
+def imported(checkpoint: dict[str, Any], folder: Path, heads: int | None = 4) -> Any:
     torch.save(checkpoint, folder / "epoch100.pth")
     assert recognised(find_source(folder / "epoch100.pth")).name == "ECG-JEPA of Kim"
     return load_model(import_weights(folder / "epoch100.pth", folder / "model", heads=heads))
 
 
-def test_sizes_are_those_of_the_tensors(official: dict, tmp_path: Path):
+def test_sizes_are_those_of_the_tensors(official: dict[str, Any], tmp_path: Path):
     model = imported(official, tmp_path)
     encoder = model.encoder.config
     assert (encoder.patch, encoder.dim, encoder.depth, encoder.heads, encoder.block.mlp_ratio) == ((50,), 24, 2, 4, 4)
@@ -41,13 +42,13 @@ def test_sizes_are_those_of_the_tensors(official: dict, tmp_path: Path):
     assert "Trained for 100 epochs." in model.provenance.notes
 
 
-def test_inputs_are_millivolts_of_eight_leads(official: dict, tmp_path: Path):
+def test_inputs_are_millivolts_of_eight_leads(official: dict[str, Any], tmp_path: Path):
     made = EcgPreprocessing.model_validate(imported(official, tmp_path).preprocessing)
     assert made.leads == ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
     assert (made.fs, made.samples, made.clip, set(made.mean), set(made.std)) == (250, 2500, None, {0}, {1})
 
 
-def test_published_width_has_its_heads(official: dict, tmp_path: Path):
+def test_published_width_has_its_heads(official: dict[str, Any], tmp_path: Path):
     with pytest.raises(InputError, match="no published model has the width 24; pass the number of heads with --heads"):
         imported(official, tmp_path, heads=None)
     wide = {name: torch.zeros([768 if n == 24 else n for n in t.shape]) for name, t in official["encoder"].items()}
@@ -56,14 +57,14 @@ def test_published_width_has_its_heads(official: dict, tmp_path: Path):
     assert imported({"encoder": wide}, tmp_path, heads=None).encoder.config.heads == 16
 
 
-def test_learned_positions_are_ordered_by_time(official: dict, tmp_path: Path):
+def test_learned_positions_are_ordered_by_time(official: dict[str, Any], tmp_path: Path):
     table = official["encoder"]["pos_embed"] = torch.randn(400, 24)
     model = imported(official, tmp_path)
     assert model.encoder.config.positions == LearnedConfig()
     assert torch.equal(model.encoder.positions.learned[8 * 3 + 2], table[50 * 2 + 3])  # lead 2 at time 3
 
 
-def test_biases_of_queries_keys_and_values(official: dict, tmp_path: Path):
+def test_biases_of_queries_keys_and_values(official: dict[str, Any], tmp_path: Path):
     for number in range(2):
         official["encoder"][f"encoder_blocks.blocks.{number}.attn.qkv.bias"] = torch.randn(72)
     bias = imported(official, tmp_path).encoder.transformer.blocks[1].attn.qkv.bias
@@ -91,7 +92,7 @@ BROKEN: dict[str, tuple[Callable[[dict], object], str]] = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_what_does_not_fit_is_refused_in_one_line(case: str, official: dict, tmp_path: Path):
+def test_what_does_not_fit_is_refused_in_one_line(case: str, official: dict[str, Any], tmp_path: Path):
     spoil, message = BROKEN[case]
     spoil(official["encoder"])
     with pytest.raises(InputError, match=re.escape(message)) as caught:

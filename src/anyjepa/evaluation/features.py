@@ -92,7 +92,7 @@ def encoded(
     was_training = encoder.training
     encoder.eval()
     try:
-        for batch in _batches(samples, windows, patch, some):
+        for batch in _batches(samples, windows, encoder.config.multiple, some):
             inputs, places, starts = zip(*batch, strict=True)
             done = done + len(batch) if windows.length is None else places[-1] + 1
             tell(f"encoded {done:,} of {len(samples):,} records")
@@ -109,7 +109,7 @@ def encoded(
 
 
 def _batches(
-    samples: Samples, windows: Windows, patch: int, some: range | None
+    samples: Samples, windows: Windows, multiple: int, some: range | None
 ) -> Iterator[list[tuple[np.ndarray, int, int]]]:
     """Lists of (window, index of its record, first sample). Whole records are sorted by length."""
     places, skipped = np.arange(len(samples)), 0
@@ -123,7 +123,7 @@ def _batches(
     inputs = (
         (window, place, start)
         for place, signal in signals
-        for window, start in cut_signal(signal, samples.ids[place], windows, patch)
+        for window, start in cut_signal(signal, samples.ids[place], windows, multiple)
     )
     if some is not None:
         inputs = islice(inputs, some.start - skipped, some.stop - skipped)

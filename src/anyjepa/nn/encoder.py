@@ -37,6 +37,11 @@ class EncoderConfig(Part):
         @property
         def positions(self) -> Any: ...  # settings of positions, None if there are none
 
+    @property
+    def multiple(self) -> int:
+        """Records are cut to a multiple of this many samples along the first axis."""
+        return self.patch[0]
+
     def grid(self, channels: int, samples: Sequence[int]) -> tuple[int, ...]:
         """Tokens along each axis of an input (C, *samples). Raises ValueError if it does not fit the patch."""
         return token_grid(samples, self.patch)

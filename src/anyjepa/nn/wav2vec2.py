@@ -39,6 +39,10 @@ class Wav2Vec2Config(WholeInputConfig):
         """Samples from one token to the next."""
         return (prod(self.strides),)
 
+    @property
+    def multiple(self) -> int:
+        return 1  # the first convolution is standardised over all samples, also those after the last whole token
+
     def grid(self, channels: int, samples: Sequence[int]) -> tuple[int, ...]:
         """Samples after the last whole token have none."""
         if len(samples) != 1 or samples[0] < self.patch[0]:

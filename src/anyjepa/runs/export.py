@@ -98,15 +98,15 @@ class Graph(nn.Module):
         if classifier is not None:
             self.outputs += ["probabilities"] if self.exclusive else ["probabilities", "decisions"]
             self.register_buffer("thresholds", torch.tensor(classifier.thresholds or [0.5] * len(classifier.classes)))
-        patch, full = self.encoder.config.patch, model.preprocessing.size[0]
-        self.patch = patch if len(patch) == 1 and full % patch[0] == 0 else None
-        if self.patch and isinstance(self.encoder, ViT) and self.encoder.positions is not None:
+        config = self.encoder.config
+        self.multiple = config.multiple if len(config.patch) == 1 else 1
+        if len(config.patch) == 1 and isinstance(self.encoder, ViT) and self.encoder.positions is not None:
             self.encoder.positions = _Beginning(self.encoder.positions(self.encoder.grid))  # type: ignore[assignment]
 
     def forward(self, raw: Tensor) -> tuple[Tensor, ...]:
         x = self.prepare(raw)
-        if self.patch:  # without an incomplete last token
-            x = x.unfold(-1, self.patch[0], self.patch[0]).flatten(-2)
+        if self.multiple > 1:  # without an incomplete last token
+            x = x.unfold(-1, self.multiple, self.multiple).flatten(-2)
         prefix, patches = self.encoder.features(x)
         embedding = patches.mean(1)
         if self.head is None:

@@ -155,8 +155,7 @@ class Model:
     def embed_samples(self, samples: Samples, batch: int = BATCH) -> np.ndarray:
         """The same of prepared records: (N, D) float32. batch: windows that are encoded together."""
         full, absolute = self.preprocessing.size[0], self.preprocessing.absolute
-        patch = self.encoder.config.patch[0]
-        long = longer(samples, full - (full % patch > 0))  # a full input is not cut to whole tokens
+        long = longer(samples, full)
         vectors = np.empty((len(samples), self.dim), np.float32)
         for rows, length in ((np.flatnonzero(long), full), (np.flatnonzero(~long), None)):
             if len(rows):
@@ -181,13 +180,14 @@ class Model:
         stride_s: from one start to the next, by default half a window; a last window ends with the record. Raises
         InputError for records without time, and for a length that the encoder does not read.
         """
-        fs, patch, full = self.preprocessing.rate, self.encoder.config.patch[0], self.preprocessing.size[0]
+        fs, config, full = self.preprocessing.rate, self.encoder.config, self.preprocessing.size[0]
         if fs is None:
             raise InputError("--window: is in seconds, but the records of this model have no sampling rate")
         length, stride = (None if s is None else round(min(s, DAY_S) * fs) for s in (window_s, stride_s))
-        if not length or (length % patch and length != full) or length > full:
+        if not length or length < config.patch[0] or length % config.multiple or length > full:
             raise InputError(
-                f"--window {window_s:g}: must be a multiple of a token, {patch / fs:g} s, up to {full / fs:g} s"
+                f"--window {window_s:g}: must be a multiple of a token, {config.patch[0] / fs:g} s, "
+                f"up to {full / fs:g} s"
             )
         if stride is not None and stride_s is not None and (stride < 1 or stride_s > DAY_S):
             raise InputError(f"--stride {stride_s:g}: must be from one sample, {1 / fs:g} s, to one day, {DAY_S} s")

@@ -38,10 +38,13 @@ def _signs(objective: Objective, batch: Batch) -> dict[str, float]:
     signs |= examined_signs(objective, first_samples(batch, EXAMINED))
     few = first_samples(batch, ATTENDED)
     tokens: list[Tensor] = []
-    signs |= attention_signs(objective.student, lambda: tokens.append(objective.student.features(few.x, few.start)[1]))
+    signs |= attention_signs(
+        objective.student, lambda: tokens.append(objective.student(few.x, start=few.start).padded())
+    )
     name, encoder = next(iter(objective.encoders().items()))
     if name in SLOW:
-        slow = representations[name][:ATTENDED] if name in representations else encoder.features(few.x, few.start)[1]
+        alone = name not in representations
+        slow = encoder(few.x, start=few.start).padded() if alone else representations[name][:ATTENDED]
         signs["teacher_cosine"] = cosine(slow, tokens[0])
     return signs | input_signs(x) | {"zero_weights": zero_weights(objective.student)}
 
