@@ -90,9 +90,8 @@ class ViT(Encoder):
 
     def __init__(self, config: ViTConfig, channels: int, size: Sequence[int]):
         super().__init__(config, channels, size, config.grid(channels, size))
-        self.project = nn.Linear(
-            (1 if config.separate else channels) * prod(config.patch), config.dim, bias=config.block.bias
-        )
+        samples = prod(config.patch) * (1 if config.separate else channels)
+        self.project = nn.Linear(samples, config.dim, bias=config.block.bias)
         prefix = config.cls + config.registers
         self.prefix = nn.Parameter(torch.empty(prefix, config.dim), requires_grad=prefix > 0)
         self.absent = nn.Parameter(torch.zeros(channels, config.dim)) if config.absent else None

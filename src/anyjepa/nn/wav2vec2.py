@@ -64,9 +64,8 @@ class Wav2Vec2(Encoder):
         super().__init__(config, channels, size, config.grid(channels, size))
         dim, block, last = config.dim, config.block, config.widths[-1]
         sizes = zip((channels, *config.widths), config.widths, config.strides, strict=False)
-        self.convolutions = nn.ModuleList(
-            nn.Conv1d(before, width, stride, stride, bias=config.convolution_bias) for before, width, stride in sizes
-        )
+        convolutions = [nn.Conv1d(*shape, stride, stride, bias=config.convolution_bias) for *shape, stride in sizes]
+        self.convolutions = nn.ModuleList(convolutions)
         self.over_time = nn.GroupNorm(config.widths[0], config.widths[0])  # of each channel of the first convolution
         self.token_norm = build_norm(block, last)
         self.project = nn.Identity() if last == dim else nn.Linear(last, dim)
@@ -75,7 +74,7 @@ class Wav2Vec2(Encoder):
         self.transformer = Transformer(block, dim, config.depth, config.heads)
         self.norm = build_norm(block, dim)
         initialise(self)
-        for convolution in self.convolutions:
+        for convolution in convolutions:
             nn.init.kaiming_normal_(convolution.weight)
         nn.init.normal_(self.positions.weight, std=sqrt(4 / (kernel * dim)))
         nn.init.zeros_(self.positions.bias)  # pyright: ignore[reportArgumentType]

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import ConfigDict, PositiveInt
 from torch import Tensor
 
@@ -142,9 +141,8 @@ def _encoder(where: str, model: Mapping[str, object]) -> tuple[dict[str, Tensor]
             raise InputError(f"{where}: tensor '{name}' does not belong to this model")
         used[inner] = tensor
     tensors = single_precision(joined(where, renamed(where, used, NAMES)))
-    tensors["positions.weight"] = torch._weight_norm(
-        tensors.pop("positions.direction"), tensors.pop("positions.size"), 2
-    )
+    size, direction = tensors.pop("positions.size"), tensors.pop("positions.direction")
+    tensors["positions.weight"] = size * direction / direction.norm(dim=(0, 1), keepdim=True)
     return tensors, classifier
 
 
