@@ -18,7 +18,7 @@ from anyjepa.weights.importers import import_weights
 
 FIT = {"steps": 2, "batch": 8, "warmup": 1, "validate_every": 2, "precision": "32"}
 ALL, IDS = list(LEADS), tuple(f"record {number}" for number in range(12))
-PUBLISHED: dict[str, tuple[str, dict[str, int]]] = {
+PUBLISHED: dict[str, tuple[str, dict[str, Any]]] = {
     "kim": ("ecg_jepa_kim/epoch100.pth", {"heads": 4}),
     "ecg-fm": ("ecg_fm/pretrained.pt", {}),
 }
