@@ -64,7 +64,8 @@ class Wav2Vec2(Encoder):
         super().__init__(config, channels, size, config.grid(channels, size))
         dim, block, last = config.dim, config.block, config.widths[-1]
         sizes = zip((channels, *config.widths), config.widths, config.strides, strict=False)
-        convolutions = [nn.Conv1d(*shape, stride, stride, bias=config.convolution_bias) for *shape, stride in sizes]
+        bias = config.convolution_bias
+        convolutions = [nn.Conv1d(before, width, stride, stride, bias=bias) for before, width, stride in sizes]
         self.convolutions = nn.ModuleList(convolutions)
         self.over_time = nn.GroupNorm(config.widths[0], config.widths[0])  # of each channel of the first convolution
         self.token_norm = build_norm(block, last)
