@@ -6,7 +6,7 @@ BIN := .venv/bin
 USER := .venv/.user
 DEVELOPER := .venv/.developer
 BROWSER := examples/browser/node_modules
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help setup system demo test check lint format bench clean

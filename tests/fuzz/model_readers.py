@@ -88,7 +88,8 @@ def tiny_recipes() -> dict[str, Any]:
         "video": ("vjepa-demo", f"{narrow} data.moving_digits.clips=12"),
         "cells": (
             "perturb-demo",
-            f"{small} {predictor} objective.encoder.tokens=4 data.genes=50 " + screen.replace(" ", " data.simulator."),
+            f"{small} {predictor} objective.encoder.tokens=4 data.genes=50 data.hidden.steps=2 "
+            + screen.replace(" ", " data.simulator."),
         ),
     }
     training = [f"training.{edit}" for edit in few.split()]
@@ -153,7 +154,7 @@ def build_runs(folder: Path, data: Path | None) -> None:
     from anyjepa.runs.pretrain import pretrain
 
     recipes = tiny_recipes()
-    evaluation = {"seeds": 1, "bootstrap": 20, "min_count": 1}
+    evaluation: dict[str, Any] = {"seeds": 1, "bootstrap": 20, "min_count": 1}
     for name in ("ecg", "images"):
         run = pretrain(recipes[name], output=folder / name)
         with suppress(InputError):  # too few records for a task: a run without results is a run, too
@@ -188,10 +189,11 @@ def results(folder: Path) -> Iterator[Any]:
     from anyjepa.perturbation.scoring import result as perturbation
 
     refused: InputError | None = None
-    for place, kind, render in (
+    kinds: list[tuple[str, Any, Any]] = [
         ("results", result.Result, result.render),
         ("perturbations", perturbation.PerturbationResult, perturbation.render),
-    ):
+    ]
+    for place, kind, render in kinds:
         for path in sorted((folder / place).glob("*.json")):
             try:
                 shown(render(kind.from_json(path)))
