@@ -19,6 +19,7 @@ OPTIONS: dict[str, dict[str, Any]] = {  # of `import_weights`, by layout
     "v-jepa": {"heads": 4},
     "nepa": {"statistics": "ptb-xl"},
     "v-jepa-2": {"heads": 2},
+    "v-jepa-2.1": {"heads": 2},
     "v-jepa-2-transformers": {},
     "vit": {},
     "dinov3": {},
@@ -29,7 +30,8 @@ OPTIONS: dict[str, dict[str, Any]] = {  # of `import_weights`, by layout
 
 def write_layouts(golden: Path, home: Path) -> None:
     """golden: folder with weights of the official code, in which some of the layouts are."""
-    for name in ("ecg-jepa", "ecg-jepa-kim", "ecg-fm", "i-jepa", "v-jepa", "v-jepa-2", "timm", "dinov3-official"):
+    made = ("ecg-jepa", "ecg-jepa-kim", "ecg-fm", "i-jepa", "v-jepa", "v-jepa-2", "v-jepa-2.1", "timm", "dinov3-official")
+    for name in made:
         (home / name).mkdir(parents=True)
     shutil.copyfile(golden / "ecg_jepa" / "chkpt_2.pt", home / "ecg-jepa" / "weights.pt")
     shutil.copyfile(golden / "ecg_jepa_kim" / "epoch100.pth", home / "ecg-jepa-kim" / "weights.pt")
@@ -41,6 +43,7 @@ def write_layouts(golden: Path, home: Path) -> None:
     torch.save(_timm(), home / "timm" / "weights.pt")
     torch.save(_dinov3(), home / "dinov3-official" / "weights.pt")
     torch.save(_vjepa2(), home / "v-jepa-2" / "weights.pt")
+    torch.save(_vjepa21(), home / "v-jepa-2.1" / "weights.pt")
     image: dict[str, Any] = SMALL | {"image_size": 8, "intermediate_size": 40}
     video: dict[str, Any] = SMALL | {"crop_size": 8, "frames_per_clip": 2, "pred_hidden_size": 24}
     video |= {"pred_num_attention_heads": 2, "pred_num_hidden_layers": 1}
@@ -58,13 +61,13 @@ def source_of(folder: Path) -> Path:
     return checkpoint if checkpoint.is_file() else folder
 
 
-def _blocks(prefix: str) -> dict[str, Tensor]:
-    """Two blocks, because one alone could do without the biases that a model may do without."""
+def _blocks(prefix: str, depth: int = 2) -> dict[str, Tensor]:
+    """At least two blocks, because one alone could do without the biases that a model may do without."""
     layers = {"norm1": (24,), "norm2": (24,), "attn.qkv": (72, 24), "attn.proj": (24, 24), "mlp.fc1": (40, 24)}
     layers |= {"mlp.fc2": (24, 40)}
     return {
         f"{prefix}.{number}.{name}.{part}": torch.randn(shape if part == "weight" else shape[:1]) * 0.1
-        for number in range(2)
+        for number in range(depth)
         for name, shape in layers.items()
         for part in ("weight", "bias")
     }
@@ -92,3 +95,16 @@ def _vjepa2() -> dict[str, dict[str, Tensor]]:
     predictor |= {**_linear("predictor_embed", 24, 24), **_linear("predictor_proj", 24, 24)}
     predictor |= {f"mask_tokens.{number}": torch.zeros(1, 1, 24) for number in range(10)}
     return {"encoder": encoder, "target_encoder": encoder, "predictor": predictor}  # which share their memory
+
+
+def _vjepa21() -> dict[str, dict[str, Tensor]]:
+    encoder = {**_blocks("blocks", 12), **_linear("patch_embed.proj", 24, 3, 2, 8, 8)}
+    encoder |= _linear("patch_embed_img.proj", 24, 3, 1, 8, 8)
+    for number in range(4):
+        encoder |= _linear(f"norms_block.{number}", 24)
+    predictor = {**_blocks("predictor_blocks"), **_linear("predictor_norm", 24), **_linear("predictor_embed.0", 24, 96)}
+    predictor |= {**_linear("predictor_embed.2", 24, 24), **_linear("predictor_proj", 96, 24)}
+    predictor |= {**_linear("predictor_proj_context", 96, 24), "mask_tokens.0": torch.zeros(1, 1, 24)}
+    for network in (encoder, predictor):
+        network |= {f"{kind}_mod_embed": torch.randn(1, 1, 24) for kind in ("img", "video")}
+    return {"target_encoder": encoder, "predictor": predictor}

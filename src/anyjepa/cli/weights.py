@@ -53,11 +53,12 @@ def weights_import(
             help="Attention heads, for checkpoints that do not say. Default: those of the published model.",
         ),
     ] = None,
+    images: Annotated[bool, typer.Option("--images", help="V-JEPA 2.1: for images instead of videos.")] = False,
 ) -> None:
     """Convert published weights to a model folder; their layout is recognised (docs/weights.md lists the layouts)."""
     from anyjepa.weights.importers import import_weights
 
-    echo(f"model: {import_weights(path, output, statistics=statistics, heads=heads)}")
+    echo(f"model: {import_weights(path, output, statistics=statistics, heads=heads, images=images)}")
 
 
 @weights_app.command("export")

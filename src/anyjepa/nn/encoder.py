@@ -38,6 +38,11 @@ class EncoderConfig(Part):
         def positions(self) -> Any: ...  # settings of positions, None if there are none
 
     @property
+    def out(self) -> int:
+        """Width of the tokens that `forward` of the encoder returns."""
+        return self.dim
+
+    @property
     def multiple(self) -> int:
         """Records are cut to a multiple of this many samples along the first axis."""
         return self.patch[0]

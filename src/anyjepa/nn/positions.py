@@ -11,7 +11,7 @@ from math import ceil, pi, prod
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from anyjepa.config import Config
@@ -64,12 +64,28 @@ class RotaryConfig(Config):
 class AxialRotaryConfig(Config):
     """Rotary angles from the numbers of tokens along each axis, which share the dimensions of a head (V-JEPA 2).
 
-    As in the official code, the two members of a rotated pair have different frequencies, neighbours in the list. An
-    equal share is even; dimensions that are left over are not rotated.
+    An equal share is even; dimensions that are left over are not rotated.
     """
 
     kind: Literal["axial"] = "axial"
     base: PositiveFloat = Field(default=10000.0, description="ratio of the fastest to the slowest frequency, nearly")
+    frequencies: Literal["neighbours", "same"] = Field(
+        default="neighbours",
+        description="of the two members of a rotated pair: neighbours in the list (V-JEPA 2), or the same, so that "
+        "lengths are kept (V-JEPA 2.1)",
+    )
+    stretch: int | None = Field(
+        default=None,
+        ge=2,
+        description="coordinates of all axes but the first go from 0 to this number - 1, whatever the size of the "
+        "input (V-JEPA 2.1: 16); none: they count tokens",
+    )
+    axes: PositiveInt | None = Field(
+        default=None,
+        le=8,
+        description="axes that share a head; an input with fewer lies at 0 of the first ones, as an image does in time "
+        "(V-JEPA 2.1: 3); none: those of the input",
+    )
 
 
 PositionsConfig = Annotated[
@@ -189,22 +205,35 @@ class AxialRotary(nn.Module):
 
     def __init__(self, config: AxialRotaryConfig, head_dim: int, grid: Sequence[int]):
         super().__init__()
-        axes, pairs = len(grid), head_dim // len(grid) // 2
+        axes = config.axes or len(grid)
+        if axes < len(grid):
+            raise ValueError(f"axial positions of {axes} axes cannot serve a {tuple(grid)} grid")
+        self.stretch, self.skipped = config.stretch, axes - len(grid)
+        pairs = head_dim // axes // 2
         if pairs == 0 or head_dim % 2:
             raise ValueError(
                 f"axial positions on {tuple(grid)} need an even number, {2 * axes} or more, of dims per head, "
                 f"got {head_dim}"
             )
-        numbers = torch.arange(2 * pairs, dtype=torch.float64, device="cpu") % pairs  # of an axis's frequencies
+        numbers = torch.arange(2 * pairs, dtype=torch.float64, device="cpu")  # of an axis's frequencies
+        numbers = numbers % pairs if config.frequencies == "neighbours" else numbers // 2
         shares = (config.base ** (-numbers / pairs)).view(pairs, 2).T  # first members, second members
         rates = torch.zeros(axes, 2, head_dim // 2, dtype=torch.float64, device="cpu")
         for axis in range(axes):
             rates[axis, :, axis * pairs : (axis + 1) * pairs] = shares
-        self.register_buffer("rates", rates.flatten(1).float(), persistent=False)  # (axes, head_dim)
+        self.register_buffer(
+            "rates", rates.flatten(1)[self.skipped :].float(), persistent=False
+        )  # (axes of grid, head_dim)
 
     def forward(self, grid: Sequence[int], start: Tensor | None = None) -> Tensor:
         """Angles in radians, (N, head_dim), or (B, N, head_dim) with `start` (B,) in tokens on the first axis."""
-        return (coordinates(grid, self.rates.device, start)[..., None] * self.rates).sum(-2)
+        coords = coordinates(grid, self.rates.device, start)
+        if self.stretch is not None:
+            scales = [(self.stretch - 1) / max(length - 1, 1) for length in grid]
+            if self.skipped == 0:
+                scales[0] = 1.0
+            coords = coords * torch.tensor(scales, device=coords.device)
+        return (coords[..., None] * self.rates).sum(-2)
 
 
 def build_positions(config: PositionsConfig, dim: int, heads: int, grid: Sequence[int]) -> tuple[Any, Any]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, PlainValidator, PositiveInt
 from torch import Tensor, nn
 
+from anyjepa.config import Width as EncoderWidth
 from anyjepa.nn.encoder import EncoderConfig
 from anyjepa.nn.packing import Layout, Packed, gather_rows
 from anyjepa.nn.positions import AdditivePositions, AxialRotaryConfig, LearnedConfig, SinCosConfig, build_positions
@@ -85,9 +87,17 @@ class PredictorConfig(MaskedPredictorConfig):
     mask_init: Literal["normal", "zeros"] = Field(
         default="normal", description="initial mask tokens: N(0, 0.02^2), or zero (V-JEPA)"
     )
+    hidden: EncoderWidth | None = Field(
+        default=None,
+        description="width of a layer with GELU before the first projection (V-JEPA 2.1: the encoder's); none: no such "
+        "layer",
+    )
+    out: EncoderWidth | None = Field(
+        default=None, description="width of a prediction, if it is of tokens of another encoder; none: this one's"
+    )
 
     def build(self, encoder: EncoderConfig, grid: Sequence[int], residual_depth: int | None = None) -> MaskedPredictor:
-        return MaskedPredictor(self.sized(encoder), encoder.dim, grid, residual_depth)
+        return MaskedPredictor(self.sized(encoder), encoder.out, grid, residual_depth)
 
 
 class DensePredictorConfig(MaskedPredictorConfig):
@@ -106,7 +116,7 @@ class DensePredictorConfig(MaskedPredictorConfig):
     )
 
     def build(self, encoder: EncoderConfig, grid: Sequence[int], residual_depth: int | None = None) -> DensePredictor:
-        return DensePredictor(self.sized(encoder), encoder.dim, grid, residual_depth)
+        return DensePredictor(self.sized(encoder), encoder.out, grid, residual_depth)
 
 
 AnyPredictorConfig = Annotated[
@@ -117,19 +127,22 @@ AnyPredictorConfig = Annotated[
 class MaskedPredictor(nn.Module):
     """Predicts every target token, a vector of the encoder's width (g_phi of I-JEPA).
 
-    config: with sizes in numbers; dim: the encoder's width; grid: its full token grid; residual_depth: see
-    `initialise` (ECG-JEPA: the encoder's).
+    config: with sizes in numbers; dim: the width of the encoder's tokens; grid: its full token grid; residual_depth:
+    see `initialise` (ECG-JEPA: the encoder's).
     """
 
     def __init__(self, config: PredictorConfig, dim: int, grid: Sequence[int], residual_depth: int | None = None):
         super().__init__()
         self.config, width, depth = config, int(config.dim), int(config.depth)
-        self.embed = nn.Linear(dim, width, bias=config.block.bias)
+        bias = config.block.bias
+        widths = [dim, width] if config.hidden is None else [dim, config.hidden, width]
+        layers = [nn.Linear(before, after, bias=bias) for before, after in pairwise(widths)]
+        self.embed = layers[0] if config.hidden is None else nn.Sequential(layers[0], nn.GELU(), layers[1])
         self.mask_tokens = nn.Parameter(torch.empty(config.mask_tokens, width))
         self.positions, self.rotary = build_positions(config.positions, width, config.heads, grid)
         self.transformer = Transformer(config.block, width, depth, config.heads)
         self.norm = build_norm(config.block, width)
-        self.proj = nn.Linear(width, dim, bias=config.block.bias)
+        self.proj = nn.Linear(width, config.out or dim, bias=bias)
         initialise(self, residual_depth)
         if config.mask_init == "normal":
             nn.init.trunc_normal_(self.mask_tokens, std=0.02)

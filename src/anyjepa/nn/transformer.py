@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from math import sqrt
 from typing import Literal
 
@@ -201,18 +202,24 @@ class Transformer(nn.Module):
         read: Tensor | None = None,
         sees: Tensor | None = None,
         again: Tensor | None = None,
+        levels: Collection[int] = (),
     ) -> Tensor:
         """x: (S, D) -> (S, D). If causal, a token sees itself and earlier tokens of its sample.
 
         read: (R,) which outputs to compute in the last block -> (R, D), None: all; sees: see `Block`; again: (S, D),
-        added to the tokens between blocks.
+        added to the tokens between blocks; levels: numbers of earlier blocks whose outputs stand before those of the
+        last -> (S, (levels + 1) D).
         """
         *blocks, last = self.blocks
-        for block in blocks:
+        outputs = []
+        for number, block in enumerate(blocks):
             x = block(x, layout, angles, causal, None, sees)
+            if number in levels:
+                outputs.append(x)
             if again is not None:
                 x = x + again
-        return last(x, layout, angles, causal, read, sees)
+        x = last(x, layout, angles, causal, read, sees)
+        return torch.cat([*outputs, x], dim=-1) if outputs else x
 
 
 def initialise(module: nn.Module, residual_depth: int | None = None) -> None:

@@ -57,6 +57,22 @@ class ViTConfig(EncoderConfig):
         default="scaled",
         description="deviation of residual projections: 0.02 / sqrt(2 depth), or plain 0.02",
     )
+    levels: tuple[NonNegativeInt, ...] = Field(
+        default=(),
+        max_length=64,
+        description="earlier blocks, in order, whose outputs masked prediction also sees and predicts, each with its "
+        "own norm (V-JEPA 2.1); embeddings are outputs of the last block only",
+    )
+
+    @model_validator(mode="after")
+    def _earlier(self) -> Self:
+        if list(self.levels) != sorted(set(self.levels)) or max(self.levels, default=0) >= self.depth - 1 > 0:
+            raise ValueError(f"levels must be numbers of blocks in order, from 0 to {self.depth - 2}")
+        return self
+
+    @property
+    def out(self) -> int:
+        return self.dim * (1 + len(self.levels))
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -97,6 +113,7 @@ class ViT(Encoder):
         self.absent = nn.Parameter(torch.zeros(channels, config.dim)) if config.absent else None
         self.positions, self.rotary = build_positions(config.positions, config.dim, config.heads, self.grid)
         self.transformer = Transformer(config.block, config.dim, config.depth, config.heads)
+        self.level_norms = nn.ModuleList(build_norm(config.block, config.dim) for _ in config.levels)
         self.norm = build_norm(config.block, config.dim)
         initialise(self, config.depth if config.init == "scaled" else None)
         std = config.prefix_std
@@ -110,18 +127,19 @@ class ViT(Encoder):
         start: Tensor | None = None,
         shown: Tensor | None = None,
     ) -> Packed:
-        """x: (B, C, *samples) -> patch tokens, packed (sum K, D), without prefix tokens.
+        """x: (B, C, *samples) -> patch tokens, packed (sum K, config.out), without prefix tokens.
 
         keep: (B, K) token numbers to encode, None: all; valid: (B, K) False where `keep` is padding; start: (B,) the
         first token's place on the first axis, in tokens, None: 0; shown: (B, N) factors of the tokens and their
         positions, 0 hides a token in place (if `keep` is None).
         """
-        values, layout = self._encode(x, keep, valid, start, shown)
-        prefix = len(self.prefix)
-        if prefix == 0:
-            return Packed(self.norm(values), layout)
-        inner = Layout(layout.batch, layout.length - prefix, valid)
-        return Packed(self.norm(inner.pack(layout.pad(values)[:, prefix:])), inner)
+        values, layout = self._encode(x, keep, valid, start, shown, self.config.levels)
+        if prefix := len(self.prefix):
+            inner = Layout(layout.batch, layout.length - prefix, valid)
+            values, layout = inner.pack(layout.pad(values)[:, prefix:]), inner
+        norms = [*self.level_norms, self.norm]
+        levels = [norm(level) for norm, level in zip(norms, values.chunk(len(norms), dim=-1), strict=True)]
+        return Packed(torch.cat(levels, dim=-1) if len(levels) > 1 else levels[0], layout)
 
     def features(self, x: Tensor, start: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """x: (B, C, *samples) -> prefix tokens (B, R, D) and all patch tokens (B, N, D).
@@ -155,6 +173,7 @@ class ViT(Encoder):
         valid: Tensor | None,
         start: Tensor | None,
         shown: Tensor | None = None,
+        levels: tuple[int, ...] = (),
     ) -> Packed:
         if x.shape[1] != self.channels:
             raise ValueError(f"input has {x.shape[1]} channels, the encoder was built for {self.channels}")
@@ -186,6 +205,7 @@ class ViT(Encoder):
             self.config.causal,
             sees=self._sees(grid, keep, layout),
             again=self._again(places, shown, layout),
+            levels=levels,
         )
         return Packed(values, layout)
 

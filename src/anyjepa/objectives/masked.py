@@ -82,6 +82,11 @@ class MaskedPrediction(Objective):
         check_takes(self.student, *(("keep", "valid") if config.hidden == "dropped" else ("shown",)))
         encoder = config.encoder
         depth = encoder.depth if isinstance(encoder, ViTConfig) and encoder.init == "scaled" else None
+        other = getattr(config.predictor, "out", None)
+        if other not in (None, encoder.out):
+            raise ValueError(
+                f"objective.predictor.out is {other}, but the tokens to predict have {encoder.out} values; leave it out"
+            )
         self.predictor = config.predictor.build(encoder, self.student.grid, depth)
         self.target = config.target.build(self.student, lambda: encoder.build(channels, size))
 

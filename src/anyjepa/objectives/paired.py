@@ -51,6 +51,8 @@ class PairedPredictionConfig(ObjectiveConfig):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if any(encoder.out != encoder.dim for encoder in (self.encoder, self.second) if encoder is not None):
+            raise ValueError("encoder.levels is for masked prediction; leave it out")
         if self.second is not None and (self.projector is not None or self.predictor is None):
             raise ValueError(
                 "target.encoder goes with a predictor and without a projector: tokens of one modality are predicted "

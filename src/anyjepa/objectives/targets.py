@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from anyjepa.config import Share
+from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.encoders import AnyEncoderConfig
 from anyjepa.nn.packing import Packed
 from anyjepa.parts import Kinds, Part
@@ -47,7 +48,9 @@ class TeacherConfig(Target):
         default="before", description="before a step's forward (ECG-JEPA) or after the optimiser step (I-JEPA, V-JEPA)"
     )
     normalise: bool = Field(
-        default=False, description="LayerNorm without parameters on the targets (I-JEPA, V-JEPA; eps 1e-5)"
+        default=False,
+        description="LayerNorm without parameters on the targets (I-JEPA, V-JEPA; eps 1e-5), on each level of an "
+        "encoder by itself",
     )
 
     def momentum_at(self, step: int, steps: int) -> float:
@@ -117,7 +120,10 @@ class Teacher(nn.Module):
     def forward(self, x: Tensor, start: Tensor | None = None) -> Tensor:
         """x: (B, C, *samples) -> targets of all tokens (B, N, D), float32."""
         targets = self.encoder(x, start=start).padded().float()
-        return F.layer_norm(targets, targets.shape[-1:]) if self.config.normalise else targets
+        if not self.config.normalise:
+            return targets
+        width = self.encoder.dim if isinstance(self.encoder, Encoder) else targets.shape[-1]
+        return F.layer_norm(targets.unflatten(-1, (-1, width)), (width,)).flatten(-2)
 
     def begin_step(self, student: nn.Module, step: int, steps: int) -> dict[str, float]:
         """Called before an optimiser step: sets the momentum, and updates the teacher if its config says so."""

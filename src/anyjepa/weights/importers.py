@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from anyjepa.errors import InputError, reason
-from anyjepa.weights import ecg_fm, ecg_jepa, ecg_jepa_kim, image_vits, meta_jepa, nepa, vjepa2
+from anyjepa.weights import ecg_fm, ecg_jepa, ecg_jepa_kim, image_vits, meta_jepa, nepa, vjepa2, vjepa21
 from anyjepa.weights.folder import PREPROCESSING
 from anyjepa.weights.foreign import Converted
 from anyjepa.weights.source import Source, find_source
 
-Option = Literal["statistics", "heads"]
+Option = Literal["statistics", "heads", "images"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Options:
 
     statistics: str | None = None
     heads: int | None = None
+    images: bool = False
     constants: bool = True
 
 
@@ -115,6 +116,14 @@ IMPORTERS = (
         _meta_networks,
     ),
     Importer(
+        "V-JEPA 2.1",
+        "keys predictor and target_encoder or ema_encoder, with norms_block",
+        lambda source: meta_jepa.layout_of(source.content) == "vjepa21",
+        lambda source, options: vjepa21.convert(source, options.heads, options.images),
+        ("heads", "images"),
+        lambda source: vjepa21.networks(source.content),
+    ),
+    Importer(
         "V-JEPA 2 of transformers",
         "model_type vjepa2",
         lambda source: source.model_type == "vjepa2",
@@ -137,20 +146,25 @@ IMPORTERS = (
 
 
 def import_weights(
-    path: Path | str, folder: Path | str, statistics: str | None = None, heads: int | None = None
+    path: Path | str,
+    folder: Path | str,
+    statistics: str | None = None,
+    heads: int | None = None,
+    images: bool = False,
 ) -> Path:
     """Convert published weights to a model folder: a file, a Hugging Face folder or an id. The layout is recognised.
 
     statistics: for ECG models, the data set whose published constants standardise new recordings; by default, and if
     the weights do not have their own, the one that pretraining used most. heads: number of attention heads, for layouts
-    whose file does not say and widths without a published model. Raises InputError if no layout fits, if the tensors do
+    whose file does not say and widths without a published model. images: take the encoder of images of a model that has
+    one for images and one for videos. Raises InputError if no layout fits, if the tensors do
     not fit the layout, or for an option that does not belong to it.
     """
     source = find_source(path)
     importer = recognised(source)
-    options = Options(statistics, heads)
-    for option in ("statistics", "heads"):
-        if getattr(options, option) is not None and option not in importer.takes:
+    options = Options(statistics, heads, images)
+    for option in get_args(Option):
+        if getattr(options, option) not in (None, False) and option not in importer.takes:
             raise InputError(f"{path}: is in the layout of {importer.name}, which does not need --{option}; omit it")
     return importer.convert(source, options).save(folder)
 

@@ -22,17 +22,18 @@ from anyjepa.objectives.masked import MaskedPredictionConfig
 from anyjepa.weights.foreign import Converted, renamed
 from anyjepa.weights.model import ModelConfig, Provenance
 
-Layout = Literal["ijepa", "vjepa", "vjepa2"]
+Layout = Literal["ijepa", "vjepa", "vjepa2", "vjepa21"]
 TITLES: dict[str, str] = {"ijepa": "I-JEPA", "vjepa": "V-JEPA"}
 # Official names -> ours. A Linear projects patches here, so the weight of the convolution is flattened.
 NAMES = (
-    (r"^module\.(backbone\.)?", ""),
+    (r"^(module\.)?(backbone\.)?", ""),
     (r"^patch_embed\.proj\.", "project."),
     (r"^(predictor_)?blocks\.", "transformer.blocks."),
     (r"^predictor_(embed|norm|proj)\.", r"\1."),
 )
 HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16, 1408: 16, 1664: 16}  # width -> heads, from tiny to gigantic
 PARTS = ("target_encoder", "encoder", "predictor")
+AVERAGE = "ema_encoder"  # the teacher of a distilled V-JEPA 2.1, whose target_encoder is another network
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, RGB in [0, 1]; used in training by both
 CENTRE = 0.875  # share of the shorter side that evaluation crops
 STRIDE = 4  # video frames between the frames of a clip, in pretraining
@@ -42,8 +43,11 @@ def layout_of(checkpoint: Mapping[str, object]) -> Layout | None:
     """Layout of a checkpoint: images have a 2-D patch convolution, video has a 3-D one.
 
     V-JEPA 2 has 10 mask tokens, where V-JEPA has 2, and no need for a table of positions, which its files may have.
+    V-JEPA 2.1 has several norms after its blocks, and in a distilled model the average of its weights has another name.
     """
-    teacher, predictor = checkpoint.get("target_encoder"), checkpoint.get("predictor")
+    teacher, predictor = checkpoint.get(AVERAGE, checkpoint.get("target_encoder")), checkpoint.get("predictor")
+    if isinstance(teacher, dict) and isinstance(predictor, dict) and any("norms_block." in str(n) for n in teacher):
+        return "vjepa21"
     if (
         not isinstance(teacher, dict)
         or not isinstance(predictor, dict)

@@ -14,12 +14,13 @@ from torch import Tensor
 
 from anyjepa.config import Config, validated
 from anyjepa.errors import InputError, one_line
+from anyjepa.masks.blocks import BlocksConfig
 from anyjepa.masks.tubes import TubesConfig
 from anyjepa.nn.positions import AxialRotaryConfig
 from anyjepa.objectives.masked import MaskedPredictionConfig
 from anyjepa.weights import meta_jepa
 from anyjepa.weights.foreign import Converted, joined, renamed
-from anyjepa.weights.meta_jepa import MEAN, PARTS, STD, from_official, network, published_heads, under
+from anyjepa.weights.meta_jepa import CENTRE, MEAN, PARTS, STD, from_official, network, published_heads, under
 from anyjepa.weights.model import ModelConfig, Provenance
 from anyjepa.weights.source import Source
 from anyjepa.weights.tensors import single_precision
@@ -102,43 +103,57 @@ def _converted(
     """raw: tensors of `PARTS`, all or without the student. heads: of the encoder and of the predictor."""
     parts = {part: single_precision(from_official(tensors)) for part, tensors in raw.items()}
     encoder, predictor = parts["target_encoder"], parts["predictor"]
-    channels, *patch = raw["target_encoder"]["project.weight"].shape[1:]
-    tokens, width = predictor["mask_tokens"].shape
-    settings = [
-        network(part, dim, number, AxialRotaryConfig())
-        for part, dim, number in zip((encoder, predictor), (len(encoder["project.weight"]), width), heads, strict=True)
-    ]
-    for part, tensors in parts.items():
-        parts[part] = _paired(tensors, heads[part == "predictor"])
-    for network_settings in settings:
-        network_settings["block"]["norm_eps"] = eps  # type: ignore[index]
+    own = network(encoder, len(encoder["project.weight"]), heads[0], AxialRotaryConfig())
+    theirs = network(predictor, predictor["mask_tokens"].shape[1], heads[1], AxialRotaryConfig())
+    for settings in (own, theirs):
+        settings["block"]["norm_eps"] = eps  # type: ignore[index]
+    patch = raw_patch(raw["target_encoder"])
+    return assembled(where, f"V-JEPA 2, {origin}", parts, (own, theirs), patch, size)
+
+
+def raw_patch(encoder: Mapping[str, Tensor]) -> tuple[int, ...]:
+    """Channels, then frames and pixels of a patch, from the convolution that projects patches."""
+    return tuple(encoder["project.weight"].shape[1:])
+
+
+def assembled(
+    where: str,
+    origin: str,
+    parts: dict[str, dict[str, Tensor]],
+    settings: tuple[Mapping[str, object], Mapping[str, object]],
+    patch: tuple[int, ...],
+    size: tuple[int, ...],
+) -> Converted:
+    """A model of videos, or with a `size` of two axes of images, from tensors with the names and shapes used here.
+
+    parts: `PARTS`, all or without the student; settings: of the encoder and the predictor; patch: channels, then
+    samples along each axis.
+    """
+    channels, dim, video = patch[0], len(parts["target_encoder"]["project.weight"]), len(size) == 3
     if channels != len(MEAN):
-        raise InputError(f"{where}: its patches have {channels} channels; the constants are for the 3 of RGB videos")
+        raise InputError(f"{where}: its patches have {channels} channels; the constants are for the 3 of RGB")
     raw_objective = {
-        "encoder": {"patch": tuple(patch), "init": "plain", **settings[0]},
-        "predictor": {"mask_tokens": tokens, "mask_init": "zeros", **settings[1]},
-        "masks": TubesConfig(mode="reference"),
+        "encoder": {"patch": patch[1:], "init": "plain", **settings[0]},
+        "predictor": {"mask_tokens": len(parts["predictor"]["mask_tokens"]), "mask_init": "zeros", **settings[1]},
+        "masks": TubesConfig(mode="reference") if video else BlocksConfig(),
         "target": {"momentum": (0.99925, 0.99925), "update": "after", "normalise": True},
         "distance": {"kind": "l1"},
     }
-    for part in parts.keys() - {"predictor"}:
-        parts[part]["prefix"] = torch.empty(0, len(encoder["project.weight"]))
-    config = validated(
-        ModelConfig,
-        {
-            "objective": validated(MaskedPredictionConfig, raw_objective, where),
-            "channels": channels,
-            "size": size,
-            "weights": "teacher",
-            "provenance": Provenance(data="unknown (not in the file)", origin=one_line(f"V-JEPA 2, {origin}")),
-        },
-        where,
-    )
+    objective = validated(MaskedPredictionConfig, raw_objective, where)
+    for part, tensors in parts.items():
+        heads = objective.predictor.heads if part == "predictor" else objective.encoder.heads
+        parts[part] = _paired(tensors, heads) | ({} if part == "predictor" else {"prefix": torch.empty(0, dim)})
+    about = Provenance(data="unknown (not in the file)", origin=one_line(origin))
+    config = {"objective": objective, "channels": channels, "size": size, "weights": "teacher", "provenance": about}
     colours = {"mean": list(MEAN), "std": list(STD), "colours": "rgb"}
-    preprocessing = {"kind": "video", "frames": size[0], "stride": STRIDE, "side": size[1], **colours}
+    preprocessing = (
+        {"kind": "video", "frames": size[0], "stride": STRIDE, "side": size[1], **colours}
+        if video
+        else {"kind": "images", "side": size[0], "centre": CENTRE, **colours}
+    )
     tensors = under("encoder", parts["target_encoder"]) | under("predictor", parts["predictor"])
     student = under("encoder", parts["encoder"]) if "encoder" in parts else None
-    return Converted(config, tensors, preprocessing, student)
+    return Converted(validated(ModelConfig, config, where), tensors, preprocessing, student)
 
 
 def _paired(tensors: Mapping[str, Tensor], heads: int) -> dict[str, Tensor]:
