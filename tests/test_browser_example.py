@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pandas as pd
 import pytest
 from chromium import chromium
@@ -134,6 +135,18 @@ def test_a_csv_file_gives_the_embedding_of_embed_and_its_neighbours(cli, tiny_ru
     assert [float(row[-1]) for row in page["tables"][0]] == pytest.approx([1, *cosine], abs=6e-4)
     assert "ECGs of 0.2 to 4 s at 500 Hz with the leads I, II, III" in page["status"]
     assert not page["probabilities"]
+
+
+def test_a_model_of_8_bits_gives_what_onnxruntime_gives(tiny_run, tab, table, tmp_path):
+    model = export(tiny_run, tmp_path / "int8.onnx", fs=500, int8=True)
+    table.to_csv(tmp_path / "own.csv", index=False)
+    session = onnxruntime.InferenceSession(model)
+    leads = json.loads(session.get_modelmeta().custom_metadata_map["anyjepa"])["leads"]
+    signal = np.stack([table[f"ECG_{lead.upper()}"] / 1000 for lead in leads]).astype(np.float32)
+    (expected,) = session.run(["embedding"], {"input": signal[None]})
+    embedding = shown(tab, model, tmp_path / "own.csv")["embedding"]
+    assert close(embedding, expected[0])
+    assert not close(embedding, anyjepa.load(tiny_run).embed(signal, fs=500)[0])  # not the weights of float32
 
 
 def test_invalid_samples_are_reported_where_they_are(tab, ecg_model, table, tmp_path):

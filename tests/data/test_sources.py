@@ -357,7 +357,8 @@ def test_a_web_server_is_read_like_a_folder(tmp_path):
 def test_a_missing_driver_is_one_line(monkeypatch):
     for module, url, message in (
         ("fsspec.core", "s3://bucket/x", r"s3://bucket/x: needs fsspec: pip install 'anyjepa\[remote\]'"),
-        ("gcsfs", "gs://bucket/x", r"gs://bucket/x: needs another package \(.*gcsfs"),
+        ("gcsfs", "gs://bucket/x", r"gs://bucket/x: needs a driver \(.*gcsfs"),
+        ("s3fs", "s3://bucket/x", r"s3://bucket/x: needs a driver \(.*s3fs.*\): pip install 'anyjepa\[s3\]'"),
     ):
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, module, None)

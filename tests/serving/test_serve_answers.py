@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from PIL import Image
 from served_bodies import FACTS, NPZ, npz
 
 import anyjepa
+from anyjepa.data.samples import Samples
 from anyjepa.runs.model import Model
 
 
@@ -89,8 +91,14 @@ def test_records_of_any_length_at_once(client, classifier, signals):
 
 def test_requests_of_a_batch_get_their_own_answers(serve, classifier, signals, monkeypatch):
     sizes, embed = [], Model.embed_samples
-    monkeypatch.setattr(Model, "embed_samples", lambda self, x, batch: sizes.append(len(x)) or embed(self, x, batch))
-    with serve(classifier, wait_s=0.3, batch=64) as client, ThreadPoolExecutor(12) as threads:
+
+    def slow(model: Model, samples: Samples, batch: int) -> np.ndarray:
+        sizes.append(len(samples))
+        time.sleep(0.2)  # the other requests come in the meantime
+        return embed(model, samples, batch)
+
+    monkeypatch.setattr(Model, "embed_samples", slow)
+    with serve(classifier, batch=64) as client, ThreadPoolExecutor(12) as threads:
         bodies = [npz(signals=signal, **FACTS) for signal in signals]
         answers = list(threads.map(lambda body: client.post("/embed", content=body, headers=NPZ).json(), bodies))
     assert sum(sizes) == 12

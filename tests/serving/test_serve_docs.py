@@ -60,11 +60,10 @@ def test_the_clients_of_the_page_get_answers(classifier, tmp_path, monkeypatch, 
 def test_limits_on_the_page_are_those_of_the_command_and_of_the_service():
     options = {p.opts[0]: p.default for p in typer.main.get_command(app).commands["serve"].params}  # type: ignore[attr-defined]
     stated = {option: float(value) for option, value in re.findall(r"`(--[a-z-]+)`[^`]*?\((\d+)\)", PAGE)}
-    limits = ("--max-mb", "--max-windows", "--queue", "--batch", "--wait")
+    limits = ("--max-mb", "--max-windows", "--queue", "--batch")
     assert stated == {option: options[option] for option in limits}
     assert Settings() == Settings(
         batch=options["--batch"],
-        wait_s=options["--wait"] / 1e3,
         queue=options["--queue"],
         max_bytes=options["--max-mb"] * 10**6,
         max_windows=options["--max-windows"],

@@ -219,7 +219,7 @@ def test_objectives_predict_all_levels_each_normalised_by_itself(tmp_path: Path)
     assert (targets - torch.cat(expected, dim=-1)).abs().max() < 1e-5
     masks = [Masks(torch.arange(6)[None], torch.arange(10, 15)[None, None])]
     losses = objective(Batch.whole(x[None], masks))
-    losses.total.backward()
+    losses.total().backward()
     assert objective.student.level_norms[0].weight.grad.abs().sum() > 0
 
 

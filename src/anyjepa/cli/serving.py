@@ -21,9 +21,6 @@ def serve(
     batch: Annotated[
         int, typer.Option(min=1, metavar="N", help="Largest number of windows that are encoded together.")
     ] = Settings.batch,
-    wait: Annotated[
-        float, typer.Option(min=0, max=10_000, metavar="MS", help="Milliseconds that a request waits for others.")
-    ] = Settings.wait_s,
     queue: Annotated[
         int, typer.Option(min=1, metavar="N", help="Largest number of requests at a time; further ones get status 503.")
     ] = Settings.queue,
@@ -49,7 +46,6 @@ def serve(
         raise InputError("serve: needs FastAPI and uvicorn: pip install 'anyjepa[serve]'") from error
     settings = Settings(
         batch=batch,
-        wait_s=wait / 1e3,
         queue=queue,
         max_bytes=int(max_mb * 1e6),
         max_windows=max_windows,

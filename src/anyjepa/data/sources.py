@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
+from urllib.request import url2pathname
 from zipfile import BadZipFile, ZipFile
 
 from anyjepa.data.archives import SUFFIXES, archive
@@ -58,10 +59,12 @@ def readable(paths: Sequence[Path]) -> Iterator[list[Path]]:
 
 
 def _readable(path: Path, folder: Callable[[], Path], containers: dict[Path, Container]) -> Path:
+    if (match := _URL.fullmatch(str(path))) and match[1] == "file":
+        path = Path(url2pathname(f"/{match[2]}"))
     file = path
     if path == STDIN:
         file = path = _of_stdin(folder())
-    elif (match := _URL.fullmatch(str(path))) and not os.path.exists(path):
+    elif match and not os.path.exists(path):
         remote = Remote(f"{match[1]}://{match[2]}")
         if remote.is_folder:
             containers[path] = remote

@@ -6,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock
 
 from anyjepa.errors import InputError
+from anyjepa.hosts import is_local
 from anyjepa.report.live import live_body, live_page
 from anyjepa.runs.watch import Watch
 
@@ -24,8 +25,7 @@ def live_server(watch: Watch, port: int) -> ThreadingHTTPServer:
         def do_GET(self) -> None:
             """The page at '/', and its newest content at '/now'."""
             make = {"/": live_page, "/now": live_body}.get(self.path)
-            own = self.headers.get("Host", "") in [f"{name}:{server.server_port}" for name in (HOST, "localhost")]
-            if make is None or not own:  # the name of another site may resolve to this machine
+            if make is None or not is_local(self.headers.get("Host", "")):
                 self.send_error(404)
                 return
             with look:

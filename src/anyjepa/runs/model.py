@@ -21,9 +21,10 @@ from anyjepa.evaluation.features import mean_features, window_features
 from anyjepa.evaluation.windows import BATCH, Windows, longer
 from anyjepa.nn.conditional import ConditionalPredictor
 from anyjepa.objectives.base import Weights
-from anyjepa.runs.classifier import Predictions, classifier_of, classify
+from anyjepa.runs.classifier import classifier_of, classify
 from anyjepa.runs.explain import Explanation, check_passes, explain
 from anyjepa.runs.folder import Run, find_run
+from anyjepa.runs.predictions import Predictions
 from anyjepa.runs.surprise import surprise_table
 from anyjepa.terminal import as_html
 from anyjepa.torch_defaults import torch_defaults

@@ -11,9 +11,10 @@ import numpy as np
 
 from anyjepa.data.samples import Samples, SelectedSamples
 from anyjepa.runs.applying import ApplyOptions
-from anyjepa.runs.classifier import check_coverage, classifier_of, classify, window_counts
+from anyjepa.runs.classifier import classifier_of, classify, window_counts
 from anyjepa.runs.explain import Explanation, check_passes, class_number, explain, picture_paths
 from anyjepa.runs.model import load
+from anyjepa.runs.predictions import check_coverage
 from anyjepa.runs.surprise import check_predicts, continuation_table, draw_surprise, surprise_table
 from anyjepa.runs.table_writing import TABLES, check_outputs, refuse_input_as_output
 from anyjepa.writing import replacing

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from pydantic_core import to_json
 
-from anyjepa.runs.classifier import Predictions
+from anyjepa.runs.predictions import Predictions
 from anyjepa.serving.bodies import NPZ
 
 

@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 import anyjepa
 from anyjepa.data.listing import counted
 from anyjepa.errors import InputError, one_line
-from anyjepa.runs.classifier import check_coverage
+from anyjepa.runs.predictions import check_coverage
 from anyjepa.serving.about import describe
 from anyjepa.serving.bodies import JSON, NPZ, keys_of, line_of, media_of
 from anyjepa.serving.log import ABOUT, Log

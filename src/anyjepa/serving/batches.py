@@ -6,7 +6,6 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -18,15 +17,14 @@ Result = TypeVar("Result")
 class _Waiting(Generic[Job, Result]):
     job: Job
     size: int
-    since: float  # time of the event loop
     result: asyncio.Future[Result]
 
 
 class Batches(Generic[Job, Result]):
-    """Compute waiting jobs together, as soon as their sizes add up to `most` or the first has waited for `wait_s`.
+    """Compute together the jobs that came while the batch before was computed, up to a total size of `most`.
 
-    While one batch is computed, the next one collects jobs. A job larger than `most` is a batch of its own. If a batch
-    fails, each of its jobs is computed alone, so that one bad job does not fail the others.
+    A job larger than `most` is a batch of its own. If a batch fails, each of its jobs is computed alone, so that one
+    bad job does not fail the others.
     """
 
     def __init__(
@@ -35,17 +33,15 @@ class Batches(Generic[Job, Result]):
         executor: Executor,
         busy: asyncio.Lock,
         most: int,
-        wait_s: float,
     ):
         """compute: runs in `executor`. Instances that share the executor also share `busy`, so that they take turns."""
-        self._compute, self._executor, self._busy, self._most, self._wait_s = compute, executor, busy, most, wait_s
+        self._compute, self._executor, self._busy, self._most = compute, executor, busy, most
         self._waiting: deque[_Waiting[Job, Result]] = deque()
         self._changed = asyncio.Event()
 
     async def result(self, job: Job, size: int) -> Result:
         """The result of `compute` for a job, which counts as `size` in its batch. Raises what `compute` raises."""
-        loop = asyncio.get_running_loop()
-        waiting = _Waiting(job, size, loop.time(), loop.create_future())
+        waiting = _Waiting(job, size, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._changed.set()
         return await waiting.result
@@ -53,21 +49,11 @@ class Batches(Generic[Job, Result]):
     async def run(self) -> None:
         """Compute batches until cancelled."""
         while True:
-            await self._collected()
+            while not self._waiting:
+                self._changed.clear()
+                await self._changed.wait()
             async with self._busy:
-                batch = self._take()
-                await self._answer(batch)
-
-    async def _collected(self) -> None:
-        """Wait until a batch is due."""
-        while not self._waiting:
-            self._changed.clear()
-            await self._changed.wait()
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(self._waiting[0].since + self._wait_s):
-                while sum(waiting.size for waiting in self._waiting) < self._most:
-                    self._changed.clear()
-                    await self._changed.wait()
+                await self._answer(self._take())
 
     def _take(self) -> list[_Waiting[Job, Result]]:
         batch = [self._waiting.popleft()]

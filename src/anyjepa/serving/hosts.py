@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
-from urllib.parse import urlsplit
-
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from anyjepa.hosts import is_local
 
 MISDIRECTED = 421
 
@@ -24,12 +23,3 @@ class LocalHosts:
             await answer(scope, receive, send)
         else:
             await self.app(scope, receive, send)
-
-
-def is_local(host: str) -> bool:
-    """Whether a Host header is empty, localhost or an IP address, with or without a port."""
-    try:
-        name = urlsplit(f"//{host}").hostname
-        return name in (None, "localhost") or bool(ip_address(str(name)))
-    except ValueError:
-        return False

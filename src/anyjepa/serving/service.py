@@ -20,8 +20,9 @@ from anyjepa.data.samples import ArraySamples, Samples
 from anyjepa.errors import DataWarning, InputError
 from anyjepa.evaluation.windows import Windows
 from anyjepa.limits import MEMORY, ORDINARY, PIXELS
-from anyjepa.runs.classifier import Predictions, compute_predictions, warn_about_rare, warn_about_short, windows_of
+from anyjepa.runs.classifier import compute_predictions, warn_about_short, windows_of
 from anyjepa.runs.model import Model
+from anyjepa.runs.predictions import Predictions, warn_about_rare
 from anyjepa.serving.answers import embedding_arrays, prediction_arrays, write_answer
 from anyjepa.serving.batches import Batches
 from anyjepa.serving.bodies import read_body
@@ -61,15 +62,15 @@ class Service:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run the threads while the context lasts."""
-        busy, limits, threads = asyncio.Lock(), (self.settings.batch, self.settings.wait_s), self.settings.threads
+        busy, most, threads = asyncio.Lock(), self.settings.batch, self.settings.threads
         arguments = {} if threads is None else {"initializer": torch.set_num_threads, "initargs": (threads,)}
         with (
             ThreadPoolExecutor(1) as self._preparing,
             ThreadPoolExecutor(1, **arguments) as encoding,
             ThreadPoolExecutor(1) as self._writing,
         ):
-            self._embeddings = Batches(self._embed, encoding, busy, *limits)
-            self._predictions = Batches(self._predict, encoding, busy, *limits)
+            self._embeddings = Batches(self._embed, encoding, busy, most)
+            self._predictions = Batches(self._predict, encoding, busy, most)
             self._tasks = [asyncio.create_task(batches.run()) for batches in (self._embeddings, self._predictions)]
             try:
                 yield

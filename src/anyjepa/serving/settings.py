@@ -10,7 +10,6 @@ class Settings:
     """How much a service takes at once. These are the defaults of `anyjepa serve`."""
 
     batch: int = 32  # windows of different requests that are encoded together
-    wait_s: float = 0  # how long a request waits for others
     queue: int = 64  # requests that are being read, waiting or being computed
     max_bytes: int = 16 * 10**6  # of a body
     max_windows: int = 512  # of all records of a request

@@ -126,8 +126,8 @@ def _video(loaded: LoadedModel, encoder: ViT) -> tuple[dict[str, Tensor], dict[s
         _check(
             loaded,
             part,
-            (len(sides) == 2 and len({*sides}) == len({*patch}) == 1, "size", f"{encoder.size}; frames must be square"),
             (config.positions == AxialRotaryConfig(), "encoder.positions", "not as in V-JEPA 2"),
+            (len(sides) == 2 and len({*sides}) == len({*patch}) == 1, "size", f"{encoder.size}; frames must be square"),
             (isinstance(own.positions, AxialRotaryConfig), "predictor.positions", own.positions.kind),
             (own.positions == AxialRotaryConfig(), "predictor.positions", "not as in V-JEPA 2"),
             (not config.levels, "encoder.levels", config.levels),

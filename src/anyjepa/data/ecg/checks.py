@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
+from math import ceil, floor
 
 import numpy as np
 
@@ -102,17 +103,21 @@ def warn_about(problems: Sequence[Problem]) -> None:
 
 def peak_to_peak(recording: Recording) -> np.ndarray:
     """(L,) mV from the 0.1 to the 99.9 percentile of each lead, so that a spike does not count; NaN without samples."""
-
-    def without_spikes(row: np.ndarray) -> float:
-        high, low = np.percentile(row, 99.9, method="lower"), np.percentile(row, 0.1, method="higher")
-        return max(float(high - low), 0.0)  # interpolation would include part of the spike
-
-    return _by_lead(recording, without_spikes)
+    _, low, high, _ = np.array([_quantiles(row) for row in recording.signal]).T
+    return np.maximum(high - low, 0.0)
 
 
-def _by_lead(recording: Recording, measure: Callable[[np.ndarray], float]) -> np.ndarray:
-    valid = (row[~np.isnan(row)] for row in recording.signal)  # one at a time, because records can be long
-    return np.array([measure(row) if len(row) else np.nan for row in valid])
+def _quantiles(row: np.ndarray) -> tuple[float, float, float, float]:
+    """Smallest value, 0.1 and 99.9 percentile, and largest value of the valid samples; NaN if there are none.
+
+    Percentiles are samples: interpolation would include part of a spike.
+    """
+    valid = row[~np.isnan(row)]
+    if not (last := len(valid) - 1) >= 0:
+        return np.nan, np.nan, np.nan, np.nan
+    low, high = ceil(last * 0.001), floor(last * 0.999)
+    valid.partition([0, low, high, last])  # a copy
+    return float(valid[0]), float(valid[low]), float(valid[high]), float(valid[last])
 
 
 def _expected_leads(recordings: Sequence[Recording]) -> dict[str, tuple[str, ...]]:
@@ -126,7 +131,8 @@ def _expected_leads(recordings: Sequence[Recording]) -> dict[str, tuple[str, ...
 def problems_of(recording: Recording) -> dict[str, str]:
     """Details of each kind of problem, except missing leads."""
     problems = {}
-    ranges, robust = _by_lead(recording, np.ptp), peak_to_peak(recording)
+    least, low, high, most = np.array([_quantiles(row) for row in recording.signal]).T
+    ranges, robust = most - least, np.maximum(high - low, 0.0)
     usual = np.nan_to_num(np.nanmedian(robust)) if np.isfinite(robust).any() else 0.0
     flat = ranges <= 1e-3 * usual
     if empty := _names(recording, np.isnan(ranges)):
@@ -144,7 +150,8 @@ def problems_of(recording: Recording) -> dict[str, str]:
     if factor != 1:
         advice = f": try --unit {_UNITS[factor]}" if factor in _UNITS else ""
         problems["unit"] = f"{typical:.3g} mV peak to peak, about x{factor:g}{advice}"
-    if large := _large(recording, robust, max(factor, 1.0)):
+    reach = np.nan_to_num(np.maximum(-least, most))
+    if large := _large(recording, reach, robust, max(factor, 1.0)):
         problems["amplitude"] = large
     if recording.other_channels:
         problems["other channels"] = ", ".join(recording.other_channels)
@@ -153,9 +160,11 @@ def problems_of(recording: Recording) -> dict[str, str]:
     return problems
 
 
-def _large(recording: Recording, robust: np.ndarray, factor: float) -> str:
-    """Describe implausibly large leads of a recording whose amplitudes are all wrong by `factor`."""
-    reach = np.nan_to_num(_by_lead(recording, lambda row: float(np.abs(row).max())))
+def _large(recording: Recording, reach: np.ndarray, robust: np.ndarray, factor: float) -> str:
+    """Describe implausibly large leads of a recording whose amplitudes are all wrong by `factor`.
+
+    reach: (L,) largest distance from 0; robust: (L,) `peak_to_peak`.
+    """
     beyond = reach > LARGEST_MV * factor
     if beyond.any():
         return f"{_names(recording, beyond)} up to {reach.max():.3g} mV"
@@ -178,10 +187,8 @@ def _broken_laws(recording: Recording) -> str:
     for lead in [name for name in LIMB if name in rows and name not in ("I", "II")]:
         difference = rows[lead] - derive_limb(lead, "I", "II", rows)
         valid = ~np.isnan(difference)
-        if not valid.any():
-            continue
-        size = np.std([rows["I"][valid], rows["II"][valid]], axis=1).max()
-        if (off := float(np.std(difference[valid]))) > 0.02 + 0.1 * size:
+        off = float(np.std(difference[valid])) if valid.any() else 0.0
+        if off > 0.02 and off > 0.02 + 0.1 * np.std([rows["I"][valid], rows["II"][valid]], axis=1).max():
             broken.append(f"{lead} by {off:.2g} mV")
     return ", ".join(broken)
 
