@@ -66,7 +66,7 @@ class ViTConfig(EncoderConfig):
 
     @model_validator(mode="after")
     def _earlier(self) -> Self:
-        if list(self.levels) != sorted(set(self.levels)) or max(self.levels, default=0) >= self.depth - 1 > 0:
+        if list(self.levels) != sorted(set(self.levels)) or max(self.levels, default=-1) >= self.depth - 1:
             raise ValueError(f"levels must be numbers of blocks in order, from 0 to {self.depth - 2}")
         return self
 
