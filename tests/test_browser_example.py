@@ -24,6 +24,7 @@ from anyjepa.data.ecg.reading import iterate
 from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
 from anyjepa.data.labels import LabelTable
 from anyjepa.evaluation.nearest import nearest
+from anyjepa.runs.classifier import classifier_of
 from anyjepa.runs.export import export
 
 EXAMPLE = Path(__file__).parents[1] / "examples/browser"
@@ -113,7 +114,7 @@ def ecg_model(tiny_run, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def table() -> pd.DataFrame:
+def table() -> Any:
     """4 s of a simulated ECG, 500 Hz, in uV, with names of leads in other spellings."""
     (record,) = simulate(SimulatorConfig(patients=1, fs=500, duration_s=5))
     columns = {f"ECG_{lead.upper()}": 1000 * row for lead, row in zip(record.leads, record.signal, strict=True)}
@@ -143,7 +144,7 @@ def test_a_model_of_8_bits_gives_what_onnxruntime_gives(tiny_run, tab, table, tm
     session = onnxruntime.InferenceSession(model)
     leads = json.loads(session.get_modelmeta().custom_metadata_map["anyjepa"])["leads"]
     signal = np.stack([table[f"ECG_{lead.upper()}"] / 1000 for lead in leads]).astype(np.float32)
-    (expected,) = session.run(["embedding"], {"input": signal[None]})
+    expected: Any = session.run(["embedding"], {"input": signal[None]})[0]
     embedding = shown(tab, model, tmp_path / "own.csv")["embedding"]
     assert close(embedding, expected[0])
     assert not close(embedding, anyjepa.load(tiny_run).embed(signal, fs=500)[0])  # not the weights of float32
@@ -314,7 +315,7 @@ def test_real_ecgs_get_the_probabilities_of_predict(cli, tab, test_data, tmp_pat
     data = {"signals": signals, "fs": 250, "leads": records[0].leads, "unit": "mV", "ids": ids}
     np.savez(tmp_path / "data.npz", **data)
     anyjepa.evaluate("ecg-sim-xs", tmp_path / "data.npz", labels=labels, bootstrap=0, save_classifier=folder)
-    model, classifier = export(folder, tmp_path / "model.onnx", fs=500), anyjepa.load(folder).loaded.config.classifier
+    model, classifier = export(folder, tmp_path / "model.onnx", fs=500), classifier_of(anyjepa.load(folder).loaded)
     for name, signal in (("chapman/JS00002", ".mat"), ("ludb/data/8", ".dat")):
         header = test_data / f"{name}.hea"
         assert cli("predict", folder, header, "-o", tmp_path / "predicted.csv").code == 0
@@ -370,7 +371,7 @@ def test_real_images_get_the_probabilities_of_predict(cli, tab, test_data, tmp_p
     picture.save(tmp_path / "picture.png")
     clear.save(tmp_path / "clear.png")
     picture.resize((96, 64)).save(tmp_path / "turned.jpg", exif=turned, quality=95)
-    classes = list(anyjepa.load(folder).loaded.config.classifier.classes)
+    classes = list(classifier_of(anyjepa.load(folder).loaded).classes)
     for name in ("picture.png", "clear.png", "turned.jpg"):
         assert cli("predict", folder, tmp_path / name, "-o", tmp_path / "predicted.csv").code == 0
         page = shown(tab, model, tmp_path / name)

@@ -276,9 +276,3 @@ def test_other_published_sizes() -> None:
         )
     assert count(cifar) == 2_691_264
     assert count(small) == 14_318_592
-
-
-@pytest.mark.parametrize("levels", [(1, 0), (0, 0), (2,), (5,)])
-def test_levels_are_earlier_blocks_in_order(levels: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="levels must be numbers of blocks in order, from 0 to 1"):
-        ViTConfig(patch=(4,), dim=8, depth=3, heads=2, levels=levels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from zipfile import ZipFile
@@ -110,6 +111,13 @@ def test_a_wrong_key_is_one_line(storage, monkeypatch):
     ):
         pass
     assert "\n" not in str(error.value)
+
+
+def test_a_missing_driver_is_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    driver = r"s3://bucket/x: needs a driver \(.*s3fs.*\): pip install 'anyjepa\[s3\]'"
+    with pytest.raises(InputError, match=driver), readable([Path("s3://bucket/x")]):
+        pass
 
 
 def test_a_file_url_is_the_file(cli, run, photos, tmp_path):

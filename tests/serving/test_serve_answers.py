@@ -16,6 +16,7 @@ from served_bodies import FACTS, NPZ, npz
 
 import anyjepa
 from anyjepa.data.samples import Samples
+from anyjepa.runs.classifier import classifier_of
 from anyjepa.runs.model import Model
 
 
@@ -126,13 +127,12 @@ def test_a_dicom_file_is_read_as_by_the_command(cli, client, classifier, tmp_pat
 
 
 def test_metadata_say_what_a_client_must_know(client, classifier):
-    about, config = client.get("/metadata").json(), anyjepa.load(classifier).loaded.config
+    about, config = client.get("/metadata").json(), classifier_of(anyjepa.load(classifier).loaded)
     assert about["model"] == "two-classes"
     assert about["input"]["channels"] == FACTS["leads"]
     assert (about["input"]["fs"], about["input"]["unit"], about["input"]["size"]) == (100, "mV", [12, 400])
     assert about["classes"] == ["even", "third"]
-    assert config.classifier is not None
-    assert about["thresholds"] == list(config.classifier.thresholds or ())
+    assert about["thresholds"] == list(config.thresholds or ())
     assert about["coverage"] is about["typicality"] is True
     assert about["versions"]["anyjepa"] == anyjepa.__version__
     assert about["licence"] is None
