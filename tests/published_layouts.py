@@ -30,7 +30,17 @@ OPTIONS: dict[str, dict[str, Any]] = {  # of `import_weights`, by layout
 
 def write_layouts(golden: Path, home: Path) -> None:
     """golden: folder with weights of the official code, in which some of the layouts are."""
-    made = ("ecg-jepa", "ecg-jepa-kim", "ecg-fm", "i-jepa", "v-jepa", "v-jepa-2", "v-jepa-2.1", "timm", "dinov3-official")
+    made = (
+        "ecg-jepa",
+        "ecg-jepa-kim",
+        "ecg-fm",
+        "i-jepa",
+        "v-jepa",
+        "v-jepa-2",
+        "v-jepa-2.1",
+        "timm",
+        "dinov3-official",
+    )
     for name in made:
         (home / name).mkdir(parents=True)
     shutil.copyfile(golden / "ecg_jepa" / "chkpt_2.pt", home / "ecg-jepa" / "weights.pt")

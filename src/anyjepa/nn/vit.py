@@ -65,16 +65,6 @@ class ViTConfig(EncoderConfig):
     )
 
     @model_validator(mode="after")
-    def _earlier(self) -> Self:
-        if list(self.levels) != sorted(set(self.levels)) or max(self.levels, default=-1) >= self.depth - 1:
-            raise ValueError(f"levels must be numbers of blocks in order, from 0 to {self.depth - 2}")
-        return self
-
-    @property
-    def out(self) -> int:
-        return self.dim * (1 + len(self.levels))
-
-    @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.causal and (self.separate or self.cross):
             raise ValueError("causal: tokens of one time have no order; leave separate and cross out")
@@ -86,7 +76,13 @@ class ViTConfig(EncoderConfig):
             raise ValueError("cross: needs tokens with two coordinates; set separate=true")
         if self.positions_again and self.positions.kind not in ("sincos", "learned"):
             raise ValueError(f"positions_again: {self.positions.kind} positions are in every block already")
+        if list(self.levels) != sorted(set(self.levels)) or max(self.levels, default=-1) >= self.depth - 1:
+            raise ValueError(f"levels must be numbers of blocks in order, from 0 to {self.depth - 2}")
         return self
+
+    @property
+    def out(self) -> int:
+        return self.dim * (1 + len(self.levels))
 
     def grid(self, channels: int, samples: Sequence[int]) -> tuple[int, ...]:
         places = super().grid(channels, samples)
