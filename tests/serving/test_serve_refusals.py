@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import pickle
+import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from served_bodies import FACTS, NPZ, npz
 
+from anyjepa.runs.model import Model
 from anyjepa.serving import app
 from anyjepa.serving.hosts import LocalHosts
 
@@ -161,9 +163,10 @@ def test_a_request_has_a_limited_number_of_windows(serve, classifier, signals):
         assert client.post("/embed", content=npz(signals=signals[0], **FACTS), headers=NPZ).status_code == 200
 
 
-def test_too_many_requests_are_told_to_come_again(serve, classifier, signals):
-    body = npz(signals=signals[0], **FACTS)
-    with serve(classifier, queue=2, wait_s=0.5) as client, ThreadPoolExecutor(6) as threads:
+def test_too_many_requests_are_told_to_come_again(serve, classifier, signals, monkeypatch):
+    body, embed = npz(signals=signals[0], **FACTS), Model.embed_samples
+    monkeypatch.setattr(Model, "embed_samples", lambda *arguments: time.sleep(0.5) or embed(*arguments))
+    with serve(classifier, queue=2) as client, ThreadPoolExecutor(6) as threads:
         answers = list(threads.map(lambda _: client.post("/embed", content=body, headers=NPZ), range(6)))
         assert sorted(answer.status_code for answer in answers) == [200, 200, 503, 503, 503, 503]
         busy = next(answer for answer in answers if answer.status_code == 503)
