@@ -107,6 +107,19 @@ BROKEN: dict[str, tuple[Callable[[dict], object], str]] = {
     "overlapping tokens": (_config(conv_feature_layers="[(16, 2, 1)] * 4"), "kernel 2 and stride 1 is not supported"),
     "layer norms": (_config(extractor_mode="layer_norm"), "extractor_mode 'layer_norm' is not supported"),
     "quantised input": (_config(quantize_input=True), "quantize_input True is not supported"),
+    "convolutions that take for ever to match": (
+        _config(conv_feature_layers="[(" + "16, 2, 2)  (" * 40 + "x"),
+        "does not describe its tensors",
+    ),
+    "spaces without end": (_config(conv_feature_layers="[(16, 2, 2)" + " " * 10**6 + "x"), "at most 1000 characters"),
+    "one size for all taps": (
+        lambda c: c["model"].update({"conv_pos.pos_conv.0.parametrizations.weight.original0": torch.ones(1, 1, 1)}),
+        "have shapes (1, 1, 1) and (24, 6, 8), expected (1, 1, K)",
+    ),
+    "sizes along another axis": (
+        lambda c: c["model"].update({"conv_pos.pos_conv.0.parametrizations.weight.original0": torch.ones(24, 1, 1)}),
+        "have shapes (24, 1, 1) and (24, 6, 8), expected (1, 1, K)",
+    ),
     "heads": (_config(encoder_attention_heads=5), "width 24 is not a multiple of 5 heads"),
     "impossible heads": (
         _config(encoder_attention_heads=0),

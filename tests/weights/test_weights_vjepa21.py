@@ -268,6 +268,10 @@ def test_it_embeds_and_is_exported(ours: LoadedModel, images: bool, tmp_path: Pa
         (lambda e, p: e.update({"gate.weight": torch.ones(2)}), "gate.weight' does not belong"),
         (lambda e, p: p.pop("predictor_proj_context.weight"), "tensor 'predictor_proj_context.weight' is missing"),
         (lambda e, p: p.update({"gate.weight": torch.ones(2)}), "gate.weight' does not belong"),
+        (
+            lambda e, p: p.update({f"mask_tokens.{number}": torch.ones(1, 1, 1) for number in range(3)}),
+            "do not have the shapes of V-JEPA 2.1",
+        ),
     ],
 )
 def test_what_does_not_fit_is_one_line(tmp_path: Path, change: Any, message: str):
@@ -280,6 +284,16 @@ def test_what_does_not_fit_is_one_line(tmp_path: Path, change: Any, message: str
     with pytest.raises(InputError, match=message) as error:
         import_weights(tmp_path / "w.pt", tmp_path / "ours", heads=HEADS)
     assert "\n" not in str(error.value)
+
+
+def test_patches_of_images_are_those_of_their_own_projection(tmp_path: Path):
+    content = checkpoint()
+    weight = torch.randn(DIM, 3, 1, PATCH // 2, 2 * PATCH)  # as many values as in a square patch
+    for network in ("target_encoder", "encoder"):
+        content[network]["module.backbone.patch_embed_img.proj.weight"] = weight
+    torch.save(content, tmp_path / "w.pt")
+    ours = load_model(import_weights(tmp_path / "w.pt", tmp_path / "ours", heads=HEADS, images=True))
+    assert ours.encoder.config.patch == (PATCH // 2, 2 * PATCH)
 
 
 def test_other_layouts_have_no_images(golden: Path, tmp_path: Path):

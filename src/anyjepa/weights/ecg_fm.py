@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict, PositiveInt
+from pydantic import ConfigDict, Field, PositiveInt
 from torch import Tensor
 
 from anyjepa.config import Config, validated
@@ -49,7 +49,8 @@ NAMES = (
     (r"\.final_layer_norm\.", ".norm2."),
     (r"\.(fc[12])\.", r".mlp.\1."),
 )
-TERM = r"\[\s*((?:\(\s*\d+\s*,\s*\d+\s*,\s*\d+\s*\)\s*,?\s*)+)\]\s*(?:\*\s*(\d{1,2}))?"
+LAYER = r"\(\d{1,6},\d{1,6},\d{1,6}\)"  # width, kernel and stride of a convolution
+LAYERS = rf"\[({LAYER}(?:,{LAYER})*),?\](?:\*(\d{{1,2}}))?"
 
 
 class OfficialConfig(Config):
@@ -60,7 +61,7 @@ class OfficialConfig(Config):
     encoder_attention_heads: PositiveInt = 12
     layer_norm_first: bool = False
     extractor_mode: str = "default"
-    conv_feature_layers: str = "[(256, 2, 2)] * 4"
+    conv_feature_layers: str = Field(default="[(256, 2, 2)] * 4", max_length=1000)
     quantize_input: bool = False
 
 
@@ -142,24 +143,33 @@ def _encoder(where: str, model: Mapping[str, object]) -> tuple[dict[str, Tensor]
         used[inner] = tensor
     tensors = single_precision(joined(where, renamed(where, used, NAMES)))
     size, direction = tensors.pop("positions.size"), tensors.pop("positions.direction")
+    if direction.ndim != 3 or size.shape != (1, 1, direction.shape[2]):
+        shapes = f"{tuple(size.shape)} and {tuple(direction.shape)}"
+        raise InputError(
+            f"{where}: the sizes and directions of conv_pos have shapes {shapes}, expected (1, 1, K) and (D, D / G, K)"
+        )
     tensors["positions.weight"] = size * direction / direction.norm(dim=(0, 1), keepdim=True)
     return tensors, classifier
 
 
-def _strides(where: str, layers: str, shapes: Sequence[Sequence[int]]) -> list[int]:
-    """Strides of the convolutions from a list in Python's notation, such as [(256, 2, 2)] * 4, which is not run."""
-    made: list[tuple[int, ...]] = []
-    if re.fullmatch(rf"\s*{TERM}(?:\s*\+\s*{TERM})*\s*", layers):
-        for term in re.finditer(TERM, layers):
+def _strides(where: str, written: str, shapes: Sequence[Sequence[int]]) -> list[int]:
+    """Strides of the convolutions from a list in Python's notation, such as [(256, 2, 2)] * 4, which is not run.
+
+    shapes: of the weights, (width, width before, kernel) each. Raises InputError for a list that does not fit them.
+    """
+    layers: list[tuple[int, ...]] = []
+    compact = "".join(written.split())
+    if re.fullmatch(rf"{LAYERS}(?:\+{LAYERS})*", compact):
+        for term in re.finditer(LAYERS, compact):
             numbers = [int(number) for number in re.findall(r"\d+", term[1])]
-            made += list(zip(*[iter(numbers)] * 3, strict=True)) * int(term[2] or 1)
-    if [(width, kernel) for width, kernel, _ in made] != [(shape[0], shape[2]) for shape in shapes]:
-        raise InputError(f"{where}: cfg.model: conv_feature_layers {layers[:80]!r} does not describe its tensors")
-    if other := next((layer for layer in made if layer[1] != layer[2]), None):
+            layers += list(zip(*[iter(numbers)] * 3, strict=True)) * int(term[2] or 1)
+    if [(width, kernel) for width, kernel, _ in layers] != [(shape[0], shape[2]) for shape in shapes]:
+        raise InputError(f"{where}: cfg.model: conv_feature_layers {written[:80]!r} does not describe its tensors")
+    if other := next((layer for layer in layers if layer[1] != layer[2]), None):
         raise InputError(
             f"{where}: cfg.model: a convolution of kernel {other[1]} and stride {other[2]} is not supported"
         )
-    return [stride for _, _, stride in made]
+    return [stride for _, _, stride in layers]
 
 
 def _count(tensors: Mapping[str, Tensor], parts: str) -> int:

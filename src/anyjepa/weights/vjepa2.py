@@ -107,13 +107,8 @@ def _converted(
     theirs = network(predictor, predictor["mask_tokens"].shape[1], heads[1], AxialRotaryConfig())
     for settings in (own, theirs):
         settings["block"]["norm_eps"] = eps  # type: ignore[index]
-    patch = raw_patch(raw["target_encoder"])
+    patch = tuple(raw["target_encoder"]["project.weight"].shape[1:])
     return assembled(where, f"V-JEPA 2, {origin}", parts, (own, theirs), patch, size)
-
-
-def raw_patch(encoder: Mapping[str, Tensor]) -> tuple[int, ...]:
-    """Channels, then frames and pixels of a patch, from the convolution that projects patches."""
-    return tuple(encoder["project.weight"].shape[1:])
 
 
 def assembled(

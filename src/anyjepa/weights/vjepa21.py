@@ -18,11 +18,12 @@ from anyjepa.weights.foreign import Converted, renamed
 from anyjepa.weights.meta_jepa import AVERAGE, from_official, network, published_heads
 from anyjepa.weights.source import Source
 from anyjepa.weights.tensors import single_precision
-from anyjepa.weights.vjepa2 import HEADS, PREDICTOR_HEADS, assembled, raw_patch
+from anyjepa.weights.vjepa2 import HEADS, PREDICTOR_HEADS, assembled
 
 SIZE = (64, 384, 384)  # frames and pixels of a clip
 EARLIER = {12: (2, 5, 8), 24: (5, 11, 17), 40: (9, 19, 29), 48: (11, 23, 37)}  # depth -> blocks that objectives see
 POSITIONS = AxialRotaryConfig(frequencies="same", stretch=16, axes=3)
+PROJECTIONS = {"img": "patch_embed_img.proj.weight", "video": "project.weight"}  # (D, channels, frames, pixels, pixels)
 # A head of training only: it predicts the visible tokens.
 VISIBLE = ("predictor_proj_context.weight", "predictor_proj_context.bias")
 
@@ -52,8 +53,8 @@ def convert(source: Source, heads: int | None = None, images: bool = False) -> C
         theirs["hidden"] = len(predictor["embed.0.weight"])
     elif len(predictor["proj.bias"]) != dim:
         theirs["out"] = len(predictor["proj.bias"])
-    channels, *patch = raw_patch(raw["target_encoder"])
-    patch, size = (channels, *patch[images:]), SIZE[images:]
+    channels, frames, *sides = raw["target_encoder"][PROJECTIONS[kind]].shape[1:]
+    patch, size = ((channels, *sides), SIZE[1:]) if images else ((channels, frames, *sides), SIZE)
     return assembled(where, f"V-JEPA 2.1, official checkpoint {source.name}", parts, (settings, theirs), patch, size)
 
 
@@ -82,7 +83,8 @@ def _predictor(raw: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
     shared = {name: tensors.pop(f"{name}_mod_embed") for name in ("img", "video")}
     last = "embed.2.bias" if "embed.0.weight" in tensors else "embed.bias"
     vector = shared[kind].view_as(tensors[last])
-    return tensors | {"mask_tokens": tensors["mask_tokens"] + vector, last: tensors[last] + vector}
+    tokens = tensors["mask_tokens"]
+    return tensors | {"mask_tokens": tokens + vector.expand_as(tokens), last: tensors[last] + vector}
 
 
 def _earlier(where: str, encoder: Mapping[str, Tensor]) -> tuple[int, ...]:
