@@ -263,6 +263,12 @@ def test_an_archive_in_an_archive_is_not_read(tmp_path):
     assert remarks == [f"{path}: 1 file is not read: 1 .zip"]
 
 
+def test_a_long_name_in_an_archive_is_copied_under_a_shorter_one(tmp_path):
+    path, name = tmp_path / "x.zip", "é" * 300 + ".png"
+    with readable([pack(path, {name: b"x"})]) as (found,), on_disk(found / name) as real:
+        assert (real.suffix, real.read_bytes()) == (".png", b"x")
+
+
 def test_only_paths_below_a_source_lead_into_it(tmp_path):
     path = pack(tmp_path / "x.zip", PHOTOS)
     with readable([path]) as (found,):
@@ -329,6 +335,27 @@ def test_object_storage_is_read_like_a_folder(tmp_path):
             contents(Path("memory://bucket/none.png"))
     finally:
         storage.rm("/bucket", recursive=True)
+
+
+@pytest.mark.parametrize(("name", "why"), [("n" * 300 + ".png", "File name too long"), ("..", "Is a directory")])
+def test_a_remote_name_that_no_file_can_have_is_one_line(name, why):
+    import fsspec
+
+    storage = fsspec.filesystem("memory")
+    storage.pipe("/bucket/1.png", b"x")
+    storage.store[f"/bucket/{name}"] = storage.store["/bucket/1.png"]
+    try:
+        with pytest.raises(InputError, match=rf"cannot be copied to a temporary file \({why}\)"):
+            contents(Path(f"memory://bucket/{name}"))
+    finally:
+        storage.store.clear()
+
+
+@pytest.mark.parametrize("name", ["none.png", "none.zip", "a%00.png", "%ff.png", "n" * 300 + ".png"])
+def test_a_missing_file_of_a_file_url_needs_no_driver(tmp_path, monkeypatch, name):
+    monkeypatch.setitem(sys.modules, "fsspec.core", None)
+    with pytest.raises(InputError, match=rf"{tmp_path}/.*: there is no such file or folder"):
+        contents(Path(f"file://{tmp_path}/{name}"))
 
 
 def test_a_web_server_is_read_like_a_folder(tmp_path):

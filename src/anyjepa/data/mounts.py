@@ -156,7 +156,7 @@ def on_disk(path: Path) -> Iterator[Path]:
         yield path
         return
     with tempfile.TemporaryDirectory(prefix="anyjepa-") as folder, place.opened(path) as file:
-        copied = Path(folder) / path.name
+        copied = Path(folder) / path.name[-60:]  # names in a container can be longer than the 255 bytes of a file's
         with copied.open("wb") as out:
             shutil.copyfileobj(file, out)
         yield copied

@@ -103,6 +103,6 @@ class Remote(Container):
         if isinstance(error, FileNotFoundError):
             return InputError(f"{what}: there is no such file or folder")
         if isinstance(error, ImportError):
-            package = "'anyjepa[s3]'" if self.where.startswith("s3:") else "the package that this names"
-            return InputError(f"{what}: needs a driver ({reason(error)}): pip install {package}")
+            fix = ": pip install 'anyjepa[s3]'" if self.where.startswith("s3:") else ""  # others name their package
+            return InputError(f"{what}: needs a driver ({reason(error)}){fix}")
         return InputError(f"{what}: cannot be read ({reason(error)})")

@@ -60,7 +60,9 @@ def readable(paths: Sequence[Path]) -> Iterator[list[Path]]:
 
 def _readable(path: Path, folder: Callable[[], Path], containers: dict[Path, Container]) -> Path:
     if (match := _URL.fullmatch(str(path))) and match[1] == "file":
-        path = Path(url2pathname(f"/{match[2]}"))
+        path, match = Path(url2pathname(f"/{match[2]}")), None
+        if not os.path.exists(path):
+            raise InputError(f"{path}: there is no such file or folder")
     file = path
     if path == STDIN:
         file = path = _of_stdin(folder())
@@ -70,7 +72,12 @@ def _readable(path: Path, folder: Callable[[], Path], containers: dict[Path, Con
             containers[path] = remote
             return path
         file = Path(tempfile.mkdtemp(dir=folder())) / remote.name
-        with file.open("wb") as out:
+        try:
+            out = file.open("wb")
+        except (OSError, ValueError) as error:  # such as a name that is too long for a file
+            why = getattr(error, "strerror", None) or error
+            raise InputError(f"{remote.where}: cannot be copied to a temporary file ({why})") from error
+        with out:
             remote.copy("", out)
     if (ending := _archive_ending(file)) and file.is_file():
         containers[path] = archive(path, file, ending, folder)
