@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 def is_local(host: str) -> bool:
     """Whether a Host header is empty, localhost or an IP address, with or without a port."""
     try:
-        name = urlsplit(f"//{host}").hostname
-        return name in (None, "localhost") or bool(ip_address(str(name)))
+        parts = urlsplit(f"//{host}")
+        if parts.netloc != host or "@" in host:  # a path or a user, which no header has
+            return False
+        return parts.hostname in (None, "localhost") or bool(ip_address(str(parts.hostname)))
     except ValueError:
         return False

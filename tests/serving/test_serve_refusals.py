@@ -206,7 +206,7 @@ def test_a_fault_is_one_line_for_the_client_and_a_place_in_the_log(client, signa
     [
         ("localhost", True), ("LOCALHOST:8000", True), ("127.0.0.1:8000", True), ("[::1]:8000", True), ("", True),
         ("page.example:8000", False), ("127.0.0.1.page.example", False), ("localhost.page.example", False),
-        ("[::1", False), ("a@b", False),
+        ("[::1", False), ("a@b", False), ("a@localhost", False), ("localhost/a", False), ("?a", False), ("//a", False),
     ],
 )  # fmt: skip
 def test_a_local_service_is_asked_by_address_or_as_localhost(client, host, local):

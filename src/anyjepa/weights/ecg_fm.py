@@ -1,7 +1,7 @@
 """Import ECG encoders of fairseq-signals (github.com/Jwoo5/fairseq-signals), such as ECG-FM (McKeen et al. 2024).
 
-Checkpoints of pretraining (wav2vec 2.0, with or without CMSC) and of classifiers are read. The parts for pretraining
-and the classifier are left out.
+Reads checkpoints of pretraining (wav2vec 2.0, with or without CMSC) and of classifiers. The parts for pretraining and
+the head of a classifier are left out.
 """
 
 from __future__ import annotations
@@ -73,7 +73,10 @@ def is_fairseq(checkpoint: Mapping[str, object]) -> bool:
 
 
 def convert(where: str, checkpoint: Mapping[str, Any]) -> Converted:
-    """Convert the encoder of a checkpoint."""
+    """Convert the encoder of a checkpoint.
+
+    Raises InputError, or another error that `Importer.convert` explains, if the tensors or settings do not fit.
+    """
     official = validated(OfficialConfig, checkpoint["cfg"]["model"], f"{where}: cfg.model")
     for key, usual in (("extractor_mode", "default"), ("quantize_input", False)):
         if (value := getattr(official, key)) != usual:

@@ -45,7 +45,7 @@ def is_kim(checkpoint: Mapping[str, object]) -> bool:
 
 
 def convert(where: str, checkpoint: Mapping[str, object], heads: int | None = None) -> Converted:
-    """Convert the encoder of a checkpoint. heads: for widths without a published model."""
+    """Convert the encoder of a checkpoint. heads: number of attention heads, for widths without a published model."""
     tensors = single_precision(renamed(where, checkpoint["encoder"], NAMES))
     width, patch = tensors["project.weight"].shape
     positions, table = _positions(where, tensors.pop("pos_embed"))
@@ -92,7 +92,7 @@ def convert(where: str, checkpoint: Mapping[str, object], heads: int | None = No
 
 
 def _positions(where: str, table: Tensor) -> tuple[SinCosConfig | LearnedConfig, Tensor]:
-    """Positions, and their table (N, D), whose leads are ordered within a time here."""
+    """The kind of positions, and their table (times * leads, D) in our order, from (leads * times, D) in theirs."""
     times, rest = divmod(len(table), len(LEADS))
     if rest or not times or table.ndim != 2:
         raise InputError(f"{where}: tensor 'pos_embed' has shape {tuple(table.shape)}, not rows for {len(LEADS)} leads")

@@ -18,7 +18,7 @@ Option = Literal["statistics", "heads", "images"]
 
 @dataclass(frozen=True)
 class Options:
-    """What the files do not say, see `import_weights`. constants: also make the preprocessing."""
+    """What the files do not say, see `import_weights`. constants: whether to make the preprocessing, too."""
 
     statistics: str | None = None
     heads: int | None = None
@@ -28,8 +28,11 @@ class Options:
 
 @dataclass(frozen=True)
 class Importer:
-    """A layout. sign: how to recognise it, in words; takes: the options that belong to it; networks:
-    the part of the content that holds weights."""
+    """A layout of published weights.
+
+    sign: how to recognise it, in words; takes: the options that belong to it; networks: the part of a source's content
+    that holds weights.
+    """
 
     name: str
     sign: str
@@ -156,9 +159,9 @@ def import_weights(
 
     statistics: for ECG models, the data set whose published constants standardise new recordings; by default, and if
     the weights do not have their own, the one that pretraining used most. heads: number of attention heads, for layouts
-    whose file does not say and widths without a published model. images: take the encoder of images of a model that has
-    one for images and one for videos. Raises InputError if no layout fits, if the tensors do
-    not fit the layout, or for an option that does not belong to it.
+    whose file does not say and widths without a published model. images: convert a model that projects images and
+    videos separately (V-JEPA 2.1) for images. Raises InputError if no layout fits, if the tensors do not fit the
+    layout, or for an option that does not belong to it.
     """
     source = find_source(path)
     importer = recognised(source)

@@ -1,6 +1,6 @@
 """Import official checkpoints of V-JEPA 2.1 (Mur-Labadia et al. 2026), for videos or for images.
 
-Its encoder projects images and videos separately and adds a vector to all tokens that says which they are. Each model
+Its encoder projects images and videos separately, and adds to all tokens a vector that says which they are. A model
 here is for one of them, so this vector becomes part of the bias. Objectives see the normalised outputs of four blocks.
 A distilled model predicts the last outputs of a larger one.
 """
@@ -36,7 +36,11 @@ def networks(checkpoint: Mapping[str, object]) -> dict[str, object]:
 
 
 def convert(source: Source, heads: int | None = None, images: bool = False) -> Converted:
-    """Convert the teacher, the predictor and, if it is there, the student. heads: see `vjepa2.convert_official`."""
+    """Convert the teacher, the predictor and, if it is there, the student.
+
+    heads: see `vjepa2.convert_official`; images: convert the projection of images instead of that of videos. Raises
+    InputError, or another error that `Importer.convert` explains, if the tensors do not fit the layout.
+    """
     where, kind = source.where, "img" if images else "video"
     raw = {part: renamed(where, tensors, meta_jepa.NAMES) for part, tensors in networks(source.content).items()}
     levels = "embed.0.weight" in raw["predictor"]
@@ -59,7 +63,7 @@ def convert(source: Source, heads: int | None = None, images: bool = False) -> C
 
 
 def _encoder(where: str, raw: dict[str, Tensor], kind: str, levels: bool) -> dict[str, Tensor]:
-    """Tensors for one kind of input."""
+    """Tensors of an encoder for one kind of input, 'img' or 'video'. levels: keep the norms of earlier blocks."""
     tensors = dict(raw)
     shared = {name: tensors.pop(f"{name}_mod_embed") for name in ("img", "video")}
     for suffix in ("weight", "bias"):
@@ -77,6 +81,7 @@ def _encoder(where: str, raw: dict[str, Tensor], kind: str, levels: bool) -> dic
 
 
 def _predictor(raw: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
+    """Tensors of a predictor for one kind of input; its vector becomes part of the mask tokens and of the bias."""
     tensors = from_official(raw)
     for name in VISIBLE:
         del tensors[name]
@@ -88,6 +93,7 @@ def _predictor(raw: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
 
 
 def _earlier(where: str, encoder: Mapping[str, Tensor]) -> tuple[int, ...]:
+    """The blocks before the last whose outputs objectives see. Raises InputError for a depth that is not published."""
     depth = sum(name.endswith(".norm1.weight") for name in encoder)
     if depth not in EARLIER:
         raise InputError(f"{where}: its encoder has {depth} blocks, and published ones {', '.join(map(str, EARLIER))}")
