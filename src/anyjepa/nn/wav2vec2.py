@@ -54,13 +54,18 @@ class Wav2Vec2Config(WholeInputConfig):
 
 
 class Wav2Vec2(Encoder):
-    """Convolutions, norm, projection, positions and transformer. Every token sees the whole input."""
+    """Convolutions, norm, projection, positions and transformer. Every token sees the whole input.
+
+    channels: C; size: samples of a full input. Raises ValueError if settings do not fit together.
+    """
 
     config: Wav2Vec2Config
 
     def __init__(self, config: Wav2Vec2Config, channels: int, size: Sequence[int]):
         if len(config.strides) != len(config.widths):
             raise ValueError(f"{len(config.widths)} widths, but {len(config.strides)} strides")
+        if config.dim % config.position_groups:
+            raise ValueError(f"width {config.dim} is not a multiple of {config.position_groups} position_groups")
         super().__init__(config, channels, size, config.grid(channels, size))
         dim, block, last = config.dim, config.block, config.widths[-1]
         sizes = zip((channels, *config.widths), config.widths, config.strides, strict=False)
