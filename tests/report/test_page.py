@@ -95,6 +95,7 @@ def test_nothing_is_empty_before_an_evaluation(run):
         "collapse", "errors", "tokens", "masks", "training", "details",
     ]  # fmt: skip
     assert f"not evaluated yet: anyjepa evaluate {run}" in page.text
+    assert "Missing or damaged" not in page.text  # the map of embeddings comes with an evaluation
 
 
 def test_headline_gives_result_interval_and_control(run):

@@ -87,8 +87,9 @@ def marker(place: int, size: float = 9) -> dict[str, Any]:
 
 
 def short(name: str, letters: int) -> str:
-    """The name, or its beginning if it has more letters."""
-    return name if len(name) <= letters else f"{name[: letters - 1]}…"
+    """The name, without its middle if it has more letters: names of one kind often begin alike."""
+    end = (letters - 1) // 2
+    return name if len(name) <= letters else f"{name[: letters - 1 - end]}…{name[-end:]}"
 
 
 def _json(value: dict[str, Any]) -> str:

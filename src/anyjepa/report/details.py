@@ -18,15 +18,16 @@ def details(run: Contents) -> Html:
         if run.environment
         else note("environment.json is missing or cannot be read.")
     )
+    parts = tag("ul", *(tag("li", text) for text in run.notes))
     return join(
         [
             _differences(run),
             tag("details", tag("summary", "Recipe"), recipe),
             tag("details", tag("summary", "Environment"), environment),
-            tag(
-                "details",
-                tag("summary", f"Missing or damaged parts ({len(run.notes)})"),
-                tag("ul", *(tag("li", text) for text in run.notes)) if run.notes else tag("p", "None."),
+            *(
+                [tag("details", tag("summary", f"Missing or damaged parts ({len(run.notes)})"), parts)]
+                if run.notes
+                else []
             ),
         ]
     )

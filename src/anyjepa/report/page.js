@@ -26,7 +26,7 @@
     automargin: true, gridcolor: css("--rule"), zerolinecolor: css("--muted"), zerolinewidth: 1, ...coloured(own),
     title: {font: {color: css("--muted"), size: 13}, standoff: 8, ...own.title},
     tickfont: {color: own.ticktext ? css("--ink") : css("--muted"), ...own.tickfont},
-    ...(own.ticktext && narrow ? {ticktext: own.ticktext.map(text => text.length > 15 ? text.slice(0, 14) + "…" : text)} : {}),
+    ...(own.ticktext && narrow ? {ticktext: own.ticktext.map(text => text.length > 15 ? text.slice(0, 7) + "…" + text.slice(-7) : text)} : {}),
     ...(narrow && !own.ticktext ? {nticks: 5} : {}),
   });
 

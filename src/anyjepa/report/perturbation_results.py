@@ -78,7 +78,7 @@ def _result(result: PerturbationResult) -> Html:
     order = _order(result)
     names = [result.conditions[place].name for place in order]
     scores = {row.name: [_score(row, place) for place in order] for row in drawn}
-    parts.append(dots(alt, names, scores, "Pearson vs mean; the perturbed mean has 0", caption))
+    parts.append(dots(alt, names, scores, "Pearson vs mean (perturbed mean: 0)", caption))
     if (places := result.places) is not None:
         x, y = (f"{share:.0%}" for share in places.explained)
         caption = (
