@@ -58,6 +58,7 @@ def storage(monkeypatch: pytest.MonkeyPatch, photos: Path) -> Iterator[Storage]:
         S3FileSystem.clear_instance_cache()
 
 
+@pytest.mark.long
 def test_a_bucket_is_embedded_like_a_folder_and_resumes(cli, run, photos, storage, tmp_path):
     """The first command loses access in its second part; the second does not read the pixels of the first again."""
     assert cli("embed", run, photos, "-o", tmp_path / "folder.parquet").code == 0
