@@ -141,7 +141,7 @@ def raw_for(model: Any) -> tuple[np.ndarray, dict[str, Any]]:
     if preprocessing.kind == "images":
         return pixels()[None], {}
     if preprocessing.kind == "video":
-        return np.stack([pixels()] * 40)[None], {}
+        return np.stack([pixels()] * min(preprocessing.reach, 450))[None], {}  # 442 in V-JEPA 2.1
     if preprocessing.kind == "series":
         return np.random.default_rng(0).normal(size=(1, preprocessing.channels, 400)).astype("f4"), {}
     return np.abs(np.random.default_rng(0).normal(size=(1, *preprocessing.size))).astype("f4"), {}
