@@ -124,6 +124,8 @@ def models(folder: Path) -> Iterator[Any]:
     yield {key: value for key, value in found.items() if key != "tensors"}
     model = anyjepa.load(folder)
     yield model.preprocessing.model_dump(mode="json")
+    if folder.name.startswith("vjepa21"):  # clips of 64 frames take too long
+        return
     raw, how = raw_for(model)
     yield model.embed(raw, **how)
     if model.head is not None:
@@ -141,7 +143,7 @@ def raw_for(model: Any) -> tuple[np.ndarray, dict[str, Any]]:
     if preprocessing.kind == "images":
         return pixels()[None], {}
     if preprocessing.kind == "video":
-        return np.stack([pixels()] * min(preprocessing.reach, 450))[None], {}  # 442 in V-JEPA 2.1
+        return np.stack([pixels()] * 40)[None], {}
     if preprocessing.kind == "series":
         return np.random.default_rng(0).normal(size=(1, preprocessing.channels, 400)).astype("f4"), {}
     return np.abs(np.random.default_rng(0).normal(size=(1, *preprocessing.size))).astype("f4"), {}
