@@ -124,8 +124,6 @@ def models(folder: Path) -> Iterator[Any]:
     yield {key: value for key, value in found.items() if key != "tensors"}
     model = anyjepa.load(folder)
     yield model.preprocessing.model_dump(mode="json")
-    if folder.name.startswith("vjepa21"):  # clips of 64 frames take too long
-        return
     raw, how = raw_for(model)
     yield model.embed(raw, **how)
     if model.head is not None:
@@ -213,7 +211,8 @@ def build_foreign(folder: Path, data: Path | None) -> None:
     from published_layouts import write_layouts
 
     write_layouts(GOLDEN, folder)
-    shutil.rmtree(folder / "v-jepa-2")  # its clips of 442 frames take too long
+    for name in ("v-jepa-2", "v-jepa-2.1"):  # their clips of 442 frames take too long
+        shutil.rmtree(folder / name)
     for name, files in {
         "ecg-jepa-linear": {"weights.pt": "ecg_jepa/eval_fc_best_chkpt.pt"},
         "ecg-jepa-attentive": {"weights.pt": "ecg_jepa/eval_attn_best_chkpt.pt"},
