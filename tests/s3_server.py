@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from hashlib import md5
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
+
+from local_server import Handler
 
 PAGE = 4  # keys per answer of a listing; S3 has 1000
 KEY_ID, SECRET = "test-key", "test-secret"  # the signature is not checked, only the key
@@ -25,31 +23,8 @@ class Storage:
         self.left = 10**9
 
 
-@contextmanager
-def served(storage: Storage) -> Iterator[str]:
-    """The address at which the storage answers."""
-
-    class Handler(_Handler):
-        pass
-
-    Handler.storage = storage
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-class _Handler(BaseHTTPRequestHandler):
+class S3(Handler):
     storage: Storage
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_: object) -> None:
-        pass
 
     def do_HEAD(self) -> None:
         self.do_GET()

@@ -8,8 +8,9 @@ from zipfile import ZipFile
 
 import numpy as np
 import pytest
+from local_server import served
 from PIL import Image
-from s3_server import KEY_ID, SECRET, Storage, served
+from s3_server import KEY_ID, S3, SECRET, Storage
 
 import anyjepa
 from anyjepa.data.sources import readable
@@ -41,7 +42,7 @@ def storage(monkeypatch: pytest.MonkeyPatch, photos: Path) -> Iterator[Storage]:
 
     made = Storage()
     made.buckets["bucket"] = {f"data/{file.relative_to(photos)}": file.read_bytes() for file in photos.rglob("*.png")}
-    with served(made) as address:
+    with served(S3, storage=made) as address:
         S3FileSystem.clear_instance_cache()  # which does not see that the address changed
         for name, value in {
             "AWS_ENDPOINT_URL": address,
@@ -58,7 +59,6 @@ def storage(monkeypatch: pytest.MonkeyPatch, photos: Path) -> Iterator[Storage]:
         S3FileSystem.clear_instance_cache()
 
 
-@pytest.mark.long
 def test_a_bucket_is_embedded_like_a_folder_and_resumes(cli, run, photos, storage, tmp_path):
     """The first command loses access in its second part; the second does not read the pixels of the first again."""
     assert cli("embed", run, photos, "-o", tmp_path / "folder.parquet").code == 0

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hub_server import Hub, served
+from hub_server import Hub, HubServer
+from local_server import served
 
 import anyjepa
 from anyjepa.data.ecg.config import EcgDataConfig
@@ -27,7 +28,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     from huggingface_hub import constants
 
     hub = Hub()
-    with served(hub) as address:
+    with served(HubServer, hub=hub) as address:
         template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, address)
         for name, value in (
             ("ENDPOINT", address),
