@@ -1,3 +1,5 @@
+# The types of sklearn do not know average=None.
+# pyright: reportArgumentType=false
 from __future__ import annotations
 
 from unittest import mock
@@ -102,6 +104,18 @@ def test_resamples_of_groups_in_blocks_equal_records_one_by_one(seed, block):
     )
     for name, value in grouped.items():
         np.testing.assert_allclose(value, single[name], rtol=1e-12, err_msg=name)
+
+
+@given(seed=integers(0, 10_000))
+@settings(deadline=None, max_examples=20)
+def test_areas_of_resamples_equal_those_of_records_drawn_again(seed):
+    values, scores = random_case(seed)
+    draws = np.random.default_rng(seed).integers(0, len(values), (5, len(values)))
+    draws[:, :2] = 0, 1  # so that every resample has positives and negatives
+    weights = np.stack([np.bincount(draw, minlength=len(values)) for draw in draws]).astype(float)
+    found = areas(values, scores, weights, np.arange(len(values)))
+    for of, expected in zip(found, (roc_auc_score, average_precision_score), strict=True):
+        np.testing.assert_allclose(of, [expected(values[d], scores[d], average=None) for d in draws], rtol=1e-12)
 
 
 def test_a_class_without_positives_or_negatives_has_no_number():

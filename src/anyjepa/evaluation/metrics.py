@@ -13,7 +13,7 @@ import numpy as np
 
 from anyjepa.evaluation.calibration import brier, calibration_error, counted
 
-BLOCK = 2**20  # weights (8 MB) that are processed together, so that many resamples do not fill the memory
+BLOCK = 2**17  # weights (1 MB) that are processed together: they stay in the cache (docs/benchmarks.md, "Speed")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from anyjepa.config import Config
 from anyjepa.evaluation.logistic import fit_logistic, probabilities
 from anyjepa.evaluation.metrics import auroc, macro
+from anyjepa.evaluation.nearest import most_similar, unit
 from anyjepa.evaluation.splits import Split
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.pooling import WIDTHS, Head, HeadConfig, Summary, TokenHead
@@ -112,21 +113,17 @@ def _as_head(summary: Summary, weights: np.ndarray, mean: np.ndarray, std: np.nd
 
 def knn_probe(x: np.ndarray, values: np.ndarray, split: Split, config: KnnProbe) -> Probed:
     """Weighted share of votes for each class, by cosine of standardised features. x: (N, D), values: (N, C)."""
-    z = standardised(x, split.train)[0].astype(np.float32)
-    z /= np.linalg.norm(z, axis=1, keepdims=True).clip(1e-12)
+    z = unit(standardised(x, split.train)[0])
     count = min(config.neighbours, len(split.train))
     bank, voted = z[split.train], values[split.train]
 
     def votes(rows: np.ndarray) -> np.ndarray:
-        similarity = z[rows] @ bank.T  # (n, N_train)
-        near = np.argpartition(-similarity, count - 1, axis=1)[:, :count]
-        votes = np.exp((np.take_along_axis(similarity, near, 1) - 1) / config.temperature)  # (n, count)
-        return np.einsum("nk,nkc->nc", votes, voted[near]) / votes.sum(1, keepdims=True)
+        near, similarity = most_similar(z[rows], bank, count)
+        votes = np.exp((similarity - 1) / config.temperature)  # (n, count)
+        total = sum(votes[:, [place]] * voted[near[:, place]] for place in range(count))
+        return total / votes.sum(1, keepdims=True)
 
-    scores, validation = (
-        np.concatenate([votes(rows) for rows in np.array_split(part, max(1, len(part) // 1024))])
-        for part in (split.test, split.validation)
-    )
+    scores, validation = votes(split.test), votes(split.validation)
     return Probed(scores, validation, {"neighbours": count}, spread=spread(x, split.train))
 
 
