@@ -35,6 +35,15 @@ def test_mean_and_autocorrelation_by_hand(length: int) -> None:
     torch.testing.assert_close(model(torch.empty(2, 0, 8), patches.float()), summary.float() @ model.read.weight.T)
 
 
+def test_the_middle_of_a_window_by_hand() -> None:
+    patches, model = torch.randn(2, 9, 8), head("middle")
+    expected = torch.cat([patches.mean(1), patches[:, 2:7].flatten(1), patches[:, :5].mean(1)], 1)
+    torch.testing.assert_close(model(torch.empty(2, 0, 8), patches), expected @ model.read.weight.T)
+    short, none = patches[:, :2], torch.zeros(2, 8)
+    expected = torch.cat([short.mean(1), none, short[:, 0], short[:, 1], none, none, short[:, 0]], 1)
+    torch.testing.assert_close(summarise(short, "middle"), expected)
+
+
 def test_first_prefix_token() -> None:
     prefix, patches, model = torch.randn(2, 2, 8), torch.randn(2, 5, 8), head("register")
     torch.testing.assert_close(model(prefix, patches), prefix[:, 0] @ model.read.weight.T)

@@ -60,6 +60,7 @@ def raw(records) -> list[np.ndarray]:
 SETTINGS = {
     "linear": {},
     "linear of dynamics": {"linear": {"head": "dynamics"}},
+    "linear of the middle": {"linear": {"head": "middle"}},
     "attentive": {"attentive": {"fit": FIT}},
     "ecg-linear": {"attentive": {"fit": FIT}},
     "vjepa-attentive": {"attentive": {"fit": {**FIT, "epochs": None}}},

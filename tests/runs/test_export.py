@@ -62,7 +62,7 @@ def test_an_ecg_model_reads_other_leads_units_and_rates(cli, tiny_run, signals, 
 
 
 @pytest.mark.filterwarnings("ignore:3 of 3 records are shorter than the classifier's windows")
-@pytest.mark.parametrize("head", ["mean", "dynamics"])
+@pytest.mark.parametrize("head", ["mean", "dynamics", "middle"])
 def test_a_classifier_also_gives_probabilities_and_decisions(tiny_run, signals, tmp_path, head):
     settings = {"linear": {"head": head}}
     anyjepa.evaluate(tiny_run, save_classifier=tmp_path / "classifier", name="exported", seeds=1, settings=settings)

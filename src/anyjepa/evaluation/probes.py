@@ -30,7 +30,7 @@ class LinearProbe(Config):
     head: Summary = Field(
         default="mean",
         description="what it reads: the mean of a record's patch tokens, or also their autocorrelation in time, which "
-        "knows of rhythms",
+        "knows of rhythms (dynamics), or the tokens in the middle of a window around an event (middle)",
     )
     balanced: bool = Field(
         default=False, description="weigh classes (or positives and negatives) as if equally frequent"

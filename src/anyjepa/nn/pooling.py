@@ -1,4 +1,4 @@
-"""From tokens to one vector or to class logits: mean, dynamics, last, register and attentive heads."""
+"""From tokens to one vector or to class logits: mean, dynamics, middle, last, register and attentive heads."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from anyjepa.nn.transformer import MLP, BlockConfig
 from anyjepa.parts import Kinds, Part
 
 ATTENTIVE = ("attentive", "attentive-block")
-Summary = Literal["mean", "dynamics"]
+Summary = Literal["mean", "dynamics", "middle"]
 LAGS = (1, 2, 4, 8, 16)  # in tokens
-WIDTHS: dict[Summary, int] = {"mean": 1, "dynamics": 1 + len(LAGS)}  # features per dimension
+MIDDLE = 5  # tokens
+WIDTHS: dict[str, int] = {"mean": 1, "dynamics": 1 + len(LAGS), "middle": 1 + MIDDLE + 1}  # features per dimension
 
 
 class ClassifierHead(Part):
@@ -48,10 +49,11 @@ class Head(nn.Module, ABC):
 class HeadConfig(ClassifierHead):
     """How a classifier reads an encoder's tokens."""
 
-    kind: Literal["mean", "dynamics", "last", "register", "attentive", "attentive-block"] = Field(
+    kind: Literal["mean", "dynamics", "middle", "last", "register", "attentive", "attentive-block"] = Field(
         default="mean",
         description="mean: of patch tokens; dynamics: their mean and, per dimension, their autocorrelation at lags of "
-        "1, 2, 4, 8 and 16 tokens; last: the last patch token, of a causal encoder; register: the first prefix token; "
+        "1, 2, 4, 8 and 16 tokens; middle: their mean, the five in the middle one by one, and the mean of the first "
+        "half; last: the last patch token, of a causal encoder; register: the first prefix token; "
         "attentive: a learned query attends to all tokens (ECG-JEPA); attentive-block: also an MLP (V-JEPA)",
     )
     bias: bool = Field(default=False, description="biases of the output (and of attention's q, k, v, and the MLP)")
@@ -125,14 +127,19 @@ def _query(query: Tensor, kv: Tensor, heads: int, valid: Tensor | None) -> Tenso
 
 
 def summarise(tokens: Tensor, summary: Summary) -> Tensor:
-    """tokens: (..., N, D) in the order of time -> one vector, (..., D) or with autocorrelations (..., 6 D).
+    """tokens: (..., N, D) in the order of time -> one vector, (..., D), (..., 6 D) or (..., 7 D).
 
     The mean forgets when things happened; the autocorrelation knows after how many tokens they come again, however
-    strong they are. It is the biased estimate (Box & Jenkins 1970), which is zero at lags of N and more.
+    strong they are. It is the biased estimate (Box & Jenkins 1970), which is zero at lags of N and more. For windows
+    cut around an event, the middle is the mean, five tokens (zeros beyond the ends) and the mean of the first half.
     """
     mean = tokens.mean(-2)
     if summary == "mean":
         return mean
+    if summary == "middle":
+        length, side = tokens.shape[-2], MIDDLE // 2
+        around = nn.functional.pad(tokens, (0, 0, side, side)).narrow(-2, length // 2, MIDDLE)
+        return torch.cat([mean, around.flatten(-2), tokens.narrow(-2, 0, (length + 1) // 2).mean(-2)], -1)
     z = tokens - mean.unsqueeze(-2)
     energy = z.square().sum(-2) + 1e-6 * tokens.shape[-2]
     later = nn.functional.pad(z, (0, 0, 0, LAGS[-1]))  # so that no length is a special case in an exported graph
@@ -163,7 +170,7 @@ class TokenHead(Head):
     def __init__(self, config: HeadConfig, dim: int, heads: int, outputs: int):
         super().__init__()
         self.config = config
-        width = dim * (WIDTHS["dynamics"] if config.kind == "dynamics" else 1)
+        width = dim * WIDTHS.get(config.kind, 1)
         if config.kind in ATTENTIVE:
             pool = AttentivePool if config.kind == "attentive" else AttentiveBlock
             self.read = pool(dim, heads, outputs, config.bias)
@@ -195,7 +202,7 @@ class TokenHead(Head):
             raise ValueError(
                 "a register head needs an encoder with a register or CLS token; choose 'mean' or 'attentive'"
             )
-        if self.config.kind in ("mean", "dynamics"):
+        if self.config.kind in ("mean", "dynamics", "middle"):
             vector = summarise(patches, self.config.kind)
         else:
             vector = patches[:, -1] if self.config.kind == "last" else prefix[:, 0]
