@@ -86,7 +86,8 @@ def test_accumulation_changes_nothing_but_rounding(tmp_path: Path) -> None:
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
-RANKED = [(1, 1, None), (0, 3, None), (1, 1, "vicreg"), (0, 1, "sigreg")]  # registers, log_every, regulariser
+# registers, log_every, regulariser, checkpoint_activations of the ranks
+RANKED = [(1, 1, None, False), (0, 3, None, True), (1, 1, "vicreg", True), (0, 1, "sigreg", False)]
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +102,10 @@ sys.path.insert(0, {str(Path(__file__).parent)!r})
 from test_module import RANKED, Noise, config, fit, objective
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for place, (registers, log_every, regulariser) in enumerate(RANKED):
+    for place, (registers, log_every, regulariser, checkpointed) in enumerate(RANKED):
         model, run = objective(registers=registers, regulariser=regulariser), Path({str(folder)!r}) / str(place)
-        fit(model, config(log_every=log_every), Noise(), run, devices=2, strategy="ddp", progress=False)
+        settings = config(log_every=log_every, checkpoint_activations=checkpointed)
+        fit(model, settings, Noise(), run, devices=2, strategy="ddp", progress=False)
 """
     )
     command = [sys.executable, "-W", "ignore", str(folder / "two.py")]
@@ -114,8 +116,8 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("place", range(len(RANKED)))
 def test_two_ranks_change_nothing_but_rounding(tmp_path: Path, two_ranks: Path, place: int) -> None:
-    """Against one process of eight samples: rare logging, no prefix, statistics of the batch."""
-    registers, log_every, regulariser = RANKED[place]
+    """Against one process of eight samples: rare logging, no prefix, statistics of the batch, recomputation."""
+    registers, log_every, regulariser, _ = RANKED[place]
     one = objective(registers=registers, regulariser=regulariser)
     fit(one, config(log_every=log_every), Noise(), tmp_path, progress=False)
     two = two_ranks / str(place)

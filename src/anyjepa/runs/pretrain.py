@@ -40,6 +40,7 @@ FREE = (  # keys that may differ when a run resumes, because they do not change 
     "evaluation.",
     "perturbation",
     "training.workers",
+    "training.checkpoint_activations",
     "training.log_every",
     "training.monitor_every",
     "training.stop_when_collapsed",

@@ -105,6 +105,11 @@ class TrainingConfig(Config):
         default="auto", description="auto: bf16 autocast if the hardware supports fast bf16 multiplication"
     )
     compile: bool = Field(default=False, description="torch.compile the objective")
+    checkpoint_activations: bool = Field(
+        default=False,
+        description="compute the activations in transformer blocks again in the backward pass instead of keeping them: "
+        "less memory, more time, the same results",
+    )
     seed: NonNegativeInt = 0
     workers: NonNegativeInt = Field(
         default=2, le=256, description="processes that load data; their number does not change any result"

@@ -14,6 +14,7 @@ from anyjepa.errors import InputError
 from anyjepa.objectives.base import Objective
 from anyjepa.objectives.batch import Batch
 from anyjepa.randomness import torch_seed
+from anyjepa.training.activations import checkpoint_activations
 from anyjepa.training.config import TrainingConfig
 from anyjepa.training.lars import LARS
 from anyjepa.training.parameter_groups import decay_groups
@@ -44,6 +45,8 @@ class Pretraining(L.LightningModule):
         if together < 2 and (not objective.adds_up or any(isinstance(m, BatchNorm) for m in objective.modules())):
             raise InputError("training.batch_size: a regulariser or BatchNorm compares samples and needs at least two")
         self.objective, self.config, self.ids = objective, config, ids
+        if config.checkpoint_activations:
+            checkpoint_activations(objective)
         if config.compile:
             objective.compile()
         self.terms: dict[str, Tensor] = {}  # loss terms of the current optimiser step, this rank's share
