@@ -218,15 +218,15 @@ class Memory:
             torch.cuda.reset_peak_memory_stats()
         else:
             Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
-            self.before = _status_kb("VmRSS")
+            self.before = status_kb("VmRSS")
 
     def peak(self) -> int:
         if torch.cuda.is_available():
             return round(torch.cuda.max_memory_allocated() / 2**20)
-        return round((_status_kb("VmHWM") - self.before) / 2**10)
+        return round((status_kb("VmHWM") - self.before) / 2**10)
 
 
-def _status_kb(name: str) -> int:
+def status_kb(name: str) -> int:
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(name))
 

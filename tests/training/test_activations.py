@@ -126,5 +126,5 @@ def test_a_compiled_objective_gives_the_same_gradients() -> None:
 def test_nothing_to_checkpoint_and_statistics_of_batches_are_refused() -> None:
     with pytest.raises(InputError, match="there are no transformer blocks"):
         checkpoint_activations(ConvConfig(widths=(4, 8), blocks=1).build(3, (8, 8)))
-    with pytest.raises(InputError, match="BatchNorm would count batches twice"):
+    with pytest.raises(InputError, match="BatchNorm would see every batch twice"):
         checkpoint_activations(masked(BlockConfig(norm="batch"))[0])

@@ -16,13 +16,15 @@ from anyjepa.nn.transformer import Block
 def checkpoint_activations(model: nn.Module) -> None:
     """Let every transformer block keep only its inputs, and compute its activations again in the backward pass.
 
-    The second computation draws the same random numbers. Raises InputError if there is no block, or one that would
-    count a batch twice in the statistics of a BatchNorm.
+    The second computation draws the same random numbers. Raises InputError if there is no block, or if one contains a
+    BatchNorm, whose statistics would see every batch twice.
     """
     blocks = [part for part in model.modules() if isinstance(part, Block | CrossAttention)]
     if not blocks:
         raise InputError("training.checkpoint_activations: there are no transformer blocks; set it to false")
     if any(isinstance(part, BatchNorm) for block in blocks for part in block.modules()):
-        raise InputError("training.checkpoint_activations: blocks with BatchNorm would count batches twice; use layer")
+        raise InputError(
+            "training.checkpoint_activations: blocks with BatchNorm would see every batch twice; set it to false"
+        )
     for block in blocks:
         block.forward = partial(checkpoint, block.forward, use_reentrant=False)
