@@ -112,7 +112,7 @@ ROWS: dict[str, tuple[int, Callable[[int], Call]]] = {  # the smallest size, and
 
 
 def measured(name: str, size: int, rounds: int, threads: int) -> tuple[float, float]:
-    """Milliseconds of processor time, and MB."""
+    """Milliseconds of processor time, and MB, at least 1."""
     torch.set_num_threads(threads)
     torch.mm(*torch.ones(2, 64, 64, dtype=torch.bfloat16))  # loads what the first product allocates
     call, seconds = ROWS[name][1](size), []
@@ -121,7 +121,7 @@ def measured(name: str, size: int, rounds: int, threads: int) -> tuple[float, fl
         begin = time.process_time()
         call()
         seconds.append(time.process_time() - begin)
-    return 1000 * min(seconds[1:]), memory.peak() - (status_kb("RssFile") - mapped) / 2**10
+    return 1000 * min(seconds[1:]), max(memory.peak() - (status_kb("RssFile") - mapped) / 2**10, 1)
 
 
 def main() -> None:
@@ -139,7 +139,7 @@ def main() -> None:
                 found.append(pool.apply(measured, (name, size, args.rounds, args.threads)))
         cells = [name, " / ".join(map(str, sizes))]
         for values in zip(*found, strict=True):
-            cells += [" / ".join(f"{v:.3g}" for v in values), f"{log(values[2] / max(values[1], 1)) / log(4):.1f}"]
+            cells += [" / ".join(f"{v:.3g}" for v in values), f"{log(values[2] / values[1]) / log(4):.1f}"]
         print("| " + " | ".join(cells) + " |", flush=True)
     print(json.dumps({"machine": environment()}))
 
