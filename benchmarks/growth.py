@@ -99,7 +99,7 @@ ROWS: dict[str, tuple[int, Callable[[int], Call]]] = {  # the smallest size, and
     "samples: intervals, records": (250, lambda n: intervals(n, 5)),
     "tokens: ECG step, seconds, float32": (10, lambda n: ecg(n, "training.precision=32")),
     "tokens: ECG step, seconds, bf16": (10, lambda n: ecg(n, "training.precision=bf16")),
-    "the same, `checkpoint_activations`": (
+    "tokens: the same, `checkpoint_activations`": (
         10,
         lambda n: ecg(n, "training.precision=bf16", "training.checkpoint_activations=true"),
     ),

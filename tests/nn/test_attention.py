@@ -83,7 +83,9 @@ def test_gradient(length: int) -> None:
     torch.manual_seed(0)
     q, k, v = torch.randn(3, 1, 1, length, 2, dtype=torch.float64, requires_grad=True).unbind(0)
     valid = torch.arange(length)[None] < 5
-    assert torch.autograd.gradcheck(lambda *qkv: attend(*qkv, valid, True, 0.0)[:, :, :5], (q, k, v), fast_mode=True)
+    assert torch.autograd.gradcheck(
+        lambda q, k, v: attend(q, k, v, valid, True, 0.0)[:, :, :5], (q, k, v), fast_mode=True
+    )
 
 
 @pytest.mark.parametrize("length", [12, 100])
@@ -108,3 +110,12 @@ def test_dropout_drops_weights_and_keeps_their_mean(length: int) -> None:
 def test_one_query_over_many_keys() -> None:
     q, k, v = torch.randn(2, 2, 1, 4), torch.randn(2, 2, 7, 4), torch.randn(2, 2, 7, 4)
     torch.testing.assert_close(attend(q, k, v, None, False, 0.0), F.scaled_dot_product_attention(q, k, v))
+
+
+def test_long_samples_keep_no_matrix_of_weights() -> None:
+    """Memory is linear in the number of tokens from 1,025 on."""
+    q, k, v = torch.randn(3, 1, 1, 1100, 8, dtype=torch.bfloat16, requires_grad=True).unbind(0)
+    kept: list[int] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x.numel()) or x, lambda x: x):
+        attend(q, k, v, None, False, 0.0)
+    assert 0 < max(kept) < 1100**2

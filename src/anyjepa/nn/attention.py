@@ -13,11 +13,11 @@ def attend(q: Tensor, k: Tensor, v: Tensor, valid: Tensor | None, causal: bool, 
     """q, k, v: (B, H, L, head_dim); valid: bool, keys that are False are ignored -> (B, H, L, head_dim).
 
     valid: (B, L), or (B or 1, L, L) with a row for each query, in which at least one key must be True.
-    On CPUs with AVX-512 the fused kernel's backward pass is slow in bfloat16, and at short lengths in float32. Plain
-    products are faster there; without AVX-512 the fused kernel is.
+    On CPUs with AVX-512 the fused kernel's backward pass is slow at short lengths. Plain products are faster there, but
+    their memory grows with L²; without AVX-512 the fused kernel is always faster (docs/benchmarks.md).
     """
     plain = AVX512 and q.device.type == "cpu" and not torch.compiler.is_exporting()
-    if plain and (q.dtype == torch.bfloat16 or q.shape[-2] <= 96) and dropout == 0:
+    if plain and q.shape[-2] <= (1024 if q.dtype == torch.bfloat16 else 96) and dropout == 0:
         return _products(q, k, v, valid, causal)
     mask = None if valid is None else _by_query(valid)
     if causal and mask is not None:
