@@ -36,6 +36,14 @@ def rngs(n: int, seed: int = 0) -> list[np.random.Generator]:
     return [generator(seed, "crop", i) for i in range(n)]
 
 
+@pytest.mark.parametrize("preprocessing", [PLAIN, PLAIN.model_copy(update={"centre": 0.5})])
+def test_images_read_ahead_are_the_images(preprocessing):
+    data, places = replace(dataset(AugmentationConfig(), n=70), preprocessing=preprocessing), [3, *range(69, 2, -1), 3]
+    ahead = list(data.ahead(places))
+    assert len(ahead) == len(places)
+    assert all(np.array_equal(image, data[place]) for image, place in zip(ahead, places, strict=True))
+
+
 def test_without_augmentation_a_crop_is_the_image_and_draws_nothing():
     data, untouched = dataset(AugmentationConfig()), rngs(6)
     x, starts = data.crops(range(6), untouched)

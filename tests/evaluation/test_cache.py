@@ -48,12 +48,13 @@ def test_a_damaged_byte_is_noticed(tmp_path):
 
 def test_the_key_knows_weights_signals_and_settings(encoder):
     hashes = ["first", "second"]
-    key = cache_key("mean", encoder, hashes, Windows())
-    assert key == cache_key("mean", encoder, hashes, Windows(batch=1))
-    assert key != cache_key("tokens", encoder, hashes, Windows())
-    assert key != cache_key("mean", encoder, hashes[::-1], Windows())
-    assert key != cache_key("mean", encoder, hashes, Windows(length=20))
+    key = cache_key("mean", encoder, hashes, Windows(), "32")
+    assert key == cache_key("mean", encoder, hashes, Windows(batch=1), "32")
+    assert key != cache_key("tokens", encoder, hashes, Windows(), "32")
+    assert key != cache_key("mean", encoder, hashes, Windows(), "bf16")
+    assert key != cache_key("mean", encoder, hashes[::-1], Windows(), "32")
+    assert key != cache_key("mean", encoder, hashes, Windows(length=20), "32")
     other = ViT(encoder.config, channels=2, size=(40,))
-    assert key != cache_key("mean", other, hashes, Windows())
+    assert key != cache_key("mean", other, hashes, Windows(), "32")
     other.load_state_dict(encoder.state_dict())
-    assert key == cache_key("mean", other, hashes, Windows())
+    assert key == cache_key("mean", other, hashes, Windows(), "32")

@@ -17,6 +17,7 @@ from anyjepa.data.samples import ArraySamples, signal_hashes
 from anyjepa.errors import InputError
 from anyjepa.evaluation import study
 from anyjepa.evaluation.attentive import AttentiveProbe
+from anyjepa.evaluation.cache import cache_key
 from anyjepa.evaluation.finetune import Finetune
 from anyjepa.evaluation.fitting import FitConfig
 from anyjepa.evaluation.probes import LinearProbe
@@ -26,6 +27,7 @@ from anyjepa.evaluation.splits import Fixed, Folds, Holdout
 from anyjepa.evaluation.windows import Windows
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.vit import ViT, ViTConfig
+from anyjepa.training.precision import of_machine
 from anyjepa.weights.model import TrainingRecords
 
 RECORDS = 90
@@ -311,6 +313,28 @@ def test_a_result_survives_json(encoder, samples, labels, tmp_path):
     assert json.loads(text)["differences"][0].keys() == {"minus", "metric", "estimate"}
     assert result.differences[0].estimate.bootstrap is not None
     assert EvaluationConfig.model_validate(result.settings) == EvaluationConfig(**FAST)
+    assert "Features in float32." in printed(result)
+
+
+def test_a_result_says_which_precision_auto_was(encoder, samples, labels):
+    config = EvaluationConfig(precision="auto", **FAST)
+    result = evaluate({"pretrained": Candidate(encoder)}, samples, labels, config)
+    assert result.settings["precision"] == of_machine("auto")
+
+
+def test_features_in_bf16_give_the_scores_of_float32(encoder, samples, labels, tmp_path):
+    scores, features = {}, {}
+    for precision in ("32", "bf16"):
+        config = EvaluationConfig(precision=precision, **FAST)
+        row = evaluate({"pretrained": Candidate(encoder)}, samples, labels, config, cache=tmp_path / precision).rows[0]
+        scores[precision] = row.metrics["macro_auroc"].mean
+        key = cache_key("mean", encoder, signal_hashes(samples), config.windows, precision)
+        features[precision] = np.load(tmp_path / precision / f"{key}.npz")["x"]
+    assert scores["bf16"] == pytest.approx(scores["32"], abs=0.03)
+    assert 0 < np.abs(features["bf16"] - features["32"]).max() < 0.03 * np.abs(features["32"]).max()
+
+
+def test_results_have_a_schema_with_a_version(tmp_path):
     schema = Result.model_json_schema()
     assert set(schema["required"]) >= {"task", "rows", "notices"}
     (tmp_path / "other.json").write_text('{"schema_version": 3}')

@@ -84,9 +84,9 @@ class SelectedSamples:
 def signal_hashes(samples: Samples) -> list[str]:
     """A digest of each signal's shape and values."""
     hashes = []
-    for i in range(len(samples)):
-        hashes.append(signal_hash(samples[i]))
-        tell(f"{i + 1:,} of {len(samples):,}")
+    for signal in in_order(samples, range(len(samples))):
+        hashes.append(signal_hash(signal))
+        tell(f"{len(hashes):,} of {len(samples):,}")
     return hashes
 
 

@@ -13,6 +13,7 @@ from torch import nn
 from anyjepa.data.array_files import read_arrays
 from anyjepa.errors import InputError
 from anyjepa.evaluation.windows import Windows
+from anyjepa.training.config import Precision
 from anyjepa.writing import replacing
 
 
@@ -47,11 +48,11 @@ class FeatureCache:
         return arrays
 
 
-def cache_key(kind: str, encoder: nn.Module, hashes: Sequence[str], windows: Windows) -> str:
-    """Digest of the kind of features, the config and weights of the encoder, the ordered signals, and the windows."""
+def cache_key(kind: str, encoder: nn.Module, hashes: Sequence[str], windows: Windows, precision: Precision) -> str:
+    """Digest of the kind and precision of features, the encoder's config and weights, the ordered signals, windows."""
     digest = blake2b(digest_size=16)
     settings = windows.model_dump_json(exclude={"batch"})
-    for text in (kind, repr(getattr(encoder, "config", "")), settings, *hashes):
+    for text in (kind, precision, repr(getattr(encoder, "config", "")), settings, *hashes):
         digest.update(text.encode() + b"\0")
     for name, tensor in encoder.state_dict().items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

@@ -13,6 +13,7 @@ from anyjepa.evaluation.probes import KnnProbe, LinearProbe
 from anyjepa.evaluation.result import PROTOCOLS
 from anyjepa.evaluation.splits import OpenShare, SplitConfig
 from anyjepa.evaluation.windows import Windows
+from anyjepa.training.config import Precision
 
 
 class EvaluationConfig(Config):
@@ -34,6 +35,10 @@ class EvaluationConfig(Config):
     min_count: NonNegativeInt = Field(default=10, description="classes with fewer records are excluded and listed")
     from_scratch: bool = Field(
         default=False, description="add a row for the same network trained from random weights on the labels"
+    )
+    precision: Precision = Field(
+        default="32",
+        description="of the frozen encoder; auto: bf16 autocast if the hardware multiplies it fast, as in pretraining",
     )
     windows: Windows = Windows()
     linear: LinearProbe = LinearProbe()

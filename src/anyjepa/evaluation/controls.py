@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby, islice
 from math import prod
 
 import numpy as np
 import torch
 from torch import nn
 
-from anyjepa.data.samples import Samples
-from anyjepa.evaluation.windows import Windows, cut
+from anyjepa.data.samples import Samples, in_order
+from anyjepa.evaluation.windows import BATCH, Windows, cut
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.encoders import AnyEncoderConfig
 from anyjepa.nn.pooling import Summary, summarise
@@ -36,11 +37,12 @@ def raw_features(samples: Samples, dimensions: int) -> dict[str, np.ndarray]:
     bins = tuple(max(1, int(size * scale + 1e-9)) for size in shape[1:])
     pool = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)[len(bins) - 1](bins)
     means, statistics = [], []
-    for i in range(len(samples)):
-        x = np.nan_to_num(samples[i])  # an absent channel gets its mean, 0
-        means.append(pool(torch.as_tensor(x)).numpy().ravel())
-        flat = x.reshape(x.shape[0], -1)
-        statistics.append(np.concatenate([flat.mean(1), flat.std(1), flat.min(1), flat.max(1)]))
+    for _, same in groupby(in_order(samples, range(len(samples))), key=np.shape):
+        while batch := list(islice(same, BATCH)):
+            x = np.nan_to_num(np.stack(batch))  # an absent channel gets its mean, 0
+            means.extend(pool(torch.as_tensor(x)).flatten(1).numpy())
+            flat = x.reshape(*x.shape[:2], -1)
+            statistics.extend(np.concatenate([flat.mean(2), flat.std(2), flat.min(2), flat.max(2)], axis=1))
     drawn = " x ".join(map(str, (shape[0], *bins)))
     channels = "1 channel" if shape[0] == 1 else f"{shape[0]} channels"
     return {

@@ -74,7 +74,8 @@ def token_features(encoder: Encoder, samples: Samples, windows: Windows) -> Toke
     places, prefixes, patches = [], [], []
     for records, _, prefix, patch in encoded(encoder, samples, windows):
         prefix, patch = prefix.half(), patch.half()
-        check_finite(torch.cat([prefix, patch], 1), [samples.ids[place] for place in records], encoder)
+        for tokens in (prefix, patch):
+            check_finite(tokens, [samples.ids[place] for place in records], encoder)
         places.append(records)
         prefixes.append(prefix.cpu().numpy())
         patches.append(patch.cpu().numpy())

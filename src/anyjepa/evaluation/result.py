@@ -310,6 +310,8 @@ def _footnote(result: Result) -> str:
         f"Repeats: {len(result.rows[0].repeats)}. Intervals: {result.basis}; differences are paired.",
         "Classes: " + ", ".join(f"{name} {count}" for name, count in result.classes.items()),
     ]
+    if result.protocol not in ("finetune", "supervised") and (precision := result.settings.get("precision")):
+        lines.append(f"Features in {'bf16' if precision == 'bf16' else 'float32'}.")
     if spreads := [f"{row.title} {row.spread:.2g}" for row in result.rows if row.spread is not None]:
         lines.append("Spread of the features over records, as a share of their length: " + ", ".join(spreads))
     if result.dropped:

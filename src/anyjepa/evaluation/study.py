@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from anyjepa.data.labels import LabelTable
 from anyjepa.data.samples import Samples, SelectedSamples, signal_hashes
@@ -31,6 +32,7 @@ from anyjepa.evaluation.windows import Windows
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.pooling import Head, Summary
 from anyjepa.randomness import generator
+from anyjepa.training.precision import autocast, of_machine
 from anyjepa.weights.calibration import Calibration
 from anyjepa.weights.model import NOTHING, TrainingRecords
 
@@ -94,7 +96,9 @@ class Study:
         cache: FeatureCache,
         record: np.ndarray | None = None,
     ):
-        self.samples, self.table, self.config, self.cache = samples, table, config, cache
+        precision = of_machine(config.precision)  # the result says which
+        self.samples, self.table, self.cache = samples, table, cache
+        self.config = config.model_copy(update={"precision": precision})
         self.hashes = signal_hashes(samples)
         self.split = config.split or (Fixed() if table.split is not None else Folds())
         whole = [split for seed in range(config.seeds) for split in splits(table, self.split, seed)]
@@ -196,7 +200,8 @@ class Study:
             vectors = self._vectors(encoder)[rows, : encoder.dim]
         else:
             samples, windows = self._inputs
-            vectors = mean_features(encoder, SelectedSamples(samples, rows), windows)
+            with self._computing(encoder):
+                vectors = mean_features(encoder, SelectedSamples(samples, rows), windows)
         centre, whitening = fit_whitening(vectors[: len(split.train)])
         values, exclusive = self.table.values[split.validation[places]], self.table.exclusive
         return Calibration(
@@ -315,7 +320,12 @@ class Study:
     def _cached(
         self, kind: str, encoder: Encoder, compute: Callable[[], dict[str, np.ndarray]]
     ) -> dict[str, np.ndarray]:
-        return self.cache.get(cache_key(kind, encoder, self.hashes, self.config.windows), compute)
+        key = cache_key(kind, encoder, self.hashes, self.config.windows, self.config.precision)
+        with self._computing(encoder):
+            return self.cache.get(key, compute)
+
+    def _computing(self, encoder: Encoder) -> torch.autocast:
+        return autocast(next(encoder.parameters()).device, self.config.precision)
 
 
 def named(evaluators: Mapping[str, Evaluator], control: bool) -> dict[str, tuple[Evaluator, bool]]:

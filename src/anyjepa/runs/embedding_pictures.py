@@ -11,9 +11,9 @@ from anyjepa.data.dataset import Dataset
 from anyjepa.data.labels import LabelTable, join
 from anyjepa.data.modalities import modality_of
 from anyjepa.data.samples import SelectedSamples
+from anyjepa.evaluation.config import EvaluationConfig
 from anyjepa.evaluation.features import mean_features
 from anyjepa.evaluation.nearest import nearest
-from anyjepa.evaluation.windows import Windows
 from anyjepa.nn.attended import attended
 from anyjepa.nn.vit import ViT
 from anyjepa.randomness import generator
@@ -21,6 +21,7 @@ from anyjepa.runs.folder import Run
 from anyjepa.runs.model import Model
 from anyjepa.runs.sample_pictures import pictures
 from anyjepa.runs.thumbnails import at_places, thumbnails
+from anyjepa.training.precision import autocast
 from anyjepa.writing import replacing
 
 MOST = 2000  # largest number of embedded records
@@ -28,13 +29,14 @@ QUERIES, NEIGHBOURS = 6, 6
 POINTS = 128  # points of a drawn series
 
 
-def keep_embedding(run: Run, model: Model, samples: Dataset, table: LabelTable, windows: Windows) -> None:
+def keep_embedding(run: Run, model: Model, samples: Dataset, table: LabelTable, config: EvaluationConfig) -> None:
     """Write `artifacts/embedding.npz`, and for images, video and series `artifacts/neighbours.npz`."""
     joined = join(table, samples.ids)
     # A random choice, because even steps could miss classes in files where classes take turns.
     some = np.sort(generator(0, "pictures", 1).permutation(len(joined.index))[:MOST])
     rows = np.asarray(joined.index)[some]
-    features = mean_features(model.encoder, SelectedSamples(samples, rows), windows)
+    with autocast(model.device, config.precision):
+        features = mean_features(model.encoder, SelectedSamples(samples, rows), config.windows)
     names, values = np.array([*joined.table.classes, "none"]), joined.table.values[some]
     labels = names[np.where(values.any(1), values.argmax(1), len(names) - 1)]
     split = np.array(joined.table.split)[some] if joined.table.split else np.full(len(some), "all")

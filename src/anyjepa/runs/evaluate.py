@@ -145,7 +145,7 @@ def evaluate(
         stem = name or _name(requested, task, paths, loaded.loaded.weights, hidden)
         result.to_json(run.results / f"{stem}.json")
         if config.protocol == "linear" and isinstance(table, LabelTable):
-            keep_embedding(run, loaded, samples, table, config.windows)
+            keep_embedding(run, loaded, samples, table, config)
     return result
 
 

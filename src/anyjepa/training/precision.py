@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 
 from anyjepa.training.config import Precision
 
 
-def lightning_precision(precision: Precision) -> str:
-    """Name of the precision for Lightning's Trainer.
+def of_machine(precision: Precision) -> Literal["32", "bf16"]:
+    """What `auto` is on this machine: bf16 on CUDA and on CPUs with AVX512-BF16 or AMX, and float32 elsewhere."""
+    if precision != "auto":
+        return precision
+    cuda = torch.cuda.is_available()
+    fast_bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else _cpu_multiplies_bf16()
+    return "bf16" if fast_bf16 else "32"
 
-    `auto` is bf16 autocast on CUDA and on CPUs with AVX512-BF16 or AMX, and float32 elsewhere.
-    """
-    if precision == "auto":
-        fast_bf16 = (
-            torch.cuda.is_bf16_supported(including_emulation=False)
-            if torch.cuda.is_available()
-            else _cpu_multiplies_bf16()
-        )
-        precision = "bf16" if fast_bf16 else "32"
-    return {"32": "32-true", "bf16": "bf16-mixed"}[precision]
+
+def lightning_precision(precision: Precision) -> str:
+    """Name of the precision for Lightning's Trainer; bf16 is autocast."""
+    return {"32": "32-true", "bf16": "bf16-mixed"}[of_machine(precision)]
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     """Context in which networks compute in this precision."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=lightning_precision(precision) == "bf16-mixed")
+    return torch.autocast(device.type, torch.bfloat16, enabled=of_machine(precision) == "bf16")
 
 
 def _cpu_multiplies_bf16() -> bool:

@@ -135,4 +135,4 @@ def save_map(run: Run, model: Model, screen: Screen) -> None:
     samples = CellDataset.whole(screen, model.preprocessing)
     task = next((name for name in ("cell_type", "batch", "perturbation") if name in samples.tables), None)
     if task is not None:
-        keep_embedding(run, model, samples, samples.tables[task], run.recipe.evaluation.windows)
+        keep_embedding(run, model, samples, samples.tables[task], run.recipe.evaluation)
