@@ -1,23 +1,30 @@
 """Time of what an evaluation computes: encoding, linear probe, nearest neighbours, bootstrap intervals.
 
     python benchmarks/evaluation.py --data CIFAR [--model MODEL] [--images 6000] [--rounds 3]
+    python benchmarks/evaluation.py --reference PATH/TO/ECG-JEPA [--rounds 3]
 
 Images are CIFAR-10's, every tenth by default; the encoder is that of MODEL (a run or a model folder), else that of
 `ijepa-cifar10` with random weights. float32 and bf16 alternate. Prints one JSON line: seconds, wall and processor time
 (best of the rounds), and the accuracy of the probe on features of both precisions with the 95 % bootstrap interval of
 their difference.
+
+--reference: instead, ten-second ECGs per second through the encoder of ECG-JEPA's ViT-S: ours in float32 and bf16, and
+the public code's as it is, alternating, in batches of 16.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from public_steps import ecg_jepa_model
 
 from anyjepa.data.images.dataset import ImageDataset
 from anyjepa.data.images.preprocessing import ImagePreprocessing
@@ -92,13 +99,36 @@ def hits(x: np.ndarray, values: np.ndarray, split: Split) -> np.ndarray:
     return scores.argmax(1) == values[split.test].argmax(1)
 
 
+def ecg_rates(checkout: Path, rounds: int) -> dict[str, float]:
+    """Records per second of processor time, best of the rounds."""
+    sys.path.insert(0, str(checkout))
+    config, public = ecg_jepa_model(checkout, "S", torch.device("cpu"))
+    recipe, x = load_recipe("ecg-jepa-s", [])[0], torch.randn(16, config.num_channels, config.channel_size)
+    ours = recipe.objective.encoder.build(x.shape[1], x.shape[2:]).eval()
+    encoder, used = public.encoder.eval(), defaultdict(list)
+    compute: dict[str, Callable[[], object]] = {
+        "32": lambda: ours.features(x),
+        "bf16": lambda: ours.features(x),
+        "public": lambda: encoder(x),
+    }
+    for _ in range(rounds + 1):
+        for name, embed in compute.items():
+            with torch.inference_mode(), autocast(x.device, "bf16" if name == "bf16" else "32"):
+                used[name].append(timed(embed)["cpu_s"])
+    return {name: round(len(x) / min(times[1:]), 1) for name, times in used.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--reference", type=Path)
     parser.add_argument("--model", type=Path)
     parser.add_argument("--images", type=int, default=6000)
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
+    if args.reference:
+        print(json.dumps(ecg_rates(args.reference, args.rounds) | {"machine": environment()}))
+        return
     if args.model:
         model = load(args.model)
         encoder, preprocessing = model.encoder, model.preprocessing

@@ -39,15 +39,17 @@ def public_steps(checkout: Path, recipe: Recipe, device: torch.device) -> dict[s
         return {name: build(checkout, recipe, device, tuned=name == "tuned") for name in ("shipped", "tuned")}
 
 
+def ecg_jepa_model(checkout: Path, size: str, device: torch.device) -> tuple[Any, Any]:
+    """The public configuration and model of this size, with random weights. The checkout must be on the path."""
+    plain = importlib.import_module("yaml").safe_load((checkout / f"configs/pretrain/ViT{size}_all.yaml").read_text())
+    config = importlib.import_module("configs").pretrain.Config(**plain)
+    made, fused = importlib.import_module("models.JEPA").JEPA, device.type == "cuda"
+    return config, made(config, momentum_schedule=iter(lambda: 0.998, None), use_sdp_kernel=fused).to(device)
+
+
 def ecg_jepa(checkout: Path, recipe: Recipe, device: torch.device, tuned: bool) -> Step:
-    configs = importlib.import_module("configs")
-    yaml = importlib.import_module("yaml")
-    size = recipe.name.split("-")[2].upper()
-    plain = yaml.safe_load((checkout / f"configs/pretrain/ViT{size}_all.yaml").read_text())
-    config, cuda = configs.pretrain.Config(**plain), device.type == "cuda"
-    made = importlib.import_module("models.JEPA").JEPA
-    model = made(config, momentum_schedule=iter(lambda: 0.998, None), use_sdp_kernel=cuda).to(device)
-    optimiser = model.get_optimizer(fused=cuda or tuned)
+    config, model = ecg_jepa_model(checkout, recipe.name.split("-")[2].upper(), device)
+    optimiser = model.get_optimizer(fused=device.type == "cuda" or tuned)
     collator = importlib.import_module("data.masks").MaskCollator
     collate = collator(config.patch_size, config.min_block_size, config.min_keep_ratio, config.max_keep_ratio)
     samples = list(_noise(recipe))
