@@ -44,6 +44,15 @@ def test_images_read_ahead_are_the_images(preprocessing):
     assert all(np.array_equal(image, data[place]) for image, place in zip(ahead, places, strict=True))
 
 
+def test_small_crops_are_those_of_a_smaller_input():
+    small = replace(dataset(BOTH), preprocessing=PLAIN.model_copy(update={"side": 24}))
+    data = dataset(BOTH.model_copy(update={"crop": CropConfig(side=24)}))
+    assert data[0].shape == (3, 32, 32)
+    assert np.array_equal(data.crops(range(6), rngs(6))[0], small.crops(range(6), rngs(6))[0])
+    with pytest.raises(ValidationError, match="at most side, which is 32"):
+        ImageDataConfig.model_validate({"augmentation": {"crop": {"side": 33}}})
+
+
 def test_without_augmentation_a_crop_is_the_image_and_draws_nothing():
     data, untouched = dataset(AugmentationConfig()), rngs(6)
     x, starts = data.crops(range(6), untouched)

@@ -74,6 +74,9 @@ class Recipe(Config):
                 raise ValueError("objective.predictor.condition_dim and data.encoding.width must be the same")
             if self.data.absolute:
                 raise ValueError("data.absolute_time: two views of a record have no common position")
+        augmentation = getattr(self.data, "augmentation", None)
+        if augmentation is not None and augmentation.crop and augmentation.crop.side and encoder.kind != "conv":
+            raise ValueError("data.augmentation.crop.side is for convolutional encoders, which take inputs of any size")
         learned = "learned" in (
             getattr(getattr(part, "positions", None), "kind", "") for part in (encoder, predictor) if part is not None
         )

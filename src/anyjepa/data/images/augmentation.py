@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple, Self
 
 import numpy as np
 import torch
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
@@ -27,6 +27,11 @@ class CropConfig(Config):
         default=(0.3, 1.0), description="share of the area of the image (I-JEPA: 0.3 to 1)"
     )
     ratio: tuple[PositiveFloat, PositiveFloat] = Field(default=(3 / 4, 4 / 3), description="width over height")
+    side: PositiveInt | None = Field(
+        default=None,
+        description="of images: width and height of crops, if not data.side, for convolutional encoders; smaller ones "
+        "train faster, and show objects as large as whole images do (Touvron et al. 2019)",
+    )
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:

@@ -96,13 +96,19 @@ class ImageDataset(Dataset):
         return PlaceLabels(self.ids, self.masks.classes, list(numbers), split=self.split)
 
     def crops(self, indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
-        at_once = isinstance(self.images, np.ndarray) and max(self.images.shape[1:3]) <= self.preprocessing.side
+        at_once = isinstance(self.images, np.ndarray) and max(self.images.shape[1:3]) <= self._side
         x = self._at_once(indices, rngs) if at_once else self._one_by_one(indices, rngs)
         if self.augmentation.recolour is not None:
             recoloured = recolour(self.augmentation.recolour, torch.from_numpy(x), rngs)
             mean, std = (torch.tensor(v)[:, None, None] for v in (self.preprocessing.mean, self.preprocessing.std))
             x = recoloured.sub_(mean).div_(std).numpy()
         return x, np.zeros(len(indices), int)
+
+    @property
+    def _side(self) -> int:
+        """Of crops."""
+        crop = self.augmentation.crop
+        return self.preprocessing.side if crop is None or crop.side is None else crop.side
 
     @property
     def _cropping(self) -> ImagePreprocessing:
@@ -118,7 +124,7 @@ class ImageDataset(Dataset):
         size = pixels.shape[1:3]
         boxes = draw(self.augmentation, np.tile(size, (len(pixels), 1)), rngs)
         if boxes is not None and self.augmentation.crop is not None:
-            return cut(torch.from_numpy(pre.standardise(pixels)), boxes, pre.side).numpy()
+            return cut(torch.from_numpy(pre.standardise(pixels)), boxes, self._side).numpy()
         whole = size == pre.size and pre.centre == 1
         x = pre.standardise(pixels) if whole else np.stack([pre.prepare(image) for image in pixels])
         if boxes is not None:
@@ -136,6 +142,6 @@ class ImageDataset(Dataset):
             x = pre.prepare(image)
         else:
             top, left, height, width = (float(values[0]) for values in boxes[:4])
-            part = resized(image, top, left, height, width, pre.side)
+            part = resized(image, top, left, height, width, self._side)
             x = pre.standardise(part[None])[0]
         return x[..., ::-1] if boxes is not None and boxes.flip[0] else x

@@ -40,9 +40,12 @@ class ImageDataConfig(PixelDataConfig):
     augmentation: AugmentationConfig = Field(default=AugmentationConfig(), description="of training images")
 
     @model_validator(mode="after")
-    def _colours_to_change(self) -> Self:
+    def _augmentation_fits(self) -> Self:
         if self.augmentation.recolour is not None and self.colours == "grey":
             raise ValueError("augmentation.recolour needs colours=rgb: grey images have no colours to change")
+        crop = self.augmentation.crop
+        if crop is not None and crop.side is not None and crop.side > self.side:
+            raise ValueError(f"augmentation.crop.side must be at most side, which is {self.side}")
         return self
 
     @property

@@ -52,6 +52,8 @@ class VideoDataConfig(PixelDataConfig):
     def _as_filmed(self) -> Self:
         if self.augmentation.recolour is not None:
             raise ValueError("augmentation.recolour is for images; clips are only cropped and flipped")
+        if self.augmentation.crop is not None and self.augmentation.crop.side is not None:
+            raise ValueError("augmentation.crop.side is for images")
         return self
 
     @property
