@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 
 import anyjepa
-from anyjepa.data.ecg.source import evaluation_data
+from anyjepa.data.modalities import evaluation_data
+from anyjepa.data.samples import SelectedSamples
 from anyjepa.errors import InputError
 from anyjepa.evaluation.cache import FeatureCache
 from anyjepa.evaluation.config import EvaluationConfig
 from anyjepa.evaluation.dense import DenseStudy
+from anyjepa.evaluation.features import mean_features
 from anyjepa.evaluation.metrics import auroc, macro
-from anyjepa.evaluation.probes import LinearProbe
+from anyjepa.evaluation.probes import LinearProbe, linear_probe
+from anyjepa.evaluation.splits import Fixed, low_shot, splits
 from anyjepa.evaluation.study import Candidate
+from anyjepa.evaluation.windows import Windows
 from anyjepa.weights.folder import load_model, save_model
 from anyjepa.weights.shipped import about, shipped_folder, shipped_names
+
+SEEDS = 2  # of the evaluation in the card of the image encoder
 
 
 @pytest.mark.parametrize("name", shipped_names())
@@ -68,7 +76,7 @@ def test_half_precision_is_read_as_single_precision(tmp_path):
 @pytest.mark.realdata
 def test_the_ecg_encoder_is_as_good_on_ludb_as_its_card_says(test_data):
     model = anyjepa.load("ecg-sim-xs")
-    samples = evaluation_data(model.preprocessing, [test_data / "ludb"], unit="uV")
+    samples = evaluation_data(model.preprocessing, [test_data / "ludb"], None, "raise", {"unit": "uV"})
     linear = LinearProbe(strengths=(1e-3, 1e-2, 1e-1))
     config = EvaluationConfig(protocol="dense", low_shot=5, linear=linear)
     study = DenseStudy(samples, samples.places("waves"), samples.groups, (10,), None, config, FeatureCache())
@@ -92,3 +100,21 @@ def test_its_dynamics_recognise_the_rhythms_of_ludb(test_data):
     pretrained, random, *_ = (row.metrics["macro_auroc"].mean for row in result.rows)
     assert pretrained > 0.88  # the card: 0.917 over three seeds
     assert random < pretrained - 0.1
+
+
+@pytest.mark.realdata
+def test_the_image_encoder_is_as_good_on_cifar_as_its_card_says(test_data, tmp_path):
+    unpack = test_data.resolve().parent / "tools" / "unpack_cifar10.py"
+    subprocess.run([sys.executable, unpack, tmp_path], check=True, capture_output=True)
+    model = anyjepa.load("vicreg-resnet10-cifar10")
+    dataset = evaluation_data(model.preprocessing, [tmp_path], None, "raise", {})
+    table = dataset.tables["class"]
+    repeats = [low_shot(table, split, 10) for seed in range(SEEDS) for split in splits(table, Fixed(), seed)]
+    rows = np.unique(np.concatenate([part for few in repeats for part in (few.train, few.validation, few.test)]))
+    x = np.zeros((len(dataset), model.encoder.dim), np.float32)
+    x[rows] = mean_features(model.encoder, SelectedSamples(dataset, rows), Windows())
+    scores = [linear_probe(x, table.values, few, True, LinearProbe()).scores for few in repeats]
+    areas = [macro(auroc(table.values[few.test], found)) for few, found in zip(repeats, scores, strict=True)]
+    card = (shipped_folder("vicreg-resnet10-cifar10") / "README.md").read_text()
+    stated = re.search(r"pretrained \(student\) \| (0\.\d{3})", card)
+    assert np.mean(areas) == pytest.approx(float(stated[1]), abs=0.002)

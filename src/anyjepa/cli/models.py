@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from anyjepa.cli.output import echo, show
+from anyjepa.cli.output import echo
 
 
 def models(
@@ -22,13 +22,10 @@ def models(
 
 
 def _list() -> None:
-    from rich.table import Table
-
     from anyjepa.weights.shipped import about, shipped_names
 
-    table = Table("model", "modality", "parameters", "trained on", "score", box=None, pad_edge=False)
     for name in shipped_names():
         entry = about(name)
-        table.add_row(name, entry.data, entry.parameters, entry.trained_on, entry.score)
-    show(table)
+        echo(f"{name} ({entry.data}, {entry.parameters} parameters)")
+        echo(f"  trained on {entry.trained_on}\n  {entry.score}")
     echo("\nPrint a card with 'anyjepa models NAME'; load one with anyjepa.load(NAME), or pass NAME as the model.")
