@@ -14,7 +14,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, valid: Tensor | None, causal: bool, 
 
     valid: (B, L), or (B or 1, L, L) with a row for each query, in which at least one key must be True.
     On CPUs with AVX-512 the fused kernel's backward pass is slow at short lengths. Plain products are faster there, but
-    their memory grows with L²; without AVX-512 the fused kernel is always faster (docs/benchmarks.md).
+    their memory grows with L²; without AVX-512 the fused kernel is mostly faster (docs/benchmarks.md).
     """
     plain = AVX512 and q.device.type == "cpu" and not torch.compiler.is_exporting()
     if plain and q.shape[-2] <= (1024 if q.dtype == torch.bfloat16 else 96) and dropout == 0:

@@ -17,7 +17,7 @@ from anyjepa.data.modality import DataConfig
 from anyjepa.errors import InputError
 from anyjepa.evaluation.protocol import EvaluationConfig
 from anyjepa.limits import BATCH
-from anyjepa.nn.tokens import check_table
+from anyjepa.nn.tokens import check_table, token_grid
 from anyjepa.objectives.build import AnyObjectiveConfig
 from anyjepa.objectives.paired import PairedPredictionConfig
 from anyjepa.perturbation.config import PerturbationConfig
@@ -75,8 +75,10 @@ class Recipe(Config):
             if self.data.absolute:
                 raise ValueError("data.absolute_time: two views of a record have no common position")
         augmentation = getattr(self.data, "augmentation", None)
-        if augmentation is not None and augmentation.crop and augmentation.crop.side and encoder.kind != "conv":
-            raise ValueError("data.augmentation.crop.side is for convolutional encoders, which take inputs of any size")
+        if augmentation is not None and augmentation.crop and (side := augmentation.crop.side):
+            if encoder.kind != "conv":
+                raise ValueError("data.augmentation.crop.side is for convolutional encoders, which take any size")
+            token_grid((side, side), encoder.patch)  # raises ValueError
         learned = "learned" in (
             getattr(getattr(part, "positions", None), "kind", "") for part in (encoder, predictor) if part is not None
         )
