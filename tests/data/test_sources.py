@@ -302,6 +302,12 @@ def test_standard_input_gets_the_ending_of_its_content(monkeypatch, content, nam
     assert not found.exists()
 
 
+def test_messages_name_standard_input_instead_of_its_copy(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"I,II\n1,2\n")))
+    with pytest.raises(InputError, match="^standard input: is short$"), readable([STDIN]) as (found,):
+        raise InputError(f"{found}: is short")
+
+
 @pytest.mark.parametrize("ending", [".zip", ".tar", ".tar.gz"])
 def test_standard_input_may_be_an_archive(monkeypatch, tmp_path, ending):
     packed = pack(tmp_path / f"x{ending}", PHOTOS).read_bytes()

@@ -55,7 +55,13 @@ def readable(paths: Sequence[Path]) -> Iterator[list[Path]]:
 
         usable = [_readable(path, folder, containers) for path in paths]
         with mounted(containers):
-            yield usable
+            try:
+                yield usable
+            except InputError as error:
+                if STDIN not in paths:
+                    raise
+                copy = usable[paths.index(STDIN)]
+                raise InputError(str(error).replace(str(copy), "standard input")) from error
 
 
 def _readable(path: Path, folder: Callable[[], Path], containers: dict[Path, Container]) -> Path:
