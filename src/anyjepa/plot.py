@@ -200,7 +200,8 @@ def explanation(of: Explanation, name: str | None = None) -> Figure:
     effects, made, grid = of.of(name), of.preprocessing, of.grid
     values, together = grid.by_channel(effects), grid.together(effects)
     title = printable(f"{of.id}: {name}, probability {of.probabilities[of.classes.index(name)]:.2f}")
-    colours = f"blue for, orange against, full colour {np.abs(values).max():.2g} of log-odds"
+    colours = "blue is evidence for it, orange against it"
+    scale = f"full colour: log-odds ±{np.abs(values).max():.2g}"
     kind = modality_of(made).drawing
     if kind == "ecg":
         rate, edges = float(made.rate or 1), grid.edges[0]
@@ -208,7 +209,7 @@ def explanation(of: Explanation, name: str | None = None) -> Figure:
         start = round(float(np.clip(best_s - 5, 0, max(0.0, total_s - 10))) * rate)
         signal = made.restore(of.record, of.source)[:, start:]
         if grid.apart:
-            colours += f" (lead II below: all leads together, {np.abs(together).max():.2g})"
+            scale += f"; rhythm strip, all leads together: ±{np.abs(together).max():.2g}"
         return on_ecg(
             signal,
             rate,
@@ -216,7 +217,7 @@ def explanation(of: Explanation, name: str | None = None) -> Figure:
             values,
             (edges - start) / rate,
             together=together,
-            title=f"{title}; {colours}",
+            title=f"{title}; {colours}; {scale}",
         )
     if kind in ("images", "video"):
         frames = of.record[None] if kind == "images" else of.record.swapaxes(0, 1)
@@ -226,10 +227,10 @@ def explanation(of: Explanation, name: str | None = None) -> Figure:
         side = 320 if kind == "images" else 112
         pixels = thumbnails(frames[shown], made, 2 * side)
         below = [tinted(picture, shade) for picture, shade in zip(pixels, rgba(over), strict=True)]
-        return on_pictures(list(pixels), below, names, side=side, title=f"{title}\n{colours}")
+        return on_pictures(list(pixels), below, names, side=side, title=f"{title}\n{colours}\n{scale}")
     if made.sample_names:
         return on_names(made.sample_names, together, title=title, what=f"effect on the log-odds of {name}")
-    return on_series(of.record, values, grid.edges[0], title=f"{title}; {colours}")
+    return on_series(of.record, values, grid.edges[0], title=f"{title}; {colours}; {scale}")
 
 
 def _looks(place: int) -> dict[str, Any]:

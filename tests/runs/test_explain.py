@@ -83,7 +83,8 @@ def test_the_command_writes_tables_and_pictures(cli, kept, records, tmp_path):
     assert done.code == 0, done.err
     assert "<svg" in (tmp_path / "one.svg").read_text()
     explained = anyjepa.load(kept).explain(records[0].signal, fs=100, tokens=10)[0]
-    assert any("blue for, orange against" in one.get_text() for one in plot.explanation(explained).axes[0].texts)
+    texts = [text.get_text() for text in plot.explanation(explained).axes[0].texts]
+    assert any("blue is evidence for it, orange against it; full colour: log-odds ±" in text for text in texts)
 
 
 @pytest.mark.parametrize(
