@@ -304,7 +304,7 @@ def test_standard_input_gets_the_ending_of_its_content(monkeypatch, content, nam
 
 def test_messages_name_standard_input_instead_of_its_copy(monkeypatch):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"I,II\n1,2\n")))
-    with pytest.raises(InputError, match="^standard input: is short$"), readable([STDIN]) as (found,):
+    with pytest.raises(InputError, match=r"^standard input: is short$"), readable([STDIN]) as (found,):
         raise InputError(f"{found}: is short")
 
 
