@@ -36,7 +36,7 @@ from anyjepa.data.modalities import evaluation_data
 from anyjepa.data.samples import SelectedSamples
 from anyjepa.evaluation.features import mean_features
 from anyjepa.evaluation.finetune import Finetune
-from anyjepa.evaluation.fitting import FitConfig
+from anyjepa.evaluation.fit_config import FitConfig
 from anyjepa.evaluation.probes import LinearProbe, linear_probe
 from anyjepa.evaluation.protocol import Candidate, EvaluationConfig, evaluate
 from anyjepa.evaluation.splits import Fixed, Split, splits

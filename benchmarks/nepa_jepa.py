@@ -37,7 +37,7 @@ from anyjepa.data.labels import LabelTable
 from anyjepa.evaluation.config import EvaluationConfig
 from anyjepa.evaluation.controls import random_encoder
 from anyjepa.evaluation.finetune import Finetune
-from anyjepa.evaluation.fitting import FitConfig
+from anyjepa.evaluation.fit_config import FitConfig
 from anyjepa.evaluation.intervals import estimate, paired_difference
 from anyjepa.evaluation.probes import LinearProbe
 from anyjepa.evaluation.protocol import Candidate, evaluate

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from anyjepa.data.modalities import evaluation_data
 from anyjepa.evaluation.finetune import Finetune
-from anyjepa.evaluation.fitting import FitConfig
+from anyjepa.evaluation.fit_config import FitConfig
 from anyjepa.evaluation.protocol import Candidate, EvaluationConfig, evaluate
 from anyjepa.evaluation.result import Result
 from anyjepa.evaluation.splits import Fixed

@@ -31,6 +31,19 @@ def test_import_anyjepa_imports_nothing_heavy():
     assert not _imported("import anyjepa")
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import anyjepa.runs.evaluate, anyjepa.runs.embed, anyjepa.runs.predict\nanyjepa.load('ecg-sim-xs')",
+        "import anyjepa\ntry: anyjepa.pretrain('ijepa-demo', edits=['training.stepz=1'])\nexcept ValueError: pass",
+    ],
+    ids=["use", "wrong setting"],
+)
+def test_lightning_is_imported_only_to_train(code):
+    """Its import takes four seconds."""
+    assert not {"lightning", "torchmetrics"} & _imported(code)
+
+
 def test_public_names_exist():
     import anyjepa
 

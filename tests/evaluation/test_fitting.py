@@ -7,7 +7,8 @@ from torch import nn
 
 from anyjepa.errors import InputError
 from anyjepa.evaluation.classifier import Classifier, WindowLogits, as_probabilities
-from anyjepa.evaluation.fitting import FitConfig, fit_classifier, parameter_groups
+from anyjepa.evaluation.fit_config import FitConfig
+from anyjepa.evaluation.fitting import fit_classifier, parameter_groups
 from anyjepa.evaluation.splits import Split
 from anyjepa.nn.pooling import HeadConfig, TokenHead
 from anyjepa.nn.vit import ViT, ViTConfig

@@ -19,7 +19,7 @@ from anyjepa.evaluation import study
 from anyjepa.evaluation.attentive import AttentiveProbe
 from anyjepa.evaluation.cache import cache_key
 from anyjepa.evaluation.finetune import Finetune
-from anyjepa.evaluation.fitting import FitConfig
+from anyjepa.evaluation.fit_config import FitConfig
 from anyjepa.evaluation.probes import LinearProbe
 from anyjepa.evaluation.protocol import Candidate, EvaluationConfig, evaluate
 from anyjepa.evaluation.result import Result, render

@@ -13,7 +13,7 @@ from anyjepa.evaluation.classifier import as_probabilities, record_logits
 from anyjepa.evaluation.controls import random_encoder
 from anyjepa.evaluation.features import Tokens, token_features
 from anyjepa.evaluation.finetune import Finetune, finetune, random_crops
-from anyjepa.evaluation.fitting import FitConfig
+from anyjepa.evaluation.fit_config import FitConfig
 from anyjepa.evaluation.metrics import auroc, macro
 from anyjepa.evaluation.splits import Split
 from anyjepa.evaluation.windows import Windows

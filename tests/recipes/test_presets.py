@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from anyjepa.errors import InputError
-from anyjepa.evaluation.fitting import FitConfig
+from anyjepa.evaluation.fit_config import FitConfig
 from anyjepa.evaluation.protocol import EvaluationConfig
 from anyjepa.nn.pooling import HeadConfig
 from anyjepa.recipes.plain import merge

@@ -16,7 +16,7 @@ from torch import Tensor
 from anyjepa.config import Config
 from anyjepa.evaluation.classifier import as_probabilities, record_means
 from anyjepa.evaluation.features import Tokens
-from anyjepa.evaluation.fitting import FitConfig, fit_classifier
+from anyjepa.evaluation.fit_config import FitConfig
 from anyjepa.evaluation.probes import Probed
 from anyjepa.evaluation.splits import Split
 from anyjepa.nn.encoder import Encoder
@@ -65,6 +65,8 @@ def attentive_probe(
     `joint`, it is trained and tested on all windows of a record at once.
     encoder: the source of the tokens, for its number of heads and its device. values: labels (N, C).
     """
+    from anyjepa.evaluation.fitting import fit_classifier  # imports Lightning, which takes seconds
+
     with torch.random.fork_rng():
         torch.manual_seed(torch_seed(split.seed))
         head = TokenHead(config.settings, encoder.dim, encoder.config.heads, values.shape[1])

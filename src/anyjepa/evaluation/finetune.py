@@ -16,7 +16,7 @@ from anyjepa.data.samples import Samples, SelectedSamples
 from anyjepa.errors import InputError
 from anyjepa.evaluation.classifier import Classifier, as_probabilities, window_logits
 from anyjepa.evaluation.controls import random_encoder
-from anyjepa.evaluation.fitting import FitConfig, fit_classifier
+from anyjepa.evaluation.fit_config import FitConfig
 from anyjepa.evaluation.probes import Probed
 from anyjepa.evaluation.splits import Split
 from anyjepa.evaluation.windows import Windows
@@ -76,6 +76,8 @@ def finetune(
 
     A copy of the encoder is trained. head: initial head; None: a new one. frozen: train only the head.
     """
+    from anyjepa.evaluation.fitting import fit_classifier  # imports Lightning, which takes seconds
+
     network = random_encoder(encoder, split.seed, config.encoder(encoder.config))
     network.load_state_dict(encoder.state_dict())
     head = copy.deepcopy(head) or _new_head(config.head, encoder, values.shape[1], split.seed)

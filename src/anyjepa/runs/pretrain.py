@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from hashlib import blake2b
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,6 @@ from anyjepa.runs.place_pictures import keep_places
 from anyjepa.runs.start import Start, find_start
 from anyjepa.torch_defaults import torch_defaults
 from anyjepa.training.cluster import check_launch, is_first
-from anyjepa.training.fit import check_loggers, fit
 from anyjepa.weights.folder import read_records, save_pretrained, write_records
 from anyjepa.weights.model import Provenance, TrainingRecords
 
@@ -106,7 +106,7 @@ def pretrain(
     if paths is not None or isinstance(data, Dataset):
         refuse_for_files(of_records | options)
     check_launch(devices, nodes)
-    check_loggers(recipe.training.loggers)
+    _check_loggers(recipe.training.loggers)
     first = is_first(nodes)
     run = _run(recipe, Path(output) if output else None, resume, devices * nodes, strategy, first)
     check_objective(recipe)
@@ -142,6 +142,8 @@ def pretrain(
             described["held_out"] = held_out(hold_out, split)
             _start(run, described, sources(_own_kinds(recipe, dataset)), parts, begin, resume)
             keep_masks(run, dataset)
+        from anyjepa.training.fit import fit  # imports Lightning, which takes seconds
+
         fit(
             objective,
             recipe.training,
@@ -180,6 +182,15 @@ def pretrain(
             save(trained_on)
             keep_places(run, dataset, objective)
     return run
+
+
+def _check_loggers(names: Sequence[str]) -> None:
+    """Raise InputError if the package of a logger is not installed."""
+    for name in names:
+        if not find_spec(name):
+            raise InputError(
+                f"training.loggers: {name} is not installed; install it with: pip install 'anyjepa[{name}]'"
+            )
 
 
 @contextmanager

@@ -13,7 +13,6 @@ from anyjepa.data.modality import Preprocessing
 from anyjepa.errors import DataWarning, InputError
 from anyjepa.nn.encoder import Encoder
 from anyjepa.objectives.base import Objective
-from anyjepa.runs.checkpointed import load_checkpoint
 from anyjepa.runs.folder import find_run
 from anyjepa.runs.model import load
 from anyjepa.weights.folder import has_student, load_model
@@ -96,6 +95,8 @@ def find_start(source: str | Path) -> Start:
 
 
 def _of_checkpoint(path: Path) -> Start:
+    from anyjepa.runs.checkpointed import load_checkpoint  # imports Lightning, which takes seconds
+
     run = find_run(path.parent.parent)
     if run is None:
         raise InputError(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from importlib.util import find_spec
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import lightning as L
 import numpy as np
 
 from anyjepa.data.dataset import Dataset
-from anyjepa.errors import InputError
 from anyjepa.nn.encoder import Encoder
 from anyjepa.objectives.base import Objective
 from anyjepa.training.checkpoint_files import newest_checkpoint, step_of
@@ -92,15 +90,6 @@ def _done_before_end(checkpoints: Path, steps: int) -> int | None:
     newest = newest_checkpoint(checkpoints)
     done = step_of(newest) if newest else 0
     return done if done < steps else None
-
-
-def check_loggers(names: Iterable[str]) -> None:
-    """Raise InputError if the package of a logger is not installed."""
-    for name in names:
-        if not find_spec(name):
-            raise InputError(
-                f"training.loggers: {name} is not installed; install it with: pip install 'anyjepa[{name}]'"
-            )
 
 
 def _logger(name: str, folder: Path) -> Any:
