@@ -731,7 +731,7 @@ def test_a_run_that_died_between_its_first_files_starts_again(cli, tiny_recipe, 
 
 
 def test_a_logger_that_is_not_installed_is_named_before_the_run_folder_is_made(cli, tiny_recipe, tmp_path):
-    with mock.patch("anyjepa.training.fit.find_spec", return_value=None):
+    with mock.patch("anyjepa.runs.pretrain.find_spec", return_value=None):
         done = cli("pretrain", tiny_recipe, "-o", tmp_path / "run", "--set", "training.loggers=[wandb]")
     assert (done.code, done.out) == (2, "")
     assert done.err == (
