@@ -109,6 +109,32 @@ print({{"torch", "lightning", "sklearn", "scipy", "pandas", "matplotlib", "wfdb"
     assert done.stdout.strip() == "set()", done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("pretrian", "there is no command 'pretrian'; did you mean 'pretrain'?"),
+        ("data simulate", "data: there is no command 'simulate'; see 'anyjepa data --help'"),
+        ("pretrain", "pretrain: RECIPE is missing; see 'anyjepa pretrain --help'"),
+        ("embed model file", "embed: --output is missing; see 'anyjepa embed --help'"),
+        ("pretrain a --datta b", "pretrain: there is no option --datta; did you mean '--data'?"),
+        ("pretrain a b", "pretrain: unexpected argument (b); see 'anyjepa pretrain --help'"),
+        ("pretrain a --set", "--set needs a value; see 'anyjepa --help'"),
+        ("pretrain a --devices 0", "pretrain: --devices must be at least 1, got '0'"),
+        ("evaluate a --low-shot many", "evaluate: --low-shot must be a number, got 'many'"),
+        ("plot ekg a", "plot: KIND must be one of ecg, series, image, clip, embedding, got 'ekg'"),
+    ],
+)
+def test_a_wrong_option_or_argument_is_one_line_in_our_words(cli, arguments, message):
+    assert cli(*arguments.split()) == (2, "", f"anyjepa: {message}\n")
+
+
+@pytest.mark.parametrize("arguments", [[], ["data"], ["weights"]])
+def test_a_command_without_arguments_prints_its_help(cli, arguments):
+    done = cli(*arguments)
+    assert (done.code, done.err) == (2, "")
+    assert "Commands" in done.out
+
+
 def test_every_kind_of_weights_can_be_chosen() -> None:
     assert Weights == base.Weights
 

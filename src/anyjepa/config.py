@@ -142,15 +142,15 @@ def _message(errors: Sequence[ErrorDetails], plain: object, where: str) -> str:
         got = "" if not key or isinstance(first["input"], Mapping) else f" (got {got})"
         return f"{where}: {key and key + ': '}{' '.join(str(context['error']).split())}{got}"
     of_union = [error for error in errors if _dotted(_written(error["loc"], plain)) == key] or [first]
-    expected = " or ".join(dict.fromkeys(_expected(error) for error in of_union))
+    expected = " or ".join(dict.fromkeys(must_be(error) for error in of_union))
     example = "kind" if kind == "model_attributes_type" else context.get("key")
     if key and example:
         expected += f" such as '{key}.{example}'"
     return f"{where}{key and ': ' + key} must be {expected}, got {got}"
 
 
-def _expected(error: Mapping[str, Any]) -> str:
-    """What a value must be, in words that do not name Python's types."""
+def must_be(error: Mapping[str, Any]) -> str:
+    """What a value must be, by one of pydantic's `errors()`, in words that do not name Python's types."""
     context = error.get("ctx", {})
     numbers = {name: f"{value:g}" if isinstance(value, float) else value for name, value in context.items()}
     return EXPECTED.get(error["type"], "a valid value").format(**numbers)

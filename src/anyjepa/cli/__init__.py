@@ -24,6 +24,7 @@ from anyjepa.cli.serving import serve
 from anyjepa.cli.sharing import push
 from anyjepa.cli.sweeping import sweep
 from anyjepa.cli.training import demo, pretrain
+from anyjepa.cli.usage import UsageError, usage_message
 from anyjepa.cli.watching import watch
 from anyjepa.cli.weights import weights_app
 from anyjepa.errors import DataWarning, InputError
@@ -86,9 +87,13 @@ def main() -> None:
             warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
             check_ranks()  # Lightning reads them when it is imported
             _check(arguments)
-            app(arguments)
+            sys.exit(app(arguments, prog_name="anyjepa", standalone_mode=False))
     except InputError as error:
         _stop(error, 2, debug)
+    except UsageError as error:
+        if not (message := usage_message(error)):
+            sys.exit(2)
+        _stop(InputError(message), 2, debug)
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         _stop(InputError(reason), 2, debug)

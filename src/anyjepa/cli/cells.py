@@ -15,7 +15,7 @@ from anyjepa.errors import InputError
 def perturb(
     screen: Annotated[
         Path | None,
-        typer.Argument(metavar="[SCREEN]", help="Screen (.h5ad). Default: the data of the run that --model names."),
+        typer.Argument(metavar="SCREEN", help="Screen (.h5ad). Default: the data of the run that --model names."),
     ] = None,
     model: Annotated[
         str | None,
@@ -36,13 +36,13 @@ def perturb(
         typer.Option(metavar="G1,G2,...", help="Rank all perturbations by how much they decrease these genes."),
     ] = None,
     synergy: Annotated[
-        bool, typer.Option("--synergy", help="Also say how combinations differ from the sum of their parts.")
+        bool, typer.Option("--synergy", help="Also show how combinations differ from the sum of their parts.")
     ] = False,
     features: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="CSV of features, to predict unseen genes or compounds: a name and numbers per row.",
+            help="CSV file with features of genes or compounds, to predict unseen ones: a name and numbers per row.",
         ),
     ] = None,
     output: Annotated[
@@ -76,10 +76,10 @@ def perturb(
     weights: WeightsOption = None,
     imports: ImportOption = None,
 ) -> None:
-    """Say which predictions can be trusted on a screen, and predict what was not measured.
+    """Find out which predictions a screen of perturbed cells supports, and predict what was not measured.
 
-    Needs no pretrained model. Holds out everything that the screen allows: combinations, single
-    perturbations, cell types, donors, batches, doses and times.
+    Needs no pretrained model. To test the predictions, it holds out whatever the screen allows: combinations,
+    single perturbations, cell types, donors, batches, doses and times.
     """
     from anyjepa.progress import Lines, listening
     from anyjepa.runs.cells.perturb import perturb

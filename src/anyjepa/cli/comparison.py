@@ -12,7 +12,7 @@ from anyjepa.cli.output import show, show_json
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders; the first one is the reference.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders; the first one is the reference.")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Also write an HTML page with curves.")
     ] = None,

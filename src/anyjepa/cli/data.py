@@ -91,7 +91,7 @@ def data_split(
     test: Annotated[float, typer.Option(metavar="SHARE", help="Share of the records for testing.")] = 0.2,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the draw.")] = 0,
 ) -> None:
-    """Draw patients for testing, with the same share of every class, and write a table for 'pretrain --split'."""
+    """Draw test patients at random, the same share of every class, and write a table for 'pretrain --split'."""
     from anyjepa.data.labels import read_label_table
     from anyjepa.data.split_files import write_split
     from anyjepa.evaluation.hold_out import hold_out
@@ -136,7 +136,9 @@ def data_prepare(
     ] = None,
     missing_leads: Annotated[
         Literal["refuse", "zero"],
-        typer.Option(metavar="NAME", help="If a record lacks a lead: refuse the record, or fill the lead with zeros."),
+        typer.Option(
+            metavar="NAME", help="If a record lacks a lead: refuse the record, or zero to fill the lead with zeros."
+        ),
     ] = "refuse",
     highpass_hz: Annotated[
         float | None,

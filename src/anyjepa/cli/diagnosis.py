@@ -34,7 +34,7 @@ def diagnose(
 ) -> None:
     """Look for collapse and other faults in a model or run, and suggest what to change.
 
-    The exit status is 1 if there is a fault, 0 if there is none.
+    The exit status is 1 if a fault was found, and 0 otherwise.
     """
     from anyjepa.runs.diagnose import diagnose
 

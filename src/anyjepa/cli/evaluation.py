@@ -43,11 +43,11 @@ LabelsOption = Annotated[
 ]
 SplitOption = Annotated[
     str | None,
-    label_option(metavar="COLUMN", help="Column that says train, validation or test."),
+    label_option(metavar="COLUMN", help="Column that holds train, validation or test for each record."),
 ]
 MinCountOption = Annotated[
     int | None,
-    label_option(metavar="N", help="Drop classes with fewer records, and list them."),
+    label_option(metavar="N", help="Drop classes with fewer than N records, and list them."),
 ]
 ProtocolOption = Annotated[
     str,
@@ -60,19 +60,17 @@ ProtocolOption = Annotated[
 LowShotOption = Annotated[
     float | None,
     _protocol_option(
-        metavar="N", help="Train on N labels per class (1, 2, 5, ...; dense: N patients), or on a share below 1."
+        metavar="N", help="Train on N labels per class (dense: on N patients), or below 1 on this share of the labels."
     ),
 ]
 SeedsOption = Annotated[
     int | None,
-    _protocol_option(
-        metavar="N", help="Number of repeats, each with other random numbers. Default: that of the recipe."
-    ),
+    _protocol_option(metavar="N", help="Number of repeats with different random numbers. Default: set by the recipe."),
 ]
 FoldsOption = Annotated[
     int | None,
     _protocol_option(
-        metavar="N", help="Number of cross-validation folds. Default: the split of the data set, or else 5."
+        metavar="N", help="Number of cross-validation folds. Default: the split of the data set if it has one, else 5."
     ),
 ]
 FromScratchOption = Annotated[
@@ -91,7 +89,7 @@ EditsOption = Annotated[
 SaveOption = Annotated[
     Path | None,
     typer.Option(
-        metavar="FOLDER", help="Save the encoder and its classifier of the first split, for 'anyjepa predict'."
+        metavar="FOLDER", help="Save the encoder with the classifier of the first split, for 'anyjepa predict'."
     ),
 ]
 
@@ -120,7 +118,7 @@ def evaluate(
     as_json: JsonOption = False,
     imports: ImportOption = None,
 ) -> None:
-    """Evaluate an encoder, next to controls such as a randomly initialised encoder and the raw input.
+    """Evaluate an encoder, and compare it with controls such as a randomly initialised encoder and the raw input.
 
     Prints a table, and updates the report of a run.
     """

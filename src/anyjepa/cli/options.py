@@ -18,11 +18,11 @@ ModelArgument = Annotated[
     ),
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
-PathArguments = Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files or folders to read.")]
+PathArguments = Annotated[list[Path], typer.Argument(metavar="PATH", help="Files or folders to read.")]
 SourceArguments = Annotated[
     list[Path],
     typer.Argument(
-        metavar="PATH...",
+        metavar="PATH",
         help="Files, folders, archives (.zip, .tar, .tar.gz) or URLs (https://..., s3://...) to read; - for standard "
         "input.",
     ),
@@ -83,15 +83,15 @@ SkipErrorsOption = Annotated[
 DeviceOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="cpu, cuda or cuda:1. Default: a GPU if there is one.")
 ]
-BatchOption = Annotated[int, typer.Option(min=1, metavar="N", help="Number of windows that are encoded together.")]
+BatchOption = Annotated[int, typer.Option(min=1, metavar="N", help="Number of windows to encode at a time.")]
 PrecisionOption = Annotated[
     Literal["32", "bf16", "auto"],
-    typer.Option(help="Precision of the encoder; auto: bf16 if the hardware multiplies it fast."),
+    typer.Option(help="Precision of the encoder; auto chooses bf16 if the hardware is fast at it."),
 ]
 WorkersOption = Annotated[
     int,
     typer.Option(
-        min=0, max=256, metavar="N", help="Processes that read and prepare files in advance; values do not change."
+        min=0, max=256, metavar="N", help="Number of processes that read files in advance; the results stay the same."
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -109,7 +109,7 @@ GroupOption = Annotated[
 SplitByOption = Annotated[
     Literal["group", "record"],
     label_option(
-        metavar="NAME", help="What a split keeps together: group (needs groups), or record (each on its own)."
+        metavar="NAME", help="What stays in one part of a split: group (needs --group), or record (every record alone)."
     ),
 ]
 

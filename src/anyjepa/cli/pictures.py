@@ -19,23 +19,31 @@ SUFFIXES = (".png", ".svg", ".pdf")
 
 
 def plot(
-    kind: Annotated[Kind, typer.Argument(help="What the file contains.")],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Record; or for embedding, a table that embed wrote.")],
+    kind: Annotated[
+        Kind, typer.Argument(metavar="KIND", show_choices=False, help="ecg, series, image, clip or embedding.")
+    ],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="File with the record; for embedding, a table from 'anyjepa embed'.")
+    ],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Picture: .png, .svg or .pdf. Default: NAME-KIND.png."),
     ] = None,
     record: Annotated[
-        str | None, typer.Option(metavar="ID", help="Record of a file or folder with several. Default: the first.")
+        str | None, typer.Option(metavar="ID", help="Which record to draw, if there are several. Default: the first.")
     ] = None,
-    start: Annotated[float, typer.Option(metavar="S", help="Of an ECG: where the picture begins, seconds.")] = 0.0,
-    fs: Annotated[float | None, typer.Option(metavar="HZ", help="Of an ECG whose file does not say it.")] = None,
-    unit: Annotated[str | None, typer.Option(metavar="UNIT", help="Of an ECG whose file does not say it.")] = None,
+    start: Annotated[float, typer.Option(metavar="S", help="ECGs: start of the picture, in seconds.")] = 0.0,
+    fs: Annotated[
+        float | None, typer.Option(metavar="HZ", help="ECGs: sampling rate, if the file does not contain it.")
+    ] = None,
+    unit: Annotated[
+        str | None, typer.Option(metavar="UNIT", help="ECGs: unit of the values, if the file does not contain it.")
+    ] = None,
     label: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Of an embedding: column of the table that colours the points.")
+        str | None, typer.Option(metavar="COLUMN", help="Embeddings: column of the table that colours the points.")
     ] = None,
 ) -> None:
-    """Draw a record or an embedding: an ECG on paper (25 mm/s, 10 mm/mV), a series, an image, a clip, or a map."""
+    """Draw an ECG on paper (25 mm/s, 10 mm/mV), a series, an image, a clip, or a map of embeddings."""
     from anyjepa.runs.table_writing import refuse_input_as_output
     from anyjepa.writing import replacing
 

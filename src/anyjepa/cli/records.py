@@ -61,7 +61,7 @@ def predict(
         float | None,
         typer.Option(
             metavar="SHARE",
-            help="Also write the answers that cannot be excluded; the true one is among them in this share of records.",
+            help="Also write the classes that cannot be ruled out; they include the true one in this share of records.",
         ),
     ] = None,
     explain: Annotated[
@@ -79,7 +79,7 @@ def predict(
         _explain_option(
             min=1,
             metavar="N",
-            help="Width of a part along each axis, in tokens. Default: at most 64 parts along each axis; one gene.",
+            help="Width of a part in tokens. Default: as small as 64 parts along each axis allow; for cells, one gene.",
         ),
     ] = None,
     draw: Annotated[
@@ -117,9 +117,9 @@ def predict(
 ) -> None:
     """Predict the class probabilities of records, or how surprising each part of a record is.
 
-    The classifier comes from 'anyjepa evaluate --save-classifier'. The table also says which
-    window of a long record contributes most to each class; with --explain, also which place of a record does.
-    The same command resumes an interrupted one.
+    Save a classifier with 'anyjepa evaluate --save-classifier'. For long records, the table also names the
+    window that contributes most to each class; --explain shows the places in a record that do.
+    To resume after an interruption, run the same command again.
     """
     from anyjepa.runs.predict import ExplainOptions, predict_files, surprise_files
 
@@ -172,7 +172,7 @@ def embed(
     unit: UnitOption = None,
     window: Annotated[
         float | None,
-        typer.Option(min=0, metavar="S", help="Write one row per window of this many seconds, with its start."),
+        typer.Option(min=0, metavar="S", help="Write one row per window of S seconds, with its start time."),
     ] = None,
     stride: Annotated[
         float | None,
@@ -187,7 +187,7 @@ def embed(
 ) -> None:
     """Compute one embedding vector per record or per window, and write them with the record ids.
 
-    The same command resumes an interrupted one.
+    To resume after an interruption, run the same command again.
     """
     from anyjepa.runs.embed import embed_files
 
@@ -238,7 +238,7 @@ def export(
     ] = False,
     imports: ImportOption = None,
 ) -> None:
-    """Write a model with its preprocessing as one ONNX or torch.export graph, for use without anyjepa."""
+    """Write a model with its preprocessing to one ONNX or torch.export file, for use without anyjepa."""
     from anyjepa.runs.export import export
 
     options = {"fs": fs, "leads": leads.split(",") if leads else None, "unit": unit}

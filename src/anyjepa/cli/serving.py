@@ -19,13 +19,16 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="Port; 0 chooses a free one.")] = 8000,
     batch: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Largest number of windows that are encoded together.")
+        int, typer.Option(min=1, metavar="N", help="Largest number of windows to encode at a time.")
     ] = Settings.batch,
     queue: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Largest number of requests at a time; further ones get status 503.")
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Largest number of requests at a time; more are refused with status 503."
+        ),
     ] = Settings.queue,
     max_mb: Annotated[
-        float, typer.Option(min=0.001, metavar="MB", help="Largest body of a request.")
+        float, typer.Option(min=0.001, metavar="MB", help="Largest size of a request.")
     ] = Settings.max_bytes / 1e6,
     max_windows: Annotated[
         int, typer.Option(min=1, metavar="N", help="Largest number of windows in a request.")
@@ -36,7 +39,7 @@ def serve(
     device: DeviceOption = None,
     imports: ImportOption = None,
 ) -> None:
-    """Answer HTTP requests with embeddings and class probabilities of the records that they contain.
+    """Serve a model over HTTP: send records, and get their embeddings or class probabilities.
 
     There is no access control: anyone who can connect can use the service.
     """

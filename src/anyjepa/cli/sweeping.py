@@ -30,7 +30,7 @@ def sweep(
             "--set",
             metavar="KEY=VALUES",
             help="Values to try, separated by commas, such as training.steps=500,1000; lists need brackets. "
-            "'seed' is training.seed. Can be repeated.",
+            "'seed' is short for training.seed. Can be repeated.",
         ),
     ],
     data: DataOption = None,
@@ -43,7 +43,8 @@ def sweep(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="With --random: seed of the draw.")] = 0,
     hold_out: Annotated[
-        float | None, typer.Option(metavar="SHARE", help="Keep this share of the patients for testing, such as 0.2.")
+        float | None,
+        typer.Option(metavar="SHARE", help="Hold out this share of the patients for testing, such as 0.2."),
     ] = None,
     split: Annotated[
         Path | None,
@@ -65,9 +66,10 @@ def sweep(
     as_json: JsonOption = False,
     imports: ImportOption = None,
 ) -> None:
-    """Pretrain a recipe with many settings, and compare the runs in one table.
+    """Pretrain a recipe once for each combination of settings, and compare the runs in one table.
 
-    The same command resumes a sweep that was stopped. Runs that fail are listed, and the others continue.
+    If a run fails, it is listed, and the others continue. To resume a sweep that was stopped, run the same command
+    again.
     """
     from anyjepa.progress import Lines, listening
     from anyjepa.report.comparison import write_comparison

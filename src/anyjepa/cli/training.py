@@ -74,7 +74,7 @@ def pretrain(
     hold_out: Annotated[
         float | None,
         typer.Option(
-            metavar="SHARE", help="Keep this share of the patients for testing, such as 0.2; 'evaluate' tests on them."
+            metavar="SHARE", help="Hold out this share of the patients, such as 0.2; 'evaluate' tests on them."
         ),
     ] = None,
     split: Annotated[
@@ -90,7 +90,10 @@ def pretrain(
         ),
     ] = None,
     encoder_only: Annotated[
-        bool, typer.Option("--encoder-only", help="With --from: start predictors from random weights.")
+        bool,
+        typer.Option(
+            "--encoder-only", help="With --from: load the encoder only, and start predictors from random weights."
+        ),
     ] = False,
     unit: UnitOption = None,
     resume: Annotated[

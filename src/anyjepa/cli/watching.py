@@ -17,7 +17,7 @@ EVERY_S = 2.0
 def watch(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", help="Run folders, or folders of run folders; they need not exist yet."),
+        typer.Argument(metavar="RUN", help="Run folders, or folders of run folders; they need not exist yet."),
     ],
     once: Annotated[
         bool, typer.Option("--once", help="Print one table and exit; the default if the output is not a terminal.")

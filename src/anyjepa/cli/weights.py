@@ -21,7 +21,7 @@ def weights_inspect(
     as_json: JsonOption = False,
     imports: ImportOption = None,
 ) -> None:
-    """Summarise a file of weights, and check that they fit their model."""
+    """Summarise a weights file, and check that it fits its model."""
     from anyjepa.weights.inspection import inspect_weights, render
 
     summary = inspect_weights(path)
@@ -34,15 +34,18 @@ def weights_inspect(
 @weights_app.command("import")
 def weights_import(
     path: Annotated[
-        str, typer.Argument(metavar="PATH", help="Published checkpoint, Hugging Face folder with config.json, or id.")
+        str,
+        typer.Argument(
+            metavar="PATH", help="Published checkpoint, Hugging Face folder with config.json, or Hugging Face id."
+        ),
     ],
     output: OutputOption,
     statistics: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="For ECG models: data set whose mean and standard deviation the model uses. Default, if the file "
-            "names its data sets: the largest.",
+            help="For ECG models: data set whose mean and standard deviation the model uses. Default: the largest one "
+            "that the file names.",
         ),
     ] = None,
     heads: Annotated[
@@ -53,9 +56,9 @@ def weights_import(
             help="Attention heads, for checkpoints that do not say. Default: those of the published model.",
         ),
     ] = None,
-    images: Annotated[bool, typer.Option("--images", help="V-JEPA 2.1: for images instead of videos.")] = False,
+    images: Annotated[bool, typer.Option("--images", help="V-JEPA 2.1: import for images instead of videos.")] = False,
 ) -> None:
-    """Convert published weights to a model folder; their layout is recognised (docs/weights.md lists the layouts)."""
+    """Convert published weights to a model folder. Recognises their layout (docs/weights.md lists the layouts)."""
     from anyjepa.weights.importers import import_weights
 
     echo(f"model: {import_weights(path, output, statistics=statistics, heads=heads, images=images)}")
@@ -68,10 +71,10 @@ def weights_export(
     weights: WeightsOption = None,
     imports: ImportOption = None,
 ) -> None:
-    """Write a model as published ones are, for other programs.
+    """Write a model in a published layout, for other programs.
 
-    Encoders of images and of V-JEPA 2 become folders of transformers, and models that predict the
-    next patch folders of the official NEPA code.
+    Image encoders and V-JEPA 2 become folders for Hugging Face transformers; NEPA models become folders for the
+    official NEPA code.
     """
     from anyjepa.runs.model import load
     from anyjepa.weights.nepa_export import export_nepa
@@ -98,7 +101,7 @@ def weights_resize(
     ],
     imports: ImportOption = None,
 ) -> None:
-    """Convert a model to inputs of another size or rate, to fine-tune it there."""
+    """Convert a model to inputs of another size or sampling rate, before fine-tuning it on them."""
     from anyjepa.runs.resize import resize
 
     echo(f"model: {resize(model, edits, output)}")
@@ -107,7 +110,7 @@ def weights_resize(
 @weights_app.command("checkpoint")
 def weights_checkpoint(
     run: RunArgument,
-    step: Annotated[int, typer.Option(metavar="N", help="Step of a checkpoint that the run has kept.")],
+    step: Annotated[int, typer.Option(metavar="N", help="Step of a checkpoint that the run kept.")],
     output: OutputOption,
     imports: ImportOption = None,
 ) -> None:
