@@ -52,5 +52,5 @@ def _expectation(error: Any) -> str:
         return f"is wrong: {error.message}"
     first = error.__cause__.errors(include_url=False)[0]
     choices = str(first.get("ctx", {}).get("error", "")).rstrip(".").partition(" is not one of ")[2]
-    wanted = f"one of {choices.replace(chr(39), '')}" if choices else must_be(first)
-    return f"must be {wanted}, got {first['input']!r}"
+    allowed = f"one of {choices.replace(chr(39), '')}" if choices else must_be(first)
+    return f"must be {allowed}, got {first['input']!r}"
