@@ -231,6 +231,14 @@ def test_damage_in_memory_ends_in_one_line(form, place, value):
         from_anndata(screen(matrix), ALL)
 
 
+def test_values_under_a_mask_are_not_used():
+    matrix = counts(5)
+    found = from_anndata(screen(np.ma.MaskedArray(matrix)), ALL)  # with nothing under the mask
+    np.testing.assert_allclose(found.rows(np.arange(CELLS)), expression(matrix), atol=1e-4)
+    with pytest.raises(InputError, match="AnnData: X has masked values"):
+        from_anndata(screen(np.ma.MaskedArray(matrix, matrix > 3)), ALL)
+
+
 def test_what_holds_nothing_is_refused(tmp_path):
     with pytest.raises(InputError, match="AnnData: no value is above zero"):
         from_anndata(screen(sparse.csr_matrix((CELLS, GENES))), ALL)

@@ -78,6 +78,15 @@ def as_ids(values: Any, count: int, where: str) -> list[str]:
     return names
 
 
+def as_classes(labels: Any, count: int) -> list[str]:
+    """Class names of `count` records, of which none may be missing; booleans become 'True' and 'False'."""
+    spelt = [str(label) if isinstance(label, (bool, np.bool_)) else label for label in as_list(labels, "labels")]
+    classes = as_names(spelt, count, "labels")
+    if None in classes:
+        raise InputError(f"labels[{classes.index(None)}]: is missing; every record needs a class")
+    return [name for name in classes if name is not None]
+
+
 def _texts(values: Any, count: int, where: str) -> list[str]:
     entries = as_list(values, where)
     if len(entries) != count:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from anyjepa.data.array_likes import as_array, as_classes, as_ids, as_names
 from anyjepa.data.labels import LabelTable
 from anyjepa.data.pair import Pair
 from anyjepa.data.places import PlaceLabels
@@ -127,34 +128,37 @@ class ArrayDataset(Dataset):
     @classmethod
     def of(
         cls,
-        values: np.ndarray,
+        values: Any,
         preprocessing: Any,
         *,
-        ids: Sequence[str] | None = None,
-        labels: Sequence[str] | None = None,
-        groups: Sequence[str] | None = None,
-        split: Sequence[str] | None = None,
+        ids: Sequence[Any] | None = None,
+        labels: Sequence[Any] | None = None,
+        groups: Sequence[Any] | None = None,
+        split: Sequence[Any] | None = None,
         source: str = "arrays",
     ) -> ArrayDataset:
         """values: (N, C, *samples) as the encoder sees them. The rest has N entries each, and may be None.
 
-        labels: class of each record, the task 'class'; groups: what no split may cut, such as a patient; split: train,
-        validation or test. Raises InputError if lengths differ.
+        labels: class of each record, the task 'class'; groups: what no split may cut, such as a patient, where None,
+        NaN and '' are unknown; split: train, validation or test, which needs labels. Raises InputError if lengths
+        differ, an id is repeated, or a label is missing.
         """
-        values = np.asarray(values, dtype=np.float32)
-        ids = tuple(map(str, range(len(values)) if ids is None else ids))
-        record_groups = ids if groups is None else tuple(map(str, groups))
+        values = as_array(values, "values").astype(np.float32, copy=False)
+        count = len(values)
+        names = tuple(map(str, range(count)) if ids is None else as_ids(ids, count, "ids"))
+        groups = [None] * count if groups is None else as_names(groups, count, "groups")
+        record_groups = tuple(name if group is None else group for name, group in zip(names, groups, strict=True))
         tables = {}
         if labels is not None:
-            part = None if split is None else list(map(str, split))
-            tables["class"] = LabelTable.of_names(ids, list(map(str, labels)), record_groups, part)
-        if not len(ids) == len(record_groups) == len(values):
-            raise InputError(f"{source}: {len(ids)} ids and {len(record_groups)} groups for {len(values)} records")
+            part = None if split is None else [one or "" for one in as_names(split, count, "split")]
+            tables["class"] = LabelTable.of_names(names, as_classes(labels, count), record_groups, part)
+        elif split is not None:
+            raise InputError("split: belongs to labels, so pass these too")
         return cls(
-            ids=ids,
+            ids=names,
             groups=record_groups,
-            groups_known=groups is not None,
-            source=(source,) * len(ids),
+            groups_known=None not in groups,
+            source=(source,) * count,
             preprocessing=preprocessing,
             tables=tables,
             values=values,

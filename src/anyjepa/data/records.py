@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from anyjepa.data.array_likes import as_ids, as_list, as_names, as_records
+from anyjepa.data.array_likes import as_classes, as_ids, as_names, as_records
 from anyjepa.data.dataset import ArrayDataset, Dataset
 from anyjepa.data.labels import LabelTable
 from anyjepa.data.modality import Preprocessing
@@ -56,15 +56,12 @@ class Records:
         count = len(ids) if is_anndata(raw) else len(raw)
         if not count:
             raise InputError("data: contains no record")
-        classes = None if labels is None else as_names(_spelt(labels), count, "labels")
-        if classes is not None and None in classes:
-            raise InputError(f"labels[{classes.index(None)}]: is missing; every record needs a class")
         return cls(
             raw,
             tuple(map(str, range(count)) if ids is None else as_ids(ids, count, "ids")),
             named,
             None if groups is None else tuple(as_names(groups, count, "groups")),
-            None if classes is None else tuple(name for name in classes if name is not None),
+            None if labels is None else tuple(as_classes(labels, count)),
             array,
         )
 
@@ -106,11 +103,6 @@ class Records:
             return None
         label = dict(zip(self.ids, self.labels, strict=True))
         return LabelTable.of_names(dataset.ids, [label[id] for id in dataset.ids], dataset.groups)
-
-
-def _spelt(labels: Any) -> list[Any]:
-    """Labels with 'True' and 'False' instead of booleans, which `as_names` refuses, as they cannot name anything."""
-    return [str(label) if isinstance(label, (bool, np.bool_)) else label for label in as_list(labels, "labels")]
 
 
 def as_paths(data: Any) -> list[Path] | None:

@@ -15,7 +15,9 @@ _NATIVE = {("b", 1): np.uint8, ("f", 2): np.float32, ("f", 16): np.float64}  # t
 
 
 def numbers(values: Any, where: str) -> np.ndarray:
-    """Convert values to a type that SciPy supports. Raises InputError for text, complex numbers and the like."""
+    """Convert values to a type that SciPy supports. Raises InputError for text, complex numbers and masked values."""
+    if np.ma.is_masked(values):
+        raise InputError(f"{where} has masked values; every cell needs a value of every gene")
     array = np.asarray(values)
     kind, size = array.dtype.kind, array.dtype.itemsize
     if kind not in "biuf":
