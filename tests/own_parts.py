@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from anyjepa.nn.encoder import Encoder, EncoderConfig
-from anyjepa.nn.encoders import AnyEncoderConfig
+from anyjepa.nn.encoders import AnyEncoder
 from anyjepa.nn.packing import Layout, Packed, gather_rows
 from anyjepa.nn.pooling import ClassifierHead, Head
 from anyjepa.nn.predictor import MaskedPredictorConfig
@@ -132,7 +132,7 @@ class LargestHead(Head):
 class Spread(ObjectiveConfig):
     """Predict the spread of an image from its tokens."""
 
-    encoder: AnyEncoderConfig
+    encoder: AnyEncoder
 
     def build(self, channels: int, size: Sequence[int], other: Sequence[int] | None = None) -> Objective:
         return SpreadObjective(self, channels, size)

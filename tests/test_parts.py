@@ -21,18 +21,18 @@ from anyjepa.data import modalities
 from anyjepa.data.images.modality import IMAGES
 from anyjepa.data.images.preprocessing import ImagePreprocessing
 from anyjepa.data.images.source import ImageDataConfig
-from anyjepa.data.modalities import PREPROCESSING, AnyDataConfig, add_modality, modality_of
+from anyjepa.data.modalities import PREPROCESSING, AnyData, add_modality, modality_of
 from anyjepa.data.modality import Modality, Preprocessing
 from anyjepa.errors import DataWarning, InputError
 from anyjepa.masks.blocks import BlocksConfig
-from anyjepa.masks.kinds import MasksConfig
-from anyjepa.nn.encoders import AnyEncoderConfig
-from anyjepa.nn.pooling import AnyHeadConfig
-from anyjepa.nn.predictor import AnyPredictorConfig
-from anyjepa.objectives.build import AnyObjectiveConfig
+from anyjepa.masks.kinds import AnyMaskSampler
+from anyjepa.nn.encoders import AnyEncoder
+from anyjepa.nn.pooling import AnyHead
+from anyjepa.nn.predictor import AnyPredictor
+from anyjepa.objectives.build import AnyObjective
 from anyjepa.objectives.losses import AnyDistance
-from anyjepa.objectives.regularisers import RegulariserConfig
-from anyjepa.objectives.targets import TargetConfig
+from anyjepa.objectives.regularisers import AnyRegulariser
+from anyjepa.objectives.targets import AnyTarget
 from anyjepa.parts import Kinds, Part, import_parts, kinds_of
 from anyjepa.recipes.plain import set_key
 from anyjepa.training.draws import DrawnCrops
@@ -164,15 +164,15 @@ def test_a_class_defined_again_replaces_the_old_one() -> None:
 
 
 FAMILIES = [  # a field that takes any part of a family
-    AnyDataConfig,
+    AnyData,
     AnyDistance,
-    AnyEncoderConfig,
-    AnyHeadConfig,
-    AnyPredictorConfig,
-    TargetConfig,
-    MasksConfig,
-    AnyObjectiveConfig,
-    RegulariserConfig,
+    AnyEncoder,
+    AnyHead,
+    AnyPredictor,
+    AnyTarget,
+    AnyMaskSampler,
+    AnyObjective,
+    AnyRegulariser,
     Annotated[Preprocessing, PREPROCESSING],
 ]
 BUILTIN = [pytest.param(family, part, id=part.__name__) for family in FAMILIES for part in get_args(family)[1].builtin]

@@ -7,7 +7,7 @@ import torch
 
 from anyjepa.nn.convolution import ConvConfig
 from anyjepa.nn.encoder import Encoder
-from anyjepa.nn.encoders import AnyEncoderConfig
+from anyjepa.nn.encoders import AnyEncoder
 from anyjepa.nn.genes import GeneConfig
 from anyjepa.nn.vit import ViTConfig
 
@@ -22,7 +22,7 @@ from anyjepa.nn.vit import ViTConfig
     ],
 )
 def test_an_encoder_turns_an_input_into_a_token_per_place(
-    config: AnyEncoderConfig, channels: int, size: tuple[int, ...], grid: tuple[int, ...], prefix: int
+    config: AnyEncoder, channels: int, size: tuple[int, ...], grid: tuple[int, ...], prefix: int
 ) -> None:
     encoder = config.build(channels, size).eval()
     assert isinstance(encoder, Encoder)

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from anyjepa.nn.positions import (
     AdditivePositions,
+    AnyPositions,
     AxialRotary,
     AxialRotaryConfig,
     LearnedConfig,
-    PositionsConfig,
     Rotary,
     RotaryConfig,
     SinCosConfig,
@@ -87,13 +87,13 @@ def test_every_width_gets_a_table_and_no_two_tokens_share_a_row(dim: int, axes: 
         assert len(set(map(tuple, table.tolist()))) == len(table)
 
 
-def built(config: PositionsConfig, grid: tuple) -> Callable[..., Tensor]:
+def built(config: AnyPositions, grid: tuple) -> Callable[..., Tensor]:
     table, angles = build_positions(config, 12, 1, grid)
     return table or angles
 
 
 @pytest.mark.parametrize("config", [INTERLEAVED, HALVES, RotaryConfig(), AXIAL])
-def test_a_crop_with_its_start_has_the_rows_of_its_record(config: PositionsConfig) -> None:
+def test_a_crop_with_its_start_has_the_rows_of_its_record(config: AnyPositions) -> None:
     record = built(config, (200,))
     crops = record((50,), start=torch.tensor([50.0, 150.0, 0.0]))
     whole = record((200,))
@@ -103,13 +103,13 @@ def test_a_crop_with_its_start_has_the_rows_of_its_record(config: PositionsConfi
 
 
 @pytest.mark.parametrize("config", [INTERLEAVED, RotaryConfig(), AXIAL, LearnedConfig()])
-def test_a_shorter_input_has_the_first_rows(config: PositionsConfig) -> None:
+def test_a_shorter_input_has_the_first_rows(config: AnyPositions) -> None:
     positions = built(config, (200,))
     assert torch.equal(positions((30,)), positions((200,))[:30])
 
 
 @pytest.mark.parametrize("config", [HALVES, RotaryConfig(), AXIAL])
-def test_start_moves_the_first_axis_only(config: PositionsConfig) -> None:
+def test_start_moves_the_first_axis_only(config: AnyPositions) -> None:
     clip = built(config, (6, 2, 3))
     moved = clip((2, 2, 3), start=torch.tensor([4.0]))[0]
     torch.testing.assert_close(moved, clip((6, 2, 3))[4 * 6 :], rtol=0, atol=1e-6)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from anyjepa.nn.packing import Layout, Packed
-from anyjepa.nn.positions import AxialRotaryConfig, LearnedConfig, PositionsConfig, SinCosConfig
+from anyjepa.nn.positions import AnyPositions, AxialRotaryConfig, LearnedConfig, SinCosConfig
 from anyjepa.nn.predictor import MaskedPredictor, PredictorConfig
 from anyjepa.nn.transformer import BlockConfig
 
@@ -37,7 +37,7 @@ HIDDEN = torch.tensor([[[1, 2, 9, 10]], [[0, 3, 6, 7]]])
 
 
 @pytest.mark.parametrize("positions", [SinCosConfig(), LearnedConfig(), AxialRotaryConfig()])
-def test_positions_decide_what_is_predicted(positions: PositionsConfig) -> None:
+def test_positions_decide_what_is_predicted(positions: AnyPositions) -> None:
     """Swapping two target positions swaps their predictions, nothing else."""
     model, context = predictor(positions=positions), context_of(SEEN)
     before = model(context, SEEN, HIDDEN, None, GRID).view(2, 4, 16)
@@ -118,7 +118,7 @@ def test_each_group_has_its_mask_token() -> None:
 
 
 @pytest.mark.parametrize("positions", [SinCosConfig(), AxialRotaryConfig()])
-def test_absolute_time(positions: PositionsConfig) -> None:
+def test_absolute_time(positions: AnyPositions) -> None:
     """A crop that starts at token 4 is predicted as tokens 4.. of its record are."""
     model, context = predictor(positions=positions), context_of(SEEN)
     inside = model(context, SEEN + 4, HIDDEN + 4, None, (16,))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from anyjepa.nn.encoder import Encoder
-from anyjepa.nn.positions import AxialRotaryConfig, LearnedConfig, PositionsConfig, RotaryConfig, SinCosConfig
+from anyjepa.nn.positions import AnyPositions, AxialRotaryConfig, LearnedConfig, RotaryConfig, SinCosConfig
 from anyjepa.nn.transformer import BlockConfig
 from anyjepa.nn.vit import ViT, ViTConfig
 
@@ -127,7 +127,7 @@ def test_what_is_not_kept_or_only_fills_up_changes_nothing(config: ViTConfig, se
 
 
 @pytest.mark.parametrize("positions", [SinCosConfig(), LearnedConfig(), RotaryConfig(), AxialRotaryConfig()])
-def test_without_attention_keeping_is_gathering(positions: PositionsConfig) -> None:
+def test_without_attention_keeping_is_gathering(positions: AnyPositions) -> None:
     model = encoder(positions=positions, registers=1)
     for block in model.transformer.blocks:
         block.attn.proj.weight.data.zero_()
@@ -181,14 +181,14 @@ def test_prefix_tokens_are_not_turned_and_have_no_position() -> None:
 
 
 @pytest.mark.parametrize("positions", [SinCosConfig(), LearnedConfig(), RotaryConfig(), AxialRotaryConfig()])
-def test_a_shorter_input_is_the_beginning_of_a_full_one(positions: PositionsConfig) -> None:
+def test_a_shorter_input_is_the_beginning_of_a_full_one(positions: AnyPositions) -> None:
     model, x = encoder(positions=positions, registers=1), torch.randn(2, 3, 50)
     beginning = model(x, torch.arange(4).expand(2, -1)).padded()
     torch.testing.assert_close(model(x[:, :, :20]).padded(), beginning)
 
 
 @pytest.mark.parametrize("positions", [SinCosConfig(), RotaryConfig(), AxialRotaryConfig()])
-def test_a_crop_with_its_start_is_that_part_of_its_record(positions: PositionsConfig) -> None:
+def test_a_crop_with_its_start_is_that_part_of_its_record(positions: AnyPositions) -> None:
     model, x = encoder(positions=positions, registers=1), torch.randn(2, 3, 50)
     part = model(x, torch.arange(6, 10).expand(2, -1)).padded()
     torch.testing.assert_close(model(x[:, :, 30:], start=torch.full((2,), 6.0)).padded(), part)
@@ -217,7 +217,7 @@ def test_images_and_video(patch: tuple, size: tuple) -> None:
 
 
 @pytest.mark.parametrize("positions", [SinCosConfig(), RotaryConfig(), AxialRotaryConfig()])
-def test_bfloat16_autocast(positions: PositionsConfig) -> None:
+def test_bfloat16_autocast(positions: AnyPositions) -> None:
     model = encoder(registers=1, positions=positions).train()
     x, (keep, valid, _) = torch.randn(4, 3, 50), random_keep(2)
     exact = model(x, keep, valid).values

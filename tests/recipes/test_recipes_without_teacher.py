@@ -71,7 +71,7 @@ def test_the_small_recipes_have_the_network_of_ijepa(name: str) -> None:
         ("vicreg-resnet18-cifar10", ["objective.encoder.stem=[2,1]"], "a kernel is odd"),
         ("vicreg-resnet18-cifar10", ["objective.encoder.stem=[65535,1]"], "at most 63"),
         ("vicreg-resnet18-cifar10", ["objective.encoder.blocks=1000"], "at most 64"),
-        ("ijepa-demo", ["data.augmentation.crop.side=24"], "crop.side is for convolutional encoders"),
+        ("ijepa-demo", ["data.augmentation.crop.side=24"], "crops of .* differ from .32, 32., need encoder.kind=conv"),
         ("vicreg-resnet10-cifar10", ["data.augmentation.crop.side=20"], "multiple of the patch"),
         ("vjepa-demo", ["data.augmentation.crop.side=24"], "crop.side is for images"),
         ("ijepa-demo", ["objective.predictor.depth=x500"], "predictor.depth=x500 is 2000, more than 1000"),

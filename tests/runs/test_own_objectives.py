@@ -9,7 +9,7 @@ from torch import nn
 
 import anyjepa
 from anyjepa.errors import InputError
-from anyjepa.nn.encoders import AnyEncoderConfig
+from anyjepa.nn.encoders import AnyEncoder
 from anyjepa.objectives.base import Objective, ObjectiveConfig
 from anyjepa.objectives.losses import Losses
 
@@ -25,7 +25,7 @@ training: {{steps: 2, batch_size: 8, workers: 0, precision: "32", optimiser: {{w
 
 
 class Spread(ObjectiveConfig):
-    encoder: AnyEncoderConfig
+    encoder: AnyEncoder
     part: str = "predictor"
     weights: str = "student"
 

@@ -24,7 +24,7 @@ USUAL = ECG  # where a recipe names no kind
 PACKAGED = (ECG, IMAGES, VIDEO, SERIES, CELLS)
 MODALITIES: dict[str, Modality] = {m.kind: m for m in PACKAGED}
 
-AnyDataConfig = Annotated[DataConfig, Kinds(*(m.config for m in PACKAGED), usual=USUAL.kind)]
+AnyData = Annotated[DataConfig, Kinds(*(m.config for m in PACKAGED), usual=USUAL.kind)]
 PREPROCESSING = Kinds(*(m.preprocessing for m in PACKAGED))
 
 

@@ -61,6 +61,11 @@ class DataConfig(_Inputs):
         return False
 
     @property
+    def crop_size(self) -> tuple[int, ...]:
+        """Samples of an input in training along each axis, if not `size`."""
+        return self.size
+
+    @property
     def weighted(self) -> str:
         """The keys that draw some records more often than others; '' if all are drawn equally often."""
         return ""

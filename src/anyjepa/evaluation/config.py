@@ -11,7 +11,7 @@ from anyjepa.evaluation.attentive import AttentiveProbe
 from anyjepa.evaluation.finetune import Finetune
 from anyjepa.evaluation.probes import KnnProbe, LinearProbe
 from anyjepa.evaluation.result import PROTOCOLS
-from anyjepa.evaluation.splits import OpenShare, SplitConfig
+from anyjepa.evaluation.splits import AnySplit, OpenShare
 from anyjepa.evaluation.windows import Windows
 from anyjepa.training.config import Precision
 
@@ -25,7 +25,7 @@ class EvaluationConfig(Config):
         "linear probe on single tokens, for data with labels per place",
     )
     preset: str = Field(default="", description="name of the published protocol whose settings these are")
-    split: SplitConfig | None = Field(default=None, description="null: the split of the label table, else 5 folds")
+    split: AnySplit | None = Field(default=None, description="null: the split of the label table, else 5 folds")
     seeds: Repeats = Field(default=3, description="repeats, each with new folds, low-shot draws and random encoders")
     low_shot: PositiveInt | OpenShare | None = Field(
         default=None,

@@ -13,13 +13,13 @@ from torch import nn
 from anyjepa.data.samples import Samples, in_order
 from anyjepa.evaluation.windows import BATCH, Windows, cut
 from anyjepa.nn.encoder import Encoder
-from anyjepa.nn.encoders import AnyEncoderConfig
+from anyjepa.nn.encoders import AnyEncoder
 from anyjepa.nn.pooling import Summary, summarise
 from anyjepa.nn.tokens import patchify
 from anyjepa.randomness import torch_seed
 
 
-def random_encoder(encoder: Encoder, seed: int, config: AnyEncoderConfig | None = None) -> Encoder:
+def random_encoder(encoder: Encoder, seed: int, config: AnyEncoder | None = None) -> Encoder:
     """A network with new random weights on the same device, with the same config or with `config`."""
     with torch.random.fork_rng():
         torch.manual_seed(torch_seed(seed))

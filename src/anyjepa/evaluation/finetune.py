@@ -21,8 +21,8 @@ from anyjepa.evaluation.probes import Probed
 from anyjepa.evaluation.splits import Split
 from anyjepa.evaluation.windows import Windows
 from anyjepa.nn.encoder import Encoder
-from anyjepa.nn.encoders import AnyEncoderConfig
-from anyjepa.nn.pooling import AnyHeadConfig, ClassifierHead, Head, HeadConfig
+from anyjepa.nn.encoders import AnyEncoder
+from anyjepa.nn.pooling import AnyHead, ClassifierHead, Head, HeadConfig
 from anyjepa.nn.vit import ViTConfig
 from anyjepa.randomness import torch_seed
 
@@ -30,7 +30,7 @@ from anyjepa.randomness import torch_seed
 class Finetune(Config):
     """Train encoder and head together on random crops of the length of the windows."""
 
-    head: AnyHeadConfig = Field(default=HeadConfig(bias=True), description="head that converts tokens to logits")
+    head: AnyHead = Field(default=HeadConfig(bias=True), description="head that converts tokens to logits")
     after: Literal["attentive"] | None = Field(
         default=None, description="attentive: initialise the head with a trained attentive probe"
     )
@@ -45,7 +45,7 @@ class Finetune(Config):
     )
     fit: FitConfig = FitConfig(lr=1e-3, final_lr=1e-5, warmup=20, weight_decay=0.01)
 
-    def encoder(self, pretrained: AnyEncoderConfig) -> AnyEncoderConfig:
+    def encoder(self, pretrained: AnyEncoder) -> AnyEncoder:
         """Config for fine-tuning an encoder with the config `pretrained`, which changes only for the kind vit."""
         if not isinstance(pretrained, ViTConfig):
             return pretrained

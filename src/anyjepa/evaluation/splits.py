@@ -59,7 +59,7 @@ class Fixed(Config):
         return 0.0
 
 
-SplitConfig = Annotated[Folds | Holdout | Fixed, Field(discriminator="kind")]
+AnySplit = Annotated[Folds | Holdout | Fixed, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True)

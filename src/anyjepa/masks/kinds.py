@@ -11,4 +11,4 @@ from anyjepa.masks.temporal import PastFutureConfig
 from anyjepa.masks.tubes import TubesConfig
 from anyjepa.parts import Kinds
 
-MasksConfig = Annotated[MaskSampler, Kinds(SpanConfig, BlocksConfig, TubesConfig, PastFutureConfig, usual="spans")]
+AnyMaskSampler = Annotated[MaskSampler, Kinds(SpanConfig, BlocksConfig, TubesConfig, PastFutureConfig, usual="spans")]

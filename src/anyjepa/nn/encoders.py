@@ -11,4 +11,4 @@ from anyjepa.nn.vit import ViTConfig
 from anyjepa.nn.wav2vec2 import Wav2Vec2Config
 from anyjepa.parts import Kinds
 
-AnyEncoderConfig = Annotated[EncoderConfig, Kinds(ViTConfig, ConvConfig, GeneConfig, Wav2Vec2Config, usual="vit")]
+AnyEncoder = Annotated[EncoderConfig, Kinds(ViTConfig, ConvConfig, GeneConfig, Wav2Vec2Config, usual="vit")]

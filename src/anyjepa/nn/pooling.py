@@ -78,7 +78,7 @@ class HeadConfig(ClassifierHead):
         return TokenHead(self, dim, heads, outputs)
 
 
-AnyHeadConfig = Annotated[ClassifierHead, Kinds(HeadConfig, usual="mean")]
+AnyHead = Annotated[ClassifierHead, Kinds(HeadConfig, usual="mean")]
 
 
 class AttentivePool(nn.Module):

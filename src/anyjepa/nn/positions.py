@@ -88,9 +88,7 @@ class AxialRotaryConfig(Config):
     )
 
 
-PositionsConfig = Annotated[
-    SinCosConfig | LearnedConfig | RotaryConfig | AxialRotaryConfig, Field(discriminator="kind")
-]
+AnyPositions = Annotated[SinCosConfig | LearnedConfig | RotaryConfig | AxialRotaryConfig, Field(discriminator="kind")]
 
 
 class AdditivePositions(nn.Module):
@@ -236,7 +234,7 @@ class AxialRotary(nn.Module):
         return (coords[..., None] * self.rates).sum(-2)
 
 
-def build_positions(config: PositionsConfig, dim: int, heads: int, grid: Sequence[int]) -> tuple[Any, Any]:
+def build_positions(config: AnyPositions, dim: int, heads: int, grid: Sequence[int]) -> tuple[Any, Any]:
     """A table to add to tokens, or angles for queries and keys; the other is None. dim: D, which all heads share."""
     if isinstance(config, RotaryConfig):
         return None, Rotary(config, dim // heads, grid)

@@ -119,9 +119,7 @@ class DensePredictorConfig(MaskedPredictorConfig):
         return DensePredictor(self.sized(encoder), encoder.out, grid, residual_depth)
 
 
-AnyPredictorConfig = Annotated[
-    MaskedPredictorConfig, Kinds(PredictorConfig, DensePredictorConfig, usual="masked_token")
-]
+AnyPredictor = Annotated[MaskedPredictorConfig, Kinds(PredictorConfig, DensePredictorConfig, usual="masked_token")]
 
 
 class MaskedPredictor(nn.Module):

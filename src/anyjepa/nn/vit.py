@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from anyjepa.config import Depth, Width
 from anyjepa.nn.encoder import Encoder, EncoderConfig
 from anyjepa.nn.packing import Layout, Packed, gather_rows
-from anyjepa.nn.positions import PositionsConfig, SinCosConfig, build_positions, coordinates
+from anyjepa.nn.positions import AnyPositions, SinCosConfig, build_positions, coordinates
 from anyjepa.nn.tokens import patchify
 from anyjepa.nn.transformer import BlockConfig, Transformer, build_norm, initialise
 
@@ -26,7 +26,7 @@ class ViTConfig(EncoderConfig):
     dim: Width = Field(description="width D")
     depth: Depth = Field(description="blocks")
     heads: PositiveInt = Field(description="attention heads")
-    positions: PositionsConfig = Field(default=SinCosConfig(), description="how tokens know their positions")
+    positions: AnyPositions = Field(default=SinCosConfig(), description="how tokens know their positions")
     block: BlockConfig = BlockConfig()
     registers: NonNegativeInt = Field(
         default=0, le=4096, description="learned tokens before the patches, without a position, never masked"

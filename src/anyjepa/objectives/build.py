@@ -14,7 +14,7 @@ from anyjepa.objectives.next_embedding import NextEmbeddingConfig
 from anyjepa.objectives.paired import PairedPredictionConfig
 from anyjepa.parts import Kinds
 
-AnyObjectiveConfig = Annotated[
+AnyObjective = Annotated[
     ObjectiveConfig, Kinds(MaskedPredictionConfig, NextEmbeddingConfig, PairedPredictionConfig, usual="masked")
 ]
 

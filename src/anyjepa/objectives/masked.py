@@ -13,33 +13,33 @@ from torch import Tensor, nn
 
 from anyjepa.diagnostics.prediction import Examined
 from anyjepa.masks.base import Masks, members
-from anyjepa.masks.kinds import MasksConfig
+from anyjepa.masks.kinds import AnyMaskSampler
 from anyjepa.masks.spans import SpanConfig
 from anyjepa.nn.encoder import Encoder, check_sees_parts, check_takes
-from anyjepa.nn.encoders import AnyEncoderConfig
+from anyjepa.nn.encoders import AnyEncoder
 from anyjepa.nn.packing import Packed
-from anyjepa.nn.predictor import AnyPredictorConfig
+from anyjepa.nn.predictor import AnyPredictor
 from anyjepa.nn.vit import ViTConfig
 from anyjepa.objectives.base import Objective, ObjectiveConfig, Weights
 from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.losses import AnyDistance, DistanceConfig, Losses, distance
-from anyjepa.objectives.regularisers import RegulariserConfig, Rows, prediction_weight, regularise
-from anyjepa.objectives.targets import SeparateConfig, TargetConfig, Teacher, TeacherConfig, target_tokens
+from anyjepa.objectives.regularisers import AnyRegulariser, Rows, prediction_weight, regularise
+from anyjepa.objectives.targets import AnyTarget, SeparateConfig, Teacher, TeacherConfig, target_tokens
 
 
 class MaskedPredictionConfig(ObjectiveConfig):
     """Encoder, predictor, masks, target and distance of a masked-prediction model."""
 
     kind: Literal["masked"] = "masked"
-    encoder: AnyEncoderConfig
-    predictor: AnyPredictorConfig
-    masks: MasksConfig = Field(default=SpanConfig(), description="which tokens are hidden")
+    encoder: AnyEncoder
+    predictor: AnyPredictor
+    masks: AnyMaskSampler = Field(default=SpanConfig(), description="which tokens are hidden")
     hidden: Literal["dropped", "zeroed"] = Field(
         default="dropped", description="hidden tokens are left out of the encoder's input, or zero vectors in it"
     )
-    target: TargetConfig = TeacherConfig()
+    target: AnyTarget = TeacherConfig()
     distance: AnyDistance = DistanceConfig()
-    regulariser: RegulariserConfig | None = Field(
+    regulariser: AnyRegulariser | None = Field(
         default=None, description="keeps representations from collapsing, in addition to the prediction term"
     )
 

@@ -16,7 +16,7 @@ from anyjepa.config import Share
 from anyjepa.diagnostics.collapse import stride
 from anyjepa.diagnostics.prediction import Examined
 from anyjepa.nn.encoder import Encoder, check_sees_parts
-from anyjepa.nn.encoders import AnyEncoderConfig
+from anyjepa.nn.encoders import AnyEncoder
 from anyjepa.nn.vit import ViTConfig
 from anyjepa.objectives.base import Objective, ObjectiveConfig, Weights
 from anyjepa.objectives.batch import Batch
@@ -29,7 +29,7 @@ class NextEmbeddingConfig(ObjectiveConfig):
     """Encoder, horizon and weight average of a next-embedding model. It has no teacher, predictor or masks."""
 
     kind: Literal["next_embedding"] = "next_embedding"
-    encoder: AnyEncoderConfig
+    encoder: AnyEncoder
     horizon: PositiveInt = Field(default=1, description="how many patches ahead to predict")
     ema: Share | None = Field(
         default=None,

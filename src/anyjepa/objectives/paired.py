@@ -15,13 +15,13 @@ from anyjepa.config import Config, Width
 from anyjepa.diagnostics.prediction import Examined
 from anyjepa.nn.conditional import ConditionalPredictor, ConditionalPredictorConfig
 from anyjepa.nn.encoder import Encoder
-from anyjepa.nn.encoders import AnyEncoderConfig
+from anyjepa.nn.encoders import AnyEncoder
 from anyjepa.nn.packing import Layout, Packed
 from anyjepa.objectives.base import Objective, ObjectiveConfig, Weights
 from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.losses import AnyDistance, DistanceConfig, Losses, distance
-from anyjepa.objectives.regularisers import RegulariserConfig, Rows, VicregConfig, prediction_weight, regularise
-from anyjepa.objectives.targets import SeparateConfig, SharedConfig, TargetConfig, Teacher, target_tokens
+from anyjepa.objectives.regularisers import AnyRegulariser, Rows, VicregConfig, prediction_weight, regularise
+from anyjepa.objectives.targets import AnyTarget, SeparateConfig, SharedConfig, Teacher, target_tokens
 
 
 class ProjectorConfig(Config):
@@ -36,7 +36,7 @@ class PairedPredictionConfig(ObjectiveConfig):
     """Encoder, projector, predictor, target and regulariser of a model of pairs."""
 
     kind: Literal["paired"] = "paired"
-    encoder: AnyEncoderConfig
+    encoder: AnyEncoder
     projector: ProjectorConfig | None = Field(
         default=None, description="compare projected mean tokens; none: compare every token"
     )
@@ -45,9 +45,9 @@ class PairedPredictionConfig(ObjectiveConfig):
         description="models the effect of the condition; none: both samples of a pair should have the same "
         "representation",
     )
-    target: TargetConfig = SharedConfig()
+    target: AnyTarget = SharedConfig()
     distance: AnyDistance = DistanceConfig(kind="l2")
-    regulariser: RegulariserConfig | None = VicregConfig()
+    regulariser: AnyRegulariser | None = VicregConfig()
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -65,7 +65,7 @@ class PairedPredictionConfig(ObjectiveConfig):
         return self
 
     @property
-    def second(self) -> AnyEncoderConfig | None:
+    def second(self) -> AnyEncoder | None:
         """The encoder of the second sample, if it is of another modality."""
         return self.target.encoder if isinstance(self.target, SeparateConfig) else None
 

@@ -115,7 +115,7 @@ class SigregConfig(Regulariser):
         return {"sigreg": torch.stack(terms).sum() / len(terms)}
 
 
-RegulariserConfig = Annotated[Regulariser, Kinds(VicregConfig, SigregConfig)]
+AnyRegulariser = Annotated[Regulariser, Kinds(VicregConfig, SigregConfig)]
 
 
 def prediction_weight(config: Regulariser | None) -> float:

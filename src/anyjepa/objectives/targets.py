@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from anyjepa.config import Share
 from anyjepa.nn.encoder import Encoder
-from anyjepa.nn.encoders import AnyEncoderConfig
+from anyjepa.nn.encoders import AnyEncoder
 from anyjepa.nn.packing import Packed
 from anyjepa.parts import Kinds, Part
 
@@ -89,7 +89,7 @@ class SeparateConfig(Target):
 
     kind: Literal["separate"] = "separate"
     gradient: ClassVar[bool] = True
-    encoder: AnyEncoderConfig | None = Field(
+    encoder: AnyEncoder | None = Field(
         default=None, description="its architecture, if pairs are of two modalities; none: the student's"
     )
 
@@ -97,9 +97,7 @@ class SeparateConfig(Target):
         return new()
 
 
-TargetConfig = Annotated[
-    Target, Kinds(TeacherConfig, SharedConfig, StopGradientConfig, SeparateConfig, usual="teacher")
-]
+AnyTarget = Annotated[Target, Kinds(TeacherConfig, SharedConfig, StopGradientConfig, SeparateConfig, usual="teacher")]
 
 
 class Teacher(nn.Module):

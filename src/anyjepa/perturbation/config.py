@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from anyjepa.config import Config, Repeats
-from anyjepa.data.cells.splits import SplitConfig, UnseenCombination
+from anyjepa.data.cells.splits import AnySplit, UnseenCombination
 from anyjepa.perturbation.methods.head import HeadConfig
 from anyjepa.perturbation.scoring.metrics import METRICS
 
@@ -13,7 +13,7 @@ from anyjepa.perturbation.scoring.metrics import METRICS
 class PerturbationConfig(Config):
     """Settings of `evaluate --protocol perturbation`."""
 
-    split: SplitConfig = Field(
+    split: AnySplit = Field(
         default=UnseenCombination(),
         description="which part of new data is held out; the training data keep the split that training used",
     )

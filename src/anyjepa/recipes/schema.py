@@ -12,13 +12,14 @@ import yaml
 from pydantic import Field, model_validator
 
 from anyjepa.config import Config, validated
-from anyjepa.data.modalities import USUAL, AnyDataConfig
+from anyjepa.data.modalities import USUAL, AnyData
 from anyjepa.data.modality import DataConfig
 from anyjepa.errors import InputError
 from anyjepa.evaluation.protocol import EvaluationConfig
 from anyjepa.limits import BATCH
-from anyjepa.nn.tokens import check_table, token_grid
-from anyjepa.objectives.build import AnyObjectiveConfig
+from anyjepa.nn.encoder import WholeInputConfig
+from anyjepa.nn.tokens import check_table
+from anyjepa.objectives.build import AnyObjective
 from anyjepa.objectives.paired import PairedPredictionConfig
 from anyjepa.perturbation.config import PerturbationConfig
 from anyjepa.recipes.plain import apply_edit, flat, read_recipe, recipe_names, set_key, without_tables
@@ -37,8 +38,8 @@ class Recipe(Config):
     name: str = Field(pattern=r"^[\w.-]+$", description="letters, digits, dots and dashes; names the run folder")
     description: str = Field(description="one line: what it is, and which publication it follows")
     based_on: str | None = Field(None, description="recipe of the package that was the base of this one")
-    data: AnyDataConfig = USUAL.config()
-    objective: AnyObjectiveConfig
+    data: AnyData = USUAL.config()
+    objective: AnyObjective
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     perturbation: PerturbationConfig | None = Field(
@@ -74,11 +75,10 @@ class Recipe(Config):
                 raise ValueError("objective.predictor.condition_dim and data.encoding.width must be the same")
             if self.data.absolute:
                 raise ValueError("data.absolute_time: two views of a record have no common position")
-        augmentation = getattr(self.data, "augmentation", None)
-        if augmentation is not None and augmentation.crop and (side := augmentation.crop.side):
-            if encoder.kind != "conv":
-                raise ValueError("data.augmentation.crop.side is for convolutional encoders, which take any size")
-            token_grid((side, side), encoder.patch)  # raises ValueError
+        if (crop := self.data.crop_size) != self.data.size:
+            if not isinstance(encoder, WholeInputConfig):
+                raise ValueError(f"data: crops of {crop}, which differ from {self.data.size}, need encoder.kind=conv")
+            encoder.grid(self.data.channels, crop)  # raises ValueError
         learned = "learned" in (
             getattr(getattr(part, "positions", None), "kind", "") for part in (encoder, predictor) if part is not None
         )

@@ -74,11 +74,6 @@ class Contents:
         return sorted(self.results, key=lambda r: (r.settings.get("low_shot") is not None, r.task != first))
 
     @property
-    def without_labels(self) -> bool:
-        """Whether the run has evaluations that need no labels (perturbations or proteins)."""
-        return bool(self.perturbations or self.proteins)
-
-    @property
     def hides_nothing(self) -> bool:
         """Whether the objective has no masks."""
         return self.objective in ("next_embedding", "paired")

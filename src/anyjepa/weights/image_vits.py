@@ -18,7 +18,7 @@ from torch import Tensor
 from anyjepa.config import Config, validated
 from anyjepa.errors import InputError, one_line
 from anyjepa.masks.blocks import BlocksConfig
-from anyjepa.nn.positions import LearnedConfig, PositionsConfig, RotaryConfig, SinCosConfig, sincos_table
+from anyjepa.nn.positions import AnyPositions, LearnedConfig, RotaryConfig, SinCosConfig, sincos_table
 from anyjepa.objectives.masked import MaskedPredictionConfig
 from anyjepa.weights.foreign import Converted, joined, renamed
 from anyjepa.weights.image_looks import Look, look_of_folder, look_of_timm, preprocessing_of
@@ -271,7 +271,7 @@ def _converted(where: str, made: Settings, named: Mapping[str, Tensor]) -> Conve
 
 def _place(
     where: str, made: Settings, table: Tensor | None, prefix: Tensor, cls: int, patch: Sequence[int]
-) -> tuple[PositionsConfig, Tensor, Tensor, tuple[int, int]]:
+) -> tuple[AnyPositions, Tensor, Tensor, tuple[int, int]]:
     """Positions, their table (N, D), the prefix tokens with what the table adds to them, and the grid.
 
     table: (1, P + N, D), where P is 0, the number of CLS tokens, or of all prefix tokens.

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from anyjepa.config import Config, Share, validated
 from anyjepa.errors import InputError, reason
-from anyjepa.nn.encoders import AnyEncoderConfig
-from anyjepa.nn.pooling import AnyHeadConfig
+from anyjepa.nn.encoders import AnyEncoder
+from anyjepa.nn.pooling import AnyHead
 from anyjepa.nn.tokens import check_table
 from anyjepa.objectives.base import ObjectiveConfig, Weights
-from anyjepa.objectives.build import AnyObjectiveConfig
+from anyjepa.objectives.build import AnyObjective
 from anyjepa.objectives.masked import MaskedPredictionConfig
 from anyjepa.objectives.paired import PairedPredictionConfig
 from anyjepa.parts import is_own
@@ -33,7 +33,7 @@ LONGEST = 2**28  # largest number of samples in a window
 class ClassifierConfig(Config):
     """A head on the encoder, and how it classifies a whole record."""
 
-    head: AnyHeadConfig
+    head: AnyHead
     classes: tuple[str, ...] = Field(min_length=1, description="names of the outputs, in this order")
     exclusive: bool = Field(description="true: exactly one class per sample (softmax); false: any number (sigmoid)")
     window: PositiveInt | None = Field(
@@ -163,7 +163,7 @@ class ModelConfig(Config):
 
     schema_version: Literal[1] = 1
     anyjepa: str = Field(default_factory=lambda: version("anyjepa"), description="version that wrote the folder")
-    objective: AnyObjectiveConfig
+    objective: AnyObjective
     channels: PositiveInt = Field(description="number of input channels")
     size: tuple[PositiveInt, ...] = Field(description="samples of a full input along each axis")
     other: tuple[PositiveInt, ...] | None = Field(
@@ -189,7 +189,7 @@ class ModelConfig(Config):
         return self
 
     @property
-    def second(self) -> AnyEncoderConfig | None:
+    def second(self) -> AnyEncoder | None:
         """The encoder of a second modality, if the model has one."""
         return self.objective.second
 

@@ -22,7 +22,7 @@ from anyjepa.data.cells.preprocessing import CellPreprocessing
 from anyjepa.data.cells.protein_simulator import ProteinSimulatorConfig, simulate_proteins
 from anyjepa.data.cells.screen import Screen
 from anyjepa.data.cells.simulator import CellSimulatorConfig, simulate
-from anyjepa.data.cells.splits import CellSplit, SplitConfig, split
+from anyjepa.data.cells.splits import AnySplit, CellSplit, split
 from anyjepa.data.cells.time_simulator import TimeSimulatorConfig, simulate_times
 from anyjepa.data.modality import DataConfig
 from anyjepa.data.records import Records, is_anndata
@@ -58,7 +58,7 @@ class CellDataConfig(DataConfig):
         default=0,
         description="surface proteins that a cell is paired with, in place of a control: all of a file; 0: none",
     )
-    split: SplitConfig | None = Field(
+    split: AnySplit | None = Field(
         default=None, description="cells to hold out for the evaluation; none: train on every cell"
     )
     split_seed: NonNegativeInt = Field(default=0, description="other seeds hold out other cells")

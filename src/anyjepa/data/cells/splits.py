@@ -64,8 +64,9 @@ class UnseenAmount(Config):
     validation: OpenShare = Field(default=0.1, description="share of the cells of every other condition")
 
 
-AnySplit = ByCell | UnseenPerturbation | UnseenCombination | UnseenContext | UnseenAmount
-SplitConfig = Annotated[AnySplit, Field(discriminator="kind")]
+AnySplit = Annotated[
+    ByCell | UnseenPerturbation | UnseenCombination | UnseenContext | UnseenAmount, Field(discriminator="kind")
+]
 
 
 @dataclass(frozen=True, eq=False)

@@ -53,6 +53,11 @@ class ImageDataConfig(PixelDataConfig):
         """Pixels of a full input."""
         return self.side, self.side
 
+    @property
+    def crop_size(self) -> tuple[int, int]:
+        crop = self.augmentation.crop
+        return self.size if crop is None or crop.side is None else (crop.side, crop.side)
+
 
 def training_data(config: ImageDataConfig, paths: Sequence[Path], exclude: Sequence[str] = ()) -> ImageDataset:
     """What a recipe trains on; its mean and std are of these images unless the config fixes them.

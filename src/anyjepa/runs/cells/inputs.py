@@ -16,7 +16,7 @@ from anyjepa.data.cells.files import CellFileConfig, from_anndata, read_h5ad
 from anyjepa.data.cells.preprocessing import CellPreprocessing
 from anyjepa.data.cells.screen import Screen
 from anyjepa.data.cells.source import CellDataConfig, find_screen, held_out
-from anyjepa.data.cells.splits import CellSplit, SplitConfig, split
+from anyjepa.data.cells.splits import AnySplit, CellSplit, split
 from anyjepa.data.modalities import modality_of
 from anyjepa.errors import InputError
 from anyjepa.objectives.base import Weights
@@ -88,7 +88,7 @@ def screen_of(data: Path | str | AnnData | Screen, config: CellFileConfig) -> Sc
     return read_h5ad(data, config) if isinstance(data, (str, Path)) else from_anndata(data, config)
 
 
-def test_splits(inputs: ModelAndScreen, other: SplitConfig, number: int) -> tuple[list[CellSplit], tuple[str, ...]]:
+def test_splits(inputs: ModelAndScreen, other: AnySplit, number: int) -> tuple[list[CellSplit], tuple[str, ...]]:
     """The splits of the screen, and notices for the reader.
 
     On its own training data, a run has one split: the one that training used. Other data are split `number` times with
