@@ -406,7 +406,8 @@ def test_several_machines_must_know_each_other(cli, tiny_recipe, tmp_path, monke
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
     monkeypatch.setenv("MASTER_PORT", "29500")
     monkeypatch.setenv("NODE_RANK", "2")
-    assert cli(*asked) == (2, "", "anyjepa: --nodes 2: NODE_RANK is '2'; it must be from 0 to 1\n")
+    message = "anyjepa: --devices 1 x --nodes 2: NODE_RANK is 2 in the environment; it must be below 2, or unset\n"
+    assert cli(*asked) == (2, "", message)
     assert not (tmp_path / "run").exists()
 
 

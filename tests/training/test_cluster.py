@@ -17,7 +17,11 @@ SRUN = SLURM | {"SLURM_STEP_ID": "0"}
 
 def launch(devices: int, nodes: int, **environment: str) -> None:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "OMPI", "PMI", "JSM"))}
-    kept = {n: v for n, v in kept.items() if n not in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "NODE_RANK")}
+    kept = {
+        n: v
+        for n, v in kept.items()
+        if n not in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "GROUP_RANK")
+    }
     with mock.patch.dict(os.environ, kept | environment, clear=True):
         check_launch(devices, nodes)
 
@@ -35,6 +39,8 @@ def launch(devices: int, nodes: int, **environment: str) -> None:
         (2, 1, {"LOCAL_RANK": "1", "WORLD_SIZE": "2", "NODE_RANK": "0"}),  # as Lightning sets them
         (1, 1, {"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "bash"}),  # an interactive job
         (1, 2, {"MASTER_ADDR": "a", "MASTER_PORT": "1", "NODE_RANK": "1"}),
+        (2, 1, {"SLURM_PROCID": "0", "SLURM_NTASKS": "1", "SLURM_JOB_NAME": "bash"}),  # srun in an interactive job
+        (1, 1, {"NODE_RANK": "1"}),  # not used by one process
     ],
 )
 def test_what_fits_passes(devices: int, nodes: int, environment: dict[str, str]) -> None:
@@ -60,6 +66,16 @@ def test_what_fits_passes(devices: int, nodes: int, environment: dict[str, str])
         (2, 1, SRUN | {"SLURM_NTASKS": "2"}, "start it with 'srun --nodes=1 --ntasks-per-node=2'"),
         (2, 1, SRUN | {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "1", "SLURM_NNODES": "2"}, "--ntasks-per-node=2'"),
         (2, 1, {"LOCAL_RANK": "0"}, "LOCAL_RANK is in the environment"),
+        (2, 1, {"RANK": "1"}, "RANK is in the environment, but no launcher has set LOCAL_RANK"),
+        (2, 1, {"RANK": "0", "WORLD_SIZE": "2"}, "RANK is in the environment, but no launcher has set LOCAL_RANK"),
+        (2, 1, {"SLURM_PROCID": "1"}, "SLURM_PROCID is in the environment, but no launcher has set LOCAL_RANK"),
+        (2, 1, {"NODE_RANK": "1"}, "NODE_RANK is 1 in the environment; it must be below 1, or unset"),
+        (2, 1, {"GROUP_RANK": "3"}, "GROUP_RANK is 3 in the environment; it must be below 1, or unset"),
+        (2, 1, {"NODE_RANK": "first"}, "NODE_RANK is 'first' in the environment; it must be a number"),
+        (2, 1, {"MASTER_PORT": "auto"}, "MASTER_PORT is 'auto' in the environment; it must be a number"),
+        (2, 1, {"MASTER_PORT": "99999"}, "MASTER_PORT is 99999 in the environment; it must be below 65536"),
+        (1, 2, {"MASTER_ADDR": "a", "MASTER_PORT": "1", "NODE_RANK": "2"}, "NODE_RANK is 2 in the environment"),
+        (0, 1, {}, "--devices 0 x --nodes 1: both must be at least 1"),
         (2, 1, {"OMPI_COMM_WORLD_SIZE": "2"}, "under mpirun needs the package mpi4py"),
         (1, 1, {"SLURM_PROCID": "1"}, "SLURM_PROCID is 1"),
         (1, 1, {"OMPI_COMM_WORLD_SIZE": "2"}, "mpirun started 2 processes"),

@@ -45,6 +45,8 @@ def check_launch(devices: int, nodes: int) -> None:
 
     processes = devices * nodes
     started = f"--devices {devices} x --nodes {nodes}"
+    if min(devices, nodes) < 1:
+        raise InputError(f"{started}: both must be at least 1")
     for name, launcher in LAUNCHERS.items():
         if (size := _number(name)) is None or (name == "SLURM_NTASKS" and not SLURMEnvironment.detect()):
             continue
@@ -61,13 +63,8 @@ def check_launch(devices: int, nodes: int) -> None:
             )
     if processes > 1 and SLURMEnvironment.detect():
         _check_slurm(devices, nodes)
-    elif processes > 1 and _number("LOCAL_RANK") is not None and not os.environ.get("WORLD_SIZE"):
-        raise InputError(
-            f"{started}: LOCAL_RANK is in the environment, but no launcher has set WORLD_SIZE, so training would wait "
-            "for processes that nobody starts; unset LOCAL_RANK, or start with torchrun"
-        )
-    elif processes > 1 and (_number("OMPI_COMM_WORLD_SIZE") or _number("PMI_SIZE")) and not find_spec("mpi4py"):
-        raise InputError(f"{started}: training under mpirun needs the package mpi4py; install it, or use torchrun")
+    elif processes > 1:
+        _check_others(started, nodes)
     if nodes > 1:
         _check_addresses(nodes)
 
@@ -92,6 +89,25 @@ def _check_slurm(devices: int, nodes: int) -> None:
         )
 
 
+def _check_others(started: str, nodes: int) -> None:
+    """Raise InputError for variables that another job has left in the environment, and for mpirun without mpi4py.
+
+    Lightning would use them: no process would save the model, or processes would wait for others forever.
+    """
+    ranks = [name for name in RANKS if (number := _number(name)) or (number == 0 and "SLURM" not in name)]
+    missing = [name for name in ("LOCAL_RANK", "WORLD_SIZE") if not os.environ.get(name)]
+    if ranks and missing and not os.environ.get("JSM_NAMESPACE_SIZE"):
+        raise InputError(
+            f"{started}: {ranks[0]} is in the environment, but no launcher has set {missing[0]}; unset {ranks[0]}, or "
+            "start with torchrun"
+        )
+    for name, limit in {"NODE_RANK": nodes, "GROUP_RANK": nodes, "MASTER_PORT": 2**16}.items():
+        if (number := _number(name)) is not None and number >= limit:
+            raise InputError(f"{started}: {name} is {number} in the environment; it must be below {limit}, or unset")
+    if (_number("OMPI_COMM_WORLD_SIZE") or _number("PMI_SIZE")) and not find_spec("mpi4py"):
+        raise InputError(f"{started}: training under mpirun needs the package mpi4py; install it, or use torchrun")
+
+
 def _check_addresses(nodes: int) -> None:
     """Raise InputError if neither a launcher nor the user has set the address of the first machine."""
     from lightning.fabric.plugins.environments.lsf import LSFEnvironment
@@ -104,6 +120,3 @@ def _check_addresses(nodes: int) -> None:
     missing = [f"{name} ({meaning})" for name, meaning in needed.items() if not os.environ.get(name)]
     if missing:
         raise InputError(f"--nodes {nodes}: start with torchrun or srun, or set on each machine {', '.join(missing)}")
-    rank = os.environ["NODE_RANK"]
-    if not rank.isdecimal() or int(rank) >= nodes:
-        raise InputError(f"--nodes {nodes}: NODE_RANK is '{rank}'; it must be from 0 to {nodes - 1}")
