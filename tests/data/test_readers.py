@@ -161,6 +161,9 @@ def test_images_video_and_series(tmp_path: Path) -> None:
     video = read_files(tmp_path / "a.frames", "raise", Decoding("grey", 4, "lazily"))
     np.testing.assert_array_equal(video.videos.read(0, np.array([1]))[0, ..., 0], np.arange(16, 32).reshape(4, 4))
     (tmp_path / "a.dat").write_text("1 2 3\n4 5 6")
+    for name, kind in (("images", "images"), ("a.frames", "video"), ("a.dat", "series")):
+        recognising = [m.kind for m in MODALITIES.values() if m.inspection and m.inspection.recognise(tmp_path / name)]
+        assert recognising == [kind]
     (tmp_path / "b.csv").write_text("1 2 3\n4 5 6")
     series, _ = read_series([tmp_path / "a.dat", tmp_path / "b.csv"])
     assert [one.id for one in series] == ["a", "named", "b/1"]

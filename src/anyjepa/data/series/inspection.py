@@ -9,14 +9,21 @@ from typing import Any
 
 import numpy as np
 
+from anyjepa.data.readers import endings_of
 from anyjepa.data.series.reading import read
 from anyjepa.data.summary import by_part, spread
 
 
 def recognise(path: Path) -> bool:
-    """Whether a path is a .ts file of series, or a folder with such files; videos have the same suffix."""
-    files = sorted(path.rglob("*.ts")) if path.is_dir() else [path]
-    return any(file.suffix.lower() == ".ts" and file.is_file() and not _video(file) for file in files)
+    """Whether a path is a .ts file of series, one that a reader of the user reads, or a folder with such files.
+
+    Videos also end in .ts.
+    """
+    files, own = sorted(path.rglob("*")) if path.is_dir() else [path], endings_of("series", ())
+    return any(
+        file.name.lower().endswith(own) or (file.suffix.lower() == ".ts" and file.is_file() and not _video(file))
+        for file in files
+    )
 
 
 def inspect(paths: Sequence[Path]) -> dict[str, Any]:
