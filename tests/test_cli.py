@@ -490,7 +490,7 @@ def test_evaluate_with_a_table_of_labels(cli, tiny_run, ecgs, tmp_path):
     asked = ["evaluate", tiny_run / "model", "--data", ecgs, "--labels", tmp_path / "mine.csv", "--id", "name"]
     done = cli(*asked, "--target", "kind")
     assert done.code == 2
-    assert "no group column: records of one patient could be in training and test" in done.err
+    assert "no group column, so records of one patient could be in both training and test" in done.err
     assert "pass --target, the column with the classes" in cli(*asked).err
     for grouping in (["--group", "who"], ["--split-by", "record"]):
         done = cli(*asked, "--target", "kind", *grouping, "--folds", 2, "--seeds", 1, "--min-count", 1, "--json")
@@ -633,7 +633,7 @@ def test_report_is_written_anew(cli, tiny_run):
     assert cli("report", tiny_run) == (0, f"{tiny_run / 'report.html'}\n", "")
     assert (tiny_run / "report.html").stat().st_size > 10_000
     done = cli("report", tiny_run / "model")
-    assert (done.code, done.err) == (2, f"anyjepa: {tiny_run / 'model'}: is not a run folder, it has no recipe.yaml\n")
+    assert (done.code, done.err) == (2, f"anyjepa: {tiny_run / 'model'}: is not a run folder: it has no recipe.yaml\n")
 
 
 def test_data_inspect(cli, ecgs):

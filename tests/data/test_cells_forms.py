@@ -254,7 +254,7 @@ def test_what_holds_nothing_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("number", "message"),
-    [(np.nan, "value nan must be finite"), (-np.inf, "value -inf must be finite"), (-1, "value -1 is negative")],
+    [(np.nan, "value nan is not finite"), (-np.inf, "value -inf is not finite"), (-1, "value -1 is negative")],
 )
 @pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix, sparse.csc_matrix])
 def test_what_is_no_count_is_named(number, message, form):

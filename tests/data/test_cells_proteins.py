@@ -169,7 +169,7 @@ def test_which_proteins_is_asked_where_it_is_not_clear(adata):
     adata.obsm["adt"] = adata.obsm["protein_expression"]
     with pytest.raises(InputError, match=r"could each be proteins; set proteins=KEY"):
         from_anndata(adata, LOOSE, proteins=True)
-    with pytest.raises(InputError, match=r"obsm/prot \(proteins\) is not there"):
+    with pytest.raises(InputError, match=r"there is no obsm/prot \(proteins\)"):
         from_anndata(adata, LOOSE.model_copy(update={"proteins": "prot"}), proteins=True)
 
 

@@ -81,7 +81,9 @@ def test_npy_needs_to_be_told(tmp_path: Path) -> None:
     path = tmp_path / "a.npy"
     np.save(path, signals())
     assert len(read_npz(path, fs=250, leads=LEADS, unit="mV")) == 2
-    with pytest.raises(InputError, match=r"a\.npy: 'leads' is missing from the file; pass leads="):
+    with pytest.raises(
+        InputError, match=r"a\.npy: 'leads' is missing from the file; pass --leads \(in Python, leads=\)"
+    ):
         read_npz(path, fs=250, unit="mV")
 
 

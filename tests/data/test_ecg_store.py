@@ -497,15 +497,15 @@ SHARD = "shards/000000.f32"
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda s: cut(s / SHARD), r"000000\.f32: is damaged, it has \d+ bytes instead of \d+"),
-        (lambda s: flip(s / SHARD), r"000000\.f32: is damaged, its checksum is not that of manifest\.json"),
+        (lambda s: cut(s / SHARD), r"000000\.f32: is damaged: it has \d+ bytes instead of \d+"),
+        (lambda s: flip(s / SHARD), r"000000\.f32: is damaged: its checksum differs from manifest\.json"),
         (lambda s: (s / SHARD).unlink(), r"000000\.f32: there is no such file .*; prepare the store again"),
-        (lambda s: flip(s / "index.parquet"), r"index\.parquet: is damaged, its checksum"),
+        (lambda s: flip(s / "index.parquet"), r"index\.parquet: is damaged: its checksum"),
         (lambda s: (s / "index.parquet").unlink(), r"index\.parquet: there is no such file .*; prepare"),
         (shift_index, r"index\.parquet: record 'r1' lies beyond the end of its shard"),
         (lambda s: (s / "manifest.json").unlink(), r"manifest\.json: there is no such file .*; prepare"),
         (lambda s: cut(s / "manifest.json"), r"manifest\.json: is not JSON .*; prepare the store again"),
-        (lambda s: rewrite_manifest(s, version=2), r"manifest\.json: has version 2, this anyjepa reads up to 1"),
+        (lambda s: rewrite_manifest(s, version=2), r"manifest\.json: has version 2, but this anyjepa reads"),
         (lambda s: rewrite_manifest(s, kind="x"), r"manifest\.json: is not the manifest of a store"),
         (lambda s: rewrite_manifest(s, records=7), r"index\.parquet: does not match manifest\.json, which has 7"),
         (lambda s: rewrite_manifest(s, settings={}), r"manifest\.json: key 'settings\.fs' is missing"),
@@ -537,7 +537,7 @@ SHARD = "shards/000000.f32"
         (lambda s: rewrite_index(s, "likelihoods", lambda _: [np.nan]), r"'likelihoods' has NaN or infinite values"),
         (other_encoding, r"index\.parquet: cannot be read as Parquet \(.*UTF8"),
         (empty_index, r"index\.parquet: is not an index of a store: it has no record"),
-        (lambda s: rewrite_shard(s, lambda x: x.view("u1")[:-1]), r"000000\.f32: is damaged, it ends within a sample"),
+        (lambda s: rewrite_shard(s, lambda x: x.view("u1")[:-1]), r"000000\.f32: is damaged: it ends within a sample"),
         (lambda s: rewrite_shard(s, lambda x: np.where(x == x[0], np.inf, x)), r"'r0': lead 'I' has NaN or infinite"),
         (lambda s: rewrite_shard(s, lambda x: np.where(x == x[-1], np.nan, x)), r"'r1': lead 'V1' has NaN or infinite"),
     ],
@@ -584,7 +584,9 @@ def test_everything_known_of_a_record_is_kept(tmp_path: Path, monkeypatch: pytes
 
 def test_a_store_has_its_unit(tmp_path: Path) -> None:
     prepare_store([write_records(tmp_path / "set", 1)], tmp_path / "store", leads=LEADS)
-    with pytest.raises(InputError, match="is a store, which contains mV; pass the unit to anyjepa data prepare"):
+    with pytest.raises(
+        InputError, match="is a store, and stores are in mV; pass the unit to 'anyjepa data prepare' instead"
+    ):
         read(tmp_path / "store", unit="uV")
 
 

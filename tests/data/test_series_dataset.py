@@ -31,7 +31,7 @@ def test_gaps_are_filled_in_time_or_refused():
         preprocessing().prepare(np.array([[1.0, 1, 1, 1], [np.nan] * 4]))
     with pytest.raises(InputError, match="has 1 channels, not 2"):
         preprocessing().prepare(np.zeros((1, 4)))
-    with pytest.raises(InputError, match="has 3 samples, the model's inputs 4"):
+    with pytest.raises(InputError, match="has 3 samples, but the model needs 4"):
         preprocessing().prepare(np.zeros((2, 3)))
 
 

@@ -62,7 +62,7 @@ def test_load_gives_the_teacher_unless_told_otherwise(model, tiny_run, signals):
 
 
 def test_load_refuses_what_is_no_model(tmp_path):
-    with pytest.raises(InputError, match="there is no such model folder"):
+    with pytest.raises(InputError, match="there is no such run or model"):
         anyjepa.load(tmp_path / "none")
 
 

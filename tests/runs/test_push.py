@@ -140,7 +140,7 @@ def test_errors_are_one_line(evaluated: Path, hub: Hub, monkeypatch: pytest.Monk
     assert "must be a repository on the Hugging Face Hub, such as owner/name" in error("push", evaluated, "ecg")
     assert "--license a b: must be an identifier" in error("push", evaluated, "a/b", "--license", "a b")
     assert "there is no such repository on the Hugging Face Hub" in error("weights", "inspect", "hf:someone/missing")
-    assert "there is no such model folder" in error("push", tmp_path / "missing", "someone/ecg")
+    assert "there is no such run or model" in error("push", tmp_path / "missing", "someone/ecg")
     monkeypatch.setenv("HF_TOKEN", "hf_other")
     assert "refuses your token" in error("push", evaluated, "someone/ecg")
     monkeypatch.delenv("HF_TOKEN")

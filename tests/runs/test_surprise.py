@@ -160,7 +160,7 @@ def test_refusals(folder: Path, encoder: Encoder, tmp_path: Path) -> None:
 
 
 def test_a_masked_model_is_refused(tiny_run: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is a model of masked prediction; surprise needs next_embedding"):
+    with pytest.raises(InputError, match="is a model of masked prediction; surprise needs a model of next_embedding"):
         surprise_files(tiny_run, [tmp_path], tmp_path / "out.csv", 1)
 
 

@@ -148,7 +148,7 @@ def test_damage_and_a_wrong_folder_are_found(exclusive, tiny_run, tmp_path):
     content = bytearray((exclusive / "calibration.safetensors").read_bytes())
     content[-1] ^= 1
     (tmp_path / "damaged" / "calibration.safetensors").write_bytes(content)
-    with pytest.raises(InputError, match="is damaged, its checksum does not match"):
+    with pytest.raises(InputError, match="is damaged: its checksum does not match"):
         anyjepa.load(tmp_path / "damaged")
     shutil.copy(exclusive / "calibration.safetensors", tmp_path / "encoder")
     with pytest.raises(InputError, match="belongs to a classifier, but this model has none; remove the file"):

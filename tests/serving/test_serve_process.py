@@ -125,7 +125,9 @@ def test_bodies_that_are_made_to_take_memory_take_little(tiny_run):
 
 
 def test_wrong_starts_are_one_line(cli, tmp_path):
-    assert cli("serve", tmp_path / "none").err.endswith(": there is no such model folder\n")
+    assert cli("serve", tmp_path / "none").err.endswith(
+        ": there is no such run or model; pass a folder, a name from 'anyjepa models', or hf:OWNER/NAME\n"
+    )
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = cli("serve", "ecg-sim-xs", "--port", port)

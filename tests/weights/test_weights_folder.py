@@ -124,7 +124,10 @@ def truncate(name: str, share: float) -> Callable[[Path], None]:
 NORM = "encoder.norm.weight"
 FAR = {"head": {"kind": "mean"}, "classes": ["a"], "exclusive": False, "window": 10, "stride": 10**30}
 BROKEN = {
-    "no config": (lambda f: (f / "config.json").unlink(), "config.json: there is no such file"),
+    "no config": (
+        lambda f: (f / "config.json").unlink(),
+        "is neither a run nor a model folder; there is no config.json in it",
+    ),
     "no tensors": (lambda f: (f / "model.safetensors").unlink(), "model.safetensors: there is no such file"),
     "no preprocessing": (lambda f: (f / "preprocessing.json").unlink(), "preprocessing.json: there is no such file"),
     "config is text": (lambda f: (f / "config.json").write_text("hello"), "config.json: is not JSON (Expecting value"),
@@ -294,12 +297,12 @@ def test_nothing_is_saved_that_could_not_be_loaded(pristine: Path, tmp_path: Pat
 
 
 def test_paths_that_are_no_folder(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch):
-    with pytest.raises(InputError, match="there is no such model folder"):
+    with pytest.raises(InputError, match="there is no such run or model"):
         load_model(tmp_path / "nothing")
-    with pytest.raises(InputError, match="is a file; a model is a folder"):
+    with pytest.raises(InputError, match="is a file, but a model is a folder"):
         load_model(folder / "model.safetensors")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="there is no such model folder"):
+    with pytest.raises(InputError, match="there is no such run or model"):
         load_model("model/missing")  # the folder 'model' is here, so this is no name on the hub
 
 
@@ -311,7 +314,7 @@ def test_a_path_is_never_looked_up_on_the_hub(path: str | Path, tmp_path: Path, 
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: pytest.fail("asked the hub"))
-    with pytest.raises(InputError, match="there is no such model folder"):
+    with pytest.raises(InputError, match="there is no such run or model"):
         load_model(path)
 
 
@@ -324,7 +327,10 @@ def test_a_hugging_face_id(folder: Path, monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize("name", ["hf:", "hf:a", "hf:a/b/c"])
 def test_an_incomplete_hugging_face_id(name: str):
-    with pytest.raises(InputError, match=f"{name}: there is no such model folder; a model of the Hub is hf:OWNER/NAME"):
+    with pytest.raises(
+        InputError,
+        match=f"{name}: there is no such run or model; pass a folder, a name from 'anyjepa models', or hf:OWNER/NAME",
+    ):
         load_model(name)
 
 

@@ -82,7 +82,7 @@ def test_other_checkpoints(tmp_path: Path, golden: Path):
 
 
 def test_nothing_to_inspect(tmp_path: Path):
-    with pytest.raises(InputError, match="there is no such model folder"):
+    with pytest.raises(InputError, match="there is no such run or model"):
         inspect_weights(tmp_path / "missing.pt")
     (tmp_path / "a.pt").write_text("text")
     with pytest.raises(InputError, match="is not a PyTorch checkpoint"):

@@ -192,8 +192,8 @@ def read_label_table(
     targets = [target] if isinstance(target, str) else list(target)
     if group is None and split_by != "record":
         raise InputError(
-            f"{path}: no group column: records of one patient could be in training and test; "
-            "name the column (--group), or say --split-by record if every record is a patient of its own"
+            f"{path}: no group column, so records of one patient could be in both training and test; "
+            "pass --group COLUMN, or --split-by record if every record is from a different patient"
         )
     names = [id, *targets, *([group] if isinstance(group, str) else []), *([split] if split else [])]
     table = file.read(names).without_empty_end()

@@ -86,8 +86,8 @@ def read_own(modality: str, path: Path, packaged: Sequence[str], check: Callable
 def not_read(path: Path, endings: Sequence[str]) -> str:
     """The message for a file whose ending nothing reads."""
     return (
-        f"{path}: files ending in '{path.suffix}' are not read; known are {', '.join(endings)}, "
-        "and those of readers of your own (--import)"
+        f"{path}: cannot read files that end in '{path.suffix}', only {', '.join(endings)}; "
+        "--import adds a reader of your own"
     )
 
 

@@ -101,7 +101,7 @@ class Remote(Container):
     def _error(self, error: Exception, what: str = "") -> InputError:
         what = what or self.where
         if isinstance(error, FileNotFoundError):
-            return InputError(f"{what}: there is no such file or folder")
+            return InputError(f"{what}: there is no such file or folder, or its server cannot be reached")
         if isinstance(error, ImportError):
             fix = ": pip install 'anyjepa[s3]'" if self.where.startswith("s3:") else ""  # others name their package
             return InputError(f"{what}: needs a driver ({reason(error)}){fix}")

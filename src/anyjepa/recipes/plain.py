@@ -114,7 +114,9 @@ def _read(name: str | Path) -> dict[str, Any]:
 
 def _packaged(name: str) -> dict[str, Any]:
     if name not in recipe_names():
-        raise InputError(f"there is no recipe '{name}'{did_you_mean(name, recipe_names())}")
+        close = did_you_mean(name, recipe_names())
+        hint = close if "did you mean" in close else "; 'anyjepa recipes' lists them, and a file must end in .yaml"
+        raise InputError(f"there is no recipe '{name}'{hint}")
     return plain_yaml(_folder().joinpath(f"{name}.yaml").read_text(), name)
 
 

@@ -26,7 +26,9 @@ def plain_yaml(text: str, where: str) -> Any:
     except InputError:
         raise
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # PyYAML does not check dates and depths
-        raise InputError(f"{where}: not YAML: {reason(error)}") from None
+        mark = getattr(error, "problem_mark", None)
+        why = f"line {mark.line + 1}: {getattr(error, 'problem', '')}" if mark else reason(error)
+        raise InputError(f"{where}: is not YAML ({why})") from None
 
 
 class _Loader(yaml.SafeLoader):

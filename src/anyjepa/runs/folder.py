@@ -179,7 +179,8 @@ def open_run(folder: Path) -> Run:
     """A run that exists. InputError if the folder is none."""
     if run := find_run(folder):
         return run
-    raise InputError(f"{folder}: is not a run folder, it has no recipe.yaml")
+    problem = "is not a run folder: it has no recipe.yaml" if folder.exists() else "there is no such run folder"
+    raise InputError(f"{folder}: {problem}")
 
 
 def environment() -> dict[str, Any]:

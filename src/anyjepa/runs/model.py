@@ -46,7 +46,8 @@ class Model:
         try:
             self.encoder = loaded.encoder.to(device)
         except (RuntimeError, AssertionError) as error:
-            raise InputError(f"device '{device}': cannot be used ({reason(error)})") from error
+            why = "there is no device of this name" if "device type at start" in str(error) else reason(error)
+            raise InputError(f"device '{device}': cannot be used ({why}); pass cpu, cuda or cuda:1") from error
         self.head = None if loaded.head is None else loaded.head.to(device)
         self.preprocessing: Any = read_preprocessing(loaded.preprocessing, str(loaded.folder / "preprocessing.json"))
         _check_fit(loaded, self.preprocessing)

@@ -274,7 +274,7 @@ def _own(recipe: Recipe, dataset: Dataset, exclude: Sequence[str]) -> Dataset:
 def _run(recipe: Recipe, output: Path | None, resume: bool, processes: int, strategy: str, first: bool) -> Run:
     """The run to create or to resume. Nothing is written yet."""
     if strategy not in ("auto", "ddp"):
-        raise InputError(f"strategy '{strategy}' does not exist; there are: auto, ddp")
+        raise InputError(f"--strategy must be auto or ddp, got '{strategy}'")
     batch, share = recipe.training.batch_size, recipe.training.accumulation * processes
     if batch % share:
         raise InputError(f"training.batch_size {batch} is not a multiple of {share} (accumulation x devices x nodes)")

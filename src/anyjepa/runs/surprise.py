@@ -27,7 +27,7 @@ def check_predicts(loaded: LoadedModel, preprocessing: Preprocessing) -> tuple[V
     """Encoder and preprocessing of a model that predicts the next patch of an ECG. Raises InputError for others."""
     where, config = loaded.folder, loaded.config.objective
     if not isinstance(config, NextEmbeddingConfig):
-        raise InputError(f"{where}: is a model of {config.kind} prediction; surprise needs next_embedding")
+        raise InputError(f"{where}: is a model of {config.kind} prediction; surprise needs a model of next_embedding")
     if config.horizon != 1 or not isinstance(loaded.encoder, ViT) or not loaded.encoder.config.causal:
         raise InputError(f"{where}: does not predict the next patch (objective.horizon 1, causal); surprise needs that")
     if not isinstance(preprocessing, EcgPreprocessing):

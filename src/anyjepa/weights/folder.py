@@ -244,14 +244,17 @@ def find_model(path_or_id: Path | str) -> Path:
     """
     path, name = Path(path_or_id), str(path_or_id)
     if path.is_dir():
+        if not (path / "config.json").exists():
+            raise InputError(f"{name}: is neither a run nor a model folder; there is no config.json in it")
         return path
     if name in shipped_names():
         return shipped_folder(name)
     if path.exists():
-        raise InputError(f"{name}: is a file; a model is a folder (foreign checkpoints: anyjepa weights import)")
+        raise InputError(f"{name}: is a file, but a model is a folder; 'anyjepa weights import' converts checkpoints")
     if (repository := hub_id(path_or_id)) is None:
-        form = f"; a model of the Hub is {PREFIX}OWNER/NAME" if name.startswith(PREFIX) else ""
-        raise InputError(f"{name}: there is no such model folder{form}")
+        raise InputError(
+            f"{name}: there is no such run or model; pass a folder, a name from 'anyjepa models', or {PREFIX}OWNER/NAME"
+        )
     try:
         return download(repository, FILES)
     except InputError as error:

@@ -76,7 +76,7 @@ def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def check_digest(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Raise InputError if the tensors differ from those that were saved. Files without a checksum are not checked."""
     if DIGEST in metadata and metadata[DIGEST] != _digest(tensors):
-        raise InputError(f"{path}: is damaged, its checksum does not match; download or copy the file again")
+        raise InputError(f"{path}: is damaged: its checksum does not match; download or copy the file again")
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

@@ -87,7 +87,7 @@ def _fitting(obs: DataFrame, role: Role, name: str | None, where: str) -> list[s
     columns = [str(column) for column in obs.columns]
     if name is not None:
         if name not in (NONE, *columns):
-            raise InputError(f"{where}: column '{name}' ({role}) is not there{did_you_mean(name, columns)}")
+            raise InputError(f"{where}: there is no column '{name}' ({role}){did_you_mean(name, columns)}")
         return [] if name == NONE else [name]
     groups = [[c for c in columns if letters(c) in names] for names in _USUAL[role]]
     groups = [[c for c in group if c.lower() != "cell" or 2 * len(set(obs[c])) < len(obs)] for group in groups]  # ids

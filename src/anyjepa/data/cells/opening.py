@@ -54,7 +54,7 @@ class Opened:
             column = next((str(c) for c in self.var.columns if ensembl and letters(c) in _SYMBOLS), "index")
         if column != "index" and column not in self.var.columns:
             hint = did_you_mean(column, ["index", *map(str, self.var.columns)])
-            raise InputError(f"{self.where}: column '{column}' of var (gene_names) is not there{hint}")
+            raise InputError(f"{self.where}: there is no column '{column}' in var (gene_names){hint}")
         texts = self.var.index if column == "index" else self.var[column]
         for place in np.flatnonzero(texts.isna())[:1]:
             raise InputError(f"{self.where}: gene {place + 1} has no name ({column} of var); set gene_names=COLUMN")
@@ -76,7 +76,7 @@ class Opened:
         """
         if key is not None:
             if key not in self.matrices:
-                raise InputError(f"{self.where}: matrix '{key}' is not there{did_you_mean(key, self.matrices)}")
+                raise InputError(f"{self.where}: there is no matrix '{key}'{did_you_mean(key, self.matrices)}")
             matrix = self.matrices[key]()
             return key, matrix, _whole(matrix) if values == "auto" else values == "counts"
         layers = [key for key in self.matrices if letters(key.removeprefix("layers/")) in _COUNTS]

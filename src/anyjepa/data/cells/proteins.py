@@ -66,7 +66,7 @@ def find_proteins(opened: Opened, key: str | None) -> Proteins:
             )
         key = keys[0]
     if key not in opened.obsm:
-        raise InputError(f"{opened.where}: obsm/{key} (proteins) is not there{did_you_mean(key, opened.obsm)}")
+        raise InputError(f"{opened.where}: there is no obsm/{key} (proteins){did_you_mean(key, opened.obsm)}")
     return _checked(opened.obsm[key](), list(map(str, opened.obs.index)), f"{opened.where}: obsm/{key}")
 
 

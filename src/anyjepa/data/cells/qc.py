@@ -174,11 +174,11 @@ def _check(block: Any, counted: bool, place: Any, where: str) -> None:
     if not len(data):
         return
     for wrong, what in (
-        (~np.isfinite(data), "must be finite"),
+        (~np.isfinite(data), "is not finite"),
         (
             data < 0,
-            "is negative: neither counts nor log1p; if X was scaled, keep "
-            "the values from before in layers['counts'] or in raw",
+            "is negative, so these are neither counts nor log1p; if X was scaled, keep the values from before in "
+            "layers['counts'] or in raw",
         ),
         (
             (data != np.rint(data)) if counted else np.zeros(0),

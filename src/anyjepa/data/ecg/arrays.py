@@ -80,7 +80,7 @@ def read_npz(
         if key in stored and value is None:
             facts[key] = stored[key].tolist()
         elif value is None:
-            raise InputError(f"{path}: '{key}' is missing from the file; pass {key}=")
+            raise InputError(f"{path}: '{key}' is missing from the file; pass --{key} (in Python, {key}=)")
     if "signals" not in stored:
         raise InputError(f"{path}: key 'signals' is missing; there are: {', '.join(stored)}")
     recordings = from_arrays(

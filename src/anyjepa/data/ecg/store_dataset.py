@@ -170,7 +170,7 @@ def _check_settings(config: EcgDataConfig, store: Store) -> None:
     settings = store.manifest.settings
     if settings.fs != config.fs:
         raise InputError(
-            f"{store.path}: is at {settings.fs:g} Hz, the recipe at {config.fs:g} Hz; set data.fs={settings.fs:g}, or "
+            f"{store.path}: has {settings.fs:g} Hz, but the recipe {config.fs:g} Hz; set data.fs={settings.fs:g}, or "
             f"prepare a store with --fs {config.fs:g}"
         )
     if settings.highpass_hz != config.highpass_hz and not config.mixture:

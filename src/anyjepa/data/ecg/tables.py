@@ -45,7 +45,10 @@ def read_table(
     unit = facts.get("unit") if unit is None else unit
     for name, value in (("fs", fs), ("unit", unit)):
         if value is None:
-            raise InputError(f"{path}: '{name}' is missing from the table; add a column '{name}' or pass {name}=")
+            raise InputError(
+                f"{path}: '{name}' is missing from the table; add a column '{name}', or pass --{name} "
+                f"(in Python, {name}=)"
+            )
     return Recording(
         id=id,
         signal=signal[len(times) :] * millivolts_per(unit, str(path)),

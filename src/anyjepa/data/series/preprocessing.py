@@ -45,7 +45,7 @@ class SeriesPreprocessing(Preprocessing):
         series = raw if isinstance(raw, Series) else Series("given", raw)
         filled = fill_gaps(series, self.channels, self.gaps)
         if filled.shape[1] < self.length:
-            raise InputError(f"{series.where}: has {filled.shape[1]} samples, the model's inputs {self.length}")
+            raise InputError(f"{series.where}: has {filled.shape[1]} samples, but the model needs {self.length}")
         return ((filled - np.array(self.mean)[:, None]) / np.array(self.std)[:, None]).astype(np.float32)
 
     def restore(self, x: np.ndarray, source: str) -> np.ndarray:
@@ -58,7 +58,7 @@ def fill_gaps(series: Series, channels: int, gaps: Gaps) -> np.ndarray:
     values = series.values
     if len(values) != channels:
         raise InputError(
-            f"{series.where}: has {len(values)} channels, not {channels}; data.channels says how many a recipe takes"
+            f"{series.where}: has {len(values)} channels, but {channels} are needed; set data.channels={len(values)}"
         )
     missing = np.isnan(values)
     if not missing.any():

@@ -90,7 +90,7 @@ def _header(path: Path, lines: list[bytes]) -> _Header:
             )
         header[key[1:].lower()] = values
     if _flag(path, header, "timestamps"):
-        raise InputError(f"{path}: has time stamps, which are not read; only evenly sampled series are")
+        raise InputError(f"{path}: has time stamps, but only evenly sampled series can be read")
     if _flag(path, header, "targetlabel"):
         raise InputError(f"{path}: is a regression problem (@targetLabel); only classes are read")
     labelled = _flag(path, header, "classlabel")
@@ -133,7 +133,10 @@ def _series(text: str, header: _Header, where: str) -> tuple[np.ndarray, str | N
     rows = [_values(field, f"{where}, channel {channel}") for channel, field in enumerate(fields)]
     lengths = {len(row) for row in rows}
     if len(lengths) != 1:
-        raise InputError(f"{where}: its channels have {min(lengths, default=0)} to {max(lengths, default=0)} samples")
+        raise InputError(
+            f"{where}: its channels must have equally many samples, but have {min(lengths, default=0)} to "
+            f"{max(lengths, default=0)}"
+        )
     if header.length is not None and lengths != {header.length}:
         raise InputError(f"{where}: has {lengths.pop()} samples, the header says {header.length}")
     return np.array(rows), label
@@ -141,7 +144,7 @@ def _series(text: str, header: _Header, where: str) -> tuple[np.ndarray, str | N
 
 def _values(field: str, where: str) -> list[float]:
     if "(" in field:
-        raise InputError(f"{where}: has time stamps, which are not read; only evenly sampled series are")
+        raise InputError(f"{where}: has time stamps, but only evenly sampled series can be read")
     try:
         return [float("nan") if value.strip() == "?" else float(value) for value in field.split(",")]
     except ValueError as error:

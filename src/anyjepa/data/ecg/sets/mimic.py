@@ -33,7 +33,7 @@ def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:
     for study, patient, path, *report in rows:
         file = folder / f"{path}.hea"
         if not lies_in("files", path):
-            yield refused(f"{folder / TABLE}: study_id {study}", f"path '{path}' is not in files")
+            yield refused(f"{folder / TABLE}: study_id {study}", f"path '{path}' does not begin with files/")
         elif os.path.exists(file):  # unlike Path.exists it takes any name
             statements = frozenset(line.strip() for line in report if isinstance(line, str) and line.strip())
             read = partial(_read, file, study, patient, statements, unit)

@@ -188,7 +188,7 @@ class Store(Sequence[Recording]):
             except OSError as error:
                 raise InputError(f"{path}: cannot be read ({error.strerror}); prepare the store again") from error
             if checksum(samples.data) != self.manifest.shards[number].checksum:
-                raise InputError(f"{path}: is damaged, its checksum is not that of {MANIFEST}; prepare the store again")
+                raise InputError(f"{path}: is damaged: its checksum differs from {MANIFEST}; prepare the store again")
             self._check_finite(number, samples)
             self._maps[number] = samples
         return self._maps[number]
@@ -220,9 +220,9 @@ class Store(Sequence[Recording]):
                 size = regular_size(path)
             if size != shard.bytes:
                 damage = f"it has {size} bytes instead of {shard.bytes}"
-                raise InputError(f"{path}: is damaged, {damage}; prepare the store again")
+                raise InputError(f"{path}: is damaged: {damage}; prepare the store again")
             if size % 4:
-                raise InputError(f"{path}: is damaged, it ends within a sample; prepare the store again")
+                raise InputError(f"{path}: is damaged: it ends within a sample; prepare the store again")
             sizes.append(size // 4)
         where = self.path / INDEX
         if len(self) != self.manifest.records:
@@ -243,7 +243,7 @@ def recognise(folder: Path) -> bool:
 def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:
     """The whole store as one entry, so that this module is a `Layout`. Raises InputError if a unit is passed."""
     if unit is not None:
-        raise InputError(f"{folder}: is a store, which contains mV; pass the unit to anyjepa data prepare")
+        raise InputError(f"{folder}: is a store, and stores are in mV; pass the unit to 'anyjepa data prepare' instead")
     yield Entry(str(folder), partial(Store, folder), (folder / MANIFEST,))  # it contains the checksums of the others
 
 
@@ -276,7 +276,9 @@ def _read_manifest(path: Path) -> Manifest:
     if type(version := plain.get("version")) is not int:
         raise InputError(f"{file}: version must be a whole number, not {version!r}")
     if version > VERSION:
-        raise InputError(f"{file}: has version {version}, this anyjepa reads up to {VERSION}; update anyjepa")
+        raise InputError(
+            f"{file}: has version {version}, but this anyjepa reads versions up to {VERSION}; update anyjepa"
+        )
     return validated(Manifest, plain, str(file))
 
 
@@ -289,7 +291,7 @@ def _read_index(path: Path, manifest: Manifest) -> Any:
         with _needed():
             content = read_bytes(file, limit=None)
         if checksum(content) != manifest.index:
-            raise InputError(f"{file}: is damaged, its checksum is not that of {MANIFEST}; prepare the store again")
+            raise InputError(f"{file}: is damaged: its checksum differs from {MANIFEST}; prepare the store again")
         # One thread, because a process that ends soon after a threaded read can abort (pyarrow 26).
         parquet = pq.ParquetFile(pa.BufferReader(content))
         check_size(declared_size(parquet.metadata, ROW_BYTES), len(content), f"{file}")

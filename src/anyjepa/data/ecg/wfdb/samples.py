@@ -97,7 +97,7 @@ def _read_plain(path: Path, file: Path, size: int, header: Header, signals: Sequ
     needed = offset + _bytes(form, frames * width)
     of = f"{len(signals)} leads of {frames} samples in format {form} take {needed} bytes"
     if size < needed and frames:
-        raise InputError(f"{file}: {of}, but the file has {size}; it is truncated, or has fewer leads than named")
+        raise InputError(f"{file}: {of}, but the file has {size}; it is truncated, or has fewer leads than its header")
     if size > needed + min(_SLACK, max(0, _bytes(form, frames) - 1)):  # less than one more lead
         raise InputError(f"{file}: {of}, but the file has {size}; it has more leads or samples than {path.name} says")
     with opened(file) as content_file:
