@@ -208,7 +208,7 @@ def test_a_model_prepares_a_source_as_its_store_was(tmp_path: Path) -> None:
 def test_a_store_that_does_not_fit_the_recipe_is_refused(make: Make, tmp_path: Path) -> None:
     store = make("a", (300,))
     for changes, message in (
-        ({"fs": 250.0}, r"a: is at 100 Hz, the recipe at 250 Hz; set data\.fs=100, or prepare a store with --fs 250"),
+        ({"fs": 250.0}, r"a: has 100 Hz, but the recipe 250 Hz; set data\.fs=100, or prepare a store with --fs 250"),
         ({"leads": ("I", "V6")}, "a: has no lead 'V6'; it has I, II, V1"),
         ({"gaps": "refuse"}, "gaps in a store are already filled"),
         ({"unit": "uV"}, "a store contains mV"),

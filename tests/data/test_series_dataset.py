@@ -29,7 +29,7 @@ def test_gaps_are_filled_in_time_or_refused():
         preprocessing(gaps="refuse").prepare(raw)
     with pytest.raises(InputError, match="channel 1 has no value at all"):
         preprocessing().prepare(np.array([[1.0, 1, 1, 1], [np.nan] * 4]))
-    with pytest.raises(InputError, match="has 1 channels, not 2"):
+    with pytest.raises(InputError, match="the number of channels is 1, not 2"):
         preprocessing().prepare(np.zeros((1, 4)))
     with pytest.raises(InputError, match="has 3 samples, but the model needs 4"):
         preprocessing().prepare(np.zeros((2, 3)))
@@ -72,7 +72,7 @@ def test_short_ones_and_exclusions_are_counted(tmp_path):
     assert evaluation_data(data.preprocessing, [tmp_path], on_error="skip").ids == ("a", "b")
     with pytest.raises(InputError, match="not in the data: d; there are: a, b, c"):
         training_data(config, [tmp_path], exclude=["d"])
-    with pytest.raises(InputError, match=r"data\.channels says how many"):
+    with pytest.raises(InputError, match=r"data\.channels of the recipe"):
         training_data(SeriesDataConfig(length=8), [tmp_path])
 
 

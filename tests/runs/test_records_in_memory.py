@@ -162,7 +162,7 @@ INFINITE = np.where(np.arange(300) == 7, np.inf, SERIES)
         ("ijepa-demo", None, {}, "data: is a NoneType; it must be a list, one entry per record"),
         ("ijepa-demo", Triples(), {}, r"data\[0\]: has 3 parts; the items of a data set are arrays, or all are pairs"),
         ("ijepa-demo", LOADER, {}, "data: is a DataLoader, whose items are batches; pass its data set"),
-        ("series-jepa-demo", SERIES[:, :4], {}, "series '0': has 4 channels, but 5 are needed; set data.channels=4"),
+        ("series-jepa-demo", SERIES[:, :4], {}, "series '0': the number of channels is 4, not 5"),
         ("series-jepa-demo", INFINITE, {}, "series '0': channel 0 has a value that is not a finite float32"),
         ("vjepa-demo", IMAGES, {}, r"data: shape \(24, 32, 32, 3\) is that of one record; the first axis"),
         ("ecg-jepa-demo", SERIES, {}, r"leads: pass the names of the rows of each ECG, such as leads=\['I'"),

@@ -58,7 +58,7 @@ def fill_gaps(series: Series, channels: int, gaps: Gaps) -> np.ndarray:
     values = series.values
     if len(values) != channels:
         raise InputError(
-            f"{series.where}: has {len(values)} channels, but {channels} are needed; set data.channels={len(values)}"
+            f"{series.where}: the number of channels is {len(values)}, not {channels} (data.channels of the recipe)"
         )
     missing = np.isnan(values)
     if not missing.any():
