@@ -42,6 +42,8 @@ class _Loader(yaml.SafeLoader):
         if tag := getattr(event, "tag", None):  # PyYAML crashes on some values that do not match their tag
             raise ValueError(f"line {event.start_mark.line + 1} has the tag '{tag}'; remove it")
         node = super().compose_node(parent, index)
+        if isinstance(node, yaml.ScalarNode) and any("\ud800" <= character <= "\udfff" for character in node.value):
+            raise ValueError(f"line {event.start_mark.line + 1} contains half of a character: {ascii(node.value)[:80]}")
         self.depth -= 1
         return node
 
