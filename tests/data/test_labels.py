@@ -250,6 +250,24 @@ def labels_of(*ids: str) -> LabelTable:
 
 
 @pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("r1,?,AF\nr2,?,sinus\n", r"'\?' may mean an unknown group, but counts as a group"),
+        ("r1,p1,AF\nr2,p2,Unknown\n", "'Unknown' may mean an unknown class, but counts as a class"),
+    ],
+)
+def test_words_for_unknown_are_suspicious(write, rows, message):
+    with pytest.warns(DataWarning, match=message):
+        read_label_table(write(f"id,p,x\n{rows}"), "id", "x", "p")
+
+
+def test_a_header_among_the_rows_is_refused(write):
+    file = write("id,p,x\nr1,p1,AF\nid,p,x\nr2,p2,sinus\n")  # two files, one after the other
+    with pytest.raises(InputError, match="row 2 is the header again; remove it"):
+        read_label_table(file, "id", "x", "p")
+
+
+@pytest.mark.parametrize(
     ("labelled", "ids"),
     [("1", "data/1"), ("data/1", "1"), ("a.hea", "a"), ("007", "7"), ("A", "a"), (r"C:\x\a.hea", "a")],
 )

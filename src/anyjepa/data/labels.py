@@ -20,6 +20,7 @@ from anyjepa.errors import DataWarning, InputError, did_you_mean
 
 PARTS = get_args(Part)
 _NOT_A_NAME = re.compile(r"^(None|none|-?\d([.,]\d+)?[eE]\+\d+)$", re.MULTILINE)
+_UNKNOWN = re.compile(r"[?.*_/]+|un(known|specified)|missing|not[ _](available|known|recorded)", re.IGNORECASE)
 _MONTH = "(?:Jan|Feb|Mar|Mrz|Apr|May|Mai|Jun|Jul|Aug|Sep|Oct|Okt|Nov|Dec|Dez)"
 _DATE = re.compile(rf"^(\d{{1,2}}(-|\. ){_MONTH}|{_MONTH}[- ]\d\d)$", re.MULTILINE)
 
@@ -207,14 +208,17 @@ def read_label_table(
     columns = {clean(name): _complete(table, clean(name)) for name in targets}
     if len(columns) < len(targets):
         raise InputError(f"{path}: a target column is named twice: {', '.join(targets)}")
+    if (header := clean(id)) in ids and all(cells[ids.index(header)] == name for name, cells in columns.items()):
+        raise InputError(f"{path}: row {ids.index(header) + 1} is the header again; remove it")
     classes, values, exclusive = read_targets(columns, ids, exclusive, path)
     parts = tuple(names_in(table, split)) if split else None
     try:
         labels = LabelTable(ids, classes, values, groups, exclusive, parts)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    _warn_of_spellings(path, "class", classes)
-    _warn_of_spellings(path, "group", groups)
+    for what, each in (("class", classes), ("group", groups if isinstance(group, str) else ())):
+        _warn_of_spellings(path, what, each)
+        _warn_of_unknown(path, what, each)
     return labels
 
 
@@ -257,6 +261,13 @@ def _warn_of_spellings(path: Path, what: str, names: Iterable[str]) -> None:
     for first, second, *_ in [alike for alike in spellings.values() if len(alike) > 1][:1]:
         difference = "leading zeros" if first.isdecimal() else "letter case"
         message = f"{path}: {what} '{first}' and {what} '{second}' differ only in {difference}, and count as two"
+        warnings.warn(message, DataWarning, stacklevel=3)
+
+
+def _warn_of_unknown(path: Path, what: str, names: Iterable[str]) -> None:
+    """Issue a DataWarning for the first name that says that nothing is known."""
+    if unknown := next((name for name in sorted(set(names)) if _UNKNOWN.fullmatch(name)), None):
+        message = f"{path}: '{unknown}' may mean an unknown {what}, but counts as a {what}; fill in or remove its rows"
         warnings.warn(message, DataWarning, stacklevel=3)
 
 
