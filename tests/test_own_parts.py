@@ -23,6 +23,7 @@ import anyjepa
 from anyjepa import parts as own_parts_of_users
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.packing import Layout, Packed
+from anyjepa.runs.export import export
 
 PAGE = (Path(__file__).parents[1] / "docs/own-parts.md").read_text()
 PYTHON, YAML = (
@@ -199,6 +200,26 @@ def test_what_a_part_lacks_is_one_line_before_there_is_a_run(
         anyjepa.pretrain(tmp_path / "own.yaml", output=tmp_path / "run", edits=["training.batch_size=4"])
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run").exists()
+
+
+class Branching(own_parts.Mixer):
+    """Its network depends on the values, which no graph can."""
+
+    def build(self, channels, size):
+        return BranchingEncoder(self, channels, size)
+
+
+class BranchingEncoder(own_parts.MixerEncoder):
+    def features(self, x, start=None):
+        return super().features(x if x.mean() > 0 else -x)
+
+
+def test_an_encoder_that_cannot_be_exported_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(own_recipe(FAMILIES["encoder"])))
+    edits = {"objective.encoder": Branching(), "training.steps": 1, "training.batch_size": 4}
+    run = anyjepa.pretrain(tmp_path / "own.yaml", output=tmp_path / "run", edits=edits)
+    with pytest.raises(anyjepa.InputError, match=f"export: {MINE}Branching cannot be exported: test_own_parts.py line"):
+        export(run.model, tmp_path / "model.pt2")
 
 
 def test_a_resumed_run_says_that_its_part_is_missing_or_has_changed(

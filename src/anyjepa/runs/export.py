@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from anyjepa import __version__
 from anyjepa.data.graph import GraphInput
 from anyjepa.data.modalities import graph_of, modality_of
-from anyjepa.errors import InputError
+from anyjepa.errors import InputError, reason
 from anyjepa.nn.vit import ViT
 from anyjepa.objectives.base import Weights
+from anyjepa.parts import is_own, place
 from anyjepa.runs.model import Model, load
 from anyjepa.torch_defaults import torch_defaults
 from anyjepa.writing import replacing
@@ -66,7 +67,8 @@ def export(
     network = Graph(loaded, source).eval()
     names = {0: torch.export.Dim("batch", min=1, max=65536)}
     names |= {axis: torch.export.Dim(name, min=low, max=high) for axis, (name, low, high) in source.axes.items()}
-    with _quiet(), torch.no_grad():
+    own = [part.config.kind for part in (loaded.encoder, loaded.head) if part and is_own(type(part.config))]
+    with _quiet(), torch.no_grad(), _naming(own):
         program = torch.export.export(
             network, (source.example,), dynamic_shapes=(names,), prefer_deferred_runtime_asserts_over_guards=True
         )
@@ -77,11 +79,23 @@ def export(
         with replacing(output) as new:
             torch.export.save(program, new, extra_files={"anyjepa.json": about})
     else:
-        _write_onnx(output, program, about, source.example, expected, int8)
+        with _naming(own):
+            _write_onnx(output, program, about, source.example, expected, int8)
     golden = {"input": source.example.numpy(), **{name: value.numpy() for name, value in expected.items()}}
     with replacing(output.with_suffix(".golden.npz")) as new:
         np.savez_compressed(new, **golden)  # pyright: ignore[reportArgumentType]
     return output
+
+
+@contextmanager
+def _naming(own: Sequence[str]) -> Iterator[None]:
+    """Turn what PyTorch says of a network with parts of the user into an InputError that names these parts."""
+    try:
+        yield
+    except Exception as error:
+        if not own or isinstance(error, InputError):
+            raise
+        raise InputError(f"export: {' and '.join(own)} cannot be exported: {place(error)}{reason(error)}") from error
 
 
 class Graph(nn.Module):
