@@ -63,9 +63,9 @@ class Comparison:
 def compare(runs: Sequence[str | Path | Run]) -> Comparison:
     """Compare two or more runs with the first one.
 
-    Differences are paired by repeat, with a 95 % t interval. There is none if all repeats test the same records:
-    a bootstrap over patients needs predictions, which results lack. Raises InputError for fewer than two runs,
-    and for a folder that is not a run or holds a damaged file.
+    Differences are paired by repeat, with a 95 % t interval. There is no interval if all repeats test the same records,
+    because a bootstrap over patients would need predictions, which results do not hold. Raises InputError for fewer
+    than two runs, for a folder that is not a run, and for a damaged file in it.
     """
     opened = [run if isinstance(run, Run) else open_run(Path(run)) for run in runs]
     if len(opened) < 2:

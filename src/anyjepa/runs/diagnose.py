@@ -88,11 +88,16 @@ def diagnose(
     leads: Sequence[str] | None = None,
     unit: str | float | None = None,
 ) -> Diagnosis:
-    """Measure signs of collapse of a run, a model folder, a Hugging Face id or a loaded model, and give a verdict.
+    """Measure signs of collapse of a model, and give a verdict.
 
-    data: files or folders, or records in memory as for `pretrain`; without data, the simulated data set of a run's
-    recipe. samples: number of records to use, evenly spaced; the others follow `embed`. Signs that need the predictor
-    are missing if the folder has none. Raises InputError for data that cannot be used, or fewer than 8 records.
+    model: a run, a run or model folder, a Hugging Face id, or a loaded model.
+    data: files or folders, or records in memory as for `pretrain`. Default for a run: the simulated data set of its
+        recipe.
+    samples: number of records to use, evenly spaced.
+    weights, fs, leads, unit: see `embed`.
+
+    Signs that need the predictor are missing if the model has none. Raises InputError for data that cannot be used, and
+    for fewer than 8 records.
     """
     run = model if isinstance(model, Run) else None if isinstance(model, Model) else find_run(Path(model))
     loaded = model if isinstance(model, Model) else load(run.model if run else str(model), weights)

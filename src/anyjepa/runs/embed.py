@@ -31,11 +31,14 @@ def embed(
     leads: Sequence[str] | None = None,
     unit: str | float | None = None,
 ) -> np.ndarray:
-    """One vector per record, (N, D) float32, in the order of the data.
+    """Compute one vector per record, (N, D) float32, in the order of the data.
 
-    model: a run, a folder or Hugging Face id, or a loaded model. data: files or folders, or records in memory as for
-    `pretrain`. fs (Hz), leads (names of the rows) and unit: of ECGs whose files or arrays do not say so. Raises
-    InputError for a record that cannot be read or does not fit. `embed_files` also returns ids, and can skip records.
+    model: a run, a run or model folder, a Hugging Face id, or a loaded model.
+    data: files or folders, or records in memory as for `pretrain`.
+    fs, leads, unit: of ECGs whose files or arrays do not contain them: rate in Hz, names of the rows, unit.
+
+    Raises InputError for a record that cannot be read or does not fit. `embed_files` also returns ids, and can skip
+    records.
     """
     encoder = model if isinstance(model, Model) else load(model.folder if isinstance(model, Run) else model, weights)
     with stage("embedding"):
@@ -59,11 +62,12 @@ def embed_files(
 ) -> tuple[int, dict[str, str]]:
     """Write one vector per record, or per window of `window_s` seconds.
 
-    Returns the number of records, and the reasons for those that were skipped.
+    output: .parquet, .arrow or .csv with the columns id, group (for ECGs: patient), z0, ...; .npz with the arrays id,
+        group and embedding (N, D); or STDOUT. Windows also have start_s.
+    stride_s: seconds from the start of one window to the next, by default half a window.
 
-    .parquet, .arrow and .csv: columns id, group (for ECGs: patient), z0, ... .npz: arrays id, group, embedding (N, D).
-    Windows also have start_s, and begin every `stride_s` seconds, by default half a window. output: a file, or STDOUT.
-    Large outputs are computed in parts; an interrupted call resumes. Raises InputError.
+    Returns the number of records, and the reasons for those that were skipped. Large outputs are computed in parts, so
+    that calling it again after an interruption resumes. Raises InputError.
     """
     if stride_s is not None and window_s is None:
         raise InputError("embed: --stride needs --window")

@@ -22,10 +22,12 @@ _REMEMBERED: dict[bytes, np.ndarray] = {}
 class JepaEmbedder(TransformerMixin, BaseEstimator):
     """Transform raw records of any modality to embeddings (N, D), for use before any scikit-learn estimator.
 
-    model: run, model folder or Hugging Face id. fs (Hz), leads (names of the rows; None: those of the model) and unit
-    ('mV', 'uV', 'V' or mV per unit; None: mV): of ECGs. device: where the encoder computes; None: a GPU if there is
-    one. remember: keep the vector of every record that was seen in this process, for all estimators with the same
-    model and settings; cross-validation then embeds each record once.
+    model: a run, a model folder or a Hugging Face id.
+    fs, leads, unit: of ECGs: rate in Hz, names of the rows (default: those of the model), and 'mV' (default), 'uV', 'V'
+        or mV per unit.
+    device: where the encoder computes; by default a GPU if there is one.
+    remember: keep the vector of every record in memory, for all estimators of this process with the same model and
+        settings, so that cross-validation embeds each record only once.
     """
 
     def __init__(

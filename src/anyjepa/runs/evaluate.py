@@ -60,23 +60,31 @@ def evaluate(
     save_classifier: str | Path | None = None,
     progress: Callable[[str], object] | None = None,
 ) -> Result:
-    """Evaluate the encoder of a run, of a model folder or Hugging Face id, or a loaded one, next to its controls.
+    """Evaluate an encoder with labels, and compare it with controls.
 
-    The result of a run is saved as `results/<name>.json`, by default with a different name for different settings.
+    For a run, the result is saved as `results/<name>.json`, and different settings get different names.
 
-    data: files or folders, or records in memory as for `pretrain`; without data, a run is evaluated on the simulated
-    data set of its recipe, where training and test patients differ. A run that held records out is tested on these,
-    unless the labels have a split or `folds` is set. protocol: linear, knn, attentive, finetune, supervised, dense, or
-    the name of a published one (`anyjepa recipes` lists them). task: a task of the data. labels: the class of each
-    record in memory, or a `LabelFile` or `LabelTable`; for dense a `PlaceLabels`. groups, ids, fs, leads: of records in
-    memory, see `pretrain`. unit: of ECGs; of files, it replaces the unit in them. folds: number of folds for
-    cross-validation.
-    on_error: raise an error for a record that cannot be read or prepared, or skip it with a warning. seeds, low_shot,
-    min_count, from_scratch, bootstrap: keys of `EvaluationConfig`, which override those of the recipe or the protocol.
-    settings: all other keys, as a nested table; progress: called with the name of each stage, such as a row of
-    the result; in a notebook, long evaluations show by default how far they are.
-    save_classifier: model folder for the encoder and its head of the first split, which `anyjepa predict` uses. Raises
-    InputError.
+    model: a run, a run or model folder, a Hugging Face id, or a loaded model.
+    data: files or folders, or records in memory as for `pretrain`. Default for a run: the simulated data set of its
+        recipe, where training and test patients differ. A run that held records out is tested on these, unless the
+        labels have a split or `folds` is set.
+    protocol: linear, knn, attentive, finetune, supervised, dense, or a published one (see `anyjepa recipes`).
+    task: a task that the data set defines, such as 'rhythm'.
+    labels: instead of a task, the class of each record in memory, a `LabelFile` or a `LabelTable`; for dense, a
+        `PlaceLabels`.
+    groups, ids, fs, leads: of records in memory; see `pretrain`.
+    unit: of ECGs; overrides the unit in files.
+    weights: teacher, average, student or target; by default those of the model.
+    folds: number of folds for cross-validation.
+    seeds, low_shot, min_count, from_scratch, bootstrap: keys of `EvaluationConfig`, which override the recipe or
+        protocol.
+    settings: any other keys of `EvaluationConfig`, as a nested mapping.
+    on_error: raise an error for a record that cannot be read or prepared, or skip it with a warning.
+    name: name of the result file, without its suffix.
+    save_classifier: model folder to write, with the encoder and the head of the first split, for `anyjepa predict`.
+    progress: called with the name of each stage, such as a row of the result; notebooks show progress by default.
+
+    Raises InputError.
     """
     run, loaded = run_and_model(model, weights)
     paths = as_paths(data)

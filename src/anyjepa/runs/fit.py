@@ -25,11 +25,12 @@ def fit(
     output: Path | str | None = None,
     progress: bool | None = None,
 ) -> Model:
-    """Raw records to a pretrained model: `pretrain`, then `load`. The arguments are those of `pretrain`.
+    """Pretrain on records in memory, and return the trained model: `pretrain`, then `load`.
 
-    data: an array whose first axis is the records, a list of arrays, AnnData or a `torch.utils.data.Dataset`; ECGs are
-    (leads, samples) each. A model of ECGs has the leads of the recipe; fewer with edits=["data.leads=[I, II]"].
-    Raises InputError for wrong input.
+    data: an array whose first axis is the records, a list of arrays, AnnData or a `torch.utils.data.Dataset`. ECGs are
+        (leads, samples) each, with the leads of the recipe; edits=["data.leads=[I, II]"] trains on fewer.
+
+    The other arguments are those of `pretrain`. Raises InputError for wrong input.
     """
     run = pretrain(
         recipe,

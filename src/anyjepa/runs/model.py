@@ -88,11 +88,12 @@ class Model:
         leads: Sequence[str] | None = None,
         unit: str | float | None = None,
     ) -> np.ndarray:
-        """Raw records to one vector each, (N, D) float32: the mean of patch tokens.
+        """Compute one vector per record, (N, D) float32: the mean of its patch tokens.
 
         raw: one record, an array or list of records, or a `torch.utils.data.Dataset`. Images are (H, W, 3) uint8,
-        videos (T, H, W, 3) uint8, series (channels, samples), ECGs (leads, samples), cells AnnData. fs (Hz), leads
-        (names of the rows; by default those of the model) and unit (by default mV) are for ECGs.
+            videos (T, H, W, 3) uint8, series (channels, samples), ECGs (leads, samples), cells AnnData.
+        fs, leads, unit: of ECGs: rate in Hz, names of the rows (default: those of the model), and unit (default: mV).
+
         Records longer than the model's input are read in half-overlapping windows. Raises InputError for records that
         do not fit.
         """
@@ -107,7 +108,7 @@ class Model:
         leads: Sequence[str] | None = None,
         unit: str | float | None = None,
     ) -> Predictions:
-        """Probabilities and decisions of the model's classifier for raw records; arguments as for `embed`.
+        """Compute probabilities and decisions of the model's classifier; the arguments are those of `embed`.
 
         Raises InputError if the model has no classifier.
         """
@@ -124,11 +125,12 @@ class Model:
         leads: Sequence[str] | None = None,
         unit: str | float | None = None,
     ) -> list[Explanation]:
-        """The evidence for and against each class in raw records: the effects of hiding their parts, one by one.
+        """Find the evidence for and against each class by hiding the parts of each record, one by one.
 
-        tokens: patches per part along each axis, by default as few that a full input has at most 64 places per axis.
-        Other arguments are as for `embed`. `anyjepa.plot.explanation` draws the result. Raises InputError if the model
-        has no classifier.
+        tokens: patches per part along each axis; by default as few as give a full input at most 64 places per axis.
+
+        The other arguments are those of `embed`. `anyjepa.plot.explanation` draws the result. Raises InputError if the
+        model has no classifier.
         """
         classifier_of(self.loaded)
         samples = self.prepared(raw, fs=fs, leads=leads, unit=unit)
@@ -243,10 +245,10 @@ class Model:
 def load(
     path_or_id: str | Path | Run, weights: Weights | None = None, device: str | torch.device | None = None
 ) -> Model:
-    """A model by run, run folder, model folder or Hugging Face id.
+    """Load a model from a run, a run folder, a model folder, a name of `anyjepa models` or a Hugging Face id.
 
-    weights: None: those of the teacher if there is one. device: where it computes; None: on the first GPU if there is
-    one, else on the CPU.
+    weights: teacher, average, student or target; by default the teacher, if there is one.
+    device: where the model computes; by default the first GPU if there is one, else the CPU.
     """
     run = path_or_id if isinstance(path_or_id, Run) else find_run(Path(path_or_id))
     loaded = load_model(run.model if run else str(path_or_id), weights)

@@ -74,23 +74,28 @@ def pretrain(
     strategy: str = "auto",
     progress: bool | None = None,
 ) -> Run:
-    """Pretrain and return the run, whose `model` is the saved encoder.
+    """Pretrain an encoder, and return the run; `run.model` is the folder of the encoder.
 
-    data: files or folders, or records in memory; without data, the simulated data set of the recipe. Records in memory
-    are an array whose first axis is the records, a list of arrays, AnnData, a `torch.utils.data.Dataset` of arrays or
-    of pairs of an array and a label, or a prepared data set. Of records in memory: groups is what belongs together,
-    such as the patient (None where unknown); ids are names of the records, by default their places; labels are only
-    checked, because pretraining does not use them. fs (Hz), leads (names of the rows) and unit ('mV', 'uV', 'V' or mV
-    per unit; by default mV) are for ECGs in memory.
-
-    edits: 'key=value' changes of the recipe, or values and parts by key, such as
-    {"objective.masks": Checkerboard(size=2)}. exclude: ids of records to exclude, such as a test set. hold_out: share
-    of the records to keep for testing, by whole groups, drawn with the seed of the training. split: file with columns
-    id, group and split (see `read_split`) whose training part is used. The run keeps either as split.csv, and
-    `evaluate` uses it. start: a run, a model folder or Hugging Face id, or a checkpoint of a run, with whose weights to
-    begin; learned positions are resampled to other input sizes; encoder_only: predictors begin with random weights.
-    resume: continue the run in `output`, with the same result as without interruption; a finished
-    run does not change. progress: show it on standard error; None: only in a notebook.
+    recipe: name of a recipe, path of a YAML file, or a `Recipe`.
+    data: files or folders, or records in memory: an array whose first axis is the records, a list of arrays, AnnData, a
+        `torch.utils.data.Dataset` of arrays or of (array, label) pairs, or a prepared data set. Default: the simulated
+        data set of the recipe.
+    output: the run folder, by default `runs/<recipe>-<time>`.
+    edits: changes of the recipe, as 'key=value' texts or as a mapping, such as {"objective.masks":
+        Checkerboard(size=2)}.
+    exclude: ids of records to leave out, such as a test set.
+    hold_out: share of the records to keep for testing, by whole groups, drawn with `training.seed`.
+    split: table with the columns id, group and split (see `read_split`), whose training part is used. The run keeps
+        this or the held-out split as split.csv, and `evaluate` uses it.
+    start: a run, model folder, Hugging Face id or checkpoint of a run whose weights training starts from; learned
+        positions are resampled to other input sizes.
+    encoder_only: with `start`, load the encoder only; predictors start from random weights.
+    labels, groups, ids: one per record in memory. Groups stay together in a split, such as the records of a patient
+        (None if unknown); ids are by default the places in the array; labels are only checked, not used.
+    fs, leads, unit: of ECGs in memory: rate in Hz, names of the rows, and 'mV' (default), 'uV', 'V' or mV per unit.
+    resume: continue the run in `output`, with the same result as without interruption; a finished run does not change.
+    devices, nodes, strategy: number of GPUs (or processes) per machine, number of machines, and 'auto' or 'ddp'.
+    progress: whether to show progress on standard error; None shows it in notebooks only.
 
     Raises InputError for wrong input, DivergedError if the loss is not finite, CollapsedError if the recipe says so,
     and Interrupted (a KeyboardInterrupt) after Ctrl-C, SIGTERM, SIGHUP or a warning of Slurm, with a checkpoint to

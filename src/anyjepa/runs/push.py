@@ -36,11 +36,14 @@ LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")  # an identifier of the Hub
 def push(
     model: str | Path | Run, repository: str, *, licence: str = "", public: bool = False, dry_run: Path | None = None
 ) -> str:
-    """Upload a model folder to a repository 'owner/name', with a card made from its run. Returns the address.
+    """Upload a model to a repository 'owner/name' of the Hugging Face Hub, and return its address.
 
-    The card has the results in the run folder, with controls and intervals, and says whether pretraining saw their test
-    records. Ids of records are not uploaded. licence: an identifier of the Hub, such as apache-2.0; public: let
-    everyone see a new repository; dry_run: write what would be uploaded to this folder instead. Raises InputError.
+    licence: identifier of a licence on the Hub, such as apache-2.0.
+    public: whether a new repository is public.
+    dry_run: write the files to this folder instead of uploading them.
+
+    The model card is made from the run: it has the results with controls and intervals, and says whether pretraining
+    saw their test records. Ids of records are not uploaded. Raises InputError.
     """
     repository = repository.removeprefix(PREFIX)
     if not ID.fullmatch(repository):

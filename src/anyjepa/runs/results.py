@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def results(*runs: Run | Path | str) -> pd.DataFrame:
-    """All evaluations of runs, with a row per metric and class of each.
+    """Collect all evaluations of runs in one data frame, with one row per metric and class.
 
-    Columns: run (its folder), result (name of the file), and those of `Result.table`. Raises InputError for a folder
-    that is not a run, and if no run was evaluated.
+    The columns are run (its folder), result (name of the file), and those of `Result.table`. Raises InputError for a
+    folder that is not a run, and if no run was evaluated.
     """
     import pandas as pd
 

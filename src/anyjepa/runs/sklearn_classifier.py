@@ -21,9 +21,11 @@ from anyjepa.runs.embedder import JepaEmbedder
 class JepaClassifier(ClassifierMixin, BaseEstimator):
     """Classify raw records of any modality by logistic regression on their standardised embeddings.
 
-    It is the linear probe of `evaluate`. strength: inverse L2 penalty, to be chosen with a grid search; it is
-    scikit-learn's C, of two classes half of it, because each has weights of its own. balanced: weigh classes as if
-    equally frequent. The other parameters are those of `JepaEmbedder`.
+    This is the linear probe of `evaluate`. The parameters that are not listed are those of `JepaEmbedder`.
+
+    strength: inverse L2 penalty, to be chosen with a grid search. It is scikit-learn's C, except that for two classes
+        it is half of C, because each class has its own weights.
+    balanced: whether to weight all classes equally.
     """
 
     def __init__(

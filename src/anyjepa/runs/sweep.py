@@ -77,13 +77,17 @@ def sweep(
 ) -> Sweep:
     """Pretrain a recipe with every combination of values, or a random choice of them, and score the runs.
 
-    settings: see `read_axes`. output: folder of the sweep, by default `runs/<recipe>-sweep`; each run has a subfolder
-    named after its settings. The same call resumes a sweep: finished runs do not change, and an unfinished one
-    continues from its checkpoint with the same result. A run that fails is listed with its error, and the others
-    continue; one that diverged or collapsed is not tried again unless its failure.txt is deleted. random, seed: see
-    `points`. hold_out, split: see `pretrain`. scoring: how runs are scored with labels; None: by the evaluation during
-    training, if there is one. progress: called with a line per run; None also hides the progress of training. done:
-    called with each finished run.
+    settings: values by key; see `read_axes`.
+    output: folder of the sweep, by default `runs/<recipe>-sweep`; each run has a subfolder named after its settings.
+    random, seed: see `points`.
+    hold_out, split: see `pretrain`.
+    scoring: how runs are scored with labels; by default with the evaluation during training, if there is one.
+    progress: called with one line per run; None also hides the progress of training.
+    done: called with each finished run.
+
+    The same call resumes a sweep: finished runs do not change, and an unfinished run continues from its checkpoint with
+    the same result. If a run fails, it is listed with its error, and the others continue; a run that diverged or
+    collapsed is not tried again unless you delete its failure.txt.
 
     Raises InputError for settings that do not fit the recipe, before anything is trained; if the folder has runs with
     other settings or data; if the runs cannot be scored; and if all runs fail with the same error.

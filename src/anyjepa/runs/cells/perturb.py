@@ -98,17 +98,21 @@ def perturb(
     weights: Weights | None = None,
     progress: Callable[[str], object] | None = None,
 ) -> Answer:
-    """Evaluate the head on principal components on all that the screen can hold out, and predict what is asked for.
+    """Find out which predictions a screen supports, and predict conditions that were not measured.
 
-    data: an .h5ad file, AnnData, or a screen; None: the data of the run `model`. model: a pretrained model, which joins
-    the comparison as one more row and does not change what is predicted. conditions: such as 'A+B', or 'D3@10' for a
-    dose and 'D3@10/24' for a dose and a time; with three or more cell types (or donors), each is predicted in each.
-    up, down: genes; all single perturbations and pairs are ranked by how much they move them. synergies: how the
-    combinations among `conditions` differ from the sum of their parts. features: a CSV with a name and numbers per row,
-    or arrays by name, to predict genes outside the panel or new compounds; None: the table that the run was trained
-    with, if any (`encoding.by=table`). level: coverage of the intervals. evaluate: False predicts at once. settings:
-    how to read the file, such as {"condition": "gene"}, and settings of the comparison (`PerturbationConfig`), such as
-    {"perturbation.bootstrap": 200}; its `splits` is the number of folds.
+    data: an .h5ad file, AnnData or a `Screen`. Default: the data of the run `model`.
+    model: a pretrained model to compare as one more row; it does not change the predictions.
+    conditions: what to predict, such as 'A+B', 'D3@10' (dose) or 'D3@10/24' (dose and time). With three or more cell
+        types (or donors), each condition is predicted in each of them.
+    up, down: genes; all single perturbations and pairs are ranked by how much they increase or decrease them.
+    synergies: whether to show how the combinations in `conditions` differ from the sum of their parts.
+    features: a CSV with a name and numbers per row, or arrays by name, to predict genes outside the panel or new
+        compounds. Default: the table that the run was trained with, if any (`encoding.by=table`).
+    level: coverage of the intervals.
+    evaluate: whether to compare methods on everything that can be held out, before predicting.
+    settings: how to read the file, such as {"condition": "gene"}, and settings of the comparison
+        (`PerturbationConfig`), such as {"perturbation.bootstrap": 200}; `perturbation.splits` is the number of folds.
+
     Raises InputError, before anything is fitted, for a file that is not a screen and for unknown genes and conditions.
     """
     edits = [f"{key}={value}" for key, value in settings.items()] if isinstance(settings, Mapping) else list(settings)
