@@ -38,7 +38,7 @@ class EvaluationConfig(Config):
     )
     precision: Precision = Field(
         default="32",
-        description="of the frozen encoder; auto: bf16 autocast if the hardware multiplies it fast, as in pretraining",
+        description="of the frozen encoder; auto: bf16 autocast if the hardware is fast at it, as in pretraining",
     )
     windows: Windows = Windows()
     linear: LinearProbe = LinearProbe()

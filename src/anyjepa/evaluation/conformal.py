@@ -33,7 +33,7 @@ def as_answers(probabilities: np.ndarray, exclusive: bool) -> np.ndarray:
 def prediction_sets(
     scores: Sequence[np.ndarray], probabilities: np.ndarray, exclusive: bool, coverage: float
 ) -> np.ndarray:
-    """Which answers cannot be excluded for each record, (N, C) or (N, 2 C) bool, see `as_answers`.
+    """Which answers cannot be ruled out for each record, (N, C) or (N, 2 C) bool, see `as_answers`.
 
     scores: `true_scores` of calibration records. If these and a new record are exchangeable, each true answer is in the
     set with a probability of at least `coverage`, whatever the classifier. Raises InputError for another coverage than
@@ -70,7 +70,7 @@ def error_rate(coverage: float) -> float:
 def _calibration(scores: Sequence[np.ndarray], k: int, error: float) -> np.ndarray:
     """Sorted scores to compare those of answer k with: its own, or those of all rare answers if it is rare.
 
-    An answer is rare if it alone can never be excluded. The new record counts as one of answer k, so that groups of
+    An answer is rare if it alone can never be ruled out. The new record counts as one of answer k, so that groups of
     answers depend on all records in the same way, and the guarantee holds within each group (Vovk 2012).
     """
     if 1 / (1 + len(scores[k])) <= error:

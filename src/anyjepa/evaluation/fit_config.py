@@ -18,7 +18,7 @@ class FitConfig(Config):
     batch: PositiveInt = Field(default=128, description="records per step; at most all training records")
     lr: PositiveFloat = Field(default=1e-3, description="peak learning rate of AdamW")
     final_lr: NonNegativeFloat = Field(default=1e-3, description="learning rate of the last step, after half a cosine")
-    warmup: NonNegativeInt = Field(default=0, description="steps from a learning rate of 0 to the peak")
+    warmup: NonNegativeInt = Field(default=0, description="steps in which the learning rate rises from 0 to its peak")
     weight_decay: NonNegativeFloat = Field(default=0.01, description="weight decay of the weights of Linear layers")
     betas: tuple[Share, Share] = (0.9, 0.99)
     eps: PositiveFloat = 1e-8
@@ -44,7 +44,7 @@ class FitConfig(Config):
     patience: PositiveInt | None = Field(
         default=None, description="stop after this many steps without improvement; null: never"
     )
-    precision: Precision = Field(default="auto", description="auto: bf16 if the hardware multiplies it fast")
+    precision: Precision = Field(default="auto", description="auto: bf16 if the hardware is fast at it")
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:

@@ -32,9 +32,7 @@ class LinearProbe(Config):
         description="what it reads: the mean of a record's patch tokens, or also their autocorrelation in time, which "
         "knows of rhythms (dynamics), or the tokens in the middle of a window around an event (middle)",
     )
-    balanced: bool = Field(
-        default=False, description="weigh classes (or positives and negatives) as if equally frequent"
-    )
+    balanced: bool = Field(default=False, description="weight classes (or positives and negatives) equally")
     refit: bool = Field(
         default=False, description="after choosing the penalty, train on the training and validation parts together"
     )

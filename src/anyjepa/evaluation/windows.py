@@ -35,7 +35,7 @@ class Windows(Config):
         "record, or drop it (ECG-JEPA as published)",
     )
     absolute: bool = Field(default=False, description="count positions from the start of the record, not of the window")
-    batch: PositiveInt = Field(default=BATCH, description="windows that are encoded together")
+    batch: PositiveInt = Field(default=BATCH, description="number of windows to encode at a time")
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:

@@ -79,7 +79,7 @@ class PredictorConfig(MaskedPredictorConfig):
 
     kind: Literal["masked_token"] = "masked_token"
     positions: SinCosConfig | LearnedConfig | AxialRotaryConfig = Field(
-        default=SinCosConfig(), discriminator="kind", description="its own positions"
+        default=SinCosConfig(), discriminator="kind", description="positions of the predictor"
     )
     mask_tokens: PositiveInt = Field(
         default=1, description="learned mask tokens: one for all groups of targets, or one per group (V-JEPA)"
@@ -109,7 +109,7 @@ class DensePredictorConfig(MaskedPredictorConfig):
     depth: Depth = Field(default="x0.5", description="blocks, or their ratio to the encoder's")
     positions: Annotated[SinCosConfig | LearnedConfig, Field(discriminator="kind")] | None = Field(
         default=SinCosConfig(),
-        description="its own positions; none: all hidden tokens get the same prediction",
+        description="positions of the predictor; none: all hidden tokens get the same prediction",
     )
     project: bool = Field(
         default=False, description="a final Linear layer; always there if the width differs from the encoder's"

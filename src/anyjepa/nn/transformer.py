@@ -18,7 +18,7 @@ from anyjepa.nn.positions import rotate
 
 
 class BlockConfig(Config):
-    """The differences between the published models. The defaults are ECG-JEPA's."""
+    """A transformer block: the settings in which published models differ. The defaults are ECG-JEPA's."""
 
     mlp_ratio: PositiveFloat = Field(default=4.0, description="hidden width of the MLP / width D")
     mlp: Literal["gelu", "relu", "silu", "swiglu", "geglu"] = Field(
@@ -44,7 +44,7 @@ class BlockConfig(Config):
     drop_path: Share = Field(
         default=0.0,
         lt=1,
-        description="probability that the last block skips a sample's branch; linearly smaller in earlier blocks",
+        description="stochastic depth: probability of skipping a branch, rising linearly from 0 to this in the last block",
     )
     dropout: Share = Field(
         default=0.0, description="after attention's projection and both MLP layers, in training only"

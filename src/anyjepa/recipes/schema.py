@@ -36,7 +36,7 @@ class Recipe(Config):
 
     schema_version: Literal[1] = 1
     name: str = Field(pattern=r"^[\w.-]+$", description="letters, digits, dots and dashes; names the run folder")
-    description: str = Field(description="one line: what it is, and which publication it follows")
+    description: str = Field(description="one line: what the recipe is, and which publication it follows")
     based_on: str | None = Field(None, description="recipe of the package that was the base of this one")
     data: AnyData = USUAL.config()
     objective: AnyObjective

@@ -51,10 +51,10 @@ class Predictions:
         return typicality(distances(vectors, of.centre, of.whitening), of.distances)
 
     def sets(self, coverage: float) -> np.ndarray:
-        """Which answers cannot be excluded, bool; each true answer is among them with a probability of `coverage`.
+        """Which answers cannot be ruled out, bool; each true answer is among them with a probability of `coverage`.
 
         (N, C) for exclusive classes, otherwise (N, C, 2): no and yes to each class. See `evaluation.conformal` for the
-        condition. Issues a DataWarning for answers with too few validation records, which are never excluded. Raises
+        condition. Issues a DataWarning for answers with too few validation records, which are never ruled out. Raises
         InputError for a classifier without calibration.
         """
         warn_about_rare(self.config, self.calibration, coverage)
@@ -87,7 +87,7 @@ class Predictions:
 
         The latter two are given for each class. Exclusive classes have one column with the predicted class, others have
         one column per decision. several: whether to give the strongest windows, by default if a record has more than
-        one. coverage: also the classes that cannot be excluded (`sets`), or, for classes that are not exclusive, yes,
+        one. coverage: also the classes that cannot be ruled out (`sets`), or, for classes that are not exclusive, yes,
         no or unsure. A classifier with calibration has `typicality`. Raises InputError.
         """
         import pandas as pd

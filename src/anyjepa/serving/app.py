@@ -22,7 +22,7 @@ from anyjepa.serving.service import Question, Service
 
 BODY_S = 30  # time for a client to send its request
 Coverage = Annotated[
-    float | None, Query(gt=0, lt=1, description="also give the answers that cannot be excluded (docs/trust.md)")
+    float | None, Query(gt=0, lt=1, description="also give the answers that cannot be ruled out (docs/trust.md)")
 ]
 
 # Schemas of the options of requests; any other option can have any value.

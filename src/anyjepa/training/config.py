@@ -79,7 +79,7 @@ class OnlineConfig(Config):
 
     every: PositiveInt = Field(default=1000, description="steps between evaluations")
     records: int = Field(default=500, ge=20, description="number of labelled records; half train the probe")
-    task: str | None = Field(default=None, description="a task of the data; null: its only or first one")
+    task: str | None = Field(default=None, description="task of the data set; null: its only or first task")
     best: Literal["probe", "knn"] = Field(default="probe", description="score whose best checkpoint is kept")
 
 

@@ -48,7 +48,7 @@ class PerturbationEncoding(Config):
     """What a model knows of perturbations: their names, and features of each. Saved with the model."""
 
     width: Width = Field(description="of a token")
-    names: tuple[str, ...] = Field(description="genes and compounds that can be said")
+    names: tuple[str, ...] = Field(description="genes and compounds that can be named")
     features: tuple[tuple[float, ...], ...] | None = Field(
         default=None, description="of each name; none: a place of its own"
     )

@@ -28,7 +28,7 @@ class ProteinSimulatorConfig(Config):
     regulators: int = Field(default=40, ge=2, description="genes that act on others")
     proteins: int = Field(default=24, ge=2, description="genes whose protein is measured")
     types: int = Field(default=6, ge=1, description="types of cells")
-    cells: int = Field(default=5000, ge=1, description="cells, each of a type by chance")
+    cells: int = Field(default=5000, ge=1, description="cells, each of a random type")
     depth: PositiveFloat = Field(default=1500, description="median counts of a cell's expression")
     protein_depth: PositiveFloat = Field(default=30, description="median counts of a protein")
     own: NonNegativeFloat = Field(default=0.3, description="deviation of a protein that expression does not show, log")

@@ -32,7 +32,7 @@ class TimeSimulatorConfig(Config):
         default=(1, 2, 3, 4, 5, 6, 7), min_length=1, description="of sampling, after time 0, in days"
     )
     branching: NonNegativeFloat = Field(default=2, description="when the lineages part, in days")
-    pace: PositiveFloat = Field(default=6, description="days in which a regulator makes 63 % of its way, in the median")
+    pace: PositiveFloat = Field(default=6, description="median time constant of the regulators, days")
     cells: int = Field(default=250, ge=1, description="cells of each lineage at each time")
     depth: PositiveFloat = Field(default=4000, description="median counts of a cell")
     seed: int = Field(default=0, ge=0, description="other seeds give other networks, programs and cells")

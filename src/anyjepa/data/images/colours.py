@@ -28,7 +28,7 @@ class RecolourConfig(Config):
     contrast: Share = Field(default=0.4, description="multiply distances to the mean grey by 1 - this to 1 + this")
     saturation: Share = Field(default=0.2, description="multiply distances to the pixel's grey by 1 - this to 1 + this")
     hue: Annotated[float, Field(ge=0, le=0.5)] = Field(
-        default=0.1, description="rotate the hue by up to this, in turns"
+        default=0.1, description="rotate the hue by up to this share of a full turn"
     )
     jitter: Share = Field(default=0.8, description="probability of these four, in a random order for each image")
     grey: Share = Field(default=0.2, description="probability of replacing all channels by the grey value")

@@ -36,9 +36,11 @@ class PixelDataConfig(DataConfig):
         default=None, description="standard deviation of each channel, pixels from 0 to 1; none: of the training part"
     )
     part: Literal["train", "all"] = Field(
-        default="train", description="of a set with a published split: its training part, or all"
+        default="train", description="for a set with a published split: its training part, or all of it"
     )
-    on_error: Literal["raise", "skip"] = Field(default="raise", description="a file that cannot be read")
+    on_error: Literal["raise", "skip"] = Field(
+        default="raise", description="what to do with a file that cannot be read"
+    )
 
     @property
     def channels(self) -> int:
@@ -54,7 +56,7 @@ class PixelPreprocessing(Preprocessing):
     """Colours and their constants, of images and of videos."""
 
     side: Side = Field(default=32, description="width and height that the encoder sees, pixels")
-    colours: Colours = Field(default="rgb", description="three channels (grey is repeated), or one")
+    colours: Colours = Field(default="rgb", description="rgb: three channels (grey is repeated); grey: one channel")
     mean: Means = Field(description="mean of each channel over the training part, of pixels from 0 to 1")
     std: Stds = Field(description="standard deviation of each channel over the training part, of pixels from 0 to 1")
 

@@ -29,14 +29,14 @@ from anyjepa.errors import InputError
 
 
 class ImageDataConfig(PixelDataConfig):
-    """Images for pretraining: a set if a path is given, else the embedded one."""
+    """Images for pretraining: those under a path, or else the simulated set."""
 
     kind: Literal["images"] = "images"
     simulator: ImageSimulatorConfig = Field(
         default=ImageSimulatorConfig(), description="the simulated data set, used without files"
     )
-    colours: Colours = Field(default="rgb", description="three channels (grey is repeated), or one")
-    centre: Kept = Field(default=1.0, description="share of the shorter side that an evaluated middle square has")
+    colours: Colours = Field(default="rgb", description="rgb: three channels (grey is repeated); grey: one channel")
+    centre: Kept = Field(default=1.0, description="side of the middle square that evaluation sees / shorter side")
     augmentation: AugmentationConfig = Field(default=AugmentationConfig(), description="of training images")
 
     @model_validator(mode="after")

@@ -24,7 +24,7 @@ class WavesConfig(Config):
     """Number, length and difficulty of the series. Series i does not depend on the number of series."""
 
     kind: Literal["waves"] = "waves"
-    series: int = Field(default=4000, ge=1, description="series; classes take turns, so all are equally frequent")
+    series: int = Field(default=4000, ge=1, description="number of series, equally many per class")
     channels: int = Field(default=5, ge=3, le=64, description="sensors in a row")
     samples: int = Field(default=384, ge=32, description="length of a series, samples")
     noise: float = Field(default=0.5, ge=0, description="noise of the sensors, in standard deviations of the wave")

@@ -30,10 +30,12 @@ class SeriesDataConfig(DataConfig):
     std: tuple[PositiveFloat, ...] | None = Field(default=None, description="of each channel; none: as measured")
     gaps: Gaps = Field(default="interpolate", description="missing values: linear interpolation, or an error")
     part: Literal["train", "all"] = Field(
-        default="train", description="of a problem with TRAIN and TEST files: the training part, or all"
+        default="train", description="for a problem with TRAIN and TEST files: the training part, or all"
     )
-    short: Literal["skip", "raise"] = Field(default="skip", description="a series shorter than a crop")
-    on_error: Literal["raise", "skip"] = Field(default="raise", description="a file or series that cannot be used")
+    short: Literal["skip", "raise"] = Field(default="skip", description="what to do with a series shorter than a crop")
+    on_error: Literal["raise", "skip"] = Field(
+        default="raise", description="what to do with a file or series that cannot be used"
+    )
 
     @property
     def size(self) -> tuple[int, ...]:

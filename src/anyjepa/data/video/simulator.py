@@ -43,10 +43,10 @@ class MovingDigitsConfig(Config):
     the motion nor which digit moves.
     """
 
-    clips: PositiveInt = Field(default=3000, description="clips; motions take turns")
+    clips: PositiveInt = Field(default=3000, description="number of clips; the motions alternate")
     frames: int = Field(default=8, ge=2, description="frames of a clip")
     side: int = Field(default=32, ge=20, le=256, description="width and height of a frame, pixels")
-    still: int = Field(default=1, ge=0, le=9, description="digits of a clip that stand still")
+    still: int = Field(default=1, ge=0, le=9, description="digits per clip that do not move")
     speed: tuple[PositiveFloat, PositiveFloat] = Field(default=(1.0, 2.5), description="range, pixels per frame")
     seed: int = Field(default=0, description="other seeds give other clips")
 

@@ -34,15 +34,15 @@ class VideoDataConfig(PixelDataConfig):
         default=MovingDigitsConfig(), description="the simulated data set, used without files"
     )
     moving_mnist: MovingMnistConfig = Field(
-        default=MovingMnistConfig(), description="what is made of a folder of MNIST files"
+        default=MovingMnistConfig(), description="how clips are made from a folder of MNIST files"
     )
     frames: PositiveInt = Field(default=8, description="frames of a clip")
     stride: PositiveInt = Field(default=1, description="frames of the video from one frame of a clip to the next")
-    colours: Colours = Field(default="grey", description="three channels (grey is repeated), or one")
+    colours: Colours = Field(default="grey", description="rgb: three channels (grey is repeated); grey: one channel")
     augmentation: AugmentationConfig = Field(
         default=AugmentationConfig(), description="of training clips: one crop and flip for all frames"
     )
-    short: Literal["skip", "raise"] = Field(default="skip", description="a video shorter than a clip")
+    short: Literal["skip", "raise"] = Field(default="skip", description="what to do with a video shorter than a clip")
     decode: Literal["ahead", "lazily"] = Field(
         default="ahead",
         description="files: whole into memory, so that training never waits, or clips as they are drawn",

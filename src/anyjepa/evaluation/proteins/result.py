@@ -44,7 +44,7 @@ class ProteinResult(Config):
         default=(), description="proteins that are constant in the training or the test cells"
     )
     cells: tuple[int, int] = Field(description="number of training cells of the ridge, and of test cells")
-    group: int = Field(description="number of cells among which a cell must be recognized by its proteins")
+    group: int = Field(description="number of cells among which a cell must be recognised by its proteins")
     over: Over = Field(description="what the intervals resample")
     rows: tuple[ProteinRow, ...] = Field(min_length=1)
     notices: tuple[str, ...] = Field(default=(), description="notices for the reader")

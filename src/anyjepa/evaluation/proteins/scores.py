@@ -1,4 +1,4 @@
-"""Score proteins predicted from expression: explained variance, and whether a cell is recognized among others."""
+"""Score proteins predicted from expression: explained variance, and whether a cell is recognised among others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from anyjepa.randomness import generator
 from anyjepa.versions import versions
 
 PENALTIES = np.logspace(-1, 5, 13)
-GROUP = 100  # cells among which a cell must be recognized by its proteins
+GROUP = 100  # cells among which a cell must be recognised by its proteins
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,7 +31,7 @@ class SimulatorConfig(Config):
     """Number of patients, and length and difficulty of records. Patient i does not depend on the number of patients."""
 
     kind: Literal["simulator"] = "simulator"
-    patients: int = Field(default=1100, ge=1, description="patients; classes take turns, so all are equally frequent")
+    patients: int = Field(default=1100, ge=1, description="number of patients, equally many per class")
     records_per_patient: int = Field(default=1, ge=1, description="records of a patient; they share heart and torso")
     fs: float = Field(default=500.0, ge=80, le=2000, description="sampling rate, Hz")
     duration_s: float = Field(default=10.0, ge=5, description="length of a record, s")
@@ -40,16 +40,20 @@ class SimulatorConfig(Config):
         default=(0.0, 1.0), description="range: 0 just over the class's criterion, 1 marked"
     )
     variety: float = Field(
-        default=1.0, ge=0, le=1.5, description="spread between patients: 0 all alike, 1 a population"
+        default=1.0, ge=0, le=1.5, description="spread between patients; 0: none, 1: as in a population"
     )
     spread: float = Field(
         default=0.0,
         ge=0,
         le=1.5,
-        description="differences beside the diagnosis: body, electrodes, axis, rate, waves, noise; 1 as in a clinic",
+        description="differences besides the diagnosis: body, electrodes, axis, rate, waves, noise; 1 as in a clinic",
     )
     fresh: bool = Field(default=False, description="pretraining draws a new patient for every crop")
-    noise: float = Field(default=1.0, ge=0, description="muscle noise, wander and mains; 0 none, 1 an ordinary clinic")
+    noise: float = Field(
+        default=1.0,
+        ge=0,
+        description="muscle noise, baseline wander and mains hum; 0: none, 1: as in an ordinary clinic",
+    )
     shares: tuple[Share, Share, Share] = Field(
         default=(0.7, 0.15, 0.15), description="train, validation, test; of patients"
     )

@@ -48,7 +48,7 @@ class StoreSettings(Config):
 
     fs: Rate = Field(description="sampling rate, Hz")
     leads: Leads = Field(description="leads, in this order")
-    missing_leads: MissingLeads = Field(description="missing leads: an error, or none")
+    missing_leads: MissingLeads = Field(description="refuse: a missing lead is an error; zero: it is filled with zeros")
     highpass_hz: PositiveFloat | None = Field(
         lt=FS_RANGE[0] / 2, description="baseline wander below this was removed, Hz"
     )
