@@ -44,7 +44,7 @@ class BlockConfig(Config):
     drop_path: Share = Field(
         default=0.0,
         lt=1,
-        description="stochastic depth: probability of skipping a branch, rising linearly from 0 to this in the last block",
+        description="stochastic depth: probability of skipping a branch of the last block; it rises linearly from 0",
     )
     dropout: Share = Field(
         default=0.0, description="after attention's projection and both MLP layers, in training only"

@@ -1,4 +1,4 @@
-"""wav2vec 2.0's encoder of signals, as in ECG-FM: convolutions make tokens, and a convolution tells their positions."""
+"""wav2vec 2.0's encoder of signals, as in ECG-FM: convolutions make tokens, and one more encodes their positions."""
 
 from __future__ import annotations
 
