@@ -265,6 +265,21 @@ def test_cells_that_do_not_fit_the_model_are_one_line(cli, run, file, tmp_path):
     assert "is not an HDF5 file" in done.err
 
 
+def test_settings_of_the_comparison_and_of_the_file_are_set_apart(cli, run, file, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run.folder, folder)
+    edits = ["perturbation.bootstrap=0", "perturbation.head.steps=2", "perturbation.splits=1", "condition=perturbation"]
+    edits += ["quality.min_condition_cells=5"]
+    words = ["evaluate", folder, "--data", file, "--protocol", "perturbation", "--seeds", 1]
+    done = cli(*words, *(word for edit in edits for word in ("--set", edit)))
+    assert done.code == 0, done.err
+    result = PerturbationResult.from_json(next((folder / "perturbations").glob("other-*.json")))
+    assert all(estimate.bootstrap is None for row in result.rows for estimate in row.metrics.values())
+    done = cli(*words, "--set", "perturbation.bootstraps=0")
+    assert done.code == 2
+    assert "unknown key 'bootstraps'; did you mean 'bootstrap'?" in done.err
+
+
 def test_options_of_labels_are_refused(cli, run, tmp_path):
     done = cli("evaluate", run.folder, "--protocol", "perturbation", "--task", "cell_type")
     assert (done.code, done.out) == (2, "")

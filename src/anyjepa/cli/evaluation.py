@@ -82,8 +82,8 @@ EditsOption = Annotated[
     _protocol_option(
         "--set",
         metavar="KEY=VALUE",
-        help="Change a setting of the evaluation, such as evaluation.bootstrap=0. For cells: how to read the file, "
-        "such as condition=gene. Can be repeated.",
+        help="Change a setting of the evaluation, such as evaluation.bootstrap=0 or, for cells, "
+        "perturbation.bootstrap=0; or how a file of cells is read, such as condition=gene. Can be repeated.",
     ),
 ]
 SaveOption = Annotated[
@@ -187,24 +187,28 @@ def _protocol(protocol: str, options: dict[str, Any], edits: list[str]) -> Calla
         "proteins": (evaluate_proteins, {}),
     }
     if protocol not in of_cells:
-        return partial(evaluate, protocol=protocol, settings=_settings(edits), **options)
+        return partial(evaluate, protocol=protocol, settings=_settings(edits, "evaluation"), **options)
     function, names = of_cells[protocol]
     if unknown := [name for name in options if name not in names]:
         flag = "skip-errors" if unknown[0] == "on_error" else unknown[0].replace("_", "-")
         raise InputError(f"evaluate: --{flag} does not apply to --protocol {protocol}")
-    return partial(function, file=edits, **{names[name]: value for name, value in options.items()})
+    options = {names[name]: value for name, value in options.items()}
+    if protocol == "perturbation":
+        own = [edit for edit in edits if edit.startswith("perturbation.")]
+        options["settings"], edits = _settings(own, "perturbation"), [edit for edit in edits if edit not in own]
+    return partial(function, file=edits, **options)
 
 
-def _settings(edits: list[str]) -> dict[str, Any] | None:
-    """Edits such as evaluation.seeds=3 as nested settings."""
+def _settings(edits: list[str], section: str) -> dict[str, Any] | None:
+    """Edits of a section, such as evaluation.seeds=3, as nested settings."""
     from anyjepa.recipes.plain import apply_edit
 
     plain: dict[str, Any] = {}
     for edit in edits:
-        if not edit.startswith("evaluation."):
+        if not edit.startswith(f"{section}."):
             raise InputError(
                 f"--set {edit}: settings of an evaluation start with 'evaluation.', such as evaluation.seeds=3; "
                 "settings of a file of cells need --protocol perturbation or proteins"
             )
         apply_edit(plain, edit)
-    return plain.get("evaluation")
+    return plain.get(section)
