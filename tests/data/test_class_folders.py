@@ -34,6 +34,8 @@ def files_of(root: Path, *places: str, remarks: list[str] | None = None) -> list
         ("valid", "validation"),
         ("VALIDATION", "validation"),
         ("dev", "validation"),
+        ("trn", "train"),
+        ("TST", "test"),
         ("eval", "validation"),
         ("test", "test"),
         ("testing", "test"),

@@ -80,6 +80,7 @@ def test_training_and_evaluation(photos):
         ("RGBA", (200, 0, 0, 0), [255, 255, 255]),
         ("LA", (7, 0), [255, 255, 255]),
         ("I;16", 0x1234, [0x12]),
+        ("I;16", 0, [0]),
         ("P", 1, None),
     ],
 )
@@ -90,6 +91,12 @@ def test_every_kind_of_pixels_has_its_rule(mode, value, expected, tmp_path):
     assert pixels.dtype == np.uint8
     assert pixels.shape == (3, 4, 3 if expected is None else len(expected))
     assert expected is None or (pixels == expected).all()
+
+
+def test_12_bits_stored_in_16_are_refused(tmp_path):
+    Image.fromarray(np.arange(4096, dtype=np.uint16).reshape(64, 64)).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"a\.png: .*its 16-bit pixels are all below 4096"):
+        read_image(tmp_path / "a.png")
 
 
 def test_a_photo_is_turned_as_its_exif_says(tmp_path):

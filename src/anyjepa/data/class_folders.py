@@ -17,6 +17,7 @@ Part = Literal["train", "validation", "test"]
 NAMES: dict[str, Part] = {
     "train": "train",
     "training": "train",
+    "trn": "train",
     "val": "validation",
     "valid": "validation",
     "validation": "validation",
@@ -24,6 +25,7 @@ NAMES: dict[str, Part] = {
     "eval": "validation",
     "test": "test",
     "testing": "test",
+    "tst": "test",
 }
 """Names of folders of a split, in any letter case; 'set' may follow, as in 'test_set'."""
 

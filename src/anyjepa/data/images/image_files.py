@@ -71,13 +71,16 @@ def as_pixels(picture: Image.Image) -> np.ndarray:
     """Convert a picture to (H, W, 1 or 3) uint8, rotated according to its EXIF data.
 
     Transparent parts become white, 16-bit grey loses its lower byte, palettes and other colour spaces become RGB, and
-    an animation becomes its first frame. Raises ValueError for 32-bit and floating-point pixels.
+    an animation becomes its first frame. Raises ValueError for 32-bit and floating-point pixels, and for 12 bits in 16.
     """
     from PIL import Image, ImageOps
 
     picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I;16"):
-        return (np.asarray(picture).astype(np.uint16) >> 8).astype(np.uint8)[..., None]
+        pixels = np.asarray(picture).astype(np.uint16)
+        if 0 < pixels.max(initial=0) < 2**12:  # 16 levels would be left
+            raise ValueError("its 16-bit pixels are all below 4096, as those of 12-bit sensors; scale them to 8 bits")
+        return (pixels >> 8).astype(np.uint8)[..., None]
     if picture.mode in ("I", "F"):
         raise ValueError("its pixels are 32-bit numbers; save it with 8 or 16 bits")
     if picture.has_transparency_data:
