@@ -128,7 +128,8 @@ def test_a_context_can_be_named(screen):
 def test_an_empty_part_is_told(screen):
     cells = np.flatnonzero(screen.condition <= 12)
     singles = replace(screen.select(cells), conditions=screen.conditions[:13])
-    with pytest.raises(InputError, match=r"split by combination: the validation part is empty \(12 conditions, 0 of"):
+    message = r"validation part is empty \(12 conditions, 0 of them pairs\); without pairs, the kind .* be perturbation"
+    with pytest.raises(InputError, match=f"split by combination: the {message}"):
         split(singles, UnseenCombination(), 0)
 
 

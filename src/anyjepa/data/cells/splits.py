@@ -113,10 +113,13 @@ def split(screen: Screen, config: AnySplit, seed: int) -> CellSplit:
     for what, chosen in zip(("training", "validation", "test"), rows, strict=False):
         if not len(chosen):
             several = [name for name in CONTEXTS if (column := getattr(screen, name)) and len(column.names) > 1]
+            pairs = sum(len(c) == 2 for c in screen.conditions)
+            alone = isinstance(config, UnseenCombination) and not pairs
+            advice = "without pairs, the kind of the split must be perturbation" if alone else "change the shares"
             other = f", or pass --set 'data.split={{kind: context, label: {several[0]}}}'" if several else ""
             raise InputError(
                 f"{screen.source}: split by {config.kind}: the {what} part is empty ({len(screen.conditions) - 1} "
-                f"conditions, {sum(len(c) == 2 for c in screen.conditions)} of them pairs); change the shares{other}"
+                f"conditions, {pairs} of them pairs); {advice}{other}"
             )
     done = CellSplit(*rows, seed=seed, conditions=conditions, names=names, context=context)
     check_leaks(screen, done)
