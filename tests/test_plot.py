@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from commands import Cli
 from PIL import Image
 
@@ -25,6 +26,16 @@ def test_an_ecg_begins_where_it_should() -> None:
     trace = max(figure.axes[0].lines, key=lambda line: len(np.asarray(line.get_xdata())))
     assert len(np.asarray(trace.get_xdata())) == 1000  # lead II below the twelve cells
     assert np.ptp(np.asarray(trace.get_ydata())[:2]) == pytest.approx(10)
+
+
+def test_values_under_a_mask_are_a_gap() -> None:
+    values = np.ma.MaskedArray(RNG.normal(size=(1, 50)), np.arange(50)[None] == 7)
+    (line,) = plot.series(values).axes[0].lines
+    assert np.flatnonzero(np.isnan(np.asarray(line.get_ydata()))).tolist() == [7]
+
+
+def test_a_tensor_with_a_gradient_is_drawn() -> None:
+    assert plot.ecg(torch.zeros(12, 1000, requires_grad=True), fs=100).axes  # type: ignore[arg-type]
 
 
 def test_an_embedding_has_a_legend_with_the_number_of_each_label() -> None:

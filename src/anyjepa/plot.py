@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anyjepa.data.array_likes import as_array
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.paper import Layout, draw_ecg, usual_layout
 from anyjepa.data.modalities import modality_of
@@ -66,7 +67,7 @@ def ecg(
         raise InputError(f"plot: from {start_s:g} s, {duration_s:g} s; draw at most 60 s, from 0 s on")
     if len(leads) > _ROWS:
         raise InputError(f"plot: {len(leads)} leads are too many for one picture; draw at most {_ROWS}")
-    part = np.asarray(signal, float)[..., round(start_s * fs) :]
+    part = as_array(signal, "plot: the signal").astype(float)[..., round(start_s * fs) :]
     if not part.size:
         raise InputError(f"plot: the record ends before {start_s:g} s")
     return draw_ecg(part, fs, leads, layout=layout or usual_layout(leads), duration_s=duration_s, title=title)
@@ -75,7 +76,7 @@ def ecg(
 @styled
 def series(values: np.ndarray, *, title: str = "") -> Figure:
     """A series (C, T), one row per channel, each scaled to its own range; NaN leaves a gap."""
-    values = np.asarray(values, float)
+    values = as_array(values, "plot: a series").astype(float)
     if values.ndim != 2 or not values.size:
         raise InputError(f"plot: a series has the shape (channels, samples), not {values.shape}")
     if len(values) > _ROWS:
@@ -240,7 +241,7 @@ def _looks(place: int) -> dict[str, Any]:
 
 def _checked(pixels: np.ndarray, what: str, axes_without_channels: int) -> np.ndarray:
     """With channels, (..., H, W, 1 or 3)."""
-    pixels = np.asarray(pixels)
+    pixels = as_array(pixels, f"plot: {what}")
     whole = pixels[..., None] if pixels.ndim == axes_without_channels else pixels
     if whole.dtype != np.uint8 or whole.ndim != axes_without_channels + 1 or whole.shape[-1] not in (1, 3):
         raise InputError(f"plot: {what} is uint8 with 1 or 3 channels last, not {pixels.dtype} {pixels.shape}")
