@@ -43,6 +43,18 @@ def test_a_run_and_its_model_folder_have_the_same_signs(run: Path, images: np.nd
     assert 1 <= whole.signs["teacher_lidar"] <= 16
 
 
+def test_a_model_of_few_steps_may_still_ignore_its_input(run: Path, images: np.ndarray, tmp_path: Path) -> None:
+    shutil.copytree(run / "model", folder := tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    weights["predictor.proj.weight"] *= 1e-3  # the same prediction for every input
+    save_file(weights, folder / "model.safetensors")
+    assert "input ignored" not in str(anyjepa.diagnose(folder, images).verdict)
+    config = json.loads((folder / "config.json").read_text())
+    config["provenance"]["steps"] = 1000
+    (folder / "config.json").write_text(json.dumps(config))
+    assert "input ignored" in str(anyjepa.diagnose(folder, images).verdict)
+
+
 def test_a_model_whose_weights_are_zero_is_found(run: Path, images: np.ndarray, tmp_path: Path) -> None:
     shutil.copytree(run / "model", folder := tmp_path / "model")
     for file in folder.glob("*.safetensors"):

@@ -87,8 +87,8 @@ def show(renderable: Any) -> None:
     console().print(renderable)
 
 
-def console(stderr: bool = False) -> Any:
+def console() -> Any:
     """Return a `Terminal`; imports rich only when it is needed."""
     from anyjepa.terminal import Terminal
 
-    return Terminal(stderr=stderr)
+    return Terminal()

@@ -128,9 +128,9 @@ def on_pictures(
     return page
 
 
-def on_names(names: Sequence[str], values: np.ndarray, *, most: int = 20, title: str = "", what: str = "") -> Figure:
-    """The largest values (N,), positive or negative, as bars with their names."""
-    order = np.argsort(-np.abs(values), kind="stable")[:most][::-1]
+def on_names(names: Sequence[str], values: np.ndarray, *, title: str = "", what: str = "") -> Figure:
+    """The 20 largest values (N,), positive or negative, as bars with their names."""
+    order = np.argsort(-np.abs(values), kind="stable")[:20][::-1]
     page = blank(560, 70 + 20 * len(order))
     plot = axes(page, left=190, right=16, top=30)
     plot.barh(range(len(order)), values[order], color=[SERIES[0] if v >= 0 else SERIES[1] for v in values[order]])

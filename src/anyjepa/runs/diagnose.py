@@ -114,9 +114,8 @@ def diagnose(
         signs |= _objective_signs(objective, x, start, _pairs(objective, run, paths, chosen))
     settings = {"objective": loaded.loaded.config.objective.model_dump(mode="json")}
     training = None if run is None else training_verdict(run)
-    return Diagnosis(
-        str(run.folder if run else loaded.loaded.folder), len(x), signs, verdict_of([signs], settings), training
-    )
+    verdict = verdict_of([signs], settings, loaded.loaded.config.provenance.steps)
+    return Diagnosis(str(run.folder if run else loaded.loaded.folder), len(x), signs, verdict, training)
 
 
 def _prepared(model: Model, run: Run | None, data: Any, paths: list[Path] | None, options: dict[str, Any]) -> Samples:

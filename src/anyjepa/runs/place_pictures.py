@@ -120,7 +120,7 @@ def _errors(objective: Objective, batch: Batch, samples: int, tokens: int) -> tu
     return total, count
 
 
-def place_errors(objective: Objective, x: Tensor, start: Tensor | None = None, draws: int = DRAWS) -> np.ndarray | None:
+def place_errors(objective: Objective, x: Tensor, start: Tensor | None = None) -> np.ndarray | None:
     """Mean distance of prediction and target of each token over draws of masks, (n, N); NaN if it was never hidden.
 
     x: (n, C, *samples). Of several groups of masks, the first is used. Without masks, all predicted tokens count once.
@@ -130,7 +130,7 @@ def place_errors(objective: Objective, x: Tensor, start: Tensor | None = None, d
         return None
     grid = objective.student.grid_of(x)
     total, count = torch.zeros(2, len(x), int(np.prod(grid)), dtype=torch.float64)
-    for draw in range(draws if objective.masks is not None else 1):
+    for draw in range(DRAWS if objective.masks is not None else 1):
         masks = [] if objective.masks is None else objective.masks.draw(grid, len(x), generator(0, "errors", draw))
         groups = [
             group._replace(**{k: v.to(x.device) for k, v in group._asdict().items() if v is not None})

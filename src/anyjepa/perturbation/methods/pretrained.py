@@ -62,14 +62,13 @@ def heads_after(
     count: int,
     config: HeadConfig,
     seeds: int,
-    encoder: Encoder | None = None,
     features: Mapping[str, np.ndarray] | None = None,
 ) -> list[Fit]:
-    """Heads on principal components of the model's tokens or, without an encoder, of expression; one per seed.
+    """Heads on principal components of expression, one per seed.
 
     All use the components of `train`, even when they are fitted to parts of it.
     """
-    represent = components(train, count, None if encoder is None else all_tokens(encoder))
+    represent = components(train, count)
     return [latent_head(represent, config, seed, features) for seed in range(seeds)]
 
 
@@ -93,7 +92,6 @@ def own_predictor(
     predictor: nn.Module,
     encoding: PerturbationEncoding,
     conditions: Mapping[frozenset[str], Condition],
-    ridge: float = HeadConfig().ridge,
 ) -> Fit:
     """The model's own predictor as a method. Only a ridge from tokens to expression is fitted.
 
@@ -104,7 +102,7 @@ def own_predictor(
 
     def fit(train: Effects) -> Predict:
         represent = all_tokens(encoder)
-        read = decoder(represent, train, ridge)
+        read = decoder(represent, train, HeadConfig().ridge)
         assert train.controls is not None, "a predictor starts from control cells"
         before = represent(train.controls)
         tokens = torch.from_numpy(before).unflatten(1, (-1, encoder.dim))
