@@ -87,7 +87,7 @@ def main() -> None:
             warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
             check_ranks()  # Lightning reads them when it is imported
             _check(arguments)
-            sys.exit(app(arguments, prog_name="anyjepa", standalone_mode=False))
+            sys.exit(app(arguments, prog_name="anyjepa", standalone_mode=False) or 0)
     except InputError as error:
         _stop(error, 2, debug)
     except UsageError as error:
