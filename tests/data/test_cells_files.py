@@ -190,6 +190,8 @@ REFUSED = [
         {"values": "counts"},
         r"cell 'cell0', gene 'T\d+': value [\d.]+ is not a whole number, .* values=log1p",
     ),
+    (value(0, 2.5), {}, r"X has both whole numbers and fractions, as corrected or estimated counts do; round them"),
+    (lambda a: setattr(a, "X", a.X * 1.00001), {}, r"X has both whole numbers and fractions"),
     (logged(20), {}, r"value [\d.]+ is too large for log1p"),
     (value(0, -1), {}, r"cell 'cell0', gene 'T\d+': value -1 is negative"),
     (value(-1, np.nan), {}, r"cell 'cell359', gene 'G\d+': value nan is not finite"),
@@ -209,6 +211,7 @@ REFUSED = [
     ),
     (without("batch"), {}, r"cell 'cell7' has no value in column 'batch'"),
     (add("dose", [1j] * 360), {}, r"column 'dose' holds complex numbers"),
+    (add("dose", [np.inf] * 360), {}, r"column 'dose', cell 'cell0': is infinite; to ignore the column, pass"),
     (
         add("dose", ["high"] * 360),
         {},

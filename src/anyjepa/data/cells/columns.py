@@ -226,7 +226,7 @@ def missing_labels(obs: DataFrame, columns: Mapping[Role, str | None]) -> np.nda
 def numbers(obs: DataFrame, column: str | None, where: str, role: Role) -> np.ndarray:
     """(N,) float64 values of a column, NaN where it is empty; all may have the same unit, such as '10 uM' or '24h'.
 
-    Raises InputError for other values, and for several units.
+    Raises InputError for other values, also infinite ones, and for several units.
     """
     from pandas import to_numeric
 
@@ -244,6 +244,8 @@ def numbers(obs: DataFrame, column: str | None, where: str, role: Role) -> np.nd
             raise InputError(f"{where}: column '{column}', cell '{cell}': '{text}' is not a number{ignore}")
         units.setdefault(amount[2], text)
         values[texts == text] = float(amount[1])
+    for cell in obs.index[np.isinf(values.to_numpy(float, na_value=np.nan))][:1]:
+        raise InputError(f"{where}: column '{column}', cell '{cell}': is infinite{ignore}")
     if len(units) > 1:
         first, second = list(units.values())[:2]
         raise InputError(

@@ -72,7 +72,7 @@ class Opened:
         """The key, the values (cells, genes) and whether they are counts: whole numbers, or as declared.
 
         Without a key, the first of layers with a usual name of counts, X and raw/X that holds whole numbers; else X, or
-        raw/X if X has values below 0, because it was scaled.
+        raw/X if X has values below 0, because it was scaled. Raises InputError for an X of whole numbers and fractions.
         """
         if key is not None:
             if key not in self.matrices:
@@ -90,6 +90,13 @@ class Opened:
         x = self.matrices["X"]()
         if values == "auto" and "raw/X" in self.matrices and _first_values(x).min(initial=0) < 0:
             return "raw/X", self.matrices["raw/X"](), False
+        data = _first_values(x)
+        data = data[data != 0]
+        if values == "auto" and np.isfinite(data).all() and 2 * (abs(data - np.rint(data)) < 1e-3).sum() > len(data):
+            raise InputError(
+                f"{self.where}: X has both whole numbers and fractions, as corrected or estimated counts do; "
+                "round them, or set values=log1p"
+            )
         return "X", x, values == "counts"
 
 
