@@ -74,6 +74,7 @@ def test_the_small_recipes_have_the_network_of_ijepa(name: str) -> None:
         ("ijepa-demo", ["data.augmentation.crop.side=24"], "crops of .* differ from .32, 32., need encoder.kind=conv"),
         ("vicreg-resnet10-cifar10", ["data.augmentation.crop.side=20"], "multiple of the patch"),
         ("vjepa-demo", ["data.augmentation.crop.side=24"], "crop.side is for images"),
+        ("ecg-jepa-xs", ["objective.distance.beta=2"], "beta is for kind smooth_l1, and kind is l1"),
         ("ijepa-demo", ["objective.predictor.depth=x500"], "predictor.depth=x500 is 2000, more than 1000"),
         ("ijepa-demo", ["objective.predictor.dim=x0"], "or a ratio to the encoder's"),
         ("ecg-nepa-demo", ["objective.encoder.block.norm=batch"], "a BatchNorm mixes later tokens into earlier ones"),

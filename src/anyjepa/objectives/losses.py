@@ -5,10 +5,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch.nn.functional as F
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, model_validator
 from torch import Tensor
 
 from anyjepa.errors import InputError
@@ -34,6 +34,12 @@ class DistanceConfig(Distance):
         default="l1", description="mean over dimensions of |d|, d^2 or smooth L1; or 1 - cosine similarity"
     )
     beta: PositiveFloat = Field(default=1.0, description="smooth L1 only: quadratic below this difference")
+
+    @model_validator(mode="after")
+    def _beta_has_an_effect(self) -> Self:
+        if self.kind != "smooth_l1" and self.beta != 1:
+            raise ValueError(f"beta is for kind smooth_l1, and kind is {self.kind}; leave beta out")
+        return self
 
     def __call__(self, predicted: Tensor, target: Tensor) -> Tensor:
         if self.kind == "cosine":
