@@ -96,6 +96,13 @@ def test_help_is_whole_at_any_width(cli, monkeypatch, path, width):
         assert set(text.split()) <= shown
 
 
+def test_a_paragraph_of_help_flows(cli, monkeypatch):
+    """The line breaks of a docstring are not those of the terminal."""
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", None)
+    assert "NEPA models become folders for the official NEPA code." in cli("weights", "export", "--help").out
+
+
 def test_help_of_every_command_imports_nothing_heavy():
     code = f"""
 import contextlib, io, sys

@@ -57,6 +57,10 @@ for command in (
     report,
 ):
     app.command()(command)
+for group in (app, data_app, weights_app):
+    for registered in group.registered_commands:  # typer would keep the line breaks inside a paragraph
+        paragraphs = (getattr(registered.callback, "__doc__", None) or "").split("\n\n")
+        registered.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
 
