@@ -1,6 +1,6 @@
 # A service for one model on CPUs: docker build -t anyjepa-serve . (docs/production.md)
 FROM python:3.11-slim AS build
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG TORCH_INDEX=
 ARG EXTRAS=ecg,serve
 WORKDIR /source
 RUN python -m venv /opt/anyjepa
