@@ -162,7 +162,7 @@ BOMBS: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "declares.npz": (ECG, lying_npz, "takes 4800000000000 bytes, but the file has 72"),
     "declares.npy": (ECG, lambda p: p.write_bytes(header((12, 10**12))), "takes 48000000000000 bytes, but"),
     "long header.npz": (ECG, long_header, "the header of 'signals' has 1073741824 bytes"),
-    "overlapping.npz": (VIDEO, overlapping, "two arrays in it have the same name"),
+    "overlapping.npz": (VIDEO, overlapping, "two of its arrays have the same name"),
     "x-idx3-ubyte.gz": (IDX, idx, "ANYJEPA_LIMIT_EXPANSION="),
     "repeated.tar.gz": (IMAGES, lambda p: tar(p, [("data_batch_1.bin", 2**27)] * 3), "ANYJEPA_LIMIT_EXPANSION="),
     "skipped.tar.gz": (IMAGES, lambda p: tar(p, [("other", 2**28), ("b", 0)]), "ANYJEPA_LIMIT_EXPANSION="),

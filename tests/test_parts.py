@@ -394,9 +394,9 @@ def test_a_config_that_extends_one_of_the_package_has_its_own_modality(known: di
 
 
 def test_a_class_is_in_one_modality(known: dict[str, Modality]) -> None:
-    with pytest.raises(InputError, match="ImageDataConfig belongs to images; extend it by a class of your own"):
+    with pytest.raises(InputError, match="ImageDataConfig belongs to images; extend it with your own class"):
         add_modality(replace(IMAGES))
-    with pytest.raises(InputError, match="ImagePreprocessing belongs to images; extend it by a class of your own"):
+    with pytest.raises(InputError, match="ImagePreprocessing belongs to images; extend it with your own class"):
         add_modality(replace(IMAGES, config=Photos))
 
 

@@ -44,7 +44,7 @@ def test_tensors_are_read(values: torch.Tensor) -> None:
         ({"labels": ["a", "b"]}, "labels: 2 entries for 3 records"),
         ({"groups": ["a", "b"]}, "groups: 2 entries for 3 records"),
         ({"ids": ["a", "a", "b"]}, r"ids\[1\]: 'a' is also the id of entry 0"),
-        ({"split": ["train", "train", "test"]}, "split: belongs to labels"),
+        ({"split": ["train", "train", "test"]}, "split: needs labels"),
         ({"labels": list("aba"), "split": ["train", None, "test"]}, "split is ''"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Zip and tar archives as containers: members are read one at a time, and never unpacked under their own names."""
+"""Zip and tar archives as containers. Members are read one at a time and never unpacked under their own names."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ _BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, 
 
 
 def archive(where: Path, file: Path, ending: str, folder: Callable[[], Path]) -> Container:
-    """The archive in a file, with one of SUFFIXES. where: for messages. folder: makes one for a temporary file."""
+    """Open a file whose name ends in one of SUFFIXES as a container.
+
+    where: name of the archive in messages. folder: returns the folder for temporary files.
+    """
     if ending == ".zip":
         return Zip(where, file)
     return TarGz(where, file, folder) if ending in TAR_GZ else Tar(where, file)
@@ -162,7 +165,7 @@ class Tar(_Archive):
 
 
 class TarGz(Tar):
-    """A .tar.gz file, which is decompressed to a temporary file in `folder`, because it has no index."""
+    """A .tar.gz file. It has no index, so it is first decompressed to a temporary file in `folder`."""
 
     def __init__(self, where: Path, file: Path, folder: Callable[[], Path]):
         super().__init__(where, file)

@@ -37,7 +37,7 @@ def read_arrays(
     size, needed = regular_size(path), 0
     try:
         with warnings.catch_warnings(), _members(path, keys) as members:
-            warnings.simplefilter("ignore")  # of headers as Python 2 wrote them
+            warnings.simplefilter("ignore")  # about headers written by Python 2
             COLUMNS.check(len(members), f"{path}")
             for member in members:
                 if keys is not None and member.name not in keys:
@@ -76,7 +76,7 @@ def _members(path: Path | Content, keys: Sequence[str] | None) -> Iterator[list[
         listed = archive.infolist()
         names = [info.filename.removesuffix(".npy") for info in listed]
         if len(set(names)) < len(names):
-            raise ValueError("two arrays in it have the same name")
+            raise ValueError("two of its arrays have the same name")
         if odd := next((info.filename for info in listed if info.compress_type not in METHODS), None):
             raise ValueError(f"'{odd}' is compressed by a method other than deflate")
         yield [
@@ -105,7 +105,7 @@ def _header(file: IO[bytes], member: _Member) -> tuple[tuple[int, ...], np.dtype
 
 
 def _check_texts(array: np.ndarray, name: str) -> None:
-    """ValueError for texts whose numbers are not characters: NumPy raises a SystemError when such a one is used."""
+    """Raise ValueError for texts with invalid code points, for which NumPy raises SystemError when they are used."""
     if array.dtype.kind == "U" and array.size:
         codes = np.ascontiguousarray(array).reshape(-1).view(f"{array.dtype.byteorder}u4")
         if codes.max(initial=0) > sys.maxunicode:

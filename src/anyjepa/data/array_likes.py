@@ -11,7 +11,7 @@ from anyjepa.data.tables.cells import clean, clean_column, is_missing
 from anyjepa.errors import InputError, reason
 
 _EXACT = {2: 2**11, 4: 2**24}
-"""Whole numbers from here on are rounded in a float of so many bytes; in others from 2**53 on."""
+"""Bytes of a float -> whole number from which it rounds whole numbers; other floats round from 2**53."""
 
 
 def as_array(values: Any, where: str) -> np.ndarray:
@@ -38,8 +38,8 @@ def as_array(values: Any, where: str) -> np.ndarray:
 
 
 def as_records(values: Any, where: str) -> np.ndarray | list[Any]:
-    """One array of numbers (see `as_array`), or the list of records that a list or a column of objects holds."""
-    column = getattr(values, "ndim", 0) == 1 and _kind(values) == "O"  # of pandas, or what its .to_numpy() gives
+    """Convert records to one array of numbers (see `as_array`), or a list or column of objects to a list."""
+    column = getattr(values, "ndim", 0) == 1 and _kind(values) == "O"  # a pandas column or its .to_numpy()
     holds_records = not hasattr(values, "__array__") or column
     return as_list(values, where) if holds_records else as_array(values, where)
 
@@ -57,17 +57,16 @@ def as_list(values: Any, where: str) -> list[Any]:
 
 
 def as_names(values: Any, count: int, where: str) -> list[str | None]:
-    """`count` names as a table would have them: clean texts (see `tables.cells.clean_column`), None where one is
-    missing (None, NaN, NA, NaT, masked, or a text that stands for it, as 'n/a').
+    """Convert `count` names to clean texts, as in a table (see `tables.cells.clean_column`).
 
-    Whole floats are written as whole numbers: 1.0 is '1', 1.5 stays '1.5'. Raises InputError, also for numbers that a
-    float has rounded.
+    Missing names (None, NaN, NA, NaT, masked entries, and texts such as 'n/a') become None. Whole floats are written as
+    whole numbers: 1.0 becomes '1', 1.5 stays '1.5'. Raises InputError, also for numbers that a float has rounded.
     """
     return [name if name != "None" else None for name in clean_column(_texts(values, count, where))]
 
 
 def as_ids(values: Any, count: int, where: str) -> list[str]:
-    """The names as they are, of which none may be missing or repeated. Raises InputError."""
+    """Convert `count` ids to texts. Raises InputError if one is missing or repeated."""
     names = _texts(values, count, where)
     first: dict[str, int] = {}
     for place, name in enumerate(names):
@@ -79,7 +78,7 @@ def as_ids(values: Any, count: int, where: str) -> list[str]:
 
 
 def as_classes(labels: Any, count: int) -> list[str]:
-    """Class names of `count` records, of which none may be missing; booleans become 'True' and 'False'."""
+    """Convert the classes of `count` records to names; booleans become 'True' and 'False'. Raises InputError."""
     spelt = [str(label) if isinstance(label, (bool, np.bool_)) else label for label in as_list(labels, "labels")]
     classes = as_names(spelt, count, "labels")
     if None in classes:
@@ -117,7 +116,7 @@ def _is_array(value: Any) -> bool:
 
 
 def _tensor(values: Any) -> Any:
-    """A PyTorch tensor as an array; anything else as it is."""
+    """Convert a PyTorch tensor to an array, and return anything else unchanged."""
     if not hasattr(values, "detach"):
         return values
     narrow = values.is_floating_point() and values.itemsize < 4  # NumPy has no bfloat16
@@ -125,7 +124,7 @@ def _tensor(values: Any) -> Any:
 
 
 def _name(value: Any, where: str) -> str:
-    """An entry as text, '' if it is missing."""
+    """Convert an entry to text, and a missing one to ''."""
     import pandas as pd
 
     if isinstance(value, bytes):

@@ -33,10 +33,10 @@ _WORD_BREAKS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[\W\d_]+")
 
 
 class ClassFile(NamedTuple):
-    """A file, the part of the split and the class that its folders say; None where they say nothing."""
+    """A file, with the part of the split and the class from the names of its folders; None if these do not say."""
 
     path: Path
-    id: str  # its path in the set
+    id: str  # path of the file in the data set
     part: Part | None = None
     label: str | None = None
 
@@ -45,7 +45,7 @@ def class_files(root: Path, suffixes: Sequence[str], what: str, remarks: list[st
     """List the files under `root` with these (lower-case) extensions, by part and path (see `list_folder`).
 
     The class is the first folder inside that of the split. what: the word for a file in messages. remarks: a list that
-    collects what is not read or looks wrong; if None, these are DataWarnings.
+    collects what is not read or looks wrong; if None, DataWarnings are issued.
 
     Raises InputError for a folder that cannot be read or has no such file, for a file or folder next to those of a
     split, for a file next to class folders, and for a split in a subfolder.
@@ -69,7 +69,7 @@ def class_files(root: Path, suffixes: Sequence[str], what: str, remarks: list[st
 def readable(
     root: Path, files: Sequence[ClassFile], read: Callable[[Path], T], on_error: Literal["raise", "skip"], what: str
 ) -> tuple[dict[ClassFile, T], dict[str, str]]:
-    """What `read` returns for each file, and the skipped files with reasons. Raises InputError if none is left."""
+    """Read each file; returns the contents, and the reason for each skipped file. Raises InputError if none is left."""
     contents, skipped = {}, {}
     for number, file in enumerate(files, 1):
         progress.tell(f"file {number:,} of {len(files):,}")
@@ -117,7 +117,7 @@ def split_folders(root: Path, files: Sequence[Path]) -> dict[str, Part | None]:
 
 
 def part_of(name: str) -> Part | None:
-    """The part of a split that a folder name or a cell of a table means, or None."""
+    """The part of a split that the name of a folder, or a cell of a table, stands for; None for any other name."""
     return NAMES.get(re.sub("[-_ ]?set$", "", name.casefold()))
 
 
@@ -137,7 +137,7 @@ def _are_doubled(root: Path, files: Iterable[Path]) -> bool:
 
 
 def _inner_folders(root: Path, files: Iterable[Path]) -> dict[Path, set[str]]:
-    """The names of the folders in each folder, `root` included, that lead to a file."""
+    """For each folder from `root` on, the names of its subfolders that contain files at any depth."""
     inner: dict[Path, set[str]] = {}
     for folder in {path.parent for path in files}:
         while folder not in (root, *root.parents):
@@ -147,7 +147,7 @@ def _inner_folders(root: Path, files: Iterable[Path]) -> dict[Path, set[str]]:
 
 
 def _refuse_look_alikes(root: Path, files: Iterable[Path]) -> None:
-    """InputError for folders that would be classes but look like parts, as 'seg_train' and 'seg_test', or 'trainA'."""
+    """Raise InputError for class folders that look like parts of a split, such as 'seg_train' and 'seg_test'."""
     for folder, names in sorted(_inner_folders(root, files).items()):
         alike = {name: part for name in sorted(names) if (part := _like_a_part(name))}
         exact = any(map(part_of, names))
@@ -161,13 +161,13 @@ def _refuse_look_alikes(root: Path, files: Iterable[Path]) -> None:
 
 
 def _like_a_part(name: str) -> Part | None:
-    """The part that the first or the last word of a name says, as in 'train2017' and 'seg_test'."""
+    """The part of a split that the first or last word of a name stands for, as in 'train2017' and 'seg_test'."""
     words = [word for word in _WORD_BREAKS.split(name) if word]
     return (part_of(words[0]) or part_of(words[-1])) if words else None
 
 
 def _refuse_deeper(root: Path, files: Sequence[Path]) -> None:
-    """InputError for parts of a split in a folder of their own, as in 'set/train/cat'."""
+    """Raise InputError for parts of a split in a subfolder, as in 'set/train/cat'."""
     inner = _inner_folders(root, files)
     inner.pop(root, None)
     if _are_doubled(root, files):
@@ -198,7 +198,7 @@ def _refuse_without_class(root: Path, files: Sequence[ClassFile]) -> None:
 def _remarks(listing: Listing, files: Sequence[ClassFile], depth: int) -> list[str]:
     """Remarks on empty folders, classes missing from a part, and folders below the only class or below every class.
 
-    depth: of the folders of classes.
+    depth: number of folders from the root to a class folder.
     """
     lines, root = [], listing.root
     classes: dict[str, set[str]] = {}

@@ -1,4 +1,4 @@
-"""What a data set of any modality is: prepared records, random crops of them for pretraining, and their labels."""
+"""Base classes of data sets: prepared records, random crops of them for pretraining, and their labels."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ OnError = Literal["raise", "skip"]
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Dataset(ABC):
-    """Map-style: `dataset[i]` is record i as the encoder sees it, whole; `crops` draws parts of records."""
+    """A data set of N prepared records: `dataset[i]` is the whole record i, and `crops` draws parts for pretraining."""
 
-    what: ClassVar[tuple[str, str]] = ("records", "groups")  # records and groups, in the modality's words
+    what: ClassVar[tuple[str, str]] = ("records", "groups")  # words for records and groups, such as ECGs and patients
 
-    group: ClassVar[str] = "group"  # what a group is called in tables
+    group: ClassVar[str] = "group"  # word for a group in tables
 
     ids: tuple[str, ...]
-    groups: tuple[str, ...]  # what no split may cut (a patient); the record's id where it is unknown
+    groups: tuple[str, ...]  # group (patient) of each record, which no split divides; its id if unknown
     groups_known: bool
-    source: tuple[str, ...]  # the data set that each record comes from
-    preprocessing: Any  # the modality's own: what becomes `preprocessing.json` of a model
-    tables: Mapping[str, LabelTable] = field(default_factory=dict)  # labels that the data bring, by task
-    skipped: dict[str, str] = field(default_factory=dict)  # id of a record left out: why
-    notes: dict[str, str] = field(default_factory=dict)  # id of a record: what is to be known of it
-    checksums: tuple[str, ...] = ()  # of the files that the records stay in; none for records in memory
-    shares: np.ndarray | None = None  # (N,) what share of the crops each record gets, up to a factor; None: the same
+    source: tuple[str, ...]  # name of the data set that each record comes from
+    preprocessing: Any  # saved as `preprocessing.json` of a model
+    tables: Mapping[str, LabelTable] = field(default_factory=dict)  # labels that come with the data, by task
+    skipped: dict[str, str] = field(default_factory=dict)  # id of a skipped record -> reason
+    notes: dict[str, str] = field(default_factory=dict)  # id of a record -> note for the user
+    checksums: tuple[str, ...] = ()  # of the files that records are read from; empty for records in memory
+    shares: np.ndarray | None = None  # (N,) relative number of crops of each record; None: equal
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -47,12 +47,14 @@ class Dataset(ABC):
 
     @abstractmethod
     def __getitem__(self, index: int) -> np.ndarray:
-        """(C, *samples) float32."""
+        """The whole record as the encoder sees it, (C, *samples) float32."""
 
     @abstractmethod
     def crops(self, indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
-        """One random crop of each of these records, by its own generator: (B, C, *samples) float32, and (B,) their
-        first samples on the first axis."""
+        """Draw a random crop of each of B records, each with its own generator.
+
+        Returns the crops (B, C, *samples) float32 and the first sample of each on the first axis, (B,).
+        """
 
     def pairs(
         self,
@@ -61,45 +63,46 @@ class Dataset(ABC):
         second: Sequence[np.random.Generator],
         step: int,
     ) -> tuple[np.ndarray, Pair[np.ndarray]]:
-        """The first samples (B, C, *samples) float32, and what each is paired with: here two crops of each record.
+        """Draw pairs for paired prediction; here two random crops of each of B records.
 
-        first, second: generators of the two samples; step: of training.
+        Returns the first inputs (B, C, *samples) float32, and a `Pair` with the second ones. first, second: generators
+        of the two inputs. step: number of the training step.
         """
         return self.crops(indices, first)[0], Pair(self.crops(indices, second)[0])
 
     @property
     @abstractmethod
     def longest(self) -> int:
-        """Samples of the longest record along the first axis."""
+        """Length of the longest record, in samples along the first axis."""
 
     @property
     def lengths(self) -> np.ndarray | None:
-        """Samples of each record along the first axis, (N,); None if they are not known without reading the records."""
+        """Length of each record in samples along the first axis, (N,); None if unknown before the records are read."""
         return None
 
     @property
     def known_groups(self) -> tuple[str, ...]:
-        """The group of each record as the data name it; '' where it is unknown."""
+        """Name of the group of each record in the data; '' if unknown."""
         return self.groups if self.groups_known else ("",) * len(self)
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """Names of the tasks that the data bring labels for."""
+        """Names of the tasks whose labels come with the data."""
         return tuple(self.tables)
 
     def for_task(self, task: str) -> tuple[Dataset, LabelTable]:
-        """The samples and labels of one of the tasks in `tables`. Raises InputError for any other task."""
+        """The data set and the labels for a task in `tables`. Raises InputError for any other task."""
         if task not in self.tables:
             raise InputError(f"evaluate: there is no task '{task}'{did_you_mean(task, list(self.tables))}")
         return self, self.tables[task]
 
     @property
     def place_tasks(self) -> tuple[str, ...]:
-        """Names of the tasks for which the data bring a label per place."""
+        """Names of the tasks whose labels per place come with the data."""
         return ()
 
     def places(self, task: str) -> PlaceLabels:
-        """The labels per place of one of `place_tasks`, as the encoder sees the records. Raises InputError."""
+        """The labels of every place of the prepared records for one of `place_tasks`. Raises InputError for others."""
         if not self.place_tasks:
             raise InputError(f"evaluate: these {self.what[0]} have no labels per place")
         raise InputError(f"evaluate: there is no task '{task}'{did_you_mean(task, self.place_tasks)}")
@@ -107,7 +110,7 @@ class Dataset(ABC):
     def without_short(self, samples: int, on_error: OnError) -> Dataset:
         """Skip records with fewer than `samples` samples along the first axis, or raise InputError.
 
-        Only data sets whose records differ in length have something to do here.
+        Data sets whose records are all of one length keep this default, which returns them unchanged.
         """
         return self
 
@@ -123,7 +126,7 @@ def warn_of_skipped(skipped: Mapping[str, str]) -> None:
 class ArrayDataset(Dataset):
     """Prepared records in memory. Every crop is a whole record, so training needs records of one size."""
 
-    values: Sequence[np.ndarray] | np.ndarray  # N times (C, *samples) float32
+    values: Sequence[np.ndarray] | np.ndarray  # N arrays (C, *samples) float32
 
     @classmethod
     def of(
@@ -137,10 +140,11 @@ class ArrayDataset(Dataset):
         split: Sequence[Any] | None = None,
         source: str = "arrays",
     ) -> ArrayDataset:
-        """values: (N, C, *samples) as the encoder sees them. The rest has N entries each, and may be None.
+        """Create a data set from N prepared records in memory.
 
-        labels: class of each record, the task 'class'; groups: what no split may cut, such as a patient, where None,
-        NaN and '' are unknown; split: train, validation or test, which needs labels. Raises InputError if lengths
+        values: (N, C, *samples) as the encoder sees them. The other arguments have one entry per record, or are None.
+        labels: classes, which become the task 'class'. groups: names of what no split may divide, such as patients;
+        None, NaN and '' mean unknown. split: train, validation or test; needs labels. Raises InputError if lengths
         differ, an id is repeated, or a label is missing.
         """
         values = as_array(values, "values").astype(np.float32, copy=False)
@@ -153,7 +157,7 @@ class ArrayDataset(Dataset):
             part = None if split is None else [one or "" for one in as_names(split, count, "split")]
             tables["class"] = LabelTable.of_names(names, as_classes(labels, count), record_groups, part)
         elif split is not None:
-            raise InputError("split: belongs to labels, so pass these too")
+            raise InputError("split: needs labels; pass labels, too")
         return cls(
             ids=names,
             groups=record_groups,

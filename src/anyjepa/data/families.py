@@ -1,15 +1,15 @@
-"""Published data sets that are parts of others: a record can come from two places under two names."""
+"""Which published data sets contain each other's records, so that one record can occur under two names."""
 
 from __future__ import annotations
 
 import re
 
-# Members of the collections, by the names that readers give to sources. Challenge 2021: Reyna et al. 2021, table 1;
-# 2020: Perez Alday et al. 2020. PTB-XL is there whole, its test fold 10 included.
+# Members of the collections, by the source names of the readers. Challenge 2021: Reyna et al. 2021, table 1;
+# 2020: Perez Alday et al. 2020. They contain all of PTB-XL, including its test fold 10.
 _CHALLENGE_2020 = frozenset({"cpsc", "cpsc-extra", "st-petersburg", "ptb", "ptb-xl", "georgia"})
 _CHALLENGE_2021 = _CHALLENGE_2020 | {"chapman-shaoxing", "ningbo"}
 
-# What a source may be called, only letters and digits of it: PhysioNet's folders, and usual ones. The first that fits.
+# Patterns for names of sources (letters and digits only): PhysioNet's and other usual names. The first match counts.
 _SOURCES: tuple[tuple[str, frozenset[str]], ...] = (
     (r"(challenge|cinc|physionet)(20)?21", _CHALLENGE_2021),
     (r"(challenge|cinc|physionet)(20)?20", _CHALLENGE_2020),
@@ -28,6 +28,6 @@ _SOURCES: tuple[tuple[str, frozenset[str]], ...] = (
 
 
 def data_sets(source: str) -> frozenset[str]:
-    """The published data sets that a source holds records of, by its name; none if the name says nothing."""
+    """The published data sets whose records a source contains, according to its name; empty for an unknown name."""
     letters = re.sub(r"[^a-z0-9]", "", source.lower())
     return next((members for pattern, members in _SOURCES if re.search(pattern, letters)), frozenset())

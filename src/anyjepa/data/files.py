@@ -1,4 +1,4 @@
-"""Read regular files, and only those."""
+"""Open and read regular files; everything else, such as a FIFO or a device, is refused."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
 
 @dataclass(frozen=True, repr=False)
 class Content:
-    """A file in memory, which `opened` opens like one on disk. name: what messages call it."""
+    """A file in memory, which `opened` opens like a file on disk. name: its name in messages."""
 
     data: bytes
     name: str
@@ -50,7 +50,7 @@ def check_name(path: Path | str) -> None:
 
 
 def opened(path: Path | Content) -> BinaryIO:
-    """Open a regular file for reading, also one in a mounted container, without ever waiting for a FIFO or a device.
+    """Open a regular file, on disk or in a mounted container, for reading; never waits for a FIFO or a device.
 
     Raises InputError if it is missing, is not a regular file, or has a name that `check_name` refuses.
     """
@@ -87,7 +87,7 @@ def regular_size(path: Path | Content) -> int:
 
 
 def read_bytes(path: Path, limit: Limit | None = DOCUMENT) -> bytes:
-    """Content of a file that `opened` opens. Raises InputError if it is larger than the limit (None: no limit)."""
+    """Read a whole file (see `opened`). Raises InputError if it is larger than the limit; None means no limit."""
     with opened(path) as file:
         if limit is not None:
             limit.check(os.fstat(file.fileno()).st_size, str(path))
@@ -98,7 +98,7 @@ def read_bytes(path: Path, limit: Limit | None = DOCUMENT) -> bytes:
 
 
 def read_text(path: Path, limit: Limit = DOCUMENT) -> str:
-    """Like `read_bytes`, decoded as UTF-8. Raises InputError if it is not UTF-8."""
+    """Read a whole text file (see `read_bytes`). Raises InputError if it is not UTF-8."""
     try:
         return read_bytes(path, limit).decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -106,7 +106,7 @@ def read_text(path: Path, limit: Limit = DOCUMENT) -> str:
 
 
 def read_json(path: Path, limit: Limit | None = DOCUMENT) -> Any:
-    """What a JSON file holds. As `read_bytes`; raises InputError also if it is not JSON in UTF-8."""
+    """Read and parse a JSON file (see `read_bytes`). Raises InputError if it is not JSON in UTF-8."""
     content = read_bytes(path, limit)
     try:
         value = json.loads(content)

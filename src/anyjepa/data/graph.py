@@ -9,17 +9,17 @@ from torch import Tensor, nn
 
 
 class GraphInput(NamedTuple):
-    """What turns raw records (B, ...) into the input of an encoder (B, C, *samples) inside an exported graph."""
+    """The preprocessing inside an exported graph: it converts raw records (B, ...) to inputs (B, C, *samples)."""
 
     prepare: nn.Module
     example: Tensor  # (2, ...) two raw records
-    axes: dict[int, tuple[str, int, int]]  # axes of any length: name, smallest and largest; the batch is always one
-    layout: str  # of the records, in words
-    about: dict[str, object]  # facts that a user of the graph needs, such as the rate
+    axes: dict[int, tuple[str, int, int]]  # axis of variable length -> name, shortest, longest; not the batch
+    layout: str  # shape of the raw records, in words
+    about: dict[str, object]  # facts for users of the graph, such as the sampling rate
 
 
 class Standardise(nn.Module):
-    """Subtract the mean and divide by the standard deviation of each channel. shape: of the constants."""
+    """Subtract the mean and divide by the standard deviation of each channel. shape: shape of these constants."""
 
     mean: Tensor
     std: Tensor
@@ -34,10 +34,11 @@ class Standardise(nn.Module):
 
 
 def resizing(places: Tensor, box: Tensor, start: Tensor, side: int, inside: bool) -> Tensor:
-    """Weights (side, L) that resize one axis: bilinear, antialiased where the picture gets smaller, in float64.
+    """Compute weights (side, L) float64 that resize an axis of L pixels: bilinear, with antialiasing when downscaling.
 
-    places: 0 ... L - 1; box, start: width and first place of the part that is kept. inside: places outside
-    of the part have no weight (PyTorch's `interpolate` of a crop), or some at its edges (Pillow's `resize` of a box).
+    places: 0 ... L - 1. box, start: width and first pixel of the part that is kept. inside: True gives no weight to
+    pixels outside of the part (as PyTorch's `interpolate` of a crop); False gives some to those near its edges (as
+    Pillow's `resize` of a box).
     """
     scale = box / side
     centres = start + (torch.arange(side, dtype=torch.float64) + 0.5)[:, None] * scale

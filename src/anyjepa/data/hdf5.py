@@ -1,4 +1,4 @@
-"""Open HDF5 files after a check that they refer to nothing outside, and neither hang, crash nor fill the memory."""
+"""Open HDF5 files safely: check first that they do not refer to other files, crash, hang or fill the memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PROBE = Path(__file__).with_name("hdf5_probe.py")
 def open_hdf5(path: Path, part: str = "") -> Iterator[Any]:
     """Open a file with h5py after a separate process has examined its structure, once per process and file.
 
-    part: the part that is read, for messages.
+    part: name of the part that is read, used in messages.
 
     Raises InputError if it is not a regular HDF5 file, or has links (soft, external), values in other files (external
     storage, virtual data sets), filters that need a plugin, more than 32 nested groups, a group that contains itself,
@@ -43,7 +43,7 @@ def open_hdf5(path: Path, part: str = "") -> Iterator[Any]:
 
 
 def examine(path: Path) -> Mapping[str, int]:
-    """Bytes that each data set takes in memory, by its name without a leading slash. Raises InputError, as above."""
+    """Memory in bytes that each data set takes, by name without a leading slash. Raises InputError like `open_hdf5`."""
     if inside(path) is not None:
         raise InputError(f"{path}: HDF5 files are not read inside archives or from other machines; copy it to a folder")
     size, status = regular_size(path), path.stat()

@@ -1,4 +1,4 @@
-"""Labels of any modality: one table of ids, classes, groups and, where the source fixes it, the split."""
+"""Labels of any modality: a table of ids, classes, groups and, if the source fixes it, the split."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _DATE = re.compile(rf"^(\d{{1,2}}(-|\. ){_MONTH}|{_MONTH}[- ]\d\d)$", re.MULTILI
 
 @dataclass(frozen=True)
 class LabelTable:
-    """What is known about N records: C classes each, and the group (patient) that no split may cut.
+    """Labels of N records: C classes of 0 or 1 each, and the group (patient), which no split may divide.
 
     Invisible characters are removed from groups, classes and parts (`tables.cells.clean`); parts become lower case.
     Raises InputError if ids repeat, shapes disagree, a value is not 0 or 1, a row of an exclusive table does not have
@@ -74,7 +74,10 @@ class LabelTable:
         split: Sequence[str] | None = None,
         classes: Sequence[str] | None = None,
     ) -> LabelTable:
-        """One class per row, by name. classes: all of them in order; None: those that occur, sorted."""
+        """Create an exclusive table from one class name per record.
+
+        classes: names of all classes in order; None: those that occur, sorted.
+        """
         names = np.asarray(names)
         classes = tuple(sorted(set(names.tolist()))) if classes is None else tuple(classes)
         values = (names[:, None] == np.array(classes)).astype(np.float32)
@@ -84,7 +87,7 @@ class LabelTable:
         return len(self.ids)
 
     def rows(self, index: Sequence[int] | np.ndarray) -> LabelTable:
-        """The table of the rows at `index`, in that order."""
+        """Select the rows at `index`, in that order."""
         return replace(
             self,
             ids=tuple(self.ids[i] for i in index),
@@ -94,7 +97,7 @@ class LabelTable:
         )
 
     def select(self, ids: Sequence[str]) -> LabelTable:
-        """The table of these ids, in this order. Raises InputError for an id without a label."""
+        """Select the rows of these ids, in this order. Raises InputError for an id without a label."""
         place = {name: row for row, name in enumerate(self.ids)}
         for name in ids:
             if name not in place:
@@ -102,13 +105,13 @@ class LabelTable:
         return self.rows([place[name] for name in ids])
 
     def counts(self) -> dict[str, int]:
-        """Records of each class."""
+        """Number of records of each class."""
         return {name: int(count) for name, count in zip(self.classes, self.values.sum(0), strict=True)}
 
     def drop_rare(self, min_count: int) -> tuple[LabelTable, dict[str, int]]:
-        """The table without classes under `min_count` records, and those classes with their counts.
+        """Drop classes with fewer than `min_count` records; also returns the dropped classes with their counts.
 
-        An exclusive table also loses the records of a dropped class: no other class is true of them.
+        An exclusive table also loses the records of dropped classes, because these have no other class.
         Raises InputError if no class is left, or only one of an exclusive table.
         """
         counts = self.counts()
@@ -132,13 +135,13 @@ class Join:
     """Labels joined to data by id."""
 
     table: LabelTable  # the common ids, in the data's order
-    index: np.ndarray  # (len(table),) their places in the data
+    index: np.ndarray  # (len(table),) position of each row in the data
     unlabelled: tuple[str, ...]  # ids of the data without a label
     absent: tuple[str, ...]  # labelled ids without data
 
 
 def join(table: LabelTable, ids: Sequence[str]) -> Join:
-    """Labels of the data with these ids. Raises InputError if no id is on both sides."""
+    """Match labels with data by id. Raises InputError if they have no id in common."""
     rows = rows_of(ids, table.ids)
     common = [place for place, row in enumerate(rows) if row is not None]
     if not common:
@@ -159,7 +162,7 @@ def join(table: LabelTable, ids: Sequence[str]) -> Join:
 
 
 def rows_of(ids: Sequence[str], labelled: Sequence[str]) -> list[int | None]:
-    """The row of each id of the data: the identical text, else the same name after `clean_ids`."""
+    """Row of the label of each id, None if there is none: an identical id, else one that is equal after `clean_ids`."""
     row = {name: number for number, name in enumerate(labelled)}
     data = set(ids)
     if data <= row.keys():
@@ -180,13 +183,13 @@ def read_label_table(
     exclusive: bool | None = None,
     split_by: Literal["group", "record"] = "group",
 ) -> LabelTable:
-    """Labels from a .csv, .tsv or .parquet file, or from a table in memory (pandas, polars or Arrow).
+    """Read labels from a .csv, .tsv or .parquet file, or from a table in memory (pandas, polars or Arrow).
 
-    target: one column of class names (each row has exactly one class), or 0/1 columns, one per class.
-    group: the column of the patient, or id -> group where the data know it. split: a column of train, validation, test.
-    exclusive: None decides from the columns; True also accepts several 0/1 columns with one 1 per row.
-    split_by: 'record' says that records are independent, so no group is needed.
-    Raises InputError naming row and column.
+    id: name of the column of ids. target: a column of class names (each row has exactly one class), or 0/1 columns, one
+    per class. group: the column of patients, or a mapping from id to group. split: a column of train, validation, test.
+    exclusive: whether each row has exactly one class; None decides from the columns, True also accepts several 0/1
+    columns with one 1 per row. split_by: 'record' means that records are independent, so no group is needed.
+    Raises InputError that names row and column.
     """
     file = open_table(source)
     path = file.path
@@ -240,7 +243,7 @@ def _complete(table: Table, name: str) -> list[str]:
 
 
 def names_in(table: Table, column: str) -> list[str]:
-    """Ids, groups or parts; the text None counts as missing, because Python writes it for a missing value."""
+    """The ids, groups or parts in a column. The text None is an error, because Python writes it for a missing value."""
     cells = _complete(table, name := clean(column))
     path, lines = table.file.path, "\n".join(cells)
     if match := _NOT_A_NAME.search(lines):
@@ -265,14 +268,14 @@ def _warn_of_spellings(path: Path, what: str, names: Iterable[str]) -> None:
 
 
 def _warn_of_unknown(path: Path, what: str, names: Iterable[str]) -> None:
-    """Issue a DataWarning for the first name that says that nothing is known."""
+    """Issue a DataWarning for the first name that stands for an unknown value, such as 'missing'."""
     if unknown := next((name for name in sorted(set(names)) if _UNKNOWN.fullmatch(name)), None):
         message = f"{path}: '{unknown}' may mean an unknown {what}, but counts as a {what}; fill in or remove its rows"
         warnings.warn(message, DataWarning, stacklevel=3)
 
 
 def _groups_of(ids: tuple[str, ...], groups: Mapping[str, str], path: Path) -> tuple[str, ...]:
-    """Groups that the data know; an id without data keeps itself, for it never meets a split."""
+    """Look up the group of each id in the data. An id without data is its own group, because it is never split."""
     of = dict(zip(clean_ids(groups), groups.values(), strict=True)) | dict(groups)
     if not any(name in of for name in ids):
         raise InputError(f"{path}: no id in common with the data; {_unlike(ids, tuple(groups))}")

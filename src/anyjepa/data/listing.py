@@ -1,4 +1,4 @@
-"""List the files of a folder that are read, and report everything that is not."""
+"""List the files of a folder that can be read, and report everything else in it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SYSTEM = frozenset({
     "system volume information", ".git", ".svn", ".hg", ".dvc", ".cache", ".ipynb_checkpoints", ".idea", ".vscode",
     ".trashes", ".spotlight-v100", ".fseventsd", ".temporaryitems", ".appledouble", ".thumbnails", ".snapshot",
 })  # fmt: skip
-_SHOWN = 3  # names in a line
+_SHOWN = 3  # most names in a message
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Listing:
     unfollowed: dict[Path, str]  # link: reason
 
     def only(self, files: Collection[Path], belonging: Collection[Path]) -> Listing:
-        """The same listing if only `files` are read; `belonging` are parts of them."""
+        """Restrict the files that are read to `files`. belonging: files that are parts of these, and not reported."""
         rest = set(self.files).difference(files, belonging)
         others = [path for path in self.others if path not in belonging]
         return replace(self, files=list(files), others=sorted([*others, *rest]))
@@ -89,8 +89,8 @@ def list_folder(
 ) -> Listing:
     """List all files under `root` with these (lower-case) extensions, in any letter case, regular files or not.
 
-    about: extensions of files about the data, which are ignored silently, as are documents, tables of labels (by name)
-    and files of the operating system. claimed: whether something else reads a folder.
+    about: extensions of files about the data. These are ignored silently, like documents, tables of labels (recognised
+    by name) and files of the operating system. claimed: returns whether another reader handles a folder.
 
     Links are followed, except to a parent folder and to files that are already read under their own names. A broken
     link to a file is listed as a file. Raises InputError for a folder that cannot be read.
@@ -122,6 +122,7 @@ def tell(remarks: Iterable[str], into: list[str] | None) -> None:
 
 
 def counted(count: int, one: str, several: str) -> str:
+    """A number with its noun in the singular or plural, such as '2 files'."""
     return f"{count} {one if count == 1 else several}"
 
 
@@ -199,7 +200,7 @@ class _Walk:
 
 
 def _entries(folder: Path) -> list[tuple[str, bool, bool]]:
-    """Name, whether it is or leads to a folder, and whether it is a link, of all entries, sorted."""
+    """All entries of a folder, sorted: name, whether it is a folder or a link to one, and whether it is a link."""
     if (place := inside(folder)) is not None:
         return sorted((name, is_folder, False) for name, is_folder in place.container.folders[place.name].items())
     try:
@@ -219,7 +220,7 @@ def _ending(path: Path) -> str:
 
 
 def _alike(root: Path, paths: Iterable[Path]) -> list[str]:
-    """'A.png = a.png' for names in one folder that differ only in letter case, trailing spaces or Unicode form."""
+    """Names in one folder that differ only in letter case, trailing spaces or Unicode form, as 'A.png = a.png'."""
     names: dict[str, list[Path]] = {}
     for path in paths:
         name = path.name.rstrip()

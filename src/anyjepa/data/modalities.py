@@ -1,4 +1,4 @@
-"""The modalities by the `kind` of a recipe's data or of a model: those of the package, and those that users add."""
+"""All modalities, of the package and of users, by the `kind` of a recipe's data or of a model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from anyjepa.data.video.modality import VIDEO
 from anyjepa.errors import InputError
 from anyjepa.parts import Kinds, full_name
 
-USUAL = ECG  # where a recipe names no kind
+USUAL = ECG  # the modality of a recipe without `kind`
 PACKAGED = (ECG, IMAGES, VIDEO, SERIES, CELLS)
 MODALITIES: dict[str, Modality] = {m.kind: m for m in PACKAGED}
 
@@ -29,15 +29,15 @@ PREPROCESSING = Kinds(*(m.preprocessing for m in PACKAGED))
 
 
 def add_modality(modality: Modality) -> Modality:
-    """Make a modality of your own known. Call it in the module that defines its config and its preprocessing.
+    """Register your own modality. Call this in the module that defines its config and its preprocessing.
 
-    Raises InputError if a class is one of another modality, or lacks what every modality needs. A class that was
-    defined again, as in a notebook, replaces the old one.
+    Raises InputError if a class belongs to another modality, or lacks an attribute that every modality needs. A class
+    that is defined again, as in a notebook, replaces the old one.
     """
     for part, more in ((modality.config, ()), (modality.preprocessing, ("prepare",))):
         for other in MODALITIES.values():
             if _same(part, other) and (other.kind != modality.kind or other in PACKAGED):
-                raise InputError(f"{full_name(part)} belongs to {other.kind}; extend it by a class of your own")
+                raise InputError(f"{full_name(part)} belongs to {other.kind}; extend it with your own class")
         for name in ("channels", "size", *more):
             if name not in part.model_fields and not hasattr(part, name):
                 raise InputError(f"{full_name(part)} has no {name}; define it")
@@ -46,15 +46,15 @@ def add_modality(modality: Modality) -> Modality:
 
 
 def modality_of(part: DataConfig | Preprocessing) -> Modality:
-    """The modality of a recipe's data or of a model's preprocessing. Raises InputError if it was not added.
+    """The modality of a recipe's data or of a model's preprocessing. Raises InputError if it is not registered.
 
-    A class that belongs to none itself has the modality of the class that it extends.
+    A class that is not registered itself has the modality of the class that it extends.
     """
     for cls in type(part).__mro__:
         for modality in MODALITIES.values():
             if _same(cls, modality):
                 return modality
-    raise InputError(f"kind '{part.kind}' belongs to no modality; its module must call add_modality")
+    raise InputError(f"kind '{part.kind}' does not belong to a modality; its module must call add_modality")
 
 
 def _same(cls: type, modality: Modality) -> bool:
@@ -62,14 +62,17 @@ def _same(cls: type, modality: Modality) -> bool:
 
 
 def training_data(config: DataConfig, paths: Sequence[Path], exclude: Sequence[str] = ()) -> Dataset:
-    """The records that a recipe trains on, see `Modality`. Raises InputError."""
+    """Load the records that a recipe trains on; see `Modality`. Raises InputError."""
     return modality_of(config).training_data(config, paths, exclude)
 
 
 def training_arrays(
     config: DataConfig, records: Records, exclude: Sequence[str], options: Mapping[str, Any]
 ) -> Dataset:
-    """The same from records in memory. options: fs, leads and unit of ECGs; None elsewhere. Raises InputError."""
+    """Prepare records in memory for training.
+
+    options: fs, leads and unit for ECGs; None for other modalities. Raises InputError.
+    """
     modality = modality_of(config)
     if modality.training_arrays is None:
         raise InputError(f"data: training on {modality.records} reads files only; pass their paths")
@@ -85,10 +88,10 @@ def evaluation_data(
     options: Mapping[str, Any],
     workers: int = 0,
 ) -> Dataset:
-    """All records of `paths` or of the embedded data set of `config`, see `Modality`. Raises InputError.
+    """Load all records of `paths`, or of the embedded data set of `config`; see `Modality`. Raises InputError.
 
-    options: of the command line, such as the unit of ECGs; None where the user does not say. workers: processes that
-    read files, if the modality reads them at once.
+    options: options of the command line, such as the unit of ECGs; None if not set. workers: number of processes that
+    read files, for modalities that can read files in parallel.
     """
     modality = modality_of(preprocessing)
     if config is not None and modality_of(config) is not modality:
@@ -100,15 +103,15 @@ def evaluation_data(
 
 
 def prepare_arrays(preprocessing: Preprocessing, raw: Any, options: Mapping[str, Any]) -> Samples:
-    """Raw records in memory as a model sees them. options: as for `training_arrays`. Raises InputError."""
+    """Prepare raw records in memory for a model. options: as for `training_arrays`. Raises InputError."""
     modality = modality_of(preprocessing)
     return modality.prepare_arrays(preprocessing, raw, **_of_modality(modality, options))
 
 
 def graph_of(preprocessing: Preprocessing, patch: int, longest: int, options: Mapping[str, Any]) -> GraphInput:
-    """The preprocessing of a model in an exported graph. Raises InputError.
+    """The preprocessing of a model as part of an exported graph. Raises InputError.
 
-    patch, longest: samples of a token and of the longest input. options: as for `training_arrays`.
+    patch, longest: number of samples of a token and of the longest input. options: as for `training_arrays`.
     """
     modality = modality_of(preprocessing)
     if modality.graph is None:
@@ -117,7 +120,7 @@ def graph_of(preprocessing: Preprocessing, patch: int, longest: int, options: Ma
 
 
 def _of_modality(modality: Modality, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that are set. Raises InputError for one that the modality does not have."""
+    """Drop options that are None. Raises InputError for an option that the modality does not have."""
     options = {name: value for name, value in options.items() if value is not None}
     for name in options:
         if name not in modality.options:
@@ -127,7 +130,7 @@ def _of_modality(modality: Modality, options: Mapping[str, Any]) -> dict[str, An
 
 
 def read_preprocessing(plain: Mapping[str, Any], where: str) -> Preprocessing:
-    """The preprocessing in `preprocessing.json`. Raises InputError."""
+    """Create the preprocessing from the content of `preprocessing.json`. Raises InputError."""
     kind = str(plain.get("kind"))
     try:
         preprocessing = PREPROCESSING.find(Preprocessing, kind)

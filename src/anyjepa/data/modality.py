@@ -1,4 +1,4 @@
-"""What a modality consists of. Whoever adds one writes these parts and puts them into a `Modality`."""
+"""The parts of a modality. To add one, define these parts and pass them to `Modality`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Drawing = Literal["ecg", "series", "images", "video"]
 
 
 class _Inputs(Part):
-    """What settings and preprocessing of a modality both say of an encoder's input."""
+    """Facts about an encoder's input that the settings and the preprocessing of a modality share."""
 
     if TYPE_CHECKING:  # a subclass has these as fields or as properties
 
@@ -36,7 +36,7 @@ class _Inputs(Part):
 
     @property
     def other(self) -> tuple[int, ...] | None:
-        """Size of the second record of a pair; None if both are of the same kind."""
+        """Size of the second record of a pair; None if both records are of the same kind."""
         return None
 
     @property
@@ -57,12 +57,12 @@ class DataConfig(_Inputs):
 
     @property
     def absent(self) -> bool:
-        """Whether an input may lack channels, which are then NaN."""
+        """Whether channels may be missing from an input. Missing channels are NaN."""
         return False
 
     @property
     def crop_size(self) -> tuple[int, ...]:
-        """Samples of an input in training along each axis, if not `size`."""
+        """Samples of a training crop along each axis; by default `size`."""
         return self.size
 
     @property
@@ -77,7 +77,7 @@ class DataConfig(_Inputs):
 
 
 class Preprocessing(_Inputs):
-    """Base of what prepares records for an encoder, saved as `preprocessing.json`."""
+    """Base of the preprocessing that prepares records for an encoder. It is saved as `preprocessing.json`."""
 
     if TYPE_CHECKING:
 
@@ -95,16 +95,16 @@ class Preprocessing(_Inputs):
 
     @property
     def channel_names(self) -> tuple[str, ...]:
-        """For figures; empty if the channels have no names."""
+        """Names of the channels, for figures; empty if they have no names."""
         return ()
 
     @property
     def sample_names(self) -> tuple[str, ...]:
-        """What the samples along the first axis are, such as genes; empty where they have no names."""
+        """Names of the samples along the first axis, such as genes; empty if they have no names."""
         return ()
 
     def restore(self, x: np.ndarray, source: str) -> np.ndarray:
-        """Undo the standardisation of (C, *samples), for figures. source: the data set that the record comes from."""
+        """Undo the standardisation of a record (C, *samples), for figures. source: name of the record's data set."""
         return x
 
     def is_single(self, raw: np.ndarray) -> bool:
@@ -122,7 +122,7 @@ class Inspection(NamedTuple):
 
 
 def single(paths: Sequence[Path | str], what: str) -> Path | str:
-    """The only path. Raises InputError for several."""
+    """Return the only path. Raises InputError if there are none or several."""
     if len(paths) != 1:
         raise InputError(f"pass one {what} at a time, not {len(paths)}")
     return paths[0]
@@ -132,26 +132,26 @@ class Usage(NamedTuple):
     """How the card of a model shows `Model.embed`."""
 
     arguments: str
-    layout: str  # of the arguments, in words
-    fixed: str = ""  # what the samples of an input are, where every record must have all of them
+    layout: str  # shapes of the arguments, in words
+    fixed: str = ""  # word for the samples of an input, if every record must have all of them
     caution: str = ""  # a line under 'Limits'
 
 
 class Requests(NamedTuple):
-    """How a request to `anyjepa serve` holds records: as an object with these keys, and the options of the modality."""
+    """Form of a request to `anyjepa serve`: an object with these keys and the options of the modality."""
 
-    key: str  # of the values, such as 'signals'
+    key: str  # key of the values, such as 'signals'
     pixels: bool = False  # whether values are uint8
     more: tuple[str, ...] = ()  # further keys
-    raw: Callable[[Mapping[str, Any]], Any] | None = None  # an object to raw records; None: the values alone
-    files: Mapping[str, Callable[[Content], dict[str, Any]]] = {}  # by media type: a file to such an object
+    raw: Callable[[Mapping[str, Any]], Any] | None = None  # object -> raw records; None: the values
+    files: Mapping[str, Callable[[Content], dict[str, Any]]] = {}  # media type -> converts a file to an object
 
 
 ARRAYS = Requests("records")
 
 
 def prepare_arrays(preprocessing: Any, raw: Any) -> Samples:
-    """One raw record, or an array or list of them, as the encoder sees them. Raises InputError."""
+    """Prepare one raw record, or an array or list of them, for an encoder. Raises InputError."""
     records = as_records(raw, preprocessing.kind)
     if isinstance(records, np.ndarray) and preprocessing.is_single(records):
         records = records[None]
@@ -160,7 +160,7 @@ def prepare_arrays(preprocessing: Any, raw: Any) -> Samples:
 
 
 def each(records: Sequence[Any] | np.ndarray, do: Callable[[Any], np.ndarray]) -> list[np.ndarray]:
-    """Apply a function to every record. An InputError says which of several it was raised for."""
+    """Apply a function to every record. If there are several, an InputError says which record caused it."""
     done = []
     for place, record in enumerate(records):
         try:
@@ -172,15 +172,15 @@ def each(records: Sequence[Any] | np.ndarray, do: Callable[[Any], np.ndarray]) -
 
 @dataclass(frozen=True, kw_only=True)
 class Modality:
-    """A kind of data: everything that the rest of the library asks of it.
+    """A kind of data, such as ECGs: the functions and classes through which the rest of the library uses it.
 
-    training_data(config, paths, exclude) gives the records that a recipe trains on, with statistics of their own;
-    without paths these are the training part of the embedded data set, and `exclude` lists ids to leave out.
-    evaluation_data(preprocessing, paths, config, on_error, **options) gives all records as a model sees them, with
-    their labels; without paths these are the embedded data set of `config`.
-    training_arrays(config, records, exclude, **options) is training_data for `Records` in memory; None: training reads
-    files only. graph(preprocessing, patch, longest, **options) is the preprocessing for `anyjepa export`; None: models
-    cannot be exported. All raise InputError for data that cannot be used.
+    training_data(config, paths, exclude) returns the records that a recipe trains on, standardised by their own
+    statistics; without paths, those of the training part of the embedded data set. exclude: ids to leave out.
+    evaluation_data(preprocessing, paths, config, on_error, **options) returns all records as a model sees them, with
+    their labels; without paths, those of the embedded data set of `config`.
+    training_arrays(config, records, exclude, **options) is like training_data, for `Records` in memory; None: training
+    only reads files. graph(preprocessing, patch, longest, **options) returns the preprocessing for `anyjepa export`;
+    None: models cannot be exported. All of them raise InputError for data that cannot be used.
     """
 
     config: type[DataConfig]
@@ -191,10 +191,10 @@ class Modality:
     prepare_arrays: Callable[..., Samples] = prepare_arrays  # (preprocessing, raw, **options)
     training_arrays: Callable[..., Dataset] | None = None
     graph: Callable[..., GraphInput] | None = None
-    options: tuple[str, ...] = ()  # what files and arrays may not say of themselves, such as a rate
-    parallel: bool = False  # whether evaluation_data takes `workers`, processes that read files into memory
+    options: tuple[str, ...] = ()  # facts that files and arrays may lack, such as the sampling rate
+    parallel: bool = False  # whether evaluation_data takes `workers`, the number of reading processes
     inspection: Inspection | None = None
-    drawing: Drawing | None = None  # how reports draw records; None: not at all
+    drawing: Drawing | None = None  # how reports draw records; None: they do not
     usage: Usage | None = None
     requests: Requests = ARRAYS
 
@@ -205,5 +205,5 @@ class Modality:
 
     @property
     def records(self) -> str:
-        """Its records in words, such as 'ECGs'."""
+        """Word for the records, such as 'ECGs'."""
         return self.dataset.what[0]

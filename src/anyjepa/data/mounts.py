@@ -19,28 +19,28 @@ from typing import IO, BinaryIO, NamedTuple
 
 from anyjepa.errors import InputError
 
-LONGEST, DEEPEST = 1000, 50  # characters and folders of a name: each of its folders is kept in memory
+LONGEST, DEEPEST = 1000, 50  # most characters and folders of a name, because every folder is kept in memory
 
 _MOUNTED: dict[Path, Container] = {}
 
 
 class Container(ABC):
-    """Regular files by their relative paths, with '/' between folders."""
+    """Base of archives and remote folders: regular files by relative path, with '/' between folders."""
 
-    where: str  # for messages
+    where: str  # name of the container in messages
 
     @property
     @abstractmethod
     def names(self) -> Collection[str]:
-        """All files. Raises InputError if the container cannot be read."""
+        """Relative paths of all files. Raises InputError if the container cannot be read."""
 
     @abstractmethod
     def version(self, name: str) -> str:
-        """A text that differs if the content of a file differs, as far as the container knows."""
+        """A text that changes with the content of a file, as far as the container can tell."""
 
     @abstractmethod
     def size(self, name: str) -> int:
-        """Bytes of a file."""
+        """Size of a file in bytes."""
 
     @abstractmethod
     def copy(self, name: str, out: IO[bytes]) -> None:
@@ -52,9 +52,9 @@ class Container(ABC):
 
     @cached_property
     def folders(self) -> Mapping[str, Mapping[str, bool]]:
-        """The entries of each folder, '' for the container: name, and whether it is a folder.
+        """For each folder ('' is the container itself), the names of its entries and whether each is a folder.
 
-        Raises InputError for a file in a file.
+        Raises InputError if a path is both a file and a folder.
         """
         folders: dict[str, dict[str, bool]] = {"": {}}
         for name in self.names:
@@ -71,7 +71,7 @@ class Container(ABC):
 
 
 class Place(NamedTuple):
-    """A path in a container. name: relative to the mounted path; '' for that path itself."""
+    """A path in a container. name: path relative to the container; '' for the container itself."""
 
     container: Container
     name: str
@@ -81,7 +81,7 @@ class Place(NamedTuple):
         return self.name in self.container.names
 
     def opened(self, path: Path) -> BinaryIO:
-        """A copy of the file, which disappears when it is closed."""
+        """Open a temporary copy of the file, which is deleted when it is closed. Raises InputError."""
         if not self.is_file:
             kind = "is a folder" if self.name in self.container.folders else "there is no such file"
             raise InputError(f"{path}: {kind}")
@@ -100,7 +100,7 @@ class Place(NamedTuple):
 
 @contextmanager
 def mounted(containers: Mapping[Path, Container]) -> Iterator[None]:
-    """Make containers readable at these paths."""
+    """Make containers readable at these paths, until the context ends."""
     before = dict(_MOUNTED)
     _MOUNTED.update(containers)
     try:
@@ -113,7 +113,7 @@ def mounted(containers: Mapping[Path, Container]) -> Iterator[None]:
 
 
 def all_mounted() -> Mapping[Path, Container]:
-    """The containers that another process needs to read the same paths."""
+    """The mounted containers, which another process must `remount` to read the same paths."""
     return dict(_MOUNTED)
 
 
@@ -123,7 +123,7 @@ def remount(containers: Mapping[Path, Container]) -> None:
 
 
 def inside(path: Path) -> Place | None:
-    """Where a path leads in a container; None for a path of the file system."""
+    """The place of a path in a mounted container; None for an ordinary path."""
     for root, container in _MOUNTED.items():
         if path == root or path.is_relative_to(root):
             return Place(container, path.relative_to(root).as_posix() if path != root else "")
@@ -131,26 +131,26 @@ def inside(path: Path) -> Place | None:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a path is a folder, or leads to one in a container."""
+    """Whether a path is a folder, on disk or in a container."""
     place = inside(path)
     return os.path.isdir(path) if place is None else not place.name or place.name in place.container.folders
 
 
 def exists(path: Path) -> bool:
-    """Whether there is something at a path."""
+    """Whether a path exists, on disk or in a container."""
     place = inside(path)
     return os.path.exists(path) if place is None else is_folder(path) or place.is_file
 
 
 def version(path: Path) -> str:
-    """A text that usually differs if the content of a file differs: its size, or what its container says."""
+    """A text that usually changes with the content of a file: its size, or the version in its container."""
     place = inside(path)
     return str(path.stat().st_size) if place is None else place.container.version(place.name)
 
 
 @contextmanager
 def on_disk(path: Path) -> Iterator[Path]:
-    """The same file for a library that opens it by name: a copy in a temporary folder if it is in a container."""
+    """Yield a path that other libraries can open: a temporary copy if the file is in a container."""
     place = inside(path)
     if place is None or not place.name:
         yield path
@@ -163,7 +163,7 @@ def on_disk(path: Path) -> Iterator[Path]:
 
 
 def checked_names(names: Iterable[str], where: str) -> Iterator[str]:
-    """Names of files in a container without a leading './'. Raises InputError for one that leads out or is too long."""
+    """Yield the names of files without a leading './'. Raises InputError for one that leads out or is too long."""
     seen: set[str] = set()
     for name in names:
         plain = name.removeprefix("./")

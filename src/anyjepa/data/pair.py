@@ -1,4 +1,4 @@
-"""What paired prediction learns from."""
+"""The second half of the pairs from which paired prediction learns."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ Array = TypeVar("Array")  # numpy arrays from the data, tensors in training
 
 
 class Pair(NamedTuple, Generic[Array]):
-    """What each sample of a batch is paired with, and the condition that leads from one to the other."""
+    """For each of B samples, the sample that it is paired with, and the condition that leads from one to the other."""
 
-    other: Array  # (B, C, *samples), the second sample of each pair; its modality may be another one
+    other: Array  # (B, C, *samples), the second sample of each pair, perhaps of another modality
     condition: Array | None = None  # (B, P, width), at most P condition tokens; None: two views of one record
     valid: Array | None = None  # (B, P) bool, False where a condition token is padding; None: all are valid

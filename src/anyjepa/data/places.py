@@ -1,4 +1,4 @@
-"""Labels of every place of a record: what happens at each sample, or what each pixel shows."""
+"""Labels for every place of a record, such as the wave at each sample or the object at each pixel."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ UNLABELLED = -1
 class PlaceLabels:
     """A class for each sample of N prepared records.
 
-    ids: the records. classes: their names. labels: N arrays (*samples) of integers, the index of a class in `classes`,
-    or -1 where nothing is known. events: classes that come and go in time and have an onset and an offset. split:
-    'train', 'validation' or 'test' for each record, if the source says so.
+    ids: ids of the records. classes: names of the classes. labels: N arrays (*samples) of integers, each the index of a
+    class in `classes`, or -1 if unknown. events: classes that have an onset and an offset in time. split: 'train',
+    'validation' or 'test' for each record, if the source fixes it.
     Raises InputError if the number of arrays differs from the number of ids, or if a label is not the index of a class.
     """
 

@@ -1,4 +1,4 @@
-"""Readers of your own, for endings that the package does not know, or for files that it reads in another way."""
+"""User-defined readers, for files that the package cannot read or should read in another way."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ T = TypeVar("T")
 
 
 class Reader(Part):
-    """Base of readers. One that is imported reads all files with its endings, before the readers of the package.
+    """Base class of file readers. An imported reader reads all files with its endings, before the package's readers.
 
-    modality: 'ecg', 'images', 'video' or 'series'; endings: in lower case, such as ('.xyz', '.xyz.gz').
+    modality: 'ecg', 'images', 'video' or 'series'. endings: endings of file names, in lower case: ('.xyz', '.xyz.gz').
     """
 
     modality: ClassVar[str] = ""
@@ -37,7 +37,7 @@ class Reader(Part):
 
     @abstractmethod
     def read(self, path: Path) -> Any:
-        """The content of a file. Any error that this raises is shown with the file's name.
+        """Read the records of a file. Any error that this raises is shown with the name of the file.
 
         ecg: a `Recording` or a list of them, where an empty id becomes the file's path in its folder. images: (H, W) or
         (H, W, 1 or 3) uint8. video: (T, H, W) or (T, H, W, 1 or 3) uint8. series: (channels, samples), a `Series`, or
@@ -46,14 +46,14 @@ class Reader(Part):
 
 
 def endings_of(modality: str, packaged: Sequence[str]) -> tuple[str, ...]:
-    """The endings that are read: those of the package, of imported readers, and those that installed packages offer."""
+    """File name endings that can be read: by the package, by imported readers, and by readers of installed packages."""
     own = [ending for reader in _readers(modality) for ending in reader.endings]
     offered = [f".{offer.name}" for offer in entry_points(group=f"{GROUP}.{modality}")]
     return tuple(dict.fromkeys([*packaged, *own, *offered]))
 
 
 def reader_of(modality: str, path: Path, packaged: Sequence[str]) -> Reader | None:
-    """The user's reader of a file; None if there is none. packaged: endings for which none is searched elsewhere."""
+    """The user's reader for a file, or None. packaged: endings for which installed packages are not searched."""
     name = path.name.lower()
     for reader in _readers(modality):
         if name.endswith(reader.endings):
@@ -68,9 +68,9 @@ def reader_of(modality: str, path: Path, packaged: Sequence[str]) -> Reader | No
 
 
 def read_own(modality: str, path: Path, packaged: Sequence[str], check: Callable[[Any], T]) -> T | None:
-    """What the user's reader makes of a file, None if there is no such reader.
+    """Read a file with the user's reader; returns None if there is none.
 
-    check: turns what it returns into what the modality needs. Raises InputError if either fails.
+    check: converts the result of the reader to the form that the modality needs. Raises InputError if either fails.
     """
     reader = reader_of(modality, path, packaged)
     if reader is None:
@@ -84,13 +84,13 @@ def read_own(modality: str, path: Path, packaged: Sequence[str], check: Callable
 
 
 def not_read(path: Path, endings: Sequence[str]) -> str:
-    """The message for a file whose ending nothing reads."""
+    """Error message for a file whose ending no reader handles."""
     return (
         f"{path}: cannot read files that end in '{path.suffix}', only {', '.join(endings)}; "
-        "--import adds a reader of your own"
+        "--import adds your own reader"
     )
 
 
 def _readers(modality: str) -> list[type[Reader]]:
-    """The latest definition first."""
+    """Imported readers of a modality, the latest definition first."""
     return [reader for reader in own_parts(Reader) if reader.modality == modality][::-1]

@@ -1,4 +1,4 @@
-"""Records in memory as a caller has them: an array, a list of arrays, AnnData, or a data set of PyTorch."""
+"""Raw records in memory, as callers pass them: an array, a list of arrays, AnnData, or a PyTorch data set."""
 
 from __future__ import annotations
 
@@ -19,24 +19,25 @@ from anyjepa.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class Records:
-    """N records with what the caller says of them, one entry per record by position."""
+    """N raw records with the ids, groups and labels that the caller passed, matched by position."""
 
     raw: Any  # a list of N records, or AnnData
     ids: tuple[str, ...]
-    named: bool  # whether the ids are the caller's; else they are places, which say nothing about other arrays
+    named: bool  # whether the caller passed ids; if not, they are positions, which do not identify records
     groups: tuple[str | None, ...] | None = None  # None: unknown
     labels: tuple[str, ...] | None = None
-    array: np.ndarray | None = None  # what `raw` is the list of, where that is one array
+    array: np.ndarray | None = None  # the array whose records `raw` lists; None if there was no single array
 
     @classmethod
     def of(cls, data: Any, *, labels: Any = None, groups: Any = None, ids: Any = None) -> Records:
-        """data: an array whose first axis is the records, a list of arrays, AnnData, or a `torch.utils.data.Dataset`,
-        which is read once. The items of the latter are arrays, or pairs of an array and a label.
+        """Create from an array whose first axis is the records, a list of arrays, AnnData, or a PyTorch data set.
+
+        A `torch.utils.data.Dataset` is read once; its items must be arrays, or pairs of an array and a label.
 
         Raises InputError if lengths differ, an id is repeated, or a label is missing.
         """
         if isinstance(data, Dataset):
-            raise InputError("data: is prepared already; pass the raw records")
+            raise InputError("data: is already prepared; pass the raw records")
         named, array = ids is not None, None
         if is_anndata(data):
             if named:
@@ -66,7 +67,7 @@ class Records:
         )
 
     def dataset(self, samples: Samples, preprocessing: Preprocessing) -> Dataset:
-        """The records as a model sees them, with their groups. samples: all of them, prepared."""
+        """Make a data set of the prepared records `samples`, with the groups of these records."""
         if isinstance(samples, Dataset):
             return self.grouped(samples)
         values = [samples[place] for place in range(len(samples))]
@@ -82,7 +83,7 @@ class Records:
         )
 
     def grouped(self, dataset: Dataset) -> Dataset:
-        """A data set of these records, or of some of them, with their groups. InputError for an array of one record."""
+        """Add the groups to a data set of (some of) these records. Raises InputError if the data are one record."""
         if self.array is not None and dataset.preprocessing.is_single(self.array):
             raise InputError(
                 f"data: shape {self.array.shape} is that of one record; the first axis must be the records"
@@ -98,7 +99,7 @@ class Records:
         )
 
     def table(self, dataset: Dataset) -> LabelTable | None:
-        """The labels of a data set of these records, or of some of them, as one class per record."""
+        """The labels of a data set of these records or of some of them, one class per record; None without labels."""
         if self.labels is None:
             return None
         label = dict(zip(self.ids, self.labels, strict=True))
@@ -106,7 +107,7 @@ class Records:
 
 
 def as_paths(data: Any) -> list[Path] | None:
-    """One path or a list of them; None for what is not paths."""
+    """Convert a path, or a list of paths, to a list; None for anything else."""
     if isinstance(data, (str, Path)):
         return [Path(data)]
     listed = isinstance(data, Sequence) and all(isinstance(path, (str, Path)) for path in data)
@@ -114,19 +115,19 @@ def as_paths(data: Any) -> list[Path] | None:
 
 
 def refuse_for_files(options: Mapping[str, Any]) -> None:
-    """Raise InputError for an option that is set, because it describes records in memory and the data are others."""
+    """Raise InputError for an option that is set, because it describes records in memory and the data are not."""
     for name, value in options.items():
         if value is not None:
-            raise InputError(f"{name}: describes records in memory, but the data are files or are prepared already")
+            raise InputError(f"{name}: describes records in memory, but the data are files or already prepared")
 
 
 def is_anndata(data: Any) -> bool:
-    """Whether it is AnnData, which need not be installed."""
+    """Whether the data are AnnData; works without the package."""
     return hasattr(data, "obs_names") and hasattr(data, "var_names")
 
 
 def raw_records(data: Any) -> Any:
-    """What `Model.embed` takes: a data set of PyTorch as a list of its records, and anything else as it is."""
+    """Convert a PyTorch data set to a list of its records, as `Model.embed` needs; returns anything else unchanged."""
     return _read(data)[0] if _of_torch(data) else data
 
 

@@ -1,4 +1,4 @@
-"""Files in object storage and on web servers as a container, through fsspec."""
+"""Read files in object storage and on web servers as a container, through fsspec."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ class Remote(Container):
 
     @cached_property
     def _system(self) -> tuple[Any, str]:
-        """The file system and the path in it."""
+        """The fsspec file system, and the path in it."""
         try:
             from fsspec.core import url_to_fs
         except ImportError:
             raise InputError(f"{self.where}: needs fsspec: pip install 'anyjepa[remote]'") from None
         try:
             return url_to_fs(self.where)
-        except Exception as error:  # of any driver
+        except Exception as error:  # every driver raises its own
             raise self._error(error) from error
 
     @property
     def name(self) -> str:
-        """The last part of the URL; on web servers without a query, such as the signature of a signed URL."""
+        """The last part of the URL; for web servers, without the query, which may contain a signature."""
         return PurePosixPath(urlsplit(self.where).path if self.where.startswith("http") else self.where).name
 
     @cached_property
     def is_folder(self) -> bool:
-        """Whether the URL is a folder. On web servers, which do not say so, it is one if its name has no ending."""
+        """Whether the URL is a folder. Web servers do not say, so there a name without an ending is a folder."""
         system, path = self._system
         try:
             return not PurePosixPath(self.name).suffix if self.where.startswith("http") else system.isdir(path)
@@ -52,7 +52,7 @@ class Remote(Container):
 
     @cached_property
     def _files(self) -> dict[str, dict[str, Any]]:
-        """The facts that the file system has about each file in the folder."""
+        """What the file system reports about each file in the folder, by name."""
         system, path = self._system
         start = path.rstrip("/") + "/"
         try:
@@ -64,7 +64,7 @@ class Remote(Container):
         return dict(zip(checked_names(inner, self.where), inner.values(), strict=True))
 
     def _facts(self, name: str) -> dict[str, Any]:
-        """The facts about one file, with its size, which a list of links does not have."""
+        """What the file system reports about one file, including its size, which a list of links lacks."""
         if self._files[name].get("size") is None:
             system, path = self._system
             try:
@@ -84,7 +84,7 @@ class Remote(Container):
         return int(self._facts(name).get("size") or 0)
 
     def copy(self, name: str, out: IO[bytes]) -> None:
-        """name '': of the URL itself."""
+        """Write the content of a file; name '' means the URL itself."""
         system, path = self._system
         what, size = f"{self.where}/{name}" if name else self.where, 0
         try:

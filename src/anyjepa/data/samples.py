@@ -1,4 +1,4 @@
-"""Prepared records of any modality, and digests that recognise a record under another name."""
+"""Prepared records of any modality, and digests that identify a record whatever its name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from anyjepa.progress import tell
 
 
 class Samples(Protocol):
-    """Prepared records of any modality. Their first axis after the channels is time, where there is time."""
+    """Prepared records of any modality. If they have a time axis, it is the first one after the channels."""
 
     @property
     def ids(self) -> tuple[str, ...]: ...
@@ -21,7 +21,7 @@ class Samples(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> np.ndarray:
-        """(C, *samples) float32."""
+        """A prepared record, (C, *samples) float32."""
         ...
 
 
@@ -40,19 +40,19 @@ class ArraySamples:
 
 
 def lengths(samples: Samples) -> np.ndarray:
-    """Samples of each record along the first axis, (N,). Records are read only if their lengths are not known."""
+    """Length of each record along the first axis, (N,). Records are read only if their lengths are unknown."""
     sizes = getattr(samples, "lengths", None)
     return np.array([samples[place].shape[1] for place in range(len(samples))]) if sizes is None else sizes
 
 
 def in_order(samples: Samples, places: Sequence[int]) -> Iterator[np.ndarray]:
-    """The records at these places, one after the other. Samples that have a method `ahead` may read some in advance."""
+    """Yield the records at these places in order. Samples with a method `ahead` may read some of them in advance."""
     ahead = getattr(samples, "ahead", None)
     return (samples[place] for place in places) if ahead is None else ahead(places)
 
 
 class SelectedSamples:
-    """`Samples` at `index` of others, in that order."""
+    """The records at `index` of other `Samples`, in that order."""
 
     def __init__(self, samples: Samples, index: Sequence[int] | np.ndarray):
         self.samples, self.index = samples, [int(i) for i in index]
@@ -60,7 +60,7 @@ class SelectedSamples:
 
     @property
     def lengths(self) -> np.ndarray | None:
-        """Samples of each record along the first axis, where they are known without reading the records."""
+        """Length of each record along the first axis, (N,); None if unknown before the records are read."""
         sizes = getattr(self.samples, "lengths", None)
         return None if sizes is None else sizes[self.index]
 
@@ -70,7 +70,7 @@ class SelectedSamples:
 
     @property
     def source(self) -> tuple[str, ...]:
-        """The data set of each record; '' where it is not known."""
+        """Name of the data set of each record; '' if unknown."""
         sources = getattr(self.samples, "source", None)
         return tuple(sources[i] if sources else "" for i in self.index)
 
@@ -82,7 +82,7 @@ class SelectedSamples:
 
 
 def signal_hashes(samples: Samples) -> list[str]:
-    """A digest of each signal's shape and values."""
+    """Compute a digest of each signal's shape and values."""
     hashes = []
     for signal in in_order(samples, range(len(samples))):
         hashes.append(signal_hash(signal))
@@ -91,6 +91,6 @@ def signal_hashes(samples: Samples) -> list[str]:
 
 
 def signal_hash(signal: np.ndarray) -> str:
-    """A digest of one signal's shape and float32 values; equal for equal signals of different ids."""
+    """Compute a digest of a signal's shape and float32 values, which does not depend on its id."""
     signal = np.ascontiguousarray(signal, dtype=np.float32)
     return blake2b(repr(signal.shape).encode() + signal.tobytes(), digest_size=12).hexdigest()

@@ -22,7 +22,7 @@ from anyjepa.limits import DISK
 STDIN = Path("-")
 _URL = re.compile(r"([a-z][a-z0-9+.]+):/+(.+)")  # Path has merged the slashes
 _BLOCK = 2**20
-_MAGIC = {  # place and bytes: ending
+_MAGIC = {  # ending -> position and first bytes
     ".png": (0, b"\x89PNG"),
     ".jpg": (0, b"\xff\xd8\xff"),
     ".gif": (0, b"GIF8"),
@@ -96,7 +96,7 @@ def _archive_ending(path: Path) -> str:
 
 
 def _of_stdin(folder: Path) -> Path:
-    """Standard input as a file, with the ending for its first bytes."""
+    """Copy standard input to a file whose ending fits its first bytes."""
     copied = folder / "stdin"
     with copied.open("wb") as out:
         while block := sys.stdin.buffer.read(_BLOCK):

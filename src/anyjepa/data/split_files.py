@@ -1,4 +1,4 @@
-"""The split of a run as a table: for each record its group, and whether it is for training, validation or test.
+"""The split of a run as a table with the group and the part (train, validation or test) of each record.
 
 A split is a `LabelTable` without classes, so the same rules hold: ids are unique, and no group is in two parts.
 """
@@ -22,12 +22,12 @@ COLUMNS = ("id", "group", "split")
 
 
 def split_table(ids: Sequence[str], groups: Sequence[str], parts: Sequence[str]) -> LabelTable:
-    """A split. Raises InputError if an id repeats, a part is unknown, or a group is in two parts."""
+    """Create a split. Raises InputError if an id repeats, a part is unknown, or a group is in two parts."""
     return LabelTable(tuple(ids), (), np.zeros((len(ids), 0)), tuple(groups), exclusive=False, split=tuple(parts))
 
 
 def read_split(source: Any) -> LabelTable:
-    """A split from a table, in a file or in memory (see `open_table`). Raises InputError naming row and column.
+    """Read a split from a table in a file or in memory (see `open_table`). Raises InputError that names row and column.
 
     Its columns are id, split and, if there are groups, group.
     """
@@ -45,7 +45,7 @@ def read_split(source: Any) -> LabelTable:
 
 
 def write_split(path: Path, split: LabelTable) -> None:
-    """Write a .csv file that `read_split` reads. Raises InputError."""
+    """Write a split to a .csv file, which `read_split` can read. Raises InputError."""
     with replacing(path) as new, new.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
@@ -53,9 +53,9 @@ def write_split(path: Path, split: LabelTable) -> None:
 
 
 def kept_out(split: LabelTable, ids: Sequence[str], groups: Sequence[str]) -> list[str]:
-    """Those of `ids` that are not for training: the split says so, or another record of their group is not.
+    """Select the ids that must not be trained on, because the split holds out the record or another one of its group.
 
-    groups: of each of `ids`, as the data name them. Raises InputError if the split has none of the ids.
+    groups: group of each id in the data. Raises InputError if the split has none of the ids.
     """
     joined = join(split, ids)
     assert joined.table.split is not None
@@ -65,10 +65,10 @@ def kept_out(split: LabelTable, ids: Sequence[str], groups: Sequence[str]) -> li
 
 
 def with_split(labels: LabelTable, split: LabelTable, groups: Mapping[str, str]) -> LabelTable:
-    """The labels with a split, if it has any of their records or groups, else unchanged.
+    """Add a split to labels; unchanged if the split has none of their records or groups.
 
-    A record that the split does not have gets the part of its group, else it is for training. groups: group of each id
-    as the data name it. Raises InputError if a group of the labels gets two parts.
+    A record that is not in the split gets the part of its group, or else is for training. groups: group of each id in
+    the data. Raises InputError if a group of the labels gets two parts.
     """
     parts = split.split or ()
     of_group = dict(zip(split.groups, parts, strict=True))

@@ -1,4 +1,4 @@
-"""What `anyjepa data inspect` prints of a summary: facts, classes by part of the split, and problems."""
+"""Print the summary of `anyjepa data inspect`: facts, classes by part of the split, and problems."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.text import Text
 
-MOST = 15  # classes or sizes that are listed
+MOST = 15  # most classes or sizes that are listed
 
 
 def spread(values: Sequence[int] | np.ndarray) -> dict[str, int]:
@@ -26,14 +26,17 @@ def spread(values: Sequence[int] | np.ndarray) -> dict[str, int]:
 def by_part(
     labels: Sequence[str | None], split: Sequence[str], classes: Sequence[str] | None = None
 ) -> dict[str, dict[str, int]]:
-    """Number of records of each class in each part of the split. None: a record without a class, classes that occur."""
+    """Count the records of each class in each part of the split.
+
+    labels: None for a record without a class. classes: None lists those that occur.
+    """
     number, parts = Counter(zip(labels, split, strict=True)), dict.fromkeys(split)
     classes = sorted({label for label in labels if label is not None}) if classes is None else classes
     return {label: {part: number[label, part] for part in parts} for label in classes}
 
 
 def render(summary: dict[str, Any]) -> Group:
-    """A summary as a rich renderable. `classes`, `problems` and `skipped` are shown apart, the rest as facts."""
+    """Format a summary for the terminal: facts, and separately `classes`, `problems` and `skipped`."""
     facts = {key: value for key, value in summary.items() if key not in ("ids", "classes", "problems", "skipped")}
     classes = {"class": summary["classes"]} if summary["classes"] else {}
     return rendered(facts, classes, summary["problems"], summary["skipped"])
@@ -45,7 +48,7 @@ def rendered(
     problems: Iterable[str],
     skipped: Mapping[str, str],
 ) -> Group:
-    """Facts, a table of the classes of each task by part of `split`, and findings. A fact that is None is not shown."""
+    """Format facts, a table of classes per task by part of `split`, and findings. Facts that are None are left out."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -66,7 +69,7 @@ def rendered(
 
 
 def findings(problems: Iterable[str], skipped: Mapping[str, str]) -> list[Text]:
-    """Lines about what is wrong with a data set, and about files that were skipped."""
+    """Lines about problems of a data set and about skipped files."""
     from rich.text import Text
 
     lines = [Text(one_line(problem), style="yellow") for problem in problems]
@@ -77,10 +80,10 @@ def findings(problems: Iterable[str], skipped: Mapping[str, str]) -> list[Text]:
 
 
 def counts(table: Mapping[str, int]) -> str:
-    """Names with their numbers, such as 'a (3), b (1)'; at most `MOST`."""
+    """Format names with their counts, such as 'a (3), b (1)'; at most `MOST` of them."""
     return listed([f"{name} ({count})" for name, count in table.items()])
 
 
 def listed(names: Sequence[str]) -> str:
-    """At most `MOST` names, and how many more there are."""
+    """List at most `MOST` names, and the number of further ones."""
     return ", ".join(names[:MOST]) + (f" and {len(names) - MOST} more" if len(names) > MOST else "")

@@ -1,4 +1,4 @@
-"""Which records of a set are trained on."""
+"""Select the records of a data set for training."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from anyjepa.errors import InputError, did_you_mean
 def training_rows(
     name: str, ids: Sequence[str], split: Sequence[str] | None, part: Literal["train", "all"], exclude: Sequence[str]
 ) -> list[int]:
-    """Places of the records of set `name` that a recipe trains on: all but those of `exclude` and, unless `part` is
-    'all', those that the set's split keeps for validation and test. InputError if none is left."""
+    """Positions of the records of data set `name` that a recipe trains on. Raises InputError if none is left.
+
+    Records in `exclude` are left out and, unless `part` is 'all', those that the split keeps for validation and test.
+    """
     check_excluded(exclude, ids)
     unwanted, parts = set(exclude), split or ("train",) * len(ids)
     kept = [
@@ -27,7 +29,7 @@ def training_rows(
 
 
 def check_excluded(exclude: Sequence[str], ids: Sequence[str]) -> None:
-    """InputError for an id to exclude that is not there, and if none would be left."""
+    """Raise InputError if an id to exclude is not in the data, or if all records are excluded."""
     if missing := sorted(set(exclude) - set(ids)):
         hint = did_you_mean(missing[0], ids[:1000]) if len(missing) == 1 else ""
         raise InputError(f"records to exclude are not in the data: {', '.join(missing[:5])}{hint}")

@@ -1,4 +1,4 @@
-"""Processes that read and prepare records in advance, in order and with bounded memory."""
+"""Read and prepare records in advance in other processes, in order and with bounded memory."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from anyjepa.signals import not_passed_on
 
 T = TypeVar("T")
 R = TypeVar("R")
-TASK_BYTES = 2**22  # size of the records that a process prepares at a time
+TASK_BYTES = 2**22  # bytes of records that a process prepares at a time
 
 
 @contextmanager
 def started(workers: int, begin: Callable[..., None] | None = None, *arguments: Any) -> Iterator[ProcessPoolExecutor]:
-    """New processes, which know the user's parts and end with this one. begin: called first in each of them.
+    """Start processes that know the user's parts and end with this one. begin: function that each of them calls first.
 
-    Submit the first tasks inside `not_passed_on`: that starts the processes, which must not get signals themselves.
+    Submit the first tasks inside `not_passed_on`, because this starts the processes, which must not receive signals.
     """
     spawned = multiprocessing.get_context("spawn")  # forking is not safe with the threads of a progress bar and PyTorch
     with not_passed_on():  # starts a process that tracks resources, and then unblocks some signals
@@ -51,7 +51,7 @@ def _begin(
     begin: Callable[..., None] | None,
     arguments: Sequence[Any],
 ) -> None:
-    """End a worker if its parent was killed; it would wait for work forever. modules: are imported by unpickling."""
+    """Set up a worker, which ends if its parent is killed. modules: the user's parts, imported by unpickling."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
@@ -62,10 +62,10 @@ def _begin(
 
 @contextmanager
 def mapping(do: Callable[[T], R], workers: int, at_once: int) -> Iterator[Callable[[Iterable[T]], Iterator[R]]]:
-    """`map` for one function, which `workers` processes apply to the next items while the caller uses the last ones.
+    """Yield a `map` for one function, which `workers` processes apply to items while the caller uses earlier ones.
 
-    Results and errors come in the order of the items. workers 0: this process does the work. at_once: items per task;
-    each process has at most two tasks. Raises InputError if a process is killed.
+    Results and errors come in the order of the items. workers: 0 means this process. at_once: items per task; each
+    process has at most two tasks. Raises InputError if a process is killed.
     """
     if not workers:
         yield partial(map, do)
@@ -105,7 +105,7 @@ def _do_all(items: Sequence[Any]) -> list[Any]:
 
 
 class ReadAhead:
-    """`Samples` of a data set whose records processes read in advance; see `reading_ahead`."""
+    """`Samples` of a data set that other processes read in advance; see `reading_ahead`."""
 
     def __init__(self, dataset: Dataset, ahead: Callable[[Iterable[int]], Iterator[np.ndarray]]):
         self.dataset, self.ahead = dataset, ahead
@@ -120,7 +120,7 @@ class ReadAhead:
 
 @contextmanager
 def reading_ahead(dataset: Dataset, workers: int) -> Iterator[Dataset | ReadAhead]:
-    """The records of a data set, which processes read in advance if they are in files."""
+    """Yield the records of a data set; if they are in files, `workers` processes read them in advance."""
     if not workers or not dataset.checksums:  # the records are in memory already
         yield dataset
         return
