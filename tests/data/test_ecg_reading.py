@@ -159,7 +159,7 @@ def test_nothing_to_read_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no such file or folder"):
         read(tmp_path / "none")
     (tmp_path / "a.edf").write_text("")
-    with pytest.raises(InputError, match=r"a\.edf: files ending in '\.edf' are not read"):
+    with pytest.raises(InputError, match=r"a\.edf: cannot read files that end in '\.edf'"):
         read(tmp_path / "a.edf")
     with pytest.raises(InputError, match="there are no paths"):
         read([])

@@ -202,7 +202,7 @@ def test_parts_exclusion_and_tables():
     assert table.split.count("test") == 16
     assert table.exclusive
     assert len(table.classes) == 8
-    with pytest.raises(InputError, match="give one set of images"):
+    with pytest.raises(InputError, match="pass one set of images"):
         training_data(SMALL, ["a", "b"])  # type: ignore[list-item]
 
 

@@ -56,7 +56,7 @@ def test_without_classes_the_last_field_is_a_channel(tmp_path):
         ("@problemName", "@problmName", "did you mean '@problemname'"),
         ("@data\n", "", "it has no line '@data'"),
         (LINES, "", "there is no series"),
-        ("5,6,7,8", "5,6,7", "its channels have 3 to 4 samples"),
+        ("5,6,7,8", "5,6,7", "its channels must have equally many samples, but have 3 to 4"),
         (":3,4:", ":3,4:5,6:", "line 12: has 3 channels, the header says 2"),
         (":down", ":dwn", "did you mean 'down'"),
         ("1,2:3,4", "1,x:3,4", "line 12, channel 0: 'x' is not a number"),
@@ -121,7 +121,7 @@ def test_a_series_in_every_form(tmp_path, text):
         ("a.csv", b"", "is empty; the first line must name the columns"),
         ("a.csv", b"left,right\n", "neither of them 0"),
         ("a.npz", b"PK nonsense", "cannot be read as NumPy arrays"),
-        ("a.txt", b"", "files ending in '.txt' are not read"),
+        ("a.txt", b"", "cannot read files that end in '.txt'"),
     ],
 )
 def test_broken_arrays_and_tables_are_named(tmp_path, name, content, message):

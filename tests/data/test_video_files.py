@@ -124,11 +124,11 @@ def test_what_is_there_instead_of_videos_is_named(tmp_path):
     with pytest.raises(InputError, match="has no video; files ending in"):
         training_data(CONFIG, [tmp_path])
     (tmp_path / "a.txt").write_text("")
-    with pytest.raises(InputError, match=r"files ending in '\.txt' are not read"):
+    with pytest.raises(InputError, match=r"cannot read files that end in '\.txt'"):
         training_data(CONFIG, [tmp_path / "a.txt"])
     with pytest.raises(InputError, match="there is no such file"):
         training_data(CONFIG, [tmp_path / "b.mp4"])
-    with pytest.raises(InputError, match="give one set of videos"):
+    with pytest.raises(InputError, match="pass one set of videos"):
         training_data(CONFIG, [tmp_path, tmp_path])
     with av.open(str(tmp_path / "sound.mp4"), "w") as container:
         stream = container.add_stream("aac", rate=44100)

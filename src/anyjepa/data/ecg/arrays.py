@@ -114,7 +114,7 @@ def _lead_names(leads: Any, where: str) -> tuple[str, ...]:
 
 
 def _split(signals: Any, leads: tuple[str, ...], where: str) -> list[np.ndarray]:
-    """A list of (L, T) float64."""
+    """Split into a list of records, (L, T) float64 each. Raises InputError for shapes that do not fit."""
     records = as_records(signals, where)
     if isinstance(records, np.ndarray):
         if records.ndim not in (2, 3):

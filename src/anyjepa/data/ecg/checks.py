@@ -60,7 +60,7 @@ def check(recordings: Sequence[Recording], examples: int = 3) -> list[Problem]:
 
 
 def checked(recordings: Iterable[Recording], problems: list[Problem], examples: int = 3) -> Iterator[Recording]:
-    """Pass recordings on, one at a time; the last of them adds the problems of all (see `check`)."""
+    """Pass recordings on one at a time and, after the last one, add the problems of all to `problems` (see `check`)."""
     outlines, details = [], []
     for recording in recordings:
         outlines.append(recording.outline())
@@ -70,7 +70,7 @@ def checked(recordings: Iterable[Recording], problems: list[Problem], examples: 
 
 
 def summed(outlines: Sequence[Recording], details: Sequence[dict[str, str]], examples: int = 3) -> list[Problem]:
-    """The problems of all recordings, one per kind. details: of each of them (`problems_of`)."""
+    """Merge the problems of recordings into one per kind. details: result of `problems_of` for each recording."""
     expected = _expected_leads(outlines)
     for outline, of_record in zip(outlines, details, strict=True):
         if absent := absent_leads(outline, expected[outline.source]):
@@ -102,7 +102,10 @@ def warn_about(problems: Sequence[Problem]) -> None:
 
 
 def peak_to_peak(recording: Recording) -> np.ndarray:
-    """(L,) mV from the 0.1 to the 99.9 percentile of each lead, so that a spike does not count; NaN without samples."""
+    """Amplitude of each lead, (L,) in mV: from the 0.1 to the 99.9 percentile, so that a spike does not count.
+
+    NaN for a lead without valid samples.
+    """
     _, low, high, _ = np.array([_quantiles(row) for row in recording.signal]).T
     return np.maximum(high - low, 0.0)
 
@@ -121,7 +124,7 @@ def _quantiles(row: np.ndarray) -> tuple[float, float, float, float]:
 
 
 def _expected_leads(recordings: Sequence[Recording]) -> dict[str, tuple[str, ...]]:
-    """All twelve for a source that has at least six of them, else none."""
+    """The leads that each source should have: all twelve if it has at least six of them, else none."""
     have: dict[str, set[str]] = defaultdict(set)
     for recording in recordings:
         have[recording.source].update(lead for lead in recording.leads if lead in LEADS)

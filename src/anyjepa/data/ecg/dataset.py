@@ -87,7 +87,7 @@ class EcgDataset(Dataset):
     def from_aligned(
         cls, aligned: Aligned, preprocessing: EcgPreprocessing, *, short: Literal["skip", "raise"] = "skip"
     ) -> EcgDataset:
-        """As `from_recordings`. The list of aligned signals is emptied, so that memory does not contain them twice."""
+        """Like `from_recordings`, but empties the list of aligned signals, so that they are not in memory twice."""
         kept: list[Recording] = []
         signals: list[np.ndarray] = []
         skipped = dict(aligned.skipped)
@@ -141,7 +141,7 @@ class EcgDataset(Dataset):
         return tuple(patients[id] for id in self.ids)
 
     def for_task(self, task: str) -> tuple[EcgDataset, LabelTable]:
-        """The data set and labels of a task. Samples are beats for tasks on beats, otherwise records."""
+        """The data set and the labels for a task. Its samples are beats for tasks on beats, otherwise records."""
         table = self.tables[task]
         return (self.beats() if task in beats.TASKS else self), table
 
@@ -179,7 +179,7 @@ class EcgDataset(Dataset):
         return ("waves",) if any(recording.waves for recording in self.tables.recordings) else ()
 
     def places(self, task: str) -> PlaceLabels:
-        """P, QRS, T or none of them at each sample of the records whose waves are annotated (LUDB: in lead II)."""
+        """The wave (P, QRS, T or none) at each sample of the records with annotated waves (LUDB: in lead II)."""
         if task not in self.place_tasks:
             return super().places(task)
         annotated = {r.id: r.waves() for r in self.tables.recordings if r.waves}
@@ -220,7 +220,7 @@ class EcgDataset(Dataset):
 
 
 def _per_sample(waves: Delineation, samples: int, fs: float) -> np.ndarray:
-    """(T,) int8: 0 for no wave, 1 + the place in `WAVES`, or UNLABELLED."""
+    """Label each of T samples, (T,) int8: 0 for no wave, 1 + the index in `WAVES`, or UNLABELLED."""
     labels = np.full(samples, UNLABELLED, np.int8)
     labels[_samples(*waves.scope, fs)] = 0
     for name, onset, offset in zip(waves.names, waves.onsets, waves.offsets, strict=True):
@@ -229,7 +229,7 @@ def _per_sample(waves: Delineation, samples: int, fs: float) -> np.ndarray:
 
 
 def _samples(begin_s: float, end_s: float, fs: float) -> slice:
-    """The samples from `begin_s` to `end_s`."""
+    """Slice of the samples from `begin_s` to `end_s`, in s."""
     return slice(max(0, ceil(begin_s * fs - 1e-6)), max(0, floor(end_s * fs + 1e-6) + 1))
 
 

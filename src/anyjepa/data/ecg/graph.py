@@ -27,7 +27,7 @@ def graph(
     leads: Sequence[str] | None = None,
     unit: str | float = "mV",
 ) -> GraphInput:
-    """The preprocessing of ECGs (B, leads, samples) float32 without gaps.
+    """Create the preprocessing module for ECGs (B, leads, samples) float32 without gaps.
 
     patch: samples of a token; longest: samples of an input at the model's rate. fs (Hz), leads and unit: of the ECGs,
     by default those of the model and mV. Raises InputError for a missing lead, and for a filter.
@@ -48,7 +48,7 @@ def graph(
 
 
 class PrepareEcg(nn.Module):
-    """(B, leads, samples) in any order and unit -> (B, L, T) as `EcgPreprocessing.prepare` makes it."""
+    """Convert ECGs (B, leads, samples) in any lead order and unit to (B, L, T), like `EcgPreprocessing.prepare`."""
 
     mix: Tensor
     present: Tensor
@@ -114,7 +114,7 @@ def low_pass(up: int, down: int) -> np.ndarray:
 
 
 def _row(lead: str, names: Sequence[str]) -> np.ndarray | None:
-    """How a lead follows from the leads of a record, (len(names),); None if it does not."""
+    """Weights (len(names),) with which the leads of a record give a lead; None if they do not determine it."""
     unit = dict(zip(names, np.eye(len(names)), strict=True))
     if lead in unit:
         return unit[lead]

@@ -32,7 +32,7 @@ def inspect(
     leads: Sequence[str] | None = None,
     unit: str | float | None = None,
 ) -> dict[str, Any]:
-    """Read everything under `paths` as `read` does, and describe it; files that cannot be read are listed as skipped.
+    """Read all ECGs under `paths` (see `read`) and describe them; files that cannot be read are listed as skipped.
 
     JSON-able: records (count), ids, sources, fs_hz, leads and statements (counts), statement_names (of SNOMED codes),
     duration_s, patients (None: unknown for some record), tasks, amplitude_mv (for each lead), invalid_samples,

@@ -32,7 +32,7 @@ def canonical_lead(name: str) -> str:
 
 
 def canonical_leads(leads: Sequence[str]) -> tuple[str, ...]:
-    """Their usual spellings. Raises ValueError if a lead occurs twice, in any spelling."""
+    """Convert names of leads to their usual spellings. Raises ValueError if a lead occurs twice, in any spelling."""
     names = tuple(map(canonical_lead, leads))
     if twice := repeated(names):
         raise ValueError(f"lead '{twice[0]}' occurs twice")

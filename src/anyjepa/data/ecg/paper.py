@@ -88,7 +88,7 @@ def cells(
 
 
 def usual_layout(leads: Sequence[str]) -> Layout:
-    """The standard printout of twelve leads, else whole rows."""
+    """The standard layout if all twelve leads are there, otherwise whole rows."""
     return "3x4" if set(LEADS) <= set(leads) else "rows"
 
 

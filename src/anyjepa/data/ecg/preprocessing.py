@@ -45,7 +45,7 @@ class SourceConstants(Config):
 
 
 class EcgInputs(Config):
-    """What a recipe and a model both say of an encoder's ECGs."""
+    """Settings of an encoder's ECGs that a recipe and a saved model share."""
 
     fs: Rate = Field(default=500.0, description="sampling rate that the encoder sees, Hz")
     leads: Leads = Field(default=LEADS, description="leads, in the encoder's order")
@@ -74,7 +74,7 @@ class EcgInputs(Config):
         return self.absolute_time
 
     def inputs(self) -> dict[str, Any]:
-        """These settings alone."""
+        """The settings of `EcgInputs`, without those of a subclass."""
         return {name: getattr(self, name) for name in EcgInputs.model_fields}
 
 
@@ -183,7 +183,7 @@ def align(
     samples = recording.signal.shape[1]
     check_resampled(len(leads), samples, recording.fs, fs)
     absent = np.full(samples, np.nan, np.float32)
-    at_once = max(1, BLOCK // samples)  # leads; of a long record not all, because filters need much memory
+    at_once = max(1, BLOCK // samples)  # leads; fewer for long records, because filters need much memory
     aligned = np.empty((len(leads), 0), np.float32)
     for first in range(0, len(leads), at_once):
         signal = np.stack([rows.get(lead, absent) for lead in leads[first : first + at_once]])

@@ -36,7 +36,7 @@ LAYOUTS: tuple[Layout, ...] = (store, ptbxl, mimic, code15, mitbih, ptb, st_pete
 
 
 class Identified(Protocol):
-    """A recording, or what was made of one."""
+    """A recording, or anything that was made from one, with its id."""
 
     @property
     def id(self) -> str: ...
@@ -45,12 +45,12 @@ class Identified(Protocol):
 
 
 T = TypeVar("T", bound=Identified)
-Outcome = tuple[str, "list[T] | InputError"]  # where it was read, and what
+Outcome = tuple[str, "list[T] | InputError"]  # where it was read, and the results or the error
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What was read: recordings with distinct ids, files left out and why, and what looks wrong in the rest."""
+    """Result of reading: recordings with distinct ids, skipped files with reasons, and problems of the recordings."""
 
     recordings: list[Recording]
     skipped: dict[str, str]
@@ -67,7 +67,7 @@ def read(
     on_error: OnError = "raise",
     warn: bool = True,
 ) -> Reading:
-    """All ECGs in files and folders, in memory; `find` says which, `iterate` has them one at a time.
+    """Read all ECGs in files and folders (see `find`) into memory; `iterate` yields them one at a time.
 
     warn: issue the findings of `check` (one DataWarning per kind) and the remarks. Raises InputError.
     """
@@ -85,7 +85,7 @@ def read(
 
 
 def nothing_read(skipped: Mapping[str, str]) -> InputError:
-    """The error for paths without a record that can be read. skipped: file: reason."""
+    """Error for paths without a readable record. skipped: file -> reason."""
     if not skipped:
         return InputError("no ECG could be read: there are no paths")
     files = f"{len(skipped)} file{'s' * (len(skipped) > 1)}"
@@ -102,7 +102,7 @@ def iterate(
     skipped: dict[str, str] | None = None,
     remarks: list[str] | None = None,
 ) -> Iterator[Recording]:
-    """The ECGs in files and folders, in mV, each read when it is asked for; see `find` for which, and the options.
+    """Yield the ECGs in files and folders, in mV, each read when it is requested; see `find` for the options.
 
     on_error: raise, or skip unreadable records and add them with the reason to `skipped`. remarks: see `find`.
     Also raises InputError for an id that occurs twice.
@@ -113,7 +113,7 @@ def iterate(
 
 
 def outcome(entry: Entry, then: Callable[[Recording], T]) -> Outcome[T]:
-    """`then` of each of its recordings, or why they cannot be read. Can run in another process."""
+    """Read an entry and apply `then` to its recordings; returns the error if that fails. Can run in another process."""
     try:
         return entry.where, [then(recording) for recording in entry.read()]
     except InputError as error:
@@ -121,7 +121,7 @@ def outcome(entry: Entry, then: Callable[[Recording], T]) -> Outcome[T]:
 
 
 def distinct(outcomes: Iterable[Outcome[T]], on_error: OnError, skipped: dict[str, str]) -> Iterator[T]:
-    """What was read, without errors, which are raised or added to `skipped`.
+    """Yield what was read. Errors are raised or, with on_error 'skip', added to `skipped`.
 
     Also raises InputError for an id that occurs twice.
     """
@@ -147,11 +147,11 @@ def find(
     unit: str | float | None = None,
     remarks: list[str] | None = None,
 ) -> Iterator[Entry]:
-    """What there is to read in files and folders, in a fixed order.
+    """List the records in files and folders in a fixed order, without reading them.
 
     A folder is searched recursively for data sets in one of the `LAYOUTS` and for WFDB headers; only if it has neither,
     for the other `SUFFIXES`. Subfolders may be the parts of a split (`split_folders`). remarks: a list that collects
-    what is not read (`list_folder`); if None, these are DataWarnings.
+    what is not read (`list_folder`); if None, DataWarnings are issued.
 
     fs (Hz), leads and unit apply to arrays and tables that do not state them; for other files, unit is the size of an
     ADC unit and replaces the file's gain and baseline (see `read_wfdb`).

@@ -1,4 +1,4 @@
-"""One ECG as it was read, whatever file it came from."""
+"""An ECG as it was read, independent of the file format."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Annotations:
 
 
 class Delineation(NamedTuple):
-    """P, QRS and T waves, in s from the start of a record. What is outside of `scope` is not annotated."""
+    """P, QRS and T waves, in s from the start of a record. Only the part inside `scope` is annotated."""
 
-    names: tuple[str, ...]  # 'P', 'QRS' or 'T' of each, '' for one that is unknown
+    names: tuple[str, ...]  # 'P', 'QRS' or 'T' for each wave; '' if unknown
     onsets: np.ndarray  # (n,)
     offsets: np.ndarray  # (n,)
     scope: tuple[float, float]
@@ -93,11 +93,11 @@ class Recording:
 
     @property
     def where(self) -> str:
-        """The file or the record's id, with which error messages start."""
+        """Start of error messages: the file, or the id of the record."""
         return self.file or f"record '{self.id}'"
 
     def outline(self) -> Recording:
-        """The recording without its samples: what labels follow from."""
+        """The recording without its samples, which is enough to derive labels."""
         outline = copy(self)
         object.__setattr__(outline, "signal", np.empty((len(self.leads), 0), np.float32))
         return outline
@@ -108,7 +108,7 @@ class Recording:
 
     @property
     def group(self) -> str:
-        """What no split may divide: the patient (of this source), or the record if the patient is unknown."""
+        """Name of what no split may divide: the patient (of this source), or the record if the patient is unknown."""
         return f"{self.source}/{self.patient}" if self.patient is not None else self.id
 
 

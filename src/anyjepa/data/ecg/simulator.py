@@ -1,4 +1,4 @@
-"""The former place of `anyjepa.data.ecg.simulated.simulator`, so that scripts which import it go on working."""
+"""The former place of `anyjepa.data.ecg.simulated.simulator`, kept so that older scripts can still import it."""
 
 from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
 

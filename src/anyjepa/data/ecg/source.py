@@ -43,7 +43,7 @@ class Selection(NamedTuple):
 
 
 def training_data(config: EcgDataConfig, paths: Sequence[Path], exclude: Sequence[str] = ()) -> EcgDataset:
-    """Training records of a recipe. Without paths, those of the embedded data set.
+    """Load the training records of a recipe. Without paths, those of the embedded data set.
 
     Stores stay on disk; other files are read into memory. exclude: ids to exclude. Raises InputError.
     """
@@ -63,7 +63,7 @@ def training_arrays(
     leads: Sequence[str] | None = None,
     unit: str | float = "mV",
 ) -> EcgDataset:
-    """The same of ECGs in memory, (leads, samples) each; see `from_arrays`. Raises InputError."""
+    """Prepare ECGs in memory, (leads, samples) each, for training; see `from_arrays`. Raises InputError."""
     if leads is None:
         raise InputError("leads: pass the names of the rows of each ECG, such as leads=['I', 'II', 'V1']")
     recordings = from_arrays(records.raw, fs=_rate(fs), leads=leads, unit=unit, ids=records.ids)
@@ -87,7 +87,7 @@ def evaluation_data(
     unit: str | float | None = None,
     workers: int = 0,
 ) -> EcgDataset:
-    """All records as a model sees them, whole, with their labels. Without paths, those of the embedded data set.
+    """Load all whole records as a model sees them, with labels. Without paths, those of the embedded data set.
 
     fs, leads, unit: as for `read`. workers: processes that read and prepare files; 0: this one. Raises InputError.
     """
@@ -120,9 +120,9 @@ def evaluation_data(
 
 
 class _Prepared(NamedTuple):
-    recording: Recording  # without its own samples
+    recording: Recording  # without its samples
     problems: dict[str, str]
-    signal: np.ndarray | InputError  # (L, T) float32 in mV at the model's rate, or why there is none
+    signal: np.ndarray | InputError  # (L, T) float32 in mV at the model's rate, or the reason why there is none
 
     @property
     def id(self) -> str:

@@ -34,12 +34,12 @@ class Chosen(NamedTuple):
 
     @property
     def lengths(self) -> np.ndarray:
-        """(n,) samples."""
+        """Length of each record in samples, (n,)."""
         return self.store.lengths[self.rows]
 
 
 class StoredSignals(Sequence[np.ndarray]):
-    """Prepared signals of stores, read on demand: whole records as the model would prepare them, crops by `own`.
+    """Prepared signals of stores, read on demand: whole records with the constants of the model, crops with `own`.
 
     own: preprocessing of each store. sources: source of each record.
     """

@@ -31,7 +31,7 @@ class Task:
 
     @cached_property
     def meaning(self) -> dict[str, list[str]]:
-        """Statements with the classes that they imply."""
+        """Map each statement to the classes that it implies."""
         meaning: dict[str, list[str]] = {}
         for label, statements in self.classes.items():
             for statement in statements:

@@ -36,7 +36,7 @@ class ImageDataset(Dataset):
     def of(
         cls, images: ImageSet, preprocessing: ImagePreprocessing, augmentation: AugmentationConfig | None = None
     ) -> Self:
-        """Raises InputError if there are no images."""
+        """Create from a set of images. Raises InputError if it is empty."""
         if not images.ids:
             reason = next(iter(images.skipped.values()), "the set is empty")
             raise InputError(f"{images.name}: no usable image: {reason}")
@@ -81,7 +81,7 @@ class ImageDataset(Dataset):
         return ("masks",) if self.masks else ()
 
     def places(self, task: str) -> PlaceLabels:
-        """The class of each pixel, for images that are prepared whole."""
+        """The class of each pixel; only for images that are prepared as a whole."""
         if self.masks is None or task not in self.place_tasks:
             return super().places(task)
         if self.preprocessing.centre < 1:
@@ -106,7 +106,7 @@ class ImageDataset(Dataset):
 
     @property
     def _side(self) -> int:
-        """Of crops."""
+        """Width and height of crops, in pixels."""
         crop = self.augmentation.crop
         return self.preprocessing.side if crop is None or crop.side is None else crop.side
 

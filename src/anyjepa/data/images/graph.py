@@ -18,7 +18,7 @@ def graph(preprocessing: ImagePreprocessing, patch: int, longest: int) -> GraphI
 
 
 def pixel_graph(preprocessing: PixelPreprocessing, prepare: nn.Module, before: tuple[int, ...]) -> GraphInput:
-    """The same with fixed axes `before` the height."""
+    """The preprocessing of images or videos; `before` are the fixed axes before the height."""
     shape = (2, *before, preprocessing.side + 7, preprocessing.side + 12, preprocessing.channels)
     example = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     first = 1 + len(before)
@@ -28,7 +28,7 @@ def pixel_graph(preprocessing: PixelPreprocessing, prepare: nn.Module, before: t
 
 
 class PreparePixels(nn.Module):
-    """(B, ..., H, W, C) uint8 -> (B, C, ..., side, side).
+    """Convert pixels (B, ..., H, W, C) uint8 to inputs (B, C, ..., side, side).
 
     centre: share of the shorter side that is kept. rounds: resized pixels are whole numbers, as Pillow makes them;
     otherwise the square starts at a whole pixel, and pixels outside have no weight, as in a crop.
@@ -55,7 +55,7 @@ class PreparePixels(nn.Module):
         return resizing(places, square, start.floor(), self.side, inside=True)
 
     def resized(self, pixels: Tensor, down: Tensor, across: Tensor) -> Tensor:
-        """(..., H, W) -> (..., side, side)."""
+        """Resize (..., H, W) to (..., side, side)."""
         if not self.rounds:
             return down @ pixels @ across.T
         return _whole(down @ _whole(pixels @ across.T))  # Pillow 13 resizes some upright pictures in the other order

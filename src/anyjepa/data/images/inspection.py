@@ -1,4 +1,4 @@
-"""What a set of images holds and what is wrong with it, as a dictionary and as text for the terminal."""
+"""Summarise a set of images and its problems, as a dictionary and as text for the terminal."""
 
 from __future__ import annotations
 

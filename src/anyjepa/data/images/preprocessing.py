@@ -1,4 +1,4 @@
-"""From an image to what an encoder sees: the middle square, one size, one set of channels, standardised."""
+"""Prepare images for an encoder: cut the middle square, resize it, convert its channels and standardise it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Stds = tuple[Annotated[float, Field(ge=1e-6, le=1e6)], ...]
 
 CHANNELS: dict[Colours, int] = {"rgb": 3, "grey": 1}
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow
-MOST_MEASURED = 5000  # images in files that statistics are taken of
+MOST_MEASURED = 5000  # most image files that statistics are computed from
 
 
 class PixelDataConfig(DataConfig):
-    """What settings of images and of videos share. Subclasses add `colours`."""
+    """Settings that images and videos share. Subclasses add `colours`."""
 
     colours: Colours = "rgb"
     side: Side = Field(default=32, description="width and height that the encoder sees, pixels")
@@ -47,13 +47,13 @@ class PixelDataConfig(DataConfig):
         return CHANNELS[self.colours]
 
     def pixels(self, fit: Callable[[], tuple[Means, Stds]]) -> dict[str, Any]:
-        """The keys of `PixelPreprocessing`. fit: the constants of the training part, which may be set instead."""
+        """The keys of `PixelPreprocessing`. fit: computes the constants of the training part, unless they are set."""
         mean, std = (self.mean, self.std) if self.mean and self.std else fit()
         return {"side": self.side, "colours": self.colours, "mean": self.mean or mean, "std": self.std or std}
 
 
 class PixelPreprocessing(Preprocessing):
-    """Colours and their constants, of images and of videos."""
+    """Preprocessing that images and videos share: size, colours and the constants of each channel."""
 
     side: Side = Field(default=32, description="width and height that the encoder sees, pixels")
     colours: Colours = Field(default="rgb", description="rgb: three channels (grey is repeated); grey: one channel")
@@ -72,7 +72,7 @@ class PixelPreprocessing(Preprocessing):
 
     @property
     def size(self) -> tuple[int, ...]:
-        """Rows and columns of a full input, after frames if it has them."""
+        """Size of a full input: rows and columns, preceded by frames for videos."""
         return self.side, self.side
 
     def is_single(self, raw: np.ndarray) -> bool:
@@ -80,7 +80,7 @@ class PixelPreprocessing(Preprocessing):
         return raw.ndim == len(self.size) + (not grey)
 
     def standardise(self, pixels: np.ndarray) -> np.ndarray:
-        """(..., *S, 1 or 3) uint8 to (..., C, *S) float32, S as many axes as `size` has."""
+        """Convert pixels (..., *S, 1 or 3) uint8 to standardised (..., C, *S) float32; S are the axes of `size`."""
         channels = in_colours(pixels, self.colours)
         scale = (1 / (255 * np.array(self.std))).astype(np.float32)
         shift = (-np.array(self.mean) / np.array(self.std)).astype(np.float32)
@@ -94,7 +94,7 @@ class PixelPreprocessing(Preprocessing):
 
 
 class ImagePreprocessing(PixelPreprocessing):
-    """What a model was trained on, and all that is needed to prepare new images for it."""
+    """Everything needed to prepare new images for a model as in its training."""
 
     kind: Literal["images"] = "images"
     centre: Kept = Field(
@@ -102,7 +102,7 @@ class ImagePreprocessing(PixelPreprocessing):
     )
 
     def prepare(self, raw: np.ndarray) -> np.ndarray:
-        """(C, side, side) float32 of one image, (H, W) or (H, W, 1 or 3) uint8. InputError for anything else."""
+        """Prepare an image, (H, W) or (H, W, 1 or 3) uint8, as (C, side, side) float32. Raises InputError."""
         image = checked(raw)
         if image.shape[:2] != self.size or self.centre < 1:
             height, width = image.shape[:2]
@@ -112,9 +112,9 @@ class ImagePreprocessing(PixelPreprocessing):
 
 
 def checked(raw: np.ndarray, what: str = "an image", axes: str = "height, width") -> np.ndarray:
-    """Convert an image to (H, W, C), or a video to (T, H, W, C), with C = 1 or 3. InputError unless it is of bytes.
+    """Convert an image to (H, W, C), or a video to (T, H, W, C), with C = 1 or 3. Raises InputError if it is not uint8.
 
-    axes: those before the channels, by name.
+    axes: names of the axes before the channels.
     """
     pixels, ndim = as_array(raw, what), axes.count(",") + 2
     if pixels.dtype != np.uint8:
@@ -126,7 +126,7 @@ def checked(raw: np.ndarray, what: str = "an image", axes: str = "height, width"
 
 
 def in_colours(images: np.ndarray, colours: Colours) -> np.ndarray:
-    """(..., 1 or 3) to as many channels as `colours` has: grey is repeated, RGB becomes its luma (uint8 or float32)."""
+    """Convert images (..., 1 or 3), uint8 or float32, to these colours: grey is repeated, RGB becomes luma."""
     if images.shape[-1] == CHANNELS[colours]:
         return images
     if colours == "rgb":
@@ -135,7 +135,7 @@ def in_colours(images: np.ndarray, colours: Colours) -> np.ndarray:
 
 
 def resized(image: np.ndarray, top: float, left: float, height: float, width: float, side: int) -> np.ndarray:
-    """(side, side, C) uint8: a box of an image (H, W, C) uint8, bilinear, antialiased where it gets smaller."""
+    """Resize a box of an image (H, W, C) uint8 to (side, side, C): bilinear, with antialiasing when downscaling."""
     from PIL import Image
 
     box = (left, top, min(left + width, image.shape[1]), min(top + height, image.shape[0]))
@@ -144,10 +144,10 @@ def resized(image: np.ndarray, top: float, left: float, height: float, width: fl
 
 
 def fit_statistics(images: ImageSet, side: int, colours: Colours, centre: float = 1.0) -> tuple[Means, Stds]:
-    """Mean and standard deviation of each channel, of pixels from 0 to 1; give the training part only.
+    """Compute the mean and standard deviation of each channel, for pixels from 0 to 1; pass only the training part.
 
-    Exact for images in memory; of images in files it takes at most 5,000, evenly spread and as they are prepared.
-    InputError if a channel is the same everywhere.
+    Images in memory are all used; of images in files at most 5,000, evenly spread and after preparation.
+    Raises InputError if a channel is the same everywhere.
     """
     n = CHANNELS[colours]
     counts = np.zeros((n, 256))
@@ -171,7 +171,7 @@ def fit_statistics(images: ImageSet, side: int, colours: Colours, centre: float 
 
 
 def _histograms(pixels: np.ndarray, colours: Colours) -> np.ndarray:
-    """(..., 1 or 3) uint8 to how often each channel has each of the 256 values, (C, 256)."""
+    """Count the 256 values of each channel in pixels (..., 1 or 3) uint8, (C, 256)."""
     channels = in_colours(pixels, colours)
     levels = channels if channels.dtype == np.uint8 else channels.round().astype(np.uint8)
     return np.stack([np.bincount(levels[..., c].ravel(), minlength=256) for c in range(CHANNELS[colours])])

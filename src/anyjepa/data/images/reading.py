@@ -23,7 +23,7 @@ from anyjepa.errors import InputError
 def read_images(
     path: Path | str, on_error: Literal["raise", "skip"] = "raise", remarks: list[str] | None = None
 ) -> ImageSet:
-    """CIFAR and MNIST as published, else a folder of image files; 'hf:owner/name' is a set of the Hugging Face hub.
+    """Read CIFAR or MNIST as published, a folder of image files, or a set 'hf:owner/name' of the Hugging Face hub.
 
     on_error: what to do with a file that cannot be read. remarks: a list that collects remarks about a folder; if
     None, these are DataWarnings. Raises InputError for anything else.
@@ -45,7 +45,7 @@ def read_images(
 
 
 def read_folder(root: Path, on_error: Literal["raise", "skip"] = "raise", remarks: list[str] | None = None) -> ImageSet:
-    """The images under `root`; ids are their paths in it. The class is the first folder, below that of the split.
+    """Read the images under `root`; ids are relative paths. The class is the first folder below that of the split.
 
     on_error 'skip': each file is decoded once and skipped if that fails; 'raise': only headers are read now, so
     truncation raises InputError when decoding. remarks: see `class_files`. Raises InputError if there is no image.

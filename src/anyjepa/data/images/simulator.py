@@ -90,18 +90,18 @@ def _scene(classes: np.ndarray, rng: np.random.Generator) -> _Scene:
 
 
 def _mask(scene: _Scene) -> np.ndarray:
-    """(n, SIDE, SIDE) int8: 0 outside of the shape, else 1 + its number."""
+    """Mask of the shape in each image, (n, SIDE, SIDE) int8: 0 outside, else 1 + its number."""
     return np.where(_inside(scene, *_pixels()) > 0, _wide(scene.shape) + 1, 0).astype(np.int8)
 
 
 def _pixels() -> tuple[np.ndarray, np.ndarray]:
-    """Middles of the pixels, x (1, 1, SIDE) and y (1, SIDE, 1)."""
+    """Coordinates of the pixel centres, x (1, 1, SIDE) and y (1, SIDE, 1)."""
     middles = np.arange(SIDE, dtype=np.float32) + np.float32(0.5)
     return middles[None, None, :], middles[None, :, None]
 
 
 def _draw(scene: _Scene) -> np.ndarray:
-    """(n, SIDE, SIDE, 3) uint8."""
+    """Draw the images, (n, SIDE, SIDE, 3) uint8."""
     x, y = _pixels()
     waves = scene.wave.astype(np.float32)
     ground = _mixed(scene.colours[:, 2], scene.colours[:, 3], _stripes(x, y, waves[:, 1]))
@@ -140,7 +140,7 @@ def _stripes(x: np.ndarray, y: np.ndarray, wave: np.ndarray) -> np.ndarray:
 
 
 def _edge(inside: np.ndarray) -> np.ndarray:
-    """1 inside and 0 outside of the shape, with a slope of one pixel between."""
+    """Opacity of the shape: 1 inside, 0 outside, with a slope of one pixel between."""
     return np.clip(inside + np.float32(0.5), 0, 1)
 
 

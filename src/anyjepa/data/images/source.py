@@ -1,4 +1,4 @@
-"""Where a recipe's images come from, and how they become what the encoder sees."""
+"""Load the images of a recipe, and prepare them for the encoder."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class ImageDataConfig(PixelDataConfig):
 
 
 def training_data(config: ImageDataConfig, paths: Sequence[Path], exclude: Sequence[str] = ()) -> ImageDataset:
-    """What a recipe trains on; its mean and std are of these images unless the config fixes them.
+    """Load the images that a recipe trains on. They determine mean and std unless the config fixes these.
 
     exclude: ids to leave out. Raises InputError.
     """
@@ -68,7 +68,7 @@ def training_data(config: ImageDataConfig, paths: Sequence[Path], exclude: Seque
 
 
 def training_arrays(config: ImageDataConfig, records: Records, exclude: Sequence[str] = ()) -> ImageDataset:
-    """The same of images in memory: (height, width) or (height, width, 1 or 3) uint8 each, of any size."""
+    """Prepare images in memory for training: (height, width) or (height, width, 1 or 3) uint8 each, of any size."""
     images = each(records.raw, checked)
     return _training_set(config, ImageSet("array", records.ids, ImageArrays.of(images)), exclude)
 
@@ -86,15 +86,15 @@ def evaluation_data(
     config: ImageDataConfig | None = None,
     on_error: Literal["raise", "skip"] = "raise",
 ) -> ImageDataset:
-    """All images with labels and split, prepared as the model needs them. Raises InputError."""
+    """Load all images with labels and split, prepared for a model. Raises InputError."""
     config = (config or ImageDataConfig()).model_copy(update={"on_error": on_error})
     return ImageDataset.of(find_images(config, paths), preprocessing)
 
 
 def find_images(config: ImageDataConfig, paths: Sequence[Path]) -> ImageSet:
-    """What the path holds; without one the embedded set."""
+    """Read the images of the path, or simulate the embedded set if there is none."""
     if not paths:
         return simulate(config.simulator)
     if len(paths) > 1:
-        raise InputError(f"give one set of images as data, not {len(paths)}")
+        raise InputError(f"pass one set of images as data, not {len(paths)}")
     return read_images(paths[0], config.on_error)

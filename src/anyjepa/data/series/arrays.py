@@ -19,7 +19,7 @@ RECORD_BYTES = 1000  # memory of a series in addition to its values
 def read_npz(path: Path) -> list[Series]:
     """Read the keys series, (N, C, T) or (C, T) numbers with NaN for missing values, and ids, labels, groups, split.
 
-    The latter are N names each, and optional. Names are texts or numbers (1.0 is '1'), and empty ones are unknown.
+    All keys but series are optional, with N names each: texts or numbers (1.0 is '1'), where an empty one is unknown.
     Raises InputError if arrays do not match, and for pickled objects.
     """
     stored = read_arrays(path, NPZ_KEYS, value_bytes=8, row_bytes=RECORD_BYTES)

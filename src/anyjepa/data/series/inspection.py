@@ -1,4 +1,4 @@
-"""Summarise a data set of series, and what is wrong with it."""
+"""Summarise a data set of series and its problems."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a series as read to what an encoder sees: gaps filled, standardised."""
+"""Prepare series for an encoder: fill gaps and standardise."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Gaps = Literal["interpolate", "refuse"]
 
 
 class SeriesPreprocessing(Preprocessing):
-    """What a model was trained on, and all that is needed to prepare new series for it."""
+    """Everything needed to prepare new series for a model as in its training."""
 
     kind: Literal["series"] = "series"
     length: PositiveInt = Field(description="samples of a training crop")
@@ -41,7 +41,7 @@ class SeriesPreprocessing(Preprocessing):
         return (self.length,)
 
     def prepare(self, raw: Series | np.ndarray) -> np.ndarray:
-        """A series or its values (C, T), NaN where missing, to (C, T) float32 as the encoder sees it. InputError."""
+        """Prepare a series, or its values (C, T) with NaN if missing, as (C, T) float32. Raises InputError."""
         series = raw if isinstance(raw, Series) else Series("given", raw)
         filled = fill_gaps(series, self.channels, self.gaps)
         if filled.shape[1] < self.length:
@@ -49,12 +49,15 @@ class SeriesPreprocessing(Preprocessing):
         return ((filled - np.array(self.mean)[:, None]) / np.array(self.std)[:, None]).astype(np.float32)
 
     def restore(self, x: np.ndarray, source: str) -> np.ndarray:
-        """(C, T) in the unit of the series."""
+        """Convert a prepared series back to the unit of the data, (C, T)."""
         return x * np.array(self.std)[:, None] + np.array(self.mean)[:, None]
 
 
 def fill_gaps(series: Series, channels: int, gaps: Gaps) -> np.ndarray:
-    """(C, T) float32 without NaN. InputError for another number of channels, or what cannot or may not be filled."""
+    """Fill gaps; returns (C, T) float32 without NaN.
+
+    Raises InputError for another number of channels, and for gaps that cannot or must not be filled.
+    """
     values = series.values
     if len(values) != channels:
         raise InputError(
@@ -80,7 +83,7 @@ def fill_gaps(series: Series, channels: int, gaps: Gaps) -> np.ndarray:
 def fit_statistics(
     series: Iterable[Series], channels: int, gaps: Gaps, on_error: Literal["raise", "skip"] = "raise"
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel over all samples, in float64. Give the training part only.
+    """Compute the mean and standard deviation of each channel over all samples; pass only the training part.
 
     A constant channel gives a DataWarning and is only centred. on_error 'skip': series that cannot be filled are
     ignored here, and listed when the data set is built. Raises InputError if none is left.

@@ -1,4 +1,4 @@
-"""Where a recipe's series come from, and how they become what the encoder sees."""
+"""Load the series of a recipe, and prepare them for the encoder."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class SeriesDataConfig(DataConfig):
 
 
 def training_data(config: SeriesDataConfig, paths: Sequence[Path], exclude: Sequence[str] = ()) -> SeriesDataset:
-    """What a recipe trains on: the embedded set without paths. exclude: ids to leave out. Raises InputError."""
+    """Load the series that a recipe trains on; without paths, the embedded set. exclude: ids. Raises InputError."""
     series, skipped = read(paths, config.on_error) if paths else (simulate(config.simulator), {})
     return _training_set(config, series, skipped, exclude, report=bool(paths))
 
 
 def training_arrays(config: SeriesDataConfig, records: Records, exclude: Sequence[str] = ()) -> SeriesDataset:
-    """The same of series in memory: (channels, samples) each, NaN where a value is missing."""
+    """Prepare series in memory for training: (channels, samples) each, NaN if missing. Raises InputError."""
     series = [Series(id, values, source="array") for id, values in zip(records.ids, records.raw, strict=True)]
     return _training_set(config, series, {}, exclude)
 
@@ -62,7 +62,7 @@ def _training_set(
     exclude: Sequence[str],
     report: bool = True,
 ) -> SeriesDataset:
-    """report: list series of other parts among the skipped ones."""
+    """Make the training set. report: list series of other parts among the skipped ones."""
     ids = [one.id for one in series]
     check_excluded(exclude, ids)
     kept, usable = [], set(ids) - set(exclude)
@@ -85,7 +85,7 @@ def evaluation_data(
     config: SeriesDataConfig | None = None,
     on_error: Literal["raise", "skip"] = "raise",
 ) -> SeriesDataset:
-    """All parts with labels and split; without paths the embedded set of `config`. Raises InputError."""
+    """Load all series with labels and split; without paths, the embedded set of `config`. Raises InputError."""
     embedded = (config or SeriesDataConfig()).simulator
     series, skipped = read(paths, on_error) if paths else (simulate(embedded), {})
     dataset = SeriesDataset.from_series(series, preprocessing, short=on_error, on_error=on_error)

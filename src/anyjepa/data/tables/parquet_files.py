@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ParquetFile:
-    """The columns of a Parquet file in their order, and its metadata as text. An index of pandas is a column here.
+    """The columns of a Parquet file in order, and its metadata as text. An index of pandas is a column here.
 
-    One of consecutive numbers is not stored, but described in the metadata.
+    An index of consecutive numbers is not stored, but described in the metadata.
     """
 
     path: Path
@@ -33,7 +33,7 @@ class ParquetFile:
     index: range | None = None  # the numbers of the last column, if it is not stored
 
     def load(self, places: Sequence[int]) -> list[pa.ChunkedArray]:
-        """The columns at these places of the header. InputError for nested ones, and for too large ones."""
+        """Read the columns at these positions of the header. Raises InputError for nested and too large columns."""
         import pyarrow as pa
 
         with _opened(self.path) as file:
@@ -56,7 +56,7 @@ class ParquetFile:
 
 
 def open_parquet(path: Path) -> ParquetFile:
-    """The names and the metadata of a Parquet file."""
+    """Read the column names and the metadata of a Parquet file."""
     with _opened(path) as file:
         schema = file.schema_arrow
         COLUMNS.check(len(schema.names), f"{path}")
@@ -80,7 +80,7 @@ def declared_size(footer: pq.FileMetaData, row_bytes: int) -> int:
 
 
 def _described_index(pandas: str, rows: int) -> tuple[str | None, range | None]:
-    """The name and the numbers of an index of pandas that is described only; None if there is none of so many rows."""
+    """Name and numbers of a pandas index that is only described; None if there is none with this many rows."""
     with suppress(ValueError, KeyError, TypeError, RecursionError):
         (index,) = json.loads(pandas)["index_columns"]
         numbers = range(index["start"], index["stop"], index["step"])

@@ -197,12 +197,12 @@ def open_table(source: Any) -> TableFile:
 
 
 def is_table(source: Any) -> bool:
-    """Whether it is a table in memory: of pandas, polars, Arrow, or any other library that offers it to Arrow."""
+    """Whether this is a table in memory: of pandas, polars, Arrow, or another library that can export to Arrow."""
     return hasattr(source, "__arrow_c_stream__")
 
 
 def as_arrow(source: Any) -> pa.Table:
-    """A table in memory as one of Arrow. Raises InputError for cells that differ in type."""
+    """Convert a table in memory to Arrow. Raises InputError for a column with cells of different types."""
     import pyarrow as pa
 
     with _readable(IN_MEMORY):
@@ -270,7 +270,7 @@ def _distinct(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
 
 
 def _written(words: pa.Array, where: str) -> list[str]:
-    """Values as in a text table. Raises InputError for values that have no unique text form."""
+    """Convert values to texts. Raises InputError for values that have no unique text form."""
     import pyarrow as pa
 
     kind = words.type

@@ -19,7 +19,7 @@ _RARE = 0.05  # in a column of 0 and 1, other cells up to this share are mistake
 def read_targets(
     columns: dict[str, list[str]], ids: Sequence[str], exclusive: bool | None, path: Path
 ) -> tuple[tuple[str, ...], np.ndarray, bool]:
-    """Classes, values (N, C), and whether each row has exactly one class.
+    """Convert target columns to class names, values (N, C), and whether each row has exactly one class.
 
     columns: clean cells. 0 and 1 may also be true and false, yes and no, or 0.0 and 1.0. A single column contains class
     names unless it has only these values. Raises InputError for a column that mixes both, and for nearly as many

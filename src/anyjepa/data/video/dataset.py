@@ -34,7 +34,10 @@ class VideoDataset(Dataset):
         augmentation: AugmentationConfig | None = None,
         short: Literal["skip", "raise"] = "skip",
     ) -> Self:
-        """short: what to do with videos shorter than a clip; they are not padded. Raises InputError if none is left."""
+        """Create from a set of videos. Raises InputError if none is left.
+
+        short: what to do with videos shorter than a clip, which are not padded.
+        """
         skipped = dict(video_set.skipped)
         for row in np.flatnonzero(video_set.videos.lengths < preprocessing.reach):
             frames, id = video_set.videos.lengths[row], video_set.ids[row]

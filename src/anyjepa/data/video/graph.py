@@ -10,12 +10,12 @@ from anyjepa.data.video.preprocessing import VideoPreprocessing
 
 
 def graph(preprocessing: VideoPreprocessing, patch: int, longest: int) -> GraphInput:
-    """The preprocessing of clips (B, frames, H, W, C) uint8: as many frames as a clip reaches over."""
+    """The preprocessing of clips (B, reach, H, W, C) uint8, with all video frames that a clip spans."""
     return pixel_graph(preprocessing, PrepareVideo(preprocessing), (preprocessing.reach,))
 
 
 class PrepareVideo(nn.Module):
-    """(B, reach, H, W, C) uint8 -> (B, C, frames, side, side)."""
+    """Convert clips (B, reach, H, W, C) uint8 to inputs (B, C, frames, side, side)."""
 
     def __init__(self, preprocessing: VideoPreprocessing):
         super().__init__()

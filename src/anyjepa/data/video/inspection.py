@@ -1,4 +1,4 @@
-"""Summarise a data set of videos, and what is wrong with it."""
+"""Summarise a data set of videos and its problems."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from anyjepa.data.video.files import SUFFIXES, Decoding
 from anyjepa.data.video.reading import read_files, read_npz
 
 WHOLE = Decoding("rgb", short_side=2**16, when="lazily")
-OWN = tuple(suffix for suffix in SUFFIXES if suffix not in (".ts", ".gif"))  # of nothing but videos
+OWN = tuple(suffix for suffix in SUFFIXES if suffix not in (".ts", ".gif"))  # endings of videos only
 
 
 def recognise(path: Path) -> bool:

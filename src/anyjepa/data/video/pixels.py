@@ -50,7 +50,7 @@ class View(NamedTuple):
         return cls((frame.width, frame.height), scaled, frame.rotation, turns, decoding.colours)
 
     def pixels(self, frame: VideoFrame) -> np.ndarray:
-        """(H, W, C) uint8. Raises ValueError for a rotation that is not a multiple of 90 degrees."""
+        """Convert a frame to (H, W, C) uint8. Raises ValueError for a rotation that is not a multiple of 90 degrees."""
         if _may_be_transparent(frame.format.name):
             frame = _over_white(frame)
         kind = "gray" if self.colours == "grey" else "rgb24"

@@ -1,4 +1,4 @@
-"""From a video to what an encoder sees: every so many frames, the middle square, one size, standardised."""
+"""Prepare videos for an encoder: take every `stride`-th frame, cut the middle square, resize and standardise it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from anyjepa.data.video.video_set import VideoSet
 from anyjepa.errors import InputError
 
 checked = partial(checked_pixels, what="a video", axes="frames, height, width")
-MEASURED = 500, 16  # videos, and frames of each, that statistics are taken of
+MEASURED = 500, 16  # most videos, and frames of each, that statistics are computed from
 
 
 class VideoPreprocessing(PixelPreprocessing):
-    """What a model was trained on, and all that is needed to prepare new videos for it."""
+    """Everything needed to prepare new videos for a model as in its training."""
 
     kind: Literal["video"] = "video"
     frames: PositiveInt = Field(description="frames of a clip")
@@ -33,13 +33,13 @@ class VideoPreprocessing(PixelPreprocessing):
 
     @property
     def reach(self) -> int:
-        """Frames of a video from a clip's first to its last."""
+        """Number of video frames from the first to the last frame of a clip."""
         return (self.frames - 1) * self.stride + 1
 
     def prepare(self, raw: np.ndarray) -> np.ndarray:
-        """(C, T', side, side) float32 of a whole video: (T, H, W) or (T, H, W, 1 or 3) uint8, T' = T / stride, up.
+        """Prepare a video, (T, H, W) or (T, H, W, 1 or 3) uint8, as (C, ceil(T / stride), side, side) float32.
 
-        InputError for anything else, and for a video shorter than a clip.
+        Raises InputError for other input, and for a video shorter than a clip.
         """
         video = checked(raw)
         if len(video) < self.reach:
@@ -47,7 +47,7 @@ class VideoPreprocessing(PixelPreprocessing):
         return self.prepare_frames(video[:: self.stride])
 
     def prepare_frames(self, video: np.ndarray) -> np.ndarray:
-        """(T, H, W, C) uint8 to (C, T, side, side) float32: the middle square of every frame."""
+        """Prepare the middle square of every frame, (T, H, W, C) uint8 to (C, T, side, side) float32."""
         height, width = video.shape[1:3]
         square = min(height, width)
         top, left = (height - square) // 2, (width - square) // 2
@@ -56,16 +56,16 @@ class VideoPreprocessing(PixelPreprocessing):
 
 
 def resized(clip: Tensor, side: int) -> Tensor:
-    """(C, T, H, W) to (C, T, side, side): bilinear, antialiased where it gets smaller."""
+    """Resize (C, T, H, W) to (C, T, side, side): bilinear, with antialiasing when downscaling."""
     if clip.shape[2:] == (side, side):
         return clip
     return interpolate(clip, (side, side), mode="bilinear", antialias=True)
 
 
 def fit_statistics(video_set: VideoSet, colours: Colours) -> tuple[Means, Stds]:
-    """Mean and standard deviation of each channel, of pixels from 0 to 1; give the training part only.
+    """Compute the mean and standard deviation of each channel, for pixels from 0 to 1; pass only the training part.
 
-    Of at most 500 videos, and 16 frames of each, evenly spread. InputError if a channel is the same everywhere.
+    Uses at most 500 videos and 16 frames of each, evenly spread. Raises InputError if a channel is the same everywhere.
     """
     videos, frames = MEASURED
     lengths, sums = video_set.videos.lengths, np.zeros((3, CHANNELS[colours]))

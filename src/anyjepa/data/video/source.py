@@ -1,4 +1,4 @@
-"""Where a recipe's videos come from, and how they become what the encoder sees."""
+"""Load the videos of a recipe, and prepare them for the encoder."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class VideoDataConfig(PixelDataConfig):
 
 
 def training_data(config: VideoDataConfig, paths: Sequence[Path], exclude: Sequence[str] = ()) -> VideoDataset:
-    """What a recipe trains on; its mean and std are of these videos unless the config fixes them.
+    """Load the videos that a recipe trains on. They determine mean and std unless the config fixes these.
 
     exclude: ids to leave out. Raises InputError.
     """
@@ -74,7 +74,7 @@ def training_data(config: VideoDataConfig, paths: Sequence[Path], exclude: Seque
 
 
 def training_arrays(config: VideoDataConfig, records: Records, exclude: Sequence[str] = ()) -> VideoDataset:
-    """The same of videos in memory: (frames, height, width) or (frames, height, width, 1 or 3) uint8 each."""
+    """Prepare videos in memory for training: (frames, height, width) or (frames, height, width, 1 or 3) uint8 each."""
     videos = VideoArrays(each(records.raw, checked))
     return _training_set(config, VideoSet("array", records.ids, videos), exclude)
 
@@ -92,7 +92,7 @@ def evaluation_data(
     config: VideoDataConfig | None = None,
     on_error: Literal["raise", "skip"] = "raise",
 ) -> VideoDataset:
-    """All videos with labels and split, prepared as the model needs them, files decoded as they are read.
+    """Load all videos with labels and split, prepared for a model; files are decoded as they are read.
 
     Raises InputError.
     """
@@ -104,11 +104,11 @@ def evaluation_data(
 def find_videos(
     config: VideoDataConfig, paths: Sequence[Path], on_error: Literal["raise", "skip"], decoding: Decoding
 ) -> VideoSet:
-    """What the path holds; without a path the embedded set."""
+    """Read the videos of the path, or simulate the embedded set if there is none."""
     if not paths:
         return moving_digits(config.moving_digits)
     if len(paths) != 1:
-        raise InputError(f"give one set of videos as data, not {len(paths)}")
+        raise InputError(f"pass one set of videos as data, not {len(paths)}")
     path = Path(paths[0])
     if mnist.recognise(path):
         return moving_mnist(config.moving_mnist, path)

@@ -16,11 +16,11 @@ class Videos(Protocol):
 
     @property
     def lengths(self) -> np.ndarray:
-        """(N,) frames of each video."""
+        """Number of frames of each video, (N,)."""
         ...
 
     def read(self, index: int, frames: np.ndarray) -> np.ndarray:
-        """(T, H, W, C) uint8: the frames of one video with these ascending numbers (T,)."""
+        """Read the frames of one video with these ascending numbers (T,), as (T, H, W, C) uint8."""
         ...
 
     def rows(self, index: np.ndarray) -> Videos: ...

@@ -1,6 +1,6 @@
 """The ten data sets that ECG-JEPA was pretrained on (Weimann & Conrad 2024), as published: one line of facts each.
 
-Rates, lengths, leads and constants are of the data sets as the official code used them: PTB-XL's folds 1-8, CODE-15's
+Rates, lengths, leads and constants describe the data sets as the official code used them: PTB-XL's folds 1-8, CODE-15's
 exams of 10.24 s, Georgia's records of 10 s.
 """
 
@@ -20,8 +20,8 @@ class DataSet:
 
     fs: float  # Hz
     records: int
-    seconds: int  # of all records together
-    patients: str  # how a record's patient is known
+    seconds: int  # total duration of all records
+    patients: str  # how the patient of a record is identified
     mean: Values
     std: Values
     leads: tuple[str, ...] = LEADS  # in the files' order
@@ -29,7 +29,7 @@ class DataSet:
     raw: tuple[Values, Values] | None = None  # mean and std without the filter
 
     def constants(self, leads: Sequence[str] = LEADS) -> tuple[Values, Values]:
-        """Mean and std of `leads`, in that order."""
+        """Mean and standard deviation of `leads` in mV, in that order."""
         places = [self.leads.index(lead) for lead in leads]
         return tuple(self.mean[i] for i in places), tuple(self.std[i] for i in places)
 

@@ -108,7 +108,7 @@ def _read(part: Path, place: int, row: Row, unit: str | float | None, where: str
 
 @lru_cache(maxsize=2)
 def _block(part: Path, start: int) -> np.ndarray:
-    """(up to _BLOCK, samples, 12): exams of one part. The file is open only meanwhile: processes may share it."""
+    """(up to _BLOCK, samples, 12): exams of one part. The file is closed again, because processes may share it."""
     with _opened(part) as file:
         return file["tracings"][start : start + _BLOCK]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """What was found but not yet read: a file, or a record of one. Can be pickled."""
+    """A file, or a record in a file, that was listed but not yet read. Can be pickled."""
 
     where: str
     read: Callable[[], Sequence[Recording]]  # raises InputError
@@ -37,7 +37,7 @@ class Layout(Protocol):
 
 
 def refused(where: str, message: str) -> Entry:
-    """A record that cannot be read. Reading it raises the error, so that the caller's policy applies."""
+    """An entry that raises an error when it is read, so that the caller decides whether to skip it."""
     return Entry(where, _Refusal(f"{where}: {message}"), facts=message)
 
 
@@ -67,13 +67,13 @@ def read_index(path: Path, key: str, columns: Sequence[str], prefix: str | None 
 
 
 def lies_in(folder: str, path: str) -> bool:
-    """Whether a relative path of a table leads into a subfolder of the data set, and not out of it again."""
+    """Whether a relative path in a table leads to a subfolder of the data set, and not out of it."""
     parts = PurePosixPath(path).parts
     return len(parts) > 1 and parts[0] == folder and ".." not in parts
 
 
 def check_cells(table: pd.DataFrame, path: Path, column: str, pattern: str, right: str) -> None:
-    """Raise InputError for the first cell of a column that does not match. right: what a cell must be, in words."""
+    """Raise InputError for the first cell of a column that does not match. right: description of a valid cell."""
     for cell in table[column].unique():
         if not re.fullmatch(pattern, cell):
             row = int((table[column] == cell).to_numpy().argmax())
@@ -84,7 +84,7 @@ AGE = (r"([0-9]{1,3}(\.[0-9]*)?)?", "a number of years, or empty")  # of `check_
 
 
 def years(text: str) -> float | None:
-    """An age; None if it is unknown or replaced (300 means 'over 89' in PTB-XL and the Challenges)."""
+    """Parse an age in years; None if unknown or replaced (300 means 'over 89' in PTB-XL and the Challenges)."""
     try:
         age = float(text)
     except ValueError:

@@ -1,8 +1,8 @@
 """MIMIC-IV-ECG (Gow et al. 2023): 800,035 WFDB records of 161,352 patients, 12 leads, 500 Hz, 10 s.
 
 Its files have aVF before aVL, which does not matter because leads are identified by name. The records are those of
-`record_list.csv`, under `files/p1000/p10000032/s40689238/40689238`; what the cart's software said of them,
-`machine_measurements.csv`, is read if it exists, each line of a report as a statement.
+`record_list.csv`, under `files/p1000/p10000032/s40689238/40689238`; the reports of the
+cart's software in `machine_measurements.csv` are read if the file exists, each line as a statement.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""PTB-XL (Wagner et al. 2020) in its official layout: two folders of WFDB records, and a table of what they are.
+"""PTB-XL (Wagner et al. 2020) in its official layout: two folders of WFDB records, and a table that describes them.
 
 21,799 records of 18,869 patients, 12 leads, 10 s, at 500 Hz (`records500`) and at 100 Hz (`records100`). The folder is
 read at 500 Hz, its part `records100` at 100 Hz. Folds 1-8 train, 9 validates, 10 tests; patients keep to one fold.
@@ -43,7 +43,7 @@ class Row(NamedTuple):
 
 
 def record_id(ecg_id: int) -> str:
-    """One name for a record at both rates, and in the PhysioNet Challenges, which call it HR00001."""
+    """The id of a record at both sampling rates, and in the PhysioNet Challenges, such as HR00001."""
     return f"ptb-xl/{ecg_id // 1000 * 1000:05d}/{ecg_id:05d}"
 
 
@@ -89,7 +89,7 @@ def entries(folder: Path, unit: str | float | None) -> Iterator[Entry]:
 
 
 def _root(folder: Path) -> Path | None:
-    """The folder that holds the table, if `folder` is that or lies in one of its two folders of records."""
+    """The folder with the table, if `folder` is this folder or lies in one of its two folders of records."""
     if os.path.lexists(folder / TABLE):  # reading it raises an error if it is not a regular file
         return folder
     here = folder.resolve()

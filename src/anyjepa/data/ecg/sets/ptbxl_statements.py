@@ -1,4 +1,4 @@
-"""The 71 SCP-ECG statements of PTB-XL (its `scp_statements.csv`, version 1.0.3), and the tasks that they make.
+"""The 71 SCP-ECG statements of PTB-XL (its `scp_statements.csv`, version 1.0.3), and the tasks that they define.
 
 A statement counts whatever its likelihood, as in the published benchmark (Strodthoff et al. 2020): rhythm and form
 statements have likelihood 0 throughout.
@@ -12,7 +12,7 @@ Level = Literal["diagnostic", "form", "rhythm"]
 
 
 class Statement(NamedTuple):
-    """Which lists name it, and for a diagnostic one its class and subclass."""
+    """The lists that contain a statement and, if it is diagnostic, its class and subclass."""
 
     levels: tuple[Level, ...]
     diagnosis: str = ""

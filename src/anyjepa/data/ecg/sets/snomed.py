@@ -1,4 +1,4 @@
-"""SNOMED CT codes of ECG diagnoses, as the headers of the PhysioNet Challenges 2020 and 2021 carry them."""
+"""SNOMED CT codes of ECG diagnoses, as in the headers of the PhysioNet Challenges 2020 and 2021."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Diagnosis(NamedTuple):
-    """How the Challenge abbreviates a code, and what it means."""
+    """Abbreviation of a code in the Challenge, and its meaning."""
 
     abbreviation: str
     name: str

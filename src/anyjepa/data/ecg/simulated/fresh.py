@@ -1,4 +1,4 @@
-"""Pretraining on simulated patients without end: each crop is of a patient who has not been seen before."""
+"""Pretraining on an endless supply of simulated patients: every crop shows a new one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, fresh_recordin
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FreshPatients(EcgDataset):
-    """The records of a finite simulation give the statistics; crops are of new patients.
+    """A data set whose statistics come from a finite simulation, and whose crops come from new patients.
 
     The generator of a crop, which depends on the seed and the crop's position in the run, draws its patient.
     """
@@ -26,5 +26,5 @@ class FreshPatients(EcgDataset):
 
 
 def fresh_patients(dataset: EcgDataset, simulator: SimulatorConfig) -> FreshPatients:
-    """The data set of simulated records with new patients in its crops."""
+    """Convert a data set of simulated records so that its crops come from new patients."""
     return FreshPatients(**{f.name: getattr(dataset, f.name) for f in fields(dataset)}, simulator=simulator)

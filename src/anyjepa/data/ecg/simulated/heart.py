@@ -43,19 +43,19 @@ class Waves:
 
     @classmethod
     def of(cls, *rows: tuple[float, ...]) -> Waves:
-        """One row a bump: centre, rise, fall, x, y, z."""
+        """Create from one row per bump: centre, rise, fall, x, y, z."""
         table = np.array(rows, float)
         return cls(table[:, 0], table[:, 1], table[:, 2], table[:, 3:])
 
     def lasting(self, seconds: float) -> Waves:
-        """All times multiplied; a table of shares of a duration becomes a table in seconds."""
+        """Multiply all times by `seconds`, so that shares of a duration become seconds."""
         return replace(self, centre=self.centre * seconds, rise=self.rise * seconds, fall=self.fall * seconds)
 
     def times(self, gain: float) -> Waves:
         return replace(self, vector=self.vector * gain)
 
     def only(self, rows: slice) -> Waves:
-        """Some of the bumps."""
+        """Select bumps by their rows."""
         return Waves(*(getattr(self, f.name)[rows] for f in fields(Waves)))
 
     def after(self, seconds: float) -> Waves:
@@ -89,12 +89,12 @@ LEFT_BUNDLE_BLOCK = Waves.of(
 )
 RIGHT_BUNDLE_BLOCK = Waves.of(
     (0.11, 0.050, 0.050, -0.12, -0.03, -0.28),
-    (0.29, 0.075, 0.075, 1.00, 0.65, 0.10),  # the left ventricle as ever
+    (0.29, 0.075, 0.075, 1.00, 0.65, 0.10),  # the left ventricle as usual
     (0.41, 0.070, 0.070, 0.30, 0.10, 0.60),
     (0.66, 0.120, 0.120, -0.68, -0.08, -0.65),  # the right one late: R' in V1, S in I and V6
     (0.86, 0.070, 0.070, -0.18, 0.00, -0.20),
 )
-# Seconds after the J point at 60 beats a minute.
+# Seconds after the J point at 60 beats per minute.
 T_WAVE = Waves.of((0.200, 0.060, 0.040, 0.30, 0.22, -0.15))
 ST_SEGMENT = Waves.of(*((centre, 0.028, 0.028, 0.57, 0.57, 0.57) for centre in (0.02, 0.06, 0.10, 0.14)))
 """Four bumps that add up to a level of 1 in every axis."""
@@ -105,7 +105,7 @@ SECONDARY_ST = {"LBBB": (-0.08, 0.00, -0.12), "RBBB": (0.02, 0.00, 0.04)}
 
 @dataclass(frozen=True)
 class Heart:
-    """What all records of a patient share. Times in s, vectors in mV, rates in beats a minute.
+    """The heart and torso that all records of a patient share. Times in s, vectors in mV, rates in beats per minute.
 
     projection: (8, 3), dipole to the INDEPENDENT leads; atria: from P onset (None: no P waves); ventricles: from QRS
     onset; recovery: from the J point, stretched by the square root of the RR interval (Bazett 1920).
@@ -128,7 +128,7 @@ class Heart:
 
 @dataclass(frozen=True)
 class Chance:
-    """One patient's random draws; `variety` 0 makes all patients of a class alike, 1 is the full spread."""
+    """One patient's random draws; `variety` 0 makes all patients of a class equal, 1 gives the full spread."""
 
     rng: np.random.Generator
     variety: float
@@ -141,7 +141,7 @@ class Chance:
 
 
 def draw_heart(condition: Condition, severity: float, chance: Chance) -> Heart:
-    """A patient of a class. severity: 0 just over its criterion, 1 marked. All else varies within the normal."""
+    """Draw a patient of a class. severity: 0 is just over its criterion, 1 is marked. All else varies as normal."""
     bundle = condition in ("LBBB", "RBBB")
     projection = _torso(chance)
     rate = _rate(condition, severity, chance)
@@ -174,13 +174,13 @@ def draw_heart(condition: Condition, severity: float, chance: Chance) -> Heart:
 
 
 def _torso(chance: Chance) -> np.ndarray:
-    """(8, 3): Dower's matrix for another chest, other electrode places and another position of the heart."""
+    """Vary Dower's matrix (8, 3) for another chest, other electrode positions and another position of the heart."""
     x, y, z = np.radians(chance.normal(1.0, 3) * (8, 9, 13))  # z turns the frontal axis, y the transition zone
     return (DOWER + chance.normal(0.05, 8, 3)) * np.exp(chance.normal(0.08, 8, 1)) @ rotation(x, y, z)
 
 
 def rotation(x: float, y: float, z: float) -> np.ndarray:
-    """(3, 3) turn about the three axes, in radians: z moves the frontal axis, y the transition zone."""
+    """Rotation matrix (3, 3) for three angles in radians: z moves the frontal axis, y the transition zone."""
     return (
         np.array([[1, 0, 0], [0, np.cos(x), -np.sin(x)], [0, np.sin(x), np.cos(x)]])
         @ np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
@@ -197,7 +197,7 @@ def _rate(condition: Condition, severity: float, chance: Chance) -> float:
 
 
 def _with_voltage(shape: Waves, condition: Condition, severity: float, projection: np.ndarray, chance: Chance) -> Waves:
-    """The QRS scaled to a Sokolow-Lyon index (S in V1 + R in V5 or V6), over 3.5 mV in LVH; bundle block: freely."""
+    """Scale the QRS to a Sokolow-Lyon index (S in V1 + R in V5 or V6), above 3.5 mV in LVH; freely in bundle block."""
     if condition in ("LBBB", "RBBB"):
         return shape.times(chance.between(0.8, 1.25))
     index_mv = 3.75 + 1.6 * severity if condition == "LVH" else chance.between(1.5, 3.25)
@@ -206,13 +206,13 @@ def _with_voltage(shape: Waves, condition: Condition, severity: float, projectio
 
 
 def _recovery(condition: Condition, severity: float, projection: np.ndarray, chance: Chance) -> Waves:
-    """ST segment and T wave."""
+    """Draw the ST segment and the T wave."""
     t_vector = np.array(SECONDARY_T.get(condition, T_WAVE.vector[0]))
     st_vector = np.array(SECONDARY_ST.get(condition, (0, 0, 0))) + chance.normal(0.012, 3)
     if condition == "LVH":  # strain: recovery turns against the QRS
         t_vector = t_vector - severity * np.array([0.42, 0.22, 0.05])
         st_vector = st_vector - severity * np.array([0.08, 0.04, 0.05])
-    # Injury: the vector that gives these levels in three leads of this very torso; the other leads follow from it.
+    # Injury: the vector that gives these levels in three leads of this torso; the other leads follow from it.
     elevated = {
         "STE_ANT": (["V2", "V3", "aVF"], (0.24 + 0.22 * severity) * np.array([1.0, 1.1, -0.40])),
         "STE_INF": (["II", "III", "V2"], (0.13 + 0.17 * severity) * np.array([1.0, 1.4, -0.30])),
@@ -220,7 +220,7 @@ def _recovery(condition: Condition, severity: float, projection: np.ndarray, cha
     if condition in elevated:
         leads, levels = elevated[condition]
         st_vector = np.linalg.solve(np.array([_row(projection, lead) for lead in leads]), levels)
-        t_vector = 0.7 * t_vector + 0.8 * st_vector  # the T wave is drawn along
+        t_vector = 0.7 * t_vector + 0.8 * st_vector  # the T wave follows
     size = chance.between(0.6, 1.4)
     duration = chance.between(0.9, 1.1)
     wave = replace(T_WAVE, vector=size * t_vector * (1 + chance.normal(0.15, 1, 3)))
@@ -234,7 +234,7 @@ def _row(projection: np.ndarray, lead: str) -> np.ndarray:
 
 
 def _ectopic(severity: float, chance: Chance) -> Waves:
-    """A beat that starts in a ventricle: wide, tall, from one wall to the other, T against it."""
+    """Draw a beat that starts in a ventricle: wide, tall, from one wall to the other, with T the opposite way."""
     side = chance.rng.choice([-1, 1])  # 1: from the right ventricle, to the left and back; -1: from the left ventricle
     height = chance.rng.choice([-1, 1])  # from the outflow tract down, or from the apex up
     vector = side * np.array([0.75, 0, 0.8]) + height * np.array([0, 0.9, 0]) + chance.normal(0.15, 3)

@@ -11,11 +11,11 @@ import numpy as np
 
 from anyjepa.data.ecg.simulated.heart import Condition, Heart, Waves, rotation
 
-_FREE_RATE = ("PVC", "LBBB", "RBBB", "STE_ANT", "STE_INF", "LVH", "AVB1")  # their criteria say nothing of the rate
+_FREE_RATE = ("PVC", "LBBB", "RBBB", "STE_ANT", "STE_INF", "LVH", "AVB1")  # their criteria do not depend on the rate
 
 
 def as_person(heart: Heart, condition: Condition, spread: float, rng: np.random.Generator) -> Heart:
-    """The heart in another body and under other electrodes, with other waves. spread: 0 as it is, 1 as in a clinic."""
+    """Vary the body, the electrodes and the waves of a heart. spread: 0 changes nothing, 1 is as in a clinic."""
 
     def factor(log_sd: float, *shape: int) -> np.ndarray:
         return np.exp(spread * log_sd * rng.standard_normal(shape))
@@ -43,7 +43,7 @@ def as_person(heart: Heart, condition: Condition, spread: float, rng: np.random.
 
 
 def noise_level(level: float, spread: float, rng: np.random.Generator) -> float:
-    """The noise of one recording, around that of an ordinary one."""
+    """Draw the noise level of one recording, around `level`."""
     return level * float(np.exp(spread * 0.6 * rng.standard_normal()))
 
 

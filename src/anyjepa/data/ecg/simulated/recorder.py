@@ -20,12 +20,12 @@ _TWELVE = np.array([
 
 
 def twelve_leads(independent: np.ndarray) -> np.ndarray:
-    """(8, T) of I, II, V1-V6 to (12, T) float32; Einthoven's and Goldberger's laws hold but for rounding."""
+    """Compute twelve leads (12, T) float32 from I, II, V1-V6 (8, T), by Einthoven's and Goldberger's laws."""
     return (_TWELVE @ independent).astype(np.float32)
 
 
 def noise(rng: np.random.Generator, samples: int, fs: float, level: float) -> np.ndarray:
-    """(8, T) mV of muscle noise, baseline wander and mains, drawn at the electrodes. level 1: an ordinary clinic."""
+    """Draw noise of the electrodes, (8, T) in mV: muscle, baseline wander and mains hum. level: 1 is as in a clinic."""
     if level == 0:
         return np.zeros((8, samples))
     time = np.arange(samples) / fs

@@ -184,7 +184,7 @@ def _rhythm(heart: Heart, duration_s: float, rng: np.random.Generator) -> tuple[
     """Beats from 2 s before the record to 2 s after it, and the size of each beat (breathing moves the heart)."""
     mean_s = 60 / heart.rate * rng.uniform(0.97, 1.03)
     blocks = int((duration_s + 5) / mean_s / 5) + 2
-    # Five intervals at a time take the five fifths of the distribution in random order: any ten beats show its spread.
+    # Every five intervals take the fifths of the distribution in random order, so any ten beats show its spread.
     fifths = rng.permuted(np.tile(np.arange(5), (blocks, 1)), axis=1).ravel()
     scatter = ((fifths + rng.random(5 * blocks)) / 5 - 0.5) * 12**0.5  # uniform, variance 1
     breath = np.sin(2 * np.pi * (rng.uniform(0.15, 0.35) * mean_s * np.arange(5 * blocks) + rng.random()))
@@ -203,7 +203,7 @@ def _rhythm(heart: Heart, duration_s: float, rng: np.random.Generator) -> tuple[
 
 
 def _fibrillation(time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(3, T) fibrillatory waves of about 1 mV in V1: two wandering sources of 5 to 8 per second."""
+    """Draw fibrillatory waves (3, T) of about 1 mV in V1, from two wandering sources of 5 to 8 Hz."""
     slow = 2 * np.pi * (rng.uniform(0.1, 0.4, (2, 1)) * time + rng.random((2, 1)))
     quick = 2 * np.pi * (rng.uniform(0.7, 1.6, (2, 1)) * time + rng.random((2, 1)))
     phase = 2 * np.pi * (rng.uniform(5, 8, (2, 1)) * time + 0.5 * np.sin(slow) + 0.15 * np.sin(quick))
@@ -224,7 +224,7 @@ class _Canvas:
     ) -> None:
         """Add `waves` once from each of B starts (s), all times multiplied by stretch and all heights by gain."""
         stretch, gain = np.broadcast_to(stretch, starts.shape), np.broadcast_to(gain, starts.shape)
-        reach = stretch.max(initial=1.0) * 5.0  # five standard deviations: what is cut off is under 0.01 uV per mV
+        reach = stretch.max(initial=1.0) * 5.0  # five standard deviations; the rest is below 0.01 uV per mV
         begin = min(0.0, reach / 5 * waves.centre.min() - reach * waves.rise.max())
         end = reach / 5 * waves.centre.max() + reach * waves.fall.max()
         window = np.arange(int(begin * self.fs) - 1, int(end * self.fs) + 2)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 _TYPES = {(8, "SB"): "i1", (8, "UB"): "u1", (16, "SS"): "<i2", (16, "US"): "<u2", (32, "SL"): "<i4", (32, "UL"): "<u4"}
-# The codes of MDC ('2:61') and of SCP-ECG ('5.6.3-9-61') number the leads alike.
+# The codes of MDC ('2:61') and of SCP-ECG ('5.6.3-9-61') use the same numbers for leads.
 _CODE = re.compile(r"(?:2:|5\.6\.3-9-)(\d+)")
 _NUMBERED = {"1": "I", "2": "II", "61": "III", "62": "aVR", "63": "aVL", "64": "aVF"} | {
     str(n + 2): f"V{n}" for n in range(1, 7)
@@ -47,7 +47,7 @@ def read_dicom(path: Path | Content, id: str, source: str = "", unit: str | floa
         raise InputError(f'{path}: DICOM needs the pydicom package: pip install "anyjepa[ecg]"') from error
     except InputError:
         raise
-    except (EOFError, OSError) as error:  # both are what pydicom raises where a file ends early
+    except (EOFError, OSError) as error:  # pydicom raises both if a file ends early
         why = getattr(error, "strerror", None) or f"it is truncated: {error}"
         raise InputError(f"{path}: cannot be read as DICOM ({why})") from error
     except Exception as error:  # pydicom raises whatever its parsing raises, even on access to a value
@@ -55,7 +55,7 @@ def read_dicom(path: Path | Content, id: str, source: str = "", unit: str | floa
 
 
 def as_request(content: Content) -> dict[str, Any]:
-    """The rhythm of a DICOM ECG as a request to `anyjepa serve`. Raises InputError."""
+    """Convert a DICOM ECG to a request to `anyjepa serve`. Raises InputError."""
     recording = read_dicom(content, "")
     return {"signals": recording.signal, "fs": recording.fs, "leads": list(recording.leads), "unit": "mV"}
 

@@ -164,7 +164,7 @@ def _is_number(text: str) -> bool:
 
 
 def _millivolts(lead: Lead, path: Path, unit: str | float | None) -> np.ndarray:
-    """(T,) float64. ecgdatakit does not scale the stored values, but reports the unit."""
+    """Convert a lead to mV, (T,) float64. ecgdatakit does not scale the stored values, but reports their unit."""
     if unit is not None:
         return lead.samples * millivolts_per(unit, str(path))
     if not lead.resolution_unit:

@@ -16,7 +16,10 @@ _WAVES = {"p": "P", "N": "QRS", "t": "T"}
 
 
 def read_annotations(path: Path, samples: int) -> Annotations:
-    """An annotation file, as `100.atr`, of a record of so many samples. InputError if it is missing or another's."""
+    """Read an annotation file, such as `100.atr`. Raises InputError if it is missing or belongs to another record.
+
+    samples: number of samples of the record.
+    """
     if not path.exists():
         raise InputError(f"{path}: there is no such file; it must hold the annotations of record {path.stem}")
     regular_size(path)
@@ -42,10 +45,10 @@ def read_annotations(path: Path, samples: int) -> Annotations:
 
 
 def read_waves(path: Path, fs: float, samples: int) -> Delineation:
-    """The waves in one of LUDB's files per lead, such as `1.ii`: '(', a peak and ')' each. Raises InputError.
+    """Read the waves in an annotation file of LUDB for one lead, such as `1.ii`: each is '(', a peak and ')'.
 
-    A few waves have no '('; their names are empty, from the end of the wave before to their own. Annotators left out
-    the first and the last beats of a record, which are outside of the scope.
+    A few waves have no '('; they get an empty name and begin at the end of the previous wave. Annotators left out the
+    first and the last beats of a record, so these are outside of the scope. Raises InputError.
     """
     marks = read_annotations(path, samples)
     times, symbols = marks.samples / fs, np.array(("", *marks.symbols, ""))

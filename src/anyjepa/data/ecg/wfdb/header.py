@@ -221,7 +221,7 @@ def _parse_signal(line: str, number: int, path: Path, folder: str) -> Signal:
 
 
 def _numbered(signals: Sequence[Signal]) -> Iterator[Signal]:
-    """Signals that have one name, as the two 'ECG' of LTAFDB, as 'ECG 1' and 'ECG 2'. A usual lead must not repeat."""
+    """Number signals of equal name: the two 'ECG' of LTAFDB become 'ECG 1' and 'ECG 2'. Usual leads must not repeat."""
     names = Counter(signal.lead for signal in signals)
     seen = Counter[str]()
     for signal in signals:

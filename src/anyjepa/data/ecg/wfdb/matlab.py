@@ -37,7 +37,7 @@ class _Matrix(NamedTuple):
 
 
 def read_matlab(file: Path, rows: int, columns: int | None, offset: int, header: str) -> np.ndarray:
-    """(columns, rows): the matrix of a WFDB record, stored as (rows, columns) or transposed.
+    """Read the matrix of a WFDB record as (columns, rows); it is stored as (rows, columns) or transposed.
 
     It is the variable 'val', or else the only matrix of that shape; columns may be None for any number. In a level 4
     file, the samples must begin at `offset`. Raises InputError.

@@ -90,7 +90,7 @@ def _read_leads(path: Path, header: Header, unit: str | float | None) -> _Leads:
     volts = np.empty((len(chosen), len(samples[header.signals.index(chosen[0])])), np.float32)
     rows = iter(volts)
     for place, signal in enumerate(header.signals):
-        adc, samples[place] = samples[place], np.empty(0)  # not to be in memory twice
+        adc, samples[place] = samples[place], np.empty(0)  # so that it is not in memory twice
         if _is_lead(signal):
             _millivolts(path, signal, adc, unit, next(rows))
     return _Leads(tuple(names), volts, fs, tuple(signal.lead for signal in header.signals if not _is_lead(signal)))

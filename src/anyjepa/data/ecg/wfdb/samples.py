@@ -83,7 +83,7 @@ def _read_file(path: Path, file: Path, header: Header, signals: Sequence[Signal]
 
 
 def _read_plain(path: Path, file: Path, size: int, header: Header, signals: Sequence[Signal], width: int) -> np.ndarray:
-    """(frames, width) of a file in one of the formats of `_BLOCKS`."""
+    """Read a file in one of the formats of `_BLOCKS`, (frames, width)."""
     form, offset = signals[0].format, signals[0].offset
     per_block, block = _BLOCKS[form]
     frames = header.samples
@@ -113,7 +113,7 @@ def _bytes(form: str, samples: int) -> int:
 
 
 def _decode(form: str, content: np.ndarray, samples: int) -> np.ndarray:
-    """(samples,) of the bytes (uint8) of a signal file."""
+    """Decode the bytes (uint8) of a signal file to samples (samples,)."""
     block = _BLOCKS[form][1]
     content = np.pad(content, (0, -len(content) % block))
     if form in ("8", "16", "32", "61"):
@@ -135,12 +135,12 @@ def _decode(form: str, content: np.ndarray, samples: int) -> np.ndarray:
 
 
 def _signed(values: np.ndarray, bits: int) -> np.ndarray:
-    """Two's complement with this many bits."""
+    """Interpret values as two's complement with this many bits."""
     return values - ((values >> (bits - 1)) << bits)
 
 
 def _read_flac(path: Path, file: Path, size: int, header: Header, signals: Sequence[Signal]) -> np.ndarray:
-    """(frames, width) of a FLAC file, which has one channel per signal. Its offset counts samples."""
+    """Read a FLAC file, (frames, width), with one channel per signal. Its offset is in samples."""
     try:
         import soundfile
     except (ImportError, OSError) as error:
