@@ -86,6 +86,19 @@ def long_pax_header(path: Path) -> None:
         file.write(info.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
 
 
+def sparse_tar(path: Path) -> None:
+    """A list of 21 pieces in each block of 200 MB."""
+    info = tarfile.TarInfo("a")
+    info.type = tarfile.GNUTYPE_SPARSE
+    start = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    start[482] = 1  # more pieces follow
+    start[148:156] = b"%06o\0 " % tarfile.calc_chksums(start)[0]
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(start)
+        for _ in range(100):
+            file.write((b"00000000001\0" * 42 + b"\1" + bytes(7)) * 2**12)
+
+
 def declared_tar(path: Path) -> None:
     with gzip.open(path, "wb") as file:
         info = tarfile.TarInfo("data_batch_1.bin")
@@ -166,8 +179,9 @@ BOMBS: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "x-idx3-ubyte.gz": (IDX, idx, "ANYJEPA_LIMIT_EXPANSION="),
     "repeated.tar.gz": (IMAGES, lambda p: tar(p, [("data_batch_1.bin", 2**27)] * 3), "ANYJEPA_LIMIT_EXPANSION="),
     "skipped.tar.gz": (IMAGES, lambda p: tar(p, [("other", 2**28), ("b", 0)]), "ANYJEPA_LIMIT_EXPANSION="),
-    "declares.tar.gz": (IMAGES, declared_tar, "ANYJEPA_LIMIT_"),
-    "long pax header.tar.gz": (IMAGES, long_pax_header, "a header of 268435456"),
+    "declares.tar.gz": (IMAGES, declared_tar, "ends inside 'data_batch_1.bin'"),
+    "long pax header.tar.gz": (IMAGES, long_pax_header, "a header of over 65536 bytes"),
+    "sparse.tar.gz": (IMAGES, sparse_tar, "a header of over 65536 bytes"),
     "many members.tar.gz": (IMAGES, lambda p: tar(p, [("a", 0)] * 1001), "ANYJEPA_LIMIT_COLUMNS="),
     "dictionaries.pkl": (PICKLE, lambda p: p.write_bytes(b"(" + b"}" * 3_000_000), "more than 1,000,000 parts"),
     "encodes.pkl": (PICKLE, lambda p: p.write_bytes(ENCODES), "it contains a list"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import pickle
 import tarfile
+import tempfile
 import tracemalloc
 from contextlib import suppress
 from pathlib import Path
@@ -16,9 +18,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from anyjepa.data.images.reading import read_images
-from anyjepa.data.images.sets.cifar import LAYOUTS, read_cifar, recognise
+from anyjepa.data.images.sets.cifar import LAYOUTS, recognise
 from anyjepa.data.images.sets.cifar_pickle import as_array, unpickled
+from anyjepa.data.sources import readable
 from anyjepa.errors import DataWarning, InputError
+from anyjepa.limits import MEMORY
 
 A_BATCH = 3  # images
 pytestmark = pytest.mark.filterwarnings("ignore::anyjepa.errors.DataWarning")  # of few images
@@ -169,20 +173,60 @@ def test_other_bytes_than_the_published_archive_are_told(tmp_path):
     with pytest.warns(DataWarning, match=r"is not the published cifar-10-binary\.tar\.gz"):
         read_images(path)
     path.write_bytes(path.read_bytes()[:-900])
-    with pytest.raises(InputError, match=r"cannot be read as a \.tar\.gz archive"):
+    with pytest.raises(InputError, match=r"cifar\.tgz: cannot be read, so the archive is damaged"):
         read_images(path)
 
 
+def pack(path: Path, names: list[str]) -> Path:
+    """An archive of files of one image, without pixels."""
+    with tarfile.open(path, "w:gz") as archive:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            member.size = 3074
+            archive.addfile(member, io.BytesIO(bytes(member.size)))
+    return path
+
+
 def test_an_archive_without_one_of_the_files(tmp_path):
-    layout = LAYOUTS[3]
-    with tarfile.open(tmp_path / "cifar.tar.gz", "w:gz") as archive:
-        for name in ("train.bin", "coarse_label_names.txt"):
-            archive.addfile(tarfile.TarInfo(name), io.BytesIO())
-    found = recognise(tmp_path / "cifar.tar.gz")
-    assert found
-    assert found[0] is layout
-    with pytest.raises(InputError, match=r"does not contain test\.bin"):
-        read_cifar(*found)
+    path = pack(tmp_path / "cifar.tar.gz", ["any/train.bin", "any/coarse_label_names.txt"])
+    assert recognise(path)
+    with pytest.raises(InputError, match=r"cifar\.tar\.gz/any/test\.bin: there is no such file"):
+        read_images(path)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["any/train.bin", "any/test.bin", "any/train.bin"], "'any/train.bin' occurs twice"),
+        (["a/train.bin", "b/train.bin"], "contains two sets, with 'a/train.bin' and 'b/train.bin'"),
+        (["../train.bin", "../test.bin"], "'../train.bin' is not the name of a file inside it"),
+    ],
+)
+def test_an_ambiguous_or_unsafe_archive(tmp_path, names, message):
+    with pytest.raises(InputError, match=message):
+        read_images(pack(tmp_path / "cifar.tar.gz", names))
+
+
+def test_an_archive_that_would_fill_the_memory(tmp_path, monkeypatch):
+    path = pack(tmp_path / "cifar.tar.gz", list(LAYOUTS[3].files))
+    monkeypatch.setenv(MEMORY.variable, "12295")  # of 4 x 3074 bytes
+    with pytest.raises(InputError, match=r"its content needs 12 kB, .* ANYJEPA_LIMIT_MEMORY"):
+        read_images(path)
+
+
+def test_an_archive_is_decompressed_once_and_leaves_nothing(tmp_path, monkeypatch):
+    path, temporary, unpack, times = tmp_path / "cifar.tar.gz", tmp_path / "temporary", gzip.open, []
+    images, _ = write_cifar(tmp_path / "set", LAYOUTS[3])
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(tmp_path / "set", "set")
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.setattr("anyjepa.data.archives.gzip.open", lambda file: times.append(file) or unpack(file))
+    assert np.array_equal(read_images(path).images, images)
+    with readable([path]) as (mounted,):  # as `embed` does
+        assert np.array_equal(read_images(mounted).images, images)
+    assert len(times) == 2
+    assert not list(temporary.iterdir())
 
 
 @pytest.mark.realdata

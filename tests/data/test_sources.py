@@ -7,6 +7,7 @@ import sys
 import tarfile
 import tempfile
 import threading
+import tracemalloc
 import zipfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -211,6 +212,17 @@ def test_bombs_are_refused_before_they_are_unpacked(tmp_path, ending, monkeypatc
         contents(path)
     monkeypatch.setenv("ANYJEPA_LIMIT_EXPANSION", "100k")
     assert len(contents(path)) == 2
+
+
+def test_listing_a_tar_file_takes_little_memory(tmp_path):
+    path = pack(tmp_path / "x.tar", {f"{number}.png": b"" for number in range(5000)})
+    with readable([path]) as (found,):
+        tracemalloc.start()
+        try:
+            assert len(all_mounted()[found].names) == 5000
+            assert tracemalloc.get_traced_memory()[1] < 5000 * 400
+        finally:
+            tracemalloc.stop()
 
 
 def test_a_disk_is_not_filled(tmp_path, monkeypatch):

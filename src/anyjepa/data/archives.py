@@ -21,10 +21,11 @@ from anyjepa.data.array_files import METHODS
 from anyjepa.data.files import opened
 from anyjepa.data.mounts import Container, checked_names
 from anyjepa.errors import InputError, reason
-from anyjepa.limits import DISK, EXPANSION, MEMBERS, SMALL, check_size
+from anyjepa.limits import DISK, EXPANSION, MEMBERS, SMALL, Limit, check_size
 
 TAR_GZ = (".tar.gz", ".tgz")
 SUFFIXES = (".zip", ".tar", *TAR_GZ)
+LONGEST_HEADER = 2**16  # bytes of all headers of a member
 _BLOCK = 2**20
 _BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, ValueError, RuntimeError, IndexError,
            OverflowError, MemoryError)  # fmt: skip
@@ -107,8 +108,24 @@ class Zip(_Archive):
             raise self._broken(error, name) from error
 
 
+class _Headers:
+    """A file for `tarfile`, which reads headers of any declared size into memory."""
+
+    def __init__(self, file: IO[bytes], where: str):
+        self.file, self.where, self.left = file, where, LONGEST_HEADER
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, count: int) -> bytes:
+        self.left -= count
+        if self.left < 0:
+            raise InputError(f"{self.where}: has a header of over {LONGEST_HEADER} bytes; pack the archive again")
+        return self.file.read(count)
+
+
 class Tar(_Archive):
     """A .tar file."""
+
+    most = MEMBERS
 
     @property
     def plain(self) -> Path:
@@ -120,13 +137,17 @@ class Tar(_Archive):
         return self.handles.enter_context(opened(self.plain))
 
     @cached_property
-    def _members(self) -> dict[str, tarfile.TarInfo]:
-        members: list[tarfile.TarInfo] = []
+    def _members(self) -> dict[str, tuple[int, int, float]]:
+        """Start, size and time of change of each file, in less memory than `tarfile` needs."""
+        names, members = list[str](), list[tuple[int, int, float]]()
         try:
             size = os.fstat(self._tar.fileno()).st_size
-            with tarfile.open(fileobj=self._tar, mode="r:") as tar:
-                for member in tar:
-                    MEMBERS.check(len(members) + 1, self.where)
+            headers = _Headers(self._tar, self.where)
+            with tarfile.open(fileobj=headers, mode="r:") as tar:  # type: ignore[call-overload]
+                for count, member in enumerate(iter(tar.next, None), 1):
+                    tar.members.clear()
+                    headers.left = LONGEST_HEADER
+                    self.most.check(count, self.where)
                     if member.isdir():
                         continue
                     if not member.isreg() or member.issparse():
@@ -137,28 +158,28 @@ class Tar(_Archive):
                         raise InputError(f"{self.where}: '{member.name}' has a negative size; the archive is damaged")
                     if member.offset_data + member.size > size:
                         raise InputError(f"{self.where}: ends inside '{member.name}', so the archive is damaged")
-                    members.append(member)
+                    names.append(member.name)
+                    members.append((member.offset_data, member.size, member.mtime))
         except InputError:
             raise
         except _BROKEN as error:
             raise self._broken(error) from error
-        return dict(zip(checked_names((member.name for member in members), self.where), members, strict=True))
+        return dict(zip(checked_names(names, self.where), members, strict=True))
 
     @property
     def names(self) -> Collection[str]:
         return self._members.keys()
 
     def version(self, name: str) -> str:
-        member = self._members[name]
-        return f"{member.size} {member.mtime:g}"
+        _, size, mtime = self._members[name]
+        return f"{size} {mtime:g}"
 
     def size(self, name: str) -> int:
-        return self._members[name].size
+        return self._members[name][1]
 
     def copy(self, name: str, out: IO[bytes]) -> None:
-        member = self._members[name]
-        self._tar.seek(member.offset_data)
-        left = member.size
+        start, left, _ = self._members[name]
+        self._tar.seek(start)
         while left and (block := self._tar.read(min(left, _BLOCK))):
             out.write(block)
             left -= len(block)
@@ -167,9 +188,9 @@ class Tar(_Archive):
 class TarGz(Tar):
     """A .tar.gz file. It has no index, so it is first decompressed to a temporary file in `folder`."""
 
-    def __init__(self, where: Path, file: Path, folder: Callable[[], Path]):
+    def __init__(self, where: Path, file: Path, folder: Callable[[], Path], most: Limit = MEMBERS):
         super().__init__(where, file)
-        self.folder = folder
+        self.folder, self.most = folder, most
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Tar, (Path(self.where), self.plain)

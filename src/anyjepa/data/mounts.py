@@ -83,8 +83,8 @@ class Place(NamedTuple):
     def opened(self, path: Path) -> BinaryIO:
         """Open a temporary copy of the file, which is deleted when it is closed. Raises InputError."""
         if not self.is_file:
-            kind = "is a folder" if self.name in self.container.folders else "there is no such file"
-            raise InputError(f"{path}: {kind}")
+            is_folder = any(name.startswith(f"{self.name}/") for name in self.container.names)  # `folders` takes memory
+            raise InputError(f"{path}: {'is a folder' if is_folder else 'there is no such file'}")
         file: BinaryIO = tempfile.TemporaryFile()  # type: ignore[assignment]  # noqa: SIM115
         try:
             self.container.copy(self.name, file)

@@ -33,8 +33,8 @@ def read_images(
     path = Path(path)
     if not exists(path):
         raise InputError(f"{path}: there is no such file or folder")
-    if match := cifar.recognise(path):
-        return cifar.read_cifar(*match)
+    if images := cifar.read_cifar(path):
+        return images
     if is_folder(path):
         return mnist.read_mnist(path) if mnist.recognise(path) else read_folder(path, on_error, remarks)
     if not path.name.lower().endswith(endings_of("images", SUFFIXES)):
@@ -75,7 +75,7 @@ def recognise(path: Path | str) -> bool:
     if str(path).startswith(PREFIX):
         return True
     path = Path(path)
-    return bool(cifar.recognise(path)) or mnist.recognise(path) or _has_images(path)
+    return cifar.recognise(path) or mnist.recognise(path) or _has_images(path)
 
 
 def _has_images(folder: Path) -> bool:

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import os
-import tarfile
 import warnings
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from anyjepa.data.files import opened, read_bytes
+from anyjepa.data.archives import TAR_GZ, TarGz
+from anyjepa.data.files import read_bytes, regular_size
 from anyjepa.data.images.image_set import ImageSet, Labels
 from anyjepa.data.images.sets.cifar_pickle import as_array, unpickled
+from anyjepa.data.mounts import inside, mounted
 from anyjepa.errors import DataWarning, InputError
-from anyjepa.limits import COLUMNS, check_size
+from anyjepa.limits import COLUMNS, MEMORY
 
 PIXELS = 3 * 32 * 32
-LONGEST_HEADER = 2**16  # bytes of a header in an archive
-
 
 _FIVE = tuple(f"data_batch_{i}" for i in range(1, 6))
 _TASKS = {  # of each set: task, key of its labels in a python batch, key or file of the class names
@@ -71,6 +69,10 @@ class Layout:
             return (self.meta or "batches.meta.txt",)
         return tuple(f"{names}.txt" for _, names in self.tasks.values())
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        return self.batches + self.names
+
 
 LAYOUTS = (
     Layout("cifar10", "cifar-10-batches-py", "c58f30108f718f92721af3b95e74349a", meta="batches.meta"),
@@ -86,20 +88,26 @@ class Batch(NamedTuple):
     pixels: np.ndarray  # (n, 3072) uint8: red, green and blue planes
 
 
-def recognise(path: Path) -> tuple[Layout, Path] | None:
-    """The layout of a folder that contains it or is it, or of a .tar.gz; None if it is none of CIFAR's."""
-    if path.is_dir():
-        places = [(layout, place) for layout in LAYOUTS for place in (path, path / layout.folder)]
-        return next(((layout, place) for layout, place in places if (place / layout.batches[0]).is_file()), None)
-    if path.name.endswith((".tar.gz", ".tgz")):
-        names = {name for name, _ in _members(path)}
-        return next(((layout, path) for layout in LAYOUTS if layout.batches[0] in names), None)
-    return None
+def recognise(path: Path) -> bool:
+    """Whether a path is a folder that contains a layout or is one, or a .tar.gz with one in any folder."""
+    with _like_a_folder(path):
+        return _find(path) is not None
 
 
-def read_cifar(layout: Layout, place: Path) -> ImageSet:
-    """All images in the published order, with ids such as 'train/00000'. Raises InputError, which names the file."""
-    files = _from_folder(layout, place) if place.is_dir() else _from_archive(layout, place)
+def read_cifar(path: Path) -> ImageSet | None:
+    """All images in the published order, with ids such as 'train/00000'; None if `recognise` is False.
+
+    Raises InputError, which names the file.
+    """
+    with _like_a_folder(path):
+        if not (match := _find(path)):
+            return None
+        layout, place = match
+        if inside(path):
+            MEMORY.check(sum(regular_size(place / name) for name in layout.files), f"{path}: its content")
+        if path.is_file() and (digest := md5_of(path)) != layout.md5:
+            _warn(f"{path}: is not the published {layout.archive}: its MD5 is {digest}, not {layout.md5}")
+        files = {name: read_bytes(place / name, limit=None) for name in layout.files}
     classes = _class_names(layout, files, place)
     batches: list[Batch] = []
     ids, split = [], []
@@ -124,68 +132,38 @@ def read_cifar(layout: Layout, place: Path) -> ImageSet:
     )
 
 
-def _from_folder(layout: Layout, folder: Path) -> dict[str, bytes]:
-    return {name: read_bytes(folder / name, limit=None) for name in (*layout.batches, *layout.names)}
-
-
-def _from_archive(layout: Layout, path: Path) -> dict[str, bytes]:
+def md5_of(path: Path) -> str:
     with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "md5").hexdigest()
-    if digest != layout.md5:
-        _warn(f"{path}: is not the published {layout.archive}: its MD5 is {digest}, not {layout.md5}")
-    needed, files = (*layout.batches, *layout.names), {}
-    for name, content in _members(path, needed):
-        if name in needed:
-            if name in files:
-                raise InputError(f"{path}: contains {name} twice")
-            files[name] = content
-    if missing := [name for name in needed if name not in files]:
-        raise InputError(f"{path}: does not contain {missing[0]}, which {layout.name} needs")
-    return files
+        return hashlib.file_digest(file, "md5").hexdigest()
 
 
-def _members(path: Path, requested: Sequence[str] = ()) -> Iterator[tuple[str, bytes]]:
-    """Names (without folders) of the regular files in an archive, with the content of the requested ones."""
-    count = 0
-    try:
-        with opened(path) as zipped, gzip.open(zipped) as file:
-            stream = _Unzipped(file, path, os.fstat(zipped.fileno()).st_size)
-            with tarfile.open(fileobj=stream, mode="r:") as archive:  # type: ignore[call-overload]
-                while member := archive.next():
-                    archive.members.clear()  # a million members would take a gigabyte
-                    COLUMNS.check(count := count + 1, f"{path}")
-                    if member.isreg() and not member.issparse():
-                        name = Path(member.name).name
-                        yield name, stream.content(member) if name in requested else b""
-    except InputError:
-        raise
-    except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read as a .tar.gz archive ({error}); get it again") from None
+@contextmanager
+def _like_a_folder(path: Path) -> Iterator[None]:
+    """Make a .tar.gz readable like a folder, unless it already is."""
+    if not path.name.endswith(TAR_GZ) or not path.is_file() or inside(path):
+        yield
+        return
+    with (
+        TemporaryDirectory(prefix="anyjepa-") as folder,
+        mounted({path: TarGz(path, path, lambda: Path(folder), most=COLUMNS)}),
+    ):
+        yield
 
 
-class _Unzipped:
-    """A gzip stream for `tarfile` that stops at the limits."""
-
-    def __init__(self, file: gzip.GzipFile, path: Path, size: int):
-        self.file, self.path, self.size, self.tell = file, path, size, file.tell
-
-    def read(self, count: int) -> bytes:
-        """Read a header, whose declared size may exceed the memory."""
-        if count > LONGEST_HEADER:
-            raise InputError(f"{self.path}: has a header of {count} bytes; get it again")
-        return self.file.read(count)
-
-    def seek(self, place: int) -> int:
-        check_size(place, self.size, f"{self.path}: its content")
-        return self.file.seek(place)
-
-    def content(self, member: tarfile.TarInfo) -> bytes:
-        check_size(member.offset_data + member.size, self.size, f"{self.path}: {member.name}")
-        self.file.seek(member.offset_data)
-        content = self.file.read(member.size)
-        if len(content) < member.size:
-            raise EOFError(f"it ends within {member.name}")
-        return content
+def _find(path: Path) -> tuple[Layout, Path] | None:
+    """The layout in a folder or an archive, and the folder of its files."""
+    if not (root := inside(path)):
+        places = [(layout, place) for layout in LAYOUTS for place in (path, path / layout.folder)]
+        return next(((layout, place) for layout, place in places if (place / layout.batches[0]).is_file()), None)
+    files = [
+        (layout, name)
+        for layout in LAYOUTS
+        for name in root.container.names
+        if name.split("/")[-1] == layout.batches[0]
+    ]
+    if len(files) > 1:
+        raise InputError(f"{path}: contains two sets, with '{files[0][1]}' and '{files[1][1]}'; unpack one of them")
+    return next(((layout, (path / name).parent) for layout, name in files), None)
 
 
 def _batch(layout: Layout, content: bytes, where: Path, classes: Sequence[tuple[str, ...]]) -> Batch:

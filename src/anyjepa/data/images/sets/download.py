@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from anyjepa.data.images.sets.cifar import LAYOUTS
+from anyjepa.data.images.sets.cifar import LAYOUTS, md5_of
 from anyjepa.errors import InputError, did_you_mean
 
 SITE = "https://www.cs.toronto.edu/~kriz"
@@ -30,11 +29,11 @@ def download(name: str, output: Path | None = None) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if target.exists():
-            if _md5(target) != md5:
+            if md5_of(target) != md5:
                 raise InputError(f"{target}: is not the published {archive} (MD5 {md5}); remove it")
             return target
         _fetch(url, partial)
-        if (digest := _md5(partial)) != md5:
+        if (digest := md5_of(partial)) != md5:
             partial.unlink()
             raise InputError(f"{url}: came with MD5 {digest}, not the published {md5}; nothing was kept")
         partial.replace(target)
@@ -73,8 +72,3 @@ def _fetch(url: str, partial: Path) -> None:
         error.close()
         if error.code != 416:  # 416: all of it is there
             raise
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
