@@ -260,7 +260,9 @@ class Guard:
             writes = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC)
             if writes or (isinstance(mode, str) and set(mode) & set("wax+")):
                 self._outside(event, path)
-        elif event in ("os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.symlink", "os.link", "os.chmod"):
+        elif event in ("os.remove", "os.rmdir"):
+            self._outside(event, *arguments)
+        elif event in ("os.mkdir", "os.truncate", "os.symlink", "os.link", "os.chmod"):
             self._outside(event, arguments[1] if event in ("os.symlink", "os.link") else arguments[0])
         elif event == "os.rename":
             self._outside(event, arguments[0])
@@ -270,9 +272,11 @@ class Guard:
         elif event in ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "socket.connect", "os.fork"):
             self.seen = f"{event} {arguments!r:.200}"
 
-    def _outside(self, event: str, path: object) -> None:
+    def _outside(self, event: str, path: object, folder: int = -1) -> None:
+        """folder: descriptor of the folder that a relative path starts from; -1: the current one."""
         if isinstance(path, (str, bytes, os.PathLike)):
-            written = os.path.abspath(os.fsdecode(path))
+            start = os.readlink(f"/proc/self/fd/{folder}") if folder >= 0 else ""
+            written = os.path.abspath(os.path.join(start, os.fsdecode(path)))
             if not f"{written}/".startswith(self.folder) and written != "/dev/null":
                 self.seen = f"{event} {written}"
 

@@ -54,7 +54,7 @@ def test_every_reader_is_in_a_group() -> None:
 
 
 BAD = """
-import ctypes, os, pathlib, sys, time, warnings
+import contextlib, ctypes, os, pathlib, sys, tempfile, time, warnings
 sys.path.insert(0, {here!r})
 import run
 from reader import Gaps, Reader
@@ -86,11 +86,20 @@ def memory(folder):
     except MemoryError:
         raise InputError("x: is too large") from None
 
+def temporary(folder):
+    with tempfile.TemporaryDirectory(dir=folder) as inner:
+        (pathlib.Path(inner) / "x").write_text("x")
+
+def removed_in_folder(folder):
+    with contextlib.suppress(FileNotFoundError):
+        os.remove("missing", dir_fd=os.open({parent!r}, os.O_RDONLY))
+
 READERS.clear()
 READERS.update({{name: reader(bad) for name, bad in {{
     "fine": lambda folder: warnings.warn("odd", DataWarning),
     "gaps": lambda folder: Gaps([float("nan")]),
     "inside": lambda folder: (folder / "y").write_text("y"),
+    "temporary": temporary,
     "refused": refuse,
     "traceback": lambda folder: [][1],
     "warning": lambda folder: warnings.warn("odd"),
@@ -103,6 +112,7 @@ READERS.update({{name: reader(bad) for name, bad in {{
     "exit": lambda folder: os._exit(0),
     "outside": lambda folder: pathlib.Path({outside!r}).write_text("x"),
     "removed": lambda folder: pathlib.Path({outside!r}).unlink(missing_ok=True),
+    "removed in folder": removed_in_folder,
     "program": lambda folder: os.system("true"),
 }}.items()}})
 sys.exit(run.main())
@@ -112,14 +122,14 @@ sys.exit(run.main())
 @pytest.mark.long
 def test_every_kind_of_failure_is_found(tmp_path: Path) -> None:
     script = tmp_path / "bad.py"
-    script.write_text(BAD.format(here=str(HERE), outside=str(tmp_path / "outside")))
+    script.write_text(BAD.format(here=str(HERE), outside=str(tmp_path / "outside"), parent=str(tmp_path)))
     found = started([str(script), "--cases", "3", "--keep", str(tmp_path / "kept")], tmp_path / "log")
     expected = {
-        **dict.fromkeys(("fine", "gaps", "inside"), "read"),
+        **dict.fromkeys(("fine", "gaps", "inside", "temporary"), "read"),
         **dict.fromkeys(("nan", "infinite"), "not finite"),
         **dict.fromkeys(("busy", "asleep"), "hang"),
         **dict.fromkeys(("crash", "exit"), "crash"),
-        **dict.fromkeys(("outside", "removed", "program"), "outside"),
+        **dict.fromkeys(("outside", "removed", "removed in folder", "program"), "outside"),
         **{name: name for name in ("refused", "traceback", "warning", "memory")},
     }
     assert {name: max(counts, key=counts.__getitem__) for name, counts in found.items()} == expected
