@@ -343,8 +343,11 @@ def test_object_storage_is_read_like_a_folder(tmp_path):
     for name, content in PHOTOS.items():
         storage.pipe(f"/bucket/photos/{name}", content)
     storage.pipe("/bucket/x.zip", pack(tmp_path / "x.zip", PHOTOS).read_bytes())
+    storage.pipe("/bucket/x.tar.gz", pack(tmp_path / "x.tar.gz", PHOTOS).read_bytes())
     storage.pipe("/bucket/1.png", PHOTOS["cat/1.png"])
     try:
+        with readable([Path("memory://bucket/x.tar.gz")]) as (found,):
+            assert read_images(found).ids == tuple(PHOTOS)
         assert contents(Path("memory://bucket/photos")) == PHOTOS
         assert contents(Path("memory://bucket/x.zip")) == PHOTOS
         with readable([Path("memory://bucket/1.png")]) as (found,):
