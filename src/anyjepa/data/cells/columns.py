@@ -59,7 +59,7 @@ _UNASSIGNED = re.compile(
 def find_columns(
     obs: DataFrame, names: Mapping[Role, str | None], where: str
 ) -> tuple[dict[Role, str | None], list[str]]:
-    """The column of each role, and a question for each role that is unclear.
+    """Find the column for each role; also returns a question for each role that is unclear.
 
     A column is the one in `names`, else one with a usual name; None without one, or if the name is 'none'. Without a
     usual name, the condition is the only column of texts with a usual name of controls and other names. Raises
@@ -83,7 +83,7 @@ def find_columns(
 
 
 def _fitting(obs: DataFrame, role: Role, name: str | None, where: str) -> list[str]:
-    """Columns that may have a role; of equal ones the first."""
+    """Columns that may have a role; only the first of several equal ones."""
     columns = [str(column) for column in obs.columns]
     if name is not None:
         if name not in (NONE, *columns):
@@ -97,7 +97,7 @@ def _fitting(obs: DataFrame, role: Role, name: str | None, where: str) -> list[s
     if role == "condition":
         return [c for place, c in enumerate(fitting) if not any(_same(obs, c, other) for other in fitting[:place])]
     codes = {c: obs[c].astype(str).factorize()[0] for c in fitting}  # equal if two columns divide the cells equally
-    fitting = [c for c in fitting if codes[c].any()] or fitting[:1]  # a single value tells no cells apart
+    fitting = [c for c in fitting if codes[c].any()] or fitting[:1]  # a single value does not distinguish cells
     return [c for n, c in enumerate(fitting) if not any((codes[c] == codes[other]).all() for other in fitting[:n])]
 
 
@@ -218,15 +218,15 @@ def labels(obs: DataFrame, column: str | None, cells: np.ndarray, where: str) ->
 
 
 def missing_labels(obs: DataFrame, columns: Mapping[Role, str | None]) -> np.ndarray:
-    """(N,) cells without a value in a column of labels."""
+    """Whether each cell lacks a value in a column of labels, (N,) bool."""
     used = [column for role in ("batch", "cell_type", "donor") if (column := columns[role]) is not None]
     return np.any([np.zeros(len(obs), bool), *(_texts(obs, column)[1] < 0 for column in used)], axis=0)
 
 
 def numbers(obs: DataFrame, column: str | None, where: str, role: Role) -> np.ndarray:
-    """(N,) float64 values of a column, NaN where it is empty; all may have the same unit, such as '10 uM' or '24h'.
+    """Read a column of numbers, (N,) float64, NaN if empty. All may have the same unit, such as '10 uM' or '24h'.
 
-    Raises InputError for other values, also infinite ones, and for several units.
+    Raises InputError for other values, including infinite ones, and for several units.
     """
     from pandas import to_numeric
 

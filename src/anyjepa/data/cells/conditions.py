@@ -28,7 +28,7 @@ _DOUBTFUL = re.compile(
     rf"{_NUMBER})([^a-z0-9].*)?",
     re.IGNORECASE | re.DOTALL,
 )
-_MOST_PIECES = 8  # of one known name, to bound the time for names with very many separators
+_MOST_PIECES = 8  # most pieces of one known name, to bound the time for names with very many separators
 _PLUS = re.compile(r"\+(?![^(]*\))")  # not the one in (+)-JQ1
 
 
@@ -142,7 +142,7 @@ def guide(name: str) -> str:
 
 
 def since(before: Condition, after: Condition) -> Condition:
-    """What turns a cell under `before` into one under `after`: all of `after` for a control, else the time between.
+    """The condition that leads from `before` to `after`: all of `after` for a control, else the time between.
 
     Unless `before` is the control, both belong to one time course (`time_course`), whose control is at time 0.
     """

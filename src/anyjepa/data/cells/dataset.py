@@ -18,7 +18,7 @@ from anyjepa.data.dataset import Dataset
 from anyjepa.data.labels import LabelTable
 from anyjepa.data.pair import Pair
 
-LARGEST_TABLE = 10**8  # values of a label table; tasks with too many classes are left out
+LARGEST_TABLE = 10**8  # most values of a label table; tasks with more are left out
 
 
 class HiddenGenes(Config):
@@ -45,7 +45,7 @@ class CellDataset(Dataset):
     what: ClassVar[tuple[str, str]] = ("cells", "donors")
 
     screen: Screen  # with the genes of the model
-    rows: np.ndarray  # (N,) of the screen
+    rows: np.ndarray  # (N,) rows of the screen
     preprocessing: CellPreprocessing
     controls: Controls | None = None  # of the perturbed cells among `rows`; None: no pairs
     hidden: HiddenGenes = WITHOUT_PHASE

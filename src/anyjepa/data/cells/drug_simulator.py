@@ -1,7 +1,7 @@
 """A simulated drug screen with known truth: compounds with fingerprints, at several doses, on a network of regulators.
 
-Compounds come in families that share most of their fingerprint and their targets. Each bit adds a little to what a
-compound does; the response to a dose follows a Hill curve, whose half-maximum depends partly on the fingerprint.
+Compounds come in families that share most of their fingerprint and their targets. Each bit contributes a little to the
+effect of a compound; the response to a dose follows a Hill curve, whose half-maximum depends partly on the fingerprint.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FLIPPED = 0.08  # share of a family's bits that differ in a compound
 
 
 class DrugSimulatorConfig(Config):
-    """How many compounds, doses and cells. Everything follows from `seed`."""
+    """Number of compounds, doses and cells. All random numbers depend on `seed`."""
 
     kind: Literal["drugs"] = "drugs"
     genes: int = Field(default=200, ge=2, le=50_000, description="genes; the first of them are the regulators")
@@ -47,7 +47,7 @@ class DrugSimulatorConfig(Config):
 
 
 def simulate_drugs(config: DrugSimulatorConfig) -> Screen:
-    """The screen, its counts in memory; `features` are fingerprints, `truth` the expected expression."""
+    """Simulate the screen, with counts in memory; `features` are fingerprints, `truth` is the expected expression."""
     check_cells(config.controls + config.cells * config.compounds * len(config.doses), config.genes)
     rng = np.random.default_rng(config.seed)
     network = Network(config.genes, config.regulators, rng)
@@ -79,7 +79,7 @@ def simulate_drugs(config: DrugSimulatorConfig) -> Screen:
 
 
 def _compounds(config: DrugSimulatorConfig, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Fingerprints (M, bits), what each compound takes from each regulator (M, K), and half-maximal doses (M,)."""
+    """Draw fingerprints (M, bits), effects of compounds on regulators (M, K), and half-maximal doses (M,)."""
     family = np.arange(config.compounds) % config.families
     shared = rng.random((config.families, config.bits)) < 0.25
     bits = shared[family] ^ (rng.random((config.compounds, config.bits)) < FLIPPED)

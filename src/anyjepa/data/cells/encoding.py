@@ -1,4 +1,4 @@
-"""Perturbations as vectors: a condition is a set of tokens, one for each gene or compound that is perturbed."""
+"""Encode perturbations as vectors: a condition is a set of tokens, one per perturbed gene or compound."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from anyjepa.data.tables.table import open_table
 from anyjepa.errors import InputError
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
-AMOUNTS = 4  # of dose and time each log1p, and whether it is known
+AMOUNTS = 4  # numbers per token: log1p of dose and of time, and whether each is known
 REST = len(KINDS) + AMOUNTS
-LARGEST = 1e6  # of a feature: the predictor computes in float32
+LARGEST = 1e6  # largest feature, because the predictor computes in float32
 
 
 class EncodingConfig(Config):
-    """How a perturbation becomes a vector of `width` numbers, padded with zeros."""
+    """Settings for encoding a perturbation as a vector of `width` numbers, padded with zeros."""
 
-    width: Width = Field(default=128, description="of a token: name or features, kind, dose and time")
+    width: Width = Field(default=128, description="width of a token: name or features, kind, dose and time")
     by: Literal["name", "coexpression", "table"] = Field(
         default="name",
         description="name: one-hot, from which the predictor learns a vector; coexpression: correlations of genes over "
@@ -45,7 +45,7 @@ class EncodingConfig(Config):
 
 
 class PerturbationEncoding(Config):
-    """What a model knows of perturbations: their names, and features of each. Saved with the model."""
+    """The perturbations that a model knows: their names and features. Saved with the model."""
 
     width: Width = Field(description="of a token")
     names: tuple[str, ...] = Field(description="genes and compounds that can be named")
@@ -71,16 +71,16 @@ class PerturbationEncoding(Config):
         return self
 
     def encode(self, conditions: Sequence[Condition]) -> tuple[np.ndarray, np.ndarray]:
-        """(B, P, width) float32 tokens, at least one place, and (B, P) whether there is one; a control has none.
+        """Encode B conditions as tokens (B, P, width) float32, with P >= 1, and a mask (B, P) bool of those that exist.
 
-        InputError for a perturbation that is not known, with the nearest names.
+        A control has no token. Raises InputError, with the nearest names, for an unknown perturbation.
         """
         most = max([1, *map(len, conditions)])
         tokens = np.zeros((len(conditions), most, self.width), np.float32)
         valid = np.zeros((len(conditions), most), bool)
         row = {name: number for number, name in enumerate(self.names)}
         for i, condition in enumerate(conditions):
-            if not condition.names <= row.keys():  # looked up first: every training batch comes through here
+            if not condition.names <= row.keys():  # a fast check, because every training batch needs it
                 require_known(condition, row)
             for place, one in enumerate(condition):
                 token, valid[i, place] = tokens[i, place], True
@@ -97,10 +97,10 @@ class PerturbationEncoding(Config):
 
 
 def fit_encoding(config: EncodingConfig, screen: Screen, controls: np.ndarray) -> PerturbationEncoding:
-    """The encoding of a screen's perturbations, and where they have features of all others that have some.
+    """Create the encoding for the perturbations of a screen and, if there are features, for all others that have some.
 
-    controls: rows of control cells. InputError for a perturbation without features, and for more names than `width`
-    has room for.
+    controls: rows of control cells. Raises InputError for a perturbation without features, and for more names than
+    `width` has room for.
     """
     if config.by == "name":
         return validated(PerturbationEncoding, {"width": config.width, "names": screen.perturbations}, screen.source)
@@ -116,7 +116,7 @@ def fit_encoding(config: EncodingConfig, screen: Screen, controls: np.ndarray) -
 
 
 def _features(config: EncodingConfig, screen: Screen, controls: np.ndarray) -> tuple[Mapping[str, np.ndarray], str]:
-    """By name, and where they are from."""
+    """Features (F,) of each perturbation by name, and where they come from."""
     if config.by == "coexpression":
         return _coexpression(screen, controls, config.width - REST), "the panel's genes"
     if config.table is not None:
@@ -127,7 +127,7 @@ def _features(config: EncodingConfig, screen: Screen, controls: np.ndarray) -> t
 
 
 def _coexpression(screen: Screen, controls: np.ndarray, width: int) -> dict[str, np.ndarray]:
-    """Of each gene at most 32 numbers: principal axes of the correlations of genes over control cells."""
+    """Compute at most 32 features per gene: principal axes of the correlations of genes over control cells."""
     if len(controls) < 2:
         raise InputError(f"{screen.source}: co-expression needs control cells in training, there are {len(controls)}")
     cells = screen.rows(controls).astype(np.float64)
@@ -140,7 +140,7 @@ def _coexpression(screen: Screen, controls: np.ndarray, width: int) -> dict[str,
 
 
 def read_features(path: Path) -> dict[str, np.ndarray]:
-    """Features (F,) by name from a table with a name and numbers per row. Raises InputError."""
+    """Read features (F,) by name from a table with a name and numbers in each row. Raises InputError."""
     file = open_table(path)
     first, *rest = file.names
     file.check_header(rest)

@@ -1,4 +1,4 @@
-"""Screens from `.h5ad` files and from AnnData in memory."""
+"""Read screens from `.h5ad` files and from AnnData in memory."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _screen(opened: Opened, config: CellFileConfig, with_proteins: bool) -> Scre
     conditions, number, controls = _conditions(obs, columns, questions, genes, config, where)
     usable, left_out, guides = _assigned(opened, config, columns, number)
     key, values, counted = opened.matrix(config.matrix, config.values)
-    shown = _shown(opened, key)  # columns of `values`, for raw may have more genes
+    shown = _shown(opened, key)  # columns of `values`, because raw may have more genes
     measured = genes if shown is None else opened.raw_names
     scanned = scan(values, counted, obs.index, measured, usable, quality, where)
     left_out |= scanned.left_out
@@ -157,7 +157,7 @@ def _conditions(
     config: CellFileConfig,
     where: str,
 ) -> tuple[tuple[Condition, ...], np.ndarray, list[str]]:
-    """`assign`, with all questions about columns and controls in one InputError."""
+    """Call `assign`, and ask all questions about columns and controls in one InputError."""
     if columns["condition"] is not None or config.condition == NONE:
         try:
             assigned = assign(obs, columns, genes, config, where)
@@ -172,10 +172,13 @@ def _conditions(
 def _enough(
     number: np.ndarray, conditions: tuple[Condition, ...], least: int, where: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cells of each condition, and whether they suffice. InputError if those of the control or of all others do not."""
+    """Count the cells of each condition, and whether they are enough.
+
+    Raises InputError if the control, or every other condition, has too few.
+    """
     size, least = np.bincount(number, minlength=len(conditions)), max(least, 1)
     largest = {"the control": int(size[0])}
-    if len(size) > 1:  # else all cells are controls, as those to embed are
+    if len(size) > 1:  # otherwise all cells are controls, such as cells to embed
         largest["the largest condition"] = int(size[1:].max())
     for what, cells in largest.items():
         if cells < least:
@@ -187,7 +190,7 @@ def _enough(
 def _assigned(
     opened: Opened, config: CellFileConfig, columns: Mapping[Role, str | None], number: np.ndarray
 ) -> tuple[np.ndarray, dict[str, int], np.ndarray | None]:
-    """(N,) cells whose condition is known and sure; how many others there are, by reason; (N,) share of the guide."""
+    """Select cells with a sure condition, (N,) bool; also returns counts of the others by reason, and guide shares."""
     where, usable = opened.where, number >= 0
     left_out = {"unassigned": int((~usable).sum())}
     if config.unassigned == "raise" and left_out["unassigned"]:
@@ -218,7 +221,7 @@ def _assigned(
 
 
 def _shown(opened: Opened, key: str) -> np.ndarray | None:
-    """Columns of raw/X that var's genes have there; None for a matrix of var's genes."""
+    """Columns of raw/X for the genes of var; None for a matrix that has the genes of var."""
     if not key.startswith("raw/"):
         return None
     place = {name: column for column, name in enumerate(opened.raw_names)}

@@ -1,4 +1,4 @@
-"""Variable genes: those whose dispersion is large for their mean, and the perturbed ones whatever their dispersion."""
+"""Select variable genes: those with a large dispersion for their mean, and all perturbed genes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import numpy as np
 from anyjepa.data.cells.screen import BLOCK, Screen
 from anyjepa.errors import InputError
 
-BINS = 20  # of genes by mean
+BINS = 20  # groups of genes with a similar mean
 
 
 def variable_genes(screen: Screen, cells: np.ndarray, count: int) -> tuple[str, ...]:
-    """`count` genes in panel order: all perturbed ones, then the most variable over `cells` (rows: the training part).
+    """Select `count` genes, in panel order: all perturbed ones, then the most variable over `cells` (training rows).
 
     Variability is the dispersion of unlogged expression, standardised among genes of similar mean (Satija et al. 2015;
     the flavour 'seurat' of scanpy). InputError if no cell is given, for more genes than there are, and for fewer than
@@ -35,7 +35,7 @@ def variable_genes(screen: Screen, cells: np.ndarray, count: int) -> tuple[str, 
 
 
 def normalised_dispersion(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    """(G,) log of variance / mean, standardised within 20 bins of equal width in log1p of the mean; NaN: no dispersion.
+    """Compute log(variance / mean) of each gene, standardised within 20 bins of log1p(mean), (G,); NaN: no dispersion.
 
     A gene alone in its bin gets 1.
     """
@@ -56,7 +56,7 @@ def normalised_dispersion(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
 
 
 def _moments(screen: Screen, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance (N - 1) of unlogged expression, streamed in float64: (G,) each."""
+    """Mean and variance (N - 1) of unlogged expression over cells, in float64, (G,) each."""
     number, mean, squares = 0, np.zeros(len(screen.genes)), np.zeros(len(screen.genes))
     cells = np.sort(cells)
     for start in range(0, len(cells), BLOCK):

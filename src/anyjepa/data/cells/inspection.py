@@ -1,4 +1,4 @@
-"""Contents and problems of a screen, as a dictionary and as text for the terminal."""
+"""Summarise a screen and its problems, as a dictionary and as text for the terminal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OFF = QualityConfig(min_genes=0, max_mito=1, min_cells=0, min_condition_cells=0
 
 
 def inspect(paths: Sequence[Path | str], settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Look at every value of a screen, and leave nothing out but cells without a condition; the screen's `report`.
+    """Read every value of a screen and return its `report`; only cells without a condition are left out.
 
     JSON-able: records (cells), genes, conditions and controls with their numbers of cells, columns (which says what),
     obsm (further tables of the cells), values (counts or log1p, and from where), quantiles, perturbed names that

@@ -17,7 +17,7 @@ Label = Literal["cell_type", "batch", "donor"]
 
 
 class MatchingConfig(Config):
-    """What a perturbed cell and its control must share; labels that a screen lacks are ignored."""
+    """What a perturbed cell and its control must have in common. Labels that a screen lacks are ignored."""
 
     before: Literal["control", "earlier"] = Field(
         default="control",
@@ -47,7 +47,7 @@ class Controls:
             raise InputError(f"{screen.source}: no control cells to match perturbed cells with")
         labels: list[Label] = [name for name in config.by if getattr(screen, name) is not None]
         self.coarser: dict[str, int] = {}
-        self._first = np.full(len(screen), -1)  # (N,) of a cell's stratum in `_pool`; -1: no cell of `cells`
+        self._first = np.full(len(screen), -1)  # (N,) start of a cell's stratum in `_pool`; -1: not in `cells`
         self._number = np.zeros(len(screen), np.int64)
         self._pool = np.empty(0, np.int64)
         waiting = np.asarray(cells)
@@ -68,7 +68,7 @@ class Controls:
                 )
 
     def match(self, cells: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
-        """(B,) a control's row for each cell, uniform in its stratum. uniforms: (B,) in [0, 1)."""
+        """Draw a control uniformly from the stratum of each of B cells; returns rows (B,). uniforms: (B,) in [0, 1)."""
         if (self._first[cells] < 0).any():
             raise ValueError("cells to match are not among those that the controls were looked up for")
         return self._pool[self._first[cells] + (uniforms * self._number[cells]).astype(np.int64)]
@@ -87,7 +87,7 @@ class Controls:
 
 
 def _ranks(screen: Screen, config: MatchingConfig) -> np.ndarray:
-    """(conditions,) numbers: a cell comes before those of higher rank."""
+    """Rank of each condition, (conditions,): a cell comes before cells of a higher rank."""
     if config.before == "control":
         return np.minimum(np.arange(len(screen.conditions)), 1)
     times = time_course(screen.conditions)
@@ -99,7 +99,7 @@ def _ranks(screen: Screen, config: MatchingConfig) -> np.ndarray:
 
 
 def _strata(screen: Screen, labels: Sequence[Label]) -> np.ndarray:
-    """(N,) a number for each combination of labels."""
+    """Number of each cell's combination of labels, (N,)."""
     number = np.zeros(len(screen), np.int64)
     for name in labels:
         column = getattr(screen, name)

@@ -17,13 +17,13 @@ from anyjepa.errors import InputError, reason
 
 @dataclass(frozen=True, eq=False)
 class BackedMatrix:
-    """`matrix[rows]` gives csr for a matrix that is stored sparse by cells, else an array; rows in any order.
+    """A matrix in its file: `matrix[rows]` reads rows in any order, as csr if stored sparse by cells, else an array.
 
-    Each process opens the file for itself, so that it can be used in forked or spawned workers.
+    Each process opens the file itself, so the matrix can be used in forked or spawned workers.
     """
 
     path: Path
-    key: str  # of the matrix in the file: 'X', 'layers/counts', 'raw/X'
+    key: str  # key of the matrix in the file: 'X', 'layers/counts', 'raw/X'
     size: tuple[int, int]  # as stored
     indptr: np.ndarray | None  # (cells + 1,) where rows begin; None: stored dense
     cells: np.ndarray | None = None  # rows of the file that are shown; None: all
@@ -51,7 +51,7 @@ class BackedMatrix:
         return block if self.genes is None else block[:, self.genes]
 
     def take(self, cells: np.ndarray | None, genes: np.ndarray | None) -> BackedMatrix:
-        """Only these rows and columns, in this order; None: all. Nothing is read."""
+        """Select rows and columns, in this order, without reading them; None selects all."""
         return replace(self, cells=_of(self.cells, cells), genes=_of(self.genes, genes), _open={})
 
     def __getstate__(self) -> dict[str, Any]:

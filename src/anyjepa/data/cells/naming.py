@@ -14,9 +14,9 @@ from anyjepa.data.cells.conditions import Kind, cut, guide, is_control, split
 from anyjepa.data.cells.controls import Name, Others, option
 from anyjepa.errors import DataWarning, InputError
 
-NONE = "none"  # the user's word for a column that the table does not have, or that is not used
+NONE = "none"  # setting for a column that the table does not have, or that is not used
 
-_MARK = re.compile(r"\s+(?:and|plus|with|x)\s+|[^A-Za-z0-9]+")  # what may stand between the two names of a pair
+_MARK = re.compile(r"\s+(?:and|plus|with|x)\s+|[^A-Za-z0-9]+")  # separators between the two names of a pair
 _NUMBER = re.compile(r"[-+.\deE]+")
 _AMOUNT = re.compile(r"\d+(\.\d+)?\s*([a-zA-Zµμ%][\w/%]{0,5})?")  # such as 10uM and 24h
 _PAIR = r"A(\W+|_+|\s+\w+\s+)B"

@@ -1,4 +1,4 @@
-"""A random network of regulators and genes: what the simulators of cells share."""
+"""A random network of regulators and genes, which the simulators of cells share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def check_cells(cells: int, genes: int) -> None:
 
 
 class Network:
-    """Who acts on whom, and what the two cell states and stress do to each gene. The first genes are the regulators."""
+    """Effects of regulators on genes, and of the two cell states and of stress. The first genes are the regulators."""
 
     def __init__(self, genes: int, regulators: int, rng: np.random.Generator):
         self.weights = np.zeros((genes, regulators), np.float32)
@@ -28,17 +28,17 @@ class Network:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the genes."""
+        """Names of the genes."""
         genes, regulators = self.weights.shape
         return tuple(f"T{g}" if g < regulators else f"G{g}" for g in range(genes))
 
     def cells(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """The cells' own activity of each regulator (number, K), and their states (number,)."""
+        """Draw cells: the activity of each regulator (number, K), and the states (number,)."""
         own = 0.35 * rng.standard_normal((number, self.weights.shape[1]), dtype=np.float32)
         return own, rng.integers(0, 2, number)
 
     def log_expression(self, own: np.ndarray, state: np.ndarray, down: np.ndarray, stress: np.ndarray) -> np.ndarray:
-        """(N, G) float32; down: (N, K) or (K,), 1 for a regulator knocked down; stress: (N,) or (1,)."""
+        """Log expression of N cells, (N, G) float32. down: (N, K) or (K,), 1 for a knockdown. stress: (N,) or (1,)."""
         regulators = own.shape[1]
         level = self.baseline + self.states[state] + stress[:, None] * self.stress
         level[:, :regulators] += own - 2 * down
@@ -50,7 +50,7 @@ class Network:
         return level
 
     def expected(self, down: np.ndarray, stress: np.ndarray, cells: int, rng: np.random.Generator) -> np.ndarray:
-        """(C, G) mean log1p expression of fresh cells without counting noise; down: (C, K), stress: (C,)."""
+        """Mean log1p expression of new cells without counting noise, (C, G). down: (C, K). stress: (C,)."""
         truth = np.empty((len(down), len(self.baseline)), np.float32)
         for number in range(len(down)):
             own, state = self.cells(cells, rng)
@@ -59,13 +59,13 @@ class Network:
 
 
 def counted(log: np.ndarray, depth: float, rng: np.random.Generator) -> np.ndarray:
-    """(N, G) float32 counts of log expression; depth: median counts of a cell."""
+    """Draw counts from log expression, (N, G) float32. depth: median counts of a cell."""
     library = rng.lognormal(np.log(depth), 0.35, len(log))
     return rng.poisson(library[:, None] * proportions(log.astype(np.float64))).astype(np.float32)
 
 
 def noiseless(log: np.ndarray) -> np.ndarray:
-    """(N, G) log1p of expected counts, scaled to 10,000 a cell."""
+    """log1p of the expected counts, scaled to 10,000 per cell, (N, G)."""
     return np.log(1 + SCALE * proportions(log))  # four times as fast as log1p
 
 

@@ -1,4 +1,4 @@
-"""An `.h5ad` file or AnnData as tables and matrices; a matrix is loaded, or left in its file."""
+"""Open an `.h5ad` file or AnnData as tables and matrices. A matrix is loaded, or left in its file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Memory = Literal["auto", "load", "backed"]
 _SPARSE: dict[str, Literal["cells", "genes"]] = {"csr_matrix": "cells", "csc_matrix": "genes"}
-LARGE = 2**30  # bytes; larger matrices stay in their file unless asked for
+LARGE = 2**30  # bytes; larger matrices stay in their file by default
 _ENSEMBL = re.compile(r"ENS[A-Z]*G\d{6,}(\.\d+)?")
 _SYMBOLS = {"genesymbol", "genesymbols", "genename", "genenames", "geneshortname", "symbol", "symbols"}
 _SYMBOLS |= {"featurename", "hgncsymbol", "hugosymbol"}  # letters and digits only
@@ -34,7 +34,7 @@ _COUNTS = {"counts", "rawcounts", "countsraw", "umicounts", "umis", "umi"}  # of
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """What AnnData holds; `matrices` and tables of `obsm` are read on access.
+    """Content of AnnData; `matrices` and tables of `obsm` are read on access.
 
     Keys of matrices are 'X', 'raw/X' and 'layers/NAME'.
     """
@@ -47,7 +47,7 @@ class Opened:
     obsm: Mapping[str, Callable[[], Any]]  # further measurements of the same cells
 
     def gene_names(self, column: str | None) -> tuple[str, ...]:
-        """Names of var's genes: of this column, of the index, or of symbols where the index has Ensembl ids."""
+        """Names of the genes of var: from this column, else the index, or from symbols if the index has Ensembl ids."""
         index = tuple(map(str, self.var.index))
         if column is None:
             ensembl = bool(index) and all(map(_ENSEMBL.fullmatch, index[:100]))
@@ -69,7 +69,7 @@ class Opened:
         return names
 
     def matrix(self, key: str | None, values: Literal["auto", "counts", "log1p"]) -> tuple[str, Any, bool]:
-        """The key, the values (cells, genes) and whether they are counts: whole numbers, or as declared.
+        """Choose a matrix: its key, values (cells, genes), and whether they are counts (whole numbers, or as declared).
 
         Without a key, the first of layers with a usual name of counts, X and raw/X that holds whole numbers; else X, or
         raw/X if X has values below 0, because it was scaled. Raises InputError for an X of whole numbers and fractions.
@@ -125,7 +125,7 @@ def open_h5ad(path: Path, memory: Memory) -> Opened:
 
 
 def open_anndata(adata: AnnData, where: str) -> Opened:
-    """AnnData in memory. Raises InputError."""
+    """Open AnnData in memory. Raises InputError."""
     stored = {"X": adata.X, "raw/X": None if adata.raw is None else adata.raw.X}
     stored |= {f"layers/{name}": layer for name, layer in adata.layers.items()}
     raw = () if adata.raw is None else tuple(map(str, adata.raw.var_names))
@@ -211,7 +211,7 @@ def _stored(path: Path, key: str, size: tuple[int, int], memory: Memory) -> Any:
 
 
 def _in_memory(matrix: Any, where: str) -> Any:
-    """An array, or csr. Raises InputError."""
+    """Convert a matrix in memory to an array or csr. Raises InputError."""
     from scipy.sparse import issparse
 
     if isinstance(matrix, np.ndarray):

@@ -1,4 +1,4 @@
-"""From a cell as measured to what an encoder sees: log1p expression of the model's genes, in its order."""
+"""Prepare cells for an encoder: log1p expression of the model's genes, in its order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LARGEST = 1.001 * np.log1p(SCALE)  # log1p of all counts in one gene
 
 
 class CellPreprocessing(Preprocessing):
-    """What a model was trained on: its genes, the scale of their values, and the perturbations that it knows."""
+    """Everything needed to prepare new cells for a model: its genes, the scale of values, and known perturbations."""
 
     kind: Literal["cells"] = "cells"
     genes: tuple[str, ...] = Field(min_length=1, description="each once, in the order of the encoder's input")
@@ -69,7 +69,7 @@ class CellPreprocessing(Preprocessing):
         return raw.ndim == 1
 
     def prepare(self, raw: np.ndarray) -> np.ndarray:
-        """log1p expression (G,) of the model's genes in its order -> (1, G) float32. InputError."""
+        """Prepare log1p expression (G,) of the model's genes in its order as (1, G) float32. Raises InputError."""
         values = as_array(raw, "a cell").astype(np.float32)
         if values.shape != self.size:
             raise InputError(f"a cell has {values.shape} values, the model reads {len(self.genes)} genes in its order")
@@ -82,9 +82,9 @@ class CellPreprocessing(Preprocessing):
         return values[None]
 
     def fit(self, screen: Screen) -> Screen:
-        """The screen's cells with the model's genes and, where it has any, proteins.
+        """Restrict a screen to the genes and, if it has any, the proteins of the model.
 
-        InputError for a missing gene or protein, or values of another scale.
+        Raises InputError for a missing gene or protein, and for values of another scale.
         """
         has = "counts" if screen.has_counts else "log1p"
         if has != self.values:

@@ -1,7 +1,7 @@
-"""Simulated cells with expression and surface proteins: types of cells on a network of regulators, no perturbation.
+"""Simulated cells with expression and surface proteins: cell types on a network of regulators, unperturbed.
 
-A protein follows its own gene and, after transcription, some regulators; it saturates and has a variation of its own
-that expression does not show. Its count has the ambient antibodies in it.
+A protein depends on its gene and, after transcription, on some regulators. It saturates, and varies in a way that
+expression does not show. Its counts include ambient antibodies.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from anyjepa.data.cells.network import Network, check_cells, counted
 from anyjepa.data.cells.proteins import Proteins
 from anyjepa.data.cells.screen import Labels, Screen
 
-AMBIENT = 3.0  # counts of each protein that no cell has
+AMBIENT = 3.0  # counts of each protein that come from no cell
 
 
 class ProteinSimulatorConfig(Config):
-    """How many cells, genes and proteins, how deep. Everything follows from `seed`."""
+    """Number of cells, genes and proteins, and sequencing depth. All random numbers depend on `seed`."""
 
     kind: Literal["proteins"] = "proteins"
     genes: int = Field(default=300, ge=2, le=50_000, description="genes; the first of them are the regulators")
@@ -43,7 +43,7 @@ class ProteinSimulatorConfig(Config):
 
 
 def simulate_proteins(config: ProteinSimulatorConfig) -> Screen:
-    """Cells under no condition, counts in memory; `cell_type` is the type, `proteins` what antibodies count."""
+    """Simulate unperturbed cells with counts in memory; `cell_type` is the type, `proteins` the antibody counts."""
     check_cells(config.cells, config.genes)
     rng = np.random.default_rng(config.seed)
     network = Network(config.genes, config.regulators, rng)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 USUAL = ("protein_expression", "proteins", "protein", "prot", "adt", "antibody_capture")
 """Keys of obsm that hold proteins, whatever their case."""
-LARGEST_COUNT = 2**31  # more molecules than a cell has of any kind, and far below what overflows
+LARGEST_COUNT = 2**31  # more molecules of a kind than any cell has, and far below an overflow
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,15 +32,15 @@ class Proteins:
         return Proteins(self.names, self.counts[cells])
 
     def levels(self, cells: np.ndarray) -> np.ndarray:
-        """(B, P) float32 centred log ratios: log1p of counts less the cell's mean over proteins.
+        """Centred log ratios (B, P) float32: log1p of counts minus the cell's mean over proteins.
 
-        What scales all proteins of a cell alike cancels, nearly (Stoeckius et al. 2017).
+        A factor that scales all proteins of a cell nearly cancels (Stoeckius et al. 2017).
         """
         logs = np.log1p(self.counts[cells])
         return logs - logs.mean(1, keepdims=True)
 
     def select(self, names: Sequence[str], where: str) -> Proteins:
-        """These proteins, in this order. InputError for one that is not there."""
+        """Select proteins, in this order. Raises InputError for one that is missing."""
         place = {name: column for column, name in enumerate(self.names)}
         if missing := [name for name in names if name not in place]:
             hint = did_you_mean(missing[0], self.names)
@@ -49,9 +49,10 @@ class Proteins:
 
 
 def find_proteins(opened: Opened, key: str | None) -> Proteins:
-    """Proteins of all cells of a file, from this key of obsm or the one with a usual name.
+    """Read the proteins of all cells of a file, from this key of obsm or the one with a usual name.
 
-    Raises InputError without such a key, for a table without names or of other cells, and for other values than counts.
+    Raises InputError if there is no such key, if the table lacks names or has other cells, and for values other than
+    counts.
     """
     if key is None:
         keys = [name for name in opened.obsm if name.lower() in USUAL]

@@ -13,8 +13,8 @@ from anyjepa.data.cells.proteins import LARGEST_COUNT
 from anyjepa.data.cells.screen import Screen
 from anyjepa.errors import InputError
 
-BLOCK = 4096  # cells that are checked together
-BLOCK_VALUES = 2**27  # at most, also zeros
+BLOCK = 4096  # cells that are checked at a time
+BLOCK_VALUES = 2**27  # most values that are checked at a time, including zeros
 LARGEST_LOG = 15.0  # above log1p of a million
 WHOLE = "values are declared as log1p, but all are whole numbers; if they are counts, set values=counts"
 MIN_GENES, SMALL_PANEL = 200, 2000
@@ -34,7 +34,7 @@ class QualityConfig(Config):
     min_guide_share: Share = Field(default=0.5, description="share of a cell's guide counts that its guide has")
 
     def genes_needed(self, panel: int) -> int:
-        """The fewest genes that must be detected in a cell of a panel of so many genes."""
+        """Fewest genes that must be detected in a cell, for a panel of this many genes."""
         if self.min_genes is not None:
             return self.min_genes
         return MIN_GENES if panel >= SMALL_PANEL else panel // 20
@@ -52,7 +52,7 @@ class Scan:
     left_out: dict[str, int]  # cells that each filter removed, in order
 
     def take(self, cells: np.ndarray, genes: np.ndarray) -> Scan:
-        """Of these cells and genes only."""
+        """Restrict the results to these cells and genes."""
         mito = None if self.mito is None else self.mito[cells]
         return replace(
             self, library=self.library[cells], detected=self.detected[cells], mito=mito, seen=self.seen[genes]
@@ -62,10 +62,10 @@ class Scan:
 def scan(
     values: Any, counted: bool, ids: Any, genes: tuple[str, ...], usable: np.ndarray, config: QualityConfig, where: str
 ) -> Scan:
-    """One pass over `values` (N, G), a block of cells at a time: checks every number, and applies the cell filters.
+    """Check every value (N, G) and apply the cell filters, in one pass over blocks of cells.
 
-    usable: (N,) cells that have passed earlier filters. InputError for values that are negative, not finite, or not
-    what `counted` says, and for a filter that takes most cells.
+    usable: (N,) cells that have passed earlier filters. Raises InputError for values that are negative, not finite, or
+    contradict `counted`, and for a filter that removes most cells.
     """
     from scipy.sparse import csr_matrix
 
@@ -123,7 +123,7 @@ def refuse_most(failed: np.ndarray, usable: np.ndarray, which: str, hint: str) -
 
 
 def describe(screen: Screen, scan: Scan, guides: np.ndarray | None) -> dict[str, Any]:
-    """The part of the report on the cells that are kept. scan, guides: of these cells, in the screen's order."""
+    """Describe the kept cells for the report. scan, guides: values of these cells, in the order of the screen."""
     number = np.bincount(screen.condition, minlength=len(screen.conditions)).tolist()
     usual = QualityConfig()
     few = [str(c) for c, n in zip(screen.conditions, number, strict=True) if n < usual.min_condition_cells]
@@ -137,7 +137,7 @@ def describe(screen: Screen, scan: Scan, guides: np.ndarray | None) -> dict[str,
         "guide_share": quantiles(guides),
         **_strata(screen),
         "perturbed_not_in_panel": sorted(set(screen.perturbations) - set(screen.genes)),
-        "outside_usual": {  # what the usual limits would leave out of what is kept
+        "outside_usual": {  # kept cells that the usual limits would leave out
             "min_genes": int((scan.detected < usual.genes_needed(len(screen.genes))).sum()),
             "max_mito": 0 if scan.mito is None else int((scan.mito > usual.max_mito).sum()),
             "min_guide_share": 0 if guides is None else int((~(guides >= usual.min_guide_share)).sum()),
@@ -148,7 +148,7 @@ def describe(screen: Screen, scan: Scan, guides: np.ndarray | None) -> dict[str,
 
 
 def quantiles(values: np.ndarray | None) -> dict[str, float] | None:
-    """Minimum, 5, 25, 50, 75, 95 % and maximum; None for what is not known."""
+    """Minimum, quantiles at 5, 25, 50, 75 and 95 %, and maximum; None if unknown."""
     if values is None or not len(values):
         return None
     return {f"{100 * q:g}%": round(float(np.quantile(values, q)), 4) for q in QUANTILES}
@@ -169,7 +169,7 @@ def _strata(screen: Screen) -> dict[str, Any]:
 
 
 def _check(block: Any, counted: bool, place: Any, where: str) -> None:
-    """InputError that names the first value that cannot be, and where it is."""
+    """Raise InputError with the first impossible value and its position."""
     data = block.data
     if not len(data):
         return

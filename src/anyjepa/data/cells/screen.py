@@ -15,8 +15,8 @@ from anyjepa.errors import InputError, did_you_mean
 
 SCALE = 10_000
 """Counts that a cell is scaled to before log1p."""
-PER_CELL = ("batch", "cell_type", "donor", "proteins")  # where a screen has them
-BLOCK = 1024  # cells that are dense at a time when all are gone through
+PER_CELL = ("batch", "cell_type", "donor", "proteins")  # fields that a screen may have
+BLOCK = 1024  # cells that are dense at a time in a pass over all cells
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,25 +35,25 @@ class Labels:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Screen:
-    """N cells, G genes, and what was done to each cell. Condition 0 is the control.
+    """Expression of N cells and G genes, with the condition of each cell. Condition 0 is the control.
 
     Raises InputError if the parts do not fit each other, or if a cell or a gene occurs twice.
     """
 
-    ids: tuple[str, ...]  # of the cells
+    ids: tuple[str, ...]  # ids of the cells
     genes: tuple[str, ...]
     conditions: tuple[Condition, ...]
-    condition: np.ndarray  # (N,) integers: which of `conditions`
-    values: Any  # (N, G) array, csr or BackedMatrix: raw counts, or log1p values where counts are lost
+    condition: np.ndarray  # (N,) index of each cell's condition in `conditions`
+    values: Any  # (N, G) array, csr or BackedMatrix: raw counts, or log1p values if there are no counts
     library: np.ndarray | None  # (N,) counts of each cell over all genes measured; None: `values` are log1p
     batch: Labels | None = None
     cell_type: Labels | None = None
     donor: Labels | None = None
     proteins: Proteins | None = None
-    truth: np.ndarray | None = None  # (conditions, G) expected expression, where simulated
-    features: Mapping[str, np.ndarray] | None = None  # of each gene or compound by name, where the screen brings some
+    truth: np.ndarray | None = None  # (conditions, G) expected expression, if simulated
+    features: Mapping[str, np.ndarray] | None = None  # features of genes or compounds by name, if it has any
     source: str = ""
-    report: dict[str, Any] = field(default_factory=dict)  # what was read, found and left out; JSON-able
+    report: dict[str, Any] = field(default_factory=dict)  # what was read, detected and left out; JSON-able
 
     def __post_init__(self) -> None:
         shape = (len(self.ids), len(self.genes))
@@ -75,11 +75,11 @@ class Screen:
 
     @property
     def has_amounts(self) -> bool:
-        """Whether a perturbation has a dose or a time, so that its name alone does not say what was done."""
+        """Whether a perturbation has a dose or a time, so that its name alone does not identify it."""
         return any(one.dose is not None or one.time is not None for condition in self.conditions for one in condition)
 
     def without_constant_amounts(self) -> Screen:
-        """The screen without a dose, or a time, that all perturbations have in common: it tells nothing apart."""
+        """Remove a dose or a time that is the same for all perturbations, because it does not distinguish them."""
         screen = self
         for of in ("dose", "time"):
             if len({getattr(one, of) for condition in screen.conditions for one in condition}) == 1:
@@ -92,12 +92,12 @@ class Screen:
 
     @property
     def has_counts(self) -> bool:
-        """Whether raw counts are kept."""
+        """Whether the screen has raw counts."""
         return self.library is not None
 
     @property
     def controls(self) -> np.ndarray:
-        """The control cells' rows."""
+        """Rows of the control cells."""
         return np.flatnonzero(self.condition == 0)
 
     @property
@@ -106,7 +106,7 @@ class Screen:
         return tuple(sorted({name for condition in self.conditions for name in condition.names}))
 
     def rows(self, cells: np.ndarray) -> np.ndarray:
-        """(B, G) float32: log1p of counts scaled to 10,000 a cell; where counts are lost, as the file has them."""
+        """Expression (B, G) float32: log1p of counts scaled to 10,000 per cell; without counts, as in the file."""
         block = self.values[cells]
         if self.library is None:
             return _dense(block)
@@ -118,7 +118,7 @@ class Screen:
         return block.toarray()
 
     def counts(self, cells: np.ndarray) -> np.ndarray:
-        """(B, G) float32 raw counts. InputError where they are lost."""
+        """Raw counts, (B, G) float32. Raises InputError if the screen has none."""
         if not self.has_counts:
             raise InputError(
                 f"{self.source}: has log1p values only; raw counts must be kept in layers['counts'] or .raw"
@@ -126,7 +126,7 @@ class Screen:
         return _dense(self.values[cells])
 
     def means(self, cells: np.ndarray | None = None) -> np.ndarray:
-        """(conditions, G) float64 mean expression of these cells by condition, NaN where a condition has none."""
+        """Mean expression of these cells by condition, (conditions, G) float64; NaN for a condition without cells."""
         cells = np.arange(len(self)) if cells is None else np.sort(cells)
         sums = np.zeros((len(self.conditions), len(self.genes)))
         for start in range(0, len(cells), BLOCK):
@@ -137,9 +137,9 @@ class Screen:
         return np.divide(sums, number[:, None], out=np.full_like(sums, np.nan), where=number[:, None] > 0)
 
     def select(self, cells: np.ndarray | None = None, genes: Sequence[str] | None = None) -> Screen:
-        """Only these cells (rows) and genes, in this order; the library size stays that of all genes measured.
+        """Select cells (rows) and genes, in this order; the library size stays that of all genes measured.
 
-        InputError for a gene that is not there.
+        Raises InputError for a missing gene.
         """
         columns = None if genes is None else self._columns(genes)
         values = self.values

@@ -1,7 +1,7 @@
 """A simulated knockdown screen with known truth: the embedded cells, so that a recipe runs without a download.
 
 Sixty regulators act on each other and on the other genes through a random acyclic network. Knocking one down changes
-what is downstream of it, and stresses the cell; activities saturate, so two knockdowns do not add up exactly.
+everything downstream of it and stresses the cell. Activities saturate, so two knockdowns do not add up exactly.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TRUTH_CELLS = 3000  # new cells per condition, without counting noise, whose mea
 
 
 class CellSimulatorConfig(Config):
-    """How many cells, of what, how deep. Everything follows from `seed`."""
+    """Number of cells, genes and knockdowns, and sequencing depth. All random numbers depend on `seed`."""
 
     kind: Literal["knockdowns"] = "knockdowns"
     genes: int = Field(default=500, ge=2, le=50_000, description="genes; the first of them are the regulators")
@@ -50,7 +50,7 @@ class CellSimulatorConfig(Config):
 
 
 def simulate(config: CellSimulatorConfig) -> Screen:
-    """The screen, its counts in memory; `cell_type` is the cell's state, `truth` the expected expression.
+    """Simulate the screen, with counts in memory; `cell_type` is the state of a cell, `truth` the expected expression.
 
     All numbers come from one generator, in this order: network, baselines, stress loadings, states; which singles and
     doubles, stress of each; then for all cells, in the order of the conditions, their own activity, state, library size
@@ -94,7 +94,7 @@ def simulate(config: CellSimulatorConfig) -> Screen:
 
 
 def _batches(config: CellSimulatorConfig, cells: int) -> tuple[np.ndarray, np.ndarray]:
-    """Each cell's batch (N,), and each batch's shift of log expression (batches, G)."""
+    """Draw the batch of each cell (N,), and the shift of log expression in each batch (batches, G)."""
     if config.batches == 1:
         return np.zeros(cells, np.int64), np.zeros((1, config.genes), np.float32)
     rng = generator(config.seed, "cell batches", 0)

@@ -1,4 +1,4 @@
-"""Where a recipe's cells come from, and which of them it may see."""
+"""Load the cells of a recipe, and choose which of them training may see."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class CellDataConfig(DataConfig):
 
 
 def training_data(config: CellDataConfig, paths: Sequence[Path], exclude: Sequence[str] = ()) -> CellDataset:
-    """What a recipe trains on: the embedded screen without paths. exclude: ids of cells to leave out.
+    """Load the cells that a recipe trains on; without paths, the embedded screen. exclude: ids of cells.
 
     Genes are chosen, controls drawn and features of genes computed from training cells only. Raises InputError.
     """
@@ -104,7 +104,7 @@ def training_data(config: CellDataConfig, paths: Sequence[Path], exclude: Sequen
 
 
 def training_arrays(config: CellDataConfig, records: Records, exclude: Sequence[str] = ()) -> CellDataset:
-    """The same of AnnData in memory."""
+    """Prepare AnnData in memory for training. Raises InputError."""
     if not is_anndata(records.raw):
         raise InputError("data: training on cells needs AnnData, which names genes and perturbations")
     return _training_set(config, from_anndata(records.raw, config.file, bool(config.proteins)), exclude)
@@ -141,13 +141,13 @@ def evaluation_data(
     config: CellDataConfig | None = None,
     on_error: Literal["raise", "skip"] = "raise",
 ) -> CellDataset:
-    """All cells as the model sees them, with their labels; without a config every cell of a file. Raises InputError."""
+    """Load all cells as a model sees them, with labels; without a config, every cell of a file. Raises InputError."""
     settings = config or CellDataConfig(file=WITHOUT_FILTERS)
     return CellDataset.whole(find_screen(settings, paths), preprocessing)
 
 
 def prepare_arrays(preprocessing: CellPreprocessing, raw: Any) -> Samples:
-    """Cells as a model sees them: AnnData or a screen, whose genes are found by name, or log1p expression (N, G).
+    """Prepare cells for a model: AnnData or a screen, whose genes are matched by name, or log1p expression (N, G).
 
     Raises InputError for missing genes, and for log1p values where the model was trained on counts.
     """
@@ -158,7 +158,7 @@ def prepare_arrays(preprocessing: CellPreprocessing, raw: Any) -> Samples:
 
 
 def from_request(values: Mapping[str, Any]) -> Any:
-    """What `prepare_arrays` takes: cells with the names of their genes as AnnData, others as they are. InputError."""
+    """Convert a request for `prepare_arrays`: cells with names of genes become AnnData. Raises InputError."""
     import pandas as pd
 
     cells = as_array(values["cells"], "cells")
@@ -175,7 +175,7 @@ def from_request(values: Mapping[str, Any]) -> Any:
 
 
 def find_screen(config: CellDataConfig, paths: Sequence[Path]) -> Screen:
-    """The one that the path holds; without a path the embedded one. Proteins are read only if some are asked for.
+    """Read the screen of the path, or simulate the embedded one if there is none. Proteins are read only if requested.
 
     Raises InputError.
     """
@@ -190,5 +190,5 @@ def find_screen(config: CellDataConfig, paths: Sequence[Path]) -> Screen:
 
 
 def held_out(config: CellDataConfig, screen: Screen) -> CellSplit | None:
-    """What the recipe's training does not see of a screen."""
+    """Split a screen into the cells that the recipe trains on and those that it holds out."""
     return None if config.split is None else split(screen, config.split, config.split_seed)

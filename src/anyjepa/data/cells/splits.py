@@ -1,4 +1,4 @@
-"""Split cells into training, validation and test by what is new: cells, perturbations, pairs or contexts."""
+"""Split cells into training, validation and test parts by what is new in the test: cells, perturbations or contexts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Shares(Config):
 
 
 class ByCell(_Shares):
-    """Shares of the cells of every condition, controls too: every condition has been seen."""
+    """Hold out a share of the cells of every condition, also of controls, so that training sees every condition."""
 
     kind: Literal["cell"] = "cell"
 
@@ -71,15 +71,15 @@ AnySplit = Annotated[
 
 @dataclass(frozen=True, eq=False)
 class CellSplit:
-    """Rows of a screen, (n,) each, and what the test part has that training must not have."""
+    """Rows of each part of a screen, (n,) each, and what the test part has that training must not have."""
 
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
-    unused: np.ndarray  # cells left out, because they name what is tested
+    unused: np.ndarray  # cells left out because their conditions name what is tested
     seed: int
-    conditions: frozenset[int] = frozenset()  # conditions no training cell has
-    names: frozenset[str] = frozenset()  # genes and compounds no training condition names
+    conditions: frozenset[int] = frozenset()  # conditions that no training cell has
+    names: frozenset[str] = frozenset()  # genes and compounds that no training condition names
     context: tuple[str, str] | None = None  # label and name that no perturbed training cell has
 
 
@@ -87,7 +87,7 @@ def split(screen: Screen, config: AnySplit, seed: int) -> CellSplit:
     """The split of one seed, checked for leaks. Controls train, except that by cell, and where nothing was done to
     any cell, they are shared out like the rest.
 
-    InputError if a part would be empty.
+    Raises InputError if a part would be empty.
     """
     rng = generator(seed, f"cell split {config.kind}", 0)
     conditions: frozenset[int] = frozenset()
@@ -147,13 +147,13 @@ def check_leaks(screen: Screen, split: CellSplit) -> None:
 
 
 def _moved(screen: Screen) -> np.ndarray:
-    """(N,) cells that something was done to; all, where nothing was done to any."""
+    """Perturbed cells, (N,) bool; all cells if none is perturbed."""
     perturbed = screen.condition != 0
     return perturbed if perturbed.any() else ~perturbed
 
 
 def _without(screen: Screen, new: np.ndarray, validation: float, rng: np.random.Generator) -> np.ndarray:
-    """(N,) part of each cell where the `new` ones are tested; controls train."""
+    """Part of each cell, (N,), if the `new` cells are tested; controls are for training."""
     part = np.where(new, TEST, TRAIN)
     rest = np.flatnonzero(~new & _moved(screen))
     part[rest] = np.where(_of_every_condition(screen, rest, (0, validation), rng), VALIDATION, TRAIN)
@@ -163,7 +163,7 @@ def _without(screen: Screen, new: np.ndarray, validation: float, rng: np.random.
 def _of_every_condition(
     screen: Screen, cells: np.ndarray, shares: tuple[float, float], rng: np.random.Generator
 ) -> np.ndarray:
-    """(cells,) part of each; `shares` of test and validation of every condition, rounded."""
+    """Part of each cell, (cells,), with these rounded shares of test and validation in every condition."""
     part = np.full(len(cells), TRAIN)
     for number in np.unique(screen.condition[cells]):
         rows = rng.permutation(np.flatnonzero(screen.condition[cells] == number))
@@ -174,14 +174,14 @@ def _of_every_condition(
 
 
 def _draw(names: Sequence, config: _Shares, rng: np.random.Generator) -> tuple[set, set]:
-    """Some to test and others to validate with: at least one of each."""
+    """Draw names for the test and others for validation, at least one of each."""
     order = [names[place] for place in rng.permutation(len(names))]
     test, validation = (max(1, round(share * len(names))) for share in (config.test, config.validation))
     return set(order[:test]), set(order[test : test + validation])
 
 
 def _alone(screen: Screen) -> list[str]:
-    """Names that some condition consists of."""
+    """Names that are a condition alone."""
     return sorted({name for condition in screen.conditions if len(condition.names) == 1 for name in condition.names})
 
 

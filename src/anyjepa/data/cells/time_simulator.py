@@ -1,7 +1,7 @@
 """A simulated time course with known truth: cells of two lineages that differentiate, sampled at several times.
 
-A signal at time 0 moves regulators towards levels of their own, each at its own pace, so that changes saturate; some
-are the same in both lineages, others begin at the branching and differ. Cells run through this at different speeds.
+A signal at time 0 moves each regulator towards a new level at its own pace, so that changes saturate. Some changes are
+the same in both lineages; others begin at the branching and differ. Cells develop at different speeds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SHARED = 0.4  # share of the moved regulators that both lineages have
 
 
 class TimeSimulatorConfig(Config):
-    """How many cells, when, and how fast they change. Everything follows from `seed`."""
+    """Number of cells, times of sampling, and speed of change. All random numbers depend on `seed`."""
 
     kind: Literal["differentiation"] = "differentiation"
     genes: int = Field(default=200, ge=2, le=50_000, description="genes; the first of them are the regulators")
@@ -49,7 +49,10 @@ class TimeSimulatorConfig(Config):
 
 
 def simulate_times(config: TimeSimulatorConfig) -> Screen:
-    """The time course, its counts in memory: time 0 is the control, `cell_type` the lineage, `truth` of both alike."""
+    """Simulate the time course, with counts in memory: time 0 is the control, `cell_type` the lineage.
+
+    `truth` is the expected expression of both lineages in equal parts.
+    """
     check_cells(2 * config.cells * (1 + len(config.times)), config.genes)
     rng = np.random.default_rng(config.seed)
     network = Network(config.genes, config.regulators, rng)
@@ -91,6 +94,6 @@ class _Program:
         self.pace = config.pace * rng.lognormal(0, 0.5, config.regulators)
 
     def down(self, time: np.ndarray, lineage: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """(N, K) float32 for the network, of cells that run at their own speeds."""
+        """How far each regulator has moved, (N, K) float32, in N cells that develop at different speeds."""
         own = (time * rng.lognormal(0, 0.2, len(time)))[:, None]
         return (self.goal[lineage] * -np.expm1(-np.maximum(own - self.begin, 0) / self.pace)).astype(np.float32)
