@@ -30,6 +30,8 @@ def test_every_block_of_python_is_an_excerpt_or_runs() -> None:
     names: dict[str, object] = {}
     exec(compile(example, "method.md", "exec"), names)
     assert names["losses"].total().isfinite()  # type: ignore[attr-defined]
+    config = names["model"].config  # type: ignore[attr-defined]
+    assert (config.distance.kind, config.target.normalise) == ("smooth_l1", True)  # as the formula
     assert names["model"].student.project.weight.grad is not None  # type: ignore[attr-defined]
 
 
