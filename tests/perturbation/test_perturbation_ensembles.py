@@ -49,6 +49,7 @@ def test_intervals_cover_their_level_in_the_mean(level: float) -> None:
         effects = replace(whole, test=np.arange(41) >= 31)
         asked = effects.held_out
         prediction = calibrated(TWO, level, refits=2)(effects.train)(asked.perturbed, asked.control)
+        assert prediction.level == level
         found.append(coverage(prediction.low, prediction.high, asked.change).mean())
     assert level - 0.03 < np.mean(found) < level + 0.06
 

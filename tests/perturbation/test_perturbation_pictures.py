@@ -33,7 +33,7 @@ def predicted() -> PredictedConditions:
         conditions=("A", "A+B"),
         perturbed=(frozenset("A"), frozenset("AB")),
         control=np.full(30, 4.0),
-        prediction=Prediction(change, change - gap, change + gap, why=["it was measured", ""]),
+        prediction=Prediction(change, change - gap, change + gap, 0.9, why=["it was measured", ""]),
         contexts=("T cell", "B cell"),
         label="cell_type",
         measured=Measured(measured, measured - 0.1, measured + 0.1),
@@ -77,6 +77,7 @@ def test_predictions_are_read_again_from_anndata_and_from_its_file(
 
 def test_a_volcano_shows_the_genes_that_change_surely(predicted: PredictedConditions, cells: Path) -> None:
     axes = plot.volcano(to_anndata(predicted), "A+B in B cell").axes[0]
+    assert axes.get_ylabel() == "|change| in half-widths of its 90 % interval"
     assert {"gene0", "gene1"} <= {text.get_text() for text in axes.texts}
     points = np.asarray(axes.collections[0].get_offsets())
     np.testing.assert_allclose(points[:2], [[2, 4], [-3, 6]], rtol=1e-5)  # |change| in half-widths of 0.5

@@ -60,14 +60,14 @@ def test_a_method_that_is_better_is_to_be_used():
     result = compared({"head on PCA (50)": additive}, {"no change": no_change})
     found = verdict(result)
     assert found.use == "head on PCA (50)"
-    assert found.sentences[0].startswith("Use the head on principal components: it beats the perturbed mean")
+    assert found.sentences[0].startswith("Use the head on principal components: it beats 'perturbed mean'")
     assert "95 % interval +" in found.sentences[0]
 
 
 def test_without_a_clear_difference_the_simple_one_is_to_be_used():
     result = compared({"head on PCA (50)": partial(additive, scale=0.999)}, {"additive": additive})
     assert verdict(result).use == "additive"
-    assert verdict(result).sentences[0].startswith("Use the additive baseline")
+    assert verdict(result).sentences[0].startswith("Use 'additive': it is simpler")
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,8 @@ def test_without_a_clear_difference_the_simple_one_is_to_be_used():
         (-0.004, (-0.007, -0.001), "too small to matter", "components differs too little to matter (Pearson vs mean"),
         (0.004, (-0.001, 0.009), "no clear difference", "it is simpler, and the head on principal components is not"),
         (0.3, (-0.1, 0.7), "no clear difference", "components is not clearly better (Pearson vs mean"),
-        (-0.3, (-0.5, -0.1), "worse", "Use the additive baseline: the head on principal components is worse"),
-        (0.3, (0.1, 0.5), "better", "Use the head on principal components: it beats the additive baseline"),
+        (-0.3, (-0.5, -0.1), "worse", "Use 'additive': the head on principal components is worse"),
+        (0.3, (0.1, 0.5), "better", "Use the head on principal components: it beats 'additive'"),
     ],
 )
 def test_a_clear_difference_may_be_too_small_to_matter(mean, ends, outcome, words):
@@ -102,11 +102,11 @@ def test_a_baseline_that_is_not_above_the_mean_is_not_a_reason_to_doubt_the_head
     found = verdict(result)
     assert found.use == "head on PCA (50)"
     assert "it is clearly above the mean" in str(found)
-    assert "the additive baseline is not (0.020, 95 % interval -0.400 to 0.400)" in str(found)
+    assert "'additive' is not (0.020, 95 % interval -0.400 to 0.400)" in str(found)
     close = result.row("no change").difference | {"pearson_vs_mean": Estimate(0.3, None, None, 22, (-0.1, 0.7))}
     found = verdict(replace_row(result, result.row("no change").model_copy(update={"difference": close})))
     assert found.use is None
-    assert "Trust no prediction here: the head on principal components is not clearly better than no change" in str(
+    assert "Trust no prediction here: the head on principal components is not clearly better than 'no change'" in str(
         found
     )
 

@@ -82,6 +82,7 @@ def test_one_command_without_a_model_says_what_can_be_trusted(folder):
     text = (folder / "answer.txt").read_text()
     assert text.startswith("Verdict\nunseen combinations:\n")
     text = " ".join(text.split())
+    assert "T2+T4: predicted changes, with 80 % intervals" in text
     assert "unseen single perturbations:" in text
     assert "pretrained encoder: none was compared; add one with --model RUN" in text
     assert "columns: condition 'perturbation'; control: control; values: counts from X" in text
@@ -204,7 +205,7 @@ def test_without_a_measured_pair_a_pair_is_the_sum_and_synergy_is_refused():
     assert answer.table()["low"].isna().all()
     text = " ".join(str(answer).split())
     assert "predictions below: the head on principal components, fitted to all measured conditions" in text
-    assert "No method was evaluated on this screen, so trust no prediction." in text
+    assert "No method was evaluated because of --no-evaluate (in Python: evaluate=False), so trust no pred" in text
     ranked = anyjepa.perturb(adata, up=["G7"], evaluate=False, settings=FAST)
     assert any("a predicted combination is the sum of its parts" in note for note in ranked.notes)
 

@@ -122,7 +122,8 @@ class CalibratedPredict:
             why.append(made if isinstance(made, str) else "")
             if isinstance(made, Calibration):
                 half[row] = made.half_width(spread[row])
-        return replace(prediction, low=prediction.change - half, high=prediction.change + half, why=tuple(why))
+        low, high = prediction.change - half, prediction.change + half
+        return replace(prediction, low=low, high=high, level=self.settings.level, why=tuple(why))
 
     @cached_property
     def contexts(self) -> int:

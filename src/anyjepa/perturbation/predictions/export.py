@@ -25,8 +25,8 @@ def to_anndata(
 
     The layers are `change`, `low` and `high` if there are intervals, and `measured` changes, NaN where there are none.
     counts: (T, G) for the layer `counts`, as returned by `expected_counts`. obs has `condition`, the context if there
-    are several, `perturbations` (their number), and `no_interval` (why there is none); var has the genes.
-    uns["anyjepa"] has the unit, versions, and `provenance`, the caller's notes on method and data. Raises InputError
+    are several, `perturbations` (their number), `level` (coverage of the intervals) and `no_interval` (why there is
+    none); var has the genes. uns["anyjepa"] has the unit, versions, and `provenance`, the caller's notes on method and data. Raises InputError
     without anndata, or for counts of a different shape.
     """
     prediction, shape = predicted.prediction, predicted.prediction.change.shape
@@ -39,6 +39,7 @@ def to_anndata(
         "condition": np.array(predicted.conditions, object),
         **({predicted.label: np.array(predicted.contexts, object)} if predicted.contexts else {}),
         "perturbations": list(map(len, predicted.perturbed)),
+        **({"level": prediction.level} if prediction.level else {}),
         **({"no_interval": np.array(prediction.why, object)} if prediction.why else {}),
     }
     return _anndata(predicted.expression, predicted.genes, predicted.names, columns, layers, provenance)

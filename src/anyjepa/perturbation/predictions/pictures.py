@@ -48,7 +48,8 @@ def volcano(source: Source, condition: str) -> Figure:
             raise InputError(f"volcano: '{condition}' has no interval: {why}")
         half = (prediction.high[row] - prediction.low[row]) / 2
         change, genes = prediction.change[row], source.genes
-        sure, label = np.abs(change) / np.maximum(half, 1e-12), "|change| in half-widths of its interval"
+        sure, level = np.abs(change) / np.maximum(half, 1e-12), prediction.level
+        label = f"|change| in half-widths of its {f'{100 * level:g} % ' if level else ''}interval"
         limit, meaning = 1.0, "interval ends at 0"
     else:
         screen = source

@@ -34,12 +34,13 @@ def read_predictions(source: AnnData | Path | str) -> PredictedConditions | None
     unknown = np.full(change.shape, np.nan)
     names = tuple(map(str, opened.obs.index))
     why = opened.obs["no_interval"].astype(str).tolist() if "no_interval" in opened.obs else None
+    level = float(opened.obs["level"].iloc[0]) if "level" in opened.obs else None
     return PredictedConditions(
         genes=tuple(map(str, opened.var.index)),
         conditions=names,
         perturbed=tuple(frozenset(name.split("+")) for name in names),
         control=expression - change,
-        prediction=Prediction(change, low, high, why=why),
+        prediction=Prediction(change, low, high, level, why=why),
         measured=None if measured is None else Measured(measured, unknown, unknown),
     )
 

@@ -112,6 +112,8 @@ class Prediction:
     low: np.ndarray | None = None
     """(T, G) lower end of each change's interval."""
     high: np.ndarray | None = None
+    level: float | None = None
+    """Coverage of the intervals."""
     cells: Sequence[np.ndarray] | None = None
     """T arrays (n, G) of predicted cells; None: control cells, each shifted by the predicted change."""
     why: Sequence[str] | None = None

@@ -167,7 +167,7 @@ def _choice(result: PerturbationResult, first: MethodRow, other: MethodRow) -> t
         return None, [f"Trust no prediction here: {title(row.name)} is not clearly above the mean ({_level(row)})."]
     nothing = next((row for row in result.rows if row.name == NO_CHANGE), None)
     if nothing and (still := contest(result, nothing)).outcome not in ("better", "unknown"):
-        return None, [f"Trust no prediction here: {head} is not clearly better than no change ({metric} {still})."]
+        return None, [f"Trust no prediction here: {head} is not clearly better than {title(NO_CHANGE)} ({metric} {still})."]
     if pair.outcome == "better":
         return first.name, [f"Use {head}: it beats {simple} ({against}).", in_l2]
     clear = f"it is clearly above the mean ({metric} {_level(first)}), and {simple} is not ({_level(other)})"
@@ -175,14 +175,12 @@ def _choice(result: PerturbationResult, first: MethodRow, other: MethodRow) -> t
 
 
 def title(name: str) -> str:
-    """Name of a row in a sentence, with its article."""
+    """A row in a sentence: a head in words, any other by its name."""
     if name.startswith(PCA):
         return "the head on principal components"
     if name.startswith(PRETRAINED):
         return "the head on the pretrained encoder"
-    if name.endswith("additive"):
-        return f"the {name} baseline"
-    return name if name == NO_CHANGE else f"the {name}"
+    return f"'{name}'"
 
 
 def _useful(row: MethodRow) -> bool:

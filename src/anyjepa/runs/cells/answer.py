@@ -58,6 +58,8 @@ class Answer:
     """Coverage of the intervals of predictions."""
     most_genes: int
     """Of a panel with more genes, the perturbed and the most variable ones are used."""
+    evaluated: bool = True
+    """Whether methods were compared on everything that could be held out."""
     questions: list[Evaluated] = field(default_factory=list)
     predicted: PredictedConditions | None = None
     ranking: DataFrame | None = None
@@ -190,7 +192,8 @@ class Answer:
         for one in self.questions:
             parts += [Text(f"{one.title}:"), *(Padding(Text(s), (0, 0, 0, 2)) for s in one.verdict.sentences)]
         if not self.questions:
-            parts.append(Text("No method was evaluated on this screen, so trust no prediction."))
+            why = "on this screen" if self.evaluated else "because of --no-evaluate (in Python: evaluate=False)"
+            parts.append(Text(f"No method was evaluated {why}, so trust no prediction."))
         elif not any(row.name.startswith("head on pretrained") for one in self.questions for row in one.result.rows):
             parts.append(Text("pretrained encoder: none was compared; add one with --model RUN"))
         if self.predicted is not None or self.ranking is not None:
@@ -200,12 +203,12 @@ class Answer:
         parts += [Text(line, style="dim") for line in self._not_asked()]
         for name, rows in (("Ranking", self.ranking), ("Synergy", self.synergies)):
             if rows is not None:
-                parts += _rows(name, rows.head(TOP))
+                parts += _rows(name, rows.head(TOP), self.level)
         if self.predicted is not None:
             rows = self.table()
             for place, name in enumerate(self.predicted.names[:TOP]):
                 of = rows.iloc[place * len(self.predicted.genes) :].head(TOP)
-                parts += _rows(f"{name}: predicted changes", of.drop(columns=[*CONTEXT], errors="ignore"))
+                parts += _rows(f"{name}: predicted changes", of.drop(columns=[*CONTEXT], errors="ignore"), self.level)
             if (more := len(self.predicted.names) - TOP) > 0:
                 parts.append(Text(f"and {more} more conditions; write all with -o"))
         parts += [part for one in self.questions for part in (Text(), render(one.result))]
@@ -248,15 +251,17 @@ class Answer:
         return lines
 
 
-def _rows(title: str, rows: DataFrame) -> list[Any]:
-    """A table without empty columns, and below it why there are no intervals."""
+def _rows(title: str, rows: DataFrame, level: float) -> list[Any]:
+    """A table without empty columns, and below it why there are no intervals; `level` is their coverage."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(title=title, title_justify="left", box=box.HORIZONTALS, padding=(0, 1))
     why = Counter(filter(None, rows["no_interval"]))
     rows = rows.drop(columns="no_interval").dropna(axis=1, how="all")
+    if {"low", "measured_low"} & {*rows}:
+        title += f", with {100 * level:g} % intervals"
+    shown = Table(title=title, title_justify="left", box=box.HORIZONTALS, padding=(0, 1))
     for name in rows:
         shown.add_column(str(name).replace("_", " "), justify="left" if rows[name].dtype == object else "right")
     for _, row in rows.iterrows():

@@ -121,7 +121,7 @@ def perturb(
     task = _task(data, model, edits, weights, _features(features), evaluate)
     goal = Goal(tuple(up), tuple(down)) if up or down else None
     sets = _checked(task, conditions, goal, synergies)
-    answer = Answer(task.screen, task.impossible, tuple(task.notes), level, task.most_genes)
+    answer = Answer(task.screen, task.impossible, tuple(task.notes), level, task.most_genes, evaluate)
     with reported(progress):
         for question in task.chosen:
             with stage(f"evaluating: {question.title} ({len(question.splits)} splits)"):
