@@ -10,9 +10,10 @@ import pytest
 
 from anyjepa.data.cells.files import CellFileConfig, from_anndata
 from anyjepa.data.cells.qc import QualityConfig
+from anyjepa.data.cells.simulator import CellSimulatorConfig, simulate
 from anyjepa.errors import InputError
 from anyjepa.perturbation.predictions.counts import dispersions, expected_counts, sample_cells
-from anyjepa.perturbation.predictions.export import cells_to_anndata, to_anndata
+from anyjepa.perturbation.predictions.export import cells_to_anndata, screen_to_anndata, to_anndata
 from anyjepa.perturbation.predictions.predict import PredictedConditions
 from anyjepa.perturbation.scoring.effects import Prediction
 
@@ -167,3 +168,13 @@ def test_drawn_cells_are_ranked_by_scanpy_and_are_a_screen_again(tmp_path: Path)
     again = from_anndata(found, CellFileConfig(quality=QualityConfig(min_genes=0, min_cells=0)))
     assert [str(one) for one in again.conditions] == ["control", "g0", "g0+g1"]
     np.testing.assert_array_equal(again.counts(np.arange(len(again))), cells.counts)
+
+
+def test_a_simulated_screen_is_read_again_from_anndata() -> None:
+    screen = simulate(CellSimulatorConfig(genes=20, regulators=5, singles=5, doubles=2, cells=30, controls=30))
+    again = from_anndata(screen_to_anndata(screen), CellFileConfig(quality=QualityConfig(min_genes=0, min_cells=0)))
+    names = [[str(one.conditions[number]) for number in one.condition] for one in (screen, again)]
+    assert names[0] == names[1]
+    assert again.cell_type is not None
+    assert again.cell_type.names == ("state0", "state1")
+    np.testing.assert_array_equal(again.counts(np.arange(100)), screen.counts(np.arange(100)))

@@ -74,6 +74,9 @@ def folder(cli, file, tmp_path_factory) -> Path:
     )  # fmt: skip
     assert done.code == 0, done.err
     assert done.out.startswith("Verdict\nunseen combinations:")
+    assert " ".join(done.out.split()).count(": predicted changes of means") == 2  # of the two questions that concern the conditions
+    assert "minus this row" not in done.out
+    assert "write them to a folder with -o FOLDER" in done.out
     assert done.out.endswith(f"{output}: written\n")
     return output
 
@@ -83,6 +86,7 @@ def test_one_command_without_a_model_says_what_can_be_trusted(folder):
     assert text.startswith("Verdict\nunseen combinations:\n")
     text = " ".join(text.split())
     assert "T2+T4: predicted changes, with 80 % intervals" in text
+    assert text.count("minus this row") == 2
     assert "unseen single perturbations:" in text
     assert "pretrained encoder: none was compared; add one with --model RUN" in text
     assert "columns: condition 'perturbation'; control: control; values: counts from X" in text
@@ -111,6 +115,13 @@ def test_predictions_have_intervals_or_say_why_not(folder):
     assert np.isnan(adata.layers["measured"]).all(1).tolist()[2] is False
     pictures = {"volcano-T2+T4.png", "measured-T3.png", "held-out-unseen-combinations.png"}
     assert pictures <= {path.name for path in folder.iterdir()}
+
+
+def test_only_the_question_of_the_prediction_is_printed(file):
+    answer = anyjepa.perturb(file, conditions=["T2+T4"], settings=FAST | {"perturbation.head.steps": 2})
+    assert len(answer.questions) == 2
+    assert "screen.h5ad, unseen combinations: predicted changes of means" in " ".join(str(answer).split())
+    assert "unseen single perturbations: predicted changes of means" not in " ".join(str(answer).split())
 
 
 def test_a_ranking_and_a_synergy_have_intervals_or_say_why_not(folder):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anyjepa.data.cells.screen import SCALE
+from anyjepa.data.cells.screen import SCALE, Labels, Screen
 from anyjepa.errors import InputError
 from anyjepa.perturbation.predictions.counts import SampledCells
 from anyjepa.perturbation.predictions.predict import UNIT, PredictedConditions
@@ -51,6 +51,22 @@ def cells_to_anndata(cells: SampledCells, provenance: Mapping[str, str] | None =
     columns = {"condition": cells.condition, "library": cells.library}
     names = [f"cell{i}" for i in range(len(values))]
     return _anndata(values, cells.genes, names, columns, {"counts": cells.counts}, provenance)
+
+
+def screen_to_anndata(screen: Screen) -> AnnData:
+    """Convert a screen with counts, such as a simulated one, to AnnData with one row per cell.
+
+    X is log1p of counts per 10,000, with a layer of counts; obs has `perturbation` and the cell type, batch and donor
+    where they are known. Doses and times are part of the names of perturbations. Raises InputError without counts.
+    """
+    cells = np.arange(len(screen))
+    columns = {"perturbation": np.array([str(one) for one in screen.conditions], object)[screen.condition]}
+    for name in ("cell_type", "batch", "donor"):
+        labels: Labels | None = getattr(screen, name)
+        if labels is not None:
+            columns[name] = np.array(labels.names, object)[labels.codes]
+    layers = {"counts": screen.counts(cells)}
+    return _anndata(screen.rows(cells), screen.genes, screen.ids, columns, layers, None)
 
 
 def to_cell_eval(splits: Sequence[Effects], fit: Fit) -> dict[str, tuple[AnnData, AnnData]]:

@@ -127,8 +127,11 @@ def answered_rows(result: PerturbationResult) -> list[MethodRow]:
     return [row for row in result.rows if row is result.rows[0] or row.unanswered < len(result.conditions)]
 
 
-def render(result: PerturbationResult) -> Group:
-    """Render the result for a terminal: notices, metrics of means, differences, metrics of cells, and a summary."""
+def render(result: PerturbationResult, brief: bool = False) -> Group:
+    """Render the result for a terminal: notices, metrics of means, differences, metrics of cells, and a summary.
+
+    brief: of the tables, only the metrics of means.
+    """
     from rich.console import Group
     from rich.text import Text
 
@@ -154,7 +157,7 @@ def render(result: PerturbationResult) -> Group:
         shown = ", ".join(f"{name} {value:.3f}" for name, value in result.decoded.items())
         lines.append(f"Pearson delta of the measured means after decoding each representation: {shown}.")
     lines += [f"{row.name}: no prediction for {row.unanswered} conditions." for row in result.rows if row.unanswered]
-    return Group(*(Text(notice, style="bold yellow") for notice in result.notices), *tables, Text("\n".join(lines)))
+    return Group(*(Text(notice, style="bold yellow") for notice in result.notices), *tables[: 1 if brief else None], Text("\n".join(lines)))
 
 
 def _metric(name: str) -> Callable[[MethodRow], Estimate]:

@@ -21,6 +21,7 @@ from anyjepa.perturbation.predictions.predict import PredictedConditions, table
 from anyjepa.perturbation.scoring.result import PerturbationResult, render
 from anyjepa.perturbation.scoring.verdict import Verdict
 from anyjepa.runs.table_writing import write_table
+from anyjepa.terminal import as_text
 from anyjepa.writing import replacing, write_text
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class Answer:
         """
         with replacing(folder) as new:
             new.mkdir()
-            write_text(new / "answer.txt", str(self))
+            write_text(new / "answer.txt", as_text(self.render(brief=False)))
             for one in self.questions:
                 write_text(new / f"{_file_name(one.title)}.json", one.result.model_dump_json(indent=2) + "\n")
                 for name, pair in (one.cell_eval() if cell_eval else {}).items():
@@ -179,11 +180,13 @@ class Answer:
         return self.predicted
 
     def __str__(self) -> str:
-        from anyjepa.terminal import as_text
-
         return as_text(self)
 
     def __rich__(self) -> Group:
+        return self.render(brief=self.predicted is not None)
+
+    def render(self, brief: bool) -> Group:
+        """Everything; brief: of the comparisons, one table for each question that holds out what was predicted."""
         from rich.console import Group
         from rich.padding import Padding
         from rich.text import Text
@@ -211,8 +214,19 @@ class Answer:
                 parts += _rows(f"{name}: predicted changes", of.drop(columns=[*CONTEXT], errors="ignore"), self.level)
             if (more := len(self.predicted.names) - TOP) > 0:
                 parts.append(Text(f"and {more} more conditions; write all with -o"))
-        parts += [part for one in self.questions for part in (Text(), render(one.result))]
+        shown = self._concerned() if brief else self.questions
+        parts += [part for one in shown for part in (Text(), render(one.result, brief))]
+        if brief and shown:
+            parts.append(Text("\nall tables of all questions: write them to a folder with -o FOLDER", style="dim"))
         return Group(*parts)
+
+    def _concerned(self) -> list[Evaluated]:
+        """The questions that hold out conditions like the predicted ones; all, if there is none."""
+        sizes = {len(one) > 1 for one in self._predicted.perturbed}
+        titles = {"unseen combinations" if several else "unseen single perturbations" for several in sizes}
+        titles |= {"unseen dose", "unseen time"} if self.screen.has_amounts else set()
+        titles |= {f"unseen {self._predicted.label.replace('_', ' ')}"} if self._predicted.contexts else set()
+        return [one for one in self.questions if one.title in titles] or self.questions
 
     def _not_asked(self) -> list[str]:
         """Questions that the screen cannot answer; those that it has nothing of share a line."""
