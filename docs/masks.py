@@ -29,7 +29,7 @@ GRID = 8  # tokens along each side of an image of 32 x 32 pixels
 def draw_ecg(axes: Axes) -> None:
     """Six leads of one ECG; the spans of time that the encoder does not see are grey in all of them."""
     (ecg,) = simulate_ecgs(SimulatorConfig(patients=1, fs=500, duration_s=DURATION_S, seed=3))
-    config, tokens = SpanConfig(keep=(0.3, 0.4), min_span=6), round(DURATION_S / PATCH_S)
+    config, tokens = SpanConfig(), round(DURATION_S / PATCH_S)
     uniforms = np.random.default_rng(11).random((1, config.draws((tokens,))[1]))
     hidden = np.isin(np.arange(tokens), config.sample((tokens,), np.array([0.5]), uniforms)[0].targets)
     seconds = np.arange(ecg.signal.shape[1]) / ecg.fs
@@ -66,7 +66,7 @@ def main(output: Path) -> None:
     figure = plt.figure(figsize=(9.2, 3.1), facecolor="white")
     left, right = figure.subfigures(1, 2, width_ratios=(1, 1.12))
     draw_ecg(left.add_axes((0.08, 0.02, 0.88, 0.87)))
-    right.suptitle("Images: predict four blocks from the rest", fontsize=10, x=0.02, ha="left", y=0.975)
+    right.suptitle("Images: predict each block from what is seen", fontsize=10, x=0.02, ha="left", y=0.975)
     draw_images(
         right.subplots(
             3, 6, gridspec_kw={"left": 0.02, "right": 0.99, "top": 0.83, "bottom": 0.02, "wspace": 0.08, "hspace": 0.08}

@@ -41,7 +41,7 @@ class BlocksConfig(MaskSampler):
         "process); none: the whole optimiser batch",
     )
     min_keep: PositiveInt = Field(
-        default=10, description="reference only: a block with at most this many tokens is drawn again"
+        default=10, description="reference only: a context with at most this many tokens is drawn again"
     )
 
     @model_validator(mode="after")
@@ -94,6 +94,7 @@ def _exact(config: BlocksConfig, grid: tuple[int, int], _: Uniforms, uniforms: U
     """Context (B, rows, columns) and targets (B, M, rows, columns); sizes, aspects and places drawn independently."""
     tokens = grid[0] * grid[1]
     scale, aspect, down, along = np.split(uniforms[:, : 4 * config.targets], 4, axis=1)  # (B, M) each
+    # `sides` takes height / width, but aspect is width / height here.
     height, width = sides(between(config.scale, scale) * tokens, 1 / between(config.aspect, aspect))
     targets = rectangles(grid, np.clip(height, 1, grid[0]), np.clip(width, 1, grid[1]), down, along)
     scale, down, along = uniforms[:, 4 * config.targets :].T
@@ -101,8 +102,8 @@ def _exact(config: BlocksConfig, grid: tuple[int, int], _: Uniforms, uniforms: U
     block = rectangles(grid, np.clip(height, 1, grid[0]), np.clip(width, 1, grid[1]), down, along)
     hidden = np.any(targets, axis=1)
     context = block & ~hidden
-    for row in np.flatnonzero(~context.any((1, 2))):  # rare: use the whole image as context, then shrink the targets
-        if np.all(hidden[row]):
+    for row in np.flatnonzero(~context.any((1, 2))):  # rare: use all that no target covers
+        if np.all(hidden[row]):  # nothing: shrink the targets to one token
             targets[row] = False
             targets[row, :, 0, 0] = True
         context[row] = ~targets[row].any(0)
