@@ -74,7 +74,7 @@ def folder(cli, file, tmp_path_factory) -> Path:
     )  # fmt: skip
     assert done.code == 0, done.err
     assert done.out.startswith("Verdict\nunseen combinations:")
-    assert " ".join(done.out.split()).count(": predicted changes of means") == 2  # of the two questions that concern the conditions
+    assert " ".join(done.out.split()).count(": predicted changes of means") == 2  # of singles and combinations
     assert "minus this row" not in done.out
     assert "write them to a folder with -o FOLDER" in done.out
     assert done.out.endswith(f"{output}: written\n")

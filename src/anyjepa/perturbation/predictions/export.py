@@ -26,8 +26,8 @@ def to_anndata(
     The layers are `change`, `low` and `high` if there are intervals, and `measured` changes, NaN where there are none.
     counts: (T, G) for the layer `counts`, as returned by `expected_counts`. obs has `condition`, the context if there
     are several, `perturbations` (their number), `level` (coverage of the intervals) and `no_interval` (why there is
-    none); var has the genes. uns["anyjepa"] has the unit, versions, and `provenance`, the caller's notes on method and data. Raises InputError
-    without anndata, or for counts of a different shape.
+    none); var has the genes. uns["anyjepa"] has the unit, versions, and `provenance`, the caller's notes on method and
+    data. Raises InputError without anndata, or for counts of a different shape.
     """
     prediction, shape = predicted.prediction, predicted.prediction.change.shape
     if counts is not None and counts.shape != shape:

@@ -157,7 +157,11 @@ def render(result: PerturbationResult, brief: bool = False) -> Group:
         shown = ", ".join(f"{name} {value:.3f}" for name, value in result.decoded.items())
         lines.append(f"Pearson delta of the measured means after decoding each representation: {shown}.")
     lines += [f"{row.name}: no prediction for {row.unanswered} conditions." for row in result.rows if row.unanswered]
-    return Group(*(Text(notice, style="bold yellow") for notice in result.notices), *tables[: 1 if brief else None], Text("\n".join(lines)))
+    return Group(
+        *(Text(notice, style="bold yellow") for notice in result.notices),
+        *tables[: 1 if brief else None],
+        Text("\n".join(lines)),
+    )
 
 
 def _metric(name: str) -> Callable[[MethodRow], Estimate]:

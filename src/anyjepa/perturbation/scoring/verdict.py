@@ -167,7 +167,7 @@ def _choice(result: PerturbationResult, first: MethodRow, other: MethodRow) -> t
         return None, [f"Trust no prediction here: {title(row.name)} is not clearly above the mean ({_level(row)})."]
     nothing = next((row for row in result.rows if row.name == NO_CHANGE), None)
     if nothing and (still := contest(result, nothing)).outcome not in ("better", "unknown"):
-        return None, [f"Trust no prediction here: {head} is not clearly better than {title(NO_CHANGE)} ({metric} {still})."]
+        return None, [f"Trust no prediction here: {head} is not clearly better than '{NO_CHANGE}' ({metric} {still})."]
     if pair.outcome == "better":
         return first.name, [f"Use {head}: it beats {simple} ({against}).", in_l2]
     clear = f"it is clearly above the mean ({metric} {_level(first)}), and {simple} is not ({_level(other)})"
