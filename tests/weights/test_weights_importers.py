@@ -43,7 +43,7 @@ def test_unknown_weights_list_what_was_looked_for(tmp_path: Path, suffix: str):
 
 
 def test_a_model_of_anyjepa_needs_no_import(tiny_run: Path, tmp_path: Path):
-    with pytest.raises(InputError, match="is a model folder of anyjepa already; use it as it is"):
+    with pytest.raises(InputError, match="is already a model folder of anyjepa; use it as it is"):
         import_weights(tiny_run / "model", tmp_path / "model")
 
 

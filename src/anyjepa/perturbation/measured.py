@@ -1,4 +1,4 @@
-"""Convert a screen to measured effects."""
+"""Compute the measured effects of a screen's perturbations."""
 
 from __future__ import annotations
 

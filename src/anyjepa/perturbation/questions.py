@@ -1,4 +1,4 @@
-"""Which questions a screen can answer: what can be held out of it, so that predictions can be compared with cells."""
+"""Find the questions that a screen can answer: what can be held out, so that predictions can be checked on cells."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from anyjepa.perturbation.measured import effects_of
 from anyjepa.perturbation.scoring.effects import Effects
 from anyjepa.randomness import generator
 
-LEAST = 3  # perturbations, combinations, or doses that a question needs
+LEAST = 3  # fewest perturbations, combinations or doses that a question needs
 CELLS = 10  # fewest cells of a condition in a context, and of its controls
-CONTEXTS = 20  # most contexts of a kind
+CONTEXTS = 20  # most values of a context label
 MOST_GENES, LEAST_GENES, VALUES = 6000, 1000, 2**27
 """Largest panel that is used whole, and the values (cells x genes) above which fewer genes are used, down to 1,000."""
 
 
 class Question(NamedTuple):
-    """Something new that can be predicted, and splits of the screen that hold it out."""
+    """Something new to predict, such as unseen combinations, and splits of the screen that hold it out."""
 
     title: str  # such as 'unseen combinations'
     screen: Screen
@@ -33,9 +33,9 @@ class Question(NamedTuple):
     axis: str | None = None  # 'dose' or 'time', if this is what is new
 
     def effects(self, genes: int = MOST_GENES) -> list[Effects]:
-        """Measured effects under every split, with at most so many genes (and all perturbed ones).
+        """Measured effects under every split, with at most `genes` genes, but always all perturbed ones.
 
-        Of a larger panel, the most variable genes over training cells are used.
+        A larger panel is reduced to the genes that vary most over training cells.
         """
         perturbations = {str(condition) for condition in self.screen.conditions[1:]}
         by_context = self.context is not None and len(perturbations) < len(self.splits)
@@ -51,12 +51,12 @@ class Question(NamedTuple):
 
 
 def usable_genes(cells: int) -> int:
-    """The largest panel for a screen of so many cells, whose values are in memory a few times as float64."""
+    """Largest number of genes for this many cells, whose values are in memory a few times as float64."""
     return max(LEAST_GENES, min(MOST_GENES, VALUES // max(cells, 1)))
 
 
 def panel(screen: Screen, cells: np.ndarray, genes: int, keep: Collection[str] = ()) -> Screen:
-    """The screen with its perturbed genes and the most variable ones over these cells, up to a number, and `keep`."""
+    """Reduce a screen to `genes` genes, the perturbed and the most variable ones over these cells, and `keep`."""
     if len(screen.genes) <= genes:
         return screen
     perturbed = sum(gene in screen.perturbations for gene in screen.genes)
@@ -67,7 +67,7 @@ def panel(screen: Screen, cells: np.ndarray, genes: int, keep: Collection[str] =
 def questions(
     screen: Screen, described: Collection[str] = (), folds: int = 10, seed: int = 0
 ) -> tuple[list[Question], dict[str, str]]:
-    """The questions that a screen can answer, and why it cannot answer the others, by title.
+    """List the questions that a screen can answer and, by title, why it cannot answer the others.
 
     described: perturbations with features, which can be predicted although they are not genes of the panel. folds: at
     most so many splits of combinations and of single perturbations.
@@ -127,7 +127,7 @@ def _singles(screen: Screen, described: Collection[str], folds: int, seed: int) 
 
 
 def unseen_context(screen: Screen, label: Label) -> Question:
-    """Each cell type, donor or batch in turn, of those with enough control and perturbed cells. Raises InputError."""
+    """Hold out in turn each cell type, donor or batch with enough control and perturbed cells. Raises InputError."""
     column = getattr(screen, label)
     if column is None:
         raise InputError(f"the screen has no {label}; pass --set {label}=COLUMN if a column has it")
@@ -177,7 +177,7 @@ def _split(
 
 
 def _folds(items: list, folds: int, seed: int, more: Sequence = ()) -> list[set]:
-    """At most so many parts of the items, and of `more`, each of nearly the same size."""
+    """Divide the items, and those of `more`, into at most `folds` parts of nearly equal size."""
     parts = min(folds, len(items))
     order = [items[i] for i in generator(seed, "folds of a question", 0).permutation(len(items))]
     return [{*order[one::parts], *more[one::parts]} for one in range(parts)]

@@ -39,7 +39,7 @@ def chart(
 
 
 def line(name: str, x: Sequence[float | None], y: Sequence[float | None], place: int, **more: Any) -> Trace:
-    """A line, the `place`-th of its chart."""
+    """The `place`-th line of a chart."""
     alone = sum(value is not None and math.isfinite(value) for value in y) == 1
     drawn = {"color": SERIES[place % len(SERIES)], "dash": DASHES[place % len(DASHES)], "width": 2}
     return {
@@ -80,20 +80,20 @@ def vertical(x: float, edge: dict[str, Any]) -> dict[str, Any]:
 
 
 def marker(place: int, size: float = 9) -> dict[str, Any]:
-    """Colour and symbol of the `place`-th series: a pair of its own for each of the first 64."""
+    """Colour and symbol of the `place`-th series; the pairs of the first 64 differ."""
     symbol = MARKERS[(place + 3 * (place // len(SERIES))) % len(MARKERS)]
     edge = {"color": "var(--surface)", "width": 0.7}
     return {"color": SERIES[place % len(SERIES)], "symbol": symbol, "size": size, "line": edge}
 
 
 def short(name: str, letters: int) -> str:
-    """The name, without its middle if it has more letters: names of one kind often begin alike."""
+    """Shorten a name by cutting out its middle, because similar names often begin alike."""
     end = (letters - 1) // 2
     return name if len(name) <= letters else f"{name[: letters - 1 - end]}…{name[-end:]}"
 
 
 def _json(value: dict[str, Any]) -> str:
-    """JSON that cannot end its script element; numbers with five digits, null if they are not finite."""
+    """Write JSON that cannot close its script element, with numbers of five digits, and null if not finite."""
     return json.dumps(_plain(value), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 

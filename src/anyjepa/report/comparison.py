@@ -41,12 +41,12 @@ def write_comparison(comparison: Comparison, path: Path) -> Path:
 
 
 def verdict_line(name: str, verdict: str, bad: bool) -> Html:
-    """The verdict on one of several runs."""
+    """Markup of the verdict on one of several runs."""
     return tag("p", tag("strong", name), f": {verdict}.", class_="verdict bad" if bad else "verdict")
 
 
 def short_names(runs: Sequence[str]) -> list[str]:
-    """The paths of the runs without the folder that all of them are in."""
+    """Paths of the runs, without the folder that all of them share."""
     paths = [Path(realpath(run)) for run in runs]  # `resolve` raises for a link to itself
     common = Path(commonpath([path.parent for path in paths]))
     return [str(path.relative_to(common)) for path in paths]

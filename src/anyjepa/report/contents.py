@@ -60,7 +60,7 @@ class Contents:
 
     @property
     def what(self) -> tuple[str, str]:
-        """The words for records and for groups of records, such as ("ECGs", "patients")."""
+        """Words for records and for groups of records, such as ("ECGs", "patients")."""
         words = at(self.environment, "data", "what")
         if isinstance(words, list) and len(words) == 2 and all(isinstance(word, str) for word in words):
             return words[0], words[1]
@@ -123,7 +123,7 @@ def read_contents(run: Path) -> Contents:
 
 
 def at(values: Any, *keys: str) -> Any:
-    """The value at nested keys; None where there is none."""
+    """The value at nested keys; None if there is none."""
     for key in keys:
         values = values.get(key) if isinstance(values, dict) else None
     return values

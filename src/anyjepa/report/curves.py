@@ -1,4 +1,4 @@
-"""Curves of the training: is there a collapse, and how did the loss and the schedules go?"""
+"""Training curves: signs of collapse, the loss, and the schedules."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from anyjepa.report.markup import Html, join, note, number, tag
 _SCHEDULE = r"(lr|weight_decay|momentum|samples_per_s)"
 _SCORE = r"online_.*"
 _EXACT = r"lr|weight_decay|momentum"
-_WINDOW = 25  # logged steps
+_WINDOW = 25  # logged steps in a running mean
 _LARGEST = 1e300  # the axes of larger numbers overflow
 _POINTS = 600
 
@@ -32,7 +32,7 @@ class _Panel(NamedTuple):
 
 
 def training(run: Contents) -> Html:
-    """The loss terms, the scores during training, and folded away the schedules and the training speed."""
+    """The loss terms and the scores during training; schedules and training speed are collapsed."""
     columns = drawn_columns(run)
     if not columns:
         return note("There are no curves because metrics.csv is missing or has no complete line.")
@@ -131,7 +131,7 @@ def _traces(name: str, step: np.ndarray, values: np.ndarray, place: int) -> list
 
 
 def _marks(run: Contents, panel: _Panel | None) -> dict[str, Any]:
-    """Where a sign of the verdict fired, and the values below which it does."""
+    """Mark the steps at which a sign of the verdict fired, and the values below which it fires."""
     shapes: list[dict[str, Any]] = []
     texts: list[dict[str, Any]] = []
     for finding in run.verdict.findings:

@@ -10,7 +10,7 @@ from anyjepa.report.markup import Html, join, tag
 
 
 class Section(NamedTuple):
-    """A part of the document under a heading. key: what links to it use. intro: a sentence below the heading."""
+    """A part of the document under a heading. key: target of links to it. intro: a sentence below the heading."""
 
     key: str
     title: str
@@ -37,7 +37,7 @@ def document(title: str, top: Html, sections: Sequence[Section], footer: str, sc
 
 
 def body(top: Html, sections: Sequence[Section], footer: str) -> Html:
-    """What a document shows."""
+    """The visible content of a document."""
     shown = [section for section in sections if section.content]
     links = tag("nav", *(tag("a", one.title, href=f"#{one.key}") for one in shown), aria_label="Sections")
     parts = [

@@ -70,7 +70,7 @@ def draw(alt: str, make: Callable[[], Figure]) -> Html:
 
 
 def styled(make: Callable[P, Figure]) -> Callable[P, Figure]:
-    """A function that draws a figure in the style of the report."""
+    """Decorate a function so that it draws a figure in the style of the report."""
 
     @wraps(make)
     def in_style(*arguments: P.args, **options: P.kwargs) -> Figure:

@@ -98,7 +98,7 @@ def _map(
 
 
 def _plane(points: np.ndarray, text: str, project: bool) -> tuple[np.ndarray, str]:
-    """Two coordinates of each point, and the text that says where they come from."""
+    """Two coordinates of each point, and a text that says how they were computed."""
     if not project:
         return points[:, :2], text
     z, share = principal_components(points)
@@ -106,7 +106,7 @@ def _plane(points: np.ndarray, text: str, project: bool) -> tuple[np.ndarray, st
 
 
 def _traces(points: np.ndarray, names: np.ndarray, titles: np.ndarray, classes: list[str]) -> list[Trace]:
-    """One series per label; the rare ones share one."""
+    """One series of points per label; rare labels share one."""
     data = []
     for place, name in enumerate([*classes[:_LABELS], *classes[_LABELS:][:1]]):
         other = place == _LABELS

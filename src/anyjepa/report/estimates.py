@@ -25,7 +25,7 @@ def range_text(value: Estimate, signed: bool = False) -> str:
 
 
 def text(value: Estimate, signed: bool = False) -> str:
-    """'0.912 (0.901 to 0.923)'."""
+    """The mean with its interval, such as '0.912 (0.901 to 0.923)'."""
     return f"{mean_text(value, signed)} {range_text(value, signed)}".strip()
 
 

@@ -1,4 +1,4 @@
-"""A data set on one page: what is wrong with it, how large it is, and how often its values occur."""
+"""Write the page of a data set: its problems, its size, and how often its values occur."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from anyjepa.writing import write_text
 
 _BARS = 30  # largest number of bars; the table below the chart has all
 _LISTED = 200  # largest number of skipped files that are listed
-_APART = ("ids", "problems", "remarks", "skipped")  # have sections of their own, or are too many to show
+_APART = ("ids", "problems", "remarks", "skipped")  # shown in their own sections, or too many to show
 
 
 def write_inspection(summary: Mapping[str, Any], name: str, path: Path) -> Path:
-    """Write what `anyjepa data inspect` found as a self-contained HTML page, and return its path.
+    """Write the result of `anyjepa data inspect` as a self-contained HTML page, and return its path.
 
     summary: as printed by `--json`. Raises InputError for a path that does not end in .html.
     """
@@ -50,7 +50,7 @@ def write_inspection(summary: Mapping[str, Any], name: str, path: Path) -> Path:
 
 
 def _ends(part: object) -> tuple[object, object] | None:
-    """Smallest and largest value, for a part that consists of them."""
+    """Smallest and largest value of a part that has only these two."""
     for low, high in (("min", "max"), ("shortest", "longest")):
         if isinstance(part, dict) and low in part and high in part:
             return part[low], part[high]
@@ -138,7 +138,7 @@ def _bars(title: str, counts: Mapping[str, int], names: Mapping[str, str]) -> Ht
 
 
 def _words(key: str) -> str:
-    """'fs_hz' as 'fs (Hz)'."""
+    """Write a key in words, such as 'fs (Hz)' for 'fs_hz'."""
     for ending, unit in {"_hz": " (Hz)", "_mv": " (mV)", "_s": " (s)", "_years": " (years)"}.items():
         key = key.removesuffix(ending) + unit if key.endswith(ending) else key
     return key.replace("_", " ")

@@ -1,4 +1,4 @@
-"""A page that follows runs: states, verdicts and curves side by side."""
+"""A live page of runs: states, verdicts and curves side by side."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def live_page(overview: Overview) -> str:
 
 
 def live_body(overview: Overview) -> str:
-    """What the page shows, without scripts and styles."""
+    """The visible content of the page, without scripts and styles."""
     parts = _parts(overview)
     return body(parts.top, parts.sections, FOOTER)
 

@@ -1,4 +1,4 @@
-"""A web server for the page that follows runs; it answers on this machine only."""
+"""A web server for the live page of runs, which only answers on this machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ POLICY = (
 
 
 def live_server(watch: Watch, port: int) -> ThreadingHTTPServer:
-    """A server of the page on 127.0.0.1; port 0 is any free one. Raises InputError if the port is not free."""
+    """Create a server of the live page on 127.0.0.1; port 0 means any free port. Raises InputError."""
     look = Lock()  # one request at a time
 
     class Handler(BaseHTTPRequestHandler):

@@ -143,7 +143,7 @@ def on_names(names: Sequence[str], values: np.ndarray, *, title: str = "", what:
 
 
 def rgba(values: np.ndarray) -> np.ndarray:
-    """Values (...) to colours (..., 4) uint8: blue if positive, orange if negative, as opaque as they are large.
+    """Convert values (...) to colours (..., 4) uint8: blue if positive, orange if negative, more opaque if larger.
 
     NaN is transparent.
     """
@@ -154,7 +154,7 @@ def rgba(values: np.ndarray) -> np.ndarray:
 
 
 def opaque(colours: np.ndarray) -> np.ndarray:
-    """Colours (..., 3) uint8 to (..., 4), without transparency."""
+    """Convert colours (..., 3) uint8 to opaque colours (..., 4)."""
     return np.concatenate([colours, np.full_like(colours[..., :1], 255)], -1)
 
 

@@ -16,7 +16,7 @@ from anyjepa.report.markup import Html, join, number, table, tag
 _SHOWN = ("pearson_delta", HEADLINE, "top20_mse", "discrimination", "l2", "energy_distance", "de_overlap")
 _CONDITIONS = 40  # largest number of conditions in a figure; the result file has all
 _NAMED = 8  # conditions with a name on the map
-_COMPARED = ("additive", "ridge on co-expression", "matching mean")  # the first that makes predictions is drawn
+_COMPARED = ("additive", "ridge on co-expression", "matching mean")  # the first one with predictions is drawn
 _ARROWS = {1: " ↑", -1: " ↓", 0: ""}
 
 

@@ -1,4 +1,4 @@
-"""Where prediction is hard, and what the tokens of each place resemble, drawn on records of the run."""
+"""Draw on records of the run where prediction is hard, and which places have similar tokens."""
 
 from __future__ import annotations
 

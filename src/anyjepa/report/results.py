@@ -27,7 +27,7 @@ def per_class(run: Contents) -> Html:
 
 
 def unfolded(results: Sequence[Result], show: Callable[[Result], Html]) -> Html:
-    """The first result in full, and the others folded away below it."""
+    """Show the first result in full, and the others collapsed below it."""
     parts = [tag("h3", results[0].heading), show(results[0])] if results else []
     return join([*parts, *(tag("details", tag("summary", _summary(one)), show(one)) for one in results[1:])])
 
@@ -63,7 +63,7 @@ def _evaluation(result: Result) -> Html:
 
 
 def _tested(result: Result) -> str:
-    """The data of the evaluation: sizes, and what is excluded."""
+    """Describe the data of the evaluation: sizes and exclusions."""
     train, choose, test = (number(count) for count in result.parts.records)
     text = (
         f"On {result.data}: {_size(result)}; "

@@ -29,7 +29,7 @@ _LARGEST = 0.9995  # quantile of the signals that is drawn; larger values are cl
 def viewer(
     features: np.ndarray, ids: Sequence[str], labels: Sequence[str], what: str, arrays: dict[str, np.ndarray]
 ) -> Html:
-    """Shows one sample of the map at a time, with its nearest neighbours among the points of the map.
+    """Markup that shows one sample of the map at a time, with its nearest neighbours among the points.
 
     features (N, D), ids (N,) and labels (N,) of the points. arrays: as written by `runs.sample_pictures`, with one
     picture per point in the same order; empty if there are none.

@@ -1,4 +1,4 @@
-"""What a service says about its model."""
+"""Describe the model of a service to its clients."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from anyjepa.versions import versions
 
 
 def describe(service: Service) -> dict[str, Any]:
-    """What a client needs to know, ready for JSON. It contains no paths."""
+    """Facts about the model that a client needs, as JSON values without paths."""
     model, settings, modality = service.model, service.settings, service.modality
     preprocessing, classifier = model.preprocessing, service.classifier
     made, calibrated = model.loaded.provenance, model.loaded.calibration is not None

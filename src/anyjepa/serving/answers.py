@@ -13,7 +13,7 @@ from anyjepa.serving.bodies import NPZ
 
 
 def embedding_arrays(vectors: np.ndarray) -> dict[str, np.ndarray]:
-    """vectors: (N, D) float32."""
+    """The answer to an embedding request. vectors: (N, D) float32."""
     return {"embedding": vectors}
 
 

@@ -21,7 +21,7 @@ class _Waiting(Generic[Job, Result]):
 
 
 class Batches(Generic[Job, Result]):
-    """Compute together the jobs that came while the batch before was computed, up to a total size of `most`.
+    """Collect jobs that arrive while a batch is computed, and compute them together, up to a total size of `most`.
 
     A job larger than `most` is a batch of its own. If a batch fails, each of its jobs is computed alone, so that one
     bad job does not fail the others.

@@ -1,4 +1,4 @@
-"""Refuse requests from web pages that made a name of their own point to this machine (DNS rebinding)."""
+"""Refuse requests from web pages whose own domain name points to this machine (DNS rebinding)."""
 
 from __future__ import annotations
 

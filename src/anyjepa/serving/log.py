@@ -43,5 +43,5 @@ class Log:
         finally:
             path = getattr(scope.get("route"), "path", "-")  # an unknown path can be any text
             took = f"{1e3 * (perf_counter() - begin):.1f} ms"
-            level = logging.DEBUG if (path, status) == ("/health", 200) else logging.INFO  # asked every few seconds
+            level = logging.DEBUG if (path, status) == ("/health", 200) else logging.INFO  # requested every few seconds
             LOGGER.log(level, " ".join((path, str(status or "disconnected"), took, *scope.get(ABOUT, ()))))

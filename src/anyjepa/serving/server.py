@@ -24,7 +24,7 @@ FINISH_S = 30  # time for requests to finish after a signal
 def serve(
     model: str, host: str, port: int, settings: Settings, device: str | None, announce: Callable[[str], None]
 ) -> None:
-    """Serve a model that `load` takes, until SIGTERM or SIGINT; requests that have begun are then finished.
+    """Serve a model (see `load`) until SIGTERM or SIGINT, then finish the requests that have begun.
 
     announce: called with one line as soon as clients can connect. Raises InputError for a model that cannot be loaded
     and for an address that cannot be used.

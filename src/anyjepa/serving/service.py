@@ -1,4 +1,4 @@
-"""From the body of a request to the body of its answer: read, prepare, encode in batches, write."""
+"""Answer requests: read the body, prepare the records, encode them in batches, and write the answer."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from anyjepa.serving.settings import Settings
 
 @dataclass(frozen=True)
 class Question:
-    """What a request asks. media, accept: media types of its body and of the answer. coverage: of prediction sets."""
+    """A request. media, accept: media types of its body and of the answer. coverage: coverage of prediction sets."""
 
     body: bytes
     media: str

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Settings:
-    """How much a service takes at once. These are the defaults of `anyjepa serve`."""
+    """Limits of a service. These are the defaults of `anyjepa serve`."""
 
     batch: int = 32  # windows of different requests that are encoded together
     queue: int = 64  # requests that are being read, waiting or being computed
-    max_bytes: int = 16 * 10**6  # of a body
-    max_windows: int = 512  # of all records of a request
+    max_bytes: int = 16 * 10**6  # largest body of a request
+    max_windows: int = 512  # most windows of all records of a request
     threads: int | None = None  # for encoding; None: PyTorch's default

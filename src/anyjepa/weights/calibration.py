@@ -1,4 +1,4 @@
-"""What a classifier said of records that it was not trained on: for prediction sets, and to notice unusual records."""
+"""Calibration of a classifier on validation records, for prediction sets and the detection of unusual records."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from anyjepa.weights.tensors import check_digest, dump_tensors, read_tensors
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Sorted numbers without order or names of records, so that none of them can be recognised.
+    """Scores and distances of validation records, sorted and without names, so that no record can be identified.
 
-    scores: for each answer, one minus the probability of that answer for the validation records of which it is true,
-    float64. Answers are the classes if these are exclusive, and otherwise no and yes to each class in turn. centre
+    scores: for each answer, one minus its probability for the validation records for which it is true, float64. Answers
+    are the classes if these are exclusive, and otherwise no and yes to each class in turn. centre
     (D,) and whitening (D, E) float64: of the embeddings of training records. distances: of validation records from
     the centre (`evaluation.novelty`), float64.
     """
@@ -41,7 +41,7 @@ class Calibration:
 
 
 def read_calibration(path: Path, classifier: ClassifierConfig | None, dim: int) -> Calibration | None:
-    """Read a file, None if there is none. Raises InputError if it is damaged or belongs to another classifier."""
+    """Read a calibration file; None if there is none. Raises InputError if it is damaged or of another classifier."""
     if not path.exists():
         return None
     if classifier is None:
@@ -56,7 +56,7 @@ def read_calibration(path: Path, classifier: ClassifierConfig | None, dim: int) 
 
 
 def _problem(arrays: dict[str, np.ndarray], answers: int, dim: int) -> str:
-    """What is wrong with the arrays of a file; '' if nothing is."""
+    """Describe what is wrong with the arrays of a file; '' if nothing is."""
     axes = {"scores": 1, "counts": 1, "centre": 1, "whitening": 2, "distances": 1}
     for name in sorted({*axes, *arrays}):
         if name not in axes or name not in arrays:

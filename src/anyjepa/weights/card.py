@@ -30,7 +30,7 @@ LISTED = 24  # largest number of list entries that are shown
 
 @dataclass(frozen=True)
 class Publication:
-    """What the card of a published model says beyond that of its folder.
+    """Content of the card of a published model that its folder does not have.
 
     licence: an identifier of the Hub, "" if there is none; evaluation: Markdown lines.
     """
@@ -135,7 +135,7 @@ def _call(name: str, usage: Usage | None, classifier: bool) -> list[str]:
 
 
 def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """The lines of a table of cells that are Markdown."""
+    """Lines of a Markdown table. Cells may contain Markdown."""
     head, *lines = ("|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|" for cells in (headings, *rows))
     return [head, "|---" * len(headings) + "|", *lines]
 

@@ -27,7 +27,7 @@ from anyjepa.weights.tensors import single_precision
 FS, SECONDS = 500.0, 5  # of the published models
 EPS = 1e-5
 FIRST = r"^(encoder\.)?feature_extractor\.conv_layers\.0\.0\.weight$"
-UNUSED = re.compile(r"(mask_emb$|quantizer\.|project_q\.|final_proj\.|target_glu\.)")  # serve pretraining only
+UNUSED = re.compile(r"(mask_emb$|quantizer\.|project_q\.|final_proj\.|target_glu\.)")  # used only in pretraining
 CLASSIFIER = re.compile(r"proj\.(weight|bias)$")  # of a classifier, whose encoder has names of its own
 NAMES = (
     (r"^feature_extractor\.conv_layers\.(\d+)\.0\.", r"convolutions.\1."),
@@ -114,7 +114,7 @@ def convert(where: str, checkpoint: Mapping[str, Any]) -> Converted:
     config = validated(
         ModelConfig,
         {
-            # An objective has its settings, but this one did not train the encoder, and none that hides tokens could.
+            # A config needs an objective; this one did not train the encoder, and no objective that hides tokens could.
             "objective": validated(PairedPredictionConfig, {"encoder": encoder}, where),
             "channels": channels,
             "size": (samples,),
@@ -134,7 +134,7 @@ def convert(where: str, checkpoint: Mapping[str, Any]) -> Converted:
 
 
 def _encoder(where: str, model: Mapping[str, object]) -> tuple[dict[str, Tensor], bool]:
-    """Tensors of the encoder with our names, and whether the checkpoint is of a classifier."""
+    """Tensors of the encoder with our names, and whether the checkpoint is a classifier."""
     classifier = any(str(name).startswith("encoder.feature_extractor.") for name in model)
     used = {}
     for name, tensor in model.items():

@@ -37,11 +37,10 @@ FILES = (CONFIG, TENSORS, STUDENT, PREPROCESSING, RECORDS, CALIBRATION, CARD)
 class LoadedModel:
     """The contents of a model folder. Modules are in evaluation mode, on the CPU.
 
-    weights: which encoder this is; predictor, second (the encoder of a second modality), head: None where the folder
-    has none; preprocessing: for the data floor
-    (its 'kind' says which); preprocessing_changed: whether it differs from what was saved with the weights, because the
-    file was damaged or edited; records: what the weights were trained on, None where the folder does not say;
-    only a run knows names (`TrainingRecords`). calibration: of a classifier, None where the folder has none.
+    weights: which encoder this is. predictor, second (the encoder of a second modality), head: None if the folder has
+    none. preprocessing: JSON values, whose 'kind' is the modality. preprocessing_changed: whether it differs from what
+    was saved with the weights, because the file was damaged or edited. records: what the weights were trained on, None
+    if unknown; only a run folder has names (`TrainingRecords`). calibration: of a classifier, None if there is none.
     """
 
     folder: Path
@@ -81,7 +80,7 @@ def save_pretrained(
 
 
 def check_savable(model: Objective) -> None:
-    """Raise InputError if a model folder cannot hold an objective, whose config builds other parts than it has."""
+    """Raise InputError if an objective cannot be saved, because its config describes other parts than it has."""
     where = f"objective {model.config.kind}"
     config = _config(where, model, Provenance(data=""))
     fit_parts(where, config, nn.ModuleDict(model.parts()).state_dict())
@@ -193,7 +192,7 @@ def has_student(folder: Path) -> bool:
 
 
 def read_records(folder: Path) -> TrainingRecords | None:
-    """`training_records.json` of a model folder, or with names that of a run folder. Raises InputError."""
+    """Read `training_records.json` of a model folder or, with names, of a run folder. Raises InputError."""
     path = folder / RECORDS
     return validated(TrainingRecords, read_json(path, MEMORY), str(path)) if path.exists() else None
 
@@ -209,7 +208,7 @@ def read_config(folder: Path) -> ModelConfig:
 
 
 def is_foreign(folder: Path) -> bool:
-    """Whether the `config.json` of a folder is one of another program, such as `transformers`."""
+    """Whether the `config.json` of a folder was written by another program, such as `transformers`."""
     try:
         config = read_json(folder / CONFIG)
     except InputError:
@@ -238,9 +237,9 @@ def check_metadata(path: Path, config: ModelConfig, metadata: Mapping[str, str])
 
 
 def find_model(path_or_id: Path | str) -> Path:
-    """Folder of a path, of a model of the package, or of a Hugging Face id 'hf:owner/name', which may be downloaded.
+    """Find a model by path, by name in the package, or by Hugging Face id 'hf:owner/name', downloading it if needed.
 
-    The prefix can be left out if nothing here has the name of the owner.
+    The prefix can be omitted unless a local file or folder has the name of the owner.
     """
     path, name = Path(path_or_id), str(path_or_id)
     if path.is_dir():

@@ -20,14 +20,14 @@ from anyjepa.limits import check_size, unshared_size
 from anyjepa.weights.folder import save_model
 from anyjepa.weights.model import ModelConfig
 
-OBJECTS = 64  # most bytes of memory per byte of a pickle: an empty dictionary is one byte
+OBJECTS = 64  # most bytes of memory per byte of a pickle; an empty dictionary takes one byte in it
 QKV = ("query", "key", "value")
 LEGACY = 5  # pickles at the start of a file from before PyTorch 1.6
 
 
 @dataclass(frozen=True)
 class Converted:
-    """A converted model: the arguments of `save_model`."""
+    """A converted model, as arguments of `save_model`."""
 
     config: ModelConfig
     tensors: dict[str, Tensor]
@@ -92,7 +92,7 @@ def renamed(where: str, tensors: object, names: Sequence[tuple[str, str]]) -> di
 
 
 def joined(where: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors whose names end in query, key and value, as one tensor qkv. Raises InputError if one is missing."""
+    """Join tensors whose names end in query, key and value to one tensor qkv. Raises InputError if one is missing."""
     ours, groups = {}, {}
     for name, tensor in tensors.items():
         layer, _, rest = name.rpartition(".")

@@ -14,7 +14,7 @@ ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
 
 
 def hub_id(name: object) -> str | None:
-    """The id in 'hf:owner/name', or in 'owner/name' if nothing on this machine has that name; None for paths."""
+    """The Hugging Face id in 'hf:owner/name', or in 'owner/name' if no local path has that name; None for paths."""
     if not isinstance(name, str):
         return None
     bare = name.removeprefix(PREFIX)
@@ -25,7 +25,7 @@ def hub_id(name: object) -> str | None:
 
 
 def download(repository: str, files: Iterable[str]) -> Path:
-    """A folder with those of `files` that a repository has; downloaded files are kept. Raises InputError."""
+    """Download those of `files` that a repository has, and return their folder; files are cached. Raises InputError."""
     from huggingface_hub import snapshot_download  # imports slowly
 
     with _explained(repository):
@@ -33,7 +33,7 @@ def download(repository: str, files: Iterable[str]) -> Path:
 
 
 def names_in(repository: str) -> list[str]:
-    """Names of the files of a repository. Raises InputError."""
+    """List the files of a repository. Raises InputError."""
     from huggingface_hub import HfApi
 
     with _explained(repository):

@@ -1,4 +1,4 @@
-"""How published encoders of images prepare their input, as preprocessing here."""
+"""Convert the image processing of published encoders to preprocessing of this package."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TimmConfig(Config):
 
 @dataclass(frozen=True)
 class Look:
-    """How images are prepared. note: how the published processing differs, if it does."""
+    """Settings for preparing images. note: how the published processing differs, if it does."""
 
     mean: Sequence[float]
     std: Sequence[float]
@@ -52,14 +52,14 @@ class Look:
 
 
 def look_of_timm(source: Source) -> Look:
-    """Of config.json of timm, else that of ImageNet."""
+    """Read the settings from config.json of timm; without it, use those of ImageNet."""
     where = f"{source.where}/config.json: pretrained_cfg"
     config = validated(TimmConfig, source.config.get("pretrained_cfg", {}), where)
     return Look(config.mean, config.std, config.crop_pct)
 
 
 def look_of_folder(folder: Path, usual: Sequence[float] | None) -> Look:
-    """Of preprocessor_config.json, else the published constants. usual: mean and deviation if not those of ImageNet."""
+    """Read the settings from preprocessor_config.json, or use published constants. usual: mean and deviation."""
     mean, std = (usual, usual) if usual else (MEAN, STD)
     if not (folder / PROCESSOR).is_file():
         return Look(mean, std)

@@ -74,7 +74,7 @@ TIMM = (
     (r"^head\.", "head.read."),
 )
 UNUSED = ("mask_token", "embeddings.mask_token", "pooler.dense.weight", "pooler.dense.bias")
-TIMM_HEADS = HEADS | {1536: 24}  # width -> heads; DINOv2 has a giant of its own
+TIMM_HEADS = HEADS | {1536: 24}  # width -> heads; DINOv2 has another giant model
 TIMM_EPS = 1e-6
 PERIODS = "rope_embed.periods"  # of the rotary positions of DINOv3
 DINOV3_SIDE, DINOV3_THETA, DINOV3_RESCALE, DINOV3_EPS = 224, 100.0, 2.0, 1e-5  # of all published sizes
@@ -101,9 +101,9 @@ class TransformersConfig(Config):
 
 @dataclass(frozen=True)
 class Settings:
-    """What the tensors do not say.
+    """Settings that the tensors do not determine.
 
-    activation, gated: of a plain and of a gated MLP; classes: names of outputs, as far as they are known.
+    activation, gated: activations of a plain and of a gated MLP. classes: names of outputs, if known.
     """
 
     origin: str
@@ -165,14 +165,14 @@ def is_timm(content: Mapping[str, object]) -> bool:
 
 
 def timm_tensors(content: Mapping[str, object]) -> dict[str, object]:
-    """The weights of a checkpoint, which may be under a key of their own."""
+    """The weights of a checkpoint, which may be nested under a key."""
     inner = next((content[key] for key in ("model", "state_dict", "teacher") if isinstance(content.get(key), dict)), {})
     named = inner if isinstance(inner, dict) and inner else content
     return {str(name): tensor for name, tensor in named.items()}
 
 
 def convert_timm(source: Source, heads: int | None = None) -> Converted:
-    """Convert weights named as in timm, and their classifier if it reads the CLS token. heads: by default published."""
+    """Convert weights named as in timm, and their classifier if it reads the CLS token. heads: default as published."""
     where = source.where
     tensors = {name: t for name, t in renamed(where, timm_tensors(source.content), TIMM).items() if name not in UNUSED}
     if any(name.startswith("fc_norm.") for name in tensors):
@@ -194,7 +194,7 @@ def convert_timm(source: Source, heads: int | None = None) -> Converted:
 
 
 def _dinov3(source: Source, tensors: dict[str, Tensor], width: int, look: Look) -> Settings:
-    """Of an official checkpoint, without what evaluation does not use: masks, biases of keys, a norm of local crops."""
+    """Convert an official checkpoint without unused tensors: masks, biases of keys, and the norm of local crops."""
     periods = tensors.pop(PERIODS).float().flatten()
     expected = DINOV3_THETA ** (torch.arange(len(periods)) / max(len(periods), 1))
     if not len(periods) or not torch.allclose(periods, expected, rtol=1e-2):
@@ -219,7 +219,7 @@ def _dinov3(source: Source, tensors: dict[str, Tensor], width: int, look: Look) 
 
 
 def _converted(where: str, made: Settings, named: Mapping[str, Tensor]) -> Converted:
-    """named: tensors of the encoder and `head.*`, with `cls`, `registers` and a `table` of positions."""
+    """Make a model. named: tensors of the encoder and `head.*`, with `cls`, `registers` and a `table` of positions."""
     tensors = single_precision(named)
     head = {name: tensors.pop(name) for name in list(tensors) if name.startswith("head.")}
     for name in [name for name in tensors if name.endswith("mlp.gate_proj.weight")]:
@@ -245,7 +245,7 @@ def _converted(where: str, made: Settings, named: Mapping[str, Tensor]) -> Conve
     }
     classifier = _classifier(made, head, width) if len(prefix) and head else None
     size = tuple(n * p for n, p in zip(grid, patch, strict=True))
-    predictor = {"dim": "x1", "depth": "x0.5", "heads": made.heads}  # there is none, but an objective has its settings
+    predictor = {"dim": "x1", "depth": "x0.5", "heads": made.heads}  # there is none, but a config needs its settings
     raw = {"encoder": encoder, "predictor": predictor, "masks": BlocksConfig(mode="reference")}
     notes = (made.look.note, "" if classifier or not head else "Its classifier was left out: it is not a layer on CLS.")
     config = validated(
@@ -272,7 +272,7 @@ def _converted(where: str, made: Settings, named: Mapping[str, Tensor]) -> Conve
 def _place(
     where: str, made: Settings, table: Tensor | None, prefix: Tensor, cls: int, patch: Sequence[int]
 ) -> tuple[AnyPositions, Tensor, Tensor, tuple[int, int]]:
-    """Positions, their table (N, D), the prefix tokens with what the table adds to them, and the grid.
+    """Separate positions and their table (N, D), the prefix tokens including their positions, and the grid.
 
     table: (1, P + N, D), where P is 0, the number of CLS tokens, or of all prefix tokens.
     """
@@ -311,7 +311,7 @@ def _block(where: str, made: Settings, tensors: Mapping[str, Tensor], width: int
 
 
 def _classifier(made: Settings, head: Mapping[str, Tensor], width: int) -> ClassifierConfig | None:
-    """A layer on the CLS token; None for another head."""
+    """Settings of a classifier that is one layer on the CLS token; None for another head."""
     if head.keys() != {"head.read.weight", "head.read.bias"} or head["head.read.weight"].shape[1] != width:
         return None
     names = [

@@ -30,7 +30,7 @@ class Options:
 class Importer:
     """A layout of published weights.
 
-    sign: how to recognise it, in words; takes: the options that belong to it; networks: the part of a source's content
+    sign: how it is recognised, in words. takes: the options that apply to it. networks: the part of a source's content
     that holds weights.
     """
 
@@ -42,7 +42,7 @@ class Importer:
     networks: Callable[[Source], object] = lambda source: source.content
 
     def convert(self, source: Source, options: Options) -> Converted:
-        """The weights here. Raises InputError for tensors that are missing or have other shapes."""
+        """Convert the weights. Raises InputError for tensors that are missing or have other shapes."""
         try:
             return self.conversion(source, options)
         except InputError:
@@ -173,12 +173,12 @@ def import_weights(
 
 
 def recognised(source: Source) -> Importer:
-    """The layout of published weights. Raises InputError that lists what was looked for."""
+    """Recognise the layout of published weights. Raises InputError, which lists what was looked for."""
     for importer in IMPORTERS:
         if importer.fits(source):
             return importer
     if source.config and (source.folder / PREPROCESSING).is_file():
-        raise InputError(f"{source.where}: is a model folder of anyjepa already; use it as it is")
+        raise InputError(f"{source.where}: is already a model folder of anyjepa; use it as it is")
     keys = ", ".join(map(str, source.content))
     about = f"Its model_type: {source.model_type}" if source.model_type else f"Its keys: {keys[:120]}"
     looked = "; ".join(f"{importer.name} ({importer.sign})" for importer in IMPORTERS)

@@ -24,7 +24,7 @@ LISTED = 2000
 
 
 def inspect_weights(path_or_id: Path | str) -> dict[str, object]:
-    """Report on a model folder or Hugging Face id, or on weights of another program, as JSON values.
+    """Describe a model folder, a Hugging Face id, or weights of another program, as JSON values.
 
     Keys: path; kind; fits (None if unknown); problem (the first mismatch); importer (the published layout, if it is
     one); step; parameters (number per part); tensors (name to shape and dtype); and metadata of the file.
@@ -38,7 +38,7 @@ def inspect_weights(path_or_id: Path | str) -> dict[str, object]:
 
 
 def render(report: Mapping[str, object]) -> RenderableType:
-    """The report as tables for the terminal."""
+    """Format the report as tables for the terminal."""
     from rich.console import Group
     from rich.table import Table
 

@@ -157,7 +157,7 @@ def _objective(
 
 
 def published_heads(where: str, width: int, published: Mapping[int, int]) -> int:
-    """The heads of the published model of a width. Raises InputError if there is none."""
+    """Number of heads of the published model with this width. Raises InputError if there is none."""
     if width not in published:
         raise InputError(f"{where}: no published model has the width {width}; pass the number of heads with --heads")
     return published[width]

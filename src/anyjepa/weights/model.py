@@ -89,8 +89,8 @@ class Provenance(Config):
 class TrainingRecords(Config):
     """Fingerprints of the records and groups (patients) that the weights were trained on, to find leakage.
 
-    Fingerprints do not hide names from someone who tries all names, and no salt that comes with them would. So only a
-    run folder has those of names; a model folder, which is meant to be shared, has `without_names`.
+    Fingerprints do not hide names from someone who tries all names, and no salt that comes with them would. Therefore
+    only a run folder has fingerprints of names; a model folder, which is meant to be shared, has `without_names`.
     """
 
     ids: tuple[str, ...]
@@ -111,7 +111,7 @@ class TrainingRecords(Config):
         return bool(self.groups)
 
     def without_names(self) -> TrainingRecords:
-        """The digests of signals and the sources. Nobody can compute a name or a signal from them."""
+        """Keep only the digests of signals and the sources, from which nobody can compute a name or a signal."""
         return self.model_copy(update={"ids": (), "groups": ()})
 
     def __or__(self, other: TrainingRecords) -> TrainingRecords:
@@ -155,7 +155,7 @@ class _Nothing(TrainingRecords):
         return []
 
 
-NOTHING = _Nothing()  # of random weights
+NOTHING = _Nothing()  # the training records of random weights
 
 
 class ModelConfig(Config):
@@ -194,13 +194,13 @@ class ModelConfig(Config):
         return self.objective.second
 
     def architecture(self) -> dict[str, object]:
-        """The keys that the tensors depend on: all but the provenance, the versions and the thresholds."""
+        """The keys that determine the tensors: all but the provenance, the versions and the thresholds."""
         other = {"schema_version": True, "anyjepa": True, "provenance": True, "classifier": {"thresholds"}}
         return self.model_dump(mode="json", exclude=other)
 
 
 def parse_config(where: str, raw: object) -> ModelConfig:
-    """Make a `ModelConfig` from parsed JSON. Raises InputError for a wrong key or a newer schema version."""
+    """Create a `ModelConfig` from parsed JSON. Raises InputError for a wrong key or a newer schema version."""
     if not isinstance(raw, dict):
         raise InputError(f"{where}: must contain a JSON object, got {type(raw).__name__}")
     schema = raw.get("schema_version")
@@ -269,7 +269,7 @@ def _depths(config: ModelConfig) -> dict[str, int]:
 
 
 def _parts(objective: ObjectiveConfig) -> dict[str, Any]:
-    """Configs of the parts that have a position per token, with their sizes."""
+    """Configs of the parts with a position per token, with their sizes."""
     if not isinstance(objective, MaskedPredictionConfig):
         return {"encoder": objective.encoder}
     return {"encoder": objective.encoder, "predictor": objective.predictor.sized(objective.encoder)}

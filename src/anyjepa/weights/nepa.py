@@ -1,7 +1,7 @@
 """Import models of the official NEPA code (Xu et al. 2025, github.com/SihanXU/nepa), which are Hugging Face folders.
 
-There are two kinds: `ViTNepaForPreTraining`, and `ViTNepaForImageClassification` with a head. The former can have
-`pytorch_model_ema.bin`, an average of the weights. An ECG model has the same layout with one-dimensional patches.
+There are two kinds: `ViTNepaForPreTraining`, and `ViTNepaForImageClassification` with a head. A pretrained model can
+have `pytorch_model_ema.bin`, an average of the weights. An ECG model has the same layout with one-dimensional patches.
 """
 
 from __future__ import annotations

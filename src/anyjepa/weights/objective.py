@@ -1,4 +1,4 @@
-"""The objective that a model folder was trained with, as far as the folder holds its parts."""
+"""Rebuild the objective that a model folder was trained with, if the folder has its parts."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from anyjepa.weights.folder import STUDENT, LoadedModel, load_model
 
 @torch_defaults()
 def load_objective(loaded: LoadedModel) -> Objective | None:
-    """The objective with its trained weights, in evaluation mode; None if the folder lacks parts that predict.
+    """Load the objective with its trained weights, in evaluation mode; None if the folder lacks parts that it needs.
 
-    These are the predictor, as in most published checkpoints, the student of a fine-tuned model, and the projector of
-    a model of views.
+    Parts that can be missing are the predictor (most published checkpoints), the student (fine-tuned models) and the
+    projector (models trained on views).
     """
     config = loaded.config
     objective = config.objective.build(config.channels, config.size, config.other)

@@ -16,7 +16,7 @@ ABOUT = "about.json"
 
 
 class About(Config):
-    """What the list of models says of one."""
+    """Entry of a model in the list of models."""
 
     data: str  # the modality
     parameters: str
@@ -25,19 +25,19 @@ class About(Config):
 
 
 def shipped_names() -> list[str]:
-    """The models that come with the package."""
+    """Names of the models that come with the package."""
     return sorted(folder.name for folder in _models().iterdir() if (folder / ABOUT).is_file())
 
 
 def shipped_folder(name: str) -> Path:
-    """The folder of a model. Raises InputError for an unknown name."""
+    """Folder of a model that comes with the package. Raises InputError for an unknown name."""
     if name not in shipped_names():
         raise InputError(f"there is no model '{name}'{did_you_mean(name, shipped_names())}")
     return _models() / name
 
 
 def about(name: str) -> About:
-    """What the list says of a model."""
+    """Read the entry of a model in the list of models."""
     path = shipped_folder(name) / ABOUT
     return validated(About, read_json(path), str(path))
 

@@ -25,7 +25,7 @@ WEIGHTS = ("model.safetensors", INDEX, "pytorch_model.bin")  # of a folder, in t
 
 @dataclass(frozen=True)
 class Source:
-    """A file of weights, and the settings of its Hugging Face folder; {} for a file without a folder.
+    """A file of weights with the settings of its Hugging Face folder; {} for a single file.
 
     name: of the file, the folder or the repository, for the card of the model.
     """
@@ -40,7 +40,7 @@ class Source:
 
     @property
     def where(self) -> str:
-        """What messages call it: the folder, if that describes the weights."""
+        """Name in messages: the folder if it describes the weights, else the file."""
         return str(self.folder if self.config else self.file)
 
     @cached_property
@@ -52,13 +52,13 @@ class Source:
 
     @property
     def model_type(self) -> str:
-        """What `transformers` calls the type of model, "" without that."""
+        """Type of the model in `transformers`; "" if there is none."""
         value = self.config.get("model_type")
         return value if isinstance(value, str) else ""
 
 
 def find_source(path_or_id: Path | str) -> Source:
-    """The weights of a file, folder or Hugging Face id, which are not read yet. Raises InputError if there are none."""
+    """Find weights by path or Hugging Face id, without reading them. Raises InputError if there are none."""
     repository = hub_id(path_or_id)
     path = Path(path_or_id) if repository is None else _downloaded(repository)
     if not path.is_dir():
@@ -83,7 +83,7 @@ def tensors_in(value: object, prefix: str = "") -> dict[str, Tensor]:
 
 
 def _downloaded(repository: str) -> Path:
-    """A repository's settings and weights in the first format that it has."""
+    """Download the settings of a repository, and its weights in the first format that it has."""
     names = names_in(repository)
     weights = next((name for name in WEIGHTS if name in names), None)
     if weights is None:
@@ -99,7 +99,7 @@ def _safetensors(file: Path) -> dict[str, Tensor]:
 
 
 def _shards(index: Path) -> list[Path]:
-    """The files that an index lists, which are beside it. Raises InputError."""
+    """The files of weights that an index lists, in its folder. Raises InputError."""
     raw = read_json(index)
     names = raw.get("weight_map") if isinstance(raw, dict) else None
     if not isinstance(names, dict) or not all(

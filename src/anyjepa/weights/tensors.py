@@ -38,14 +38,14 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def widened(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[str, Tensor]:
-    """The tensors of a file that was saved in half precision on purpose (`HALF`), in single precision."""
+    """Convert the tensors of a file that was saved in half precision (`HALF`) to single precision."""
     if HALF not in metadata:
         return dict(tensors)
     return {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in tensors.items()}
 
 
 def single_precision(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of published weights in single precision, whatever they were saved in."""
+    """Convert tensors of published weights to single precision."""
     return {name: tensor.float() for name, tensor in tensors.items()}
 
 
@@ -63,7 +63,7 @@ def dump_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> 
 
 
 def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The library refuses tensors that share memory, as two networks of a checkpoint can, so these are copied."""
+    """Copy tensors that share memory, as two networks of a checkpoint can, because the library refuses them."""
     storages: set[int] = set()
     ours = {}
     for name, tensor in tensors.items():

@@ -1,4 +1,4 @@
-"""Copy weights into a network for inputs of another size: learned positions are resampled, all else must fit."""
+"""Copy weights into a network for inputs of another size. Learned positions are resampled; the rest must fit."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.positions import AdditivePositions
 from anyjepa.weights.tensors import check_tensors
 
-INITIAL = {"init", "prefix_std", "std", "mask_init", "layer_scale"}  # matter only before training
+INITIAL = {"init", "prefix_std", "std", "mask_init", "layer_scale"}  # used only before training
 TRAINING = {"dropout", "attention_dropout", "drop_path", "rescale"}  # have no weights
 MODES = {1: "linear", 2: "bicubic", 3: "trilinear"}  # by number of axes
 
 
 def check_encoders(where: str, source: Encoder, target: Encoder) -> None:
-    """Raise InputError if an encoder cannot continue from the weights of another, and say why."""
+    """Raise InputError, with the reason, if an encoder cannot continue from the weights of another."""
     old, new = source.config, target.config
     if (source.channels, old.patch) != (target.channels, new.patch):
         theirs, ours = (_patches(encoder) for encoder in (source, target))
@@ -52,7 +52,7 @@ def transfer(where: str, source: nn.Module, target: nn.Module) -> None:
 
 
 def resampled(table: Tensor, old: Sequence[int], new: Sequence[int]) -> Tensor:
-    """A table of positions (prod(old), D) at the tokens of another grid, (prod(new), D).
+    """Resample a table of positions (prod(old), D) for another grid of tokens, (prod(new), D).
 
     Both grids cover the whole input: linear in time, bicubic on images (Dosovitskiy et al. 2021), trilinear on videos.
     """

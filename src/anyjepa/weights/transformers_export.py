@@ -40,7 +40,7 @@ VIDEO = (
 
 
 def export_transformers(loaded: LoadedModel, folder: Path) -> Path:
-    """Write the encoder of a model for `transformers`, and the predictor of V-JEPA 2; the head of a classifier is not.
+    """Write the encoder of a model, and the predictor of V-JEPA 2, for `transformers`; no classifier heads.
 
     Linear layers and norms without a bias get a zero one. Raises InputError for a model without such a layout, and for
     a folder with other files.
@@ -182,13 +182,13 @@ def _check(loaded: LoadedModel, block: BlockConfig, *others: tuple[bool, str, ob
 
 
 def _ratio(block: BlockConfig, width: int) -> float:
-    """A ratio of the MLP that gives the same width where it is rounded down."""
+    """Ratio of the MLP that gives the same width when the product is rounded down."""
     return (round(width * block.mlp_ratio) + 0.5) / width
 
 
 def _with_biases(part: ViT | MaskedPredictor, block: BlockConfig) -> dict[str, Tensor]:
-    """Tensors of a part, with zero biases where it has none, but for queries, keys and values."""
-    apart = ("prefix", "positions.learned", "mask_tokens")  # have other shapes there
+    """Tensors of a part, with zero biases for layers without one, except for queries, keys and values."""
+    apart = ("prefix", "positions.learned", "mask_tokens")  # these have other shapes there
     state = {name: tensor for name, tensor in part.state_dict().items() if name not in apart}
     if block.bias:
         return state
@@ -197,7 +197,7 @@ def _with_biases(part: ViT | MaskedPredictor, block: BlockConfig) -> dict[str, T
 
 
 def _named(state: Mapping[str, Tensor], names: Sequence[tuple[str, str]]) -> dict[str, Tensor]:
-    """Tensors under other names, with queries, keys and values apart."""
+    """Rename tensors, and separate queries, keys and values."""
     made: dict[str, Tensor] = {}
     for name, tensor in state.items():
         new = f"layernorm.{name.removeprefix('norm.')}" if name.startswith("norm.") else name

@@ -26,7 +26,7 @@ from anyjepa.weights.source import Source
 from anyjepa.weights.tensors import single_precision
 
 SIZE = (64, 256, 256)  # frames and pixels of a clip
-STRIDE = 7  # frames of a video from one frame of a clip to the next: pretraining saw 4 of 30 frames per second
+STRIDE = 7  # frames between frames of a clip: pretraining used 4 of 30 frames per second
 HEADS = meta_jepa.HEADS | {1408: 22, 1664: 26}  # width of the encoder -> heads
 PREDICTOR_HEADS = {384: 12}
 # Names of `transformers` -> ours; queries, keys and values are joined.
@@ -152,9 +152,9 @@ def assembled(
 
 
 def _paired(tensors: Mapping[str, Tensor], heads: int) -> dict[str, Tensor]:
-    """The official code rotates the neighbours 2 i and 2 i + 1 of a head, `rotate` i and i + half of it.
+    """Reorder queries and keys: the official code rotates features 2 i and 2 i + 1 of a head, `rotate` i and i + half.
 
-    Queries and keys in the same other order have the same products.
+    Their products stay the same, because both are reordered in the same way.
     """
     ours = dict(tensors)
     for name, tensor in tensors.items():

@@ -24,7 +24,7 @@ SIZE = (64, 384, 384)  # frames and pixels of a clip
 EARLIER = {12: (2, 5, 8), 24: (5, 11, 17), 40: (9, 19, 29), 48: (11, 23, 37)}  # depth -> blocks that objectives see
 POSITIONS = AxialRotaryConfig(frequencies="same", stretch=16, axes=3)
 PROJECTIONS = {"img": "patch_embed_img.proj.weight", "video": "project.weight"}  # (D, channels, frames, pixels, pixels)
-# A head of training only: it predicts the visible tokens.
+# A head that predicts the visible tokens, used only in training.
 VISIBLE = ("predictor_proj_context.weight", "predictor_proj_context.bias")
 
 
@@ -93,7 +93,7 @@ def _predictor(raw: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
 
 
 def _earlier(where: str, encoder: Mapping[str, Tensor]) -> tuple[int, ...]:
-    """The blocks before the last whose outputs objectives see. Raises InputError for a depth that is not published."""
+    """The blocks before the last whose outputs objectives see. Raises InputError for an unpublished depth."""
     depth = sum(name.endswith(".norm1.weight") for name in encoder)
     if depth not in EARLIER:
         raise InputError(f"{where}: its encoder has {depth} blocks, and published ones {', '.join(map(str, EARLIER))}")
