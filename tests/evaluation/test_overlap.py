@@ -110,8 +110,27 @@ def test_a_shared_model_that_met_no_signal_cannot_say_whether_it_met_the_patient
     shared = TrainingRecords.of(["r0"], TABLE.groups, ["other"]).without_names()
     found = exposure([shared] * 2, SPLITS, TABLE, ["d0", "d1", "d2", "d3"])
     assert str(found) == (
-        "unknown whether pretraining saw test records: its folder has no names of patients; evaluate the run folder, "
-        "which has"
+        "unknown whether pretraining saw other records of the tested patients: a model folder does not name patients "
+        "(the run folder does)"
     )
     alone = replace(TABLE, groups=TABLE.ids)  # no patients who could have other records
     assert exposure([shared] * 2, SPLITS, alone, ["d0", "d1", "d2", "d3"]).transductive is False
+
+
+def test_a_patient_with_a_single_record_has_no_others():
+    """A reader names the patient of such a record with the source."""
+    shared = TrainingRecords.of((), (), ["other"], ["mine"]).without_names()
+    digests, chapman = ["d0", "d1", "d2", "d3"], ["chapman-shaoxing"] * 4
+    alone = replace(TABLE, groups=TABLE.ids)
+    named = [f"chapman-shaoxing/{name}" for name in TABLE.ids]
+    assert exposure([shared] * 2, SPLITS, alone, digests, chapman, named).transductive is False
+    assert exposure([shared] * 2, SPLITS, alone, digests, ["ningbo"] * 4, named).transductive is None
+
+
+def test_a_model_of_simulated_records_saw_no_patient():
+    simulated = TrainingRecords.of((), (), ["other"], ["simulator"]).without_names()
+    digests = ["d0", "d1", "d2", "d3"]
+    assert exposure([simulated] * 2, SPLITS, TABLE, digests, PTB_XL).transductive is False
+    assert exposure([simulated] * 2, SPLITS, TABLE, digests, ["simulator"] * 4).transductive is None
+    tuned = simulated | TrainingRecords.of((), (), ["mine"], ["array"])  # fine-tuned on records in memory
+    assert exposure([tuned] * 2, SPLITS, TABLE, digests, PTB_XL).transductive is None

@@ -13,6 +13,8 @@ from anyjepa.data.labels import LabelTable
 from anyjepa.evaluation.splits import Split
 from anyjepa.weights.model import TrainingRecords
 
+SIMULATED = "simulator"  # source of simulated records
+
 
 @dataclass(frozen=True)
 class Exposure:
@@ -23,7 +25,7 @@ class Exposure:
 
     seen: int | None
     tested: int
-    unknown: str = ""  # why
+    unknown: str = ""  # what, and why
     shared: Mapping[str, str] = field(default_factory=dict)
     labelled: bool = False  # whether the encoder was fine-tuned, so that it may have seen the labels
 
@@ -43,7 +45,7 @@ class Exposure:
                 f"patient or signal, so it is unknown which of the {self.tested} tested ones it saw"
             )
         if self.seen is None:
-            return f"unknown whether pretraining saw test records: {self.unknown}"
+            return f"unknown whether pretraining saw {self.unknown}"
         if self.seen and self.labelled:
             return (
                 f"CONTAMINATED: pretraining or fine-tuning saw {self.seen} of {self.tested} test records or their "
@@ -82,16 +84,33 @@ def exposure(
     for pretrained, split in zip(seen, splits, strict=True):
         tested.update(split.test.tolist())
         if pretrained is None:
-            unknown = "its training data are unknown"
+            unknown = "test records: its training data are unknown"
             continue
         signals = pretrained.saw_signals(digests) if digests else []
         if signals is None:
-            unknown = unknown or "its model folder lists names of records, but no digests of their signals"
-        elif not pretrained.named and not signals and any(people[row] != {table.ids[row]} for row in split.test):
-            unknown = unknown or "its folder has no names of patients; evaluate the run folder, which has"
+            unknown = unknown or "test records: its model folder lists names of records, but no digests of signals"
+        elif not pretrained.named and not signals and _others(pretrained, table, split.test, sources, people):
+            unknown = unknown or (
+                "other records of the tested patients: a model folder does not name patients (the run folder does)"
+            )
         met.update(_met(pretrained, table, split.test, digests, set(signals or ()), people))
         shared |= _shared(pretrained, table, split.test, digests, sources, people)
     return Exposure(None if unknown and not met else len(met), len(tested), unknown, shared, labelled)
+
+
+def _others(
+    seen: TrainingRecords,
+    table: LabelTable,
+    tested: np.ndarray,
+    sources: Sequence[str],
+    people: Sequence[AbstractSet[str]],
+) -> bool:
+    """Whether pretraining may have seen other records of tested patients: not if each patient has a single record, and
+    not if all of it was simulated, unless the test is, too."""
+    if seen.sources == (SIMULATED,) and sources and all(sources[row] != SIMULATED for row in tested):
+        return False
+    own = [{name, f"{source}/{name}"} for name, source in zip(table.ids, sources or table.ids, strict=True)]
+    return any(not people[row] <= own[row] for row in tested)
 
 
 def _shared(

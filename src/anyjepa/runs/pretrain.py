@@ -221,7 +221,7 @@ def _trained_on(dataset: Dataset, records: Records | None, hashes: Sequence[str]
     if records is None:
         return TrainingRecords.of(dataset.ids, dataset.groups, hashes, dataset.source)
     ids = dataset.ids if records.named else ()
-    return TrainingRecords.of(ids, ids if records.groups is None else dataset.groups, hashes)
+    return TrainingRecords.of(ids, ids if records.groups is None else dataset.groups, hashes, dataset.source)
 
 
 def _from_memory(recipe: Recipe, records: Records, options: dict[str, Any], exclude: Sequence[str]) -> Dataset:
