@@ -99,6 +99,19 @@ def test_predictions_may_ignore_the_input_early_in_training() -> None:
     assert not verdict_of([row], MASKED, steps=1000).healthy
 
 
+def test_a_short_training_says_what_it_cannot_show() -> None:
+    text = str(verdict_of([HEALTHY | {"step": 20}], MASKED | {"training": {"steps": 20}}))
+    assert text == (
+        "no sign of collapse or of another known fault; 20 steps are too few to judge whether the input is used "
+        "(500 are needed)"
+    )
+    assert str(verdict_of([HEALTHY], MASKED, steps=20)) == text
+    for steps in (None, 500):
+        assert "too few" not in str(verdict_of([HEALTHY], MASKED, steps=steps))
+    without = {name: value for name, value in HEALTHY.items() if name != "input_skill"}  # not a sign of every method
+    assert "too few" not in str(verdict_of([without], MASKED, steps=20))
+
+
 def test_predictions_that_beat_trivial_ones_do_not_ignore_the_input() -> None:
     better = FAULTS["input ignored"] | {"prediction_distance": 0.3}  # the mean at each position has 0.4
     assert verdict_of(log(better), MASKED).healthy

@@ -98,6 +98,17 @@ def test_nothing_is_empty_before_an_evaluation(run):
     assert "Missing or damaged" not in page.text  # the map of embeddings comes with an evaluation
 
 
+def test_a_map_that_no_evaluation_computed_is_not_called_missing(run):
+    (run / "artifacts" / "embedding.npz").unlink()
+    text = Page(write_report(run)).text
+    assert f"Not computed: the map of embeddings. anyjepa evaluate {run} --protocol linear adds it." in text
+    assert "Missing or damaged" not in text
+    (run / "artifacts" / "embedding.npz").write_bytes(b"")
+    text = Page(write_report(run)).text
+    assert "Not computed" not in text
+    assert "Missing or damaged parts (1)artifacts/embedding.npz cannot be read" in text
+
+
 def test_headline_gives_result_interval_and_control(run):
     text = Page(write_report(run)).text
     assert "0.930 (0.920 to 0.940)" in text

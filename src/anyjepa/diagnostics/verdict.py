@@ -56,10 +56,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Faults, the gravest first. measured: whether there were signs."""
+    """Faults, the gravest first. measured: whether there were signs. few: steps, if too few for `input ignored`."""
 
     findings: tuple[Finding, ...] = ()
     measured: bool = True
+    few: int | None = None
 
     @property
     def healthy(self) -> bool:
@@ -73,7 +74,13 @@ class Verdict:
     def __str__(self) -> str:
         if not self.measured:
             return "no signs were measured"
-        return "; also ".join(map(str, self.findings)) or "no sign of collapse or of another known fault"
+        if self.findings:
+            return "; also ".join(map(str, self.findings))
+        text = "no sign of collapse or of another known fault"
+        if self.few is None:
+            return text
+        steps = f"{self.few:,} steps are" if self.few != 1 else "1 step is"
+        return f"{text}; {steps} too few to judge whether the input is used ({TRAINED} are needed)"
 
 
 def verdict_of(rows: Sequence[Row], settings: Settings, steps: float | None = None) -> Verdict:
@@ -102,7 +109,8 @@ def verdict_of(rows: Sequence[Row], settings: Settings, steps: float | None = No
             if done < 1 and len(broken) < LASTING:
                 brief.add(rule.kind)
     left_out = brief.union(*(FOLLOWS.get(finding.kind, ()) for finding in findings))
-    return Verdict(tuple(finding for finding in findings if finding.kind not in left_out))
+    few = int(summary["step"]) if "input_skill" in summary and summary.get("step", TRAINED) < TRAINED else None
+    return Verdict(tuple(finding for finding in findings if finding.kind not in left_out), few=few)
 
 
 def covers(verdict: Verdict, kind: str) -> bool:

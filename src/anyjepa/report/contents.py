@@ -113,7 +113,7 @@ def read_contents(run: Path) -> Contents:
         contents.proteins += read(f"proteins/{path.name}", lambda path: [ProteinResult.from_json(path)], [])
     if not contents.hides_nothing:
         contents.masks = read("artifacts/masks.npz", read_arrays, None)
-    if contents.results or (run / "artifacts" / "embedding.npz").exists():  # an evaluation writes it
+    if (run / "artifacts" / "embedding.npz").exists():  # a linear probe writes it
         contents.embedding = read("artifacts/embedding.npz", read_arrays, None)
     if (run / "artifacts" / "neighbours.npz").exists():  # not every modality has them
         contents.neighbours = read("artifacts/neighbours.npz", read_arrays, None)

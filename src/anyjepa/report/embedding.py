@@ -19,14 +19,17 @@ _PICTURES = ("kind", "pictured", "pixels", "signals", "fs", "leads")
 
 
 def embedding_map(run: Contents) -> Html:
-    """Scatter plot of `artifacts/embedding.npz`; empty if there is no such file.
+    """Scatter plot of `artifacts/embedding.npz`; without this file, how to write it, or nothing before an evaluation.
 
     The file contains z (N, 2), or features (N, D), of which the first two principal components are plotted.
     It may also contain labels (N,), split (N,), ids (N,) and pictures of some records (see `runs.sample_pictures`),
     which are then the points of the map.
     """
     if run.embedding is None:
-        return Html()
+        written = run.folder / "artifacts" / "embedding.npz"  # if it exists, it is damaged, and a note says so
+        if not run.results or written.exists():
+            return Html()
+        return note(f"Not computed: the map of embeddings. anyjepa evaluate {run.folder} --protocol linear adds it.")
     try:
         pictures = {name: array for name, array in run.embedding.items() if name in _PICTURES}
         return _map(run.what[0], pictures, **{k: v for k, v in run.embedding.items() if k not in _PICTURES})

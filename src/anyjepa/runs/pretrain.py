@@ -308,6 +308,11 @@ def continued(recipe: Recipe, output: Path | None) -> Run:
     before, now = flat(run.recipe.model_dump(mode="json")), flat(recipe.model_dump(mode="json"))
     for key in dict.fromkeys([*before, *now]):
         old, new = before.get(key, "nothing"), now.get(key, "nothing")
+        if old != new and key == "training.steps":
+            raise InputError(
+                f"{output}: was started with training.steps={old}, not {new}; a run cannot be extended, because its "
+                "schedules end with training.steps; start a new run, with --from for its weights"
+            )
         if old != new and not key.startswith(FREE):
             raise InputError(f"{output}: was started with {key}={old}, not {new}; resume with the same recipe")
     return Run(output, recipe)

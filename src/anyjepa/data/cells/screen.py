@@ -73,6 +73,10 @@ class Screen:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __repr__(self) -> str:
+        counts = f"{len(self):,} cells, {len(self.genes):,} genes, {len(self.conditions):,} conditions"
+        return f"Screen({counts}, control {len(self.controls):,})"
+
     @property
     def has_amounts(self) -> bool:
         """Whether a perturbation has a dose or a time, so that its name alone does not identify it."""
