@@ -77,6 +77,11 @@ def test_a_screen_can_be_sent_to_a_worker(stored):
     assert np.array_equal(there.rows(np.arange(9)), stored.rows(np.arange(9)))
 
 
+def test_a_screen_is_shown_by_its_sizes(screen):
+    conditions, controls = len(screen.conditions), np.sum(screen.condition == 0)
+    assert repr(screen) == f"Screen(600 cells, 60 genes, {conditions} conditions, control {controls})"
+
+
 def test_means_are_by_condition_and_nan_without_cells(screen):
     cells = np.flatnonzero(screen.condition != 2)
     means = screen.means(cells)

@@ -288,8 +288,11 @@ def test_ids_and_classes_left_out_are_counted(encoder, samples, labels):
     result = evaluate({"pretrained": Candidate(encoder)}, samples, more, EvaluationConfig(**FAST))
     assert (result.unlabelled, result.absent, result.dropped) == (1, 1, {"rare": 4})
     assert result.examples == {"unlabelled": ("r4",), "absent": ("unknown",)}
-    assert "1 records without a label: r4." in printed(result)
+    assert "1 records without exactly one class: r4." in printed(result)
+    assert f"{RECORDS - 5} records of" in printed(result)
     assert result.records == RECORDS - 5
+    none = replace(labels, classes=(*labels.classes, "none"), values=np.c_[labels.values, np.zeros(RECORDS)])
+    assert evaluate({"pretrained": Candidate(encoder)}, samples, none, EvaluationConfig(**FAST)).dropped == {}
 
 
 def test_a_class_missing_from_test_parts_is_named(encoder, samples, labels):

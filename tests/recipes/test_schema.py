@@ -216,3 +216,14 @@ def test_precision_32_may_be_a_number():
     assert load_recipe("ijepa-demo", ["training.precision=32"])[0].training.precision == "32"
     with pytest.raises(InputError, match="precision must be 'auto', '32' or 'bf16'"):
         load_recipe("ijepa-demo", ["training.precision=16"])
+
+
+def test_an_error_of_an_edit_names_the_edit(tmp_path: Path) -> None:
+    path = tmp_path / "board.yaml"
+    path.write_text(to_yaml(load_recipe("ijepa-demo")[0]))
+    edits = ["training.steps=20", "objective.masks.size=3"]
+    with pytest.raises(InputError, match=r"^--set objective\.masks\.size=3: unknown key 'objective\.masks\.size'; there"):
+        load_recipe(path, edits)
+    path.write_text(path.read_text().replace("targets: 4", "targets: 0"))
+    with pytest.raises(InputError, match=r"board\.yaml: objective\.masks\.targets must be greater than 0, got 0$"):
+        load_recipe(path, ["training.steps=20"])

@@ -63,7 +63,7 @@ def evaluate(
     result = _evaluated(study, candidates, task, data, sources, patients, what, keep)
     return result.model_copy(
         update={
-            "dropped": dropped,
+            "dropped": {name: count for name, count in dropped.items() if count},
             "unlabelled": len(joined.unlabelled),
             "absent": len(joined.absent),
             "examples": {"unlabelled": joined.unlabelled[:5], "absent": joined.absent[:5]},

@@ -161,6 +161,11 @@ class Result(Config):
         return f"{self.records:,} {records}" + (f" of {self.groups:,} {groups}" if groups != records else "")
 
     @property
+    def missing_label(self) -> str:
+        """What `unlabelled` records do not have."""
+        return "exactly one class" if self.exclusive and self.protocol != "dense" else "a label"
+
+    @property
     def title(self) -> str:
         """Title, such as 'attentive probe (ecg-linear)'."""
         return PROTOCOLS.get(self.protocol, self.protocol) + (f" ({self.preset})" if self.preset else "")
@@ -306,7 +311,7 @@ def _mean(estimate: Estimate, sign: str = "") -> str:
 def _footnote(result: Result) -> str:
     train, validation, test = result.parts.records
     lines = [
-        f"{result.size}; {train} train, {validation} choose, {test} test.",
+        f"{result.size}: {train:,} for training, {validation:,} for validation, {test:,} for testing.",
         f"Repeats: {len(result.rows[0].repeats)}. Intervals: {result.basis}; differences are paired.",
         "Classes: " + ", ".join(f"{name} {count}" for name, count in result.classes.items()),
     ]
@@ -324,7 +329,7 @@ def _footnote(result: Result) -> str:
         if part != "test"
     ]
     for count, what, kind in (
-        (result.unlabelled, f"{result.what[0]} without a label", "unlabelled"),
+        (result.unlabelled, f"{result.what[0]} without {result.missing_label}", "unlabelled"),
         (result.absent, f"labels without {result.what[0]}", "absent"),
     ):
         if count:

@@ -160,7 +160,12 @@ def _edited(plain: dict[str, Any], edits: Edits, where: str) -> tuple[Recipe, li
     if numbers and 0 < steps <= warmup and not own and steps != before.get("training.steps"):
         set_key(plain, "training.optimiser.warmup", shorter := steps // 10)
         notices.append(f"{steps} steps are too few for a warm-up of {warmup}: training.optimiser.warmup={shorter}")
-    return validated(Recipe, plain, where), notices
+    try:
+        return validated(Recipe, plain, where), notices
+    except InputError as error:
+        text = str(error).removeprefix(f"{where}: ")
+        wrong = [edit for edit in edits if "=" in edit and edit.partition("=")[0] in text]  # edits that are texts
+        raise InputError(f"--set {wrong[-1]}: {text}" if wrong else str(error)) from None
 
 
 def _full(plain: Mapping[str, Any], edit: str) -> str:

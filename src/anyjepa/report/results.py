@@ -76,7 +76,7 @@ def _tested(result: Result) -> str:
     for kind, count in (("unlabelled", result.unlabelled), ("absent", result.absent)):
         if count:
             named = result.what[0]
-            what = f"{named} have no label" if kind == "unlabelled" else f"labels have no {named}"
+            what = f"{named} without {result.missing_label}" if kind == "unlabelled" else f"labels without {named}"
             text += f" {number(count)} {what}{first_of(result.examples.get(kind, ()), count)}"
     return text
 
