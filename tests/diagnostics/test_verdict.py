@@ -102,7 +102,7 @@ def test_predictions_may_ignore_the_input_early_in_training() -> None:
 def test_a_short_training_says_what_it_cannot_show() -> None:
     text = str(verdict_of([HEALTHY | {"step": 20}], MASKED | {"training": {"steps": 20}}))
     assert text == (
-        "no sign of collapse or of another known fault; 20 steps are too few to judge whether the input is used "
+        "no sign of collapse or of another known fault; 20 steps are too few to show whether the input is used "
         "(500 are needed)"
     )
     assert str(verdict_of([HEALTHY], MASKED, steps=20)) == text

@@ -80,7 +80,7 @@ class Verdict:
         if self.few is None:
             return text
         steps = f"{self.few:,} steps are" if self.few != 1 else "1 step is"
-        return f"{text}; {steps} too few to judge whether the input is used ({TRAINED} are needed)"
+        return f"{text}; {steps} too few to show whether the input is used ({TRAINED} are needed)"
 
 
 def verdict_of(rows: Sequence[Row], settings: Settings, steps: float | None = None) -> Verdict:
