@@ -174,7 +174,7 @@ def test_resume_refuses_another_recipe(unbroken: Path) -> None:
     from anyjepa.errors import InputError
     from anyjepa.runs.pretrain import pretrain
 
-    extended = r"training\.steps=40, not 80; a run cannot be extended, because its schedules end with training\.steps; start"
+    extended = r"training\.steps=40, not 80; a run cannot be extended, because its schedules end with training\.steps; "
     with pytest.raises(InputError, match=extended):
         pretrain(unbroken / "tiny.yaml", output=unbroken / "run", edits=["training.steps=80"], resume=True)
     with pytest.raises(InputError, match=r"was started with training\.seed=0, not 1"):
