@@ -222,7 +222,9 @@ def test_an_error_of_an_edit_names_the_edit(tmp_path: Path) -> None:
     path = tmp_path / "board.yaml"
     path.write_text(to_yaml(load_recipe("ijepa-demo")[0]))
     edits = ["training.steps=20", "objective.masks.size=3"]
-    with pytest.raises(InputError, match=r"^--set objective\.masks\.size=3: unknown key 'objective\.masks\.size'; there"):
+    with pytest.raises(
+        InputError, match=r"^--set objective\.masks\.size=3: unknown key 'objective\.masks\.size'; there"
+    ):
         load_recipe(path, edits)
     path.write_text(path.read_text().replace("targets: 4", "targets: 0"))
     with pytest.raises(InputError, match=r"board\.yaml: objective\.masks\.targets must be greater than 0, got 0$"):
