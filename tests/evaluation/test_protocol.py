@@ -15,7 +15,7 @@ from rich.console import Console
 from anyjepa.data.labels import LabelTable
 from anyjepa.data.samples import ArraySamples, signal_hashes
 from anyjepa.errors import InputError
-from anyjepa.evaluation import study
+from anyjepa.evaluation import features, study
 from anyjepa.evaluation.attentive import AttentiveProbe
 from anyjepa.evaluation.cache import cache_key
 from anyjepa.evaluation.finetune import Finetune
@@ -207,6 +207,20 @@ def test_from_scratch_may_stand_beside_a_probe(encoder, samples, labels):
     result = evaluate({"pretrained": Candidate(encoder)}, samples, labels, config)
     assert names(result)[-1] == "from scratch (same network, labels only)"
     assert result.parts.records[:2] == (15, 12)  # five a class, and all that validation has
+
+
+@pytest.mark.parametrize("chosen", ["linear", "knn", "attentive"])
+def test_only_records_that_a_split_uses_are_encoded(encoder, samples, labels, chosen, monkeypatch):
+    config = EvaluationConfig(protocol=chosen, low_shot=5, **(FAST | {"seeds": 1, "split": Holdout(test=0.3)}))
+    encoded, real = [], features.encoded
+    monkeypatch.setattr(features, "encoded", lambda *of: encoded.append(len(of[1])) or real(*of))
+    few = evaluate({"pretrained": Candidate(encoder)}, samples, labels, config)
+    assert set(encoded) == {sum(few.parts.records)}
+    assert sum(few.parts.records) < RECORDS
+    monkeypatch.setattr(study.Study, "_used", property(lambda one: np.arange(len(one.samples))))
+    whole = evaluate({"pretrained": Candidate(encoder)}, samples, labels, config)
+    for row, same in zip(few.rows, whole.rows, strict=True):
+        assert row.metrics["macro_auroc"].mean == pytest.approx(same.metrics["macro_auroc"].mean, abs=1e-6)
 
 
 def test_shuffled_labels_give_chance(encoder, samples, labels):

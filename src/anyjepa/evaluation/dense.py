@@ -86,6 +86,10 @@ class DenseStudy(Study):
         """The splits with `amount` labelled groups (a share of them below 1); every fifth of these chooses settings."""
         return [few_groups(self.table, split, amount) for split in whole]
 
+    @cached_property
+    def _used(self) -> np.ndarray:
+        return np.arange(len(self.samples))
+
     def by_record(self) -> tuple[LabelTable, list[Split]]:
         record = self.tokens.record[self.rows]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -151,6 +152,7 @@ class Study:
             windows = self.config.windows
             return finetune(encoder, self.samples, values, split, exclusive, windows, settings, frozen=True)
         tokens = Tokens(**self._cached("tokens", encoder, lambda: vars(token_features(encoder, *self._inputs))))
+        tokens = replace(tokens, record=self._used[tokens.record])
         return attentive_probe(encoder, tokens, values, split, exclusive, config)
 
     def linear(self, encoder: Encoder, split: Split) -> Probed:
@@ -199,9 +201,8 @@ class Study:
         if self.config.protocol == "linear":  # already computed for the probe
             vectors = self._vectors(encoder)[rows, : encoder.dim]
         else:
-            samples, windows = self._inputs
             with self._computing(encoder):
-                vectors = mean_features(encoder, SelectedSamples(samples, rows), windows)
+                vectors = mean_features(encoder, SelectedSamples(self.samples, rows), self.config.windows)
         centre, whitening = fit_whitening(vectors[: len(split.train)])
         values, exclusive = self.table.values[split.validation[places]], self.table.exclusive
         return Calibration(
@@ -269,17 +270,28 @@ class Study:
         return {label: _finite(value) for label, value in zip(self.table.classes, values.tolist(), strict=True)}
 
     def _vectors(self, encoder: Encoder) -> np.ndarray:
-        """The summary of each record, (N, F); its mean token comes first."""
+        """The summary of each record, (N, F); its mean token comes first. NaN where no split uses the record."""
         of = self._summary
-        return self._cached(of, encoder, lambda: {"x": summary_features(encoder, *self._inputs, of)})["x"]
+        return self._of_all(self._cached(of, encoder, lambda: {"x": summary_features(encoder, *self._inputs, of)})["x"])
 
     @property
     def _summary(self) -> Summary:
         return "mean" if self.config.protocol == "knn" else self.config.linear.head
 
+    @cached_property
+    def _used(self) -> np.ndarray:
+        """Indices of the records that any split uses: with few labels, most are in none."""
+        return np.unique(np.concatenate([np.r_[split.train, split.validation, split.test] for split in self.repeats]))
+
+    def _of_all(self, x: np.ndarray) -> np.ndarray:
+        """Features (U, F) of the used records as those of all records, (N, F), with NaN for the others."""
+        of_all = np.full((len(self.samples), x.shape[1]), np.nan, x.dtype)
+        of_all[self._used] = x
+        return of_all
+
     @property
     def _inputs(self) -> tuple[Samples, Windows]:
-        return self.samples, self.config.windows
+        return SelectedSamples(self.samples, self._used), self.config.windows
 
     def _evaluator(self, source: Source, probe: Callable[[Encoder, Split], Probed]) -> Evaluator:
         def evaluate(split: Split) -> Outcome:
@@ -305,12 +317,12 @@ class Study:
         def evaluator(x: np.ndarray) -> Evaluator:
             return lambda split: Outcome(self._probe_vectors(x, split), "none", NOTHING)
 
-        features = raw_features(self.samples, self.config.raw_dimensions)
+        features = raw_features(self._inputs[0], self.config.raw_dimensions)
         if self._summary != "mean":
             features["raw patches (the same summary)"] = patch_features(
                 *self._inputs, network.config.patch, self._summary
             )
-        return {name + suffix: evaluator(x) for name, x in features.items()}
+        return {name + suffix: evaluator(self._of_all(x)) for name, x in features.items()}
 
     def _probe_vectors(self, x: np.ndarray, split: Split, summary: Summary = "mean") -> Probed:
         if self.config.protocol == "knn":
@@ -320,7 +332,8 @@ class Study:
     def _cached(
         self, kind: str, encoder: Encoder, compute: Callable[[], dict[str, np.ndarray]]
     ) -> dict[str, np.ndarray]:
-        key = cache_key(kind, encoder, self.hashes, self.config.windows, self.config.precision)
+        hashes = [self.hashes[row] for row in self._used]
+        key = cache_key(kind, encoder, hashes, self.config.windows, self.config.precision)
         with self._computing(encoder):
             return self.cache.get(key, compute)
 
