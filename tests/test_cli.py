@@ -166,6 +166,14 @@ def test_the_list_of_recipes_imports_nothing_heavy():
     assert done.stdout.splitlines()[-1] == "set()", done.stderr
 
 
+def test_a_missing_screen_is_refused_before_anything_heavy_is_imported():
+    code = "import sys\nfrom anyjepa.cli import app\nfrom anyjepa.errors import InputError\n"
+    code += "try:\n    app(['perturb', 'missing.h5ad'], standalone_mode=False)\nexcept InputError as error:\n"
+    code += "    print(error, {'torch', 'pandas', 'scipy', 'matplotlib'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "missing.h5ad: there is no such file or folder set()\n", done.stderr
+
+
 @pytest.mark.parametrize("options", [[], ["--all"]])
 def test_a_printed_recipe_can_be_trained_from(cli, tmp_path, options):
     done = cli("recipes", "ecg-jepa-xs", *options)

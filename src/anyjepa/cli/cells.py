@@ -81,8 +81,6 @@ def perturb(
     Needs no pretrained model. To test the predictions, it holds out whatever the screen allows: combinations,
     single perturbations, cell types, donors, batches, doses and times.
     """
-    from anyjepa.progress import Lines, listening
-    from anyjepa.runs.cells.perturb import perturb
     from anyjepa.runs.cells.perturb_files import check_files, write_answer
 
     rising, falling = (tuple(filter(None, (genes or "").split(","))) for genes in (up, down))
@@ -91,6 +89,10 @@ def perturb(
         raise InputError("perturb: nothing to do; leave out --no-evaluate, or pass --condition, --up or --down")
     if cell_eval and (output is None or output.suffix or not evaluate):
         raise InputError("perturb: --cell-eval writes what was evaluated into a folder; pass -o FOLDER")
+
+    from anyjepa.progress import Lines, listening
+    from anyjepa.runs.cells.perturb import perturb
+
     with listening(Lines()):
         answer = perturb(
             screen,

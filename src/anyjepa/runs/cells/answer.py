@@ -20,6 +20,7 @@ from anyjepa.perturbation.predictions.pictures import amount_curves, predicted_a
 from anyjepa.perturbation.predictions.predict import PredictedConditions, table
 from anyjepa.perturbation.scoring.result import PerturbationResult, render
 from anyjepa.perturbation.scoring.verdict import Verdict
+from anyjepa.runs.cells.perturb_files import TABLES
 from anyjepa.runs.table_writing import write_table
 from anyjepa.terminal import as_text
 from anyjepa.writing import replacing, write_text
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 TOP = 10  # genes, conditions and candidates that are printed
 CURVES = 5  # genes of a dose or time curve
-TABLES = (".csv", ".parquet")
 
 
 class Evaluated(NamedTuple):

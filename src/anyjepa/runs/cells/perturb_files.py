@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from anyjepa.data.files import opened
 from anyjepa.errors import InputError
-from anyjepa.perturbation.predictions.counts import Noise
-from anyjepa.runs.cells.answer import TABLES, Answer
 from anyjepa.runs.table_writing import refuse_input_as_output
+
+if TYPE_CHECKING:
+    from anyjepa.perturbation.predictions.counts import Noise
+    from anyjepa.runs.cells.answer import Answer
+
+TABLES = (".csv", ".parquet")
 
 
 def check_files(
@@ -19,7 +25,9 @@ def check_files(
     cells: int | None,
     noise: bool,
 ) -> None:
-    """Raise InputError for an output that would replace an input, or that does not fit what is asked for."""
+    """Raise InputError for a screen that cannot be read, and an output that would replace an input or does not fit."""
+    if screen is not None and not screen.is_dir():  # `perturb` says more about folders
+        opened(screen).close()
     if noise and cells is None:
         raise InputError("perturb: --noise is for drawn cells; pass --cells N")
     if cells is not None and (output is None or output.suffix != ".h5ad"):
