@@ -33,7 +33,7 @@ def predicted() -> PredictedConditions:
         conditions=("A", "A+B"),
         perturbed=(frozenset("A"), frozenset("AB")),
         control=np.full(30, 4.0),
-        prediction=Prediction(change, change - gap, change + gap, 0.9, why=["it was measured", ""]),
+        prediction=Prediction(change, change - gap, change + gap, why=["it was measured", ""], level=0.9),
         contexts=("T cell", "B cell"),
         label="cell_type",
         measured=Measured(measured, measured - 0.1, measured + 0.1),

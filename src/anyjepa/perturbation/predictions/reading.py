@@ -40,7 +40,7 @@ def read_predictions(source: AnnData | Path | str) -> PredictedConditions | None
         conditions=names,
         perturbed=tuple(frozenset(name.split("+")) for name in names),
         control=expression - change,
-        prediction=Prediction(change, low, high, level, why=why),
+        prediction=Prediction(change, low, high, why=why, level=level),
         measured=None if measured is None else Measured(measured, unknown, unknown),
     )
 

@@ -112,14 +112,14 @@ class Prediction:
     low: np.ndarray | None = None
     """(T, G) lower end of each change's interval."""
     high: np.ndarray | None = None
-    level: float | None = None
-    """Coverage of the intervals."""
     cells: Sequence[np.ndarray] | None = None
     """T arrays (n, G) of predicted cells; None: control cells, each shifted by the predicted change."""
     why: Sequence[str] | None = None
     """T reasons for having no interval; '' with an interval."""
     members: np.ndarray | None = None
     """(M, T, G) changes predicted by the members of an ensemble; `change` is their mean."""
+    level: float | None = None
+    """Coverage of the intervals."""
 
     @classmethod
     def of(cls, returned: np.ndarray | Prediction) -> Prediction:
