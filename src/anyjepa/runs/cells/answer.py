@@ -20,7 +20,6 @@ from anyjepa.perturbation.predictions.pictures import amount_curves, predicted_a
 from anyjepa.perturbation.predictions.predict import PredictedConditions, table
 from anyjepa.perturbation.scoring.result import PerturbationResult, render
 from anyjepa.perturbation.scoring.verdict import Verdict
-from anyjepa.runs.cells.perturb_files import TABLES
 from anyjepa.runs.table_writing import write_table
 from anyjepa.terminal import as_text
 from anyjepa.writing import replacing, write_text
@@ -164,7 +163,7 @@ class Answer:
 
     def write_predictions(self, output: Path, cells: int | None = None, noise: Noise = "poisson") -> int:
         """Write the ranking or the predictions to one file, and return the number of rows."""
-        if output.suffix in TABLES:
+        if output.suffix != ".h5ad":
             rows = self.table() if self.ranking is None else self.ranking
             write_table(output, _plain(rows))
             return len(rows)
