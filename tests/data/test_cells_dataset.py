@@ -78,7 +78,10 @@ def test_excluded_cells_are_left_out():
     [
         ({"genes": 61}, "has 60 genes, 11 of them perturbed; data.genes=61 must lie between 11 and 60"),
         ({"genes": 5}, "has 60 genes, 11 of them perturbed; data.genes=5 must lie between 11 and 60"),
-        ({"encoding": {"width": REST + 3}}, f"11 numbers say which perturbation it is, .* to {REST + 11} or more"),
+        (
+            {"encoding": {"width": REST + 3}},
+            f"a perturbation's identity takes 11 numbers, .* to {REST + 11} or more",
+        ),
     ],
 )
 def test_sizes_that_do_not_fit_are_told_with_what_would(changes, message):
@@ -223,7 +226,7 @@ def test_a_table_of_features(tmp_path: Path):
     ("plain", "message"),
     [
         ({"table": "x.csv"}, "table=FILE goes with by=table"),
-        ({"width": REST}, "the name needs some"),
+        ({"width": REST}, "the name at least 1"),
     ],
 )
 def test_settings_that_contradict_each_other(plain, message):

@@ -44,7 +44,7 @@ def test_changes_saturate_and_lineages_part():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"), [({"moved": 31}, "each holds the one before"), ({"times": (2, 1)}, "times must rise")]
+    ("wrong", "message"), [({"moved": 31}, "none may exceed the next"), ({"times": (2, 1)}, "times must increase")]
 )
 def test_what_does_not_fit_is_refused(wrong, message):
     with pytest.raises(ValidationError, match=message):

@@ -114,7 +114,10 @@ def copy_annotations(folder: Path) -> None:
             lambda folder: (folder / "100.atr").write_bytes(b""),
             "100.atr: (is not an annotation file|has no annotation)",
         ),
-        (copy_annotations, "100.atr: annotates samples 5 to 3610, the record has 3600; it belongs to another record"),
+        (
+            copy_annotations,
+            "100.atr: annotates samples 5 to 3610, but the record has 3600; it belongs to another",
+        ),
         (
             lambda folder: (folder / "100.atr").write_text("Dear reader, this is prose."),
             r"100.atr: (is not|has no|ann)",

@@ -217,7 +217,7 @@ def test_a_store_that_does_not_fit_the_recipe_is_refused(make: Make, tmp_path: P
         with pytest.raises(InputError, match=message):
             train_on(CONFIG.model_copy(update=changes), [store, store] if "mixture" in changes else [store])
     with pytest.raises(
-        InputError, match=r"a0\.npz: is not a store, but other data are; convert it with anyjepa data prepare"
+        InputError, match=r"a0\.npz: is not a store, unlike the other data; convert it with anyjepa data prepare"
     ):
         train_on(CONFIG, [store, tmp_path / "a0.npz"])
     mixed = CONFIG.model_copy(update={"mixture": {"a": 0.5, "ptb": 0.25, "code-15": 0.25}})

@@ -399,7 +399,7 @@ def test_segments_may_differ_in_leads_and_gains(tmp_path: Path) -> None:
         ("m/2 1 250 22\na 10\na 12", "segment 'a' has 10 samples instead of 12"),
         ("m/2 1 250 22\na 10\nu 12", "segment 'u' has 10 samples of 'II' instead of 12"),
         ("m/1 1 250 12\na 12", "segment 'a' has 10 samples instead of 12"),
-        ("m/1 1 500 10\na 10", "segment 'a' has 250 frames per second, the record has 500"),
+        ("m/1 1 500 10\na 10", "segment 'a' has 250 frames per second, but the record 500"),
         ("m/1 1 250 10\n~ 10", "no segment has an ECG lead"),
         ("m/2 1 250\na 10\n~ 999999999999", "more than the limit of"),
     ],

@@ -27,7 +27,7 @@ def test_gaps_are_filled_in_time_or_refused():
     assert preprocessing().prepare(raw).tolist() == [[0, 0, 1, 2], [0, 1, 2, 3]]
     with pytest.raises(InputError, match="channel 0 lacks 2 values, the first at sample 0"):
         preprocessing(gaps="refuse").prepare(raw)
-    with pytest.raises(InputError, match="channel 1 has no value at all"):
+    with pytest.raises(InputError, match="channel 1 has no values"):
         preprocessing().prepare(np.array([[1.0, 1, 1, 1], [np.nan] * 4]))
     with pytest.raises(InputError, match="the number of channels is 1, not 2"):
         preprocessing().prepare(np.zeros((1, 4)))

@@ -544,5 +544,5 @@ def test_ijepa_and_vjepa(tmp_path: Path, flags: dict[str, Any]):
 
 def test_other_channels_than_rgb_are_named(tmp_path: Path):
     torch.save(meta_checkpoint(META | {"channels": 1}), tmp_path / "jepa.pth.tar")
-    with pytest.raises(InputError, match="its patches have 1 channels; the constants are for the 3 of RGB images"):
+    with pytest.raises(InputError, match="its patches have 1 channels; only RGB images with 3 are supported"):
         import_weights(tmp_path / "jepa.pth.tar", tmp_path / "ours", heads=3)

@@ -263,7 +263,7 @@ def test_it_embeds_and_is_exported(ours: LoadedModel, images: bool, tmp_path: Pa
         (lambda e, p: e.pop("norms_block.2.weight"), "tensor 'norms_block.2.weight' is missing"),
         (
             lambda e, p: [e.pop(n) for n in [*e] if n.startswith("blocks.11.")],
-            "has 11 blocks, and published ones 12, 24",
+            "has 11 blocks; published encoders have 12, 24",
         ),
         (lambda e, p: e.update({"gate.weight": torch.ones(2)}), "gate.weight' does not belong"),
         (lambda e, p: p.pop("predictor_proj_context.weight"), "tensor 'predictor_proj_context.weight' is missing"),

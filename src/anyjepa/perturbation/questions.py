@@ -98,7 +98,7 @@ def _combinations(screen: Screen, folds: int, seed: int) -> Question:
     sets = {condition.names for condition in screen.conditions if len(condition) > 1 and condition.names <= alone}
     if len(sets) < LEAST:
         several = any(len(condition) > 1 for condition in screen.conditions)
-        have = f"have parts that were all measured alone; it takes {LEAST}"
+        have = f"have parts that were all measured alone; at least {LEAST} are needed"
         raise InputError(f"{len(sets)} combinations {have}" if several else "the screen has no combinations")
     parts = [
         {i for i, condition in enumerate(screen.conditions) if condition.names in tested}
@@ -110,12 +110,12 @@ def _combinations(screen: Screen, folds: int, seed: int) -> Question:
 def _singles(screen: Screen, described: Collection[str], folds: int, seed: int) -> Question:
     alone = {name for condition in screen.conditions if len(condition.names) == 1 for name in condition.names}
     if len(alone) < LEAST:
-        raise InputError(f"the number of perturbations measured alone is {len(alone)}; it takes {LEAST}")
+        raise InputError(f"perturbations measured alone: {len(alone)}; at least {LEAST} are needed")
     predictable = set(described) if screen.has_amounts else {*described, *screen.genes}
     if len(alone & predictable) < LEAST:
         lacking = "have features" if screen.has_amounts else "are genes of the panel or have features"
         raise InputError(
-            f"{len(alone & predictable)} of {len(alone)} perturbations {lacking}, and it takes {LEAST}; pass "
+            f"{len(alone & predictable)} of {len(alone)} perturbations {lacking}, and {LEAST} are needed; pass "
             "--features FILE" + ("" if screen.has_amounts else ", or --set gene_names=COLUMN if var has other names")
         )
     splits = []
@@ -145,7 +145,7 @@ def unseen_context(screen: Screen, label: Label) -> Question:
     if len(there) < 2:
         raise InputError(
             f"the number of values of {label} with {CELLS} control cells and {CELLS} cells of a perturbation is "
-            f"{len(there)}; it takes 2"
+            f"{len(there)}; at least 2 are needed"
         )
     splits = []
     for code in there:
@@ -159,7 +159,7 @@ def unseen_context(screen: Screen, label: Label) -> Question:
 def _amounts(screen: Screen, of: str) -> Question:
     levels = sorted({getattr(one, of) for condition in screen.conditions for one in condition} - {None, 0.0})
     if len(levels) < LEAST:
-        few = f"the number of values of {of} above 0 is {len(levels)}; it takes {LEAST}"
+        few = f"the number of values of {of} above 0 is {len(levels)}; at least {LEAST} are needed"
         raise InputError(few if levels else f"the screen has no {of}")
     parts = [
         {i for i, condition in enumerate(screen.conditions) if any(getattr(one, of) == level for one in condition)}

@@ -297,7 +297,7 @@ def _block(where: str, made: Settings, tensors: Mapping[str, Tensor], width: int
     gated = len(first) == 2 * second.shape[1]
     activation = made.gated if gated else made.activation
     if (activation, gated) not in MLPS:
-        raise InputError(f"{where}: an MLP with '{activation}' is not supported; there are: gelu, relu, silu")
+        raise InputError(f"{where}: an MLP with '{activation}' is not supported; use gelu, relu or silu")
     norm = "transformer.blocks.0.attn.q_norm."
     return {
         "mlp": MLPS[activation, gated],

@@ -78,9 +78,9 @@ def convert(where: str, checkpoint: Mapping[str, object], heads: int | None = No
     parts = {part: from_official(tensors) for part, tensors in raw.items()}
     objective = _objective(where, layout, patch, parts, (positions, own[1]), heads)
     if channels != len(MEAN):
-        raise InputError(f"{where}: its patches have {channels} channels; the constants are for the 3 of RGB images")
+        raise InputError(f"{where}: its patches have {channels} channels; only RGB images with 3 are supported")
     if own[0] != grid:
-        raise InputError(f"{where}: its encoder has positions for a grid {grid}, its predictor for {own[0]}")
+        raise InputError(f"{where}: its encoder has positions for a grid {grid}, but its predictor for {own[0]}")
     size = tuple(tokens * samples for tokens, samples in zip(grid, patch, strict=True))
     width = objective.encoder.dim
     for part in ("target_encoder", "encoder"):

@@ -231,7 +231,7 @@ class Parts(nn.Module):
         if config.other is not None and config.second is not None:
             self.second = config.second.build(config.channels, config.other)
             if (own := prod(self.encoder.grid)) != (there := prod(self.second.grid)):
-                raise ValueError(f"its encoder gives {own} tokens, target.encoder {there}")
+                raise ValueError(f"its encoder gives {own} tokens, but target.encoder gives {there}")
         if settings is not None:
             self.head = settings.head.build(shape.dim, shape.heads, len(settings.classes))
 

@@ -73,15 +73,15 @@ def official_config(loaded: LoadedModel) -> dict[str, object]:
     where, config = str(loaded.folder), loaded.config
     objective, classifier = config.objective, config.classifier
     if not isinstance(objective, NextEmbeddingConfig):
-        raise InputError(f"{where}: is a model of {objective.kind} prediction; the NEPA layout holds next_embedding")
+        raise InputError(f"{where}: its objective is {objective.kind}; the NEPA layout is for next_embedding only")
     encoder = objective.encoder
     if type(encoder) is not ViTConfig:
-        raise InputError(f"{where}: its encoder is {encoder.kind}; the NEPA layout holds a vit")
+        raise InputError(f"{where}: its encoder is {encoder.kind}; the NEPA layout is for a vit only")
     block, positions, head = encoder.block, encoder.positions, None if classifier is None else classifier.head
     assert isinstance(positions, RotaryConfig), "checked by the config of the objective"
     square = len(set(config.size)) == len(set(encoder.patch)) == 1 and len(encoder.patch) <= 2
     if head is not None and not isinstance(head, HeadConfig):
-        raise InputError(f"{where}: its head is {head.kind}; the NEPA layout has no place for that")
+        raise InputError(f"{where}: its head is {head.kind}, which the NEPA layout does not support")
     pooled = head is not None and head.kind == "mean" and head.norm == block.norm_eps
     for fits, key, value in (
         (square, "size", config.size),

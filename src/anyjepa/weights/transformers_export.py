@@ -49,7 +49,7 @@ def export_transformers(loaded: LoadedModel, folder: Path) -> Path:
         raise InputError(f"{folder}: contains other files; choose another folder")
     encoder = loaded.encoder
     if not isinstance(encoder, ViT):
-        raise InputError(f"{loaded.folder}: its encoder is {encoder.config.kind}; transformers holds a vit")
+        raise InputError(f"{loaded.folder}: its encoder is {encoder.config.kind}; only a vit can be exported")
     if len(encoder.size) == 1:
         raise InputError(
             f"{loaded.folder}: reads ECGs or other series, but transformers has layouts for images and videos only; "
@@ -178,7 +178,7 @@ def _check(loaded: LoadedModel, block: BlockConfig, *others: tuple[bool, str, ob
         (block.layer_scale is None, "block.layer_scale", block.layer_scale),
     ):
         if not fits:
-            raise InputError(f"{loaded.folder}: {key} is {value}, which has no place in a layout of transformers")
+            raise InputError(f"{loaded.folder}: {key} is {value}, which the layouts of transformers do not support")
 
 
 def _ratio(block: BlockConfig, width: int) -> float:

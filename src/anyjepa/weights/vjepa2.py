@@ -126,7 +126,7 @@ def assembled(
     """
     channels, dim, video = patch[0], len(parts["target_encoder"]["project.weight"]), len(size) == 3
     if channels != len(MEAN):
-        raise InputError(f"{where}: its patches have {channels} channels; the constants are for the 3 of RGB")
+        raise InputError(f"{where}: its patches have {channels} channels; only RGB with 3 is supported")
     raw_objective = {
         "encoder": {"patch": patch[1:], "init": "plain", **settings[0]},
         "predictor": {"mask_tokens": len(parts["predictor"]["mask_tokens"]), "mask_init": "zeros", **settings[1]},

@@ -96,5 +96,7 @@ def _earlier(where: str, encoder: Mapping[str, Tensor]) -> tuple[int, ...]:
     """The blocks before the last whose outputs objectives see. Raises InputError for an unpublished depth."""
     depth = sum(name.endswith(".norm1.weight") for name in encoder)
     if depth not in EARLIER:
-        raise InputError(f"{where}: its encoder has {depth} blocks, and published ones {', '.join(map(str, EARLIER))}")
+        raise InputError(
+            f"{where}: its encoder has {depth} blocks; published encoders have {', '.join(map(str, EARLIER))}"
+        )
     return EARLIER[depth]

@@ -40,7 +40,7 @@ class EncodingConfig(Config):
         if self.by != "table" and self.table is not None:
             raise ValueError("table=FILE goes with by=table")
         if self.width <= REST:
-            raise ValueError(f"width {self.width}: kind, dose and time take {REST}, and the name needs some")
+            raise ValueError(f"width {self.width} is too small: kind, dose and time take {REST}, the name at least 1")
         return self
 
 
@@ -58,7 +58,7 @@ class PerturbationEncoding(Config):
         wide = len(self.names) if self.features is None else max(map(len, self.features), default=0)
         if wide + REST > self.width:
             raise ValueError(
-                f"{wide} numbers say which perturbation it is, and {REST} its kind, dose and time: width {self.width} "
+                f"a perturbation's identity takes {wide} numbers, its kind, dose and time {REST}: width {self.width} "
                 f"is too small; set data.encoding.width and objective.predictor.condition_dim to {wide + REST} or more"
             )
         if len(set(self.names)) < len(self.names):

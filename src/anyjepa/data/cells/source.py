@@ -166,7 +166,7 @@ def from_request(values: Mapping[str, Any]) -> Any:
         return cells
     genes = [name for name in as_names(values["genes"], cells.shape[-1] if cells.ndim else 0, "genes") if name]
     if cells.ndim > 2 or len(set(genes)) < cells.shape[-1]:
-        raise InputError("cells: pass (cells, genes), and in genes a different name for each column")
+        raise InputError("cells: pass an array (cells, genes), and in genes a distinct name for each column")
     try:
         from anndata import AnnData
     except ImportError as error:

@@ -41,10 +41,10 @@ class TimeSimulatorConfig(Config):
     def _fits(self) -> Self:
         if not self.moved <= self.regulators <= self.genes:
             raise ValueError(
-                f"moved {self.moved}, regulators {self.regulators}, genes {self.genes}: each holds the one before"
+                f"moved={self.moved}, regulators={self.regulators}, genes={self.genes}: none may exceed the next"
             )
         if sorted(set(self.times)) != list(self.times):
-            raise ValueError("times must rise")
+            raise ValueError("times must increase")
         return self
 
 

@@ -174,7 +174,7 @@ def find_stores(config: EcgDataConfig, paths: Sequence[Path]) -> list[Store]:
     stores = {path: stores_in(path) for path in paths}
     if any(stores.values()) and (other := next((path for path in stores if not stores[path]), None)):
         raise InputError(
-            f"{other}: is not a store, but other data are; convert it with anyjepa data prepare {other} -o STORE"
+            f"{other}: is not a store, unlike the other data; convert it with anyjepa data prepare {other} -o STORE"
         )
     return [Store(store) for folder in stores.values() for store in folder]
 

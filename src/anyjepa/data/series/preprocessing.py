@@ -70,7 +70,7 @@ def fill_gaps(series: Series, channels: int, gaps: Gaps) -> np.ndarray:
     for channel in np.flatnonzero(missing.any(1)):
         there = ~missing[channel]
         if not there.any():
-            raise InputError(f"{series.where}: channel {channel} has no value at all")
+            raise InputError(f"{series.where}: channel {channel} has no values")
         if gaps == "refuse":
             raise InputError(
                 f"{series.where}: channel {channel} lacks {np.sum(~there)} values, the first at sample "

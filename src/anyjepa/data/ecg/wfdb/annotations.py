@@ -38,7 +38,7 @@ def read_annotations(path: Path, samples: int) -> Annotations:
         raise InputError(f"{path}: has no annotation")
     if places.min() < 0 or places.max() >= samples or (np.diff(places) < 0).any():
         raise InputError(
-            f"{path}: annotates samples {places.min()} to {places.max()}, the record has {samples}; "
+            f"{path}: annotates samples {places.min()} to {places.max()}, but the record has {samples}; "
             "it belongs to another record, or is damaged"
         )
     return Annotations(places, symbols)

@@ -176,7 +176,7 @@ def _read_segment_header(path: Path, whole: Header, name: str, samples: int) -> 
     if inner.segments:
         raise InputError(f"{path}: segment '{name}' has segments of its own; a segment must be a plain record")
     if inner.fs != whole.fs:
-        raise InputError(f"{path}: segment '{name}' has {inner.fs:g} frames per second, the record has {whole.fs:g}")
+        raise InputError(f"{path}: segment '{name}' has {inner.fs:g} frames per second, but the record {whole.fs:g}")
     if inner.samples not in (None, samples):
         raise InputError(f"{path}: segment '{name}' has {inner.samples} samples instead of {samples}")
     return inner
