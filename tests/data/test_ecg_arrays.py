@@ -38,7 +38,7 @@ def test_integers_are_numbers() -> None:
 
 
 def test_a_wrong_unit_warns() -> None:
-    with pytest.warns(DataWarning, match=r"1 record: amplitudes are a power of ten away .* about x1000"):
+    with pytest.warns(DataWarning, match=r"1 record: amplitudes are a power of ten away .* about 1000 times too large"):
         from_arrays(signals(1)[0] * 1000, fs=250, leads=LEADS, unit="mV")
 
 

@@ -35,7 +35,8 @@ def test_a_good_record_has_no_problem(seed: int) -> None:
 @pytest.mark.parametrize("factor", [0.001, 0.01, 0.1, 10, 100, 1000])
 def test_a_unit_slip_is_seen(factor: float) -> None:
     advice = {1000: ": try --unit uV", 0.001: ": try --unit V"}.get(factor, "")
-    assert kinds(twelve_leads() * factor)["unit"].endswith(f"about x{factor:g}{advice}")
+    off = f"{factor:g} times too large" if factor > 1 else f"{1 / factor:g} times too small"
+    assert kinds(twelve_leads() * factor)["unit"].endswith(f"about {off}{advice}")
 
 
 @pytest.mark.parametrize("lead", ["III", "aVR", "aVL", "aVF"])
@@ -84,7 +85,7 @@ def test_a_lead_that_is_too_large_even_for_a_wrong_unit_is_named() -> None:
     assert "amplitude" not in kinds(signal)
     signal[7, 500] = 1e7
     assert kinds(signal)["amplitude"] == "record 'r': V2 up to 1e+07 mV"
-    assert kinds(signal)["unit"].endswith("about x1000: try --unit uV")
+    assert kinds(signal)["unit"].endswith("about 1000 times too large: try --unit uV")
 
 
 def test_offsets_of_electrodes_are_no_problem() -> None:

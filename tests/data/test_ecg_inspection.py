@@ -60,7 +60,7 @@ def test_amplitudes_are_those_of_the_samples(tmp_path: Path) -> None:
 
 def test_the_terminal_shows_it(folder: Path) -> None:
     text = as_text(inspect(folder))
-    for expected in ("records", "250 (2)", "V1", "unit: 2 records", "about x1000", "skipped: 1 file", "c.npz"):
+    for expected in ("records", "250 (2)", "V1", "unit: 2 records", "about 1000 times too", "skipped: 1 file", "c.npz"):
         assert expected in text
 
 
@@ -73,12 +73,27 @@ def test_names_from_files_cannot_write_on_the_terminal(tmp_path: Path) -> None:
     assert r"[/]\x1b[31m" in text
 
 
+def test_tasks_have_their_classes_and_counts(tmp_path: Path) -> None:
+    """Bradycardia, tachycardia, and a record with both, which has no single rhythm."""
+    for name, codes in (("a", "426177001"), ("b", "426177001"), ("c", "427084000"), ("d", "426177001,427084000")):
+        (tmp_path / f"{name}.dat").write_bytes(bytes(2 * 600))
+        (tmp_path / f"{name}.hea").write_text(f"{name} 1 500 600\n{name}.dat 16 1000/mV 16 0 0 0 0 II\n# Dx: {codes}\n")
+    found = inspect(tmp_path)
+    classes = {"sinus bradycardia": 2, "sinus tachycardia": 1}
+    assert found["tasks"]["rhythm"] == {"records": 3, "classes": classes}
+    assert found["tasks"]["challenge"]["records"] == 4
+    text = " ".join(as_text(found).split())
+    assert "tasks rhythm (3 records: sinus bradycardia 2, sinus tachycardia 1) challenge (4 records: " in text
+
+
 @pytest.mark.realdata
 def test_real_folders(test_data: Path) -> None:
     found = inspect([test_data / "chapman", test_data / "cpsc2018"])
     assert found["records"] == 101
     assert found["sources"] == {"ningbo": 66, "chapman-shaoxing": 20, "cpsc": 15}
-    assert found["tasks"] == ["rhythm", "challenge"]
+    assert list(found["tasks"]) == ["rhythm", "challenge"]
+    assert sum(found["tasks"]["rhythm"]["classes"].values()) == found["tasks"]["rhythm"]["records"] > 60
+    assert "rhythm (" in as_text(found)
     assert found["statements"]["426177001"] == 25
     assert found["statement_names"]["426177001"] == "sinus bradycardia (SB)"
     assert "426177001 sinus bradycardia (SB)" in as_text(found)

@@ -85,3 +85,10 @@ def test_numbers_at_the_end_of_the_range_are_drawn(tmp_path):
     run = write(tmp_path, "step,loss\n1,1e308\n2,-1e299\n3,1e299\n")
     assert "1 of 3 values are not finite or too large" in training(run)
     assert '"y":[null,-1e+299,1e+299]' in training(run)
+
+
+def test_a_curve_is_described_once(tmp_path):
+    page = training(write(tmp_path, "step,loss\n1,0.8\n2,0.9\n3,0.7\n"))
+    assert page.count("Loss") == 1
+    assert page.count("<p>loss between 0.7 and 0.9</p>") == 1  # what there is to read without scripts
+    assert page.count("from 0.8 to 0.7") == 1

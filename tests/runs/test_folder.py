@@ -12,7 +12,7 @@ from anyjepa.data.dataset import ArrayDataset
 from anyjepa.data.ecg.config import EcgDataConfig
 from anyjepa.data.ecg.source import training_data
 from anyjepa.recipes.schema import load_recipe
-from anyjepa.runs.folder import Run, check_unused
+from anyjepa.runs.folder import Run, check_unused, environment
 
 EMPTY = ("environment.json", "recipe.yaml", ".lock", "artifacts/masks.npz")
 
@@ -65,3 +65,8 @@ def test_a_record_must_be_left_to_train_on() -> None:
     ids = training_data(config, []).ids
     with pytest.raises(anyjepa.InputError, match=f"^all {len(ids)} records are excluded; none is left to train on"):
         training_data(config, [], ids)
+
+
+def test_the_command_is_the_one_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["/src/anyjepa/__main__.py", "pretrain", "ijepa-demo"])  # python -m anyjepa
+    assert environment()["command"] == "anyjepa pretrain ijepa-demo"

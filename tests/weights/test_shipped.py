@@ -23,6 +23,7 @@ from anyjepa.evaluation.probes import LinearProbe, linear_probe
 from anyjepa.evaluation.splits import Fixed, low_shot, splits
 from anyjepa.evaluation.study import Candidate
 from anyjepa.evaluation.windows import Windows
+from anyjepa.weights.card import model_card
 from anyjepa.weights.folder import load_model, save_model
 from anyjepa.weights.shipped import about, shipped_folder, shipped_names
 
@@ -53,6 +54,16 @@ def test_a_folder_of_that_name_comes_first(tmp_path, monkeypatch):
     (tmp_path / "ecg-sim-xs").mkdir()
     with pytest.raises(InputError, match=r"config\.json"):
         anyjepa.load("ecg-sim-xs")
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_a_card_describes_inputs_and_encoder_as_new_cards_do(name):
+    loaded = load_model(folder := shipped_folder(name))
+    new = model_card(name, loaded.config, loaded.preprocessing, loaded.parameters()).splitlines()
+    rows = {line for line in new if line.startswith(("| input", "| token", "| encoder", "- Inputs with another"))}
+    assert rows <= set((folder / "README.md").read_text().splitlines())
+    assert ("| encoder | width 256 |" in rows) == (name == "vicreg-resnet10-cifar10")  # a ResNet has no heads
+    assert ("| encoder | width 96, 4 blocks, 4 heads |" in rows) == (name == "ecg-sim-xs")
 
 
 def test_the_list_and_the_cards_are_printed(cli):

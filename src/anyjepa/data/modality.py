@@ -134,6 +134,8 @@ class Usage(NamedTuple):
     arguments: str
     layout: str  # shapes of the arguments, in words
     fixed: str = ""  # word for the samples of an input, if every record must have all of them
+    sizes: str = "shorter inputs of whole patches are allowed"  # of the inputs, if they may differ
+    wrong: str = "rate, unit, order of channels or scale"  # what gives meaningless results if it differs
     caution: str = ""  # a line under 'Limits'
 
 

@@ -105,7 +105,7 @@ def _chart(run: Contents, title: str, names: Sequence[str], panel: _Panel | None
             facts.append(tag("li", f"{name}: none of {len(values)} values is a finite number.", class_="warn"))
             continue
         span = f"from {number(finite[0])} to {number(finite[-1])}"
-        alts.append(f"{name} {span}, between {number(finite.min())} and {number(finite.max())}")
+        alts.append(f"{name} between {number(finite.min())} and {number(finite.max())}")
         facts.append(_fact(name, span, len(values) - finite.size, len(values), title))
         data += _traces(name, step, values, place)
     listed = tag("ul", *facts)
@@ -119,7 +119,7 @@ def _chart(run: Contents, title: str, names: Sequence[str], panel: _Panel | None
         "yaxis": {"range": [0, 1.03]} if shares else {"range": _scale(data)},
         **_marks(run, panel),
     }
-    return chart(f"{title}: {'; '.join(alts)}", data, layout, listed, 280, title)
+    return chart("; ".join(alts), data, layout, listed, 280, title)
 
 
 def _traces(name: str, step: np.ndarray, values: np.ndarray, place: int) -> list[Trace]:

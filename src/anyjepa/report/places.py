@@ -75,7 +75,7 @@ def _section(
     try:
         count = len(arrays["signals"]) if "signals" in arrays else 1
         class_, shown = "paper" if str(arrays["kind"]) == "ecg" else None, text(arrays)
-        alts = [f"{alt} {f'Record {n + 1}. ' if count > 1 else ''}{shown}" for n in range(count)]
+        alts = [alt + (f" Record {n + 1}." if count > 1 else "") for n in range(count)]
         return join(
             figure(draw(one, partial(make, arrays, n)), shown if n == count - 1 else "", class_)
             for n, one in enumerate(alts)

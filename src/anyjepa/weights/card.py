@@ -12,6 +12,7 @@ from anyjepa.data.modality import Usage
 from anyjepa.errors import printable
 from anyjepa.nn.genes import GeneConfig
 from anyjepa.nn.vit import ViTConfig
+from anyjepa.nn.wav2vec2 import Wav2Vec2Config
 from anyjepa.parts import kinds_of
 from anyjepa.weights.model import ModelConfig
 
@@ -48,12 +49,13 @@ def model_card(
 ) -> str:
     """The model card in Markdown. parameters: number of parameters of each part."""
     encoder, made, usage = config.objective.encoder, config.provenance, _usage_of(preprocessing)
-    depth = f"{encoder.depth} blocks, " if isinstance(encoder, ViTConfig | GeneConfig) else ""
+    transformer = isinstance(encoder, ViTConfig | GeneConfig | Wav2Vec2Config)  # other encoders' heads are of a probe
+    blocks = f", {encoder.depth} blocks, {encoder.heads} heads" if transformer else ""
     rows = [
         ("weights of the encoder", WEIGHTS[config.weights]),
         ("parameters", ", ".join(f"{part} {count:,}" for part, count in parameters.items())),
         *_input(config, usage),
-        ("encoder", f"width {encoder.dim}, {depth}{encoder.heads} heads"),
+        ("encoder", f"width {encoder.dim}{blocks}"),
         ("trained on", escaped(made.data)),
         ("optimiser steps", "unknown" if made.steps is None else f"{made.steps:,}"),
         *([("recipe", escaped(made.recipe))] if made.recipe else []),
@@ -95,7 +97,7 @@ def model_card(
             "- No id of a record or patient, in plain or as a hash. The weights can remember more than this list says.",
             "\n## Limits\n",
             *(f"- {escaped(note)}" for note in made.notes),
-            "- Inputs with another rate, unit, order of channels or scale give meaningless results without an error.",
+            f"- Inputs with another {(usage or Usage).wrong} give meaningless results without an error.",
             "- Performance on other data than the training data is unknown. Evaluate the model on your own data.",
             *([f"- {usage.caution}"] if usage and usage.caution else []),
             "",
@@ -113,7 +115,7 @@ def _input(config: ModelConfig, usage: Usage | None) -> list[tuple[str, str]]:
     if usage and usage.fixed:
         return [("input", f"all {size} {usage.fixed}, in the order of `preprocessing.json`")]
     return [
-        ("input", f"{config.channels} channels, {size} samples; shorter inputs of whole patches are allowed"),
+        ("input", f"{config.channels} channels, {size} samples; {(usage or Usage).sizes}"),
         ("token", f"{patch} samples of all channels"),
     ]
 

@@ -152,7 +152,8 @@ def problems_of(recording: Recording) -> dict[str, str]:
     factor = _power_of_ten(typical / USUAL_MV)
     if factor != 1:
         advice = f": try --unit {_UNITS[factor]}" if factor in _UNITS else ""
-        problems["unit"] = f"{typical:.3g} mV peak to peak, about x{factor:g}{advice}"
+        off = f"{factor:g} times too large" if factor > 1 else f"{1 / factor:g} times too small"
+        problems["unit"] = f"{typical:.3g} mV peak to peak, about {off}{advice}"
     reach = np.nan_to_num(np.maximum(-least, most))
     if large := _large(recording, reach, robust, max(factor, 1.0)):
         problems["amplitude"] = large

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anyjepa.data.ecg.beats import TASKS as BEATS
 from anyjepa.data.ecg.checks import peak_to_peak
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.preprocessing import deviations, pooled, without_outliers
 from anyjepa.data.ecg.reading import read
 from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.ecg.sets.snomed import DIAGNOSES
-from anyjepa.data.ecg.tasks import tasks_of
+from anyjepa.data.ecg.tasks import task_table, tasks_of
 from anyjepa.data.listing import counted
-from anyjepa.data.summary import findings
-from anyjepa.errors import DataWarning, one_line
+from anyjepa.data.summary import findings, listed
+from anyjepa.errors import DataWarning, InputError, one_line
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -35,8 +36,8 @@ def inspect(
     """Read all ECGs under `paths` (see `read`) and describe them; files that cannot be read are listed as skipped.
 
     JSON-able: records (count), ids, sources, fs_hz, leads and statements (counts), statement_names (of SNOMED codes),
-    duration_s, patients (None: unknown for some record), tasks, amplitude_mv (for each lead), invalid_samples,
-    problems, remarks (files that are not read), skipped.
+    duration_s, patients (None: unknown for some record), tasks (records and classes), amplitude_mv (for each lead),
+    invalid_samples, problems, remarks (files that are not read), skipped.
     """
     reading = read(paths, fs=fs, leads=leads, unit=unit, on_error="skip", warn=False)
     recordings = reading.recordings
@@ -56,7 +57,7 @@ def inspect(
         "invalid_samples": int(sum(np.isnan(r.signal).sum() for r in recordings)),
         "statements": statements,
         "statement_names": {code: _named(code) for code in statements if code in DIAGNOSES},
-        "tasks": list(tasks_of(recordings)),
+        "tasks": {task: _labelled(recordings, task) for task in tasks_of(recordings)},
         "problems": [
             {"kind": p.kind, "meaning": p.meaning, "count": p.count, "examples": list(p.examples)}
             for p in reading.problems
@@ -83,7 +84,12 @@ def render(summary: dict[str, Any], statements: int = 15) -> Group:
     for key in ("duration_s", "age_years"):
         if values := summary[key]:
             facts.add_row(key, f"{values['median']:g} ({values['min']:g} to {values['max']:g})")
-    facts.add_row("tasks", ", ".join(summary["tasks"]) or "none; pass a table of labels")
+    for place, (task, labelled) in enumerate(summary["tasks"].items()):
+        of = "beats" if task in BEATS else "records"
+        classes = listed([f"{name} {count:,}" for name, count in labelled["classes"].items()])
+        facts.add_row("" if place else "tasks", shown(f"{task} ({labelled['records']:,} {of}: {classes})"))
+    if not summary["tasks"]:
+        facts.add_row("tasks", "none; pass a table of labels")
 
     leads = Table("lead", "records", "mean mV", "std mV", "peak to peak mV", box=None)
     for lead, values in summary["amplitude_mv"].items():
@@ -105,6 +111,16 @@ def render(summary: dict[str, Any], statements: int = 15) -> Group:
 
 def _named(code: str) -> str:
     return f"{DIAGNOSES[code].name} ({DIAGNOSES[code].abbreviation})"
+
+
+def _labelled(recordings: Sequence[Recording], task: str) -> dict[str, Any]:
+    """Number of records, or beats, that have labels of a task, and of each class that occurs, the commonest first."""
+    try:
+        table = task_table(recordings, task)
+    except InputError:  # no record has a class of the task, or sources have labels of different kinds
+        return {"records": 0, "classes": {}}
+    classes = sorted(table.counts().items(), key=lambda item: -item[1])
+    return {"records": len(table), "classes": {name: count for name, count in classes if count}}
 
 
 def _counts(values: Iterable[str]) -> dict[str, int]:

@@ -20,7 +20,12 @@ IMAGES = Modality(
     evaluation_data=source.evaluation_data,
     inspection=Inspection(inspection.inspect, inspection.render, recognise),
     drawing="images",
-    usage=Usage("images", "(images, height, width, channels) uint8, or a list of images of any size"),
+    usage=Usage(
+        "images",
+        "(images, height, width, channels) uint8, or a list of images of any size",
+        sizes="images of any size are cut to their middle square and resized",
+        wrong="order of channels or range of values",
+    ),
     requests=Requests(
         "images", pixels=True, files=dict.fromkeys(MEDIA, lambda content: {"images": read_image(content)})
     ),
