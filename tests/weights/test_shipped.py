@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import subprocess
 import sys
@@ -129,3 +130,23 @@ def test_the_image_encoder_is_as_good_on_cifar_as_its_card_says(test_data, tmp_p
     card = (shipped_folder("vicreg-resnet10-cifar10") / "README.md").read_text()
     stated = re.search(r"pretrained \(student\) \| (0\.\d{3})", card)
     assert np.mean(areas) == pytest.approx(float(stated[1]), abs=0.002)
+
+
+@pytest.mark.realdata
+def test_the_grey_encoder_is_as_good_on_digits_as_its_card_says(test_data):
+    folder, name = test_data / "mnist", "t10k-{}-ubyte.gz"
+    pixels = np.frombuffer(gzip.decompress((folder / name.format("images-idx3")).read_bytes()), np.uint8, offset=16)
+    digits = np.frombuffer(gzip.decompress((folder / name.format("labels-idx1")).read_bytes()), np.uint8, offset=8)
+    settings = {"linear": {"head": "dynamics"}, "split": {"kind": "holdout", "test": 0.3}, "bootstrap": 0}
+    result = anyjepa.evaluate(
+        "ijepa-fashion-mnist",
+        pixels.reshape(-1, 28, 28),
+        labels=digits.astype(str),
+        seeds=1,
+        low_shot=10,
+        settings=settings,
+    )
+    card = (shipped_folder("ijepa-fashion-mnist") / "README.md").read_text()
+    stated = re.findall(r"^\| ([^|]+) \| (0\.\d{3}) \|", card[card.index("## MNIST digit") :], re.MULTILINE)
+    measured = {row.title: row.metrics["macro_auroc"].mean for row in result.rows}
+    assert measured == pytest.approx({title: float(number) for title, number in stated}, abs=0.002)

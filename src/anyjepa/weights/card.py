@@ -114,8 +114,9 @@ def _input(config: ModelConfig, usage: Usage | None) -> list[tuple[str, str]]:
     size, patch = (" x ".join(map(str, lengths)) for lengths in (config.size, config.objective.encoder.patch))
     if usage and usage.fixed:
         return [("input", f"all {size} {usage.fixed}, in the order of `preprocessing.json`")]
+    channels = "1 channel" if config.channels == 1 else f"{config.channels} channels"
     return [
-        ("input", f"{config.channels} channels, {size} samples; {(usage or Usage).sizes}"),
+        ("input", f"{channels}, {size} samples; {(usage or Usage).sizes}"),
         ("token", f"{patch} samples of all channels"),
     ]
 
