@@ -3,10 +3,10 @@
     python benchmarks/evaluation.py --data CIFAR [--model MODEL] [--images 6000] [--rounds 3]
     python benchmarks/evaluation.py --reference PATH/TO/ECG-JEPA [--rounds 3]
 
-Images are those of a published set such as CIFAR-10 or Fashion-MNIST, every tenth by default; the encoder is that of MODEL (a run or a model folder), else that of
-`ijepa-cifar10` with random weights. float32 and bf16 alternate. Prints one JSON line: seconds, wall and processor time
-(best of the rounds), and the accuracy of the probe on features of both precisions with the 95 % bootstrap interval of
-their difference.
+Images are those of a published set such as CIFAR-10 or Fashion-MNIST, every tenth by default; the encoder is that of
+MODEL (a run or a model folder), else that of `ijepa-cifar10` with random weights. float32 and bf16 alternate. Prints
+one JSON line: seconds, wall and processor time (best of the rounds), and the accuracy of the probe on features of both
+precisions with the 95 % bootstrap interval of their difference.
 
 --reference: instead, ten-second ECGs per second through the encoder of ECG-JEPA's ViT-S: ours in float32 and bf16, and
 the public code's as it is, alternating, in batches of 16.
