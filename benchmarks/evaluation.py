@@ -140,7 +140,7 @@ def main() -> None:
     found: dict = {"images": len(samples)}
     prepared: list[np.ndarray] = []
     found["prepare"] = timed(lambda: prepared.extend(in_order(samples, range(len(samples)))))
-    found["raw_features"] = timed(lambda: raw_features(samples, 1000))
+    found["raw_features"] = timed(lambda: raw_features(samples, 1000, samples[0].shape))
     found["encode"], features = encodings(encoder, ArraySamples(samples.ids, prepared), args.rounds)
     rest = np.flatnonzero(~tested)
     split = Split(rest[rest % 5 > 0], rest[rest % 5 == 0], np.flatnonzero(tested), seed=0)

@@ -36,7 +36,7 @@ def test_random_encoders_leave_the_generator_alone(encoder):
 @pytest.mark.parametrize("shape", [(12, 5000), (3, 32, 32), (1, 16, 32, 32), (2, 7)])
 def test_raw_input_is_capped_and_named(shape):
     samples = ArraySamples(("a", "b"), [np.ones(shape, np.float32), np.zeros(shape, np.float32)])
-    found = raw_features(samples, 1000)
+    found = raw_features(samples, 1000, samples[0].shape)
     (bins, means), (_, statistics) = found.items()
     assert means.shape[1] <= 1000
     assert means.shape[1] >= min(np.prod(shape), 600)
@@ -47,6 +47,6 @@ def test_raw_input_is_capped_and_named(shape):
 
 def test_small_inputs_stay_whole():
     samples = ArraySamples(("a",), [np.random.default_rng(0).normal(size=(2, 40)).astype(np.float32)])
-    ((name, means), _) = raw_features(samples, 80).items()
+    ((name, means), _) = raw_features(samples, 80, samples[0].shape).items()
     assert name == "raw input (2 x 40 bin means)"
     assert np.array_equal(means[0], samples.signals[0].ravel())

@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from io import StringIO
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -220,6 +221,20 @@ def test_only_records_that_a_split_uses_are_encoded(encoder, samples, labels, ch
     monkeypatch.setattr(study.Study, "_used", property(lambda one: np.arange(len(one.samples))))
     whole = evaluate({"pretrained": Candidate(encoder)}, samples, labels, config)
     for row, same in zip(few.rows, whole.rows, strict=True):
+        assert row.metrics["macro_auroc"].mean == pytest.approx(same.metrics["macro_auroc"].mean, abs=1e-6)
+
+
+@pytest.mark.parametrize("chosen", ["linear", "attentive"])
+def test_few_labels_use_the_features_that_a_whole_evaluation_kept(
+    encoder, samples, labels, chosen, tmp_path, monkeypatch
+):
+    settings = FAST | {"seeds": 1, "split": Holdout(test=0.3), "protocol": chosen}
+    few = EvaluationConfig(low_shot=5, **settings)
+    alone = evaluate({"pretrained": Candidate(encoder)}, samples, labels, few)
+    evaluate({"pretrained": Candidate(encoder)}, samples, labels, EvaluationConfig(**settings), cache=tmp_path)
+    monkeypatch.setattr(features, "encoded", mock.Mock(side_effect=AssertionError("encoded again")))
+    kept = evaluate({"pretrained": Candidate(encoder)}, samples, labels, few, cache=tmp_path)
+    for row, same in zip(kept.rows, alone.rows, strict=True):
         assert row.metrics["macro_auroc"].mean == pytest.approx(same.metrics["macro_auroc"].mean, abs=1e-6)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 
@@ -27,11 +27,21 @@ class FeatureCache:
         self.folder = None if folder is None else Path(folder)
         self.latest: tuple[str, dict[str, np.ndarray]] = ("", {})
 
-    def get(self, key: str, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        """The arrays under `key`, from memory, disk, or `compute`."""
+    def find(self, key: str) -> dict[str, np.ndarray] | None:
+        """The arrays under `key`, from memory or disk."""
         if self.latest[0] != key:
-            self.latest = (key, self._read(key) or self._write(key, compute()))
+            if (kept := self._read(key)) is None:
+                return None
+            self.latest = (key, kept)
         return self.latest[1]
+
+    def keep(self, key: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Keep arrays under `key`, and return them."""
+        self.latest = (key, arrays)
+        if self.folder is not None:
+            with replacing(self.folder / f"{key}.npz") as file:
+                np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
+        return arrays
 
     def _read(self, key: str) -> dict[str, np.ndarray] | None:
         if self.folder is None:
@@ -40,12 +50,6 @@ class FeatureCache:
             return read_arrays(self.folder / f"{key}.npz", row_bytes=0)
         except InputError:
             return None
-
-    def _write(self, key: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        if self.folder is not None:
-            with replacing(self.folder / f"{key}.npz") as file:
-                np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
-        return arrays
 
 
 def cache_key(kind: str, encoder: nn.Module, hashes: Sequence[str], windows: Windows, precision: Precision) -> str:

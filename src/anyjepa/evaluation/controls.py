@@ -27,12 +27,12 @@ def random_encoder(encoder: Encoder, seed: int, config: AnyEncoder | None = None
     return network.to(next(encoder.parameters()).device)
 
 
-def raw_features(samples: Samples, dimensions: int) -> dict[str, np.ndarray]:
+def raw_features(samples: Samples, dimensions: int, shape: Sequence[int]) -> dict[str, np.ndarray]:
     """The raw input as features (N, D) by name, as controls that need no encoder.
 
-    The features are means over equal bins of the input, as fine as `dimensions` allows, and statistics per channel.
+    The features are means over equal bins of the input, as fine as `dimensions` allows for a record of this shape
+    (C, ...), and statistics per channel.
     """
-    shape = samples[0].shape
     scale = min(1.0, (dimensions / prod(shape)) ** (1 / (len(shape) - 1)))
     bins = tuple(max(1, int(size * scale + 1e-9)) for size in shape[1:])
     pool = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)[len(bins) - 1](bins)

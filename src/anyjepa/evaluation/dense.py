@@ -106,7 +106,7 @@ class DenseStudy(Study):
         def tokens() -> dict[str, np.ndarray]:
             return {"x": np.stack([token_features(encoder, Moved(self.samples, by), windows) for by in self.offsets])}
 
-        return self._probe(self._cached(f"dense-{len(self.offsets)}", encoder, tokens)["x"], split)
+        return self._probe(self._cached(f"dense-{len(self.offsets)}", encoder, tokens)[0]["x"], split)
 
     @cached_property
     def offsets(self) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -151,8 +151,8 @@ class Study:
             settings = Finetune(head=config.settings, attention="pretrained", dropout=0, fit=config.fit)
             windows = self.config.windows
             return finetune(encoder, self.samples, values, split, exclusive, windows, settings, frozen=True)
-        tokens = Tokens(**self._cached("tokens", encoder, lambda: vars(token_features(encoder, *self._inputs))))
-        tokens = replace(tokens, record=self._used[tokens.record])
+        arrays, rows = self._cached("tokens", encoder, lambda: vars(token_features(encoder, *self._inputs)))
+        tokens = Tokens(**arrays | {"record": rows[arrays["record"]]})
         return attentive_probe(encoder, tokens, values, split, exclusive, config)
 
     def linear(self, encoder: Encoder, split: Split) -> Probed:
@@ -272,7 +272,8 @@ class Study:
     def _vectors(self, encoder: Encoder) -> np.ndarray:
         """The summary of each record, (N, F); its mean token comes first. NaN where no split uses the record."""
         of = self._summary
-        return self._of_all(self._cached(of, encoder, lambda: {"x": summary_features(encoder, *self._inputs, of)})["x"])
+        arrays, rows = self._cached(of, encoder, lambda: {"x": summary_features(encoder, *self._inputs, of)})
+        return self._of_all(arrays["x"], rows)
 
     @property
     def _summary(self) -> Summary:
@@ -283,10 +284,10 @@ class Study:
         """Indices of the records that any split uses: with few labels, most are in none."""
         return np.unique(np.concatenate([np.r_[split.train, split.validation, split.test] for split in self.repeats]))
 
-    def _of_all(self, x: np.ndarray) -> np.ndarray:
-        """Features (U, F) of the used records as those of all records, (N, F), with NaN for the others."""
+    def _of_all(self, x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Features x of the records at `rows` as features of all records, (N, F), with NaN for the others."""
         of_all = np.full((len(self.samples), x.shape[1]), np.nan, x.dtype)
-        of_all[self._used] = x
+        of_all[rows] = x
         return of_all
 
     @property
@@ -317,12 +318,12 @@ class Study:
         def evaluator(x: np.ndarray) -> Evaluator:
             return lambda split: Outcome(self._probe_vectors(x, split), "none", NOTHING)
 
-        features = raw_features(self._inputs[0], self.config.raw_dimensions)
+        features = raw_features(self._inputs[0], self.config.raw_dimensions, self.samples[0].shape)
         if self._summary != "mean":
             features["raw patches (the same summary)"] = patch_features(
                 *self._inputs, network.config.patch, self._summary
             )
-        return {name + suffix: evaluator(self._of_all(x)) for name, x in features.items()}
+        return {name + suffix: evaluator(self._of_all(x, self._used)) for name, x in features.items()}
 
     def _probe_vectors(self, x: np.ndarray, split: Split, summary: Summary = "mean") -> Probed:
         if self.config.protocol == "knn":
@@ -331,11 +332,15 @@ class Study:
 
     def _cached(
         self, kind: str, encoder: Encoder, compute: Callable[[], dict[str, np.ndarray]]
-    ) -> dict[str, np.ndarray]:
-        hashes = [self.hashes[row] for row in self._used]
-        key = cache_key(kind, encoder, hashes, self.config.windows, self.config.precision)
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Features, and the indices of their records: all if the cache has them, else those that any split uses."""
+        for rows in (np.arange(len(self.samples)), self._used):
+            hashes = [self.hashes[row] for row in rows]
+            key = cache_key(kind, encoder, hashes, self.config.windows, self.config.precision)
+            if (arrays := self.cache.find(key)) is not None:
+                return arrays, rows
         with self._computing(encoder):
-            return self.cache.get(key, compute)
+            return self.cache.keep(key, compute()), rows
 
     def _computing(self, encoder: Encoder) -> torch.autocast:
         return autocast(next(encoder.parameters()).device, self.config.precision)
