@@ -89,7 +89,7 @@ class Batch(NamedTuple):
 
 
 def recognise(path: Path) -> bool:
-    """Whether a path is a folder that contains a layout or is one, or a .tar.gz with one in any folder."""
+    """Whether a path is a folder that contains a layout or is one, or an archive with one in any folder."""
     with _like_a_folder(path):
         return _find(path) is not None
 
@@ -155,11 +155,13 @@ def _find(path: Path) -> tuple[Layout, Path] | None:
     if not (root := inside(path)):
         places = [(layout, place) for layout in LAYOUTS for place in (path, path / layout.folder)]
         return next(((layout, place) for layout, place in places if (place / layout.batches[0]).is_file()), None)
+    names, published = root.container.names, path.name.endswith(TAR_GZ)  # which then says what is missing
     files = [
         (layout, name)
         for layout in LAYOUTS
-        for name in root.container.names
+        for name in names
         if name.split("/")[-1] == layout.batches[0]
+        and (published or all(name.removesuffix(layout.batches[0]) + batch in names for batch in layout.batches))
     ]
     if len(files) > 1:
         raise InputError(f"{path}: contains two sets, with '{files[0][1]}' and '{files[1][1]}'; unpack one of them")
