@@ -170,6 +170,15 @@ def test_images_video_and_series(tmp_path: Path) -> None:
     assert all(one.values.tolist() == [[1, 2, 3], [4, 5, 6]] for one in series)
 
 
+def test_a_folder_with_the_ending_of_a_reader_is_not_a_file_of_series(tmp_path: Path) -> None:
+    recognise = MODALITIES["series"].inspection.recognise
+    for name in ("a.dat", "b.ts"):
+        (tmp_path / name).mkdir()
+    assert not recognise(tmp_path)
+    (tmp_path / "b.ts" / "c.DAT").touch()
+    assert recognise(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -19,10 +19,11 @@ def recognise(path: Path) -> bool:
 
     Videos also end in .ts.
     """
-    files, own = sorted(path.rglob("*")) if path.is_dir() else [path], endings_of("series", ())
+    files, own = path.rglob("*") if path.is_dir() else [path], endings_of("series", ())
     return any(
-        file.name.lower().endswith(own) or (file.suffix.lower() == ".ts" and file.is_file() and not _video(file))
+        file.is_file() and (name.endswith(own) or not _video(file))
         for file in files
+        if (name := file.name.lower()).endswith((*own, ".ts"))
     )
 
 
