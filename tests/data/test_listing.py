@@ -173,6 +173,10 @@ def test_odd_names_are_listed_for_the_reader_to_refuse_and_shown_escaped(tmp_pat
         list_folder(folder, SUFFIXES)
 
 
+def test_no_folder_has_the_name_of_simulated_records(tmp_path: Path) -> None:
+    assert [set_name(tmp_path / name) for name in ("simulator", "Simulator")] == ["simulator (folder)", "Simulator"]
+
+
 def test_remarks_are_warnings_or_go_into_a_list() -> None:
     lines: list[str] = []
     tell(["a", "b"], lines)

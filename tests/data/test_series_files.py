@@ -43,6 +43,14 @@ def test_a_file_is_read_as_it_says(tmp_path):
     assert second.file.endswith("Toy_TRAIN.ts: line 12")
 
 
+def test_real_series_are_not_taken_for_simulated(tmp_path):
+    np.savez(tmp_path / "simulator.npz", series=np.zeros((1, 2, 5)))
+    (tmp_path / "simulator").mkdir()
+    csv = write(tmp_path / "simulator", "a,b\n1,2\n", "a.csv")
+    series, _ = read([tmp_path / "simulator.npz", csv])
+    assert [one.source for one in series] == ["simulator (folder)"] * 2
+
+
 def test_without_classes_the_last_field_is_a_channel(tmp_path):
     (one,) = read_ts(write(tmp_path, "@classLabel false\n@data\n1,2:3,4\n", "plain.ts"))
     assert (one.label, one.split, one.values.shape) == (None, None, (2, 2))

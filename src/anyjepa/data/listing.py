@@ -15,6 +15,7 @@ from anyjepa.data.files import check_name
 from anyjepa.data.mounts import inside
 from anyjepa.errors import DataWarning, InputError, one_line
 
+SIMULATED = "simulator"  # source of simulated records
 TABLES = (".csv", ".tsv", ".parquet", ".json", ".jsonl", ".xlsx", ".xls", ".yaml", ".yml", ".xml")
 """Extensions of files that may contain labels of images or videos, but never images or videos."""
 
@@ -108,8 +109,9 @@ def list_folder(
 
 
 def set_name(folder: Path) -> str:
-    """Name of the data in a folder."""
-    return one_line(folder.resolve().name)
+    """Name of the data in a folder, which is never SIMULATED."""
+    name = one_line(folder.resolve().name)
+    return f"{name} (folder)" if name == SIMULATED else name
 
 
 def tell(remarks: Iterable[str], into: list[str] | None) -> None:

@@ -10,10 +10,9 @@ import numpy as np
 
 from anyjepa.data.families import data_sets
 from anyjepa.data.labels import LabelTable
+from anyjepa.data.listing import SIMULATED
 from anyjepa.evaluation.splits import Split
 from anyjepa.weights.model import TrainingRecords
-
-SIMULATED = "simulator"  # source of simulated records
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import get_args
 from anyjepa.data.array_files import read_arrays
 from anyjepa.data.array_likes import as_ids, as_names
 from anyjepa.data.class_folders import Part, part_of
+from anyjepa.data.listing import set_name
 from anyjepa.data.series.record import Series
 from anyjepa.data.tables.table import open_table
 from anyjepa.errors import InputError
@@ -44,7 +45,7 @@ def read_npz(path: Path) -> list[Series]:
             label,
             group,
             _part(split, f"{path}: series '{id}'"),
-            source=path.stem,
+            source=set_name(path.with_suffix("")),
             file=f"{path}: series '{id}'",
         )
         for id, row, (label, group, split) in zip(ids, values, rest, strict=True)
@@ -61,4 +62,4 @@ def _part(split: str | None, where: str) -> Part | None:
 def read_csv(path: Path) -> list[Series]:
     """Read one series: a header of channel names, and one row per sample. Empty cells are missing values."""
     table = open_table(path).read_all()
-    return [Series(path.stem, table.numbers(list(table.columns)), source=path.parent.name, file=str(path))]
+    return [Series(path.stem, table.numbers(list(table.columns)), source=set_name(path.parent), file=str(path))]

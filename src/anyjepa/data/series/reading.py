@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from anyjepa import progress
 from anyjepa.data.class_folders import Part, nothing_to_read, split_folders
-from anyjepa.data.listing import list_folder, tell
+from anyjepa.data.listing import list_folder, set_name, tell
 from anyjepa.data.mounts import is_folder
 from anyjepa.data.readers import endings_of, not_read, read_own
 from anyjepa.data.series.arrays import read_csv, read_npz
@@ -77,6 +77,6 @@ def _as_series(file: Path, own: Any) -> list[Series]:
     series = own if isinstance(own, list) else [own]
     one = [file.stem] if len(series) == 1 else [f"{file.stem}/{number}" for number in range(len(series))]
     return [
-        value if isinstance(value, Series) else Series(id, value, source=file.stem, file=str(file))
+        value if isinstance(value, Series) else Series(id, value, source=set_name(file.with_suffix("")), file=str(file))
         for id, value in zip(one, series, strict=True)
     ]
