@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import tarfile
 import tempfile
@@ -86,6 +87,12 @@ def test_an_archive_is_read_like_its_folder(tmp_path, ending):
             assert np.array_equal(packed.images[place], folder.images[place])
     with pytest.raises(InputError):  # it is an ordinary file again
         read_bytes(path / "cat/1.png")
+
+
+@pytest.mark.parametrize("ending", [".zip", ".tar"])
+def test_images_with_a_list_called_train_are_not_cifar(tmp_path, ending):
+    with readable([pack(tmp_path / f"x{ending}", PHOTOS | {"lists/train": b"cat/1"})]) as (path,):
+        assert read_images(path, remarks=[]).ids == tuple(PHOTOS)
 
 
 @pytest.mark.parametrize("ending", PACKED)
@@ -229,6 +236,15 @@ def test_a_disk_is_not_filled(tmp_path, monkeypatch):
     monkeypatch.setenv("ANYJEPA_LIMIT_DISK", "1kB")
     with pytest.raises(InputError, match=r"x.tar.gz: its content needs .* ANYJEPA_LIMIT_DISK"):
         contents(pack(tmp_path / "x.tar.gz", {"a.png": bytes(2000)}))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
+@pytest.mark.parametrize(("ending", "name"), [(".zip", "/a.png"), (".tar", "/a.png"), (".tar.gz", "")])
+def test_a_full_disk_is_not_a_damaged_archive(tmp_path, monkeypatch, ending, name):
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda: open("/dev/full", "wb", buffering=0))  # noqa: SIM115
+    monkeypatch.setattr(tempfile, "mkstemp", lambda *_, **__: (os.open("/dev/full", os.O_WRONLY), "/dev/full"))
+    with pytest.raises(InputError, match=rf"x{ending}{name}: cannot be copied to a temporary file \(No space left"):
+        contents(pack(tmp_path / f"x{ending}", {"a.png": bytes(2000)}))
 
 
 @pytest.mark.parametrize("ending", PACKED)

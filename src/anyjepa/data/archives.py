@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import math
 import os
@@ -53,6 +54,8 @@ class _Archive(Container):
 
     def _broken(self, error: Exception, name: str = "") -> InputError:
         what = f"{self.where}/{name}" if name else self.where
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return InputError(f"{what}: cannot be copied to a temporary file ({error.strerror})")
         return InputError(f"{what}: cannot be read, so the archive is damaged ({reason(error)})")
 
 
