@@ -126,6 +126,7 @@ print({{"torch", "lightning", "sklearn", "scipy", "pandas", "matplotlib", "wfdb"
         ("pretrain a --datta b", "pretrain: there is no option --datta; did you mean '--data'?"),
         ("pretrain a b", "pretrain: unexpected argument (b); see 'anyjepa pretrain --help'"),
         ("pretrain a --set", "--set needs a value; see 'anyjepa --help'"),
+        ("perturb a.h5ad --synergy=1", "--synergy takes no value; see 'anyjepa --help'"),
         ("pretrain a --devices 0", "pretrain: --devices must be at least 1, got '0'"),
         ("evaluate a --low-shot many", "evaluate: --low-shot must be a number, got 'many'"),
         ("plot ekg a", "plot: KIND must be one of ecg, series, image, clip, embedding, got 'ekg'"),

@@ -50,9 +50,10 @@ def test_a_model_of_few_steps_may_still_ignore_its_input(run: Path, images: np.n
     save_file(weights, folder / "model.safetensors")
     assert "input ignored" not in str(anyjepa.diagnose(folder, images).verdict)
     config = json.loads((folder / "config.json").read_text())
-    config["provenance"]["steps"] = 1000
-    (folder / "config.json").write_text(json.dumps(config))
-    assert "input ignored" in str(anyjepa.diagnose(folder, images).verdict)
+    for provenance in ({"steps": 1000}, {"start": "a-model-of-many-steps"}):
+        changed = config | {"provenance": config["provenance"] | provenance}
+        (folder / "config.json").write_text(json.dumps(changed))
+        assert "input ignored" in str(anyjepa.diagnose(folder, images).verdict)
 
 
 def test_a_model_whose_weights_are_zero_is_found(run: Path, images: np.ndarray, tmp_path: Path) -> None:

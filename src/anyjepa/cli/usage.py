@@ -28,7 +28,7 @@ def _problem(error: Any) -> str:
     if kind == "NoSuchOption":
         return f"there is no option {error.option_name}{did_you_mean(error.option_name, error.possibilities or ())}"
     if kind == "BadOptionUsage":
-        return f"{error.option_name} needs a value"
+        return f"{error.option_name} {'takes no value' if 'does not take' in error.message else 'needs a value'}"
     if parameter is not None:
         option = parameter.param_type_name == "option"
         name = max(parameter.opts, key=len) if option else parameter.metavar or parameter.name

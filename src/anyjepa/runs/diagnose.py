@@ -114,7 +114,8 @@ def diagnose(
         signs |= _objective_signs(objective, x, start, _pairs(objective, run, paths, chosen))
     settings = {"objective": loaded.loaded.config.objective.model_dump(mode="json")}
     training = None if run is None else training_verdict(run)
-    verdict = verdict_of([signs], settings, loaded.loaded.config.provenance.steps)
+    made = loaded.loaded.config.provenance
+    verdict = verdict_of([signs], settings, None if made.start else made.steps)  # steps before the start are unknown
     return Diagnosis(str(run.folder if run else loaded.loaded.folder), len(x), signs, verdict, training)
 
 
