@@ -20,7 +20,15 @@ OPERATIONS = (os, "replace"), (os, "rename"), (os, "unlink"), (os, "mkdir"), (os
 
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(
-    ["faults", "anyjepa.report", "anyjepa.runs.embed", "anyjepa.runs.evaluate", "anyjepa.runs.pretrain"]
+    [
+        "faults",
+        "torch._dynamo",  # what follows imports it and Lightning late, and then every fork would
+        "anyjepa.training.fit",
+        "anyjepa.report",
+        "anyjepa.runs.embed",
+        "anyjepa.runs.evaluate",
+        "anyjepa.runs.pretrain",
+    ]
 )
 
 
