@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from anyjepa.data.dataset import ArrayDataset
+from anyjepa.data.records import Records
 from anyjepa.errors import InputError
 
 VALUES = np.arange(12, dtype=np.float32).reshape(3, 1, 4)
@@ -19,6 +20,13 @@ VALUES = np.arange(12, dtype=np.float32).reshape(3, 1, 4)
 def test_records_of_unknown_groups_are_groups_of_their_own(missing: Any) -> None:
     data = ArrayDataset.of(VALUES, None, ids=["a", "b", "c"], groups=[missing, "p", missing])
     assert (data.groups, data.groups_known) == (("a", "p", "c"), False)
+
+
+def test_a_record_of_unknown_group_is_not_in_the_group_that_has_its_id() -> None:
+    data = ArrayDataset.of(VALUES, None, labels=list("aba"), groups=[1, None, None], split=["train", "test", "test"])
+    assert data.groups == data.tables["class"].groups == ("1", "arrays/1", "2")
+    records = Records.of(list(VALUES), groups=[1, None, None])
+    assert records.grouped(ArrayDataset.of(VALUES, None)).groups == ("1", "arrays/1", "2")
 
 
 def test_names_match_those_of_a_table() -> None:

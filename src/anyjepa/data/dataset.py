@@ -28,7 +28,7 @@ class Dataset(ABC):
     group: ClassVar[str] = "group"  # word for a group in tables
 
     ids: tuple[str, ...]
-    groups: tuple[str, ...]  # group (patient) of each record, which no split divides; its id if unknown
+    groups: tuple[str, ...]  # group (patient) of each record, which no split divides; if unknown, see `all_groups`
     groups_known: bool
     source: tuple[str, ...]  # name of the data set that each record comes from
     preprocessing: Any  # saved as `preprocessing.json` of a model
@@ -115,6 +115,18 @@ class Dataset(ABC):
         return self
 
 
+def all_groups(ids: Sequence[str], groups: Sequence[str | None], sources: Sequence[str]) -> tuple[str, ...]:
+    """The group of each record. A record of unknown group (None) is a group of its own.
+
+    Its name is the id, or 'source/id' if the id is the name of another group.
+    """
+    named = set(groups)
+    return tuple(
+        group if group is not None else f"{source}/{id}" if id in named else id
+        for id, group, source in zip(ids, groups, sources, strict=True)
+    )
+
+
 def warn_of_skipped(skipped: Mapping[str, str]) -> None:
     """Issue one DataWarning with the number of skipped records and the first reason."""
     if skipped:
@@ -151,7 +163,7 @@ class ArrayDataset(Dataset):
         count = len(values)
         names = tuple(map(str, range(count)) if ids is None else as_ids(ids, count, "ids"))
         groups = [None] * count if groups is None else as_names(groups, count, "groups")
-        record_groups = tuple(name if group is None else group for name, group in zip(names, groups, strict=True))
+        record_groups = all_groups(names, groups, (source,) * count)
         tables = {}
         if labels is not None:
             part = None if split is None else [one or "" for one in as_names(split, count, "split")]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from anyjepa.data.array_likes import as_classes, as_ids, as_names, as_records
-from anyjepa.data.dataset import ArrayDataset, Dataset
+from anyjepa.data.dataset import ArrayDataset, Dataset, all_groups
 from anyjepa.data.labels import LabelTable
 from anyjepa.data.modality import Preprocessing
 from anyjepa.data.samples import Samples
@@ -94,7 +94,7 @@ class Records:
         groups = [group[id] for id in dataset.ids]
         return replace(
             dataset,
-            groups=tuple(id if name is None else name for id, name in zip(dataset.ids, groups, strict=True)),
+            groups=all_groups(dataset.ids, groups, dataset.source),
             groups_known=None not in groups,
         )
 
