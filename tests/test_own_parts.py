@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -23,7 +24,7 @@ import anyjepa
 from anyjepa import parts as own_parts_of_users
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.packing import Layout, Packed
-from anyjepa.runs.export import export
+from anyjepa.runs.export import _naming, export
 
 PAGE = (Path(__file__).parents[1] / "docs/own-parts.md").read_text()
 PYTHON, YAML = (
@@ -220,6 +221,11 @@ def test_an_encoder_that_cannot_be_exported_is_one_line(tmp_path: Path) -> None:
     run = anyjepa.pretrain(tmp_path / "own.yaml", output=tmp_path / "run", edits=edits)
     with pytest.raises(anyjepa.InputError, match=f"export: {MINE}Branching cannot be exported: test_own_parts.py line"):
         export(run.model, tmp_path / "model.pt2")
+
+
+def test_a_full_disk_is_not_said_to_be_a_fault_of_the_encoder() -> None:
+    with pytest.raises(OSError, match=r"^.Errno 28. No space left on device$"), _naming(["my.Encoder"]):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_a_resumed_run_says_that_its_part_is_missing_or_has_changed(

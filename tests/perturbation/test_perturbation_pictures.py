@@ -75,6 +75,19 @@ def test_predictions_are_read_again_from_anndata_and_from_its_file(
             plot.volcano(source, "A in T cell")
 
 
+@pytest.mark.parametrize("level", ["high", float("nan")])
+def test_a_level_that_is_not_a_number_is_unknown(predicted: PredictedConditions, tmp_path: Path, level) -> None:
+    adata = to_anndata(predicted)
+    assert (again := read_predictions(adata)) is not None
+    assert again.prediction.level == 0.9
+    adata.obs["level"] = level
+    write(adata, tmp_path / "foreign.h5ad")
+    empty = anndata.AnnData(np.zeros((0, 30)), adata.obs[:0], adata.var, layers={"change": np.zeros((0, 30))})
+    for source in (adata, empty, tmp_path / "foreign.h5ad"):
+        assert (again := read_predictions(source)) is not None
+        assert again.prediction.level is None
+
+
 def test_a_volcano_shows_the_genes_that_change_surely(predicted: PredictedConditions, cells: Path) -> None:
     axes = plot.volcano(to_anndata(predicted), "A+B in B cell").axes[0]
     assert axes.get_ylabel() == "|change| in half-widths of its 90 % interval"

@@ -76,7 +76,7 @@ def folder(cli, file, tmp_path_factory) -> Path:
     assert done.out.startswith("Verdict\nunseen combinations:")
     assert " ".join(done.out.split()).count(": predicted changes of means") == 2  # of singles and combinations
     assert "minus this row" not in done.out
-    assert "write them to a folder with -o FOLDER" in done.out
+    assert "-o FOLDER" not in done.out
     assert done.out.endswith(f"{output}: written\n")
     return output
 
@@ -122,6 +122,7 @@ def test_only_the_question_of_the_prediction_is_printed(file):
     assert len(answer.questions) == 2
     assert "screen.h5ad, unseen combinations: predicted changes of means" in " ".join(str(answer).split())
     assert "unseen single perturbations: predicted changes of means" not in " ".join(str(answer).split())
+    assert "write them with -o FOLDER (in Python: answer.write(folder))" in " ".join(str(answer).split())
 
 
 def test_a_ranking_and_a_synergy_have_intervals_or_say_why_not(folder):

@@ -358,6 +358,15 @@ SHOWN = (
 )
 
 
+def test_a_card_says_what_is_true_of_cells_and_videos(pristine: Path):
+    config = load_model(pristine).config
+    cells, videos = (model_card("a", config, {"kind": kind}, {"encoder": 1}) for kind in ("cells", "video"))
+    assert "- Inputs with another order of genes or scale give" in cells
+    assert "- Inputs with another frame rate, order of channels or range of values give" in videos
+    assert "a list of videos of any size, at least one clip long" in videos
+    assert "samples; longer videos are read in half-overlapping clips" in videos
+
+
 def test_text_in_a_card_reads_as_it_is(pristine: Path):
     """Folder, provenance, classes and preprocessing come from outside: no HTML, Markdown, YAML, control characters."""
     config = load_model(pristine).config

@@ -107,6 +107,6 @@ def perturb(
             settings=edits or [],
             weights=weights,
         )
-    show(answer)
+    show(answer if output is None else answer.render(brief=answer.predicted is not None))
     if output is not None:
         echo(write_answer(answer, output, cells, noise or "poisson", cell_eval))

@@ -93,7 +93,7 @@ def _naming(own: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not own or isinstance(error, InputError):
+        if not own or isinstance(error, (InputError, OSError)):  # an OSError is about the file, such as a full disk
             raise
         raise InputError(f"export: {' and '.join(own)} cannot be exported: {place(error)}{reason(error)}") from error
 

@@ -24,6 +24,7 @@ CELLS = Modality(
         "adata",
         "AnnData with the model's genes, or log1p expression (cells, genes) in its order",
         fixed="genes of a cell",
+        wrong="order of genes or scale",
     ),
     requests=Requests("cells", more=("genes",), raw=source.from_request),
 )

@@ -20,7 +20,10 @@ VIDEO = Modality(
     inspection=Inspection(inspection.inspect, render, inspection.recognise),
     drawing="video",
     usage=Usage(
-        "videos", "(videos, frames, height, width, channels) uint8, or a list of videos of any length and size"
+        "videos",
+        "(videos, frames, height, width, channels) uint8, or a list of videos of any size, at least one clip long",
+        sizes="longer videos are read in half-overlapping clips, frames are cut to their middle square and resized",
+        wrong="frame rate, order of channels or range of values",
     ),
     requests=Requests("videos", pixels=True),
 )

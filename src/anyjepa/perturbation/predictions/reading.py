@@ -34,15 +34,22 @@ def read_predictions(source: AnnData | Path | str) -> PredictedConditions | None
     unknown = np.full(change.shape, np.nan)
     names = tuple(map(str, opened.obs.index))
     why = opened.obs["no_interval"].astype(str).tolist() if "no_interval" in opened.obs else None
-    level = float(opened.obs["level"].iloc[0]) if "level" in opened.obs else None
     return PredictedConditions(
         genes=tuple(map(str, opened.var.index)),
         conditions=names,
         perturbed=tuple(frozenset(name.split("+")) for name in names),
         control=expression - change,
-        prediction=Prediction(change, low, high, why=why, level=level),
+        prediction=Prediction(change, low, high, why=why, level=_level(opened)),
         measured=None if measured is None else Measured(measured, unknown, unknown),
     )
+
+
+def _level(opened: Opened) -> float | None:
+    """Coverage of the intervals; None if it is unknown, as in a column `level` of another meaning."""
+    from pandas import to_numeric
+
+    levels = to_numeric(opened.obs["level"], errors="coerce").dropna() if "level" in opened.obs else ()
+    return float(levels.iloc[0]) if len(levels) else None
 
 
 def _layer(opened: Opened, name: str) -> np.ndarray | None:

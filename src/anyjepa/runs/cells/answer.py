@@ -182,10 +182,13 @@ class Answer:
         return as_text(self)
 
     def __rich__(self) -> Group:
-        return self.render(brief=self.predicted is not None)
+        return self.render(brief=self.predicted is not None, hint=True)
 
-    def render(self, brief: bool) -> Group:
-        """Everything; brief: of the comparisons, one table for each question that holds out what was predicted."""
+    def render(self, brief: bool, hint: bool = False) -> Group:
+        """Everything; brief: of the comparisons, one table for each question that holds out what was predicted.
+
+        hint: say how to write what is left out.
+        """
         from rich.console import Group
         from rich.padding import Padding
         from rich.text import Text
@@ -215,8 +218,9 @@ class Answer:
                 parts.append(Text(f"and {more} more conditions; write all with -o"))
         shown = self._concerned() if brief else self.questions
         parts += [part for one in shown for part in (Text(), render(one.result, brief))]
-        if brief and shown:
-            parts.append(Text("\nall tables of all questions: write them to a folder with -o FOLDER", style="dim"))
+        if hint and brief and shown:
+            how = "write them with -o FOLDER (in Python: answer.write(folder))"
+            parts.append(Text(f"\nall tables of all questions: {how}", style="dim"))
         return Group(*parts)
 
     def _concerned(self) -> list[Evaluated]:
