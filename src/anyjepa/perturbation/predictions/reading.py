@@ -48,8 +48,8 @@ def _level(opened: Opened) -> float | None:
     """Coverage of the intervals; None if it is unknown, as in a column `level` of another meaning."""
     from pandas import to_numeric
 
-    levels = to_numeric(opened.obs["level"], errors="coerce").dropna() if "level" in opened.obs else ()
-    return float(levels.iloc[0]) if len(levels) else None
+    levels = np.asarray(to_numeric(opened.obs["level"], errors="coerce") if "level" in opened.obs else [], float)
+    return next(iter(levels[np.isfinite(levels)].tolist()), None)
 
 
 def _layer(opened: Opened, name: str) -> np.ndarray | None:
