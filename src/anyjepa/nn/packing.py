@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-WIDTH = 32  # lengths of buckets are multiples of it: a softmax over 32 keys takes half the time of one over 23
-BUCKETS = 16  # most per ragged batch
+WIDTH = 16  # lengths of buckets are multiples of it: a softmax over 32 keys takes half the time of one over 23
+BUCKETS = 8  # most per ragged batch
 
 
 @dataclass(frozen=True)
