@@ -49,6 +49,13 @@ def test_import_is_light_and_public_names_exist():
 # --- load
 
 
+@pytest.mark.parametrize("name", ["ecg-sim-xs", "vicreg-resnet10-cifar10"])
+def test_loading_a_model_does_not_import_the_compiler(name: str):
+    code = f"import sys, anyjepa; anyjepa.load('{name}'); print({{'torch._dynamo', 'lightning'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "set()\n", done.stderr
+
+
 def test_load_takes_a_run_and_its_model_folder(model, tiny_run, signals):
     same = anyjepa.load(str(tiny_run / "model"))
     assert np.array_equal(same.embed(signals, fs=100), model.embed(signals, fs=100))

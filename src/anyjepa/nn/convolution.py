@@ -79,7 +79,7 @@ class ConvEncoder(Encoder):
             for stage, (before, width) in enumerate(pairs)
         )
         for part in self.modules():
-            if isinstance(part, (nn.Conv1d, nn.Conv2d)):
+            if isinstance(part, (nn.Conv1d, nn.Conv2d)) and not part.weight.is_meta:  # see `AdditivePositions`
                 nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor, *, start: Tensor | None = None) -> Packed:

@@ -100,7 +100,9 @@ class AdditivePositions(nn.Module):
         super().__init__()
         self.config, self.dim, self.grid = config, dim, tuple(grid)
         if isinstance(config, LearnedConfig):
-            self.learned = nn.Parameter(torch.randn(prod(grid), dim) * config.std)
+            table = torch.randn(prod(grid), dim)
+            # A product of meta tensors would import torch's compiler, which takes longer than loading a model.
+            self.learned = nn.Parameter(table if table.is_meta else table * config.std)
         else:
             self.register_buffer("table", sincos_table(config, dim, self.grid), persistent=False)
 
