@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-WIDTH = 16  # lengths of buckets are multiples of it: a softmax over 32 keys takes half the time of one over 23
-BUCKETS = 8  # most per ragged batch
+WIDTH = 16  # lengths of buckets are multiples of it: softmax over 23 keys takes twice as long as over 32
+BUCKETS = 8  # most per ragged batch: longer samples have wider buckets
 
 
 @dataclass(frozen=True)
