@@ -86,15 +86,16 @@ def test_half_precision_is_read_as_single_precision(tmp_path):
 
 
 @pytest.mark.realdata
-def test_the_ecg_encoder_is_as_good_on_ludb_as_its_card_says(test_data):
-    model = anyjepa.load("ecg-sim-xs")
+@pytest.mark.parametrize("name", ["ecg-sim-xs", "ecg-sim-s"])
+def test_an_ecg_encoder_is_as_good_on_ludb_as_its_card_says(name: str, test_data):
+    model = anyjepa.load(name)
     samples = evaluation_data(model.preprocessing, [test_data / "ludb"], None, "raise", {"unit": "uV"})
     linear = LinearProbe(strengths=(1e-3, 1e-2, 1e-1))
     config = EvaluationConfig(protocol="dense", low_shot=5, linear=linear)
     study = DenseStudy(samples, samples.places("waves"), samples.groups, (10,), None, config, FeatureCache())
     evaluator, _ = study.evaluators({"shipped": Candidate(model.encoder)})["shipped"]
     areas = [macro(auroc(study.table.values[split.test], evaluator(split).probed.scores)) for split in study.repeats]
-    card = (shipped_folder("ecg-sim-xs") / "README.md").read_text()
+    card = (shipped_folder(name) / "README.md").read_text()
     section = card[card.index("single tokens, labels of 5") :]
     assert np.mean(areas) == pytest.approx(float(re.search(r"\(teacher\) \| (0\.\d{3})", section)[1]), abs=0.002)
 
