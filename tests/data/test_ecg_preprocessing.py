@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from scipy.signal import resample_poly
 
 from anyjepa.data.ecg.arrays import from_arrays
 from anyjepa.data.ecg.config import EcgDataConfig
@@ -82,6 +84,14 @@ def test_resampling_keeps_the_duration(fs: float, samples: int) -> None:
     resampled = resample(np.ones((2, samples), np.float32), fs, 500.0)
     assert abs(resampled.shape[1] / 500.0 - samples / fs) <= 1 / 500.0 + 1e-6 * samples / fs
     np.testing.assert_allclose(resampled, 1.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("fs", [257, 360, 400, 1000, 499.9999999])
+def test_resampling_is_that_of_scipy(fs: float) -> None:
+    signal = np.random.default_rng(0).normal(size=(2, 900)).astype(np.float32)
+    ratio = Fraction(500 / fs).limit_denominator(1000)
+    expected = resample_poly(signal.astype(float), ratio.numerator, ratio.denominator, axis=1, padtype="antireflect")
+    np.testing.assert_allclose(resample(signal, fs, 500.0), expected, atol=2e-3)  # an offset is handled better
 
 
 @pytest.mark.parametrize("fs", [257, 360, 400, 1000])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -212,11 +213,18 @@ def highpass(signal: np.ndarray, fs: float, cutoff_hz: float) -> np.ndarray:
 
     The amplitude at the cut-off is halved. ECG-JEPA applies this filter to CODE-15 and St. Petersburg at 0.5 Hz.
     """
-    from scipy.signal import butter, sosfiltfilt
+    from scipy.signal import sosfiltfilt
 
-    sections = butter(4, cutoff_hz, "highpass", fs=fs, output="sos")
     padding = min(15, signal.shape[1] - 1)  # 15 is the default of scipy's filtfilt for this order
-    return sosfiltfilt(sections, signal.astype(np.float64), axis=1, padlen=padding).astype(np.float32)
+    filtered = sosfiltfilt(_butterworth(fs, cutoff_hz), signal.astype(np.float64), axis=1, padlen=padding)
+    return filtered.astype(np.float32)
+
+
+@lru_cache
+def _butterworth(fs: float, cutoff_hz: float) -> np.ndarray:
+    from scipy.signal import butter
+
+    return butter(4, cutoff_hz, "highpass", fs=fs, output="sos")
 
 
 def resample(signal: np.ndarray, fs_from: float, fs_to: float) -> np.ndarray:
@@ -224,16 +232,25 @@ def resample(signal: np.ndarray, fs_from: float, fs_to: float) -> np.ndarray:
 
     Offsets of leads are removed during filtering, because the gain at 0 Hz differs by about 1e-3 between phases.
     """
-    if fs_from == fs_to:
+    ratio = Fraction(fs_to / fs_from).limit_denominator(1000)
+    if ratio == 1:
         return signal
     check_resampled(len(signal), signal.shape[1], fs_from, fs_to)
     from scipy.signal import resample_poly
 
-    ratio = Fraction(fs_to / fs_from).limit_denominator(1000)
     offset = signal.mean(axis=1, keepdims=True, dtype=np.float64)
     up, down = ratio.numerator, ratio.denominator
     beyond = "antireflect" if signal.shape[1] > 1 else "edge"  # scipy's C code divides by T - 1
-    return (resample_poly(signal - offset, up, down, axis=1, padtype=beyond) + offset).astype(np.float32)
+    filtered = resample_poly(signal - offset, up, down, axis=1, window=_low_pass(max(up, down)), padtype=beyond)
+    return (filtered + offset).astype(np.float32)
+
+
+@lru_cache
+def _low_pass(largest: int) -> np.ndarray:
+    """The filter that `resample_poly` designs anew for every signal, for the larger of its two factors."""
+    from scipy.signal import firwin
+
+    return firwin(20 * largest + 1, 1 / largest, window=("kaiser", 5.0))
 
 
 def check_resampled(leads: int, samples: int, fs_from: float, fs_to: float) -> None:
