@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,9 +11,11 @@ from hypothesis import strategies as st
 
 from anyjepa.data.ecg.config import EcgDataConfig
 from anyjepa.data.ecg.leads import LEADS
+from anyjepa.data.ecg.prepare.writing import prepare_store
 from anyjepa.data.ecg.simulated.fresh import FreshPatients
 from anyjepa.data.ecg.simulated.simulator import CLASSES, SimulatorConfig, fresh_recording, simulate, simulate_patient
-from anyjepa.data.ecg.source import training_data
+from anyjepa.data.ecg.source import training_arrays, training_data
+from anyjepa.data.records import Records
 from anyjepa.randomness import generator
 from anyjepa.recipes.schema import load_recipe
 
@@ -22,6 +26,16 @@ def dataset() -> FreshPatients:
     data = training_data(EcgDataConfig(fs=100, duration_s=5, simulator=simulator), [])
     assert isinstance(data, FreshPatients)
     return data
+
+
+THREE = np.stack([r.signal for r in simulate(SimulatorConfig(patients=3, fs=100, duration_s=8))])
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Three records of 8 s."""
+    np.savez(tmp_path / "records.npz", signals=THREE, fs=100, leads=LEADS, unit="mV")
+    return tmp_path / "records.npz"
 
 
 @given(order=st.permutations(range(6)), record=st.integers(0, 9))
@@ -75,3 +89,32 @@ def test_spread_makes_amplitudes_and_rates_differ():
 def test_the_recipe_draws_new_patients():
     recipe, _ = load_recipe("ecg-jepa-sim", ["data.simulator.patients=22"])
     assert isinstance(training_data(recipe.data, []), FreshPatients)
+
+
+def test_files_and_simulated_patients_share_the_crops(file):
+    config = EcgDataConfig(fs=100, duration_s=5, simulated=0.25, simulator=SimulatorConfig(fs=100, spread=1))
+    data = training_data(config, [file])
+    records = training_data(config.model_copy(update={"simulated": 0.0}), [file])
+    assert data.ids == records.ids
+    assert data.preprocessing == records.preprocessing
+    assert data.longest == 800
+    x, starts = data.crops([1] * 400, [generator(0, "crop", place) for place in range(400)])
+    real = np.array([np.array_equal(crop, records[1][:, n : n + 500]) for crop, n in zip(x, starts, strict=True)])
+    assert 0.65 < real.mean() < 0.85
+    assert len({crop.tobytes() for crop in x[~real]}) == (~real).sum()
+
+
+def test_a_store_and_simulated_patients_share_the_crops(file, tmp_path):
+    prepare_store([file], tmp_path / "store", fs=100, leads=LEADS)
+    config = EcgDataConfig(fs=100, duration_s=5, simulated=0.5, simulator=SimulatorConfig(fs=100))
+    data = training_data(config, [tmp_path / "store"])
+    x, _ = data.crops([0] * 20, [generator(0, "crop", place) for place in range(20)])
+    assert np.isfinite(x).all()
+    assert data.lengths.tolist() == [800] * 3
+    assert data.longest == 800
+
+
+def test_arrays_and_simulated_patients_share_the_crops():
+    config = EcgDataConfig(fs=100, duration_s=5, simulated=1.0, simulator=SimulatorConfig(fs=100))
+    records = Records.of(THREE)
+    assert isinstance(training_arrays(config, records, fs=100, leads=LEADS), FreshPatients)

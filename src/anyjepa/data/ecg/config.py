@@ -20,6 +20,9 @@ class EcgDataConfig(EcgInputs, DataConfig):
     simulator: SimulatorConfig = Field(
         default=SimulatorConfig(), description="the simulated data set, used without files"
     )
+    simulated: Share = Field(
+        default=0.0, description="with files: share of training crops that show new simulated patients instead"
+    )
     duration_s: PositiveFloat = Field(default=10.0, le=3600, description="length of a training crop, s")
     hide_leads: Share = Field(
         default=0.0, lt=1, description="probability of masking a lead of a training crop that exists"

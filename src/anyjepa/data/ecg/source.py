@@ -49,9 +49,11 @@ def training_data(config: EcgDataConfig, paths: Sequence[Path], exclude: Sequenc
     """
     if stores := find_stores(config, paths):
         warn_about(added_up([problem for store in stores for problem in store.problems]))
-        return stored_set(config, stores, exclude)
+        return with_simulated(config, stored_set(config, stores, exclude))
     dataset = training_set(config, without(find_recordings(config, paths, part="train"), exclude))
-    return fresh_patients(dataset, config.simulator) if not paths and config.simulator.fresh else dataset
+    if paths:
+        return with_simulated(config, dataset)
+    return fresh_patients(dataset, config.simulator) if config.simulator.fresh else dataset
 
 
 def training_arrays(
@@ -67,7 +69,12 @@ def training_arrays(
     if leads is None:
         raise InputError("leads: pass the names of the rows of each ECG, such as leads=['I', 'II', 'V1']")
     recordings = from_arrays(records.raw, fs=_rate(fs), leads=leads, unit=unit, ids=records.ids)
-    return training_set(config, without(Selection(recordings, {}), exclude))
+    return with_simulated(config, training_set(config, without(Selection(recordings, {}), exclude)))
+
+
+def with_simulated(config: EcgDataConfig, records: EcgDataset) -> EcgDataset:
+    """Give new simulated patients their share of the crops."""
+    return fresh_patients(records, config.simulator, config.simulated) if config.simulated else records
 
 
 def _rate(fs: float | None) -> float:
