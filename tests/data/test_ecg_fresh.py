@@ -16,6 +16,7 @@ from anyjepa.data.ecg.simulated.fresh import FreshPatients
 from anyjepa.data.ecg.simulated.simulator import CLASSES, SimulatorConfig, fresh_recording, simulate, simulate_patient
 from anyjepa.data.ecg.source import training_arrays, training_data
 from anyjepa.data.records import Records
+from anyjepa.errors import InputError
 from anyjepa.randomness import generator
 from anyjepa.recipes.schema import load_recipe
 
@@ -51,6 +52,7 @@ def test_every_crop_is_of_another_patient(dataset):
     x, _ = dataset.crops([0] * 200, [generator(0, "crop", place) for place in range(200)])
     assert len({crop.tobytes() for crop in x}) == 200
     assert np.isfinite(x).all()
+    assert dataset.description == "simulated patients, a new one in every crop"
     seen = {
         s for place in range(200) for s in fresh_recording(dataset.simulator, generator(0, "crop", place)).statements
     }
@@ -98,10 +100,16 @@ def test_files_and_simulated_patients_share_the_crops(file):
     assert data.ids == records.ids
     assert data.preprocessing == records.preprocessing
     assert data.longest == 800
+    assert data.description == f"{records.description}, and new simulated patients in 0.25 of the crops"
     x, starts = data.crops([1] * 400, [generator(0, "crop", place) for place in range(400)])
     real = np.array([np.array_equal(crop, records[1][:, n : n + 500]) for crop, n in zip(x, starts, strict=True)])
     assert 0.65 < real.mean() < 0.85
     assert len({crop.tobytes() for crop in x[~real]}) == (~real).sum()
+
+
+def test_a_share_of_simulated_patients_needs_records():
+    with pytest.raises(InputError, match="pass --data"):
+        training_data(EcgDataConfig(simulated=0.5), [])
 
 
 def test_a_store_and_simulated_patients_share_the_crops(file, tmp_path):

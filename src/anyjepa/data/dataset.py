@@ -45,6 +45,12 @@ class Dataset(ABC):
         tasks = f", tasks {', '.join(self.tasks)}" if self.tasks else ""
         return f"{type(self).__name__}({len(self)} {self.what[0]}{tasks})"
 
+    @property
+    def description(self) -> str:
+        """What a model that is trained on it was trained on, such as '10 ECGs of 8 patients (ptb-xl)'."""
+        of = f" of {len(set(self.groups))} {self.what[1]}" if self.groups_known else ""
+        return f"{len(self)} {self.what[0]}{of} ({', '.join(sorted(set(self.source)))})"
+
     @abstractmethod
     def __getitem__(self, index: int) -> np.ndarray:
         """The whole record as the encoder sees it, (C, *samples) float32."""

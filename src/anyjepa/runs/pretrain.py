@@ -169,7 +169,7 @@ def pretrain(
             before = run.environment()["data"].get("start")
             provenance = Provenance(
                 steps=recipe.training.steps,
-                data=_in_words(dataset),
+                data=dataset.description,
                 recipe=name,
                 start=before["text"] if before else "",
             )
@@ -379,10 +379,3 @@ def _described(
 
 def _digest(lines: Sequence[str]) -> str:
     return blake2b("\n".join(lines).encode(), digest_size=8).hexdigest()
-
-
-def _in_words(dataset: Dataset) -> str:
-    sources = ", ".join(sorted(set(dataset.source)))
-    records, groups = dataset.what
-    of = f" of {len(set(dataset.groups))} {groups}" if dataset.groups_known else ""
-    return f"{len(dataset)} {records}{of} ({sources})"

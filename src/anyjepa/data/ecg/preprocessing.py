@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from functools import lru_cache
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 import numpy as np
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
@@ -224,7 +224,7 @@ def highpass(signal: np.ndarray, fs: float, cutoff_hz: float) -> np.ndarray:
 def _butterworth(fs: float, cutoff_hz: float) -> np.ndarray:
     from scipy.signal import butter
 
-    return butter(4, cutoff_hz, "highpass", fs=fs, output="sos")
+    return cast(np.ndarray, butter(4, cutoff_hz, "highpass", fs=fs, output="sos"))
 
 
 def resample(signal: np.ndarray, fs_from: float, fs_to: float) -> np.ndarray:
@@ -250,7 +250,7 @@ def _low_pass(largest: int) -> np.ndarray:
     """The filter that `resample_poly` designs anew for every signal, for the larger of its two factors."""
     from scipy.signal import firwin
 
-    return firwin(20 * largest + 1, 1 / largest, window=("kaiser", 5.0))
+    return cast(np.ndarray, firwin(20 * largest + 1, 1 / largest, window=cast(Any, ("kaiser", 5.0))))
 
 
 def check_resampled(leads: int, samples: int, fs_from: float, fs_to: float) -> None:

@@ -47,6 +47,8 @@ def training_data(config: EcgDataConfig, paths: Sequence[Path], exclude: Sequenc
 
     Stores stay on disk; other files are read into memory. exclude: ids to exclude. Raises InputError.
     """
+    if config.simulated and not paths:
+        raise InputError("data.simulated: mixes simulated patients with records, but there are none; pass --data")
     if stores := find_stores(config, paths):
         warn_about(added_up([problem for store in stores for problem in store.problems]))
         return with_simulated(config, stored_set(config, stores, exclude))

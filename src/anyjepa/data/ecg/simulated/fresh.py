@@ -29,6 +29,12 @@ class FreshPatients(EcgDataset):
         return self.mask_leads(signal[:, start : start + self.preprocessing.samples], rng), start
 
     @property
+    def description(self) -> str:
+        if self.share == 1:
+            return "simulated patients, a new one in every crop"
+        return f"{self.records.description}, and new simulated patients in {self.share:.3g} of the crops"
+
+    @property
     def tasks(self) -> tuple[str, ...]:
         return self.records.tasks
 
