@@ -2,12 +2,13 @@
 
     python benchmarks/mitbih.py --data MITDB [--seeds 3] [--scratch] [--output runs/mit-bih]
     python benchmarks/mitbih.py --data MITDB --run RUN [--head middle] [--strengths 0.01 0.1 1] [--every 10]
+        [--output runs/mit-bih-run]
 
 One lead (MLII), 125 Hz, tokens of 80 ms. Two tasks: `beats-published` is the usual split of records, in which records
 201 (DS1) and 202 (DS2) are one person; `beats` leaves 201 out of training the probe. Pretraining for `beats` leaves it
 out, too. Class Q (15 beats in all) is left out. --scratch adds the same network trained on the labels alone, which
-takes longer than all else. --run: the encoder of that run in all repeats, and `beats` only. --every 10: a tenth of the
-normal beats. Prints a table and a JSON line.
+takes longer than all else. --run evaluates the encoder of one run in all repeats, on `beats` only, and needs a folder
+of its own. --every 10 keeps one normal beat in ten, of training and test records. Prints a table and a JSON line.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def thinned(samples: EcgDataset, table: LabelTable, every: int) -> tuple[Samples
 
 def evaluated(task: str, runs: list[Run], args: argparse.Namespace) -> Result:
     """Each repeat has a pretraining, random weights, and with --scratch a training from scratch, of its own seed."""
-    models = [load(run.model) for run in runs]  # all with the same constants: those of DS1
+    models = [load(run.model) for run in runs]  # all with the same constants
     dataset = evaluation_data(models[0].preprocessing, [args.data], on_error="skip")
     samples, table = thinned(*dataset.for_task(task), args.every)
     candidates = [Candidate(model.encoder, "teacher", model.loaded.records) for model in models]
@@ -95,14 +96,16 @@ def main() -> None:
     parser.add_argument("--scratch", action="store_true")
     parser.add_argument("--output", type=Path, default=Path("runs/mit-bih"))
     parser.add_argument("--run", type=Path)
-    parser.add_argument("--head", default="mean")
+    parser.add_argument("--head", default="mean", choices=["mean", "dynamics", "middle"])
     parser.add_argument("--strengths", type=float, nargs="+", default=STRENGTHS)
     parser.add_argument("--every", type=int, default=1)
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
     for task in ["beats"] if args.run else TASKS:
-        made = [open_run(args.run)] if args.run else []
-        runs = made or [trained(seed, task, args.data, args.output) for seed in range(args.seeds)]
+        if args.run:
+            runs = [open_run(args.run)]
+        else:
+            runs = [trained(seed, task, args.data, args.output) for seed in range(args.seeds)]
         result = evaluated(task, runs, args)
         args.output.joinpath(f"{task}.json").write_text(result.to_json())
         Console(width=110).print(render(result))

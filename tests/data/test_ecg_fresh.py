@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from anyjepa.data.ecg.config import EcgDataConfig
 from anyjepa.data.ecg.leads import LEADS
@@ -94,13 +95,13 @@ def test_the_recipe_draws_new_patients():
 
 
 def test_files_and_simulated_patients_share_the_crops(file):
-    config = EcgDataConfig(fs=100, duration_s=5, simulated=0.25, simulator=SimulatorConfig(fs=100, spread=1))
+    config = EcgDataConfig(fs=100, duration_s=5, simulated_share=0.25, simulator=SimulatorConfig(fs=100, spread=1))
     data = training_data(config, [file])
-    records = training_data(config.model_copy(update={"simulated": 0.0}), [file])
+    records = training_data(config.model_copy(update={"simulated_share": 0.0}), [file])
     assert data.ids == records.ids
     assert data.preprocessing == records.preprocessing
     assert data.longest == 800
-    assert data.description == f"{records.description}, and new simulated patients in 0.25 of the crops"
+    assert data.description == f"{records.description}; 0.25 of the crops show new simulated patients instead"
     x, starts = data.crops([1] * 400, [generator(0, "crop", place) for place in range(400)])
     real = np.array([np.array_equal(crop, records[1][:, n : n + 500]) for crop, n in zip(x, starts, strict=True)])
     assert 0.65 < real.mean() < 0.85
@@ -109,12 +110,12 @@ def test_files_and_simulated_patients_share_the_crops(file):
 
 def test_a_share_of_simulated_patients_needs_records():
     with pytest.raises(InputError, match="pass --data"):
-        training_data(EcgDataConfig(simulated=0.5), [])
+        training_data(EcgDataConfig(simulated_share=0.5), [])
 
 
 def test_a_store_and_simulated_patients_share_the_crops(file, tmp_path):
     prepare_store([file], tmp_path / "store", fs=100, leads=LEADS)
-    config = EcgDataConfig(fs=100, duration_s=5, simulated=0.5, simulator=SimulatorConfig(fs=100))
+    config = EcgDataConfig(fs=100, duration_s=5, simulated_share=0.5, simulator=SimulatorConfig(fs=100))
     data = training_data(config, [tmp_path / "store"])
     x, _ = data.crops([0] * 20, [generator(0, "crop", place) for place in range(20)])
     assert np.isfinite(x).all()
@@ -123,6 +124,34 @@ def test_a_store_and_simulated_patients_share_the_crops(file, tmp_path):
 
 
 def test_arrays_and_simulated_patients_share_the_crops():
-    config = EcgDataConfig(fs=100, duration_s=5, simulated=1.0, simulator=SimulatorConfig(fs=100))
+    config = EcgDataConfig(fs=100, duration_s=5, simulated_share=1.0, simulator=SimulatorConfig(fs=100))
     records = Records.of(THREE)
     assert isinstance(training_arrays(config, records, fs=100, leads=LEADS), FreshPatients)
+
+
+def test_both_inputs_of_a_pair_show_one_patient(file):
+    simulator = SimulatorConfig(fs=100, duration_s=8)
+    data = training_data(EcgDataConfig(fs=100, duration_s=8, simulated_share=0.5, simulator=simulator), [file])
+    first, second = ([generator(seed, "crop", place) for place in range(20)] for seed in (0, 1))
+    x, pair = data.pairs([1] * 20, first, second, 0)
+    assert (x == pair.other).all()  # a crop is a whole record here
+    assert 5 < (x == data[1]).all((1, 2)).sum() < 15
+
+
+def test_a_crop_longer_than_a_simulated_record_is_one_line(file):
+    simulator = SimulatorConfig(fs=100, duration_s=5)
+    config = EcgDataConfig(fs=100, duration_s=8, simulated_share=0.5, simulator=simulator)
+    with pytest.raises(InputError, match="simulated records are 5 s long, a crop needs 8 s"):
+        training_data(config, [file])
+
+
+def test_a_lead_that_the_simulator_lacks_is_one_line(tmp_path):
+    np.savez(tmp_path / "records.npz", signals=THREE[:, :2], fs=100, leads=["II", "V7"], unit="mV")
+    config = EcgDataConfig(fs=100, leads=("II", "V7"), duration_s=8, simulated_share=0.5)
+    with pytest.raises(InputError, match=r"data\.leads: the simulator has no lead 'V7'; it has I, II"):
+        training_data(config, [tmp_path / "records.npz"])
+
+
+def test_constants_of_each_store_and_simulated_patients_are_refused():
+    with pytest.raises(ValidationError, match="simulated_share does not work with mixture or standardise=each"):
+        EcgDataConfig(simulated_share=0.5, standardise="each")

@@ -155,55 +155,6 @@ def test_premature_ventricular_beats():
             assert wide[wide == beat + 1].size == 0
 
 
-@pytest.mark.parametrize("condition", ["NORM", "LBBB", "AFIB", "PVC"])
-def test_hearts_of_any_class_may_have_premature_beats(condition):
-    records = clean(condition, premature=1.0, duration_s=40)
-    seen = Counter()
-    for recording, beats in records:
-        assert recording.statements == {condition}
-        assert not (beats.atrial & beats.ventricular).any()
-        before, usual = np.diff(beats.onsets), np.median(np.diff(beats.onsets))
-        early = beats.atrial | beats.ventricular
-        alone = np.flatnonzero(early[1:-1] & ~early[:-2] & ~early[2:])  # the interval before a single premature beat
-        if condition != "AFIB" and early.mean() < 0.2 and len(alone):
-            assert np.median(before[alone]) < 0.97 * usual
-        if len(beats.p_onsets):  # a P wave before each atrial premature beat, at the interval of the others
-            assert np.allclose((beats.onsets - beats.p_onsets)[beats.atrial], beats.pr_s)
-        else:
-            assert not beats.atrial.any()
-        seen.update(ventricular=int(beats.ventricular.any()), atrial=int(beats.atrial.any()), both=int(early.any()))
-    assert seen["ventricular"] > PATIENTS / 3
-    assert (seen["atrial"] > PATIENTS / 3) == (condition != "AFIB")
-    assert seen["both"] > 0.8 * PATIENTS
-
-
-def test_no_premature_beats_leave_every_record_as_it_was():
-    plain, again = clean("NORM"), clean("NORM", premature=0.0)
-    assert all((a.signal == b.signal).all() for (a, _), (b, _) in zip(plain, again, strict=True))
-    some = [beats for _, beats in clean("NORM", premature=0.5, duration_s=40)]
-    share = np.mean([(beats.atrial | beats.ventricular).any() for beats in some])
-    assert 0.2 < share < 0.8
-
-
-def test_an_atrial_premature_beat_has_a_p_wave_of_its_own():
-    for recording, beats in clean("NORM", premature=1.0, duration_s=40):
-        waves = recording.waves()
-        p = [onset for name, onset in zip(waves.names, waves.onsets, strict=True) if name == "P"]
-        assert len(p) == len(beats.p_onsets)
-        if (early := np.flatnonzero(beats.atrial & (beats.onsets > 1) & (beats.onsets < 39))).size:
-            usual = np.flatnonzero(~beats.atrial & (beats.onsets > 1) & (beats.onsets < 39))
-            first, second = (_p_wave(recording, beats.p_onsets[rows]) for rows in (early, usual))
-            assert np.abs(first - second).max() > 0.2 * np.abs(second).max()
-
-
-def _p_wave(recording: Recording, onsets: np.ndarray) -> np.ndarray:
-    """Mean of the first 60 ms of P waves, (8, n) mV against their start."""
-    n = round(0.06 * recording.fs)
-    starts = np.round(onsets * recording.fs).astype(int)
-    cut = np.stack([recording.signal[INDEPENDENT, start : start + n] for start in starts])
-    return np.median(cut - cut[..., :1], axis=0)
-
-
 def test_left_bundle_branch_block():
     for recording, beats in clean("LBBB"):
         m = Measured(recording)

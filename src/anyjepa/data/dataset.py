@@ -47,7 +47,7 @@ class Dataset(ABC):
 
     @property
     def description(self) -> str:
-        """What a model that is trained on it was trained on, such as '10 ECGs of 8 patients (ptb-xl)'."""
+        """The data in words, for the card of a model: '10 ECGs of 8 patients (ptb-xl)'."""
         of = f" of {len(set(self.groups))} {self.what[1]}" if self.groups_known else ""
         return f"{len(self)} {self.what[0]}{of} ({', '.join(sorted(set(self.source)))})"
 

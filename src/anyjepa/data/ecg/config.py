@@ -20,8 +20,9 @@ class EcgDataConfig(EcgInputs, DataConfig):
     simulator: SimulatorConfig = Field(
         default=SimulatorConfig(), description="the simulated data set, used without files"
     )
-    simulated: Share = Field(
-        default=0.0, description="with files: share of training crops that show new simulated patients instead"
+    simulated_share: Share = Field(
+        default=0.0,
+        description="share of the training crops that show new simulated patients instead of the files or arrays",
     )
     duration_s: PositiveFloat = Field(default=10.0, le=3600, description="length of a training crop, s")
     hide_leads: Share = Field(
@@ -58,6 +59,12 @@ class EcgDataConfig(EcgInputs, DataConfig):
     def _shares_make_a_whole(self) -> Self:
         if self.mixture and not isclose(total := sum(self.mixture.values()), 1, abs_tol=1e-6):
             raise ValueError(f"mixture: the shares add up to {total:g}; they must add up to 1")
+        return self
+
+    @model_validator(mode="after")
+    def _simulated_patients_are_of_no_store(self) -> Self:
+        if self.simulated_share and (self.mixture or self.standardise == "each"):
+            raise ValueError("simulated_share does not work with mixture or standardise=each")
         return self
 
     @property

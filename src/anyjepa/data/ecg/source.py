@@ -47,8 +47,8 @@ def training_data(config: EcgDataConfig, paths: Sequence[Path], exclude: Sequenc
 
     Stores stay on disk; other files are read into memory. exclude: ids to exclude. Raises InputError.
     """
-    if config.simulated and not paths:
-        raise InputError("data.simulated: mixes simulated patients with records, but there are none; pass --data")
+    if config.simulated_share and not paths:
+        raise InputError("data.simulated_share: there are no records to mix simulated patients with; pass --data")
     if stores := find_stores(config, paths):
         warn_about(added_up([problem for store in stores for problem in store.problems]))
         return with_simulated(config, stored_set(config, stores, exclude))
@@ -76,7 +76,7 @@ def training_arrays(
 
 def with_simulated(config: EcgDataConfig, records: EcgDataset) -> EcgDataset:
     """Give new simulated patients their share of the crops."""
-    return fresh_patients(records, config.simulator, config.simulated) if config.simulated else records
+    return fresh_patients(records, config.simulator, config.simulated_share) if config.simulated_share else records
 
 
 def _rate(fs: float | None) -> float:

@@ -124,9 +124,6 @@ class Heart:
     ectopic: Waves | None = None  # QRS and T of a ventricular premature beat, from its onset
     ectopics_per_s: float = 0.0
     coupling: float = 0.65  # onset of the premature beat, share of the RR interval
-    early_atria: Waves | None = None  # P of an atrial premature beat, from P onset
-    early_share: float = 0.0  # of the conducted beats that are atrial premature beats
-    early_coupling: float = 0.7
 
 
 @dataclass(frozen=True)
@@ -170,7 +167,7 @@ def draw_heart(condition: Condition, severity: float, chance: Chance) -> Heart:
         return heart
     return replace(
         heart,
-        ectopic=ventricular_beat(severity, chance),
+        ectopic=_ectopic(severity, chance),
         ectopics_per_s=0.2 + 0.3 * severity,
         coupling=chance.between(0.58, 0.72),
     )
@@ -236,7 +233,7 @@ def _row(projection: np.ndarray, lead: str) -> np.ndarray:
     return limb[lead] if lead in limb else projection[INDEPENDENT.index(lead)]
 
 
-def ventricular_beat(severity: float, chance: Chance) -> Waves:
+def _ectopic(severity: float, chance: Chance) -> Waves:
     """Draw a beat that starts in a ventricle: wide, tall, from one wall to the other, with T the opposite way."""
     side = chance.rng.choice([-1, 1])  # 1: from the right ventricle, to the left and back; -1: from the left ventricle
     height = chance.rng.choice([-1, 1])  # from the outflow tract down, or from the apex up

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from anyjepa.data.ecg.simulated.heart import ATRIA, Chance, Condition, Heart, Waves, rotation, ventricular_beat
+from anyjepa.data.ecg.simulated.heart import Condition, Heart, Waves, rotation
 
 _FREE_RATE = ("PVC", "LBBB", "RBBB", "STE_ANT", "STE_INF", "LVH", "AVB1")  # their criteria do not depend on the rate
 
@@ -40,32 +40,6 @@ def as_person(heart: Heart, condition: Condition, spread: float, rng: np.random.
         ventricles=qrs,
         recovery=_turned(heart.recovery, turned((25, 25, 35))).times(float(factor(0.35))).lasting(float(factor(0.08))),
     )
-
-
-def with_premature_beats(heart: Heart, chance: Chance) -> Heart:
-    """Add premature beats to a heart of any diagnosis: from a ventricle, from an atrium unless it fibrillates, or both.
-
-    They may be few or every second one. A ventricular beat comes early or nearly on time; an atrial one has a P wave of
-    its own.
-    """
-    rng = chance.rng
-    ventricular, atrial = [(True, False), (False, True), (True, True)][rng.integers(3)]
-    if (ventricular or not heart.atria) and not heart.ectopic:
-        heart = replace(
-            heart,
-            ectopic=ventricular_beat(rng.random() ** 2, chance).times(float(np.exp(0.3 * rng.standard_normal()))),
-            ectopics_per_s=0.05 * 16 ** rng.random(),  # from 1 in 20 s to 0.8 per s
-            coupling=rng.uniform(0.45, 0.95),
-        )
-    if atrial and heart.atria:
-        turn = rotation(*np.radians(60 * rng.standard_normal(3)))  # from another place
-        heart = replace(
-            heart,
-            early_atria=_turned(ATRIA, turn).lasting(chance.between(0.08, 0.11)).times(chance.between(0.5, 1.3)),
-            early_share=0.02 * 20 ** rng.random(),  # from 2 to 40 %
-            early_coupling=rng.uniform(0.5, 0.88),
-        )
-    return heart
 
 
 def noise_level(level: float, spread: float, rng: np.random.Generator) -> float:

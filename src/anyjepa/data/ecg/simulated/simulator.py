@@ -19,7 +19,7 @@ from anyjepa.config import Config, Share
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.recording import Delineation, Recording
 from anyjepa.data.ecg.simulated.heart import Chance, Condition, Heart, Waves, draw_heart
-from anyjepa.data.ecg.simulated.people import as_person, noise_level, with_premature_beats
+from anyjepa.data.ecg.simulated.people import as_person, noise_level
 from anyjepa.data.ecg.simulated.recorder import noise, twelve_leads
 from anyjepa.limits import MEMORY
 from anyjepa.randomness import generator
@@ -48,9 +48,6 @@ class SimulatorConfig(Config):
         le=1.5,
         description="differences besides the diagnosis: body, electrodes, axis, rate, waves, noise; 1 as in a clinic",
     )
-    premature: Share = Field(
-        default=0.0, description="share of the records, of any class, that also have premature beats"
-    )
     fresh: bool = Field(default=False, description="pretraining draws a new patient for every crop")
     noise: float = Field(
         default=1.0,
@@ -75,13 +72,12 @@ class SimulatorConfig(Config):
 class Beats:
     """Times of the beats of a simulated heart, in s from the start of the record; some are outside of the record.
 
-    onsets: (B,) of the QRS complexes. ventricular, atrial: (B,) true for premature beats from there. p_onsets: (B,),
+    onsets: (B,) of the QRS complexes. ventricular: (B,) true for premature beats from a ventricle. p_onsets: (P,),
     empty without P waves. pr_s (NaN without P waves) and qrs_s: intervals of conducted beats.
     """
 
     onsets: np.ndarray
     ventricular: np.ndarray
-    atrial: np.ndarray
     p_onsets: np.ndarray
     pr_s: float
     qrs_s: float
@@ -126,8 +122,6 @@ def _records(
     heart = draw_heart(condition, rng.uniform(*config.severity), Chance(rng, config.variety))
     if config.spread:
         heart = as_person(heart, condition, config.spread, rng)
-    if config.premature and rng.random() < config.premature:
-        heart = with_premature_beats(heart, Chance(rng, config.variety))
     for number in range(config.records_per_patient):
         level = noise_level(config.noise, config.spread, rng) if config.spread else config.noise
         beats, dipole, waves = _record(heart, config, rng)
@@ -150,9 +144,7 @@ def _record(heart: Heart, config: SimulatorConfig, rng: np.random.Generator) -> 
     beats, breath = _rhythm(heart, config.duration_s, rng)
     canvas = _Canvas(config.fs, round(config.fs * config.duration_s))
     if heart.atria:
-        canvas.draw(beats.p_onsets[~beats.atrial], heart.atria)
-    if heart.early_atria:
-        canvas.draw(beats.p_onsets[beats.atrial], heart.early_atria)
+        canvas.draw(beats.p_onsets, heart.atria)
     conducted = ~beats.ventricular
     previous = np.diff(beats.onsets, prepend=beats.onsets[0] - 60 / heart.rate)
     stretch = np.sqrt((previous + 60 / heart.rate) / 2)  # recovery remembers more than one interval
@@ -178,9 +170,7 @@ def _waves(heart: Heart, beats: Beats, stretch: np.ndarray) -> tuple[tuple[str, 
         spans("T", conducted + beats.qrs_s, heart.recovery.only(slice(1)), stretch),
     ]
     if heart.atria:
-        parts.append(spans("P", beats.p_onsets[~beats.atrial], heart.atria))
-    if heart.early_atria:
-        parts.append(spans("P", beats.p_onsets[beats.atrial], heart.early_atria))
+        parts.append(spans("P", beats.p_onsets, heart.atria))
     if heart.ectopic:
         parts += [
             spans("QRS", ectopic, heart.ectopic.only(slice(-1))),
@@ -199,21 +189,17 @@ def _rhythm(heart: Heart, duration_s: float, rng: np.random.Generator) -> tuple[
     scatter = ((fifths + rng.random(5 * blocks)) / 5 - 0.5) * 12**0.5  # uniform, variance 1
     breath = np.sin(2 * np.pi * (rng.uniform(0.15, 0.35) * mean_s * np.arange(5 * blocks) + rng.random()))
     intervals = mean_s * np.exp(heart.irregularity * scatter + heart.breathing * breath)
-    atrial = np.zeros(len(intervals), bool)
-    if heart.early_atria:
-        atrial = rng.random(len(intervals)) < heart.early_share
-        intervals[atrial] *= heart.early_coupling  # the sinus node starts anew, so that no pause makes up for it
     scheduled = np.cumsum(intervals) - 2 - intervals[0] * (1 + rng.random())
     onsets, ventricular = scheduled.copy(), np.zeros(len(scheduled), bool)
     if heart.ectopic:
         # The sinus node keeps its schedule: a premature beat takes the next one's place and a pause follows.
-        inside = np.flatnonzero((scheduled > 1.5 * mean_s) & (scheduled < duration_s - 1.5 * mean_s) & ~atrial)
+        inside = np.flatnonzero((scheduled > 1.5 * mean_s) & (scheduled < duration_s - 1.5 * mean_s))
         places = inside[rng.integers(2) :: 2]  # every other beat, so never two in a row
         chosen = rng.permutation(places)[: max(2, round(heart.ectopics_per_s * duration_s))]
         onsets[chosen] = scheduled[chosen - 1] + heart.coupling * (scheduled[chosen] - scheduled[chosen - 1])
         ventricular[chosen] = True
     p_onsets, pr_s = (scheduled - heart.pr_s, heart.pr_s) if heart.atria else (scheduled[:0], float("nan"))
-    return Beats(onsets, ventricular, atrial, p_onsets, pr_s, heart.qrs_s), 1 + 0.04 * breath
+    return Beats(onsets, ventricular, p_onsets, pr_s, heart.qrs_s), 1 + 0.04 * breath
 
 
 def _fibrillation(time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
