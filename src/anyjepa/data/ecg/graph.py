@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anyjepa.data.ecg.leads import canonical_lead, derive_limb, limb_source
-from anyjepa.data.ecg.preprocessing import EcgPreprocessing
+from anyjepa.data.ecg.preprocessing import EcgPreprocessing, low_pass
 from anyjepa.data.ecg.recording import check_rate, millivolts_per
 from anyjepa.data.graph import GraphInput, Standardise
 from anyjepa.errors import InputError
@@ -69,7 +69,7 @@ class PrepareEcg(nn.Module):
         constants = Standardise(preprocessing.mean, preprocessing.std, (-1, 1))
         self.standardise = StandardiseByRecord() if preprocessing.by_record else constants
         self.clip, self.up, self.down = preprocessing.clip, ratio.numerator, ratio.denominator
-        self.register_buffer("filter", torch.from_numpy(low_pass(self.up, self.down)))
+        self.register_buffer("filter", self._filter())
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.mix @ x
@@ -77,6 +77,11 @@ class PrepareEcg(nn.Module):
             x = self.resample(x)
         x = torch.where(self.present, self.standardise(x), self.absent)
         return x if self.clip is None else x.clamp(-self.clip, self.clip)
+
+    def _filter(self) -> Tensor:
+        if self.up == self.down:
+            return torch.ones(1)  # not used
+        return torch.tensor(self.up * low_pass(max(self.up, self.down)), dtype=torch.float32)
 
     def resample(self, x: Tensor) -> Tensor:
         """`preprocessing.resample` of (B, L, T): a polyphase filter, antireflected at the edges."""
@@ -101,16 +106,6 @@ class StandardiseByRecord(nn.Module):
         std = centred.square().mean(-1, keepdim=True).sqrt()
         flat = x.amax(-1, keepdim=True) == x.amin(-1, keepdim=True)
         return centred / std.masked_fill(flat, torch.inf)
-
-
-def low_pass(up: int, down: int) -> np.ndarray:
-    """The filter of `scipy.signal.resample_poly`: a windowed sinc (Kaiser, beta 5), 20 times as long as the larger."""
-    largest = max(up, down)
-    if largest == 1:
-        return np.ones(1, np.float32)
-    times = np.arange(-10 * largest, 10 * largest + 1)
-    window = np.sinc(times / largest) * np.kaiser(len(times), 5.0)
-    return (up * window / window.sum()).astype(np.float32)
 
 
 def _row(lead: str, names: Sequence[str]) -> np.ndarray | None:

@@ -241,13 +241,16 @@ def resample(signal: np.ndarray, fs_from: float, fs_to: float) -> np.ndarray:
     offset = signal.mean(axis=1, keepdims=True, dtype=np.float64)
     up, down = ratio.numerator, ratio.denominator
     beyond = "antireflect" if signal.shape[1] > 1 else "edge"  # scipy's C code divides by T - 1
-    filtered = resample_poly(signal - offset, up, down, axis=1, window=_low_pass(max(up, down)), padtype=beyond)
+    filtered = resample_poly(signal - offset, up, down, axis=1, window=low_pass(max(up, down)), padtype=beyond)
     return (filtered + offset).astype(np.float32)
 
 
 @lru_cache
-def _low_pass(largest: int) -> np.ndarray:
-    """The filter that `resample_poly` designs anew for every signal, for the larger of its two factors."""
+def low_pass(largest: int) -> np.ndarray:
+    """The filter that `resample_poly` designs anew for every signal; largest: the larger of its two factors, above 1.
+
+    A windowed sinc (Kaiser, beta 5), 20 times as long as that factor, (20 * largest + 1,), with sum 1.
+    """
     from scipy.signal import firwin
 
     return cast(np.ndarray, firwin(20 * largest + 1, 1 / largest, window=cast(Any, ("kaiser", 5.0))))
