@@ -28,6 +28,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from ijepa_code import train_public_code
+from kept import kept_run
 
 from anyjepa.data.dataset import Dataset
 from anyjepa.data.images.preprocessing import ImagePreprocessing
@@ -45,9 +46,9 @@ from anyjepa.nn.encoder import Encoder
 from anyjepa.objectives.base import Weights
 from anyjepa.progress import Lines, listening
 from anyjepa.recipes.schema import load_recipe
-from anyjepa.runs.folder import Run, environment, open_run
+from anyjepa.runs.folder import Run, environment
 from anyjepa.runs.model import load
-from anyjepa.runs.pretrain import build_objective, pretrain
+from anyjepa.runs.pretrain import build_objective
 from anyjepa.training.checkpoints import list_checkpoints, step_of
 from anyjepa.weights.importers import import_weights
 from anyjepa.weights.meta_jepa import MEAN, STD
@@ -58,14 +59,10 @@ STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
 
 def trained(name: str, epochs: int, seed: int, edits: list[str], data: Path, folder: Path) -> Run:
     """The recipe's schedule in `epochs` epochs."""
-    if (folder / "model").exists():
-        return open_run(folder)
     epoch = IMAGES // load_recipe(name, edits)[0].training.batch_size
     lengths = [f"steps={epochs * epoch}", f"optimiser.warmup={epochs * epoch // 10}", f"checkpoint_every={epoch}"]
     lengths += [f"keep_checkpoints={epochs}", f"monitor_every={epoch // 5}", f"seed={seed}"]
-    edits = [*(f"training.{length}" for length in lengths), *edits]
-    resume = (folder / "recipe.yaml").exists()
-    return pretrain(name, data, folder, edits=edits, resume=resume, progress=True)
+    return kept_run(name, data, folder, [*(f"training.{length}" for length in lengths), *edits], progress=True)
 
 
 class Epochs:

@@ -13,21 +13,18 @@ import argparse
 import json
 from pathlib import Path
 
+from kept import kept_run
+
 from anyjepa.evaluation.intervals import estimate, paired_difference
 from anyjepa.evaluation.result import Result
 from anyjepa.evaluation.study import number
-from anyjepa.recipes.schema import load_recipe
 from anyjepa.runs.evaluate import evaluate
-from anyjepa.runs.folder import Run, environment, open_run
-from anyjepa.runs.pretrain import pretrain
+from anyjepa.runs.folder import Run, environment
 
 
 def trained(seed: int, output: Path) -> Run:
     """The demo's run of one seed; one that is there already is taken as it is."""
-    if (output / "model").exists():
-        return open_run(output)
-    recipe, _ = load_recipe("ecg-jepa-demo", [f"training.seed={seed}", f"data.simulator.seed={seed}"])
-    return pretrain(recipe, output=output)
+    return kept_run("ecg-jepa-demo", None, output, [f"training.seed={seed}", f"data.simulator.seed={seed}"])
 
 
 def areas(result: Result) -> dict[str, float]:

@@ -13,9 +13,10 @@ import json
 from itertools import product
 from pathlib import Path
 
+from kept import kept_run
+
 from anyjepa.runs.evaluate import evaluate
-from anyjepa.runs.folder import environment, open_run
-from anyjepa.runs.pretrain import pretrain
+from anyjepa.runs.folder import environment
 
 KEEPS = ((0.05, 0.15), (0.15, 0.25), (0.3, 0.4), (0.5, 0.6))
 DEPTHS = (1, 2, 4)
@@ -35,8 +36,7 @@ def main() -> None:
             f"training.steps={args.steps}",
             f"training.optimiser.warmup={args.steps // 10}",
         ]
-        done = (folder / "model").exists()
-        run = open_run(folder) if done else pretrain("ecg-jepa-demo", output=folder, edits=edits)
+        run = kept_run("ecg-jepa-demo", None, folder, edits)
         results = (evaluate(run, protocol="linear"), evaluate(run, protocol="linear", low_shot=5, seeds=2))
         areas[keep, depth] = [result.rows[0].metrics["macro_auroc"].mean for result in results]
         print(json.dumps({"keep": keep, "depth": depth, "all": areas[keep, depth][0], "five": areas[keep, depth][1]}))

@@ -14,16 +14,16 @@ import argparse
 import json
 from pathlib import Path
 
+from kept import kept_run
 from rich.console import Console
 
 from anyjepa.data.labels import LabelTable
 from anyjepa.evaluation.protocol import Candidate, EvaluationConfig
 from anyjepa.evaluation.protocol import evaluate as evaluate
 from anyjepa.evaluation.result import Result, render
-from anyjepa.runs.folder import Run, environment, open_run
+from anyjepa.runs.folder import Run, environment
 from anyjepa.runs.labelled import labelled
 from anyjepa.runs.model import load
-from anyjepa.runs.pretrain import pretrain
 
 TASKS = (("rhythm", "ludb"), ("lvh", "ludb"), ("conduction", "ludb"), ("rhythm", "chapman"))
 OBJECTIVE = [
@@ -53,12 +53,8 @@ EDITS = [
 
 
 def trained(seed: int, data: Path, output: Path) -> Run:
-    """A run that is there already is taken as it is, an interrupted one goes on."""
-    folder = output / str(seed)
-    if (folder / "model").exists():
-        return open_run(folder)
-    folders, edits = [data / name for name in ("ludb", "chapman", "cpsc2018")], [*EDITS, f"training.seed={seed}"]
-    return pretrain("ecg-jepa-xs", folders, folder, edits=edits, resume=(folder / "recipe.yaml").exists())
+    folders = [data / name for name in ("ludb", "chapman", "cpsc2018")]
+    return kept_run("ecg-jepa-xs", folders, output / str(seed), [*EDITS, f"training.seed={seed}"])
 
 
 def evaluated(runs: list[Run], task: str, folder: Path, **changes: object) -> Result:

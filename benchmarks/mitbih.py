@@ -18,6 +18,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from kept import kept_run
 from rich.console import Console
 
 from anyjepa.data.ecg.dataset import EcgDataset
@@ -29,7 +30,6 @@ from anyjepa.evaluation.result import Result, render
 from anyjepa.progress import Lines, listening
 from anyjepa.runs.folder import Run, environment, open_run
 from anyjepa.runs.model import load
-from anyjepa.runs.pretrain import pretrain
 
 EDITS = [
     "data.fs=125",
@@ -49,12 +49,9 @@ TASKS = {"beats": [*PACED, "mit-bih/201"], "beats-published": PACED}  # what pre
 
 
 def trained(seed: int, task: str, data: Path, output: Path) -> Run:
-    """Pretrained on DS1; a run that is there already is taken as it is."""
-    folder = output / f"{task}-{seed}"
-    if (folder / "model").exists():
-        return open_run(folder)
+    """Pretrained on DS1."""
     edits = [*EDITS, f"training.seed={seed}"]
-    return pretrain("ecg-jepa-demo", data, folder, edits=edits, exclude=TASKS[task])
+    return kept_run("ecg-jepa-demo", data, output / f"{task}-{seed}", edits, exclude=TASKS[task])
 
 
 def thinned(samples: EcgDataset, table: LabelTable, every: int) -> tuple[Samples, LabelTable]:

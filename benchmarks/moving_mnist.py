@@ -17,10 +17,11 @@ import json
 import time
 from pathlib import Path
 
+from kept import kept_run
+
 from anyjepa.evaluation.result import Row
 from anyjepa.runs.evaluate import evaluate
-from anyjepa.runs.folder import environment, open_run
-from anyjepa.runs.pretrain import pretrain
+from anyjepa.runs.folder import environment
 
 EDITS = [
     "data.frames=8",
@@ -76,11 +77,9 @@ def main() -> None:
     print("| seed | frozen features | AUPRC | AUROC |\n|---|---|---|---|")
     for seed in range(args.seeds):
         folder, begin = args.output / str(seed), time.perf_counter()
-        if not (folder / "model").exists():
-            length = [f"training.steps={args.steps}", f"training.optimiser.warmup={args.steps // 10}"]
-            edits = [*EDITS, *length, f"training.seed={seed}", *args.set]
-            pretrain("vjepa-vit-l16", args.data, folder, edits=edits)
-        run, taken = open_run(folder), time.perf_counter() - begin
+        length = [f"training.steps={args.steps}", f"training.optimiser.warmup={args.steps // 10}"]
+        run = kept_run("vjepa-vit-l16", args.data, folder, [*EDITS, *length, f"training.seed={seed}", *args.set])
+        taken = time.perf_counter() - begin
         for protocol in ("linear", "vjepa-attentive"):
             result = evaluate(run, args.data, protocol=protocol, settings={"seeds": 1})
             for row in result.rows:

@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from kept import kept_run
 from ludb import OBJECTIVE
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -47,10 +48,10 @@ from anyjepa.evaluation.windows import Windows
 from anyjepa.objectives.batch import Batch
 from anyjepa.progress import Lines, listening
 from anyjepa.recipes.schema import Recipe, load_recipe
-from anyjepa.runs.folder import Run, environment, open_run
+from anyjepa.runs.folder import Run, environment
 from anyjepa.runs.labelled import Labelled, labelled
 from anyjepa.runs.model import Model, load
-from anyjepa.runs.pretrain import build_objective, pretrain
+from anyjepa.runs.pretrain import build_objective
 from anyjepa.training.module import Pretraining
 from anyjepa.training.precision import lightning_precision
 
@@ -126,12 +127,8 @@ def lengths(of: Mapping[str, Recipe], steps: int, rounds: int = 5) -> dict[str, 
 
 
 def trained(recipe: Recipe, steps: int, paths: list[Path], exclude: list[str], folder: Path) -> Run:
-    if (folder / "model").exists():
-        return open_run(folder)
     edits = [f"training.steps={steps}", f"training.optimiser.warmup={steps // 10}"]
-    return pretrain(
-        recipe, paths, folder, edits=edits, exclude=exclude, resume=(folder / "recipe.yaml").exists(), progress=True
-    )
+    return kept_run(recipe, paths, folder, edits, exclude=exclude, progress=True)
 
 
 def evaluated(models: Mapping[str, Model], data: Labelled, config: EvaluationConfig, seed: int) -> dict[str, float]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from kept import kept_run
 
 from anyjepa.data.cells.simulator import CellSimulatorConfig, simulate
 from anyjepa.data.cells.source import CellDataConfig, held_out
@@ -29,9 +30,8 @@ from anyjepa.perturbation.methods.head import HeadConfig, Represent, latent_head
 from anyjepa.perturbation.methods.representations import all_tokens, components, shared, sufficiency
 from anyjepa.perturbation.scoring.effects import Effects, Fit
 from anyjepa.perturbation.scoring.evaluate import evaluate_methods
-from anyjepa.runs.folder import Run, environment, open_run
+from anyjepa.runs.folder import Run, environment
 from anyjepa.runs.model import load
-from anyjepa.runs.pretrain import pretrain
 from anyjepa.training.logs import read_metrics
 
 REGIMES = {
@@ -45,10 +45,8 @@ PRECISE = 400  # further cells of each pair
 
 
 def trained(regime: str, seed: int, edits: list[str], folder: Path) -> Run:
-    if (folder / "model").exists():
-        return open_run(folder)
     seeds = [f"{key}={seed}" for key in ("training.seed", "data.simulator.seed", "data.split_seed")]
-    return pretrain("perturb-demo", output=folder, edits=[*REGIMES[regime], *seeds, *edits], progress=True)
+    return kept_run("perturb-demo", None, folder, [*REGIMES[regime], *seeds, *edits], progress=True)
 
 
 def effects(config: CellDataConfig, prefix: str, precise: bool) -> Effects:

@@ -15,9 +15,9 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+from kept import kept_run
 
 from anyjepa.runs.folder import environment
-from anyjepa.runs.pretrain import pretrain
 from anyjepa.training.logs import read_metrics
 
 SEEDS = (0, 1, 2)
@@ -25,13 +25,12 @@ LAST, WINDOW = 100, 50  # steps
 
 
 def losses(args: argparse.Namespace, precision: str, seed: int) -> np.ndarray:
-    """(steps,) of a run, which is not repeated if it is there."""
+    """(steps,) of a run."""
     folder = args.output / f"{args.recipe}-{precision}-{seed}"
     length = [f"training.steps={args.steps}", f"training.checkpoint_every={args.steps}"]
     length += [f"training.optimiser.warmup={args.steps // 10}", "training.log_every=1", "training.monitor_every=1000"]
-    if not (folder / "model").exists():
-        edits = [*length, *args.edits, f"training.precision={precision}", f"training.seed={seed}"]
-        pretrain(args.recipe, args.data, folder, edits=edits)
+    edits = [*length, *args.edits, f"training.precision={precision}", f"training.seed={seed}"]
+    kept_run(args.recipe, args.data, folder, edits)
     return np.array([row["loss"] for row in read_metrics(folder / "metrics.csv")])
 
 

@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from cifar10 import probed
+from kept import kept_run
 
 from anyjepa.data.modalities import evaluation_data
 from anyjepa.diagnostics.collapse import collapse_metrics
 from anyjepa.evaluation.controls import random_encoder
-from anyjepa.runs.folder import Run, environment, open_run
+from anyjepa.runs.folder import Run, environment
 from anyjepa.runs.model import load
-from anyjepa.runs.pretrain import pretrain
 from anyjepa.training.logs import read_metrics
 
 SMALL = [
@@ -55,13 +55,11 @@ ROWS: dict[str, list[str]] = {
 
 
 def trained(edits: list[str], data: Path, epochs: int, folder: Path) -> Run:
-    if (folder / "model").exists():
-        return open_run(folder)
     steps = epochs * 50_000 // 128
     tenth = steps // 10
     lengths = {"steps": steps, "optimiser.warmup": tenth, "log_every": tenth, "checkpoint_every": steps}
     all_edits = [*SMALL, *(f"training.{key}={value}" for key, value in lengths.items()), *edits]
-    return pretrain("jepa-vicreg-cifar10", data, folder, edits=all_edits, progress=True)
+    return kept_run("jepa-vicreg-cifar10", data, folder, all_edits, progress=True)
 
 
 @torch.inference_mode()

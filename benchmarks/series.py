@@ -18,6 +18,8 @@ import json
 import statistics
 from pathlib import Path
 
+from kept import kept_run
+
 from anyjepa.data.modalities import evaluation_data
 from anyjepa.evaluation.finetune import Finetune
 from anyjepa.evaluation.fit_config import FitConfig
@@ -25,9 +27,8 @@ from anyjepa.evaluation.protocol import Candidate, EvaluationConfig, evaluate
 from anyjepa.evaluation.result import Result
 from anyjepa.evaluation.splits import Fixed
 from anyjepa.evaluation.windows import Windows
-from anyjepa.runs.folder import Run, environment, open_run
+from anyjepa.runs.folder import Run, environment
 from anyjepa.runs.model import load
-from anyjepa.runs.pretrain import pretrain
 
 PROBLEMS = {  # channels, samples of an input, samples of a token
     "ArrowHead": (1, 248, 8),
@@ -41,13 +42,11 @@ SCRATCH = FitConfig(steps=100, lr=1e-3, final_lr=1e-5, warmup=10, validate_every
 
 
 def trained(problem: str, seed: int, steps: int, edits: list[str], data: Path, folder: Path) -> Run:
-    if (folder / "model").exists():
-        return open_run(folder)
     channels, length, patch = PROBLEMS[problem]
     sizes = [f"data.channels={channels}", f"data.length={length}", f"objective.encoder.patch=[{patch}]"]
     spans = [f"objective.masks.min_span={min(3, length // patch // 5)}"]
     lengths = [f"training.{key}" for key in (f"steps={steps}", f"optimiser.warmup={steps // 10}", f"seed={seed}")]
-    return pretrain("series-jepa-demo", data, folder, edits=[*sizes, *spans, *lengths, *edits])
+    return kept_run("series-jepa-demo", data, folder, [*sizes, *spans, *lengths, *edits])
 
 
 def evaluated(runs: list[Run], data: Path) -> Result:

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from kept import kept_run
 from sklearn.metrics import roc_auc_score
 
 from anyjepa.data.ecg.beats import AAMI
@@ -27,9 +28,8 @@ from anyjepa.data.ecg.recording import Recording
 from anyjepa.data.ecg.sets.mitbih import DS2, SAME_PERSON
 from anyjepa.data.ecg.source import whole_records
 from anyjepa.evaluation.controls import random_encoder
-from anyjepa.runs.folder import environment, open_run
+from anyjepa.runs.folder import environment
 from anyjepa.runs.model import Model, load
-from anyjepa.runs.pretrain import pretrain
 from anyjepa.runs.surprise import surprise_table
 
 EDITS = [
@@ -47,12 +47,10 @@ SEARCH = 10  # RR intervals behind a beat's usual one
 
 
 def trained(seed: int, steps: int, edits: list[str], data: Path, output: Path) -> Model:
-    """Pretrained on DS1; a run that is there already is taken as it is."""
+    """Pretrained on DS1."""
+    lengths = [f"training.seed={seed}", f"training.steps={steps}", f"training.optimiser.warmup={steps // 10}"]
     folder = output / f"{seed}-{steps}"
-    if not (folder / "model").exists():
-        lengths = [f"training.seed={seed}", f"training.steps={steps}", f"training.optimiser.warmup={steps // 10}"]
-        pretrain("ecg-nepa-demo", data, folder, edits=[*EDITS, *lengths, *edits], exclude=LEFT_OUT)
-    return load(open_run(folder).model)
+    return load(kept_run("ecg-nepa-demo", data, folder, [*EDITS, *lengths, *edits], exclude=LEFT_OUT).model)
 
 
 def beats(recording: Recording) -> tuple[np.ndarray, np.ndarray]:
