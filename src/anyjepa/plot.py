@@ -13,6 +13,7 @@ import numpy as np
 from anyjepa.data.array_likes import as_array
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.paper import Layout, draw_ecg, usual_layout
+from anyjepa.data.ecg.preprocessing import EcgPreprocessing
 from anyjepa.data.modalities import modality_of
 from anyjepa.errors import InputError, printable
 from anyjepa.perturbation.predictions.pictures import predicted_against_measured, ranked_genes, volcano
@@ -205,6 +206,7 @@ def explanation(of: Explanation, name: str | None = None) -> Figure:
     scale = f"full colour: log-odds ±{np.abs(values).max():.2g}"
     kind = modality_of(made).drawing
     if kind == "ecg":
+        assert isinstance(made, EcgPreprocessing)
         rate, edges = float(made.rate or 1), grid.edges[0]
         total_s, best_s = of.record.shape[1] / rate, edges[int(together.argmax())] / rate
         start = round(float(np.clip(best_s - 5, 0, max(0.0, total_s - 10))) * rate)
@@ -219,6 +221,7 @@ def explanation(of: Explanation, name: str | None = None) -> Figure:
             (edges - start) / rate,
             together=together,
             title=f"{title}; {colours}; {scale}",
+            unit=made.restored_unit,
         )
     if kind in ("images", "video"):
         frames = of.record[None] if kind == "images" else of.record.swapaxes(0, 1)

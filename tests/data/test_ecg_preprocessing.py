@@ -317,3 +317,12 @@ def test_the_high_pass_is_a_setting_and_acts_at_the_records_own_rate() -> None:
     prepared = fitted.prepare(drifting)
     assert abs(float(prepared.mean())) < 0.01
     assert fitted_to([drifting], leads=("I", "II"), duration_s=1).std > fitted.std
+
+
+def test_restoring_gives_mv_or_standard_deviations_of_the_record() -> None:
+    signal = ecg_like()
+    own = preprocessing(clip=None)
+    np.testing.assert_allclose(own.restore(own.standardise(signal), ""), signal, atol=1e-5)
+    by_record = preprocessing(clip=None, by_record=True)
+    prepared = by_record.standardise(signal)
+    np.testing.assert_array_equal(by_record.restore(prepared, ""), prepared)

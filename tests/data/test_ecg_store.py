@@ -326,6 +326,8 @@ def test_ids_are_unique_and_the_place_is_free(tmp_path: Path) -> None:
         prepare_store([one], tmp_path / "taken")
     with pytest.raises(InputError, match="fs: the sampling rate is 5 Hz"):
         prepare_store([one], tmp_path / "store", fs=5)
+    with pytest.raises(InputError, match="missing_leads must be 'refuse' or 'zero', got 'mask'"):
+        prepare_store([one], tmp_path / "store", missing_leads="mask")
     with pytest.raises(InputError, match="highpass_hz must be greater than 0"):
         prepare_store([one], tmp_path / "store", highpass_hz=-1)
     with pytest.raises(InputError, match="leads: lead 'I' occurs twice"):

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from anyjepa.data.samples import ArraySamples
-from anyjepa.evaluation.controls import random_encoder, raw_features
+from anyjepa.evaluation.controls import patch_features, random_encoder, raw_features
+from anyjepa.evaluation.windows import Windows
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.vit import ViT, ViTConfig
 
@@ -50,3 +51,13 @@ def test_small_inputs_stay_whole():
     ((name, means), _) = raw_features(samples, 80, samples[0].shape).items()
     assert name == "raw input (2 x 40 bin means)"
     assert np.array_equal(means[0], samples.signals[0].ravel())
+
+
+@pytest.mark.parametrize("summary", ["dynamics", "middle"])
+def test_raw_patches_leave_out_what_is_no_whole_patch(summary):
+    signal = np.random.default_rng(0).normal(size=(2, 43)).astype(np.float32)
+    signal[1] = np.nan  # an absent channel
+    long, short = (ArraySamples(("a",), [signal[:, :end]]) for end in (43, 40))
+    found = patch_features(long, Windows(length=43), (5,), summary)
+    assert np.array_equal(found, patch_features(short, Windows(length=40), (5,), summary))
+    assert np.isfinite(found).all()

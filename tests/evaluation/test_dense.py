@@ -11,9 +11,11 @@ from anyjepa.data.dataset import ArrayDataset
 from anyjepa.data.places import UNLABELLED, PlaceLabels
 from anyjepa.data.samples import ArraySamples
 from anyjepa.errors import InputError
+from anyjepa.evaluation import dense
 from anyjepa.evaluation.cache import FeatureCache
 from anyjepa.evaluation.config import EvaluationConfig
 from anyjepa.evaluation.dense import DenseStudy, Moved, few_groups, raw_patches, token_features, tokens_of
+from anyjepa.evaluation.probes import LinearProbe
 from anyjepa.evaluation.protocol import Candidate, evaluate_places
 from anyjepa.evaluation.splits import Holdout
 from anyjepa.evaluation.windows import Windows
@@ -119,6 +121,32 @@ def test_boxes_are_found_with_their_edges():
     assert "unknown" in done.notices[0]
     assert [row.name for row in done.rows[1:]] == [difference.minus for difference in done.differences]
     assert str(done).count("second") >= len(done.rows)
+
+
+def test_raw_patches_are_computed_once_for_all_splits(monkeypatch):
+    data, labels = waves()
+    study = DenseStudy(
+        data, labels, data.groups, (5,), 50.0, config(linear=LinearProbe(strengths=(0.1,))), FeatureCache()
+    )
+    computed, real = [], dense.raw_patches
+    monkeypatch.setattr(dense, "raw_patches", lambda *of: computed.append(of[-1]) or real(*of))
+    evaluate = study._patches(1)
+    scores = [evaluate(split).probed.scores for split in study.repeats]
+    assert len(scores) == 2
+    assert len(computed) == len(study.offsets) == 5
+
+
+def test_each_record_is_read_once():
+    read = []
+
+    class Counted(ArraySamples):
+        def __getitem__(self, index):
+            read.append(index)
+            return super().__getitem__(index)
+
+    labels = PlaceLabels(("r0", "r1"), ("a",), [np.zeros(60, int), np.zeros(25, int)])
+    tokens_of(Counted(("r0", "r1"), [np.zeros((1, 60)), np.zeros((1, 25))]), labels, Windows(), (5,))
+    assert read == [0, 1]
 
 
 @given(amount=st.integers(2, 8), seed=st.integers(0, 5))

@@ -37,3 +37,17 @@ def test_records_and_weight_are_named(value: float) -> None:
     outputs[2:] = value
     with pytest.raises(InputError, match=r"^records 'b', 'c', 'd' and 1 others: .*no weight is above 2, so the data"):
         check_finite(outputs, list("abcdce"), network(2))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("place", ["weight", "bias"])
+def test_a_weight_that_is_not_finite_is_named(value: float, place: str) -> None:
+    layers = network(2)
+    with torch.no_grad():
+        layers[0].get_parameter(place).view(-1)[0] = value
+    with pytest.raises(InputError) as caught:
+        check_finite(torch.full((1, 3), value), ["a"], layers)
+    assert str(caught.value) == (
+        f"record 'a': the model's output is NaN or infinite; weight '0.{place}' is NaN or infinite, so training "
+        "diverged or the weights are damaged"
+    )

@@ -22,10 +22,10 @@ def problem(n: int = 60):
     return x, np.eye(3, dtype=np.float32)[labels], Split(order[:30], order[30:45], order[45:], seed=0)
 
 
-def run(config: FitConfig, exclusive: bool = True, validation=None):
+def run(config: FitConfig, exclusive: bool = True, validation=None, norm=nn.Identity):
     x, values, split = problem()
     torch.manual_seed(0)
-    network = nn.Linear(5, 3)
+    network = nn.Linear(5, 3) if norm is nn.Identity else nn.Sequential(nn.Linear(5, 3), norm(3))
     used = []
 
     def inputs(rows, rng):
@@ -117,6 +117,12 @@ def test_an_average_of_the_weights_is_validated_and_kept():
     two, *_ = run(FitConfig(steps=2, validate_every=2, precision="32"))
     mean, *_ = run(FitConfig(steps=2, validate_every=2, ema=0.99, precision="32"))
     assert torch.allclose(mean.weight, plain.weight + (1 - 3 / 12) * (two.weight - plain.weight))
+
+
+def test_an_average_of_a_batch_norm_keeps_its_count_of_batches():
+    network, *_ = run(FitConfig(steps=2, validate_every=2, ema=0.99, precision="32"), norm=nn.BatchNorm1d)
+    assert network[1].num_batches_tracked == 2
+    assert network[1].running_mean.abs().sum() > 0
 
 
 def test_lower_layers_may_learn_more_slowly():

@@ -105,6 +105,20 @@ def test_knn_by_hand_and_with_few_records():
     assert everybody.scores == pytest.approx(np.array([[0.25, 0.75]]))
 
 
+@pytest.mark.parametrize("temperature", [1e-4, 0.07, 1.0])
+def test_knn_weights_are_those_of_the_formula(temperature):
+    x, values, split = clusters(90, 4, 3, apart=1.0)
+    z = standardised(x, split.train)[0]
+    z = z / np.linalg.norm(z, axis=1, keepdims=True)
+    similarity = z[split.test] @ z[split.train].T
+    order = np.argsort(-similarity, axis=1)[:, :20]
+    weights = np.take_along_axis(similarity, order, 1) / temperature
+    weights = np.exp(weights - np.logaddexp.reduce(weights, axis=1, keepdims=True))
+    expected = (weights[..., None] * values[split.train][order]).sum(1)
+    scores = knn_probe(x, values, split, KnnProbe(temperature=temperature)).scores
+    assert scores == pytest.approx(expected, abs=1e-2 if temperature < 1e-3 else 1e-5)  # of float32 similarities
+
+
 def test_degenerate_classes_do_not_stop_a_probe():
     x, values, split = clusters(60, 4, 2, apart=10.0)
     absent = np.c_[values, np.zeros(60), np.ones(60)]  # never and always true

@@ -419,3 +419,10 @@ def test_the_table_shows_rows_controls_and_notices(encoder, samples, labels):
 def test_no_encoder_is_an_error(samples, labels):
     with pytest.raises(InputError, match="no encoder"):
         evaluate({}, samples, labels, EvaluationConfig(**FAST))
+
+
+def test_labels_of_records_are_refused_for_single_tokens(encoder, samples, labels):
+    with pytest.raises(
+        InputError, match=r"^evaluate: protocol dense needs labels per place, not one class per record$"
+    ):
+        evaluate({"pretrained": Candidate(encoder)}, samples, labels, EvaluationConfig(protocol="dense", **FAST))

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.strategies import booleans, integers, sampled_from
 
+from anyjepa.config import validated
 from anyjepa.data.labels import LabelTable
 from anyjepa.errors import DataWarning, InputError
 from anyjepa.evaluation.splits import (
@@ -123,6 +124,8 @@ def test_impossible_splits_are_refused():
         list(splits(table(10, 1, 2, True, 0), Folds(), 0))
     with pytest.raises(InputError, match="test part is empty"):
         list(splits(table(4, 10**9, 2, True, 0, ("train",) * 4), Fixed(), 0))
+    with pytest.raises(InputError, match=r"^split: folds must be at most 1000, got 1000000000$"):
+        validated(Folds, {"folds": 10**9}, "split")
 
 
 @given(seed=integers(0, 10_000), exclusive=booleans(), amount=integers(1, 8))

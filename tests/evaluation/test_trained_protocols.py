@@ -124,6 +124,14 @@ def test_finetuning_separates_and_leaves_the_encoder_alone(encoder, waves, head)
     assert all(torch.equal(tensor, before[name]) for name, tensor in encoder.state_dict().items())
 
 
+def test_a_register_head_on_an_encoder_without_registers_is_one_line(waves):
+    samples, values, split = waves
+    plain = ViT(ViTConfig(patch=(10,), dim=8, depth=1, heads=2), channels=1, size=(40,))
+    config = Finetune(head={"kind": "register"}, fit=FitConfig(steps=1, precision="32"))
+    with pytest.raises(InputError, match=r"^head\.kind=register needs an encoder with a register or CLS token; choose"):
+        finetune(plain, samples, values, split, False, WINDOWS, config)
+
+
 def test_from_scratch_ignores_the_weights(encoder, waves):
     samples, values, split = waves
     config = Finetune(fit=FitConfig(steps=3, validate_every=1, precision="32"))

@@ -111,6 +111,20 @@ def test_the_average_is_the_model_and_gets_no_gradient() -> None:
     assert all(p.grad is None and not p.requires_grad for p in averaged.average.parameters())
 
 
+def test_the_average_follows_the_weights_and_has_the_buffers_of_the_model() -> None:
+    averaged = NextEmbeddingPrediction(NextEmbeddingConfig(encoder=encoder(), ema=0.5), 2, (40,))
+    assert averaged.average is not None
+    for model in (averaged.average, averaged.student):  # as of an encoder of one's own with a BatchNorm
+        model.register_buffer("running_mean", torch.zeros(3))
+    before = averaged.average.project.weight.clone()
+    averaged.student.running_mean += 2
+    averaged.student.project.weight.data += 1
+    averaged.begin_step(1, 10)
+    averaged.end_step()
+    torch.testing.assert_close(averaged.average.project.weight, before + 0.5)
+    assert averaged.average.running_mean.tolist() == [2, 2, 2]
+
+
 def test_what_is_watched_are_patches_and_outputs_of_the_weights_in_training(objective) -> None:
     x = torch.randn(3, 2, 40)
     found = objective.representations(x)

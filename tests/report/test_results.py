@@ -57,6 +57,12 @@ def test_headline_prefers_all_labels_to_few(tmp_path, result):
     assert "5 labels per class" in evaluations(contents(tmp_path, few))
 
 
+@pytest.mark.parametrize(("low_shot", "labels"), [(20, "20 patients"), (0.1, "10% of the patients")])
+def test_few_labels_of_single_tokens_are_those_of_patients(result, low_shot, labels):
+    few = result(protocol="dense", what=("tokens", "patients"), settings={"low_shot": low_shot})
+    assert few.heading == f"Linear probe on single tokens of rhythm, labels of {labels}"
+
+
 def test_headline_prefers_the_first_task_of_the_data(tmp_path, result):
     run = contents(tmp_path, result(encoder=0.7, task="digit"), result(task="motion"))
     assert "0.700" in headline(run)[1]

@@ -73,6 +73,16 @@ def test_a_single_run_and_other_folders_are_refused(evaluated: tuple[Path, Path]
         anyjepa.compare([evaluated[0], tmp_path])
 
 
+def test_a_result_with_unknown_settings_is_one_line(evaluated: tuple[Path, Path], tmp_path: Path) -> None:
+    shutil.copytree(evaluated[1], other := tmp_path / "other")
+    file = other / "results" / "linear.json"
+    result = json.loads(file.read_text())
+    result["settings"]["invented"] = 1
+    file.write_text(json.dumps(result))
+    with pytest.raises(InputError, match=rf"^{file}: settings: unknown key 'invented'"):
+        anyjepa.compare([evaluated[0], other])
+
+
 def test_the_command_prints_a_table_or_json(cli: Cli, evaluated: tuple[Path, Path]) -> None:
     done = cli("compare", *evaluated)
     assert done.code == 0, done.err

@@ -47,9 +47,17 @@ def test_records_in_memory_bring_labels_per_place(tiny_run):
     ("change", "message"),
     [
         ({"task": "wave"}, r"^evaluate: there is no task 'wave'; did you mean 'waves'\?$"),
+        (
+            {"settings": {"protocol": "linear"}},
+            r"^evaluation\.protocol is linear, but the evaluation uses dense; pass --protocol linear instead",
+        ),
+        (
+            {"protocol": "linear", "settings": {"protocol": "dense"}},
+            r"^evaluation\.protocol is dense, but the evaluation uses linear; pass --protocol dense instead",
+        ),
         ({"save_classifier": "classifier"}, r"^evaluate: a probe on single tokens cannot be saved as a classifier"),
     ],
 )
 def test_wrong_requests_are_one_line(tiny_run, change, message):
     with pytest.raises(InputError, match=message):
-        evaluate(tiny_run, protocol="dense", **change)
+        evaluate(tiny_run, **({"protocol": "dense"} | change))

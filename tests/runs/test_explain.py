@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +18,12 @@ from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
 from anyjepa.data.labels import LabelTable
 from anyjepa.errors import InputError
+from anyjepa.runs import explain, parts
+from anyjepa.runs.applying import ApplyOptions
+from anyjepa.runs.classifier import compute_predictions
 from anyjepa.runs.explain import Explanation, picture_paths
+from anyjepa.runs.predict import ExplainOptions, predict_files
+from anyjepa.runs.predictions import Predictions
 
 PAGE = Path(__file__).parents[2] / "docs" / "explanations.md"
 SIMULATED = SimulatorConfig(patients=44, fs=100, duration_s=6)
@@ -87,6 +94,31 @@ def test_the_command_writes_tables_and_pictures(cli, kept, records, tmp_path):
     assert any("blue is evidence for it, orange against it; full colour: log-odds ±" in text for text in texts)
 
 
+def test_a_resumed_command_draws_every_picture_with_the_requested_batch(kept, records, tmp_path, monkeypatch):
+    np.savez(tmp_path / "a.npz", signals=np.stack([r.signal for r in records[:2]]), fs=100, leads=LEADS, unit="mV")
+    monkeypatch.setattr(parts, "SIZE", 1)
+    batches = []
+
+    def counted(*args: Any) -> Predictions:
+        batches.append(args[3:])
+        return compute_predictions(*args)
+
+    monkeypatch.setattr(explain, "compute_predictions", counted)
+    files = (kept, [tmp_path / "a.npz"], tmp_path / "p.csv")
+
+    def stop(done: int, count: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    explaining = ExplainOptions(tmp_path / "e.csv", "AF", 10)
+    with pytest.raises(KeyboardInterrupt):
+        predict_files(*files, ApplyOptions(batch=8, progress=stop), explaining=explaining)
+    explaining = replace(explaining, pictures=tmp_path / "pictures", draw=plot.explanation)
+    predict_files(*files, ApplyOptions(batch=8), explaining=explaining)
+    assert len(list((tmp_path / "pictures").iterdir())) == 2
+    assert set(batches) == {(8,)}
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -154,6 +186,19 @@ def test_a_long_record_is_drawn_around_its_strongest_place(kept, records):
     volts = model_volts(found)[LEADS.index("II"), round(100 * start) :][:1000]
     shown = np.asarray(drawn.get_ydata(), float)
     np.testing.assert_allclose(shown - shown.mean(), 10 * (volts - volts.mean())[: len(shown)], atol=0.05)
+
+
+def test_a_page_that_is_not_in_mv_says_so(kept, records):
+    model = anyjepa.load(kept)
+    (found,) = model.explain(records[0].signal, fs=100, tokens=50)
+    in_mv = plot.explanation(found), plot.tokens(model, records[0].signal, fs=100)
+    model.preprocessing = model.preprocessing.model_copy(update={"by_record": True})
+    (found,) = model.explain(records[0].signal, fs=100, tokens=50)
+    standardised = plot.explanation(found), plot.tokens(model, records[0].signal, fs=100)
+    for pages, scale in ((in_mv, "10 mm/mV"), (standardised, "10 mm/standard deviation")):
+        for page in pages:
+            texts = [text.get_text() for text in page.axes[0].texts]
+            assert [text for text in texts if "mm/s" in text] == [f"25 mm/s   {scale}   100 Hz"]
 
 
 def model_volts(found: Explanation) -> np.ndarray:

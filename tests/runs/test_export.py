@@ -67,7 +67,11 @@ def test_a_classifier_also_gives_probabilities_and_decisions(tiny_run, signals, 
     settings = {"linear": {"head": head}}
     anyjepa.evaluate(tiny_run, save_classifier=tmp_path / "classifier", name="exported", seeds=1, settings=settings)
     model, path = anyjepa.load(tmp_path / "classifier"), tmp_path / "model.onnx"
-    export(tmp_path / "classifier", path)
+    assert model.head is not None
+    model.head.train()
+    export(model, path)
+    assert model.head.training  # the graph is a copy, of the head, too
+    model.head.eval()
     classifier = model.loaded.config.classifier
     assert classifier is not None
     assert metadata(path)["classes"] == list(classifier.classes)

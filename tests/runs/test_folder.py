@@ -25,7 +25,7 @@ def made(folder: Path, *names: str) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("names", [(), ("environment.json",), EMPTY, (*EMPTY, "split.csv")])
+@pytest.mark.parametrize("names", [(), ("environment.json",), EMPTY, (*EMPTY, "split.csv", "training_records.json")])
 def test_a_run_that_made_no_step_is_started_again(names: tuple[str, ...], tmp_path: Path) -> None:
     folder = made(tmp_path, *names)
     if len(names) < 2:

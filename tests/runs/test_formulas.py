@@ -53,3 +53,9 @@ def test_a_file_gives_the_same_ids_and_numbers(ids: list[str], name: str, tmp_pa
 def test_numbers_of_a_column_are_written_as_they_are(tmp_path: Path) -> None:
     write_table(tmp_path / "t.csv", pd.DataFrame({"id": ["-A", "b"], "z0": [-0.5, 2.0], "yes": [True, False]}))
     assert (tmp_path / "t.csv").read_text() == "id,z0,yes\n'-A,-0.5,True\nb,2.0,False\n"
+
+
+def test_values_that_are_neither_texts_nor_numbers_are_written_as_python_shows_them(tmp_path: Path) -> None:
+    rows = [{"a": [0.1, 0.2], "b": None, "c": 5, "d": {"k": 1}}, {"a": ["=1"], "b": True, "c": "=5", "d": None}]
+    write_table(tmp_path / "t.csv", pd.DataFrame(rows))
+    assert (tmp_path / "t.csv").read_text() == "a,b,c,d\n\"[0.1, 0.2]\",,5,{'k': 1}\n['=1'],True,'=5,\n"

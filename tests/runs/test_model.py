@@ -22,6 +22,7 @@ from anyjepa.data.labels import LabelTable
 from anyjepa.data.video.preprocessing import VideoPreprocessing
 from anyjepa.errors import DataWarning, InputError
 from anyjepa.recipes.schema import load_recipe
+from anyjepa.runs.export import export
 from anyjepa.weights.folder import Provenance, save_pretrained
 
 
@@ -66,6 +67,15 @@ def test_load_gives_the_teacher_unless_told_otherwise(model, tiny_run, signals):
     student = anyjepa.load(tiny_run, weights="student")
     assert (model.loaded.weights, student.loaded.weights) == ("teacher", "student")
     assert not np.array_equal(student.embed(signals, fs=100), model.embed(signals, fs=100))
+
+
+def test_a_loaded_model_keeps_its_weights(model, signals, tmp_path):
+    """Other weights must be loaded, so they are refused before anything is read or computed."""
+    said = "^weights: the model was loaded with its teacher weights; pass weights='student' to load$"
+    for use in (anyjepa.evaluate, anyjepa.diagnose, anyjepa.embed, partial(export, output=tmp_path / "model.onnx")):
+        with pytest.raises(InputError, match=said):
+            use(model, weights="student", **({} if isinstance(use, partial) else {"data": signals}))
+    assert np.array_equal(anyjepa.embed(model, signals, weights="teacher", fs=100), model.embed(signals, fs=100))
 
 
 def test_load_refuses_what_is_no_model(tmp_path):

@@ -9,9 +9,16 @@ import pytest
 from safetensors.torch import load_file
 
 import anyjepa
+from anyjepa.data.ecg.dataset import EcgDataset
+from anyjepa.data.ecg.leads import LEADS
+from anyjepa.data.ecg.preprocessing import EcgPreprocessing
+from anyjepa.data.ecg.recording import Recording
+from anyjepa.data.ecg.tasks import TaskTables
 from anyjepa.errors import InputError
 from anyjepa.runs.checkpointed import save_checkpointed
+from anyjepa.runs.online import online_scores
 from anyjepa.training.checkpoints import best_checkpoints, step_of
+from anyjepa.training.config import OnlineConfig
 from anyjepa.training.logs import read_metrics
 
 ONLINE = {"training.online": {"every": 2, "records": 24}}
@@ -68,3 +75,40 @@ def test_records_in_memory_need_labels(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
     run = anyjepa.pretrain("ijepa-demo", images, tmp_path / "run", edits=short, labels=["cat", "dog"] * 20)
     assert "online_probe" in read_metrics(run.folder / "metrics.csv")[0]
+
+
+SINUS, BRADYCARDIA = "426783006", "426177001"
+
+
+@pytest.fixture(scope="module")
+def ecgs() -> EcgDataset:
+    """60 ECGs: the loud ones have sinus rhythm, the quiet ones bradycardia, and the first 20 both: no single rhythm."""
+    recordings = []
+    for number in range(60):
+        statements = {SINUS, BRADYCARDIA} if number < 20 else {(SINUS, BRADYCARDIA)[number % 2]}
+        signal = np.random.default_rng(number).normal(0, 2 / 20 ** (number % 2), (12, 400)).astype(np.float32)
+        recordings.append(Recording(str(number), signal, 100, LEADS, statements=frozenset(statements), source="any"))
+    return EcgDataset.from_recordings(
+        recordings, EcgPreprocessing(fs=100, samples=400, mean=(0.0,) * 12, std=(1.0,) * 12)
+    )
+
+
+@pytest.mark.parametrize("passed", [False, True])
+def test_every_record_keeps_its_label_where_some_have_none(ecgs: EcgDataset, tiny_run: Path, passed: bool) -> None:
+    """passed: a table in another order than the data."""
+    table = ecgs.tables["rhythm"]
+    assert len(table) == 40
+    backwards = table.rows(np.arange(40)[::-1]) if passed else None
+    scores = online_scores(ecgs, OnlineConfig(records=30, task="rhythm"), backwards)
+    assert scores(anyjepa.load(tiny_run, device="cpu").encoder) == {"online_probe": 1.0, "online_knn": 1.0}
+
+
+def test_the_labels_of_a_store_are_not_read(ecgs: EcgDataset) -> None:
+    class Stored(EcgDataset):
+        @property
+        def tasks(self) -> tuple[str, ...]:
+            return ("rhythm",)
+
+    stored = Stored(**{**vars(ecgs), "tables": TaskTables(())})
+    with pytest.raises(InputError, match=r"^training\.online: the labels of a store are not read in training; set "):
+        online_scores(stored, OnlineConfig())

@@ -22,6 +22,7 @@ from anyjepa.perturbation.questions import questions, usable_genes
 from anyjepa.perturbation.scoring.result import PerturbationResult
 from anyjepa.runs.cells.inputs import screen_of
 from anyjepa.runs.cells.perturb import FILE
+from anyjepa.runs.cells.perturb_files import check_only_answer
 
 FAST = {"perturbation.head.steps": 100, "perturbation.splits": 3, "perturbation.bootstrap": 200}
 WORDS = [word for key, value in FAST.items() for word in ("--set", f"{key}={value}")]
@@ -190,6 +191,27 @@ def test_a_screen_is_never_written_over(cli, file):
     assert "is one of the input files" in done.err
     assert "is a folder; pass a screen (.h5ad), and a run with --model" in cli("perturb", file.parent).err
     assert "pass a screen (.h5ad), or a run with --model" in cli("perturb").err
+
+
+def test_an_answer_replaces_nothing_but_an_earlier_answer(cli, file, folder, tmp_path):
+    before = file.read_bytes()
+    done = cli("perturb", file, "-o", file.parent)
+    assert (done.code, done.out, file.read_bytes()) == (2, "", before)
+    assert f"{file.parent}: contains 'screen.h5ad', which is not part of an answer; choose another folder" in done.err
+    check_only_answer(folder)  # with every kind of file
+    check_only_answer(tmp_path / "none")
+    answer = anyjepa.perturb(file, conditions=["T3"], evaluate=False, settings=FAST)
+    answer.write(tmp_path / "answer")
+    answer.write(tmp_path / "answer")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="is a file; choose another folder"):
+        answer.write(tmp_path / "file")
+    place = tmp_path / "answer" / "cell-eval" / "mine"
+    place.mkdir(parents=True)
+    (place / "scores.csv").touch()
+    with pytest.raises(InputError, match=r"contains 'cell-eval/mine/scores.csv', which is not part of an answer"):
+        answer.write(tmp_path / "answer")
+    assert (place / "scores.csv").exists()
 
 
 def test_drawn_cells_warn_of_their_p_values(cli, file, tmp_path):

@@ -96,6 +96,8 @@ def test_another_rate_is_a_warning(cli, tiny_run, tiny_recipe, tmp_path):
 def test_unknown_training_records_stay_unknown(tiny_run, tiny_recipe, tmp_path):
     shared = shutil.copytree(tiny_run / "model", tmp_path / "shared")
     (shared / "training_records.json").unlink()
+    (tmp_path / "run").mkdir()
+    shutil.copy(tiny_run / "training_records.json", tmp_path / "run")  # of a run that ended before its first step
     run = anyjepa.pretrain(tiny_recipe, output=tmp_path / "run", start=shared)
     assert anyjepa.load(run.folder).loaded.records is None
     assert json.loads((run.folder / "environment.json").read_text())["data"]["start"]["model"] == str(shared)

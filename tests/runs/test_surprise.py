@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 
 import anyjepa
+from anyjepa.data.ecg.dataset import EcgDataset
 from anyjepa.data.ecg.leads import LEADS
-from anyjepa.data.ecg.preprocessing import EcgPreprocessing
+from anyjepa.data.ecg.preprocessing import EcgPreprocessing, SourceConstants
 from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
 from anyjepa.data.samples import ArraySamples
 from anyjepa.errors import InputError
@@ -26,6 +27,7 @@ from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.next_embedding import NextEmbeddingConfig, NextEmbeddingPrediction
 from anyjepa.runs.applying import ApplyOptions
 from anyjepa.runs.predict import surprise_files
+from anyjepa.runs.surprise import draw_surprise
 from anyjepa.weights.folder import save_pretrained
 from anyjepa.weights.model import Provenance
 
@@ -148,6 +150,18 @@ def test_files(folder: Path, tmp_path: Path) -> None:
     assert expected["start_s"].iloc[0] == pytest.approx(12)
     assert "z15" in expected
     assert outputs["picture.png"].read_bytes()[:4] == b"\x89PNG"
+
+
+def test_records_with_constants_of_their_own_are_drawn_in_mv() -> None:
+    (record,) = simulate(SimulatorConfig(patients=1, fs=100, duration_s=5))
+    own = SourceConstants(mean=(0.3,) * 12, std=(2.0,) * 12, highpass_hz=None)
+    constants = EcgPreprocessing(
+        fs=100, samples=100, mean=(0.0,) * 12, std=(1.0,) * 12, clip=None, per_source={record.source: own}
+    )
+    table = pd.DataFrame({"id": record.id, "token": [1, 2], "start_s": [0.1, 0.2], "surprise": [0.5, 1.0]})
+    figure = draw_surprise(constants, 0.1, EcgDataset.from_recordings([record], constants), table)
+    drawn = np.asarray(figure.axes[0].lines[0].get_ydata())  # lead I, 10 mm per mV
+    assert np.ptp(drawn) == pytest.approx(10 * np.ptp(record.signal[0]), rel=1e-4)
 
 
 def test_refusals(folder: Path, encoder: Encoder, tmp_path: Path) -> None:

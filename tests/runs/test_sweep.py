@@ -20,8 +20,12 @@ import anyjepa
 from anyjepa.data.ecg.simulated.simulator import SimulatorConfig, simulate
 from anyjepa.diagnostics.verdict import Finding, Verdict
 from anyjepa.errors import DataWarning, InputError
+from anyjepa.evaluation.intervals import estimate
+from anyjepa.perturbation.scoring.result import HEADLINE, MethodRow, PerturbationResult
+from anyjepa.recipes.schema import load_recipe
+from anyjepa.runs.folder import Run
 from anyjepa.runs.labelled import LabelFile
-from anyjepa.runs.sweep import Scoring
+from anyjepa.runs.sweep import Scoring, _perturbation_score
 from anyjepa.runs.sweep_result import Sweep, Trial
 from anyjepa.terminal import as_text
 from anyjepa.training.checkpoint_files import newest_checkpoint
@@ -71,6 +75,17 @@ def test_the_same_command_leaves_finished_runs_and_repeats_no_failure(swept) -> 
     assert [row["state"] for row in rows] == ["diverged", "diverged", "finished", "finished"]
     assert rows[0]["loss"] is None
     assert rows[2]["training.seed"] == 0
+
+
+def test_other_settings_of_the_evaluation_give_new_scores(swept) -> None:
+    cli, command, folder, _ = swept
+    before = pd.read_csv(folder / "runs.csv")["score"].dropna()
+    done = cli(*command, "--set", "evaluation.knn.neighbours=1")
+    assert done.code == 0, done.err
+    assert (pd.read_csv(folder / "runs.csv")["score"].dropna() != before).all()
+    assert cli(*command).code == 0
+    assert pd.read_csv(folder / "runs.csv")["score"].dropna().equals(before)
+    assert len(list((folder / "lr=0.001,seed=0" / "results").glob("sweep-*.json"))) == 2
 
 
 def test_other_settings_or_data_in_the_same_folder_are_refused(swept, tmp_path: Path) -> None:
@@ -153,6 +168,14 @@ def test_the_score_during_training_is_used_without_labels(tiny_recipe: Path, tmp
     assert result.best is not None
 
 
+def test_values_may_be_lists_and_null(tiny_recipe: Path, tmp_path: Path) -> None:
+    edits = ["objective.masks.keep=[0.1,0.2],[0.2,0.3]", "training.online=null,{every: 2, records: 40}"]
+    anyjepa.sweep(tiny_recipe, edits, output=tmp_path / "sweep")
+    table = pd.read_csv(tmp_path / "sweep" / "runs.csv")
+    assert table["state"].tolist() == ["finished"] * 4
+    assert table["objective.masks.keep"].tolist() == ["[0.1, 0.2]"] * 2 + ["[0.2, 0.3]"] * 2
+
+
 def test_cells_are_scored_by_the_perturbations_that_they_predict(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,6 +192,23 @@ def test_cells_are_scored_by_the_perturbations_that_they_predict(
     assert "Pearson vs mean" in done.out
     refused = cli(*command, "--task", "cell_type")
     assert "--protocol perturbation needs neither --task nor --labels" in refused.err
+
+
+def test_other_settings_of_perturbations_give_a_new_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scored: list[Run] = []
+
+    def evaluate(run: Run) -> PerturbationResult:
+        scored.append(run)
+        metrics = {HEADLINE: estimate([len(scored) / 8])}
+        row = MethodRow(name="head", control=False, fits=1, unanswered=0, scores={}, metrics=metrics, by_size={})
+        about = {"data": "cells", "genes": 1, "splits": 1, "baseline": "none", "ceiling": None}
+        return PerturbationResult(**about, conditions=(), rows=(row,), notices=(), environment={})
+
+    monkeypatch.setattr("anyjepa.runs.sweep.evaluate_perturbations", evaluate)
+    recipes = [load_recipe("perturb-demo", [f"perturbation.seeds={seeds}"])[0] for seeds in (1, 2)]
+    runs = [Run(tmp_path, recipe) for recipe in (*recipes, *recipes)]
+    assert [_perturbation_score(run) for run in runs] == [1 / 8, 2 / 8] * 2
+    assert scored == runs[:2]
 
 
 def test_records_are_read_for_the_score_as_for_pretraining(tiny_recipe: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from math import prod
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from anyjepa.data.samples import Samples, in_order
 from anyjepa.evaluation.windows import BATCH, Windows, cut
@@ -54,10 +54,16 @@ def raw_features(samples: Samples, dimensions: int, shape: Sequence[int]) -> dic
 def patch_features(samples: Samples, windows: Windows, patch: Sequence[int], summary: Summary) -> np.ndarray:
     """`summarise` of the raw patches of each window, then the mean over the windows of each record, (N, F) float32.
 
-    patch: samples per patch along each axis. Absent channels are zero.
+    patch: samples per patch along each axis.
     """
     vectors = []
     for place in range(len(samples)):
-        x = np.stack([np.nan_to_num(window) for window, _ in cut(samples, place, windows, patch[0])])
-        vectors.append(summarise(patchify(torch.as_tensor(x).double(), patch), summary).mean(0))
+        x = np.stack([window for window, _ in cut(samples, place, windows, patch[0])])
+        vectors.append(summarise(whole_patches(x, patch).double(), summary).mean(0))
     return torch.stack(vectors).float().numpy()
+
+
+def whole_patches(x: np.ndarray, patch: Sequence[int]) -> Tensor:
+    """`patchify` of x (B, C, *samples), without incomplete patches. Absent channels are zero."""
+    whole = (slice(size // p * p) for size, p in zip(x.shape[2:], patch, strict=True))
+    return patchify(torch.as_tensor(np.nan_to_num(x[:, :, *whole])), patch)

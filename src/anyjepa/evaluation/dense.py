@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import product
 from typing import NamedTuple
 
@@ -21,12 +21,13 @@ from anyjepa.data.samples import Samples
 from anyjepa.errors import InputError
 from anyjepa.evaluation.cache import FeatureCache
 from anyjepa.evaluation.config import EvaluationConfig
+from anyjepa.evaluation.controls import whole_patches
 from anyjepa.evaluation.delineation import Comparison, compare, scores, spans
 from anyjepa.evaluation.features import encoded
 from anyjepa.evaluation.probes import Probed, linear_probe
 from anyjepa.evaluation.splits import Split
 from anyjepa.evaluation.study import Evaluator, Outcome, Source, Study, named
-from anyjepa.evaluation.windows import Windows, cut
+from anyjepa.evaluation.windows import Windows, cut, cut_signal
 from anyjepa.nn.encoder import Encoder
 from anyjepa.randomness import generator
 from anyjepa.weights.model import NOTHING
@@ -117,12 +118,12 @@ class DenseStudy(Study):
     def _patches(self, reach: int) -> Evaluator:
         """A probe on raw patches."""
 
-        def evaluate(split: Split) -> Outcome:
+        @cache  # for all splits
+        def patches() -> np.ndarray:
             samples, windows = self.samples, self.config.windows
-            x = np.stack([raw_patches(Moved(samples, by), windows, self.patch, reach) for by in self.offsets])
-            return Outcome(self._probe(x, split), "none", NOTHING)
+            return np.stack([raw_patches(Moved(samples, by), windows, self.patch, reach) for by in self.offsets])
 
-        return evaluate
+        return lambda split: Outcome(self._probe(patches(), split), "none", NOTHING)
 
     def _probe(self, x: np.ndarray, split: Split) -> Probed:
         """x: features (offsets, T, D). After choosing the penalty, the probe is trained on all labels."""
@@ -188,12 +189,13 @@ def tokens_of(samples: Samples, labels: PlaceLabels, windows: Windows, patch: tu
     """The tokens of all records, window by window, in raster order."""
     columns = []
     for place in range(len(samples)):
-        if labels.labels[place].shape != samples[place].shape[1:]:
+        signal, id = samples[place], samples.ids[place]
+        if labels.labels[place].shape != signal.shape[1:]:
             raise InputError(
-                f"evaluate: record '{samples.ids[place]}' has samples {samples[place].shape[1:]}, but labels per place "
+                f"evaluate: record '{id}' has samples {signal.shape[1:]}, but labels per place "
                 f"{labels.labels[place].shape}"
             )
-        for window, start in cut(samples, place, windows, patch[0]):
+        for window, start in cut_signal(signal, id, windows, patch[0]):
             grid = _grid(window, patch)
             at = np.indices(grid).reshape(len(grid), -1) * np.array(patch)[:, None] + np.array(patch)[:, None] // 2
             at[0] += start
@@ -215,12 +217,8 @@ def raw_patches(samples: Samples, windows: Windows, patch: tuple[int, ...], reac
     rows = []
     for place in range(len(samples)):
         for window, _ in cut(samples, place, windows, patch[0]):
-            x, grid = np.nan_to_num(window), _grid(window, patch)
-            inside = tuple(slice(n * p) for n, p in zip(grid, patch, strict=True))
-            split = [size for n, p in zip(grid, patch, strict=True) for size in (n, p)]
-            cells = x[(slice(None), *inside)].reshape(len(x), *split)  # (C, n, p, n, p, ...)
-            axes = (*range(1, 2 * len(grid), 2), 0, *range(2, 2 * len(grid) + 1, 2))
-            cells = cells.transpose(axes).reshape(*grid, -1)  # (n, n, ..., C * p * p ...)
+            grid = _grid(window, patch)
+            cells = whole_patches(window[None], patch).numpy().reshape(*grid, -1)  # (n, n, ..., C * p * p ...)
             padded = np.pad(cells, [*[(reach, reach)] * len(grid), (0, 0)])
             near = [
                 padded[tuple(slice(by, by + n) for by, n in zip(shift, grid, strict=True))]

@@ -120,7 +120,7 @@ _BLOCK, _INPUT = (
 
 
 def _pos_weight(config: FitConfig, values: np.ndarray, exclusive: bool) -> Tensor | None:
-    """Weights (C,) of positives from labels (N, C) of the training part; 1 for a class without positives."""
+    """Weights (C,) of positives from labels (N, C) of the training part; balanced: 1 for a class without positives."""
     if config.pos_weight is None:
         return None
     if exclusive:
@@ -180,7 +180,10 @@ class _KeepBest(L.Callback):
         if self.average is None:
             self.average = copy.deepcopy(now)
         for name, tensor in self.average.items():
-            tensor.lerp_(now[name], 1 - decay)
+            if tensor.is_floating_point():
+                tensor.lerp_(now[name], 1 - decay)
+            else:  # a count, such as of the batches of a BatchNorm
+                tensor.copy_(now[name])
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:

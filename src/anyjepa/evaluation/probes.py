@@ -117,7 +117,7 @@ def knn_probe(x: np.ndarray, values: np.ndarray, split: Split, config: KnnProbe)
 
     def votes(rows: np.ndarray) -> np.ndarray:
         near, similarity = most_similar(z[rows], bank, count)
-        votes = np.exp((similarity - 1) / config.temperature)  # (n, count)
+        votes = np.exp((similarity - similarity[:, :1]) / config.temperature)  # (n, count), 1 for the nearest
         total = sum(votes[:, [place]] * voted[near[:, place]] for place in range(count))
         return total / votes.sum(1, keepdims=True)
 

@@ -54,6 +54,8 @@ def evaluate(
     features. keep: called with the first row's classifier
     of the first split. Raises InputError.
     """
+    if config.protocol == "dense":
+        raise InputError("evaluate: protocol dense needs labels per place, not one class per record")
     if keep and config.protocol == "knn":
         raise InputError("evaluate: nearest neighbours cannot be saved as a classifier; choose another protocol")
     joined = join(labels, samples.ids)

@@ -176,6 +176,9 @@ class Result(Config):
         low_shot = self.settings.get("low_shot")
         if low_shot is None:
             labels = ""
+        elif self.protocol == "dense":
+            amount = low_shot if isinstance(low_shot, int) else f"{low_shot:.0%} of the"
+            labels = f", labels of {amount} {self.what[1]}"
         elif isinstance(low_shot, int):
             labels = f", {low_shot} labels per class"
         else:

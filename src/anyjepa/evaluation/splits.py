@@ -23,7 +23,7 @@ class Folds(Config):
     """k folds, stratified by label. Every record is tested once per seed."""
 
     kind: Literal["folds"] = "folds"
-    folds: int = Field(default=5, ge=2, description="number of folds")
+    folds: int = Field(default=5, ge=2, le=1000, description="number of folds")
     validation: OpenShare = Field(default=0.2, description="share of the rest for choosing settings and early stopping")
 
     @property

@@ -43,6 +43,10 @@ class Masks(NamedTuple):
         targets, targets_valid = _trimmed(self.targets, self.targets_valid, rows)
         return Masks(context, targets, context_valid, targets_valid)
 
+    def on(self, device: torch.device) -> Masks:
+        """The masks on a device. Its name is not `to`, which Lightning would call, and wait for every copy."""
+        return Masks._make(None if part is None else part.to(device) for part in self)
+
     def everything(self, tokens: int) -> Masks:
         """The same context, with all tokens of the grid as one block of targets."""
         every = torch.arange(tokens, device=self.context.device).expand(len(self.context), 1, -1)

@@ -9,6 +9,7 @@ import torch
 from pydantic import Field, PositiveFloat, model_validator
 from torch import Tensor, nn
 
+from anyjepa.errors import InputError
 from anyjepa.nn.attention import attend
 from anyjepa.nn.transformer import MLP, BlockConfig
 from anyjepa.parts import Kinds, Part
@@ -189,7 +190,7 @@ class TokenHead(Head):
         """prefix: (B, R, D), patches: (B, N, D) -> logits (B, outputs).
 
         An attentive head can also read K windows of a record jointly: prefix (B, K, R, D), patches (B, K, N, D) and
-        valid (B, K), False for padding. Raises ValueError if a register head gets no prefix.
+        valid (B, K), False for padding. Raises InputError if a register head gets no prefix.
         """
         if self.config.standardise:
             prefix, patches = self.prefix(prefix), self.patches(patches)
@@ -199,8 +200,8 @@ class TokenHead(Head):
                 valid = valid.repeat_interleave(tokens.shape[-2], dim=1)  # (B, K (R + N))
             return self.read(tokens.flatten(1, -2), valid)
         if self.config.kind == "register" and prefix.shape[1] == 0:
-            raise ValueError(
-                "a register head needs an encoder with a register or CLS token; choose 'mean' or 'attentive'"
+            raise InputError(
+                "head.kind=register needs an encoder with a register or CLS token; choose mean or attentive"
             )
         if self.config.kind in ("mean", "dynamics", "middle"):
             vector = summarise(patches, self.config.kind)

@@ -22,7 +22,7 @@ from anyjepa.objectives.base import Objective, ObjectiveConfig, Weights
 from anyjepa.objectives.batch import Batch
 from anyjepa.objectives.losses import Losses
 from anyjepa.objectives.regularisers import Rows
-from anyjepa.objectives.targets import ema_update
+from anyjepa.objectives.targets import follow
 
 
 class NextEmbeddingConfig(ObjectiveConfig):
@@ -116,7 +116,7 @@ class NextEmbeddingPrediction(Objective):
     def end_step(self) -> None:
         if self.average is not None and self.config.ema is not None:
             decay = self.config.ema if self._step else 0.0  # the initial weights do not count
-            ema_update(list(self.average.parameters()), list(self.student.parameters()), decay)
+            follow(self.average, self.student, decay)
 
     @torch.no_grad()
     def representations(self, x: Tensor, start: Tensor | None = None) -> dict[str, Tensor]:

@@ -137,9 +137,7 @@ class Teacher(nn.Module):
 
     def update(self, student: nn.Module, momentum: float) -> None:
         """teacher <- momentum x teacher + (1 - momentum) x student."""
-        ema_update(list(self.encoder.parameters()), list(student.parameters()), momentum)
-        for own, new in zip(self.encoder.buffers(), student.buffers(), strict=True):  # statistics of a BatchNorm
-            own.copy_(new)
+        follow(self.encoder, student, momentum)
 
 
 def target_tokens(
@@ -153,6 +151,14 @@ def target_tokens(
     with torch.set_grad_enabled(torch.is_grad_enabled() and gradient):
         tokens = encoder(x, start=start)
         return (tokens.padded() if isinstance(tokens, Packed) else tokens).float()
+
+
+@torch.no_grad()
+def follow(average: nn.Module, module: nn.Module, momentum: float) -> None:
+    """Update the weights of `average` by those of `module`, and copy its buffers."""
+    ema_update(list(average.parameters()), list(module.parameters()), momentum)
+    for own, new in zip(average.buffers(), module.buffers(), strict=True):  # statistics of a BatchNorm
+        own.copy_(new)
 
 
 @torch.no_grad()

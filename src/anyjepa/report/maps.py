@@ -37,17 +37,26 @@ def on_ecg(
     strip: np.ndarray | None = None,
     duration_s: float = 10.0,
     title: str = "",
+    unit: str = "mV",
 ) -> Figure:
     """An ECG on paper, with a background that is darker where values are larger.
 
-    signal: (L, T) in mV. values: (L, K), or (1, K) for all leads, from edges_s[k] to edges_s[k + 1], in s. together:
-    (K,) values of the rhythm strip. Blue is positive and orange is negative; full colour is the largest size of
-    `values`, and of `together` for the strip. strip: (K, 3) uint8 colours to draw below each lead.
+    signal: (L, T) in `unit`. values: (L, K), or (1, K) for all leads, from edges_s[k] to edges_s[k + 1], in s.
+    together: (K,) values of the rhythm strip. Blue is positive and orange is negative; full colour is the largest size
+    of `values`, and of `together` for the strip. strip: (K, 3) uint8 colours to draw below each lead.
     """
     leads, layout = list(leads), usual_layout(leads)
     rhythm = RHYTHM if layout == "3x4" else None
     page = draw_ecg(
-        signal, fs, leads, layout=layout, rhythm=rhythm, duration_s=duration_s, row_mm=ROW_MM[layout], title=title
+        signal,
+        fs,
+        leads,
+        layout=layout,
+        rhythm=rhythm,
+        duration_s=duration_s,
+        row_mm=ROW_MM[layout],
+        title=title,
+        unit=unit,
     )
     paper, _ = cells(leads, layout, rhythm, duration_s, ROW_MM[layout])
     by_lead = None if values is None else rgba(np.broadcast_to(values, (len(leads), values.shape[1])))

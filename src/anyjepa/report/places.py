@@ -96,7 +96,8 @@ def _on_signal(
     rate = float(arrays["fs"])
     leads = [str(lead) for lead in arrays["leads"]]
     duration = min(signal.shape[1] / rate, LONGEST_S)
-    return on_ecg(signal, rate, leads, values, edges / rate, strip=strip, duration_s=duration)
+    unit = str(arrays.get("unit", "mV"))
+    return on_ecg(signal, rate, leads, values, edges / rate, strip=strip, duration_s=duration, unit=unit)
 
 
 def _on_pictures(arrays: Arrays, colours: list[np.ndarray], tint: bool = True) -> Figure:

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 
+from anyjepa.config import validated
 from anyjepa.diagnostics.signs import main_columns
 from anyjepa.errors import InputError
 from anyjepa.evaluation.config import EvaluationConfig
@@ -102,19 +103,20 @@ def _scores(runs: Sequence[Run]) -> tuple[Score, ...]:
         name = title if alike[title] == 1 else f"{title} ({stem})"
         evaluated = [of_run.get(stem) for of_run in results]
         estimates = tuple(None if r is None else r.metric(r.rows[0], "macro_auroc") for r in evaluated)
-        differences = tuple(_difference(result, evaluated[0]) for result in evaluated[1:])
+        others = zip(runs[1:], evaluated[1:], strict=True)
+        differences = (_difference(run.results / f"{stem}.json", result, evaluated[0]) for run, result in others)
         scores.append(Score(name, estimates, (None, *differences)))
     return tuple(scores)
 
 
-def _difference(result: Result | None, first: Result | None) -> Estimate | None:
+def _difference(file: Path, result: Result | None, first: Result | None) -> Estimate | None:
     """Of a run minus the first one; None unless both have tested the same numbers of records in the same repeats."""
     if result is None or first is None or _repeats(result) != _repeats(first):
         return None
     a, b = ([repeat.metrics["macro_auroc"] for repeat in one.rows[0].repeats] for one in (result, first))
     if any(value is None for value in (*a, *b)):
         return None
-    split = EvaluationConfig.model_validate(result.settings).split or Folds()
+    split = validated(EvaluationConfig, result.settings, f"{file}: settings").split or Folds()
     return result.shown(paired_difference(a, b, split.overlap))  # type: ignore[arg-type]
 
 

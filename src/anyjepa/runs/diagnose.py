@@ -17,7 +17,6 @@ from torch import Tensor
 
 from anyjepa.data.dataset import Dataset
 from anyjepa.data.modalities import evaluation_data, training_data
-from anyjepa.data.pair import Pair
 from anyjepa.data.records import Records, as_paths
 from anyjepa.data.samples import Samples
 from anyjepa.diagnostics.attention import attention_signs
@@ -28,14 +27,14 @@ from anyjepa.diagnostics.signs import sign_of
 from anyjepa.diagnostics.spectrum import lidar
 from anyjepa.diagnostics.verdict import Verdict, verdict_of
 from anyjepa.errors import DataWarning, InputError
-from anyjepa.masks.base import Masks
 from anyjepa.nn.encoder import Encoder
 from anyjepa.nn.vit import ViT
 from anyjepa.objectives.base import Objective, Weights
 from anyjepa.objectives.batch import Batch
 from anyjepa.randomness import generator
-from anyjepa.runs.folder import Run, find_run
-from anyjepa.runs.model import Model, load
+from anyjepa.runs.folder import Run
+from anyjepa.runs.model import Model, run_and_model
+from anyjepa.runs.place_pictures import batch_of_pairs
 from anyjepa.runs.verdict import training_verdict
 from anyjepa.torch_defaults import torch_defaults
 from anyjepa.training.monitor import SLOW, examined_signs, zero_weights
@@ -99,8 +98,7 @@ def diagnose(
     Signs that need the predictor are missing if the model has none. Raises InputError for data that cannot be used, and
     for fewer than 8 records.
     """
-    run = model if isinstance(model, Run) else None if isinstance(model, Model) else find_run(Path(model))
-    loaded = model if isinstance(model, Model) else load(run.model if run else str(model), weights)
+    run, loaded = run_and_model(model, weights)
     options = {"fs": fs, "leads": leads, "unit": unit}
     paths = as_paths(data)
     prepared = _prepared(loaded, run, data, paths, options)
@@ -172,9 +170,7 @@ def _views(encoder: ViT, parts: list[tuple[Tensor, Tensor | None]]) -> Tensor:
 
 
 @torch.inference_mode()
-def _objective_signs(
-    objective: Objective, x: Tensor, start: Tensor | None, pairs: tuple[Tensor, Pair[Tensor]] | None
-) -> dict[str, float]:
+def _objective_signs(objective: Objective, x: Tensor, start: Tensor | None, pairs: Batch | None) -> dict[str, float]:
     """Signs of the predictions, averaged over chunks, and of the student beside the teacher."""
     signs: dict[str, float] = {}
     encoders = objective.encoders()
@@ -186,35 +182,24 @@ def _objective_signs(
     if objective.pairs:
         if pairs is None:
             return signs
-        batches = [Batch.whole(pairs[0], pair=pairs[1])]
+        batches = [pairs]
     else:
         batches = []
         for number, (part, first) in enumerate(_chunks(x, start)):
             rng = generator(0, "masks", number)
             grid = objective.student.grid_of(part)
             masks = [] if objective.masks is None else objective.masks.draw(grid, len(part), rng)
-            batches.append(Batch.whole(part, [_on(part.device, group) for group in masks], first))
+            batches.append(Batch.whole(part, [group.on(part.device) for group in masks], first))
     measured = [examined_signs(objective, batch) for batch in batches if len(batch.x) > 1]
     return signs | {name: sum(one[name] for one in measured) / len(measured) for name in (measured or [{}])[0]}
 
 
-def _pairs(
-    objective: Objective, run: Run | None, paths: list[Path] | None, chosen: np.ndarray
-) -> tuple[Tensor, Pair[Tensor]] | None:
+def _pairs(objective: Objective, run: Run | None, paths: list[Path] | None, chosen: np.ndarray) -> Batch | None:
     """As many pairs as records, for an objective that learns from them; None if only a run knows how to make them."""
     if not objective.pairs or run is None or paths is None:
         return None
     dataset: Dataset = training_data(run.recipe.data, paths, ())
-    places = [int(place) for place in chosen[chosen < len(dataset)]]
-    rngs = [[generator(0, stream, place) for place in places] for stream in ("crop", "second crop")]
-    x, pair = dataset.pairs(places, rngs[0], rngs[1], 0)
-    device = next(objective.parameters()).device
-    tensors = [None if part is None else torch.as_tensor(part, device=device) for part in pair]
-    return torch.as_tensor(x, device=device), Pair(*tensors)  # type: ignore[arg-type]
-
-
-def _on(device: torch.device, masks: Masks) -> Masks:
-    return masks._replace(**{name: v.to(device) for name, v in masks._asdict().items() if v is not None})
+    return batch_of_pairs(objective, dataset, chosen[chosen < len(dataset)].tolist())
 
 
 def _chunks(x: Tensor, start: Tensor | None) -> list[tuple[Tensor, Tensor | None]]:

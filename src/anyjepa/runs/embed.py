@@ -15,7 +15,7 @@ from anyjepa.objectives.base import Weights
 from anyjepa.progress import stage
 from anyjepa.runs.applying import ApplyOptions
 from anyjepa.runs.folder import Run
-from anyjepa.runs.model import Model, load
+from anyjepa.runs.model import Model, load, run_and_model
 from anyjepa.runs.table_writing import TABLES, check_outputs
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def embed(
     Raises InputError for a record that cannot be read or does not fit. `embed_files` also returns ids, and can skip
     records.
     """
-    encoder = model if isinstance(model, Model) else load(model.folder if isinstance(model, Run) else model, weights)
+    _, encoder = run_and_model(model, weights)
     with stage("embedding"):
         if (paths := as_paths(data)) is None:
             return encoder.embed(data, fs=fs, leads=leads, unit=unit)

@@ -19,7 +19,17 @@ MOST = 2**20  # vectors that are remembered
 _REMEMBERED: dict[bytes, np.ndarray] = {}
 
 
-class JepaEmbedder(TransformerMixin, BaseEstimator):
+class RecordEstimator(BaseEstimator):
+    """Base of estimators of raw records, which the model checks itself."""
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True
+        tags.no_validation = True
+        return tags
+
+
+class JepaEmbedder(TransformerMixin, RecordEstimator):
     """Transform raw records of any modality to embeddings (N, D), for use before any scikit-learn estimator.
 
     model: a run, a model folder or a Hugging Face id.
@@ -87,12 +97,6 @@ class JepaEmbedder(TransformerMixin, BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True
-        tags.no_validation = True  # the model checks its records itself
-        return tags
 
 
 def _as_given(x: Any, records: list[Any]) -> Any:

@@ -91,6 +91,20 @@ def evaluate(
     if save_classifier:
         refuse_other_model(Path(save_classifier))
     usual = _protocol(protocol, run.recipe.evaluation if run else EvaluationConfig(), loaded)
+    changes = {
+        "seeds": seeds,
+        "low_shot": low_shot,
+        "min_count": min_count,
+        "from_scratch": from_scratch,
+        "bootstrap": bootstrap,
+    }
+    changes = {key: value for key, value in changes.items() if value is not None}
+    requested = _config(usual, folds, merge(merge({}, settings or {}), changes))
+    if requested.protocol != usual.protocol:
+        raise InputError(
+            f"evaluation.protocol is {requested.protocol}, but the evaluation uses {protocol}; "
+            f"pass --protocol {requested.protocol} instead of the setting"
+        )
     dense = usual.protocol == "dense"
     if dense and save_classifier:
         raise InputError("evaluate: a probe on single tokens cannot be saved as a classifier; choose another protocol")
@@ -109,15 +123,6 @@ def evaluate(
             samples, table, task = labelled(loaded, run, paths, task, of_file, **how)
     if run and isinstance(table, LabelTable) and table.split is None and (parts := run.split()):
         table = _split(table, parts, samples, run)
-    chosen = {
-        "seeds": seeds,
-        "low_shot": low_shot,
-        "min_count": min_count,
-        "from_scratch": from_scratch,
-        "bootstrap": bootstrap,
-    }
-    changes = {key: value for key, value in chosen.items() if value is not None}
-    requested = _config(usual, folds, merge(merge({}, settings or {}), changes))
     config = requested.model_copy(update={"windows": _windows(requested.windows, samples, loaded)})
     candidate = Candidate(loaded.encoder, loaded.loaded.weights, loaded.loaded.records)
     words = modality_of(loaded.preprocessing).dataset.what

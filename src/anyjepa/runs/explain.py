@@ -17,6 +17,7 @@ from anyjepa.data.video.files import SUFFIXES as VIDEOS
 from anyjepa.errors import InputError, did_you_mean
 from anyjepa.evaluation.classifier import as_probabilities
 from anyjepa.evaluation.occlusion import Grid, OccludedSamples, log_odds, place_width
+from anyjepa.evaluation.windows import BATCH
 from anyjepa.limits import PASSES
 from anyjepa.runs.classifier import classifier_of, compute_predictions, window_counts
 from anyjepa.weights.folder import LoadedModel
@@ -107,13 +108,18 @@ class Explanation:
 
 
 def explain(
-    loaded: LoadedModel, preprocessing: Preprocessing, samples: Samples, tokens: int | None = None
+    loaded: LoadedModel,
+    preprocessing: Preprocessing,
+    samples: Samples,
+    tokens: int | None = None,
+    batch: int = BATCH,
 ) -> Iterator[Explanation]:
     """Explanations of the answers of a classifier by occlusion, one per record.
 
     samples: prepared by `preprocessing`. A part is hidden by the median of each of its channels in the record; of a
     cell, by no expression. tokens: patches per part along each axis, by default as few that a full input has at most 64
-    places per axis; of cells one gene. Raises InputError for a model without a classifier.
+    places per axis; of cells one gene. batch: windows that are encoded together. Raises InputError for a model without
+    a classifier.
     """
     config = classifier_of(loaded)
     sources = getattr(samples, "source", ("",) * len(samples))
@@ -123,7 +129,7 @@ def explain(
         flat = record.reshape(len(record), -1)
         neutral = np.zeros(len(flat)) if preprocessing.sample_names else np.median(flat, axis=1)
         hidden = OccludedSamples(record, grid, neutral.astype(record.dtype))
-        logits = compute_predictions(loaded, preprocessing, hidden).windows.mean(len(hidden))
+        logits = compute_predictions(loaded, preprocessing, hidden, batch).windows.mean(len(hidden))
         odds, probabilities = log_odds(logits, config.exclusive), as_probabilities(logits, config.exclusive)
         yield Explanation(
             id=id,

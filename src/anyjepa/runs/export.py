@@ -23,7 +23,7 @@ from anyjepa.errors import InputError, reason
 from anyjepa.nn.vit import ViT
 from anyjepa.objectives.base import Weights
 from anyjepa.parts import is_own, place
-from anyjepa.runs.model import Model, load
+from anyjepa.runs.model import Model, run_and_model
 from anyjepa.torch_defaults import torch_defaults
 from anyjepa.writing import replacing
 
@@ -57,14 +57,14 @@ def export(
         raise InputError(f"{output}: models are exported as {', '.join(SUFFIXES)}")
     if int8 and output.suffix != ".onnx":
         raise InputError(f"{output}: int8 is for .onnx files only")
-    loaded = model if isinstance(model, Model) else load(model, weights, device="cpu")
+    _, loaded = run_and_model(model, weights, device="cpu")
     classifier = loaded.loaded.config.classifier
     if classifier is not None and classifier.joint:
         raise InputError("export: the classifier reads all windows of a record at once, which a graph cannot")
     longest = (classifier and classifier.window) or loaded.preprocessing.size[0]
     patch = loaded.encoder.config.patch[0]
     source = graph_of(loaded.preprocessing, patch, longest, {"fs": fs, "leads": leads, "unit": unit})
-    network = Graph(loaded, source).eval()
+    network = Graph(loaded, source).cpu().eval()
     names = {0: torch.export.Dim("batch", min=1, max=65536)}
     names |= {axis: torch.export.Dim(name, min=low, max=high) for axis, (name, low, high) in source.axes.items()}
     own = [part.config.kind for part in (loaded.encoder, loaded.head) if part and is_own(type(part.config))]
@@ -105,7 +105,8 @@ class Graph(nn.Module):
 
     def __init__(self, model: Model, source: GraphInput):
         super().__init__()
-        self.prepare, self.encoder, self.head = source.prepare, copy.deepcopy(model.encoder).cpu(), model.head
+        self.prepare = source.prepare
+        self.encoder, self.head = copy.deepcopy(model.encoder), copy.deepcopy(model.head)
         classifier = model.loaded.config.classifier
         self.exclusive = classifier is not None and classifier.exclusive
         self.outputs = ["embedding"]

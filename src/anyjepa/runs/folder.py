@@ -25,6 +25,8 @@ from anyjepa.training.metrics_file import read_metrics
 from anyjepa.versions import versions
 from anyjepa.writing import is_leftover, remove_leftovers, write_text
 
+FIRST = (".lock", "split.csv", "training_records.json")  # a run may have these before its first step
+
 
 @dataclass(frozen=True)
 class Run:
@@ -160,13 +162,13 @@ def _never_trained(folder: Path) -> bool:
     """Whether a folder contains only what a run writes before its first step."""
     names = {entry.name for entry in folder.iterdir() if not is_leftover(entry)}
     begun = {"environment.json", "recipe.yaml"}  # a recipe alone may be the user's
-    return begun <= names <= begun | {".lock", "split.csv", "artifacts", "checkpoints"} and not any(
+    return begun <= names <= begun | {*FIRST, "artifacts", "checkpoints"} and not any(
         (folder / "checkpoints").glob("*")
     )
 
 
 def _of_no_run(entry: Path) -> bool:
-    return entry.name in (".lock", "environment.json", "split.csv", "training_records.json") or is_leftover(entry)
+    return entry.name in ("environment.json", *FIRST) or is_leftover(entry)
 
 
 def find_run(folder: Path) -> Run | None:

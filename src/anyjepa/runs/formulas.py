@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,15 +23,18 @@ def guard(text: str) -> str:
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write a table with `guard` applied to every text and column name."""
+    """Write a table with `guard` applied to every text and column name.
+
+    Other values, such as lists, are written as Python shows them, which never begins like a formula.
+    """
     from pandas.api.types import is_numeric_dtype
 
+    def guarded(value: Any) -> Any:
+        return guard(value) if isinstance(value, str) else value
+
     texts = {name for name in table.columns if not is_numeric_dtype(table[name])}
-    columns = {
-        guard(str(name)): table[name].map(guard, na_action="ignore") if name in texts else table[name]
-        for name in table.columns
-    }
-    written = (*table.columns, *(text for name in texts for text in table[name].unique()))
-    returns = any("\r" in str(text) for text in written)
+    columns = {guard(str(name)): table[name].map(guarded) if name in texts else table[name] for name in table.columns}
+    written = (*table.columns, *(value for name in texts for value in table[name]))
+    returns = any("\r" in str(value) for value in written)
     quoting = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL  # which does not quote carriage returns
     type(table)(columns).to_csv(path, index=False, quoting=quoting)

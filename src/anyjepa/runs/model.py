@@ -262,10 +262,19 @@ def load(
     return model
 
 
-def run_and_model(model: str | Path | Run | Model, weights: Weights | None) -> tuple[Run | None, Model]:
-    """The run of a run folder, None for any other model, and the model."""
-    run = model if isinstance(model, Run) else None if isinstance(model, Model) else find_run(Path(model))
-    return run, model if isinstance(model, Model) else load(run.folder if run else str(model), weights)
+def run_and_model(
+    model: str | Path | Run | Model, weights: Weights | None, device: str | None = None
+) -> tuple[Run | None, Model]:
+    """The run of a run folder, None for any other model, and the model. device: where a model that is loaded computes.
+
+    Raises InputError if a loaded model has other weights.
+    """
+    if isinstance(model, Model):
+        if weights not in (None, own := model.loaded.weights):
+            raise InputError(f"weights: the model was loaded with its {own} weights; pass weights='{weights}' to load")
+        return None, model
+    run = model if isinstance(model, Run) else find_run(Path(model))
+    return run, load(run or str(model), weights, device)
 
 
 def _check_fit(loaded: LoadedModel, preprocessing: Preprocessing) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from anyjepa.data.dataset import Dataset
-from anyjepa.data.labels import LabelTable
+from anyjepa.data.labels import LabelTable, join
 from anyjepa.data.samples import SelectedSamples
 from anyjepa.errors import InputError
 from anyjepa.evaluation.features import mean_features
@@ -28,15 +28,18 @@ def online_scores(
     """A function from an encoder to `online_probe` and `online_knn`, macro AUROCs on half of the labelled records.
 
     table: labels instead of those of the data. Groups (patients) are not cut. The probe is logistic regression on the
-    mean of patch tokens, kNN as in `evaluate`. Raises InputError if the data have no labels.
+    mean of patch tokens, kNN as in `evaluate`. Raises InputError if the data have no labels, or if they are in a store.
     """
     samples = dataset
     if table is None:
-        if not dataset.tasks:
-            raise InputError("training.online: the data have no labels; set training.online=null")
+        if not dataset.tables:
+            why = "the labels of a store are not read in training" if dataset.tasks else "the data have no labels"
+            raise InputError(f"training.online: {why}; set training.online=null")
         samples, table = dataset.for_task(config.task or dataset.tasks[0])
-    chosen = np.unique(np.linspace(0, len(samples) - 1, min(config.records, len(samples))).round().astype(int))
-    some = table.rows(chosen)
+    joined = join(table, samples.ids)
+    labelled = len(joined.table)
+    places = np.unique(np.linspace(0, labelled - 1, min(config.records, labelled)).round().astype(int))
+    some, chosen = joined.table.rows(places), joined.index[places]
     part = stratify(strata(some.values), some.groups, (0.5, 0.5), generator(0, "online", 0))
     train, test = np.flatnonzero(part == 0), np.flatnonzero(part == 1)
     split = Split(train, train, test, seed=0)

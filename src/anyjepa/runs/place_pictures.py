@@ -79,7 +79,8 @@ def place_arrays(
     if kind in ("ecg", "series"):
         arrays["signals"] = np.stack([preprocessing.restore(one, of) for one, of in zip(values, sources, strict=True)])
         if kind == "ecg":
-            arrays |= {"fs": preprocessing.rate, "leads": np.array(preprocessing.channel_names)}
+            leads = np.array(preprocessing.channel_names)
+            arrays |= {"fs": preprocessing.rate, "leads": leads, "unit": preprocessing.restored_unit}
         return arrays
     clips = values[:, :, None] if kind == "images" else values  # (n, C, T, H, W)
     frames = np.unique(np.linspace(0, clips.shape[2] - 1, FRAMES).astype(int))
@@ -91,18 +92,24 @@ def place_arrays(
 def gene_errors(objective: Objective, dataset: Dataset) -> dict[str, Any]:
     """Mean error of each token over pairs of cells: kind, errors (N,), and genes (N,), its first and last gene."""
     rows = np.linspace(0, len(dataset) - 1, min(PAIRS, len(dataset))).astype(int).tolist()
-    rngs = [[generator(0, stream, row) for row in rows] for stream in ("crop", "second crop")]
-    x, pair = dataset.pairs(rows, rngs[0], rngs[1], 0)
-    device = next(objective.parameters()).device
-    on_device: Any = Pair(*(None if part is None else torch.as_tensor(part, device=device) for part in pair))
+    batch = batch_of_pairs(objective, dataset, rows)
     groups = objective.student.projection
     assert isinstance(groups, Groups)
     tokens, each = groups.tokens, groups.each
-    total, count = _errors(objective, Batch.whole(torch.as_tensor(x, device=device), pair=on_device), len(x), tokens)
+    total, count = _errors(objective, batch, len(rows), tokens)
     names = dataset.preprocessing.sample_names
     ends = [(first, min(first + each, len(names)) - 1) for first in range(0, tokens * each, each)]
     genes = [f"{names[first]} to {names[last]}" for first, last in ends]
     return {"kind": "genes", "errors": (total.sum(0) / count.sum(0)).numpy(), "genes": np.array(genes)}
+
+
+def batch_of_pairs(objective: Objective, dataset: Dataset, rows: Sequence[int]) -> Batch:
+    """A pair of each of these records, where the objective computes; the same in every call."""
+    rngs = [[generator(0, stream, row) for row in rows] for stream in ("crop", "second crop")]
+    x, pair = dataset.pairs(rows, rngs[0], rngs[1], 0)
+    device = next(objective.parameters()).device
+    tensors = (None if part is None else torch.as_tensor(part, device=device) for part in pair)
+    return Batch.whole(torch.as_tensor(x, device=device), pair=Pair._make(tensors))
 
 
 def _errors(objective: Objective, batch: Batch, samples: int, tokens: int) -> tuple[Tensor, Tensor]:
@@ -132,11 +139,8 @@ def place_errors(objective: Objective, x: Tensor, start: Tensor | None = None) -
     total, count = torch.zeros(2, len(x), int(np.prod(grid)), dtype=torch.float64)
     for draw in range(DRAWS if objective.masks is not None else 1):
         masks = [] if objective.masks is None else objective.masks.draw(grid, len(x), generator(0, "errors", draw))
-        groups = [
-            group._replace(**{k: v.to(x.device) for k, v in group._asdict().items() if v is not None})
-            for group in masks
-        ]
-        added = _errors(objective, Batch.whole(x, groups, start), *total.shape)
+        batch = Batch.whole(x, [group.on(x.device) for group in masks], start)
+        added = _errors(objective, batch, *total.shape)
         total, count = total + added[0], count + added[1]
     return (total / count).numpy() if count.any() else None
 

@@ -82,15 +82,16 @@ def predict_files(
             tables = table, predictions.window_table()
             if explaining is None:
                 return tables
-            explanations = counted(explain(loaded.loaded, preprocessing, chosen, explaining.tokens), some.start)
-            return *tables, _explained(explaining, explanations, table, pictures[some.start :])
+            explanations = explain(loaded.loaded, preprocessing, chosen, explaining.tokens, how.batch)
+            return *tables, _explained(explaining, counted(explanations, some.start), table, pictures[some.start :])
 
         def counted(explanations: Iterator[Explanation], first: int) -> Iterator[Explanation]:
             for done, one in enumerate(explanations, first + 1):
                 yield one
                 how.progress(done, len(dataset))
 
-        settings = {"coverage": coverage, "explain": explaining and [explaining.only, explaining.tokens]}
+        drawn = explaining and explaining.pictures and str(explaining.pictures.resolve())  # kept parts are not drawn
+        settings = {"coverage": coverage, "explain": explaining and [explaining.only, explaining.tokens, drawn]}
         return how.write([output, windows, *explained], loaded, dataset, compute, settings)
 
 

@@ -31,7 +31,7 @@ from anyjepa.runs.place_pictures import keep_places
 from anyjepa.runs.start import Start, find_start
 from anyjepa.torch_defaults import torch_defaults
 from anyjepa.training.cluster import check_launch, is_first
-from anyjepa.weights.folder import read_records, save_pretrained, write_records
+from anyjepa.weights.folder import RECORDS, read_records, save_pretrained, write_records
 from anyjepa.weights.model import Provenance, TrainingRecords
 
 FREE = (  # keys that may differ when a run resumes, because they do not change its results
@@ -330,6 +330,7 @@ def _start(
     if not resume:
         check_unused(run.folder)  # again, now that the folder is locked
     if not resume or not run.begun:
+        (run.folder / RECORDS).unlink(missing_ok=True)  # of a run that ended here before its first step
         if begin is not None:
             data |= {"start": {"model": begin.where, "text": begin.text}}
             if begin.records is not None:  # the finished model has seen these, too

@@ -7,18 +7,17 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import Tags
+from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from anyjepa.errors import InputError
 from anyjepa.evaluation.logistic import fit_logistic, probabilities
 from anyjepa.evaluation.probes import standardised
-from anyjepa.runs.embedder import JepaEmbedder
+from anyjepa.runs.embedder import JepaEmbedder, RecordEstimator
 
 
-class JepaClassifier(ClassifierMixin, BaseEstimator):
+class JepaClassifier(ClassifierMixin, RecordEstimator):
     """Classify raw records of any modality by logistic regression on their standardised embeddings.
 
     This is the linear probe of `evaluate`. The parameters that are not listed are those of `JepaEmbedder`.
@@ -78,9 +77,3 @@ class JepaClassifier(ClassifierMixin, BaseEstimator):
         """The most probable class of each record, (N,)."""
         best = self.predict_proba(x).argmax(1)
         return self.classes_[best]
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True
-        tags.no_validation = True  # the model checks its records itself
-        return tags

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anyjepa.data.dataset import Dataset
 from anyjepa.data.ecg.preprocessing import EcgPreprocessing
 from anyjepa.data.modality import Preprocessing
 from anyjepa.data.samples import Samples
@@ -76,7 +77,7 @@ def continuation_table(
     return pd.concat([pd.DataFrame({**names, "start_s": token.ravel() * (patch / fs)}), columns], axis=1)
 
 
-def draw_surprise(preprocessing: EcgPreprocessing, token_s: float, samples: Samples, table: pd.DataFrame) -> Figure:
+def draw_surprise(preprocessing: EcgPreprocessing, token_s: float, samples: Dataset, table: pd.DataFrame) -> Figure:
     """Draw the 10 s around the most surprising patch on ECG paper, with a darker background for more surprise.
 
     token_s: duration of a patch, s. table: from `surprise_table`. White is the median over the patches of the record,
@@ -86,8 +87,9 @@ def draw_surprise(preprocessing: EcgPreprocessing, token_s: float, samples: Samp
 
     top = table.loc[table["surprise"].idxmax()]
     own: Any = table[table["id"] == top["id"]]
-    standardised = samples[samples.ids.index(top["id"])]
-    signal = standardised * np.array(preprocessing.std)[:, None] + np.array(preprocessing.mean)[:, None]
+    place = samples.ids.index(top["id"])
+    standardised = samples[place]
+    signal = preprocessing.restore(standardised, samples.source[place])
     last = max(0.0, signal.shape[1] / preprocessing.fs - SHOWN_S)
     start_s = np.floor(min(max(float(top["start_s"]) - SHOWN_S / 2, 0.0), last) / token_s) * token_s
     middle = own["surprise"].median()

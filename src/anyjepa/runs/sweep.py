@@ -11,6 +11,7 @@ from typing import Any
 
 from anyjepa.data.files import read_text
 from anyjepa.errors import InputError, reason
+from anyjepa.evaluation.config import EvaluationConfig
 from anyjepa.evaluation.result import Result
 from anyjepa.locking import locked
 from anyjepa.perturbation.scoring.metrics import METRICS
@@ -49,11 +50,10 @@ class Scoring:
         if self.protocol == PERTURBATION and (self.task or self.labels):
             raise InputError("sweep: --protocol perturbation needs neither --task nor --labels")
 
-    def name(self, data: Sequence[Path]) -> str:
-        """File name of the result, without its suffix."""
-        what = (self.labels and self.labels.identity, [path.resolve() for path in data])
-        digest = blake2b(repr(what).encode(), digest_size=4).hexdigest()
-        return "-".join(["sweep", self.protocol, self.task or "labels", digest])
+    def name(self, data: Sequence[Path], settings: EvaluationConfig) -> str:
+        """File name of the result, without its suffix; other settings of the recipe have another name."""
+        what = (self.labels and self.labels.identity, [path.resolve() for path in data], settings.model_dump())
+        return "-".join(["sweep", self.protocol, self.task or "labels", _digest(what)])
 
     def __str__(self) -> str:
         if self.protocol == PERTURBATION:
@@ -191,7 +191,7 @@ def _scored(run: Run, trial: Trial, data: Sequence[Path], scoring: Scoring | Non
         return trial
     if scoring.protocol == PERTURBATION:
         return replace(trial, score=_perturbation_score(run))
-    name = scoring.name(data)
+    name = scoring.name(data, run.recipe.evaluation)
     file = run.results / f"{name}.json"
     if file.exists():
         result = Result.from_json(file)
@@ -205,6 +205,15 @@ def _scored(run: Run, trial: Trial, data: Sequence[Path], scoring: Scoring | Non
 
 def _perturbation_score(run: Run) -> float | None:
     """Mean over the held-out perturbations of a run's own data."""
-    own = sorted(run.perturbations.glob("held-out-*.json"))
-    result = PerturbationResult.from_json(own[0]) if own else evaluate_perturbations(run)
+    settings = run.recipe.perturbation and run.recipe.perturbation.model_dump()
+    file = run.perturbations / "sweep" / f"{_digest(settings)}.json"  # another evaluation may replace the run's own
+    if file.exists():
+        result = PerturbationResult.from_json(file)
+    else:
+        result = evaluate_perturbations(run)
+        write_text(file, result.model_dump_json(indent=2) + "\n")
     return result.rows[0].metrics[HEADLINE].mean
+
+
+def _digest(what: object) -> str:
+    return blake2b(repr(what).encode(), digest_size=4).hexdigest()

@@ -32,10 +32,11 @@ def draw_ecg(
     duration_s: float = 10.0,
     row_mm: float = 30.0,
     title: str = "",
+    unit: str = "mV",
 ) -> Figure:
     """Draw the first `duration_s` seconds of a record; NaN leaves a gap.
 
-    signal: (L, T) in mV. fs in Hz. layout: '3x4' or '6x2' cells of consecutive time as in a standard printout, or
+    signal: (L, T) in `unit`. fs in Hz. layout: '3x4' or '6x2' cells of consecutive time as in a standard printout, or
     'rows', one whole row per lead in the order of `leads`. rhythm: lead that is drawn whole below the cells, or None.
     The units of the axes are mm, with the origin at the lower left of the paper; save the figure with any dpi.
     Raises InputError if a lead of the layout is missing.
@@ -53,7 +54,7 @@ def draw_ecg(
     _grid(axes, width, height)
     for cell in paper:
         _trace(axes, signal[leads.index(cell.lead)], fs, cell)
-    note = f"{SPEED_MM_S:g} mm/s   {GAIN_MM_MV:g} mm/mV   {fs:g} Hz"
+    note = f"{SPEED_MM_S:g} mm/s   {GAIN_MM_MV:g} mm/{unit}   {fs:g} Hz"
     axes.text(width - 3, 1.5, note, ha="right", va="bottom", fontsize=7, color=_INK)
     axes.text(3, height - 1.5, printable(title), ha="left", va="top", fontsize=9, color=_INK, parse_math=False)
     return figure

@@ -131,8 +131,15 @@ class EcgPreprocessing(EcgInputs, Preprocessing):
         own = self.for_source(recording.source)
         return align(recording, own.fs, own.leads, own.gaps, own.missing_leads, own.highpass_hz, advice=_IN_USE)
 
+    @property
+    def restored_unit(self) -> str:
+        """Of restored values. The standard deviations of single records are not known any more."""
+        return "standard deviation" if self.by_record else "mV"
+
     def restore(self, x: np.ndarray, source: str) -> np.ndarray:
-        """Convert prepared values back to mV, (L, T). Clipped voltages stay clipped."""
+        """Convert prepared values back to mV, or with `by_record` to standard deviations, (L, T); clipped stays so."""
+        if self.by_record:
+            return x
         own = self.for_source(source)
         return x * np.array(own.std)[:, None] + np.array(own.mean)[:, None]
 

@@ -20,6 +20,7 @@ from anyjepa.perturbation.predictions.pictures import amount_curves, predicted_a
 from anyjepa.perturbation.predictions.predict import PredictedConditions, table
 from anyjepa.perturbation.scoring.result import PerturbationResult, render
 from anyjepa.perturbation.scoring.verdict import Verdict
+from anyjepa.runs.cells.answer_folder import TEXT, check_only_answer
 from anyjepa.runs.table_writing import write_table
 from anyjepa.terminal import as_text
 from anyjepa.writing import replacing, write_text
@@ -132,14 +133,17 @@ class Answer:
         genes = [self._predicted.genes[gene] for gene in top]
         return {f"{varying[0]}-{name}": amount_curves(self.screen, name, genes, varying[0])}
 
-    def write(self, folder: Path, cell_eval: bool = False) -> None:
+    def write(self, folder: Path | str, cell_eval: bool = False) -> None:
         """Write everything to a folder, completely or not at all: verdicts, comparisons, tables, AnnData, pictures.
 
         cell_eval: also `cell-eval/QUESTION/NAME-predicted.h5ad` and `-real.h5ad`, predictions of what was held out.
+        An earlier answer in the folder is replaced. Raises InputError for a folder with other files.
         """
+        folder = Path(folder)
+        check_only_answer(folder)
         with replacing(folder) as new:
             new.mkdir()
-            write_text(new / "answer.txt", as_text(self.render(brief=False)))
+            write_text(new / TEXT, as_text(self.render(brief=False)))
             for one in self.questions:
                 write_text(new / f"{_file_name(one.title)}.json", one.result.model_dump_json(indent=2) + "\n")
                 for name, pair in (one.cell_eval() if cell_eval else {}).items():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from anyjepa.data.files import opened
 from anyjepa.errors import InputError
+from anyjepa.runs.cells.answer_folder import check_only_answer
 from anyjepa.runs.table_writing import refuse_input_as_output
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def check_files(
     inputs = [*([screen] if screen else []), *([Path(model)] if model else [])]
     refuse_input_as_output(output, inputs)
     if not output.suffix:
+        check_only_answer(output)
         return
     if conditions and goal:
         raise InputError(f"{output}: holds either predicted conditions or a ranking; pass a folder for both")

@@ -1,7 +1,7 @@
 """WFDB records: a `.hea` header, its signal files, and annotations.
 
-`wfdb_header` parses the header and `wfdb_samples` reads the signal files; this file converts them to millivolts. The
-wfdb package is used only for annotations: it takes 10 ms per record, averages channels that are sampled faster than
+`header` parses the header and `samples` reads the signal files; this file converts them to millivolts. The wfdb
+package is used only for annotations: it takes 10 ms per record, averages channels that are sampled faster than
 others, returns level 5 MATLAB files as raw bytes, and does not verify checksums.
 """
 
