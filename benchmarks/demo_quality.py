@@ -24,7 +24,7 @@ from anyjepa.runs.folder import Run, environment
 
 def trained(seed: int, output: Path) -> Run:
     """The demo's run of one seed; one that is there already is taken as it is."""
-    return kept_run("ecg-jepa-demo", None, output, [f"training.seed={seed}", f"data.simulator.seed={seed}"])
+    return kept_run("ecg-jepa-demo", (), output, [f"training.seed={seed}", f"data.simulator.seed={seed}"])
 
 
 def areas(result: Result) -> dict[str, float]:

@@ -36,7 +36,7 @@ def main() -> None:
             f"training.steps={args.steps}",
             f"training.optimiser.warmup={args.steps // 10}",
         ]
-        run = kept_run("ecg-jepa-demo", None, folder, edits)
+        run = kept_run("ecg-jepa-demo", (), folder, edits)
         results = (evaluate(run, protocol="linear"), evaluate(run, protocol="linear", low_shot=5, seeds=2))
         areas[keep, depth] = [result.rows[0].metrics["macro_auroc"].mean for result in results]
         print(json.dumps({"keep": keep, "depth": depth, "all": areas[keep, depth][0], "five": areas[keep, depth][1]}))

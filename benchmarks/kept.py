@@ -14,7 +14,7 @@ from anyjepa.runs.pretrain import continued, pretrain
 def kept_run(recipe: str | Recipe, data: Any, folder: Path, edits: Sequence[str] = (), **options: Any) -> Run:
     """Pretrain in `folder`, unless that is done. Raises InputError if a run there has other settings.
 
-    options: for `pretrain`.
+    data: (): the simulated data of the recipe. options: for `pretrain`.
     """
     recipe, _ = load_recipe(recipe, edits) if isinstance(recipe, str) else edited(recipe, edits)
     if (folder / "model").exists():

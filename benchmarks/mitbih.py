@@ -8,8 +8,8 @@ One lead (MLII), 125 Hz, tokens of 80 ms. Two tasks: `beats-published` is the us
 201 (DS1) and 202 (DS2) are one person; `beats` leaves 201 out of training the probe. Pretraining for `beats` leaves it
 out, too. Class Q (15 beats in all) is left out. --scratch adds the same network trained on the labels alone, which
 takes longer than all else. --run evaluates the encoder of one run in all repeats. --every 10 keeps one normal beat in
-ten, of training and test records. With another recipe than ecg-jepa-demo, random weights of that one's network are a
-further row. Prints a table and a JSON line.
+ten, of training and test records. If the encoder is not that of ecg-jepa-demo, a further row has random weights of
+ecg-jepa-demo's network. Prints a table and a JSON line.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ def evaluated(task: str, runs: list[Run], args: argparse.Namespace) -> Result:
     samples, table = thinned(*dataset.for_task(task), args.every)
     candidates = [Candidate(model.encoder, model.loaded.weights, model.loaded.records) for model in models]
     rows = {f"pretrained ({candidates[0].weights})": lambda split: candidates[split.seed % len(candidates)]}
-    if runs[0].recipe.name != JEPA:
-        network = load_recipe(JEPA, [*EDITS, *RECIPES[JEPA]])[0].objective.encoder
+    network = load_recipe(JEPA, [*EDITS, *RECIPES[JEPA]])[0].objective.encoder
+    if models[0].encoder.config != network:
         rows[f"random init, network of {JEPA}"] = lambda split: Candidate(
             random_encoder(models[0].encoder, split.seed, network), "random"
         )

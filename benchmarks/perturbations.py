@@ -46,7 +46,7 @@ PRECISE = 400  # further cells of each pair
 
 def trained(regime: str, seed: int, edits: list[str], folder: Path) -> Run:
     seeds = [f"{key}={seed}" for key in ("training.seed", "data.simulator.seed", "data.split_seed")]
-    return kept_run("perturb-demo", None, folder, [*REGIMES[regime], *seeds, *edits], progress=True)
+    return kept_run("perturb-demo", (), folder, [*REGIMES[regime], *seeds, *edits], progress=True)
 
 
 def effects(config: CellDataConfig, prefix: str, precise: bool) -> Effects:

@@ -40,14 +40,14 @@ def test_records_and_weight_are_named(value: float) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-@pytest.mark.parametrize("place", ["weight", "bias"])
+@pytest.mark.parametrize("place", ["0.weight", "0.bias", "1.running_var"])
 def test_a_weight_that_is_not_finite_is_named(value: float, place: str) -> None:
     layers = network(2)
-    with torch.no_grad():
-        layers[0].get_parameter(place).view(-1)[0] = value
+    layers.append(nn.BatchNorm1d(2))
+    layers.state_dict()[place].view(-1)[0] = value
     with pytest.raises(InputError) as caught:
         check_finite(torch.full((1, 3), value), ["a"], layers)
     assert str(caught.value) == (
-        f"record 'a': the model's output is NaN or infinite; weight '0.{place}' is NaN or infinite, so training "
+        f"record 'a': the model's output is NaN or infinite; weight '{place}' is NaN or infinite, so training "
         "diverged or the weights are damaged"
     )

@@ -6,7 +6,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from anyjepa.errors import InputError
 from anyjepa.nn.convolution import ConvConfig, ConvEncoder
+from anyjepa.nn.pooling import HeadConfig
 from anyjepa.nn.vit import ViT, ViTConfig
 from anyjepa.objectives.masked import MaskedPredictionConfig
 
@@ -41,7 +43,7 @@ def test_tokens_are_places_of_the_last_map(axes: int, size: tuple[int, ...], gri
 
 def test_a_block_by_hand() -> None:
     torch.manual_seed(0)
-    model = ConvEncoder(ConvConfig(widths=(4,), blocks=1, heads=2), 2, (8, 8)).eval()
+    model = ConvEncoder(ConvConfig(widths=(4,), blocks=1), 2, (8, 8)).eval()
     x, block = torch.randn(2, 2, 8, 8), model.stages[0][0]
     stem = model.stem(x).relu()
     expected = (stem + block.second(block.first(stem).relu())).relu()
@@ -60,10 +62,11 @@ def test_nothing_can_be_hidden_from_a_convolution() -> None:
         model(x[..., :15])
 
 
-def test_heads_of_a_probe_divide_the_width() -> None:
-    with pytest.raises(ValidationError, match="width 100 is not a multiple of 8 heads; set heads to a divisor of it"):
-        ConvConfig(widths=(64, 100))
-    assert ConvConfig(widths=(64, 100), heads=4).dim == 100
+def test_an_attentive_head_needs_heads_that_divide_the_width() -> None:
+    config = ConvConfig(widths=(64, 100))
+    HeadConfig(kind="mean").build(config.dim, config.heads, 2)
+    with pytest.raises(InputError, match="the width 100 is not a multiple of the encoder's 8 heads; choose mean"):
+        HeadConfig(kind="attentive").build(config.dim, config.heads, 2)
 
 
 def test_a_vit_is_the_usual_kind() -> None:

@@ -195,7 +195,7 @@ def test_a_page_that_is_not_in_mv_says_so(kept, records):
     model.preprocessing = model.preprocessing.model_copy(update={"by_record": True})
     (found,) = model.explain(records[0].signal, fs=100, tokens=50)
     standardised = plot.explanation(found), plot.tokens(model, records[0].signal, fs=100)
-    for pages, scale in ((in_mv, "10 mm/mV"), (standardised, "10 mm/standard deviation")):
+    for pages, scale in ((in_mv, "10 mm/mV"), (standardised, "10 mm/SD")):
         for page in pages:
             texts = [text.get_text() for text in page.axes[0].texts]
             assert [text for text in texts if "mm/s" in text] == [f"25 mm/s   {scale}   100 Hz"]

@@ -197,8 +197,8 @@ def test_an_answer_replaces_nothing_but_an_earlier_answer(cli, file, folder, tmp
     before = file.read_bytes()
     done = cli("perturb", file, "-o", file.parent)
     assert (done.code, done.out, file.read_bytes()) == (2, "", before)
-    assert f"{file.parent}: contains 'screen.h5ad', which is not part of an answer; choose another folder" in done.err
-    check_only_answer(folder)  # with every kind of file
+    assert f"{file.parent}: contains 'screen.h5ad', which is not part of an answer; move it" in done.err
+    check_only_answer(folder)  # with every kind of file but pictures of doses and times
     check_only_answer(tmp_path / "none")
     answer = anyjepa.perturb(file, conditions=["T3"], evaluate=False, settings=FAST)
     answer.write(tmp_path / "answer")
@@ -367,7 +367,7 @@ def test_own_features_predict_what_is_not_in_the_panel(tmp_path):
     assert np.corrcoef(found, truth)[0, 1] > 0.7
 
 
-def test_doses_are_held_out_and_predicted_between():
+def test_doses_are_held_out_and_predicted_between(tmp_path):
     screen = simulate_drugs(
         DrugSimulatorConfig(genes=60, regulators=12, compounds=6, families=2, cells=20, controls=100)
     )
@@ -393,6 +393,9 @@ def test_doses_are_held_out_and_predicted_between():
     axes = answer.figures()[f"dose-{name}"].axes[0]
     assert axes.get_xticklabels()[0].get_text() == "0"
     assert len(axes.get_legend().get_texts()) == 5
+    for _ in range(2):  # the second replaces the first
+        answer.write(tmp_path / "answer")
+    assert (tmp_path / "answer" / f"dose-{name}.png").exists()
     with pytest.raises(InputError, match="unknown perturbation"):
         anyjepa.perturb(adata, conditions=["D99@30"], settings=settings)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf, isinf
 
 from torch import Tensor, nn
 
@@ -21,14 +20,11 @@ def check_finite(outputs: Tensor, names: Sequence[str], network: nn.Module) -> N
     wrong = list(dict.fromkeys(name for name, is_bad in zip(names, bad.tolist(), strict=True) if is_bad))
     more = f" and {len(wrong) - 3} others" if len(wrong) > 3 else ""
     where = f"record{'s' * (len(wrong) > 1)} {', '.join(map(repr, wrong[:3]))}{more}"
-    sizes = {
-        name: float(weight.detach().abs().max().nan_to_num(inf, inf))
-        for name, weight in network.named_parameters()
-        if weight.numel()
-    }
+    damaged = next((name for name, tensor in network.state_dict().items() if not tensor.isfinite().all()), None)
+    sizes = {name: float(weight.detach().abs().max()) for name, weight in network.named_parameters() if weight.numel()}
     largest, size = max(sizes.items(), key=lambda item: item[1])
-    if isinf(size):
-        cause = f"weight '{largest}' is NaN or infinite, so training diverged or the weights are damaged"
+    if damaged:
+        cause = f"weight '{damaged}' is NaN or infinite, so training diverged or the weights are damaged"
     elif size > LARGE:
         cause = f"weight '{largest}' has a value of magnitude {size:.3g}, so the weights are probably damaged"
     else:

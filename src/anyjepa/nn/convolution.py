@@ -44,8 +44,6 @@ class ConvConfig(WholeInputConfig):
         kernel, stride = self.stem
         if kernel % 2 == 0 or kernel > 63 or stride > kernel:
             raise ValueError(f"stem {self.stem}: a kernel is odd, at most 63, and not shorter than its stride")
-        if self.dim % self.heads:
-            raise ValueError(f"width {self.dim} is not a multiple of {self.heads} heads; set heads to a divisor of it")
         return self
 
     @property

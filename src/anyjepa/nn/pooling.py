@@ -173,6 +173,11 @@ class TokenHead(Head):
         self.config = config
         width = dim * WIDTHS.get(config.kind, 1)
         if config.kind in ATTENTIVE:
+            if dim % heads:
+                raise InputError(
+                    f"head.kind={config.kind}: the width {dim} is not a multiple of the encoder's {heads} heads; "
+                    "choose mean, or train with heads that divide it"
+                )
             pool = AttentivePool if config.kind == "attentive" else AttentiveBlock
             self.read = pool(dim, heads, outputs, config.bias)
         else:

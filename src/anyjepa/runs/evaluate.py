@@ -103,7 +103,7 @@ def evaluate(
     if requested.protocol != usual.protocol:
         raise InputError(
             f"evaluation.protocol is {requested.protocol}, but the evaluation uses {protocol}; "
-            f"pass --protocol {requested.protocol} instead of the setting"
+            f"pass --protocol {requested.protocol} (in Python: protocol='{requested.protocol}') instead of the setting"
         )
     dense = usual.protocol == "dense"
     if dense and save_classifier:

@@ -25,12 +25,12 @@ def guard(text: str) -> str:
 def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Write a table with `guard` applied to every text and column name.
 
-    Other values, such as lists, are written as Python shows them, which never begins like a formula.
+    Other values that are not numbers, such as lists, are written as Python shows them, guarded as well.
     """
-    from pandas.api.types import is_numeric_dtype
+    from pandas.api.types import is_numeric_dtype, is_scalar
 
     def guarded(value: Any) -> Any:
-        return guard(value) if isinstance(value, str) else value
+        return value if is_scalar(value) and not isinstance(value, str) else guard(str(value))
 
     texts = {name for name in table.columns if not is_numeric_dtype(table[name])}
     columns = {guard(str(name)): table[name].map(guarded) if name in texts else table[name] for name in table.columns}

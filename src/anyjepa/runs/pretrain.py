@@ -330,6 +330,8 @@ def _start(
     if not resume:
         check_unused(run.folder)  # again, now that the folder is locked
     if not resume or not run.begun:
+        if split is None and run.split_file.exists():
+            raise InputError(f"{run.split_file}: training does not use this split; delete it, or pass it with --split")
         (run.folder / RECORDS).unlink(missing_ok=True)  # of a run that ended here before its first step
         if begin is not None:
             data |= {"start": {"model": begin.where, "text": begin.text}}

@@ -134,7 +134,7 @@ class EcgPreprocessing(EcgInputs, Preprocessing):
     @property
     def restored_unit(self) -> str:
         """Of restored values. The standard deviations of single records are not known any more."""
-        return "standard deviation" if self.by_record else "mV"
+        return "SD" if self.by_record else "mV"
 
     def restore(self, x: np.ndarray, source: str) -> np.ndarray:
         """Convert prepared values back to mV, or with `by_record` to standard deviations, (L, T); clipped stays so."""

@@ -20,7 +20,7 @@ from hashlib import blake2b
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from anyjepa.data.dataset import OnError
 from anyjepa.data.ecg.checks import Problem, added_up, check
 from anyjepa.data.ecg.leads import LEADS
 from anyjepa.data.ecg.prepare.work import Work
-from anyjepa.data.ecg.preprocessing import MissingLeads, align, derived_leads, deviations, pooled
+from anyjepa.data.ecg.preprocessing import align, derived_leads, deviations, pooled
 from anyjepa.data.ecg.reading import find
 from anyjepa.data.ecg.recording import Recording, check_rate
 from anyjepa.data.ecg.sets.layout import Entry
@@ -62,7 +62,7 @@ def prepare_store(
     *,
     fs: float = 500.0,
     leads: Sequence[str] = LEADS,
-    missing_leads: MissingLeads = "refuse",
+    missing_leads: Literal["refuse", "zero"] = "refuse",
     highpass_hz: float | None = None,
     unit: str | float | None = None,
     on_error: OnError = "raise",
@@ -80,6 +80,8 @@ def prepare_store(
     """
     paths, output = [Path(path) for path in paths], Path(output)
     _check_free(output)
+    if missing_leads not in ("refuse", "zero"):  # older stores may have mask, which was read as zero
+        raise InputError(f"data prepare: missing_leads must be 'refuse' or 'zero', got '{missing_leads}'")
     settings = validated(
         StoreSettings,
         {

@@ -23,7 +23,7 @@ from anyjepa.config import Config, validated
 from anyjepa.data.class_folders import Part
 from anyjepa.data.dataset import OnError
 from anyjepa.data.ecg.checks import Problem
-from anyjepa.data.ecg.preprocessing import Leads
+from anyjepa.data.ecg.preprocessing import Leads, MissingLeads
 from anyjepa.data.ecg.recording import FS_RANGE, MOST_MV, Annotations, Rate, Recording
 from anyjepa.data.ecg.sets.layout import Entry
 from anyjepa.data.files import opened, read_bytes, read_json, regular_size
@@ -48,9 +48,7 @@ class StoreSettings(Config):
 
     fs: Rate = Field(description="sampling rate, Hz")
     leads: Leads = Field(description="leads, in this order")
-    missing_leads: Literal["refuse", "zero"] = Field(
-        description="refuse: a missing lead is an error; zero: it is filled with zeros"
-    )
+    missing_leads: MissingLeads = Field(description="refuse: a missing lead is an error; zero: it is filled with zeros")
     highpass_hz: PositiveFloat | None = Field(
         lt=FS_RANGE[0] / 2, description="baseline wander below this was removed, Hz"
     )
