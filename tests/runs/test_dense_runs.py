@@ -49,11 +49,11 @@ def test_records_in_memory_bring_labels_per_place(tiny_run):
         ({"task": "wave"}, r"^evaluate: there is no task 'wave'; did you mean 'waves'\?$"),
         (
             {"settings": {"protocol": "linear"}},
-            r"^evaluation\.protocol is linear, but the evaluation uses dense; pass --protocol linear instead",
+            r"^evaluation\.protocol is linear, but the evaluation uses dense; pass --protocol linear ",
         ),
         (
             {"protocol": "linear", "settings": {"protocol": "dense"}},
-            r"^evaluation\.protocol is dense, but the evaluation uses linear; pass --protocol dense instead",
+            r"^evaluation\.protocol is dense, but the evaluation uses linear; pass --protocol dense ",
         ),
         ({"save_classifier": "classifier"}, r"^evaluate: a probe on single tokens cannot be saved as a classifier"),
     ],
